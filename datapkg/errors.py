@@ -1,0 +1,212 @@
+"""Every way in which datapkg can fail: one tree, each class with a wire code, an HTTP status and an exit code.
+
+DatapkgError
+├─ InvalidInput          InvalidName · InvalidBuildFile · InvalidManifest · InvalidLock
+├─ NotFound              PackageNotFound (PackageNotInstalled) · VersionNotFound · TagNotFound · ObjectNotFound · NodeNotFound
+├─ Conflict
+├─ BuildFailed           TransformFailed · CheckFailed · StageFailed
+├─ IntegrityError        HashMismatch · CorruptObject
+├─ Refused               NotLoggedIn · Forbidden · QuotaExceeded
+├─ Unreachable
+└─ MissingDependency
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class DatapkgError(Exception):
+    """Anything that datapkg refuses or cannot do; `str()` of it is the message.
+
+    `hint` is one line that can be typed or done next; `detail` holds JSON values that a program can act on.
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "", **detail: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.detail: dict[str, Any] = detail
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return from_wire, (self.to_wire(), self.status)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The error as JSON: code, message, hint and detail, with the class's name as `detail["type"]`."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "detail": {**self.detail, "type": type(self).__name__},
+        }
+
+
+class InvalidInput(DatapkgError, ValueError):
+    """Something given is not allowed; `problems` lists every (place, what) at once."""
+
+    code = "invalid"
+    status = 400
+    exit_code = 2
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        return [(place, what) for place, what in self.detail.get("problems", [])]
+
+
+class InvalidName(InvalidInput):
+    """A name, ref, tag, version or hash does not follow its grammar."""
+
+
+class InvalidBuildFile(InvalidInput):
+    """A build file has mistakes."""
+
+
+class InvalidManifest(InvalidInput):
+    """Bytes that should be a manifest are not one."""
+
+
+class InvalidLock(InvalidInput):
+    """`datapkg.yml` or `datapkg.lock` has mistakes, or does not fit the other."""
+
+
+class NotFound(DatapkgError, LookupError):
+    """What was asked for is not there, or may not be seen."""
+
+    code = "not_found"
+    status = 404
+    exit_code = 3
+
+
+class PackageNotFound(NotFound):
+    """No such package, for this actor, at this place."""
+
+
+class PackageNotInstalled(PackageNotFound, ModuleNotFoundError):
+    """The package is not in the local store; the hint installs it."""
+
+
+class VersionNotFound(NotFound):
+    """The package has no such version."""
+
+
+class TagNotFound(NotFound):
+    """The package has no such tag."""
+
+
+class ObjectNotFound(NotFound):
+    """No object (or manifest) of this hash is here."""
+
+
+class NodeNotFound(NotFound, KeyError, AttributeError):
+    """The package has no node at this path."""
+
+
+class Conflict(DatapkgError):
+    """A name is taken, a version exists, or somebody pushed meanwhile."""
+
+    code = "conflict"
+    status = 409
+    exit_code = 4
+
+
+class BuildFailed(DatapkgError):
+    """A package could not be built from its sources."""
+
+    code = "build_failed"
+    status = 422
+    exit_code = 5
+
+
+class TransformFailed(BuildFailed):
+    """A source could not be read as what it should be."""
+
+
+class CheckFailed(BuildFailed):
+    """Data do not hold what their check demands."""
+
+
+class StageFailed(BuildFailed):
+    """A pipeline step failed."""
+
+
+class IntegrityError(DatapkgError, ValueError):
+    """Bytes are not what their name says."""
+
+    code = "integrity"
+    status = 422
+    exit_code = 6
+
+
+class HashMismatch(IntegrityError):
+    """Bytes that arrived hash to something else than expected (`detail["expected"]`, `detail["actual"]`)."""
+
+
+class CorruptObject(IntegrityError):
+    """An object kept here has changed since it was stored."""
+
+
+class Refused(DatapkgError, PermissionError):
+    """The actor may not do this."""
+
+    code = "refused"
+    status = 403
+    exit_code = 7
+
+
+class NotLoggedIn(Refused):
+    """A token is needed, or the one given is not valid."""
+
+    status = 401
+
+
+class Forbidden(Refused):
+    """The token is valid, but does not allow this."""
+
+
+class QuotaExceeded(Refused):
+    """More than is allowed: too many bytes, lines or requests; the message names the bound."""
+
+    status = 413
+
+
+class Unreachable(DatapkgError, ConnectionError):
+    """A server did not answer, or not in time, or not in our words."""
+
+    code = "unreachable"
+    status = 502
+    exit_code = 8
+
+
+class MissingDependency(DatapkgError, ImportError):
+    """An optional library is not installed; the hint installs it."""
+
+    code = "missing_extra"
+    status = 500
+    exit_code = 9
+
+
+def _tree(cls: type[DatapkgError]) -> list[type[DatapkgError]]:
+    return [cls, *(each for child in cls.__subclasses__() for each in _tree(child))]
+
+
+CLASSES: dict[str, type[DatapkgError]] = {cls.__name__: cls for cls in _tree(DatapkgError)}
+_BY_CODE: dict[str, type[DatapkgError]] = {cls.code: cls for cls in reversed(_tree(DatapkgError))}
+
+
+def from_wire(error: object, status: int = 500) -> DatapkgError:
+    """The exception that `to_wire` wrote; what is not of that form becomes an `Unreachable` naming the status."""
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return Unreachable(f"the server answered with HTTP status {status} and no explanation", status=status)
+    detail = error.get("detail")
+    detail = {str(k): v for k, v in detail.items()} if isinstance(detail, dict) else {}
+    kind = detail.pop("type", None)
+    cls = (CLASSES.get(kind) if isinstance(kind, str) else None) or _BY_CODE.get(str(error.get("code")), DatapkgError)
+    detail = {key: value for key, value in detail.items() if key not in ("message", "hint", "self")}
+    return cls(error["message"], hint=str(error.get("hint") or ""), **detail)

@@ -1,0 +1,88 @@
+"""Hashes: sha256, written as 64 lower-case hex digits."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, BinaryIO
+
+from datapkg.errors import HashMismatch, InvalidName
+
+READ_BYTES = 1 << 20
+_HASH = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def is_hash(text: object) -> bool:
+    """Whether this is a full hash."""
+    return isinstance(text, str) and _HASH.match(text) is not None
+
+
+def check_hash(text: object) -> str:
+    """The hash itself; raises `InvalidName` for anything that is not 64 lower-case hex digits."""
+    if not isinstance(text, str) or _HASH.match(text) is None:
+        raise InvalidName(f"a hash is 64 lower-case hex digits, got {str(text)[:80]!r}")
+    return text
+
+
+def hash_bytes(data: bytes | bytearray | memoryview) -> str:
+    """The sha256 of these bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_bytes(data: bytes, expected: str, what: str = "object") -> None:
+    """Raises `HashMismatch` unless these bytes hash to `expected`."""
+    if (actual := hash_bytes(data)) != expected:
+        raise mismatch(expected, actual, what)
+
+
+def mismatch(expected: str, actual: str, what: str = "object") -> HashMismatch:
+    """The error that says what was expected and what came."""
+    return HashMismatch(
+        f"{what} expected to hash to {expected} hashes to {actual}; it was not kept",
+        hint="run the command again; if this repeats, the source is damaged",
+        expected=expected,
+        actual=actual,
+    )
+
+
+class HashingReader:
+    """A binary stream that hashes and counts all that is read through it; the caller closes the inner stream."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._sha256 = hashlib.sha256()
+        self.size_bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._sha256.update(data)
+        self.size_bytes += len(data)
+        return data
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def copy_hashed(source: BinaryIO, target: Any, limit: int | None = None) -> tuple[str, int]:
+    """Copies a stream to its end in one pass and a constant buffer; gives its hash and size in bytes.
+
+    `target` needs `write`; with `limit`, raises `OverflowError` as soon as more bytes than that came.
+    """
+    sha256 = hashlib.sha256()
+    size = 0
+    readinto = getattr(source, "readinto", None)
+    buffer = memoryview(bytearray(READ_BYTES))
+    while True:
+        if readinto is not None:
+            count = readinto(buffer) or 0
+            piece: bytes | memoryview = buffer[:count]
+        else:
+            piece = source.read(READ_BYTES)
+            count = len(piece)
+        if not count:
+            return sha256.hexdigest(), size
+        size += count
+        if limit is not None and size > limit:
+            raise OverflowError(f"more than {limit} bytes")
+        sha256.update(piece)
+        target.write(piece)

@@ -1,0 +1,304 @@
+"""The manifest: all of one state of a package as JSON Lines, sorted; the sha256 of its bytes is the package's hash."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from datapkg.errors import DatapkgError, InvalidManifest, NodeNotFound
+from datapkg.format import canonical
+from datapkg.format.hashing import check_bytes, hash_bytes, is_hash
+from datapkg.format.names import MAX_NODE_NAME_BYTES, check_node_path, shown
+
+FORMAT = 1
+MAX_LINE_BYTES = 1 << 20
+MAX_NODES = 10_000_000
+_CONTENT = re.compile(r"c1:[0-9a-f]{64}\Z")
+_DTYPE = re.compile(r"[<>|][biufcmMSU][0-9]{1,9}(\[[0-9]{0,9}[A-Za-z]{1,2}\])?\Z")
+_FILE_NAME_BAD = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+
+class Block(msgspec.Struct, frozen=True):
+    """One Parquet object of a table: its hash, its rows and its size in bytes."""
+
+    hash: str
+    rows: int
+    size: int
+
+
+class _Node(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="kind", kw_only=True):
+    path: str
+    meta: dict[str, Any] = {}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.path.split("/"))
+
+
+class GroupNode(_Node, frozen=True, tag="group"):
+    """A group that has metadata or is empty; every other group is implied by the paths below it."""
+
+    kind = "group"
+    size = 0
+
+    def objects(self) -> Iterator[tuple[str, int]]:
+        return iter(())
+
+
+class TableNode(_Node, frozen=True, tag="table"):
+    """A table: a sequence of Parquet objects, and the hash of its values (`content`)."""
+
+    kind = "table"
+    columns: list[tuple[str, str]]
+    content: str
+    objects_: list[Block] = msgspec.field(name="objects")
+    rows: int
+    file_name: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its objects."""
+        return sum(block.size for block in self.objects_)
+
+    def objects(self) -> Iterator[tuple[str, int]]:
+        return ((block.hash, block.size) for block in self.objects_)
+
+
+class FileNode(_Node, frozen=True, tag="file"):
+    """A file, kept as its bytes are."""
+
+    kind = "file"
+    hash: str
+    size: int
+    file_name: str = ""
+
+    def objects(self) -> Iterator[tuple[str, int]]:
+        return iter(((self.hash, self.size),))
+
+
+class ArrayNode(_Node, frozen=True, tag="array"):
+    """A numpy array, kept as one .npy object of `size` bytes."""
+
+    kind = "array"
+    dtype: str
+    hash: str
+    shape: list[int]
+    size: int
+    file_name: str = ""
+
+    def objects(self) -> Iterator[tuple[str, int]]:
+        return iter(((self.hash, self.size),))
+
+
+Node = GroupNode | TableNode | FileNode | ArrayNode
+Kind = Literal["group", "table", "file", "array"]
+
+
+class _Head(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    datapkg: int
+    meta: dict[str, Any] = {}
+
+
+_node_decoder = msgspec.json.Decoder(Node)
+_head_decoder = msgspec.json.Decoder(_Head)
+
+
+def _key(node: Node) -> tuple[str, ...]:
+    return node.parts
+
+
+class Manifest:
+    """One state of a package: metadata and nodes in order; immutable.
+
+    `data` are its bytes, `hash` their sha256. Two manifests are equal when their hashes are.
+    """
+
+    def __init__(self, data: bytes, meta: dict[str, Any], nodes: list[Node], keys: list[tuple[str, ...]]) -> None:
+        self.data = data
+        self.meta = meta
+        self.nodes = nodes
+        self._keys = keys
+        self.hash = hash_bytes(data)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Manifest) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def __repr__(self) -> str:
+        return f"<Manifest sha256:{self.hash[:12]}, {len(self.nodes)} nodes>"
+
+    @classmethod
+    def make(cls, nodes: Iterable[Node], meta: dict[str, Any] | None = None) -> Manifest:
+        """The manifest of these nodes, in any order; group lines that say nothing are left out.
+
+        Raises `InvalidInput` for metadata that JSON cannot hold, `InvalidManifest` for what a manifest may not have.
+        """
+        ordered = sorted(nodes, key=_key)
+        kept = [
+            node
+            for node, after in zip(ordered, [*ordered[1:], None], strict=True)
+            if node.kind != "group" or node.meta or after is None or not after.path.startswith(node.path + "/")
+        ]
+        lines = [_line(_Head(FORMAT, canonical.prepare(meta or {})))]
+        lines += [_line(_prepared(node)) for node in kept]
+        return cls.parse(b"".join(lines))
+
+    @classmethod
+    def parse(cls, data: bytes, expected: str | None = None) -> Manifest:
+        """Reads a manifest's bytes; raises `HashMismatch` if they are not `expected`, `InvalidManifest` naming the line."""
+        if expected is not None:
+            check_bytes(data, expected, "manifest")
+        if not data.endswith(b"\n"):
+            raise InvalidManifest("manifest: the last line does not end in a newline; the file is cut short or empty")
+        lines = data[:-1].split(b"\n")
+        if len(lines) > MAX_NODES:
+            raise InvalidManifest(f"manifest: more than {MAX_NODES:,} lines")
+        meta = _parse_head(lines[0])
+        nodes: list[Node] = []
+        keys: list[tuple[str, ...]] = []
+        previous: Node | None = None
+        sizes: dict[str, int] = {}
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                node, key = _parse_node(line)
+                _check_order(previous, keys[-1] if keys else (), node, key)
+                for hash, size in node.objects():
+                    if sizes.setdefault(hash, size) != size:
+                        raise InvalidManifest(f"object {hash} has two different sizes")
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DatapkgError) as error:
+                raise InvalidManifest(f"manifest, line {number}: {error}", line=number) from error
+            nodes.append(node)
+            keys.append(key)
+            previous = node
+        return cls(data, meta, nodes, keys)
+
+    def get(self, path: str) -> Node | None:
+        """The node at this path, or None (a group that is only implied is None too)."""
+        key = tuple(path.split("/"))
+        at = bisect_left(self._keys, key)
+        return self.nodes[at] if at < len(self._keys) and self._keys[at] == key else None
+
+    def below(self, path: str) -> list[Node]:
+        """The node at this path and all below it, in order; the whole package for the empty path.
+
+        Raises `NodeNotFound` where there is nothing.
+        """
+        if not path:
+            return self.nodes
+        key = tuple(path.split("/"))
+        start = end = bisect_left(self._keys, key)
+        while end < len(self._keys) and self._keys[end][: len(key)] == key:
+            end += 1
+        if start == end:
+            raise NodeNotFound(f"the package has no node {shown(path)}", path=path)
+        return self.nodes[start:end]
+
+    def objects(self, path: str = "") -> dict[str, int]:
+        """The objects of the node at `path` and of all below it: hash to size in bytes."""
+        return {hash: size for node in self.below(path) for hash, size in node.objects()}
+
+
+def _line(value: Any) -> bytes:
+    return canonical.encode(value) + b"\n"
+
+
+def _prepared(node: Node) -> Node:
+    return msgspec.structs.replace(node, meta=canonical.prepare(node.meta, f"{node.path}: meta")) if node.meta else node
+
+
+def _parse_head(line: bytes) -> dict[str, Any]:
+    try:
+        _check_length(line)
+        version = msgspec.json.decode(line)
+        version = version.get("datapkg") if isinstance(version, dict) else None
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise InvalidManifest("this is no manifest: it does not begin with a format version ('datapkg')")
+        if version > FORMAT:
+            raise InvalidManifest(
+                f"format {version} is newer than what this datapkg reads ({FORMAT})", hint="upgrade datapkg"
+            )
+        head = _head_decoder.decode(line)
+        head.meta = canonical.widen_integers(head.meta)
+        if canonical.encode(_Head(FORMAT, canonical.prepare(head.meta))) != line:
+            raise InvalidManifest("not in canonical form")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DatapkgError) as error:
+        hint = error.hint if isinstance(error, DatapkgError) else ""
+        raise InvalidManifest(f"manifest, line 1: {error}", hint=hint, line=1) from error
+    return head.meta
+
+
+def _check_length(line: bytes) -> None:
+    if len(line) > MAX_LINE_BYTES:
+        raise InvalidManifest(f"the line is {len(line):,} bytes long; at most {MAX_LINE_BYTES:,} are allowed")
+
+
+def _parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
+    _check_length(line)
+    node: Node = _node_decoder.decode(line)
+    if node.meta:
+        node = msgspec.structs.replace(node, meta=canonical.widen_integers(node.meta))
+    if canonical.encode(_prepared(node)) != line:
+        raise InvalidManifest("not in canonical form (keys sorted and once, no spaces, nothing that stands for nothing)")
+    key = check_node_path(node.path)
+    _check_node(node)
+    return node, key
+
+
+def _check_order(previous: Node | None, before: tuple[str, ...], node: Node, key: tuple[str, ...]) -> None:
+    if previous is None:
+        return
+    if key == before:
+        raise InvalidManifest(f"duplicate path {shown(node.path)}")
+    if key < before:
+        raise InvalidManifest(f"path {shown(node.path)} is out of order")
+    if key[: len(before)] == before:
+        if previous.kind != "group":
+            raise InvalidManifest(f"node {shown(node.path)} lies below a {previous.kind}")
+        if not previous.meta:
+            raise InvalidManifest(f"group {shown(previous.path)} has a line, but neither metadata nor is it empty")
+
+
+def _check_node(node: Node) -> None:
+    if isinstance(node, GroupNode):
+        return
+    _check_file_name(node.file_name)
+    for hash, size in node.objects():
+        if not is_hash(hash):
+            raise InvalidManifest(f"{shown(hash)} is no hash")
+        _check_count(size, "size")
+    if isinstance(node, TableNode):
+        _check_table(node)
+    elif isinstance(node, ArrayNode):
+        if not _DTYPE.match(node.dtype):
+            raise InvalidManifest(f"{shown(node.dtype)} is no data type of an array")
+        if len(node.shape) > 64:
+            raise InvalidManifest("the array has more than 64 dimensions")
+        for length in node.shape:
+            _check_count(length, "shape")
+
+
+def _check_table(node: TableNode) -> None:
+    if not _CONTENT.match(node.content):
+        raise InvalidManifest(f"{shown(node.content)} is no content hash")
+    if not node.objects_:
+        raise InvalidManifest("a table has at least one object")
+    for block in node.objects_:
+        _check_count(block.rows, "rows")
+    if sum(block.rows for block in node.objects_) != node.rows:
+        raise InvalidManifest(f"the rows of the objects do not add up to {node.rows}")
+
+
+def _check_count(value: int, what: str) -> None:
+    if not 0 <= value <= canonical.MAX_INTEGER:
+        raise InvalidManifest(f"{what} {value} is not between 0 and 2^53")
+
+
+def _check_file_name(name: str) -> None:
+    if name in (".", "..") or _FILE_NAME_BAD.search(name) or len(name.encode()) > MAX_NODE_NAME_BYTES:
+        raise InvalidManifest(f"file name {shown(name)} is not allowed: no separators, control characters, '.' or '..'")

@@ -1,0 +1,270 @@
+"""Names and references: what users, packages, nodes, tags and versions may be called, and the text that names them."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import unicodedata
+from dataclasses import dataclass, replace
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from datapkg.errors import InvalidName
+
+RESERVED = frozenset(
+    """about access accounts admin api app assets auth blob blog client config core data datapkg datasets docs download
+    dvc error errors events explore favicon feed git health healthz help home index info install invite legal lfs
+    livez login logout media metrics new null oauth objects oidc openapi orgs packages ping pip policy privacy public
+    push readyz redoc register registry robots root search security server session settings signin signup simple
+    sitemap stage static status store support system tags terms token tokens upload versions wheels""".split()
+)
+MAX_USER, MAX_PACKAGE, MAX_TAG, MAX_VERSION = 39, 64, 64, 64
+MAX_NODE_NAME_BYTES, MAX_DEPTH = 255, 64
+MIN_PREFIX, SAFE_PREFIX = 6, 16
+
+_USER = re.compile(r"[a-z][a-z0-9]*\Z")
+_PACKAGE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
+_TAG = re.compile(r"[a-z][a-z0-9._-]*\Z")
+_PREFIX = re.compile(r"[0-9a-f]{6,64}\Z")
+_REGISTRY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
+_NODE_BAD = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+StateKind = Literal["hash", "version", "tag", "range"]
+
+
+def shown(text: object, limit: int = 80) -> str:
+    """Foreign text quoted for a message, cut at `limit` characters."""
+    text = str(text)
+    return repr(text if len(text) <= limit else text[:limit] + "…")
+
+
+def check_user(text: str) -> str:
+    """The user name itself; raises `InvalidName` that says what is allowed."""
+    return _identifier(text, "user name", _USER, MAX_USER, "a lower-case letter, then lower-case letters and digits")
+
+
+def check_package(text: str) -> str:
+    """The package name itself; raises `InvalidName` that says what is allowed."""
+    rule = "a lower-case letter, then lower-case letters, digits and single underscores between them"
+    return _identifier(text, "package name", _PACKAGE, MAX_PACKAGE, rule)
+
+
+def _identifier(text: str, what: str, pattern: re.Pattern[str], limit: int, rule: str) -> str:
+    if not isinstance(text, str) or not pattern.match(text) or len(text) > limit:
+        raise InvalidName(f"{what} {shown(text)} is not allowed: it is {rule}, at most {limit} characters")
+    if keyword.iskeyword(text):
+        raise InvalidName(f"{what} {text!r} is not allowed: it is a keyword of Python, and the name is imported")
+    if what == "user name" and text in RESERVED:
+        raise InvalidName(f"{what} {text!r} is reserved; choose another", reserved=True)
+    return text
+
+
+def check_tag(text: str) -> str:
+    """The tag itself; raises `InvalidName` that says what is allowed."""
+    if not isinstance(text, str) or not _TAG.match(text) or len(text) > MAX_TAG:
+        raise InvalidName(
+            f"tag {shown(text)} is not allowed: it is a lower-case letter, then lower-case letters, digits, "
+            f"'.', '_' and '-', at most {MAX_TAG} characters"
+        )
+    return text
+
+
+def check_version(text: str) -> str:
+    """The version in its normal form (PEP 440: `1.0` of `01.0`); raises `InvalidName` for what is none."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        if len(text) > MAX_VERSION or not text[:1].isdigit():
+            raise InvalidVersion(text)
+        version = Version(text)
+    except (InvalidVersion, TypeError):
+        raise InvalidName(
+            f"version {shown(text)} is not allowed: it is a PEP 440 version that begins with a digit, such as 1.2.0"
+        ) from None
+    if version.local is not None:
+        raise InvalidName(f"version {shown(text)} is not allowed: a version has no local part ('+…')")
+    return str(version)
+
+
+def check_node_name(text: str) -> str:
+    """One part of a node's path itself; raises `InvalidName` that says what is wrong with it."""
+    problem = _node_name_problem(text)
+    if problem:
+        raise InvalidName(f"node name {shown(text)} is not allowed: {problem}")
+    return text
+
+
+def _node_name_problem(text: object) -> str:
+    if not isinstance(text, str):
+        return "it is no text"
+    if text in ("", ".", ".."):
+        return "it may not be empty, '.' or '..'"
+    if text.isascii():
+        if len(text) > MAX_NODE_NAME_BYTES:
+            return f"it is longer than {MAX_NODE_NAME_BYTES} bytes"
+    else:
+        try:
+            if len(text.encode()) > MAX_NODE_NAME_BYTES:
+                return f"it is longer than {MAX_NODE_NAME_BYTES} bytes"
+        except UnicodeEncodeError:
+            return "it is no valid Unicode"
+        if not unicodedata.is_normalized("NFC", text):
+            return "it is not in Unicode's normal form NFC"
+    if _NODE_BAD.search(text):
+        return "it may not contain '/', '\\' or control characters"
+    return ""
+
+
+def check_node_path(path: str) -> tuple[str, ...]:
+    """The parts of a node's path (`a/b` → `("a", "b")`); raises `InvalidName` for a part or depth not allowed."""
+    parts = tuple(path.split("/"))
+    if len(parts) > MAX_DEPTH:
+        raise InvalidName(f"node path {shown(path)} is not allowed: it is deeper than {MAX_DEPTH} names")
+    for part in parts:
+        check_node_name(part)
+    return parts
+
+
+@dataclass(frozen=True)
+class State:
+    """Which state of a package: a hash or its beginning, a version, a tag, or a range of versions."""
+
+    kind: StateKind
+    value: str
+
+    def __str__(self) -> str:
+        return f"sha256:{self.value}" if self.kind == "hash" else self.value
+
+    @property
+    def is_full_hash(self) -> bool:
+        return self.kind == "hash" and len(self.value) == 64
+
+    @classmethod
+    def parse(cls, text: str) -> State:
+        """Reads what stands behind the `@`; raises `InvalidName` that lists the forms."""
+        if text.startswith("sha256:"):
+            digits = text.removeprefix("sha256:").lower()
+            if not _PREFIX.match(digits):
+                raise InvalidName(
+                    f"hash {shown(text)} is not allowed: it is sha256: and at least {MIN_PREFIX}, "
+                    "at most 64 hex digits (0-9, a-f)"
+                )
+            return cls("hash", digits)
+        if text[:1].isdigit():
+            return cls("version", check_version(text))
+        if text[:1] in ("<", ">", "=", "!", "~"):
+            return cls("range", _check_range(text))
+        if text[:1].isalpha():
+            return cls("tag", check_tag(text))
+        raise InvalidName(
+            f"{shown(text)} names no state: after '@' comes a version (1.2.0), a tag (stable), a hash (sha256:1f3a9c…) "
+            "or, in datapkg.yml, a range (>=1.2,<2)"
+        )
+
+
+def _check_range(text: str) -> str:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return str(SpecifierSet(text)) if len(text) <= 200 else _no_range(text)
+    except InvalidSpecifier:
+        return _no_range(text)
+
+
+def _no_range(text: str) -> str:
+    raise InvalidName(f"range {shown(text)} is not allowed: it is a PEP 440 specifier such as >=1.2,<2")
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A package, maybe a node in it (`path`), a state and a registry (a name of the settings, or an origin)."""
+
+    user: str
+    name: str
+    path: str = ""
+    state: State | None = None
+    registry: str | None = None
+
+    @property
+    def package(self) -> str:
+        """`user/name`."""
+        return f"{self.user}/{self.name}"
+
+    def at(self, state: State | None) -> Ref:
+        """The same package and node in this state."""
+        return replace(self, state=state)
+
+    def __str__(self) -> str:
+        prefix = "" if self.registry is None else self.registry + ("/" if "://" in self.registry else ":")
+        path = self.path.replace("%", "%25").replace("@", "%40")
+        return f"{prefix}{self.package}{'/' + path if path else ''}{f'@{self.state}' if self.state else ''}"
+
+    @classmethod
+    def parse(cls, text: str) -> Ref:
+        """Reads `[registry:]user/name[/node…][@state]` or the address of a package's page.
+
+        Raises `InvalidName` that says what is allowed.
+        """
+        if not isinstance(text, str) or len(text) > 20_000:
+            raise InvalidName("a reference is text of at most 20,000 characters, such as user/name@1.0")
+        if text.startswith(("https://", "http://")):
+            return _parse_address(text)
+        registry, body = None, text
+        head, colon, tail = text.partition(":")
+        if colon and "/" not in head and "@" not in head:
+            if not _REGISTRY.match(head):
+                raise InvalidName(f"registry {shown(head)} in {shown(text)} is not allowed: it is a name of your settings")
+            registry, body = head, tail
+        return _parse_body(body, text, registry, lambda part: part.replace("%40", "@").replace("%25", "%"))
+
+
+def _parse_address(text: str) -> Ref:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidName(f"{shown(text)} is no valid address") from None
+    if not host or parts.username is not None or parts.query or parts.fragment:
+        raise InvalidName(f"address {shown(text)} is not allowed: it is https://host/user/name[@state], no more")
+    shown_host = f"[{host}]" if ":" in host else host
+    origin = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}"
+    return _parse_body(parts.path.lstrip("/"), text, origin, unquote)
+
+
+def _parse_body(body: str, text: str, registry: str | None, decode: object) -> Ref:
+    names, at, state = body.rpartition("@")
+    if not at:
+        names, state = body, ""
+    elif "/" in state or "@" in names:
+        raise InvalidName(f"{shown(text)} has an '@' in a node's name: write it as %40")
+    user, slash, rest = names.partition("/")
+    if not slash:
+        raise InvalidName(f"{shown(text)} names no package: a package is user/name, such as uciml/iris")
+    package, slash, path = rest.partition("/")
+    check_user(user)
+    check_package(package)
+    if slash:
+        assert callable(decode)
+        path = "/".join(decode(part) for part in path.removesuffix("/").split("/")) if path.strip("/") else ""
+        if path:
+            check_node_path(path)
+    if at and not state:
+        raise InvalidName(f"{shown(text)} ends with '@': after it comes a version, a tag or sha256:…")
+    return Ref(user, package, path, State.parse(state) if state else None, registry)
+
+
+def check_package_ref(text: str) -> Ref:
+    """A ref that names a package alone; raises `InvalidName` if a node or state is in it."""
+    ref = Ref.parse(text)
+    if ref.path or ref.state:
+        raise InvalidName(f"{shown(text)} names more than a package: only user/name goes here, such as {ref.package}")
+    return ref
+
+
+def attribute_name(name: str) -> str:
+    """The Python identifier for a node's name: `2024 sales` → `n2024_sales`, `class` → `class_`, `a.txt` → `a_txt`."""
+    text = unicodedata.normalize("NFKC", name)
+    text = "".join(c if c == "_" or ("a" + c).isidentifier() else "_" for c in text)
+    if not text[:1].isidentifier():
+        text = "n" + text
+    return text + "_" if keyword.iskeyword(text) else text

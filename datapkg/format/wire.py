@@ -1,0 +1,268 @@
+"""The HTTP API as values: paths, request and reply types, and the framing of many small objects in one body.
+
+The router of the registry and the client use this one module. Bulk bodies are a sequence of frames: 32 bytes of
+sha256, 8 bytes of length (little-endian), then the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, BinaryIO, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from datapkg.errors import InvalidInput, QuotaExceeded
+
+API = "/api/v1"
+PACKAGES = API + "/packages"
+PACKAGE = PACKAGES + "/{user}/{name}"
+RESOLVE = PACKAGE + "/resolve"
+MANIFEST = PACKAGE + "/manifests/{hash}"
+OBJECT = PACKAGE + "/objects/{hash}"
+OBJECTS_READ = PACKAGE + "/objects/read"
+PUSHES = PACKAGE + "/pushes"
+PUSH = PUSHES + "/{push}"
+PUSH_MISSING = PUSH + "/missing"
+PUSH_OBJECT = PUSH + "/objects/{hash}"
+PUSH_OBJECTS = PUSH + "/objects"
+PUBLISH = PUSH + "/publish"
+LOG = PACKAGE + "/log"
+TAGS = PACKAGE + "/tags"
+TAG = TAGS + "/{tag}"
+VERSIONS = PACKAGE + "/versions"
+VERSION = VERSIONS + "/{version}"
+ACCESS = PACKAGE + "/access"
+GRANT = ACCESS + "/{who}"
+ME = API + "/me"
+HEALTH = "/healthz"
+
+FRAMES = "application/x-datapkg-frames"
+MANIFEST_TYPE = "application/x-datapkg-manifest"
+FRAME_HEAD_BYTES = 40
+SMALL_BYTES = 1 << 20
+BATCH_BYTES = 16 << 20
+MAX_HASHES = 100_000
+
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+
+
+class _Strict(BaseModel):
+    """What a client sends: unknown fields are refused, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Reply(BaseModel):
+    """What a registry answers: unknown fields are passed over, so that a newer registry can be read."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ErrorBody(_Reply):
+    """The inside of `{"error": …}`."""
+
+    code: str
+    message: str
+    hint: str = ""
+    detail: dict[str, Any] = {}
+
+
+class ErrorReply(_Reply):
+    error: ErrorBody
+
+
+class PackageSummary(_Reply):
+    """One line of a list or search; `bytes_logical` is the size of all objects of its latest state."""
+
+    package: str
+    public: bool
+    latest: str | None = None
+    title: str = ""
+    description: str = ""
+    pushed_at: str | None = None
+    bytes_logical: int = 0
+
+
+class PackagePage(_Reply):
+    packages: list[PackageSummary]
+    next: str | None = None
+
+
+class VersionEntry(_Reply):
+    version: str
+    hash: str
+    created_at: str = ""
+
+
+class PackageInfo(_Reply):
+    """A package as the actor sees it; `role` is owner, reader, or public."""
+
+    package: str
+    public: bool
+    role: Literal["owner", "reader", "public"]
+    latest: str | None = None
+    tags: dict[str, str] = {}
+    versions: list[VersionEntry] = []
+    created_at: str = ""
+
+
+class Resolved(_Reply):
+    """The full hash that a state means now, with all tags and versions of the package for the client's cache."""
+
+    package: str
+    hash: Hash
+    version: str | None = None
+    tag: str | None = None
+    manifest_size: int
+    bytes_logical: int
+    tags: dict[str, str] = {}
+    versions: dict[str, str] = {}
+
+
+class HashList(_Strict):
+    hashes: Annotated[list[Hash], Field(max_length=MAX_HASHES)]
+
+
+class PushStart(_Strict):
+    """Asks for a push of the state with this manifest hash; `hashes` are the first objects asked about."""
+
+    manifest: Hash
+    hashes: Annotated[list[Hash], Field(max_length=MAX_HASHES)]
+
+
+class PushStarted(_Reply):
+    """`push` names the push in what follows; `missing` (the manifest maybe among them) is to be sent."""
+
+    push: str
+    missing: list[str]
+    latest: str | None = None
+    public: bool = False
+    exists: bool = False
+
+
+class Missing(_Reply):
+    missing: list[str]
+
+
+class Stored(_Reply):
+    hashes: list[str]
+
+
+class Publish(_Strict):
+    """Makes the pushed manifest a state of the package and moves `latest` (and `tag`) to it, all in one step.
+
+    `parent` is the `latest` that the pusher saw; another one at the registry is a Conflict unless `force`.
+    """
+
+    manifest: Hash
+    parent: Hash | None = None
+    force: bool = False
+    public: bool = False
+    confirm_public: bool = False
+    message: Annotated[str, Field(max_length=10_000)] = ""
+    tag: Annotated[str, Field(max_length=64)] | None = None
+    version: Annotated[str, Field(max_length=64)] | None = None
+    record: dict[str, Any] = {}
+    previews: dict[str, Any] = {}
+
+
+class Published(_Reply):
+    """`changed` is false where the registry already was in this state; `url` is the package's page."""
+
+    package: str
+    hash: str
+    url: str
+    changed: bool
+    public: bool
+
+
+class LogEntry(_Reply):
+    """One push, newest first in a log."""
+
+    hash: str
+    author: str
+    message: str = ""
+    pushed_at: str
+    parent: str | None = None
+    tags: list[str] = []
+    versions: list[str] = []
+    bytes_logical: int = 0
+
+
+class LogPage(_Reply):
+    entries: list[LogEntry]
+    next: str | None = None
+
+
+class Pointed(_Strict):
+    """The state (full hash) that a tag or version is to name."""
+
+    hash: Hash
+
+
+class TagList(_Reply):
+    tags: dict[str, str]
+
+
+class VersionList(_Reply):
+    versions: list[VersionEntry]
+
+
+class Access(_Reply):
+    """Who may read: `public` or named users; the owner always may."""
+
+    public: bool
+    owner: str
+    readers: list[str]
+
+
+class GrantRequest(_Strict):
+    """`confirm` says that making a package with earlier pushes public is meant."""
+
+    confirm: bool = False
+
+
+class Me(_Reply):
+    user: str | None
+
+
+class Deleted(_Reply):
+    deleted: str
+
+
+def frame_head(hash: str, size: int) -> bytes:
+    """The 40 bytes before an object's own."""
+    return bytes.fromhex(hash) + size.to_bytes(8, "little")
+
+
+def frames(items: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """The body that carries these (hash, bytes)."""
+    for hash, data in items:
+        yield frame_head(hash, len(data))
+        yield data
+
+
+def read_frames(stream: BinaryIO, max_bytes: int = SMALL_BYTES) -> Iterator[tuple[str, bytes]]:
+    """Reads a body of frames one object at a time; their hashes are not checked here.
+
+    Raises `InvalidInput` for a body cut short, `QuotaExceeded` for an object over `max_bytes`.
+    """
+    while head := _read_exactly(stream, FRAME_HEAD_BYTES, allow_end=True):
+        size = int.from_bytes(head[32:], "little")
+        if size > max_bytes:
+            raise QuotaExceeded(f"an object of {size:,} bytes in a batch; at most {max_bytes:,} are allowed")
+        yield head[:32].hex(), _read_exactly(stream, size)
+
+
+def _read_exactly(stream: BinaryIO, size: int, allow_end: bool = False) -> bytes:
+    pieces: list[bytes] = []
+    got = 0
+    while got < size:
+        piece = stream.read(size - got)
+        if not piece:
+            if allow_end and not got:
+                return b""
+            raise InvalidInput(f"the body ends {size - got:,} bytes too early")
+        pieces.append(piece)
+        got += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -1,0 +1,1 @@
+"""Bytes known by their hash: the contract, its homes, and transfer between them."""

@@ -1,0 +1,85 @@
+"""The contract of everything that keeps objects: a folder, memory, packs, a registry."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import BinaryIO
+
+from datapkg.errors import ObjectNotFound
+
+
+class Readable(ABC):
+    """Immutable bytes, each known by the hash of its content."""
+
+    @abstractmethod
+    def missing(self, hashes: Iterable[str]) -> set[str]:
+        """Those whose bytes are not here; one question for all."""
+
+    @abstractmethod
+    def size(self, hash: str) -> int:
+        """The object's size in bytes; raises `ObjectNotFound`."""
+
+    @abstractmethod
+    def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        """A stream of the bytes from `start` up to `stop` (to the end for None); the caller closes it.
+
+        Raises `ObjectNotFound`. The bytes are as they lie: who believes them checks their hash.
+        """
+
+    def read(self, hash: str) -> bytes:
+        """The whole object in memory; for small ones."""
+        with self.open(hash) as stream:
+            return stream.read()
+
+    def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """(hash, bytes) of many small objects in few requests, in any order; raises `ObjectNotFound`."""
+        for hash in hashes:
+            yield hash, self.read(hash)
+
+
+class Objects(Readable):
+    """A home that can be written: what is put is whole under its hash, or not there at all."""
+
+    @abstractmethod
+    def put(self, stream: BinaryIO, expected: str | None = None) -> str:
+        """Stores a stream in one pass, hashing while it is written; gives the hash.
+
+        Raises `HashMismatch`, and keeps nothing, if it is not `expected`. Again is harmless.
+        """
+
+    def put_bytes(self, data: bytes, expected: str | None = None) -> str:
+        """Stores these bytes; gives the hash."""
+        return self.put(io.BytesIO(data), expected)
+
+    def put_many(self, items: Iterable[bytes]) -> list[str]:
+        """Stores many small objects; gives their hashes in the same order."""
+        with self.batch():
+            return [self.put_bytes(item) for item in items]
+
+    def batch(self) -> AbstractContextManager[None]:
+        """What is put inside is durable, and certain to be found, after one sync at the end.
+
+        Leaving by an exception may keep whole objects of it or none, never a part of one.
+        """
+        return nullcontext()
+
+    @abstractmethod
+    def delete(self, hash: str) -> None:
+        """Removes the object; one that is not here is no error."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[str]:
+        """The hashes of all objects here, each once, in any order."""
+
+
+def not_found(hash: str, where: str = "here") -> ObjectNotFound:
+    """The error for an object that is not there."""
+    return ObjectNotFound(f"object {hash} is not {where}", hash=hash)
+
+
+def cut(data: bytes, start: int, stop: int | None) -> BinaryIO:
+    """A stream of a part of bytes in memory."""
+    return io.BytesIO(data if start == 0 and stop is None else data[start:stop])
