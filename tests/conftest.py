@@ -1,0 +1,56 @@
+"""Gives every test settings of its own, and leaves out, aloud, what this machine or `make test` cannot run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_numbers = itertools.count()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--everything", action="store_true", help="run big tests too, and fail where a program is absent")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--everything"):
+        return
+    for item in items:
+        if item.get_closest_marker("big"):
+            item.add_marker(pytest.mark.skip(reason="big: `make test-all` runs it"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    absent = [name for mark in item.iter_markers("needs") for name in mark.args if find_program(name) is None]
+    if not absent:
+        return
+    if item.config.getoption("--everything"):
+        pytest.fail(f"absent here: {', '.join(absent)}", pytrace=False)
+    pytest.skip(f"absent here: {', '.join(absent)}")
+
+
+def find_program(name: str) -> str | None:
+    """The path of a program, also of those that Debian keeps off the search path."""
+    hidden = sorted(str(each) for each in Path("/usr/lib/postgresql").glob("*/bin"))
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *hidden]))
+
+
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("homes")
+
+
+@pytest.fixture(autouse=True)
+def own_home(_homes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty DATAPKG_HOME for each test and no other setting: no test sees or touches those of its developer."""
+    for name in [name for name in os.environ if name.startswith("DATAPKG_")]:
+        monkeypatch.delenv(name)
+    home = _homes / str(next(_numbers))
+    monkeypatch.setenv("DATAPKG_HOME", str(home))
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
