@@ -1,0 +1,58 @@
+# What is typed to work on this project; `make help` lists it.
+# PYTHON picks the interpreter that the virtual environment is made with: make test PYTHON=python3.13
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# Debian packages that tests need beside Python's: a browser with a font.
+APT_PACKAGES := chromium fonts-dejavu-core
+
+.PHONY: help demo test test-all bench docs clean
+.DEFAULT_GOAL := help
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: $(VENV)/.with-server ## publish the sample packages through a registry and import one elsewhere
+	@$(BIN)/python scripts/demo.py
+
+test: $(VENV)/.with-tests ## formatting, lint, types and tests; what is left out is said at the end
+	@scripts/apt.sh $(APT_PACKAGES)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/check_wheel.py
+	$(BIN)/pytest -n 2 -rs
+
+test-all: $(VENV)/.with-tests ## all of that, the big tests too; fails where a tool is absent
+	@scripts/apt.sh --required $(APT_PACKAGES)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/check_wheel.py --install
+	$(BIN)/pytest -n 2 -rs --everything
+
+bench: $(VENV)/.with-tests ## run every benchmark: one file a question
+	@set -e; for each in $$(ls benchmarks/[a-z]*.py 2>/dev/null); do echo "$$each"; $(BIN)/python "$$each"; done
+
+docs: $(VENV)/.with-server ## write the pages that are made from the program itself
+	$(BIN)/python scripts/docs.py
+
+clean: ## remove all that these commands made, the virtual environment too
+	rm -rf $(VENV) build dist *.egg-info .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made: scripts/venv.sh
+	scripts/venv.sh "$(PYTHON)" $(VENV)
+	@touch $@
+
+# Editable, so that a change is tried without installing again; `scripts/check_wheel.py` holds what that cannot show, a
+# wheel that lacks files. "compat" is a plain path file: the default hook slows the start of every Python process.
+$(VENV)/.with-server: $(VENV)/.made setup.cfg pyproject.toml
+	$(PIP_INSTALL) --config-settings editable_mode=compat --editable '.[server]'
+	@touch $@
+
+$(VENV)/.with-tests: $(VENV)/.made setup.cfg pyproject.toml
+	$(PIP_INSTALL) --config-settings editable_mode=compat --editable '.[server,postgres,test]'
+	@touch $@ $(VENV)/.with-server
