@@ -2,7 +2,8 @@
 
 DatapkgError
 ├─ InvalidInput          InvalidName · InvalidBuildFile · InvalidManifest · InvalidLock
-├─ NotFound              PackageNotFound (PackageNotInstalled) · VersionNotFound · TagNotFound · ObjectNotFound · NodeNotFound
+├─ NotFound              PackageNotFound (PackageNotInstalled) · VersionNotFound · TagNotFound
+│                        ObjectNotFound · NodeNotFound
 ├─ Conflict
 ├─ BuildFailed           TransformFailed · CheckFailed · StageFailed
 ├─ IntegrityError        HashMismatch · CorruptObject

@@ -58,7 +58,9 @@ def _walk(value: Any, where: str, depth: int, encode_floats: bool) -> Any:
         return {key: _walk(each, f"{where}.{key}", depth + 1, encode_floats) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_walk(each, f"{where}[{i}]", depth + 1, encode_floats) for i, each in enumerate(value)]
-    raise InvalidInput(f"{where}: {type(value).__name__} is no JSON value; metadata is text, numbers, lists and mappings")
+    raise InvalidInput(
+        f"{where}: {type(value).__name__} is no JSON value; metadata is text, numbers, lists and mappings"
+    )
 
 
 def _check_text(text: str, where: str) -> None:

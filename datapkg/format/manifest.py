@@ -30,7 +30,9 @@ class Block(msgspec.Struct, frozen=True):
     size: int
 
 
-class _Node(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="kind", kw_only=True):
+class _Node(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="kind", kw_only=True
+):
     path: str
     meta: dict[str, Any] = {}
 
@@ -151,7 +153,10 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: bytes, expected: str | None = None) -> Manifest:
-        """Reads a manifest's bytes; raises `HashMismatch` if they are not `expected`, `InvalidManifest` naming the line."""
+        """Reads a manifest's bytes.
+
+        Raises `HashMismatch` if they are not `expected`, `InvalidManifest` naming the line that is wrong.
+        """
         if expected is not None:
             check_bytes(data, expected, "manifest")
         if not data.endswith(b"\n"):
@@ -244,7 +249,9 @@ def _parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
     if node.meta:
         node = msgspec.structs.replace(node, meta=canonical.widen_integers(node.meta))
     if canonical.encode(_prepared(node)) != line:
-        raise InvalidManifest("not in canonical form (keys sorted and once, no spaces, nothing that stands for nothing)")
+        raise InvalidManifest(
+            "not in canonical form (keys sorted and once, no spaces, nothing that stands for nothing)"
+        )
     key = check_node_path(node.path)
     _check_node(node)
     return node, key

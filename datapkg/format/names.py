@@ -213,7 +213,9 @@ class Ref:
         head, colon, tail = text.partition(":")
         if colon and "/" not in head and "@" not in head:
             if not _REGISTRY.match(head):
-                raise InvalidName(f"registry {shown(head)} in {shown(text)} is not allowed: it is a name of your settings")
+                raise InvalidName(
+                    f"registry {shown(head)} in {shown(text)} is not allowed: it is a name of your settings"
+                )
             registry, body = head, tail
         return _parse_body(body, text, registry, lambda part: part.replace("%40", "@").replace("%25", "%"))
 

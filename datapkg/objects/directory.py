@@ -1,0 +1,157 @@
+"""Objects kept as files of a folder: `ab/cdef…`, read-only."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from datapkg.format.hashing import check_hash, copy_hashed, is_hash, mismatch
+from datapkg.objects.base import Objects, not_found
+from datapkg.objects.files import new_file, rename, sync_all, sync_file, sync_folder, sync_folders, temp_path
+
+READ_BUFFER_BYTES = 1 << 20
+
+
+class DirectoryObjects(Objects):
+    """A folder of objects that many processes read and write at once.
+
+    `tmp` is a folder on the same file system, by default `tmp` beside the folder. Safe to kill at any moment: a file
+    has its name only when all its bytes are there, and right.
+    """
+
+    def __init__(self, folder: Path, tmp: Path | None = None) -> None:
+        self.folder = Path(folder)
+        self.tmp = Path(tmp) if tmp else self.folder.parent / "tmp"
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._pending: dict[str, Path] = {}
+
+    def path(self, hash: str) -> Path:
+        """Where this object lies or would lie."""
+        check_hash(hash)
+        return self.folder / hash[:2] / hash[2:]
+
+    def missing(self, hashes: Iterable[str]) -> set[str]:
+        return {hash for hash in hashes if hash not in self._pending and not os.path.exists(self.path(hash))}
+
+    def size(self, hash: str) -> int:
+        with self._found(hash):
+            return os.stat(self._place(hash)).st_size
+
+    def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        with self._found(hash):
+            raw = open(self._place(hash), "rb", buffering=0)  # noqa: SIM115 - the caller closes it
+        if start:
+            raw.seek(start)
+        if stop is not None:
+            return cast(BinaryIO, io.BufferedReader(Window(raw, stop - start), READ_BUFFER_BYTES))
+        return io.BufferedReader(raw, READ_BUFFER_BYTES)
+
+    def _place(self, hash: str) -> Path:
+        return self._pending.get(hash) or self.path(hash)
+
+    @contextmanager
+    def _found(self, hash: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise not_found(hash) from None
+
+    def put(self, stream: BinaryIO, expected: str | None = None) -> str:
+        temp = temp_path(self.tmp)
+        try:
+            with new_file(temp) as file:
+                hash, _ = copy_hashed(stream, file)
+                if expected not in (None, hash):
+                    raise mismatch(str(expected), hash)
+                file.flush()
+                os.fchmod(file.fileno(), 0o444)
+                if self._keep_for_later(hash, temp):
+                    return hash
+                sync_file(file)
+            rename(temp, self.path(hash))
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
+        sync_folder(self.path(hash).parent)
+        return hash
+
+    def _keep_for_later(self, hash: str, temp: Path) -> bool:
+        with self._lock:
+            if not self._depth:
+                return False
+            if hash in self._pending:
+                temp.unlink()
+            else:
+                self._pending[hash] = temp
+            return True
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        with self._lock:
+            self._depth += 1
+        try:
+            yield
+        finally:  # by an exception too: whole objects need not be made or fetched again
+            with self._lock:
+                self._depth -= 1
+                if not self._depth:
+                    self._name_pending()
+
+    def _name_pending(self) -> None:
+        pending, self._pending = self._pending, {}
+        if not pending:
+            return
+        try:
+            sync_all(self.tmp)
+            for hash, temp in pending.items():
+                rename(temp, self.path(hash))
+            sync_folders((self.path(hash).parent for hash in pending), self.folder)
+        except BaseException:
+            for temp in pending.values():
+                temp.unlink(missing_ok=True)
+            raise
+
+    def delete(self, hash: str) -> None:
+        with self._lock:
+            if temp := self._pending.pop(hash, None):
+                temp.unlink(missing_ok=True)
+        self.path(hash).unlink(missing_ok=True)
+
+    def __iter__(self) -> Iterator[str]:
+        seen = list(self._pending)
+        yield from seen
+        with contextlib.suppress(FileNotFoundError):
+            for prefix in sorted(os.listdir(self.folder)):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    for rest in os.listdir(self.folder / prefix):
+                        if is_hash(prefix + rest) and prefix + rest not in seen:
+                            yield prefix + rest
+
+
+class Window(io.RawIOBase):
+    """The next `size` bytes of a raw file as a file of their own; closes it."""
+
+    def __init__(self, raw: io.RawIOBase | io.FileIO, size: int) -> None:
+        self._raw = raw
+        self._left = max(0, size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)[: self._left]  # type: ignore[arg-type]
+        count = self._raw.readinto(view) or 0
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()

@@ -1,0 +1,114 @@
+"""Files that appear whole or not at all: written beside their place, synced, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import ctypes.util
+import os
+import secrets
+import time
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+STALE_TEMP_S = 24 * 3600
+MANY_FOLDERS = 8
+
+
+def temp_path(folder: Path, kind: str = "put") -> Path:
+    """A name in a folder for temporary files that nobody else uses; makes the folder."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"{kind}-{os.getpid()}-{secrets.token_hex(8)}"
+
+
+def new_file(path: Path, buffering: int = -1) -> IO[bytes]:
+    """A new file that only its owner may read, open for writing; fails if it exists."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    return os.fdopen(fd, "wb", buffering=buffering)
+
+
+def sync_file(file: IO[bytes]) -> None:
+    """What was written to this file is on the disk when this returns."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in this folder are on the disk when this returns."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems refuse to sync a folder
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_folders(folders: Iterable[Path], within: Path) -> None:
+    """The names in these folders of one file system are on the disk when this returns."""
+    distinct = set(folders)
+    if len(distinct) > MANY_FOLDERS:
+        sync_all(within)
+    else:
+        for folder in distinct:
+            sync_folder(folder)
+
+
+def sync_all(folder: Path) -> None:
+    """All that was written to the file system of this folder is on the disk when this returns (syncfs(2))."""
+    syncfs = _syncfs()
+    if syncfs is None:
+        os.sync()
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(fd)
+
+
+@cache
+def _syncfs() -> ctypes._NamedFuncPointer | None:
+    try:
+        return ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True).syncfs
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+def write_atomic(path: Path, data: bytes, tmp: Path, mode: int = 0o600) -> None:
+    """Replaces a small file: readers see the old bytes or the new, also after a crash."""
+    temp = temp_path(tmp, "file")
+    try:
+        with new_file(temp) as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+            sync_file(file)
+        rename(temp, path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def rename(temp: Path, path: Path) -> None:
+    """Gives a finished file its name, over what had it; makes the folder where it is missing."""
+    try:
+        os.replace(temp, path)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.replace(temp, path)
+
+
+def sweep_temp(folder: Path, older_than_s: float = STALE_TEMP_S) -> int:
+    """Removes what killed processes left in a folder of temporary files; gives how many."""
+    removed = 0
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > older_than_s:
+                    os.unlink(entry.path)
+                    removed += 1
+    return removed

@@ -1,0 +1,76 @@
+"""Memory, folders and packs keep the contract of objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datapkg.format.hashing import hash_bytes
+from datapkg.objects.base import Objects
+from datapkg.objects.directory import DirectoryObjects
+from datapkg.objects.memory import MemoryObjects
+from datapkg.objects.packs import PackedObjects
+from tests.contracts import BODIES, ObjectsContract
+
+
+class TestMemory(ObjectsContract):
+    @pytest.fixture
+    def target(self) -> Iterator[Objects]:
+        yield MemoryObjects()
+
+
+class TestDirectory(ObjectsContract):
+    @pytest.fixture
+    def target(self, tmp_path: Path) -> Iterator[Objects]:
+        yield DirectoryObjects(tmp_path / "objects")
+        assert list((tmp_path / "tmp").iterdir()) == [], "temporary files were left"
+
+    def test_files_are_read_only(self, filled: DirectoryObjects) -> None:
+        assert os.stat(filled.path(hash_bytes(BODIES[2]))).st_mode & 0o777 == 0o444
+
+    def test_putting_again_mends_a_damaged_file(self, filled: DirectoryObjects) -> None:
+        path = filled.path(hash_bytes(BODIES[2]))
+        path.chmod(0o600)
+        path.write_bytes(b"damaged")
+        filled.put_bytes(BODIES[2])
+        assert path.read_bytes() == BODIES[2]
+
+    def test_a_name_that_is_no_hash_never_becomes_a_path(self, filled: DirectoryObjects) -> None:
+        for evil in ("../../etc/passwd", "ab/../" + "0" * 58, "A" * 64, "0" * 64 + "\n"):
+            with pytest.raises(ValueError, match="64 lower-case hex"):
+                filled.open(evil)
+
+
+class TestPacks(ObjectsContract):
+    @pytest.fixture
+    def target(self, tmp_path: Path) -> Iterator[Objects]:
+        yield PackedObjects(tmp_path)
+        assert list((tmp_path / "tmp").iterdir()) == [], "temporary files were left"
+
+    def test_small_objects_of_a_batch_share_a_file(self, target: PackedObjects) -> None:
+        target.put_many(str(i).encode() for i in range(1000))
+        assert len(target.packs()) == 1
+        assert len(list(target)) == 1000
+        assert not target.loose.folder.exists()
+
+    def test_another_process_sees_a_new_pack(self, target: PackedObjects) -> None:
+        other = PackedObjects(target.folder)
+        assert other.missing([hash_bytes(b"new")]) == {hash_bytes(b"new")}
+        target.put_many([b"new"])
+        assert other.read(hash_bytes(b"new")) == b"new"
+
+    def test_a_pack_is_named_by_its_own_hash(self, target: PackedObjects) -> None:
+        target.put_many([b"a", b"b"])
+        (pack,) = target.packs()
+        assert hash_bytes(pack.path.read_bytes()) == pack.hash
+
+    def test_a_pack_with_a_broken_index_is_passed_over(self, target: PackedObjects) -> None:
+        target.put_many([b"a", b"b"])
+        (pack,) = target.packs()
+        pack.path.chmod(0o600)
+        pack.path.write_bytes(pack.path.read_bytes()[:-3])
+        again = PackedObjects(target.folder)
+        assert again.missing([hash_bytes(b"a")]) == {hash_bytes(b"a")}
