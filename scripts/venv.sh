@@ -14,7 +14,8 @@ choose_python() {
             return
         fi
     done
-    echo "Python 3.11 or newer is needed; ${wanted:-none of python3.11 to python3.14, python3} is it. Say where it is: make PYTHON=…" >&2
+    echo "Python 3.11 or newer is needed, and was not found as ${wanted:-python3.11 to python3.14 or python3}." \
+        "Say where it is: make PYTHON=…" >&2
     return 1
 }
 

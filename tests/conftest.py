@@ -23,15 +23,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("big"):
             item.add_marker(pytest.mark.skip(reason="big: `make test-all` runs it"))
+        elif absent := absent_programs(item):
+            item.add_marker(pytest.mark.skip(reason=f"absent here: {absent}"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    absent = [name for mark in item.iter_markers("needs") for name in mark.args if find_program(name) is None]
-    if not absent:
-        return
-    if item.config.getoption("--everything"):
-        pytest.fail(f"absent here: {', '.join(absent)}", pytrace=False)
-    pytest.skip(f"absent here: {', '.join(absent)}")
+    if item.config.getoption("--everything") and (absent := absent_programs(item)):
+        pytest.fail(f"absent here: {absent}", pytrace=False)
+
+
+def absent_programs(item: pytest.Item) -> str:
+    """Those that the test is marked to need and that are not on this machine, as text."""
+    return ", ".join(name for mark in item.iter_markers("needs") for name in mark.args if find_program(name) is None)
 
 
 def find_program(name: str) -> str | None:
