@@ -47,12 +47,12 @@ $(VENV)/.made: scripts/venv.sh
 	scripts/venv.sh "$(PYTHON)" $(VENV)
 	@touch $@
 
-# Editable, so that a change is tried without installing again; `scripts/check_wheel.py` holds what that cannot show, a
-# wheel that lacks files. "compat" is a plain path file: the default hook slows the start of every Python process.
+# Editable, so that a change is tried without installing again; `scripts/check_wheel.py` finds what that cannot show, a
+# wheel that lacks files.
 $(VENV)/.with-server: $(VENV)/.made setup.cfg pyproject.toml
-	$(PIP_INSTALL) --config-settings editable_mode=compat --editable '.[server]'
+	$(PIP_INSTALL) --editable '.[server]'
 	@touch $@
 
 $(VENV)/.with-tests: $(VENV)/.made setup.cfg pyproject.toml
-	$(PIP_INSTALL) --config-settings editable_mode=compat --editable '.[server,postgres,test]'
+	$(PIP_INSTALL) --editable '.[server,postgres,test]'
 	@touch $@ $(VENV)/.with-server
