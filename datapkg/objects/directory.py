@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 from datapkg.format.hashing import check_hash, copy_hashed, is_hash, mismatch
 from datapkg.objects.base import Objects, not_found
-from datapkg.objects.files import new_file, rename, sync_all, sync_file, sync_folder, sync_folders, temp_path
+from datapkg.objects.files import new_file, rename, seal, sync_all, sync_file, sync_folder, sync_folders, temp_path
 
 READ_BUFFER_BYTES = 1 << 20
 
@@ -70,8 +70,7 @@ class DirectoryObjects(Objects):
                 hash, _ = copy_hashed(stream, file)
                 if expected not in (None, hash):
                     raise mismatch(str(expected), hash)
-                file.flush()
-                os.fchmod(file.fileno(), 0o444)
+                seal(file)
                 if self._keep_for_later(hash, temp):
                     return hash
                 sync_file(file)

@@ -15,6 +15,7 @@ from typing import IO
 
 STALE_TEMP_S = 24 * 3600
 MANY_FOLDERS = 8
+SEALED_MTIME_NS = 946_684_800 * 10**9  # the year 2000
 
 
 def temp_path(folder: Path, kind: str = "put") -> Path:
@@ -27,6 +28,16 @@ def new_file(path: Path, buffering: int = -1) -> IO[bytes]:
     """A new file that only its owner may read, open for writing; fails if it exists."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     return os.fdopen(fd, "wb", buffering=buffering)
+
+
+def seal(file: IO[bytes]) -> None:
+    """Makes a finished file read-only, with a modification time long past.
+
+    So any later write, however soon, changes the time that the index of the store remembers.
+    """
+    file.flush()
+    os.fchmod(file.fileno(), 0o444)
+    os.utime(file.fileno(), ns=(time.time_ns(), SEALED_MTIME_NS))
 
 
 def sync_file(file: IO[bytes]) -> None:

@@ -23,7 +23,7 @@ from datapkg.errors import CorruptObject
 from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.directory import READ_BUFFER_BYTES, DirectoryObjects, Window
-from datapkg.objects.files import new_file, rename, sync_all, sync_file, sync_folder, temp_path
+from datapkg.objects.files import new_file, rename, seal, sync_all, sync_file, sync_folder, temp_path
 
 MAGIC = b"datapkg1"
 ENTRY_BYTES = 48
@@ -116,7 +116,7 @@ class _PackWriter:
             for digest, (offset, size) in sorted(self.entries.items())
         )
         self._write(b"".join(rows) + len(self.entries).to_bytes(8, "little") + MAGIC)
-        os.fchmod(self.file.fileno(), 0o444)
+        seal(self.file)
         self.file.close()
         return self._sha256.hexdigest()
 

@@ -1,0 +1,158 @@
+"""Requirements (`datapkg.yml`, what is wanted) and the lock (`datapkg.lock`, the exact hashes), as values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from datapkg.errors import InvalidLock, InvalidName
+from datapkg.format.hashing import is_hash
+from datapkg.format.names import SAFE_PREFIX, Ref, check_package, check_user
+
+REQUIREMENTS = "datapkg.yml"
+LOCK = "datapkg.lock"
+FORMAT = 1
+MAX_BYTES = 16 << 20
+_QUILT = re.compile(r"(?P<ref>[^:@]+(?::[^:@]+/[^:@]+)?):(?P<kind>[htv]|hash|tag|version):(?P<value>[^:]+)\Z")
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One requirement made exact: the state (`hash`) that it meant at this registry, and from which version or tag."""
+
+    requirement: str
+    package: str
+    registry: str
+    hash: str
+    size: int
+    path: str = ""
+    version: str | None = None
+    tag: str | None = None
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The pins of a project, in the order of its requirements."""
+
+    pins: tuple[Pin, ...]
+
+    def hash_of(self, package: str) -> str | None:
+        """The pinned state of a package (`user/name`), or None."""
+        return next((pin.hash for pin in self.pins if pin.package == package), None)
+
+    def pin_of(self, requirement: str) -> Pin | None:
+        """The pin made from this requirement, or None."""
+        return next((pin for pin in self.pins if pin.requirement == requirement), None)
+
+    def to_bytes(self) -> bytes:
+        """The lock file: JSON, stable line by line so that it reads well in a diff."""
+        pins = [{key: value for key, value in asdict(pin).items() if value not in (None, "")} for pin in self.pins]
+        return json.dumps({"datapkg": FORMAT, "packages": pins}, indent=2, ensure_ascii=False).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, data: bytes, place: str = LOCK) -> Lock:
+        """Reads a lock file; raises `InvalidLock` naming the place of what is wrong."""
+        try:
+            if len(data) > MAX_BYTES:
+                raise InvalidLock(f"{place} is over {MAX_BYTES:,} bytes long")
+            value = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise _bad_lock(place, f"it is not JSON ({error})") from error
+        version = value.get("datapkg") if isinstance(value, dict) else None
+        if isinstance(version, int) and version > FORMAT:
+            raise InvalidLock(f"{place} has format {version}, newer than this datapkg reads", hint="upgrade datapkg")
+        if version != FORMAT or not isinstance(value.get("packages"), list):
+            raise _bad_lock(place, "it has no format version ('datapkg') or no 'packages'")
+        pins = tuple(_pin(item, f"{place}: packages[{i}]") for i, item in enumerate(value["packages"]))
+        states: dict[str, str] = {}
+        for pin in pins:
+            if states.setdefault(pin.package, pin.hash) != pin.hash:
+                raise _bad_lock(place, f"{pin.package} is pinned to two different states")
+        return cls(pins)
+
+
+def _bad_lock(place: str, what: str) -> InvalidLock:
+    return InvalidLock(f"{place} cannot be read: {what}", hint="write it again with: datapkg lock")
+
+
+def _pin(item: Any, place: str) -> Pin:
+    texts = ("requirement", "package", "registry", "hash", "path", "version", "tag")
+    if not isinstance(item, dict) or not all(isinstance(item.get(key, ""), str) for key in texts):
+        raise _bad_lock(place, "it is no mapping of texts")
+    unknown = item.keys() - {*texts, "size"}
+    lacking = {"requirement", "package", "registry", "hash", "size"} - item.keys()
+    if unknown or lacking:
+        raise _bad_lock(place, f"unknown keys {sorted(unknown)}, lacking keys {sorted(lacking)}")
+    user, _, name = item["package"].partition("/")
+    try:
+        check_user(user), check_package(name)
+    except InvalidName as error:
+        raise _bad_lock(place, str(error)) from error
+    if not is_hash(item["hash"]) or not isinstance(item["size"], int):
+        raise _bad_lock(place, "its hash or size is not one")
+    return Pin(**item)
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """The refs of a `datapkg.yml`, in order, and what is to be warned of."""
+
+    refs: tuple[Ref, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def parse_requirement(text: str) -> Ref:
+    """A line of requirements: a ref, also in Quilt's spelling (`u/p:h:…`, `:t:`, `:v:`)."""
+    if match := _QUILT.match(text.strip()):
+        state = match["value"]
+        text = f"{match['ref']}@{'sha256:' if match['kind'][0] == 'h' else ''}{state}"
+    return Ref.parse(text.strip())
+
+
+def parse_requirements(data: bytes, place: str = REQUIREMENTS) -> Requirements:
+    """Reads `datapkg.yml`; raises `InvalidLock` with every mistake in it."""
+    import yaml
+
+    try:
+        if len(data) > MAX_BYTES:
+            raise InvalidLock(f"{place} is over {MAX_BYTES:,} bytes long")
+        value = yaml.load(data, Loader=yaml.CBaseLoader)
+    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidLock(f"{place} is not YAML: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(value, dict) or "packages" not in value:
+        raise InvalidLock(f"{place} has no 'packages'", hint="begin it with a line: packages: [user/name@1.0]")
+    problems = [(f"{place}: {key}", "unknown key; only 'packages' is known") for key in value if key != "packages"]
+    items = value["packages"] or []
+    if not isinstance(items, list):
+        problems.append((f"{place}: packages", "it is a list of references such as uciml/iris@1.2.0"))
+        items = []
+    refs, warnings = _refs(items, place, problems)
+    if problems:
+        lines = "\n".join(f"  {where}: {what}" for where, what in problems)
+        raise InvalidLock(f"{place} has {len(problems)} mistake(s):\n{lines}", problems=problems)
+    return Requirements(tuple(refs), tuple(warnings))
+
+
+def _refs(items: Iterable[Any], place: str, problems: list[tuple[str, str]]) -> tuple[list[Ref], list[str]]:
+    refs: list[Ref] = []
+    warnings: list[str] = []
+    states: dict[str, Ref] = {}
+    for number, item in enumerate(items):
+        where = f"{place}: packages[{number}]"
+        try:
+            if not isinstance(item, str):
+                raise InvalidName("it is a reference such as uciml/iris@1.2.0")
+            ref = parse_requirement(item)
+        except InvalidName as error:
+            problems.append((where, str(error)))
+            continue
+        first = states.setdefault(ref.package, ref)
+        if replace(first, path="") != replace(ref, path=""):
+            problems.append((where, f"{ref.package} is asked for in two different states; one package has one"))
+        if ref.state and ref.state.kind == "hash" and len(ref.state.value) < SAFE_PREFIX:
+            warnings.append(f"{where}: {item}: a hash of under {SAFE_PREFIX} digits can be forged; write the whole one")
+        refs.append(ref)
+    return refs, warnings

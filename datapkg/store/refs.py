@@ -1,0 +1,146 @@
+"""The small pointers of a store: what each package is now, the registry's tags and versions, and the log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from datapkg.errors import CorruptObject
+from datapkg.objects.files import temp_path, write_atomic
+
+Event = Literal["build", "install", "push"]
+
+
+@dataclass(frozen=True)
+class Current:
+    """The state of what was last built or installed, and where it came from (a registry's URL, or "local")."""
+
+    hash: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class LogEvent:
+    """One build, install or push of a package on this machine; `at` is UTC in ISO form."""
+
+    event: Event
+    hash: str
+    at: str
+    origin: str = "local"
+    message: str = ""
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+class Refs:
+    """The folder `packages/` of a store: user, name, then one small file a pointer."""
+
+    def __init__(self, folder: Path, tmp: Path) -> None:
+        self.folder = Path(folder)
+        self.tmp = Path(tmp)
+
+    def _package(self, user: str, name: str) -> Path:
+        return self.folder / user / name
+
+    def users(self) -> list[str]:
+        """Users of whom something is here, in order."""
+        return [user for user in _names(self.folder) if self.packages(user)]
+
+    def packages(self, user: str) -> list[str]:
+        """The packages of a user that are here, in order."""
+        return [name for name in _names(self.folder / user) if (self.folder / user / name / "current").exists()]
+
+    def current(self, user: str, name: str) -> Current | None:
+        """What was last built or installed, or None."""
+        value = _read_json(self._package(user, name) / "current")
+        return Current(str(value["hash"]), str(value["origin"])) if value else None
+
+    def set_current(self, user: str, name: str, current: Current) -> None:
+        """Moves the pointer; the last step of a build or install."""
+        self._write(self._package(user, name) / "current", asdict(current))
+
+    def tags(self, user: str, name: str) -> dict[str, str]:
+        """The registry's tags as last seen: name to hash."""
+        return self._pointers(user, name, "tags")
+
+    def versions(self, user: str, name: str) -> dict[str, str]:
+        """The registry's versions as last seen: version to hash."""
+        return self._pointers(user, name, "versions")
+
+    def _pointers(self, user: str, name: str, kind: str) -> dict[str, str]:
+        folder = self._package(user, name) / kind
+        values = {each: _read_json(folder / each) for each in _names(folder)}
+        return {each: str(value["hash"]) for each, value in values.items() if value}
+
+    def set_pointers(self, user: str, name: str, kind: Literal["tags", "versions"], values: dict[str, str]) -> None:
+        """Makes the cache of the registry's tags or versions hold exactly these."""
+        old = self._pointers(user, name, kind)
+        folder = self._package(user, name) / kind
+        for each in old.keys() - values.keys():
+            (folder / each).unlink(missing_ok=True)
+        for each, hash in values.items():
+            if old.get(each) != hash:
+                self._write(folder / each, {"hash": hash})
+
+    def append_log(self, user: str, name: str, event: LogEvent) -> None:
+        """Writes one event as a file of its own; events are never changed."""
+        at = datetime.fromisoformat(event.at).strftime("%Y%m%dT%H%M%S.%fZ")
+        file_name = f"{at}-{event.hash[:12]}-{secrets.token_hex(4)}.json"
+        self._write(self._package(user, name) / "log" / file_name, asdict(event))
+
+    def log(self, user: str, name: str, event: Event | None = None) -> list[LogEvent]:
+        """The events of a package (of one kind), newest first."""
+        folder = self._package(user, name) / "log"
+        values = (_read_json(folder / each) for each in reversed(_names(folder)))
+        events = [LogEvent(**value) for value in values if value]
+        return [each for each in events if event in (None, each.event)]
+
+    def known_hashes(self, user: str, name: str) -> set[str]:
+        """Every state of the package that this machine has heard of."""
+        known = {event.hash for event in self.log(user, name)}
+        known.update(self.tags(user, name).values(), self.versions(user, name).values())
+        if current := self.current(user, name):
+            known.add(current.hash)
+        return known
+
+    def remove(self, user: str, name: str) -> bool:
+        """Forgets a package, its log included, in one step; false if it was not here."""
+        doomed = temp_path(self.tmp, "removed")
+        try:
+            os.replace(self._package(user, name), doomed)
+        except FileNotFoundError:
+            return False
+        shutil.rmtree(doomed, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.folder / user)
+        return True
+
+    def _write(self, path: Path, value: dict[str, Any]) -> None:
+        write_atomic(path, json.dumps(value, ensure_ascii=False, sort_keys=True).encode() + b"\n", self.tmp)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_bytes())
+        if not isinstance(value, dict) or not isinstance(value.get("hash"), str):
+            raise ValueError("no hash in it")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise CorruptObject(
+            f"{path} is damaged: {error}", hint="remove the file, then build or install again"
+        ) from error
+    return value

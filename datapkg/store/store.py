@@ -1,0 +1,63 @@
+"""The local store: one folder of immutable objects and small pointers to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datapkg.errors import InvalidInput
+from datapkg.format.manifest import Manifest
+from datapkg.objects.files import sweep_temp, write_atomic
+from datapkg.store.index import Index
+from datapkg.store.links import Links
+from datapkg.store.refs import Refs
+from datapkg.store.trusted import TrustedObjects
+
+FORMAT = "1"
+
+
+class Store:
+    """A store in a folder; `index` is a cache and may lie anywhere."""
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        self.folder = Path(folder)
+        self.tmp = self.folder / "tmp"
+        self.objects = TrustedObjects(self.folder, index)
+        self.refs = Refs(self.folder / "packages", self.tmp)
+        self.links = Links(self.folder / "links", self.objects)
+        self._check_format()
+
+    def _check_format(self) -> None:
+        try:
+            found = (self.folder / "format").read_text().strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if found != FORMAT:
+            raise InvalidInput(
+                f"the store {self.folder} has format {found[:20]!r}; this datapkg reads {FORMAT}",
+                hint="upgrade datapkg, or set DATAPKG_HOME to another folder",
+            )
+
+    def prepare(self) -> None:
+        """Makes the folder ready to be written, private to its owner; sweeps what killed processes left."""
+        if not (self.folder / "format").exists():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomic(self.folder / "format", FORMAT.encode() + b"\n", self.tmp)
+        sweep_temp(self.tmp)
+
+    def save(self, manifest: Manifest) -> str:
+        """Keeps a manifest, whose objects must be here already (or are left out on purpose); gives its hash."""
+        return self.objects.put_bytes(manifest.data, manifest.hash)
+
+    def manifest(self, hash: str) -> Manifest:
+        """The manifest with this hash, checked; raises `ObjectNotFound`, `CorruptObject`."""
+        with self.objects.open(hash) as stream:
+            return Manifest.parse(stream.read(), expected=hash)
+
+    def has(self, hash: str) -> bool:
+        """Whether the manifest with this hash is here and undamaged."""
+        return not self.objects.missing([hash])
+
+    def absent(self, manifest: Manifest, path: str = "") -> dict[str, int]:
+        """Objects of a package (below a path) that are not here or damaged: hash to size in bytes."""
+        wanted = manifest.objects(path)
+        return {hash: wanted[hash] for hash in self.objects.missing(wanted)}

@@ -1,0 +1,175 @@
+"""Objects of this machine, believed only while their file has not changed since its hash was right."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from datapkg.errors import CorruptObject, ObjectNotFound
+from datapkg.format.hashing import READ_BYTES
+from datapkg.objects.base import Objects
+from datapkg.objects.files import seal, temp_path
+from datapkg.objects.packs import PackedObjects, Place, open_place, read_place
+from datapkg.store.index import Index
+
+
+class TrustedObjects(Objects):
+    """Packed objects and the index that says which of their files may be believed without hashing them again."""
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        self.packed = PackedObjects(folder)
+        self.quarantine_folder = folder / "quarantine"
+        self.index = index
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._fresh: list[str] = []
+        self._right_packs: set[tuple[str, int]] = set()
+
+    def trusted(self, hash: str) -> Place:
+        """Where the object lies, its bytes being right.
+
+        Raises `ObjectNotFound`; `CorruptObject` where the bytes have changed since they were stored.
+        """
+        place = self.packed.locate(hash)
+        if self._believed(place) or self._is_right(place, hash):
+            return place
+        raise CorruptObject(
+            f"object {hash} in the store is damaged: its bytes have changed since it was stored; they were not used",
+            hint="datapkg verify, then datapkg install the package again",
+            hash=hash,
+        )
+
+    def _believed(self, place: Place) -> bool:
+        if place.path.parent == self.packed.tmp:  # of a batch still open in this process
+            return True
+        return self.index.believes(place.path)
+
+    def _is_right(self, place: Place, hash: str) -> bool:
+        if place.pack and hash_file(place.path) == place.pack:
+            self.index.believe([place.path])
+            return True
+        if hash_place(place) != hash:
+            return False
+        if not place.pack:
+            self.index.believe([place.path])
+        return True
+
+    def missing(self, hashes: Iterable[str]) -> set[str]:
+        """Those not here, and those damaged, which are put into quarantine on the way."""
+        wanted = set(hashes)
+        absent = self.packed.missing(wanted)
+        good_files: set[Path] = set()
+        for hash in wanted - absent:
+            try:
+                place = self.packed.locate(hash)
+                if place.path not in good_files:
+                    if self._believed(place) or (place.pack and self._is_right(place, hash)):
+                        good_files.add(place.path)
+                    elif not self._is_right(place, hash):
+                        self.quarantine(hash)
+                        absent.add(hash)
+            except ObjectNotFound:
+                absent.add(hash)
+        return absent
+
+    def quarantine(self, hash: str) -> None:
+        """Takes a damaged object out of use, keeping its bytes for whoever wants to look."""
+        place = self.packed.locate(hash)
+        self.quarantine_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = self.quarantine_folder / f"{hash}-{secrets.token_hex(4)}"
+        if place.pack:
+            target.write_bytes(read_place(place))
+            self.packed.delete(hash)
+        else:
+            os.replace(place.path, target)
+
+    def quarantined(self) -> set[str]:
+        """The hashes of objects that were taken out of use and not replaced since."""
+        try:
+            names = os.listdir(self.quarantine_folder)
+        except FileNotFoundError:
+            return set()
+        return self.packed.missing({name[:64] for name in names})
+
+    def size(self, hash: str) -> int:
+        return self.packed.size(hash)
+
+    def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        return open_place(self.trusted(hash), start, stop)
+
+    def put(self, stream: BinaryIO, expected: str | None = None) -> str:
+        hash = self.packed.put(stream, expected)
+        with self._lock:
+            self._fresh.append(hash)
+            if self._depth:
+                return hash
+        self._believe_fresh()
+        return hash
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        with self._lock:
+            self._depth += 1
+        try:
+            with self.packed.batch():
+                yield
+        finally:
+            with self._lock:
+                self._depth -= 1
+                last = not self._depth
+            if last:
+                self._believe_fresh()
+
+    def _believe_fresh(self) -> None:
+        with self._lock:
+            fresh, self._fresh = self._fresh, []
+        places = set()
+        for hash in fresh:
+            try:
+                places.add(self.packed.locate(hash).path)
+            except ObjectNotFound:
+                continue
+        self.index.believe(places)
+
+    def delete(self, hash: str) -> None:
+        self.packed.delete(hash)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.packed)
+
+    def copy_to(self, hash: str, target: Path) -> None:
+        """Makes an ordinary read-only file of the object, whole or not at all."""
+        temp = temp_path(self.packed.tmp, "link")
+        try:
+            sha256 = hashlib.sha256()
+            with open_place(self.trusted(hash)) as source, open(temp, "xb") as file:
+                while piece := source.read(READ_BYTES):
+                    sha256.update(piece)
+                    file.write(piece)
+                seal(file)
+            if sha256.hexdigest() != hash:
+                raise CorruptObject(f"object {hash} changed while it was copied", hash=hash)
+            os.replace(temp, target)
+        finally:
+            temp.unlink(missing_ok=True)
+
+
+def hash_place(place: Place) -> str:
+    """The sha256 of the bytes at this place."""
+    sha256 = hashlib.sha256()
+    with open_place(place) as stream:
+        while piece := stream.read(READ_BYTES):
+            sha256.update(piece)
+    return sha256.hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """The sha256 of a file."""
+    with open(path, "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
