@@ -40,7 +40,7 @@ class Readable(ABC):
             yield hash, self.read(hash)
 
 
-class Objects(Readable):
+class Writable(Readable):
     """A home that can be written: what is put is whole under its hash, or not there at all."""
 
     @abstractmethod
@@ -65,6 +65,10 @@ class Objects(Readable):
         Leaving by an exception may keep whole objects of it or none, never a part of one.
         """
         return nullcontext()
+
+
+class Objects(Writable):
+    """A home that is ours whole: it can be listed, and objects can be taken out."""
 
     @abstractmethod
     def delete(self, hash: str) -> None:

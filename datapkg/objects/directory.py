@@ -135,19 +135,30 @@ class DirectoryObjects(Objects):
 
 
 class Window(io.RawIOBase):
-    """The next `size` bytes of a raw file as a file of their own; closes it."""
+    """`size` bytes of a raw file from where it stands, as a file of their own; closes it."""
 
     def __init__(self, raw: io.RawIOBase | io.FileIO, size: int) -> None:
         self._raw = raw
-        self._left = max(0, size)
+        self._start = raw.tell()
+        self._size = max(0, size)
+        self._at = 0
 
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        self._raw.seek(self._start + self._at)
+        return self._at
+
     def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer)[: self._left]  # type: ignore[arg-type]
+        view = memoryview(buffer)[: max(0, self._size - self._at)]  # type: ignore[arg-type]
         count = self._raw.readinto(view) or 0
-        self._left -= count
+        self._at += count
         return count
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from datapkg.format.hashing import check_bytes
-from datapkg.objects.base import Objects, Readable
+from datapkg.objects.base import Readable, Writable
 from datapkg.objects.progress import Progress, silent
 
 SMALL_BYTES = 1 << 20
@@ -34,13 +34,13 @@ class Moved:
     size_bytes: int
 
 
-def plan(wanted: Mapping[str, int], target: Objects) -> Plan:
+def plan(wanted: Mapping[str, int], target: Writable) -> Plan:
     """Decides which of the wanted objects (hash to size in bytes) the target lacks."""
     missing = target.missing(wanted)
     return Plan({hash: size for hash, size in wanted.items() if hash in missing}, len(wanted) - len(missing))
 
 
-def transfer(source: Readable, target: Objects, planned: Plan, progress: Progress = silent) -> Moved:
+def transfer(source: Readable, target: Writable, planned: Plan, progress: Progress = silent) -> Moved:
     """Moves what a plan says; what arrived before a failure stays, so that the next try goes on from there.
 
     Raises `HashMismatch` for bytes that are not their hash's, `ObjectNotFound` for what the source lacks.
@@ -60,7 +60,7 @@ def transfer(source: Readable, target: Objects, planned: Plan, progress: Progres
 
 
 def _move_small(
-    source: Readable, target: Objects, hashes: list[str], sofar: tuple[int, int], progress: Progress
+    source: Readable, target: Writable, hashes: list[str], sofar: tuple[int, int], progress: Progress
 ) -> int:
     done, total = sofar
 

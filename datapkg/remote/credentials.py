@@ -1,0 +1,91 @@
+"""Tokens on this machine: each kept for the one origin that it was made for, in a file that only its owner reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from datapkg.errors import InvalidInput
+from datapkg.objects.files import write_atomic
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def check_origin(url: str) -> str:
+    """A registry's address in its normal form, `https://host[:port][/path]`; raises `InvalidInput` for any other."""
+    hint = "write it as https://data.example.org"
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidInput(f"{url[:200]!r} is no address of a registry: {error}", hint=hint) from None
+    if parts.scheme not in ("http", "https") or not host or any(c.isspace() or c < " " for c in url.strip()):
+        raise InvalidInput(
+            f"{url[:200]!r} is no address of a registry: it needs https:// (or http://) and a host", hint=hint
+        )
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise InvalidInput("the address of a registry has no user, password, query or fragment", hint=hint)
+    default = {"http": 80, "https": 443}[parts.scheme]
+    shown_host = f"[{host}]" if ":" in host else host
+    shown_port = f":{port}" if port not in (None, default) else ""
+    return f"{parts.scheme}://{shown_host}{shown_port}{parts.path.rstrip('/')}"
+
+
+def may_carry_token(url: str) -> bool:
+    """Whether a token may travel to this address: https, or this very machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in LOOPBACK or (parts.hostname or "").startswith("127.")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The credentials file."""
+
+    path: Path
+
+    def token(self, origin: str) -> str | None:
+        """The token kept for this origin, or None."""
+        entry = self._read().get(origin)
+        return str(entry["token"]) if isinstance(entry, dict) and "token" in entry else None
+
+    def keep(self, origin: str, token: str, user: str) -> None:
+        """Remembers a token for an origin."""
+        self._write({**self._read(), origin: {"token": token, "user": user}})
+
+    def forget(self, origin: str) -> bool:
+        """Forgets the token for an origin; false if there was none."""
+        entries = self._read()
+        if entries.pop(origin, None) is None:
+            return False
+        self._write(entries)
+        return True
+
+    def _write(self, entries: dict[str, Any]) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(self.path, json.dumps(entries, indent=2).encode() + b"\n", self.path.parent / "tmp", mode=0o600)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            value = json.loads(self.path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (ValueError, OSError) as error:
+            raise InvalidInput(
+                f"the credentials {self.path} cannot be read: {error}",
+                hint=f"rm {os.fspath(self.path)}, then log in again",
+            ) from error
+        return value if isinstance(value, dict) else {}
+
+
+def check_token(token: str) -> str:
+    """The token itself; raises `InvalidInput`, without showing it, for what cannot be one."""
+    token = token.strip()
+    if not token or len(token) > 1000 or not token.isascii() or not token.isprintable() or " " in token:
+        raise InvalidInput(
+            "this is no token: it begins with dpk_ and has no spaces", hint="ask your registry for a new one"
+        )
+    return token

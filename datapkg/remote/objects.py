@@ -1,0 +1,245 @@
+"""The objects of a registry, as seen through one package and one push."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from itertools import islice
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, cast
+
+from datapkg.errors import InvalidInput, NotFound, ObjectNotFound, Unreachable
+from datapkg.format import wire
+from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
+from datapkg.objects.base import Writable
+from datapkg.remote.session import TRIES, Pace, Session
+
+IDENTITY = {"Accept-Encoding": "identity"}
+READ_MANY_COUNT = 20_000
+
+
+class RegistryObjects(Writable):
+    """Reads through a package (`user`, `name`); writes into a push that was begun for it."""
+
+    def __init__(self, session: Session, user: str, name: str, push: str | None = None) -> None:
+        self._session = session
+        self._names = {"user": user, "name": name}
+        self._push = push
+
+    def _path(self, template: str, **names: str) -> str:
+        return template.format(**self._names, **names)
+
+    def _pushed(self) -> str:
+        if self._push is None:
+            raise InvalidInput("objects are put into a registry only within a push")
+        return self._push
+
+    def missing(self, hashes: Iterable[str]) -> set[str]:
+        if self._push is None:
+            return {hash for hash in hashes if not self._readable(hash)}
+        missing: set[str] = set()
+        for group in _groups(hashes, wire.MAX_HASHES):
+            reply = self._session.json("POST", self._path(wire.PUSH_MISSING, push=self._push), {"hashes": group})
+            missing.update(wire.Missing.model_validate(reply).missing)
+        return missing
+
+    def _readable(self, hash: str) -> bool:
+        try:
+            self.size(hash)
+        except ObjectNotFound:
+            return False
+        return True
+
+    def size(self, hash: str) -> int:
+        path = self._path(wire.OBJECT, hash=check_hash(hash))
+        try:
+            with self._session.request("HEAD", path, headers=IDENTITY) as response:
+                return int(response.headers["Content-Length"])
+        except (KeyError, ValueError) as error:
+            raise Unreachable(f"{self._session.url} did not tell the size of {hash}") from error
+        except (NotFound, Unreachable) as error:  # the answer to a HEAD has no body that could explain
+            if isinstance(error, NotFound) or error.detail.get("status") == 404:
+                raise ObjectNotFound(f"object {hash} is not at {self._session.url}", hash=hash) from error
+            raise
+
+    def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        path = self._path(wire.OBJECT, hash=check_hash(hash))
+        if stop is not None and stop <= start:
+            self.size(hash)
+            return io.BytesIO()
+        body = _ResumingBody(self._session, path, start, stop)
+        self._session.retried(body.connect)
+        return cast(BinaryIO, body)
+
+    def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        for group in _groups(hashes, READ_MANY_COUNT):
+            left = dict.fromkeys(group)
+            failures = 0
+            while left:
+                before = len(left)
+                try:
+                    for hash, data in self._read_group(list(left)):
+                        left.pop(hash, None)
+                        yield hash, data
+                    if left:
+                        raise ObjectNotFound(f"object {next(iter(left))} did not come with the others asked for")
+                except Unreachable as error:
+                    failures = failures + 1 if len(left) == before else 1
+                    if failures >= TRIES or not error.detail.get("again"):
+                        raise
+
+    def _read_group(self, hashes: list[str]) -> Iterator[tuple[str, bytes]]:
+        session, path = self._session, self._path(wire.OBJECTS_READ)
+        with ExitStack() as stack:
+            response = session.retried(
+                lambda: stack.enter_context(session.request("POST", path, json={"hashes": hashes}, headers=IDENTITY))
+            )
+            with session.reading():
+                try:
+                    yield from wire.read_frames(cast(BinaryIO, _Body(session, response.raw)))
+                except InvalidInput as error:
+                    raise Unreachable(f"{session.url} broke off: {error}", again=True) from error
+
+    def put(self, stream: BinaryIO, expected: str | None = None) -> str:
+        if expected is None:
+            return self._put_unknown(stream)
+        path = self._path(wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(expected))
+        start = stream.tell() if stream.seekable() else None
+
+        def attempt() -> None:
+            if start is not None:
+                stream.seek(start)
+            body = HashingReader(stream)
+            headers = {"Content-Type": "application/octet-stream"}
+            with self._session.request("PUT", path, data=_pieces(body), headers=headers) as response:
+                self._session.body(response, 1 << 20)
+            self._session.sent_bytes += body.size_bytes
+            if body.hexdigest() != expected:
+                raise mismatch(expected, body.hexdigest())
+
+        if start is None:
+            attempt()
+        else:
+            self._session.retried(attempt)
+        return expected
+
+    def _put_unknown(self, stream: BinaryIO) -> str:
+        """Hashes a stream on its way to a temporary file first: the address of an object is its hash."""
+        with SpooledTemporaryFile(max_size=wire.SMALL_BYTES) as spool:
+            reader = HashingReader(stream)
+            for piece in _pieces(reader):
+                spool.write(piece)
+            spool.seek(0)
+            return self.put(cast(BinaryIO, spool), reader.hexdigest())
+
+    def put_many(self, items: Iterable[bytes]) -> list[str]:
+        path = self._path(wire.PUSH_OBJECTS, push=self._pushed())
+        hashes: list[str] = []
+        for group in _groups_by_size(items):
+            frames = [(hash_bytes(data), data) for data in group]
+            self._send_frames(path, b"".join(wire.frames(frames)))
+            hashes += [hash for hash, _ in frames]
+        return hashes
+
+    def _send_frames(self, path: str, body: bytes) -> None:
+        def attempt() -> None:
+            with self._session.request("POST", path, data=body, headers={"Content-Type": wire.FRAMES}) as response:
+                self._session.body(response, 64 << 20)
+
+        self._session.retried(attempt)
+        self._session.sent_bytes += len(body)
+
+
+def _pieces(reader: HashingReader) -> Iterator[bytes]:
+    while piece := reader.read(1 << 20):
+        yield piece
+
+
+def _groups(hashes: Iterable[str], count: int) -> Iterator[list[str]]:
+    items = iter(hashes)
+    while group := list(islice(items, count)):
+        yield group
+
+
+def _groups_by_size(items: Iterable[bytes]) -> Iterator[list[bytes]]:
+    group: list[bytes] = []
+    size = 0
+    for item in items:
+        if group and size + len(item) > wire.BATCH_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += len(item)
+    if group:
+        yield group
+
+
+class _Body:
+    """The raw body of an answer as a stream that counts."""
+
+    def __init__(self, session: Session, raw: Any) -> None:
+        self._session = session
+        self._raw = raw
+        self._pace = Pace(session.url)
+
+    def read(self, size: int) -> bytes:
+        piece: bytes = self._raw.read(size)
+        self._session.received_bytes += len(piece)
+        self._pace.add(len(piece))
+        return piece
+
+
+class _ResumingBody(io.RawIOBase):
+    """An object's bytes from a registry; a connection that breaks is made again where it broke."""
+
+    def __init__(self, session: Session, path: str, start: int, stop: int | None) -> None:
+        self._session = session
+        self._path = path
+        self._at = start
+        self._stop = stop
+        self._stack = ExitStack()
+        self._body: _Body | None = None
+        self._failures = 0
+
+    def connect(self) -> None:
+        """Asks for what is left."""
+        headers = dict(IDENTITY)
+        if self._at or self._stop is not None:
+            headers["Range"] = f"bytes={self._at}-{'' if self._stop is None else self._stop - 1}"
+        self._stack.close()
+        response = self._stack.enter_context(self._session.request("GET", self._path, headers=headers))
+        if "Range" in headers and response.status_code != 206:
+            raise Unreachable(f"{self._session.url} answered a request for a part with the whole")
+        self._body = _Body(self._session, response.raw)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        piece = self._resumed(lambda: self._read(len(view)))
+        view[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def _read(self, size: int) -> bytes:
+        assert self._body is not None
+        with self._session.reading():
+            return self._body.read(size)
+
+    def _resumed(self, read: Callable[[], bytes]) -> bytes:
+        while True:
+            try:
+                piece = read()
+                self._failures = 0
+                return piece
+            except Unreachable as error:
+                self._failures += 1
+                if self._failures >= TRIES or not error.detail.get("again"):
+                    raise
+                self._session.retried(self.connect)
+
+    def close(self) -> None:
+        self._stack.close()
+        super().close()
