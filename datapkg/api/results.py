@@ -1,0 +1,103 @@
+"""What the verbs answer: plain values that the command line prints and programs read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datapkg.errors import DatapkgError
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """A build: how many nodes were made anew or taken over, the bytes of all objects, and what is worth a line."""
+
+    package: str
+    hash: str
+    built: int
+    reused: int
+    bytes_logical: int
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A push: what travelled (bodies, in bytes) and the page that shows it; `changed` is false where nothing was new."""
+
+    package: str
+    hash: str
+    objects_sent: int
+    bytes_sent: int
+    bytes_logical: int
+    url: str
+    changed: bool = True
+    public: bool = False
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An installed state, and what travelled for it (bodies, in bytes); `note` is worth a line if not empty."""
+
+    package: str
+    hash: str
+    objects_received: int
+    bytes_received: int
+    bytes_logical: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one of several installs: the result, or the error."""
+
+    ref: str
+    installed: Installed | None = None
+    error: DatapkgError | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A package on this machine."""
+
+    package: str
+    hash: str
+    origin: str
+    bytes_logical: int
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One state of a package as `show` prints it; `nodes` are mappings of path, kind, rows, columns, size."""
+
+    package: str
+    hash: str
+    meta: dict[str, Any]
+    nodes: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """An object whose bytes are wrong, and where it is used (empty where nothing uses it)."""
+
+    hash: str
+    package: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """How many objects were hashed, which were damaged, and how many are absent on purpose (partial installs)."""
+
+    checked: int
+    damaged: list[Damaged]
+    absent: int = 0
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The files that were written, below a folder or as one file."""
+
+    files: list[Path]
+    size_bytes: int

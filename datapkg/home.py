@@ -1,0 +1,338 @@
+"""Where this machine keeps what is datapkg's, and the settings: the only reader of the environment and of appdirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datapkg.errors import InvalidInput, PackageNotFound, PackageNotInstalled, TagNotFound, VersionNotFound
+from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock
+from datapkg.format.names import Ref
+from datapkg.objects.files import write_atomic
+from datapkg.store.index import Index
+from datapkg.store.store import Store
+
+if TYPE_CHECKING:
+    from datapkg.remote.client import Client
+    from datapkg.remote.credentials import Credentials
+
+APP = "datapkg"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value and where it comes from: an environment variable, the settings file, or the default."""
+
+    name: str
+    value: Any
+    source: str
+
+
+SETTINGS: dict[str, tuple[str, Any, str]] = {
+    "registry": ("DATAPKG_REGISTRY", None, "address of the registry that is meant where none is named"),
+    "registries": ("", {}, "names for other registries, as used in work:user/name"),
+    "path": ("DATAPKG_PATH", [], "read-only stores that are looked in after the own one"),
+    "timeout_s": ("DATAPKG_TIMEOUT_S", 60, "seconds to wait for a registry that sends nothing"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A state of a package in a store; `why` says what decided it: the ref, a lock file, or what is current."""
+
+    store: Store
+    ref: Ref
+    hash: str
+    why: str
+
+
+class Home:
+    """Stores, settings and credentials; `DATAPKG_HOME` holds all of them in one folder, else they lie where appdirs says."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = dict(os.environ if environ is None else environ)
+        own = self._environ.get("DATAPKG_HOME")
+        if own:
+            base = Path(own).expanduser().absolute()
+            self.data, self.config, self.cache = base, base, base / "cache"
+        else:
+            import appdirs
+
+            self.data = Path(appdirs.user_data_dir(APP, False))
+            self.config = Path(appdirs.user_config_dir(APP, False))
+            self.cache = Path(appdirs.user_cache_dir(APP, False))
+
+    @cached_property
+    def index(self) -> Index:
+        return Index(self.cache / "index.db")
+
+    @cached_property
+    def store(self) -> Store:
+        """The store that is written to."""
+        return Store(self.data / "store", self.index)
+
+    @cached_property
+    def stores(self) -> list[Store]:
+        """All stores in the order in which they are looked in."""
+        others = [Path(each).expanduser().absolute() for each in self.setting("path").value]
+        return [self.store, *(Store(each, self.index) for each in others if each.is_dir())]
+
+    @property
+    def settings_path(self) -> Path:
+        return self.config / "settings.json"
+
+    @cached_property
+    def _file(self) -> dict[str, Any]:
+        try:
+            value = json.loads(self.settings_path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (ValueError, OSError) as error:
+            hint = f"mend or remove {self.settings_path}"
+            raise InvalidInput(f"the settings {self.settings_path} cannot be read: {error}", hint=hint) from error
+        if not isinstance(value, dict):
+            raise InvalidInput(f"the settings {self.settings_path} are no mapping", hint=f"rm {self.settings_path}")
+        return value
+
+    def setting(self, name: str) -> Setting:
+        """One setting, from the environment, else the settings file, else its default."""
+        if name not in SETTINGS:
+            raise InvalidInput(f"there is no setting {name!r}; there are {', '.join(SETTINGS)}")
+        variable, default, _ = SETTINGS[name]
+        if variable and self._environ.get(variable):
+            return Setting(name, _from_text(name, self._environ[variable]), variable)
+        if name in self._file:
+            return Setting(name, _checked(name, self._file[name]), str(self.settings_path))
+        return Setting(name, default, "default")
+
+    def settings(self) -> list[Setting]:
+        """All settings."""
+        return [self.setting(name) for name in SETTINGS]
+
+    def set_setting(self, name: str, text: str | None) -> None:
+        """Writes a setting into the settings file, or takes it out (None); `registries.work` sets one of the names."""
+        head, dot, key = name.partition(".")
+        values = dict(self._file)
+        if dot and head == "registries":
+            names = {**values.get(head, {}), **({key: _checked_registry(text)} if text is not None else {})}
+            if text is None:
+                names.pop(key, None)
+            values[head] = names
+        elif name in SETTINGS and name != "registries":
+            values[name] = _from_text(name, text) if text is not None else None
+        else:
+            raise InvalidInput(f"there is no setting {name!r}; there are {', '.join(SETTINGS)} and registries.NAME")
+        kept = {key: value for key, value in values.items() if value not in (None, {})}
+        self.config.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(self.settings_path, json.dumps(kept, indent=2).encode() + b"\n", self.config / "tmp")
+        self.__dict__.pop("_file", None)
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        from datapkg.remote.credentials import Credentials
+
+        return Credentials(self.config / "credentials.json")
+
+    def registry_url(self, named: str | None = None) -> str:
+        """The address of a registry: one named in the settings, an address, or (None) the one of the settings.
+
+        Raises `InvalidInput` where there is none, with the line to type.
+        """
+        from datapkg.remote.credentials import check_origin
+
+        if named is not None and "://" in named:
+            return check_origin(named)
+        if named is not None:
+            known = self.setting("registries").value
+            if named not in known:
+                raise InvalidInput(
+                    f"there is no registry named {named!r} in the settings; there are {', '.join(sorted(known)) or 'none'}",
+                    hint=f"datapkg config registries.{named} https://data.example.org",
+                )
+            return check_origin(known[named])
+        if not self.setting("registry").value:
+            raise InvalidInput(
+                "no registry is set", hint="datapkg config registry https://data.example.org (or set DATAPKG_REGISTRY)"
+            )
+        return check_origin(self.setting("registry").value)
+
+    def is_known(self, url: str) -> bool:
+        """Whether this registry stands in the settings, so that it may be asked without a question."""
+        from datapkg.remote.credentials import check_origin
+
+        known = [self.setting("registry").value, *self.setting("registries").value.values()]
+        return url in {check_origin(each) for each in known if each}
+
+    def token(self, url: str) -> str | None:
+        """The token for a registry: `DATAPKG_TOKEN` for that of `DATAPKG_REGISTRY` alone, else what `login` kept."""
+        from datapkg.remote.credentials import check_origin, check_token
+
+        given, registry = self._environ.get("DATAPKG_TOKEN"), self._environ.get("DATAPKG_REGISTRY")
+        if given and registry and check_origin(registry) == url:
+            return check_token(given)
+        return self.credentials.token(url)
+
+    def client(self, named: str | None = None, token: str | None = None) -> Client:
+        """A client of a registry (see `registry_url`), with the token kept for it."""
+        from datapkg.remote.client import Client
+        from datapkg.remote.session import Session
+
+        url = self.registry_url(named)
+        timeout_s = self.setting("timeout_s").value
+        return Client(Session(url, token or self.token(url), read_timeout_s=timeout_s))
+
+    def users(self) -> list[str]:
+        """Users of whom a package is here, in order."""
+        return sorted({user for store in self.stores for user in store.refs.users()})
+
+    def packages(self, user: str) -> list[str]:
+        """A user's packages that are here, in order."""
+        return sorted({name for store in self.stores for name in store.refs.packages(user)})
+
+    def find(self, ref: Ref, start: Path | None = None) -> Found:
+        """The state of a package that is meant here: the ref's own, else the nearest lock's, else the current one.
+
+        `start` is where the search for a lock begins, by default the working directory. Raises `PackageNotInstalled`
+        (with the line that installs it), `VersionNotFound`, `TagNotFound`.
+        """
+        if ref.state is not None:
+            return self._find_state(ref)
+        lock = nearest_lock(start)
+        if lock and (hash := lock[1].hash_of(ref.package)):
+            for store in self.stores:
+                if store.objects.packed.missing([hash]) == set():
+                    return Found(store, ref, hash, str(lock[0]))
+            raise PackageNotInstalled(
+                f"{ref.package} is pinned to sha256:{hash[:12]}… by {lock[0]}, and that state is not installed",
+                hint="datapkg install",
+            )
+        for store in self.stores:
+            if current := store.refs.current(ref.user, ref.name):
+                return Found(store, ref, current.hash, "current")
+        raise not_installed(ref)
+
+    def _find_state(self, ref: Ref) -> Found:
+        assert ref.state is not None
+        kind, value = ref.state.kind, ref.state.value
+        known_anywhere = False
+        for store in self.stores:
+            refs = store.refs
+            known_anywhere = known_anywhere or refs.current(ref.user, ref.name) is not None
+            if kind == "hash":
+                hashes = {value} if len(value) == 64 else refs.known_hashes(ref.user, ref.name)
+                matches = sorted(each for each in hashes if each.startswith(value))
+                if len(matches) > 1:
+                    listed = ", ".join(each[:16] for each in matches)
+                    raise InvalidInput(f"{ref} is not one state: the hashes {listed} begin so", candidates=matches)
+                hash = matches[0] if matches else None
+            elif kind == "range":
+                hash = _best_version(refs.versions(ref.user, ref.name), value)
+            else:
+                pointers = refs.versions if kind == "version" else refs.tags
+                hash = pointers(ref.user, ref.name).get(value)
+            if hash and not store.objects.packed.missing([hash]):
+                return Found(store, ref, hash, "ref")
+        if not known_anywhere or kind == "hash":
+            raise not_installed(ref)
+        error: type[PackageNotFound] | type[VersionNotFound] | type[TagNotFound]
+        error = TagNotFound if kind == "tag" else VersionNotFound
+        raise error(f"{ref} is not installed here", hint=f"datapkg install {ref}")
+
+
+def not_installed(ref: Ref) -> PackageNotInstalled:
+    """The error for a package that is not here, with the line that installs it."""
+    return PackageNotInstalled(f"{ref} is not installed", hint=f"datapkg install {ref}", package=ref.package)
+
+
+def _best_version(versions: dict[str, str], specifier: str) -> str | None:
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    matching = list(SpecifierSet(specifier).filter(versions))
+    return versions[max(matching, key=Version)] if matching else None
+
+
+def _from_text(name: str, text: str) -> Any:
+    if name == "path":
+        return [each for each in text.split(os.pathsep) if each]
+    if name == "timeout_s":
+        try:
+            return _checked(name, float(text))
+        except ValueError:
+            raise InvalidInput(f"setting {name} is a number of seconds, got {text[:80]!r}") from None
+    return _checked_registry(text) if name == "registry" else text
+
+
+def _checked_registry(text: str | None) -> str:
+    from datapkg.remote.credentials import check_origin
+
+    return check_origin(text or "")
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A value of the settings file, of the type that its setting has."""
+    texts = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+    right = {
+        "registry": isinstance(value, str),
+        "registries": texts,
+        "path": isinstance(value, list) and all(isinstance(each, str) for each in value),
+        "timeout_s": isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 86_400,
+    }[name]
+    if not right:
+        raise InvalidInput(
+            f"setting {name} has a value that it cannot have: {str(value)[:80]!r}", hint="datapkg config"
+        )
+    return value
+
+
+def project_folders(start: Path | None = None) -> list[Path]:
+    """The folders in which a project's files are looked for: from `start` upwards to the repository's root,
+    the home folder or the edge of the file system, whichever comes first.
+    """
+    try:
+        folder = (start or Path.cwd()).absolute()
+        device = folder.stat().st_dev
+        stop = Path.home()
+    except (OSError, RuntimeError):
+        return []
+    folders = []
+    for each in (folder, *folder.parents):
+        try:
+            if each.stat().st_dev != device:
+                break
+        except OSError:
+            break
+        folders.append(each)
+        if each == stop or (each / ".git").exists():
+            break
+    return folders
+
+
+def nearest_lock(start: Path | None = None) -> tuple[Path, Lock] | None:
+    """The nearest lock file upwards and what it says; one that belongs to somebody else is passed over."""
+    for folder in project_folders(start):
+        path = folder / LOCK
+        try:
+            owner = path.stat().st_uid
+        except OSError:
+            continue
+        if owner in (os.getuid(), 0) and not _is_foreign(path):
+            return path, Lock.parse(path.read_bytes(), str(path))
+    return None
+
+
+def nearest_requirements(start: Path | None = None) -> Path | None:
+    """The nearest `datapkg.yml` upwards, or None."""
+    return next((folder / REQUIREMENTS for folder in project_folders(start) if (folder / REQUIREMENTS).is_file()), None)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether somebody else could write this file: it lies in a folder that all may write, and is not ours."""
+    folder = path.parent.stat()
+    return bool(folder.st_mode & stat.S_IWOTH) and path.stat().st_uid != os.getuid()
