@@ -53,7 +53,7 @@ class Found:
 
 
 class Home:
-    """Stores, settings and credentials; `DATAPKG_HOME` holds all of them in one folder, else they lie where appdirs says."""
+    """Stores, settings and credentials: in the one folder `DATAPKG_HOME`, else where appdirs says."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._environ = dict(os.environ if environ is None else environ)
@@ -151,8 +151,9 @@ class Home:
         if named is not None:
             known = self.setting("registries").value
             if named not in known:
+                names = ", ".join(sorted(known)) or "none"
                 raise InvalidInput(
-                    f"there is no registry named {named!r} in the settings; there are {', '.join(sorted(known)) or 'none'}",
+                    f"there is no registry named {named!r} in the settings; there are: {names}",
                     hint=f"datapkg config registries.{named} https://data.example.org",
                 )
             return check_origin(known[named])

@@ -23,7 +23,7 @@ class BuildResult:
 
 @dataclass(frozen=True)
 class Pushed:
-    """A push: what travelled (bodies, in bytes) and the page that shows it; `changed` is false where nothing was new."""
+    """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new."""
 
     package: str
     hash: str

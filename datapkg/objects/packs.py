@@ -64,6 +64,18 @@ class Pack:
         for at in range(self._start, self._start + self.count * ENTRY_BYTES, ENTRY_BYTES):
             yield self._map[at : at + 32]
 
+    def entries(self) -> Iterator[tuple[bytes, Place]]:
+        """Each hash with the place of its object; raises `CorruptObject` at one that lies outside."""
+        for at in range(self._start, self._start + self.count * ENTRY_BYTES, ENTRY_BYTES):
+            yield self._map[at : at + 32], self._place(at)
+
+    def _place(self, at: int) -> Place:
+        offset = int.from_bytes(self._map[at + 32 : at + 40], "little")
+        size = int.from_bytes(self._map[at + 40 : at + 48], "little")
+        if offset + size > self._start:
+            raise _damaged(self.path)
+        return Place(self.path, offset, size, self.hash)
+
     def find(self, digest: bytes) -> Place | None:
         """Where the object with this 32-byte hash lies, or None."""
         low, high = 0, self.count
@@ -72,11 +84,7 @@ class Pack:
             at = self._start + middle * ENTRY_BYTES
             here = self._map[at : at + 32]
             if here == digest:
-                offset = int.from_bytes(self._map[at + 32 : at + 40], "little")
-                size = int.from_bytes(self._map[at + 40 : at + 48], "little")
-                if offset + size > self._start:
-                    raise _damaged(self.path)
-                return Place(self.path, offset, size, self.hash)
+                return self._place(at)
             low, high = (middle + 1, high) if here < digest else (low, middle)
         return None
 
@@ -260,15 +268,14 @@ class PackedObjects(Objects):
                 if pack.find(digest):
                     self.rewrite(pack, without={hash})
 
-    def rewrite(self, pack: Pack, without: set[str]) -> None:
+    def rewrite(self, pack: Pack, without: set[str], keep: bool = False) -> None:
         """Replaces a pack by one that lacks these objects; the bytes of the others are checked on the way.
 
-        An object whose bytes are wrong is left out too.
+        An object whose bytes are wrong is left out too. With `keep` the old pack stays.
         """
         writer = _PackWriter(temp_path(self.tmp, "pack"))
-        for digest in pack.hashes():
-            place = pack.find(digest)
-            if digest.hex() not in without and place:
+        for digest, place in pack.entries():
+            if digest.hex() not in without:
                 data = read_place(place)
                 if hashlib.sha256(data).digest() == digest:
                     writer.add(digest, data)
@@ -281,7 +288,8 @@ class PackedObjects(Objects):
         else:
             writer.file.close()
             writer.temp.unlink()
-        pack.path.unlink(missing_ok=True)
+        if not keep:
+            pack.path.unlink(missing_ok=True)
         with self._lock:
             self._listed_at = None
 

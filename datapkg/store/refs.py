@@ -20,10 +20,17 @@ Event = Literal["build", "install", "push"]
 
 @dataclass(frozen=True)
 class Current:
-    """The state of what was last built or installed, and where it came from (a registry's URL, or "local")."""
+    """The state of what was last built or installed, and where it came from (a registry's URL, or "local").
+
+    `partial` says that objects of it were left out on purpose; title and size are here so that lists need not read
+    the manifest.
+    """
 
     hash: str
     origin: str
+    partial: bool = False
+    title: str = ""
+    bytes_logical: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Refs:
     def current(self, user: str, name: str) -> Current | None:
         """What was last built or installed, or None."""
         value = _read_json(self._package(user, name) / "current")
-        return Current(str(value["hash"]), str(value["origin"])) if value else None
+        return Current(**_known(Current, value)) if value else None
 
     def set_current(self, user: str, name: str, current: Current) -> None:
         """Moves the pointer; the last step of a build or install."""
@@ -98,7 +105,7 @@ class Refs:
         """The events of a package (of one kind), newest first."""
         folder = self._package(user, name) / "log"
         values = (_read_json(folder / each) for each in reversed(_names(folder)))
-        events = [LogEvent(**value) for value in values if value]
+        events = [LogEvent(**_known(LogEvent, value)) for value in values if value]
         return [each for each in events if event in (None, each.event)]
 
     def known_hashes(self, user: str, name: str) -> set[str]:
@@ -123,6 +130,11 @@ class Refs:
 
     def _write(self, path: Path, value: dict[str, Any]) -> None:
         write_atomic(path, json.dumps(value, ensure_ascii=False, sort_keys=True).encode() + b"\n", self.tmp)
+
+
+def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any]) -> dict[str, Any]:
+    """What this version knows of a pointer that a newer one may have written."""
+    return {name: value[name] for name in cls.__dataclass_fields__ if name in value}
 
 
 def _names(folder: Path) -> list[str]:

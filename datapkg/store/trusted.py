@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from datapkg.errors import CorruptObject, ObjectNotFound
-from datapkg.format.hashing import READ_BYTES
+from datapkg.format.hashing import READ_BYTES, is_hash
 from datapkg.objects.base import Objects
 from datapkg.objects.files import seal, temp_path
 from datapkg.objects.packs import PackedObjects, Place, open_place, read_place
@@ -95,7 +95,7 @@ class TrustedObjects(Objects):
             names = os.listdir(self.quarantine_folder)
         except FileNotFoundError:
             return set()
-        return self.packed.missing({name[:64] for name in names})
+        return self.packed.missing({name[:64] for name in names if is_hash(name[:64])})
 
     def size(self, hash: str) -> int:
         return self.packed.size(hash)

@@ -1,0 +1,37 @@
+"""Accounts: log in to a registry with a token, log out, and who one is there."""
+
+from __future__ import annotations
+
+from datapkg.errors import NotLoggedIn
+from datapkg.home import Home
+from datapkg.remote.credentials import check_token
+
+
+def login(home: Home, token: str, registry: str | None = None) -> dict[str, str]:
+    """Keeps a token for a registry, having asked the registry whom it stands for; nothing is kept of a wrong one.
+
+    The first registry that one logs in to becomes the one that is meant where none is named.
+    """
+    client = home.client(registry, token=check_token(token))
+    user = client.me().user
+    if user is None:
+        raise NotLoggedIn(f"{client.url} does not know this token", hint="ask its administrator for a new one")
+    home.credentials.keep(client.url, check_token(token), user)
+    if not home.setting("registry").value:
+        home.set_setting("registry", client.url)
+    return {"registry": client.url, "user": user}
+
+
+def logout(home: Home, registry: str | None = None) -> dict[str, str | bool]:
+    """Forgets the token kept for a registry."""
+    url = home.registry_url(registry)
+    return {"registry": url, "was_logged_in": home.credentials.forget(url)}
+
+
+def whoami(home: Home, registry: str | None = None) -> dict[str, str | None]:
+    """Whom the token for a registry stands for; raises `NotLoggedIn` where there is none."""
+    client = home.client(registry)
+    user = client.me().user
+    if user is None:
+        raise NotLoggedIn(f"you are not logged in to {client.url}", hint=f"datapkg login --registry {client.url}")
+    return {"registry": client.url, "user": user}

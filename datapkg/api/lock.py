@@ -1,0 +1,147 @@
+"""Lock: a project's requirements made exact, and installed exactly so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datapkg.api.install import Options, allowed_registry, install_one, install_packages
+from datapkg.api.results import Installed, Outcome
+from datapkg.errors import DatapkgError, InvalidLock, NotFound
+from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, Requirements, parse_requirements
+from datapkg.format.names import Ref, State
+from datapkg.home import Home, nearest_lock, nearest_requirements
+from datapkg.objects.files import write_atomic
+from datapkg.objects.progress import Progress, silent
+
+
+def write_lock(
+    home: Home, start: Path, *, update: bool = False, registry: str | None = None, progress: Progress = silent
+) -> tuple[Path, Lock, list[str]]:
+    """Writes `datapkg.lock` beside the nearest `datapkg.yml`; gives its path, the lock and warnings.
+
+    Pins of requirements that did not change are kept, unless `update`; only the others are resolved.
+    """
+    path = _requirements_path(start)
+    wanted = parse_requirements(path.read_bytes(), str(path))
+    lock = _resolve(home, wanted, None if update else _read_lock(path.parent / LOCK), registry, progress)
+    write_atomic(path.parent / LOCK, lock.to_bytes(), path.parent, mode=0o644)
+    return path.parent / LOCK, lock, list(wanted.warnings)
+
+
+def install_locked(
+    home: Home,
+    start: Path,
+    *,
+    frozen: bool = False,
+    requirements: Path | None = None,
+    registry: str | None = None,
+    replace: bool = False,
+    progress: Progress = silent,
+) -> list[Outcome]:
+    """Installs what the nearest `datapkg.yml` asks for, exactly as its lock says; writes a lock that does not fit anew.
+
+    With `frozen` nothing is written, and a lock that does not fit is `InvalidLock`. A file of requirements by another
+    name is installed in its order, without a lock.
+    """
+    if requirements is not None and requirements.name != REQUIREMENTS:
+        wanted = parse_requirements(_read(requirements), str(requirements))
+        return install_packages(home, wanted.refs, registry=registry, replace=replace, progress=progress)
+    lock = _fitting_lock(home, requirements or nearest_requirements(start), start, frozen, registry, progress)
+    options = Options(registry=registry, replace=replace)
+    return [_install_pin(home, pin, options, progress) for pin in lock.pins]
+
+
+def _fitting_lock(
+    home: Home, path: Path | None, start: Path, frozen: bool, registry: str | None, progress: Progress
+) -> Lock:
+    if path is None:
+        nearest = nearest_lock(start)
+        if nearest is None:
+            _requirements_path(start)
+            raise AssertionError("unreachable")
+        return nearest[1]
+    wanted = parse_requirements(_read(path), str(path))
+    lock = _read_lock(path.parent / LOCK)
+    problems = _misfits(wanted, lock)
+    if lock is not None and not problems:
+        return lock
+    if frozen:
+        listed = "\n".join(f"  {what}" for _, what in problems)
+        raise InvalidLock(
+            f"{path.parent / LOCK} does not fit {path}:\n{listed}", hint="datapkg lock", problems=problems
+        )
+    return write_lock(home, path.parent, registry=registry, progress=progress)[1]
+
+
+def _misfits(wanted: Requirements, lock: Lock | None) -> list[tuple[str, str]]:
+    if lock is None:
+        return [(LOCK, "there is no lock")]
+    asked = [str(ref) for ref in wanted.refs]
+    lacking = [(ref, f"{ref} is asked for and not locked") for ref in asked if lock.pin_of(ref) is None]
+    extra = [(pin.requirement, f"{pin.requirement} is locked and not asked for") for pin in lock.pins]
+    return lacking + [(ref, what) for ref, what in extra if ref not in asked]
+
+
+def _resolve(home: Home, wanted: Requirements, old: Lock | None, registry: str | None, progress: Progress) -> Lock:
+    pins = []
+    for number, ref in enumerate(wanted.refs):
+        progress("requirements", number, len(wanted.refs))
+        kept = old.pin_of(str(ref)) if old else None
+        pins.append(kept or _pin(home, ref, registry))
+    return Lock(tuple(pins))
+
+
+def _pin(home: Home, ref: Ref, registry: str | None) -> Pin:
+    client = home.client(allowed_registry(home, ref, registry))
+    try:
+        resolved = client.resolve(ref)
+    except NotFound as error:
+        error.message = f"{ref}: {error.message}"
+        raise
+    return Pin(
+        requirement=str(ref),
+        package=ref.package,
+        registry=client.url,
+        hash=resolved.hash,
+        size=resolved.bytes_logical,
+        path=ref.path,
+        version=resolved.version,
+        tag=resolved.tag,
+    )
+
+
+def _install_pin(home: Home, pin: Pin, options: Options, progress: Progress) -> Outcome:
+    user, _, name = pin.package.partition("/")
+    known = home.is_known(pin.registry)
+    ref = Ref(user, name, pin.path, State("hash", pin.hash), pin.registry)
+    if known or options.registry is not None:
+        options = Options(registry=pin.registry if known else options.registry, replace=options.replace)
+    try:
+        installed: Installed = install_one(home, ref, options, progress)
+        return Outcome(pin.requirement, installed=installed)
+    except DatapkgError as error:
+        return Outcome(pin.requirement, error=error)
+
+
+def _requirements_path(start: Path) -> Path:
+    path = nearest_requirements(start)
+    if path is None:
+        raise InvalidLock(
+            f"there is no {REQUIREMENTS} in {start} or above it",
+            hint=f"echo 'packages: [user/name@1.0]' > {REQUIREMENTS}   (or name what to install)",
+        )
+    return path
+
+
+def _read_lock(path: Path) -> Lock | None:
+    try:
+        return Lock.parse(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error

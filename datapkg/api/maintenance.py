@@ -1,0 +1,90 @@
+"""Maintenance: what is damaged on this machine, and forgetting packages here or at the registry."""
+
+from __future__ import annotations
+
+from datapkg.api.install import allowed_registry
+from datapkg.api.results import Damaged, Verified
+from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.format.manifest import Manifest
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from datapkg.objects.progress import Progress, silent
+from datapkg.store.maintenance import check_objects, check_packs
+
+_Use = tuple[str, str, bool]
+
+
+def verify(home: Home, ref: Ref | None = None, progress: Progress = silent) -> Verified:
+    """Hashes every object again, of one package or of all; what is damaged goes into quarantine and is named.
+
+    An object is damaged while its bytes are wrong or gone; it is whole again once `install` or `build` brought it back.
+    """
+    store = home.store
+    check_packs(store)
+    used = _used(home, ref)
+    hashes = set(used) if ref else {*used, *store.objects}
+    wrong = check_objects(store, hashes - store.objects.packed.missing(hashes), progress)
+    absent = store.objects.packed.missing(hashes) - wrong
+    needed = {hash for hash in absent if hash in used and used[hash][2]}
+    bad = wrong | needed | (store.objects.quarantined() if ref is None else store.objects.quarantined() & hashes)
+    damaged = [Damaged(hash, *used.get(hash, ("", "", False))[:2]) for hash in bad]
+    damaged.sort(key=lambda each: (each.package, each.path, each.hash))
+    return Verified(len(hashes - absent), damaged, len(absent - bad))
+
+
+def _used(home: Home, ref: Ref | None) -> dict[str, _Use]:
+    """The objects of packages: hash to package, path, and whether it should be here."""
+    used: dict[str, _Use] = {}
+    for package, hash, partial in _states(home, ref):
+        if partial is False or hash not in used:
+            used[hash] = (package, "", not partial)
+        try:
+            manifest = home.store.manifest(hash)
+        except DatapkgError:
+            continue
+        path = ref.path if ref else ""
+        _add_nodes(used, manifest, package, path, not partial)
+    return used
+
+
+def _add_nodes(used: dict[str, _Use], manifest: Manifest, package: str, path: str, whole: bool) -> None:
+    for node in manifest.below(path):
+        for hash, _ in node.objects():
+            if hash not in used or (whole and not used[hash][2]):
+                used[hash] = (package, node.path, whole)
+
+
+def _states(home: Home, ref: Ref | None) -> list[tuple[str, str, bool]]:
+    """Package, manifest hash and whether objects of it may be left out: the current states, and known older ones."""
+    refs = home.store.refs
+    if ref is not None:
+        found = home.find(ref)
+        current = refs.current(ref.user, ref.name)
+        whole = current is not None and current.hash == found.hash and not current.partial
+        return [(ref.package, found.hash, not whole)]
+    states = []
+    for user in refs.users():
+        for name in refs.packages(user):
+            current = refs.current(user, name)
+            for hash in sorted(refs.known_hashes(user, name)):
+                whole = current is not None and current.hash == hash and not current.partial
+                if whole or not home.store.objects.packed.missing([hash]):
+                    states.append((f"{user}/{name}", hash, not whole))
+    return states
+
+
+def remove(home: Home, ref: Ref) -> bool:
+    """Forgets a package on this machine; false if it was not here. Objects that others use stay."""
+    if ref.path or ref.state:
+        raise InvalidInput(f"{ref} names more than a package", hint=f"datapkg rm {ref.package}")
+    return home.store.refs.remove(ref.user, ref.name)
+
+
+def delete(home: Home, ref: Ref, registry: str | None = None) -> None:
+    """Deletes a package at its registry, with all its states; what is installed on machines stays there."""
+    if ref.path or ref.state:
+        raise InvalidInput(f"{ref} names more than a package", hint=f"datapkg delete {ref.package}")
+    home.client(allowed_registry(home, ref, registry)).delete(ref)
+    refs = home.store.refs
+    refs.set_pointers(ref.user, ref.name, "tags", {})
+    refs.set_pointers(ref.user, ref.name, "versions", {})

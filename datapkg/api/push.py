@@ -1,0 +1,142 @@
+"""Push: a state of a package from the local store to its registry; only what is missing travels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from datapkg.api.install import allowed_registry
+from datapkg.api.results import Pushed
+from datapkg.errors import InvalidInput, PackageNotFound
+from datapkg.format import wire
+from datapkg.format.diff import same_data
+from datapkg.format.manifest import Manifest
+from datapkg.format.names import Ref, check_tag, check_version
+from datapkg.home import Home, not_installed
+from datapkg.objects.progress import Progress, silent
+from datapkg.objects.transfer import Plan, transfer
+from datapkg.remote.client import Client
+from datapkg.store.refs import LogEvent
+
+
+def push_package(
+    home: Home,
+    ref: Ref,
+    *,
+    public: bool = False,
+    message: str = "",
+    tag: str | None = None,
+    version: str | None = None,
+    force: bool = False,
+    confirm: bool = False,
+    dry_run: bool = False,
+    registry: str | None = None,
+    progress: Progress = silent,
+) -> Pushed:
+    """Pushes the last built state (or the ref's own) and makes it the registry's `latest`, `tag` and `version`.
+
+    Raises `Conflict` if somebody pushed meanwhile, unless `force`; a push that broke off is taken up by the next one.
+    """
+    if ref.path:
+        raise InvalidInput(f"{ref} names a node; a push takes a whole package", hint=f"datapkg push {ref.package}")
+    request = wire.Publish(
+        manifest=_state_to_push(home, ref),
+        parent=home.store.refs.tags(ref.user, ref.name).get("latest"),
+        force=force,
+        public=public,
+        confirm_public=confirm,
+        message=message,
+        tag=check_tag(tag) if tag else None,
+        version=check_version(version) if version else None,
+    )
+    manifest = home.store.manifest(request.manifest)
+    client = home.client(allowed_registry(home, ref, registry))
+    return _push(home, client, ref, manifest, request, dry_run, progress)
+
+
+def _push(
+    home: Home, client: Client, ref: Ref, manifest: Manifest, request: wire.Publish, dry_run: bool, progress: Progress
+) -> Pushed:
+    wanted = {manifest.hash: len(manifest.data), **manifest.objects()}
+    started = client.start_push(ref, manifest.hash, list(wanted)[: wire.MAX_HASHES])
+    _check_public(ref, started, request)
+    manifest = _adopted(home, client, ref, manifest, started.latest)
+    request = request.model_copy(update={"manifest": manifest.hash, "record": _record(home, ref, manifest.hash)})
+    target = client.objects(ref, started.push)
+    missing = set() if manifest.hash == started.latest else set(started.missing)
+    if manifest.hash != started.latest and len(wanted) > wire.MAX_HASHES:
+        missing |= target.missing(list(wanted)[wire.MAX_HASHES :])
+    planned = Plan({hash: wanted[hash] for hash in wanted if hash in missing}, len(wanted) - len(missing))
+    result = Pushed(
+        ref.package,
+        manifest.hash,
+        len(planned.needed),
+        planned.size_bytes,
+        sum(manifest.objects().values()),
+        client.url,
+    )
+    if dry_run:
+        return replace(result, changed=manifest.hash != started.latest, url=f"{client.url}/{ref.package}")
+    sent_before = client.session.sent_bytes
+    transfer(home.store.objects, target, planned, progress)
+    published = client.publish(ref, started.push, request)
+    _remember(home, ref, manifest, client.url, request, published.changed)
+    sent = client.session.sent_bytes - sent_before
+    return replace(result, bytes_sent=sent, url=published.url, changed=published.changed, public=published.public)
+
+
+def _state_to_push(home: Home, ref: Ref) -> str:
+    if ref.state is not None:
+        return home.find(ref).hash
+    events = [event for event in home.store.refs.log(ref.user, ref.name) if event.event != "push"]
+    if not events:
+        error = not_installed(ref)
+        raise PackageNotFound(f"{ref.package} was not built here", hint=f"datapkg build {ref.package} PATH") from error
+    if events[0].event != "build":
+        raise InvalidInput(
+            f"nothing of {ref.package} was built since it was installed; there is nothing new to push",
+            hint=f"datapkg build {ref.package} PATH (or push a state by its hash: {ref.package}@sha256:…)",
+        )
+    return events[0].hash
+
+
+def _check_public(ref: Ref, started: wire.PushStarted, request: wire.Publish) -> None:
+    if request.public and started.exists and not started.public and not request.confirm_public:
+        raise InvalidInput(
+            f"{ref.package} is private; making it public shows all its earlier pushes to everybody",
+            hint=f"datapkg push {ref} --public --yes",
+        )
+
+
+def _adopted(home: Home, client: Client, ref: Ref, manifest: Manifest, latest: str | None) -> Manifest:
+    """The registry's own manifest where it holds the same data, cut and written in another way; else ours."""
+    if latest is None or latest == manifest.hash:
+        return manifest
+    if home.store.has(latest):
+        theirs = home.store.manifest(latest)
+    else:
+        theirs = Manifest.parse(client.manifest(ref, latest), expected=latest)
+    if not same_data(theirs, manifest):
+        return manifest
+    home.store.save(theirs)
+    return theirs
+
+
+def _record(home: Home, ref: Ref, hash: str) -> dict[str, object]:
+    """The record of the build that made this state here, or nothing."""
+    events = home.store.refs.log(ref.user, ref.name, "build")
+    return next((event.record for event in events if event.hash == hash), {})
+
+
+def _remember(home: Home, ref: Ref, manifest: Manifest, url: str, request: wire.Publish, changed: bool) -> None:
+    refs = home.store.refs
+    tags = {**refs.tags(ref.user, ref.name), "latest": manifest.hash}
+    if request.tag:
+        tags[request.tag] = manifest.hash
+    refs.set_pointers(ref.user, ref.name, "tags", tags)
+    if request.version:
+        versions = {**refs.versions(ref.user, ref.name), request.version: manifest.hash}
+        refs.set_pointers(ref.user, ref.name, "versions", versions)
+    if changed:
+        at = datetime.now(UTC).isoformat()
+        refs.append_log(ref.user, ref.name, LogEvent("push", manifest.hash, at, url, request.message))

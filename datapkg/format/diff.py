@@ -1,0 +1,63 @@
+"""What differs between two states of a package, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from datapkg.format.manifest import Manifest, Node, TableNode
+
+Kind = Literal["added", "removed", "changed", "renamed"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One node that differs; `old_path` is where a renamed one was, `what` the fields of a changed one."""
+
+    kind: Kind
+    path: str
+    old_path: str = ""
+    what: tuple[str, ...] = ()
+
+
+def diff(old: Manifest, new: Manifest) -> list[Change]:
+    """The nodes that differ, in order of path; equal values in other Parquet objects are no difference."""
+    before = {node.path: node for node in old.nodes}
+    after = {node.path: node for node in new.nodes}
+    gone = {_identity(node): path for path, node in before.items() if path not in after and node.kind != "group"}
+    changes: list[Change] = []
+    renamed: set[str] = set()
+    for path, node in after.items():
+        if path in before:
+            if what := _differing(before[path], node):
+                changes.append(Change("changed", path, what=what))
+        elif node.kind != "group" and (old_path := gone.pop(_identity(node), None)) is not None:
+            renamed.add(old_path)
+            changes.append(Change("renamed", path, old_path))
+        else:
+            changes.append(Change("added", path))
+    changes += [Change("removed", path) for path in before if path not in after and path not in renamed]
+    return sorted(changes, key=lambda change: change.path.split("/"))
+
+
+def same_data(one: Manifest, other: Manifest) -> bool:
+    """Whether a reader of both could see no difference: only how tables are cut and written may differ."""
+    return one.meta == other.meta and not diff(one, other)
+
+
+def _fields(node: Node) -> dict[str, object]:
+    fields = {name: getattr(node, name) for name in node.__struct_fields__ if name != "path"}
+    if isinstance(node, TableNode):
+        del fields["objects_"]
+    return {"kind": node.kind, **fields}
+
+
+def _identity(node: Node) -> bytes:
+    return msgspec.json.encode(_fields(node), order="sorted")
+
+
+def _differing(old: Node, new: Node) -> tuple[str, ...]:
+    one, other = _fields(old), _fields(new)
+    return tuple(sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name)))
