@@ -1,0 +1,223 @@
+"""What an administrator types: `datapkg-registry serve`, `datapkg-registry user …`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from datapkg import __version__
+from datapkg.errors import DatapkgError, InvalidInput
+from registry_server.settings import Settings, read_settings
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+PROGRAM = "datapkg-registry"
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and gives its exit code; what goes wrong is said on standard error."""
+    as_json = "--json" in arguments
+    try:
+        result = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    except DatapkgError as error:
+        _say(error, as_json)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return InvalidInput.exit_code
+    except click.ClickException as error:
+        _say(InvalidInput(error.format_message(), hint=f"{PROGRAM} --help"), as_json)
+        return InvalidInput.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _say(error: DatapkgError, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"error": error.to_wire()}, ensure_ascii=False), err=True)
+        return
+    click.echo(f"error: {error}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+
+
+def _data_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="The folder that holds everything; made if it is not there. [env: DATAPKG_REGISTRY_DATA]",
+    )(function)
+
+
+def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines; errors too.")(function)
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
+def cli() -> None:
+    """A registry of data packages: one process, an SQLite database and a folder.
+
+    \b
+    Examples:
+      datapkg-registry serve --data ./registry
+      datapkg-registry user add ada --data ./registry
+    """
+
+
+@cli.command()
+@_data_option
+@click.option("--host", metavar="HOST", help="Where to listen; 127.0.0.1 if not given. [env: DATAPKG_REGISTRY_HOST]")
+@click.option(
+    "--port", type=int, metavar="PORT", help="8484 if not given; 0 takes a free one. [env: DATAPKG_REGISTRY_PORT]"
+)
+@click.option(
+    "--public-url",
+    metavar="URL",
+    help="How others reach this registry, where that is not the address it listens on. "
+    "[env: DATAPKG_REGISTRY_PUBLIC_URL]",
+)
+@_json_option
+def serve(data: Path | None, host: str | None, port: int | None, public_url: str | None, as_json: bool) -> None:
+    """Serve a registry until it is stopped (Ctrl-C, or SIGTERM).
+
+    The first line on standard output is JSON and says where it listens: {"url": "http://127.0.0.1:8484"}
+
+    \b
+    Examples:
+      datapkg-registry serve --data ./registry
+      datapkg-registry serve --data /srv/registry --host 0.0.0.0 --public-url https://data.example.org
+    """
+    from registry_server import app
+
+    settings = read_settings(data=data, host=host, port=port, public_url=public_url)
+    app.serve(settings, _announce)
+
+
+def _announce(settings: Settings) -> None:
+    click.echo(json.dumps({"url": settings.address}))
+    sys.stdout.flush()
+    click.echo(
+        f"The registry of {settings.data} listens on {settings.address}"
+        f"{f', and calls itself {settings.url}' if settings.public_url else ''}.\n"
+        f"A first user:   {PROGRAM} user add NAME --data {settings.data}\n"
+        f"Elsewhere:      export DATAPKG_REGISTRY={settings.url} DATAPKG_TOKEN=dpk_…",
+        err=True,
+    )
+
+
+@cli.group()
+def user() -> None:
+    """Users and their tokens; works while the registry runs.
+
+    \b
+    Examples:
+      datapkg-registry user add ada --data ./registry
+      datapkg-registry user token ada --data ./registry
+    """
+
+
+def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Opens the registry for a command, gives it as the first argument, and closes it."""
+
+    @wraps(command)
+    def wrapped(data: Path | None, **options: Any) -> Any:
+        from registry_server import app
+
+        registry = app.open_registry(read_settings(data=data))
+        try:
+            return command(registry, **options)
+        finally:
+            registry.db.close()
+
+    return wrapped
+
+
+@user.command()
+@click.argument("name")
+@_data_option
+@_json_option
+@_with_registry
+def add(registry: Any, name: str, as_json: bool) -> None:
+    """Add a user and print a first token, which cannot be shown again.
+
+    \b
+    Example:
+      datapkg-registry user add ada --data ./registry
+    """
+    from registry_server.services import accounts, policy
+
+    _print_token(name, accounts.add_user(registry, policy.THE_OPERATOR, name), as_json)
+
+
+@user.command()
+@click.argument("name")
+@_data_option
+@_json_option
+@_with_registry
+def token(registry: Any, name: str, as_json: bool) -> None:
+    """Print one more token of a user; earlier ones stay valid."""
+    from registry_server.services import accounts, policy
+
+    _print_token(name, accounts.add_token(registry, policy.THE_OPERATOR, name), as_json)
+
+
+@user.command()
+@click.argument("name")
+@_data_option
+@_json_option
+@_with_registry
+def revoke(registry: Any, name: str, as_json: bool) -> None:
+    """Make all tokens of a user invalid; packages stay."""
+    from registry_server.services import accounts, policy
+
+    count = accounts.revoke_tokens(registry, policy.THE_OPERATOR, name)
+    click.echo(json.dumps({"user": name, "revoked": count}) if as_json else f"{count} tokens of {name} are revoked.")
+
+
+@user.command("list")
+@_data_option
+@_json_option
+@_with_registry
+def list_users(registry: Any, as_json: bool) -> None:
+    """List the users."""
+    from registry_server.services import accounts, policy
+
+    users = accounts.list_users(registry, policy.THE_OPERATOR)
+    if as_json:
+        rows = [
+            {
+                "user": each.name,
+                "created_at": each.created_at.isoformat(),
+                "tokens": each.tokens,
+                "packages": each.packages,
+            }
+            for each in users
+        ]
+        click.echo(json.dumps({"users": rows}))
+        return
+    for each in users:
+        click.echo(f"{each.name:<40} {each.tokens} tokens, {each.packages} packages, since {each.created_at:%Y-%m-%d}")
+
+
+def _print_token(name: str, token: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"user": name, "token": token}))
+        return
+    click.echo(f"The token of {name}, shown only now:\n\n  {token}\n\nUse it with:  datapkg login --token -")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The wiring of a registry: settings in, an app out, and a server that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import uvicorn
+from fastapi import FastAPI
+
+from datapkg import __version__
+from datapkg.errors import Conflict, InvalidInput
+from datapkg.objects.directory import DirectoryObjects
+from registry_server.db.database import Database, sqlite_url
+from registry_server.db.schema import migrate
+from registry_server.services import sweep
+from registry_server.services.policy import THE_OPERATOR
+from registry_server.services.registry import Registry
+from registry_server.settings import Settings
+from registry_server.web import accounts, objects, packages, pointing, pushes, sharing
+from registry_server.web.edge import Edge
+from registry_server.web.errors import install
+
+SWEEP_EVERY_S = 3600
+KEEP_ALIVE_S = 75
+SHUTDOWN_S = 10
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry in the data folder, made or brought up to date where needed.
+
+    Raises `InvalidInput` for a folder that cannot be used; whoever calls closes `db`.
+    """
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+        settings.database.touch(mode=0o600)
+    except OSError as error:
+        raise InvalidInput(
+            f"the data folder {settings.data} cannot be used: {error.strerror}",
+            hint="give another one with --data, or set DATAPKG_REGISTRY_DATA",
+        ) from error
+    database = Database(sqlite_url(settings.database))
+    migrate(database)
+    return Registry(
+        settings=settings,
+        db=database,
+        objects=DirectoryObjects(settings.objects),
+        new_writer=lambda: DirectoryObjects(settings.objects),
+    )
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI app of a registry with these settings."""
+    registry = open_registry(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeper = asyncio.create_task(_sweep(registry))
+        yield
+        sweeper.cancel()
+        await asyncio.wait([sweeper])
+        registry.db.close()
+
+    app = FastAPI(
+        title="datapkg registry",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.registry = registry
+    app.state.uploads = anyio.CapacityLimiter(settings.max_uploads)
+    app.add_middleware(Edge, settings=settings)
+    install(app)
+    for room in (accounts, packages, pointing, sharing, pushes, objects):
+        app.include_router(room.router)
+    return app
+
+
+async def _sweep(registry: Registry) -> None:
+    while True:
+        await anyio.to_thread.run_sync(sweep.sweep, registry, THE_OPERATOR)
+        await asyncio.sleep(SWEEP_EVERY_S)
+
+
+def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
+    """Serves until it is told to stop; calls `announce` once requests are accepted, with the port that it got.
+
+    Raises `InvalidInput` or `Conflict` if it cannot begin.
+    """
+    listener = _listen(settings)
+    settings = settings.at(listener.getsockname()[1])
+    config = uvicorn.Config(
+        create_app(settings),
+        http="h11",  # which holds the size of the headers; others do not
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    # uvicorn raises again, at its end, the signal that ended it: stopping a server is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    _Server(config, lambda: announce(settings)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it accepts requests."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = _addresses(settings)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        raise Conflict(
+            f"cannot listen on {settings.host}, port {settings.port}: {getattr(error, 'strerror', None) or error}",
+            hint="give another one with --host and --port; --port 0 takes a free one",
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _addresses(settings: Settings) -> list[Any]:
+    return socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -1,0 +1,63 @@
+"""Users and their tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from registry_server.db.tables import packages, tokens, users
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody who may own packages."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class UserLine:
+    """A user as an administrator lists them."""
+
+    name: str
+    created_at: datetime
+    tokens: int
+    packages: int
+
+
+def user_named(connection: Connection, name: str) -> User | None:
+    row = connection.execute(select(users.c.id, users.c.name).where(users.c.name == name)).one_or_none()
+    return User(*row) if row else None
+
+
+def user_of_token(connection: Connection, token_hash: str) -> User | None:
+    row = connection.execute(
+        select(users.c.id, users.c.name).join(tokens, tokens.c.user_id == users.c.id).where(tokens.c.hash == token_hash)
+    ).one_or_none()
+    return User(*row) if row else None
+
+
+def add_user(connection: Connection, name: str, now: datetime) -> User:
+    result = connection.execute(insert(users).values(name=name, created_at=now).returning(users.c.id))
+    return User(result.scalar_one(), name)
+
+
+def add_token(connection: Connection, user: User, token_hash: str, now: datetime) -> None:
+    connection.execute(insert(tokens).values(user_id=user.id, hash=token_hash, created_at=now))
+
+
+def remove_tokens(connection: Connection, user: User) -> int:
+    """Removes all tokens of a user; gives how many there were."""
+    return connection.execute(delete(tokens).where(tokens.c.user_id == user.id)).rowcount
+
+
+def all_users(connection: Connection) -> list[UserLine]:
+    token_count = select(func.count()).where(tokens.c.user_id == users.c.id).scalar_subquery()
+    package_count = select(func.count()).where(packages.c.user_id == users.c.id).scalar_subquery()
+    rows = connection.execute(
+        select(users.c.name, users.c.created_at, token_count, package_count).order_by(users.c.name)
+    )
+    return [UserLine(*row) for row in rows]

@@ -1,0 +1,86 @@
+"""Connections to the database: transactions that read, transactions that write."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+
+BUSY_TIMEOUT_MS = 30_000
+POOL_CONNECTIONS = 64
+BATCH = 5_000
+
+
+class Database:
+    """One database and its pool of connections."""
+
+    def __init__(self, url: str | URL) -> None:
+        self.engine = _engine(url)
+        self._writing = self.engine.execution_options(datapkg_writes=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one moment of the database."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes: all of it at the end of the block, or nothing of it."""
+        with self._writing.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self.engine.dispose()
+
+
+def _engine(url: str | URL) -> Engine:
+    engine = create_engine(url, pool_size=POOL_CONNECTIONS, max_overflow=POOL_CONNECTIONS)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin in `_begin_sqlite`, not where the driver guesses
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=wal",
+        "synchronous=normal",
+        "foreign_keys=on",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that began by reading cannot wait for its turn to write: it would write on what it has not seen.
+    writes = connection.get_execution_options().get("datapkg_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def insert_new(connection: Connection, table: Table, rows: Collection[Mapping[str, Any]]) -> None:
+    """Inserts the rows whose key is not there yet."""
+    if not rows:
+        return
+    dialect = {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name]
+    statement: Insert = dialect.insert(table).on_conflict_do_nothing()
+    connection.execute(statement, list(rows))
+
+
+def batches(values: Collection[str], size: int = BATCH) -> Iterator[list[str]]:
+    """The values in lists short enough for the parameters of one statement."""
+    values = list(values)
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def sqlite_url(path: Path) -> URL:
+    """The address of an SQLite database in this file."""
+    return URL.create("sqlite", database=str(path))

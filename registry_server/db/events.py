@@ -1,0 +1,28 @@
+"""The audit: what was changed, by whom, when."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from registry_server.db.tables import events
+
+
+def add(connection: Connection, action: str, actor: str, subject: str, now: datetime, **detail: Any) -> None:
+    """Adds a line, in the transaction of the change that it tells of."""
+    connection.execute(
+        insert(events).values(at=now, action=action, actor=actor, subject=subject, detail=json.dumps(detail))
+    )
+
+
+def about(connection: Connection, subject: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """(action, actor, detail) of all that happened to a package or user, oldest first."""
+    rows = connection.execute(
+        select(events.c.action, events.c.actor, events.c.detail)
+        .where(events.c.subject == subject)
+        .order_by(events.c.id)
+    )
+    return [(action, actor, json.loads(detail)) for action, actor, detail in rows]

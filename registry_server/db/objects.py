@@ -1,0 +1,72 @@
+"""Which objects there are, which package holds them, and who may rely on them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from registry_server.db.database import batches, insert_new
+from registry_server.db.packages import visible
+from registry_server.db.tables import objects, package_objects, packages, push_objects
+
+
+def held_by(connection: Connection, package_id: int, hashes: Collection[str]) -> dict[str, int]:
+    """Those of the objects that the package holds, with their sizes in bytes."""
+    return _sizes(connection, hashes, _in_package(package_id))
+
+
+def usable(
+    connection: Connection, hashes: Collection[str], *, user_id: int, push: str, package_id: int | None
+) -> dict[str, int]:
+    """Those that a push may rely on, with their sizes in bytes.
+
+    That is what was sent in this push, and what a package holds that its user may read; the package pushed to is
+    looked in first, since most are there.
+    """
+    found = {} if package_id is None else held_by(connection, package_id, hashes)
+    for where in (_in_push(push), _in_visible(user_id)):
+        if left := [hash for hash in hashes if hash not in found]:
+            found |= _sizes(connection, left, where)
+    return found
+
+
+def _sizes(connection: Connection, hashes: Collection[str], where: ColumnElement[bool]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for batch in batches(hashes):
+        rows = connection.execute(select(objects.c.hash, objects.c.size).where(objects.c.hash.in_(batch), where))
+        found.update((hash, size) for hash, size in rows)
+    return found
+
+
+def _in_package(package_id: int) -> ColumnElement[bool]:
+    held = select(package_objects.c.hash).where(
+        package_objects.c.package_id == package_id, package_objects.c.hash == objects.c.hash
+    )
+    return held.correlate(objects).exists()
+
+
+def _in_push(push: str) -> ColumnElement[bool]:
+    sent = select(push_objects.c.hash).where(push_objects.c.push_id == push, push_objects.c.hash == objects.c.hash)
+    return sent.correlate(objects).exists()
+
+
+def _in_visible(user_id: int) -> ColumnElement[bool]:
+    held = (
+        select(package_objects.c.hash)
+        .join(packages, packages.c.id == package_objects.c.package_id)
+        .where(package_objects.c.hash == objects.c.hash, visible(user_id))
+    )
+    return held.correlate(objects).exists()
+
+
+def add_sent(connection: Connection, push: str, sizes: dict[str, int], now: datetime) -> None:
+    """Notes objects (hash to size in bytes) whose bytes came in a push."""
+    insert_new(connection, objects, [{"hash": hash, "size": size, "created_at": now} for hash, size in sizes.items()])
+    insert_new(connection, push_objects, [{"push_id": push, "hash": hash} for hash in sizes])
+
+
+def hold(connection: Connection, package_id: int, hashes: Collection[str]) -> None:
+    """Notes that the package holds these objects."""
+    insert_new(connection, package_objects, [{"package_id": package_id, "hash": hash} for hash in hashes])

@@ -1,0 +1,175 @@
+"""Packages: who owns them, who may see them, and lists of those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    delete,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
+
+from registry_server.db.tables import grants, packages, search, states, tags
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package's row, and what it is to the user who asked: whether theirs, whether shared with them."""
+
+    id: int
+    user: str
+    name: str
+    public: bool
+    created_at: datetime
+    granted: bool
+
+    @property
+    def full_name(self) -> str:
+        """`user/name`."""
+        return f"{self.user}/{self.name}"
+
+
+@dataclass(frozen=True)
+class PackageLine:
+    """A package in a list, described by its latest state; `key` is where the list goes on after it."""
+
+    user: str
+    name: str
+    public: bool
+    latest: str
+    title: str
+    description: str
+    bytes_logical: int
+    pushed_at: datetime
+    key: tuple[Any, ...]
+
+
+def visible(user_id: int | None) -> ColumnElement[bool]:
+    """The condition that a row of `packages` may be seen by this user (None: by everybody)."""
+    if user_id is None:
+        return packages.c.public
+    granted = select(grants.c.package_id).where(grants.c.user_id == user_id)
+    return or_(packages.c.public, packages.c.user_id == user_id, packages.c.id.in_(granted))
+
+
+def find(connection: Connection, user: str, name: str, asked_by: int | None) -> Package | None:
+    """The package, whoever may see it."""
+    granted: ColumnElement[bool] = literal(False, Boolean)
+    if asked_by is not None:
+        granted = (
+            select(grants.c.user_id)
+            .where(grants.c.package_id == packages.c.id, grants.c.user_id == asked_by)
+            .correlate(packages)
+            .exists()
+        )
+    row = connection.execute(
+        select(
+            packages.c.id, packages.c.user_name, packages.c.name, packages.c.public, packages.c.created_at, granted
+        ).where(packages.c.user_name == user, packages.c.name == name)
+    ).one_or_none()
+    return Package(*row) if row else None
+
+
+def add(connection: Connection, user_id: int, user: str, name: str, public: bool, now: datetime) -> Package:
+    result = connection.execute(
+        insert(packages)
+        .values(user_id=user_id, user_name=user, name=name, public=public, created_at=now, pushed_at=now)
+        .returning(packages.c.id)
+    )
+    return Package(result.scalar_one(), user, name, public, now, False)
+
+
+def set_public(connection: Connection, package_id: int, public: bool) -> None:
+    connection.execute(update(packages).where(packages.c.id == package_id).values(public=public))
+
+
+def touch(connection: Connection, package_id: int, now: datetime) -> None:
+    """Notes the moment of a push."""
+    connection.execute(update(packages).where(packages.c.id == package_id).values(pushed_at=now))
+
+
+def remove(connection: Connection, package_id: int) -> None:
+    """Removes the package and all that hangs on it; bytes and events stay."""
+    connection.execute(delete(packages).where(packages.c.id == package_id))
+
+
+def page(
+    connection: Connection,
+    asked_by: int | None,
+    words: Sequence[str] = (),
+    *,
+    user: str | None = None,
+    recent: bool = False,
+    after: Sequence[Any] | None = None,
+    limit: int,
+) -> list[PackageLine]:
+    """Visible packages that have every word, at most `limit` after the key `after`.
+
+    Ordered by where the words were found and then by name; or, with `recent`, the last pushed first.
+    """
+    first: ColumnElement[Any] = -type_coerce(packages.c.pushed_at, BigInteger) if recent else _rank(words)
+    order: list[ColumnElement[Any]] = [first, packages.c.user_name, packages.c.name]
+    query = _lines(order).where(visible(asked_by), *(_has(word) for word in words))
+    if user is not None:
+        query = query.where(packages.c.user_name == user)
+    if after is not None:
+        query = query.where(tuple_(*order) > tuple_(*after))
+    rows = connection.execute(query.order_by(*order).limit(limit))
+    return [_line(row) for row in rows]
+
+
+def _line(row: Sequence[Any]) -> PackageLine:
+    values, key = row[:-3], tuple(row[-3:])
+    return PackageLine(*[*values, key])
+
+
+def _lines(order: list[ColumnElement[Any]]) -> Select[Any]:
+    return (
+        select(
+            packages.c.user_name,
+            packages.c.name,
+            packages.c.public,
+            tags.c.hash,
+            states.c.title,
+            states.c.description,
+            states.c.bytes_logical,
+            packages.c.pushed_at,
+            *order,
+        )
+        .join(tags, and_(tags.c.package_id == packages.c.id, tags.c.name == LATEST))
+        .join(states, and_(states.c.package_id == packages.c.id, states.c.hash == tags.c.hash))
+        .join(search, search.c.package_id == packages.c.id)
+    )
+
+
+_PLACES = (search.c.name, search.c.about, search.c.nodes, search.c.readme)
+
+
+def _has(word: str) -> ColumnElement[bool]:
+    return or_(*(place.contains(word, autoescape=True) for place in _PLACES))
+
+
+def _rank(words: Sequence[str]) -> ColumnElement[int]:
+    rank: ColumnElement[int] = literal(0)
+    for word in words:
+        found = [(place.contains(word, autoescape=True), number) for number, place in enumerate(_PLACES)]
+        rank = rank + case(*found, else_=len(found))
+    return rank

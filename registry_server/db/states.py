@@ -1,0 +1,173 @@
+"""The states of a package, the log of its pushes, and the tags and versions that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from registry_server.db.packages import LATEST
+from registry_server.db.tables import log, search, states, tags, versions
+
+
+@dataclass(frozen=True)
+class State:
+    """One manifest of a package and what was derived from it."""
+
+    hash: str
+    manifest_size: int
+    bytes_logical: int
+    title: str
+    description: str
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One push."""
+
+    id: int
+    hash: str
+    parent: str | None
+    author: str
+    message: str
+    pushed_at: datetime
+    bytes_logical: int
+
+
+@dataclass(frozen=True)
+class Version:
+    """A name that never moves; `key` is equal for what PEP 440 calls equal."""
+
+    key: str
+    version: str
+    hash: str
+    created_at: datetime
+
+
+_STATE = (states.c.hash, states.c.manifest_size, states.c.bytes_logical, states.c.title, states.c.description)
+
+
+def find(connection: Connection, package_id: int, hash: str) -> State | None:
+    row = connection.execute(
+        select(*_STATE).where(states.c.package_id == package_id, states.c.hash == hash)
+    ).one_or_none()
+    return State(*row) if row else None
+
+
+def beginning_with(connection: Connection, package_id: int, prefix: str, limit: int) -> list[str]:
+    """The hashes of states that begin so, sorted."""
+    rows = connection.execute(
+        select(states.c.hash)
+        .where(states.c.package_id == package_id, states.c.hash >= prefix, states.c.hash < prefix + "g")
+        .order_by(states.c.hash)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+def keep(connection: Connection, package_id: int, state: State, previews: str) -> None:
+    """Adds a state, or replaces what was derived from it."""
+    known = (states.c.package_id == package_id) & (states.c.hash == state.hash)
+    connection.execute(delete(states).where(known))
+    connection.execute(insert(states).values(package_id=package_id, previews=previews, **vars(state)))
+
+
+def add_push(
+    connection: Connection,
+    package_id: int,
+    *,
+    hash: str,
+    parent: str | None,
+    author: str,
+    message: str,
+    record: str,
+    now: datetime,
+) -> None:
+    """Adds a line to the log."""
+    connection.execute(
+        insert(log).values(
+            package_id=package_id,
+            hash=hash,
+            parent=parent,
+            author=author,
+            message=message,
+            record=record,
+            pushed_at=now,
+        )
+    )
+
+
+def pushes_of(connection: Connection, package_id: int, *, before: int | None, limit: int) -> list[LogLine]:
+    """The log, newest first, at most `limit` lines that are older than the line `before`."""
+    query = (
+        select(log.c.id, log.c.hash, log.c.parent, log.c.author, log.c.message, log.c.pushed_at, states.c.bytes_logical)
+        .join(states, (states.c.package_id == log.c.package_id) & (states.c.hash == log.c.hash))
+        .where(log.c.package_id == package_id)
+    )
+    if before is not None:
+        query = query.where(log.c.id < before)
+    return [LogLine(*row) for row in connection.execute(query.order_by(log.c.id.desc()).limit(limit))]
+
+
+def latest_of(connection: Connection, package_id: int) -> str | None:
+    """The hash that the tag `latest` names."""
+    return connection.execute(
+        select(tags.c.hash).where(tags.c.package_id == package_id, tags.c.name == LATEST)
+    ).scalar_one_or_none()
+
+
+def tags_of(connection: Connection, package_id: int) -> dict[str, str]:
+    """All tags, sorted by name."""
+    rows = connection.execute(
+        select(tags.c.name, tags.c.hash).where(tags.c.package_id == package_id).order_by(tags.c.name)
+    )
+    return dict(rows.tuples().all())
+
+
+def set_tag(connection: Connection, package_id: int, name: str, hash: str) -> None:
+    """Makes the tag name this state, whatever it named before."""
+    here = (tags.c.package_id == package_id) & (tags.c.name == name)
+    if not connection.execute(update(tags).where(here).values(hash=hash)).rowcount:
+        connection.execute(insert(tags).values(package_id=package_id, name=name, hash=hash))
+
+
+def remove_tag(connection: Connection, package_id: int, name: str) -> bool:
+    """Whether there was such a tag."""
+    here = (tags.c.package_id == package_id) & (tags.c.name == name)
+    return connection.execute(delete(tags).where(here)).rowcount > 0
+
+
+def count_tags(connection: Connection, package_id: int) -> int:
+    return connection.execute(select(func.count()).where(tags.c.package_id == package_id)).scalar_one()
+
+
+_VERSION = (versions.c.key, versions.c.version, versions.c.hash, versions.c.created_at)
+
+
+def versions_of(connection: Connection, package_id: int) -> list[Version]:
+    """All versions, in no order."""
+    rows = connection.execute(select(*_VERSION).where(versions.c.package_id == package_id))
+    return [Version(*row) for row in rows]
+
+
+def version_of(connection: Connection, package_id: int, key: str) -> Version | None:
+    row = connection.execute(
+        select(*_VERSION).where(versions.c.package_id == package_id, versions.c.key == key)
+    ).one_or_none()
+    return Version(*row) if row else None
+
+
+def add_version(connection: Connection, package_id: int, version: Version) -> None:
+    connection.execute(insert(versions).values(package_id=package_id, **vars(version)))
+
+
+def count_versions(connection: Connection, package_id: int) -> int:
+    return connection.execute(select(func.count()).where(versions.c.package_id == package_id)).scalar_one()
+
+
+def index(connection: Connection, package_id: int, texts: Mapping[str, str]) -> None:
+    """Replaces the texts that a search finds the package by (the columns of `search`)."""
+    connection.execute(delete(search).where(search.c.package_id == package_id))
+    connection.execute(insert(search).values(package_id=package_id, **texts))

@@ -1,0 +1,201 @@
+"""The tables of the registry."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment as microseconds since 1970 in UTC, equal and sorted alike on every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else round(value.timestamp() * 1_000_000)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
+
+
+Hash = String(64)
+Name = String(64)
+# SQLite counts up by itself only in a column that is called INTEGER.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _package_key(**options: Any) -> Column[int]:
+    return Column("package_id", Key, ForeignKey("packages.id", ondelete="CASCADE"), **options)
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("name", Name, nullable=False, unique=True),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("user_id", Key, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("hash", Hash, nullable=False, unique=True),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+packages = Table(
+    "packages",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("user_id", Key, ForeignKey("users.id"), nullable=False),
+    Column("user_name", Name, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("public", Boolean(create_constraint=False), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("pushed_at", UtcTime, nullable=False, index=True),
+    UniqueConstraint("user_name", "name"),
+)
+
+# A state of a package: one manifest. `title`, `description` and the figures are derived from it.
+states = Table(
+    "states",
+    metadata,
+    _package_key(primary_key=True),
+    Column("hash", Hash, primary_key=True),
+    Column("manifest_size", BigInteger, nullable=False),
+    Column("bytes_logical", BigInteger, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("previews", Text, nullable=False),
+)
+
+# The log: one line a push, also where the same state is pushed again later.
+log = Table(
+    "log",
+    metadata,
+    Column("id", Key, primary_key=True),
+    _package_key(nullable=False),
+    Column("hash", Hash, nullable=False),
+    Column("parent", Hash),
+    Column("author", Name, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("pushed_at", UtcTime, nullable=False),
+    Column("record", Text, nullable=False),
+    Index(None, "package_id", "id"),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    _package_key(primary_key=True),
+    Column("name", Name, primary_key=True),
+    Column("hash", Hash, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# `key` is equal for versions that PEP 440 calls equal (1.0 and 1.0.0).
+versions = Table(
+    "versions",
+    metadata,
+    _package_key(primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("version", Name, nullable=False),
+    Column("hash", Hash, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    _package_key(primary_key=True),
+    Column("user_id", Key, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+# Every object whose bytes this registry has.
+objects = Table(
+    "objects",
+    metadata,
+    Column("hash", Hash, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Which package holds an object, in any of its states; through it alone may the object be read.
+package_objects = Table(
+    "package_objects",
+    metadata,
+    _package_key(primary_key=True),
+    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+pushes = Table(
+    "pushes",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("user_id", Key, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("package", String(128), nullable=False),
+    Column("manifest", Hash, nullable=False),
+    Column("expires_at", UtcTime, nullable=False, index=True),
+)
+
+push_objects = Table(
+    "push_objects",
+    metadata,
+    Column("push_id", Name, ForeignKey("pushes.id", ondelete="CASCADE"), primary_key=True),
+    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# What a search looks in: texts of the latest state, casefolded.
+search = Table(
+    "search",
+    metadata,
+    _package_key(primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("nodes", Text, nullable=False),
+    Column("readme", Text, nullable=False),
+)
+
+# The audit: never changed, and kept when what it tells of is gone.
+events = Table(
+    "events",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("action", Name, nullable=False, index=True),
+    Column("actor", Name, nullable=False),
+    Column("subject", String(160), nullable=False, index=True),
+    Column("detail", Text, nullable=False),
+)

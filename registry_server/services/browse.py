@@ -1,0 +1,200 @@
+"""What there is: packages, their states and log, and which state a text means."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version as Pep440
+from sqlalchemy import Connection
+
+from datapkg.errors import InvalidInput, ObjectNotFound, VersionNotFound
+from datapkg.format import wire
+from datapkg.format.names import State, shown
+from registry_server.db import events, packages, states
+from registry_server.db.packages import LATEST, Package, PackageLine
+from registry_server.services import pointing, policy
+from registry_server.services.policy import Actor
+from registry_server.services.registry import Registry
+
+DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+MAX_QUERY, MAX_WORDS = 200, 10
+MAX_CANDIDATES = 20
+
+
+def find_packages(
+    registry: Registry,
+    actor: Actor,
+    *,
+    query: str = "",
+    user: str | None = None,
+    recent: bool = False,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> wire.PackagePage:
+    """Visible packages that have every word of `query`: best first, without words by name or the last pushed first."""
+    words = _words(query)
+    limit = max(1, min(limit, MAX_LIMIT))
+    after = _read_cursor(cursor, (int, str, str)) if cursor else None
+    with registry.db.read() as connection:
+        found = packages.page(
+            connection, actor.id, words, user=user, recent=recent and not words, after=after, limit=limit + 1
+        )
+    more = _write_cursor(found[limit - 1].key) if len(found) > limit else None
+    return wire.PackagePage(packages=[_summary(line) for line in found[:limit]], next=more)
+
+
+def info(registry: Registry, actor: Actor, user: str, name: str) -> wire.PackageInfo:
+    """A package as the actor sees it."""
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        tags = states.tags_of(connection, package.id)
+        role = policy.role_in(actor, package)
+        assert role in ("owner", "reader", "public")
+        return wire.PackageInfo(
+            package=package.full_name,
+            public=package.public,
+            role=role,
+            latest=tags.get(LATEST),
+            tags=tags,
+            versions=pointing.version_entries(connection, package),
+            created_at=package.created_at.isoformat(),
+        )
+
+
+def delete(registry: Registry, actor: Actor, user: str, name: str) -> wire.Deleted:
+    """Removes a package with its log, tags, versions and grants; the audit keeps what happened."""
+    with registry.db.write() as connection:
+        package = policy.writable(connection, actor, user, name, "package:delete")
+        packages.remove(connection, package.id)
+        events.add(connection, "package:delete", user, package.full_name, registry.now(), public=package.public)
+        return wire.Deleted(deleted=package.full_name)
+
+
+def resolve(registry: Registry, actor: Actor, user: str, name: str, text: str | None) -> wire.Resolved:
+    """The state that a text means now: none is `latest`; else a hash or its beginning, a version, a tag or a range."""
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        wanted = State.parse(text) if text else State("tag", LATEST)
+        tags = states.tags_of(connection, package.id)
+        versions = pointing.version_entries(connection, package)
+        tag = version = None
+        if wanted.kind == "hash":
+            hash = _by_hash(connection, package, wanted.value)
+        elif wanted.kind == "tag":
+            tag, hash = wanted.value, tags.get(wanted.value, "")
+            if not hash:
+                raise pointing.tag_not_found(package, tag)
+        else:
+            entry = _by_version(package, versions, wanted)
+            version, hash = entry.version, entry.hash
+        state = states.find(connection, package.id, hash)
+    assert state is not None
+    return wire.Resolved(
+        package=package.full_name,
+        hash=hash,
+        version=version,
+        tag=tag,
+        manifest_size=state.manifest_size,
+        bytes_logical=state.bytes_logical,
+        tags=tags,
+        versions={each.version: each.hash for each in versions},
+    )
+
+
+def _by_hash(connection: Connection, package: Package, prefix: str) -> str:
+    found = states.beginning_with(connection, package.id, prefix, MAX_CANDIDATES)
+    if not found:
+        raise ObjectNotFound(
+            f"{package.full_name} has no state sha256:{prefix}", hint=f"datapkg log {package.full_name}", hash=prefix
+        )
+    if len(found) > 1:
+        raise InvalidInput(
+            f"sha256:{prefix} is the beginning of several states of {package.full_name}: {', '.join(found)}",
+            hint="write more digits of the one that is meant",
+            candidates=found,
+        )
+    return found[0]
+
+
+def _by_version(package: Package, versions: list[wire.VersionEntry], wanted: State) -> wire.VersionEntry:
+    if wanted.kind == "version":
+        found = [each for each in versions if Pep440(each.version) == Pep440(wanted.value)]
+    else:
+        allowed = SpecifierSet(wanted.value)
+        found = [each for each in versions if allowed.contains(each.version, prereleases=bool(allowed.prereleases))]
+    if not found:
+        what = "version" if wanted.kind == "version" else "version that fits"
+        raise VersionNotFound(
+            f"{package.full_name} has no {what} {wanted.value}",
+            hint=f"datapkg version ls {package.full_name}",
+            version=wanted.value,
+        )
+    return found[-1]
+
+
+def log(
+    registry: Registry, actor: Actor, user: str, name: str, *, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> wire.LogPage:
+    """The pushes of a package, newest first, each with the tags and versions that name its state."""
+    limit = max(1, min(limit, MAX_LIMIT))
+    before = _read_cursor(cursor, (int,))[0] if cursor else None
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        lines = states.pushes_of(connection, package.id, before=before, limit=limit + 1)
+        tags = states.tags_of(connection, package.id)
+        versions = pointing.version_entries(connection, package)
+    entries = [
+        wire.LogEntry(
+            hash=line.hash,
+            author=line.author,
+            message=line.message,
+            pushed_at=line.pushed_at.isoformat(),
+            parent=line.parent,
+            tags=[tag for tag, hash in tags.items() if hash == line.hash],
+            versions=[each.version for each in versions if each.hash == line.hash],
+            bytes_logical=line.bytes_logical,
+        )
+        for line in lines[:limit]
+    ]
+    return wire.LogPage(entries=entries, next=_write_cursor([lines[limit - 1].id]) if len(lines) > limit else None)
+
+
+def _summary(line: PackageLine) -> wire.PackageSummary:
+    return wire.PackageSummary(
+        package=f"{line.user}/{line.name}",
+        public=line.public,
+        latest=line.latest,
+        title=line.title,
+        description=line.description,
+        pushed_at=line.pushed_at.isoformat(),
+        bytes_logical=line.bytes_logical,
+    )
+
+
+def _words(query: str) -> list[str]:
+    words = query.casefold().replace("\0", " ").split()
+    if len(query) > MAX_QUERY or len(words) > MAX_WORDS:
+        raise InvalidInput(f"a search has at most {MAX_WORDS} words and {MAX_QUERY} characters; got {shown(query)}")
+    return words
+
+
+def _write_cursor(key: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(list(key)).encode()).decode()
+
+
+def _read_cursor(text: str, types: tuple[type, ...]) -> list[Any]:
+    try:
+        key = json.loads(base64.urlsafe_b64decode(text.encode()))
+    except (ValueError, RecursionError):
+        key = None
+    if (
+        not isinstance(key, list)
+        or len(key) != len(types)
+        or any(type(value) is not kind for value, kind in zip(key, types, strict=True))
+        or any(isinstance(value, int) and abs(value) >= 1 << 63 for value in key)
+    ):
+        raise InvalidInput(f"{shown(text)} is no place in this list", hint="begin without a cursor")
+    return key

@@ -1,0 +1,76 @@
+"""What a manifest says in words and figures, for lists and searches."""
+
+from __future__ import annotations
+
+from datapkg.errors import DatapkgError
+from datapkg.format.manifest import FileNode, Manifest, TableNode
+from datapkg.objects.base import Readable
+from registry_server.db.states import State
+
+MAX_TITLE, MAX_DESCRIPTION = 300, 2_000
+MAX_NODES_TEXT = 64 << 10
+MAX_README_TEXT = 64 << 10
+README_NAMES = ("readme.md", "readme.markdown", "readme", "readme.txt", "readme.rst")
+
+
+def describe(manifest: Manifest) -> State:
+    """The row that stands for a manifest."""
+    return State(
+        hash=manifest.hash,
+        manifest_size=len(manifest.data),
+        bytes_logical=sum(manifest.objects().values()),
+        title=_text(manifest, "title", MAX_TITLE),
+        description=_text(manifest, "description", MAX_DESCRIPTION),
+    )
+
+
+def search_texts(name: str, manifest: Manifest, objects: Readable) -> dict[str, str]:
+    """What a search finds a package by: the columns of the table `search`, casefolded."""
+    state = describe(manifest)
+    return {
+        "name": name.casefold(),
+        "about": f"{state.title}\n{state.description}".casefold(),
+        "nodes": _nodes_text(manifest).casefold(),
+        "readme": readme_text(manifest, objects, MAX_README_TEXT).casefold(),
+    }
+
+
+def readme_node(manifest: Manifest) -> FileNode | None:
+    """The top-level file that is called README, if there is one."""
+    found = {
+        node.path.casefold(): node
+        for node in manifest.nodes
+        if isinstance(node, FileNode) and node.path.casefold() in README_NAMES
+    }
+    return next((found[name] for name in README_NAMES if name in found), None)
+
+
+def readme_text(manifest: Manifest, objects: Readable, limit: int) -> str:
+    """The README as text, cut at `limit` bytes; nothing if there is none, or if its bytes cannot be read."""
+    node = readme_node(manifest)
+    if node is None:
+        return ""
+    try:
+        with objects.open(node.hash, 0, limit) as stream:
+            data = stream.read(limit)
+    except (DatapkgError, OSError):
+        return ""
+    return data.decode("utf-8-sig", errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _text(manifest: Manifest, key: str, limit: int) -> str:
+    value = manifest.meta.get(key)
+    return value[:limit].replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else ""
+
+
+def _nodes_text(manifest: Manifest) -> str:
+    lines: list[str] = []
+    size = 0
+    for node in manifest.nodes:
+        columns = [name for name, _ in node.columns] if isinstance(node, TableNode) else []
+        line = " ".join([node.path, *columns])
+        size += len(line) + 1
+        if size > MAX_NODES_TEXT:
+            break
+        lines.append(line)
+    return "\n".join(lines).replace("\0", "\N{REPLACEMENT CHARACTER}")

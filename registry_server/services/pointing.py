@@ -1,0 +1,140 @@
+"""Names for states: tags, which move, and versions, which never do."""
+
+from __future__ import annotations
+
+from packaging.utils import canonicalize_version
+from packaging.version import Version as Pep440
+from sqlalchemy import Connection
+
+from datapkg.errors import Conflict, InvalidInput, ObjectNotFound, QuotaExceeded, TagNotFound
+from datapkg.format import wire
+from datapkg.format.manifest import Manifest
+from datapkg.format.names import check_tag, check_version, shown
+from registry_server.db import events, states
+from registry_server.db.packages import LATEST, Package
+from registry_server.db.states import Version
+from registry_server.services import policy
+from registry_server.services.describing import search_texts
+from registry_server.services.policy import Actor
+from registry_server.services.registry import Registry
+from registry_server.settings import setting_name
+
+
+def tags(registry: Registry, actor: Actor, user: str, name: str) -> wire.TagList:
+    """All tags, sorted by name."""
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        return wire.TagList(tags=states.tags_of(connection, package.id))
+
+
+def versions(registry: Registry, actor: Actor, user: str, name: str) -> wire.VersionList:
+    """All versions, in the order of PEP 440."""
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        return wire.VersionList(versions=version_entries(connection, package))
+
+
+def version_entries(connection: Connection, package: Package) -> list[wire.VersionEntry]:
+    """The versions of a package, in the order of PEP 440."""
+    found = sorted(states.versions_of(connection, package.id), key=lambda each: Pep440(each.version))
+    return [
+        wire.VersionEntry(version=each.version, hash=each.hash, created_at=each.created_at.isoformat())
+        for each in found
+    ]
+
+
+def put_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str, hash: str) -> wire.TagList:
+    """Makes a tag name a state; `latest` too, which so goes back to an earlier push."""
+    policy.check_own(actor, user, "package:tag")
+    check_tag(tag)
+    with registry.db.write() as connection:
+        package = policy.writable(connection, actor, user, name, "package:tag")
+        _check_state(connection, package, hash)
+        if tag == LATEST:
+            manifest = Manifest.parse(registry.objects.read(hash), hash)
+            states.index(connection, package.id, search_texts(package.full_name, manifest, registry.objects))
+        set_tag(connection, registry, actor, package, tag, hash)
+        return wire.TagList(tags=states.tags_of(connection, package.id))
+
+
+def remove_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str) -> wire.TagList:
+    """Removes a tag; raises `TagNotFound`, and `InvalidInput` for `latest`, which a package always has."""
+    policy.check_own(actor, user, "package:tag")
+    check_tag(tag)
+    if tag == LATEST:
+        raise InvalidInput("the tag 'latest' cannot be removed", hint="move it: datapkg tag add USER/NAME@STATE latest")
+    with registry.db.write() as connection:
+        package = policy.writable(connection, actor, user, name, "package:tag")
+        if not states.remove_tag(connection, package.id, tag):
+            raise tag_not_found(package, tag)
+        events.add(connection, "package:untag", actor.name or "", package.full_name, registry.now(), tag=tag)
+        return wire.TagList(tags=states.tags_of(connection, package.id))
+
+
+def put_version(registry: Registry, actor: Actor, user: str, name: str, version: str, hash: str) -> wire.VersionList:
+    """Gives a state a version; again is harmless, another state is a `Conflict`."""
+    policy.check_own(actor, user, "package:version")
+    version = check_version(version)
+    with registry.db.write() as connection:
+        package = policy.writable(connection, actor, user, name, "package:version")
+        _check_state(connection, package, hash)
+        add_version(connection, registry, actor, package, version, hash)
+        return wire.VersionList(versions=version_entries(connection, package))
+
+
+def set_tag(connection: Connection, registry: Registry, actor: Actor, package: Package, tag: str, hash: str) -> None:
+    """Makes a tag name a state of the package, and notes it if that is a change."""
+    known = states.tags_of(connection, package.id)
+    if known.get(tag) == hash:
+        return
+    if tag not in known and len(known) >= registry.settings.max_tags:
+        raise _too_many("tags", registry.settings.max_tags, "max_tags")
+    states.set_tag(connection, package.id, tag, hash)
+    events.add(connection, "package:tag", actor.name or "", package.full_name, registry.now(), tag=tag, hash=hash)
+
+
+def add_version(
+    connection: Connection, registry: Registry, actor: Actor, package: Package, version: str, hash: str
+) -> None:
+    """Gives a state of the package a version in normal form; raises `Conflict` if another state has it."""
+    known = states.version_of(connection, package.id, version_key(version))
+    if known is not None:
+        if known.hash != hash:
+            raise Conflict(
+                f"version {known.version} of {package.full_name} is {known.hash}, and versions never move",
+                hint="choose a new version, or use a tag",
+                expected=hash,
+                actual=known.hash,
+            )
+        return
+    if states.count_versions(connection, package.id) >= registry.settings.max_versions:
+        raise _too_many("versions", registry.settings.max_versions, "max_versions")
+    row = Version(version_key(version), version, hash, registry.now())
+    states.add_version(connection, package.id, row)
+    events.add(
+        connection, "package:version", actor.name or "", package.full_name, row.created_at, version=version, hash=hash
+    )
+
+
+def version_key(version: str) -> str:
+    """Equal for what PEP 440 calls equal: 1.0 and 1.0.0."""
+    return canonicalize_version(version)
+
+
+def tag_not_found(package: Package, tag: str) -> TagNotFound:
+    return TagNotFound(
+        f"{package.full_name} has no tag {shown(tag)}", hint=f"datapkg tag ls {package.full_name}", tag=tag
+    )
+
+
+def _check_state(connection: Connection, package: Package, hash: str) -> None:
+    if states.find(connection, package.id, hash) is None:
+        raise ObjectNotFound(
+            f"{package.full_name} has no state sha256:{hash}", hint=f"datapkg log {package.full_name}", hash=hash
+        )
+
+
+def _too_many(what: str, limit: int, setting: str) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"a package may have {limit:,} {what} ({setting_name(setting)})", limit=limit, setting=setting_name(setting)
+    )

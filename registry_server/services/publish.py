@@ -1,0 +1,225 @@
+"""Publishing: what was pushed becomes a state of its package, in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from datapkg.errors import Conflict, Forbidden, InvalidInput, InvalidManifest, ObjectNotFound, QuotaExceeded
+from datapkg.format import canonical, wire
+from datapkg.format.manifest import Manifest
+from datapkg.format.names import check_package, check_tag, check_version
+from registry_server.db import events, objects, packages, pushes, states
+from registry_server.db.packages import LATEST, Package
+from registry_server.db.pushes import Push
+from registry_server.services import pointing, policy, uploads
+from registry_server.services.describing import describe, search_texts
+from registry_server.services.policy import Actor
+from registry_server.services.registry import Registry
+from registry_server.settings import setting_name
+
+RETRY = timedelta(hours=1)
+MAX_LISTED = 100
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A request to publish, checked as far as it can be without the database."""
+
+    hash: str
+    parent: str | None
+    force: bool
+    public: bool
+    confirm_public: bool
+    message: str
+    tag: str | None
+    version: str | None
+    record: str
+    previews: str
+
+
+def publish(
+    registry: Registry, actor: Actor, user: str, name: str, push_id: str, request: wire.Publish
+) -> wire.Published:
+    """Makes the pushed manifest the package's `latest`; all of it or nothing.
+
+    A package that is not there yet is made. Publishing what `latest` is already succeeds whatever the parent, so that
+    a request may be sent again; tag, version and `public` are applied then too.
+    """
+    policy.check_own(actor, user, "package:publish")
+    check_package(name)
+    wanted = _check(registry, request)
+    manifest = _read_manifest(registry, actor, user, name, push_id, wanted.hash)
+    state = describe(manifest)
+    _check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
+    texts = search_texts(f"{user}/{name}", manifest, registry.objects)
+    with registry.db.write() as connection:
+        push = uploads.find_push(connection, registry, actor, user, name, push_id)
+        package = packages.find(connection, user, name, actor.id)
+        latest = states.latest_of(connection, package.id) if package else None
+        changed = latest != wanted.hash
+        if changed:
+            _check_parent(f"{user}/{name}", wanted, latest)
+            _check_objects(connection, push, package, manifest)
+        package = package or _add_package(connection, registry, actor, user, name, wanted)
+        if changed:
+            objects.hold(connection, package.id, {manifest.hash, *manifest.objects()})
+            states.keep(connection, package.id, state, wanted.previews)
+            states.index(connection, package.id, texts)
+            _log(connection, registry, actor, package, wanted, latest)
+        package = _publicise(connection, registry, actor, package, wanted)
+        for tag in filter(None, (LATEST, wanted.tag)):
+            pointing.set_tag(connection, registry, actor, package, tag, wanted.hash)
+        if wanted.version:
+            pointing.add_version(connection, registry, actor, package, wanted.version, wanted.hash)
+        pushes.finish(connection, push.id, min(push.expires_at, registry.now() + RETRY))
+    return wire.Published(
+        package=package.full_name,
+        hash=wanted.hash,
+        url=f"{registry.settings.url}/{package.full_name}",
+        changed=changed,
+        public=package.public,
+    )
+
+
+def _check(registry: Registry, request: wire.Publish) -> _Wanted:
+    settings = registry.settings
+    if "\0" in request.message:
+        raise InvalidInput("message: a NUL character is not allowed")
+    record = json.dumps(canonical.check_metadata(request.record, "record"))
+    previews = json.dumps(canonical.check_metadata(request.previews, "previews"))
+    _check_bound("the record", len(record), settings.max_record_bytes, "max_record_bytes")
+    _check_bound("the previews", len(previews), settings.max_previews_bytes, "max_previews_bytes")
+    return _Wanted(
+        hash=request.manifest,
+        parent=request.parent,
+        force=request.force,
+        public=request.public,
+        confirm_public=request.confirm_public,
+        message=request.message,
+        tag=None if request.tag is None else check_tag(request.tag),
+        version=None if request.version is None else check_version(request.version),
+        record=record,
+        previews=previews,
+    )
+
+
+def _check_bound(what: str, size: int, limit: int, setting: str) -> None:
+    if size > limit:
+        raise QuotaExceeded(
+            f"{what} is {size:,} bytes large; at most {limit:,} are allowed ({setting_name(setting)})",
+            limit=limit,
+            setting=setting_name(setting),
+        )
+
+
+def _read_manifest(registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str) -> Manifest:
+    with registry.db.read() as connection:
+        push = uploads.find_push(connection, registry, actor, user, name, push_id)
+        if push.manifest != hash:
+            raise InvalidInput(
+                f"this push is of the manifest {push.manifest}, not of {hash}", expected=push.manifest, actual=hash
+            )
+        package = packages.find(connection, user, name, actor.id)
+        size = _usable(connection, push, package, [hash]).get(hash)
+    if size is None:
+        raise _absent([hash])
+    _check_bound("the manifest", size, registry.settings.max_manifest_bytes, "max_manifest_bytes")
+    return Manifest.parse(registry.objects.read(hash), hash)
+
+
+def _usable(connection: Connection, push: Push, package: Package | None, hashes: Collection[str]) -> dict[str, int]:
+    package_id = package.id if package else None
+    return objects.usable(connection, hashes, user_id=push.user_id, push=push.id, package_id=package_id)
+
+
+def _check_objects(connection: Connection, push: Push, package: Package | None, manifest: Manifest) -> None:
+    stated = manifest.objects()
+    sizes = _usable(connection, push, package, {manifest.hash, *stated})
+    if absent := [hash for hash in [manifest.hash, *stated] if hash not in sizes]:
+        raise _absent(absent)
+    for hash, size in stated.items():
+        if sizes[hash] != size:
+            raise InvalidManifest(
+                f"manifest: object {hash} is stated to be {size:,} bytes large, and is {sizes[hash]:,}", hash=hash
+            )
+
+
+def _absent(hashes: list[str]) -> ObjectNotFound:
+    return ObjectNotFound(
+        f"{len(hashes):,} objects of the manifest were not sent, {hashes[0]} among them",
+        hint="push again",
+        hash=hashes[0],
+        missing=hashes[:MAX_LISTED],
+    )
+
+
+def _check_parent(package: str, wanted: _Wanted, latest: str | None) -> None:
+    if wanted.parent != latest and not wanted.force:
+        raise Conflict(
+            f"somebody pushed to {package} meanwhile: its latest state is {latest or 'none'}, "
+            f"this push goes on from {wanted.parent or 'none'}",
+            hint="look at it with `datapkg log`, or overrule it with `datapkg push --force`",
+            expected=wanted.parent,
+            actual=latest,
+        )
+
+
+def _add_package(
+    connection: Connection, registry: Registry, actor: Actor, user: str, name: str, wanted: _Wanted
+) -> Package:
+    assert actor.id is not None
+    package = packages.add(connection, actor.id, user, name, wanted.public, registry.now())
+    events.add(connection, "package:add", user, package.full_name, registry.now(), public=wanted.public)
+    return package
+
+
+def _log(
+    connection: Connection,
+    registry: Registry,
+    actor: Actor,
+    package: Package,
+    wanted: _Wanted,
+    latest: str | None,
+) -> None:
+    now = registry.now()
+    author = actor.name or ""
+    states.add_push(
+        connection,
+        package.id,
+        hash=wanted.hash,
+        parent=latest,
+        author=author,
+        message=wanted.message,
+        record=wanted.record,
+        now=now,
+    )
+    packages.touch(connection, package.id, now)
+    detail: dict[str, Any] = {"hash": wanted.hash, "parent": latest, "force": wanted.force}
+    events.add(connection, "package:publish", author, package.full_name, now, **detail)
+
+
+def _publicise(connection: Connection, registry: Registry, actor: Actor, package: Package, wanted: _Wanted) -> Package:
+    if not wanted.public or package.public:
+        return package
+    return make_public(connection, registry, actor, package, confirmed=wanted.confirm_public)
+
+
+def make_public(
+    connection: Connection, registry: Registry, actor: Actor, package: Package, *, confirmed: bool
+) -> Package:
+    """Lets everybody read the package; raises `Forbidden` unless it is confirmed that earlier pushes are meant too."""
+    if not confirmed:
+        raise Forbidden(
+            f"{package.full_name} is private: made public, all its earlier pushes become visible to everybody",
+            hint="say that this is meant with --yes",
+            needs="confirm",
+        )
+    packages.set_public(connection, package.id, True)
+    events.add(connection, "package:public", actor.name or "", package.full_name, registry.now(), public=True)
+    return packages.Package(**{**vars(package), "public": True})

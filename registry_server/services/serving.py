@@ -1,0 +1,124 @@
+"""The bytes of manifests and objects, given out only through a package that holds them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from datapkg.errors import CorruptObject, InvalidInput, ObjectNotFound
+from datapkg.format import wire
+from datapkg.format.hashing import hash_bytes
+from datapkg.objects.base import Readable, not_found
+from registry_server.db import objects, states
+from registry_server.services import policy
+from registry_server.services.policy import Actor
+from registry_server.services.registry import Registry
+
+MAX_LISTED = 100
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """An object that the actor may read; `public` if everybody may."""
+
+    hash: str
+    size: int
+    public: bool
+    home: Readable
+
+    @property
+    def small(self) -> bool:
+        """Whether it is read and checked as a whole."""
+        return self.size <= wire.SMALL_BYTES
+
+    def open(self, start: int, stop: int) -> BinaryIO:
+        """A stream of a part; the caller closes it."""
+        return self.home.open(self.hash, start, stop)
+
+    def read(self) -> bytes:
+        """All of it, checked; raises `CorruptObject`."""
+        data = self.home.read(self.hash)
+        if hash_bytes(data) != self.hash:
+            raise _corrupt(self.hash)
+        return data
+
+
+def manifest(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> Served:
+    """A manifest that is a state of the package; raises `ObjectNotFound`, `CorruptObject`."""
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        state = states.find(connection, package.id, hash)
+    if state is None:
+        raise not_found(hash, f"a state of {package.full_name}")
+    return _served(registry, hash, state.manifest_size, package.public)
+
+
+def object(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> Served:
+    """An object that the package holds; raises `ObjectNotFound`, `CorruptObject`."""
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        size = objects.held_by(connection, package.id, [hash]).get(hash)
+    if size is None:
+        raise not_found(hash, f"in {package.full_name}")
+    return _served(registry, hash, size, package.public)
+
+
+def _served(registry: Registry, hash: str, size: int, public: bool) -> Served:
+    try:
+        actual = registry.objects.size(hash)
+    except ObjectNotFound:
+        actual = -1
+    if actual != size:
+        raise _corrupt(hash)
+    return Served(hash, size, public, registry.objects)
+
+
+def _corrupt(hash: str) -> CorruptObject:
+    logger.error("object %s is damaged or lost; it has to be pushed again or restored from a backup", hash)
+    return CorruptObject(
+        f"the registry's copy of object {hash} is damaged; it was not sent",
+        hint="tell who runs the registry; whoever has the package can push it again",
+        hash=hash,
+    )
+
+
+def objects_of(
+    registry: Registry, actor: Actor, user: str, name: str, hashes: Collection[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Small objects of the package, each checked; one that is damaged here is left out, and said when asked for alone.
+
+    Raises before the first of them: `ObjectNotFound` naming those that the package does not hold, `InvalidInput` for
+    one too large for a batch.
+    """
+    hashes = list(dict.fromkeys(hashes))
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        sizes = objects.held_by(connection, package.id, hashes)
+    if absent := [hash for hash in hashes if hash not in sizes]:
+        raise ObjectNotFound(
+            f"{len(absent):,} objects are not in {package.full_name}, {absent[0]} among them",
+            hash=absent[0],
+            missing=absent[:MAX_LISTED],
+        )
+    for hash, size in sizes.items():
+        if size > wire.SMALL_BYTES:
+            raise InvalidInput(
+                f"object {hash} is {size:,} bytes large; what is over {wire.SMALL_BYTES:,} is read on its own",
+                hash=hash,
+            )
+    return _checked(registry.objects, hashes)
+
+
+def _checked(home: Readable, hashes: list[str]) -> Iterator[tuple[str, bytes]]:
+    for hash in hashes:
+        try:
+            data = home.read(hash)
+        except (ObjectNotFound, OSError):
+            data = None
+        if data is None or hash_bytes(data) != hash:
+            _corrupt(hash)
+            continue
+        yield hash, data

@@ -1,0 +1,147 @@
+"""What a push sends: which objects it need not send, and how those that it sends are taken in."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+from typing import BinaryIO
+
+from sqlalchemy import Connection
+
+from datapkg.errors import NotFound, QuotaExceeded
+from datapkg.format import wire
+from datapkg.format.hashing import check_bytes
+from datapkg.format.names import check_package, shown
+from datapkg.objects.base import Objects
+from registry_server.db import objects, packages, pushes, states
+from registry_server.db.packages import Package
+from registry_server.db.pushes import Push
+from registry_server.services import policy
+from registry_server.services.policy import Actor
+from registry_server.services.registry import Registry
+from registry_server.settings import setting_name
+
+BATCH_OBJECTS = 20_000
+
+
+def start(registry: Registry, actor: Actor, user: str, name: str, wanted: wire.PushStart) -> wire.PushStarted:
+    """Begins a push and says what of it is missing here."""
+    user_id = policy.check_own(actor, user, "package:publish")
+    check_package(name)
+    with registry.db.write() as connection:
+        push = Push(
+            id=secrets.token_urlsafe(18),
+            user_id=user_id,
+            package=f"{user}/{name}",
+            manifest=wanted.manifest,
+            expires_at=registry.now() + timedelta(seconds=registry.settings.push_age_s),
+        )
+        pushes.remove_older(connection, registry.now())
+        if pushes.count_of(connection, user_id) >= registry.settings.max_pushes:
+            raise QuotaExceeded(
+                f"{registry.settings.max_pushes:,} pushes of yours are under way, which is the most allowed "
+                f"({setting_name('max_pushes')})",
+                hint="one ends by being published or after a day",
+            )
+        pushes.add(connection, push)
+        package = packages.find(connection, user, name, user_id)
+    with registry.db.read() as connection:
+        return wire.PushStarted(
+            push=push.id,
+            missing=_missing(connection, push, package, {wanted.manifest: None, **dict.fromkeys(wanted.hashes)}),
+            latest=states.latest_of(connection, package.id) if package else None,
+            public=bool(package and package.public),
+            exists=package is not None,
+        )
+
+
+def missing(
+    registry: Registry, actor: Actor, user: str, name: str, push_id: str, hashes: Collection[str]
+) -> wire.Missing:
+    """Those of the objects that the push has to send: nothing that its user may read holds them."""
+    with registry.db.read() as connection:
+        push = find_push(connection, registry, actor, user, name, push_id)
+        package = packages.find(connection, user, name, actor.id)
+        return wire.Missing(missing=_missing(connection, push, package, dict.fromkeys(hashes)))
+
+
+def _missing(connection: Connection, push: Push, package: Package | None, hashes: Collection[str]) -> list[str]:
+    package_id = package.id if package else None
+    here = objects.usable(connection, hashes, user_id=push.user_id, push=push.id, package_id=package_id)
+    return [hash for hash in hashes if hash not in here]
+
+
+def find_push(connection: Connection, registry: Registry, actor: Actor, user: str, name: str, push_id: str) -> Push:
+    """The actor's push to this package; raises `NotFound` for any other, and for one whose time is over."""
+    user_id = policy.check_own(actor, user, "package:publish")
+    push = pushes.find(connection, push_id)
+    if push is None or push.user_id != user_id or push.package != f"{user}/{name}" or push.expires_at <= registry.now():
+        raise NotFound(f"there is no push {shown(push_id)} under way to {user}/{name}", hint="push again")
+    return push
+
+
+def check_push(registry: Registry, actor: Actor, user: str, name: str, push_id: str) -> None:
+    """Raises unless the actor may send objects in this push; asked before the first byte is read."""
+    with registry.db.read() as connection:
+        find_push(connection, registry, actor, user, name, push_id)
+
+
+def put_object(
+    registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str, stream: BinaryIO
+) -> wire.Stored:
+    """Takes in one object of any size; raises `HashMismatch`, and keeps nothing, if it is not what `hash` says."""
+    check_push(registry, actor, user, name, push_id)
+    counted = _Counted(stream)
+    registry.new_writer().put(counted, expected=hash)  # type: ignore[arg-type]
+    _note(registry, actor, user, name, push_id, {hash: counted.size_bytes})
+    return wire.Stored(hashes=[hash])
+
+
+def put_batch(registry: Registry, actor: Actor, user: str, name: str, push_id: str, stream: BinaryIO) -> wire.Stored:
+    """Takes in a body of frames; what came whole before a mistake in it is kept, and need not be sent again."""
+    check_push(registry, actor, user, name, push_id)
+    stored: list[str] = []
+    for batch in _batches(wire.read_frames(stream)):
+        writer: Objects = registry.new_writer()
+        for hash, data in batch.items():
+            check_bytes(data, hash)
+        writer.put_many(batch.values())
+        _note(registry, actor, user, name, push_id, {hash: len(data) for hash, data in batch.items()})
+        stored += batch
+    return wire.Stored(hashes=stored)
+
+
+def _note(registry: Registry, actor: Actor, user: str, name: str, push_id: str, sizes: dict[str, int]) -> None:
+    with registry.db.write() as connection:
+        push = find_push(connection, registry, actor, user, name, push_id)
+        objects.add_sent(connection, push.id, sizes, registry.now())
+
+
+def _batches(frames: Iterator[tuple[str, bytes]]) -> Iterator[dict[str, bytes]]:
+    """Frames gathered up to `wire.BATCH_BYTES`, so that a long body needs little memory."""
+    batch: dict[str, bytes] = {}
+    size = 0
+    for number, (hash, data) in enumerate(frames, start=1):
+        if number > wire.MAX_HASHES:
+            raise QuotaExceeded(f"more than {wire.MAX_HASHES:,} objects in one request, which is the most allowed")
+        batch[hash] = data
+        size += len(data) + wire.FRAME_HEAD_BYTES
+        if size >= wire.BATCH_BYTES or len(batch) >= BATCH_OBJECTS:
+            yield batch
+            batch, size = {}, 0
+    if batch:
+        yield batch
+
+
+class _Counted:
+    """A stream that counts what is read of it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.size_bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.size_bytes += len(data)
+        return data

@@ -1,0 +1,127 @@
+"""What a registry is told from outside, environment and options, as one frozen object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import appdirs
+
+from datapkg.errors import InvalidInput
+
+PREFIX = "DATAPKG_REGISTRY_"
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+
+
+def _default_data() -> Path:
+    return Path(appdirs.user_data_dir("datapkg-registry"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a registry; `DATAPKG_REGISTRY_` and the name in capitals sets one in the environment."""
+
+    data: Path = field(default_factory=_default_data)
+    host: str = "127.0.0.1"
+    port: int = 8484
+    public_url: str = ""
+    max_object_bytes: int = TIB
+    max_batch_bytes: int = 64 * MIB
+    max_manifest_bytes: int = 64 * MIB
+    max_package_bytes: int = 16 * TIB
+    max_record_bytes: int = 16 * MIB
+    max_previews_bytes: int = 4 * MIB
+    max_json_bytes: int = 8 * MIB
+    max_tags: int = 1_000
+    max_versions: int = 10_000
+    max_pushes: int = 10_000
+    max_uploads: int = 64
+    body_timeout_s: int = 60
+    push_age_s: int = 24 * 3600
+
+    @property
+    def database(self) -> Path:
+        """The file of the SQLite database."""
+        return self.data / "registry.db"
+
+    @property
+    def objects(self) -> Path:
+        """The folder of the objects."""
+        return self.data / "objects"
+
+    @property
+    def max_publish_bytes(self) -> int:
+        """The size of a publish request: its record, its previews, and what stands around them."""
+        return self.max_record_bytes + self.max_previews_bytes + MIB
+
+    def at(self, port: int) -> Settings:
+        """The same settings with the port that is really listened on."""
+        return replace(self, port=port)
+
+    @property
+    def address(self) -> str:
+        """Where this process listens, as a URL that works on this machine."""
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The beginning of every absolute URL that the registry writes; never taken from a request."""
+        return self.public_url or self.address
+
+
+def setting_name(name: str) -> str:
+    """The environment variable of a setting: `max_tags` → `DATAPKG_REGISTRY_MAX_TAGS`."""
+    return PREFIX + name.upper()
+
+
+def read_settings(environ: Mapping[str, str] | None = None, **options: Any) -> Settings:
+    """Settings from the environment, overruled by the options that are not None.
+
+    Raises `InvalidInput` that lists every setting that cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    given: dict[str, Any] = {}
+    problems: list[tuple[str, str]] = []
+    for each in fields(Settings):
+        name = setting_name(each.name)
+        value: Any = options.get(each.name)
+        where = "--" + each.name.replace("_", "-")
+        if value is None and environ.get(name):
+            value, where = environ[name], name
+        if value is not None:
+            try:
+                given[each.name] = _READERS[each.type](value) if each.name != "public_url" else _read_url(value)
+            except ValueError as error:
+                problems.append((where, str(error)))
+    if problems:
+        raise InvalidInput("; ".join(f"{where}: {what}" for where, what in problems), problems=problems)
+    return Settings(**given)
+
+
+def _read_count(value: int | str) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is no whole number") from None
+    if number < 0:
+        raise ValueError(f"{number} is less than 0")
+    return number
+
+
+def _read_path(value: Path | str) -> Path:
+    return Path(value).expanduser().absolute()
+
+
+def _read_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError(f"{value!r} is no address such as https://data.example.org")
+    return value.rstrip("/")
+
+
+_READERS: dict[Any, Any] = {"Path": _read_path, "int": _read_count, "str": str}

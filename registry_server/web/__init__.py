@@ -1,0 +1,1 @@
+"""HTTP: requests in, replies out; every read and write passes a service."""

@@ -1,0 +1,187 @@
+"""The edge: what holds for every request and reply, whatever their path — bounds, headers, and no bare failure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+
+from fastapi import Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from datapkg.errors import DatapkgError, InvalidInput, QuotaExceeded
+from registry_server.settings import Settings, setting_name
+from registry_server.web.errors import error_response, unexpected_response
+
+logger = logging.getLogger(__name__)
+
+# A body has to bring this much in every `body_timeout_s`.
+PROGRESS_BYTES = 64 << 10
+# What is read, before a refusal, of a body that nobody wants, so that the client hears the refusal.
+DRAIN_BYTES, DRAIN_S = 4 << 20, 2.0
+
+COMMON = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+}
+API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+EXPOSED = "ETag, Content-Range, Accept-Ranges"
+
+_BOUNDS: list[tuple[re.Pattern[str], str, Callable[[Settings], int]]] = [
+    (re.compile(r".*/pushes/[^/]+/objects/[^/]+\Z"), "max_object_bytes", lambda s: s.max_object_bytes),
+    (re.compile(r".*/pushes/[^/]+/objects\Z"), "max_batch_bytes", lambda s: s.max_batch_bytes),
+    (re.compile(r".*/pushes/[^/]+/publish\Z"), "max_record_bytes", lambda s: s.max_publish_bytes),
+    (re.compile(r""), "max_json_bytes", lambda s: s.max_json_bytes),
+]
+
+
+class Edge:
+    """Stands between the server and the app."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = _BoundedBody(scope, receive, self._settings)
+        reply = _Reply(scope, send, body)
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET", "asked_by_head": True}
+        try:
+            body.check_head()
+            await self._app(scope, body.receive, reply.send)
+        except ClientDisconnect:
+            logger.debug("the client left: %s", scope["path"])
+        except Exception as error:
+            if reply.started:
+                # The reply is cut short, which its reader notices: its length or its end is missing.
+                logger.error("a reply broke off: %s", scope["path"], exc_info=error)
+                return
+            await self._fail(scope, reply, error)
+
+    async def _fail(self, scope: Scope, reply: _Reply, error: Exception) -> None:
+        request = Request(scope)
+        known = isinstance(error, DatapkgError)
+        response = error_response(request, error) if known else unexpected_response(request, error)  # type: ignore[arg-type]
+        await response(scope, _nothing, reply.send)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+class _BoundedBody:
+    """A request's body, held to its size and to a pace."""
+
+    def __init__(self, scope: Scope, receive: Receive, settings: Settings) -> None:
+        self._headers = Headers(scope=scope)
+        self._receive = receive
+        self._timeout_s = settings.body_timeout_s
+        _, self._setting, limit = next(each for each in _BOUNDS if each[0].match(scope["path"]))
+        self._limit = limit(settings)
+        self._size = 0
+        self._mark = 0
+        self._deadline: float | None = None
+        self.ended = "content-length" not in self._headers and "transfer-encoding" not in self._headers
+
+    def check_head(self) -> None:
+        """Raises for what the headers alone show to be refused."""
+        encoding = self._headers.get("content-encoding", "identity").lower()
+        if encoding != "identity":
+            raise InvalidInput("a compressed request is not read; send it without Content-Encoding")
+        length = self._headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._limit:
+            raise self._too_large()
+
+    async def receive(self) -> Message:
+        if self.ended:
+            return await self._receive()
+        now = asyncio.get_running_loop().time()
+        if self._deadline is None or self._size - self._mark >= PROGRESS_BYTES:
+            self._deadline, self._mark = now + self._timeout_s, self._size
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise QuotaExceeded(
+                f"the body came too slowly: less than {PROGRESS_BYTES:,} bytes in {self._timeout_s} s "
+                f"({setting_name('body_timeout_s')})"
+            ) from None
+        self._note(message)
+        if self._size > self._limit:
+            raise self._too_large()
+        return message
+
+    def _note(self, message: Message) -> None:
+        if message["type"] != "http.request":
+            self.ended = True
+            return
+        self._size += len(message.get("body", b""))
+        self.ended = not message.get("more_body", False)
+
+    def _too_large(self) -> QuotaExceeded:
+        return QuotaExceeded(
+            f"the body is larger than {self._limit:,} bytes, which is the most allowed here "
+            f"({setting_name(self._setting)})",
+            limit=self._limit,
+            setting=setting_name(self._setting),
+        )
+
+    async def drain(self) -> None:
+        """Reads what is left of the body, if that is little and comes soon."""
+        if self.ended or "expect" in self._headers:
+            return
+        size = 0
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while not self.ended and size < DRAIN_BYTES:
+                    message = await self._receive()
+                    size += len(message.get("body", b""))
+                    self._note(message)
+        except TimeoutError:
+            return
+
+
+class _Reply:
+    """A reply on its way out, given the headers that all have."""
+
+    def __init__(self, scope: Scope, send: Send, body: _BoundedBody) -> None:
+        self._api = scope["path"].startswith("/api/")
+        self._method = scope["method"]
+        self._send = send
+        self._body = body
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(raw=list(message.get("headers", [])))
+            self._add_headers(headers)
+            if message["status"] >= 400:
+                await self._body.drain()
+                if not self._body.ended:
+                    headers["connection"] = "close"
+            message = {**message, "headers": headers.raw}
+            self.started = True
+        elif self._method == "HEAD":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    def _add_headers(self, headers: MutableHeaders) -> None:
+        for name, value in COMMON.items():
+            headers.setdefault(name, value)
+        headers.setdefault("content-security-policy", API_POLICY if self._api else PAGE_POLICY)
+        headers.setdefault("cache-control", "private, no-cache" if self._api else "no-cache")
+        if self._api:
+            headers.setdefault("vary", "Authorization")
+            headers.setdefault("access-control-allow-origin", "*")
+            headers.setdefault("access-control-expose-headers", EXPOSED)

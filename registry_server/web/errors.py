@@ -1,0 +1,98 @@
+"""Errors as replies: every failure has the one body, whoever found it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from datapkg.errors import DatapkgError, InvalidInput, NotFound, QuotaExceeded
+from datapkg.format.names import shown
+
+MAX_PROBLEMS = 20
+INSUFFICIENT_STORAGE = 507
+logger = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Makes the app answer its errors in our form."""
+    app.add_exception_handler(DatapkgError, _on_ours)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+
+
+def error_response(
+    request: Request, error: DatapkgError, *, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The reply that tells of an error, never to be kept by a cache."""
+    headers = {"cache-control": "no-store", **(headers or {})}
+    status = status or error.status
+    if status == 401:
+        headers["www-authenticate"] = 'Bearer realm="datapkg"'
+    return JSONResponse({"error": error.to_wire()}, status, headers=headers)
+
+
+def unexpected_response(request: Request, exception: BaseException) -> Response:
+    """The reply to what no rule foresaw: a full disk is said; for the rest the log has the story, under the id."""
+    if _is_full(exception):
+        logger.error("the disk is full: %s", exception)
+        full = QuotaExceeded("the registry has no space left; nothing was stored", hint="tell who runs the registry")
+        return error_response(request, full, status=INSUFFICIENT_STORAGE)
+    id = secrets.token_hex(6)
+    logger.error("error %s: %s %s", id, request.method, request.url.path, exc_info=exception)
+    error = DatapkgError(f"the registry failed; its log says why, under {id}", hint="tell who runs the registry", id=id)
+    return error_response(request, error)
+
+
+def _is_full(exception: BaseException | None) -> bool:
+    while exception is not None:
+        if getattr(exception, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "database or disk is full" in str(exception):
+            return True
+        exception = exception.__cause__ or exception.__context__
+    return False
+
+
+async def _on_ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DatapkgError)
+    return error_response(request, error)
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = [(_place(each["loc"]), str(each["msg"])) for each in error.errors()[:MAX_PROBLEMS]]
+    message = "; ".join(f"{place}: {what}" for place, what in problems)
+    return error_response(request, InvalidInput(f"the request is not right: {message}", problems=problems))
+
+
+def _place(parts: tuple[Any, ...]) -> str:
+    """`body.hashes[3]`, of names that may be foreign text."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{str(part)[:80]}"
+    return text.lstrip(".")
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, DatapkgError):  # found while the body was read
+        return error_response(request, error.__cause__)
+    return error_response(request, _as_ours(request, error), status=error.status_code, headers=error.headers)
+
+
+def _as_ours(request: Request, error: HTTPException) -> DatapkgError:
+    if error.status_code == 404:
+        return NotFound(f"there is nothing at {shown(request.url.path)}", hint="the paths are listed in /openapi.json")
+    if error.status_code == 405:
+        return InvalidInput(f"{request.method} is not allowed at {shown(request.url.path)}")
+    if error.status_code == 400:
+        return InvalidInput("the body of the request is not JSON, or is nested too deep")
+    return DatapkgError(str(error.detail))

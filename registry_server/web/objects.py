@@ -1,0 +1,123 @@
+"""Manifests and objects over HTTP: one with ranges and conditions, or many small ones in one body."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from datapkg.errors import CorruptObject, InvalidInput
+from datapkg.format import wire
+from registry_server.services import serving
+from registry_server.services.serving import Served
+from registry_server.web.asking import TheActor, TheHash, TheRegistry
+from registry_server.web.conditions import Part, etag, wanted_part
+from registry_server.web.errors import error_response
+
+router = APIRouter(tags=["objects"])
+
+CHUNK_BYTES = 1 << 20
+YEAR_S = 365 * 24 * 3600
+BYTES = "application/octet-stream"
+
+
+def _gives(content_type: str) -> dict[int | str, dict[str, object]]:
+    """How OpenAPI says that a reply is bytes."""
+    return {200: {"content": {content_type: {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+@router.get(wire.MANIFEST, response_class=Response, responses=_gives(wire.MANIFEST_TYPE))
+async def read_manifest(
+    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
+) -> Response:
+    """A manifest: one state of the package."""
+    served = serving.manifest(registry, actor, user, name, hash)
+    return await _reply(request, served, wire.MANIFEST_TYPE)
+
+
+@router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
+async def read_object(
+    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
+) -> Response:
+    """An object of the package, or a range of its bytes."""
+    return await _reply(request, serving.object(registry, actor, user, name, hash), BYTES)
+
+
+@router.post(wire.OBJECTS_READ, response_class=StreamingResponse, responses=_gives(wire.FRAMES))
+def read_objects(
+    registry: TheRegistry, actor: TheActor, user: str, name: str, wanted: wire.HashList
+) -> StreamingResponse:
+    """Many small objects in one body of frames; one that is damaged at the registry is left out."""
+    found = serving.objects_of(registry, actor, user, name, wanted.hashes)
+    return StreamingResponse(
+        _gathered(wire.frames(found)), media_type=wire.FRAMES, headers={"cache-control": "no-store"}
+    )
+
+
+async def _reply(request: Request, served: Served, content_type: str) -> Response:
+    part = wanted_part(
+        served.hash,
+        served.size,
+        range=request.headers.get("range"),
+        if_range=request.headers.get("if-range"),
+        if_none_match=request.headers.get("if-none-match"),
+    )
+    headers = _headers(served, part)
+    if part.kind == "unchanged":
+        return Response(status_code=304, headers=headers)
+    if part.kind == "unsatisfiable":
+        return error_response(request, _no_such_range(served), status=416, headers=headers)
+    status = 206 if part.kind == "part" else 200
+    headers["content-length"] = str(part.stop - part.start)
+    if request.scope.get("asked_by_head"):
+        return Response(status_code=status, headers=headers, media_type=content_type)
+    if served.small:
+        data = served.read()[part.start : part.stop]
+        return Response(data, status, headers=headers, media_type=content_type)
+    return StreamingResponse(_chunks(served, part), status, headers=headers, media_type=content_type)
+
+
+def _headers(served: Served, part: Part) -> dict[str, str]:
+    if part.kind == "unsatisfiable":
+        return {"content-range": f"bytes */{served.size}", "cache-control": "no-store"}
+    headers = {
+        "etag": etag(served.hash),
+        "accept-ranges": "bytes",
+        # What is private may rest in the reader's own cache, never in one that others are served from.
+        "cache-control": f"{'public' if served.public else 'private'}, max-age={YEAR_S}, immutable",
+        "vary": "Authorization",
+    }
+    if part.kind == "part":
+        headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{served.size}"
+    return headers
+
+
+def _no_such_range(served: Served) -> InvalidInput:
+    return InvalidInput(f"the object has {served.size:,} bytes, and none in the range asked for", size=served.size)
+
+
+async def _chunks(served: Served, part: Part) -> AsyncIterator[bytes]:
+    stream = await anyio.to_thread.run_sync(served.open, part.start, part.stop)
+    try:
+        left = part.stop - part.start
+        while left:
+            chunk = await anyio.to_thread.run_sync(stream.read, min(left, CHUNK_BYTES))
+            if not chunk:
+                raise CorruptObject(f"object {served.hash} ends {left:,} bytes too early")
+            left -= len(chunk)
+            yield chunk
+    finally:
+        stream.close()
+
+
+def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of about 1 MiB: each costs a step between threads."""
+    buffer = bytearray()
+    for piece in pieces:
+        buffer += piece
+        if len(buffer) >= CHUNK_BYTES:
+            yield bytes(buffer)
+            buffer.clear()
+    yield bytes(buffer)

@@ -1,0 +1,63 @@
+"""Packages over HTTP: lists, what one is, which state is meant, its log, its deletion."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from datapkg.format import wire
+from registry_server.services import browse
+from registry_server.web.asking import DEFAULT_PAGE, Cursor, Limit, TheActor, TheRegistry
+
+router = APIRouter(tags=["packages"])
+
+
+@router.get(wire.PACKAGES)
+def find_packages(
+    registry: TheRegistry,
+    actor: TheActor,
+    q: Annotated[str, Query(max_length=browse.MAX_QUERY, description="words that all have to be found")] = "",
+    user: Annotated[str | None, Query(max_length=100, description="only packages of this user")] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_PAGE,
+) -> wire.PackagePage:
+    """Packages that may be read; with `q`, those where every word was found, best first."""
+    return browse.find_packages(registry, actor, query=q, user=user, cursor=cursor, limit=limit)
+
+
+@router.get(wire.PACKAGE)
+def package(registry: TheRegistry, actor: TheActor, user: str, name: str) -> wire.PackageInfo:
+    """One package."""
+    return browse.info(registry, actor, user, name)
+
+
+@router.delete(wire.PACKAGE)
+def delete_package(registry: TheRegistry, actor: TheActor, user: str, name: str) -> wire.Deleted:
+    """Removes a package with all its states, log, tags, versions and grants."""
+    return browse.delete(registry, actor, user, name)
+
+
+@router.get(wire.RESOLVE)
+def resolve(
+    registry: TheRegistry,
+    actor: TheActor,
+    user: str,
+    name: str,
+    state: Annotated[str | None, Query(max_length=300, description="`sha256:…`, a version, a tag or a range")] = None,
+) -> wire.Resolved:
+    """The full hash that a state means now; none is the tag `latest`."""
+    return browse.resolve(registry, actor, user, name, state)
+
+
+@router.get(wire.LOG)
+def log(
+    registry: TheRegistry,
+    actor: TheActor,
+    user: str,
+    name: str,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_PAGE,
+) -> wire.LogPage:
+    """The pushes of a package, newest first."""
+    return browse.log(registry, actor, user, name, cursor=cursor, limit=limit)

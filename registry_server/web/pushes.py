@@ -1,0 +1,64 @@
+"""Pushing over HTTP: what is missing, the objects, and the step that publishes them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from datapkg.format import wire
+from registry_server.services import publish, uploads
+from registry_server.web.asking import TheActor, TheHash, TheRegistry
+from registry_server.web.bodies import read_in_thread
+
+router = APIRouter(tags=["push"])
+
+
+def _takes(content_type: str) -> dict[str, object]:
+    """How OpenAPI says that a body is bytes."""
+    schema = {"type": "string", "format": "binary"}
+    return {"requestBody": {"required": True, "content": {content_type: {"schema": schema}}}}
+
+
+@router.post(wire.PUSHES)
+def start(registry: TheRegistry, actor: TheActor, user: str, name: str, wanted: wire.PushStart) -> wire.PushStarted:
+    """Begins a push."""
+    return uploads.start(registry, actor, user, name, wanted)
+
+
+@router.post(wire.PUSH_MISSING)
+def missing(
+    registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, wanted: wire.HashList
+) -> wire.Missing:
+    """Those of the objects that have to be sent."""
+    return uploads.missing(registry, actor, user, name, push, wanted.hashes)
+
+
+@router.put(wire.PUSH_OBJECT, openapi_extra=_takes("application/octet-stream"))
+async def put_object(
+    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, hash: TheHash
+) -> wire.Stored:
+    """Sends one object of any size."""
+    uploads.check_push(registry, actor, user, name, push)
+    return await read_in_thread(
+        request,
+        request.app.state.uploads,
+        lambda body: uploads.put_object(registry, actor, user, name, push, hash, body),
+    )
+
+
+@router.post(wire.PUSH_OBJECTS, openapi_extra=_takes(wire.FRAMES))
+async def put_objects(
+    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, push: str
+) -> wire.Stored:
+    """Sends many small objects in one body of frames."""
+    uploads.check_push(registry, actor, user, name, push)
+    return await read_in_thread(
+        request, request.app.state.uploads, lambda body: uploads.put_batch(registry, actor, user, name, push, body)
+    )
+
+
+@router.post(wire.PUBLISH)
+def publish_push(
+    registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, request: wire.Publish
+) -> wire.Published:
+    """Makes what was pushed a state of the package, and moves `latest` to it."""
+    return publish.publish(registry, actor, user, name, push, request)

@@ -1,0 +1,102 @@
+"""A registry as its own process, for tests: the test double of a server is the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 60
+
+
+@dataclass
+class LiveRegistry:
+    """A running registry: its address, its data folder, and what a test does to it."""
+
+    url: str
+    data: Path
+    log: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+    def add_user(self, name: str) -> str:
+        """Adds a user and gives the token."""
+        done = _command("user", "add", name, "--data", str(self.data), "--json")
+        token: str = json.loads(done)["token"]
+        return token
+
+    def stop(self) -> int:
+        """Asks it to end, and gives its exit code."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        """Ends it in the midst of whatever it does."""
+        self.process.kill()
+        self.process.wait(30)
+
+
+@contextmanager
+def live_registry(folder: Path, **environment: str) -> Iterator[LiveRegistry]:
+    """Runs a registry whose data and log are in `folder`; one started there again goes on with the data of before.
+
+    What is given by name is its environment too, such as `DATAPKG_REGISTRY_MAX_TAGS="2"`.
+    """
+    data, log = folder / "registry", folder / "registry.log"
+    with log.open("ab") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "registry_server", "serve", "--data", str(data), "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=_environment() | environment,
+        )
+    try:
+        yield LiveRegistry(_url(process, log), data, log, process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _url(process: subprocess.Popen[bytes], log: Path) -> str:
+    watch = threading.Timer(START_TIMEOUT_S, process.kill)
+    watch.start()
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+    finally:
+        watch.cancel()
+    if not line:
+        raise RuntimeError(f"the registry did not start:\n{log.read_text()[-4000:]}")
+    url: str = json.loads(line)["url"]
+    return url
+
+
+def _command(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "registry_server", *arguments],
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{arguments} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAPKG_")}
+    return kept | {"PYTHONPATH": str(ROOT)}
