@@ -1,0 +1,92 @@
+"""A directory, or a single file, as a package to build: every file a node, every folder a group."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from datapkg.building.spec import BuildSpec, FileSource, NodeSpec
+from datapkg.building.transforms import guess, node_name
+from datapkg.building.tree import Found, walk
+from datapkg.errors import InvalidInput, InvalidName
+from datapkg.format.names import MAX_DEPTH, check_node_name, shown
+
+Problem = tuple[str, str]
+
+
+def scan_directory(path: Path, *, allow_outside: bool = False) -> BuildSpec:
+    """The package that a directory is without a build file.
+
+    Raises `InvalidInput` listing all files whose names cannot be nodes, and all that would share a name.
+    """
+    tree = walk(path, allow_outside=allow_outside)
+    nodes, problems = name_files(tree.files)
+    raise_problems(problems, f"directory {shown(path)}")
+    return BuildSpec("directory", nodes, root=path, warnings=tree.warnings, skipped=tree.skipped)
+
+
+def scan_file(path: Path) -> BuildSpec:
+    """The package of one node that a single data file is."""
+    nodes, problems = name_files([Found(path, (path.name,))])
+    raise_problems(problems, f"file {shown(path)}")
+    return BuildSpec("file", nodes, root=path.parent)
+
+
+def name_files(files: Iterable[Found]) -> tuple[list[NodeSpec], list[Problem]]:
+    """The nodes of files, named by the rule, with what is wrong about the names."""
+    nodes: list[NodeSpec] = []
+    problems: list[Problem] = []
+    taken: dict[str, tuple[str, ...]] = {}
+    for file in files:
+        transform = guess(file.path)
+        parts = (*file.parts[:-1], node_name(file.parts[-1], transform))
+        parts = tuple(unicodedata.normalize("NFC", part) for part in parts)
+        problem = name_problem(parts) or _claim(parts, file.parts, taken)
+        if problem:
+            problems.append((_printable(file.shown), problem))
+        else:
+            nodes.append(NodeSpec("/".join(parts), FileSource(file.path, file.shown), transform, place=file.shown))
+    return nodes, problems
+
+
+def name_problem(parts: tuple[str, ...]) -> str:
+    """What keeps these names from being a node's path; "" if nothing does."""
+    if len(parts) > MAX_DEPTH:
+        return f"it lies deeper than {MAX_DEPTH} names"
+    try:
+        for part in parts:
+            check_node_name(part)
+    except InvalidName as error:
+        return str(error)
+    return ""
+
+
+def _claim(parts: tuple[str, ...], origin: tuple[str, ...], taken: dict[str, tuple[str, ...]]) -> str:
+    """Takes the path for a file and its groups for its folders; says so if something else has them."""
+    for depth in range(len(parts), 0, -1):
+        path, source = "/".join(parts[:depth]), origin[:depth]
+        before = taken.setdefault(path, source)
+        if before == source and depth < len(parts):
+            break
+        if before != source:
+            other = _printable("/".join(before))
+            return f"it and {shown(other)} would both be node {shown(path)}; name them in a build file"
+    return ""
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def raise_problems(problems: list[Problem], what: str) -> None:
+    """Raises `InvalidInput` that lists all problems, if there are any."""
+    if not problems:
+        return
+    lines = "".join(f"\n  {_printable(shown(place))}: {_printable(problem)}" for place, problem in problems[:20])
+    more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+    raise InvalidInput(
+        f"{_printable(what)} cannot be built:{lines}{more}",
+        hint="name the files in a build file: contents: {some_name: {file: …}}",
+        problems=[(place, _printable(problem)) for place, problem in problems],
+    )

@@ -1,0 +1,72 @@
+"""Source files while they are read: opened without surprises, put as objects, and caught when they change meanwhile."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from datapkg.errors import BuildFailed
+from datapkg.format.hashing import copy_hashed
+from datapkg.format.names import shown
+from datapkg.objects.base import Objects
+
+SMALL_BYTES = 1 << 20
+
+
+@contextmanager
+def open_source(path: Path, name: str) -> Iterator[BinaryIO]:
+    """The bytes of an ordinary file, unbuffered; `name` is what messages call it.
+
+    Raises `BuildFailed` for one that is gone, may not be read, is none, or changed before the block was left.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise BuildFailed(f"{shown(name)} cannot be read: {error.strerror}", path=name) from error
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise BuildFailed(f"{shown(name)} is no ordinary file", path=name)
+        yield stream
+        try:
+            after = os.stat(path)
+        except OSError:
+            raise _changed(name) from None
+        if _signature(before) != _signature(after):
+            raise _changed(name)
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _changed(name: str) -> BuildFailed:
+    return BuildFailed(
+        f"{shown(name)} changed while it was read", hint="build again when nothing writes to it", path=name
+    )
+
+
+def put_file(stream: BinaryIO, objects: Objects) -> tuple[str, int]:
+    """Stores the bytes of an open file; gives their hash and number."""
+    start = stream.read(SMALL_BYTES)
+    if len(start) < SMALL_BYTES and not (more := stream.read(SMALL_BYTES)):
+        return objects.put_bytes(start), len(start)
+    stream.seek(0)
+    hash = objects.put(stream)
+    return hash, stream.tell()
+
+
+def hash_source(stream: BinaryIO) -> tuple[str, int]:
+    """Hash and size of an open file, which then stands at its beginning again."""
+    found = copy_hashed(stream, _Nowhere())
+    stream.seek(0)
+    return found
+
+
+class _Nowhere:
+    def write(self, data: object) -> None:
+        """Keeps nothing."""

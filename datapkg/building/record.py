@@ -1,0 +1,78 @@
+"""The record of a build: what made it, written beside the manifest; no secrets, no names of machines, no full paths."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from datapkg.building.spec import BuildSpec
+
+LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine")
+_GIT_SECONDS = 2.0
+
+
+def make_record(spec: BuildSpec, sources: list[dict[str, Any]], packages: list[dict[str, Any]]) -> dict[str, Any]:
+    """All that can be said of how a package was built, as JSON values."""
+    record: dict[str, Any] = {
+        "origin": spec.origin,
+        "sources": as_json(sources),
+        "libraries": {"python": platform.python_version(), **_versions()},
+    }
+    if packages:
+        record["packages"] = packages
+    git = git_state(spec.root) if spec.root is not None else None
+    return {**record, "git": git} if git else record
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def as_json(value: Any) -> Any:
+    """A value of a build file as JSON has it: dates become ISO text, keys text."""
+    if isinstance(value, dict):
+        return {str(key): as_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(each) for each in value]
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """The commit that a folder is checked out at, and whether anything in it differs; None outside of git.
+
+    Only plumbing that runs nothing a repository's settings name: no hooks, no file system monitor, no filters.
+    """
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    if commit is None:
+        return None
+    questions = (
+        ("diff-index", "--cached", "--name-only", "HEAD", "--", "."),
+        ("diff-files", "--name-only", "--", "."),
+        ("ls-files", "--others", "--exclude-standard", "--directory", "--", "."),
+    )
+    answers = [_git(folder, *question) for question in questions]
+    return {"commit": commit.strip(), "dirty": None if None in answers else any(answers)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_GIT_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -1,0 +1,110 @@
+"""A table in memory becomes Parquet objects, one a block, unless an earlier state holds the same values already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as types
+
+from datapkg.building.parquet_writer import write_block, writer_choices
+from datapkg.format.blocks import cut_table
+from datapkg.format.content import block_digests, column_texts, content_hash
+from datapkg.format.frames import remember_categories
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.manifest import Block
+from datapkg.objects.base import Objects
+
+Reuse = Callable[[str], list[Block] | None]
+
+
+@dataclass(frozen=True)
+class StoredTable:
+    """What the manifest says of a table; `reused` if no object had to be written."""
+
+    columns: list[tuple[str, str]]
+    content: str
+    blocks: list[Block]
+    rows: int
+    reused: bool
+
+
+def put_table(table: pa.Table, objects: Objects, reuse: Reuse) -> StoredTable:
+    """Stores a table; `reuse` gives the objects that hold a content already, or None.
+
+    Raises `InvalidInput` or pyarrow's errors for types that Parquet cannot hold.
+    """
+    table = remember_categories(as_stored(table.unify_dictionaries()))
+    blocks = cut_table(table)
+    content = content_hash(table.schema, [len(block) for block in blocks], [block_digests(block) for block in blocks])
+    stored = reuse(content)
+    columns = column_texts(table.schema)
+    if stored is not None:
+        return StoredTable(columns, content, stored, len(table), reused=True)
+    choices = writer_choices(blocks[0])
+    return StoredTable(columns, content, [_put(each, choices, objects) for each in blocks], len(table), reused=False)
+
+
+def _put(block: pa.Table, choices: dict[str, Any], objects: Objects) -> Block:
+    data = write_block(block, choices)
+    hash = hash_bytes(memoryview(data))
+    objects.put(pa.BufferReader(data), hash)
+    return Block(hash, len(block), data.size)
+
+
+def as_stored(table: pa.Table) -> pa.Table:
+    """The table in the types that come back from Parquet; values are the same."""
+    for index, field in enumerate(table.schema):
+        kind = _stored_type(field.type)
+        if kind != field.type:
+            table = table.set_column(index, field.with_type(kind), _cast(table.column(index), kind))
+    return table
+
+
+def _stored_type(kind: Any) -> Any:
+    if types.is_date64(kind):
+        return pa.date32()
+    if types.is_time32(kind) and kind.unit == "s":
+        return pa.time32("ms")
+    if types.is_timestamp(kind) and kind.unit == "s":
+        return pa.timestamp("ms", kind.tz)
+    if types.is_run_end_encoded(kind):
+        return _stored_type(kind.value_type)
+    if types.is_dictionary(kind) and _stored_text(kind.value_type) is not None:
+        return pa.dictionary(kind.index_type, _stored_text(kind.value_type), kind.ordered)
+    return _stored_text(kind) or kind
+
+
+def _stored_text(kind: Any) -> Any:
+    if types.is_large_string(kind) or types.is_string_view(kind):
+        return pa.string()
+    if types.is_large_binary(kind) or types.is_binary_view(kind):
+        return pa.binary()
+    return None
+
+
+def _cast(column: pa.ChunkedArray, kind: Any) -> pa.ChunkedArray:
+    """The column in another type, in pieces that 32-bit offsets can reach."""
+    pieces = [piece for chunk in column.chunks for piece in _pieces(chunk)]
+    return pa.chunked_array([_cast_array(piece, kind) for piece in pieces], type=kind)
+
+
+def _cast_array(array: Any, kind: Any) -> Any:
+    if types.is_run_end_encoded(array.type):
+        import pyarrow.compute as pc
+
+        array = pc.run_end_decode(array)
+    if types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(
+            array.indices, array.dictionary.cast(kind.value_type), ordered=kind.ordered
+        )
+    return array.cast(kind)
+
+
+def _pieces(array: Any, limit: int = 1 << 30) -> list[Any]:
+    if array.nbytes <= limit or len(array) <= 1:
+        return [array]
+    half = len(array) // 2
+    return [*_pieces(array.slice(0, half), limit), *_pieces(array.slice(half), limit)]

@@ -1,0 +1,94 @@
+"""The transforms: what a source can be read as, chosen by name or guessed from the name of the file.
+
+One file a family, each with functions that take a path (or an open file) and kwargs; nothing heavy is imported before
+one of them runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from datapkg.building.transforms import delimited, excel, json_records, numpy_array, parquet
+
+Warn = Callable[[str], None]
+Kind = Literal["table", "array", "file"]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One way to read a source; `family` names those that share kwargs.
+
+    `read(path, kwargs, warn)` gives an Arrow table. `keep(stream)` looks at an open file whose bytes may be kept as
+    they are: it gives the `Content` of a table, or (dtype, shape) of an array.
+    """
+
+    name: str
+    kind: Kind
+    family: str
+    read: Callable[[Path, dict[str, Any], Warn], Any] | None = None
+    keep: Callable[[BinaryIO], Any] | None = None
+
+
+TRANSFORMS: dict[str, Transform] = {
+    each.name: each
+    for each in (
+        Transform("csv", "table", "csv", read=delimited.csv),
+        Transform("tsv", "table", "csv", read=delimited.tsv),
+        Transform("ssv", "table", "csv", read=delimited.ssv),
+        Transform("json", "table", "json", read=json_records.json),
+        Transform("jsonl", "table", "json", read=json_records.jsonl),
+        Transform("xls", "table", "excel", read=excel.excel),
+        Transform("xlsx", "table", "excel", read=excel.excel),
+        Transform("parquet", "table", "parquet", read=parquet.parquet, keep=parquet.content),
+        Transform("numpy", "array", "numpy", keep=numpy_array.header),
+        Transform("id", "file", "id"),
+    )
+}
+
+_EXTENSIONS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".ssv": "ssv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".xls": "xls",
+    ".xlsx": "xlsx",
+    ".parquet": "parquet",
+    ".npy": "numpy",
+}
+_COMPRESSED = (".gz", ".bz2", ".xz")
+_PACKED_FAMILIES = ("csv", "json")
+
+
+def guess(path: Path) -> str:
+    """The name of the transform for a file, by its extension; of `.json` by how it begins too."""
+    stem, extension = _split(path.name)
+    name = _EXTENSIONS.get(extension.lower(), "id")
+    if name == "json" and not json_records.begins_with_records(path):
+        return "id"
+    return name if stem else "id"
+
+
+def node_name(file_name: str, transform: str) -> str:
+    """What a file's node is called: what is parsed drops the extension, files keep it."""
+    if TRANSFORMS[transform].kind == "file":
+        return file_name
+    return _split(file_name)[0] or file_name
+
+
+def _split(file_name: str) -> tuple[str, str]:
+    """(stem, extension); of a compressed table the extension is the one below: `a.csv.gz` → `a`, `.csv`."""
+    stem, dot, last = file_name.rpartition(".")
+    if not stem:
+        return file_name, ""
+    if dot + last.lower() in _COMPRESSED:
+        inner, inner_dot, inner_last = stem.rpartition(".")
+        extension = inner_dot + inner_last
+        known = _EXTENSIONS.get(extension.lower())
+        if inner and known and TRANSFORMS[known].family in _PACKED_FAMILIES:
+            return inner, extension
+    return stem, dot + last

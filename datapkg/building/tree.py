@@ -1,0 +1,104 @@
+"""The files below a folder that are data: what is hidden, made by Python, or reached by a link to elsewhere is not."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datapkg.errors import InvalidInput
+from datapkg.format.names import MAX_DEPTH, shown
+
+BUILD_FILE = "build.yml"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file below the folder; `parts` are its names from there on."""
+
+    path: Path
+    parts: tuple[str, ...]
+
+    @property
+    def shown(self) -> str:
+        return "/".join(self.parts)
+
+
+@dataclass
+class Tree:
+    """The files in order of their names, and what was left out, each with the reason."""
+
+    files: list[Found] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def walk(root: Path, *, allow_outside: bool = False) -> Tree:
+    """All data files below a folder; links are followed while they stay in it (anywhere with `allow_outside`).
+
+    Raises `InvalidInput` for a folder that cannot be read.
+    """
+    tree = Tree()
+    real = os.path.realpath(root)
+    for parts, path in _files(real, str(root), (), () if allow_outside else (real,), (real,), tree):
+        tree.files.append(Found(Path(path), parts))
+    return tree
+
+
+def is_inside(path: str | Path, root: str | Path) -> bool:
+    """Whether a path, all links followed, lies in a folder."""
+    real, home = os.path.realpath(path), os.path.realpath(root)
+    return real == home or real.startswith(home.rstrip("/") + "/")
+
+
+def _files(
+    root: str, folder: str, parts: tuple[str, ...], fence: tuple[str, ...], above: tuple[str, ...], tree: Tree
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """`fence` is the folder that links may not leave, if any; `above` the real folders that this one lies in."""
+    if len(parts) >= MAX_DEPTH + 1:
+        raise InvalidInput(f"{shown('/'.join(parts))} is deeper than {MAX_DEPTH} folders")
+    for entry in _entries(folder):
+        here = (*parts, entry.name)
+        reason = _not_data(entry, parts)
+        if reason is None and entry.is_symlink():
+            reason = _bad_link(entry.path, fence, above)
+            if reason:
+                tree.warnings.append(f"{'/'.join(here)} was left out: it is a link that {reason}")
+                reason = f"link that {reason}"
+        if reason is None and entry.is_dir():
+            yield from _files(root, entry.path, here, fence, (*above, os.path.realpath(entry.path)), tree)
+        elif reason is None and stat.S_ISREG(entry.stat().st_mode):
+            yield here, entry.path
+        elif reason != "":
+            tree.skipped.append(f"{'/'.join(here)}: {reason or 'no ordinary file'}")
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise InvalidInput(f"folder {shown(folder)} cannot be read: {error.strerror}") from error
+
+
+def _not_data(entry: os.DirEntry[str], parts: tuple[str, ...]) -> str | None:
+    """Why this is no data; "" for the build file, of which nothing need be said; None for data."""
+    if entry.name.startswith("."):
+        return "hidden"
+    if entry.name == "__pycache__":
+        return "made by Python"
+    if entry.name == BUILD_FILE and not parts:
+        return ""
+    return None
+
+
+def _bad_link(path: str, fence: tuple[str, ...], above: tuple[str, ...]) -> str | None:
+    if not os.path.exists(path):
+        return "leads nowhere"
+    if any(not is_inside(path, folder) for folder in fence):
+        return "leaves the folder"
+    if os.path.isdir(path) and os.path.realpath(path) in above:
+        return "leads to a folder that it lies in"
+    return None

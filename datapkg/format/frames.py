@@ -1,0 +1,166 @@
+"""What a table's schema says beyond names and types: pandas' index, labels and dtypes, and categories.
+
+pandas writes them as JSON under the key `pandas` of an Arrow schema, with versions and row counts in it; here is the
+part of it that a reader observes, and the part that Parquet forgets and that is kept under a key of ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from datapkg.errors import IntegrityError
+
+PANDAS_KEY = b"pandas"
+CATEGORIES_KEY = b"datapkg.categories"
+_WRITERS_OWN = (b"ARROW:", b"PARQUET:", b"org.apache.", b"parquet.", b"writer.")
+_EXTENSION_DTYPES = {"boolean", "string", "Float32", "Float64"} | {
+    f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)
+}
+_EXTENSION_STARTS = ("period[", "interval[", "Sparse[", "string[")
+
+
+def pandas_metadata(schema: pa.Schema) -> dict[str, Any]:
+    """pandas' own description of the frame that the schema came from; {} where there is none that can be read."""
+    text = (schema.metadata or {}).get(PANDAS_KEY)
+    try:
+        value = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def observed(schema: pa.Schema) -> dict[str, Any]:
+    """All in a schema's metadata that a reader can see, in one normal form; {} for a table that has nothing of it.
+
+    `index`: the columns, or the range, that are the index; `labels`: column labels that are not their stored name;
+    `levels`: names and types of the labels; `dtypes`: those of pandas that no Arrow type stands for; `attributes`;
+    `metadata`: other people's keys. A default index, pandas' version and what writers say about themselves are not in.
+    """
+    pandas = pandas_metadata(schema)
+    found = {
+        "index": _index(pandas.get("index_columns")),
+        "labels": _labels(pandas.get("columns")),
+        "levels": _levels(pandas.get("column_indexes")),
+        "dtypes": _dtypes(pandas.get("columns")),
+        "attributes": pandas.get("attributes"),
+        "metadata": _foreign(schema.metadata or {}),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _index(columns: Any) -> list[Any]:
+    if not isinstance(columns, list):
+        return []
+    if len(columns) == 1 and isinstance(columns[0], dict):
+        kind = {key: columns[0].get(key) for key in ("kind", "name", "start", "step")}
+        return [] if kind == {"kind": "range", "name": None, "start": 0, "step": 1} else [kind]
+    return columns
+
+
+def _labels(columns: Any) -> list[list[Any]]:
+    entries = [each for each in columns if isinstance(each, dict)] if isinstance(columns, list) else []
+    return [[e["field_name"], e.get("name")] for e in entries if "field_name" in e and e["field_name"] != e.get("name")]
+
+
+def _levels(levels: Any) -> list[Any]:
+    if not isinstance(levels, list):
+        return []
+    kinds = [[each.get("name"), each.get("pandas_type")] for each in levels if isinstance(each, dict)]
+    return [] if len(kinds) == 1 and kinds[0] in ([None, "unicode"], [None, "empty"]) else kinds
+
+
+def _dtypes(columns: Any) -> list[list[str]]:
+    entries = [each for each in columns if isinstance(each, dict)] if isinstance(columns, list) else []
+    pairs = [[each.get("field_name") or each.get("name"), each.get("numpy_type")] for each in entries]
+    return sorted([name, dtype] for name, dtype in pairs if isinstance(name, str) and _is_extension(dtype))
+
+
+def _is_extension(dtype: Any) -> bool:
+    return isinstance(dtype, str) and (
+        dtype in _EXTENSION_DTYPES or dtype.startswith(_EXTENSION_STARTS) or dtype.endswith("[pyarrow]")
+    )
+
+
+def _foreign(metadata: dict[bytes, bytes]) -> dict[str, str]:
+    return {
+        key.decode("utf-8", "backslashreplace"): value.decode("utf-8", "backslashreplace")
+        for key, value in metadata.items()
+        if key not in (PANDAS_KEY, CATEGORIES_KEY) and not key.startswith(_WRITERS_OWN)
+    }
+
+
+def remember_categories(table: pa.Table) -> pa.Table:
+    """The table with, in its schema, those categories that Parquet would forget: of other values than text.
+
+    A table without rows keeps all of them there.
+    """
+    columns = {
+        str(index): table.column(index).chunk(0).dictionary
+        for index, field in enumerate(table.schema)
+        if pa.types.is_dictionary(field.type) and table.column(index).num_chunks
+        if not len(table) or not _comes_back(field.type.value_type)
+    }
+    metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != CATEGORIES_KEY}
+    if columns:
+        metadata[CATEGORIES_KEY] = json.dumps({name: _to_text(values) for name, values in columns.items()}).encode()
+    return table.replace_schema_metadata(metadata)
+
+
+def _comes_back(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _to_text(values: pa.Array) -> str:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, pa.schema([("", values.type)])) as writer:
+        writer.write_batch(pa.record_batch([values], names=[""]))
+    return base64.b64encode(sink.getvalue().to_pybytes()).decode("ascii")
+
+
+def _from_text(text: str) -> pa.Array:
+    with pa.ipc.open_stream(base64.b64decode(text, validate=True)) as reader:
+        return reader.read_all().column(0).combine_chunks()
+
+
+def forgotten_categories(schema: pa.Schema) -> dict[str, pa.Array]:
+    """What `remember_categories` kept: the field's name to its categories, in order."""
+    text = (schema.metadata or {}).get(CATEGORIES_KEY)
+    if not text:
+        return {}
+    try:
+        return {schema.field(int(index)).name: _from_text(each) for index, each in json.loads(text).items()}
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError, binascii.Error, pa.ArrowException) as error:
+        raise IntegrityError(f"the categories kept in a table's schema cannot be read: {error}") from error
+
+
+def restore_categories(table: pa.Table, schema: pa.Schema | None = None) -> pa.Table:
+    """A table read from Parquet with the categories that Parquet forgot; any columns of it, in any order.
+
+    `schema` is that of the object, where the table's own has lost its metadata.
+    """
+    import pyarrow.compute as pc
+
+    for name, categories in forgotten_categories(schema or table.schema).items():
+        for index in table.schema.get_all_field_indices(name):
+            column = table.column(index)
+            if pa.types.is_dictionary(column.type):
+                column = column.cast(column.type.value_type)
+            codes = pc.index_in(column.cast(categories.type), value_set=categories, skip_nulls=True).cast(pa.int32())
+            ordered = _is_ordered(schema or table.schema, name)
+            chunks = [pa.DictionaryArray.from_arrays(chunk, categories, ordered=ordered) for chunk in codes.chunks]
+            kind = pa.dictionary(pa.int32(), categories.type, ordered)
+            field = table.schema.field(index).with_type(kind)
+            table = table.set_column(index, field, pa.chunked_array(chunks, type=kind))
+    return table
+
+
+def _is_ordered(schema: pa.Schema, name: str) -> bool:
+    for each in pandas_metadata(schema).get("columns") or []:
+        if isinstance(each, dict) and name in (each.get("field_name"), each.get("name")):
+            return bool((each.get("metadata") or {}).get("ordered"))
+    return False
