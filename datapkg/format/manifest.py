@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import Any, Literal
 
 import msgspec
@@ -144,7 +145,7 @@ class Manifest:
         ordered = sorted(nodes, key=_key)
         kept = [
             node
-            for node, after in zip(ordered, [*ordered[1:], None], strict=True)
+            for node, after in zip_longest(ordered, ordered[1:])
             if node.kind != "group" or node.meta or after is None or not after.path.startswith(node.path + "/")
         ]
         lines = [_line(_Head(FORMAT, canonical.prepare(meta or {})))]

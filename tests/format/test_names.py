@@ -1,0 +1,187 @@
+"""What names and references may be, and that every refusal says what is allowed."""
+
+from __future__ import annotations
+
+import keyword
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datapkg.errors import InvalidName
+from datapkg.format.names import (
+    RESERVED,
+    Ref,
+    State,
+    attribute_name,
+    check_node_path,
+    check_package,
+    check_tag,
+    check_user,
+    check_version,
+)
+
+GOOD_REFS = {
+    "uciml/iris": Ref("uciml", "iris"),
+    "uciml/iris@1.2.0": Ref("uciml", "iris", state=State("version", "1.2.0")),
+    "uciml/iris@01.2": Ref("uciml", "iris", state=State("version", "1.2")),
+    "uciml/iris@stable": Ref("uciml", "iris", state=State("tag", "stable")),
+    "uciml/iris@sha256:1f3a9c": Ref("uciml", "iris", state=State("hash", "1f3a9c")),
+    "uciml/iris@sha256:1F3A9C": Ref("uciml", "iris", state=State("hash", "1f3a9c")),
+    "uciml/iris@sha256:" + "a" * 64: Ref("uciml", "iris", state=State("hash", "a" * 64)),
+    "uciml/iris/tables/bezdek@1.2.0": Ref("uciml", "iris", "tables/bezdek", State("version", "1.2.0")),
+    "uciml/iris/日本.txt": Ref("uciml", "iris", "日本.txt"),
+    "uciml/iris/2024 sales": Ref("uciml", "iris", "2024 sales"),
+    "uciml/iris/a:b": Ref("uciml", "iris", "a:b"),
+    "uciml/iris/a%40b@1.0": Ref("uciml", "iris", "a@b", State("version", "1.0")),
+    "uciml/iris/100%25": Ref("uciml", "iris", "100%"),
+    "uciml/iris/raw/": Ref("uciml", "iris", "raw"),
+    "work:uciml/iris": Ref("uciml", "iris", registry="work"),
+    "https://data.example.org/uciml/iris@1.2.0": Ref(
+        "uciml", "iris", state=State("version", "1.2.0"), registry="https://data.example.org"
+    ),
+    "http://127.0.0.1:8000/uciml/iris/a%20b": Ref("uciml", "iris", "a b", registry="http://127.0.0.1:8000"),
+    "https://[::1]:8443/u/p": Ref("u", "p", registry="https://[::1]:8443"),
+    "u/p@>=1.2,<2": Ref("u", "p", state=State("range", "<2,>=1.2")),
+    "a1/b_2_c3": Ref("a1", "b_2_c3"),
+}
+BAD_REFS = {
+    "": "names no package",
+    "iris": "names no package",
+    "/": "user name",
+    "/iris": "user name",
+    "uciml/": "package name",
+    "uciml//iris": "package name",
+    "Uciml/iris": "lower-case",
+    "uciml/Iris": "lower-case",
+    "uci_ml/iris": "lower-case letters and digits",
+    "uciml/iris_": "single underscores",
+    "uciml/i__ris": "single underscores",
+    "uciml/_iris": "lower-case letter",
+    "1uciml/iris": "lower-case letter",
+    "uciml/1iris": "lower-case letter",
+    "uciml/iris-data": "single underscores",
+    "uciml/iris\n": "package name",
+    " uciml/iris": "user name",
+    "üciml/iris": "user name",
+    "uciml/class": "keyword",
+    "class/iris": "keyword",
+    "api/iris": "reserved",
+    "a" * 40 + "/iris": "at most 39",
+    "uciml/" + "a" * 65: "at most 64",
+    "uciml/iris/..": "'..'",
+    "uciml/iris/a/../../b": "'..'",
+    "uciml/iris/a//b": "may not be empty",
+    "uciml/iris/a\\b": "may not contain",
+    "uciml/iris/a\x00b": "may not contain",
+    "uciml/iris/a\x1bb": "may not contain",
+    "uciml/iris/" + "a" * 256: "longer than 255",
+    "uciml/iris/" + "/".join("a" * 65): "deeper than 64",
+    "uciml/iris/a@b/c": "%40",
+    "uciml/iris@": "ends with '@'",
+    "uciml/iris@@1": "%40",
+    "uciml/iris@sha256:12345": "at least 6",
+    "uciml/iris@sha256:xyzxyz": "hex digits",
+    "uciml/iris@sha256:" + "a" * 65: "at most 64",
+    "uciml/iris@1.x": "PEP 440",
+    "uciml/iris@1.0+local": "local part",
+    "uciml/iris@Stable": "lower-case",
+    "uciml/iris@>=x": "PEP 440",
+    "uciml/iris@_x": "names no state",
+    "https://user:secret@host/u/p": "https://host/user/name",
+    "https://host/u/p?x=1": "https://host/user/name",
+    "https://host:99999/u/p": "no valid address",
+    "https://host": "names no package",
+    "a b:u/p": "name of your settings",
+}
+
+
+@pytest.mark.parametrize("text", GOOD_REFS)
+def test_good_refs(text: str) -> None:
+    ref = Ref.parse(text)
+    assert ref == GOOD_REFS[text]
+    assert Ref.parse(str(ref)) == ref
+
+
+@pytest.mark.parametrize("text", BAD_REFS)
+def test_bad_refs_say_what_is_allowed(text: str) -> None:
+    with pytest.raises(InvalidName) as caught:
+        Ref.parse(text)
+    assert BAD_REFS[text] in str(caught.value)
+    assert "secret" not in str(caught.value).replace(text, "")
+
+
+@given(st.text())
+def test_any_text_is_a_ref_or_refused(text: str) -> None:
+    try:
+        ref = Ref.parse(text)
+    except InvalidName:
+        return
+    assert Ref.parse(str(ref)) == ref
+
+
+def test_reserved_names_are_users_names_otherwise_allowed() -> None:
+    assert {"api", "simple", "static", "docs", "login", "health", "admin", "data", "core"} <= RESERVED
+    for name in RESERVED:
+        with pytest.raises(InvalidName, match="reserved"):
+            check_user(name)
+        assert check_package(name) == name
+
+
+def test_keywords_are_no_names() -> None:
+    for name in keyword.kwlist:
+        with pytest.raises(InvalidName):
+            check_package(name)
+
+
+@pytest.mark.parametrize("tag", ["latest", "v1.0", "a-b_c.d", "x"])
+def test_tags(tag: str) -> None:
+    assert check_tag(tag) == tag
+
+
+@pytest.mark.parametrize("tag", ["", "1", "A", "a/b", "a b", "é", "a" * 65, "a\n"])
+def test_bad_tags(tag: str) -> None:
+    with pytest.raises(InvalidName, match="lower-case letter"):
+        check_tag(tag)
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"), [("1.0", "1.0"), ("1.0.0-RC1", "1.0.0rc1"), ("01.02", "1.2"), ("1!2", "1!2")]
+)
+def test_versions_are_normalised(text: str, normal: str) -> None:
+    assert check_version(text) == normal
+
+
+@pytest.mark.parametrize("version", ["", "v1.0", "1.0+h123", "latest", "1..0", "1" * 100])
+def test_bad_versions(version: str) -> None:
+    with pytest.raises(InvalidName):
+        check_version(version)
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [
+        ("measurements", "measurements"),
+        ("2024 sales", "n2024_sales"),
+        ("class", "class_"),
+        ("a.txt", "a_txt"),
+        ("日本", "日本"),
+        ("_x", "_x"),
+        ("a-b", "a_b"),
+        ("²", "n2"),
+        ("None", "None_"),
+    ],
+)
+def test_attribute_names(name: str, attribute: str) -> None:
+    assert attribute_name(name) == attribute
+
+
+@given(st.text(min_size=1))
+def test_attribute_names_are_identifiers(name: str) -> None:
+    attribute = attribute_name(name)
+    assert attribute.isidentifier()
+    assert not keyword.iskeyword(attribute)
+
+
+def test_node_paths() -> None:
+    assert check_node_path("a/b c/日本.txt") == ("a", "b c", "日本.txt")
