@@ -1,0 +1,68 @@
+"""Commands for who one is at a registry: login, logout, whoami."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from datapkg.cli.arguments import TEXT, registry_option
+from datapkg.cli.command import Command, Session, pass_session
+from datapkg.errors import InvalidInput
+
+MAX_TOKEN_CHARACTERS = 10_000
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg login --registry https://data.example.org
+    datapkg login --token - < token.txt
+    """,
+)
+@click.option("--token", type=TEXT, help="The token; - reads it from standard input. Asked for on a terminal.")
+@registry_option
+@pass_session
+def login(session: Session, token: str | None, registry: str | None) -> None:
+    """Keep a token for a registry.
+
+    It is sent to that registry alone. Where DATAPKG_REGISTRY and DATAPKG_TOKEN are set, no login is needed.
+    """
+    from datapkg.api.accounts import login as log_in
+
+    given = _token(session, token, registry)
+    done = log_in(session.home, given, registry=registry)
+    session.out.answer(done, [f"logged in to {done['registry']} as {done['user']}"], quiet=[])
+
+
+def _token(session: Session, given: str | None, registry: str | None) -> str:
+    if given == "-":
+        return sys.stdin.read(MAX_TOKEN_CHARACTERS).strip() if sys.stdin is not None else ""
+    if given is not None:
+        return given
+    if not session.out.can_ask:
+        raise InvalidInput("no token is given, and nobody to ask", hint="datapkg login --token - < FILE")
+    return session.out.ask(f"Token for {session.home.registry_url(registry)}", hidden=True)
+
+
+@click.command(cls=Command, examples="datapkg logout")
+@registry_option
+@pass_session
+def logout(session: Session, registry: str | None) -> None:
+    """Forget the token for a registry."""
+    from datapkg.api.accounts import logout as log_out
+
+    done = log_out(session.home, registry=registry)
+    what = "logged out of" if done["was_logged_in"] else "no token was kept for"
+    session.out.answer(done, [f"{what} {done['registry']}"], quiet=[])
+
+
+@click.command(cls=Command, examples="datapkg whoami --registry https://data.example.org")
+@registry_option
+@pass_session
+def whoami(session: Session, registry: str | None) -> None:
+    """Say whom the token for a registry stands for."""
+    from datapkg.api.accounts import whoami as ask
+
+    found = ask(session.home, registry=registry)
+    session.out.answer(found, [f"{found['user']} at {found['registry']}"], quiet=[str(found["user"])])

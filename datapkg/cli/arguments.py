@@ -1,0 +1,95 @@
+"""Arguments and options that several commands take, and how their text is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from datapkg.errors import InvalidInput
+from datapkg.format.names import Ref, shown
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+class RefType(click.ParamType):
+    """Text that names a package, maybe a node and a state; completes to packages that are here."""
+
+    name = "ref"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Ref:
+        return value if isinstance(value, Ref) else Ref.parse(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from datapkg.home import Home
+
+        home = Home()
+        packages = [f"{user}/{name}" for user in home.users() for name in home.packages(user)]
+        return [CompletionItem(each) for each in packages if each.startswith(incomplete)]
+
+
+class TextType(click.ParamType):
+    """Any text that can be written down as UTF-8."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(f"{_name(param)} {shown(text)} is not valid Unicode") from None
+        if "\x00" in text:
+            raise InvalidInput(f"{_name(param)} {shown(text)} has a NUL character in it")
+        return text
+
+
+class PathType(click.ParamType):
+    """A path of this machine; whether something is there is for the command to see."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if isinstance(value, Path):
+            return value
+        if not value or "\x00" in value:
+            raise InvalidInput(f"{_name(param)} {shown(value)} is no path")
+        return Path(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+def _name(param: click.Parameter | None) -> str:
+    if param is None:
+        return "text"
+    return param.opts[-1] if isinstance(param, click.Option) else param.human_readable_name
+
+
+REF = RefType()
+TEXT = TextType()
+PATH = PathType()
+
+ref_argument = click.argument("ref", type=REF)
+registry_option = click.option(
+    "--registry", type=TEXT, metavar="R", help="A registry's address, or its name in the settings."
+)
+yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
+message_option = click.option("-m", "--message", type=TEXT, default="", help="What changed, for the log.")
+
+
+def pinned(package: str, hash: str) -> str:
+    """The ref that means exactly this state."""
+    return f"{package}@sha256:{hash}"
+
+
+def import_line(package: str) -> str:
+    """What to type in Python to have the package."""
+    user, _, name = package.partition("/")
+    return f"from datapkg.data.{user} import {name}"

@@ -1,0 +1,74 @@
+"""Whatever ends a command early as one of our errors, with a message, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import click
+
+from datapkg.cli.texts import cut
+from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, Refused, Unreachable
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT
+
+OS_HINTS = {
+    errno.ENOSPC: "make room on that disk; nothing half-written is left behind",
+    errno.EDQUOT: "your quota on that disk is used up: make room",
+    errno.EROFS: "that file system is read-only; DATAPKG_HOME moves what datapkg keeps elsewhere",
+    errno.EACCES: "see who may read and write there: ls -ld",
+    errno.EPERM: "see who may read and write there: ls -ld",
+    errno.EMFILE: "allow more open files: ulimit -n 4096",
+    errno.ENAMETOOLONG: "use a shorter name",
+}
+
+
+def failure_of(error: BaseException) -> tuple[DatapkgError, int]:
+    """The error to tell, and the exit code."""
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return DatapkgError("interrupted"), EXIT_INTERRUPTED
+    failure = error if isinstance(error, DatapkgError) else _translated(error)
+    return failure, failure.exit_code
+
+
+def _translated(error: BaseException) -> DatapkgError:
+    """Somebody else's exception in our words; what is neither click's nor the system's is a bug and says so."""
+    if isinstance(error, click.ClickException):
+        return _usage_error(error)
+    if isinstance(error, MemoryError):
+        return DatapkgError("there is not enough memory for this")
+    if isinstance(error, OSError) and error.errno is not None:
+        return _system_error(error)
+    return DatapkgError(
+        f"this is a bug in datapkg: {type(error).__name__}: {cut(str(error), 500)}", hint="--debug shows where"
+    )
+
+
+def _usage_error(error: click.ClickException) -> InvalidInput:
+    """How a command was typed wrongly; the hint shows how it is typed."""
+    context = getattr(error, "ctx", None)
+    hint = f"{context.command_path} --help" if context is not None else "datapkg --help"
+    message = error.format_message()
+    return InvalidInput(message[:1].lower() + message[1:].removesuffix("."), hint=hint)
+
+
+def _system_error(error: OSError) -> DatapkgError:
+    """What the operating system refused, and for which path."""
+    place = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
+    other = os.fsdecode(error.filename2) if isinstance(error.filename2, (str, bytes, os.PathLike)) else ""
+    places = " → ".join(cut(each, 300) for each in (place, other) if each)
+    reason = error.strerror or os.strerror(error.errno or 0)
+    cls = _class_of(error)
+    return cls(f"{places}: {reason}" if places else reason, hint=OS_HINTS.get(error.errno or 0, ""))
+
+
+def _class_of(error: OSError) -> type[DatapkgError]:
+    table: list[tuple[tuple[type[OSError], ...], type[DatapkgError]]] = [
+        ((FileNotFoundError, NotADirectoryError), NotFound),
+        ((FileExistsError, IsADirectoryError), Conflict),
+        ((PermissionError,), Refused),
+        ((ConnectionError, TimeoutError), Unreachable),
+    ]
+    if error.errno == errno.ENAMETOOLONG:
+        return InvalidInput
+    return next((ours for theirs, ours in table if isinstance(error, theirs)), DatapkgError)

@@ -1,0 +1,63 @@
+"""Commands that give back ordinary files: export, cat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from datapkg.cli.arguments import PATH, REF, ref_argument
+from datapkg.cli.command import Command, Session, pass_session
+from datapkg.cli.texts import count_text, size_text
+
+if TYPE_CHECKING:
+    from datapkg.format.names import Ref
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg export uciml/iris ./iris
+    datapkg export uciml/iris/measurements measurements.csv
+    datapkg export uciml/iris ./iris --format parquet --force
+    """,
+)
+@ref_argument
+@click.argument("dest", type=PATH)
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--format", type=click.Choice(["csv", "parquet"]), help="How tables are written.")
+@pass_session
+def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | None) -> None:
+    """Write a package as ordinary files with their original names.
+
+    REF is a package on this machine, or a node in it. Tables that came from csv or tsv are text again, others
+    Parquet. Nothing is written outside DEST.
+    """
+    from datapkg.api.export import export as write
+
+    with session.progress() as progress:
+        done = write(session.home, ref, dest, force=force, format=format, progress=progress)
+    value = {"package": ref.package, "files": [str(each) for each in done.files], "size": done.size_bytes}
+    amount = f"{count_text(len(done.files), 'file')}, {size_text(done.size_bytes)}"
+    session.out.answer(value, [f"wrote {dest}: {amount}"], quiet=[])
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg cat uciml/iris/README
+    datapkg cat uciml/iris/measurements | head
+    datapkg cat me/pictures/cat.jpg > cat.jpg
+    """,
+)
+@click.argument("ref", type=REF, metavar="REF/PATH")
+@pass_session
+def cat(session: Session, ref: Ref) -> None:
+    """Print one file or table of a package.
+
+    A file as its bytes, a table as csv text. A terminal gets text alone.
+    """
+    from datapkg.api.export import cat as read
+
+    read(session.home, ref, session.out.raw)

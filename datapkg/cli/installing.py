@@ -1,0 +1,177 @@
+"""Commands that bring packages onto this machine: install, lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from datapkg.cli.arguments import PATH, REF, TEXT, import_line, pinned, registry_option
+from datapkg.cli.command import Command, Session, pass_session
+from datapkg.cli.texts import count_text, hash_text, size_text
+from datapkg.errors import InvalidInput
+from datapkg.format.names import Ref, State, check_tag, check_version
+
+if TYPE_CHECKING:
+    from datapkg.api.results import Installed, Outcome
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg install uciml/iris
+    datapkg install uciml/iris@1.2.0 me/sales@stable
+    datapkg install uciml/iris -x 1f3a9c
+    datapkg install https://data.example.org/uciml/iris
+    datapkg install --frozen
+    """,
+)
+@click.argument("refs", type=REF, nargs=-1, metavar="[REF]...")
+@click.option("-x", "--hash", type=TEXT, help="The state with this hash, or with one that begins so.")
+@click.option("-t", "--tag", type=TEXT, help="The state that this tag names.")
+@click.option("-v", "--version", type=TEXT, help="The state with this version.")
+@click.option("--meta-only", is_flag=True, help="Get names, columns and sizes, and leave the data there.")
+@click.option("-r", "--requirements", type=PATH, metavar="FILE", help="Install what this file asks for.")
+@click.option("--frozen", is_flag=True, help="Install exactly datapkg.lock; fail if it does not fit datapkg.yml.")
+@click.option("--replace", is_flag=True, help="Replace a package that came from another registry.")
+@registry_option
+@pass_session
+def install(
+    session: Session,
+    refs: tuple[Ref, ...],
+    hash: str | None,
+    tag: str | None,
+    version: str | None,
+    meta_only: bool,
+    requirements: Path | None,
+    frozen: bool,
+    replace: bool,
+    registry: str | None,
+) -> None:
+    """Get packages from a registry, or what a project asks for.
+
+    REF is user/name, with @version, @tag or @sha256:… for one state of it, the registry's latest else. Without REF,
+    what the nearest datapkg.yml asks for is installed as its datapkg.lock pins it.
+    """
+    from datapkg.api.install import install_packages
+    from datapkg.api.lock import install_locked
+
+    options: dict[str, Any] = {"registry": registry, "replace": replace}
+    wanted = _with_state(refs, hash, tag, version)
+    _check_usage(wanted, meta_only, requirements, frozen)
+    with session.progress() as progress:
+        if wanted:
+            outcomes = install_packages(session.home, wanted, meta_only=meta_only, progress=progress, **options)
+        else:
+            outcomes = install_locked(
+                session.home, Path.cwd(), frozen=frozen, requirements=requirements, progress=progress, **options
+            )
+    if wanted:
+        outcomes = [_confirmed(session, *pair, meta_only, options) for pair in zip(wanted, outcomes, strict=True)]
+    _report(session, outcomes)
+
+
+def _with_state(refs: Sequence[Ref], hash: str | None, tag: str | None, version: str | None) -> list[Ref]:
+    """The refs, the only one in the state that -x, -t or -v says."""
+    states = [
+        *([State.parse(f"sha256:{hash.removeprefix('sha256:')}")] if hash is not None else []),
+        *([State("tag", check_tag(tag))] if tag is not None else []),
+        *([State("version", check_version(version))] if version is not None else []),
+    ]
+    if not states:
+        return list(refs)
+    if len(states) > 1 or len(refs) != 1 or refs[0].state is not None:
+        raise InvalidInput(
+            "-x, -t and -v go with exactly one package without a state, one of them at a time",
+            hint="datapkg install user/name@1.2.0 other/name@stable",
+        )
+    return [refs[0].at(states[0])]
+
+
+def _check_usage(wanted: list[Ref], meta_only: bool, requirements: Path | None, frozen: bool) -> None:
+    if wanted and (requirements is not None or frozen):
+        raise InvalidInput(
+            "-r and --frozen install what a project asks for; they do not go with REF", hint="datapkg install --help"
+        )
+    if meta_only and not wanted:
+        raise InvalidInput("--meta-only goes with REF", hint="datapkg install --meta-only user/name")
+
+
+def _confirmed(session: Session, ref: Ref, outcome: Outcome, meta_only: bool, options: dict[str, Any]) -> Outcome:
+    """The outcome; or, where a registry is unknown and somebody at the terminal agrees to it, that of a second try."""
+    from datapkg.api.install import install_packages
+    from datapkg.errors import Refused
+
+    registry = outcome.error.detail.get("registry") if isinstance(outcome.error, Refused) else None
+    if registry is None or not session.out.can_ask:
+        return outcome
+    answer = session.out.ask(f"{registry} is not in your settings. Install {ref} from it? [y/N]")
+    if answer.lower() not in ("y", "yes"):
+        return outcome
+    with session.progress() as progress:
+        again = options | {"registry": registry}
+        return install_packages(session.home, [ref], meta_only=meta_only, progress=progress, **again)[0]
+
+
+def _report(session: Session, outcomes: list[Outcome]) -> None:
+    """Prints what was installed; then raises the first failure, having told the others."""
+    out = session.out
+    done = [each.installed for each in outcomes if each.installed is not None]
+    lines = [line for each in done for line in _lines(each)]
+    out.answer(
+        {"installed": [asdict(each) for each in done]}, lines, quiet=[pinned(each.package, each.hash) for each in done]
+    )
+    for each in done:
+        if each.note:
+            out.note(each.note)
+    if done:
+        out.say("", *(f"  import it  {import_line(each.package)}" for each in done))
+    failed = [(each.ref, each.error) for each in outcomes if each.error is not None]
+    if not failed:
+        return
+    first = failed[0][1]
+    if len(outcomes) > 1:
+        if not out.json:
+            for _, error in failed[1:]:
+                out.error(error)
+        first.detail["failed"] = [{"ref": ref, **error.to_wire()} for ref, error in failed]
+    raise first
+
+
+def _lines(done: Installed) -> list[str]:
+    amount = "it was here" if not done.bytes_received else f"{size_text(done.bytes_received)} received"
+    return [f"installed {pinned(done.package, done.hash)}", f"  {size_text(done.bytes_logical)}, {amount}"]
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg lock
+    datapkg lock --update
+    """,
+)
+@click.option("--update", is_flag=True, help="Ask again what every requirement means, not only the changed ones.")
+@registry_option
+@pass_session
+def lock(session: Session, update: bool, registry: str | None) -> None:
+    """Write down exactly what a project's requirements mean now.
+
+    For each line of the nearest datapkg.yml, datapkg.lock beside it gets the full hash. Commit both: `datapkg
+    install` then gives everybody the same bytes, and `import` follows the lock.
+    """
+    from datapkg.api.lock import write_lock
+
+    with session.progress() as progress:
+        path, lock, warnings = write_lock(session.home, Path.cwd(), update=update, registry=registry, progress=progress)
+    out = session.out
+    for warning in warnings:
+        out.note(warning)
+    lines = [f"{path}: {count_text(len(lock.pins), 'package')}"]
+    lines += [f"  {pin.requirement}  {hash_text(pin.hash)}" for pin in lock.pins]
+    out.answer(
+        {"lock": str(path), "packages": [asdict(pin) for pin in lock.pins], "warnings": warnings}, lines, quiet=[]
+    )
+    out.say("", "  install it  datapkg install")

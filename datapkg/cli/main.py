@@ -1,0 +1,131 @@
+"""The program `datapkg`: its commands, each in a module that is imported when called, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from datapkg import __version__
+from datapkg.cli.command import LazyGroup, Session, pass_session
+from datapkg.cli.failures import failure_of
+from datapkg.cli.output import abandon_stdout
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
+    "build": ("datapkg.cli.publishing:build", "Make a package of a folder, a build file or one data file."),
+    "cat": ("datapkg.cli.files:cat", "Print one file or table of a package."),
+    "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
+    "config": ("datapkg.cli.settings:config", "Show settings and where each comes from, or change one."),
+    "delete": ("datapkg.cli.maintenance:delete", "Delete a package at its registry."),
+    "export": ("datapkg.cli.files:export", "Write a package as ordinary files with their original names."),
+    "generate": ("datapkg.cli.publishing:generate", "Write a build file and a README to start from."),
+    "help": ("datapkg.cli.settings:help", "Explain a command."),
+    "install": ("datapkg.cli.installing:install", "Get packages from a registry, or what a project asks for."),
+    "lock": ("datapkg.cli.installing:lock", "Write down exactly what a project's requirements mean now."),
+    "log": ("datapkg.cli.listing:log", "List the pushes of a package."),
+    "login": ("datapkg.cli.accounts:login", "Keep a token for a registry."),
+    "logout": ("datapkg.cli.accounts:logout", "Forget the token for a registry."),
+    "ls": ("datapkg.cli.listing:ls", "List the packages on this machine."),
+    "push": ("datapkg.cli.publishing:push", "Publish a package at a registry."),
+    "rm": ("datapkg.cli.maintenance:rm", "Forget a package on this machine."),
+    "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
+    "show": ("datapkg.cli.listing:show", "Show what is in a package: tables, columns, files, sizes."),
+    "tag": ("datapkg.cli.pointers:tag", "Name pushed states; a tag moves."),
+    "verify": ("datapkg.cli.maintenance:verify", "Hash everything again and name what is damaged."),
+    "version": ("datapkg.cli.pointers:version", "Number pushed states; a version never moves."),
+    "whoami": ("datapkg.cli.accounts:whoami", "Say whom the token for a registry stands for."),
+}
+SYNONYMS = {
+    "checkout": "install",
+    "download": "install",
+    "fetch": "install",
+    "freeze": "lock",
+    "get": "install",
+    "history": "log",
+    "info": "show",
+    "init": "generate",
+    "inspect": "show",
+    "list": "ls",
+    "publish": "push",
+    "pull": "install",
+    "remove": "rm",
+    "share": "access",
+    "uninstall": "rm",
+    "unpublish": "delete",
+    "upload": "push",
+}
+OVERVIEW = f"""datapkg {__version__}: data, installed and imported like code
+
+  datapkg install uciml/iris      get a dataset; in Python: from datapkg.data.uciml import iris
+  datapkg build me/iris FOLDER    make a package of your own data
+  datapkg push me/iris            publish it at your registry
+
+datapkg --help lists all commands, datapkg COMMAND --help explains one with examples."""
+EXAMPLES = """
+datapkg install uciml/iris@1.2.0
+datapkg build me/sales ./sales
+datapkg push me/sales --tag stable
+"""
+
+
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        out = context.ensure_object(Session).out
+        out.answer({"version": __version__}, [f"datapkg {__version__}"])
+        context.exit()
+
+
+@click.command(
+    cls=LazyGroup,
+    members=COMMANDS,
+    synonyms=SYNONYMS,
+    examples=EXAMPLES,
+    invoke_without_command=True,
+    params=[
+        click.Option(
+            ["--version"], is_flag=True, expose_value=False, callback=_print_version, help="Print the version."
+        )
+    ],
+)
+@click.pass_context
+@pass_session
+def program(session: Session, context: click.Context) -> None:
+    """Data, installed and imported like code."""
+    if context.invoked_subcommand is None:
+        if session.out.json:
+            raise click.UsageError("name a command", context)
+        session.out.answer({}, OVERVIEW.splitlines())
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command line (by default that of this process) and returns its exit code; no exception leaves here."""
+    args = list(sys.argv[1:] if args is None else args)
+    session = Session()
+    try:
+        code = program.main(args, "datapkg", standalone_mode=False, obj=session)
+        session.out.flush()
+        return code if isinstance(code, int) else 0
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (told to the user, a bug as a bug)
+        return _fail(session, error, args)
+
+
+def _fail(session: Session, error: BaseException, args: list[str]) -> int:
+    """Tells a failure and gives its exit code. Options behind the one that was typed wrongly count all the same."""
+    out = session.out
+    before_dashes = args[: args.index("--")] if "--" in args else args
+    out.json = out.json or "--json" in before_dashes
+    out.debug = out.debug or "--debug" in before_dashes
+    failure, exit_code = failure_of(error)
+    traceback = ""
+    if out.debug:
+        from traceback import format_exception
+
+        traceback = "".join(format_exception(error))
+    try:
+        out.flush()
+    except OSError:
+        abandon_stdout()
+    out.error(failure, traceback)
+    return exit_code

@@ -1,0 +1,184 @@
+"""The only printer: results on standard output, everything else on standard error, for people or for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from datapkg.cli.texts import UNSAFE, aligned, clean, clean_lines, cut
+from datapkg.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from datapkg.errors import DatapkgError
+
+EXIT_READER_GONE = 141  # 128 + SIGPIPE, as a program ends that does not handle it
+RICH_ROWS = 1000
+
+
+class Output:
+    """Prints one command's answer; every text is made harmless on its way out, so callers give foreign text as it is.
+
+    `json`: one JSON document on standard output, and an error as one on standard error. `quiet`: results only.
+    """
+
+    def __init__(self) -> None:
+        self.json = False
+        self.quiet = False
+        self.debug = False
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+
+    def answer(self, value: Mapping[str, Any], lines: Iterable[str], quiet: Iterable[str] | None = None) -> None:
+        """The result of a command: `value` for machines, or `lines`; with `-q` those of `quiet` where given."""
+        if self.json:
+            self._write(sys.stdout, json_text(value, sys.stdout) + "\n")
+            return
+        for line in lines if quiet is None or not self.quiet else quiet:
+            self._write(sys.stdout, clean(line) + "\n")
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[object]], right: Iterable[int] = ()) -> None:
+        """Aligned columns, for people; `right` are the numbers of columns that hold numbers."""
+        cells = [[clean(cell) for cell in row] for row in rows]
+        numbers = frozenset(right)
+        if _is_terminal(sys.stdout) and len(cells) <= RICH_ROWS:
+            self._rich_table(header, cells, numbers)
+            return
+        for line in aligned([[each.upper() for each in header], *cells], numbers):
+            self._write(sys.stdout, line + "\n")
+
+    def _rich_table(self, header: Sequence[str], rows: list[list[str]], right: frozenset[int]) -> None:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for number, name in enumerate(header):
+            table.add_column(name, justify="right" if number in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        with _reader():
+            Console(file=sys.stdout, highlight=False).print(table)
+
+    def raw(self, data: bytes) -> None:
+        """Bytes as they are, into a file or pipe; on a terminal text alone, made harmless."""
+        if sys.stdout is None:
+            return
+        if _is_terminal(sys.stdout):
+            self._write(sys.stdout, _text_for_terminal(data))
+            return
+        with _reader():
+            sys.stdout.buffer.write(data)
+
+    def say(self, *lines: str) -> None:
+        """What helps people and is no result, on standard output: what to type next."""
+        if not (self.quiet or self.json):
+            for line in lines:
+                self._write(sys.stdout, clean(line) + "\n")
+
+    def note(self, text: str) -> None:
+        """Something worth a line, on standard error."""
+        if not (self.quiet or self.json):
+            self._write(sys.stderr, f"note: {clean_lines(cut(text))}\n")
+
+    def error(self, error: DatapkgError, traceback: str = "") -> None:
+        """A failure, on standard error."""
+        if self.json:
+            wire = error.to_wire()
+            wire["message"] = cut(wire["message"])
+            wire["detail"] |= {"traceback": traceback} if traceback else {}
+            self._write(sys.stderr, json_text({"error": wire}, sys.stderr) + "\n")
+            return
+        text = f"{traceback and clean_lines(traceback, '')}\n" if traceback else ""
+        text += f"error: {clean_lines(cut(error.message))}\n"
+        for place, what in _untold_problems(error):
+            text += f"  {clean(cut(place, 400))}: {clean(cut(what, 400))}\n"
+        if error.hint:
+            text += f"hint: {clean(cut(error.hint, 1000))}\n"
+        self._write(sys.stderr, text)
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody sits there to answer."""
+        return not (self.json or self.quiet) and _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether somebody may want to see how far the work is."""
+        return not (self.json or self.quiet) and _is_terminal(sys.stderr)
+
+    def ask(self, question: str, hidden: bool = False) -> str:
+        """What somebody at the terminal answers; ask `can_ask` before. Ends the program on Ctrl-C and Ctrl-D."""
+        import click
+
+        answer: str = click.prompt(clean(question), default="", show_default=False, hide_input=hidden, err=True)
+        return answer.strip()
+
+    def flush(self) -> None:
+        """All that was printed has left this process; raises OSError where it cannot."""
+        if sys.stdout is not None:
+            with _reader():
+                sys.stdout.flush()
+
+    def transient(self, text: str) -> None:
+        """Writes over the last line of the terminal, on standard error; "" wipes it."""
+        self._write(sys.stderr, f"\r\x1b[K{clean(text)}")
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+    def _write(self, stream: TextIO | None, text: str) -> None:
+        if stream is None:
+            return
+        with _reader() if stream is sys.stdout else contextlib.suppress(OSError):
+            stream.write(text)
+
+
+@contextlib.contextmanager
+def _reader() -> Iterator[None]:
+    """Ends the program silently where nobody reads its output any more (`… | head`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        abandon_stdout()
+        raise SystemExit(EXIT_READER_GONE) from None
+
+
+def abandon_stdout() -> None:
+    """What is still to be written goes nowhere, so that the end of the interpreter does not fail on it once more."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def json_text(value: object, stream: TextIO | None = None) -> str:
+    """One line of JSON in which no character could command a terminal or fail to be encoded."""
+    import json
+
+    is_unicode = "utf" in (getattr(stream, "encoding", None) or "").lower()
+    text = json.dumps(value, ensure_ascii=not is_unicode, default=str)
+    return UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _text_for_terminal(data: bytes) -> str:
+    """The text that these bytes are, made harmless line by line."""
+    if b"\x00" in data:
+        raise InvalidInput("these bytes are no text; a terminal would not take them well", hint="add: > FILE")
+    text = data.decode("utf-8", errors="replace")
+    return UNSAFE.sub(lambda match: match[0] if match[0] in "\n\t" else "\ufffd", text.replace("\r\n", "\n"))
+
+
+def _untold_problems(error: DatapkgError) -> list[tuple[str, str]]:
+    """The single mistakes in an input file that the message does not list itself."""
+    problems = error.problems if isinstance(error, InvalidInput) else []
+    return [(place, what) for place, what in problems if what not in error.message]

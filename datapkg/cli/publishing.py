@@ -1,0 +1,178 @@
+"""Commands that make packages and publish them: generate, build, push."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from datapkg.cli.arguments import (
+    PATH,
+    TEXT,
+    import_line,
+    message_option,
+    pinned,
+    ref_argument,
+    registry_option,
+)
+from datapkg.cli.command import Command, Session, pass_session
+from datapkg.cli.texts import count_text, size_text
+from datapkg.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from datapkg.api.results import Pushed
+    from datapkg.format.names import Ref
+
+BUILD_FILE = "build.yml"
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg generate ./sales
+    """,
+)
+@click.argument("directory", type=PATH, metavar="DIR")
+@pass_session
+def generate(session: Session, directory: Path) -> None:
+    """Write a build file and a README to start from.
+
+    DIR/build.yml names every data file below DIR as a node; DIR/README.md is to be filled in. Files that exist are
+    never overwritten.
+    """
+    from datapkg.api.build import generate as write
+
+    files = write(directory)
+    session.out.answer({"files": [str(each) for each in files]}, [f"wrote {each}" for each in files])
+    session.out.say("", f"  look at {directory / BUILD_FILE}, then:  datapkg build USER/NAME {directory}")
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg build me/sales
+    datapkg build me/sales ./sales/build.yml -m "figures of May"
+    datapkg build me/sales ./folder --no-build-file
+    datapkg build me/prices prices.csv
+    """,
+)
+@ref_argument
+@click.argument("path", type=PATH, required=False)
+@message_option
+@click.option("--no-build-file", is_flag=True, help="Build the files of a folder as if it had no build.yml.")
+@click.option("--allow-outside", is_flag=True, help="Let the build file name files outside its folder.")
+@pass_session
+def build(
+    session: Session, ref: Ref, path: Path | None, message: str, no_build_file: bool, allow_outside: bool
+) -> None:
+    """Make a package of a folder, a build file or one data file.
+
+    The package REF (user/name) is made in the store of this machine, and its hash printed. PATH is by default the
+    build.yml of the working directory.
+    """
+    from datapkg.api.build import build_package
+
+    source = path or _build_file_here(ref)
+    with session.progress() as progress:
+        result = build_package(
+            session.home,
+            ref,
+            source,
+            build_file=not no_build_file,
+            allow_outside=allow_outside,
+            message=message,
+            progress=progress,
+        )
+    out = session.out
+    for warning in result.warnings:
+        out.note(warning)
+    state = pinned(result.package, result.hash)
+    nodes = f"{count_text(result.built, 'node')} built, {result.reused:,} reused, {size_text(result.bytes_logical)}"
+    value = {
+        "package": result.package,
+        "hash": result.hash,
+        "nodes": {"built": result.built, "reused": result.reused},
+        "bytes_logical": result.bytes_logical,
+        "warnings": result.warnings,
+    }
+    out.answer(value, [f"built {state}", f"  {nodes}"], quiet=[state])
+    out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")
+
+
+def _build_file_here(ref: Ref) -> Path:
+    path = Path(BUILD_FILE)
+    if not path.is_file():
+        raise InvalidInput(f"there is no {BUILD_FILE} here: say what to build", hint=f"datapkg build {ref} PATH")
+    return path
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg push me/sales -m "figures of May"
+    datapkg push me/sales --version 1.2.0 --tag stable
+    datapkg push me/sales --public
+    datapkg push me/sales --dry-run
+    """,
+)
+@ref_argument
+@click.option("--public", is_flag=True, help="Let everybody read it; without it a new package is private.")
+@message_option
+@click.option("-t", "--tag", type=TEXT, help="Make this tag name the state, besides latest.")
+@click.option("-v", "--version", type=TEXT, help="Give the state this version, for good.")
+@click.option("--force", is_flag=True, help="Push even if somebody else pushed meanwhile.")
+@click.option("--yes", is_flag=True, help="Agree that --public shows all earlier pushes of a private package.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@registry_option
+@pass_session
+def push(
+    session: Session,
+    ref: Ref,
+    public: bool,
+    message: str,
+    tag: str | None,
+    version: str | None,
+    force: bool,
+    yes: bool,
+    dry_run: bool,
+    registry: str | None,
+) -> None:
+    """Publish a package at a registry.
+
+    Sends what was built last (or the state that REF names); only what the registry lacks travels. The state becomes
+    the registry's latest.
+    """
+    from datapkg.api.push import push_package
+
+    with session.progress() as progress:
+        pushed = push_package(
+            session.home,
+            ref,
+            public=public,
+            message=message,
+            tag=tag,
+            version=version,
+            force=force,
+            confirm=yes,
+            dry_run=dry_run,
+            registry=registry,
+            progress=progress,
+        )
+    state = pinned(pushed.package, pushed.hash)
+    value = {**asdict(pushed), "dry_run": dry_run}
+    session.out.answer(value, [_push_line(pushed, state, dry_run), f"  {pushed.url}"], quiet=[state])
+    if not dry_run:
+        session.out.say("", f"  install it  datapkg install {pushed.package}", *_readers(pushed))
+
+
+def _push_line(pushed: Pushed, state: str, dry_run: bool) -> str:
+    amount = f"{count_text(pushed.objects_sent, 'object')}, {size_text(pushed.bytes_sent)}"
+    if dry_run:
+        return f"would push {state}: {amount}; nothing was sent"
+    return f"pushed {state}: {amount}" if pushed.changed else f"the registry is at {state} already"
+
+
+def _readers(pushed: Pushed) -> list[str]:
+    return [] if pushed.public else [f"  share it    datapkg access add {pushed.package} USER   (it is private)"]

@@ -1,0 +1,70 @@
+"""The command for who may read a package: access."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from datapkg.cli.arguments import TEXT, ref_argument, registry_option
+from datapkg.cli.command import Group, Session, pass_session
+
+if TYPE_CHECKING:
+    from datapkg.format.names import Ref
+
+
+@click.group(
+    cls=Group,
+    examples="""
+    datapkg access add me/sales bob
+    datapkg access add me/sales public --yes
+    datapkg access ls me/sales
+    """,
+)
+def access() -> None:
+    """Say who may read a package at its registry.
+
+    The owner always may. WHO is the name of a user, or public for everybody.
+    """
+
+
+@access.command("add", examples="datapkg access add me/sales bob")
+@ref_argument
+@click.argument("who", type=TEXT)
+@click.option("--yes", is_flag=True, help="Agree that public shows all earlier pushes of a private package.")
+@registry_option
+@pass_session
+def add_access(session: Session, ref: Ref, who: str, yes: bool, registry: str | None) -> None:
+    """Let a user, or the public, read a package."""
+    from datapkg.api.sharing import grant
+
+    _tell(session, ref, grant(session.home, ref, who, confirm=yes, registry=registry))
+
+
+@access.command("rm", examples="datapkg access rm me/sales public")
+@ref_argument
+@click.argument("who", type=TEXT)
+@registry_option
+@pass_session
+def remove_access(session: Session, ref: Ref, who: str, registry: str | None) -> None:
+    """Take the right to read from a user, or the public."""
+    from datapkg.api.sharing import revoke
+
+    _tell(session, ref, revoke(session.home, ref, who, registry=registry))
+
+
+@access.command("ls", examples="datapkg access ls me/sales")
+@ref_argument
+@registry_option
+@pass_session
+def list_access(session: Session, ref: Ref, registry: str | None) -> None:
+    """List who may read a package."""
+    from datapkg.api.sharing import access as look
+
+    _tell(session, ref, look(session.home, ref, registry=registry), is_result=True)
+
+
+def _tell(session: Session, ref: Ref, found: dict[str, Any], is_result: bool = False) -> None:
+    readers = "everybody" if found["public"] else ", ".join(found["readers"]) or "nobody else"
+    lines = [f"{ref.package} belongs to {found['owner']}; it can be read by {readers}"]
+    session.out.answer({"package": ref.package, **found}, lines, quiet=None if is_result else [])
