@@ -5,10 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from tests.live_registry import LiveRegistry, live_registry
 
 _numbers = itertools.count()
 
@@ -57,3 +62,50 @@ def own_home(_homes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("DATAPKG_HOME", str(home))
     yield home
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRegistry]:
+    """A registry that all tests of this process share; each test adds users of its own."""
+    with live_registry(tmp_path_factory.mktemp("registry")) as live:
+        yield live
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user of the shared registry, with homes on as many machines as a test wants."""
+
+    name: str
+    token: str
+    url: str
+    folder: Path
+
+    def environ(self, machine: str = "own", url: str | None = None) -> dict[str, str]:
+        """The environment of this person at a machine; `url` is another way to the registry."""
+        home = str(self.folder / machine)
+        return {"DATAPKG_HOME": home, "DATAPKG_REGISTRY": url or self.url, "DATAPKG_TOKEN": self.token}
+
+    def home(self, machine: str = "own", url: str | None = None) -> Home:
+        """The home of this person at a machine."""
+        return Home(self.environ(machine, url))
+
+    def ref(self, text: str) -> Ref:
+        """A ref below this person's name: `iris@1.0`."""
+        return Ref.parse(f"{self.name}/{text}")
+
+
+@pytest.fixture
+def new_person(registry: LiveRegistry, tmp_path: Path) -> Callable[[], Person]:
+    """Makes users with names that no other test has."""
+
+    def make() -> Person:
+        name = f"u{os.getpid()}x{next(_numbers)}"
+        return Person(name, registry.add_user(name), registry.url, tmp_path / name)
+
+    return make
+
+
+@pytest.fixture
+def person(new_person: Callable[[], Person]) -> Person:
+    """A user of the shared registry."""
+    return new_person()

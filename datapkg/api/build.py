@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.api.results import BuildResult
-from datapkg.building.build_file import BuildSpec
-from datapkg.building.generate import generate
 from datapkg.building.package import Built
 from datapkg.building.package import build_package as build_from
-from datapkg.building.sources import spec_for, spec_from_values
+from datapkg.building.sources import spec_for
+from datapkg.building.spec import BuildSpec
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref
@@ -19,8 +18,6 @@ from datapkg.home import Home
 from datapkg.objects.base import Readable
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.refs import Current, LogEvent
-
-__all__ = ["build_package", "generate"]
 
 
 def build_package(
@@ -58,9 +55,18 @@ def build_package(
     )
 
 
+def generate(directory: Path) -> list[Path]:
+    """Writes a `build.yml` and a `README.md` to start from into a directory; gives the files that were written."""
+    from datapkg.building.generate import generate as write_build_file
+
+    return write_build_file(Path(directory))
+
+
 def _spec(source: Any, *, build_file: bool, allow_outside: bool) -> BuildSpec:
     if isinstance(source, (str, Path)):
         return spec_for(Path(source), build_file=build_file, allow_outside=allow_outside)
+    from datapkg.building.sources import spec_from_values
+
     return spec_from_values(source)
 
 

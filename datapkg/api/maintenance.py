@@ -20,13 +20,13 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent) -> V
     An object is damaged while its bytes are wrong or gone; it is whole again once `install` or `build` brought it back.
     """
     store = home.store
-    check_packs(store)
+    wrong = check_packs(store)
     used = _used(home, ref)
     hashes = set(used) if ref else {*used, *store.objects}
-    wrong = check_objects(store, hashes - store.objects.packed.missing(hashes), progress)
+    wrong |= check_objects(store, hashes - store.objects.packed.missing(hashes), progress)
     absent = store.objects.packed.missing(hashes) - wrong
     needed = {hash for hash in absent if hash in used and used[hash][2]}
-    bad = wrong | needed | (store.objects.quarantined() if ref is None else store.objects.quarantined() & hashes)
+    bad = wrong | needed | (store.objects.quarantined() & used.keys())
     damaged = [Damaged(hash, *used.get(hash, ("", "", False))[:2]) for hash in bad]
     damaged.sort(key=lambda each: (each.package, each.path, each.hash))
     return Verified(len(hashes - absent), damaged, len(absent - bad))

@@ -119,7 +119,7 @@ def sweep_temp(folder: Path, older_than_s: float = STALE_TEMP_S) -> int:
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
-                if time.time() - entry.stat(follow_symlinks=False).st_mtime > older_than_s:
+                if time.time() - entry.stat(follow_symlinks=False).st_ctime > older_than_s:
                     os.unlink(entry.path)
                     removed += 1
     return removed

@@ -64,17 +64,15 @@ class Pack:
         for at in range(self._start, self._start + self.count * ENTRY_BYTES, ENTRY_BYTES):
             yield self._map[at : at + 32]
 
-    def entries(self) -> Iterator[tuple[bytes, Place]]:
-        """Each hash with the place of its object; raises `CorruptObject` at one that lies outside."""
+    def entries(self) -> Iterator[tuple[bytes, Place | None]]:
+        """Each hash with the place of its object, None for one that would lie outside."""
         for at in range(self._start, self._start + self.count * ENTRY_BYTES, ENTRY_BYTES):
             yield self._map[at : at + 32], self._place(at)
 
-    def _place(self, at: int) -> Place:
+    def _place(self, at: int) -> Place | None:
         offset = int.from_bytes(self._map[at + 32 : at + 40], "little")
         size = int.from_bytes(self._map[at + 40 : at + 48], "little")
-        if offset + size > self._start:
-            raise _damaged(self.path)
-        return Place(self.path, offset, size, self.hash)
+        return Place(self.path, offset, size, self.hash) if offset + size <= self._start else None
 
     def find(self, digest: bytes) -> Place | None:
         """Where the object with this 32-byte hash lies, or None."""
@@ -268,14 +266,14 @@ class PackedObjects(Objects):
                 if pack.find(digest):
                     self.rewrite(pack, without={hash})
 
-    def rewrite(self, pack: Pack, without: set[str], keep: bool = False) -> None:
+    def rewrite(self, pack: Pack, without: set[str]) -> None:
         """Replaces a pack by one that lacks these objects; the bytes of the others are checked on the way.
 
-        An object whose bytes are wrong is left out too. With `keep` the old pack stays.
+        An object whose bytes are wrong is left out too.
         """
         writer = _PackWriter(temp_path(self.tmp, "pack"))
         for digest, place in pack.entries():
-            if digest.hex() not in without:
+            if place and digest.hex() not in without:
                 data = read_place(place)
                 if hashlib.sha256(data).digest() == digest:
                     writer.add(digest, data)
@@ -288,8 +286,7 @@ class PackedObjects(Objects):
         else:
             writer.file.close()
             writer.temp.unlink()
-        if not keep:
-            pack.path.unlink(missing_ok=True)
+        pack.path.unlink(missing_ok=True)
         with self._lock:
             self._listed_at = None
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 from datapkg.errors import CorruptObject, ObjectNotFound
-from datapkg.objects.packs import Pack
+from datapkg.objects.packs import Pack, read_place
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.store import Store
 from datapkg.store.trusted import hash_file, hash_place
@@ -35,43 +33,31 @@ def check_objects(store: Store, hashes: Iterable[str], progress: Progress = sile
     return wrong
 
 
-def check_packs(store: Store) -> list[str]:
-    """Puts packs whose index is damaged into quarantine, keeping the objects in them that are whole; gives their names.
+def check_packs(store: Store) -> set[str]:
+    """Mends packs that are not what their name says: whole objects are kept, others go into quarantine; gives these.
 
-    A wrong byte in the index can hide an object: packs are checked before objects are.
+    A wrong byte in a pack's index can hide an object: packs are checked before objects are.
     """
-    damaged = []
+    wrong: set[str] = set()
     packed = store.objects.packed
-    try:
-        names = sorted(os.listdir(packed.packs_folder))
-    except FileNotFoundError:
-        return []
-    for name in names:
-        path = packed.packs_folder / name
-        if not name.endswith(".pack") or hash_file(path) == path.stem:
+    for path in sorted(packed.packs_folder.glob("*.pack")):
+        if hash_file(path) == path.stem:
             continue
         pack = _readable(path)
-        if pack is not None and _is_ordered(pack):
-            continue  # the wrong byte is in an object: checking the objects finds it
-        damaged.append(name)
-        if pack is not None:
-            packed.rewrite(pack, without=set(), keep=True)
-        store.objects.quarantine_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.replace(path, store.objects.quarantine_folder / f"pack-{name}-{secrets.token_hex(4)}")
-    return damaged
+        if pack is None:
+            store.objects.keep_aside(path.name, path.read_bytes())
+            path.unlink()
+            continue
+        bad = {digest.hex(): place for digest, place in pack.entries() if not place or hash_place(place) != digest.hex()}
+        for hash, place in bad.items():
+            store.objects.keep_aside(hash, read_place(place) if place else b"")
+        packed.rewrite(pack, without=set(bad))
+        wrong.update(bad)
+    return wrong
 
 
 def _readable(path: Path) -> Pack | None:
-    """The pack, if each of its entries lies inside it."""
     try:
-        pack = Pack(path)
-        for _ in pack.entries():
-            pass
-        return pack
+        return Pack(path)
     except CorruptObject:
         return None
-
-
-def _is_ordered(pack: Pack) -> bool:
-    hashes = list(pack.hashes())
-    return hashes == sorted(set(hashes))

@@ -81,13 +81,16 @@ class TrustedObjects(Objects):
     def quarantine(self, hash: str) -> None:
         """Takes a damaged object out of use, keeping its bytes for whoever wants to look."""
         place = self.packed.locate(hash)
-        self.quarantine_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        target = self.quarantine_folder / f"{hash}-{secrets.token_hex(4)}"
+        self.keep_aside(hash, read_place(place))
         if place.pack:
-            target.write_bytes(read_place(place))
             self.packed.delete(hash)
         else:
-            os.replace(place.path, target)
+            place.path.unlink(missing_ok=True)
+
+    def keep_aside(self, name: str, data: bytes) -> None:
+        """Writes damaged bytes into the quarantine, under a name of their own."""
+        self.quarantine_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.quarantine_folder / f"{name}-{secrets.token_hex(4)}").write_bytes(data)
 
     def quarantined(self) -> set[str]:
         """The hashes of objects that were taken out of use and not replaced since."""

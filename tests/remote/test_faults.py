@@ -1,0 +1,156 @@
+"""A registry that is slow, broken or lying: clear errors, retries that help, and never a wrong byte believed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datapkg.api.build import build_package
+from datapkg.api.install import install_packages
+from datapkg.api.maintenance import verify
+from datapkg.api.push import push_package
+from datapkg.api.results import Outcome
+from datapkg.errors import DatapkgError, HashMismatch, InvalidInput, Unreachable
+from datapkg.remote.session import Session
+from tests.conftest import Person
+from tests.faulty_proxy import Fault, Way, faulty_way
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datapkg.remote.session._pause_s", lambda number, retry_after: 0.0)
+
+
+@pytest.fixture
+def way(person: Person) -> Iterator[Way]:
+    with faulty_way(person.url) as way:
+        yield way
+
+
+@pytest.fixture
+def pushed(person: Person, tmp_path: Path) -> str:
+    """A package of small and of big files, at the registry; gives its hash."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for i in range(5):
+        (source / f"small{i}.bin").write_bytes(os.urandom(1000))
+    (source / "big.bin").write_bytes(os.urandom(3 << 20))
+    build_package(person.home(), person.ref("things"), source)
+    return push_package(person.home(), person.ref("things")).hash
+
+
+def install(person: Person, way: Way, machine: str = "other") -> Outcome:
+    (outcome,) = install_packages(person.home(machine, way.url), [person.ref("things")])
+    return outcome
+
+
+def is_absent(person: Person, machine: str = "other") -> bool:
+    return person.home(machine).store.refs.current(person.name, "things") is None
+
+
+@pytest.mark.parametrize("kind", ["500", "503", "drop", "half"])
+@pytest.mark.parametrize("where", ["/resolve", "/manifests/", "/objects/read", "/objects/"])
+def test_two_failures_then_well_succeeds(person: Person, way: Way, pushed: str, kind: str, where: str) -> None:
+    way.faults.append(Fault(kind, where, times=2))
+    outcome = install(person, way)
+    assert outcome.error is None
+    assert outcome.installed
+    assert outcome.installed.hash == pushed
+    assert verify(person.home("other")).damaged == []
+
+
+@pytest.mark.parametrize("kind", ["500", "503", "drop", "half", "garbage"])
+@pytest.mark.parametrize("where", ["/resolve", "/objects/read", "/objects/"])
+def test_failures_without_end_are_one_clear_error(person: Person, way: Way, pushed: str, kind: str, where: str) -> None:
+    way.faults.append(Fault(kind, where))
+    outcome = install(person, way)
+    assert isinstance(outcome.error, (Unreachable, HashMismatch))
+    assert is_absent(person)
+    way.faults.clear()
+    assert install(person, way).error is None
+
+
+@pytest.mark.parametrize("where", ["/manifests/", "/objects/read", "/objects/"])
+def test_a_flipped_byte_in_flight_is_never_believed(person: Person, way: Way, pushed: str, where: str) -> None:
+    way.faults.append(Fault("flip", where))
+    outcome = install(person, way)
+    assert isinstance(outcome.error, HashMismatch)
+    assert is_absent(person)
+    assert verify(person.home("other")).damaged == []
+
+
+def test_a_registry_that_names_another_state_is_not_believed(person: Person, way: Way, pushed: str) -> None:
+    (outcome,) = install_packages(person.home("other", way.url), [person.ref("things@sha256:" + "0" * 64)])
+    assert outcome.error is not None
+    assert is_absent(person)
+
+
+def test_what_arrived_is_not_fetched_again(person: Person, way: Way, pushed: str) -> None:
+    way.faults.append(Fault("500", "/objects/", method="GET"))
+    assert install(person, way).error is not None
+    way.faults.clear()
+    way.seen.clear()
+    assert install(person, way).error is None
+    assert not [path for _, path in way.seen if path.endswith("/objects/read")], "small objects came twice"
+
+
+@pytest.mark.parametrize("kind", ["500", "drop"])
+@pytest.mark.parametrize("where", ["/pushes", "/objects", "/publish"])
+def test_a_push_is_retried(person: Person, way: Way, tmp_path: Path, kind: str, where: str) -> None:
+    (tmp_path / "a.bin").write_bytes(os.urandom(2 << 20))
+    (tmp_path / "b.bin").write_bytes(b"small")
+    home = person.home(url=way.url)
+    built = build_package(home, person.ref("p"), tmp_path)
+    way.faults.append(Fault(kind, where, times=2))
+    assert push_package(home, person.ref("p")).hash == built.hash
+    (outcome,) = install_packages(person.home("other"), [person.ref("p")])
+    assert outcome.installed
+    assert outcome.installed.hash == built.hash
+
+
+def test_a_push_that_broke_off_is_taken_up(person: Person, way: Way, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"content")
+    home = person.home(url=way.url)
+    build_package(home, person.ref("p"), tmp_path)
+    way.faults.append(Fault("500", "/publish"))
+    with pytest.raises(DatapkgError):
+        push_package(home, person.ref("p"))
+    way.faults.clear()
+    assert push_package(home, person.ref("p")).changed
+
+
+def test_a_slow_registry_ends_in_time(person: Person, way: Way) -> None:
+    way.faults.append(Fault("slow", "/me"))
+    with pytest.raises(Unreachable, match=r"in time|cannot be reached"):
+        Session(way.url, tries=1, read_timeout_s=0.3).json("GET", "/api/v1/me")
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        Session("http://127.0.0.1:9").json("GET", "/api/v1/me")
+
+
+def test_a_token_never_follows_to_another_origin(person: Person, way: Way, registry: object) -> None:
+    session = Session(person.url, "dpk_secret")
+    other = session._session.prepare_request(__import__("requests").Request("GET", way.url + "/api/v1/me"))
+    assert "Authorization" not in other.headers
+
+
+def test_netrc_does_not_overrule(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert person.home().client().me().user == person.name
+    assert person.home().client(token=None).me().user == person.name
+    anonymous = Session(person.url)
+    assert anonymous.json("GET", "/api/v1/me") == {"user": None}
+
+
+def test_a_token_is_not_sent_over_plain_http_to_elsewhere() -> None:
+    with pytest.raises(InvalidInput, match="plain http") as caught:
+        Session("http://data.example.org", "dpk_secret")
+    assert "dpk_secret" not in str(caught.value)

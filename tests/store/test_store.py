@@ -1,0 +1,244 @@
+"""The store keeps what it is given, believes no changed byte, and is whole after a kill."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from datapkg.errors import CorruptObject, InvalidInput, ObjectNotFound
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.manifest import Block, FileNode, Manifest, TableNode
+from datapkg.objects.packs import PackedObjects
+from datapkg.store.index import Index
+from datapkg.store.maintenance import check_objects, check_packs
+from datapkg.store.refs import Current, LogEvent
+from datapkg.store.store import Store
+
+SMALL, BIG = b"small", b"big" * (1 << 19)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "store", Index(tmp_path / "cache" / "index.db"))
+    store.prepare()
+    return store
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    overwrite(path, bytes(data))
+
+
+def test_the_folder_is_private(store: Store) -> None:
+    assert os.stat(store.folder).st_mode & 0o777 == 0o700
+
+
+def test_an_unchanged_object_is_hashed_once(store: Store) -> None:
+    hash = store.objects.put_bytes(BIG)
+    path = store.objects.packed.loose.path(hash)
+    assert store.objects.index.believes(path)
+    os.utime(path)
+    assert not store.objects.index.believes(path)
+    assert store.objects.read(hash) == BIG, "its time changed, its bytes did not"
+
+
+def test_a_changed_byte_is_never_read(store: Store) -> None:
+    hash = store.objects.put_bytes(BIG)
+    flip(store.objects.packed.loose.path(hash), 100)
+    with pytest.raises(CorruptObject, match="damaged"):
+        store.objects.open(hash)
+    assert store.objects.missing([hash]) == {hash}
+    assert store.objects.quarantined() == {hash}
+    assert store.objects.put_bytes(BIG) == hash
+    assert store.objects.quarantined() == set()
+    assert store.objects.read(hash) == BIG
+
+
+def test_a_change_in_the_same_instant_is_seen(store: Store) -> None:
+    for number in range(20):
+        data = BIG + str(number).encode()
+        hash = store.objects.put_bytes(data)
+        path = store.objects.packed.loose.path(hash)
+        with open(path, "r+b") as file:
+            file.write(b"X")
+        with pytest.raises(CorruptObject):
+            store.objects.read(hash)
+
+
+def test_a_changed_byte_in_a_pack_breaks_that_object_alone(store: Store) -> None:
+    one, two = store.objects.put_many([b"one", b"two"])
+    (pack,) = store.objects.packed.packs()
+    flip(pack.path, store.objects.packed.locate(one).offset)
+    again = Store(store.folder, store.objects.index)
+    with pytest.raises(CorruptObject):
+        again.objects.read(one)
+    assert again.objects.read(two) == b"two"
+    assert again.objects.missing([one, two]) == {one}
+    assert again.objects.read(two) == b"two"
+
+
+@pytest.mark.parametrize("size", [3, 1 << 21])
+def test_verify_names_what_is_wrong_and_keeps_the_rest(store: Store, size: int) -> None:
+    with store.objects.batch():
+        hashes = [store.objects.put_bytes(os.urandom(size)) for _ in range(5)]
+    place = store.objects.packed.locate(hashes[2])
+    flip(place.path, place.offset + 1)
+    assert check_packs(store) | check_objects(store, store.objects) == {hashes[2]}
+    assert store.objects.quarantined() == {hashes[2]}
+    assert store.objects.missing(hashes) == {hashes[2]}
+
+
+@pytest.mark.parametrize("at", [0, 31, 33])
+def test_a_pack_with_a_damaged_index_keeps_its_whole_objects(store: Store, at: int) -> None:
+    hashes = store.objects.put_many(str(i).encode() for i in range(50))
+    (pack,) = store.objects.packed.packs()
+    flip(pack.path, pack.path.stat().st_size - 16 - 48 * 20 + at)
+    again = Store(store.folder, store.objects.index)
+    assert len(check_packs(again)) == 1
+    assert len(again.objects.missing(hashes)) == 1
+    assert check_packs(again) == set()
+
+
+@pytest.mark.parametrize("at", [0, -1, -9])
+def test_an_unreadable_pack_goes_into_quarantine(store: Store, at: int) -> None:
+    hashes = store.objects.put_many([b"a", b"b"])
+    (pack,) = store.objects.packed.packs()
+    flip(pack.path, at)
+    again = Store(store.folder, store.objects.index)
+    check_packs(again)
+    assert again.objects.missing(hashes) == set(hashes)
+    assert len(list(again.objects.quarantine_folder.iterdir())) == 1
+
+
+def test_a_deleted_or_broken_index_is_no_harm(store: Store) -> None:
+    hash = store.objects.put_bytes(BIG)
+    for garbage in (None, b"", b"garbage" * 1000):
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{store.objects.index.path}{suffix}").unlink(missing_ok=True)
+        if garbage is not None:
+            store.objects.index.path.write_bytes(garbage)
+        again = Store(store.folder, Index(store.objects.index.path))
+        assert again.objects.read(hash) == BIG
+        assert again.objects.read(hash) == BIG
+
+
+def test_a_manifest_comes_back(store: Store) -> None:
+    manifest = Manifest.make([], {"title": "x"})
+    assert store.save(manifest) == manifest.hash
+    assert store.manifest(manifest.hash) == manifest
+    with pytest.raises(ObjectNotFound):
+        store.manifest("0" * 64)
+
+
+def test_a_newer_store_is_refused(store: Store) -> None:
+    (store.folder / "format").write_text("2\n")
+    with pytest.raises(InvalidInput, match="format '2'"):
+        Store(store.folder, store.objects.index)
+
+
+def test_links_have_the_suffix_and_are_read_only(store: Store) -> None:
+    with store.objects.batch():
+        small, big = store.objects.put_bytes(SMALL), store.objects.put_bytes(BIG)
+    hash = "d" * 64
+    file = FileNode(path="raw/a.jpg", hash=small, size=len(SMALL), file_name="a.jpg")
+    for node, data in ((file, SMALL), (FileNode(path="x", hash=big, size=len(BIG), file_name="x.bin"), BIG)):
+        path = store.links.path(hash, node)
+        assert path.name == node.file_name
+        assert path.read_bytes() == data
+        assert os.stat(path).st_mode & 0o222 == 0
+        assert store.links.path(hash, node) == path
+    blocks = [Block(small, 1, len(SMALL)), Block(big, 1, len(BIG))]
+    table = TableNode(path="t", columns=[], content="c1:" + hash, objects_=blocks, rows=2, file_name="t.csv")
+    assert sorted(each.name for each in store.links.path(hash, table).iterdir()) == [
+        "t-00000.parquet",
+        "t-00001.parquet",
+    ]
+
+
+def test_a_changed_link_is_made_again(store: Store) -> None:
+    (hash,) = store.objects.put_many([SMALL])
+    node = FileNode(path="a", hash=hash, size=len(SMALL), file_name="a.txt")
+    path = store.links.path("d" * 64, node)
+    overwrite(path, b"other")
+    assert store.links.path("d" * 64, node).read_bytes() == SMALL
+
+
+def test_pointers(store: Store) -> None:
+    refs = store.refs
+    assert (refs.current("u", "p"), refs.users(), refs.log("u", "p")) == (None, [], [])
+    refs.set_current("u", "p", Current("a" * 64, "local"))
+    refs.append_log("u", "p", LogEvent("build", "a" * 64, "2026-11-21T10:00:00+00:00"))
+    refs.append_log("u", "p", LogEvent("push", "b" * 64, "2026-11-21T11:00:00+00:00"))
+    refs.set_pointers("u", "p", "tags", {"latest": "c" * 64, "old": "d" * 64})
+    refs.set_pointers("u", "p", "tags", {"latest": "e" * 64})
+    assert [event.event for event in refs.log("u", "p")] == ["push", "build"]
+    assert refs.tags("u", "p") == {"latest": "e" * 64}
+    assert refs.known_hashes("u", "p") == {"a" * 64, "b" * 64, "e" * 64}
+    assert (refs.users(), refs.packages("u")) == (["u"], ["p"])
+    assert refs.remove("u", "p")
+    assert not refs.remove("u", "p")
+    assert refs.users() == []
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b'{"hash": 3}'])
+def test_a_damaged_pointer_says_so(store: Store, garbage: bytes) -> None:
+    store.refs.set_current("u", "p", Current("a" * 64, "local"))
+    (store.folder / "packages/u/p/current").write_bytes(garbage)
+    with pytest.raises(CorruptObject, match="current is damaged"):
+        store.refs.current("u", "p")
+
+
+WRITER = """
+import os, sys
+from pathlib import Path
+from datapkg.store.index import Index
+from datapkg.store.store import Store
+store = Store(Path(sys.argv[1]), Index(Path(sys.argv[1]).parent / "index.db"))
+store.prepare()
+print("ready", flush=True)
+for number in range(int(sys.argv[2])):
+    with store.objects.batch():
+        for size in (10, 5000, 1 << 20, 3 << 20):
+            store.objects.put_bytes(os.urandom(8) + bytes(size))
+"""
+
+
+def test_killed_at_any_moment_the_store_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    for seed in range(6):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder), "1000"], stdout=subprocess.PIPE)
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(random.Random(seed).random() * 0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    store = Store(folder, Index(tmp_path / "other.db"))
+    hashes = list(store.objects)
+    assert check_packs(store) == set()
+    assert check_objects(store, hashes) == set()
+    assert all(hash_bytes(data) == hash for hash, data in PackedObjects(folder).read_many(hashes))
+
+
+def test_many_writers_of_the_same_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    code = WRITER.replace("os.urandom(8) + bytes(size)", "str(number % 3).encode() + bytes(size)")
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(folder), "6"]) for _ in range(6)]
+    assert [writer.wait(60) for writer in writers] == [0] * 6
+    store = Store(folder, Index(tmp_path / "index.db"))
+    assert check_objects(store, store.objects) == set()
+    assert len(list(store.objects)) == 12
+    assert list(store.tmp.iterdir()) == []

@@ -1,0 +1,162 @@
+"""Settings say where they come from, and a ref means the state that the design says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from datapkg.errors import InvalidInput, InvalidLock, PackageNotInstalled, TagNotFound, VersionNotFound
+from datapkg.format.lockfile import Lock, Pin
+from datapkg.format.manifest import Manifest
+from datapkg.format.names import Ref
+from datapkg.home import Home, nearest_lock
+from datapkg.store.refs import Current, LogEvent
+
+ONE, TWO = Manifest.make([], {"n": 1}), Manifest.make([], {"n": 2})
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home({"DATAPKG_HOME": str(tmp_path / "home")})
+    for manifest in (ONE, TWO):
+        home.store.save(manifest)
+        home.store.refs.append_log("u", "p", LogEvent("build", manifest.hash, "2026-11-21T10:00:00+00:00"))
+    home.store.refs.set_current("u", "p", Current(TWO.hash, "local"))
+    home.store.refs.set_pointers("u", "p", "tags", {"stable": ONE.hash})
+    home.store.refs.set_pointers("u", "p", "versions", {"1.0": ONE.hash, "1.10": TWO.hash, "2.0rc1": ONE.hash})
+    return home
+
+
+def write_lock(folder: Path, hash: str) -> Path:
+    (folder / "datapkg.lock").write_bytes(Lock((Pin("u/p", "u/p", "https://data.example.org", hash, 1),)).to_bytes())
+    return folder / "datapkg.lock"
+
+
+@pytest.mark.parametrize(
+    ("text", "hash"),
+    [
+        ("u/p", TWO.hash),
+        ("u/p@stable", ONE.hash),
+        ("u/p@1.0", ONE.hash),
+        ("u/p@1.0.0", None),
+        (f"u/p@sha256:{ONE.hash[:8]}", ONE.hash),
+        (f"u/p@sha256:{ONE.hash}", ONE.hash),
+        ("u/p@>=1,<2", TWO.hash),
+    ],
+)
+def test_which_state_is_meant(home: Home, tmp_path: Path, text: str, hash: str | None) -> None:
+    if hash is None:
+        with pytest.raises(VersionNotFound):
+            home.find(Ref.parse(text), tmp_path)
+    else:
+        assert home.find(Ref.parse(text), tmp_path).hash == hash
+
+
+def test_what_is_not_here_says_what_to_type(home: Home, tmp_path: Path) -> None:
+    cases = {"u/q": PackageNotInstalled, "u/p@9.9": VersionNotFound, "u/p@nope": TagNotFound}
+    cases |= {"u/p@sha256:000000": PackageNotInstalled, "u/q@1.0": PackageNotInstalled}
+    for text, error in cases.items():
+        with pytest.raises(error) as caught:
+            home.find(Ref.parse(text), tmp_path)
+        assert caught.value.hint == f"datapkg install {text}"
+
+
+def test_the_nearest_lock_decides(home: Home, tmp_path: Path) -> None:
+    inner = tmp_path / "project" / "deep"
+    inner.mkdir(parents=True)
+    path = write_lock(tmp_path / "project", ONE.hash)
+    found = home.find(Ref.parse("u/p"), inner)
+    assert (found.hash, found.why) == (ONE.hash, str(path))
+    write_lock(inner, TWO.hash)
+    assert home.find(Ref.parse("u/p"), inner).hash == TWO.hash
+    assert home.find(Ref.parse("u/p@stable"), inner).hash == ONE.hash, "a ref's own state comes first"
+
+
+def test_a_lock_above_the_repository_is_not_meant(home: Home, tmp_path: Path) -> None:
+    inner = tmp_path / "project" / "deep"
+    inner.mkdir(parents=True)
+    write_lock(tmp_path, ONE.hash)
+    (tmp_path / "project" / ".git").mkdir()
+    assert nearest_lock(inner) is None
+
+
+def test_a_lock_of_somebody_else_is_passed_over(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_lock(tmp_path, ONE.hash)
+    uid = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: uid + 1)
+    if uid != 0:
+        assert nearest_lock(path.parent) is None
+    path.parent.chmod(0o777)
+    assert nearest_lock(path.parent) is None
+
+
+def test_a_pinned_state_that_is_absent_says_so(home: Home, tmp_path: Path) -> None:
+    write_lock(tmp_path, "0" * 64)
+    with pytest.raises(PackageNotInstalled, match="pinned to sha256:000000000000") as caught:
+        home.find(Ref.parse("u/p"), tmp_path)
+    assert caught.value.hint == "datapkg install"
+
+
+def test_a_damaged_lock_is_said_and_not_passed_over(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "datapkg.lock").write_text("{")
+    with pytest.raises(InvalidLock, match="cannot be read"):
+        home.find(Ref.parse("u/p"), tmp_path)
+
+
+def test_other_stores_are_looked_in_after_the_own(home: Home, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    other = Home({"DATAPKG_HOME": str(own), "DATAPKG_PATH": str(home.store.folder)})
+    assert other.find(Ref.parse("u/p"), tmp_path).hash == TWO.hash
+    assert other.users() == ["u"]
+    other.store.save(ONE)
+    other.store.refs.set_current("u", "p", Current(ONE.hash, "local"))
+    assert other.find(Ref.parse("u/p"), tmp_path).hash == ONE.hash
+    assert Home({"DATAPKG_HOME": str(own)}).users() == ["u"]
+
+
+def test_settings_say_where_they_come_from(tmp_path: Path) -> None:
+    folder = {"DATAPKG_HOME": str(tmp_path)}
+    home = Home(folder)
+    assert (home.setting("registry").value, home.setting("registry").source) == (None, "default")
+    home.set_setting("registry", "https://Data.example.org:443/")
+    home.set_setting("registries.work", "http://127.0.0.1:8000")
+    assert home.registry_url() == "https://data.example.org"
+    assert home.registry_url("work") == "http://127.0.0.1:8000"
+    assert home.setting("registry").source == str(tmp_path / "settings.json")
+    with_env = Home({**folder, "DATAPKG_REGISTRY": "http://localhost:1"})
+    assert (with_env.registry_url(), with_env.setting("registry").source) == ("http://localhost:1", "DATAPKG_REGISTRY")
+    home.set_setting("registry", None)
+    with pytest.raises(InvalidInput, match="no registry is set") as caught:
+        home.registry_url()
+    assert "datapkg config registry" in caught.value.hint
+    with pytest.raises(InvalidInput, match="no registry named 'home'"):
+        home.registry_url("home")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "data.example.org", "ftp://x", "https://", "https://u:p@x", "https://x?y", "https://x:99999", "a b", "\x00"],
+)
+def test_bad_addresses(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InvalidInput):
+        Home({"DATAPKG_HOME": str(tmp_path)}).set_setting("registry", url)
+
+
+def test_a_token_is_for_one_registry(tmp_path: Path) -> None:
+    environ = {"DATAPKG_HOME": str(tmp_path), "DATAPKG_TOKEN": "dpk_env", "DATAPKG_REGISTRY": "https://a.example.org"}
+    home = Home(environ)
+    home.credentials.keep("https://b.example.org", "dpk_kept", "me")
+    assert home.token("https://a.example.org") == "dpk_env"
+    assert home.token("https://b.example.org") == "dpk_kept"
+    assert home.token("https://c.example.org") is None
+    assert Home({"DATAPKG_HOME": str(tmp_path), "DATAPKG_TOKEN": "dpk_env"}).token("https://a.example.org") is None
+    assert os.stat(home.credentials.path).st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"registry": 3}', '{"timeout_s": "x"}'])
+def test_a_damaged_settings_file_says_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(InvalidInput):
+        Home({"DATAPKG_HOME": str(tmp_path)}).settings()
