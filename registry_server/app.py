@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -16,10 +17,13 @@ import anyio
 import anyio.to_thread
 import uvicorn
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from datapkg import __version__
 from datapkg.errors import Conflict, InvalidInput
+from datapkg.objects.base import Objects
 from datapkg.objects.directory import DirectoryObjects
+from datapkg.objects.packs import PackedObjects
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import migrate
 from registry_server.services import sweep
@@ -30,7 +34,18 @@ from registry_server.web import accounts, objects, packages, pointing, pushes, s
 from registry_server.web.edge import Edge
 from registry_server.web.errors import install
 
+# From this many on, the objects of a batch share a file. Packs are looked through one after the other, so that there
+# should not be many of them.
+PACK_FROM_OBJECTS = 64
 SWEEP_EVERY_S = 3600
+# FastAPI can tell others of requests, and what was wrong with them; this registry tells nobody.
+SILENT: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 10
 
@@ -55,9 +70,15 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(
         settings=settings,
         db=database,
-        objects=DirectoryObjects(settings.objects),
-        new_writer=lambda: DirectoryObjects(settings.objects),
+        objects=PackedObjects(settings.data),
+        new_writer=lambda count: _new_writer(settings, count),
     )
+
+
+def _new_writer(settings: Settings, count: int) -> Objects:
+    if count >= PACK_FROM_OBJECTS:
+        return PackedObjects(settings.data)
+    return DirectoryObjects(settings.data / "objects", settings.temporary)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -79,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
+        telemetry=SILENT,
     )
     app.state.registry = registry
     app.state.uploads = anyio.CapacityLimiter(settings.max_uploads)
@@ -101,6 +123,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
     Raises `InvalidInput` or `Conflict` if it cannot begin.
     """
     listener = _listen(settings)
+    _allow_files()
     settings = settings.at(listener.getsockname()[1])
     config = uvicorn.Config(
         create_app(settings),
@@ -132,6 +155,13 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._announce()
+
+
+def _allow_files() -> None:
+    """Allows as many open files as the system lets us: connections and packs each hold one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(settings: Settings) -> socket.socket:

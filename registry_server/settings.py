@@ -49,9 +49,9 @@ class Settings:
         return self.data / "registry.db"
 
     @property
-    def objects(self) -> Path:
-        """The folder of the objects."""
-        return self.data / "objects"
+    def temporary(self) -> Path:
+        """The folder of what is not yet whole."""
+        return self.data / "tmp"
 
     @property
     def max_publish_bytes(self) -> int:

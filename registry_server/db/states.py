@@ -123,7 +123,7 @@ def tags_of(connection: Connection, package_id: int) -> dict[str, str]:
     rows = connection.execute(
         select(tags.c.name, tags.c.hash).where(tags.c.package_id == package_id).order_by(tags.c.name)
     )
-    return dict(rows.tuples().all())
+    return {row.name: row.hash for row in rows}
 
 
 def set_tag(connection: Connection, package_id: int, name: str, hash: str) -> None:

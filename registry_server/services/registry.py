@@ -19,12 +19,12 @@ def _now() -> datetime:
 class Registry:
     """One registry.
 
-    `objects` is for reading; who writes takes `new_writer()`, since a batch is durable at its end only where nobody
-    else's batch is under way in the same home.
+    `objects` is for reading. Who writes says how many objects and takes a `new_writer`, since a batch is durable at its
+    end only where nobody else's batch is under way in the same home.
     """
 
     settings: Settings
     db: Database
     objects: Objects
-    new_writer: Callable[[], Objects]
+    new_writer: Callable[[int], Objects]
     now: Callable[[], datetime] = _now

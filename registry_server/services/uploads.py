@@ -13,7 +13,6 @@ from datapkg.errors import NotFound, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.hashing import check_bytes
 from datapkg.format.names import check_package, shown
-from datapkg.objects.base import Objects
 from registry_server.db import objects, packages, pushes, states
 from registry_server.db.packages import Package
 from registry_server.db.pushes import Push
@@ -93,7 +92,7 @@ def put_object(
     """Takes in one object of any size; raises `HashMismatch`, and keeps nothing, if it is not what `hash` says."""
     check_push(registry, actor, user, name, push_id)
     counted = _Counted(stream)
-    registry.new_writer().put(counted, expected=hash)  # type: ignore[arg-type]
+    registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
     _note(registry, actor, user, name, push_id, {hash: counted.size_bytes})
     return wire.Stored(hashes=[hash])
 
@@ -103,10 +102,9 @@ def put_batch(registry: Registry, actor: Actor, user: str, name: str, push_id: s
     check_push(registry, actor, user, name, push_id)
     stored: list[str] = []
     for batch in _batches(wire.read_frames(stream)):
-        writer: Objects = registry.new_writer()
         for hash, data in batch.items():
             check_bytes(data, hash)
-        writer.put_many(batch.values())
+        registry.new_writer(len(batch)).put_many(batch.values())
         _note(registry, actor, user, name, push_id, {hash: len(data) for hash, data in batch.items()})
         stored += batch
     return wire.Stored(hashes=stored)

@@ -1,0 +1,205 @@
+"""A client of the registry's app in this process, which can also send what no healthy client sends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from fastapi import FastAPI
+
+from datapkg.errors import DatapkgError, from_wire
+from datapkg.format import wire
+from datapkg.format.manifest import FileNode, Manifest
+from registry_server.app import create_app
+from registry_server.services import accounts
+from registry_server.services.policy import THE_OPERATOR
+from registry_server.services.registry import Registry
+from registry_server.settings import Settings
+
+
+@dataclass
+class Answer:
+    """A reply."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> DatapkgError:
+        """The exception that a client would raise for it."""
+        return from_wire(self.json()["error"], self.status)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+@dataclass
+class Client:
+    """Sends requests to an app as one user, or as nobody."""
+
+    app: FastAPI
+    token: str | None = None
+    name: str = ""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        *,
+        sends: Any = None,
+        headers: Mapping[str, str] | None = None,
+        pause_s: float = 0,
+    ) -> Answer:
+        """One request; `sends` is a body as JSON; several pieces come as a chunked body, `pause_s` before each."""
+        sent = {"host": "registry.test", **(headers or {})}
+        if self.token:
+            sent.setdefault("authorization", f"Bearer {self.token}")
+        if sends is not None:
+            body = json.dumps(sends).encode()
+            sent.setdefault("content-type", "application/json")
+        pieces = [body] if isinstance(body, bytes) else list(body or [])
+        if isinstance(body, bytes):
+            sent.setdefault("content-length", str(len(body)))
+        elif body is not None:
+            sent.setdefault("transfer-encoding", "chunked")
+        return asyncio.run(self._run(method, path, pieces, sent, pause_s))
+
+    async def _run(
+        self, method: str, path: str, pieces: list[bytes], headers: Mapping[str, str], pause_s: float
+    ) -> Answer:
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        waiting = list(pieces)
+        started: dict[str, Any] = {}
+        got: list[bytes] = []
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(pause_s)
+            if waiting:
+                piece = waiting.pop(0)
+                return {"type": "http.request", "body": piece, "more_body": bool(waiting)}
+            if not pieces and not started.get("asked"):
+                started["asked"] = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await asyncio.sleep(3600)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                started.update(message)
+            else:
+                got.append(message.get("body", b""))
+
+        await self.app(scope, receive, send)
+        found = {name.decode().lower(): value.decode("latin-1") for name, value in started["headers"]}
+        return Answer(started["status"], found, b"".join(got))
+
+    def get(self, path: str, **options: Any) -> Answer:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, sends: Any = None, **options: Any) -> Answer:
+        return self.request("POST", path, sends=sends, **options)
+
+    def put(self, path: str, sends: Any = None, **options: Any) -> Answer:
+        return self.request("PUT", path, sends=sends, **options)
+
+    def delete(self, path: str, **options: Any) -> Answer:
+        return self.request("DELETE", path, **options)
+
+    def start(self, package: str, manifest: Manifest) -> dict[str, Any]:
+        """Begins a push."""
+        answer = self.post(
+            f"{wire.PACKAGES}/{package}/pushes", {"manifest": manifest.hash, "hashes": list(manifest.objects())}
+        )
+        assert answer.status == 200, answer.text
+        started: dict[str, Any] = answer.json()
+        return started
+
+    def push(self, package: str, contents: Contents, **publish: Any) -> Answer:
+        """A whole push, as a client does it; gives the answer to the last step.
+
+        The parent is the latest state, unless it is given.
+        """
+        started = self.start(package, contents.manifest)
+        base = f"{wire.PACKAGES}/{package}/pushes/{started['push']}"
+        sent = self.post(f"{base}/objects", body=b"".join(wire.frames(contents.needed(started["missing"]))))
+        assert sent.status == 200, sent.text
+        publish.setdefault("parent", started["latest"])
+        return self.post(f"{base}/publish", {"manifest": contents.manifest.hash, **publish})
+
+    def publish(self, package: str, files: Mapping[str, bytes], **publish: Any) -> str:
+        """A push that has to succeed; gives the hash."""
+        contents = Contents(files)
+        answer = self.push(package, contents, **publish)
+        assert answer.status == 200, answer.text
+        return contents.manifest.hash
+
+
+@dataclass
+class Contents:
+    """Files by node path, as a manifest and its objects."""
+
+    files: Mapping[str, bytes]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        nodes = [FileNode(path=path, hash=sha256(data), size=len(data)) for path, data in self.files.items()]
+        self.manifest = Manifest.make(nodes, dict(self.meta))
+        self.bodies = {sha256(data): data for data in [*self.files.values(), self.manifest.data]}
+
+    def needed(self, hashes: Iterable[str]) -> list[tuple[str, bytes]]:
+        return [(hash, self.bodies[hash]) for hash in hashes]
+
+
+class House:
+    """A registry in this process, in a folder, with a client for each user."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.settings = Settings(data=folder / "registry", public_url="https://data.example.org", **settings)
+        self.app = create_app(self.settings)
+        self.nobody = Client(self.app)
+
+    @property
+    def registry(self) -> Registry:
+        found: Registry = self.app.state.registry
+        return found
+
+    @registry.setter
+    def registry(self, registry: Registry) -> None:
+        self.app.state.registry = registry
+
+    def user(self, name: str) -> Client:
+        """A new user."""
+        return Client(self.app, accounts.add_user(self.registry, THE_OPERATOR, name), name)
+
+    def close(self) -> None:
+        self.registry.db.close()
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,207 @@
+"""Reading objects and manifests: ranges, conditions, caches, and bytes that are no longer right."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from datapkg.errors import CorruptObject, InvalidInput, ObjectNotFound
+from datapkg.format import wire
+from datapkg.objects.packs import PackedObjects
+from registry_server.web.conditions import wanted_part
+from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
+
+IRIS = f"{wire.PACKAGES}/ada/iris"
+BODY = bytes(range(100))
+BIG = bytes(range(256)) * 12_000
+ADDRESS = f"{IRIS}/objects/{sha256(BODY)}"
+
+
+@pytest.fixture
+def reader(ada: Client) -> Client:
+    """The owner of a private package with a small and a big object."""
+    contents = Contents({"a": BODY, "big": BIG})
+    push = ada.start("ada/iris", contents.manifest)["push"]
+    for hash, body in contents.bodies.items():
+        ada.put(f"{IRIS}/pushes/{push}/objects/{hash}", body=body)
+    assert ada.post(f"{IRIS}/pushes/{push}/publish", {"manifest": contents.manifest.hash}).status == 200
+    return ada
+
+
+def test_an_object(reader: Client) -> None:
+    answer = reader.get(ADDRESS)
+    assert (answer.status, answer.body) == (200, BODY)
+    assert answer.headers["etag"] == f'"{sha256(BODY)}"'
+    assert answer.headers["content-length"] == "100"
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+    assert answer.headers["vary"] == "Authorization"
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_shared_cache_may_keep_only_what_is_public(ada: Client) -> None:
+    ada.publish("ada/iris", {"a": BODY}, public=True)
+    assert ada.get(ADDRESS).headers["cache-control"].startswith("public")
+
+
+def test_a_big_object(reader: Client) -> None:
+    answer = reader.get(f"{IRIS}/objects/{sha256(BIG)}")
+    assert (answer.status, answer.body) == (200, BIG)
+    assert answer.headers["content-length"] == str(len(BIG))
+
+
+def test_a_manifest_is_a_state_of_the_package(reader: Client) -> None:
+    manifest = Contents({"a": BODY, "big": BIG}).manifest
+    answer = reader.get(f"{IRIS}/manifests/{manifest.hash}")
+    assert (answer.status, answer.body) == (200, manifest.data)
+    assert answer.headers["content-type"] == wire.MANIFEST_TYPE
+    assert isinstance(reader.get(f"{IRIS}/manifests/{sha256(BODY)}").error, ObjectNotFound)
+    assert reader.get(f"{IRIS}/objects/{manifest.hash}").body == manifest.data
+
+
+def test_head_says_all_but_the_bytes(reader: Client) -> None:
+    for hash, size in ((sha256(BODY), 100), (sha256(BIG), len(BIG))):
+        answer = reader.request("HEAD", f"{IRIS}/objects/{hash}")
+        assert (answer.status, answer.body) == (200, b"")
+        assert (answer.headers["content-length"], answer.headers["etag"]) == (str(size), f'"{hash}"')
+
+
+@pytest.mark.parametrize(
+    ("range_", "start", "stop"),
+    [
+        ("bytes=0-9", 0, 10),
+        ("bytes=10-", 10, 100),
+        ("bytes=-10", 90, 100),
+        ("bytes=-1000", 0, 100),
+        ("bytes=99-5000", 99, 100),
+        ("bytes=0-0", 0, 1),
+        ("bytes= 5-6", 5, 7),
+    ],
+)
+def test_a_range(reader: Client, range_: str, start: int, stop: int) -> None:
+    answer = reader.get(ADDRESS, headers={"range": range_})
+    assert (answer.status, answer.body) == (206, BODY[start:stop])
+    assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/100"
+    assert answer.headers["content-length"] == str(stop - start)
+
+
+@pytest.mark.parametrize("range_", ["bytes=0-1,5-6", "bytes=9-3", "bytes=-", "lines=1-2", "bytes=a-b", "x", ""])
+def test_a_range_that_is_not_understood_gives_all(reader: Client, range_: str) -> None:
+    answer = reader.get(ADDRESS, headers={"range": range_})
+    assert (answer.status, answer.body) == (200, BODY)
+
+
+@pytest.mark.parametrize("range_", ["bytes=100-", "bytes=1000-2000", "bytes=-0"])
+def test_a_range_beyond_the_end(reader: Client, range_: str) -> None:
+    answer = reader.get(ADDRESS, headers={"range": range_})
+    assert answer.status == 416
+    assert answer.headers["content-range"] == "bytes */100"
+    assert answer.headers["cache-control"] == "no-store"
+    assert isinstance(answer.error, InvalidInput)
+
+
+def test_ranges_of_a_big_object(reader: Client) -> None:
+    for start, stop in ((0, 5), (1_000_000, 2_500_001), (len(BIG) - 3, len(BIG))):
+        headers = {"range": f"bytes={start}-{stop - 1}"}
+        assert reader.get(f"{IRIS}/objects/{sha256(BIG)}", headers=headers).body == BIG[start:stop]
+
+
+def test_if_range(reader: Client) -> None:
+    good = {"range": "bytes=0-9", "if-range": f'"{sha256(BODY)}"'}
+    assert reader.get(ADDRESS, headers=good).status == 206
+    for other in ('"other"', f'W/"{sha256(BODY)}"', "Sat, 21 Nov 2026 00:00:00 GMT"):
+        answer = reader.get(ADDRESS, headers={"range": "bytes=0-9", "if-range": other})
+        assert (answer.status, answer.body) == (200, BODY)
+
+
+@pytest.mark.parametrize("given", ['"{}"', 'W/"{}"', '"x", "{}"', "*"])
+def test_what_the_client_has_is_not_sent(reader: Client, given: str) -> None:
+    answer = reader.get(ADDRESS, headers={"if-none-match": given.format(sha256(BODY))})
+    assert (answer.status, answer.body) == (304, b"")
+    assert answer.headers["etag"] == f'"{sha256(BODY)}"'
+    assert "immutable" in answer.headers["cache-control"]
+
+
+def test_an_empty_object_has_no_ranges() -> None:
+    part = wanted_part("0" * 64, 0, range="bytes=0-", if_range=None, if_none_match=None)
+    assert part.kind == "unsatisfiable"
+
+
+def read_many(client: Client, *hashes: str) -> Answer:
+    return client.post(f"{IRIS}/objects/read", {"hashes": list(hashes)})
+
+
+def test_many_small_objects_in_one_reply(ada: Client) -> None:
+    files = {f"f{number}": b"%d" % number * 1_000 for number in range(300)}
+    ada.publish("ada/iris", files)
+    answer = read_many(ada, *(sha256(body) for body in files.values()), sha256(b"0" * 1_000))
+    assert answer.headers["content-type"] == wire.FRAMES
+    found = dict(wire.read_frames(io.BytesIO(answer.body)))
+    assert found == {sha256(body): body for body in files.values()}
+    assert read_many(ada).body == b""
+
+
+def test_what_is_too_large_for_a_batch_is_said(reader: Client) -> None:
+    answer = read_many(reader, sha256(BODY), sha256(BIG))
+    assert (answer.status, isinstance(answer.error, InvalidInput)) == (400, True)
+    assert answer.error.detail["hash"] == sha256(BIG)
+
+
+def damage(house: House, hash: str) -> None:
+    """Flips a bit of an object at the registry."""
+    place = PackedObjects(house.settings.data).locate(hash)
+    place.path.chmod(0o600)
+    with place.path.open("r+b") as file:
+        file.seek(place.offset)
+        first = file.read(1)
+        file.seek(place.offset)
+        file.write(bytes([first[0] ^ 1]))
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_a_damaged_object_is_never_sent_and_never_deleted(house: House, ada: Client, count: int) -> None:
+    files = {f"f{number}": b"body %d" % number for number in range(count)}
+    ada.publish("ada/iris", files)
+    bad, good = sha256(files["f0"]), sha256(files["f1"])
+    damage(house, bad)
+    for headers in ({}, {"range": "bytes=0-1"}):
+        answer = ada.get(f"{IRIS}/objects/{bad}", headers=headers)
+        assert answer.status == 422
+        assert isinstance(answer.error, CorruptObject)
+        assert answer.headers["cache-control"] == "no-store"
+    assert dict(wire.read_frames(io.BytesIO(read_many(ada, bad, good).body))) == {good: files["f1"]}
+    assert bad in set(PackedObjects(house.settings.data))
+
+
+def test_a_lost_or_shortened_object_is_said(house: House, reader: Client) -> None:
+    place = PackedObjects(house.settings.data).locate(sha256(BIG))
+    place.path.chmod(0o600)
+    with place.path.open("r+b") as file:
+        file.truncate(5)
+    assert isinstance(reader.get(f"{IRIS}/objects/{sha256(BIG)}").error, CorruptObject)
+    place.path.unlink()
+    assert isinstance(reader.get(f"{IRIS}/objects/{sha256(BIG)}").error, CorruptObject)
+    assert reader.get(ADDRESS).body == BODY
+
+
+def test_a_damaged_object_is_whole_again_once_it_is_sent_again(house: House, reader: Client) -> None:
+    damage(house, sha256(BODY))
+    push = reader.start("ada/iris", Contents({"a": BODY}).manifest)["push"]
+    assert reader.put(f"{IRIS}/pushes/{push}/objects/{sha256(BODY)}", body=BODY).status == 200
+    assert reader.get(ADDRESS).body == BODY
+
+
+def test_a_damaged_manifest_is_not_served(house: House, reader: Client) -> None:
+    hash = Contents({"a": BODY, "big": BIG}).manifest.hash
+    damage(house, hash)
+    assert isinstance(reader.get(f"{IRIS}/manifests/{hash}").error, CorruptObject)
+
+
+@pytest.mark.parametrize("sends", [{"hashes": ["x"]}, {"hashes": "x"}, {}, [], None, {"hashes": [], "more": 1}])
+def test_what_is_no_list_of_hashes_is_refused(reader: Client, sends: Any) -> None:
+    answer = reader.post(f"{IRIS}/objects/read", body=json.dumps(sends).encode())
+    assert (answer.status, isinstance(answer.error, InvalidInput)) == (400, True)

@@ -1,0 +1,226 @@
+"""Sending objects: nothing is believed, nothing is kept by halves, and no body is larger or slower than allowed."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datapkg.errors import HashMismatch, InvalidInput, InvalidName, QuotaExceeded
+from datapkg.format import wire
+from datapkg.objects.directory import DirectoryObjects
+from datapkg.objects.packs import PackedObjects
+from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
+
+BASE = f"{wire.PACKAGES}/ada/iris/pushes"
+
+
+@pytest.fixture
+def push(ada: Client) -> str:
+    """The address of a push under way."""
+    return f"{BASE}/{ada.start('ada/iris', Contents({'a': b'one'}).manifest)['push']}"
+
+
+def put(client: Client, push: str, body: Any, hash: str | None = None, **options: Any) -> Answer:
+    return client.put(f"{push}/objects/{hash or sha256(body)}", body=body, **options)
+
+
+def missing(client: Client, push: str, *hashes: str) -> list[str]:
+    found: list[str] = client.post(f"{push}/missing", {"hashes": list(hashes)}).json()["missing"]
+    return found
+
+
+def on_disk(house: House) -> set[str]:
+    return set(PackedObjects(house.settings.data))
+
+
+def temporary(house: House) -> list[Path]:
+    return list(house.settings.temporary.glob("*"))
+
+
+def test_an_object_in_many_pieces(house: House, ada: Client, push: str) -> None:
+    body = bytes(range(256)) * 20_000
+    pieces = [body[at : at + 70_001] for at in range(0, len(body), 70_001)]
+    answer = put(ada, push, pieces, sha256(body))
+    assert answer.json() == {"hashes": [sha256(body)]}
+    assert missing(ada, push, sha256(body)) == []
+    assert on_disk(house) == {sha256(body)}
+    assert temporary(house) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, wire.SMALL_BYTES, wire.SMALL_BYTES + 1])
+def test_objects_of_any_size(ada: Client, push: str, size: int) -> None:
+    body = b"x" * size
+    assert put(ada, push, body).status == 200
+    assert put(ada, push, body).status == 200
+    assert missing(ada, push, sha256(body)) == []
+
+
+def test_a_wrong_object_is_not_kept(house: House, ada: Client, push: str) -> None:
+    body = b"x" * 3_000_000
+    answer = put(ada, push, body, "0" * 64)
+    assert answer.status == 422
+    assert isinstance(answer.error, HashMismatch)
+    assert answer.error.detail == {"expected": "0" * 64, "actual": sha256(body)}
+    assert missing(ada, push, "0" * 64, sha256(body)) == ["0" * 64, sha256(body)]
+    assert on_disk(house) == set()
+    assert temporary(house) == []
+
+
+@pytest.mark.parametrize("hash", ["abc", "A" * 64, "0" * 63 + "g", "..%2f..%2fetc"])
+def test_what_is_no_hash_is_refused(ada: Client, push: str, hash: str) -> None:
+    answer = ada.put(f"{push}/objects/{hash}", body=b"x")
+    assert answer.status in (400, 404)
+    if answer.status == 400:
+        assert isinstance(answer.error, InvalidName)
+
+
+def frames(*bodies: bytes) -> bytes:
+    return b"".join(wire.frames((sha256(body), body) for body in bodies))
+
+
+def test_many_objects_in_one_body(house: House, ada: Client, push: str) -> None:
+    bodies = [f"body {number}".encode() for number in range(1_000)]
+    data = frames(*bodies)
+    answer = ada.post(f"{push}/objects", body=[data[at : at + 999] for at in range(0, len(data), 999)])
+    assert answer.json()["hashes"] == [sha256(body) for body in bodies]
+    assert missing(ada, push, *answer.json()["hashes"]) == []
+    assert on_disk(house) == {sha256(body) for body in bodies}
+    assert temporary(house) == []
+
+
+def test_an_empty_body_of_objects(ada: Client, push: str) -> None:
+    assert ada.post(f"{push}/objects", body=b"").json() == {"hashes": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (frames(b"good") + wire.frame_head("0" * 64, 3) + b"bad", HashMismatch),
+        (frames(b"good", b"cut")[:-1], InvalidInput),
+        (frames(b"good") + b"\0" * 39, InvalidInput),
+        (wire.frame_head("0" * 64, 1 << 62) + b"x", QuotaExceeded),
+        (wire.frame_head("0" * 64, wire.SMALL_BYTES + 1), QuotaExceeded),
+    ],
+)
+def test_a_wrong_body_of_objects_keeps_nothing_wrong(
+    house: House, ada: Client, push: str, body: bytes, error: type[Exception]
+) -> None:
+    answer = ada.post(f"{push}/objects", body=body)
+    assert isinstance(answer.error, error)
+    assert on_disk(house) <= {sha256(b"good")}
+    assert missing(ada, push, "0" * 64) == ["0" * 64]
+    assert temporary(house) == []
+
+
+def test_one_object_a_batch_is_a_file_and_many_are_a_pack(house: House, ada: Client, push: str) -> None:
+    ada.post(f"{push}/objects", body=frames(*(b"few%d" % number for number in range(5))))
+    assert not list((house.settings.data / "packs").glob("*.pack"))
+    ada.post(f"{push}/objects", body=frames(*(b"many%d" % number for number in range(500))))
+    assert len(list((house.settings.data / "packs").glob("*.pack"))) == 1
+
+
+def test_too_many_hashes_are_refused(ada: Client, push: str) -> None:
+    hashes = ["0" * 64] * (wire.MAX_HASHES + 1)
+    answer = ada.post(f"{push}/missing", {"hashes": hashes})
+    assert answer.status == 400
+    assert "100000" in answer.error.message
+    answer = ada.post(BASE, {"manifest": "0" * 64, "hashes": hashes})
+    assert answer.status == 400
+
+
+def test_missing_asks_each_hash_once_and_keeps_their_order(ada: Client, push: str) -> None:
+    hashes = [sha256(b"%d" % number) for number in (3, 1, 2, 1)]
+    assert missing(ada, push, *hashes) == hashes[:3]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_bounds_of_bodies(tmp_path: Path, announced: bool) -> None:
+    house = House(tmp_path, max_object_bytes=100, max_batch_bytes=200, max_json_bytes=1_000)
+    ada = house.user("ada")
+    push = f"{BASE}/{ada.start('ada/iris', Contents({'a': b'one'}).manifest)['push']}"
+    assert put(ada, push, b"x" * 100).status == 200
+    for method, path, size, setting in [
+        ("PUT", f"{push}/objects/{'0' * 64}", 101, "DATAPKG_REGISTRY_MAX_OBJECT_BYTES"),
+        ("POST", f"{push}/objects", 201, "DATAPKG_REGISTRY_MAX_BATCH_BYTES"),
+        ("POST", f"{push}/missing", 1_001, "DATAPKG_REGISTRY_MAX_JSON_BYTES"),
+    ]:
+        body = b"x" * size
+        answer = ada.request(method, path, body if announced else [body[:50], body[50:]])
+        assert answer.status == 413, path
+        assert isinstance(answer.error, QuotaExceeded)
+        assert setting in answer.error.message
+        assert answer.error.detail["limit"] < size
+    assert temporary(house) == []
+    house.close()
+
+
+def test_too_many_pushes_under_way(tmp_path: Path) -> None:
+    house = House(tmp_path, max_pushes=2)
+    ada, bob = house.user("ada"), house.user("bob")
+    manifest = Contents({"a": b"one"}).manifest
+    for _ in range(2):
+        ada.start("ada/iris", manifest)
+    answer = ada.post(BASE, {"manifest": manifest.hash, "hashes": []})
+    assert answer.status == 413
+    assert "DATAPKG_REGISTRY_MAX_PUSHES" in answer.error.message
+    bob.start("bob/iris", manifest)
+    house.close()
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
+    house = House(tmp_path, body_timeout_s=0)
+    ada = house.user("ada")
+    for method, path in (
+        ("PUT", f"/objects/{'0' * 64}"),
+        ("POST", "/objects"),
+        ("POST", "/missing"),
+    ):
+        answer = ada.request(method, f"{BASE}/abc{path}", [b"{", b"}"], pause_s=0.01)
+        if path == "/missing":
+            assert answer.status == 413
+            assert "DATAPKG_REGISTRY_BODY_TIMEOUT_S" in answer.error.message
+    house.close()
+
+
+def test_a_slow_upload_keeps_nothing(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    ada = house.user("ada")
+    push = f"{BASE}/{ada.start('ada/iris', Contents({'a': b'one'}).manifest)['push']}"
+    house.close()
+    slow = House(tmp_path, body_timeout_s=0)
+    client = Client(slow.app, ada.token)
+    for path in (f"/objects/{sha256(b'ab')}", "/objects"):
+        method = "POST" if path == "/objects" else "PUT"
+        answer = client.request(method, f"{push}{path}", [b"a", b"b"], pause_s=0.01)
+        assert answer.status == 413
+        assert "too slowly" in answer.error.message
+    assert on_disk(slow) == set()
+    assert temporary(slow) == []
+    slow.close()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, identity"])
+def test_a_compressed_body_is_refused(ada: Client, push: str, encoding: str) -> None:
+    answer = put(ada, push, b"x", headers={"content-encoding": encoding})
+    assert answer.status == 400
+    assert isinstance(answer.error, InvalidInput)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_and_keeps_nothing(
+    house: House, ada: Client, push: str, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(number, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryObjects, "put", full)
+        answer = put(ada, push, b"x")
+        assert answer.status == 507
+        assert isinstance(answer.error, QuotaExceeded)
+        assert ada.post(f"{push}/objects", body=frames(b"x")).status == 507
+    assert missing(ada, push, sha256(b"x")) == [sha256(b"x")]
+    assert put(ada, push, b"x").status == 200

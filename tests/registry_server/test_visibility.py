@@ -1,0 +1,193 @@
+"""What may not be seen is not there; what is not yours is refused whether or not it is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from datapkg.errors import Forbidden, NotLoggedIn, ObjectNotFound, PackageNotFound
+from datapkg.format import wire
+from registry_server.services import policy
+from registry_server.services.policy import Actor
+from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
+
+SECRET = b"nobody else's"
+HASH = sha256(SECRET)
+
+READS: list[tuple[str, str, Any]] = [
+    ("GET", "", None),
+    ("GET", "/resolve", None),
+    ("GET", "/resolve?state=sha256:123456", None),
+    ("GET", "/resolve?state=1.0", None),
+    ("GET", f"/manifests/{HASH}", None),
+    ("GET", f"/objects/{HASH}", None),
+    ("HEAD", f"/objects/{HASH}", None),
+    ("POST", "/objects/read", {"hashes": [HASH]}),
+    ("GET", "/log", None),
+    ("GET", "/tags", None),
+    ("GET", "/versions", None),
+    ("GET", "/access", None),
+]
+WRITES: list[tuple[str, str, Any]] = [
+    ("DELETE", "", None),
+    ("POST", "/pushes", {"manifest": HASH, "hashes": [HASH]}),
+    ("POST", "/pushes/abc/missing", {"hashes": [HASH]}),
+    ("PUT", f"/pushes/abc/objects/{HASH}", None),
+    ("POST", "/pushes/abc/objects", None),
+    ("POST", "/pushes/abc/publish", {"manifest": HASH}),
+    ("PUT", "/tags/stable", {"hash": HASH}),
+    ("DELETE", "/tags/stable", None),
+    ("PUT", "/versions/1.0", {"hash": HASH}),
+    ("PUT", "/access/bob", None),
+    ("PUT", "/access/public", {"confirm": True}),
+    ("DELETE", "/access/bob", None),
+]
+
+
+def ask(client: Client, package: str, request: tuple[str, str, Any]) -> Answer:
+    method, path, sends = request
+    return client.request(method, f"{wire.PACKAGES}/{package}{path}", sends=sends)
+
+
+@pytest.mark.parametrize("request_", READS, ids=lambda each: f"{each[0]} {each[1]}")
+def test_what_may_not_be_read_is_as_what_is_not_there(house: House, ada: Client, bob: Client, request_: Any) -> None:
+    ada.publish("ada/secret", {"a": SECRET}, version="1.0")
+    for client in (house.nobody, bob):
+        hidden, absent = ask(client, "ada/secret", request_), ask(client, "ada/absent", request_)
+        assert hidden.status == absent.status == 404
+        assert hidden.body.replace(b"secret", b"absent") == absent.body
+        assert hidden.headers | {"content-length": ""} == absent.headers | {"content-length": ""}
+        if request_[0] != "HEAD":
+            assert isinstance(hidden.error, PackageNotFound)
+
+
+@pytest.mark.parametrize("request_", READS, ids=lambda each: f"{each[0]} {each[1]}")
+@pytest.mark.parametrize("package", ["ADA/secret", "ada/SECRET", "a-b/c", "x" * 500 + "/y", "api/pip", "%00/%00"])
+def test_reading_a_name_that_nobody_can_have_is_404(house: House, ada: Client, package: str, request_: Any) -> None:
+    assert ask(ada, package, request_).status == 404
+
+
+@pytest.mark.parametrize("request_", WRITES, ids=lambda each: f"{each[0]} {each[1]}")
+def test_writing_elsewhere_is_refused_whether_or_not_it_is_there(
+    house: House, ada: Client, bob: Client, request_: Any
+) -> None:
+    ada.publish("ada/secret", {"a": SECRET})
+    ada.publish("ada/open", {"a": b"everybody's"}, public=True)
+    for package in ("ada/secret", "ada/absent", "ada/open", "ADA/secret", "nosuchuser/x", "BOB/x"):
+        refused = ask(bob, package, request_)
+        assert refused.status == 403, refused.text
+        assert isinstance(refused.error, Forbidden)
+        unknown = ask(house.nobody, package, request_)
+        assert unknown.status == 401
+        assert isinstance(unknown.error, NotLoggedIn)
+    assert ada.get(f"{wire.PACKAGES}/ada/secret").json()["public"] is False
+    assert house.nobody.get(f"{wire.PACKAGES}/ada/open").status == 200
+
+
+@pytest.mark.parametrize("request_", [*READS, *WRITES], ids=lambda each: f"{each[0]} {each[1]}")
+@pytest.mark.parametrize("header", ["Bearer dpk_wrong", "Bearer", "Basic YTpi", "dpk_", "Bearer \xff\xfe"])
+def test_a_wrong_token_is_said_even_where_none_is_needed(
+    house: House, ada: Client, request_: tuple[str, str, Any], header: str
+) -> None:
+    ada.publish("ada/open", {"a": SECRET}, public=True)
+    method, path, sends = request_
+    answer = house.nobody.request(
+        method, f"{wire.PACKAGES}/ada/open{path}", sends=sends, headers={"authorization": header}
+    )
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("request_", READS[:1] + READS[8:], ids=lambda each: f"{each[0]} {each[1]}")
+def test_everybody_reads_what_is_public(house: House, ada: Client, bob: Client, request_: Any) -> None:
+    ada.publish("ada/open", {"a": SECRET}, public=True)
+    assert ask(house.nobody, "ada/open", request_).status == 200
+    assert ask(bob, "ada/open", request_).status == 200
+
+
+def test_an_object_is_served_only_through_a_package_that_holds_it(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/secret", {"a": SECRET})
+    ada.publish("ada/open", {"a": b"everybody's"}, public=True)
+    bob.publish("bob/own", {"a": b"bob's"})
+    for package in ("ada/open", "bob/own"):
+        answer = bob.get(f"{wire.PACKAGES}/{package}/objects/{HASH}")
+        assert answer.status == 404
+        assert isinstance(answer.error, ObjectNotFound)
+        many = bob.post(f"{wire.PACKAGES}/{package}/objects/read", {"hashes": [HASH]})
+        assert many.status == 404
+        assert many.error.detail["missing"] == [HASH]
+    assert ada.get(f"{wire.PACKAGES}/ada/secret/objects/{HASH}").body == SECRET
+
+
+def test_missing_tells_nothing_of_what_others_keep_private(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/secret", {"a": SECRET})
+    contents = Contents({"mine": SECRET})
+    assert HASH in bob.start("bob/copy", contents.manifest)["missing"]
+    assert HASH not in ada.start("ada/copy", contents.manifest)["missing"]
+
+
+def test_missing_relies_on_what_the_actor_may_read(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/open", {"a": SECRET}, public=True)
+    ada.publish("ada/shared", {"a": b"for bob"})
+    ada.put(f"{wire.PACKAGES}/ada/shared/access/bob", {})
+    started = bob.start("bob/copy", Contents({"x": SECRET, "y": b"for bob", "z": b"new"}).manifest)
+    assert {sha256(b"new")} < set(started["missing"])
+    assert not {HASH, sha256(b"for bob")} & set(started["missing"])
+
+
+def test_a_manifest_may_not_rely_on_what_others_keep_private(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/secret", {"a": SECRET})
+    contents = Contents({"stolen": SECRET})
+    started = bob.start("bob/copy", contents.manifest)
+    base = f"{wire.PACKAGES}/bob/copy/pushes/{started['push']}"
+    bob.put(f"{base}/objects/{contents.manifest.hash}", body=contents.manifest.data)
+    answer = bob.post(f"{base}/publish", {"manifest": contents.manifest.hash})
+    assert answer.status == 404
+    assert isinstance(answer.error, ObjectNotFound)
+    assert answer.error.detail["missing"] == [HASH]
+    assert bob.get(f"{wire.PACKAGES}/bob/copy").status == 404
+
+
+def test_what_was_sent_in_one_push_is_not_there_for_another(house: House, ada: Client, bob: Client) -> None:
+    contents = Contents({"a": SECRET})
+    first = ada.start("ada/one", contents.manifest)
+    ada.put(f"{wire.PACKAGES}/ada/one/pushes/{first['push']}/objects/{HASH}", body=SECRET)
+    assert HASH in ada.start("ada/two", contents.manifest)["missing"]
+    assert HASH in bob.start("bob/one", contents.manifest)["missing"]
+
+
+def test_a_revoked_grant_takes_the_objects_too(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/shared", {"a": SECRET})
+    ada.put(f"{wire.PACKAGES}/ada/shared/access/bob", {})
+    contents = Contents({"x": SECRET})
+    started = bob.start("bob/copy", contents.manifest)
+    assert HASH not in started["missing"]
+    ada.delete(f"{wire.PACKAGES}/ada/shared/access/bob")
+    assert bob.get(f"{wire.PACKAGES}/ada/shared/objects/{HASH}").status == 404
+    base = f"{wire.PACKAGES}/bob/copy/pushes/{started['push']}"
+    bob.put(f"{base}/objects/{contents.manifest.hash}", body=contents.manifest.data)
+    assert bob.post(f"{base}/publish", {"manifest": contents.manifest.hash}).status == 404
+
+
+def test_a_push_is_for_one_user_and_one_package(house: House, ada: Client, bob: Client) -> None:
+    contents = Contents({"a": SECRET})
+    push = ada.start("ada/one", contents.manifest)["push"]
+    for client, package in ((ada, "ada/two"), (bob, "bob/one")):
+        answer = client.put(f"{wire.PACKAGES}/{package}/pushes/{push}/objects/{HASH}", body=SECRET)
+        assert answer.status == 404
+    assert ada.put(f"{wire.PACKAGES}/ada/one/pushes/{push}/objects/{HASH}", body=SECRET).status == 200
+
+
+def test_an_action_that_the_table_lacks_is_refused_to_everybody() -> None:
+    for role in ("owner", "reader", "public", "operator", None):
+        assert not policy.may("package:frobnicate", role)  # type: ignore[arg-type]
+    with pytest.raises(Forbidden):
+        policy.check_own(Actor(1, "ada"), "ada", "package:frobnicate")
+    with pytest.raises(Forbidden):
+        policy.check_operator(policy.THE_OPERATOR, "package:frobnicate")
+
+
+def test_no_role_is_given_to_whoever_is_nothing_to_a_package() -> None:
+    assert all(None not in roles for roles in policy.ACTIONS.values())
+    assert {action for action, roles in policy.ACTIONS.items() if "public" in roles} == {"package:read"}
