@@ -1,0 +1,72 @@
+"""From Arrow to pandas: frames that are fresh, may be written to, and are as they were when they were stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import pyarrow as pa
+
+from datapkg.errors import InvalidInput
+from datapkg.format.manifest import TableNode
+from datapkg.reading import parquet
+from datapkg.reading.source import Source
+
+_BAD_METADATA = (
+    *(ArithmeticError, AttributeError, LookupError, NotImplementedError, SyntaxError, TypeError, ValueError),
+    pa.ArrowException,
+)
+
+
+def read(
+    source: Source, table: TableNode, columns: Sequence[str] | None = None, filters: parquet.Filters = None
+) -> pd.DataFrame:
+    """A table as a DataFrame, with the index it had; see `parquet.read`."""
+    return to_pandas(parquet.read(source, table, columns, filters, index=True))
+
+
+def read_column(source: Source, table: TableNode, name: str) -> pd.Series | pd.DataFrame:
+    """One column as a Series, the index being read too; a DataFrame where more than one has the name."""
+    frame = read(source, table, [name])
+    if name in frame.columns:
+        column: pd.Series | pd.DataFrame = frame[name]
+        return column
+    return to_pandas(parquet.read(source, table, [name]).replace_schema_metadata(None))[name]
+
+
+def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:
+    """Tables one below the other, as one DataFrame; None for no table.
+
+    Raises `InvalidInput` where their columns differ in names or types.
+    """
+    for table in tables[1:]:
+        if table.columns != tables[0].columns:
+            differing = sorted({name for name, _ in {*table.columns} ^ {*tables[0].columns}}) or ["their order"]
+            raise InvalidInput(
+                f"{source.ref.package}: the tables {tables[0].path!r} and {table.path!r} cannot be put one below the "
+                f"other: their columns differ in {', '.join(differing[:20])}"
+            )
+    parts = [parquet.read(source, table) for table in tables]
+    if not parts:
+        return None
+    return to_pandas(pa.concat_tables([part.replace_schema_metadata(parts[0].schema.metadata) for part in parts]))
+
+
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """A DataFrame that shares no memory with anything; takes the Arrow table apart on the way."""
+    if table.schema.metadata and not _metadata_fit(table.schema):
+        table = table.replace_schema_metadata(None)
+    frame: pd.DataFrame = table.to_pandas(self_destruct=True)
+    for at, kind in enumerate(frame.dtypes):
+        if isinstance(kind, pd.CategoricalDtype):  # its codes lie in Arrow's memory, which may not be written to
+            frame.isetitem(at, frame.iloc[:, at].array.copy())
+    return frame
+
+
+def _metadata_fit(schema: pa.Schema) -> bool:
+    """Whether pandas can make sense of its own metadata, which other writers get wrong."""
+    try:
+        schema.empty_table().to_pandas()
+    except _BAD_METADATA:
+        return False
+    return True

@@ -1,0 +1,158 @@
+"""The import of packages: finds `datapkg.data.USER.NAME` in this machine's stores and makes modules of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+from datapkg.errors import InvalidName, PackageNotInstalled
+from datapkg.format.names import Ref, check_package, check_user
+from datapkg.home import Home
+from datapkg.reading.nodes.groups import Package
+from datapkg.reading.source import Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+ROOT = "datapkg.data"
+
+
+class UserModule(ModuleType):
+    """`datapkg.data.USER`: a user whose packages are its attributes."""
+
+    def __getattr__(self, name: str) -> ModuleType:
+        return child_module(self.__name__, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *Home().packages(self.__name__.rpartition(".")[2])})
+
+    def __repr__(self) -> str:
+        return f"<packages of {self.__name__.rpartition('.')[2]} on this machine: {self.__name__}>"
+
+
+class PackageModule(Package, ModuleType):
+    """`datapkg.data.USER.NAME`: a package that is a module, so that it can be imported and reloaded."""
+
+    __all__ = ()
+
+    def __init__(self, name: str) -> None:
+        ModuleType.__init__(self, name)
+
+
+class Finder:
+    """Finds users and packages for `sys.meta_path`, and loads both.
+
+    It stands last there, so that files which a wheel put below `datapkg/data/USER` come first.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """What is to be imported; raises `PackageNotInstalled` with the line to type.
+
+        The state of a package is decided here: at its import and at each reload.
+        """
+        if not fullname.startswith(f"{ROOT}.") or "._" in fullname:
+            return None
+        user, _, rest = fullname.removeprefix(f"{ROOT}.").partition(".")
+        name, _, deeper = rest.partition(".")
+        if deeper:
+            raise _not_a_module(user, name, deeper)
+        try:
+            check_user(user)
+            ref = Ref(user, check_package(name)) if name else None
+        except InvalidName as error:
+            raise PackageNotInstalled(f"{fullname} cannot be imported: {error}") from error
+        return self._package(fullname, ref) if ref else self._user(fullname, user)
+
+    def _user(self, fullname: str, user: str) -> ModuleSpec:
+        folders = [os.path.join(entry or os.getcwd(), *ROOT.split("."), user) for entry in sys.path]
+        folders = [folder for folder in folders if os.path.isdir(folder)]
+        if not folders and user not in Home().users():
+            name = _name_wanted(fullname)
+            what = f"{user}/{name} is not installed" if name else f"no package of {user} is installed"
+            raise _not_installed(what, f"datapkg install {user}/{name or 'NAME'}")
+        spec = ModuleSpec(fullname, self, origin=f"packages of {user}", is_package=True)  # type: ignore[arg-type]
+        spec.submodule_search_locations = folders
+        return spec
+
+    def _package(self, fullname: str, ref: Ref) -> ModuleSpec:
+        try:
+            found = Home().find(ref)
+        except PackageNotInstalled as error:
+            raise _not_installed(error.message, error.hint) from error
+        source = Source(found.store, ref, found.hash)
+        return ModuleSpec(fullname, self, origin=str(source.ref), loader_state=source, is_package=True)  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return PackageModule(spec.name) if isinstance(spec.loader_state, Source) else UserModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if isinstance(module, PackageModule) and module.__spec__:
+            module.__source__ = module.__spec__.loader_state
+            module.__at__ = ""
+
+
+FINDER = Finder()
+
+
+def child_module(parent: str, name: str) -> ModuleType:
+    """A user or package asked for as an attribute, imported where it is here; raises `AttributeError` where not."""
+    if not name.startswith("_"):
+        try:
+            return import_module(f"{parent}.{name}")
+        except PackageNotInstalled as error:
+            raise AttributeError(str(error), name=name) from error
+    raise AttributeError(f"module {parent!r} has no attribute {name!r}", name=name)
+
+
+def users() -> list[str]:
+    """The users of whom a package is on this machine, in order."""
+    return Home().users()
+
+
+def _not_installed(what: str, line: str) -> PackageNotInstalled:
+    """The error, whose text says all: a traceback shows no more. Its `name` is not set, or `from … import` drops it."""
+    return PackageNotInstalled(f"{what}; type: {line}", hint=line)
+
+
+def _not_a_module(user: str, name: str, deeper: str) -> ModuleNotFoundError:
+    source = getattr(sys.modules.get(f"{ROOT}.{user}.{name}"), "__source__", None)
+    path = deeper.replace(".", "/")
+    if source and not source.kind(path) and deeper not in source.children("").attributes:
+        return ModuleNotFoundError(str(source.no_node(path)))
+    first = deeper.partition(".")[0]
+    line = f"from {ROOT}.{user}.{name} import {first}"
+    return ModuleNotFoundError(f"{deeper} is a node of the package {user}/{name}, and no module; type: {line}")
+
+
+def _name_wanted(user_module: str) -> str:
+    """The package that is being imported of a user who is not here, or nothing.
+
+    The machinery of import asks for the user first and does not say what for; the frames that wait for it know.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back and (frame.f_globals.get("__name__", "").startswith(("importlib.", __name__))):
+        wanted = frame.f_locals.get("name")
+        if isinstance(wanted, str) and wanted.startswith(f"{user_module}."):
+            return wanted.split(".")[3]
+        frame = frame.f_back
+    return _first_of_from_list(frame, user_module)
+
+
+def _first_of_from_list(frame: Any, user_module: str) -> str:
+    """What the statement `from MODULE import NAME` at which a frame stands imports first, or nothing."""
+    import dis
+
+    from_list: object = None
+    for step in dis.get_instructions(frame.f_code):
+        if step.offset == frame.f_lasti:
+            is_ours = step.opname == "IMPORT_NAME" and step.argval == user_module
+            return str(from_list[0]) if is_ours and isinstance(from_list, tuple) and from_list else ""
+        from_list = step.argval
+    return ""

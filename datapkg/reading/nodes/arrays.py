@@ -1,0 +1,84 @@
+"""Arrays of numbers, kept as .npy objects; no pickle is ever read."""
+
+from __future__ import annotations
+
+from datapkg.errors import CorruptObject
+from datapkg.reading.nodes.base import Node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any, BinaryIO
+
+    import numpy as np
+
+    from datapkg.format.manifest import ArrayNode
+
+
+class Array(Node):
+    """An array; called, it is a numpy array of its own, which may be written to."""
+
+    @property
+    def __entry__(self) -> ArrayNode:
+        entry: ArrayNode = self.__source__.entry(self.__at__)  # type: ignore[assignment]
+        return entry
+
+    def __call__(self) -> np.ndarray[Any, Any]:
+        """A numpy array; raises `ObjectNotFound`, `CorruptObject`."""
+        import numpy as np
+
+        with self.open() as stream:
+            try:
+                found = _header(stream)
+                if found != (self.shape, np.dtype(self.dtype)):
+                    raise ValueError(
+                        f"the manifest says {self.dtype} {self.shape}, its object {found[1].str} {found[0]}"
+                    )
+                stream.seek(0)
+                array: np.ndarray[Any, Any] = np.load(stream, allow_pickle=False)
+            except (ValueError, EOFError) as error:
+                raise CorruptObject(
+                    f"{self.ref.package}/{self.__at__} is no array that can be read: {error}"
+                ) from error
+        return array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each dimension."""
+        return tuple(self.__entry__.shape)
+
+    @property
+    def dtype(self) -> str:
+        """The type of the numbers as numpy writes it, such as "<f8"."""
+        return self.__entry__.dtype
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("an array without dimensions has no length")
+        return self.shape[0]
+
+    @property
+    def hash(self) -> str:
+        """The sha256 of the .npy object."""
+        return self.__entry__.hash
+
+    @property
+    def path(self) -> Path:
+        """A read-only path of the .npy file."""
+        return self.__source__.path(self.__entry__)
+
+    def open(self) -> BinaryIO:
+        """The .npy object as a stream, which the caller closes."""
+        return self.__source__.open(self.__at__, self.hash)
+
+
+def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type that a .npy object begins with."""
+    from numpy.lib import format
+
+    version = format.read_magic(stream)
+    read = {(1, 0): format.read_array_header_1_0, (2, 0): format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"version {version} of the format is not read")
+    shape, _, dtype = read(stream)
+    return shape, dtype

@@ -1,0 +1,71 @@
+"""What all nodes have in common: where they are, and what the manifest says of them."""
+
+from __future__ import annotations
+
+from datapkg.reading import functions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from datapkg.format.names import Ref
+    from datapkg.reading.source import Source
+
+
+class Node:
+    """A node of one state of a package; immutable, and cheap to make.
+
+    What it holds stands under names with two underscores on both sides, since all others belong to data.
+    """
+
+    __source__: Source
+    __at__: str
+
+    def __init__(self, source: Source, path: str) -> None:
+        self.__source__ = source
+        self.__at__ = path
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not is_dunder(name):
+            raise TypeError(f"{functions.ref(self)} is one state of a package and does not change: {name} was not set")
+        super().__setattr__(name, value)
+
+    @property
+    def name(self) -> str:
+        """The last part of the node's path; of a package, its name."""
+        return functions.name(self)
+
+    @property
+    def kind(self) -> str:
+        """package, group, table, file or array."""
+        return functions.kind(self)
+
+    @property
+    def ref(self) -> Ref:
+        """The exact reference: package, path and hash of the state, to be written down."""
+        return functions.ref(self)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The metadata that the publisher gave; a copy."""
+        return functions.meta(self)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all objects of the node."""
+        return functions.size(self)
+
+    def __repr__(self) -> str:
+        from datapkg.reading.reprs.text import describe
+
+        return describe(self)
+
+    def _repr_html_(self) -> str:
+        from datapkg.reading.reprs.page import describe
+
+        return describe(self)
+
+
+def is_dunder(name: str) -> bool:
+    """Whether Python itself looks at this name."""
+    return name[:2] == "__" == name[-2:]

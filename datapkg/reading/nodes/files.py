@@ -1,0 +1,55 @@
+"""Files: bytes as they were, as a path, a stream or text."""
+
+from __future__ import annotations
+
+from datapkg.reading.nodes.base import Node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from datapkg.format.manifest import FileNode
+
+
+class File(Node):
+    """A file; called, it is a read-only path that ends as the original file name did."""
+
+    @property
+    def __entry__(self) -> FileNode:
+        entry: FileNode = self.__source__.entry(self.__at__)  # type: ignore[assignment]
+        return entry
+
+    def __call__(self) -> Path:
+        return self.path
+
+    @property
+    def path(self) -> Path:
+        """A read-only path of the file, with its original name; raises `ObjectNotFound`, `CorruptObject`."""
+        return self.__source__.path(self.__entry__)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    @property
+    def hash(self) -> str:
+        """The sha256 of the file's bytes."""
+        return self.__entry__.hash
+
+    @property
+    def file_name(self) -> str:
+        """What the file was called where it came from."""
+        return self.__entry__.file_name or self.name
+
+    def open(self) -> BinaryIO:
+        """The bytes as a stream, which the caller closes; raises `ObjectNotFound`, `CorruptObject`."""
+        return self.__source__.open(self.__at__, self.hash)
+
+    def read_bytes(self) -> bytes:
+        """All bytes, in memory."""
+        with self.open() as stream:
+            return stream.read()
+
+    def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """All of the file as text, its line ends as they are."""
+        return self.read_bytes().decode(encoding, errors)

@@ -1,0 +1,117 @@
+"""Groups and packages: mappings of names to nodes, whose nodes are attributes too."""
+
+from __future__ import annotations
+
+from datapkg.errors import InvalidInput, NodeNotFound
+from datapkg.reading import functions
+from datapkg.reading.nodes.base import Node, is_dunder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    import pandas as pd
+
+PROTOCOLS = ("_repr_", "_ipython_")  # asked by notebooks of every object, and answered even where data are damaged
+LISTED = 20
+
+
+class Group(Node):
+    """A mapping of names to nodes: `group["any name"]`, `group["a/b"]`, and `group.name` where Python allows it.
+
+    Names of nodes win over the methods here, each of which is a function of datapkg too: `datapkg.walk(group)`.
+    """
+
+    def __getattribute__(self, name: str) -> Any:
+        if is_dunder(name) or name.startswith(PROTOCOLS):
+            return super().__getattribute__(name)
+        names = self.__source__.children(self.__at__).attributes.get(name, ())
+        if len(names) == 1:
+            return self.__source__.node(functions.below(self, names[0]))
+        if names:
+            ways = ", ".join(f"[{each!r}]" for each in names)
+            raise NodeNotFound(f"{_place(self)}: more than one node would be .{name}, so none is; write {ways}")
+        try:
+            return super().__getattribute__(name)
+        except AttributeError:
+            raise self.__source__.no_node(functions.below(self, name)) from None
+
+    def __getitem__(self, path: str) -> Node:
+        if not isinstance(path, str):
+            raise TypeError(f"a node is found by its name, which is text; got {type(path).__name__}")
+        return self.__source__.node(functions.below(self, path))
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and path != "" and self.__source__.kind(functions.below(self, path)) != ""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(functions.keys(self))
+
+    def __len__(self) -> int:
+        return len(self.__source__.children(self.__at__).names)
+
+    def __dir__(self) -> list[str]:
+        attributes = self.__source__.children(self.__at__).attributes
+        return sorted(
+            {*dir(type(self)), *self.__dict__, *(name for name, names in attributes.items() if len(names) == 1)}
+        )
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return functions.keys(self)
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        line = f"{_place(self)}: a group is not called; its tables as one DataFrame: .frames()"
+        raise InvalidInput(line, hint="datapkg.frames(group)")
+
+    def keys(self) -> list[str]:
+        """The names of the nodes directly in this group, in order."""
+        return functions.keys(self)
+
+    def values(self) -> list[Node]:
+        """The nodes directly in this group, in the order of their names."""
+        return functions.values(self)
+
+    def items(self) -> list[tuple[str, Node]]:
+        """(name, node) of all nodes directly in this group, in the order of their names."""
+        return functions.items(self)
+
+    def walk(self) -> Iterator[tuple[str, Node]]:
+        """(path within the group, node) of all nodes below: a group comes before what it holds."""
+        return functions.walk(self)
+
+    def frames(self) -> pd.DataFrame | None:
+        """The tables directly in this group, one below the other in the order of their names; None without any."""
+        return functions.frames(self)
+
+
+class Package(Group):
+    """One state of a package: its root group, its hash and its metadata."""
+
+    @property
+    def hash(self) -> str:
+        """The sha256 of the manifest, which names this state."""
+        return functions.hash(self)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __call__(self, columns: Sequence[str] | None = None, filters: Any = None) -> pd.DataFrame:
+        """The DataFrame of the one table that the package has, at any depth.
+
+        Raises `InvalidInput` listing its tables where there is not exactly one.
+        """
+        tables = [entry.path for entry in self.__source__.manifest.nodes if entry.kind == "table"]
+        if len(tables) == 1:
+            frame: pd.DataFrame = self[tables[0]](columns=columns, filters=filters)  # type: ignore[operator]
+            return frame
+        package = self.__source__.ref.package
+        if not tables:
+            raise InvalidInput(f"{package} has no table, so it cannot be called; call one of its nodes")
+        listed = ", ".join(f"[{each!r}]" for each in tables[:LISTED])
+        more = f" and {len(tables) - LISTED:,} more" if len(tables) > LISTED else ""
+        raise InvalidInput(f"{package} has {len(tables):,} tables; call one of them: {listed}{more}", tables=tables)
+
+
+def _place(group: Group) -> str:
+    return f"{group.__source__.ref.package}{'/' + group.__at__ if group.__at__ else ''}"

@@ -1,0 +1,53 @@
+"""Nodes as text, for a terminal."""
+
+from __future__ import annotations
+
+from datapkg.format.manifest import TableNode
+from datapkg.reading.nodes.base import Node
+from datapkg.reading.reprs import outline
+from datapkg.reading.reprs.words import pad, visible, width
+
+WIDTH = 100
+
+
+def describe(node: Node) -> str:
+    """A node in a few lines; one that is damaged or absent in a line that says so."""
+    try:
+        lines = [" · ".join(outline.title(node))]
+        entry = node.__source__.entry(node.__at__)
+        if isinstance(entry, TableNode):
+            lines += _grid(outline.grid(node.__source__, entry))
+        elif entry is None or entry.kind == "group":
+            lines += _tree(list(outline.tree(node.__source__, node.__at__)))
+        return "\n".join(lines)
+    except Exception as error:  # noqa: BLE001 - showing an object never fails, whatever it is made of
+        return f"<{type(node).__name__}: {visible(error, 500)}>"
+
+
+def _tree(lines: list[outline.Line]) -> list[str]:
+    rows = []
+    branches: list[str] = []
+    for line in lines:
+        branches = [*branches[: line.depth], "   " if line.last else "│  "]
+        fork = "└─ " if line.last else "├─ "
+        rows.append(("".join(branches[:-1]) + fork + line.name, line.kind, line.detail))
+    left, middle = (max((width(row[at]) for row in rows if row[1]), default=0) for at in (0, 1))
+    left = min(left, WIDTH // 2)
+    return [f"{pad(name, left)}  {pad(kind, middle)}  {detail}".rstrip() for name, kind, detail in rows]
+
+
+def _grid(grid: outline.Grid) -> list[str]:
+    rows = [grid.names, grid.types, *grid.rows]
+    widths = [max(width(row[at]) for row in rows) for at in range(len(grid.names))]
+    fitting = next((n for n in range(len(widths), 1, -1) if sum(widths[:n]) + 2 * n <= WIDTH), 1)
+    lines = [
+        "  " + "  ".join(pad(cell, to) for cell, to in zip(row[:fitting], widths, strict=False)).rstrip()
+        for row in rows
+    ]
+    more_columns = grid.more_columns + len(widths) - fitting if widths else 0
+    more = [
+        f"{number:,} more {what}" for number, what in ((grid.more_rows, "rows"), (more_columns, "columns")) if number
+    ]
+    if grid.note:
+        return [*lines, f"  ({grid.note})"]
+    return [*lines, f"  … and {' and '.join(more)}"] if more else lines

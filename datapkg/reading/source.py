@@ -1,0 +1,132 @@
+"""One state of a package where its nodes are read from: its manifest, parsed at the first question, and its store."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from datapkg.errors import CorruptObject, IntegrityError, InvalidManifest, NodeNotFound, ObjectNotFound
+from datapkg.format.names import Ref, State, attribute_name, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from datapkg.format.manifest import ArrayNode, FileNode, Manifest, TableNode
+    from datapkg.format.manifest import Node as Entry
+    from datapkg.reading.nodes.base import Node
+    from datapkg.store.store import Store
+
+
+class Children:
+    """What lies directly in a group: names in order, and for each attribute the names that would share it."""
+
+    __slots__ = ("attributes", "names")
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self.attributes: dict[str, list[str]] = {}
+        for name in names:
+            self.attributes.setdefault(attribute_name(name), []).append(name)
+
+
+class Source:
+    """One state of a package in a store; immutable as far as anybody sees.
+
+    What is found out is kept without a lock: two threads may do the same work twice, and no fork inherits a lock.
+    """
+
+    def __init__(self, store: Store, ref: Ref, hash: str) -> None:
+        self.store = store
+        self.hash = hash
+        self.ref = Ref(ref.user, ref.name, state=State("hash", hash))
+        self._manifest: Manifest | None = None
+        self._children: dict[str, Children] = {}
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest; raises `ObjectNotFound` or `CorruptObject` with the line to type."""
+        manifest = self._manifest
+        if manifest is None:
+            with self.explained(""):
+                manifest = self._manifest = self.store.manifest(self.hash)
+        return manifest
+
+    def entry(self, path: str) -> Entry | None:
+        """The manifest's line of a node; None for the package, and for a group that is only implied."""
+        return self.manifest.get(path) if path else None
+
+    def children(self, path: str) -> Children:
+        """What lies directly in the group at this path."""
+        children = self._children.get(path)
+        if children is None:
+            depth = path.count("/") + 1 if path else 0
+            below = (entry.parts for entry in self.manifest.below(path))
+            children = Children(list(dict.fromkeys(parts[depth] for parts in below if len(parts) > depth)))
+            self._children[path] = children
+        return children
+
+    def kind(self, path: str) -> str:
+        """What a path is: package, group, table, file or array; nothing where there is no node."""
+        if not path:
+            return "package"
+        if entry := self.manifest.get(path):
+            return entry.kind
+        try:
+            self.manifest.below(path)
+        except NodeNotFound:
+            return ""
+        return "group"
+
+    def node(self, path: str) -> Node:
+        """The node at a path; raises `NodeNotFound` with names that are near."""
+        from datapkg.reading.nodes import CLASSES
+
+        if kind := self.kind(path):
+            return CLASSES[kind](self, path)
+        raise self.no_node(path)
+
+    def no_node(self, path: str) -> NodeNotFound:
+        """The error for a path at which there is nothing: it names the group that is there, and names that are near."""
+        import difflib
+
+        group, _, name = path.rpartition("/")
+        while group and self.kind(group) in ("", "table", "file", "array"):
+            if self.kind(group):
+                what = f"{shown(group)} is a {self.kind(group)}, and nothing lies below it"
+                return NodeNotFound(f"{self.ref.package} has no node {shown(path)}: {what}", path=path)
+            group, _, name = group.rpartition("/")
+        names = self.children(group).names
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or (names if len(names) <= 5 else [])
+        where = f"{self.ref.package}/{group}" if group else self.ref.package
+        advice = f"; there {'is' if len(near) == 1 else 'are'} {', '.join(map(repr, near))}" if near else ""
+        return NodeNotFound(f"{where} has no node {shown(name)}{advice}", path=path)
+
+    def path(self, entry: TableNode | FileNode | ArrayNode) -> Path:
+        """A read-only path of a node's bytes: a file, or the folder of a table of several objects."""
+        with self.explained(entry.path):
+            return self.store.links.path(self.hash, entry)
+
+    def open(self, path: str, hash: str) -> BinaryIO:
+        """A stream of a node's object, which the caller closes."""
+        with self.explained(path):
+            return self.store.objects.open(hash)
+
+    @contextmanager
+    def explained(self, path: str) -> Iterator[None]:
+        """Says of an object that is absent or damaged which node it belongs to, and what to type."""
+        what = f"{self.ref.package}/{path}" if path else f"the manifest of {self.ref.package}"
+        exact = f"{self.ref.package}@sha256:{self.hash[:16]}"
+        try:
+            yield
+        except ObjectNotFound as error:
+            line = f"datapkg install {exact}"
+            message = (
+                f"{what}: object sha256:{str(error.detail.get('hash'))[:12]}… is not on this machine; type: {line}"
+            )
+            raise ObjectNotFound(message, hint=line, **error.detail) from error
+        except (IntegrityError, InvalidManifest) as error:
+            line = "datapkg verify"
+            message = f"{what}: {error}; type: {line}, then: datapkg install {exact}"
+            raise CorruptObject(message, hint=line, **error.detail) from error
