@@ -53,7 +53,7 @@ def _changed(name: str) -> BuildFailed:
 def put_file(stream: BinaryIO, objects: Objects) -> tuple[str, int]:
     """Stores the bytes of an open file; gives their hash and number."""
     start = stream.read(SMALL_BYTES)
-    if len(start) < SMALL_BYTES and not (more := stream.read(SMALL_BYTES)):
+    if len(start) < SMALL_BYTES and not stream.read(1):
         return objects.put_bytes(start), len(start)
     stream.seek(0)
     hash = objects.put(stream)

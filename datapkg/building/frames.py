@@ -1,12 +1,181 @@
-"""How a pandas DataFrame becomes an Arrow table from which the same DataFrame comes back."""
+"""How a pandas DataFrame becomes an Arrow table from which the same DataFrame comes back.
+
+pyarrow does most of it. Here is what it leaves out: labels that are no text or stand twice, integers beyond 64 bits,
+and a description of the frame that depends on nothing but types (pyarrow's own has versions and row counts in it).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import decimal
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from datapkg.errors import InvalidInput
+from datapkg.format.frames import PANDAS_KEY, pandas_metadata
+from datapkg.format.names import shown
+
+if TYPE_CHECKING:
+    import pandas
+
+# What readers of the description see as the version of pandas that wrote it, whichever it was.
+_PANDAS_VERSION = "3.0.0"
+_DEFAULT_RANGE = {"kind": "range", "name": None, "start": 0, "step": 1}
+_LEVEL: dict[str, Any] = {
+    "name": None,
+    "field_name": None,
+    "pandas_type": "unicode",
+    "numpy_type": "str",
+    "metadata": None,
+}
+_DECIMAL_DIGITS = 38
 
 
-def table_from_frame(frame: Any) -> Any:
-    """The frame as an Arrow table."""
-    import pyarrow as pa
+def table_from_frame(frame: pandas.DataFrame) -> pa.Table:
+    """The frame as an Arrow table; the frame is not changed.
 
-    return pa.Table.from_pandas(frame, preserve_index=False)
+    Raises `InvalidInput` naming the column that Arrow has no type for.
+    """
+    import pandas
+
+    index = frame.index
+    keep_index = not (isinstance(index, pandas.RangeIndex) and (index.start, index.step, index.name) == (0, 1, None))
+    labels = None
+    if not _arrow_keeps(frame.columns):
+        labels = [_plain_label(label) for label in frame.columns]
+        frame = frame.set_axis(_stored_names(labels), axis=1)
+    frame = _without_big_integers(frame)
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=keep_index)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise _bad_column(frame, error) from error
+    return normal_schema(table if labels is None else _with_labels(table, labels))
+
+
+def _arrow_keeps(columns: Any) -> bool:
+    """Whether pyarrow gives these labels back: unique, and all text, all numbers, all times, or levels."""
+    import pandas
+
+    if not columns.is_unique or isinstance(columns, pandas.CategoricalIndex):
+        return False
+    return isinstance(columns, pandas.MultiIndex) or columns.inferred_type in (
+        *("string", "integer", "floating", "datetime64", "empty"),
+    )
+
+
+def _plain_label(label: Any) -> Any:
+    value = label.item() if hasattr(label, "item") else label
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    raise InvalidInput(
+        f"the column label {shown(label)} is a {type(label).__name__}; labels that stand twice or are of several types "
+        "are text, numbers, booleans or None",
+        hint="rename the columns",
+    )
+
+
+def _stored_names(labels: list[Any]) -> list[str]:
+    """A name of its own for each column: its label as text, with a number where that is taken."""
+    taken = {str(label) for label in labels}
+    seen: set[str] = set()
+    names = []
+    for label in labels:
+        name, number = str(label), 0
+        while name in seen or (number and name in taken):
+            number += 1
+            name = f"{label}.{number}"
+        seen.add(name)
+        names.append(name)
+    return names
+
+
+def _with_labels(table: pa.Table, labels: list[Any]) -> pa.Table:
+    """Writes the true labels into the description: readers rename by it."""
+    description = pandas_metadata(table.schema)
+    for entry, label in zip(description["columns"], labels, strict=False):
+        entry["name"] = label
+    if not all(isinstance(label, str) for label in labels):
+        description["column_indexes"] = [{**_LEVEL, "pandas_type": "mixed", "numpy_type": "object"}]
+    return _described(table, description)
+
+
+def _without_big_integers(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """Integers beyond 64 bits as decimals, or as text above 38 digits: Arrow has no type for them."""
+    import numpy
+
+    changed: dict[int, Any] = {}
+    for position, dtype in enumerate(frame.dtypes):
+        if dtype.kind != "O" or not isinstance(dtype, numpy.dtype):
+            continue
+        column = frame.iloc[:, position]
+        values = [value for value in column if isinstance(value, int) and not isinstance(value, bool)]
+        if values and not -(2**63) <= min(values) <= max(values) < 2**63:
+            fits = max(len(str(abs(value))) for value in (min(values), max(values))) <= _DECIMAL_DIGITS
+            as_new = decimal.Decimal if fits else str
+            changed[position] = column.map(lambda value, new=as_new: new(value) if isinstance(value, int) else value)
+    if not changed:
+        return frame
+    frame = frame.copy(deep=False)
+    for position, column in changed.items():
+        frame.isetitem(position, column)
+    return frame
+
+
+def _bad_column(frame: pandas.DataFrame, error: Exception) -> InvalidInput:
+    """Finds the column that Arrow refuses, and says what is in it."""
+    for position, label in enumerate(frame.columns):
+        column = frame.iloc[:, position]
+        try:
+            pa.Array.from_pandas(column)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as reason:
+            kinds = sorted({type(value).__name__ for value in column.dropna().head(10_000)})
+            if column.dtype == object and len(kinds) > 1:
+                return InvalidInput(
+                    f"column {shown(label)} holds values of several types: {', '.join(kinds)}",
+                    hint=f"to read it as text say kwargs: {{dtype: {{{label}: str}}}}",
+                    column=str(label),
+                )
+            return InvalidInput(f"column {shown(label)} ({column.dtype}): {reason}", column=str(label))
+    return InvalidInput(str(error))
+
+
+def normal_schema(table: pa.Table) -> pa.Table:
+    """The table with a description of its frame that is a function of types and labels, or none; no rows in it."""
+    description = pandas_metadata(table.schema)
+    if not description:
+        return table.replace_schema_metadata(_others(table))
+    ranges = [each for each in description.get("index_columns") or [] if isinstance(each, dict)]
+    if [{key: each.get(key) for key in _DEFAULT_RANGE} for each in ranges] == [_DEFAULT_RANGE]:
+        description["index_columns"] = []
+    description.pop("creator", None)
+    if not description.get("attributes"):
+        description.pop("attributes", None)
+    return _described(table, {**description, "pandas_version": _PANDAS_VERSION})
+
+
+def with_dtypes(table: pa.Table, dtypes: dict[str, str]) -> pa.Table:
+    """An Arrow table described as a frame whose columns have these dtypes, where they are not those of their type."""
+    columns = [
+        {
+            "name": name,
+            "field_name": name,
+            "pandas_type": "object",
+            "numpy_type": dtypes.get(name, "object"),
+            "metadata": None,
+        }
+        for name in table.column_names
+    ]
+    return _described(
+        table,
+        {"index_columns": [], "column_indexes": [_LEVEL], "columns": columns, "pandas_version": _PANDAS_VERSION},
+    )
+
+
+def _described(table: pa.Table, description: dict[str, Any]) -> pa.Table:
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    return table.replace_schema_metadata({**_others(table), PANDAS_KEY: text.encode()})
+
+
+def _others(table: pa.Table) -> dict[bytes, bytes]:
+    return {key: value for key, value in (table.schema.metadata or {}).items() if key != PANDAS_KEY}

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datapkg.building.files import hash_source, open_source, put_file
 from datapkg.building.spec import FileSource, NodeSpec, ValueSource
 from datapkg.building.transforms import TRANSFORMS
-from datapkg.errors import DatapkgError, TransformFailed
+from datapkg.errors import DatapkgError, InvalidInput, TransformFailed
 from datapkg.format.manifest import ArrayNode, Block, FileNode, Manifest, Node, TableNode
 from datapkg.format.names import shown
 from datapkg.objects.base import Objects
+
+if TYPE_CHECKING:
+    from datapkg.building.tables import PreparedTable
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,10 @@ class Earlier:
 
 
 def make_node(spec: NodeSpec, objects: Objects, earlier: Earlier) -> Made:
-    """Builds one node from a file or a value; raises `BuildFailed`, or `TransformFailed` that says how to keep the file."""
+    """Builds one node from a file or a value.
+
+    Raises `BuildFailed` for a file that cannot be read, `TransformFailed` for one that is not what it should be.
+    """
     if isinstance(spec.source, ValueSource):
         return _from_value(spec, spec.source.value, objects, earlier)
     assert isinstance(spec.source, FileSource)
@@ -81,6 +86,8 @@ def _make_array(spec: NodeSpec, source: FileSource, objects: Objects, earlier: E
 
 
 def _make_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: Earlier) -> Made:
+    from datapkg.building.tables import prepare
+
     transform = TRANSFORMS[spec.transform]
     if transform.keep is not None and not spec.kwargs.get("rewrite"):
         return _keep_table(spec, source, objects, earlier)
@@ -89,8 +96,8 @@ def _make_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: E
     with open_source(source.path, source.shown) as stream:
         hash, size = hash_source(stream)
         with _explained(spec, source):
-            table = transform.read(source.path, spec.kwargs, warnings.append)
-            node, reused = _table_node(spec, table, objects, earlier, source.path.name)
+            table = prepare(transform.read(source.path, spec.kwargs, warnings.append))
+    node, reused = _table_node(spec, table, objects, earlier, source.path.name)
     return Made(node, reused, _source(spec, source, hash, size), [f"{source.shown}: {each}" for each in warnings])
 
 
@@ -120,21 +127,19 @@ def _keep_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: E
 
 
 def _table_node(
-    spec: NodeSpec, table: Any, objects: Objects, earlier: Earlier, file_name: str = ""
+    spec: NodeSpec, table: PreparedTable, objects: Objects, earlier: Earlier, file_name: str = ""
 ) -> tuple[TableNode, bool]:
-    from datapkg.building.tables import put_table
-
-    stored = put_table(table, objects, lambda content: earlier.blocks(spec.path, content))
+    known = earlier.blocks(spec.path, table.content)
     node = TableNode(
         path=spec.path,
         meta=spec.meta,
-        columns=stored.columns,
-        content=stored.content,
-        objects_=stored.blocks,
-        rows=stored.rows,
+        columns=table.columns,
+        content=table.content,
+        objects_=known if known is not None else table.put(objects),
+        rows=table.rows,
         file_name=file_name,
     )
-    return node, stored.reused
+    return node, known is not None
 
 
 _MAKERS: dict[str, Callable[[NodeSpec, FileSource, Objects, Earlier], Made]] = {
@@ -146,21 +151,22 @@ _MAKERS: dict[str, Callable[[NodeSpec, FileSource, Objects, Earlier], Made]] = {
 
 def _from_value(spec: NodeSpec, value: Any, objects: Objects, earlier: Earlier) -> Made:
     import numpy
-    import pyarrow
 
+    from datapkg.building.tables import prepare
+
+    if isinstance(value, numpy.ndarray):
+        return _from_array(spec, value, objects, earlier)
     with _explained(spec, None):
-        if isinstance(value, numpy.ndarray):
-            return _from_array(spec, value, objects, earlier)
-        table = value if isinstance(value, pyarrow.Table) else _as_table(value)
-        node, reused = _table_node(spec, table, objects, earlier)
+        table = prepare(_as_table(value))
+    node, reused = _table_node(spec, table, objects, earlier)
     return Made(node, reused, {})
 
 
 def _from_array(spec: NodeSpec, value: Any, objects: Objects, earlier: Earlier) -> Made:
     from datapkg.building.transforms.numpy_array import check_dtype, to_bytes
 
-    dtype = check_dtype(value.dtype)
-    data = to_bytes(value)
+    with _explained(spec, None):
+        dtype, data = check_dtype(value.dtype), to_bytes(value)
     hash = objects.put_bytes(data)
     node = ArrayNode(path=spec.path, meta=spec.meta, dtype=dtype, shape=list(value.shape), hash=hash, size=len(data))
     return Made(node, earlier.has(spec.path, hash), {})
@@ -170,9 +176,9 @@ def _as_table(value: Any) -> Any:
     import pandas
     import pyarrow
 
-    from datapkg.building.frames import table_from_frame
+    from datapkg.building.frames import normal_schema, table_from_frame
 
-    return table_from_frame(value) if isinstance(value, pandas.DataFrame) else pyarrow.table(value)
+    return table_from_frame(value) if isinstance(value, pandas.DataFrame) else normal_schema(pyarrow.table(value))
 
 
 def _source(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:
@@ -185,21 +191,23 @@ def _explained(spec: NodeSpec, source: FileSource | None) -> Iterator[None]:
     """Turns what a library raises into `TransformFailed`, in one line."""
     try:
         yield
+    except InvalidInput as error:
+        raise _failure(spec, source, error, error.hint) from error
     except DatapkgError:
         raise
     except Exception as error:
         raise _failure(spec, source, error) from error
 
 
-def _failure(spec: NodeSpec, source: FileSource | None, error: Exception) -> TransformFailed:
+def _failure(spec: NodeSpec, source: FileSource | None, error: Exception, hint: str = "") -> TransformFailed:
     reason = " ".join(str(error).split())[:500] or type(error).__name__
     if source is None:
-        return TransformFailed(f"{shown(spec.path)} cannot be kept as a table: {reason}", node=spec.path)
+        return TransformFailed(f"{shown(spec.path)} cannot be kept: {reason}", hint=hint, node=spec.path)
     row = re.search(r"\b(?:line|row) (\d+)", reason)
     place = f"{spec.place}: " if spec.place and spec.place != source.shown else ""
     return TransformFailed(
         f"{place}{shown(source.shown)} cannot be read as {spec.transform}: {reason}",
-        hint=f"to keep the file as it is, say in a build file: {{file: {source.shown}, transform: id}}",
+        hint=hint or f"to keep the file as it is, say in a build file: {{file: {source.shown}, transform: id}}",
         file=source.shown,
         node=spec.path,
         transform=spec.transform,

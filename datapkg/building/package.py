@@ -45,8 +45,8 @@ def build_package(
     """Builds a package into `objects` and gives its manifest, which the caller saves and names.
 
     `previous` is the state built or installed before at this name: tables of equal content keep its objects.
-    Raises `BuildFailed` for a source that cannot be read, `NotFound` for a package that is not there; then whole objects
-    may be left behind, of which nobody knows.
+    Raises `BuildFailed` for a source that cannot be read, `NotFound` for a package that is not there; whole objects may
+    then be left behind, of which nobody knows.
     """
     earlier = Earlier(previous, objects)
     work = _Work()

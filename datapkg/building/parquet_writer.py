@@ -5,17 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pyarrow.types as types
 
-PAGE_BYTES = {"min_chunk_size": 65_536, "max_chunk_size": 262_144}
-COMPRESSION = {"compression": "zstd", "compression_level": 1}
+PAGES = {"min_chunk_size": 65_536, "max_chunk_size": 262_144}
+COMPRESSION, LEVEL = "zstd", 1
+# A column has a dictionary if its first rows hold at most FEW_VALUES different ones, and each ROWS_A_VALUE times.
 FEW_VALUES, ROWS_A_VALUE = 4_096, 16
 _FIRST_ROWS = 65_536
+# Above the limit pyarrow gives up a dictionary, and with it the order of categories and those that are not used.
+_DICTIONARY_BYTES = 1 << 30
 
 
 def writer_choices(first: pa.Table) -> dict[str, Any]:
-    """How a table is written, settled by its first block alone."""
-    return {"use_dictionary": [name for name, column in zip(first.column_names, first.columns, strict=True)]}
+    """What is chosen for a table, by its first block alone: the columns with dictionaries."""
+    first = first.slice(0, _FIRST_ROWS)
+    few = [name for name, column in zip(first.column_names, first.columns, strict=True) if _few_values(column)]
+    return {"dictionaries": few}
+
+
+def _few_values(column: pa.ChunkedArray) -> bool:
+    if types.is_dictionary(column.type):
+        return True
+    if types.is_nested(column.type) or types.is_boolean(column.type) or types.is_null(column.type):
+        return False
+    storage = column if not isinstance(column.type, pa.BaseExtensionType) else column.cast(column.type.storage_type)
+    return pc.count_distinct(storage).as_py() <= min(FEW_VALUES, len(column) // ROWS_A_VALUE)
 
 
 def write_block(block: pa.Table, choices: dict[str, Any]) -> pa.Buffer:
@@ -25,10 +41,12 @@ def write_block(block: pa.Table, choices: dict[str, Any]) -> pa.Buffer:
         block,
         sink,
         row_group_size=max(1, len(block)),
-        use_content_defined_chunking=PAGE_BYTES,
+        compression=COMPRESSION,
+        compression_level=LEVEL,
+        use_content_defined_chunking=PAGES,
+        use_dictionary=choices["dictionaries"] or False,
+        dictionary_pagesize_limit=_DICTIONARY_BYTES,
         write_page_index=True,
         write_page_checksum=True,
-        **COMPRESSION,
-        **choices,
     )
     return sink.getvalue()

@@ -1,12 +1,16 @@
-"""Which way a path is built: by its build file, as a directory, or as one data file."""
+"""What is built from what somebody gives: a directory, a build file, one data file, or values in memory."""
 
 from __future__ import annotations
 
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from datapkg.building.build_file import read_build_file
-from datapkg.building.directory import scan_directory, scan_file
-from datapkg.building.spec import BuildSpec
+from datapkg.building.directory import name_problem, raise_problems, scan_directory, scan_file
+from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, ValueSource
+from datapkg.building.transforms import guess
 from datapkg.building.tree import BUILD_FILE
 from datapkg.errors import InvalidInput, NotFound
 from datapkg.format.names import shown
@@ -33,3 +37,74 @@ def spec_for(path: Path, *, build_file: bool = True, allow_outside: bool = False
     if build_file and path.suffix.lower() in (".yml", ".yaml"):
         return read_build_file(path, allow_outside=allow_outside)
     return scan_file(path)
+
+
+def spec_from_values(values: Any) -> BuildSpec:
+    """What to build from values in memory: a DataFrame, an Arrow table or a numpy array is the node `data`.
+
+    A dict names its nodes, and may hold dicts (groups), None (an empty group) and paths of files or directories. No
+    value is changed. Raises `InvalidInput` listing what cannot be a node.
+    """
+    reader = _Values()
+    if isinstance(values, dict):
+        reader.group(values, ())
+    else:
+        reader.node(values, ("data",))
+    raise_problems(reader.problems, "this")
+    return BuildSpec("values", reader.nodes, reader.groups, warnings=reader.warnings, skipped=reader.skipped)
+
+
+class _Values:
+    """Walks nested dicts of values, and gathers nodes and groups."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeSpec] = []
+        self.groups: dict[str, dict[str, Any]] = {}
+        self.problems: list[tuple[str, str]] = []
+        self.warnings: list[str] = []
+        self.skipped: list[str] = []
+
+    def group(self, values: dict[Any, Any], parts: tuple[str, ...]) -> None:
+        if parts and not values:
+            self.groups["/".join(parts)] = {}
+        names: dict[str, Any] = {}
+        for name, value in values.items():
+            plain = unicodedata.normalize("NFC", name) if isinstance(name, str) else name
+            here = (*parts, plain)
+            problem = name_problem(here) or (f"it is here twice: {names[plain]!r}" if plain in names else "")
+            names[plain] = name
+            if problem:
+                self.problems.append(("/".join(map(str, here)), problem))
+            elif isinstance(value, dict):
+                self.group(value, here)
+            else:
+                self.node(value, here)
+
+    def node(self, value: Any, parts: tuple[str, ...]) -> None:
+        path = "/".join(parts)
+        if value is None:
+            self.groups[path] = {}
+        elif isinstance(value, Path):
+            self._path(value, path)
+        elif _is_data(value):
+            self.nodes.append(NodeSpec(path, ValueSource(value)))
+        else:
+            expected = "a DataFrame, an Arrow table, a numpy array, a pathlib.Path, a dict or None"
+            self.problems.append((path, f"expected {expected}, got {type(value).__name__}"))
+
+    def _path(self, value: Path, path: str) -> None:
+        if value.is_dir():
+            inside = scan_directory(value)
+            self.nodes += [replace(each, path=f"{path}/{each.path}") for each in inside.nodes]
+            self.warnings += inside.warnings
+            self.skipped += inside.skipped
+        elif value.is_file():
+            self.nodes.append(NodeSpec(path, FileSource(value, value.name), guess(value)))
+        else:
+            self.problems.append((path, f"there is no file or directory {shown(value)}"))
+
+
+def _is_data(value: Any) -> bool:
+    """Whether this is a numpy array, or speaks Arrow (frames of pandas and polars, Arrow tables)."""
+    array = any((kind.__module__, kind.__name__) == ("numpy", "ndarray") for kind in type(value).__mro__)
+    return array or hasattr(value, "__arrow_c_stream__")

@@ -1,8 +1,7 @@
-"""A table in memory becomes Parquet objects, one a block, unless an earlier state holds the same values already."""
+"""A table in memory becomes Parquet objects, one a block, with a hash of its values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from datapkg.building.parquet_writer import write_block, writer_choices
+from datapkg.errors import InvalidInput
 from datapkg.format.blocks import cut_table
 from datapkg.format.content import block_digests, column_texts, content_hash
 from datapkg.format.frames import remember_categories
@@ -17,34 +17,34 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest import Block
 from datapkg.objects.base import Objects
 
-Reuse = Callable[[str], list[Block] | None]
-
 
 @dataclass(frozen=True)
-class StoredTable:
-    """What the manifest says of a table; `reused` if no object had to be written."""
+class PreparedTable:
+    """A table in its blocks, with all that the manifest says of it but the objects."""
 
     columns: list[tuple[str, str]]
     content: str
-    blocks: list[Block]
     rows: int
-    reused: bool
+    blocks: list[pa.Table]
+
+    def put(self, objects: Objects) -> list[Block]:
+        """Writes every block and stores it."""
+        choices = writer_choices(self.blocks[0])
+        return [_put(block, choices, objects) for block in self.blocks]
 
 
-def put_table(table: pa.Table, objects: Objects, reuse: Reuse) -> StoredTable:
-    """Stores a table; `reuse` gives the objects that hold a content already, or None.
+def prepare(table: pa.Table) -> PreparedTable:
+    """Cuts a table and computes its content; nothing is stored.
 
-    Raises `InvalidInput` or pyarrow's errors for types that Parquet cannot hold.
+    Raises `InvalidInput` or pyarrow's errors for what Parquet cannot hold.
     """
+    if not table.num_columns:
+        raise InvalidInput("there is no column in it")
     table = remember_categories(as_stored(table.unify_dictionaries()))
+    write_block(table.slice(0, 0), {"dictionaries": []})
     blocks = cut_table(table)
     content = content_hash(table.schema, [len(block) for block in blocks], [block_digests(block) for block in blocks])
-    stored = reuse(content)
-    columns = column_texts(table.schema)
-    if stored is not None:
-        return StoredTable(columns, content, stored, len(table), reused=True)
-    choices = writer_choices(blocks[0])
-    return StoredTable(columns, content, [_put(each, choices, objects) for each in blocks], len(table), reused=False)
+    return PreparedTable(column_texts(table.schema), content, len(table), blocks)
 
 
 def _put(block: pa.Table, choices: dict[str, Any], objects: Objects) -> Block:

@@ -29,7 +29,7 @@ Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 def cut_table(table: pa.Table) -> list[pa.Table]:
     """The blocks of a table, slices of it; a table without rows is one block."""
-    return list(cut_batches([table], table.schema))
+    return list(cut_batches([table], table.schema)) if len(table) else [table]
 
 
 def cut_batches(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -123,7 +123,7 @@ def _column_words(column: pa.ChunkedArray) -> list[Words] | None:
     if any(part is None for part in parts):
         return None
     if not parts:
-        return [] if _words(pa.array([], column.type)) is not None else None
+        return [] if _words(pa.nulls(1, column.type)) is not None else None
     return [np.concatenate(pieces) for pieces in zip(*[part for part in parts if part is not None], strict=True)]
 
 

@@ -37,19 +37,19 @@ import pyarrow.types as types
 
 from datapkg.format import canonical
 from datapkg.format.blocks import cut_batches
-from datapkg.format.frames import observed, restore_categories
+from datapkg.format.frames import forgotten_categories, observed, restore_categories
 from datapkg.format.type_names import is_list, type_text
 
 __all__ = ["Content", "block_digests", "content_hash", "content_of_objects", "content_of_table", "type_text"]
 
 PREFIX = "c1:"
 READ_ROWS = 65_536
-_ONES = np.ones(65_536, dtype=np.uint8)
+_ONES = memoryview(bytes([1]) * 65_536)
 
 
 @dataclass(frozen=True)
 class Content:
-    """The content of a table with what it was computed from: columns as the manifest has them, and the number of rows."""
+    """The content of a table, its columns as the manifest has them, and its number of rows."""
 
     hash: str
     columns: list[tuple[str, str]]
@@ -78,6 +78,7 @@ def content_of_parts(parts: Iterable[pa.Table], schema: pa.Schema) -> Content:
     first = restore_categories(schema.empty_table(), schema)
     rows, digests = [], []
     for block in cut_batches(parts, first.schema):
+        block = block if len(block) else first
         rows.append(len(block))
         digests.append(block_digests(block))
     return Content(content_hash(schema_of(first, schema), rows, digests), column_texts(first.schema), sum(rows))
@@ -96,8 +97,9 @@ def _batches(file: pq.ParquetFile) -> Iterator[pa.Table]:
 def _all_categories(files: list[pq.ParquetFile], schema: pa.Schema) -> dict[int, pa.Array]:
     """The categories of each dictionary column over all objects: a reader that joins them sees these."""
     found: dict[int, pa.Array] = {}
+    forgotten = forgotten_categories(schema)
     for index, field in enumerate(schema):
-        if not pa.types.is_dictionary(field.type):
+        if not types.is_dictionary(field.type) or field.name in forgotten:
             continue
         chunks: list[pa.Array] = []
         for file in files:
@@ -158,7 +160,7 @@ def _column_digest(column: pa.ChunkedArray) -> bytes:
     return digest.finish(categories)
 
 
-def _positions(array: pa.DictionaryArray) -> pa.Array:
+def _positions(array: pa.Array) -> pa.Array:
     """The int64 positions in the categories; null where the category is."""
     positions = array.indices.cast(pa.int64())
     if array.dictionary.null_count:

@@ -12,6 +12,8 @@ import json
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as types
 
 from datapkg.errors import IntegrityError
 
@@ -76,8 +78,8 @@ def _levels(levels: Any) -> list[Any]:
 
 def _dtypes(columns: Any) -> list[list[str]]:
     entries = [each for each in columns if isinstance(each, dict)] if isinstance(columns, list) else []
-    pairs = [[each.get("field_name") or each.get("name"), each.get("numpy_type")] for each in entries]
-    return sorted([name, dtype] for name, dtype in pairs if isinstance(name, str) and _is_extension(dtype))
+    pairs = [(each.get("field_name") or each.get("name"), each.get("numpy_type")) for each in entries]
+    return sorted([str(name), str(dtype)] for name, dtype in pairs if _is_extension(dtype))
 
 
 def _is_extension(dtype: Any) -> bool:
@@ -97,22 +99,52 @@ def _foreign(metadata: dict[bytes, bytes]) -> dict[str, str]:
 def remember_categories(table: pa.Table) -> pa.Table:
     """The table with, in its schema, those categories that Parquet would forget: of other values than text.
 
-    A table without rows keeps all of them there.
+    A table without rows keeps all of them there. Every dictionary column has one dictionary (`unify_dictionaries`).
     """
-    columns = {
-        str(index): table.column(index).chunk(0).dictionary
+    kept = {
+        str(index): [field.type.ordered, _to_text(table.column(index).chunk(0).dictionary)]
         for index, field in enumerate(table.schema)
-        if pa.types.is_dictionary(field.type) and table.column(index).num_chunks
-        if not len(table) or not _comes_back(field.type.value_type)
+        if types.is_dictionary(field.type) and table.column(index).num_chunks
+        if not len(table) or not types.is_string(field.type.value_type)
     }
     metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != CATEGORIES_KEY}
-    if columns:
-        metadata[CATEGORIES_KEY] = json.dumps({name: _to_text(values) for name, values in columns.items()}).encode()
+    if kept:
+        metadata[CATEGORIES_KEY] = json.dumps(kept).encode()
     return table.replace_schema_metadata(metadata)
 
 
-def _comes_back(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def forgotten_categories(schema: pa.Schema) -> dict[str, tuple[bool, pa.Array]]:
+    """What `remember_categories` kept: the field's name to whether its categories are ordered, and these."""
+    text = (schema.metadata or {}).get(CATEGORIES_KEY)
+    if not text:
+        return {}
+    try:
+        return {
+            schema.field(int(index)).name: (bool(ordered), _from_text(values))
+            for index, (ordered, values) in json.loads(text).items()
+        }
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError, binascii.Error, pa.ArrowException) as error:
+        raise IntegrityError(f"the categories kept in a table's schema cannot be read: {error}") from error
+
+
+def restore_categories(table: pa.Table, schema: pa.Schema | None = None) -> pa.Table:
+    """A table read from Parquet with the categories that Parquet forgot; any columns of it, in any order.
+
+    `schema` is that of the object, where the table's own has lost its metadata.
+    """
+    for name, (ordered, categories) in forgotten_categories(schema or table.schema).items():
+        for index in table.schema.get_all_field_indices(name):
+            column = _as_categories(table.column(index), categories, ordered)
+            table = table.set_column(index, table.schema.field(index).with_type(column.type), column)
+    return table
+
+
+def _as_categories(column: pa.ChunkedArray, categories: pa.Array, ordered: bool) -> pa.ChunkedArray:
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    codes = pc.index_in(column.cast(categories.type), value_set=categories, skip_nulls=True).cast(pa.int32())
+    chunks = codes.chunks or [pa.array([], pa.int32())]
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(each, categories, ordered=ordered) for each in chunks])
 
 
 def _to_text(values: pa.Array) -> str:
@@ -125,42 +157,3 @@ def _to_text(values: pa.Array) -> str:
 def _from_text(text: str) -> pa.Array:
     with pa.ipc.open_stream(base64.b64decode(text, validate=True)) as reader:
         return reader.read_all().column(0).combine_chunks()
-
-
-def forgotten_categories(schema: pa.Schema) -> dict[str, pa.Array]:
-    """What `remember_categories` kept: the field's name to its categories, in order."""
-    text = (schema.metadata or {}).get(CATEGORIES_KEY)
-    if not text:
-        return {}
-    try:
-        return {schema.field(int(index)).name: _from_text(each) for index, each in json.loads(text).items()}
-    except (ValueError, KeyError, IndexError, AttributeError, TypeError, binascii.Error, pa.ArrowException) as error:
-        raise IntegrityError(f"the categories kept in a table's schema cannot be read: {error}") from error
-
-
-def restore_categories(table: pa.Table, schema: pa.Schema | None = None) -> pa.Table:
-    """A table read from Parquet with the categories that Parquet forgot; any columns of it, in any order.
-
-    `schema` is that of the object, where the table's own has lost its metadata.
-    """
-    import pyarrow.compute as pc
-
-    for name, categories in forgotten_categories(schema or table.schema).items():
-        for index in table.schema.get_all_field_indices(name):
-            column = table.column(index)
-            if pa.types.is_dictionary(column.type):
-                column = column.cast(column.type.value_type)
-            codes = pc.index_in(column.cast(categories.type), value_set=categories, skip_nulls=True).cast(pa.int32())
-            ordered = _is_ordered(schema or table.schema, name)
-            chunks = [pa.DictionaryArray.from_arrays(chunk, categories, ordered=ordered) for chunk in codes.chunks]
-            kind = pa.dictionary(pa.int32(), categories.type, ordered)
-            field = table.schema.field(index).with_type(kind)
-            table = table.set_column(index, field, pa.chunked_array(chunks, type=kind))
-    return table
-
-
-def _is_ordered(schema: pa.Schema, name: str) -> bool:
-    for each in pandas_metadata(schema).get("columns") or []:
-        if isinstance(each, dict) and name in (each.get("field_name"), each.get("name")):
-            return bool((each.get("metadata") or {}).get("ordered"))
-    return False

@@ -44,7 +44,7 @@ _FLAT: dict[int, str] = {
 }
 
 
-def type_text(kind: pa.DataType | pa.Field) -> str:
+def type_text(kind: pa.DataType) -> str:
     """The text of a column's type; a field may tell more than its type, where an extension is not registered.
 
     Raises `InvalidInput` for a type that no table can keep (unions, calendar intervals).
@@ -62,7 +62,7 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
-def _text(kind: pa.DataType | pa.Field) -> str:
+def _text(kind: pa.DataType) -> str:
     if isinstance(kind, pa.Field):
         return _field_text(kind)
     if isinstance(kind, pa.BaseExtensionType):
@@ -100,7 +100,7 @@ def _parametric_text(kind: pa.DataType) -> str:
     raise InvalidInput(f"a table cannot keep Arrow's type {kind}")
 
 
-def _field_text(field: pa.Field) -> str:
+def _field_text(field: pa.DataType) -> str:
     metadata = field.metadata or {}
     name = metadata.get(_EXTENSION_NAME)
     if name is None or isinstance(field.type, pa.BaseExtensionType):
@@ -112,7 +112,7 @@ def _extension_text(name: str, parameters: str, storage: str) -> str:
     return f"extension<{json.dumps(name)}, {json.dumps(parameters)}, {storage}>"
 
 
-def _parameters(kind: pa.BaseExtensionType) -> str:
+def _parameters(kind: pa.DataType) -> str:
     """The parameters as a file carries them (types written in Python), or made of what the type shows."""
     if isinstance(kind, pa.ExtensionType):
         return _decoded(kind.__arrow_ext_serialize__())

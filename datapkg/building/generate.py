@@ -1,0 +1,110 @@
+"""A build file and a README to start from, for a directory that has none.
+
+What the build file says is exactly what the directory is without it: the package of both has the same hash.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from datapkg.building.build_file import SETTINGS, SOURCES, UNSUPPORTED
+from datapkg.building.directory import scan_directory
+from datapkg.building.spec import FileSource, NodeSpec
+from datapkg.building.tree import BUILD_FILE
+from datapkg.errors import Conflict, InvalidInput, NotFound
+from datapkg.format.names import shown
+
+README = "README.md"
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
+_WORDS = frozenset("y n yes no on off true false null none".split())
+_NEVER_GROUPS = frozenset((*SOURCES, *SETTINGS, *UNSUPPORTED))
+_HEADER = """\
+# What the package is made of; docs/build.md tells all that can be said here. Build it with: datapkg build USER/NAME
+# meta: {title: …, description: …, licence: CC-BY-4.0, origin: …}
+"""
+
+
+def generate(directory: Path) -> list[Path]:
+    """Writes `build.yml` and `README.md` into a directory and gives their paths; a README that is there is kept.
+
+    Raises `Conflict` where there is a build file, `InvalidInput` for files that cannot be nodes.
+    """
+    if not directory.is_dir():
+        raise NotFound(f"there is no directory {shown(directory)}", path=str(directory))
+    path, readme = directory / BUILD_FILE, directory / README
+    if path.exists() or path.is_symlink():
+        raise Conflict(
+            f"{shown(path)} is there already, and was not changed", hint="move it away to have a new one written"
+        )
+    written = [path]
+    if not (readme.exists() or readme.is_symlink()):
+        readme.write_text(f"# {directory.resolve().name}\n", encoding="utf-8")
+        written.append(readme)
+    try:
+        text = build_file_text(scan_directory(directory).nodes)
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except (InvalidInput, FileExistsError):
+        if readme in written:
+            readme.unlink()
+        raise
+    return written
+
+
+def build_file_text(nodes: list[NodeSpec]) -> str:
+    """The build file that names these files; those whose path it cannot spell out are taken by a glob."""
+    tree: dict[str, object] = {}
+    globs: dict[str, None] = {}
+    for node in nodes:
+        parts = node.path.split("/")
+        assert isinstance(node.source, FileSource)
+        if "meta" in parts or _NEVER_GROUPS.intersection(parts[:-1]):
+            globs[_glob(node.source.shown)] = None
+            continue
+        group = tree
+        for part in parts[:-1]:
+            below = group.setdefault(part, {})
+            assert isinstance(below, dict)
+            group = below
+        group[parts[-1]] = node
+    lines = ["contents: {}" if not nodes else "contents:", *_lines(tree, 1)]
+    lines += [f"  {_quoted(pattern)}: {{}}" for pattern in globs]
+    return _HEADER + "\n".join(lines) + "\n"
+
+
+def _lines(tree: dict[str, object], depth: int) -> list[str]:
+    lines = []
+    for name, value in tree.items():
+        start = f"{'  ' * depth}{_text(name)}:"
+        if isinstance(value, dict):
+            lines += [start, *_lines(value, depth + 1)]
+        elif isinstance(value, NodeSpec) and isinstance(value.source, FileSource):
+            transform = "" if value.transform == "id" else f", transform: {value.transform}"
+            lines.append(f"{start} {{file: {_text(value.source.shown)}{transform}}}")
+    return lines
+
+
+def _text(text: str) -> str:
+    return text if _PLAIN.match(text) and text.lower() not in _WORDS else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """Text in YAML's double quotes, which are JSON's."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
+
+
+def _glob(path: str) -> str:
+    """A pattern that matches this one path, with a wildcard in its first part, so that no folder of it is fixed."""
+    return "/".join(_pattern(part) for part in path.split("/"))
+
+
+def _pattern(part: str) -> str:
+    escaped = ["[[]" if c == "[" else f"[{c}]" if c in "*?" else c for c in part]
+    first = next((index for index, c in enumerate(part) if c not in "[]*?!^-\\"), None)
+    if first is None:
+        raise InvalidInput(f"a build file cannot name {shown(part)}", hint="rename it")
+    escaped[first] = f"[{part[first]}]"
+    return "".join(escaped)
