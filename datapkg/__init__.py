@@ -1,3 +1,87 @@
-"""datapkg: data, installed and imported like code."""
+"""datapkg: data, installed and imported like code.
+
+>>> import datapkg
+>>> datapkg.install("uciml/iris")
+>>> from datapkg.data.uciml import iris
+>>> iris.measurements()          # a pandas DataFrame
+"""
+
+from importlib import import_module as _import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.api.front import build, export, install, load, login, push, search, verify
+    from datapkg.errors import (
+        BuildFailed,
+        Conflict,
+        DatapkgError,
+        IntegrityError,
+        InvalidInput,
+        MissingDependency,
+        NotFound,
+        PackageNotInstalled,
+        Refused,
+        Unreachable,
+    )
+    from datapkg.format.names import Ref
+    from datapkg.reading.functions import frames, hash, items, keys, kind, meta, name, ref, size, values, walk
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "datapkg.api.front": ("build", "export", "install", "load", "login", "push", "search", "verify"),
+    "datapkg.reading.functions": (
+        *("frames", "hash", "items", "keys", "kind", "meta", "name", "ref", "size", "values", "walk"),
+    ),
+    "datapkg.format.names": ("Ref",),
+    "datapkg.errors": (
+        *("BuildFailed", "Conflict", "DatapkgError", "IntegrityError", "InvalidInput", "MissingDependency"),
+        *("NotFound", "PackageNotInstalled", "Refused", "Unreachable"),
+    ),
+}
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "BuildFailed",
+    "Conflict",
+    "DatapkgError",
+    "IntegrityError",
+    "InvalidInput",
+    "MissingDependency",
+    "NotFound",
+    "PackageNotInstalled",
+    "Ref",
+    "Refused",
+    "Unreachable",
+    "build",
+    "export",
+    "frames",
+    "hash",
+    "install",
+    "items",
+    "keys",
+    "kind",
+    "load",
+    "login",
+    "meta",
+    "name",
+    "push",
+    "ref",
+    "search",
+    "size",
+    "values",
+    "verify",
+    "walk",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PLACE_OF:
+        raise AttributeError(f"module 'datapkg' has no attribute {name!r}")
+    value = getattr(_import_module(_PLACE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
