@@ -1,0 +1,300 @@
+"""Lists, searches, what a package is, which state is meant, and the log."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from datapkg.errors import InvalidInput, InvalidName, ObjectNotFound, PackageNotFound, TagNotFound, VersionNotFound
+from datapkg.format import wire
+from datapkg.format.manifest import Block, Manifest, TableNode
+from registry_server.db import states
+from tests.registry_server.asgi import Client, Contents, House, sha256
+
+IRIS = f"{wire.PACKAGES}/ada/iris"
+
+
+def names(client: Client, query: str = "") -> list[str]:
+    return [each["package"] for each in client.get(f"{wire.PACKAGES}?{query}").json()["packages"]]
+
+
+def test_a_list_has_what_the_actor_may_read(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/secret", {"a": b"1"})
+    ada.publish("ada/open", {"a": b"1"}, public=True)
+    ada.publish("ada/shared", {"a": b"1"})
+    bob.publish("bob/own", {"a": b"1"})
+    ada.put(f"{wire.PACKAGES}/ada/shared/access/bob", {})
+    assert names(house.nobody) == ["ada/open"]
+    assert names(ada) == ["ada/open", "ada/secret", "ada/shared"]
+    assert names(bob) == ["ada/open", "ada/shared", "bob/own"]
+    assert names(bob, "user=ada") == ["ada/open", "ada/shared"]
+    assert names(house.nobody, "user=bob") == names(bob, "user=nobody") == names(bob, "user=%00") == []
+
+
+def test_a_line_of_a_list(ada: Client) -> None:
+    contents = Contents({"a": b"123", "b": b"12345"}, {"title": "Iris", "description": "Flowers"})
+    ada.push("ada/iris", contents, public=True)
+    (line,) = ada.get(wire.PACKAGES).json()["packages"]
+    assert line.pop("pushed_at").endswith("+00:00")
+    assert line == {
+        "package": "ada/iris",
+        "public": True,
+        "latest": contents.manifest.hash,
+        "title": "Iris",
+        "description": "Flowers",
+        "bytes_logical": 8,
+    }
+
+
+@pytest.mark.parametrize("meta", [{"title": 5, "description": ["x"]}, {"title": None}, {"title": "x" * 500}, {}])
+def test_metadata_that_is_no_text_is_no_title(ada: Client, meta: dict[str, Any]) -> None:
+    ada.push("ada/iris", Contents({"a": b"1"}, meta))
+    (line,) = ada.get(wire.PACKAGES).json()["packages"]
+    assert line["title"] in ("", "x" * 300)
+
+
+@pytest.mark.parametrize("query", ["", "q=data"])
+def test_pages(ada: Client, query: str) -> None:
+    expected = []
+    for number in range(7):
+        ada.push(f"ada/p{number}", Contents({"a": b"1"}, {"title": "data"}))
+        expected.append(f"ada/p{number}")
+    found, cursor = [], None
+    while True:
+        page = ada.get(f"{wire.PACKAGES}?limit=3&{query}" + (f"&cursor={cursor}" if cursor else "")).json()
+        found += [each["package"] for each in page["packages"]]
+        cursor = page["next"]
+        if not cursor:
+            break
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "cursor=x",
+        "cursor=bnVsbA==",
+        "cursor=WzEsMl0=",
+        "cursor=WzEwMDAwMDAwMDAwMDAwMDAwMDAwMCwiYSIsImIiXQ==",
+        "cursor=" + "W1tb" * 100,
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "q=" + "x" * 201,
+        "q=" + "+".join("abcdefghijk"),
+    ],
+)
+def test_what_is_no_question_is_refused(ada: Client, query: str) -> None:
+    for path in (wire.PACKAGES, IRIS + "/log") if "q=" not in query else (wire.PACKAGES,):
+        ada.publish("ada/iris", {"a": b"1"})
+        answer = ada.get(f"{path}?{query}")
+        assert answer.status == 400, path
+        assert isinstance(answer.error, InvalidInput)
+
+
+@pytest.fixture
+def library(ada: Client) -> Client:
+    """Some packages to find."""
+    ada.push("ada/weather", Contents({"a": b"1"}, {"title": "Iris in the title"}))
+    ada.push("ada/iris", Contents({"a": b"1"}))
+    ada.push("ada/flowers", Contents({"raw/iris.jpg": b"1"}))
+    ada.push("ada/botany", Contents({"README.md": "About IRIS, and Straße 100%_done".encode()}))
+    ada.push("ada/aaa", Contents({"README.md": b"about iris too"}))
+    ada.push("ada/stars", Contents({"a": b"1"}, {"description": "the night sky"}))
+    return ada
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("iris", ["ada/iris", "ada/weather", "ada/flowers", "ada/aaa", "ada/botany"]),
+        ("IRIS", ["ada/iris", "ada/weather", "ada/flowers", "ada/aaa", "ada/botany"]),
+        ("iris too", ["ada/aaa"]),
+        ("night sky", ["ada/stars"]),
+        ("sky iris", []),
+        ("strasse", ["ada/botany"]),
+        ("100%25_", ["ada/botany"]),
+        ("%25", ["ada/botany"]),
+        ("ada/iris", ["ada/iris"]),
+        ("'; drop table packages; --", []),
+        ("%00", ["ada/aaa", "ada/botany", "ada/flowers", "ada/iris", "ada/stars", "ada/weather"]),
+    ],
+)
+def test_a_search(library: Client, query: str, expected: list[str]) -> None:
+    assert names(library, "q=" + query.replace(" ", "+")) == expected
+
+
+def test_a_search_finds_columns_of_tables(ada: Client) -> None:
+    node = TableNode(
+        path="measurements",
+        columns=[("petal_length", "double")],
+        content="c1:" + "0" * 64,
+        objects_=[Block(hash=sha256(b"parquet"), rows=1, size=7)],
+        rows=1,
+    )
+    contents = Contents({"x": b"parquet"})
+    contents.manifest = Manifest.make([node])
+    contents.bodies[contents.manifest.hash] = contents.manifest.data
+    assert ada.push("ada/iris", contents).status == 200
+    assert names(ada, "q=petal") == ["ada/iris"]
+
+
+def test_a_search_hides_what_is_private(house: House, library: Client, bob: Client) -> None:
+    assert names(house.nobody, "q=iris") == names(bob, "q=iris") == []
+
+
+def test_a_search_knows_the_latest_state_only(ada: Client) -> None:
+    first = Contents({"a": b"1"}, {"title": "before"})
+    ada.push("ada/iris", first)
+    ada.push("ada/iris", Contents({"a": b"1"}, {"title": "after"}))
+    assert (names(ada, "q=before"), names(ada, "q=after")) == ([], ["ada/iris"])
+    ada.put(f"{IRIS}/tags/latest", {"hash": first.manifest.hash})
+    assert (names(ada, "q=before"), names(ada, "q=after")) == (["ada/iris"], [])
+    assert ada.get(wire.PACKAGES).json()["packages"][0]["title"] == "before"
+
+
+def test_a_package_says_what_the_actor_is_to_it(house: House, ada: Client, bob: Client) -> None:
+    hash = ada.publish("ada/iris", {"a": b"1"}, public=True, version="1.0", tag="stable")
+    assert ada.get(IRIS).json()["role"] == "owner"
+    assert bob.get(IRIS).json()["role"] == "public"
+    ada.put(f"{IRIS}/access/bob", {})
+    assert bob.get(IRIS).json()["role"] == "reader"
+    info = house.nobody.get(IRIS).json()
+    assert (info["role"], info["latest"]) == ("public", hash)
+    assert info["tags"] == {"latest": hash, "stable": hash}
+    assert [each["version"] for each in info["versions"]] == ["1.0"]
+
+
+def test_a_deleted_package_is_gone_and_begins_anew(house: House, ada: Client, bob: Client) -> None:
+    first = ada.publish("ada/iris", {"a": b"one"}, public=True, tag="old", version="1.0")
+    ada.put(f"{IRIS}/access/bob", {})
+    assert ada.delete(IRIS).json() == {"deleted": "ada/iris"}
+    for client in (house.nobody, ada, bob):
+        assert isinstance(client.get(IRIS).error, PackageNotFound)
+        assert client.get(f"{IRIS}/objects/{sha256(b'one')}").status == 404
+    assert ada.delete(IRIS).status == 404
+    assert names(ada) == []
+    second = ada.publish("ada/iris", {"a": b"two"}, version="1.0")
+    assert (house.nobody.get(IRIS).status, bob.get(IRIS).status) == (404, 404)
+    assert ada.get(f"{IRIS}/tags").json()["tags"] == {"latest": second}
+    assert ada.get(f"{IRIS}/manifests/{first}").status == 404
+    assert ada.get(f"{IRIS}/objects/{sha256(b'one')}").status == 404
+    assert len(ada.get(f"{IRIS}/log").json()["entries"]) == 1
+
+
+def test_the_log(ada: Client) -> None:
+    first = ada.publish("ada/iris", {"a": b"1"}, message="begin", version="1.0")
+    second = ada.publish("ada/iris", {"a": b"22"}, message="<b>go on</b>", tag="stable")
+    newest, oldest = ada.get(f"{IRIS}/log").json()["entries"]
+    assert newest.pop("pushed_at") >= oldest.pop("pushed_at")
+    assert newest == {
+        "hash": second,
+        "author": "ada",
+        "message": "<b>go on</b>",
+        "parent": first,
+        "tags": ["latest", "stable"],
+        "versions": [],
+        "bytes_logical": 2,
+    }
+    assert (oldest["hash"], oldest["parent"], oldest["versions"]) == (first, None, ["1.0"])
+
+
+def test_pages_of_the_log(ada: Client) -> None:
+    pushed = [ada.publish("ada/iris", {"a": b"%d" % number}) for number in range(5)]
+    page = ada.get(f"{IRIS}/log?limit=2").json()
+    found = [entry["hash"] for entry in page["entries"]]
+    while page["next"]:
+        page = ada.get(f"{IRIS}/log?limit=2&cursor={page['next']}").json()
+        found += [entry["hash"] for entry in page["entries"]]
+    assert found == pushed[::-1]
+
+
+@pytest.fixture
+def versions(ada: Client) -> dict[str, str]:
+    """The states of ada/iris by version."""
+    return {
+        version: ada.publish("ada/iris", {"a": version.encode()}, version=version, tag="t" + version.replace(".", ""))
+        for version in ("1.0", "1.10.0", "1.2", "2.0rc1", "1.2.post1")
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "version"),
+    [
+        ("1.0", "1.0"),
+        ("1.0.0", "1.0"),
+        ("01.0", "1.0"),
+        ("1.10", "1.10.0"),
+        ("2.0rc1", "2.0rc1"),
+        ("2.0-RC.1", "2.0rc1"),
+        (">=1", "1.10.0"),
+        (">=1,<1.10", "1.2.post1"),
+        ("~=1.2", "1.10.0"),
+        ("==1.2", "1.2"),
+        ("==1.2.*", "1.2.post1"),
+        (">=2.0rc0", "2.0rc1"),
+        ("!=1.10.0", "1.2.post1"),
+    ],
+)
+def test_a_version_or_range_is_a_state(ada: Client, versions: dict[str, str], state: str, version: str) -> None:
+    found = ada.get(f"{IRIS}/resolve?state={quote(state)}").json()
+    assert (found["version"], found["hash"]) == (version, versions[version])
+    assert found["tag"] is None
+    assert found["versions"] == versions
+
+
+def test_a_tag_or_nothing_is_a_state(ada: Client, versions: dict[str, str]) -> None:
+    last = versions["1.2.post1"]
+    for query, tag in (("", "latest"), ("?state=", "latest"), ("?state=latest", "latest"), ("?state=t12", "t12")):
+        found = ada.get(f"{IRIS}/resolve{query}").json()
+        assert (found["tag"], found["version"]) == (tag, None)
+        assert found["hash"] == (versions["1.2"] if tag == "t12" else last)
+    found = ada.get(f"{IRIS}/resolve").json()
+    contents = Contents({"a": b"1.2.post1"})
+    assert found["manifest_size"] == len(contents.manifest.data)
+    assert found["bytes_logical"] == len(b"1.2.post1")
+
+
+def test_a_hash_or_its_beginning_is_a_state(ada: Client, versions: dict[str, str]) -> None:
+    hash = versions["1.0"]
+    for text in (hash, hash[:6], hash.upper()):
+        found = ada.get(f"{IRIS}/resolve?state=sha256:{text}").json()
+        assert (found["hash"], found["tag"], found["version"]) == (hash, None, None)
+
+
+def test_an_ambiguous_beginning_lists_what_it_may_be(ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidates = ["abcdef" + "0" * 58, "abcdef" + "1" * 58]
+    ada.publish("ada/iris", {"a": b"1"})
+    monkeypatch.setattr(states, "beginning_with", lambda *_: candidates)
+    answer = ada.get(f"{IRIS}/resolve?state=sha256:abcdef")
+    assert answer.status == 400
+    assert answer.error.detail["candidates"] == candidates
+    assert all(candidate in answer.error.message for candidate in candidates)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "error"),
+    [
+        ("9.9", 404, VersionNotFound),
+        (">=9", 404, VersionNotFound),
+        (">=2", 404, VersionNotFound),
+        ("nosuch", 404, TagNotFound),
+        ("sha256:000000", 404, ObjectNotFound),
+        ("sha256:00000", 400, InvalidName),
+        ("sha256:xyzxyz", 400, InvalidName),
+        ("1.0+local", 400, InvalidName),
+        (">=x", 400, InvalidName),
+        ("Ünicode", 400, InvalidName),
+        ("$", 400, InvalidName),
+        ("x" * 301, 400, InvalidInput),
+        ("1" * 300, 400, InvalidName),
+    ],
+)
+def test_what_is_no_state(
+    ada: Client, versions: dict[str, str], state: str, status: int, error: type[Exception]
+) -> None:
+    answer = ada.get(f"{IRIS}/resolve?state={quote(state)}")
+    assert answer.status == status
+    assert isinstance(answer.error, error)

@@ -1,0 +1,204 @@
+"""Every reply, whatever went wrong, has the one form and the headers that all have."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from datapkg.errors import DatapkgError, InvalidInput, NotFound
+from datapkg.format import wire
+from registry_server.services import browse
+from tests.registry_server.asgi import Answer, Client, House
+
+PUSHES = f"{wire.PACKAGES}/ada/iris/pushes"
+
+
+def check(answer: Answer, status: int) -> None:
+    """A failure in our words, with no insides of ours in it."""
+    assert answer.status == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message", "hint", "detail"}
+    assert body["error"]["message"]
+    assert answer.headers["cache-control"] == "no-store"
+    for inside in ("Traceback", "site-packages", "sqlalchemy", "pydantic"):
+        assert inside not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/v1", "/api/v2/packages", "/api/v1/packages/", "/api/v1/packages/a"])
+def test_an_unknown_path(house: House, path: str) -> None:
+    answer = house.nobody.get(path)
+    check(answer, 404)
+    assert isinstance(answer.error, NotFound)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", wire.PACKAGES),
+        ("DELETE", wire.ME),
+        ("PATCH", f"{wire.PACKAGES}/ada/iris"),
+        ("OPTIONS", wire.PACKAGES),
+        ("POST", wire.HEALTH),
+        ("TRACE", wire.PACKAGES),
+        ("FOO", wire.PACKAGES),
+    ],
+)
+def test_a_method_that_is_not_offered(house: House, method: str, path: str) -> None:
+    check(house.nobody.request(method, path), 405)
+
+
+BODIES: list[tuple[bytes, str]] = [
+    (b"", "application/json"),
+    (b"{", "application/json"),
+    (b"[" * 1_000_000, "application/json"),
+    (b'{"a":' * 200_000, "application/json"),
+    (b'{"manifest":' + b"[" * 900 + b"]" * 900 + b"}", "application/json"),
+    (b"null", "application/json"),
+    (b"[]", "application/json"),
+    (b'"x"', "application/json"),
+    (b"1e999", "application/json"),
+    (b"NaN", "application/json"),
+    (b"\xff\xfe\x00", "application/json"),
+    (b'{"manifest": 5, "hashes": {}}', "application/json"),
+    (b'{"manifest": "\\ud800", "hashes": ["\\u0000"]}', "application/json"),
+    (b"a=b", "application/x-www-form-urlencoded"),
+    (b"--x\r\n", "multipart/form-data; boundary=x"),
+    (b"{}", "text/plain"),
+    (b"{}", "application/json; charset=utf-7"),
+    (b"1" * 10_000, "application/json"),
+]
+
+
+@pytest.mark.parametrize(("body", "content_type"), BODIES, ids=range(len(BODIES)))
+def test_a_body_that_is_not_right_lists_what_is_wrong(ada: Client, body: bytes, content_type: str) -> None:
+    for path in (PUSHES, f"{PUSHES}/x/missing", f"{PUSHES}/x/publish", f"{wire.PACKAGES}/ada/iris/objects/read"):
+        answer = ada.post(path, body=body, headers={"content-type": content_type})
+        check(answer, 400)
+        assert isinstance(answer.error, InvalidInput)
+
+
+def test_all_mistakes_of_a_body_at_once(ada: Client) -> None:
+    answer = ada.post(PUSHES, {"manifest": "x", "hashes": ["0" * 64, "y", "z"], "more": 1})
+    assert isinstance(answer.error, InvalidInput)
+    places = [place for place, _ in answer.error.problems]
+    assert places == ["body.manifest", "body.hashes[1]", "body.hashes[2]", "body.more"]
+
+
+def test_texts_that_no_database_takes(ada: Client) -> None:
+    for path in (
+        f"{wire.PACKAGES}?q=%00",
+        f"{wire.PACKAGES}?q=%ed%a0%80",
+        f"{wire.PACKAGES}?user=%00%ff",
+        f"{wire.PACKAGES}/%00/%ed%a0%80",
+        f"{wire.PACKAGES}/ada/iris/resolve?state=%00",
+        f"{wire.PACKAGES}/ada/iris/log?cursor=%00",
+    ):
+        assert ada.get(path).status in (200, 400, 404), path
+    for path in (f"{PUSHES}/%00/missing", f"{PUSHES}/%ed%a0%80/missing"):
+        check(ada.post(path, {"hashes": []}), 404)
+
+
+def test_a_bug_says_where_to_look_and_nothing_more(
+    house: House, ada: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("secret inside")
+
+    monkeypatch.setattr(browse, "info", broken)
+    answer = ada.get(f"{wire.PACKAGES}/ada/iris")
+    check(answer, 500)
+    assert type(answer.error) is DatapkgError
+    assert answer.json()["error"]["code"] == "error"
+    assert "secret" not in answer.text
+    id = answer.error.detail["id"]
+    logged = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert any(id in record.getMessage() and record.exc_info for record in logged)
+
+
+def test_tokens_are_never_logged(house: House, ada: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    assert ada.token
+    ada.publish("ada/iris", {"a": b"1"})
+    house.nobody.get(wire.ME, headers={"authorization": "Bearer dpk_verysecret"})
+    assert ada.token not in caplog.text
+    assert "dpk_" not in caplog.text
+
+
+@pytest.mark.parametrize("path", [wire.PACKAGES, f"{wire.PACKAGES}/no/such", "/api/nosuch", wire.ME])
+def test_other_origins_read_the_api_without_credentials(house: House, path: str) -> None:
+    headers = house.nobody.get(path, headers={"origin": "https://elsewhere.example.org"}).headers
+    assert headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in headers
+
+
+@pytest.mark.parametrize("path", [wire.HEALTH, "/openapi.json", "/nosuch"])
+def test_other_origins_read_nothing_else(house: House, path: str) -> None:
+    assert "access-control-allow-origin" not in house.nobody.get(path).headers
+
+
+@pytest.mark.parametrize("path", [wire.PACKAGES, "/api/nosuch", wire.HEALTH, "/openapi.json", "/nosuch"])
+def test_headers_that_every_reply_has(house: House, path: str) -> None:
+    headers = house.nobody.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "server" not in headers
+
+
+def test_head_is_get_without_a_body(house: House, ada: Client) -> None:
+    ada.publish("ada/iris", {"a": b"1"}, public=True)
+    for path in (wire.PACKAGES, f"{wire.PACKAGES}/ada/iris", f"{wire.PACKAGES}/no/such", wire.HEALTH):
+        got, asked = house.nobody.get(path), house.nobody.request("HEAD", path)
+        assert (asked.status, asked.body) == (got.status, b"")
+        assert asked.headers == got.headers
+
+
+def test_who_asks(house: House, ada: Client) -> None:
+    assert ada.get(wire.ME).json() == {"user": "ada"}
+    assert house.nobody.get(wire.ME).json() == {"user": None}
+    assert house.nobody.get(wire.HEALTH).json() == {"status": "ok"}
+
+
+def test_the_description_has_every_path_of_the_wire(house: House) -> None:
+    paths = house.nobody.get("/openapi.json").json()["paths"]
+    constants = {
+        value for name, value in vars(wire).items() if name.isupper() and isinstance(value, str) and value[0] == "/"
+    }
+    assert constants - {wire.API, wire.PUSH} <= set(paths)
+
+
+def test_absolute_addresses_are_never_taken_from_the_request(ada: Client) -> None:
+    headers = {"host": "evil.example.org", "x-forwarded-host": "evil.example.org", "forwarded": "host=evil.example.org"}
+    started = ada.request("GET", wire.ME, headers=headers)
+    assert "evil" not in started.text
+    for path in (f"{wire.PACKAGES}/", "/ada/", "/ada/iris/"):
+        answer = ada.request("GET", path, headers=headers)
+        assert "evil" not in json.dumps(answer.headers) + answer.text
+
+
+def test_a_refused_body_is_read_to_its_end_if_it_is_short(house: House) -> None:
+    pieces: Any = [b"x" * 1_000] * 3
+    answer = house.nobody.request("PUT", f"{PUSHES}/x/objects/{'0' * 64}", pieces)
+    assert answer.status == 401
+    assert "connection" not in answer.headers
+    answer = house.nobody.request("PUT", f"{PUSHES}/x/objects/{'0' * 64}", [b"x" * (1 << 20)] * 6)
+    assert answer.status == 401
+    assert answer.headers["connection"] == "close"
+
+
+def test_who_waits_to_be_asked_for_the_body_is_not(house: House) -> None:
+    headers = {"expect": "100-continue"}
+    answer = house.nobody.request("PUT", f"{PUSHES}/x/objects/{'0' * 64}", b"x", headers=headers)
+    assert (answer.status, answer.headers["connection"]) == (401, "close")
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "1e3", "\xb2", str(10**30)])
+def test_a_length_that_is_none(ada: Client, length: str) -> None:
+    answer = ada.request("POST", PUSHES, b"{}", headers={"content-length": length})
+    assert answer.status in (400, 413)

@@ -1,0 +1,152 @@
+"""Tags move, versions never do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datapkg.errors import Conflict, InvalidInput, InvalidName, NotFound, ObjectNotFound, TagNotFound
+from datapkg.format import wire
+from tests.registry_server.asgi import Client, House
+
+IRIS = f"{wire.PACKAGES}/ada/iris"
+
+
+@pytest.fixture
+def states(ada: Client) -> tuple[str, str]:
+    """Two states of ada/iris, the second the latest."""
+    return ada.publish("ada/iris", {"a": b"one"}), ada.publish("ada/iris", {"a": b"two"})
+
+
+def tags(client: Client) -> dict[str, str]:
+    found: dict[str, str] = client.get(f"{IRIS}/tags").json()["tags"]
+    return found
+
+
+def test_tags_are_sorted_and_move(ada: Client, states: tuple[str, str]) -> None:
+    one, two = states
+    for tag, hash in (("stable", one), ("beta", two), ("stable", two), ("stable", two)):
+        answer = ada.put(f"{IRIS}/tags/{tag}", {"hash": hash})
+        assert answer.json()["tags"][tag] == hash
+    assert list(tags(ada).items()) == [("beta", two), ("latest", two), ("stable", two)]
+    assert ada.delete(f"{IRIS}/tags/beta").json()["tags"] == {"latest": two, "stable": two}
+    assert isinstance(ada.delete(f"{IRIS}/tags/beta").error, TagNotFound)
+
+
+def test_latest_may_go_back_but_not_away(ada: Client, states: tuple[str, str]) -> None:
+    one, two = states
+    assert ada.put(f"{IRIS}/tags/latest", {"hash": one}).json()["tags"] == {"latest": one}
+    assert ada.get(f"{IRIS}/resolve").json()["hash"] == one
+    answer = ada.delete(f"{IRIS}/tags/latest")
+    assert (answer.status, isinstance(answer.error, InvalidInput)) == (400, True)
+    assert tags(ada) == {"latest": one}
+    assert [entry["hash"] for entry in ada.get(f"{IRIS}/log").json()["entries"]] == [two, one]
+
+
+@pytest.mark.parametrize("kind", ["tags/stable", "versions/1.0"])
+def test_only_a_state_of_the_package_has_a_name(ada: Client, states: tuple[str, str], kind: str) -> None:
+    other = ada.publish("ada/other", {"a": b"three"})
+    for hash in ("0" * 64, other):
+        answer = ada.put(f"{IRIS}/{kind}", {"hash": hash})
+        assert (answer.status, isinstance(answer.error, ObjectNotFound)) == (404, True)
+    assert ada.put(f"{IRIS}/{kind}", {"hash": "x"}).status == 400
+    assert ada.put(f"{wire.PACKAGES}/ada/absent/{kind}", {"hash": other}).status == 404
+    assert tags(ada) == {"latest": states[1]}
+
+
+@pytest.mark.parametrize("tag", ["1.0", "Upper", "a b", "x" * 65, "%ff", "-a"])
+def test_a_tag_has_to_have_an_allowed_name(ada: Client, states: tuple[str, str], tag: str) -> None:
+    for answer in (ada.put(f"{IRIS}/tags/{tag}", {"hash": states[0]}), ada.delete(f"{IRIS}/tags/{tag}")):
+        assert (answer.status, isinstance(answer.error, InvalidName)) == (400, True)
+
+
+def test_versions_are_normal_sorted_and_never_move(ada: Client, states: tuple[str, str]) -> None:
+    one, two = states
+    for version in ("1.10", "v1.9", "1.9.0", "1.10.0", "2.0-alpha1"):
+        ada.put(f"{IRIS}/versions/{version}", {"hash": one})
+    found = ada.get(f"{IRIS}/versions").json()["versions"]
+    assert [each["version"] for each in found] == ["1.9.0", "1.10", "2.0a1"]
+    assert all(each["hash"] == one and each["created_at"].endswith("+00:00") for each in found)
+    for same in ("1.10", "1.10.0", "1.010"):
+        answer = ada.put(f"{IRIS}/versions/{same}", {"hash": two})
+        assert (answer.status, isinstance(answer.error, Conflict)) == (409, True)
+        assert answer.error.detail == {"expected": two, "actual": one}
+
+
+def test_a_version_cannot_be_deleted(ada: Client, states: tuple[str, str]) -> None:
+    ada.put(f"{IRIS}/versions/1.0", {"hash": states[0]})
+    answer = ada.delete(f"{IRIS}/versions/1.0")
+    assert (answer.status, isinstance(answer.error, InvalidInput)) == (405, True)
+    assert ada.get(f"{IRIS}/resolve?state=1.0").json()["hash"] == states[0]
+
+
+@pytest.mark.parametrize("version", ["x", "1.0+local", "1..0", "v1", "1" * 65, "%20"])
+def test_a_version_has_to_be_one(ada: Client, states: tuple[str, str], version: str) -> None:
+    answer = ada.put(f"{IRIS}/versions/{version}", {"hash": states[0]})
+    assert (answer.status, isinstance(answer.error, InvalidName)) == (400, True)
+
+
+def test_a_reader_reads_names_and_writes_none(ada: Client, bob: Client, states: tuple[str, str]) -> None:
+    ada.put(f"{IRIS}/access/bob", {})
+    assert tags(bob) == {"latest": states[1]}
+    for method, path in (("PUT", "tags/x"), ("DELETE", "tags/latest"), ("PUT", "versions/1.0")):
+        answer = bob.request(method, f"{IRIS}/{path}", sends={"hash": states[0]} if method == "PUT" else None)
+        assert answer.status == 403
+    assert bob.post(f"{IRIS}/pushes", {"manifest": states[0], "hashes": []}).status == 403
+    assert tags(ada) == {"latest": states[1]}
+
+
+def test_bounds_name_themselves(tmp_path: Path) -> None:
+    house = House(tmp_path, max_tags=2, max_versions=1)
+    ada = house.user("ada")
+    hash = ada.publish("ada/iris", {"a": b"1"}, tag="one", version="1")
+    for kind, setting in (("tags/two", "MAX_TAGS"), ("versions/2", "MAX_VERSIONS")):
+        answer = ada.put(f"{IRIS}/{kind}", {"hash": hash})
+        assert answer.status == 413
+        assert f"DATAPKG_REGISTRY_{setting}" in answer.error.message
+    assert ada.put(f"{IRIS}/tags/one", {"hash": hash}).status == 200
+    house.close()
+
+
+def test_who_may_read(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/iris", {"a": b"1"})
+    assert ada.get(f"{IRIS}/access").json() == {"public": False, "owner": "ada", "readers": []}
+    for _ in range(2):
+        assert ada.put(f"{IRIS}/access/bob", {}).json()["readers"] == ["bob"]
+    assert bob.get(f"{IRIS}/access").json()["readers"] == ["bob"]
+    assert bob.get(IRIS).status == 200
+    for _ in range(2):
+        assert ada.delete(f"{IRIS}/access/bob").json()["readers"] == []
+    assert bob.get(IRIS).status == 404
+
+
+def test_the_owner_always_may_read(ada: Client) -> None:
+    ada.publish("ada/iris", {"a": b"1"})
+    assert ada.put(f"{IRIS}/access/ada", {}).json()["readers"] == []
+    assert ada.delete(f"{IRIS}/access/ada").status == 403
+    assert ada.get(IRIS).status == 200
+
+
+@pytest.mark.parametrize("who", ["nosuch", "Upper", "a b", "%00", "x" * 500])
+def test_an_unknown_reader_is_not_found(ada: Client, who: str) -> None:
+    ada.publish("ada/iris", {"a": b"1"})
+    for answer in (ada.put(f"{IRIS}/access/{who}", {}), ada.delete(f"{IRIS}/access/{who}")):
+        assert (answer.status, isinstance(answer.error, NotFound)) == (404, True)
+
+
+def test_public_has_to_be_confirmed_and_can_be_taken_back(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/iris", {"a": b"1"})
+    for sends in (None, {}, {"confirm": False}):
+        answer = ada.put(f"{IRIS}/access/public", sends)
+        assert answer.status == 403
+        assert "all its earlier pushes become visible" in answer.error.message
+        assert house.nobody.get(IRIS).status == 404
+    for _ in range(2):
+        assert ada.put(f"{IRIS}/access/public", {"confirm": True}).json()["public"] is True
+    assert house.nobody.get(IRIS).status == 200
+    ada.put(f"{IRIS}/access/bob", {})
+    assert house.nobody.get(f"{IRIS}/access").json() == {"public": True, "owner": "ada", "readers": []}
+    for _ in range(2):
+        assert ada.delete(f"{IRIS}/access/public").json()["public"] is False
+    assert house.nobody.get(IRIS).status == 404
