@@ -1,0 +1,150 @@
+"""The documents cannot lie: their sessions run, and every command, setting and error stands in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import datapkg
+from datapkg import errors
+from datapkg.home import SETTINGS
+from tests.live_registry import LiveRegistry, live_registry
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+RUN = ("console", "python")
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Kind and text of the blocks of a page that are run."""
+    return [(kind, text) for kind, text in BLOCK.findall(page.read_text()) if kind in RUN]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a page's session is typed: a folder with the sample packages, a home, a registry, a user."""
+
+    folder: Path
+    environ: dict[str, str]
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def docs_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRegistry]:
+    folder = tmp_path_factory.mktemp("docs")
+    with live_registry(folder) as live:
+        desk = desk_of(live, folder / "uciml", "uciml")
+        desk.run("datapkg", "build", "uciml/iris", "sample_packages/iris")
+        desk.run("datapkg", "push", "uciml/iris", "--public", "--version", "1.0.0", "--tag", "stable")
+        yield live
+
+
+def desk_of(live: LiveRegistry, folder: Path, user: str) -> Desk:
+    shutil.copytree(ROOT / "sample_packages", folder / "sample_packages")
+    programs = str(Path(sys.executable).parent)
+    environ = {
+        "PATH": os.pathsep.join([programs, os.environ["PATH"]]),
+        "HOME": str(folder),
+        "DATAPKG_HOME": str(folder / ".datapkg"),
+        "DATAPKG_REGISTRY": live.url,
+        "DATAPKG_TOKEN": live.add_user(user),
+        "PYTHONWARNINGS": "error",
+    }
+    return Desk(folder, environ)
+
+
+def as_user(text: str, user: str) -> str:
+    return re.sub(r"\bme/", f"{user}/", text)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+def test_sessions_run(page: Path, docs_registry: LiveRegistry, tmp_path: Path) -> None:
+    user = "me" + os.urandom(4).hex()
+    desk = desk_of(docs_registry, tmp_path / "desk", user)
+    for kind, text in blocks(page):
+        if kind == "python":
+            run_python(desk, as_user(text, user))
+        else:
+            run_console(desk, as_user(text, user))
+
+
+def run_console(desk: Desk, text: str) -> None:
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, expected = part.partition("\n")
+        said = desk.run("bash", "-c", command)
+        if expected.strip():
+            pattern = re.escape(expected.strip()).replace("…", ".*")
+            assert re.fullmatch(pattern, said.strip(), re.DOTALL), f"$ {command}\nsaid:\n{said}\nnot:\n{expected}"
+
+
+def run_python(desk: Desk, text: str) -> None:
+    if ">>>" not in text:
+        desk.run(sys.executable, "-c", text)
+        return
+    (desk.folder / "session.txt").write_text(text.replace("…", "..."))
+    flags = "doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE"
+    code = f"import doctest, sys; sys.exit(doctest.testfile('session.txt', False, optionflags={flags}).failed)"
+    desk.run(sys.executable, "-c", code)
+
+
+def test_every_page_is_listed() -> None:
+    listed = set(re.findall(r"\]\(([a-z-]+\.md)\)", (ROOT / "docs" / "README.md").read_text()))
+    assert listed == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "DEVELOPING.md"]:
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} leads to {target}, which is not there"
+
+
+def test_command_pages_are_those_of_the_program() -> None:
+    done = subprocess.run([sys.executable, "scripts/docs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_setting_is_documented() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+    variables = set(re.findall(r"DATAPKG_[A-Z_]+[A-Z]", (ROOT / "datapkg" / "home.py").read_text()))
+    assert variables >= {variable for variable, _, _ in SETTINGS.values() if variable}
+    for name in [*SETTINGS, *variables]:
+        assert f"`{name}`" in text, name
+
+
+def test_every_error_code_is_documented_with_its_numbers() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([\d, ]+) \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    documented = {code: (int(number), {int(each) for each in statuses.split(",")}) for code, number, statuses in rows}
+    real: dict[str, tuple[int, set[int]]] = {}
+    for cls in errors.CLASSES.values():
+        real.setdefault(cls.code, (cls.exit_code, set()))[1].add(cls.status)
+    assert documented == real
+
+
+def test_readme_lists_the_public_names() -> None:
+    section = (ROOT / "README.md").read_text().partition("these are its names:")[2].partition("```")[0]
+    assert sorted(re.findall(r"`([A-Za-z]\w*)`", section)) == sorted(datapkg.__all__)
+    for name in datapkg.__all__:
+        assert getattr(datapkg, name) is not None
