@@ -13,6 +13,9 @@ from datapkg.format.names import Ref, shown
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+MAX_TEXT = 100_000
+MAX_MESSAGE = 10_000  # as a registry has it
+
 
 class RefType(click.ParamType):
     """Text that names a package, maybe a node and a state; completes to packages that are here."""
@@ -33,9 +36,12 @@ class RefType(click.ParamType):
 
 
 class TextType(click.ParamType):
-    """Any text that can be written down as UTF-8."""
+    """Any text that can be written down as UTF-8, of at most `limit` characters."""
 
     name = "text"
+
+    def __init__(self, limit: int = MAX_TEXT) -> None:
+        self._limit = limit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value)
@@ -45,6 +51,8 @@ class TextType(click.ParamType):
             raise InvalidInput(f"{_name(param)} {shown(text)} is not valid Unicode") from None
         if "\x00" in text:
             raise InvalidInput(f"{_name(param)} {shown(text)} has a NUL character in it")
+        if len(text) > self._limit:
+            raise InvalidInput(f"{_name(param)} has {len(text):,} characters; at most {self._limit:,} are allowed")
         return text
 
 
@@ -74,6 +82,7 @@ def _name(param: click.Parameter | None) -> str:
 
 REF = RefType()
 TEXT = TextType()
+MESSAGE = TextType(MAX_MESSAGE)
 PATH = PathType()
 
 ref_argument = click.argument("ref", type=REF)
@@ -81,7 +90,7 @@ registry_option = click.option(
     "--registry", type=TEXT, metavar="R", help="A registry's address, or its name in the settings."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
-message_option = click.option("-m", "--message", type=TEXT, default="", help="What changed, for the log.")
+message_option = click.option("-m", "--message", type=MESSAGE, metavar="TEXT", default="", help="What changed, for the log.")
 
 
 def pinned(package: str, hash: str) -> str:

@@ -117,7 +117,7 @@ def _confirmed(session: Session, ref: Ref, outcome: Outcome, meta_only: bool, op
 
 
 def _report(session: Session, outcomes: list[Outcome]) -> None:
-    """Prints what was installed; then raises the first failure, having told the others."""
+    """Prints what was installed, then every failure; the exit code is that of the first."""
     out = session.out
     done = [each.installed for each in outcomes if each.installed is not None]
     lines = [line for each in done for line in _lines(each)]
@@ -133,16 +133,17 @@ def _report(session: Session, outcomes: list[Outcome]) -> None:
     if not failed:
         return
     first = failed[0][1]
-    if len(outcomes) > 1:
-        if not out.json:
-            for _, error in failed[1:]:
-                out.error(error)
+    if out.json:
         first.detail["failed"] = [{"ref": ref, **error.to_wire()} for ref, error in failed]
-    raise first
+    if out.json or out.debug or len(failed) == 1:
+        raise first
+    for error in {error.message: error for _, error in failed}.values():
+        out.error(error)
+    raise click.exceptions.Exit(first.exit_code)
 
 
 def _lines(done: Installed) -> list[str]:
-    amount = "it was here" if not done.bytes_received else f"{size_text(done.bytes_received)} received"
+    amount = f"{size_text(done.bytes_received)} received" if done.objects_received else "its data was here"
     return [f"installed {pinned(done.package, done.hash)}", f"  {size_text(done.bytes_logical)}, {amount}"]
 
 

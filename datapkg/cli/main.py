@@ -85,7 +85,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
     invoke_without_command=True,
     params=[
         click.Option(
-            ["--version"], is_flag=True, expose_value=False, callback=_print_version, help="Print the version."
+            ["-V", "--version"], is_flag=True, expose_value=False, callback=_print_version, help="Print the version."
         )
     ],
 )

@@ -1,0 +1,174 @@
+"""Every flag of every command reaches a parameter that its verb has (Quilt's case 100)."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+
+from datapkg.api import accounts, build, export, history, install, listing, lock, maintenance, push, search, sharing
+from datapkg.cli.command import SWITCHES
+from datapkg.errors import DatapkgError
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from tests.cli.conftest import Run
+from tests.cli.test_main import ALL
+
+MODULES: tuple[ModuleType, ...] = (
+    *(accounts, build, export, history, install, listing, lock, maintenance, push, search, sharing),
+)
+HASH = "1f3a9c" * 3
+REF = Ref.parse("a/b")
+
+# A command line, the verb that it calls, and what the verb is given.
+LINES: list[tuple[str, str, dict[str, Any]]] = [
+    ("generate data", "build.generate", {"directory": Path("data")}),
+    ("build a/b data", "build.build_package", {"ref": REF, "source": Path("data"), "build_file": True, "message": ""}),
+    (
+        "build a/b x.yml --no-build-file --allow-outside -m why",
+        "build.build_package",
+        {"build_file": False, "allow_outside": True, "message": "why"},
+    ),
+    (
+        "push a/b",
+        "push.push_package",
+        {"ref": REF, "public": False, "force": False, "confirm": False, "dry_run": False},
+    ),
+    (
+        "push a/b@1.0 --public -m why -t stable -v 1.2 --force --yes --dry-run --registry work",
+        "push.push_package",
+        {
+            "ref": Ref.parse("a/b@1.0"),
+            "public": True,
+            "message": "why",
+            "tag": "stable",
+            "version": "1.2",
+            "force": True,
+            "confirm": True,
+            "dry_run": True,
+            "registry": "work",
+        },
+    ),
+    (
+        "install a/b c/d@1.0",
+        "install.install_packages",
+        {"refs": [REF, Ref.parse("c/d@1.0")], "meta_only": False, "registry": None, "replace": False},
+    ),
+    (f"install a/b -x {HASH}", "install.install_packages", {"refs": [Ref.parse(f"a/b@sha256:{HASH}")]}),
+    (f"install a/b -x sha256:{HASH}", "install.install_packages", {"refs": [Ref.parse(f"a/b@sha256:{HASH}")]}),
+    ("install a/b -t stable", "install.install_packages", {"refs": [Ref.parse("a/b@stable")]}),
+    ("install work:a/b/c -v 1.2", "install.install_packages", {"refs": [Ref.parse("work:a/b/c@1.2")]}),
+    (
+        "install a/b --meta-only --replace --registry work",
+        "install.install_packages",
+        {"meta_only": True, "replace": True, "registry": "work"},
+    ),
+    ("install", "lock.install_locked", {"frozen": False, "requirements": None, "replace": False}),
+    (
+        "install --frozen -r req.yml --replace --registry work",
+        "lock.install_locked",
+        {"frozen": True, "requirements": Path("req.yml"), "replace": True, "registry": "work"},
+    ),
+    ("lock --update --registry work", "lock.write_lock", {"update": True, "registry": "work"}),
+    ("ls", "listing.list_packages", {}),
+    ("show a/b", "listing.show", {"ref": REF}),
+    ("log a/b", "history.log", {"ref": REF, "remote": None, "registry": None}),
+    ("log a/b --local", "history.log", {"remote": False}),
+    ("log a/b --remote --registry work", "history.log", {"remote": True, "registry": "work"}),
+    ("search some words --registry work", "search.search", {"query": "some words", "registry": "work"}),
+    ("tag add a/b stable --registry work", "history.set_tag", {"ref": REF, "tag": "stable", "registry": "work"}),
+    ("tag rm a/b stable --registry work", "history.remove_tag", {"ref": REF, "tag": "stable", "registry": "work"}),
+    ("tag ls a/b --registry work", "history.tags", {"ref": REF, "registry": "work"}),
+    ("version add a/b 1.0 --registry work", "history.add_version", {"version": "1.0", "registry": "work"}),
+    ("version ls a/b --registry work", "history.versions", {"ref": REF, "registry": "work"}),
+    ("access add a/b bob --registry work", "sharing.grant", {"who": "bob", "confirm": False, "registry": "work"}),
+    ("access add a/b public --yes", "sharing.grant", {"who": "public", "confirm": True}),
+    ("access rm a/b bob --registry work", "sharing.revoke", {"who": "bob", "registry": "work"}),
+    ("access ls a/b --registry work", "sharing.access", {"ref": REF, "registry": "work"}),
+    ("login --token dpk_x --registry work", "accounts.login", {"token": "dpk_x", "registry": "work"}),
+    ("logout --registry work", "accounts.logout", {"registry": "work"}),
+    ("whoami --registry work", "accounts.whoami", {"registry": "work"}),
+    (
+        "export a/b out --force --format csv",
+        "export.export",
+        {"ref": REF, "dest": Path("out"), "force": True, "format": "csv"},
+    ),
+    ("cat a/b/c", "export.cat", {"ref": Ref.parse("a/b/c")}),
+    ("rm a/b", "maintenance.remove", {"ref": REF}),
+    ("rm a/b --dry-run", "listing.list_packages", {}),
+    ("delete a/b --yes --registry work", "maintenance.delete", {"ref": REF, "registry": "work"}),
+    ("delete a/b --dry-run --registry work", "history.log", {"remote": True, "registry": "work"}),
+    ("verify", "maintenance.verify", {"ref": None}),
+    ("verify a/b", "maintenance.verify", {"ref": REF}),
+    ("config registry https://x.example", "home.set_setting", {"name": "registry", "text": "https://x.example"}),
+    ("config --unset registry", "home.set_setting", {"name": "registry", "text": None}),
+    ("completion bash", "", {}),
+    ("help build", "", {}),
+]
+
+
+class Bound(DatapkgError):
+    """Raised in place of a verb's work, once it was called rightly."""
+
+    exit_code = 77
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What is called of the verbs, and with what; none of them does anything."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for module in MODULES:
+        room = module.__name__.rpartition(".")[2]
+        for name, verb in inspect.getmembers(module, inspect.isfunction):
+            if verb.__module__ == module.__name__ or name in getattr(module, "__all__", []):
+                monkeypatch.setattr(module, name, _recorded(f"{room}.{name}", verb, found))
+    monkeypatch.setattr(Home, "set_setting", _recorded("home.set_setting", Home.set_setting, found))
+    return found
+
+
+def _recorded(name: str, verb: Callable[..., Any], found: list[tuple[str, dict[str, Any]]]) -> Callable[..., Any]:
+    signature = inspect.signature(verb)
+
+    def record(*args: Any, **options: Any) -> None:
+        found.append((name, signature.bind(*args, **options).arguments))
+        raise Bound("done")
+
+    return record
+
+
+@pytest.mark.parametrize(("line", "verb", "given"), LINES, ids=[line for line, _, _ in LINES])
+def test_a_command_calls_its_verb(
+    run: Run, calls: list[tuple[str, dict[str, Any]]], line: str, verb: str, given: dict[str, Any]
+) -> None:
+    ended = run(*shlex.split(line))
+    assert [name for name, _ in calls] == ([verb] if verb else []), ended.err
+    assert ended.code == (77 if verb else 0)
+    for name, value in given.items():
+        assert calls[0][1].get(name) == value, name
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_every_option_is_tried_above(words: tuple[str, ...]) -> None:
+    command = ALL[words]
+    if isinstance(command, click.Group):
+        return
+    tried = [shlex.split(line) for line, _, _ in LINES if tuple(shlex.split(line)[: len(words)]) == words]
+    assert tried, f"{words} is not tried"
+    options = [each for each in command.params if isinstance(each, click.Option) and each.name not in SWITCHES]
+    for option in options:
+        names = {*option.opts, *option.secondary_opts}
+        assert any(names & set(line) for line in tried), option.opts
+
+
+def test_the_modules_are_all_of_api() -> None:
+    folder = Path(inspect.getfile(importlib.import_module("datapkg.api"))).parent
+    there = {path.stem for path in folder.glob("*.py")} - {"__init__", "results"}
+    used = {module.__name__.rpartition(".")[2] for module in MODULES}
+    assert used <= there

@@ -1,0 +1,209 @@
+"""The program as a whole: its help, the options of all commands, and how it ends."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from datapkg import __version__
+from datapkg.api import listing
+from datapkg.cli.main import COMMANDS, SYNONYMS, program
+from datapkg.errors import CLASSES, DatapkgError
+from tests.cli.conftest import Run
+
+WANTED = """build generate push install lock ls show log tag version access export cat rm delete login logout whoami
+search config verify""".split()
+
+
+def commands(
+    group: click.Group = program, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command with the words that call it, groups included."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+ALL = dict(commands())
+
+
+def test_every_command_is_there() -> None:
+    assert COMMANDS.keys() >= set(WANTED)
+    assert COMMANDS.keys() >= set(SYNONYMS.values())
+    assert not COMMANDS.keys() & SYNONYMS.keys()
+
+
+def test_help_lists_all_in_order(run: Run) -> None:
+    listed = run("--help").out.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == sorted(COMMANDS)
+    assert all(len(line.split()) > 2 for line in listed)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_says_what_the_command_says(name: str) -> None:
+    assert inspect.getdoc(ALL[(name,)].callback).splitlines()[0] == COMMANDS[name][1]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_has_examples_and_the_options_of_all(run: Run, words: tuple[str, ...]) -> None:
+    ended = run(*words, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"Usage: datapkg {' '.join(words)} " in ended.out
+    assert "\nExamples:\n" in ended.out
+    assert f"    datapkg {' '.join(words)}" in ended.out or 'eval "$(datapkg completion' in ended.out
+    for option in ("--json", "-q, --quiet", "--debug", "-h, --help"):
+        assert option in ended.out
+    assert run("help", *words).out == ended.out
+    assert run(*words, "-h").out == ended.out
+
+
+def test_alone_it_says_what_to_type(run: Run) -> None:
+    ended = run()
+    assert (ended.code, ended.err) == (0, "")
+    for line in ("datapkg install ", "datapkg build ", "datapkg push ", "datapkg --help"):
+        assert line in ended.out
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == f"datapkg {__version__}\n"
+    assert run("-V").out == f"datapkg {__version__}\n"
+    assert run("--json", "--version").json == {"version": __version__}
+
+
+@pytest.mark.parametrize("words", [("--json", "ls"), ("ls", "--json"), ("--json", "ls", "--json", "-q")])
+def test_switches_stand_before_or_after(run: Run, words: tuple[str, ...]) -> None:
+    assert run(*words).json == {"packages": []}
+
+
+def test_switches_stand_after_a_group(run: Run) -> None:
+    for words in (("--json", "tag", "ls", "a/b"), ("tag", "--json", "ls", "a/b"), ("tag", "ls", "a/b", "--json")):
+        ended = run(*words)
+        assert (ended.code, ended.error["code"]) == (2, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("isntall", "install"), ("lis", "ls"), ("upload", "push"), ("PUSH", "push"), ("remov", "rm")]
+)
+def test_a_misspelt_command_is_answered_with_what_was_meant(run: Run, typed: str, meant: str) -> None:
+    ended = run(typed)
+    assert ended.code == 2
+    assert f"there is no command '{typed}'; did you mean " in ended.err
+    assert meant in ended.err
+
+
+def test_an_unknown_command_lists_none(run: Run) -> None:
+    ended = run("qqqqqq")
+    assert (ended.code, ended.err) == (2, "error: there is no command 'qqqqqq'\nhint: datapkg --help\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("build",), "missing argument 'REF'", "datapkg build --help"),
+        (("push", "a/b", "--pubic"), "no such option '--pubic'. Did you mean '--public'?", "datapkg push --help"),
+        (("push", "a/b", "c/d"), "got unexpected extra argument (c/d)", "datapkg push --help"),
+        (("tag",), "missing command", "datapkg tag --help"),
+        (("tag", "mv"), "no such command 'mv'", "datapkg tag --help"),
+        (("export", "a/b", "c", "--format", "xls"), "'xls' is not one of", "datapkg export --help"),
+        (("build", "a/b", "-m"), "option '-m' requires an argument", "datapkg build --help"),
+    ],
+)
+def test_a_usage_error_has_the_shape_of_all_errors(run: Run, words: tuple[str, ...], message: str, hint: str) -> None:
+    ended = run(*words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: ")
+    assert message in ended.err
+    assert f"hint: {hint}\n" in ended.err
+    for at in (0, len(words)):
+        as_json = run(*words[:at], "--json", *words[at:])
+        if words[-1:] == ("-m",) and at:
+            continue  # here --json is the message
+        assert as_json.code == 2
+        assert as_json.out == ""
+        assert as_json.error["code"] == "invalid"
+        assert message in as_json.error["message"]
+        assert as_json.error["hint"] == hint
+        assert as_json.error.keys() == {"code", "message", "hint", "detail"}
+
+
+@pytest.mark.parametrize("cls", CLASSES.values())
+def test_exit_code_and_json_of_every_error(run: Run, monkeypatch: pytest.MonkeyPatch, cls: type[DatapkgError]) -> None:
+    def fail(home: object) -> None:
+        raise cls("what failed", hint="what to type", place="here")
+
+    monkeypatch.setattr(listing, "list_packages", fail)
+    ended = run("ls")
+    assert (ended.code, ended.out) == (cls.exit_code, "")
+    assert ended.err == "error: what failed\nhint: what to type\n"
+    ended = run("ls", "--json")
+    assert (ended.code, ended.out) == (cls.exit_code, "")
+    detail = {"place": "here", "type": cls.__name__}
+    assert ended.error == {"code": cls.code, "message": "what failed", "hint": "what to type", "detail": detail}
+    assert "Traceback" in run("--debug", "ls").err
+    assert "Traceback" in run("ls", "--debug", "--json").error["detail"]["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyError("x"), 1, "error: this is a bug in datapkg: KeyError: 'x'\nhint: --debug shows where\n"),
+        (RecursionError("deep"), 1, "error: this is a bug in datapkg: RecursionError: deep"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (MemoryError(), 1, "error: there is not enough memory for this\n"),
+        (
+            OSError(28, "No space left on device", "/data/x"),
+            1,
+            "error: /data/x: No space left on device\nhint: make room",
+        ),
+        (OSError(30, "Read-only file system", b"/data/x"), 1, "error: /data/x: Read-only file system\nhint: "),
+        (OSError(5, "Input/output error"), 1, "error: Input/output error\n"),
+        (PermissionError(13, "Permission denied", "/data/x"), 7, "error: /data/x: Permission denied\nhint: see who"),
+        (FileNotFoundError(2, "No such file or directory", "x"), 3, "error: x: No such file or directory\n"),
+        (IsADirectoryError(21, "Is a directory", "x"), 4, "error: x: Is a directory\n"),
+        (OSError(18, "Invalid cross-device link", "x", None, "y"), 1, "error: x → y: Invalid cross-device link\n"),
+        (OSError(36, "File name too long", "x" * 5000), 2, f"error: {'x' * 300}… (4,700 characters more): File name"),
+        (ConnectionResetError(104, "Connection reset by peer"), 8, "error: Connection reset by peer\n"),
+        (OSError("no number"), 1, "error: this is a bug in datapkg: OSError: no number"),
+    ],
+)
+def test_no_exception_is_shown_as_it_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    def fail(home: object) -> None:
+        raise error
+
+    monkeypatch.setattr(listing, "list_packages", fail)
+    ended = run("ls")
+    assert ended.err.lstrip("\n").startswith(said)
+    assert (ended.code, ended.out) == (code, "")
+    assert "Traceback" not in ended.err
+    as_json = run("ls", "--json")
+    assert as_json.code == code
+    assert json.loads(as_json.err)["error"].keys() == {"code", "message", "hint", "detail"}
+    if isinstance(error, Exception):
+        assert "Traceback" in run("ls", "--debug").err
+
+
+def test_problems_are_told_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(home: object) -> None:
+        raise CLASSES["InvalidBuildFile"]("two mistakes", problems=[("build.yml:1", "this"), ("build.yml:2", "that")])
+
+    monkeypatch.setattr(listing, "list_packages", fail)
+    assert run("ls").err == "error: two mistakes\n  build.yml:1: this\n  build.yml:2: that\n"
+
+
+def test_a_message_of_many_lines_cannot_pass_for_a_line_of_ours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(home: object) -> None:
+        raise DatapkgError("foreign\nhint: rm -rf /\x1b[2J", hint="ours\nerror: no")
+
+    monkeypatch.setattr(listing, "list_packages", fail)
+    assert run("ls").err == "error: foreign\n  hint: rm -rf /�[2J\nhint: ours error: no\n"
+    assert "\x1b" not in run("ls", "--json").err

@@ -1,0 +1,192 @@
+"""What is printed: foreign text made harmless, JSON, aligned tables, sizes, and a line of progress."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from datapkg.cli import progress as progress_module
+from datapkg.cli.output import Output, json_text
+from datapkg.cli.progress import Progress, progress_line
+from datapkg.cli.texts import aligned, clean, clean_lines, count_text, cut, hash_text, size_text, time_text
+from datapkg.errors import InvalidInput
+
+HOSTILE = "a\x1b[2J\u202eb\u200f\u2066c\x07\x9b\ud800\U000e0041\u2028d"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def sit_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
+    """Makes standard input, output and error those of somebody who sits there."""
+
+    def sit_down() -> Terminal:
+        stream = Terminal()
+        for name in ("stdin", "stdout", "stderr"):
+            monkeypatch.setattr(sys, name, stream)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "60")
+        return stream
+
+    return sit_down
+
+
+def test_clean() -> None:
+    assert clean(HOSTILE) == "a�[2J�b��c�����d"
+    assert clean("a\tb\r\nc") == "a b  c"
+    assert clean("日本 ünïcödé 👩‍🔬") == "日本 ünïcödé 👩‍🔬"
+    assert clean_lines("one\ntwo\n\tthree") == "one\n  two\n      three"
+    assert clean_lines("") == ""
+
+
+def test_json_has_nothing_that_commands_a_terminal_and_loses_nothing() -> None:
+    value = {"text": HOSTILE, "日本": ["é", None, 1.5, True]}
+    for encoding in ("utf-8", "ascii", "latin-1"):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        text = json_text(value, stream)
+        assert text.encode(encoding)
+        assert json.loads(text) == value
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert "\n" not in text
+    assert "日本" in json_text(value, io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (12_345, "12.3 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (4 * 10**9, "4.0 GB"),
+        (3 * 10**18, "3000.0 PB"),
+    ],
+)
+def test_sizes(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_words() -> None:
+    assert [count_text(1, "node"), count_text(12_000, "node")] == ["1 node", "12,000 nodes"]
+    assert hash_text("ab" * 32) == "sha256:abababababab"
+    assert time_text("2026-11-21T06:22:03.095220+00:00") == "2026-11-21 06:22"
+    assert cut("x" * 10, 4) == "xxxx… (6 characters more)"
+
+
+def test_columns_stand_below_each_other_in_every_script() -> None:
+    assert aligned([("a", "1"), ("日本", "100")], frozenset([1])) == ["a       1", "日本  100"]
+    assert aligned([("e\u0301", "x"), ("ee", "y")]) == ["e\u0301   x", "ee  y"]
+
+
+def test_a_table_in_a_pipe_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().table(("name", "size"), [("a\x1b[31m", 1), ("bb", 100)], right=[1])
+    assert capsys.readouterr().out == "NAME    SIZE\na�[31m     1\nbb       100\n"
+
+
+def test_a_table_on_a_terminal_takes_no_markup_and_no_commands(sit_down: Callable[[], Terminal]) -> None:
+    terminal = sit_down()
+    Output().table(("name", "size"), [("[red]a\x1b[31m :smile:", 1)], right=[1])
+    assert "[red]a�[31m :smile:" in terminal.getvalue()
+    assert "\x1b[31m" not in terminal.getvalue()
+
+
+def test_no_colour_is_honoured(sit_down: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = sit_down()
+    monkeypatch.setenv("NO_COLOR", "1")
+    Output().table(("name",), [("a",)])
+    assert not any(f"\x1b[3{number}" in terminal.getvalue() for number in range(8))
+
+
+def test_a_terminal_gets_text_alone(sit_down: Callable[[], Terminal]) -> None:
+    terminal = sit_down()
+    out = Output()
+    out.raw("# Title\r\n\tone \x1b[2J\u202e\n".encode())
+    assert terminal.getvalue() == "# Title\n\tone �[2J�\n"
+    with pytest.raises(InvalidInput, match="no text"):
+        out.raw(b"\x89PNG\x00")
+
+
+def test_quiet_and_json_say_results_only(capsys: pytest.CaptureFixture[str]) -> None:
+    out = Output()
+    for out.json, out.quiet in ((True, False), (False, True)):
+        out.say("next: …")
+        out.note("worth a line")
+        assert capsys.readouterr() == ("", "")
+        assert not out.can_ask
+        assert not out.shows_progress
+
+
+def test_without_streams_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    out = Output()
+    out.answer({}, ["x"])
+    out.raw(b"x")
+    out.note("x")
+    out.error(InvalidInput("x"))
+    out.flush()
+    assert not out.can_ask
+
+
+def test_progress_waits_a_second_and_wipes_its_line(
+    sit_down: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = sit_down()
+    now = [100.0]
+    monkeypatch.setattr(progress_module, "time", type("Clock", (), {"monotonic": staticmethod(lambda: now[0])}))
+    with Progress(Output()) as tell:
+        tell("sending", 1, 4)
+        assert terminal.getvalue() == ""
+        now[0] += 1.5
+        tell("sending", 1, 4)
+        tell("sending", 2, 4)
+        assert terminal.getvalue() == "\r\x1b[K" + progress_line("sending", 1, 4, 1.5)
+        now[0] += 0.2
+        tell("evil\x1b[2J", 0, 0)
+    assert terminal.getvalue().endswith("\r\x1b[Kevil�[2J  ........................    0%  2 s\r\x1b[K")
+
+
+def test_progress_is_not_for_pipes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "PATIENCE_S", 0)
+    with Progress(Output()) as tell:
+        time.sleep(0.001)
+        tell("sending", 1, 4)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("done", "total", "share"), [(0, 0, "0%"), (1, 3, "33%"), (3, 3, "100%"), (9, 3, "100%")])
+def test_progress_never_passes_its_end(done: int, total: int, share: str) -> None:
+    line = progress_line("x" * 100, done, total, 12.3)
+    assert share in line
+    assert len(line) < 90
+
+
+def test_an_answer_may_be_shorter_with_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    out = Output()
+    value: dict[str, Any] = {"hash": "x"}
+    out.answer(value, ["built x", "  1 node"], quiet=["x"])
+    assert capsys.readouterr().out == "built x\n  1 node\n"
+    out.quiet = True
+    out.answer(value, ["built x", "  1 node"], quiet=["x"])
+    assert capsys.readouterr().out == "x\n"
+    out.answer(value, ["built x"])
+    assert capsys.readouterr().out == "built x\n"
+    out.json = True
+    out.answer(value, ["built x"])
+    assert capsys.readouterr().out == '{"hash": "x"}\n'
