@@ -14,7 +14,9 @@ DatapkgError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 
 class DatapkgError(Exception):

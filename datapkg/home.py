@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from datapkg.errors import InvalidInput, PackageNotFound, PackageNotInstalled, TagNotFound, VersionNotFound
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock
 from datapkg.format.names import Ref
+from datapkg.format.values import dataclass
 from datapkg.objects.files import write_atomic
 from datapkg.store.index import Index
 from datapkg.store.store import Store
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from datapkg.remote.client import Client
     from datapkg.remote.credentials import Credentials
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from datapkg.errors import InvalidLock, InvalidName
-from datapkg.format.hashing import is_hash
 from datapkg.format.names import SAFE_PREFIX, Ref, check_package, check_user
+from datapkg.format.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 REQUIREMENTS = "datapkg.yml"
 LOCK = "datapkg.lock"
@@ -49,7 +51,7 @@ class Lock:
 
     def to_bytes(self) -> bytes:
         """The lock file: JSON, stable line by line so that it reads well in a diff."""
-        pins = [{key: value for key, value in asdict(pin).items() if value not in (None, "")} for pin in self.pins]
+        pins = [{key: value for key, value in vars(pin).items() if value not in (None, "")} for pin in self.pins]
         return json.dumps({"datapkg": FORMAT, "packages": pins}, indent=2, ensure_ascii=False).encode() + b"\n"
 
     @classmethod
@@ -79,6 +81,8 @@ def _bad_lock(place: str, what: str) -> InvalidLock:
 
 
 def _pin(item: Any, place: str) -> Pin:
+    from datapkg.format.hashing import is_hash
+
     texts = ("requirement", "package", "registry", "hash", "path", "version", "tag")
     if not isinstance(item, dict) or not all(isinstance(item.get(key, ""), str) for key in texts):
         raise _bad_lock(place, "it is no mapping of texts")
@@ -150,7 +154,7 @@ def _refs(items: Iterable[Any], place: str, problems: list[tuple[str, str]]) -> 
             problems.append((where, str(error)))
             continue
         first = states.setdefault(ref.package, ref)
-        if replace(first, path="") != replace(ref, path=""):
+        if (first.state, first.registry) != (ref.state, ref.registry):
             problems.append((where, f"{ref.package} is asked for in two different states; one package has one"))
         if ref.state and ref.state.kind == "hash" and len(ref.state.value) < SAFE_PREFIX:
             warnings.append(f"{where}: {item}: a hash of under {SAFE_PREFIX} digits can be forged; write the whole one")

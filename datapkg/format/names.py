@@ -5,11 +5,15 @@ from __future__ import annotations
 import keyword
 import re
 import unicodedata
-from dataclasses import dataclass, replace
-from typing import Literal
-from urllib.parse import unquote, urlsplit
 
 from datapkg.errors import InvalidName
+from datapkg.format.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    StateKind = Literal["hash", "version", "tag", "range"]
 
 RESERVED = frozenset(
     """about access accounts admin api app assets auth blob blog client config core data datapkg datasets docs download
@@ -28,8 +32,6 @@ _TAG = re.compile(r"[a-z][a-z0-9._-]*\Z")
 _PREFIX = re.compile(r"[0-9a-f]{6,64}\Z")
 _REGISTRY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _NODE_BAD = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
-StateKind = Literal["hash", "version", "tag", "range"]
 
 
 def shown(text: object, limit: int = 80) -> str:
@@ -192,7 +194,7 @@ class Ref:
 
     def at(self, state: State | None) -> Ref:
         """The same package and node in this state."""
-        return replace(self, state=state)
+        return Ref(self.user, self.name, self.path, state, self.registry)
 
     def __str__(self) -> str:
         prefix = "" if self.registry is None else self.registry + ("/" if "://" in self.registry else ":")
@@ -221,6 +223,8 @@ class Ref:
 
 
 def _parse_address(text: str) -> Ref:
+    from urllib.parse import unquote, urlsplit
+
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port

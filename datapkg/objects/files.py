@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import ctypes.util
 import os
-import secrets
 import time
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import IO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+    from collections.abc import Iterable
+    from typing import IO
 
 STALE_TEMP_S = 24 * 3600
 MANY_FOLDERS = 8
@@ -21,7 +22,7 @@ SEALED_MTIME_NS = 946_684_800 * 10**9  # the year 2000
 def temp_path(folder: Path, kind: str = "put") -> Path:
     """A name in a folder for temporary files that nobody else uses; makes the folder."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / f"{kind}-{os.getpid()}-{secrets.token_hex(8)}"
+    return folder / f"{kind}-{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def new_file(path: Path, buffering: int = -1) -> IO[bytes]:
@@ -68,6 +69,8 @@ def sync_folders(folders: Iterable[Path], within: Path) -> None:
 
 def sync_all(folder: Path) -> None:
     """All that was written to the file system of this folder is on the disk when this returns (syncfs(2))."""
+    import ctypes
+
     syncfs = _syncfs()
     if syncfs is None:
         os.sync()
@@ -83,6 +86,8 @@ def sync_all(folder: Path) -> None:
 
 @cache
 def _syncfs() -> ctypes._NamedFuncPointer | None:
+    import ctypes.util
+
     try:
         return ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True).syncfs
     except (OSError, AttributeError, TypeError):

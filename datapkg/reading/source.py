@@ -81,7 +81,7 @@ class Source:
 
     def node(self, path: str) -> Node:
         """The node at a path; raises `NodeNotFound` with names that are near."""
-        from datapkg.reading.nodes import CLASSES
+        from datapkg.reading.nodes.kinds import CLASSES
 
         if kind := self.kind(path):
             return CLASSES[kind](self, path)

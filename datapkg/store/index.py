@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
 
 FORMAT = 1
 TICK_NS = 20_000_000
@@ -32,6 +35,8 @@ class Index:
 
     def believes(self, path: Path) -> bool:
         """Whether this file is, as far as its stat tells, the one whose hash was right."""
+        import sqlite3
+
         try:
             now = stamp(os.stat(path))
             with self._lock:
@@ -49,6 +54,8 @@ class Index:
 
     def believe(self, paths: Iterable[Path]) -> None:
         """Remembers these files as they are now, their hash having just been found right."""
+        import sqlite3
+
         rows = []
         for path in paths:
             with contextlib.suppress(OSError):
@@ -65,6 +72,8 @@ class Index:
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
+        import sqlite3
+
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for _ in range(2):
             try:

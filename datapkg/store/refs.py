@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
-import shutil
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
 
 from datapkg.errors import CorruptObject
+from datapkg.format.values import dataclass
 from datapkg.objects.files import temp_path, write_atomic
 
-Event = Literal["build", "install", "push"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    Event = Literal["build", "install", "push"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LogEvent:
     at: str
     origin: str = "local"
     message: str = ""
-    record: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = {}  # noqa: RUF012 - of each value its own
 
 
 class Refs:
@@ -70,7 +70,7 @@ class Refs:
 
     def set_current(self, user: str, name: str, current: Current) -> None:
         """Moves the pointer; the last step of a build or install."""
-        self._write(self._package(user, name) / "current", asdict(current))
+        self._write(self._package(user, name) / "current", vars(current))
 
     def tags(self, user: str, name: str) -> dict[str, str]:
         """The registry's tags as last seen: name to hash."""
@@ -97,9 +97,11 @@ class Refs:
 
     def append_log(self, user: str, name: str, event: LogEvent) -> None:
         """Writes one event as a file of its own; events are never changed."""
+        from datetime import datetime
+
         at = datetime.fromisoformat(event.at).strftime("%Y%m%dT%H%M%S.%fZ")
-        file_name = f"{at}-{event.hash[:12]}-{secrets.token_hex(4)}.json"
-        self._write(self._package(user, name) / "log" / file_name, asdict(event))
+        file_name = f"{at}-{event.hash[:12]}-{os.urandom(4).hex()}.json"
+        self._write(self._package(user, name) / "log" / file_name, vars(event))
 
     def log(self, user: str, name: str, event: Event | None = None) -> list[LogEvent]:
         """The events of a package (of one kind), newest first."""
@@ -118,6 +120,8 @@ class Refs:
 
     def remove(self, user: str, name: str) -> bool:
         """Forgets a package, its log included, in one step; false if it was not here."""
+        import shutil
+
         doomed = temp_path(self.tmp, "removed")
         try:
             os.replace(self._package(user, name), doomed)
@@ -134,7 +138,7 @@ class Refs:
 
 def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any]) -> dict[str, Any]:
     """What this version knows of a pointer that a newer one may have written."""
-    return {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+    return {name: value[name] for name in cls.__annotations__ if name in value}
 
 
 def _names(folder: Path) -> list[str]:

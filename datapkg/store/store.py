@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from datapkg.errors import InvalidInput
-from datapkg.format.manifest import Manifest
 from datapkg.objects.files import sweep_temp, write_atomic
-from datapkg.store.index import Index
-from datapkg.store.links import Links
 from datapkg.store.refs import Refs
-from datapkg.store.trusted import TrustedObjects
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.format.manifest import Manifest
+    from datapkg.store.index import Index
+    from datapkg.store.links import Links
+    from datapkg.store.trusted import TrustedObjects
 
 FORMAT = "1"
 
@@ -21,10 +24,26 @@ class Store:
     def __init__(self, folder: Path, index: Index) -> None:
         self.folder = Path(folder)
         self.tmp = self.folder / "tmp"
-        self.objects = TrustedObjects(self.folder, index)
         self.refs = Refs(self.folder / "packages", self.tmp)
-        self.links = Links(self.folder / "links", self.objects)
+        self._index = index
+        self._opened: dict[str, TrustedObjects] = {}
         self._check_format()
+
+    @property
+    def objects(self) -> TrustedObjects:
+        """All objects; what they need is loaded here, since most imports of a package do without."""
+        if found := self._opened.get("objects"):
+            return found
+        from datapkg.store.trusted import TrustedObjects
+
+        return self._opened.setdefault("objects", TrustedObjects(self.folder, self._index))
+
+    @property
+    def links(self) -> Links:
+        """Read-only paths of objects."""
+        from datapkg.store.links import Links
+
+        return Links(self.folder / "links", self.objects)
 
     def _check_format(self) -> None:
         try:
@@ -50,6 +69,8 @@ class Store:
 
     def manifest(self, hash: str) -> Manifest:
         """The manifest with this hash, checked; raises `ObjectNotFound`, `CorruptObject`."""
+        from datapkg.format.manifest import Manifest
+
         with self.objects.open(hash) as stream:
             return Manifest.parse(stream.read(), expected=hash)
 
