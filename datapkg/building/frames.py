@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 # What readers of the description see as the version of pandas that wrote it, whichever it was.
 _PANDAS_VERSION = "3.0.0"
 _DEFAULT_RANGE = {"kind": "range", "name": None, "start": 0, "step": 1}
+_LEVEL_TYPES = {
+    "string": ("unicode", "str"),
+    "integer": ("int64",) * 2,
+    "floating": ("float64",) * 2,
+    "boolean": ("bool",) * 2,
+}
 _LEVEL: dict[str, Any] = {
     "name": None,
     "field_name": None,
@@ -39,18 +45,16 @@ def table_from_frame(frame: pandas.DataFrame) -> pa.Table:
     """
     import pandas
 
-    index = frame.index
-    keep_index = not (isinstance(index, pandas.RangeIndex) and (index.start, index.step, index.name) == (0, 1, None))
-    labels = None
-    if not _arrow_keeps(frame.columns):
-        labels = [_plain_label(label) for label in frame.columns]
-        frame = frame.set_axis(_stored_names(labels), axis=1)
+    index, labels = frame.index, frame.columns
+    is_default = isinstance(index, pandas.RangeIndex) and (index.start, index.step, index.name) == (0, 1, None)
+    if not _arrow_keeps(labels):
+        frame = frame.set_axis(_stored_names([_plain_label(label) for label in labels]), axis=1)
     frame = _without_big_integers(frame)
     try:
-        table = pa.Table.from_pandas(frame, preserve_index=keep_index)
+        table = pa.Table.from_pandas(frame, preserve_index=None if is_default else True)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise _bad_column(frame, error) from error
-    return normal_schema(table if labels is None else _with_labels(table, labels))
+    return normal_schema(table if frame.columns is labels else _with_labels(table, labels))
 
 
 def _arrow_keeps(columns: Any) -> bool:
@@ -90,13 +94,13 @@ def _stored_names(labels: list[Any]) -> list[str]:
     return names
 
 
-def _with_labels(table: pa.Table, labels: list[Any]) -> pa.Table:
+def _with_labels(table: pa.Table, labels: pandas.Index) -> pa.Table:
     """Writes the true labels into the description: readers rename by it."""
     description = pandas_metadata(table.schema)
     for entry, label in zip(description["columns"], labels, strict=False):
-        entry["name"] = label
-    if not all(isinstance(label, str) for label in labels):
-        description["column_indexes"] = [{**_LEVEL, "pandas_type": "mixed", "numpy_type": "object"}]
+        entry["name"] = _plain_label(label)
+    kind, dtype = _LEVEL_TYPES.get(labels.inferred_type, ("mixed", "object"))
+    description["column_indexes"] = [{**_LEVEL, "name": labels.name, "pandas_type": kind, "numpy_type": dtype}]
     return _described(table, description)
 
 

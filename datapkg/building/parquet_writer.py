@@ -28,10 +28,10 @@ def writer_choices(first: pa.Table) -> dict[str, Any]:
 def _few_values(column: pa.ChunkedArray) -> bool:
     if types.is_dictionary(column.type):
         return True
-    if types.is_nested(column.type) or types.is_boolean(column.type) or types.is_null(column.type):
+    try:
+        return pc.count_distinct(column).as_py() <= min(FEW_VALUES, len(column) // ROWS_A_VALUE)
+    except pa.ArrowNotImplementedError:
         return False
-    storage = column if not isinstance(column.type, pa.BaseExtensionType) else column.cast(column.type.storage_type)
-    return pc.count_distinct(storage).as_py() <= min(FEW_VALUES, len(column) // ROWS_A_VALUE)
 
 
 def write_block(block: pa.Table, choices: dict[str, Any]) -> pa.Buffer:

@@ -1,9 +1,10 @@
 """Where a block of a table ends: a function of the values alone, so that equal tables are cut alike whoever wrote them.
 
-A block ends before a row whose key hashes to a hit. The key is the leading columns, as many as the first rows need to
-be mostly distinct. A block has at least `MIN_ROWS` rows (the last may have fewer) and at most `MAX_ROWS`; where no row
-in between is a hit, the one with the least hash is taken. Only flat columns count for a key; of text, the first 32
-bytes and the length. Changing anything here changes every `content`, hence the `c1:` before it.
+A block ends before a row whose key hashes to a hit, as one row in `MIN_ROWS` does. The key is the leading columns, as
+many as the first rows need to be mostly distinct. A block has at least `MIN_ROWS` rows (the last may have fewer), twice
+that on average, at most `MAX_ROWS`; where no row in between is a hit, it is the one with the least hash. Only columns
+that are not nested count for a key; of text, the first 32 bytes and the length. Changing anything here changes every
+`content`, hence the `c1:` before it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MIN_ROWS = 32_768
 MAX_ROWS = 8 * MIN_ROWS
 FIRST_ROWS = 4_096
 _DISTINCT = 0.9
-_HIT = np.uint64(2**64 // 65_536)
+_HIT = np.uint64(2**64 // MIN_ROWS)
 _TEXT_WORDS = 4
 _NULL = np.uint64(0x9E3779B97F4A7C15)
 _NAN = np.uint64(0x7FF8000000000000)
@@ -39,10 +40,12 @@ def cut_batches(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Tab
     key: list[int] | None = None
     hashes = np.empty(0, dtype=np.uint64)
     yielded = False
-    for part, last in _with_last(parts, schema.empty_table()):
-        waiting.append(part)
-        count += len(part)
-        if not last and count <= MAX_ROWS:
+    for part in _then_none(parts):
+        last = part is None
+        if part is not None:
+            waiting.append(part)
+            count += len(part)
+        if not waiting or (not last and count <= MAX_ROWS):
             continue
         rows = pa.concat_tables(waiting)
         if key is None:
@@ -58,10 +61,9 @@ def cut_batches(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Tab
         yield schema.empty_table()
 
 
-def _with_last(parts: Iterable[pa.Table], end: pa.Table) -> Iterator[tuple[pa.Table, bool]]:
-    for part in parts:
-        yield part, False
-    yield end, True
+def _then_none(parts: Iterable[pa.Table]) -> Iterator[pa.Table | None]:
+    yield from parts
+    yield None
 
 
 def _ends(hashes: Words, last: bool) -> Iterator[int]:

@@ -253,12 +253,29 @@ def _plain(array: pa.Array) -> pa.Array:
         return array.cast(pa.large_string()).cast(pa.large_binary())
     if types.is_binary(kind) or types.is_binary_view(kind):
         return array.cast(pa.large_binary())
-    if types.is_list_view(kind) or types.is_large_list_view(kind):
-        return array.cast(pa.large_list(kind.value_field))
     if types.is_decimal(kind):
         width = pa.decimal128 if kind.precision <= 38 else pa.decimal256
         return array.cast(width(kind.precision, kind.scale))
-    return array
+    return array.cast(_without_views(kind)) if _has_views(kind) else array
+
+
+def _has_views(kind: pa.DataType) -> bool:
+    """Whether text below is kept in views, which pyarrow cannot filter."""
+    return any(types.is_string_view(each) or types.is_binary_view(each) or _has_views(each) for each in _children(kind))
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    if types.is_string_view(kind) or types.is_binary_view(kind):
+        return pa.large_string() if types.is_string_view(kind) else pa.large_binary()
+    if types.is_map(kind):
+        return pa.map_(_without_views(kind.key_type), _without_views(kind.item_type))
+    if types.is_fixed_size_list(kind):
+        return pa.list_(_without_views(kind.value_type), kind.list_size)
+    if is_list(kind):
+        return pa.large_list(_without_views(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([field.with_type(_without_views(field.type)) for field in kind.fields])
+    return kind
 
 
 def _bits(buffer: pa.Buffer, array: pa.Array) -> Any:
