@@ -90,7 +90,9 @@ registry_option = click.option(
     "--registry", type=TEXT, metavar="R", help="A registry's address, or its name in the settings."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
-message_option = click.option("-m", "--message", type=MESSAGE, metavar="TEXT", default="", help="What changed, for the log.")
+message_option = click.option(
+    "-m", "--message", type=MESSAGE, metavar="TEXT", default="", help="What changed, for the log."
+)
 
 
 def pinned(package: str, hash: str) -> str:

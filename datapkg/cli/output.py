@@ -92,7 +92,7 @@ class Output:
             wire["detail"] |= {"traceback": traceback} if traceback else {}
             self._write(sys.stderr, json_text({"error": wire}, sys.stderr) + "\n")
             return
-        text = f"{traceback and clean_lines(traceback, '')}\n" if traceback else ""
+        text = f"{clean_lines(traceback)}\n" if traceback else ""
         text += f"error: {clean_lines(cut(error.message))}\n"
         for place, what in _untold_problems(error):
             text += f"  {clean(cut(place, 400))}: {clean(cut(what, 400))}\n"

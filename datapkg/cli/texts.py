@@ -20,10 +20,10 @@ def clean(text: object) -> str:
     return UNSAFE.sub(lambda match: " " if match[0] in "\t\n\r" else "\ufffd", str(text))
 
 
-def clean_lines(text: object, indent: str = "  ") -> str:
+def clean_lines(text: object) -> str:
     """Foreign text of several lines, all but the first indented, so that none can pass for a line of ours."""
-    first, *rest = str(text).splitlines() or [""]
-    return "\n".join([clean(first), *(indent + clean(line.expandtabs(4)) for line in rest)])
+    first, *rest = (clean(line.expandtabs(4)) for line in str(text).splitlines() or [""])
+    return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in rest)])
 
 
 def cut(text: str, limit: int = MAX_TEXT) -> str:

@@ -48,7 +48,7 @@ def test_clean() -> None:
     assert clean(HOSTILE) == "a�[2J�b��c�����d"
     assert clean("a\tb\r\nc") == "a b  c"
     assert clean("日本 ünïcödé 👩‍🔬") == "日本 ünïcödé 👩‍🔬"
-    assert clean_lines("one\ntwo\n\tthree") == "one\n  two\n      three"
+    assert clean_lines("one\ntwo\n\tthree") == "one\n  two\n    three"
     assert clean_lines("") == ""
 
 

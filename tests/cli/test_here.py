@@ -1,0 +1,241 @@
+"""The commands that need no registry, for real: build, generate, ls, show, cat, export, log, verify, rm, config."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from datapkg.home import Home
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def built(run: Run, iris: Path) -> str:
+    """The hash of a package me/flowers that is here."""
+    (iris / "build.yml").write_text(
+        "meta: {title: Flowers, licence: CC0-1.0}\n"
+        "contents:\n"
+        "  README: {file: README.md}\n"
+        "  tables: {flowers: {file: flowers.csv}}\n"
+        "  raw: {picture: {file: picture.bin}}\n"
+    )
+    hash: str = run("build", "me/flowers", str(iris), "--json").json["hash"]
+    return hash
+
+
+def test_build_for_machines(run: Run, iris: Path) -> None:
+    first = run("build", "me/flowers", str(iris), "--json")
+    assert (first.code, first.err) == (0, "")
+    assert first.json["package"] == "me/flowers"
+    assert len(first.json["hash"]) == 64
+    assert first.json["nodes"] == {"built": 3, "reused": 0}
+    assert first.json["bytes_logical"] > 256
+    again = run("build", "me/flowers", str(iris), "--json").json
+    assert again["hash"] == first.json["hash"]
+    assert sum(again["nodes"].values()) == 3
+
+
+def test_build_says_what_to_type_next(run: Run, iris: Path) -> None:
+    ended = run("build", "me/flowers", str(iris))
+    assert "datapkg push me/flowers" in ended.out
+    assert "from datapkg.data.me import flowers" in ended.out
+    hash = run("show", "me/flowers", "--json").json["hash"]
+    assert ended.out.startswith(f"built me/flowers@sha256:{hash}\n")
+    assert run("build", "me/flowers", str(iris), "-q").out == f"me/flowers@sha256:{hash}\n"
+
+
+def test_build_takes_the_build_file_that_is_here(run: Run, iris: Path) -> None:
+    ended = run("build", "me/flowers")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "error: there is no build.yml here: say what to build\nhint: datapkg build me/flowers PATH\n"
+    shutil.copy(iris / "flowers.csv", "flowers.csv")
+    Path("build.yml").write_text("contents: {flowers: {file: flowers.csv}}\n")
+    assert run("build", "me/flowers", "--json").json["nodes"]["built"] == 1
+
+
+def test_build_file_mistakes_come_all_at_once(run: Run) -> None:
+    Path("build.yml").write_text("contents:\n  a: {file: no.csv}\n  b: {file: no.csv, transfrom: csv}\n")
+    ended = run("build", "me/flowers")
+    assert ended.code == 2
+    problems = run("build", "me/flowers", "--json").error["detail"]["problems"]
+    assert len(problems) == 3
+    for place, what in problems:
+        assert ended.err.count(f"\n  {place}: {what}\n") == 1
+
+
+def test_a_source_that_is_not_there(run: Run) -> None:
+    ended = run("build", "me/flowers", "nowhere.csv")
+    assert ended.code in (2, 3)
+    assert "nowhere.csv" in ended.err
+
+
+def test_generate(run: Run, iris: Path) -> None:
+    (iris / "README.md").unlink()
+    ended = run("generate", str(iris), "--json")
+    assert ended.json == {"files": [str(iris / "build.yml"), str(iris / "README.md")]}
+    ended = run("generate", str(iris))
+    assert ended.code == 4
+    assert "build.yml" in ended.err
+
+
+def test_ls(run: Run, built: str) -> None:
+    listed = run("ls", "--json").json["packages"]
+    assert [(each["package"], each["hash"], each["title"]) for each in listed] == [("me/flowers", built, "Flowers")]
+    lines = run("ls").out.splitlines()
+    assert lines[0].split() == ["PACKAGE", "STATE", "SIZE", "FROM", "TITLE"]
+    assert lines[1].startswith(f"me/flowers  sha256:{built[:12]}  ")
+
+
+def test_ls_of_nothing(run: Run) -> None:
+    assert "datapkg install" in run("ls").out
+    assert run("ls", "-q").out == ""
+    assert run("ls", "--json").json == {"packages": []}
+
+
+def test_show(run: Run, built: str) -> None:
+    shown = run("show", "me/flowers", "--json").json
+    assert (shown["package"], shown["hash"]) == ("me/flowers", built)
+    assert shown["meta"] == {"title": "Flowers", "licence": "CC0-1.0"}
+    nodes = {node["path"]: node for node in shown["nodes"]}
+    table = nodes["tables/flowers"]
+    assert (table["kind"], table["rows"]) == ("table", 2)
+    assert table["columns"] == [["petal", "double"], ["kind", "string"]]
+    assert (nodes["raw/picture"]["kind"], nodes["raw/picture"]["size"]) == ("file", 256)
+    assert (nodes["README"]["rows"], nodes["README"]["columns"]) == (None, None)
+    text = run("show", "me/flowers").out
+    assert text.startswith(f"me/flowers@sha256:{built}\nFlowers\n")
+    for line in (
+        "  licence  CC0-1.0",
+        "raw/",
+        "  picture   file",
+        "tables/",
+        "  flowers   table",
+        "    .petal  double",
+    ):
+        assert f"\n{line}" in text, text
+    assert text.count("tables/") == 1
+    assert run("show", f"me/flowers@sha256:{built[:8]}", "--json").json["hash"] == built
+
+
+def test_show_a_part(run: Run, built: str) -> None:
+    assert [node["path"] for node in run("show", "me/flowers/raw", "--json").json["nodes"]] == ["raw/picture"]
+    assert run("show", "me/flowers/nowhere").code == 3
+    ended = run("show", "you/flowers")
+    assert (ended.code, "hint: datapkg install you/flowers" in ended.err) == (3, True)
+
+
+def test_show_many_columns(run: Run) -> None:
+    Path("wide.csv").write_text(",".join(f"c{number}" for number in range(100)) + "\n" + "1," * 99 + "1\n")
+    run("build", "me/wide", "wide.csv")
+    text = run("show", "me/wide").out
+    assert ".c29" in text
+    assert ".c30" not in text
+    assert "… 70 more columns" in text
+
+
+def test_cat(run: Run, built: str, iris: Path) -> None:
+    assert run("cat", "me/flowers/README").out == "# Flowers\n"
+    assert run("cat", "me/flowers/tables/flowers").out == (iris / "flowers.csv").read_text()
+    ended = run("cat", "me/flowers/tables")
+    assert (ended.code, ended.out) == (3, "")
+    assert run("cat", "me/flowers").code == 3
+
+
+def test_export(run: Run, built: str, iris: Path) -> None:
+    ended = run("export", "me/flowers", "out", "--json")
+    assert ended.json["package"] == "me/flowers"
+    assert {Path(file).name for file in ended.json["files"]} == {"README.md", "flowers.csv", "picture.bin"}
+    assert Path("out/raw/picture.bin").read_bytes() == bytes(range(256))
+    assert run("export", "me/flowers", "out").code == 4
+    assert run("export", "me/flowers", "out", "--force").out.startswith("wrote out: 3 files, ")
+    assert run("export", "me/flowers/tables/flowers", "f.parquet", "--format", "parquet").code == 0
+    assert Path("f.parquet").read_bytes()[:4] == b"PAR1"
+
+
+def test_log_and_rm(run: Run, built: str) -> None:
+    run("build", "me/flowers", str(Path("../sources")), "-m", "again\x1b[2J")
+    assert [entry["event"] for entry in run("log", "me/flowers", "--json").json["log"]] == ["build", "build"]
+    assert "again�[2J" in run("log", "me/flowers").out
+    assert run("rm", "me/flowers", "--dry-run").out == "would remove me/flowers\n"
+    assert run("rm", "me/flowers/raw").code == 2
+    assert run("rm", "me/flowers", "--json").json == {"package": "me/flowers", "removed": True, "dry_run": False}
+    assert run("rm", "me/flowers").out == "me/flowers was not here\n"
+    assert run("show", "me/flowers").code == 3
+    assert run("rm", "me/flowers", "--dry-run", "-q").out == ""
+
+
+def test_verify(run: Run, built: str) -> None:
+    whole = run("verify", "--json")
+    assert (whole.code, whole.json["damaged"]) == (0, [])
+    assert whole.json["checked"] >= 4
+    assert "0 damaged" in run("verify", "me/flowers").out
+    for folder in ("packs", "objects"):
+        for file in (Home().data / "store" / folder).rglob("*"):
+            if file.is_file():
+                file.chmod(0o600)
+                data = bytearray(file.read_bytes())
+                data[len(data) // 3] ^= 1
+                file.write_bytes(data)
+    ended = run("verify", "--json")
+    assert ended.code == 6
+    assert ended.json["damaged"]
+    assert ended.json["damaged"][0].keys() == {"hash", "package", "path"}
+    assert ended.error["code"] == "integrity"
+    assert run("verify").code == 6
+
+
+def test_config(run: Run) -> None:
+    names = [each["name"] for each in run("config", "--json").json["settings"]]
+    assert names == ["registry", "registries", "path", "timeout_s"]
+    assert run("config", "registry", "-q").out == "(none)\n"
+    assert run("config", "registry", "https://data.example.org/").code == 0
+    assert run("config", "registry", "-q").out == "https://data.example.org\n"
+    assert run("config", "registries.work", "https://work.example").code == 0
+    work = run("config", "registries.work", "--json").json
+    assert (work["name"], work["value"]) == ("registries.work", "https://work.example")
+    assert work["source"].endswith("settings.json")
+    assert "work = https://work.example" in run("config").out
+    assert run("config", "--unset", "registries.work", "--json").json["value"] is None
+    assert run("config", "--unset", "registry").out == "registry = (none)   (from default)\n"
+    assert run("config", "--unset", "registry", "https://x.example").code == 2
+    assert run("config", "--unset").code == 2
+    ended = run("config", "registyr")
+    assert ended.code == 2
+    assert "registries" in ended.err
+    assert run("config", "registry", "ftp://x").code == 2
+
+
+def test_config_says_which_variable_decides(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAPKG_REGISTRY", "https://env.example")
+    assert run("config", "registry").out == "registry = https://env.example   (from DATAPKG_REGISTRY)\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(run: Run, shell: str) -> None:
+    ended = run("completion", shell)
+    assert (ended.code, ended.err) == (0, "")
+    assert "_DATAPKG_COMPLETE" in ended.out
+    assert "datapkg" in ended.out
+
+
+def test_completion_knows_commands_options_and_packages(run: Run, built: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for typed, completed in (
+        ("datapkg pu", "push"),
+        ("datapkg show me/", "me/flowers"),
+        ("datapkg push --pu", "--public"),
+    ):
+        monkeypatch.setenv("_DATAPKG_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", typed)
+        monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+        ended = run()
+        assert ended.out == f"plain,{completed}\n"
+
+
+def test_help_of_what_is_not_there(run: Run) -> None:
+    assert run("help", "bulid").err.startswith("error: there is no command 'bulid'; did you mean build?")
+    assert run("help", "tag", "mv").code == 2
+    assert run("help", "build", "x").err.startswith("error: datapkg build has no commands")
+    assert run("help").out == run("--help").out
+    assert "Usage: datapkg push" in run("help", "push", "--json").json["help"]

@@ -1,0 +1,274 @@
+"""The commands that talk to a registry, for real: push, install, lock, tag, version, access, search, login, delete."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Ended, Run
+from tests.live_registry import LiveRegistry
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Person:
+    """Somebody with a home and a token, who types commands."""
+
+    name: str
+    run: Run
+    environment: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch
+
+    def __call__(self, *words: str, stdin: str = "") -> Ended:
+        for name in ("DATAPKG_REGISTRY", "DATAPKG_TOKEN", "DATAPKG_HOME"):
+            self.monkeypatch.delenv(name, raising=False)
+        for name, value in self.environment.items():
+            self.monkeypatch.setenv(name, value)
+        return self.run(*words, stdin=stdin)
+
+
+@pytest.fixture
+def ada(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Somebody with an account."""
+    return person(run, registry, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def bob(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Somebody else with an account."""
+    return person(run, registry, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def stranger(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Somebody without an account."""
+    home = {"DATAPKG_REGISTRY": registry.url, "DATAPKG_HOME": str(tmp_path / "stranger")}
+    return Person("", run, home, monkeypatch)
+
+
+def person(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
+    name = f"user{next(_numbers)}"
+    token = registry.add_user(name)
+    home = {"DATAPKG_REGISTRY": registry.url, "DATAPKG_TOKEN": token, "DATAPKG_HOME": str(tmp_path / name)}
+    return Person(name, run, home, monkeypatch)
+
+
+@pytest.fixture
+def flowers(ada: Person, iris: Path) -> str:
+    """A package of ada's that is pushed, as version 1.0."""
+    package = f"{ada.name}/flowers"
+    assert ada("build", package, str(iris)).code == 0
+    assert ada("push", package, "-m", "first", "-v", "1.0", "-t", "stable").code == 0
+    return package
+
+
+def changed(ada: Person, package: str, iris: Path) -> str:
+    """Builds and pushes a second state and gives its hash."""
+    (iris / "flowers.csv").write_text("petal,kind\n9.9,setosa\n")
+    hash: str = ada("build", package, str(iris), "--json").json["hash"]
+    assert ada("push", package).code == 0
+    return hash
+
+
+def test_push_for_machines(ada: Person, iris: Path, registry: LiveRegistry) -> None:
+    package = f"{ada.name}/flowers"
+    hash = ada("build", package, str(iris), "--json").json["hash"]
+    dry = ada("push", package, "--dry-run", "--json").json
+    assert dry["dry_run"]
+    assert dry["objects_sent"] == 4
+    assert ada("log", package, "--remote").code == 3
+    assert "nothing was sent" in ada("push", package, "--dry-run").out
+    pushed = ada("push", package, "--json").json
+    assert {key: pushed[key] for key in ("package", "hash", "objects_sent", "url")} == {
+        "package": package,
+        "hash": hash,
+        "objects_sent": 4,
+        "url": f"{registry.url}/{package}",
+    }
+    assert pushed["bytes_sent"] > pushed["bytes_logical"] > 256
+    again = ada("push", package, "--json").json
+    assert (again["changed"], again["objects_sent"]) == (False, 0)
+    assert "already" in ada("push", package).out
+    assert ada("push", package, "-q").out == f"{package}@sha256:{hash}\n"
+
+
+def test_push_says_what_to_type_next(ada: Person, iris: Path, registry: LiveRegistry) -> None:
+    package = f"{ada.name}/flowers"
+    ada("build", package, str(iris))
+    out = ada("push", package).out
+    for text in (f"{registry.url}/{package}\n", f"datapkg install {package}\n", f"datapkg access add {package} USER"):
+        assert text in out
+    unconfirmed = ada("push", package, "--public")
+    assert (unconfirmed.code != 0, "--yes" in unconfirmed.err) == (True, True)
+    assert "access add" not in ada("push", package, "--public", "--yes").out
+
+
+def test_install_for_machines(ada: Person, bob: Person, flowers: str) -> None:
+    assert bob("install", flowers).code == 3
+    ended = ada("access", "add", flowers, bob.name, "--json")
+    assert ended.json == {"package": flowers, "public": False, "owner": ada.name, "readers": [bob.name]}
+    (installed,) = bob("install", flowers, "--json").json["installed"]
+    assert installed["package"] == flowers
+    assert installed["hash"] == ada("show", flowers, "--json").json["hash"]
+    assert installed["objects_received"] == 3
+    assert installed["bytes_received"] > 0
+    assert installed["bytes_logical"] > 256
+    assert "its data was here" in bob("install", flowers).out
+    assert f"from datapkg.data.{ada.name} import flowers" in bob("install", flowers).out
+    assert bob("install", flowers, "-q").out == f"{flowers}@sha256:{installed['hash']}\n"
+    assert bob("cat", f"{flowers}/README.md").out == "# Flowers\n"
+    assert ada("access", "rm", flowers, bob.name).out.endswith("nobody else\n")
+    assert bob("install", flowers).code == 3
+
+
+def test_install_one_state(ada: Person, flowers: str, iris: Path, bob: Person) -> None:
+    first = ada("show", flowers, "--json").json["hash"]
+    second = changed(ada, flowers, iris)
+    ada("access", "add", flowers, bob.name)
+    for words in (("-v", "1.0"), ("-t", "stable"), ("-x", first), ("-x", first[:10])):
+        assert bob("install", flowers, *words, "--json").json["installed"][0]["hash"] == first
+    assert bob("install", f"{flowers}@latest", "--json").json["installed"][0]["hash"] == second
+    assert bob("install", flowers, "-v", "3.0").code == 3
+    for words in ((flowers, flowers, "-t", "stable"), (f"{flowers}@1.0", "-t", "stable"), ("-t", "stable")):
+        assert bob("install", *words).code == 2
+    assert bob("install", flowers, "-v", "1.0", "-t", "stable").code == 2
+
+
+def test_install_goes_on_after_a_failure(ada: Person, flowers: str) -> None:
+    nowhere = f"{ada.name}/nowhere"
+    ended = ada("install", nowhere, flowers, f"{flowers}@9.9", "--json")
+    assert ended.code == 3
+    assert [each["package"] for each in ended.json["installed"]] == [flowers]
+    assert [each["ref"] for each in ended.error["detail"]["failed"]] == [nowhere, f"{flowers}@9.9"]
+    ended = ada("install", nowhere, flowers, f"{flowers}@9.9")
+    assert ended.code == 3
+    assert ended.out.startswith(f"installed {flowers}@sha256:")
+    assert ended.err.count("error: ") == 2
+    assert ended.err.index("nowhere") < ended.err.index("9.9")
+
+
+def test_meta_only(ada: Person, bob: Person, flowers: str) -> None:
+    ada("access", "add", flowers, bob.name)
+    installed = bob("install", flowers, "--meta-only", "--json").json["installed"][0]
+    assert installed["objects_received"] == 0
+    assert bob("show", flowers, "--json").json["nodes"]
+    assert bob("cat", f"{flowers}/README.md").code == 3
+    assert bob("verify", "--json").json["absent"] > 0
+
+
+def test_an_unknown_registry_needs_to_be_named(
+    ada: Person, stranger: Person, flowers: str, registry: LiveRegistry, tmp_path: Path
+) -> None:
+    ada("access", "add", flowers, "public", "--yes")
+    del stranger.environment["DATAPKG_REGISTRY"]
+    ended = stranger("install", flowers)
+    assert (ended.code, "no registry is set" in ended.err) == (2, True)
+    address = f"{registry.url}/{flowers}"
+    ended = stranger("install", address)
+    assert (ended.code, f"--registry {registry.url}" in ended.err) == (7, True)
+    assert stranger("install", address, "--registry", registry.url).code == 0
+
+
+def test_tags_and_versions(ada: Person, flowers: str, iris: Path) -> None:
+    first = ada("show", flowers, "--json").json["hash"]
+    second = changed(ada, flowers, iris)
+    assert ada("tag", "ls", flowers, "--json").json["tags"] == {"latest": second, "stable": first}
+    assert ada("tag", "add", flowers, "stable", "--json").json["hash"] == second
+    assert ada("tag", "add", f"{flowers}@1.0", "old").out == f"{flowers}@old is sha256:{first[:12]}\n"
+    assert ada("tag", "rm", flowers, "old").code == 0
+    assert ada("tag", "rm", flowers, "old").code == 3
+    assert "stable  sha256:" in ada("tag", "ls", flowers).out
+    assert ada("version", "add", flowers, "1.1", "--json").json["hash"] == second
+    assert ada("version", "add", f"{flowers}@1.0", "1.1").code == 4
+    versions = ada("version", "ls", flowers, "--json").json["versions"]
+    assert [(each["version"], each["hash"]) for each in versions] == [("1.0", first), ("1.1", second)]
+    assert ada("version", "ls", flowers).out.splitlines()[1].startswith("1.0 ")
+    log = ada("log", flowers, "--json").json["log"]
+    assert [each["hash"] for each in log] == [second, first]
+    assert log[1].keys() == {"event", "hash", "at", "author", "message", "tags", "versions", "origin"}
+    assert "first" in ada("log", flowers).out
+    assert "build" in ada("log", flowers, "--local").out
+
+
+def test_access(ada: Person, stranger: Person, flowers: str) -> None:
+    assert ada("access", "ls", flowers).out == f"{flowers} belongs to {ada.name}; it can be read by nobody else\n"
+    unconfirmed = ada("access", "add", flowers, "public")
+    assert (unconfirmed.code != 0, "--yes" in unconfirmed.err) == (True, True)
+    assert "everybody" in ada("access", "add", flowers, "public", "--yes").out
+    assert stranger("install", flowers).code == 0
+    assert stranger("access", "add", flowers, "bob").code == 7
+    assert ada("access", "rm", flowers, "public", "--json").json["public"] is False
+
+
+def test_search(ada: Person, bob: Person, iris: Path) -> None:
+    package = f"{ada.name}/botany"
+    ada("build", package, str(iris))
+    ada("push", package)
+    found = ada("search", "botany", "--json").json["packages"]
+    assert [each["package"] for each in found] == [package]
+    assert package in ada("search").out
+    assert bob("search", "botany", "--json").json == {"packages": []}
+    assert bob("search", "botany").out == "no package holds these words\n"
+
+
+def test_accounts(ada: Person, registry: LiveRegistry) -> None:
+    token = ada.environment.pop("DATAPKG_TOKEN")
+    del ada.environment["DATAPKG_REGISTRY"]
+    assert ada("whoami").code == 2
+    ended = ada("login", "--token", "-", "--registry", registry.url, "--json", stdin=f"{token}\n")
+    assert ended.json == {"registry": registry.url, "user": ada.name}
+    assert ada("whoami").out == f"{ada.name} at {registry.url}\n"
+    assert ada("whoami", "-q").out == f"{ada.name}\n"
+    assert ada("logout", "--json").json == {"registry": registry.url, "was_logged_in": True}
+    assert ada("logout").out == f"no token was kept for {registry.url}\n"
+    assert ada("whoami").code == 7
+    wrong = ada("login", "--token", "dpk_wrong")
+    assert (wrong.code, "dpk_wrong" in wrong.err) == (7, False)
+    assert ada("login", "--token", "").code == 2
+    assert ada("login").code == 2
+
+
+def test_delete(ada: Person, flowers: str) -> None:
+    hash = ada("show", flowers, "--json").json["hash"]
+    dry = ada("delete", flowers, "--dry-run", "--json").json
+    assert dry == {"package": flowers, "deleted": False, "dry_run": True, "states": [hash]}
+    assert ada("delete", flowers).code == 2
+    assert ada("delete", f"{flowers}@1.0", "--yes").code == 2
+    assert ada("install", flowers).code == 0
+    assert ada("delete", flowers, "--yes", "--json").json["deleted"]
+    assert ada("install", flowers).code == 3
+    assert ada("delete", flowers, "--yes").code == 3
+    assert ada("show", flowers).code == 0
+
+
+def test_a_project_is_locked_and_installed(ada: Person, bob: Person, flowers: str, iris: Path) -> None:
+    ada("access", "add", flowers, "public", "--yes")
+    first = ada("show", flowers, "--json").json["hash"]
+    assert bob("install").code == 2
+    Path("datapkg.yml").write_text(f"packages: [{flowers}]\n")
+    frozen = bob("install", "--frozen")
+    assert (frozen.code, "hint: datapkg lock" in frozen.err) == (2, True)
+    locked = bob("lock", "--json").json
+    assert locked["lock"] == str(Path("datapkg.lock").absolute())
+    assert [(each["package"], each["hash"]) for each in locked["packages"]] == [(flowers, first)]
+    second = changed(ada, flowers, iris)
+    for words in (("--frozen",), ()):
+        assert bob("install", *words, "--json").json["installed"][0]["hash"] == first
+    assert first[:12] in bob("lock").out
+    assert bob("lock", "--update", "-q").out == ""
+    assert bob("install", "--json").json["installed"][0]["hash"] == second
+    Path("other.yml").write_text(f"packages: ['{flowers}:v:1.0']\n")
+    assert bob("install", "-r", "other.yml", "--json").json["installed"][0]["hash"] == first
+    assert bob("install", "-r", "none.yml").code == 2
+    assert bob("install", flowers, "--frozen").code == 2
+    assert bob("install", "--meta-only").code == 2
+
+
+def test_a_registry_that_is_not_there(ada: Person, flowers: str) -> None:
+    ada.environment["DATAPKG_REGISTRY"] = "http://127.0.0.1:9"
+    ended = ada("whoami", "--json")
+    assert (ended.code, ended.error["code"]) == (8, "unreachable")
