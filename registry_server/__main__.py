@@ -40,6 +40,11 @@ def run(arguments: list[str]) -> int:
         return InvalidInput.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        _say(DatapkgError(f"{type(error).__name__}: {error}", hint=f"{PROGRAM} --debug … shows where"), as_json)
+        return DatapkgError.exit_code
     return result if isinstance(result, int) else 0
 
 
@@ -67,7 +72,8 @@ def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(context_settings=CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
-def cli() -> None:
+@click.option("--debug", is_flag=True, help="Show where a failure that nobody foresaw came from.")
+def cli(debug: bool) -> None:
     """A registry of data packages: one process, an SQLite database and a folder.
 
     \b
@@ -134,9 +140,9 @@ def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def wrapped(data: Path | None, **options: Any) -> Any:
-        from registry_server import app
+        from registry_server.services.registry import open_registry
 
-        registry = app.open_registry(read_settings(data=data))
+        registry = open_registry(read_settings(data=data))
         try:
             return command(registry, **options)
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import resource
 import signal
 import socket
@@ -20,23 +19,15 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from datapkg import __version__
-from datapkg.errors import Conflict, InvalidInput
-from datapkg.objects.base import Objects
-from datapkg.objects.directory import DirectoryObjects
-from datapkg.objects.packs import PackedObjects
-from registry_server.db.database import Database, sqlite_url
-from registry_server.db.schema import migrate
+from datapkg.errors import Conflict
 from registry_server.services import sweep
 from registry_server.services.policy import THE_OPERATOR
-from registry_server.services.registry import Registry
+from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
 from registry_server.web import accounts, objects, packages, pointing, pushes, sharing
 from registry_server.web.edge import Edge
 from registry_server.web.errors import install
 
-# From this many on, the objects of a batch share a file. Packs are looked through one after the other, so that there
-# should not be many of them.
-PACK_FROM_OBJECTS = 64
 SWEEP_EVERY_S = 3600
 # FastAPI can tell others of requests, and what was wrong with them; this registry tells nobody.
 SILENT: TelemetryConfig = {
@@ -48,37 +39,6 @@ SILENT: TelemetryConfig = {
 }
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 10
-
-
-def open_registry(settings: Settings) -> Registry:
-    """The registry in the data folder, made or brought up to date where needed.
-
-    Raises `InvalidInput` for a folder that cannot be used; whoever calls closes `db`.
-    """
-    try:
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
-        settings.database.touch(mode=0o600)
-    except OSError as error:
-        raise InvalidInput(
-            f"the data folder {settings.data} cannot be used: {error.strerror}",
-            hint="give another one with --data, or set DATAPKG_REGISTRY_DATA",
-        ) from error
-    database = Database(sqlite_url(settings.database))
-    migrate(database)
-    return Registry(
-        settings=settings,
-        db=database,
-        objects=PackedObjects(settings.data),
-        new_writer=lambda count: _new_writer(settings, count),
-    )
-
-
-def _new_writer(settings: Settings, count: int) -> Objects:
-    if count >= PACK_FROM_OBJECTS:
-        return PackedObjects(settings.data)
-    return DirectoryObjects(settings.data / "objects", settings.temporary)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -122,11 +82,16 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
 
     Raises `InvalidInput` or `Conflict` if it cannot begin.
     """
-    listener = _listen(settings)
-    _allow_files()
-    settings = settings.at(listener.getsockname()[1])
+    with _listen(settings) as listener:
+        _allow_files()
+        settings = settings.at(listener.getsockname()[1])
+        app = create_app(settings)
+        _run(app, listener, lambda: announce(settings))
+
+
+def _run(app: FastAPI, listener: socket.socket, announce: Callable[[], None]) -> None:
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         http="h11",  # which holds the size of the headers; others do not
         ws="none",
         lifespan="on",
@@ -141,7 +106,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
     # uvicorn raises again, at its end, the signal that ended it: stopping a server is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    _Server(config, lambda: announce(settings)).run(sockets=[listener])
+    _Server(config, announce).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -165,12 +130,15 @@ def _allow_files() -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
+    listener = None
     try:
         family, kind, protocol, _, address = _addresses(settings)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
+        if listener:
+            listener.close()
         raise Conflict(
             f"cannot listen on {settings.host}, port {settings.port}: {getattr(error, 'strerror', None) or error}",
             hint="give another one with --host and --port; --port 0 takes a free one",

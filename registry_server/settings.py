@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +14,8 @@ import appdirs
 from datapkg.errors import InvalidInput
 
 PREFIX = "DATAPKG_REGISTRY_"
-KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+MAX_PORT = 65_535
+MIB, TIB = 1 << 20, 1 << 40
 
 
 def _default_data() -> Path:
@@ -95,12 +96,16 @@ def read_settings(environ: Mapping[str, str] | None = None, **options: Any) -> S
             value, where = environ[name], name
         if value is not None:
             try:
-                given[each.name] = _READERS[each.type](value) if each.name != "public_url" else _read_url(value)
+                given[each.name] = _reader(each)(value)
             except ValueError as error:
                 problems.append((where, str(error)))
     if problems:
         raise InvalidInput("; ".join(f"{where}: {what}" for where, what in problems), problems=problems)
     return Settings(**given)
+
+
+def _reader(setting: Field[Any]) -> Callable[[Any], Any]:
+    return _READERS.get(setting.name) or _READERS[str(setting.type)]
 
 
 def _read_count(value: int | str) -> int:
@@ -111,6 +116,13 @@ def _read_count(value: int | str) -> int:
     if number < 0:
         raise ValueError(f"{number} is less than 0")
     return number
+
+
+def _read_port(value: int | str) -> int:
+    port = _read_count(value)
+    if port > MAX_PORT:
+        raise ValueError(f"{port} is no port; the last one is {MAX_PORT}")
+    return port
 
 
 def _read_path(value: Path | str) -> Path:
@@ -124,4 +136,11 @@ def _read_url(value: str) -> str:
     return value.rstrip("/")
 
 
-_READERS: dict[Any, Any] = {"Path": _read_path, "int": _read_count, "str": str}
+# By the name of a setting, else by its type.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "public_url": _read_url,
+    "port": _read_port,
+    "Path": _read_path,
+    "int": _read_count,
+    "str": str,
+}

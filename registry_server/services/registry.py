@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sqlalchemy.exc import DatabaseError
+
+from datapkg.errors import InvalidInput
 from datapkg.objects.base import Objects
-from registry_server.db.database import Database
+from datapkg.objects.directory import DirectoryObjects
+from datapkg.objects.packs import PackedObjects
+from registry_server.db.database import Database, sqlite_url
+from registry_server.db.schema import migrate
 from registry_server.settings import Settings
+
+# From this many on, the objects of a batch share a file. Packs are looked through one after the other, so that there
+# should not be many of them.
+PACK_FROM_OBJECTS = 64
 
 
 def _now() -> datetime:
@@ -28,3 +39,44 @@ class Registry:
     objects: Objects
     new_writer: Callable[[int], Objects]
     now: Callable[[], datetime] = _now
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry in the data folder, made or brought up to date where needed.
+
+    Raises `InvalidInput` for a folder that cannot be used; whoever calls closes `db`.
+    """
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+        settings.database.touch(mode=0o600)
+    except OSError as error:
+        raise InvalidInput(
+            f"the data folder {settings.data} cannot be used: {error.strerror}",
+            hint="give another one with --data, or set DATAPKG_REGISTRY_DATA",
+        ) from error
+    database = Database(sqlite_url(settings.database))
+    try:
+        migrate(database)
+    except DatabaseError as error:
+        database.close()
+        raise InvalidInput(
+            f"the database {settings.database} cannot be used: {error.orig}",
+            hint="restore it from a backup, or give another folder with --data",
+        ) from error
+    except BaseException:
+        database.close()
+        raise
+    return Registry(
+        settings=settings,
+        db=database,
+        objects=PackedObjects(settings.data),
+        new_writer=lambda count: _new_writer(settings, count),
+    )
+
+
+def _new_writer(settings: Settings, count: int) -> Objects:
+    if count >= PACK_FROM_OBJECTS:
+        return PackedObjects(settings.data)
+    return DirectoryObjects(settings.data / "objects", settings.temporary)

@@ -1,0 +1,176 @@
+"""What an administrator types."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from registry_server import __main__ as program
+from registry_server.settings import read_settings
+from tests.live_registry import ROOT, live_registry
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAPKG_")}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "registry_server", *arguments],
+        env=kept | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def check_failure(done: subprocess.CompletedProcess[str], code: int) -> dict[str, Any]:
+    """One line that says what is wrong and one that says what to do; or the same as JSON."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if "--json" not in done.args:
+        error, *hint = done.stderr.splitlines()
+        assert error.startswith("error: ")
+        assert all(line.startswith("hint: ") for line in hint)
+        assert len(hint) <= 1
+        return {}
+    error: dict[str, Any] = json.loads(done.stderr)["error"]
+    assert set(error) == {"code", "message", "hint", "detail"}
+    return error
+
+
+def test_a_user_is_added_and_listed(tmp_path: Path) -> None:
+    data = str(tmp_path / "new" / "registry")
+    done = run("user", "add", "ada", "--data", data, "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (answer["user"], answer["token"][:4]) == ("ada", "dpk_")
+    plain = run("user", "add", "bob", "--data", data)
+    assert plain.stdout.count("dpk_") == 1
+    more = json.loads(run("user", "token", "ada", "--data", data, "--json").stdout)
+    assert more["token"] != answer["token"]
+    users = json.loads(run("user", "list", "--data", data, "--json").stdout)["users"]
+    assert [(each["user"], each["tokens"], each["packages"]) for each in users] == [("ada", 2, 0), ("bob", 1, 0)]
+    assert "bob" in run("user", "list", DATAPKG_REGISTRY_DATA=data).stdout
+    assert json.loads(run("user", "revoke", "ada", "--data", data, "--json").stdout) == {"user": "ada", "revoked": 2}
+
+
+@pytest.mark.parametrize("json_", [[], ["--json"]])
+def test_what_is_wrong_with_a_command(tmp_path: Path, json_: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data", str(tmp_path / "registry"), *json_]
+    assert run("user", "add", "ada", *data).returncode == 0
+    capsys.readouterr()
+    for arguments, code in [
+        (["user", "add", "ada", *data], 4),
+        (["user", "add", "Not Allowed", *data], 2),
+        (["user", "add", "api", *data], 2),
+        (["user", "add", "\udcff", *data], 2),
+        (["user", "token", "nosuch", *data], 3),
+        (["user", "revoke", "nosuch", *data], 3),
+        (["user", "add", *data], 2),
+        (["user", "nosuch", *json_], 2),
+        (["nosuch", *json_], 2),
+        (["serve", "--port", "x", *data], 2),
+        (["serve", "--port", "-1", *data], 2),
+        (["serve", "--port", "65536", *data], 2),
+        (["serve", "--host", "no.such.host.invalid", *data], 4),
+        (["serve", "--host", "192.0.2.1", *data], 4),
+        (["serve", "--public-url", "ftp://x", *data], 2),
+        (["serve", "--nosuch", *data], 2),
+    ]:
+        done = subprocess.CompletedProcess(arguments, program.run(arguments), *capsys.readouterr())
+        error = check_failure(done, code)
+        assert not json_ or error["code"] in ("invalid", "not_found", "conflict")
+
+
+@pytest.mark.parametrize("what", ["user", "serve"])
+def test_a_folder_that_cannot_be_used(tmp_path: Path, what: str) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/registry")):
+        arguments = ["user", "add", "ada"] if what == "user" else ["serve", "--port", "0"]
+        error = check_failure(run(*arguments, "--data", str(folder), "--json"), 2)
+        assert str(folder) in error["message"]
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").write_bytes(b"this is no database" * 1_000)
+    error = check_failure(run("user", "add", "ada", "--data", str(tmp_path), "--json"), 2)
+    assert "registry.db" in error["message"]
+
+
+def test_settings_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
+    wrong = {"DATAPKG_REGISTRY_MAX_TAGS": "many", "DATAPKG_REGISTRY_BODY_TIMEOUT_S": "-1"}
+    error = check_failure(run("user", "list", "--data", str(tmp_path), "--json", **wrong), 2)
+    assert sorted(place for place, _ in error["detail"]["problems"]) == sorted(wrong)
+
+
+def test_options_overrule_the_environment() -> None:
+    environment = {"DATAPKG_REGISTRY_PORT": "1", "DATAPKG_REGISTRY_HOST": "h", "DATAPKG_REGISTRY_MAX_TAGS": "5"}
+    settings = read_settings(environment, port=2, host=None, public_url="https://data.example.org/")
+    assert (settings.port, settings.host, settings.max_tags) == (2, "h", 5)
+    assert settings.url == "https://data.example.org"
+    assert read_settings({}, host="::", port=80).address == "http://[::1]:80"
+    assert read_settings({}, host="0.0.0.0", port=80).url == "http://127.0.0.1:80"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["user", "--help"], ["user", "add", "-h"]])
+def test_help_has_an_example(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert "datapkg-registry" in done.stdout
+
+
+def test_nothing_typed_is_answered_with_help() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert "serve" in done.stderr
+    assert run("--version").returncode == 0
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("serve", "--data", str(tmp_path / "registry"), "--port", str(port), "--json")
+    error = check_failure(done, 4)
+    assert (error["code"], str(port) in error["message"]) == ("conflict", True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly(tmp_path: Path, number: int) -> None:
+    with live_registry(tmp_path) as registry:
+        session = requests.Session()
+        assert session.get(f"{registry.url}/healthz", timeout=10).status_code == 200
+        registry.process.send_signal(number)
+        assert registry.process.wait(20) == 0
+        session.close()
+        said = registry.log.read_text()
+    assert "Traceback" not in said
+    assert "datapkg-registry user add NAME" in said
+
+
+def test_the_first_line_is_where_it_listens(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "registry_server", "serve", "--port", "0", "--public-url", "https://data.example.org"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DATAPKG_REGISTRY_DATA": str(tmp_path / "registry")},
+    )
+    assert process.stdout
+    url = json.loads(process.stdout.readline())["url"]
+    assert url.startswith("http://127.0.0.1:")
+    assert requests.get(f"{url}/healthz", timeout=10).json() == {"status": "ok"}
+    process.terminate()
+    out, said = process.communicate(timeout=20)
+    assert out == ""
+    assert "https://data.example.org" in said

@@ -1,0 +1,280 @@
+"""A registry as its own process: users, pushes at once, kills, big bodies, bad connections."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import re
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from datapkg.format import wire
+from datapkg.format.manifest import FileNode, Manifest
+from datapkg.objects.packs import PackedObjects
+from tests.live_registry import LiveRegistry, live_registry
+from tests.registry_server.asgi import Contents, sha256
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[LiveRegistry]:
+    with live_registry(tmp_path) as registry:
+        yield registry
+
+
+class Person(requests.Session):
+    """A user with a token, or nobody."""
+
+    def __init__(self, registry: LiveRegistry, token: str | None = None) -> None:
+        super().__init__()
+        self.api = registry.url + wire.PACKAGES
+        self.trust_env = False
+        if token:
+            self.headers["Authorization"] = f"Bearer {token}"
+
+    def push(self, package: str, contents: Contents, **publish: Any) -> requests.Response:
+        base = f"{self.api}/{package}/pushes"
+        asked = {"manifest": contents.manifest.hash, "hashes": list(contents.manifest.objects())}
+        answer = self.post(base, json=asked, timeout=60)
+        if answer.status_code != 200:
+            return answer
+        started = answer.json()
+        base += f"/{started['push']}"
+        needed = contents.needed(started["missing"])
+        if len(contents.manifest.data) > wire.SMALL_BYTES and needed[0][0] == contents.manifest.hash:
+            hash, data = needed.pop(0)
+            self.put(f"{base}/objects/{hash}", data=data, timeout=60).raise_for_status()
+        self.post(f"{base}/objects", data=b"".join(wire.frames(needed)), timeout=60).raise_for_status()
+        publish = {"manifest": contents.manifest.hash, "parent": started["latest"], **publish}
+        return self.post(f"{base}/publish", json=publish, timeout=60)
+
+
+def test_two_users_a_private_and_a_public_package(registry: LiveRegistry) -> None:
+    with (
+        Person(registry, registry.add_user("ada")) as ada,
+        Person(registry, registry.add_user("bob")) as bob,
+        Person(registry) as nobody,
+    ):
+        published = ada.push("ada/open", Contents({"a": b"1"}), public=True).json()
+        ada.push("ada/secret", Contents({"a": b"2"}))
+        assert published["url"] == f"{registry.url}/ada/open"
+        for person, status in ((ada, 200), (bob, 404), (nobody, 404)):
+            assert person.get(f"{person.api}/ada/secret", timeout=10).status_code == status
+            assert person.get(f"{person.api}/ada/open", timeout=10).status_code == 200
+        assert bob.push("ada/open", Contents({"a": b"3"})).status_code == 403
+        assert [each["package"] for each in nobody.get(nobody.api, timeout=10).json()["packages"]] == ["ada/open"]
+
+
+def test_a_registry_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    contents = Contents({f"f{number}": b"%d" % number for number in range(200)})
+    with live_registry(tmp_path) as registry:
+        token = registry.add_user("ada")
+        with Person(registry, token) as ada:
+            ada.push("ada/iris", contents)
+        registry.kill()
+    with live_registry(tmp_path) as registry, Person(registry, token) as ada:
+        info = ada.get(f"{ada.api}/ada/iris", timeout=10).json()
+        assert info["latest"] == contents.manifest.hash
+        for hash, body in contents.bodies.items():
+            assert ada.get(f"{ada.api}/ada/iris/objects/{hash}", timeout=10).content == body
+
+
+def test_killed_at_any_moment_it_is_whole(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    done: list[str] = []
+    token = ""
+    for attempt in range(6):
+        with live_registry(tmp_path) as registry:
+            token = token or registry.add_user("ada")
+            with Person(registry, token) as ada, ThreadPoolExecutor(1) as pool:
+                killer = pool.submit(lambda: (time.sleep(chance.random() * 0.4), registry.kill()))
+                with contextlib.suppress(requests.RequestException, KeyError, ValueError):
+                    for number in range(1_000):
+                        files = {f"{n}": b"%d %d %d" % (attempt, number, n) * 100 for n in range(100)}
+                        contents = Contents(files)
+                        if ada.push("ada/iris", contents).status_code == 200:
+                            done.append(contents.manifest.hash)
+                killer.result()
+    assert done
+    with live_registry(tmp_path) as registry, Person(registry, token) as ada:
+        check_whole(registry, ada, done)
+
+
+def check_whole(registry: LiveRegistry, ada: Person, done: list[str]) -> None:
+    """All that was answered with success is there, latest and the log agree, and every object is right."""
+    base = f"{ada.api}/ada/iris"
+    page = ada.get(f"{base}/log?limit=200", timeout=10).json()
+    logged = [entry["hash"] for entry in page["entries"]]
+    assert ada.get(base, timeout=10).json()["latest"] == logged[0]
+    if page["next"] is None:
+        assert set(done) <= set(logged)
+    for hash in logged[:5]:
+        manifest = Manifest.parse(ada.get(f"{base}/manifests/{hash}", timeout=10).content, hash)
+        for each in list(manifest.objects())[:20]:
+            assert sha256(ada.get(f"{base}/objects/{each}", timeout=10).content) == each
+    home = PackedObjects(registry.data)
+    for each in home:
+        assert sha256(home.read(each)) == each
+
+
+def test_pushes_at_once_from_many(registry: LiveRegistry) -> None:
+    tokens = {name: registry.add_user(name) for name in ("ada", "bob", "cyd")}
+
+    def work(name: str) -> list[int]:
+        with Person(registry, tokens[name]) as person:
+            return [
+                person.push(f"{name}/p{number}", Contents({"a": b"same", "b": b"%d" % number})).status_code
+                for number in range(10)
+            ]
+
+    with ThreadPoolExecutor(3) as pool:
+        assert [set(statuses) for statuses in pool.map(work, tokens)] == [{200}] * 3
+    for name, token in tokens.items():
+        with Person(registry, token) as person:
+            assert len(person.get(person.api, timeout=10).json()["packages"]) == 10, name
+
+
+def peak_mib(registry: LiveRegistry) -> int:
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{registry.process.pid}/status").read_text())
+    assert match
+    return int(match[1]) // 1024
+
+
+def test_a_big_object_takes_no_memory(registry: LiveRegistry) -> None:
+    block = os.urandom(MIB)
+    size = 300
+
+    def body() -> Iterator[bytes]:
+        for _ in range(size):
+            yield block
+
+    whole = hashlib.sha256()
+    for piece in body():
+        whole.update(piece)
+    hash = whole.hexdigest()
+    manifest = Manifest.make([FileNode(path="big", hash=hash, size=size * MIB)])
+    with Person(registry, registry.add_user("ada")) as ada:
+        base = f"{ada.api}/ada/big"
+        push = ada.post(f"{base}/pushes", json={"manifest": manifest.hash, "hashes": []}, timeout=10).json()["push"]
+        before = peak_mib(registry)
+        answer = ada.put(f"{base}/pushes/{push}/objects/{hash}", data=body(), timeout=120)
+        assert answer.status_code == 200
+        ada.put(f"{base}/pushes/{push}/objects/{manifest.hash}", data=manifest.data, timeout=10)
+        done = ada.post(f"{base}/pushes/{push}/publish", json={"manifest": manifest.hash}, timeout=10)
+        assert done.status_code == 200
+        got, count = hashlib.sha256(), 0
+        with ada.get(f"{base}/objects/{hash}", stream=True, timeout=120) as answer:
+            for piece in answer.iter_content(MIB):
+                got.update(piece)
+                count += len(piece)
+        assert (got.hexdigest(), count) == (hash, size * MIB)
+        assert peak_mib(registry) - before < 60
+
+
+def test_ten_thousand_objects_in_one_push(registry: LiveRegistry) -> None:
+    contents = Contents({f"f{number:05}": b"%d" % number for number in range(10_000)})
+    with Person(registry, registry.add_user("ada")) as ada:
+        assert ada.push("ada/many", contents).status_code == 200
+        asked = {"manifest": contents.manifest.hash, "hashes": list(contents.manifest.objects())}
+        started = time.perf_counter()
+        again = ada.post(f"{ada.api}/ada/many/pushes", json=asked, timeout=60).json()
+        took_s = time.perf_counter() - started
+        assert again["missing"] == []
+        assert took_s < 1  # a loose bound: it takes 0.06 s on a quiet machine
+        answer = ada.post(f"{ada.api}/ada/many/objects/read", json={"hashes": asked["hashes"]}, timeout=60)
+        assert len(answer.content) == sum(40 + len(body) for body in contents.files.values())
+
+
+def talk(registry: LiveRegistry, *pieces: bytes, then_close: bool = False) -> bytes:
+    """Sends raw bytes and gives what comes back until the other side closes, or for a second."""
+    address = urlsplit(registry.url)
+    with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
+        got = b""
+        with contextlib.suppress(OSError):
+            for piece in pieces:
+                connection.sendall(piece)
+            if then_close:
+                return b""
+            connection.settimeout(1)
+            while piece := connection.recv(65_536):
+                got += piece
+        return got
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"\x00\x01\x02\x03\r\n\r\n",),
+        (b"GET / HTTP/9.9\r\n\r\n",),
+        (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"x" * 200_000 + b"\r\n\r\n",),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzzz",),
+        (b"POST /api/v1/packages/a/b/pushes HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",),
+        (b"POST /api/v1/packages/a/b/pushes HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",),
+    ],
+)
+def test_what_is_no_http_harms_nobody(registry: LiveRegistry, pieces: tuple[bytes, ...]) -> None:
+    answer = talk(registry, *pieces)
+    assert b"Traceback" not in answer
+    assert not answer or answer.startswith(b"HTTP/1.1 4")
+    assert requests.get(f"{registry.url}/healthz", timeout=10).status_code == 200
+    assert "Traceback" not in registry.log.read_text()
+
+
+def test_a_body_cut_short_keeps_nothing(registry: LiveRegistry) -> None:
+    token = registry.add_user("ada")
+    with Person(registry, token) as ada:
+        contents = Contents({"a": b"x" * 100_000})
+        push = ada.post(
+            f"{ada.api}/ada/iris/pushes", json={"manifest": contents.manifest.hash, "hashes": []}, timeout=10
+        ).json()["push"]
+        hash = sha256(contents.files["a"])
+        path = f"{wire.PACKAGES}/ada/iris/pushes/{push}/objects/{hash}"
+        head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 100000\r\n\r\n"
+        talk(registry, head.encode() + b"x" * 50_000, then_close=True)
+        asked = {"hashes": [hash]}
+        missing = ada.post(f"{ada.api}/ada/iris/pushes/{push}/missing", json=asked, timeout=10).json()["missing"]
+        assert missing == [hash]
+        deadline = time.monotonic() + 10
+        while list((registry.data / "tmp").glob("*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not list((registry.data / "tmp").glob("*"))
+    assert "Traceback" not in registry.log.read_text()
+
+
+def test_slow_uploads_do_not_hold_up_others(tmp_path: Path) -> None:
+    with live_registry(tmp_path, DATAPKG_REGISTRY_BODY_TIMEOUT_S="5") as registry:
+        token = registry.add_user("ada")
+        address = urlsplit(registry.url)
+        with Person(registry, token) as ada, contextlib.ExitStack() as stack:
+            manifest = Contents({"a": b"1"}).manifest
+            push = ada.post(
+                f"{ada.api}/ada/iris/pushes", json={"manifest": manifest.hash, "hashes": []}, timeout=10
+            ).json()["push"]
+            path = f"{wire.PACKAGES}/ada/iris/pushes/{push}/objects/{'0' * 64}"
+            head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 99\r\n\r\n"
+            slow = []
+            for _ in range(50):
+                connection = stack.enter_context(socket.create_connection((address.hostname, address.port), 30))
+                connection.sendall(head.encode() + b"x")
+                slow.append(connection)
+            started = time.monotonic()
+            for _ in range(5):
+                assert ada.get(f"{ada.api}/ada/iris", timeout=4).status_code == 404
+            assert time.monotonic() - started < 4
+            answer = slow[0].recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 413")
+            error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+            assert "DATAPKG_REGISTRY_BODY_TIMEOUT_S" in error["message"]
