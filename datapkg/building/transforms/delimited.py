@@ -119,10 +119,25 @@ def _read(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
     except pandas.errors.ParserError as error:
         if "engine" in kwargs:
             raise
-        again = {key: value for key, value in kwargs.items() if key != "float_precision"}
-        try:
-            frame = pandas.read_csv(path, engine="python", **again)
-        except (ValueError, TypeError):
-            raise error from None
-        warn(f"read by pandas' Python engine, since its C engine says: {' '.join(str(error).split())}")
-        return frame
+        return _read_malformed(path, kwargs, error, warn)
+    except ValueError as error:
+        if not str(error).startswith("Falling back to the 'python' engine"):
+            raise
+        return pandas.read_csv(path, engine="python", **kwargs)
+
+
+def _read_malformed(path: Path, kwargs: dict[str, Any], error: Exception, warn: Warn) -> pandas.DataFrame:
+    """What the C engine cannot parse, by the Python engine; if that cannot either, the C engine's reason is raised.
+
+    The Python engine takes the first fields of rows that are too long for an index, and loses others: not believed.
+    """
+    import pandas
+
+    try:
+        frame = pandas.read_csv(path, engine="python", **kwargs)
+    except (ValueError, TypeError):
+        raise error from None
+    if kwargs.get("index_col") is None and not isinstance(frame.index, pandas.RangeIndex):
+        raise error
+    warn(f"read by pandas' Python engine, since its C engine says: {' '.join(str(error).split())}")
+    return frame

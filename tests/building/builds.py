@@ -1,0 +1,74 @@
+"""Building into memory, and reading back what was built: what the tests of this room share."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datapkg.building.package import Built, build_package
+from datapkg.building.sources import spec_for, spec_from_values
+from datapkg.errors import PackageNotInstalled
+from datapkg.format.content import content_of_objects
+from datapkg.format.frames import restore_categories
+from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.names import Ref
+from datapkg.objects.base import Objects, Readable
+from datapkg.objects.memory import MemoryObjects
+
+
+class Bench:
+    """Objects in memory, and the packages built into them."""
+
+    def __init__(self) -> None:
+        self.objects = MemoryObjects()
+        self.packages: dict[str, Manifest] = {}
+
+    def find(self, ref: Ref) -> tuple[Manifest, Readable]:
+        if ref.package not in self.packages:
+            raise PackageNotInstalled(f"{ref.package} is not installed", hint=f"datapkg install {ref.package}")
+        return self.packages[ref.package], self.objects
+
+    def build(
+        self, source: Any, *, previous: Manifest | None = None, into: Objects | None = None, **options: Any
+    ) -> Built:
+        """Builds a path or values; the options are those of `spec_for`."""
+        spec = spec_for(source, **options) if isinstance(source, Path) else spec_from_values(source)
+        objects = self.objects if into is None else into
+        return build_package(spec, objects, previous=previous, find_package=self.find)
+
+    def table(self, built: Built, path: str) -> pa.Table:
+        """A table node as Arrow, after its content was computed again from its objects."""
+        node = built.manifest.get(path)
+        assert isinstance(node, TableNode)
+        streams = [io.BytesIO(self.objects.read(block.hash)) for block in node.objects_]
+        found = content_of_objects(streams)
+        assert (found.hash, found.columns, found.rows) == (node.content, node.columns, node.rows)
+        return pa.concat_tables([restore_categories(pq.ParquetFile(stream).read()) for stream in streams])
+
+    def frame(self, built: Built, path: str) -> pandas.DataFrame:
+        """A table node as a reader gets it."""
+        return self.table(built, path).to_pandas()
+
+
+def paths(built: Built) -> list[str]:
+    """The paths of all nodes, groups of their own line included."""
+    return [node.path for node in built.manifest.nodes]
+
+
+def kinds(built: Built) -> dict[str, str]:
+    """Path to kind."""
+    return {node.path: node.kind for node in built.manifest.nodes}
+
+
+def write(folder: Path, files: dict[str, str | bytes]) -> Path:
+    """Writes files below a folder, and gives the folder."""
+    for name, body in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body if isinstance(body, bytes) else body.encode())
+    return folder
