@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from datapkg.cli.texts import cut
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, Refused, Unreachable
 
+if TYPE_CHECKING:
+    from datapkg.cli.command import Session
+
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
 OS_HINTS = {
-    errno.ENOSPC: "make room on that disk; nothing half-written is left behind",
-    errno.EDQUOT: "your quota on that disk is used up: make room",
-    errno.EROFS: "that file system is read-only; DATAPKG_HOME moves what datapkg keeps elsewhere",
+    errno.ENOSPC: "make room in {home}, or where it was to write, and run it again",
+    errno.EDQUOT: "make room in {home}, or where it was to write, and run it again",
+    errno.EROFS: "write elsewhere; what datapkg keeps is in {home}, and DATAPKG_HOME moves it",
     errno.EACCES: "see who may read and write there: ls -ld",
     errno.EPERM: "see who may read and write there: ls -ld",
     errno.EMFILE: "allow more open files: ulimit -n 4096",
@@ -23,22 +27,22 @@ OS_HINTS = {
 }
 
 
-def failure_of(error: BaseException) -> tuple[DatapkgError, int]:
+def failure_of(error: BaseException, session: Session) -> tuple[DatapkgError, int]:
     """The error to tell, and the exit code."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return DatapkgError("interrupted"), EXIT_INTERRUPTED
-    failure = error if isinstance(error, DatapkgError) else _translated(error)
+    failure = error if isinstance(error, DatapkgError) else _translated(error, session)
     return failure, failure.exit_code
 
 
-def _translated(error: BaseException) -> DatapkgError:
+def _translated(error: BaseException, session: Session) -> DatapkgError:
     """Somebody else's exception in our words; what is neither click's nor the system's is a bug and says so."""
     if isinstance(error, click.ClickException):
         return _usage_error(error)
     if isinstance(error, MemoryError):
         return DatapkgError("there is not enough memory for this")
     if isinstance(error, OSError) and error.errno is not None:
-        return _system_error(error)
+        return _system_error(error, session)
     return DatapkgError(
         f"this is a bug in datapkg: {type(error).__name__}: {cut(str(error), 500)}", hint="--debug shows where"
     )
@@ -52,14 +56,16 @@ def _usage_error(error: click.ClickException) -> InvalidInput:
     return InvalidInput(message[:1].lower() + message[1:].removesuffix("."), hint=hint)
 
 
-def _system_error(error: OSError) -> DatapkgError:
+def _system_error(error: OSError, session: Session) -> DatapkgError:
     """What the operating system refused, and for which path."""
     place = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
     other = os.fsdecode(error.filename2) if isinstance(error.filename2, (str, bytes, os.PathLike)) else ""
     places = " → ".join(cut(each, 300) for each in (place, other) if each)
     reason = error.strerror or os.strerror(error.errno or 0)
-    cls = _class_of(error)
-    return cls(f"{places}: {reason}" if places else reason, hint=OS_HINTS.get(error.errno or 0, ""))
+    hint = OS_HINTS.get(error.errno or 0, "")
+    if "{home}" in hint:
+        hint = hint.format(home=session.home.data)
+    return _class_of(error)(f"{places}: {reason}" if places else reason, hint=hint)
 
 
 def _class_of(error: OSError) -> type[DatapkgError]:

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from datapkg.cli.texts import UNSAFE, aligned, clean, clean_lines, cut
+from datapkg.cli.texts import UNSAFE, aligned, clean, clean_lines, cut, width_of
 from datapkg.errors import InvalidInput
 
 if TYPE_CHECKING:
     from datapkg.errors import DatapkgError
 
 EXIT_READER_GONE = 141  # 128 + SIGPIPE, as a program ends that does not handle it
-RICH_ROWS = 1000
+MAX_FOLDED_ROWS = 1000
 
 
 class Output:
@@ -41,23 +41,27 @@ class Output:
             self._write(sys.stdout, clean(line) + "\n")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]], right: Iterable[int] = ()) -> None:
-        """Aligned columns, for people; `right` are the numbers of columns that hold numbers."""
+        """Aligned columns, for people; `right` are the numbers of columns that hold numbers.
+
+        What is too wide for a terminal is folded within its columns.
+        """
         cells = [[clean(cell) for cell in row] for row in rows]
         numbers = frozenset(right)
-        if _is_terminal(sys.stdout) and len(cells) <= RICH_ROWS:
-            self._rich_table(header, cells, numbers)
+        lines = aligned([[each.upper() for each in header], *cells], numbers)
+        if len(lines) <= MAX_FOLDED_ROWS and _is_terminal(sys.stdout) and _is_too_wide(lines):
+            self._folded_table(header, cells, numbers)
             return
-        for line in aligned([[each.upper() for each in header], *cells], numbers):
+        for line in lines:
             self._write(sys.stdout, line + "\n")
 
-    def _rich_table(self, header: Sequence[str], rows: list[list[str]], right: frozenset[int]) -> None:
+    def _folded_table(self, header: Sequence[str], rows: list[list[str]], right: frozenset[int]) -> None:
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="")
         for number, name in enumerate(header):
-            table.add_column(name, justify="right" if number in right else "left", overflow="fold")
+            table.add_column(name.upper(), justify="right" if number in right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         with _reader():
@@ -168,6 +172,12 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:  # closed
         return False
+
+
+def _is_too_wide(lines: list[str]) -> bool:
+    from shutil import get_terminal_size
+
+    return max(map(width_of, lines)) > get_terminal_size().columns
 
 
 def _text_for_terminal(data: bytes) -> str:

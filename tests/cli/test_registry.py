@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Ended, Run
+from tests.cli.test_process import at_terminal
 from tests.live_registry import LiveRegistry
 
 _numbers = itertools.count(1)
@@ -171,6 +172,21 @@ def test_an_unknown_registry_needs_to_be_named(
     ended = stranger("install", address)
     assert (ended.code, f"--registry {registry.url}" in ended.err) == (7, True)
     assert stranger("install", address, "--registry", registry.url).code == 0
+
+
+def test_at_a_terminal_an_unknown_registry_is_asked_about(
+    ada: Person, registry: LiveRegistry, flowers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada("access", "add", flowers, "public", "--yes")
+    for name in ("DATAPKG_REGISTRY", "DATAPKG_TOKEN"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DATAPKG_HOME", str(tmp_path / "empty"))
+    address = f"{registry.url}/{flowers}"
+    question = f"{registry.url} is not in your settings".encode()
+    code, screen = at_terminal(b"n\r", "install", address, wait_for=question)
+    assert (code, "error: " in screen) == (7, True)
+    code, screen = at_terminal(b"y\r", "install", address, wait_for=question)
+    assert (code, f"installed {flowers}@sha256:" in screen) == (0, True)
 
 
 def test_tags_and_versions(ada: Person, flowers: str, iris: Path) -> None:
