@@ -40,11 +40,13 @@ def prepare(table: pa.Table) -> PreparedTable:
     """
     if not table.num_columns:
         raise InvalidInput("there is no column in it")
-    table = remember_categories(as_stored(table.unify_dictionaries()))
+    table = as_stored(table.unify_dictionaries())
+    columns = column_texts(table.schema)
+    table = remember_categories(table)
     write_block(table.slice(0, 0), {"dictionaries": []})
     blocks = cut_table(table)
     content = content_hash(table.schema, [len(block) for block in blocks], [block_digests(block) for block in blocks])
-    return PreparedTable(column_texts(table.schema), content, len(table), blocks)
+    return PreparedTable(columns, content, len(table), blocks)
 
 
 def _put(block: pa.Table, choices: dict[str, Any], objects: Objects) -> Block:

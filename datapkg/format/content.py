@@ -64,9 +64,9 @@ def content_of_table(table: pa.Table) -> Content:
 def content_of_objects(objects: Sequence[BinaryIO]) -> Content:
     """The content of a table that lies in Parquet objects, in this order; keeps a few blocks in memory.
 
-    The caller closes the streams. Raises pyarrow's errors for what is no Parquet.
+    The caller closes the streams. Raises pyarrow's errors for what is no Parquet, or has pages that are damaged.
     """
-    files = [pq.ParquetFile(stream) for stream in objects]
+    files = [pq.ParquetFile(stream, page_checksum_verification=True) for stream in objects]
     schema = files[0].schema_arrow
     categories = _all_categories(files, schema)
     parts = (restore_categories(part, schema) for file in files for part in _batches(file))

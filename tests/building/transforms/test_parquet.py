@@ -1,0 +1,81 @@
+"""A source that is a Parquet file keeps its bytes, and has the content of its values."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from datapkg.errors import TransformFailed
+from datapkg.format.manifest import TableNode
+from tests.building.builds import Bench, write
+
+
+def test_the_bytes_are_kept(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"a": [1, 2], "t": ["x", None]}, index=pandas.Index(["p", "q"], name="k"))
+    frame.to_parquet(tmp_path / "t.parquet")
+    bench = Bench()
+    built = bench.build(tmp_path)
+    node = built.manifest.get("t")
+    assert isinstance(node, TableNode)
+    (block,) = node.objects_
+    assert bench.objects.read(block.hash) == (tmp_path / "t.parquet").read_bytes()
+    assert (node.rows, node.file_name, block.size) == (2, "t.parquet", (tmp_path / "t.parquet").stat().st_size)
+    pandas.testing.assert_frame_equal(bench.frame(built, "t"), frame)
+
+
+def test_rewriting_gives_the_same_content(tmp_path: Path) -> None:
+    rows = 150_000
+    table = pa.table({"i": np.arange(rows), "t": [f"r{i}" for i in range(rows)]})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=10_000)
+    text = "contents:\n  kept: {file: t.parquet}\n  ours: {file: t.parquet, kwargs: {rewrite: true}}\n"
+    bench = Bench()
+    built = bench.build(write(tmp_path, {"build.yml": text}))
+    kept, ours = built.manifest.get("kept"), built.manifest.get("ours")
+    assert isinstance(kept, TableNode)
+    assert isinstance(ours, TableNode)
+    assert kept.content == ours.content
+    assert len(kept.objects_) == 1
+    assert len(ours.objects_) > 1
+    assert bench.table(built, "ours").equals(table)
+
+
+def test_another_writer_of_the_same_values_changes_nothing(tmp_path: Path) -> None:
+    table = pa.table({"a": [1, 2, None], "t": ["x", None, "y"]})
+    bench = Bench()
+    pq.write_table(table, tmp_path / "t.parquet")
+    first = bench.build(tmp_path)
+    pq.write_table(table, tmp_path / "t.parquet", compression="zstd")
+    second = bench.build(tmp_path, previous=first.manifest)
+    assert second.manifest == first.manifest
+    assert (second.built, second.reused) == (0, 1)
+
+
+def test_old_and_buggy_descriptions_of_pandas(tmp_path: Path) -> None:
+    for number, description in enumerate(
+        (b"{", b"[]", b'{"index_columns": 3, "columns": "x", "column_indexes": {}}', b"\xff")
+    ):
+        table = pa.table({"a": [1]}).replace_schema_metadata({b"pandas": description})
+        pq.write_table(table, tmp_path / f"t{number}.parquet")
+    built = Bench().build(tmp_path)
+    assert len({node.content for node in built.manifest.nodes if isinstance(node, TableNode)}) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"PAR1", b"PAR1 and then no more PAR1", b"a,b\n1,2\n"])
+def test_what_is_no_parquet(tmp_path: Path, body: bytes) -> None:
+    with pytest.raises(TransformFailed, match="cannot be read as parquet"):
+        Bench().build(write(tmp_path, {"t.parquet": body}))
+
+
+def test_damaged_pages_are_found_at_build(tmp_path: Path) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": np.random.default_rng(1).normal(size=5_000)}), sink, write_page_checksum=True)
+    body = bytearray(sink.getvalue())
+    body[2_000:2_100] = bytes(100)
+    with pytest.raises(TransformFailed):
+        Bench().build(write(tmp_path, {"t.parquet": bytes(body)}))
