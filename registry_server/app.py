@@ -10,12 +10,14 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import uvicorn
 from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
 
 from datapkg import __version__
@@ -23,10 +25,13 @@ from datapkg.errors import Conflict
 from registry_server.services import sweep
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
+from registry_server.services.showcase import Showcase
 from registry_server.settings import Settings
-from registry_server.web import accounts, objects, packages, pointing, pushes, sharing
+from registry_server.web import accounts, objects, packages, pages, pointing, pushes, sharing
+from registry_server.web.connection import TimedConnection
 from registry_server.web.edge import Edge
 from registry_server.web.errors import install
+from registry_server.web.rendering import STATIC
 
 SWEEP_EVERY_S = 3600
 # FastAPI can tell others of requests, and what was wrong with them; this registry tells nobody.
@@ -63,10 +68,12 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry=SILENT,
     )
     app.state.registry = registry
+    app.state.showcase = Showcase(registry)
     app.state.uploads = anyio.CapacityLimiter(settings.max_uploads)
     app.add_middleware(Edge, settings=settings)
     install(app)
-    for room in (accounts, packages, pointing, sharing, pushes, objects):
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    for room in (accounts, packages, pointing, sharing, pushes, objects, pages):
         app.include_router(room.router)
     return app
 
@@ -92,7 +99,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
 def _run(app: FastAPI, listener: socket.socket, announce: Callable[[], None]) -> None:
     config = uvicorn.Config(
         app,
-        http="h11",  # which holds the size of the headers; others do not
+        http=partial(TimedConnection, head_timeout_s=app.state.registry.settings.body_timeout_s),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,

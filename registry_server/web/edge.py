@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import re
 from collections.abc import Callable
@@ -32,6 +33,8 @@ API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+COMPRESSIBLE = ("application/json", "text/html")
+COMPRESS_FROM_BYTES = 4 << 10
 EXPOSED = "ETag, Content-Range, Accept-Ranges"
 
 _BOUNDS: list[tuple[re.Pattern[str], str, Callable[[Settings], int]]] = [
@@ -153,26 +156,33 @@ class _BoundedBody:
 
 
 class _Reply:
-    """A reply on its way out, given the headers that all have."""
+    """A reply on its way out, given the headers that all have, and compressed where that pays."""
 
     def __init__(self, scope: Scope, send: Send, body: _BoundedBody) -> None:
         self._api = scope["path"].startswith("/api/")
         self._method = scope["method"]
+        self._zips = "gzip" in Headers(scope=scope).get("accept-encoding", "")
         self._send = send
         self._body = body
+        self._start: Message = {}
         self.started = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(raw=list(message.get("headers", [])))
+            self._start = message  # held until it is known whether the body is whole and can be compressed
+            return
+        if not self.started:
+            headers = MutableHeaders(raw=list(self._start.get("headers", [])))
             self._add_headers(headers)
-            if message["status"] >= 400:
+            if self._zips and _is_compressible(headers, message):
+                message = {**message, "body": _compressed(headers, message["body"])}
+            if self._start["status"] >= 400:
                 await self._body.drain()
                 if not self._body.ended:
                     headers["connection"] = "close"
-            message = {**message, "headers": headers.raw}
             self.started = True
-        elif self._method == "HEAD":
+            await self._send({**self._start, "headers": headers.raw})
+        if self._method == "HEAD":
             message = {**message, "body": b""}
         await self._send(message)
 
@@ -182,6 +192,21 @@ class _Reply:
         headers.setdefault("content-security-policy", API_POLICY if self._api else PAGE_POLICY)
         headers.setdefault("cache-control", "private, no-cache" if self._api else "no-cache")
         if self._api:
-            headers.setdefault("vary", "Authorization")
+            headers.add_vary_header("Authorization")
             headers.setdefault("access-control-allow-origin", "*")
             headers.setdefault("access-control-expose-headers", EXPOSED)
+
+
+def _is_compressible(headers: MutableHeaders, message: Message) -> bool:
+    """Whether this is the whole of a long text of ours; bytes of packages travel as they are."""
+    content_type = headers.get("content-type", "").partition(";")[0]
+    whole = not message.get("more_body", False)
+    return whole and content_type in COMPRESSIBLE and len(message.get("body", b"")) >= COMPRESS_FROM_BYTES
+
+
+def _compressed(headers: MutableHeaders, body: bytes) -> bytes:
+    body = gzip.compress(body, compresslevel=1, mtime=0)
+    headers["content-encoding"] = "gzip"
+    headers["content-length"] = str(len(body))
+    headers.add_vary_header("Accept-Encoding")
+    return body

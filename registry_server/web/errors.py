@@ -10,13 +10,16 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from datapkg.errors import DatapkgError, InvalidInput, NotFound, QuotaExceeded
+from datapkg.format import wire
 from datapkg.format.names import shown
+from registry_server.web.rendering import render
 
 MAX_PROBLEMS = 20
+HEADINGS = {404: "Nothing here", 400: "That cannot be asked", 405: "Not that way", 500: "That was our fault"}
 INSUFFICIENT_STORAGE = 507
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,16 @@ def error_response(
     status = status or error.status
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="datapkg"'
+    if is_page(request.url.path):
+        heading = HEADINGS.get(status, "Something went wrong")
+        page = render("error.html", heading=heading, error=error, status=status)
+        return HTMLResponse(page, status, headers=headers)
     return JSONResponse({"error": error.to_wire()}, status, headers=headers)
+
+
+def is_page(path: str) -> bool:
+    """Whether people look at this path, and not programs."""
+    return not path.startswith(("/api/", "/static/")) and path not in ("/api", wire.HEALTH, "/openapi.json")
 
 
 def unexpected_response(request: Request, exception: BaseException) -> Response:

@@ -87,7 +87,6 @@ def _headers(served: Served, part: Part) -> dict[str, str]:
         "accept-ranges": "bytes",
         # What is private may rest in the reader's own cache, never in one that others are served from.
         "cache-control": f"{'public' if served.public else 'private'}, max-age={YEAR_S}, immutable",
-        "vary": "Authorization",
     }
     if part.kind == "part":
         headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{served.size}"

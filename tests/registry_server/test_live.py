@@ -228,7 +228,7 @@ def talk(registry: LiveRegistry, *pieces: bytes, then_close: bool = False) -> by
 def test_what_is_no_http_harms_nobody(registry: LiveRegistry, pieces: tuple[bytes, ...]) -> None:
     answer = talk(registry, *pieces)
     assert b"Traceback" not in answer
-    assert not answer or answer.startswith(b"HTTP/1.1 4")
+    assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 200"))
     assert requests.get(f"{registry.url}/healthz", timeout=10).status_code == 200
     assert "Traceback" not in registry.log.read_text()
 
@@ -252,6 +252,26 @@ def test_a_body_cut_short_keeps_nothing(registry: LiveRegistry) -> None:
             time.sleep(0.05)
         assert not list((registry.data / "tmp").glob("*"))
     assert "Traceback" not in registry.log.read_text()
+
+
+def test_who_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    with live_registry(tmp_path, DATAPKG_REGISTRY_BODY_TIMEOUT_S="1") as registry:
+        address = urlsplit(registry.url)
+        whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        for before, beginning in ((b"", b""), (b"", b"GET / HTTP/1.1\r\nHost"), (whole, b"GET /")):
+            with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+                connection.sendall(before)
+                if before:
+                    assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+                connection.sendall(beginning)
+                started = time.monotonic()
+                while connection.recv(65_536):
+                    continue
+                assert 0.5 < time.monotonic() - started < 8
+        with requests.Session() as session:
+            for pause_s in (0, 1.5, 0):
+                time.sleep(pause_s)
+                assert session.get(f"{registry.url}/healthz", timeout=10).status_code == 200
 
 
 def test_slow_uploads_do_not_hold_up_others(tmp_path: Path) -> None:
