@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
+from weakref import WeakSet
 
 from datapkg.errors import CorruptObject
 from datapkg.format.hashing import hash_bytes, mismatch
@@ -138,6 +139,7 @@ class PackedObjects(Objects):
         self._packs: dict[str, Pack] = {}
         self._listed_at: int | None = None
         self._lock = threading.RLock()
+        _homes.add(self)
         self._depth = 0
         self._writer: _PackWriter | None = None
         self._finished: list[tuple[str, Path, set[bytes]]] = []
@@ -300,6 +302,18 @@ class PackedObjects(Objects):
                 if (hash := digest.hex()) not in seen:
                     seen.add(hash)
                     yield hash
+
+
+_homes: WeakSet[PackedObjects] = WeakSet()
+
+
+def _free_locks() -> None:
+    """In the child of a fork: a lock that another thread held there would be held for ever."""
+    for home in _homes:
+        home._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_free_locks)
 
 
 def open_place(place: Place, start: int = 0, stop: int | None = None) -> BinaryIO:

@@ -28,10 +28,9 @@ def read(
 def read_column(source: Source, table: TableNode, name: str) -> pd.Series | pd.DataFrame:
     """One column as a Series, the index being read too; a DataFrame where more than one has the name."""
     frame = read(source, table, [name])
-    if name in frame.columns:
-        column: pd.Series | pd.DataFrame = frame[name]
-        return column
-    return to_pandas(parquet.read(source, table, [name]).replace_schema_metadata(None))[name]
+    if frame.shape[1] == 0:  # it is the index
+        frame = to_pandas(parquet.read(source, table, [name]).replace_schema_metadata(None))
+    return frame.iloc[:, 0] if frame.shape[1] == 1 else frame
 
 
 def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:

@@ -43,6 +43,12 @@ class PackageModule(Package, ModuleType):
     def __init__(self, name: str) -> None:
         ModuleType.__init__(self, name)
 
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        from datapkg.reading.reprs.text import describe
+
+        return describe(self)
+
 
 class Finder:
     """Finds users and packages for `sys.meta_path`, and loads both.
@@ -73,7 +79,7 @@ class Finder:
     def _user(self, fullname: str, user: str) -> ModuleSpec:
         folders = [os.path.join(entry or os.getcwd(), *ROOT.split("."), user) for entry in sys.path]
         folders = [folder for folder in folders if os.path.isdir(folder)]
-        if not folders and user not in Home().users():
+        if not folders and not Home().packages(user):
             name = _name_wanted(fullname)
             what = f"{user}/{name} is not installed" if name else f"no package of {user} is installed"
             raise _not_installed(what, f"datapkg install {user}/{name or 'NAME'}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datapkg.errors import CorruptObject, InvalidInput, NodeNotFound
+from datapkg.format.frames import pandas_metadata, restore_categories
 from datapkg.format.manifest import Block, TableNode
 from datapkg.format.names import shown
 from datapkg.reading.source import Source
@@ -32,11 +33,10 @@ def read(
     schema = _schema(source, table, buffers[0])
     if chosen is not None and index:
         chosen += [name for name in index_columns(schema) if name not in chosen]
+    get = _scan if len(buffers) > 1 and not _is_odd(schema) else _read_each
     try:
-        if len(buffers) > 1 and not _is_odd(schema):
-            return _scan(source, table, buffers, chosen, condition)
-        return _read_each(source, table, buffers, chosen, condition)
-    except pa.ArrowException as error:
+        return restore_categories(get(source, table, buffers, chosen, condition), schema)
+    except (pa.ArrowException, OSError) as error:
         raise _unreadable(source, table, error, filters) from error
 
 
@@ -53,23 +53,21 @@ def head(source: Source, table: TableNode, rows: int) -> pa.Table:
         file = _file(source, table, block, _buffer(source, table, block))
         try:
             batch = next(file.iter_batches(batch_size=max(missing, 1)), None)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
             raise _unreadable(source, table, error) from error
         part = pa.Table.from_batches([batch] if batch else [], file.schema_arrow)
         parts.append(part.slice(0, missing))
         missing -= len(parts[-1])
         if missing <= 0:
             break
-    return pa.concat_tables(parts)
+    return restore_categories(pa.concat_tables(parts))
 
 
 def index_columns(schema: pa.Schema) -> list[str]:
     """The columns in which pandas kept an index, as its metadata say."""
-    try:
-        described = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
-        return [each for each in described if isinstance(each, str) and each in schema.names]
-    except (ValueError, LookupError, TypeError):
-        return []
+    described = pandas_metadata(schema).get("index_columns")
+    described = described if isinstance(described, list) else []
+    return [each for each in described if isinstance(each, str) and each in schema.names]
 
 
 def no_column(source: Source, table: TableNode, name: object) -> NodeNotFound:
@@ -93,7 +91,7 @@ def _known(source: Source, table: TableNode, columns: Sequence[str]) -> list[str
 
 
 def _condition(source: Source, table: TableNode, filters: Filters) -> Any:
-    if filters is None or isinstance(filters, pa.compute.Expression):
+    if filters is None or isinstance(filters, pc.Expression):
         return filters
     try:
         if not filters:

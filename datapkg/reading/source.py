@@ -31,6 +31,9 @@ class Children:
             self.attributes.setdefault(attribute_name(name), []).append(name)
 
 
+_stores: dict[Path, Store] = {}
+
+
 class Source:
     """One state of a package in a store; immutable as far as anybody sees.
 
@@ -38,7 +41,7 @@ class Source:
     """
 
     def __init__(self, store: Store, ref: Ref, hash: str) -> None:
-        self.store = store
+        self.store = _stores.setdefault(store.folder, store)  # one in a process: it has files open
         self.hash = hash
         self.ref = Ref(ref.user, ref.name, state=State("hash", hash))
         self._manifest: Manifest | None = None

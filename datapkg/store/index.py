@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from weakref import WeakSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._pid = 0
+        _indexes.add(self)
 
     def believes(self, path: Path) -> bool:
         """Whether this file is, as far as its stat tells, the one whose hash was right."""
@@ -39,7 +39,7 @@ class Index:
 
         try:
             now = stamp(os.stat(path))
-            with self._lock:
+            with _lock:
                 row = (
                     self._open()
                     .execute(
@@ -60,15 +60,14 @@ class Index:
         for path in paths:
             with contextlib.suppress(OSError):
                 rows.append((str(path), *stamp(os.stat(path)), time.time_ns()))
-        with contextlib.suppress(OSError, sqlite3.Error), self._lock:
+        with contextlib.suppress(OSError, sqlite3.Error), _lock:
             connection = self._open()
             connection.executemany("INSERT OR REPLACE INTO believed VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             connection.commit()
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is None or self._pid != os.getpid():
+        if self._connection is None:
             self._connection = self._connect()
-            self._pid = os.getpid()
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -94,3 +93,19 @@ class Index:
                 for suffix in ("", "-wal", "-shm"):
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         raise sqlite3.DatabaseError(f"{self.path} cannot be made")
+
+
+# A connection of SQLite may not cross a fork, and neither may a lock that another thread holds.
+_lock = threading.Lock()
+_indexes: WeakSet[Index] = WeakSet()
+
+
+def _close_all() -> None:
+    _lock.acquire()
+    for index in _indexes:
+        if index._connection is not None:
+            index._connection.close()
+            index._connection = None
+
+
+os.register_at_fork(before=_close_all, after_in_parent=_lock.release, after_in_child=_lock.release)

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import inspect
+import os
+import pydoc
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from datapkg.errors import PackageNotInstalled
+from datapkg.format.lockfile import Lock, Pin
 from datapkg.home import Home
+from datapkg.reading.nodes.groups import Package
+from datapkg.reading.nodes.tables import Table
 from tests.reading.packages import file_node, install, install_iris, iris_frame, table_node
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(autouse=True)
-def _forget_imports() -> Iterator[None]:
+def _fresh_imports() -> Iterator[None]:
     """Every test imports anew, as a fresh process would."""
+    kept = list(sys.meta_path)
     yield
+    sys.meta_path[:] = kept
     for name in [name for name in sys.modules if name.startswith("datapkg.data")]:
         del sys.modules[name]
+    vars(sys.modules["datapkg"]).pop("data", None)
 
 
 @pytest.fixture
@@ -28,25 +43,227 @@ def home() -> Home:
     return home
 
 
-def test_a_package_is_imported_and_called(home: Home) -> None:
+@pytest.mark.usefixtures("home")
+def test_all_ways_of_importing_give_the_same_package() -> None:
+    import datapkg.data.uciml.iris as dotted
+    from datapkg.data.uciml import iris
+    from datapkg.data.uciml.iris import README_md, measurements
+
+    from datapkg.data import uciml
+
+    assert iris is dotted is uciml.iris is importlib.import_module("datapkg.data.uciml.iris")
+    assert isinstance(iris, Package)
+    assert isinstance(measurements, Table)
+    assert measurements().equals(iris_frame())
+    assert README_md.read_text() == "# Iris\n"
+
+
+@pytest.mark.usefixtures("home")
+def test_an_import_is_a_module() -> None:
     from datapkg.data.uciml import iris
 
-    assert iris.measurements().equals(iris_frame())
-    assert iris.README_md().read_text() == "# Iris\n"
+    assert inspect.ismodule(iris)
+    assert (iris.__name__, iris.__package__, iris.__path__) == (
+        "datapkg.data.uciml.iris",
+        "datapkg.data.uciml.iris",
+        [],
+    )
+    assert iris.__spec__.origin == str(iris.ref)
+    assert not hasattr(iris, "__file__")
+    assert sys.modules[iris.__name__] is iris
+    text = pydoc.render_doc(iris, renderer=pydoc.plaintext)
+    assert "datapkg.data.uciml.iris" in text
+    assert "├─ measurements  table" in text
+    assert text.count("\n") < 30
 
 
-def test_a_reload_shows_the_new_state_and_nothing_else_does(home: Home) -> None:
+def test_users_and_packages_are_listed(home: Home) -> None:
+    install_iris(home, "me/other")
+    import datapkg.data
+
+    assert [name for name in dir(datapkg.data) if name[0] != "_"] == ["me", "uciml"]
+    assert "iris" in dir(datapkg.data.uciml)
+    assert datapkg.data.me.other.name == "other"
+    assert not hasattr(datapkg.data, "nobody")
+    assert not hasattr(datapkg.data.uciml, "nope")
+
+
+def test_the_state_is_decided_at_import_and_at_reload(home: Home) -> None:
     import datapkg.data.uciml.iris as iris
 
-    old = install(home, "uciml/iris", table_node(home, "one", iris_frame()))
+    new = install(home, "uciml/iris", table_node(home, "one", iris_frame()))
+    old_node = iris.measurements
     assert list(iris) == ["README.md", "measurements", "raw", "weights"]
-    importlib.reload(iris)
-    assert list(iris) == ["one"]
-    assert iris.hash == old
+    assert importlib.reload(iris) is iris
+    assert (list(iris), iris.hash) == (["one"], new)
+    assert old_node().equals(iris_frame())
     install(home, "uciml/iris", file_node(home, "two", b""))
     assert list(iris) == ["one"]
 
 
-def test_what_is_not_installed_says_what_to_type() -> None:
-    with pytest.raises(PackageNotInstalled, match=r"uciml/iris is not installed; type: datapkg install uciml/iris$"):
-        from datapkg.data.uciml import iris  # noqa: F401
+def test_a_failed_reload_leaves_what_was(home: Home) -> None:
+    from datapkg.data.uciml import iris
+
+    home.store.refs.remove("uciml", "iris")
+    with pytest.raises(PackageNotInstalled):
+        importlib.reload(iris)
+    assert iris.measurements().equals(iris_frame())
+
+
+def test_the_nearest_lock_decides(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = home.store.refs.current("uciml", "iris").hash
+    new = install(home, "uciml/iris", file_node(home, "new", b""))
+    pin = Pin("uciml/iris@1.0", "uciml/iris", "https://data.example.org", old, 0)
+    (tmp_path / "datapkg.lock").write_bytes(Lock((pin,)).to_bytes())
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
+    from datapkg.data.uciml import iris
+
+    assert iris.hash == old
+    (tmp_path / "datapkg.lock").unlink()
+    assert importlib.reload(iris).hash == new
+
+
+def test_a_lock_of_what_is_not_here_says_what_to_type(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = Pin("uciml/iris@1.0", "uciml/iris", "https://data.example.org", "0" * 64, 0)
+    (tmp_path / "datapkg.lock").write_bytes(Lock((pin,)).to_bytes())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PackageNotInstalled, match=r"pinned to sha256:0000.* not installed; type: datapkg install$"):
+        importlib.import_module("datapkg.data.uciml.iris")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from datapkg.data.NOBODY import iris",
+        "from datapkg.data.NOBODY import iris as x, other",
+        "import datapkg.data.NOBODY.iris",
+        "import datapkg.data.NOBODY.iris as x",
+        "import importlib; importlib.import_module('datapkg.data.NOBODY.iris')",
+        "__import__('datapkg.data.NOBODY.iris')",
+    ],
+)
+@pytest.mark.parametrize("user", ["uciml", "asah"])
+def test_what_is_not_installed_says_what_to_type(home: Home, line: str, user: str) -> None:
+    """Behaviour 38 of Quilt 2: an unknown package of a known user, and of an unknown one."""
+    home.store.refs.remove("uciml", "iris")
+    install_iris(home, "uciml/other")
+    line = line.replace("NOBODY", user)
+    with pytest.raises(ImportError, match=rf"{user}/iris is not installed; type: datapkg install {user}/iris$"):
+        exec(compile(line, "<line>", "exec"), {})
+
+
+def test_other_bad_imports(home: Home) -> None:
+    for line, what in {
+        "import datapkg.data.asah": "no package of asah is installed; type: datapkg install asah/NAME",
+        "from datapkg.data import asah": "no package of asah is installed; type: datapkg install asah/NAME",
+        "import datapkg.data.Iris": "user name 'Iris' is not allowed",
+        "import datapkg.data.uciml.Iris": "package name 'Iris' is not allowed",
+        "import datapkg.data.uciml.iris.raw": "raw is a node of the package uciml/iris, and no module; type: from",
+        "import datapkg.data.uciml.iris.raw.a_jpg": "and no module; type: from datapkg.data.uciml.iris import raw$",
+        "import datapkg.data.uciml.iris.nope": "uciml/iris has no node 'nope'",
+        "from datapkg.data.uciml.iris import measurments": "no node 'measurments'; there is 'measurements'",
+        "from datapkg.data.uciml.iris.raw import a_jpg": "and no module",
+    }.items():
+        with pytest.raises(ModuleNotFoundError, match=what):
+            exec(line, {})
+    assert home.users() == ["uciml"]
+
+
+def test_a_name_cannot_lead_out_of_the_store(home: Home) -> None:
+    for name in ("datapkg.data.uciml.a/../../x", "datapkg.data./etc.passwd", "datapkg.data.uciml.\x00"):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(name)
+
+
+def test_private_names_are_left_to_python() -> None:
+    with pytest.raises(ModuleNotFoundError, match="No module named"):
+        importlib.import_module("datapkg.data._hidden")
+    assert importlib.util.find_spec("datapkg.data.__main__") is None
+
+
+def test_files_of_wheels_come_first_and_lie_in_several_places(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("one", "two"):
+        folder = tmp_path / place / "datapkg" / "data" / "uciml"
+        folder.mkdir(parents=True)
+        (folder / f"wheel_{place}.py").write_text(f"place = {place!r}\n")
+        monkeypatch.syspath_prepend(tmp_path / place)
+    from datapkg.data.uciml import iris, wheel_one, wheel_two
+
+    assert (wheel_one.place, wheel_two.place, iris.name) == ("one", "two", "iris")
+    assert len(sys.modules["datapkg.data.uciml"].__path__) == 2
+
+
+def test_a_second_store_is_looked_in_after_the_own(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behaviour 52 of Quilt 2."""
+    other = Home({"DATAPKG_HOME": str(tmp_path)})
+    install(other, "uciml/iris", file_node(other, "second", b""))
+    install(other, "asah/snli", file_node(other, "only", b"here"))
+    with pytest.raises(ImportError):
+        importlib.import_module("datapkg.data.asah.snli")
+    monkeypatch.setenv("DATAPKG_PATH", str(tmp_path / "store"))
+    from datapkg.data.asah import snli
+    from datapkg.data.uciml import iris
+
+    assert snli.only.read_text() == "here"
+    assert "measurements" in iris
+
+
+@pytest.mark.usefixtures("home")
+def test_a_package_does_not_change() -> None:
+    from datapkg.data.uciml import iris
+
+    with pytest.raises(TypeError, match="does not change"):
+        iris.extra = 1
+    assert not hasattr(iris, "extra")
+
+
+@pytest.mark.usefixtures("home")
+def test_threads_may_import_and_read_at_once() -> None:
+    wrong: list[BaseException] = []
+    start = threading.Barrier(8)
+
+    def read() -> None:
+        try:
+            start.wait()
+            iris = importlib.import_module("datapkg.data.uciml.iris")
+            assert iris.measurements().equals(iris_frame())
+            assert iris["raw/a.jpg"]().read_bytes() == b"\xff\xd8a"
+        except BaseException as error:  # noqa: BLE001
+            wrong.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+FORKING = """
+import os, sys, threading
+from datapkg.data.uciml import iris
+iris.measurements()
+stop = threading.Event()
+def read():
+    while not stop.is_set():
+        iris["raw/a.jpg"].read_bytes()
+thread = threading.Thread(target=read)
+thread.start()
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        os._exit(0 if iris["raw/b.jpg"].read_bytes() and len(iris.measurements["class"]) == 3 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+thread.join()
+"""
+
+
+@pytest.mark.usefixtures("home")
+def test_children_of_a_fork_read_on() -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], check=True, timeout=60, cwd=ROOT, env=os.environ)

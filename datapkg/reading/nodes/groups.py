@@ -24,7 +24,7 @@ class Group(Node):
     """
 
     def __getattribute__(self, name: str) -> Any:
-        if is_dunder(name) or name.startswith(PROTOCOLS):
+        if is_reserved(name):
             return super().__getattribute__(name)
         names = self.__source__.children(self.__at__).attributes.get(name, ())
         if len(names) == 1:
@@ -52,10 +52,10 @@ class Group(Node):
         return len(self.__source__.children(self.__at__).names)
 
     def __dir__(self) -> list[str]:
+        """Nodes that are attributes, then what this class offers; names that only Python asks for are left out."""
         attributes = self.__source__.children(self.__at__).attributes
-        return sorted(
-            {*dir(type(self)), *self.__dict__, *(name for name, names in attributes.items() if len(names) == 1)}
-        )
+        nodes = [name for name, names in attributes.items() if len(names) == 1 and not is_reserved(name)]
+        return [*nodes, *(name for name in dir(type(self)) if name[0] != "_" and name not in attributes)]
 
     def _ipython_key_completions_(self) -> list[str]:
         return functions.keys(self)
@@ -111,6 +111,11 @@ class Package(Group):
         listed = ", ".join(f"[{each!r}]" for each in tables[:LISTED])
         more = f" and {len(tables) - LISTED:,} more" if len(tables) > LISTED else ""
         raise InvalidInput(f"{package} has {len(tables):,} tables; call one of them: {listed}{more}", tables=tables)
+
+
+def is_reserved(name: str) -> bool:
+    """Whether Python or a notebook asks for this name, so that it is no node's."""
+    return is_dunder(name) or name.startswith(PROTOCOLS)
 
 
 def _place(group: Group) -> str:

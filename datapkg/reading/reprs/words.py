@@ -47,5 +47,7 @@ def size(size_bytes: int) -> str:
     """A number of bytes with three digits: `2.35 kB`."""
     if size_bytes < 1000:
         return f"{size_bytes} B"
-    thousands = min((len(str(size_bytes)) - 1) // 3, len(UNITS))
-    return f"{size_bytes / 1000**thousands:.3g} {UNITS[thousands - 1]}"
+    value, unit = size_bytes / 1000, 0
+    while value >= 999.5 and unit < len(UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {UNITS[unit]}"

@@ -1,0 +1,73 @@
+"""What coming in costs: nothing heavy is loaded before it is used."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from datapkg.home import Home
+from tests.reading.packages import install_iris
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = {
+    *("click", "duckdb", "filelock", "msgspec", "numpy", "packaging", "pandas", "polars", "pyarrow", "pydantic"),
+    *("python_calamine", "requests", "rich", "urllib3", "yaml"),
+}
+# Modules of the standard library that each take as long to load as a third of all that an import may take.
+DEAR = {
+    "asyncio",
+    "concurrent",
+    "ctypes",
+    "dataclasses",
+    "email",
+    "http",
+    "inspect",
+    "pkgutil",
+    "sqlite3",
+    "subprocess",
+}
+LOADED = "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules that are loaded after this code ran in a process of its own."""
+    command = [sys.executable, "-c", code + LOADED]
+    before = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, cwd=ROOT)
+    after = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(json.loads(after.stdout)) - set(json.loads(before.stdout))
+
+
+@pytest.fixture
+def _iris() -> None:
+    install_iris(Home())
+
+
+def test_importing_datapkg_loads_nothing_heavy() -> None:
+    assert loaded_by("import datapkg") & (HEAVY | DEAR) == set()
+
+
+@pytest.mark.usefixtures("_iris")
+def test_importing_a_package_loads_nothing_heavy() -> None:
+    assert loaded_by("from datapkg.data.uciml import iris") & (HEAVY | DEAR) == set()
+    assert loaded_by("import datapkg.data.uciml.iris as iris; iris.__spec__, iris.__doc__ is not None") & HEAVY == {
+        "msgspec"
+    }
+
+
+@pytest.mark.usefixtures("_iris")
+def test_looking_at_a_package_loads_the_manifest_and_no_more() -> None:
+    code = "from datapkg.data.uciml.iris import measurements, README_md, raw"
+    assert loaded_by(code) & HEAVY == {"msgspec"}
+    look = "; measurements.columns, len(measurements), list(raw), README_md().read_text(), repr(raw)"
+    assert loaded_by(code + look) & HEAVY == {"msgspec"}
+
+
+@pytest.mark.usefixtures("_iris")
+def test_pandas_comes_with_the_first_frame_and_not_with_arrow() -> None:
+    code = "from datapkg.data.uciml.iris import measurements; "
+    assert loaded_by(code + "measurements.arrow(), repr(measurements)") & HEAVY == {"msgspec", "numpy", "pyarrow"}
+    assert loaded_by(code + "measurements()") & HEAVY == {"msgspec", "numpy", "pandas", "pyarrow"}
