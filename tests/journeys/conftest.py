@@ -1,0 +1,156 @@
+"""What journeys are made with: sources written in a line, machines with homes of their own, and fresh processes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+import datapkg
+from datapkg.cli.main import main
+from datapkg.home import Home
+from tests.conftest import Person
+from tests.live_registry import ROOT
+
+Files = Mapping[str, str | bytes]
+TIMEOUT_S = 100
+
+
+def write(folder: Path, files: Files) -> Path:
+    """Writes files into a folder, which is made; gives the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return folder
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on standard output."""
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> Any:
+        """The inside of the one document on standard error."""
+        assert self.code, self.out
+        return json.loads(self.err)["error"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Somebody at a machine: a home, settings, and a folder to work in."""
+
+    environ: dict[str, str]
+    folder: Path
+
+    @property
+    def home(self) -> Home:
+        return Home(self.environ)
+
+    @contextlib.contextmanager
+    def here(self) -> Iterator[None]:
+        """Puts this process at the machine."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with mock.patch.dict(os.environ, self.environ), contextlib.chdir(self.folder):
+            yield
+
+    def run(self, *words: str) -> Ended:
+        """What `datapkg` does with these words, in this process."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        with self.here(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(words)
+        texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+        return Ended(code, *texts)
+
+    def ask(self, *words: str) -> Any:
+        """The JSON that a command answers with."""
+        return self.run(*words, "--json").json
+
+    def fail(self, *words: str) -> Any:
+        """The error, as JSON, that a command ends with."""
+        return self.run(*words, "--json").error
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """A process of its own: `python` with these words, its output piped."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return subprocess.Popen(
+            [sys.executable, *words],
+            env=self.process_environ,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def python(self, code: str) -> str:
+        """What a fresh process of Python prints that runs this."""
+        with self.start("-c", code) as process:
+            out, err = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0, err
+        return out
+
+    @property
+    def process_environ(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAPKG_")}
+        return kept | self.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def at(person: Person, machine: str = "own", url: str | None = None) -> Machine:
+    """A person at one of his machines; `url` is another way to the registry."""
+    return Machine(person.environ(machine, url), person.folder / f"{machine}-work")
+
+
+@pytest.fixture
+def here(own_home: Path, tmp_path: Path) -> Machine:
+    """A machine without a registry: the home of this process."""
+    return Machine({"DATAPKG_HOME": str(own_home)}, tmp_path / "work")
+
+
+@pytest.fixture
+def new_folder(tmp_path: Path) -> Callable[[Files], Path]:
+    """Writes files into a folder that no other call has."""
+    numbers = itertools.count()
+    return lambda files: write(tmp_path / f"source{next(numbers)}", files)
+
+
+Build = Callable[..., Any]
+
+
+@pytest.fixture
+def build(new_folder: Callable[[Files], Path]) -> Build:
+    """Builds files, as me/p by default, by their build.yml where they have one; gives the package."""
+
+    def build(files: Files, package: str = "me/p", **options: Any) -> Any:
+        return datapkg.build(package, new_folder(files), **options)
+
+    return build
+
+
+@pytest.fixture(autouse=True)
+def _forget_imports() -> Iterator[None]:
+    """Every test imports packages anew, as a fresh process would."""
+    yield
+    for name in [name for name in sys.modules if name.startswith("datapkg.data")]:
+        del sys.modules[name]
