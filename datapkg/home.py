@@ -209,7 +209,7 @@ class Home:
         lock = nearest_lock(start)
         if lock and (hash := lock[1].hash_of(ref.package)):
             for store in self.stores:
-                if store.objects.packed.missing([hash]) == set():
+                if store.holds(hash):
                     return Found(store, ref, hash, str(lock[0]))
             raise PackageNotInstalled(
                 f"{ref.package} is pinned to sha256:{hash[:12]}… by {lock[0]}, and that state is not installed",
@@ -239,7 +239,7 @@ class Home:
             else:
                 pointers = refs.versions if kind == "version" else refs.tags
                 hash = pointers(ref.user, ref.name).get(value)
-            if hash and not store.objects.packed.missing([hash]):
+            if hash and store.holds(hash):
                 return Found(store, ref, hash, "ref")
         if not known_anywhere or kind == "hash":
             raise not_installed(ref)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any, BinaryIO
 
 from datapkg.errors import HashMismatch, InvalidName
+from datapkg.format.names import is_hash as is_hash
 
 READ_BYTES = 1 << 20
-_HASH = re.compile(r"[0-9a-f]{64}\Z")
-
-
-def is_hash(text: object) -> bool:
-    """Whether this is a full hash."""
-    return isinstance(text, str) and _HASH.match(text) is not None
 
 
 def check_hash(text: object) -> str:
     """The hash itself; raises `InvalidName` for anything that is not 64 lower-case hex digits."""
-    if not isinstance(text, str) or _HASH.match(text) is None:
+    if not isinstance(text, str) or not is_hash(text):
         raise InvalidName(f"a hash is 64 lower-case hex digits, got {str(text)[:80]!r}")
     return text
 

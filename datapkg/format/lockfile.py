@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from datapkg.errors import InvalidLock, InvalidName
-from datapkg.format.names import SAFE_PREFIX, Ref, check_package, check_user
+from datapkg.format.names import SAFE_PREFIX, Ref, check_package, check_user, is_hash
 from datapkg.format.values import dataclass
 
 TYPE_CHECKING = False
@@ -81,8 +81,6 @@ def _bad_lock(place: str, what: str) -> InvalidLock:
 
 
 def _pin(item: Any, place: str) -> Pin:
-    from datapkg.format.hashing import is_hash
-
     texts = ("requirement", "package", "registry", "hash", "path", "version", "tag")
     if not isinstance(item, dict) or not all(isinstance(item.get(key, ""), str) for key in texts):
         raise _bad_lock(place, "it is no mapping of texts")

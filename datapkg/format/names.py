@@ -26,6 +26,7 @@ MAX_USER, MAX_PACKAGE, MAX_TAG, MAX_VERSION = 39, 64, 64, 64
 MAX_NODE_NAME_BYTES, MAX_DEPTH = 255, 64
 MIN_PREFIX, SAFE_PREFIX = 6, 16
 
+_HASH = re.compile(r"[0-9a-f]{64}\Z")
 _USER = re.compile(r"[a-z][a-z0-9]*\Z")
 _PACKAGE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 _TAG = re.compile(r"[a-z][a-z0-9._-]*\Z")
@@ -38,6 +39,11 @@ def shown(text: object, limit: int = 80) -> str:
     """Foreign text quoted for a message, cut at `limit` characters."""
     text = str(text)
     return repr(text if len(text) <= limit else text[:limit] + "…")
+
+
+def is_hash(text: object) -> bool:
+    """Whether this is a full hash."""
+    return isinstance(text, str) and _HASH.match(text) is not None
 
 
 def check_user(text: str) -> str:

@@ -74,6 +74,14 @@ class Store:
         with self.objects.open(hash) as stream:
             return Manifest.parse(stream.read(), expected=hash)
 
+    def holds(self, hash: str) -> bool:
+        """Whether the bytes with this hash are here, as far as names tell.
+
+        Quick for what lies in a file of its own, as manifests do: an import that follows a lock asks this.
+        """
+        loose = self.folder / "objects" / hash[:2] / hash[2:]
+        return loose.exists() or not self.objects.packed.missing([hash])
+
     def has(self, hash: str) -> bool:
         """Whether the manifest with this hash is here and undamaged."""
         return not self.objects.missing([hash])
