@@ -154,3 +154,27 @@ def _forget_imports() -> Iterator[None]:
     yield
     for name in [name for name in sys.modules if name.startswith("datapkg.data")]:
         del sys.modules[name]
+
+
+Publish = Callable[..., str]
+
+
+@pytest.fixture
+def publish(new_folder: Callable[[Files], Path]) -> Publish:
+    """Builds files as a person's package and pushes it; gives the package's hash."""
+
+    def publish(person: Person, name: str, files: Files, *options: str) -> str:
+        machine, package = at(person), f"{person.name}/{name}"
+        built = machine.ask("build", package, str(new_folder(files)))
+        pushed = machine.ask("push", package, *options)
+        assert pushed["hash"] == built["hash"]
+        hash: str = pushed["hash"]
+        return hash
+
+    return publish
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries again at once what failed on the way."""
+    monkeypatch.setattr("datapkg.remote.session._pause_s", lambda number, retry_after: 0.0)
