@@ -96,8 +96,8 @@ def allowed_registry(home: Home, ref: Ref, given: str | None) -> str:
         raise InvalidInput(f"{ref} names the registry {url}, but --registry says {home.registry_url(given)}")
     if given is None and "://" in ref.registry and not home.is_known(url):
         raise Refused(
-            f"the registry {url} is not in your settings; nothing was installed",
-            hint=f"datapkg install --registry {url} {ref}",
+            f"the registry {url} is not in your settings; it was not asked for {ref.package}",
+            hint=f"say that you mean it: --registry {url}",
             registry=url,
         )
     return url

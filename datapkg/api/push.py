@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from datapkg.api.install import allowed_registry
 from datapkg.api.results import Pushed
-from datapkg.errors import InvalidInput, PackageNotFound
+from datapkg.errors import Conflict, Forbidden, InvalidInput, PackageNotFound
 from datapkg.format import wire
 from datapkg.format.diff import same_data
 from datapkg.format.manifest import Manifest
@@ -39,6 +39,8 @@ def push_package(
     """
     if ref.path:
         raise InvalidInput(f"{ref} names a node; a push takes a whole package", hint=f"datapkg push {ref.package}")
+    if len(message) > wire.MAX_MESSAGE:
+        raise InvalidInput(f"the message has {len(message):,} characters; at most {wire.MAX_MESSAGE:,} are allowed")
     request = wire.Publish(
         manifest=_state_to_push(home, ref),
         parent=home.store.refs.tags(ref.user, ref.name).get("latest"),
@@ -59,7 +61,7 @@ def _push(
 ) -> Pushed:
     wanted = {manifest.hash: len(manifest.data), **manifest.objects()}
     started = client.start_push(ref, manifest.hash, list(wanted)[: wire.MAX_HASHES])
-    _check_public(ref, started, request)
+    _check_started(ref, started, request)
     manifest = _adopted(home, client, ref, manifest, started.latest)
     request = request.model_copy(update={"manifest": manifest.hash, "record": _record(home, ref, manifest.hash)})
     target = client.objects(ref, started.push)
@@ -100,11 +102,16 @@ def _state_to_push(home: Home, ref: Ref) -> str:
     return events[0].hash
 
 
-def _check_public(ref: Ref, started: wire.PushStarted, request: wire.Publish) -> None:
+def _check_started(ref: Ref, started: wire.PushStarted, request: wire.Publish) -> None:
     if request.public and started.exists and not started.public and not request.confirm_public:
-        raise InvalidInput(
+        raise Forbidden(
             f"{ref.package} is private; making it public shows all its earlier pushes to everybody",
             hint=f"datapkg push {ref} --public --yes",
+        )
+    if request.parent and not started.exists and not request.force:
+        raise Conflict(
+            f"{ref.package} was deleted at the registry since it was last pushed or installed here",
+            hint=f"datapkg push {ref} --force",
         )
 
 

@@ -23,7 +23,10 @@ class BuildResult:
 
 @dataclass(frozen=True)
 class Pushed:
-    """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new."""
+    """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
+
+    `record` is what goes up with the state about how it was built.
+    """
 
     package: str
     hash: str
@@ -33,6 +36,7 @@ class Pushed:
     url: str
     changed: bool = True
     public: bool = False
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

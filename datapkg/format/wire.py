@@ -42,6 +42,7 @@ FRAME_HEAD_BYTES = 40
 SMALL_BYTES = 1 << 20
 BATCH_BYTES = 16 << 20
 MAX_HASHES = 100_000
+MAX_MESSAGE = 10_000
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 
@@ -159,7 +160,7 @@ class Publish(_Strict):
     force: bool = False
     public: bool = False
     confirm_public: bool = False
-    message: Annotated[str, Field(max_length=10_000)] = ""
+    message: Annotated[str, Field(max_length=MAX_MESSAGE)] = ""
     tag: Annotated[str, Field(max_length=64)] | None = None
     version: Annotated[str, Field(max_length=64)] | None = None
     record: dict[str, Any] = {}

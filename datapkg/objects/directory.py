@@ -13,7 +13,17 @@ from typing import BinaryIO, cast
 
 from datapkg.format.hashing import check_hash, copy_hashed, is_hash, mismatch
 from datapkg.objects.base import Objects, not_found
-from datapkg.objects.files import new_file, rename, seal, sync_all, sync_file, sync_folder, sync_folders, temp_path
+from datapkg.objects.files import (
+    naming,
+    new_file,
+    rename,
+    seal,
+    sync_all,
+    sync_file,
+    sync_folder,
+    sync_folders,
+    temp_path,
+)
 
 READ_BUFFER_BYTES = 1 << 20
 
@@ -66,7 +76,7 @@ class DirectoryObjects(Objects):
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         temp = temp_path(self.tmp)
         try:
-            with new_file(temp) as file:
+            with naming(temp), new_file(temp) as file:
                 hash, _ = copy_hashed(stream, file)
                 if expected not in (None, hash):
                     raise mismatch(str(expected), hash)

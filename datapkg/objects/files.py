@@ -11,7 +11,7 @@ from pathlib import Path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import IO
 
 STALE_TEMP_S = 24 * 3600
@@ -29,6 +29,17 @@ def new_file(path: Path, buffering: int = -1) -> IO[bytes]:
     """A new file that only its owner may read, open for writing; fails if it exists."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     return os.fdopen(fd, "wb", buffering=buffering)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Inside, an error of the system that names no file (a full disk) names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def seal(file: IO[bytes]) -> None:

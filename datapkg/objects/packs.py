@@ -24,7 +24,7 @@ from datapkg.errors import CorruptObject
 from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.directory import READ_BUFFER_BYTES, DirectoryObjects, Window
-from datapkg.objects.files import new_file, rename, seal, sync_all, sync_file, sync_folder, temp_path
+from datapkg.objects.files import naming, new_file, rename, seal, sync_all, sync_file, sync_folder, temp_path
 
 MAGIC = b"datapkg1"
 ENTRY_BYTES = 48
@@ -107,10 +107,16 @@ class _PackWriter:
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            view = view[self.file.write(view) :]
+        with naming(self.temp):
+            while view:
+                view = view[self.file.write(view) :]
         self._sha256.update(data)
         self.size += len(data)
+
+    def discard(self) -> None:
+        """Gives the pack up."""
+        self.file.close()
+        self.temp.unlink(missing_ok=True)
 
     def add(self, digest: bytes, data: bytes) -> None:
         self.entries[digest] = (self.size, len(data))
@@ -242,6 +248,7 @@ class PackedObjects(Objects):
                     self._name_packs()
 
     def _name_packs(self) -> None:
+        unfinished = self._writer
         try:
             self._finish_writer()
             if self._finished:
@@ -252,6 +259,8 @@ class PackedObjects(Objects):
                 sync_folder(self.packs_folder)
                 self._listed_at = None
         except BaseException:
+            if unfinished:
+                unfinished.discard()
             for _, temp, _ in self._finished:
                 temp.unlink(missing_ok=True)
             raise
@@ -286,8 +295,7 @@ class PackedObjects(Objects):
             rename(writer.temp, self.packs_folder / f"{name}.pack")
             sync_folder(self.packs_folder)
         else:
-            writer.file.close()
-            writer.temp.unlink()
+            writer.discard()
         pack.path.unlink(missing_ok=True)
         with self._lock:
             self._listed_at = None

@@ -33,7 +33,7 @@ class Client:
         """All packages that the actor may see and that hold every word of the query, page by page."""
         cursor: str | None = None
         while True:
-            params = {"query": query, **({"cursor": cursor} if cursor else {})}
+            params = {"q": query, **({"cursor": cursor} if cursor else {})}
             page = wire.PackagePage.model_validate(self.session.json("GET", wire.PACKAGES, params=params))
             yield from page.packages
             cursor = page.next

@@ -48,7 +48,9 @@ def check_packs(store: Store) -> set[str]:
             store.objects.keep_aside(path.name, path.read_bytes())
             path.unlink()
             continue
-        bad = {digest.hex(): place for digest, place in pack.entries() if not place or hash_place(place) != digest.hex()}
+        bad = {
+            digest.hex(): place for digest, place in pack.entries() if not place or hash_place(place) != digest.hex()
+        }
         for hash, place in bad.items():
             store.objects.keep_aside(hash, read_place(place) if place else b"")
         packed.rewrite(pack, without=set(bad))

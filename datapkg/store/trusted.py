@@ -37,7 +37,7 @@ class TrustedObjects(Objects):
         Raises `ObjectNotFound`; `CorruptObject` where the bytes have changed since they were stored.
         """
         place = self.packed.locate(hash)
-        if self._believed(place) or self._is_right(place, hash):
+        if self._file_is_right(place, hash) or hash_place(place) == hash:
             return place
         raise CorruptObject(
             f"object {hash} in the store is damaged: its bytes have changed since it was stored; they were not used",
@@ -50,30 +50,29 @@ class TrustedObjects(Objects):
             return True
         return self.index.believes(place.path)
 
-    def _is_right(self, place: Place, hash: str) -> bool:
-        if place.pack and hash_file(place.path) == place.pack:
-            self.index.believe([place.path])
+    def _file_is_right(self, place: Place, hash: str) -> bool:
+        """Whether the file is what its name says, by its stat or by hashing it again; a pack stands or falls whole."""
+        if self._believed(place):
             return True
-        if hash_place(place) != hash:
+        if hash_file(place.path) != (place.pack or hash):
             return False
-        if not place.pack:
-            self.index.believe([place.path])
+        self.index.believe([place.path])
         return True
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
         """Those not here, and those damaged, which are put into quarantine on the way."""
         wanted = set(hashes)
         absent = self.packed.missing(wanted)
-        good_files: set[Path] = set()
+        whole: set[Path] = set()
+        suspect: set[Path] = set()
         for hash in wanted - absent:
             try:
                 place = self.packed.locate(hash)
-                if place.path not in good_files:
-                    if self._believed(place) or (place.pack and self._is_right(place, hash)):
-                        good_files.add(place.path)
-                    elif not self._is_right(place, hash):
-                        self.quarantine(hash)
-                        absent.add(hash)
+                if place.path not in whole and place.path not in suspect:
+                    (whole if self._file_is_right(place, hash) else suspect).add(place.path)
+                if place.path in suspect and hash_place(place) != hash:
+                    self.quarantine(hash)
+                    absent.add(hash)
             except ObjectNotFound:
                 absent.add(hash)
         return absent
