@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import ctypes.util
 import logging
 import resource
 import signal
@@ -42,6 +44,7 @@ SILENT: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # as malloc.h has them
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 10
 
@@ -91,6 +94,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
     """
     with _listen(settings) as listener:
         _allow_files()
+        _keep_buffers()
         settings = settings.at(listener.getsockname()[1])
         app = create_app(settings)
         _run(app, listener, lambda: announce(settings))
@@ -134,6 +138,17 @@ def _allow_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _keep_buffers() -> None:
+    """Lets the C library keep freed buffers of a few MiB rather than give each back to the system (mallopt(3)).
+
+    Bodies come and go in pieces of 256 KiB to 1 MiB; fetching each one's memory anew took half of an upload's time.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(ctypes.util.find_library("c")).mallopt
+        for parameter, value in ((M_MMAP_THRESHOLD, 4 << 20), (M_TRIM_THRESHOLD, 16 << 20), (M_TOP_PAD, 16 << 20)):
+            mallopt(parameter, value)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from datapkg.errors import DatapkgError, from_wire
 from datapkg.format import wire
 from datapkg.format.manifest import FileNode, Manifest
+from datapkg.objects.packs import PackedObjects
 from registry_server.app import create_app
 from registry_server.services import accounts
 from registry_server.services.policy import THE_OPERATOR
@@ -196,6 +197,16 @@ class House:
     def user(self, name: str) -> Client:
         """A new user."""
         return Client(self.app, accounts.add_user(self.registry, THE_OPERATOR, name), name)
+
+    def damage(self, hash: str) -> None:
+        """Flips a bit of an object where it lies."""
+        place = PackedObjects(self.settings.data).locate(hash)
+        place.path.chmod(0o600)
+        with place.path.open("r+b") as file:
+            file.seek(place.offset)
+            first = file.read(1)
+            file.seek(place.offset)
+            file.write(bytes([first[0] ^ 1]))
 
     def close(self) -> None:
         self.registry.db.close()

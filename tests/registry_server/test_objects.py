@@ -151,23 +151,12 @@ def test_what_is_too_large_for_a_batch_is_said(reader: Client) -> None:
     assert answer.error.detail["hash"] == sha256(BIG)
 
 
-def damage(house: House, hash: str) -> None:
-    """Flips a bit of an object at the registry."""
-    place = PackedObjects(house.settings.data).locate(hash)
-    place.path.chmod(0o600)
-    with place.path.open("r+b") as file:
-        file.seek(place.offset)
-        first = file.read(1)
-        file.seek(place.offset)
-        file.write(bytes([first[0] ^ 1]))
-
-
 @pytest.mark.parametrize("count", [2, 200])
 def test_a_damaged_object_is_never_sent_and_never_deleted(house: House, ada: Client, count: int) -> None:
     files = {f"f{number}": b"body %d" % number for number in range(count)}
     ada.publish("ada/iris", files)
     bad, good = sha256(files["f0"]), sha256(files["f1"])
-    damage(house, bad)
+    house.damage(bad)
     for headers in ({}, {"range": "bytes=0-1"}):
         answer = ada.get(f"{IRIS}/objects/{bad}", headers=headers)
         assert answer.status == 422
@@ -189,7 +178,7 @@ def test_a_lost_or_shortened_object_is_said(house: House, reader: Client) -> Non
 
 
 def test_a_damaged_object_is_whole_again_once_it_is_sent_again(house: House, reader: Client) -> None:
-    damage(house, sha256(BODY))
+    house.damage(sha256(BODY))
     push = reader.start("ada/iris", Contents({"a": BODY}).manifest)["push"]
     assert reader.put(f"{IRIS}/pushes/{push}/objects/{sha256(BODY)}", body=BODY).status == 200
     assert reader.get(ADDRESS).body == BODY
@@ -197,7 +186,7 @@ def test_a_damaged_object_is_whole_again_once_it_is_sent_again(house: House, rea
 
 def test_a_damaged_manifest_is_not_served(house: House, reader: Client) -> None:
     hash = Contents({"a": BODY, "big": BIG}).manifest.hash
-    damage(house, hash)
+    house.damage(hash)
     assert isinstance(reader.get(f"{IRIS}/manifests/{hash}").error, CorruptObject)
 
 

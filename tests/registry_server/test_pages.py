@@ -1,0 +1,363 @@
+"""Pages: what is public, safe whatever is in it, and complete without JavaScript."""
+
+from __future__ import annotations
+
+import re
+import time
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from datapkg.format import wire
+from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
+from registry_server.services.showcase import MAX_ROWS, make_exhibit
+from registry_server.web.rendering import is_link, readme_html, size, visible
+from tests.registry_server.asgi import Client, Contents, House, sha256
+
+HASH = sha256(b"x")
+
+
+class Page(HTMLParser):
+    """The tags, attributes and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self.links += [value or "" for name, value in attrs if name in ("href", "src", "action")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page(client: Client, path: str, status: int = 200) -> Page:
+    answer = client.get(path)
+    assert answer.status == status, answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    check_safe(answer.text)
+    return Page(answer.text)
+
+
+def check_safe(text: str) -> None:
+    """Nothing in it runs, and nothing is loaded from elsewhere."""
+    found = Page(text)
+    assert not {"script", "iframe", "object", "embed", "style", "base"} & set(found.tags)
+    for tag, name, value in found.attributes:
+        assert not name.startswith("on"), (tag, name)
+        assert name != "style", (tag, value)
+        if name == "src" or (tag == "link" and name == "href" and not value.startswith("https://data.example.org/")):
+            assert value.startswith("/static/"), value
+        if name in ("href", "action"):
+            assert re.match(r"(/|#|https?://|mailto:)", value), value
+
+
+@pytest.fixture
+def iris(ada: Client) -> Client:
+    """A public package with some of everything."""
+    readme = b"# Iris\n\nAbout *irises*.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    nodes: list[Node] = [
+        FileNode(path="README", hash=sha256(readme), size=len(readme), file_name="README.md"),
+        TableNode(
+            path="measurements",
+            columns=[("petal_length", "double"), ("class", "string")],
+            content="c1:" + "0" * 64,
+            objects_=[Block(hash=HASH, rows=150, size=1)],
+            rows=150,
+        ),
+        ArrayNode(path="deep/er/weights", dtype="<f8", shape=[3, 4], hash=HASH, size=1),
+        GroupNode(path="empty"),
+        FileNode(path="raw/日本.txt", hash=HASH, size=1),
+    ]
+    meta = {"title": "Iris", "description": "Flowers", "licence": "CC-BY-4.0", "origin": "https://example.org/i?a=1&b"}
+    contents = Contents({"README": readme, "x": b"x"})
+    contents.manifest = Manifest.make(nodes, meta)
+    contents.bodies[contents.manifest.hash] = contents.manifest.data
+    answer = ada.push("ada/iris", contents, public=True, version="1.0", tag="stable", message="First release")
+    assert answer.status == 200, answer.text
+    return ada
+
+
+def test_a_package(house: House, iris: Client) -> None:
+    found = page(house.nobody, "/ada/iris")
+    hash = iris.get(f"{wire.PACKAGES}/ada/iris").json()["latest"]
+    for text in (
+        "datapkg install ada/iris",
+        "from datapkg.data.ada import iris",
+        "Flowers",
+        "CC-BY-4.0",
+        "About irises",
+        "measurements",
+        "150",
+        "2 columns",
+        "petal_length",
+        "double",
+        "weights",
+        "3 × 4",
+        "日本.txt",
+        "First release",
+        "1.0",
+        "stable",
+        f"sha256:{hash}",
+        "DATAPKG_REGISTRY=https://data.example.org",
+    ):
+        assert text in found.text, text
+    assert "https://example.org/i?a=1&b" in found.links
+    assert "https://data.example.org/ada/iris" in found.links
+    assert found.tags.count("h1") == 1
+
+
+@pytest.mark.parametrize("state", ["1.0", "stable", "latest", "%3E=1", "sha256:{}", "sha256:{:.8}"])
+def test_a_state_of_a_package(house: House, iris: Client, state: str) -> None:
+    first = iris.get(f"{wire.PACKAGES}/ada/iris").json()["latest"]
+    found = page(house.nobody, "/ada/iris@" + state.format(first))
+    assert f"sha256:{first}" in found.text
+    assert "not the latest" not in found.text
+    iris.publish("ada/iris", {"other": b"1"})
+    if state != "latest":
+        found = page(house.nobody, "/ada/iris@" + state.format(first))
+        assert "not the latest" in found.text
+        assert "petal_length" in found.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/ada/iris@9.9", 404),
+        ("/ada/iris@nosuch", 404),
+        ("/ada/iris@sha256:000000", 404),
+        ("/ada/iris@$", 400),
+        ("/ada/iris@", 200),
+        ("/ada/nosuch", 404),
+        ("/nosuch", 404),
+        ("/ada/iris/", 404),
+        ("/ada/iris/more", 404),
+        ("/favicon.ico", 404),
+        ("/%00/%00", 404),
+        ("/%3Cscript%3Ealert(1)%3C/script%3E", 404),
+        ("/a/%3Cimg%20src=x%20onerror=alert(1)%3E", 404),
+        ("/?cursor=x", 400),
+        ("/?q=" + "a+" * 50, 400),
+        ("/?q=" + "a" * 500, 200),
+        ("/?q=%3Cb%3E", 200),
+        ("/?q=%00%E2%80%AE", 200),
+    ],
+)
+def test_every_path_has_a_page(house: House, iris: Client, path: str, status: int) -> None:
+    page(house.nobody, path, status)
+
+
+def test_a_method_that_is_not_offered_has_a_page(house: House) -> None:
+    assert house.nobody.post("/").status == 405
+    check_safe(house.nobody.post("/").text)
+
+
+def test_a_private_package_has_no_page(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/secret", {"a": b"1"})
+    hidden, absent = house.nobody.get("/ada/secret"), house.nobody.get("/ada/absent")
+    assert hidden.status == 404
+    assert hidden.text.replace("secret", "absent") == absent.text
+    assert house.nobody.get("/ada").status == house.nobody.get("/bob").status == 404
+    assert "secret" not in house.nobody.get("/").text
+
+
+def test_the_list_has_the_last_pushed_first(house: House, ada: Client) -> None:
+    for name in ("one", "two", "three"):
+        ada.publish(f"ada/{name}", {"a": name.encode()}, public=True)
+    ada.publish("ada/one", {"a": b"again"})
+    for path in ("/", "/ada"):
+        links = [link for link in page(house.nobody, path).links if link.startswith("/ada/")]
+        assert links == ["/ada/one", "/ada/three", "/ada/two"]
+    assert "/ada/two" in page(house.nobody, "/?q=two").links
+    assert "/ada/one" not in page(house.nobody, "/?q=two").links
+    assert "Nothing public" in page(house.nobody, "/?q=nosuch").text
+
+
+def test_the_list_goes_on(house: House, ada: Client) -> None:
+    for number in range(53):
+        ada.publish(f"ada/p{number:02}", {"a": b"1"}, public=True)
+    found, path = [], "/"
+    while path:
+        links = page(house.nobody, path).links
+        found += [link for link in links if link.startswith("/ada/")]
+        path = next((link for link in links if "cursor=" in link), "")
+    assert found == [f"/ada/p{number:02}" for number in range(52, -1, -1)]
+
+
+def test_an_empty_registry_says_how_to_begin(house: House) -> None:
+    assert "datapkg push" in page(house.nobody, "/").text
+
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'><b onclick=x>\u202egpj.exe\u2066\u0007"
+
+
+def test_foreign_text_does_nothing(house: House, ada: Client) -> None:
+    name = EVIL.replace("/", "").replace("\u0007", "")
+    contents = Contents(
+        {name: b"1", f"sub/{name}": b"2", "README.md": EVIL.encode()},
+        {"title": EVIL, "description": EVIL, "licence": EVIL, EVIL: EVIL, "link": "javascript:alert(1)", "n": [EVIL]},
+    )
+    ada.push("ada/evil", contents, public=True, message=EVIL)
+    for path in ("/", "/ada", "/ada/evil", "/?q=script"):
+        answer = house.nobody.get(path)
+        check_safe(answer.text)
+        for character in "\u202e\u2066\u0007":
+            assert character not in answer.text
+        if path != "/?q=script":
+            assert "⟨U+202E⟩" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("# Big\n\n## Small", "<h2>Big</h2><h3>Small</h3>"),
+        ("###### Least", "<h6>Least</h6>"),
+        ("![a plot](plot.png)", "<p>a plot</p>\n"),
+        (
+            "![p](https://e.org/p.png)",
+            '<p><a href="https://e.org/p.png" rel="noopener noreferrer nofollow">p</a></p>\n',
+        ),
+        ("![p](javascript:alert(1))", "<p>![p](javascript:alert(1))</p>\n"),
+        ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>\n"),
+        ("[x](/ada)", '<p><a rel="noopener noreferrer nofollow">x</a></p>\n'),
+        ("[x](//e.org)", '<p><a rel="noopener noreferrer nofollow">x</a></p>\n'),
+        ("<b>x</b>", "<p>&lt;b&gt;x&lt;/b&gt;</p>\n"),
+        ("a\u202eb", "<p>a⟨U+202E⟩b</p>\n"),
+        ("```python\nx < 1\n```", "<pre><code>x &lt; 1\n</code></pre>\n"),
+    ],
+)
+def test_a_readme_is_rendered_safely(source: str, expected: str) -> None:
+    assert str(readme_html(source, "README.md")) == expected
+
+
+def test_a_plain_readme_is_shown_as_it_is() -> None:
+    assert str(readme_html("# no *heading* <b>", "README.txt")) == "<pre># no *heading* &lt;b&gt;</pre>"
+
+
+@pytest.mark.parametrize("piece", ["[", "![[", "*a ", "|a", "> ", "a|b\n-|-\n|\n", "<a ", "[a][b", "`", "- "])
+def test_no_readme_takes_long(piece: str) -> None:
+    started = time.perf_counter()
+    readme_html((piece * 65_536)[:65_536], "README.md")
+    assert time.perf_counter() - started < 10  # about 0.5 s on a quiet machine
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["README.md"], "README.md"),
+        (["readme.MD", "README.txt"], "readme.MD"),
+        (["ReadMe", "README.rst"], "ReadMe"),
+        (["sub/README.md"], ""),
+        (["README.md/x"], ""),
+    ],
+)
+def test_which_file_is_the_readme(house: House, ada: Client, names: list[str], shown: str) -> None:
+    ada.publish("ada/p", {name: f"text of {name.upper()}".encode() for name in names}, public=True)
+    text = page(house.nobody, "/ada/p").text
+    assert (f"text of {shown.upper()}" in text) is bool(shown)
+    assert text.count("text of") == bool(shown)
+
+
+def test_a_readme_that_is_no_text(house: House, ada: Client) -> None:
+    ada.publish("ada/p", {"README.md": b"\xff\xfe\x00bin\x00ary\xed\xa0\x80"}, public=True)
+    page(house.nobody, "/ada/p")
+
+
+def test_a_long_readme_is_cut(house: House, ada: Client) -> None:
+    ada.publish("ada/p", {"README.md": b"word " * 100_000}, public=True)
+    found = page(house.nobody, "/ada/p")
+    assert "This README goes on" in found.text
+    assert len(found.text) < 300_000
+
+
+def test_a_big_tree_is_bounded() -> None:
+    files: list[Node] = [FileNode(path=f"a/b/c{number:05}/x", hash=HASH, size=1) for number in range(5_000)]
+    exhibit = make_exhibit(Manifest.make(files), "")
+    assert len(exhibit.tree) == MAX_ROWS
+    shown = sum(row.kind == "file" for row in exhibit.tree)
+    assert exhibit.more_nodes == 5_000 - shown
+    columns = [(f"c{number}", "double") for number in range(1_000)]
+    block = Block(hash=HASH, rows=1, size=1)
+    table = TableNode(path="t", columns=columns, content="c1:" + "0" * 64, objects_=[block], rows=1)
+    (row,) = make_exhibit(Manifest.make([table]), "").tree
+    assert (len(row.columns), row.more_columns) == (60, 940)
+
+
+def test_the_tree_has_every_group_once_and_in_order() -> None:
+    nodes: list[Node] = [
+        FileNode(path=path, hash=HASH, size=1) for path in ("a/b/x", "a/b/y", "a/c/x", "a/z", "b/b/x", "top")
+    ]
+    nodes.append(GroupNode(path="a/c", meta={"k": 1}))
+    exhibit = make_exhibit(Manifest.make(nodes), "")
+    assert [(row.depth, row.name, row.kind) for row in exhibit.tree] == [
+        (0, "a", "group"),
+        (1, "b", "group"),
+        (2, "x", "file"),
+        (2, "y", "file"),
+        (1, "c", "group"),
+        (2, "x", "file"),
+        (1, "z", "file"),
+        (0, "b", "group"),
+        (1, "b", "group"),
+        (2, "x", "file"),
+        (0, "top", "file"),
+    ]
+
+
+def test_an_empty_package_has_a_page(house: House, ada: Client) -> None:
+    ada.publish("ada/p", {}, public=True)
+    assert "This package is empty" in page(house.nobody, "/ada/p").text
+
+
+def test_a_damaged_manifest_has_an_error_page(house: House, ada: Client) -> None:
+    house.damage(ada.publish("ada/p", {"a": b"1"}, public=True))
+    found = page(house.nobody, "/ada/p", 422)
+    assert "damaged" in found.text or "hashes to" in found.text
+
+
+def test_files_of_the_pages(house: House) -> None:
+    for name, kind in (("style.css", "text/css"), ("icon.svg", "image/svg+xml")):
+        answer = house.nobody.get(f"/static/{name}")
+        assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, kind)
+    for path in ("/static/nosuch", "/static/", "/static/..%2f..%2fapp.py", "/static/../app.py"):
+        assert house.nobody.get(path).status == 404
+    css = house.nobody.get("/static/style.css").text
+    assert "http" not in css
+    assert "prefers-color-scheme: dark" in css
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1.0 kB"),
+        (99_949, "99.9 kB"),
+        (100_000, "100 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (2_345_678_901, "2.3 GB"),
+        (10**15, "1000 TB"),
+    ],
+)
+def test_sizes_for_people(number: int, text: str) -> None:
+    assert size(number) == text
+
+
+def test_what_is_a_link() -> None:
+    good: list[Any] = ["https://e.org", "http://e.org/a?b=c&d#e"]
+    bad: list[Any] = ["javascript:x", "https://e.org x", 'https://e.org"', "https://e.org\n", "//e.org", "ftp://e.org"]
+    assert all(map(is_link, good))
+    assert not any(map(is_link, bad))
+
+
+def test_text_of_every_script_stays_as_it_is() -> None:
+    for text in ("日本語", "עברית", "मनुष्य", "می‌خواهم", "👩‍🔬", "a\tb\nc"):
+        assert visible(text) == text
