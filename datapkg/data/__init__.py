@@ -1,26 +1,23 @@
 """What is installed, to be imported: `from datapkg.data.USER import NAME`."""
 
-from __future__ import annotations
+import sys as _sys
 
-import sys
-
-from datapkg.reading.importer import FINDER, child_module, users
-from datapkg.reading.nodes.base import is_dunder
+from datapkg.reading import importer as _importer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__: list[str] = []
+__all__ = ()
 __path__ = []  # users are found by our finder alone, which looks for their files everywhere on the path
 
-if FINDER not in sys.meta_path:
-    sys.meta_path.append(FINDER)
+if _importer.FINDER not in _sys.meta_path:
+    _sys.meta_path.append(_importer.FINDER)
 
 
-def __getattr__(name: str) -> ModuleType:
-    return child_module(__name__, name)
+def __getattr__(name: str) -> "ModuleType":
+    return _importer.child_module(__name__, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*(name for name in globals() if is_dunder(name)), *users()})
+    return [*_importer.users(), *(name for name in globals() if name[:2] == "__" == name[-2:])]

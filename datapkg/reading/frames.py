@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest import TableNode
+from datapkg.format.names import shown
 from datapkg.reading import parquet
 from datapkg.reading.source import Source
 
@@ -36,19 +37,38 @@ def read_column(source: Source, table: TableNode, name: str) -> pd.Series | pd.D
 def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:
     """Tables one below the other, as one DataFrame; None for no table.
 
-    Raises `InvalidInput` where their columns differ in names or types.
+    Columns are matched by name, and numbers of several types become the wider one. Raises `InvalidInput` where names
+    differ, or types that have nothing in common.
     """
     for table in tables[1:]:
-        if table.columns != tables[0].columns:
-            differing = sorted({name for name, _ in {*table.columns} ^ {*tables[0].columns}}) or ["their order"]
-            raise InvalidInput(
-                f"{source.ref.package}: the tables {tables[0].path!r} and {table.path!r} cannot be put one below the "
-                f"other: their columns differ in {', '.join(differing[:20])}"
-            )
+        names = [{name for name, _ in each.columns} for each in (tables[0], table)]
+        if names[0] != names[1]:
+            raise _not_joined(source, tables[0], table, f"only one of them has {_listed(names[0] ^ names[1])}")
     parts = [parquet.read(source, table) for table in tables]
     if not parts:
         return None
-    return to_pandas(pa.concat_tables([part.replace_schema_metadata(parts[0].schema.metadata) for part in parts]))
+    if all(part.schema.equals(parts[0].schema) for part in parts):
+        return to_pandas(pa.concat_tables([each.replace_schema_metadata(parts[0].schema.metadata) for each in parts]))
+    bare = [part.replace_schema_metadata(None) for part in parts]
+    for table, part in zip(tables[1:], bare[1:], strict=True):
+        try:
+            pa.unify_schemas([bare[0].schema, part.schema], promote_options="permissive")
+        except (pa.ArrowException, TypeError) as error:
+            raise _not_joined(source, tables[0], table, str(error)) from error
+    try:
+        return to_pandas(pa.concat_tables(bare, promote_options="permissive"))
+    except pa.ArrowException as error:
+        raise _not_joined(source, tables[0], tables[-1], str(error)) from error
+
+
+def _not_joined(source: Source, one: TableNode, other: TableNode, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"{source.ref.package}: {one.path!r} and {other.path!r} cannot be put one below the other: {why}"
+    )
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(map(shown, sorted(names)[:20]))
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:

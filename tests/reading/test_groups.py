@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from datapkg.errors import InvalidInput, NodeNotFound
@@ -171,8 +172,21 @@ def test_frames_are_put_one_below_the_other_in_the_order_of_names(home: Home) ->
 def test_frames_of_different_columns_are_not_joined(home: Home) -> None:
     frame = iris_frame()
     odd = package(home, table_node(home, "a", frame), table_node(home, "b", frame.assign(petal_width="wide")))
-    with pytest.raises(InvalidInput, match=r"'a' and 'b' .* differ in petal_width"):
+    with pytest.raises(InvalidInput, match=r"'a' and 'b' cannot be put one below the other: .*petal_width"):
         odd.frames()
+    odd = package(home, table_node(home, "a", frame), table_node(home, "b", frame.drop(columns="class")))
+    with pytest.raises(InvalidInput, match=r"only one of them has 'class'"):
+        odd.frames()
+
+
+def test_frames_of_numbers_become_the_wider_type(home: Home) -> None:
+    one = pd.DataFrame({"n": [1, 2], "s": ["a", None], "day": pd.Categorical(["mo", "tu"])})
+    two = pd.DataFrame({"s": ["b"], "n": [0.5], "day": pd.Categorical(["we"])})
+    joined = package(home, table_node(home, "a", one), table_node(home, "b", two)).frames()
+    assert joined["n"].tolist() == [1.0, 2.0, 0.5]
+    assert joined["s"].isna().tolist() == [False, True, False]
+    assert joined["day"].tolist() == ["mo", "tu", "we"]
+    assert list(joined) == ["n", "s", "day"]
 
 
 def test_nothing_is_set_on_a_node(iris: Package) -> None:
