@@ -17,6 +17,7 @@ from datapkg.building.directory import name_problem
 from datapkg.building.document import Item, read_document
 from datapkg.building.globs import find, fixed_prefix, is_glob
 from datapkg.building.kwargs import FAMILIES, Layer, merged, problem_with
+from datapkg.building.nearest import nearest
 from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, PackageSource
 from datapkg.building.transforms import TRANSFORMS, guess, node_name
 from datapkg.building.tree import is_inside
@@ -208,9 +209,10 @@ class _Reader:
         name = self._text(item, place, "the name of a transform")
         if name is None or name in TRANSFORMS:
             return name
-        near = difflib.get_close_matches(name, TRANSFORMS, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        self.problems.add(item.line, place, f"unknown transform {shown(name)}; {hint}There are {', '.join(TRANSFORMS)}")
+        near = nearest(name, TRANSFORMS)
+        hint = f" did you mean {near!r}?" if near else ""
+        known = ", ".join(TRANSFORMS)
+        self.problems.add(item.line, place, f"unknown transform {shown(name)};{hint} there are {known}")
         return None
 
     def _kwargs(self, item: Item, place: str, families: list[str]) -> dict[str, Any]:
@@ -287,8 +289,8 @@ def _all_pairs(item: Item) -> list[tuple[Item, Item]]:
 def _unknown(name: str, known: tuple[str, ...]) -> str:
     if name in SOURCES or name in UNSUPPORTED:
         return f"`{name}` is not supported by this version of datapkg"
-    near = difflib.get_close_matches(name, known, 1)
-    return f"unknown key {shown(name)}; " + (f"did you mean `{near[0]}`?" if near else f"expected {', '.join(known)}")
+    near = nearest(name, known)
+    return f"unknown key {shown(name)}; " + (f"did you mean `{near}`?" if near else f"expected {', '.join(known)}")
 
 
 def _file_problem(path: Path, text: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from datapkg.building.nearest import nearest
 
 _WHOLE = "a table is read whole"
 _NO_CODE = "a build file names no functions"
@@ -72,8 +73,8 @@ def problem_with(name: str, families: Iterable[str]) -> str:
     known = sorted({each for family in families for each in allowed(family)})
     if not known:
         return f"{name!r} is not taken: transform {' and '.join(families)} has no kwargs"
-    near = difflib.get_close_matches(name, known, 1)
-    said = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+    near = nearest(name, known)
+    said = f"did you mean {near!r}?" if near else f"expected one of {', '.join(known)}"
     readers = " or ".join(sorted({f"pandas.{_READERS[family]}" for family in families if family in _READERS}))
     return f"unknown kwarg {name!r}{f' of {readers}' if readers else ''}; {said}"
 

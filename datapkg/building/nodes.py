@@ -97,8 +97,9 @@ def _make_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: E
         hash, size = hash_source(stream)
         with _explained(spec, source):
             table = prepare(transform.read(source.path, spec.kwargs, warnings.append))
-    node, reused = _table_node(spec, table, objects, earlier, source.path.name)
-    return Made(node, reused, _source(spec, source, hash, size), [f"{source.shown}: {each}" for each in warnings])
+    said = _source(spec, source, hash, size)
+    node, reused = _table_node(spec, table, objects, earlier, said, source.path.name)
+    return Made(node, reused, said, [f"{source.shown}: {each}" for each in warnings])
 
 
 def _keep_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: Earlier) -> Made:
@@ -127,15 +128,18 @@ def _keep_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: E
 
 
 def _table_node(
-    spec: NodeSpec, table: PreparedTable, objects: Objects, earlier: Earlier, file_name: str = ""
+    spec: NodeSpec, table: PreparedTable, objects: Objects, earlier: Earlier, said: dict[str, Any], file_name: str = ""
 ) -> tuple[TableNode, bool]:
-    known = earlier.blocks(spec.path, table.content)
+    """The node of a table, its objects those of an earlier state or new; how these were written is added to `said`."""
+    known = blocks = earlier.blocks(spec.path, table.content)
+    if blocks is None:
+        blocks, said["writer"] = table.put(objects)
     node = TableNode(
         path=spec.path,
         meta=spec.meta,
         columns=table.columns,
         content=table.content,
-        objects_=known if known is not None else table.put(objects),
+        objects_=blocks,
         rows=table.rows,
         file_name=file_name,
     )
@@ -158,8 +162,9 @@ def _from_value(spec: NodeSpec, value: Any, objects: Objects, earlier: Earlier) 
         return _from_array(spec, value, objects, earlier)
     with _explained(spec, None):
         table = prepare(_as_table(value))
-    node, reused = _table_node(spec, table, objects, earlier)
-    return Made(node, reused, {})
+    said: dict[str, Any] = {"path": spec.path}
+    node, reused = _table_node(spec, table, objects, earlier, said)
+    return Made(node, reused, said)
 
 
 def _from_array(spec: NodeSpec, value: Any, objects: Objects, earlier: Earlier) -> Made:

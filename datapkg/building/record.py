@@ -17,7 +17,7 @@ _GIT_SECONDS = 2.0
 
 
 def make_record(spec: BuildSpec, sources: list[dict[str, Any]], packages: list[dict[str, Any]]) -> dict[str, Any]:
-    """All that can be said of how a package was built, as JSON values."""
+    """All that can be said of how a package was built, as JSON values; the caller adds who, when and why."""
     record: dict[str, Any] = {
         "origin": spec.origin,
         "sources": as_json(sources),
@@ -55,24 +55,34 @@ def as_json(value: Any) -> Any:
 def git_state(folder: Path) -> dict[str, Any] | None:
     """The commit that a folder is checked out at, and whether anything in it differs; None outside of git.
 
-    Only plumbing that runs nothing a repository's settings name: no hooks, no file system monitor, no filters.
+    `dirty` is None where that cannot be told. Nothing that a repository's settings name is run: no hook, no monitor of
+    the file system, no filter, and nothing in a submodule.
     """
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:
         return None
+    return {"commit": commit.strip(), "dirty": _is_dirty(folder)}
+
+
+def _is_dirty(folder: Path) -> bool | None:
+    filters = _git(folder, "config", "--null", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$", empty=1)
+    if filters is None or "=" in filters:
+        return None
+    without = [part for name in filters.split("\0") if name for part in ("-c", f"{name}=")]
     questions = (
-        ("diff-index", "--cached", "--name-only", "HEAD", "--", "."),
-        ("diff-files", "--name-only", "--", "."),
+        ("diff-index", "--cached", "--name-only", "--ignore-submodules", "HEAD", "--", "."),
+        ("diff-files", "--name-only", "--ignore-submodules", "--", "."),
         ("ls-files", "--others", "--exclude-standard", "--directory", "--", "."),
     )
-    answers = [_git(folder, *question) for question in questions]
-    return {"commit": commit.strip(), "dirty": None if None in answers else any(answers)}
+    answers = [_git(folder, *without, *question) for question in questions]
+    return None if None in answers else any(answers)
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _git(folder: Path, *arguments: str, empty: int = 0) -> str | None:
+    """What git says; None if it fails. `empty` is the exit code that stands for nothing found."""
     command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_GIT_SECONDS, check=False)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+    return done.stdout.decode("utf-8", "replace") if done.returncode in (0, empty) else None

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as types
 
-from datapkg.building.parquet_writer import write_block, writer_choices
+from datapkg.building.parquet_writer import WRITER, columns_with_dictionaries, write_block
 from datapkg.errors import InvalidInput
 from datapkg.format.blocks import cut_table
 from datapkg.format.content import block_digests, column_texts, content_hash
@@ -27,10 +27,11 @@ class PreparedTable:
     rows: int
     blocks: list[pa.Table]
 
-    def put(self, objects: Objects) -> list[Block]:
-        """Writes every block and stores it."""
-        choices = writer_choices(self.blocks[0])
-        return [_put(block, choices, objects) for block in self.blocks]
+    def put(self, objects: Objects) -> tuple[list[Block], dict[str, Any]]:
+        """Writes every block and stores it; gives the objects, and for the record how they were written."""
+        dictionaries = columns_with_dictionaries(self.blocks[0])
+        stored = [_put(block, dictionaries, objects) for block in self.blocks]
+        return stored, {**WRITER, "dictionaries": dictionaries}
 
 
 def prepare(table: pa.Table) -> PreparedTable:
@@ -43,14 +44,14 @@ def prepare(table: pa.Table) -> PreparedTable:
     table = as_stored(table.unify_dictionaries())
     columns = column_texts(table.schema)
     table = remember_categories(table)
-    write_block(table.slice(0, 0), {"dictionaries": []})
+    write_block(table.slice(0, 0), [])
     blocks = cut_table(table)
     content = content_hash(table.schema, [len(block) for block in blocks], [block_digests(block) for block in blocks])
     return PreparedTable(columns, content, len(table), blocks)
 
 
-def _put(block: pa.Table, choices: dict[str, Any], objects: Objects) -> Block:
-    data = write_block(block, choices)
+def _put(block: pa.Table, dictionaries: list[str], objects: Objects) -> Block:
+    data = write_block(block, dictionaries)
     hash = hash_bytes(memoryview(data))
     objects.put(pa.BufferReader(data), hash)
     return Block(hash, len(block), data.size)

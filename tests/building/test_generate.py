@@ -1,0 +1,129 @@
+"""What `generate` writes builds to exactly what the directory is without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datapkg.building.generate import generate
+from datapkg.errors import Conflict, InvalidInput, NotFound
+from tests.building.builds import Bench, paths, write
+
+ODD = [
+    *(
+        "a.csv",
+        "b.txt",
+        "README.md",
+        "no",
+        "2024.csv",
+        "null.txt",
+        "a: b.csv",
+        "true",
+        "~",
+        "1.10",
+        "# x.txt",
+        "- y",
+        "*star*.csv",
+    ),
+    *(
+        "[a].txt",
+        "?.txt",
+        "日本/😀.txt",
+        "sub/deep/er/c.tsv",
+        "with space/d e.jsonl",
+        "'q'\"d\".txt",
+        "{x}.csv",
+        "&a",
+        "%40@",
+        "<<",
+    ),
+    *(
+        "n/meta.csv",
+        "sub/meta",
+        "meta/x.csv",
+        "meta/meta/y",
+        "file/a.csv",
+        "kwargs/b.txt",
+        "transform",
+        "g/package.csv",
+        "checks/1",
+    ),
+    *(
+        "[b]/meta.txt",
+        "url/[c]*/z.txt",
+        "cafe\u0301.txt",
+        "contents.csv",
+        "\u00a0nbsp.txt",
+        "zero\u200bwidth.txt",
+        "\u202ebidi.txt",
+    ),
+    "x" * 200,
+]
+
+
+def test_odd_names_build_to_the_same_package(tmp_path: Path) -> None:
+    bodies = {name: '{"a": 1}\n' if name.endswith("jsonl") else "x\n1\n" for name in ODD}
+    folder = write(tmp_path, bodies)
+    written = generate(folder)
+    assert written == [folder / "build.yml"]
+    bench = Bench()
+    by_file, by_folder = bench.build(folder), bench.build(folder, build_file=False)
+    assert paths(by_file) == paths(by_folder)
+    assert by_file.manifest == by_folder.manifest
+    assert len(by_file.manifest.nodes) == len(ODD)
+
+
+def test_it_reads_well(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"sales.csv": "x\n1\n", "photos/cat.jpg": "", "no": ""})
+    assert generate(folder) == [folder / "build.yml", folder / "README.md"]
+    lines = (folder / "build.yml").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        "contents:",
+        "  README.md: {file: README.md}",
+        '  "no": {file: "no"}',
+        "  photos:",
+        "    cat.jpg: {file: photos/cat.jpg}",
+        "  sales: {file: sales.csv, transform: csv}",
+    ]
+
+
+def test_an_empty_directory(tmp_path: Path) -> None:
+    generate(tmp_path)
+    (tmp_path / "README.md").unlink()
+    (tmp_path / "build.yml").unlink()
+    write(tmp_path, {".hidden": ""})
+    generate(tmp_path)
+    assert paths(Bench().build(tmp_path)) == ["README.md"]
+
+
+def test_what_is_there_is_kept(tmp_path: Path) -> None:
+    write(tmp_path, {"README.md": "mine", "a.txt": ""})
+    generate(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    text = (tmp_path / "build.yml").read_text()
+    with pytest.raises(Conflict, match="is there already"):
+        generate(tmp_path)
+    assert (tmp_path / "build.yml").read_text() == text
+
+
+def test_nothing_is_written_where_names_collide(tmp_path: Path) -> None:
+    write(tmp_path, {"a.csv": "", "a.tsv": ""})
+    with pytest.raises(InvalidInput, match=r"'a.csv' would both be node 'a'|'a.tsv'"):
+        generate(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.tsv"]
+
+
+def test_a_link_for_a_build_file_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "build.yml").symlink_to(target)
+    with pytest.raises(Conflict):
+        generate(folder)
+    assert not target.exists()
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        generate(tmp_path / "nothing")
