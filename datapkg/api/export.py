@@ -13,13 +13,28 @@ from typing import Any
 
 from datapkg.api.results import Exported
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, ObjectNotFound
-from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest import ArrayNode, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Found, Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.store import Store
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".ssv": ";"}
+NO_TEXT = {
+    ".parquet",
+    ".pq",
+    ".xls",
+    ".xlsx",
+    ".xlsm",
+    ".ods",
+    ".feather",
+    ".arrow",
+    ".orc",
+    ".json",
+    ".jsonl",
+    ".ndjson",
+}
+COMPRESSED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 FORMATS = ("csv", "parquet")
 PIECE_BYTES = 1 << 20
 
@@ -108,26 +123,33 @@ def _check_apart(tasks: list[Task]) -> None:
 
 
 def _separator(node: TableNode) -> str | None:
-    return SEPARATORS.get(PurePosixPath(node.file_name.lower()).suffix)
+    """What separates the columns of the text that the table came from; None if it was no text.
+
+    A name that does not tell (`iris.data`) was given to text by somebody who said so: it is text with commas.
+    """
+    suffix = PurePosixPath(_uncompressed(node.file_name).lower()).suffix
+    return None if not node.file_name or suffix in NO_TEXT else SEPARATORS.get(suffix, ",")
+
+
+def _uncompressed(name: str) -> str:
+    path = PurePosixPath(name)
+    return path.stem if path.suffix.lower() in COMPRESSED else name
 
 
 def _file_name(node: Node, separator: str | None) -> str:
-    """The original name of a node's file; tables that are not text again get the suffix of what they are."""
-    original = getattr(node, "file_name", "") or node.parts[-1]
-    if node.kind == "file":
-        return original
-    suffix = {"array": ".npy"}.get(node.kind, ".parquet")
-    if separator is not None:
-        suffix = next((each for each, text in SEPARATORS.items() if text == separator), ".csv")
-    if original.lower().endswith(suffix) or (separator is not None and SEPARATORS.get(_suffix(original)) == separator):
-        return original
-    known = getattr(node, "file_name", "") and _suffix(original)
-    stem = original[: -len(known)] if known else original
-    return _shortened(stem, suffix)
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name.lower()).suffix
+    """The original name of a node's file; a table that is not written in the form it had gets another suffix."""
+    if isinstance(node, GroupNode):
+        return node.parts[-1]
+    if isinstance(node, FileNode):
+        return node.file_name or node.parts[-1]
+    if isinstance(node, TableNode) and separator is not None and separator == _separator(node):
+        return _uncompressed(node.file_name)
+    suffix = ".npy" if isinstance(node, ArrayNode) else ".csv" if separator is not None else ".parquet"
+    name = _uncompressed(node.file_name)
+    if not name:
+        return _shortened(node.parts[-1], suffix)
+    path = PurePosixPath(name)
+    return name if path.suffix.lower() == suffix else _shortened(path.stem, suffix)
 
 
 def _shortened(stem: str, suffix: str) -> str:
