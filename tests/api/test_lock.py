@@ -1,0 +1,170 @@
+"""A project's requirements are locked, installed exactly, and followed by imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from datapkg.api.build import build_package
+from datapkg.api.install import install_packages
+from datapkg.api.lock import install_locked, write_lock
+from datapkg.api.maintenance import remove
+from datapkg.api.push import push_package
+from datapkg.errors import Conflict, InvalidLock, PackageNotFound, Refused, VersionNotFound
+from datapkg.format.lockfile import Lock
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from tests.conftest import Person
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    (folder / "deep").mkdir(parents=True)
+    (folder / ".git").mkdir()
+    return folder
+
+
+@pytest.fixture
+def hashes(person: Person, tmp_path: Path) -> list[str]:
+    """Two pushed states of a package, versions 1.0 and 2.0."""
+    home, pushed = person.home("publisher"), []
+    for number in (1, 2):
+        (tmp_path / "data.csv").write_text(f"n\n{number}\n")
+        build_package(home, person.ref("p"), tmp_path / "data.csv")
+        pushed.append(push_package(home, person.ref("p"), version=f"{number}.0").hash)
+    return pushed
+
+
+def require(project: Path, *texts: str) -> None:
+    (project / "datapkg.yml").write_text("packages:\n" + "".join(f"- '{text}'\n" for text in texts))
+
+
+def locked(project: Path) -> dict[str, str]:
+    return {pin.requirement: pin.hash for pin in Lock.parse((project / "datapkg.lock").read_bytes()).pins}
+
+
+def installed_hashes(home: Home, project: Path, frozen: bool = False) -> list[str]:
+    outcomes = install_locked(home, project, frozen=frozen)
+    return [outcome.installed.hash if outcome.installed else str(outcome.error) for outcome in outcomes]
+
+
+def imported(person: Person, folder: Path) -> str:
+    code = f"from datapkg.data.{person.name} import p; print(p().n[0])"
+    environ = {**person.environ(), "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environ, capture_output=True, text=True)
+    return (done.stdout or done.stderr.splitlines()[-1]).strip()
+
+
+def test_a_pin_decides_what_is_imported(person: Person, hashes: list[str], project: Path) -> None:
+    require(project, f"{person.name}/p@sha256:{hashes[0]}")
+    home = person.home()
+    assert installed_hashes(home, project) == [hashes[0]]
+    assert install_packages(home, [person.ref("p")])[0].installed is not None
+    assert imported(person, project / "deep") == "1"
+    assert imported(person, project.parent) == "2"
+
+
+def test_the_lock_holds_what_a_name_meant(person: Person, hashes: list[str], project: Path) -> None:
+    requirement = f"{person.name}/p@1.0"
+    require(project, requirement)
+    path, _, warnings = write_lock(person.home(), project / "deep")
+    assert path == project / "datapkg.lock"
+    assert warnings == []
+    assert locked(project) == {requirement: hashes[0]}
+
+
+def test_only_what_changed_is_resolved(person: Person, hashes: list[str], project: Path, tmp_path: Path) -> None:
+    require(project, f"{person.name}/p")
+    write_lock(person.home(), project)
+    (tmp_path / "data.csv").write_text("n\n3\n")
+    build_package(person.home("publisher"), person.ref("p"), tmp_path / "data.csv")
+    third = push_package(person.home("publisher"), person.ref("p")).hash
+    assert installed_hashes(person.home(), project) == [hashes[1]]
+    write_lock(person.home(), project)
+    assert locked(project) == {f"{person.name}/p": hashes[1]}
+    write_lock(person.home(), project, update=True)
+    assert locked(project) == {f"{person.name}/p": third}
+    require(project, f"{person.name}/p@<2")
+    assert installed_hashes(person.home(), project) == [hashes[0]]
+
+
+def test_frozen_changes_nothing(person: Person, hashes: list[str], project: Path) -> None:
+    require(project, f"{person.name}/p@1.0")
+    with pytest.raises(InvalidLock, match="there is no lock"):
+        installed_hashes(person.home(), project, frozen=True)
+    assert not (project / "datapkg.lock").exists()
+    write_lock(person.home(), project)
+    assert installed_hashes(person.home(), project, frozen=True) == [hashes[0]]
+    before = (project / "datapkg.lock").read_bytes()
+    require(project, f"{person.name}/p@2.0")
+    with pytest.raises(InvalidLock) as caught:
+        installed_hashes(person.home(), project, frozen=True)
+    assert f"{person.name}/p@2.0 is asked for and not locked" in str(caught.value)
+    assert f"{person.name}/p@1.0 is locked and not asked for" in str(caught.value)
+    assert (project / "datapkg.lock").read_bytes() == before
+
+
+def test_a_locked_state_that_is_here_installs_offline(person: Person, hashes: list[str], project: Path) -> None:
+    require(project, f"{person.name}/p@1.0")
+    installed_hashes(person.home(), project)
+    nowhere = Home({**person.environ(), "DATAPKG_REGISTRY": "http://127.0.0.1:9"})
+    assert installed_hashes(nowhere, project) == [hashes[0]]
+
+
+def test_a_lock_that_names_a_strange_registry_is_not_followed(person: Person, hashes: list[str], project: Path) -> None:
+    require(project, f"{person.name}/p@1.0")
+    write_lock(person.home(), project)
+    stranger = Home({"DATAPKG_HOME": str(project / "home"), "DATAPKG_REGISTRY": "https://data.example.org"})
+    (outcome,) = install_locked(stranger, project)
+    assert isinstance(outcome.error, Refused)
+    assert person.url in str(outcome.error)
+
+
+def test_what_cannot_be_resolved_says_which(person: Person, hashes: list[str], project: Path) -> None:
+    for text, error in ((f"{person.name}/p@9.9", VersionNotFound), (f"{person.name}/nope", PackageNotFound)):
+        require(project, text)
+        with pytest.raises(error, match=text.partition("@")[0]):
+            write_lock(person.home(), project)
+    assert not (project / "datapkg.lock").exists()
+
+
+def test_without_requirements_it_says_how_to_begin(person: Person, project: Path) -> None:
+    with pytest.raises(InvalidLock, match=r"no datapkg\.yml") as caught:
+        write_lock(person.home(), project)
+    assert "packages:" in caught.value.hint
+
+
+def test_a_file_of_requirements_is_installed_in_its_order(person: Person, hashes: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "wanted.yml"
+    path.write_text(f"packages: ['{person.name}/p:v:1.0', '{person.name}/nope']\n")
+    first, second = install_locked(person.home(), tmp_path, requirements=path)
+    assert first.installed
+    assert first.installed.hash == hashes[0]
+    assert isinstance(second.error, PackageNotFound)
+    assert not (tmp_path / "datapkg.lock").exists()
+
+
+def test_another_registry_is_a_conflict(person: Person, hashes: list[str], tmp_path: Path) -> None:
+    home = person.home()
+    install_packages(home, [person.ref("p")])
+    other = Home({**person.environ(), "DATAPKG_REGISTRY": person.url.replace("127.0.0.1", "localhost")})
+    (outcome,) = install_packages(other, [person.ref("p")])
+    assert isinstance(outcome.error, Conflict)
+    (outcome,) = install_packages(other, [person.ref("p")], replace=True)
+    assert outcome.error is None
+
+
+def test_an_unpushed_build_is_kept_in_the_log(person: Person, hashes: list[str], tmp_path: Path) -> None:
+    home = person.home()
+    (tmp_path / "data.csv").write_text("n\n7\n")
+    built = build_package(home, person.ref("p"), tmp_path / "data.csv").hash
+    (outcome,) = install_packages(home, [person.ref("p")])
+    assert outcome.installed
+    assert built in outcome.installed.note
+    assert home.find(person.ref(f"p@sha256:{built}")).hash == built
+    assert home.find(person.ref("p")).hash == hashes[1]
+    assert remove(home, Ref(person.name, "p"))
