@@ -13,7 +13,7 @@ from datapkg.errors import CorruptObject, InvalidInput, NodeNotFound
 from datapkg.format.frames import pandas_metadata, restore_categories
 from datapkg.format.manifest import Block, TableNode
 from datapkg.format.names import shown
-from datapkg.reading.source import Source
+from datapkg.reading.source import Source, advice
 
 Filters = Any
 """A list of (column, operator, value), which all hold; a list of such lists, one of which holds; or an Expression."""
@@ -71,13 +71,9 @@ def index_columns(schema: pa.Schema) -> list[str]:
 
 
 def no_column(source: Source, table: TableNode, name: object) -> NodeNotFound:
-    """The error for a column that a table has not; it names those that are near."""
-    import difflib
-
-    names = [each for each, _ in table.columns]
-    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5) or names[:5]
-    listed = ", ".join(map(shown, near)) or "none"
-    return NodeNotFound(f"{source.ref.package}/{table.path} has no column {shown(name)}; there are {listed}")
+    """The error for a column that a table has not; it names others."""
+    near = advice(str(name), [each for each, _ in table.columns])
+    return NodeNotFound(f"{source.ref.package}/{table.path} has no column {shown(name)}{near}")
 
 
 def _known(source: Source, table: TableNode, columns: Sequence[str]) -> list[str]:

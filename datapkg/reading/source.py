@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from datapkg.store.store import Store
 
 
+def advice(name: str, names: list[str]) -> str:
+    """What to say of a name that is not there: those that are near, or all of a few."""
+    import difflib
+
+    if near := difflib.get_close_matches(name, names, n=3):
+        return f"; did you mean {' or '.join(map(shown, near))}?"
+    return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(map(shown, names))}" if 0 < len(names) <= 9 else ""
+
+
 class Children:
     """What lies directly in a group: names in order, and for each attribute the names that would share it."""
 
@@ -92,8 +101,6 @@ class Source:
 
     def no_node(self, path: str) -> NodeNotFound:
         """The error for a path at which there is nothing: it names the group that is there, and names that are near."""
-        import difflib
-
         group, _, name = path.rpartition("/")
         while group and self.kind(group) in ("", "table", "file", "array"):
             if self.kind(group):
@@ -101,10 +108,8 @@ class Source:
                 return NodeNotFound(f"{self.ref.package} has no node {shown(path)}: {what}", path=path)
             group, _, name = group.rpartition("/")
         names = self.children(group).names
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or (names if len(names) <= 5 else [])
         where = f"{self.ref.package}/{group}" if group else self.ref.package
-        advice = f"; there {'is' if len(near) == 1 else 'are'} {', '.join(map(repr, near))}" if near else ""
-        return NodeNotFound(f"{where} has no node {shown(name)}{advice}", path=path)
+        return NodeNotFound(f"{where} has no node {shown(name)}{advice(name, names)}", path=path)
 
     def path(self, entry: TableNode | FileNode | ArrayNode) -> Path:
         """A read-only path of a node's bytes: a file, or the folder of a table of several objects."""
