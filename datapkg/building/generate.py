@@ -21,7 +21,8 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
 _WORDS = frozenset("y n yes no on off true false null none".split())
 _NEVER_GROUPS = frozenset((*SOURCES, *SETTINGS, *UNSUPPORTED))
 _HEADER = """\
-# What the package is made of; docs/build.md tells all that can be said here. Build it with: datapkg build USER/NAME
+# What the package is made of. Build it with: datapkg build USER/NAME
+# All that can be said here is in datapkg's documentation, docs/build.md.
 # meta: {title: …, description: …, licence: CC-BY-4.0, origin: …}
 """
 

@@ -1,0 +1,59 @@
+"""Every build file in docs/build.md builds."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas
+import pytest
+
+from datapkg.building.build_file import UNSUPPORTED
+from datapkg.building.kwargs import REFUSED
+from datapkg.building.transforms import TRANSFORMS
+from tests.building.builds import Bench, paths, write
+
+ROOT = Path(__file__).parent.parent.parent
+TEXT = (ROOT / "docs" / "build.md").read_text()
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+NODES = [
+    ["README", "measurements", "raw/deep/two.jpg", "raw/one.jpg"],
+    ["later", "tables/about", "tables/first", "tables/second", "tables/third"],
+    ["first", "photos/deep/two.jpg", "photos/one.jpg"],
+    ["flowers", "flowers/README", "flowers/measurements", "sizes"],
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "sample_packages" / "iris", tmp_path, dirs_exist_ok=True)
+    files: dict[str, str | bytes] = {
+        "data/one.jpg": "1",
+        "data/deep/two.jpg": "2",
+        "tables/first.csv": "a\n-\n2\n",
+        "tables/second.csv": "a\n1\n",
+        "tables/second.txt": "a,b\n-,1\n2,2\n3,3\n",
+        "tables/third.tsv": "a\tb\n1\t-\n",
+    }
+    return write(tmp_path, files)
+
+
+@pytest.mark.parametrize(("text", "expected"), list(zip(EXAMPLES, NODES, strict=True)))
+def test_an_example(folder: Path, text: str, expected: list[str]) -> None:
+    bench = Bench()
+    bench.packages["uciml/iris"] = bench.build(folder).manifest
+    built = bench.build(write(folder, {"build.yml": text}))
+    assert paths(built) == expected
+    if "tables/second" in expected:
+        assert bench.frame(built, "tables/second").fillna(0).to_dict("list") == {"a": [0, 2], "b": [1, 2]}
+        assert bench.frame(built, "tables/third")["b"].isna().all()
+
+
+def test_every_transform_and_refusal_stands_there() -> None:
+    for name in (*TRANSFORMS, *UNSUPPORTED, *(REFUSED["csv"].keys() - {"filepath_or_buffer"})):
+        assert f"`{name}`" in TEXT, name
+
+
+def test_pandas_is_the_one_that_the_exceptions_are_of() -> None:
+    assert tuple(int(part) for part in pandas.__version__.split(".")[:2]) >= (3, 1)
