@@ -8,7 +8,7 @@ from datapkg.errors import DatapkgError
 from datapkg.format.manifest import FileNode, TableNode
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.reprs import outline
-from datapkg.reading.reprs.words import visible, visible_lines
+from datapkg.reading.reprs.words import count, visible, visible_lines
 from datapkg.reading.source import Source
 
 READMES = ("README.md", "README", "README.txt", "README.rst")
@@ -72,8 +72,8 @@ def _tree(source: Source, path: str) -> str:
 def _grid(grid: outline.Grid) -> str:
     head = "".join(f"<th{LEFT}>{_text(name)}<br><small>{_text(kind)}</small></th>" for name, kind in _columns(grid))
     rows = "".join("<tr>" + "".join(f"<td{LEFT}>{_text(cell)}</td>" for cell in row) + "</tr>" for row in grid.rows)
-    more = [(grid.more_rows, "rows"), (grid.more_columns, "columns")]
-    rest = " and ".join(f"{number:,} more {what}" for number, what in more if number)
+    more = [(grid.more_rows, "more row"), (grid.more_columns, "more column")]
+    rest = " and ".join(count(number, what) for number, what in more if number)
     note = f"<p>{_text(grid.note)}</p>" if grid.note else f"<p>… and {rest}</p>" if rest else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{note}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datapkg.format.manifest import TableNode
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.reprs import outline
-from datapkg.reading.reprs.words import pad, visible, width
+from datapkg.reading.reprs.words import count, pad, visible, width
 
 WIDTH = 100
 
@@ -46,7 +46,7 @@ def _grid(grid: outline.Grid) -> list[str]:
     ]
     more_columns = grid.more_columns + len(widths) - fitting if widths else 0
     more = [
-        f"{number:,} more {what}" for number, what in ((grid.more_rows, "rows"), (more_columns, "columns")) if number
+        count(number, what) for number, what in ((grid.more_rows, "more row"), (more_columns, "more column")) if number
     ]
     if grid.note:
         return [*lines, f"  ({grid.note})"]
