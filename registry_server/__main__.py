@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from datapkg import __version__
-from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.errors import CorruptObject, DatapkgError, InvalidInput
 from registry_server.settings import Settings, read_settings
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -216,6 +216,33 @@ def list_users(registry: Any, as_json: bool) -> None:
         return
     for each in users:
         click.echo(f"{each.name:<40} {each.tokens} tokens, {each.packages} packages, since {each.created_at:%Y-%m-%d}")
+
+
+@cli.command()
+@_data_option
+@_json_option
+@_with_registry
+def verify(registry: Any, as_json: bool) -> int:
+    """Hash every object again, and say what is damaged; works while the registry runs.
+
+    What is damaged is not deleted. It is no longer given out, and the next push of a package that holds it brings it
+    again. The exit code is 6 if there is any.
+
+    \b
+    Example:
+      datapkg-registry verify --data ./registry
+    """
+    from registry_server.services import policy, verifying
+
+    found = verifying.verify(registry, policy.THE_OPERATOR)
+    if as_json:
+        damaged = [{"hash": each.hash, "packages": each.packages} for each in found.damaged]
+        click.echo(json.dumps({"checked": found.checked, "damaged": damaged}))
+    else:
+        for each in found.damaged:
+            click.echo(f"damaged: {each.hash} of {', '.join(each.packages) or 'no package'}")
+        click.echo(f"{found.checked:,} objects are checked, {len(found.damaged):,} of them are damaged.")
+    return CorruptObject.exit_code if found.damaged else 0
 
 
 def _print_token(name: str, token: str, as_json: bool) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, delete, select
 
 from registry_server.db.database import batches, insert_new
 from registry_server.db.packages import visible
-from registry_server.db.tables import objects, package_objects, packages, push_objects
+from registry_server.db.tables import damaged_objects, objects, package_objects, packages, push_objects
 
 
 def held_by(connection: Connection, package_id: int, hashes: Collection[str]) -> dict[str, int]:
@@ -22,14 +22,51 @@ def usable(
 ) -> dict[str, int]:
     """Those that a push may rely on, with their sizes in bytes.
 
-    That is what was sent in this push, and what a package holds that its user may read; the package pushed to is
-    looked in first, since most are there.
+    That is what was sent in this push, and what a package holds that its user may read, unless it is damaged here. The
+    package pushed to is looked in first, since most are there.
     """
+    bad = damaged(connection)
+    hashes = [hash for hash in hashes if hash not in bad] if bad else hashes
     found = {} if package_id is None else held_by(connection, package_id, hashes)
     for where in (_in_push(push), _in_visible(user_id)):
         if left := [hash for hash in hashes if hash not in found]:
             found |= _sizes(connection, left, where)
     return found
+
+
+def damaged(connection: Connection) -> set[str]:
+    """The objects that were found to be damaged and have not been sent again."""
+    return set(connection.execute(select(damaged_objects.c.hash)).scalars())
+
+
+def set_damaged(connection: Connection, hash: str, now: datetime) -> None:
+    """Notes that the bytes of an object are wrong or lost."""
+    insert_new(connection, damaged_objects, [{"hash": hash, "found_at": now}])
+
+
+def set_whole(connection: Connection, hashes: Collection[str]) -> None:
+    """Notes that the bytes of these objects are right."""
+    for batch in batches(hashes):
+        connection.execute(delete(damaged_objects).where(damaged_objects.c.hash.in_(batch)))
+
+
+def after(connection: Connection, hash: str, limit: int) -> dict[str, int]:
+    """All objects with their sizes in bytes, in the order of their hashes, at most `limit` after this one."""
+    rows = connection.execute(
+        select(objects.c.hash, objects.c.size).where(objects.c.hash > hash).order_by(objects.c.hash).limit(limit)
+    )
+    return {row.hash: row.size for row in rows}
+
+
+def holders(connection: Connection, hash: str) -> list[str]:
+    """The packages that hold an object, as `user/name`, sorted."""
+    rows = connection.execute(
+        select(packages.c.user_name, packages.c.name)
+        .join(package_objects, package_objects.c.package_id == packages.c.id)
+        .where(package_objects.c.hash == hash)
+        .order_by(packages.c.user_name, packages.c.name)
+    )
+    return [f"{user}/{name}" for user, name in rows]
 
 
 def _sizes(connection: Connection, hashes: Collection[str], where: ColumnElement[bool]) -> dict[str, int]:
@@ -65,6 +102,8 @@ def add_sent(connection: Connection, push: str, sizes: dict[str, int], now: date
     """Notes objects (hash to size in bytes) whose bytes came in a push."""
     insert_new(connection, objects, [{"hash": hash, "size": size, "created_at": now} for hash, size in sizes.items()])
     insert_new(connection, push_objects, [{"push_id": push, "hash": hash} for hash in sizes])
+    if bad := damaged(connection):
+        set_whole(connection, bad.intersection(sizes))
 
 
 def hold(connection: Connection, package_id: int, hashes: Collection[str]) -> None:

@@ -150,6 +150,15 @@ objects = Table(
     sqlite_with_rowid=False,
 )
 
+# Objects whose bytes were found to be wrong or lost: a push that relies on one has to send it again.
+damaged_objects = Table(
+    "damaged_objects",
+    metadata,
+    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True),
+    Column("found_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # Which package holds an object, in any of its states; through it alone may the object be read.
 package_objects = Table(
     "package_objects",

@@ -13,7 +13,7 @@ from datapkg.format.names import check_tag, check_version, shown
 from registry_server.db import events, states
 from registry_server.db.packages import LATEST, Package
 from registry_server.db.states import Version
-from registry_server.services import policy
+from registry_server.services import policy, serving
 from registry_server.services.describing import search_texts
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
@@ -47,12 +47,17 @@ def put_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str, ha
     """Makes a tag name a state; `latest` too, which so goes back to an earlier push."""
     policy.check_own(actor, user, "package:tag")
     check_tag(tag)
+    with registry.db.read() as connection:
+        _check_state(connection, policy.writable(connection, actor, user, name, "package:tag"), hash)
+    texts = None
+    if tag == LATEST:
+        manifest = Manifest.parse(serving.read_checked(registry, hash))
+        texts = search_texts(f"{user}/{name}", manifest, registry.objects)
     with registry.db.write() as connection:
         package = policy.writable(connection, actor, user, name, "package:tag")
         _check_state(connection, package, hash)
-        if tag == LATEST:
-            manifest = Manifest.parse(registry.objects.read(hash), hash)
-            states.index(connection, package.id, search_texts(package.full_name, manifest, registry.objects))
+        if texts:
+            states.index(connection, package.id, texts)
         set_tag(connection, registry, actor, package, tag, hash)
         return wire.TagList(tags=states.tags_of(connection, package.id))
 

@@ -31,6 +31,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "user:list": OPERATOR,
     "user:token": OPERATOR,
     "registry:sweep": OPERATOR,
+    "registry:verify": OPERATOR,
 }
 
 

@@ -17,7 +17,7 @@ from datapkg.format.names import check_package, check_tag, check_version
 from registry_server.db import events, objects, packages, pushes, states
 from registry_server.db.packages import LATEST, Package
 from registry_server.db.pushes import Push
-from registry_server.services import pointing, policy, uploads
+from registry_server.services import pointing, policy, serving, uploads
 from registry_server.services.describing import describe, search_texts
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
@@ -130,7 +130,7 @@ def _read_manifest(registry: Registry, actor: Actor, user: str, name: str, push_
     if size is None:
         raise _absent([hash])
     _check_bound("the manifest", size, registry.settings.max_manifest_bytes, "max_manifest_bytes")
-    return Manifest.parse(registry.objects.read(hash), hash)
+    return Manifest.parse(serving.read_checked(registry, hash))
 
 
 def _usable(connection: Connection, push: Push, package: Package | None, hashes: Collection[str]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from datapkg.errors import CorruptObject, InvalidInput, ObjectNotFound
 from datapkg.format import wire
 from datapkg.format.hashing import hash_bytes
-from datapkg.objects.base import Readable, not_found
+from datapkg.objects.base import not_found
 from registry_server.db import objects, states
 from registry_server.services import policy
 from registry_server.services.policy import Actor
@@ -27,7 +27,7 @@ class Served:
     hash: str
     size: int
     public: bool
-    home: Readable
+    registry: Registry
 
     @property
     def small(self) -> bool:
@@ -36,14 +36,22 @@ class Served:
 
     def open(self, start: int, stop: int) -> BinaryIO:
         """A stream of a part; the caller closes it."""
-        return self.home.open(self.hash, start, stop)
+        return self.registry.objects.open(self.hash, start, stop)
 
     def read(self) -> bytes:
         """All of it, checked; raises `CorruptObject`."""
-        data = self.home.read(self.hash)
-        if hash_bytes(data) != self.hash:
-            raise _corrupt(self.hash)
-        return data
+        return read_checked(self.registry, self.hash)
+
+
+def read_checked(registry: Registry, hash: str) -> bytes:
+    """The whole of an object that is small or a manifest; raises `CorruptObject`, and notes that it is damaged."""
+    try:
+        data = registry.objects.read(hash)
+    except ObjectNotFound:
+        data = None
+    if data is None or hash_bytes(data) != hash:
+        raise _corrupt(registry, hash)
+    return data
 
 
 def manifest(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> Served:
@@ -72,12 +80,14 @@ def _served(registry: Registry, hash: str, size: int, public: bool) -> Served:
     except ObjectNotFound:
         actual = -1
     if actual != size:
-        raise _corrupt(hash)
-    return Served(hash, size, public, registry.objects)
+        raise _corrupt(registry, hash)
+    return Served(hash, size, public, registry)
 
 
-def _corrupt(hash: str) -> CorruptObject:
+def _corrupt(registry: Registry, hash: str) -> CorruptObject:
     logger.error("object %s is damaged or lost; it has to be pushed again or restored from a backup", hash)
+    with registry.db.write() as connection:
+        objects.set_damaged(connection, hash, registry.now())
     return CorruptObject(
         f"the registry's copy of object {hash} is damaged; it was not sent",
         hint="tell who runs the registry; whoever has the package can push it again",
@@ -109,16 +119,12 @@ def objects_of(
                 f"object {hash} is {size:,} bytes large; what is over {wire.SMALL_BYTES:,} is read on its own",
                 hash=hash,
             )
-    return _checked(registry.objects, hashes)
+    return _checked(registry, hashes)
 
 
-def _checked(home: Readable, hashes: list[str]) -> Iterator[tuple[str, bytes]]:
+def _checked(registry: Registry, hashes: list[str]) -> Iterator[tuple[str, bytes]]:
     for hash in hashes:
         try:
-            data = home.read(hash)
-        except (ObjectNotFound, OSError):
-            data = None
-        if data is None or hash_bytes(data) != hash:
-            _corrupt(hash)
+            yield hash, read_checked(registry, hash)
+        except (CorruptObject, OSError):
             continue
-        yield hash, data

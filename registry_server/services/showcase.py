@@ -95,9 +95,8 @@ class Showcase:
         )
 
     def _make(self, hash: str) -> Exhibit:
-        objects = self._registry.objects
-        manifest = Manifest.parse(objects.read(hash), hash)
-        return make_exhibit(manifest, readme_text(manifest, objects, MAX_README_BYTES))
+        manifest = Manifest.parse(serving.read_checked(self._registry, hash))
+        return make_exhibit(manifest, readme_text(manifest, self._registry.objects, MAX_README_BYTES))
 
 
 def make_exhibit(manifest: Manifest, readme: str) -> Exhibit:

@@ -104,10 +104,19 @@ def put_batch(registry: Registry, actor: Actor, user: str, name: str, push_id: s
     for batch in _batches(wire.read_frames(stream)):
         for hash, data in batch.items():
             check_bytes(data, hash)
-        registry.new_writer(len(batch)).put_many(batch.values())
+        _keep(registry, batch)
         _note(registry, actor, user, name, push_id, {hash: len(data) for hash, data in batch.items()})
         stored += batch
     return wire.Stored(hashes=stored)
+
+
+def _keep(registry: Registry, batch: dict[str, bytes]) -> None:
+    with registry.db.read() as connection:
+        damaged = objects.damaged(connection).intersection(batch)
+    for hash in damaged:  # as a file of its own, which is looked for before the pack where it may be wrong
+        registry.new_writer(1).put_bytes(batch[hash], hash)
+    if rest := [data for hash, data in batch.items() if hash not in damaged]:
+        registry.new_writer(len(rest)).put_many(rest)
 
 
 def _note(registry: Registry, actor: Actor, user: str, name: str, push_id: str, sizes: dict[str, int]) -> None:

@@ -17,6 +17,7 @@ import requests
 from registry_server import __main__ as program
 from registry_server.settings import read_settings
 from tests.live_registry import ROOT, live_registry
+from tests.registry_server.asgi import House
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,8 +37,8 @@ def check_failure(done: subprocess.CompletedProcess[str], code: int) -> dict[str
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     if "--json" not in done.args:
-        error, *hint = done.stderr.splitlines()
-        assert error.startswith("error: ")
+        said, *hint = done.stderr.splitlines()
+        assert said.startswith("error: ")
         assert all(line.startswith("hint: ") for line in hint)
         assert len(hint) <= 1
         return {}
@@ -88,6 +89,19 @@ def test_what_is_wrong_with_a_command(tmp_path: Path, json_: list[str], capsys: 
         done = subprocess.CompletedProcess(arguments, program.run(arguments), *capsys.readouterr())
         error = check_failure(done, code)
         assert not json_ or error["code"] in ("invalid", "not_found", "conflict")
+
+
+def test_what_is_damaged_is_said(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    hash = house.user("ada").publish("ada/iris", {"a": b"1"})
+    data = ["--data", str(house.settings.data), "--json"]
+    done = run("verify", *data)
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"checked": 2, "damaged": []})
+    house.damage(hash)
+    done = run("verify", *data)
+    assert (done.returncode, json.loads(done.stdout)["damaged"]) == (6, [{"hash": hash, "packages": ["ada/iris"]}])
+    assert "ada/iris" in run("verify", *data[:2]).stdout
+    house.close()
 
 
 @pytest.mark.parametrize("what", ["user", "serve"])

@@ -91,6 +91,11 @@ def test_a_registry_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
             assert ada.get(f"{ada.api}/ada/iris/objects/{hash}", timeout=10).content == body
 
 
+def kill_later(registry: LiveRegistry, delay_s: float) -> None:
+    time.sleep(delay_s)
+    registry.kill()
+
+
 def test_killed_at_any_moment_it_is_whole(tmp_path: Path) -> None:
     chance = random.Random(5)
     done: list[str] = []
@@ -99,7 +104,7 @@ def test_killed_at_any_moment_it_is_whole(tmp_path: Path) -> None:
         with live_registry(tmp_path) as registry:
             token = token or registry.add_user("ada")
             with Person(registry, token) as ada, ThreadPoolExecutor(1) as pool:
-                killer = pool.submit(lambda: (time.sleep(chance.random() * 0.4), registry.kill()))
+                killer = pool.submit(kill_later, registry, chance.random() * 0.4)
                 with contextlib.suppress(requests.RequestException, KeyError, ValueError):
                     for number in range(1_000):
                         files = {f"{n}": b"%d %d %d" % (attempt, number, n) * 100 for n in range(100)}

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from datapkg.errors import CorruptObject, InvalidInput, ObjectNotFound
+from datapkg.errors import CorruptObject, Forbidden, InvalidInput, ObjectNotFound
 from datapkg.format import wire
 from datapkg.objects.packs import PackedObjects
+from registry_server.services.policy import ANONYMOUS, THE_OPERATOR
+from registry_server.services.verifying import Damaged, Verified, verify
 from registry_server.web.conditions import wanted_part
 from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 
@@ -177,11 +179,42 @@ def test_a_lost_or_shortened_object_is_said(house: House, reader: Client) -> Non
     assert reader.get(ADDRESS).body == BODY
 
 
-def test_a_damaged_object_is_whole_again_once_it_is_sent_again(house: House, reader: Client) -> None:
-    house.damage(sha256(BODY))
-    push = reader.start("ada/iris", Contents({"a": BODY}).manifest)["push"]
-    assert reader.put(f"{IRIS}/pushes/{push}/objects/{sha256(BODY)}", body=BODY).status == 200
-    assert reader.get(ADDRESS).body == BODY
+@pytest.mark.parametrize("count", [2, 200])
+def test_a_damaged_object_is_asked_for_in_the_next_push(house: House, ada: Client, bob: Client, count: int) -> None:
+    contents = Contents({f"f{number}": b"body %d" % number for number in range(count)})
+    ada.push("ada/iris", contents, public=True)
+    bad = sha256(contents.files["f0"])
+    house.damage(bad)
+    assert bad not in ada.start("ada/iris", contents.manifest)["missing"]
+    assert ada.get(f"{IRIS}/objects/{bad}").status == 422
+    assert bob.start("bob/copy", contents.manifest)["missing"] == [bad]
+    answer = ada.push("ada/iris", contents)
+    assert (answer.status, answer.json()["changed"]) == (200, False)
+    assert ada.get(f"{IRIS}/objects/{bad}").body == contents.files["f0"]
+    assert bob.start("bob/copy", contents.manifest)["missing"] == []
+
+
+def test_a_damaged_manifest_is_asked_for_in_the_next_push(house: House, ada: Client) -> None:
+    contents = Contents({"a": BODY})
+    ada.push("ada/iris", contents)
+    house.damage(contents.manifest.hash)
+    answer = ada.push("ada/iris", contents)
+    assert isinstance(answer.error, CorruptObject)
+    assert ada.push("ada/iris", contents).status == 200
+    assert ada.get(f"{IRIS}/manifests/{contents.manifest.hash}").body == contents.manifest.data
+
+
+def test_all_objects_are_checked(house: House, reader: Client) -> None:
+    assert verify(house.registry, THE_OPERATOR) == Verified(3, [])
+    house.damage(sha256(BIG))
+    found = verify(house.registry, THE_OPERATOR)
+    assert found == Verified(3, [Damaged(sha256(BIG), ["ada/iris"])])
+    assert reader.start("ada/iris", Contents({"big": BIG}).manifest)["missing"][1:] == [sha256(BIG)]
+    house.damage(sha256(BIG))
+    assert verify(house.registry, THE_OPERATOR) == Verified(3, [])
+    assert reader.start("ada/iris", Contents({"big": BIG}).manifest)["missing"][1:] == []
+    with pytest.raises(Forbidden):
+        verify(house.registry, ANONYMOUS)
 
 
 def test_a_damaged_manifest_is_not_served(house: House, reader: Client) -> None:

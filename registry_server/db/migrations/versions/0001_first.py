@@ -38,6 +38,14 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "damaged_objects",
+        sa.Column("hash", SHORT, nullable=False),
+        sa.Column("found_at", MOMENT, nullable=False),
+        sa.ForeignKeyConstraint(["hash"], ["objects.hash"], name="fk_damaged_objects_hash"),
+        sa.PrimaryKeyConstraint("hash", name="pk_damaged_objects"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "users",
         sa.Column("id", KEY, nullable=False),
         sa.Column("name", SHORT, nullable=False),

@@ -1,0 +1,80 @@
+"""Whether the bytes of every object are still what its hash says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from datapkg.errors import ObjectNotFound
+from datapkg.format.hashing import READ_BYTES
+from registry_server.db import objects
+from registry_server.services import policy
+from registry_server.services.policy import Actor
+from registry_server.services.registry import Registry
+
+AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """An object whose bytes are wrong or lost, and the packages that hold it."""
+
+    hash: str
+    packages: list[str]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a check of all objects found."""
+
+    checked: int
+    damaged: list[Damaged]
+
+
+def verify(registry: Registry, actor: Actor) -> Verified:
+    """Hashes every object again; what is damaged stays where it is, and is asked for in the next push that needs it."""
+    policy.check_operator(actor, "registry:verify")
+    checked, damaged = 0, []
+    for page in _pages(registry):
+        checked += len(page)
+        bad = [hash for hash, size in page.items() if not _is_whole(registry, hash, size)]
+        _note(registry, page.keys() - bad, bad)
+        with registry.db.read() as connection:
+            damaged += [Damaged(hash, objects.holders(connection, hash)) for hash in bad]
+    return Verified(checked, damaged)
+
+
+def _pages(registry: Registry) -> Iterator[dict[str, int]]:
+    last = ""
+    while True:
+        with registry.db.read() as connection:
+            page = objects.after(connection, last, AT_ONCE)
+        if not page:
+            return
+        yield page
+        last = max(page)
+
+
+def _note(registry: Registry, whole: set[str], bad: list[str]) -> None:
+    with registry.db.read() as connection:
+        mended = whole & objects.damaged(connection)
+    if not mended and not bad:
+        return
+    with registry.db.write() as connection:
+        objects.set_whole(connection, mended)
+        for hash in bad:
+            objects.set_damaged(connection, hash, registry.now())
+
+
+def _is_whole(registry: Registry, hash: str, size: int) -> bool:
+    sha256 = hashlib.sha256()
+    count = 0
+    try:
+        with registry.objects.open(hash) as stream:
+            while piece := stream.read(READ_BYTES):
+                sha256.update(piece)
+                count += len(piece)
+    except (ObjectNotFound, OSError):
+        return False
+    return count == size and sha256.hexdigest() == hash
