@@ -71,23 +71,24 @@ class Finder:
             raise _not_a_module(user, name, deeper)
         try:
             check_user(user)
-            ref = Ref(user, check_package(name)) if name else None
+            return self._package(fullname, user, name) if name else self._user(fullname, user)
         except InvalidName as error:
             raise PackageNotInstalled(f"{fullname} cannot be imported: {error}") from error
-        return self._package(fullname, ref) if ref else self._user(fullname, user)
 
     def _user(self, fullname: str, user: str) -> ModuleSpec:
         folders = [os.path.join(entry or os.getcwd(), *ROOT.split("."), user) for entry in sys.path]
         folders = [folder for folder in folders if os.path.isdir(folder)]
         if not folders and not Home().packages(user):
             name = _name_wanted(fullname)
-            what = f"{user}/{name} is not installed" if name else f"no package of {user} is installed"
-            raise _not_installed(what, f"datapkg install {user}/{name or 'NAME'}")
+            if not name:
+                raise _not_installed(f"no package of {user} is installed", f"datapkg install {user}/NAME")
+            self._package(f"{fullname}.{name}", user, name)  # says what to type, or follows a lock
         spec = ModuleSpec(fullname, self, origin=f"packages of {user}", is_package=True)  # type: ignore[arg-type]
         spec.submodule_search_locations = folders
         return spec
 
-    def _package(self, fullname: str, ref: Ref) -> ModuleSpec:
+    def _package(self, fullname: str, user: str, name: str) -> ModuleSpec:
+        ref = Ref(user, check_package(name))
         try:
             found = Home().find(ref)
         except PackageNotInstalled as error:

@@ -127,11 +127,23 @@ def test_the_nearest_lock_decides(home: Home, tmp_path: Path, monkeypatch: pytes
 def test_a_lock_of_what_is_not_here_says_what_to_type(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pin = Pin("uciml/iris@1.0", "uciml/iris", "https://data.example.org", "0" * 64, 0)
+    monkeypatch.chdir(tmp_path)
+    for user in ("uciml", "asah"):
+        pin = Pin(f"{user}/iris@1.0", f"{user}/iris", "https://data.example.org", "0" * 64, 0)
+        (tmp_path / "datapkg.lock").write_bytes(Lock((pin,)).to_bytes())
+        with pytest.raises(PackageNotInstalled, match=r"pinned to sha256:0000.* not installed; type: datapkg install$"):
+            importlib.import_module(f"datapkg.data.{user}.iris")
+
+
+def test_a_lock_is_followed_where_no_state_is_current(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = Pin("asah/iris@1.0", "asah/iris", "https://data.example.org", install_iris(home), 0)
     (tmp_path / "datapkg.lock").write_bytes(Lock((pin,)).to_bytes())
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PackageNotInstalled, match=r"pinned to sha256:0000.* not installed; type: datapkg install$"):
-        importlib.import_module("datapkg.data.uciml.iris")
+    from datapkg.data.asah import iris
+
+    assert iris.measurements.rows == 3
 
 
 @pytest.mark.parametrize(
