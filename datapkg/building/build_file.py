@@ -15,12 +15,12 @@ from typing import Any
 from datapkg.building.converting import Problems, pairs_of, path_text, to_kwargs, to_meta
 from datapkg.building.directory import name_problem
 from datapkg.building.document import Item, read_document
-from datapkg.building.globs import find, fixed_prefix, is_glob
+from datapkg.building.globs import fixed_prefix, is_glob, match
 from datapkg.building.kwargs import FAMILIES, Layer, merged, problem_with
 from datapkg.building.nearest import nearest
 from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, PackageSource
 from datapkg.building.transforms import TRANSFORMS, guess, node_name
-from datapkg.building.tree import is_inside
+from datapkg.building.tree import Tree, is_inside, walk
 from datapkg.errors import InvalidName
 from datapkg.format.names import Ref, shown
 
@@ -63,6 +63,7 @@ class _Reader:
         self.meta: dict[str, Any] = {}
         self.warnings: list[str] = []
         self._taken: dict[str, tuple[str, int]] = {}
+        self._trees: dict[Path, Tree] = {}
 
     def read(self, document: Item | None) -> None:
         if document is None or document.kind != "mapping":
@@ -178,20 +179,25 @@ class _Reader:
         ):
             self.problems.add(value.line, place, problem)
             return
-        files, tree = find(folder, rest, allow_outside=self.allow_outside, without=self.path)
-        self.warnings += [f"{prefix}/{each}" if prefix else each for each in tree.warnings]
+        files = [file for file in match(rest, self._tree(folder, prefix).files) if file.path != self.path]
         if not files:
             self.problems.add(value.line, place, "matches no file (hidden files are no data)")
         where = self.problems.place(value.line, place)
         for file in files:
             source = FileSource(file.path, f"{prefix}/{file.shown}" if prefix else file.shown)
             transform, kwargs = self._how(said, place, source, inherited)
-            names = (*file.parts[:-1], node_name(file.parts[-1], transform))
-            here = (*parts, *(unicodedata.normalize("NFC", each) for each in names))
+            here = (*parts, *file.names[:-1], node_name(file.names[-1], transform))
             if problem := name_problem(here):
                 self.problems.add(value.line, place, f"{shown(source.shown)}: {problem}")
             elif self._claim(here, value.line, "node"):
                 self.nodes.append(NodeSpec("/".join(here), source, transform, kwargs, meta, where))
+
+    def _tree(self, folder: Path, prefix: str) -> Tree:
+        """All that is below a folder, walked once."""
+        if folder not in self._trees:
+            self._trees[folder] = tree = walk(folder, allow_outside=self.allow_outside)
+            self.warnings += [f"{prefix}/{each}" if prefix else each for each in tree.warnings]
+        return self._trees[folder]
 
     def _how(
         self, said: dict[str, Item], place: str, source: FileSource | None, inherited: _Inherited

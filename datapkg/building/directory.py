@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -40,8 +39,7 @@ def name_files(files: Iterable[Found]) -> tuple[list[NodeSpec], list[Problem]]:
     taken: dict[str, tuple[str, ...]] = {}
     for file in files:
         transform = guess(file.path)
-        parts = (*file.parts[:-1], node_name(file.parts[-1], transform))
-        parts = tuple(unicodedata.normalize("NFC", part) for part in parts)
+        parts = (*file.names[:-1], node_name(file.names[-1], transform))
         problem = name_problem(parts) or _claim(parts, file.parts, taken)
         if problem:
             problems.append((_printable(file.shown), problem))

@@ -61,8 +61,8 @@ def build_file_text(nodes: list[NodeSpec]) -> str:
     for node in nodes:
         parts = node.path.split("/")
         assert isinstance(node.source, FileSource)
-        if "meta" in parts or _NEVER_GROUPS.intersection(parts[:-1]):
-            globs[_glob(node.source.shown)] = None
+        if pattern := _glob_instead(parts, node.source.shown):
+            globs[pattern] = None
             continue
         group = tree
         for part in parts[:-1]:
@@ -97,9 +97,16 @@ def _quoted(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
 
 
-def _glob(path: str) -> str:
-    """A pattern that matches this one path, with a wildcard in its first part, so that no folder of it is fixed."""
-    return "/".join(_pattern(part) for part in path.split("/"))
+def _glob_instead(parts: list[str], shown: str) -> str:
+    """The glob for a node whose path a build file cannot spell out, or for the folder that is to blame; "" for others.
+
+    Its first part has a wildcard, so that no folder of it is fixed and all become groups.
+    """
+    for index, part in enumerate(parts):
+        if part == "meta" or (part in _NEVER_GROUPS and index < len(parts) - 1):
+            blamed = "/".join(_pattern(each) for each in shown.split("/")[: index + 1])
+            return f"{blamed}/**/*" if index < len(parts) - 1 else blamed
+    return ""
 
 
 def _pattern(part: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import fnmatch
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from datapkg.building.tree import Found, Tree, walk
+from datapkg.building.tree import Found
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -26,15 +25,13 @@ def fixed_prefix(pattern: str) -> tuple[str, str]:
     return "/".join(parts[:count]), "/".join(parts[count:])
 
 
-def find(folder: Path, pattern: str, *, allow_outside: bool, without: Path | None = None) -> tuple[list[Found], Tree]:
-    """The data files below a folder that match, their names relative to it, and all that was seen.
+def match(pattern: str, files: Iterable[Found]) -> list[Found]:
+    """The files whose path matches.
 
-    `*` and `?` stay within a name, `**` stands for any number of folders, `[!ab]` for another letter than these. Hidden
-    files are no data; `without` is the build file.
+    `*` and `?` stay within a name, `**` stands for any number of folders, `[!ab]` for another letter than these.
     """
-    tree = walk(folder, allow_outside=allow_outside)
     matches = _matcher(pattern)
-    return [file for file in tree.files if matches(file.parts) and (without is None or file.path != without)], tree
+    return [file for file in files if matches(file.names)]
 
 
 def _matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
@@ -49,8 +46,9 @@ def _matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
     def matches(names: Sequence[str]) -> bool:
         reached = {0}
         for name in names:
-            name = unicodedata.normalize("NFC", name)
             reached = {after for at in _opened(reached, parts) if at < len(parts) for after in _step(parts, at, name)}
+            if not reached:
+                return False
         return len(parts) in reached
 
     return matches
@@ -59,7 +57,7 @@ def _matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
 def _opened(reached: set[int], parts: list[Any]) -> set[int]:
     """The places in the pattern that can be read next: `**` may stand for no folder at all."""
     opened = set(reached)
-    for at in sorted(reached):
+    for at in reached:
         while at < len(parts) and parts[at] is None:
             at += 1
             opened.add(at)

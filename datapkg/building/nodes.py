@@ -96,7 +96,8 @@ def _make_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: E
     with open_source(source.path, source.shown) as stream:
         hash, size = hash_source(stream)
         with _explained(spec, source):
-            table = prepare(transform.read(source.path, spec.kwargs, warnings.append))
+            # Absolute: pandas takes a relative "file:/x" for an address and "~/x" for the home folder.
+            table = prepare(transform.read(source.path.absolute(), spec.kwargs, warnings.append))
     said = _source(spec, source, hash, size)
     node, reused = _table_node(spec, table, objects, earlier, said, source.path.name)
     return Made(node, reused, said, [f"{source.shown}: {each}" for each in warnings])

@@ -59,11 +59,12 @@ def _put(block: pa.Table, dictionaries: list[str], objects: Objects) -> Block:
 
 def as_stored(table: pa.Table) -> pa.Table:
     """The table in the types that come back from Parquet; values are the same."""
-    for index, field in enumerate(table.schema):
-        kind = _stored_type(field.type)
-        if kind != field.type:
-            table = table.set_column(index, field.with_type(kind), _cast(table.column(index), kind))
-    return table
+    fields = [field.with_type(_stored_type(field.type)) for field in table.schema]
+    columns = [
+        column if column.type == field.type else _cast(column, field.type)
+        for column, field in zip(table.columns, fields, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, table.schema.metadata))
 
 
 def _stored_type(kind: Any) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from datapkg.errors import InvalidInput
@@ -16,10 +18,14 @@ BUILD_FILE = "build.yml"
 
 @dataclass(frozen=True)
 class Found:
-    """A file below the folder; `parts` are its names from there on."""
+    """A file below the folder; `parts` are its names from there on, `names` the same in Unicode's normal form NFC."""
 
     path: Path
     parts: tuple[str, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(unicodedata.normalize("NFC", part) for part in self.parts)
 
     @property
     def shown(self) -> str:
