@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import click
 
 from datapkg import __version__
 from datapkg.errors import CorruptObject, DatapkgError, InvalidInput
-from registry_server.settings import Settings, read_settings
+from registry_server.settings import Settings, read_settings, setting_name
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 PROGRAM = "datapkg-registry"
+OPTIONS = ("data", "host", "port", "public_url")
 
 
 def main() -> None:
@@ -83,7 +85,13 @@ def cli(debug: bool) -> None:
     """
 
 
-@cli.command()
+def _bounds() -> str:
+    """The settings that have no option, as a paragraph of help."""
+    lines = [f"  {setting_name(each.name)}={each.default}" for each in fields(Settings) if each.name not in OPTIONS]
+    return "\n".join(["\b", "Set in the environment alone, with what holds if they are not:", *lines])
+
+
+@cli.command(epilog=_bounds())
 @_data_option
 @click.option("--host", metavar="HOST", help="Where to listen; 127.0.0.1 if not given. [env: DATAPKG_REGISTRY_HOST]")
 @click.option(
