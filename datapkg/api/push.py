@@ -63,10 +63,11 @@ def _push(
     started = client.start_push(ref, manifest.hash, list(wanted)[: wire.MAX_HASHES])
     _check_started(ref, started, request)
     manifest = _adopted(home, client, ref, manifest, started.latest)
+    adopted = manifest.hash != request.manifest
     request = request.model_copy(update={"manifest": manifest.hash, "record": _record(home, ref, manifest.hash)})
     target = client.objects(ref, started.push)
-    missing = set() if manifest.hash == started.latest else set(started.missing)
-    if manifest.hash != started.latest and len(wanted) > wire.MAX_HASHES:
+    missing = set() if adopted else set(started.missing)  # of the latest state too: what is damaged there
+    if not adopted and len(wanted) > wire.MAX_HASHES:
         missing |= target.missing(list(wanted)[wire.MAX_HASHES :])
     planned = Plan({hash: wanted[hash] for hash in wanted if hash in missing}, len(wanted) - len(missing))
     result = Pushed(

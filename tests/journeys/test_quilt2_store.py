@@ -128,6 +128,19 @@ def test_098_a_file_where_a_folder_is_needed(build: Build, here: Machine, tmp_pa
     assert list(tmp_path.glob("out*")) == list(tmp_path.glob(".datapkg-export-*")) == []
 
 
+def test_098_no_link_leads_out_of_the_target(build: Build, here: Machine, tmp_path: Path) -> None:
+    build({"g/a.txt": "new", "b.txt": "new"})
+    outside = write(tmp_path / "outside", {"a.txt": "old", "b.txt": "old"})
+    out = write(tmp_path / "out", {})
+    (out / "b.txt").symlink_to(outside / "b.txt")
+    (out / "g").symlink_to(outside)
+    assert here.fail("export", "me/p", str(out), "--force")["code"] == "conflict"
+    (out / "g").unlink()
+    here.ask("export", "me/p", str(out), "--force")
+    assert (out / "b.txt").read_text() == "new"
+    assert [(outside / name).read_text() for name in ("a.txt", "b.txt")] == ["old", "old"]
+
+
 HASH = "0123456789abcdef" * 4
 GOOD = {
     "uciml/iris": ("", None, None),

@@ -1,0 +1,133 @@
+"""Processes that are killed at any moment of a build, a push or an install: run again, all is whole."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Person
+from tests.journeys.conftest import Machine, at, write
+
+KILLS = 7
+# All that takes long to import is imported before the command begins, so that kills fall into its work.
+COMMAND = """
+import sys
+import pandas, pyarrow.parquet, pydantic, requests
+import datapkg.api.build, datapkg.api.install, datapkg.api.push, datapkg.building.tables, datapkg.remote.client
+from datapkg.cli.main import main
+print("ready", flush=True)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def files(seed: int) -> dict[str, bytes]:
+    """Small files and big ones, and tables, all of which another seed has otherwise."""
+    chance = random.Random(seed)
+    small = {f"d{n % 7}/{n}.bin": chance.randbytes(chance.randrange(3000)) for n in range(300)}
+    tables = {f"t{n}.csv": f"a,b\n{seed},{n}\n".encode() for n in range(5)}
+    return {**small, **tables, "big.bin": chance.randbytes(6 << 20), "same.txt": b"the same in all"}
+
+
+def duration_s(machine: Machine, *words: str) -> float:
+    """Seconds that a command takes when nobody kills it."""
+    with machine.start("-c", COMMAND, *words) as process:
+        assert process.stdout
+        process.stdout.readline()
+        start = time.monotonic()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return time.monotonic() - start
+
+
+def kill(machine: Machine, after_s: float, *words: str) -> None:
+    """Runs a command and kills it."""
+    with machine.start("-c", COMMAND, *words) as process:
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(after_s)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+
+
+def moments(seed: int, whole_s: float) -> list[float]:
+    """Moments of a work that lasts so long, spread over all of it."""
+    chance = random.Random(seed)
+    return [whole_s * (number + chance.random()) / KILLS for number in range(KILLS)]
+
+
+def states_here(machine: Machine) -> set[str]:
+    """The states of packages on a machine, all of which are whole and undamaged."""
+    assert machine.ask("verify")["damaged"] == []
+    return {each["hash"] for each in machine.ask("ls")["packages"]}
+
+
+def test_a_build_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
+    whole_s = duration_s(here, "build", "me/p", str(write(tmp_path / "first", files(-1))))
+    done = states_here(here)
+    for seed, after_s in enumerate(moments(1, whole_s)):
+        folder = str(write(tmp_path / f"source{seed}", files(seed)))
+        kill(here, after_s, "build", "me/p", folder)
+        assert len(states_here(here)) == 1
+    built = here.ask("build", "me/p", folder)
+    clean = Machine({"DATAPKG_HOME": str(tmp_path / "clean")}, tmp_path / "clean-work")
+    assert built["hash"] == clean.ask("build", "me/p", folder)["hash"]
+    assert states_here(here) == {built["hash"]} != done
+    here.ask("export", "me/p", str(tmp_path / "out"))
+    assert {
+        str(path.relative_to(tmp_path / "out")): path.read_bytes() for path in sorted((tmp_path / "out").rglob("*.*"))
+    } == (files(KILLS - 1))
+
+
+def test_a_push_killed_at_any_moment(person: Person, tmp_path: Path) -> None:
+    machine, package = at(person), f"{person.name}/p"
+    machine.ask("build", package, str(write(tmp_path / "first", files(-1))))
+    whole_s = duration_s(machine, "push", package)
+    for seed, after_s in enumerate(moments(2, whole_s)):
+        built = machine.ask("build", package, str(write(tmp_path / f"source{seed}", files(seed))))
+        kill(machine, after_s, "push", package)
+        other = at(person, f"other{seed % 2}")
+        assert len({other.ask("install", package)["installed"][0]["hash"]} & states_here(other)) == 1
+    pushed = machine.ask("push", package)
+    assert pushed["hash"] == built["hash"]
+    fresh = at(person, "fresh")
+    assert fresh.ask("install", package)["installed"][0]["hash"] == built["hash"]
+    assert states_here(fresh) == {built["hash"]}
+
+
+@pytest.mark.parametrize("before", ["nothing", "another state"])
+def test_an_install_killed_at_any_moment(person: Person, tmp_path: Path, before: str) -> None:
+    mine, package = at(person), f"{person.name}/p"
+    states = []
+    for seed in (1, 2):
+        states.append(mine.ask("build", package, str(write(tmp_path / f"source{seed}", files(seed))))["hash"])
+        mine.ask("push", package)
+    whole_s = duration_s(at(person, "first"), "install", package)
+    other = at(person, "other")
+    allowed: list[set[str]] = [set(), {states[1]}]
+    if before != "nothing":
+        other.ask("install", f"{package}@sha256:{states[0]}")
+        allowed = [{states[0]}, {states[1]}]
+    for after_s in moments(3, whole_s):
+        kill(other, after_s, "install", package)
+        assert states_here(other) in allowed
+    last = other.ask("install", package)["installed"][0]
+    assert last["hash"] == states[1]
+    assert states_here(other) == {states[1]}
+    other.ask("export", package, "out")
+    assert (other.folder / "out/big.bin").read_bytes() == files(2)["big.bin"]
+    assert not [name for name in os.listdir(other.folder) if name.startswith(".datapkg")]
+
+
+def test_an_export_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
+    here.ask("build", "me/p", str(write(tmp_path / "source", files(1))))
+    whole_s = duration_s(here, "export", "me/p", str(tmp_path / "measured"))
+    for number, after_s in enumerate(moments(4, whole_s)):
+        target = tmp_path / f"out{number}"
+        kill(here, after_s, "export", "me/p", str(target))
+        assert not target.exists() or len(list(target.rglob("*.*"))) == len(files(1))
+    here.ask("export", "me/p", str(tmp_path / "last"))

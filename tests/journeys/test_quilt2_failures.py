@@ -1,0 +1,264 @@
+"""What Quilt 2 fails and datapkg must pass, but for kills (test_kills.py)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import datapkg
+from datapkg.format import canonical
+from datapkg.format.wire import Publish as Request
+from datapkg.format.wire import frames
+from datapkg.store.refs import Current
+from tests.conftest import Person
+from tests.journeys.conftest import Build, Files, Machine, Publish, at, write
+
+TABLE = "a,b\n1,x\n2,y\n"
+NewFolder = Callable[[Files], Path]
+
+
+def many_files() -> Files:
+    """Small files, tables and a big one."""
+    files: dict[str, str | bytes] = {f"d{n % 3}/{n}.txt": f"text {n}" for n in range(100)}
+    return {**files, "t.csv": TABLE, "u.tsv": "a\tb\n1\tx\n", "big.bin": bytes(range(256)) * 8000}
+
+
+def test_six_builds_of_the_same_files_at_once(here: Machine, new_folder: NewFolder) -> None:
+    folder = str(new_folder(many_files()))
+    names = ["p", "p", "p", "q", "q", "r"]
+    running = [here.start("-m", "datapkg", "build", f"me/{name}", folder, "--json") for name in names]
+    ended = [(*process.communicate(timeout=60), process.returncode) for process in running]
+    assert [(code, err) for _, err, code in ended] == [(0, "")] * 6
+    packages = here.ask("ls")["packages"]
+    assert [each["package"] for each in packages] == ["me/p", "me/q", "me/r"]
+    assert len({each["hash"] for each in packages}) == 1
+    assert here.ask("verify")["damaged"] == []
+    assert list(here.home.store.tmp.iterdir()) == []
+
+
+def test_builds_of_other_files_to_one_name_at_once(here: Machine, new_folder: NewFolder) -> None:
+    folders = [str(new_folder({**many_files(), "own.txt": str(number)})) for number in range(4)]
+    running = [here.start("-m", "datapkg", "build", "me/p", folder, "--json") for folder in folders]
+    ended = [(*process.communicate(timeout=60), process.returncode) for process in running]
+    assert [code for _, _, code in ended] == [0] * 4
+    with here.here():
+        assert datapkg.load("me/p")["own.txt"].read_text() in "0123"
+    assert len(here.ask("log", "me/p")["log"]) == 4
+    assert here.ask("verify")["damaged"] == []
+
+
+def test_texts_that_are_null_stay_null(build: Build, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"t": ["nan", None, "", "None"], "o": pd.array([1, None, 3, None], dtype="Int64")})
+    frame.to_parquet(tmp_path / "t.parquet")
+    text = "contents: {a: {file: a.csv, kwargs: {keep_default_na: false, na_values: ['?']}}, t: {file: t.parquet}}"
+    package = build(
+        {"build.yml": text, "a.csv": "t\nnan\n?\nNone\n", "t.parquet": (tmp_path / "t.parquet").read_bytes()}
+    )
+    assert package.a()["t"].isna().tolist() == [False, True, False]
+    assert package.a()["t"].dropna().tolist() == ["nan", "None"]
+    for each in (package.t(), datapkg.build("me/q", frame)()):
+        assert each["t"].isna().tolist() == [False, True, False, False]
+        assert each["o"].isna().tolist() == [False, True, False, True]
+
+
+EVIL_PATHS = [
+    "../evil",
+    "a/../../evil",
+    "/evil",
+    "..",
+    ".",
+    "",
+    "a//evil",
+    "a\\..\\evil",
+    "a\x00evil",
+    "./evil",
+    "~/../evil",
+]
+EVIL_NAMES = ["../evil", "/tmp/evil", "a/evil", "..", ".", "a\\evil", "evil\x00", "../../../../../../tmp/evil"]
+BODY = b"evil"
+OBJECT = hashlib.sha256(BODY).hexdigest()
+
+
+def evil_manifest(path: str, file_name: str) -> bytes:
+    """A manifest that no builder writes, of one file whose bytes are `BODY`."""
+    line = {"file_name": file_name, "hash": OBJECT, "kind": "file", "path": path, "size": len(BODY)}
+    return b'{"datapkg":1}\n' + canonical.encode(line) + b"\n"
+
+
+EVIL = [*((path, "evil") for path in EVIL_PATHS), *(("evil", name) for name in EVIL_NAMES)]
+
+
+def test_a_good_manifest_made_like_the_evil_ones_is_taken(here: Machine, tmp_path: Path) -> None:
+    put_by_hand(here, evil_manifest("fine", "fine.txt"))
+    here.ask("export", "me/evil", str(tmp_path / "out"))
+    assert (tmp_path / "out/fine.txt").read_bytes() == BODY
+
+
+def put_by_hand(here: Machine, data: bytes) -> str:
+    """Puts a manifest into the store, past all checks, as the current state of me/evil."""
+    store = here.home.store
+    store.prepare()
+    store.objects.put(io.BytesIO(BODY), OBJECT)
+    hash = hashlib.sha256(data).hexdigest()
+    store.objects.put(io.BytesIO(data), hash)
+    store.refs.set_current("me", "evil", Current(hash, "local"))
+    return hash
+
+
+@pytest.mark.parametrize(("path", "file_name"), EVIL)
+def test_nothing_is_written_outside_whatever_a_manifest_here_says(
+    here: Machine, tmp_path: Path, path: str, file_name: str
+) -> None:
+    put_by_hand(here, evil_manifest(path, file_name))
+    target = tmp_path / "deep" / "target"
+    target.parent.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for words in (("export", "me/evil", str(target)), ("show", "me/evil"), ("cat", "me/evil/evil")):
+        error = here.run(*words, "--json").error
+        assert error["code"] == "invalid", words
+    with here.here(), pytest.raises(datapkg.DatapkgError):
+        list(datapkg.load("me/evil").walk())
+    assert [each for each in sorted(tmp_path.rglob("*")) if each != here.folder] == before
+    assert not Path("/tmp/evil").exists()
+
+
+@pytest.mark.parametrize(("path", "file_name"), EVIL)
+def test_a_registry_takes_no_evil_manifest(person: Person, path: str, file_name: str) -> None:
+    data = evil_manifest(path, file_name)
+    hash, ref = hashlib.sha256(data).hexdigest(), person.ref("evil")
+    client = person.home().client()
+    started = client.start_push(ref, hash, [hash, OBJECT])
+    client.objects(ref, started.push).put_many([data, BODY])
+    with pytest.raises(datapkg.InvalidInput):
+        client.publish(ref, started.push, Request(manifest=hash))
+    with pytest.raises(datapkg.NotFound):
+        client.package(ref)
+
+
+@contextmanager
+def lying_registry(manifest: bytes) -> Iterator[str]:
+    """A registry whose every package is this manifest, which has the hash that it should have; gives its address."""
+    hash = hashlib.sha256(manifest).hexdigest()
+    resolved = {"package": "me/evil", "hash": hash, "manifest_size": len(manifest), "bytes_logical": len(BODY)}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if "/resolve" in self.path:
+                body = json.dumps(resolved).encode()
+            else:
+                body = manifest if "/manifests/" in self.path else BODY
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            body = b"".join(frames([(OBJECT, BODY)]))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_lying_registry_that_tells_no_lie_is_believed(here: Machine) -> None:
+    with lying_registry(evil_manifest("fine", "fine.txt")) as url:
+        assert here.ask("install", "me/evil", "--registry", url)["installed"][0]["objects_received"] == 1
+
+
+@pytest.mark.parametrize(("path", "file_name"), EVIL)
+def test_an_evil_manifest_is_not_installed(here: Machine, path: str, file_name: str) -> None:
+    with lying_registry(evil_manifest(path, file_name)) as url:
+        assert here.fail("install", "me/evil", "--registry", url)["code"] == "invalid"
+    assert here.ask("ls") == {"packages": []}
+    assert list(here.home.store.objects) == []
+
+
+def test_names_of_the_world_travel(person: Person, publish: Publish) -> None:
+    files = {"class.csv": TABLE, "日本.txt": "日本", "2024 sales.csv": TABLE, "a.txt": "t", "a.csv": TABLE, "{}": "{}"}
+    publish(person, "odd", files)
+    other = at(person, "other")
+    other.ask("install", f"{person.name}/odd")
+    with other.here():
+        package = datapkg.load(f"{person.name}/odd")
+        assert list(package) == ["2024 sales", "a", "a.txt", "class", "{}", "日本.txt"]
+        assert len(package.class_()) == 2
+        assert datapkg.load(f"{person.name}/odd/日本.txt").read_text() == "日本"
+    other.ask("export", f"{person.name}/odd", "out")
+    assert sorted(path.name for path in (other.folder / "out").iterdir()) == sorted(files)
+
+
+def test_the_same_bytes_as_another_kind_are_another_package(build: Build, tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "x.parquet")
+    np.save(tmp_path / "y.npy", np.arange(3))
+    files = {name: (tmp_path / name).read_bytes() for name in ("x.parquet", "y.npy")}
+    for name in files:
+        parsed = build({**files, "build.yml": f"contents: {{n: {{file: {name}}}}}"})
+        kept = build({**files, "build.yml": f"contents: {{n: {{file: {name}, transform: id}}}}"})
+        assert parsed.hash != kept.hash
+        assert parsed.n.path.read_bytes() == kept.n.path.read_bytes() == files[name]
+
+
+def test_a_package_of_another_store_is_taken_over_whole(
+    build: Build, here: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build({"t.csv": TABLE, "b.bin": bytes(3 << 20)}, "me/there")
+    shutil.move(here.home.store.folder, tmp_path / "shared")
+    monkeypatch.setenv("DATAPKG_PATH", str(tmp_path / "shared"))
+    build({"build.yml": "contents: {all: {package: me/there}}"}, "me/mine")
+    monkeypatch.delenv("DATAPKG_PATH")
+    shutil.rmtree(tmp_path / "shared")
+    mine = datapkg.load("me/mine")
+    assert (len(mine["all"].t()), mine["all/b.bin"].size) == (2, 3 << 20)
+    assert here.ask("verify") == {"checked": 3, "damaged": [], "absent": 0}
+
+
+def test_an_object_that_is_gone_breaks_its_node_alone(person: Person, publish: Publish) -> None:
+    publish(person, "p", {"t.csv": TABLE, "one.bin": b"1" * (2 << 20), "two.bin": b"2" * (2 << 20)})
+    other, package = at(person, "other"), f"{person.name}/p"
+    other.ask("install", package)
+    hash = hashlib.sha256(b"1" * (2 << 20)).hexdigest()
+    (other.home.store.folder / "objects" / hash[:2] / hash[2:]).unlink()
+    with other.here():
+        opened: Any = datapkg.load(package)
+        assert (len(opened.t()), opened["two.bin"].read_bytes()[:1]) == (2, b"2")
+        with pytest.raises(datapkg.NotFound) as caught:
+            opened["one.bin"].read_bytes()
+    assert caught.value.hint.startswith(f"datapkg install {package}")
+    error = other.fail("export", package, "out")
+    assert error["code"] == "not_found"
+    assert not (other.folder / "out").exists()
+    ended = other.run("verify", "--json")
+    assert ended.code == 6
+    again = other.ask("install", package)["installed"][0]
+    assert again["objects_received"] == 1
+    assert other.ask("verify")["damaged"] == []
+
+
+def test_ten_thousand_files_are_a_package(here: Machine, tmp_path: Path) -> None:
+    write(tmp_path / "many", {f"{n % 100}/{n}.txt": str(n) for n in range(10_000)} | {"t.csv": TABLE})
+    assert here.ask("build", "me/many", str(tmp_path / "many"))["nodes"] == {"built": 10_001, "reused": 0}
+    with here.here():
+        assert datapkg.load("me/many")["42/9942.txt"].read_text() == "9942"
