@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import decimal
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -79,7 +80,7 @@ def _plain_label(label: Any) -> Any:
     )
 
 
-def _stored_names(labels: list[Any]) -> list[str]:
+def _stored_names(labels: Sequence[Any]) -> list[str]:
     """A name of its own for each column: its label as text, with a number where that is taken."""
     taken = {str(label) for label in labels}
     seen: set[str] = set()
@@ -144,6 +145,15 @@ def _bad_column(frame: pandas.DataFrame, error: Exception) -> InvalidInput:
     return InvalidInput(str(error))
 
 
+def table_from_arrow(table: pa.Table) -> pa.Table:
+    """An Arrow table with its description in normal form; names that stand twice get a number, as labels they stay."""
+    names = table.column_names
+    if len(set(names)) == len(names):
+        return normal_schema(table)
+    stored = table.rename_columns(_stored_names(names)).replace_schema_metadata(_others(table))
+    return _described(stored, _description(stored.column_names, names, {}))
+
+
 def normal_schema(table: pa.Table) -> pa.Table:
     """The table with a description of its frame that is a function of types and labels, or none; no rows in it."""
     description = pandas_metadata(table.schema)
@@ -160,20 +170,21 @@ def normal_schema(table: pa.Table) -> pa.Table:
 
 def with_dtypes(table: pa.Table, dtypes: dict[str, str]) -> pa.Table:
     """An Arrow table described as a frame whose columns have these dtypes, where they are not those of their type."""
+    return _described(table, _description(table.column_names, table.column_names, dtypes))
+
+
+def _description(names: list[str], labels: list[str], dtypes: dict[str, str]) -> dict[str, Any]:
     columns = [
         {
-            "name": name,
+            "name": label,
             "field_name": name,
             "pandas_type": "object",
             "numpy_type": dtypes.get(name, "object"),
             "metadata": None,
         }
-        for name in table.column_names
+        for name, label in zip(names, labels, strict=True)
     ]
-    return _described(
-        table,
-        {"index_columns": [], "column_indexes": [_LEVEL], "columns": columns, "pandas_version": _PANDAS_VERSION},
-    )
+    return {"index_columns": [], "column_indexes": [_LEVEL], "columns": columns, "pandas_version": _PANDAS_VERSION}
 
 
 def _described(table: pa.Table, description: dict[str, Any]) -> pa.Table:

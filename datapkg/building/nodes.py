@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from datapkg.objects.base import Objects
 
 if TYPE_CHECKING:
     from datapkg.building.tables import PreparedTable
+
+
+_NOT_FOR_USERS = (DeprecationWarning, PendingDeprecationWarning, ResourceWarning, ImportWarning)
 
 
 @dataclass(frozen=True)
@@ -92,15 +96,14 @@ def _make_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: E
     if transform.keep is not None and not spec.kwargs.get("rewrite"):
         return _keep_table(spec, source, objects, earlier)
     assert transform.read is not None
-    warnings: list[str] = []
     with open_source(source.path, source.shown) as stream:
         hash, size = hash_source(stream)
-        with _explained(spec, source):
+        with _explained(spec, source) as said_by_libraries:
             # Absolute: pandas takes a relative "file:/x" for an address and "~/x" for the home folder.
-            table = prepare(transform.read(source.path.absolute(), spec.kwargs, warnings.append))
+            table = prepare(transform.read(source.path.absolute(), spec.kwargs, said_by_libraries.append))
     said = _source(spec, source, hash, size)
     node, reused = _table_node(spec, table, objects, earlier, said, source.path.name)
-    return Made(node, reused, said, [f"{source.shown}: {each}" for each in warnings])
+    return Made(node, reused, said, [f"{source.shown}: {each}" for each in said_by_libraries])
 
 
 def _keep_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: Earlier) -> Made:
@@ -161,11 +164,11 @@ def _from_value(spec: NodeSpec, value: Any, objects: Objects, earlier: Earlier) 
 
     if isinstance(value, numpy.ndarray):
         return _from_array(spec, value, objects, earlier)
-    with _explained(spec, None):
+    with _explained(spec, None) as said_by_libraries:
         table = prepare(_as_table(value))
     said: dict[str, Any] = {"path": spec.path}
     node, reused = _table_node(spec, table, objects, earlier, said)
-    return Made(node, reused, said)
+    return Made(node, reused, said, [f"{spec.path}: {each}" for each in said_by_libraries])
 
 
 def _from_array(spec: NodeSpec, value: Any, objects: Objects, earlier: Earlier) -> Made:
@@ -182,9 +185,9 @@ def _as_table(value: Any) -> Any:
     import pandas
     import pyarrow
 
-    from datapkg.building.frames import normal_schema, table_from_frame
+    from datapkg.building.frames import table_from_arrow, table_from_frame
 
-    return table_from_frame(value) if isinstance(value, pandas.DataFrame) else normal_schema(pyarrow.table(value))
+    return table_from_frame(value) if isinstance(value, pandas.DataFrame) else table_from_arrow(pyarrow.table(value))
 
 
 def _source(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:
@@ -193,16 +196,20 @@ def _source(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[st
 
 
 @contextmanager
-def _explained(spec: NodeSpec, source: FileSource | None) -> Iterator[None]:
-    """Turns what a library raises into `TransformFailed`, in one line."""
-    try:
-        yield
-    except InvalidInput as error:
-        raise _failure(spec, source, error, error.hint) from error
-    except DatapkgError:
-        raise
-    except Exception as error:
-        raise _failure(spec, source, error) from error
+def _explained(spec: NodeSpec, source: FileSource | None) -> Iterator[list[str]]:
+    """Turns what a library raises into `TransformFailed`, in one line; gives a list that its warnings are added to."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield said
+        except InvalidInput as error:
+            raise _failure(spec, source, error, error.hint) from error
+        except DatapkgError:
+            raise
+        except Exception as error:
+            raise _failure(spec, source, error) from error
+    said += dict.fromkeys(str(each.message) for each in caught if not issubclass(each.category, _NOT_FOR_USERS))
 
 
 def _failure(spec: NodeSpec, source: FileSource | None, error: Exception, hint: str = "") -> TransformFailed:

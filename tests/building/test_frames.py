@@ -180,3 +180,32 @@ def test_arrow_types_that_parquet_changes_are_settled_before() -> None:
 def test_what_no_table_keeps(value: Any, reason: str) -> None:
     with pytest.raises(TransformFailed, match=reason):
         Bench().build({"t": value})
+
+
+def test_arrow_names_that_stand_twice_stay_as_labels() -> None:
+    table = pa.table([pa.array([1]), pa.array(["x"]), pa.array([2.5])], names=["a", "a", "a.1"])
+    bench = Bench()
+    built = bench.build({"t": table})
+    assert bench.table(built, "t").column_names == ["a", "a.2", "a.1"]
+    expected = pandas.DataFrame([[1, "x", 2.5]], columns=["a", "a", "a.1"])
+    pandas.testing.assert_frame_equal(bench.frame(built, "t"), expected)
+
+
+def test_what_pandas_warns_of_is_told() -> None:
+    frame = pandas.DataFrame({"a": [1]}, index=pandas.Index(["x"], name=5))
+    built = Bench().build({"g": {"t": frame}})
+    assert len(built.warnings) == 1
+    assert built.warnings[0].startswith("g/t: The DataFrame has non-str index name")
+
+
+def test_whatever_speaks_arrow_is_a_table() -> None:
+    class Other:
+        def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+            nested = pa.array([["x", None], None], pa.list_(pa.string_view()))
+            return pa.table({"l": nested, "s": pa.array(["a", None], pa.string_view())}).__arrow_c_stream__(
+                requested_schema
+            )
+
+    bench = Bench()
+    table = bench.table(bench.build(Other()), "data")
+    assert table.to_pylist() == [{"l": ["x", None], "s": "a"}, {"l": None, "s": None}]

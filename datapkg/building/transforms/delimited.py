@@ -6,7 +6,6 @@ become Int64 and boolean where pandas raises. What pandas' C engine cannot parse
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,13 +39,7 @@ def _table(path: Path, separator: str, kwargs: dict[str, Any], warn: Warn) -> An
 
     if not kwargs.keys() & {"sep", "delimiter"}:
         kwargs = {"sep": separator, **kwargs}
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        frame = _frame(path, kwargs, warn)
-        table = table_from_frame(frame)
-    for message in dict.fromkeys(str(each.message) for each in said):
-        warn(message)
-    return table
+    return table_from_frame(_frame(path, kwargs, warn))
 
 
 def _frame(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,4 @@ def excel(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> An
         raise InvalidInput(
             "`sheet_name` is the name or the number of one sheet", hint="give every sheet a node of its own"
         )
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        table = table_from_frame(pandas.read_excel(path, engine="calamine", **kwargs))
-    for message in dict.fromkeys(str(each.message) for each in said):
-        warn(message)
-    return table
+    return table_from_frame(pandas.read_excel(path, engine="calamine", **kwargs))

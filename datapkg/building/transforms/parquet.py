@@ -5,19 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from datapkg.errors import InvalidInput
+from datapkg.format.names import shown
+
 
 def content(stream: BinaryIO) -> Any:
-    """The `Content` of an open Parquet file, for which all of it is read."""
+    """The `Content` of an open Parquet file, for which all of it is read.
+
+    Raises `InvalidInput` for one without columns, or with two of one name, which readers cannot tell apart.
+    """
     from datapkg.format.content import content_of_objects
 
-    return content_of_objects([stream])
+    found = content_of_objects([stream])
+    names = [name for name, _ in found.columns]
+    if not names:
+        raise InvalidInput("there is no column in it")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(f"column {shown(twice)} is in it twice", hint="say kwargs: {rewrite: true}")
+    return found
 
 
 def parquet(path: Path, kwargs: dict[str, Any], warn: Any) -> Any:
     """The table in a Parquet file, read to be written by our writer."""
     import pyarrow.parquet as pq
 
-    from datapkg.building.frames import normal_schema
+    from datapkg.building.frames import table_from_arrow
 
-    with pq.ParquetFile(path) as file:
-        return normal_schema(file.read())
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return table_from_arrow(file.read())

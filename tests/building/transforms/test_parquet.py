@@ -79,3 +79,20 @@ def test_damaged_pages_are_found_at_build(tmp_path: Path) -> None:
     body[2_000:2_100] = bytes(100)
     with pytest.raises(TransformFailed):
         Bench().build(write(tmp_path, {"t.parquet": bytes(body)}))
+
+
+def test_columns_of_one_name_need_to_be_written_anew(tmp_path: Path) -> None:
+    table = pa.table([pa.array([1]), pa.array(["x"])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(TransformFailed, match="column 'a' is in it twice") as caught:
+        Bench().build(tmp_path)
+    assert caught.value.hint == "say kwargs: {rewrite: true}"
+    bench = Bench()
+    write(tmp_path, {"build.yml": "contents: {t: {file: t.parquet, kwargs: {rewrite: true}}}\n"})
+    assert list(bench.frame(bench.build(tmp_path), "t").columns) == ["a", "a"]
+
+
+def test_no_columns(tmp_path: Path) -> None:
+    pandas.DataFrame(index=range(3)).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(TransformFailed, match="no column"):
+        Bench().build(tmp_path)
