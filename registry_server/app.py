@@ -46,7 +46,7 @@ SILENT: TelemetryConfig = {
 }
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # as malloc.h has them
 KEEP_ALIVE_S = 75
-SHUTDOWN_S = 10
+SHUTDOWN_S = 5
 
 
 def create_app(settings: Settings) -> FastAPI:

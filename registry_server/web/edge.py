@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from datapkg.errors import DatapkgError, InvalidInput, QuotaExceeded
+from datapkg.errors import DatapkgError, InvalidInput, QuotaExceeded, Unreachable
 from registry_server.settings import Settings, setting_name
 from registry_server.web.errors import error_response, unexpected_response
 
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 PROGRESS_BYTES = 64 << 10
 # What is read, before a refusal, of a body that nobody wants, so that the client hears the refusal.
 DRAIN_BYTES, DRAIN_S = 4 << 20, 2.0
+STOPPING = 503
 
 COMMON = {
     "x-content-type-options": "nosniff",
@@ -65,6 +66,11 @@ class Edge:
             await self._app(scope, body.receive, reply.send)
         except ClientDisconnect:
             logger.debug("the client left: %s", scope["path"])
+        except asyncio.CancelledError:
+            # The server ends, and this was still under way after the time it allows for that.
+            body.patient = False
+            if not reply.started:
+                await self._fail(scope, reply, Unreachable("the registry is being stopped", hint="try again soon"))
         except Exception as error:
             if reply.started:
                 # The reply is cut short, which its reader notices: its length or its end is missing.
@@ -74,8 +80,12 @@ class Edge:
 
     async def _fail(self, scope: Scope, reply: _Reply, error: Exception) -> None:
         request = Request(scope)
-        known = isinstance(error, DatapkgError)
-        response = error_response(request, error) if known else unexpected_response(request, error)  # type: ignore[arg-type]
+        status = STOPPING if isinstance(error, Unreachable) else None
+        response = (
+            error_response(request, error, status=status)
+            if isinstance(error, DatapkgError)
+            else unexpected_response(request, error)
+        )
         await response(scope, _nothing, reply.send)
 
 
@@ -95,6 +105,7 @@ class _BoundedBody:
         self._size = 0
         self._mark = 0
         self._deadline: float | None = None
+        self.patient = True
         self.ended = "content-length" not in self._headers and "transfer-encoding" not in self._headers
 
     def check_head(self) -> None:
@@ -142,7 +153,7 @@ class _BoundedBody:
 
     async def drain(self) -> None:
         """Reads what is left of the body, if that is little and comes soon."""
-        if self.ended or "expect" in self._headers:
+        if self.ended or not self.patient or "expect" in self._headers:
             return
         size = 0
         try:

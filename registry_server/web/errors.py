@@ -54,7 +54,7 @@ def is_page(path: str) -> bool:
 def unexpected_response(request: Request, exception: BaseException) -> Response:
     """The reply to what no rule foresaw: a full disk is said; for the rest the log has the story, under the id."""
     if _is_full(exception):
-        logger.error("the disk is full: %s", exception)
+        logger.error("the disk is full: %s", str(exception).partition("\n")[0])
         full = QuotaExceeded("the registry has no space left; nothing was stored", hint="tell who runs the registry")
         return error_response(request, full, status=INSUFFICIENT_STORAGE)
     id = secrets.token_hex(6)

@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from datapkg.format import wire
 from registry_server import __main__ as program
 from registry_server.settings import read_settings
 from tests.live_registry import ROOT, live_registry
@@ -170,6 +173,28 @@ def test_it_ends_cleanly(tmp_path: Path, number: int) -> None:
         said = registry.log.read_text()
     assert "Traceback" not in said
     assert "datapkg-registry user add NAME" in said
+
+
+def test_an_upload_under_way_holds_up_the_end_for_a_while_only(tmp_path: Path) -> None:
+    with live_registry(tmp_path) as registry:
+        token = registry.add_user("ada")
+        base = f"{registry.url}{wire.PACKAGES}/ada/iris/pushes"
+        headers = {"Authorization": f"Bearer {token}"}
+        asked = {"manifest": "0" * 64, "hashes": []}
+        push = requests.post(base, json=asked, headers=headers, timeout=10).json()["push"]
+        address = urlsplit(registry.url)
+        with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+            head = f"PUT {urlsplit(base).path}/{push}/objects/{'0' * 64} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+            connection.sendall(f"{head}Authorization: Bearer {token}\r\n\r\nbegun".encode())
+            time.sleep(0.5)
+            registry.process.terminate()
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert registry.process.wait(30) == 0
+        assert b"HTTP/1.1 503" in answer
+        assert b"is being stopped" in answer
+        said = registry.log.read_text()
+    assert "Traceback" not in said
+    assert not list((tmp_path / "registry" / "tmp").glob("*"))
 
 
 def test_the_first_line_is_where_it_listens(tmp_path: Path) -> None:
