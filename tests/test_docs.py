@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import datapkg
 from datapkg import errors
 from datapkg.home import SETTINGS
 from tests.live_registry import LiveRegistry, live_registry
@@ -141,10 +140,3 @@ def test_every_error_code_is_documented_with_its_numbers() -> None:
     for cls in errors.CLASSES.values():
         real.setdefault(cls.code, (cls.exit_code, set()))[1].add(cls.status)
     assert documented == real
-
-
-def test_readme_lists_the_public_names() -> None:
-    section = (ROOT / "README.md").read_text().partition("these are its names:")[2].partition("```")[0]
-    assert sorted(re.findall(r"`([A-Za-z]\w*)`", section)) == sorted(datapkg.__all__)
-    for name in datapkg.__all__:
-        assert getattr(datapkg, name) is not None

@@ -1,14 +1,16 @@
-"""What coming in costs: nothing heavy is loaded before it is used."""
+"""The front door: its names are those that the README lists, and coming in loads nothing heavy."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import datapkg
 from datapkg.home import Home
 from tests.reading.packages import install_iris
 
@@ -68,3 +70,10 @@ def test_pandas_comes_with_the_first_frame_and_not_with_arrow() -> None:
     code = "from datapkg.data.uciml.iris import measurements; "
     assert loaded_by(code + "measurements.arrow(), repr(measurements)") & HEAVY == {"msgspec", "numpy", "pyarrow"}
     assert loaded_by(code + "measurements()") & HEAVY == {"msgspec", "numpy", "pandas", "pyarrow"}
+
+
+def test_readme_lists_the_public_names() -> None:
+    section = (ROOT / "README.md").read_text().partition("these are its names:")[2].partition("```")[0]
+    assert sorted(re.findall(r"`([A-Za-z]\w*)`", section)) == sorted(datapkg.__all__)
+    for name in datapkg.__all__:
+        assert getattr(datapkg, name) is not None
