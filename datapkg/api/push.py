@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import takewhile
 
 from datapkg.api.install import allowed_registry
 from datapkg.api.results import Pushed
@@ -43,7 +44,6 @@ def push_package(
         raise InvalidInput(f"the message has {len(message):,} characters; at most {wire.MAX_MESSAGE:,} are allowed")
     request = wire.Publish(
         manifest=_state_to_push(home, ref),
-        parent=home.store.refs.tags(ref.user, ref.name).get("latest"),
         force=force,
         public=public,
         confirm_public=confirm,
@@ -64,7 +64,13 @@ def _push(
     _check_started(ref, started, request)
     manifest = _adopted(home, client, ref, manifest, started.latest)
     adopted = manifest.hash != request.manifest
-    request = request.model_copy(update={"manifest": manifest.hash, "record": _record(home, ref, manifest.hash)})
+    request = request.model_copy(
+        update={
+            "manifest": manifest.hash,
+            "parent": _parent(home, ref, started.latest),
+            "record": _record(home, ref, manifest.hash),
+        }
+    )
     target = client.objects(ref, started.push)
     missing = set() if adopted else set(started.missing)  # of the latest state too: what is damaged there
     if not adopted and len(wanted) > wire.MAX_HASHES:
@@ -128,6 +134,16 @@ def _adopted(home: Home, client: Client, ref: Ref, manifest: Manifest, latest: s
         return manifest
     home.store.save(theirs)
     return theirs
+
+
+def _parent(home: Home, ref: Ref, latest: str | None) -> str | None:
+    """The registry's `latest` as it was last seen here.
+
+    What was built here since the last push or install was seen too: a push of it was killed once the registry had it.
+    """
+    events = home.store.refs.log(ref.user, ref.name)
+    unpushed = {event.hash for event in takewhile(lambda event: event.event == "build", events)}
+    return latest if latest in unpushed else home.store.refs.tags(ref.user, ref.name).get("latest")
 
 
 def _record(home: Home, ref: Ref, hash: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -97,6 +98,21 @@ def test_a_push_killed_at_any_moment(person: Person, tmp_path: Path) -> None:
     fresh = at(person, "fresh")
     assert fresh.ask("install", package)["installed"][0]["hash"] == built["hash"]
     assert states_here(fresh) == {built["hash"]}
+
+
+@pytest.mark.parametrize("then", ["again", "with another build"])
+def test_a_push_killed_when_the_registry_had_it_all(person: Person, tmp_path: Path, then: str) -> None:
+    machine, package = at(person), f"{person.name}/p"
+    machine.ask("build", package, str(write(tmp_path / "one", {"a.txt": "one"})))
+    machine.ask("push", package)
+    machine.ask("build", package, str(write(tmp_path / "two", {"a.txt": "two"})))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("datapkg.api.push._remember", lambda *_: sys.exit("killed"))
+        machine.run("push", package)
+    if then != "again":
+        machine.ask("build", package, str(write(tmp_path / "three", {"a.txt": "three"})))
+    pushed = machine.ask("push", package)["hash"]
+    assert at(person, "other").ask("install", package)["installed"][0]["hash"] == pushed
 
 
 @pytest.mark.parametrize("before", ["nothing", "another state"])
