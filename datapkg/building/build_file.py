@@ -132,7 +132,9 @@ class _Reader:
             self._group(value, here, inherited)
         elif not value.is_null:
             what = shown(value.text) if value.kind == "scalar" else "a list"
-            self.problems.add(value.line, place, f"expected a mapping such as {{file: …}}, got {what}")
+            near = nearest(name, (*_SUPPORTED, *SETTINGS)) if parts else ""
+            hint = f"; did you mean `{near}`?" if near else ""
+            self.problems.add(value.line, place, f"expected a mapping such as {{file: …}}, got {what}{hint}")
         elif self._claim(here, key.line, "group"):
             self.groups["/".join(here)] = {}
 

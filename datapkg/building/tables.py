@@ -51,7 +51,7 @@ def prepare(table: pa.Table) -> PreparedTable:
 
 
 def _put(block: pa.Table, dictionaries: list[str], objects: Objects) -> Block:
-    data = write_block(block, dictionaries)
+    data = write_block(block.combine_chunks(), dictionaries)
     hash = hash_bytes(memoryview(data))
     objects.put(pa.BufferReader(data), hash)
     return Block(hash, len(block), data.size)

@@ -7,7 +7,6 @@ part of it that a reader observes, and the part that Parquet forgets and that is
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import Any
 
@@ -19,6 +18,7 @@ from datapkg.errors import IntegrityError
 
 PANDAS_KEY = b"pandas"
 CATEGORIES_KEY = b"datapkg.categories"
+_UNREADABLE = (ValueError, KeyError, IndexError, AttributeError, TypeError, RecursionError, pa.ArrowException)
 _WRITERS_OWN = (b"ARROW:", b"PARQUET:", b"org.apache.", b"parquet.", b"writer.")
 _EXTENSION_DTYPES = {"boolean", "string", "Float32", "Float64"} | {
     f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)
@@ -102,7 +102,7 @@ def remember_categories(table: pa.Table) -> pa.Table:
     A table without rows keeps all of them there. Every dictionary column has one dictionary (`unify_dictionaries`).
     """
     kept = {
-        str(index): [field.type.ordered, _to_text(table.column(index).chunk(0).dictionary)]
+        field.name: [field.type.ordered, _to_text(table.column(index).chunk(0).dictionary)]
         for index, field in enumerate(table.schema)
         if types.is_dictionary(field.type) and table.column(index).num_chunks
         if not len(table) or not types.is_string(field.type.value_type)
@@ -114,27 +114,28 @@ def remember_categories(table: pa.Table) -> pa.Table:
 
 
 def forgotten_categories(schema: pa.Schema) -> dict[str, tuple[bool, pa.Array]]:
-    """What `remember_categories` kept: the field's name to whether its categories are ordered, and these."""
+    """What `remember_categories` kept: a field's name to whether its categories are ordered, and these."""
     text = (schema.metadata or {}).get(CATEGORIES_KEY)
     if not text:
         return {}
     try:
-        return {
-            schema.field(int(index)).name: (bool(ordered), _from_text(values))
-            for index, (ordered, values) in json.loads(text).items()
-        }
-    except (ValueError, KeyError, IndexError, AttributeError, TypeError, binascii.Error, pa.ArrowException) as error:
+        return {str(name): (bool(ordered), _from_text(values)) for name, (ordered, values) in json.loads(text).items()}
+    except _UNREADABLE as error:
         raise IntegrityError(f"the categories kept in a table's schema cannot be read: {error}") from error
 
 
 def restore_categories(table: pa.Table, schema: pa.Schema | None = None) -> pa.Table:
     """A table read from Parquet with the categories that Parquet forgot; any columns of it, in any order.
 
-    `schema` is that of the object, where the table's own has lost its metadata.
+    `schema` is that of the object, where the table's own has lost its metadata. Raises `IntegrityError` for categories
+    that cannot be read, or are not those of the column.
     """
     for name, (ordered, categories) in forgotten_categories(schema or table.schema).items():
         for index in table.schema.get_all_field_indices(name):
-            column = _as_categories(table.column(index), categories, ordered)
+            try:
+                column = _as_categories(table.column(index), categories, ordered)
+            except _UNREADABLE as error:
+                raise IntegrityError(f"column {name!r} does not fit the categories kept for it: {error}") from error
             table = table.set_column(index, table.schema.field(index).with_type(column.type), column)
     return table
 
@@ -156,4 +157,8 @@ def _to_text(values: pa.Array) -> str:
 
 def _from_text(text: str) -> pa.Array:
     with pa.ipc.open_stream(base64.b64decode(text, validate=True)) as reader:
-        return reader.read_all().column(0).combine_chunks()
+        values = reader.read_all().column(0).combine_chunks()
+    values.validate(full=True)
+    if values.null_count or len(values.unique()) != len(values):
+        raise ValueError("they are not all different values")
+    return values

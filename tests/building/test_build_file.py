@@ -335,6 +335,10 @@ contents:
         ),
         ("contents:\n  a: {package: u}\n", "names no package"),
         ("contents:\n  a: {file: a.csv, checks: [x]}\n", "`checks` is not supported"),
+        (
+            "contents:\n  a: {fil: a.csv}\n",
+            "2: contents.a.fil: expected a mapping such as {file: …}, got 'a.csv'; did you mean `file`?",
+        ),
         ("contents:\n  a: {sql: x}\n", "`sql` is not supported"),
         ("contents:\n  g: {file: {file: a.csv}, package: u/p}\n", "contents.g: has both `file` and `package`"),
         ("contents:\n  a: {<<: 1}\n", "`<<` takes a mapping or a list of mappings"),

@@ -269,6 +269,13 @@ class TestValues:
         assert isinstance(other, TableNode)
         assert (one.content, one.objects_) == (other.content, other.objects_)
 
+    def test_chunks_make_no_other_package(self) -> None:
+        rows = 100_000
+        table = pa.table({"i": np.arange(rows), "t": [f"{i}" if i % 7 else None for i in range(rows)]})
+        table = table.append_column("c", pa.array([f"{i % 9}" for i in range(rows)]).dictionary_encode())
+        chunked = pa.concat_tables([table.slice(start, 777) for start in range(0, rows, 777)])
+        assert Bench().build({"t": table}).manifest == Bench().build({"t": chunked}).manifest
+
     @pytest.mark.parametrize(
         ("values", "reason"),
         [

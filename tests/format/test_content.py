@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from datapkg.errors import InvalidInput
 from datapkg.format.blocks import MAX_ROWS, MIN_ROWS, cut_batches, cut_table
 from datapkg.format.content import block_digests, content_hash, content_of_objects, content_of_table
+from datapkg.format.frames import remember_categories
 from datapkg.format.type_names import type_text
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "content.json"
@@ -108,9 +109,7 @@ def test_a_digest_is_what_the_text_says() -> None:
 
 @pytest.mark.parametrize("name", GOLDEN_TABLES)
 def test_another_writer_gives_the_same(name: str) -> None:
-    table = GOLDEN_TABLES[name]
-    if name in ("ordered categories", "odd names"):
-        pytest.skip("Parquet forgets categories of numbers, and pyarrow reads no column that stands twice by name")
+    table = remember_categories(GOLDEN_TABLES[name])
     for options in ({}, {"row_group_size": 7}, {"compression": "zstd", "use_dictionary": False, "version": "2.6"}):
         if name == "categories" and options:
             continue  # what is written without its dictionary has lost the category that is not used
