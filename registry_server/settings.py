@@ -131,8 +131,9 @@ def _read_path(value: Path | str) -> Path:
 
 def _read_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"{value!r} is no address such as https://data.example.org")
+    more = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if parts.scheme not in ("http", "https") or not parts.hostname or more:
+        raise ValueError(f"{value!r} is no address such as https://data.example.org (no path, no more)")
     return value.rstrip("/")
 
 

@@ -87,6 +87,7 @@ def test_what_is_wrong_with_a_command(tmp_path: Path, json_: list[str], capsys: 
         (["serve", "--host", "no.such.host.invalid", *data], 4),
         (["serve", "--host", "192.0.2.1", *data], 4),
         (["serve", "--public-url", "ftp://x", *data], 2),
+        (["serve", "--public-url", "https://data.example.org/below", *data], 2),
         (["serve", "--nosuch", *data], 2),
     ]:
         done = subprocess.CompletedProcess(arguments, program.run(arguments), *capsys.readouterr())
