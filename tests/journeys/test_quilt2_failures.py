@@ -59,6 +59,41 @@ def test_builds_of_other_files_to_one_name_at_once(here: Machine, new_folder: Ne
     assert here.ask("verify")["damaged"] == []
 
 
+def all_at_once(*commands: tuple[Machine, tuple[str, ...]]) -> list[int]:
+    """The exit codes of processes that run at the same time."""
+    running = [machine.start("-m", "datapkg", *words, "--json") for machine, words in commands]
+    for process in running:
+        _, err = process.communicate(timeout=60)
+        assert "Traceback" not in err
+    return [process.returncode for process in running]
+
+
+def test_six_installs_of_one_package_at_once(person: Person, publish: Publish) -> None:
+    hash, package, other = publish(person, "p", many_files()), f"{person.name}/p", at(person, "other")
+    assert all_at_once(*[(other, ("install", package))] * 6) == [0] * 6
+    assert [each["hash"] for each in other.ask("ls")["packages"]] == [hash]
+    assert other.ask("verify")["damaged"] == []
+
+
+def test_pushes_at_once_have_one_winner(person: Person, new_folder: NewFolder) -> None:
+    package, machines = f"{person.name}/p", [at(person, f"m{number}") for number in range(3)]
+    hashes = [
+        machine.ask("build", package, str(new_folder({"a.txt": str(number)})))["hash"]
+        for number, machine in enumerate(machines)
+    ]
+    codes = all_at_once(*((machine, ("push", package)) for machine in machines))
+    assert sorted(codes) == [0, 4, 4]
+    assert machines[0].ask("log", package)["log"][0]["hash"] == hashes[codes.index(0)]
+    assert len(machines[0].ask("log", package)["log"]) == 1
+
+
+def test_the_same_push_twice_at_once_succeeds_twice(person: Person, new_folder: NewFolder) -> None:
+    package, machine = f"{person.name}/p", at(person)
+    machine.ask("build", package, str(new_folder(many_files())))
+    assert all_at_once(*[(machine, ("push", package))] * 3) == [0] * 3
+    assert len(machine.ask("log", package)["log"]) == 1
+
+
 def test_texts_that_are_null_stay_null(build: Build, tmp_path: Path) -> None:
     frame = pd.DataFrame({"t": ["nan", None, "", "None"], "o": pd.array([1, None, 3, None], dtype="Int64")})
     frame.to_parquet(tmp_path / "t.parquet")
