@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 from datapkg import errors
 from datapkg.home import SETTINGS
+from registry_server.settings import Settings, setting_name
 from tests.live_registry import LiveRegistry, live_registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,6 +133,12 @@ def test_every_setting_is_documented() -> None:
     assert variables >= {variable for variable, _, _ in SETTINGS.values() if variable}
     for name in [*SETTINGS, *variables]:
         assert f"`{name}`" in text, name
+
+
+def test_every_setting_of_the_registry_is_documented() -> None:
+    text = (ROOT / "docs" / "registry.md").read_text()
+    for field in dataclasses.fields(Settings):
+        assert f"`{setting_name(field.name)}`" in text, field.name
 
 
 def test_every_error_code_is_documented_with_its_numbers() -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import mmap
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ TAIL_BYTES = 16
 SMALL_BYTES = 1 << 20
 PACK_BYTES = 256 << 20
 FEW_LOOKUPS = 64
+TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
 
 
 @dataclass(frozen=True)
@@ -45,43 +46,46 @@ class Place:
 
 
 class Pack:
-    """An open pack; its index is mapped, not read."""
+    """A pack's index, in memory; no file stays open, however many packs there are."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.hash = path.stem
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            if size < len(MAGIC) + TAIL_BYTES:
+            if size < len(MAGIC) + TAIL_BYTES or file.read(len(MAGIC)) != MAGIC:
                 raise _damaged(path)
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.count = int.from_bytes(self._map[size - TAIL_BYTES : size - len(MAGIC)], "little")
-        self._start = size - TAIL_BYTES - self.count * ENTRY_BYTES
-        if self._map[: len(MAGIC)] != MAGIC or self._map[size - len(MAGIC) :] != MAGIC or self._start < len(MAGIC):
+            tail = os.pread(file.fileno(), TAIL_BYTES, size - TAIL_BYTES)
+            self.count = int.from_bytes(tail[:8], "little")
+            self._bodies_end = size - TAIL_BYTES - self.count * ENTRY_BYTES
+            if tail[8:] != MAGIC or self._bodies_end < len(MAGIC):
+                raise _damaged(path)
+            self._index = os.pread(file.fileno(), self.count * ENTRY_BYTES, self._bodies_end)
+        if len(self._index) != self.count * ENTRY_BYTES:
             raise _damaged(path)
 
     def hashes(self) -> Iterator[bytes]:
         """The 32-byte hashes in order."""
-        for at in range(self._start, self._start + self.count * ENTRY_BYTES, ENTRY_BYTES):
-            yield self._map[at : at + 32]
+        for at in range(0, len(self._index), ENTRY_BYTES):
+            yield self._index[at : at + 32]
 
     def entries(self) -> Iterator[tuple[bytes, Place | None]]:
         """Each hash with the place of its object, None for one that would lie outside."""
-        for at in range(self._start, self._start + self.count * ENTRY_BYTES, ENTRY_BYTES):
-            yield self._map[at : at + 32], self._place(at)
+        for at in range(0, len(self._index), ENTRY_BYTES):
+            yield self._index[at : at + 32], self._place(at)
 
     def _place(self, at: int) -> Place | None:
-        offset = int.from_bytes(self._map[at + 32 : at + 40], "little")
-        size = int.from_bytes(self._map[at + 40 : at + 48], "little")
-        return Place(self.path, offset, size, self.hash) if offset + size <= self._start else None
+        offset = int.from_bytes(self._index[at + 32 : at + 40], "little")
+        size = int.from_bytes(self._index[at + 40 : at + 48], "little")
+        return Place(self.path, offset, size, self.hash) if offset + size <= self._bodies_end else None
 
     def find(self, digest: bytes) -> Place | None:
         """Where the object with this 32-byte hash lies, or None."""
         low, high = 0, self.count
         while low < high:
             middle = (low + high) // 2
-            at = self._start + middle * ENTRY_BYTES
-            here = self._map[at : at + 32]
+            at = middle * ENTRY_BYTES
+            here = self._index[at : at + 32]
             if here == digest:
                 return self._place(at)
             low, high = (middle + 1, high) if here < digest else (low, middle)
@@ -157,7 +161,7 @@ class PackedObjects(Objects):
                 stamp = os.stat(self.packs_folder).st_mtime_ns
             except FileNotFoundError:
                 return []
-            if stamp != self._listed_at:
+            if stamp != self._listed_at or abs(time.time_ns() - stamp) < TICK_NS:
                 names = {name for name in os.listdir(self.packs_folder) if name.endswith(".pack")}
                 for name in self._packs.keys() - names:
                     del self._packs[name]

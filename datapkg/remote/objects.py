@@ -83,6 +83,7 @@ class RegistryObjects(Writable):
                         left.pop(hash, None)
                         yield hash, data
                     if left:
+                        self.open(next(iter(left))).close()  # asked for alone, the registry says why it did not come
                         raise ObjectNotFound(f"object {next(iter(left))} did not come with the others asked for")
                 except Unreachable as error:
                     failures = failures + 1 if len(left) == before else 1
