@@ -116,6 +116,12 @@ def test_060_two_failures_are_got_over(package: str, behind: Machine, way: Way, 
     assert behind.ask("install", package)["installed"]
 
 
+def test_060_silence_is_not_waited_for(package: str, behind: Machine, way: Way) -> None:
+    way.faults.append(Fault("slow", times=2))
+    impatient = Machine({**behind.environ, "DATAPKG_TIMEOUT_S": "0.3"}, behind.folder)
+    assert impatient.ask("install", package)["installed"]
+
+
 def test_060_failures_without_end_are_an_error(package: str, behind: Machine, way: Way) -> None:
     way.faults.append(Fault("drop"))
     ended = behind.run("install", package, "--json")

@@ -216,6 +216,13 @@ def test_087_pages_hide_what_is_private(ada: Person, publish: Publish) -> None:
     assert requests.get(f"{ada.url}/{ada.name}/secret", timeout=30).status_code == 404
 
 
+def test_087_the_last_pushed_is_listed_first(ada: Person, publish: Publish) -> None:
+    for name in ("older", "newer"):
+        publish(ada, name, {"a.csv": TABLE}, "--public")
+    listed = requests.get(f"{ada.url}/", timeout=30).text
+    assert 0 < listed.index(f"{ada.name}/newer") < listed.index(f"{ada.name}/older")
+
+
 def test_079_the_page_of_a_package(ada: Person, publish: Publish) -> None:
     readme = "# About flowers\n<script>alert(1)</script>\n[x](javascript:alert(2))\n"
     contents = "meta: {title: Flowers <b>}\ncontents: {README: {file: R.md}, t: {file: a.csv}, raw: {z: {file: a.csv}}}"
