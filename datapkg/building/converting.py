@@ -9,9 +9,10 @@ from typing import Any
 
 from datapkg.building.document import Item, is_merge, scalar_value
 from datapkg.errors import InvalidBuildFile, InvalidInput
-from datapkg.format.canonical import check_metadata
+from datapkg.format.canonical import check_metadata, encode, prepare
 from datapkg.format.names import shown
 
+MAX_META_BYTES = 512 << 10
 _SHOWN = 50
 
 
@@ -86,12 +87,14 @@ def to_meta(item: Item, place: str, problems: Problems) -> dict[str, Any]:
     if item.kind != "mapping":
         problems.add(item.line, place, "expected a mapping")
         return {}
-    value = _meta_value(item, place, problems)
     try:
-        return dict(check_metadata(value, place))
+        value: dict[str, Any] = check_metadata(_meta_value(item, place, problems), place)
     except InvalidInput as error:
         problems.add(item.line, place, str(error).removeprefix(f"{place}: "))
         return {}
+    if len(encode(prepare(value))) > MAX_META_BYTES:
+        problems.add(item.line, place, f"more than {MAX_META_BYTES >> 10} KiB of metadata; keep long texts in a file")
+    return value
 
 
 def _meta_value(item: Item, place: str, problems: Problems) -> Any:

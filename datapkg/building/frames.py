@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import decimal
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -83,14 +83,16 @@ def _plain_label(label: Any) -> Any:
 def _stored_names(labels: Sequence[Any]) -> list[str]:
     """A name of its own for each column: its label as text, with a number where that is taken."""
     taken = {str(label) for label in labels}
-    seen: set[str] = set()
+    numbers: dict[str, int] = {}
     names = []
-    for label in labels:
-        name, number = str(label), 0
-        while name in seen or (number and name in taken):
-            number += 1
-            name = f"{label}.{number}"
-        seen.add(name)
+    for text in map(str, labels):
+        name = text
+        if text in numbers:
+            while name in taken:
+                numbers[text] += 1
+                name = f"{text}.{numbers[text]}"
+            taken.add(name)
+        numbers.setdefault(text, 0)
         names.append(name)
     return names
 
@@ -106,25 +108,60 @@ def _with_labels(table: pa.Table, labels: pandas.Index) -> pa.Table:
 
 
 def _without_big_integers(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """Integers beyond 64 bits as decimals, or as text above 38 digits: Arrow has no type for them."""
-    import numpy
+    """Integers beyond 64 bits as decimals, or as text above 38 digits: Arrow has no type for them.
 
-    changed: dict[int, Any] = {}
+    In columns, among categories and in the index.
+    """
+    changed = {}
     for position, dtype in enumerate(frame.dtypes):
-        if dtype.kind != "O" or not isinstance(dtype, numpy.dtype):
-            continue
-        column = frame.iloc[:, position]
-        values = [value for value in column if isinstance(value, int) and not isinstance(value, bool)]
-        if values and not -(2**63) <= min(values) <= max(values) < 2**63:
-            fits = max(len(str(abs(value))) for value in (min(values), max(values))) <= _DECIMAL_DIGITS
-            as_new = decimal.Decimal if fits else str
-            changed[position] = column.map(lambda value, new=as_new: new(value) if isinstance(value, int) else value)
-    if not changed:
+        if dtype.kind == "O" and (column := _smaller(frame.iloc[:, position])) is not None:
+            changed[position] = column
+    index = _smaller_index(frame.index)
+    if not changed and index is None:
         return frame
     frame = frame.copy(deep=False)
     for position, column in changed.items():
-        frame.isetitem(position, column)
+        frame.isetitem(position, column.array)
+    if index is not None:
+        frame.index = index
     return frame
+
+
+def _smaller(column: pandas.Series) -> pandas.Series | None:
+    import pandas
+
+    if isinstance(column.dtype, pandas.CategoricalDtype):
+        change = _change(column.cat.categories)
+        return None if change is None else column.cat.rename_categories(change)
+    change = _change(column)
+    return None if change is None else column.map(change)
+
+
+def _smaller_index(index: Any) -> Any:
+    import pandas
+
+    if isinstance(index, pandas.MultiIndex):
+        levels = {level: _smaller_index(values) for level, values in enumerate(index.levels)}
+        for level, values in levels.items():
+            index = index if values is None else index.set_levels(values, level=level)
+        return index if any(values is not None for values in levels.values()) else None
+    is_categorical = isinstance(index, pandas.CategoricalIndex)
+    change = _change(index.categories if is_categorical else index)
+    if change is None:
+        return None
+    return index.rename_categories(change) if is_categorical else index.map(change)
+
+
+def _change(values: Any) -> Callable[[Any], Any] | None:
+    """How to change values so that no integer among them is beyond 64 bits; None if none is."""
+    if values.dtype != "O":
+        return None
+    integers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    if not integers or -(2**63) <= min(integers) <= max(integers) < 2**63:
+        return None
+    fits = max(len(str(abs(value))) for value in (min(integers), max(integers))) <= _DECIMAL_DIGITS
+    new = decimal.Decimal if fits else str
+    return lambda value: new(value) if isinstance(value, int) else value
 
 
 def _bad_column(frame: pandas.DataFrame, error: Exception) -> InvalidInput:

@@ -11,11 +11,15 @@ import pyarrow.types as types
 from datapkg.building.parquet_writer import WRITER, columns_with_dictionaries, write_block
 from datapkg.errors import InvalidInput
 from datapkg.format.blocks import cut_table
+from datapkg.format.canonical import encode
 from datapkg.format.content import block_digests, column_texts, content_hash
 from datapkg.format.frames import remember_categories
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest import Block
 from datapkg.objects.base import Objects
+
+# A node is one line of a manifest, of at most 1 MiB; the rest is for objects and metadata.
+MAX_COLUMNS_BYTES = 640 << 10
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ def prepare(table: pa.Table) -> PreparedTable:
         raise InvalidInput("there is no column in it")
     table = as_stored(table.unify_dictionaries())
     columns = column_texts(table.schema)
+    if len(encode(columns)) > MAX_COLUMNS_BYTES:
+        raise InvalidInput(f"{len(columns):,} columns have names and types of more than {MAX_COLUMNS_BYTES >> 10} KiB")
     table = remember_categories(table)
     write_block(table.slice(0, 0), [])
     blocks = cut_table(table)

@@ -21,6 +21,7 @@ FIRST_ROWS = 4_096
 _DISTINCT = 0.9
 _HIT = np.uint64(2**64 // MIN_ROWS)
 _TEXT_WORDS = 4
+_PIECE_ROWS = 65_536
 _NULL = np.uint64(0x9E3779B97F4A7C15)
 _NAN = np.uint64(0x7FF8000000000000)
 _MASKS = np.array([(1 << (8 * count)) - 1 for count in range(9)], dtype=np.uint64)
@@ -121,12 +122,17 @@ def _add(hashes: Words, words: list[Words]) -> Words:
 
 
 def _column_words(column: pa.ChunkedArray) -> list[Words] | None:
-    parts = [_words(chunk) for chunk in column.chunks if len(chunk)]
+    parts = [_words(piece) for chunk in column.chunks for piece in _pieces(chunk)]
     if any(part is None for part in parts):
         return None
     if not parts:
         return [] if _words(pa.nulls(1, column.type)) is not None else None
     return [np.concatenate(pieces) for pieces in zip(*[part for part in parts if part is not None], strict=True)]
+
+
+def _pieces(array: pa.Array) -> Iterator[pa.Array]:
+    """Slices short enough that copies of their text are small."""
+    return (array.slice(start, _PIECE_ROWS) for start in range(0, len(array), _PIECE_ROWS))
 
 
 def _words(array: pa.Array) -> list[Words] | None:

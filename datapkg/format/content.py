@@ -298,6 +298,8 @@ def _text_parts(array: pa.Array) -> tuple[Any, Any]:
 def _value_bytes(array: pa.Array) -> Any:
     """The values of a type of fixed width, without nulls, little-endian."""
     width = array.type.bit_width // 8
+    if not width:
+        return b""
     data = np.frombuffer(array.buffers()[1], np.uint8, len(array) * width, array.offset * width)
     if not types.is_floating(array.type):
         return data

@@ -312,6 +312,7 @@ contents:
         ("meta: [1]\ncontents: {}\n", "1: meta: expected a mapping"),
         ("meta: {n: 9007199254740993}\ncontents: {}\n", "1: meta: meta.n: 9007199254740993 is beyond 2^53"),
         ("meta: {n: .nan}\ncontents: {}\n", "1: meta: meta.n: nan is no JSON number"),
+        (f"meta: {{a: {'x' * 600_000}}}\ncontents: {{}}\n", "1: meta: more than 512 KiB of metadata"),
         ("meta: {a: 1, a: 2}\ncontents: {}\n", "1: meta: key 'a' is here twice; first on line 1"),
         ("meta: {d: 2024-13-45}\ncontents: {}\n", "1: meta.d: '2024-13-45' looks like a timestamp and is none"),
         ("contents:\n  a: {kwargs: {}}\n", "2: contents.a: has neither a source"),

@@ -148,6 +148,23 @@ def test_seconds_are_kept_as_milliseconds() -> None:
     pandas.testing.assert_frame_equal(bench.frame(bench.build({"t": frame}), "t"), frame.astype("datetime64[ms]"))
 
 
+def test_integers_beyond_64_bits_are_decimals_everywhere() -> None:
+    big = 2**70
+    frame = pandas.DataFrame(
+        {"a": [big, 1], "c": pandas.Categorical([big, None]), "text": [10**40, 1], "mixed": [big, None]},
+        index=pandas.MultiIndex.from_tuples([(big, "x"), (1, "y")]),
+    )
+    bench = Bench()
+    back = bench.frame(bench.build({"t": frame}), "t")
+    assert [int(value) for value in back["a"]] == [big, 1]
+    assert [int(value) for value in back["c"].cat.categories] == [big]
+    assert back["text"].tolist() == [str(10**40), "1"]
+    assert back["mixed"].tolist() == [decimal.Decimal(big), None]
+    assert [int(value) for value in back.index.get_level_values(0)] == [big, 1]
+    single = bench.frame(bench.build({"t": pandas.DataFrame({"a": [1]}, index=[big])}), "t")
+    assert [int(value) for value in single.index] == [big]
+
+
 def test_arrow_types_that_parquet_changes_are_settled_before() -> None:
     table = pa.table(
         {
@@ -172,6 +189,7 @@ def test_arrow_types_that_parquet_changes_are_settled_before() -> None:
         (pandas.DataFrame({"a": [object()]}), "column 'a'"),
         (pandas.DataFrame({"a": [{}]}), "no child field"),
         (pandas.DataFrame(), "no column"),
+        (pandas.DataFrame([[1] * 3_000], columns=[f"{i:0300}" for i in range(3_000)]), "more than 640 KiB"),
         (pandas.DataFrame([[1, 2]], columns=[(1,), "b"]), "label"),
         (pa.table({"a": pa.array([[1]], pa.list_view(pa.int8()))}), "cannot keep"),
         (pa.table({"a": pa.array([(1, 2, 3)], pa.month_day_nano_interval())}), "interval"),

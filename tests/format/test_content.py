@@ -153,6 +153,10 @@ def test_encodings_of_one_type_are_one(one: pa.DataType, other: pa.DataType) -> 
     assert content(column(values, one)) == content(column(values, other))
 
 
+def test_values_of_no_width() -> None:
+    assert content(column([b"", None], pa.binary(0))) != content(column([None, b""], pa.binary(0)))
+
+
 def test_run_ends_and_nested_dictionaries_are_encodings() -> None:
     plain = column([1, 1, None, 2])
     runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3, 4], pa.int32()), pa.array([1, None, 2]))
