@@ -137,7 +137,18 @@ def test_settings_say_where_they_come_from(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "data.example.org", "ftp://x", "https://", "https://u:p@x", "https://x?y", "https://x:99999", "a b", "\x00"],
+    [
+        "",
+        "data.example.org",
+        "ftp://x",
+        "https://",
+        "https://u:p@x",
+        "https://x?y",
+        "https://x/path",
+        "https://x:99999",
+        "a b",
+        "\x00",
+    ],
 )
 def test_bad_addresses(tmp_path: Path, url: str) -> None:
     with pytest.raises(InvalidInput):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import secrets
 import shutil
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +19,7 @@ from datapkg.errors import Conflict, InvalidInput, NodeNotFound, ObjectNotFound
 from datapkg.format.manifest import ArrayNode, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Found, Home
+from datapkg.objects.files import STALE_TEMP_S
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.store import Store
 
@@ -37,6 +41,7 @@ NO_TEXT = {
 COMPRESSED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 FORMATS = ("csv", "parquet")
 PIECE_BYTES = 1 << 20
+STAGED = ".datapkg-export-"
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,10 @@ def cat(home: Home, ref: Ref, write: Callable[[bytes], Any]) -> None:
 
 
 def _plan(manifest: Manifest, path: str, format: str | None) -> list[Task]:
-    """Decides where each node goes; raises `Conflict` naming all pairs that would share a file."""
+    """Decides where each node goes; raises `Conflict` naming all pairs that would share a file.
+
+    Nodes of one group with one original file name (the sheets of a workbook) are written under their own names.
+    """
     tasks, depth = [], len(path.split("/")) if path else 0
     for node in manifest.below(path):
         below = node.parts[depth:]
@@ -103,8 +111,17 @@ def _plan(manifest: Manifest, path: str, format: str | None) -> list[Task]:
             separator = {"csv": _separator(node) or ",", "parquet": None, None: _separator(node)}[format]
         parts = (*below[:-1], _file_name(node, separator)) if below else ()
         tasks.append(Task(parts, node, separator))
+    count = Counter(task.parts for task in tasks)
+    tasks = [task if count[task.parts] == 1 or task.node.kind == "group" else _own_name(task) for task in tasks]
     _check_apart(tasks)
     return tasks
+
+
+def _own_name(task: Task) -> Task:
+    """The same file under the node's name, with the suffix that it would have had."""
+    suffix = PurePosixPath(task.parts[-1]).suffix
+    name = task.node.parts[-1]
+    return replace(task, parts=(*task.parts[:-1], name if name.endswith(suffix) else _shortened(name, suffix)))
 
 
 def _check_apart(tasks: list[Task]) -> None:
@@ -169,7 +186,8 @@ def _check_present(found: Found, manifest: Manifest, ref: Ref) -> None:
 def _stage(store: Store, dest: Path, tasks: list[Task], single: bool, progress: Progress) -> Path:
     """Writes everything beside the target, in a folder that nobody else knows."""
     dest.parent.mkdir(parents=True, exist_ok=True)
-    staged = dest.parent / f".datapkg-export-{secrets.token_hex(8)}"
+    _sweep(dest.parent)
+    staged = dest.parent / f"{STAGED}{secrets.token_hex(8)}"
     staged.mkdir()
     try:
         total, done = sum(task.node.size for task in tasks), 0
@@ -188,6 +206,14 @@ def _stage(store: Store, dest: Path, tasks: list[Task], single: bool, progress: 
     except BaseException:
         _discard(staged)
         raise
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what exports that were killed long ago left."""
+    for path in folder.glob(f"{STAGED}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_ctime > STALE_TEMP_S:
+                _discard(path)
 
 
 def _settle(staged: Path, dest: Path, tasks: list[Task], single: bool) -> Exported:

@@ -13,6 +13,7 @@ from datapkg.errors import BuildFailed
 from datapkg.format.hashing import copy_hashed
 from datapkg.format.names import shown
 from datapkg.objects.base import Objects
+from datapkg.objects.files import naming
 
 SMALL_BYTES = 1 << 20
 
@@ -31,7 +32,8 @@ def open_source(path: Path, name: str) -> Iterator[BinaryIO]:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise BuildFailed(f"{shown(name)} is no ordinary file", path=name)
-        yield stream
+        with naming(path):
+            yield stream
         try:
             after = os.stat(path)
         except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,11 +13,9 @@ from urllib.parse import urlsplit
 from datapkg.errors import InvalidInput
 from datapkg.objects.files import write_atomic
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
 
 def check_origin(url: str) -> str:
-    """A registry's address in its normal form, `https://host[:port][/path]`; raises `InvalidInput` for any other."""
+    """A registry's address in its normal form, `https://host[:port]`; raises `InvalidInput` for any other."""
     hint = "write it as https://data.example.org"
     try:
         parts = urlsplit(url.strip())
@@ -27,18 +26,31 @@ def check_origin(url: str) -> str:
         raise InvalidInput(
             f"{url[:200]!r} is no address of a registry: it needs https:// (or http://) and a host", hint=hint
         )
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise InvalidInput("the address of a registry has no user, password, query or fragment", hint=hint)
+    if (
+        parts.username is not None
+        or parts.password is not None
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
+        raise InvalidInput("the address of a registry has no user, password, path, query or fragment", hint=hint)
     default = {"http": 80, "https": 443}[parts.scheme]
     shown_host = f"[{host}]" if ":" in host else host
     shown_port = f":{port}" if port not in (None, default) else ""
-    return f"{parts.scheme}://{shown_host}{shown_port}{parts.path.rstrip('/')}"
+    return f"{parts.scheme}://{shown_host}{shown_port}"
 
 
 def may_carry_token(url: str) -> bool:
     """Whether a token may travel to this address: https, or this very machine."""
     parts = urlsplit(url)
-    return parts.scheme == "https" or parts.hostname in LOOPBACK or (parts.hostname or "").startswith("127.")
+    return parts.scheme == "https" or _is_loopback(parts.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True)

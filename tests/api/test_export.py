@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,17 +125,37 @@ def test_no_link_leads_outside(home: Home, source: Path, tmp_path: Path) -> None
     assert not (tmp_path / "out" / "class.csv").is_symlink()
 
 
-def test_nodes_that_share_a_file_name_are_all_named(home: Home, tmp_path: Path) -> None:
+def keep(home: Home, *nodes: tuple[str, str]) -> None:
+    """Makes a package of files with these paths and original file names."""
     hash = home.store.objects.put_bytes(b"x")
-    nodes = [FileNode(path=path, hash=hash, size=1, file_name="same") for path in ("a", "b", "g/c")]
-    manifest = Manifest.make([*nodes, FileNode(path="same", hash=hash, size=1, file_name="g")])
+    manifest = Manifest.make([FileNode(path=path, hash=hash, size=1, file_name=name) for path, name in nodes])
     home.store.save(manifest)
     home.store.refs.set_current("u", "p", Current(manifest.hash, "local"))
+
+
+def test_nodes_that_share_a_file_name_get_their_own(home: Home, tmp_path: Path) -> None:
+    keep(home, ("a", "same.txt"), ("b", "same.txt"), ("c", "other.txt"), ("g/a", "same.txt"))
+    export(home, REF, tmp_path / "out")
+    assert sorted(files_below(tmp_path / "out")) == ["a.txt", "b.txt", "g/same.txt", "other.txt"]
+
+
+def test_nodes_that_still_share_a_name_are_all_named(home: Home, tmp_path: Path) -> None:
+    keep(home, ("a", "same.txt"), ("b", "same.txt"), ("c", "a.txt"), ("g/c", "x"), ("same", "g"))
     with pytest.raises(Conflict) as caught:
         export(home, REF, tmp_path / "out")
-    assert "a and b are both same" in str(caught.value)
+    assert "a and c are both a.txt" in str(caught.value)
     assert "same is a file where a folder is needed: g" in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_killed_export_left_is_swept_after_a_day(home: Home, tmp_path: Path, monkeypatch: Any) -> None:
+    keep(home, ("a", "a.txt"), ("b", "b.txt"))
+    (tmp_path / ".datapkg-export-old").mkdir()
+    export(home, REF, tmp_path / "one")
+    assert (tmp_path / ".datapkg-export-old").exists()
+    monkeypatch.setattr("datapkg.api.export.STALE_TEMP_S", -1)
+    export(home, REF, tmp_path / "two")
+    assert not (tmp_path / ".datapkg-export-old").exists()
 
 
 def test_an_absent_object_stops_it_before_anything_is_written(home: Home, source: Path, tmp_path: Path) -> None:

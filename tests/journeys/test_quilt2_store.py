@@ -114,12 +114,12 @@ def test_098_a_group_and_a_single_file(build: Build, here: Machine, tmp_path: Pa
     assert (tmp_path / "renamed.csv").read_text() == TABLE
 
 
-def test_098_two_nodes_of_one_file_name_are_named(build: Build, here: Machine, tmp_path: Path) -> None:
+def test_098_two_nodes_of_one_file_are_written_under_their_own_names(
+    build: Build, here: Machine, tmp_path: Path
+) -> None:
     build({"build.yml": "contents: {one: {file: t.csv}, two: {file: t.csv}}", "t.csv": TABLE})
-    error = here.fail("export", "me/p", str(tmp_path / "out"))
-    assert error["code"] == "conflict"
-    assert "one and two" in error["message"]
-    assert not (tmp_path / "out").exists()
+    here.run("export", "me/p", str(tmp_path / "out"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.csv", "two.csv"]
 
 
 def test_098_a_file_where_a_folder_is_needed(build: Build, here: Machine, tmp_path: Path) -> None:

@@ -150,7 +150,8 @@ def test_netrc_does_not_overrule(person: Person, tmp_path: Path, monkeypatch: py
     assert anonymous.json("GET", "/api/v1/me") == {"user": None}
 
 
-def test_a_token_is_not_sent_over_plain_http_to_elsewhere() -> None:
+@pytest.mark.parametrize("host", ["data.example.org", "127.example.org", "127.0.0.1.example.org", "10.0.0.1"])
+def test_a_token_is_not_sent_over_plain_http_to_elsewhere(host: str) -> None:
     with pytest.raises(InvalidInput, match="plain http") as caught:
-        Session("http://data.example.org", "dpk_secret")
+        Session(f"http://{host}", "dpk_secret")
     assert "dpk_secret" not in str(caught.value)
