@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -27,17 +27,24 @@ from datapkg.objects.files import (
 
 READ_BUFFER_BYTES = 1 << 20
 
+Named = Callable[[Iterable[Path]], None]
+
+
+def no_notice(paths: Iterable[Path]) -> None:
+    """The listener that does nothing with the files that got their names."""
+
 
 class DirectoryObjects(Objects):
     """A folder of objects that many processes read and write at once.
 
-    `tmp` is a folder on the same file system, by default `tmp` beside the folder. Safe to kill at any moment: a file
-    has its name only when all its bytes are there, and right.
+    `tmp` is a folder on the same file system, by default `tmp` beside the folder; `named` is told of files that have just
+    got their names. Safe to kill at any moment: a file has its name only when all its bytes are there, and right.
     """
 
-    def __init__(self, folder: Path, tmp: Path | None = None) -> None:
+    def __init__(self, folder: Path, tmp: Path | None = None, named: Named = no_notice) -> None:
         self.folder = Path(folder)
         self.tmp = Path(tmp) if tmp else self.folder.parent / "tmp"
+        self._named = named
         self._lock = threading.RLock()
         self._depth = 0
         self._pending: dict[str, Path] = {}
@@ -89,6 +96,7 @@ class DirectoryObjects(Objects):
             temp.unlink(missing_ok=True)
             raise
         sync_folder(self.path(hash).parent)
+        self._named([self.path(hash)])
         return hash
 
     def _keep_for_later(self, hash: str, temp: Path) -> bool:
@@ -126,6 +134,7 @@ class DirectoryObjects(Objects):
             for temp in pending.values():
                 temp.unlink(missing_ok=True)
             raise
+        self._named([self.path(hash) for hash in pending])
 
     def delete(self, hash: str) -> None:
         with self._lock:

@@ -23,7 +23,7 @@ from weakref import WeakSet
 from datapkg.errors import CorruptObject
 from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
-from datapkg.objects.directory import READ_BUFFER_BYTES, DirectoryObjects, Window
+from datapkg.objects.directory import READ_BUFFER_BYTES, DirectoryObjects, Named, Window, no_notice
 from datapkg.objects.files import naming, new_file, rename, seal, sync_all, sync_file, sync_folder, temp_path
 
 MAGIC = b"datapkg1"
@@ -32,6 +32,7 @@ TAIL_BYTES = 16
 SMALL_BYTES = 1 << 20
 PACK_BYTES = 256 << 20
 FEW_LOOKUPS = 64
+MAX_OPEN = 64
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
 
 
@@ -139,12 +140,16 @@ class _PackWriter:
 
 
 class PackedObjects(Objects):
-    """A folder `objects/` of single objects and a folder `packs/` beside it; many processes read and write at once."""
+    """A folder `objects/` of single objects and a folder `packs/` beside it; many processes read and write at once.
 
-    def __init__(self, folder: Path) -> None:
+    `named` is told of the files that have just got their names.
+    """
+
+    def __init__(self, folder: Path, named: Named = no_notice) -> None:
         self.folder = Path(folder)
         self.tmp = self.folder / "tmp"
-        self.loose = DirectoryObjects(self.folder / "objects", self.tmp)
+        self.loose = DirectoryObjects(self.folder / "objects", self.tmp, named)
+        self._named = named
         self.packs_folder = self.folder / "packs"
         self._packs: dict[str, Pack] = {}
         self._listed_at: int | None = None
@@ -211,6 +216,11 @@ class PackedObjects(Objects):
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         return open_place(self.locate(hash), start, stop)
 
+    def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        with contextlib.closing(OpenFiles()) as files:
+            for hash in hashes:
+                yield hash, files.read(self.locate(hash))
+
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         if not self._depth:
             return self.loose.put(stream, expected)
@@ -262,6 +272,7 @@ class PackedObjects(Objects):
             if self._finished:
                 sync_folder(self.packs_folder)
                 self._listed_at = None
+                self._named([self.packs_folder / f"{hash}.pack" for hash, _, _ in self._finished])
         except BaseException:
             if unfinished:
                 unfinished.discard()
@@ -330,13 +341,39 @@ os.register_at_fork(after_in_child=_free_locks)
 
 def open_place(place: Place, start: int = 0, stop: int | None = None) -> BinaryIO:
     """A stream of the object at this place, from `start` up to `stop`; the caller closes it."""
-    try:
-        raw = open(place.path, "rb", buffering=0)  # noqa: SIM115 - the caller closes it
-    except FileNotFoundError:
-        raise not_found(place.path.name) from None
+    raw = _open(place)
     end = place.size if stop is None else min(stop, place.size)
     raw.seek(place.offset + min(start, place.size))
     return cast(BinaryIO, io.BufferedReader(Window(raw, end - start), min(READ_BUFFER_BYTES, max(place.size, 1))))
+
+
+def _open(place: Place) -> io.FileIO:
+    try:
+        return open(place.path, "rb", buffering=0)
+    except FileNotFoundError:
+        raise not_found(place.path.name) from None
+
+
+class OpenFiles:
+    """Reads whole objects from many places, opening each pack once; to be closed."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._packs: dict[Path, io.FileIO] = {}
+
+    def read(self, place: Place) -> bytes:
+        """The whole object at this place, in memory."""
+        if place.pack is None:
+            return read_place(place)
+        if place.path not in self._packs:
+            if len(self._packs) >= MAX_OPEN:
+                self.close()
+            self._packs[place.path] = self._stack.enter_context(_open(place))
+        return os.pread(self._packs[place.path].fileno(), place.size, place.offset)
+
+    def close(self) -> None:
+        self._packs.clear()
+        self._stack.close()
 
 
 def read_place(place: Place) -> bytes:

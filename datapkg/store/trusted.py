@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +15,7 @@ from datapkg.errors import CorruptObject, ObjectNotFound
 from datapkg.format.hashing import READ_BYTES, is_hash
 from datapkg.objects.base import Objects
 from datapkg.objects.files import seal, temp_path
-from datapkg.objects.packs import PackedObjects, Place, open_place, read_place
+from datapkg.objects.packs import OpenFiles, PackedObjects, Place, open_place, read_place
 from datapkg.store.index import Index
 
 
@@ -23,13 +23,9 @@ class TrustedObjects(Objects):
     """Packed objects and the index that says which of their files may be believed without hashing them again."""
 
     def __init__(self, folder: Path, index: Index) -> None:
-        self.packed = PackedObjects(folder)
+        self.packed = PackedObjects(folder, named=index.believe)
         self.quarantine_folder = folder / "quarantine"
         self.index = index
-        self._lock = threading.Lock()
-        self._depth = 0
-        self._fresh: list[str] = []
-        self._right_packs: set[tuple[str, int]] = set()
 
     def trusted(self, hash: str) -> Place:
         """Where the object lies, its bytes being right.
@@ -105,39 +101,22 @@ class TrustedObjects(Objects):
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         return open_place(self.trusted(hash), start, stop)
 
+    def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        whole: set[Path] = set()
+        with contextlib.closing(OpenFiles()) as files:
+            for hash in hashes:
+                place = self.packed.locate(hash)
+                if place.path not in whole:
+                    place = self.trusted(hash)
+                    if self._believed(place):
+                        whole.add(place.path)
+                yield hash, files.read(place)
+
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
-        hash = self.packed.put(stream, expected)
-        with self._lock:
-            self._fresh.append(hash)
-            if self._depth:
-                return hash
-        self._believe_fresh()
-        return hash
+        return self.packed.put(stream, expected)
 
-    @contextmanager
-    def batch(self) -> Iterator[None]:
-        with self._lock:
-            self._depth += 1
-        try:
-            with self.packed.batch():
-                yield
-        finally:
-            with self._lock:
-                self._depth -= 1
-                last = not self._depth
-            if last:
-                self._believe_fresh()
-
-    def _believe_fresh(self) -> None:
-        with self._lock:
-            fresh, self._fresh = self._fresh, []
-        places = set()
-        for hash in fresh:
-            try:
-                places.add(self.packed.locate(hash).path)
-            except ObjectNotFound:
-                continue
-        self.index.believe(places)
+    def batch(self) -> AbstractContextManager[None]:
+        return self.packed.batch()
 
     def delete(self, hash: str) -> None:
         self.packed.delete(hash)
