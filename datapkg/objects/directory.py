@@ -37,8 +37,8 @@ def no_notice(paths: Iterable[Path]) -> None:
 class DirectoryObjects(Objects):
     """A folder of objects that many processes read and write at once.
 
-    `tmp` is a folder on the same file system, by default `tmp` beside the folder; `named` is told of files that have just
-    got their names. Safe to kill at any moment: a file has its name only when all its bytes are there, and right.
+    `tmp` is a folder on the same file system, by default `tmp` beside the folder; `named` is told of files that have
+    just got their names. Safe to kill at any moment: a file has its name only when all its bytes are there, and right.
     """
 
     def __init__(self, folder: Path, tmp: Path | None = None, named: Named = no_notice) -> None:
