@@ -1,142 +1,32 @@
 """Objects kept in a folder where small ones of one batch share one file, a pack.
 
-A pack is: magic, the bodies one after the other, an index sorted by hash (32 bytes of hash, 8 of offset, 8 of size,
-little-endian), the number of entries (8 bytes) and the magic again. It is named by the sha256 of itself and never
-changes. Creating a file is the dear thing on most file systems; a batch of 10,000 small objects creates one.
+Creating a file is the dear thing on most file systems; a batch of 10,000 small objects creates one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast
 from weakref import WeakSet
 
 from datapkg.errors import CorruptObject
 from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
-from datapkg.objects.directory import READ_BUFFER_BYTES, DirectoryObjects, Named, Window, no_notice
-from datapkg.objects.files import naming, new_file, rename, seal, sync_all, sync_file, sync_folder, temp_path
+from datapkg.objects.directory import DirectoryObjects, Named, no_notice
+from datapkg.objects.files import rename, sync_all, sync_file, sync_folder, temp_path
+from datapkg.objects.pack_file import OpenFiles, Pack, PackWriter, Place, open_place, read_place
 
-MAGIC = b"datapkg1"
-ENTRY_BYTES = 48
-TAIL_BYTES = 16
 SMALL_BYTES = 1 << 20
 PACK_BYTES = 256 << 20
 FEW_LOOKUPS = 64
-MAX_OPEN = 64
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where an object's bytes lie: `size` bytes from `offset` of a file; `pack` is the pack's hash or None."""
-
-    path: Path
-    offset: int
-    size: int
-    pack: str | None = None
-
-
-class Pack:
-    """A pack's index, in memory; no file stays open, however many packs there are."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.hash = path.stem
-        with open(path, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size < len(MAGIC) + TAIL_BYTES or file.read(len(MAGIC)) != MAGIC:
-                raise _damaged(path)
-            tail = os.pread(file.fileno(), TAIL_BYTES, size - TAIL_BYTES)
-            self.count = int.from_bytes(tail[:8], "little")
-            self._bodies_end = size - TAIL_BYTES - self.count * ENTRY_BYTES
-            if tail[8:] != MAGIC or self._bodies_end < len(MAGIC):
-                raise _damaged(path)
-            self._index = os.pread(file.fileno(), self.count * ENTRY_BYTES, self._bodies_end)
-        if len(self._index) != self.count * ENTRY_BYTES:
-            raise _damaged(path)
-
-    def hashes(self) -> Iterator[bytes]:
-        """The 32-byte hashes in order."""
-        for at in range(0, len(self._index), ENTRY_BYTES):
-            yield self._index[at : at + 32]
-
-    def entries(self) -> Iterator[tuple[bytes, Place | None]]:
-        """Each hash with the place of its object, None for one that would lie outside."""
-        for at in range(0, len(self._index), ENTRY_BYTES):
-            yield self._index[at : at + 32], self._place(at)
-
-    def _place(self, at: int) -> Place | None:
-        offset = int.from_bytes(self._index[at + 32 : at + 40], "little")
-        size = int.from_bytes(self._index[at + 40 : at + 48], "little")
-        return Place(self.path, offset, size, self.hash) if offset + size <= self._bodies_end else None
-
-    def find(self, digest: bytes) -> Place | None:
-        """Where the object with this 32-byte hash lies, or None."""
-        low, high = 0, self.count
-        while low < high:
-            middle = (low + high) // 2
-            at = middle * ENTRY_BYTES
-            here = self._index[at : at + 32]
-            if here == digest:
-                return self._place(at)
-            low, high = (middle + 1, high) if here < digest else (low, middle)
-        return None
-
-
-def _damaged(path: Path) -> CorruptObject:
-    return CorruptObject(
-        f"pack {path.name} is damaged: its index cannot be read", hint="datapkg verify", pack=path.stem
-    )
-
-
-class _PackWriter:
-    """A pack that is being written, in a temporary file."""
-
-    def __init__(self, temp: Path) -> None:
-        self.temp = temp
-        self.file: IO[bytes] = new_file(temp, buffering=0)
-        self.entries: dict[bytes, tuple[int, int]] = {}
-        self.size = 0
-        self._sha256 = hashlib.sha256()
-        self._write(MAGIC)
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        with naming(self.temp):
-            while view:
-                view = view[self.file.write(view) :]
-        self._sha256.update(data)
-        self.size += len(data)
-
-    def discard(self) -> None:
-        """Gives the pack up."""
-        self.file.close()
-        self.temp.unlink(missing_ok=True)
-
-    def add(self, digest: bytes, data: bytes) -> None:
-        self.entries[digest] = (self.size, len(data))
-        self._write(data)
-
-    def finish(self) -> str:
-        """Writes the index and closes the file; gives the pack's hash."""
-        rows = (
-            digest + offset.to_bytes(8, "little") + size.to_bytes(8, "little")
-            for digest, (offset, size) in sorted(self.entries.items())
-        )
-        self._write(b"".join(rows) + len(self.entries).to_bytes(8, "little") + MAGIC)
-        seal(self.file)
-        self.file.close()
-        return self._sha256.hexdigest()
 
 
 class PackedObjects(Objects):
@@ -156,7 +46,7 @@ class PackedObjects(Objects):
         self._lock = threading.RLock()
         _homes.add(self)
         self._depth = 0
-        self._writer: _PackWriter | None = None
+        self._writer: PackWriter | None = None
         self._finished: list[tuple[str, Path, set[bytes]]] = []
 
     def packs(self) -> list[Pack]:
@@ -236,7 +126,7 @@ class PackedObjects(Objects):
         digest = bytes.fromhex(hash)
         with self._lock:
             if self._writer is None:
-                self._writer = _PackWriter(temp_path(self.tmp, "pack"))
+                self._writer = PackWriter(temp_path(self.tmp, "pack"))
             if digest not in self._writer.entries:
                 self._writer.add(digest, data)
                 if self._writer.size >= PACK_BYTES:
@@ -297,7 +187,7 @@ class PackedObjects(Objects):
 
         An object whose bytes are wrong is left out too.
         """
-        writer = _PackWriter(temp_path(self.tmp, "pack"))
+        writer = PackWriter(temp_path(self.tmp, "pack"))
         for digest, place in pack.entries():
             if place and digest.hex() not in without:
                 data = read_place(place)
@@ -337,49 +227,6 @@ def _free_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_free_locks)
-
-
-def open_place(place: Place, start: int = 0, stop: int | None = None) -> BinaryIO:
-    """A stream of the object at this place, from `start` up to `stop`; the caller closes it."""
-    raw = _open(place)
-    end = place.size if stop is None else min(stop, place.size)
-    raw.seek(place.offset + min(start, place.size))
-    return cast(BinaryIO, io.BufferedReader(Window(raw, end - start), min(READ_BUFFER_BYTES, max(place.size, 1))))
-
-
-def _open(place: Place) -> io.FileIO:
-    try:
-        return open(place.path, "rb", buffering=0)
-    except FileNotFoundError:
-        raise not_found(place.path.name) from None
-
-
-class OpenFiles:
-    """Reads whole objects from many places, opening each pack once; to be closed."""
-
-    def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
-        self._packs: dict[Path, io.FileIO] = {}
-
-    def read(self, place: Place) -> bytes:
-        """The whole object at this place, in memory."""
-        if place.pack is None:
-            return read_place(place)
-        if place.path not in self._packs:
-            if len(self._packs) >= MAX_OPEN:
-                self.close()
-            self._packs[place.path] = self._stack.enter_context(_open(place))
-        return os.pread(self._packs[place.path].fileno(), place.size, place.offset)
-
-    def close(self) -> None:
-        self._packs.clear()
-        self._stack.close()
-
-
-def read_place(place: Place) -> bytes:
-    """The whole object at this place, in memory."""
-    with open_place(place) as stream:
-        return stream.read()
 
 
 def _read_up_to(stream: BinaryIO, size: int) -> bytes:

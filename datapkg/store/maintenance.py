@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datapkg.errors import CorruptObject, ObjectNotFound
-from datapkg.objects.packs import Pack, read_place
+from datapkg.objects.pack_file import Pack, read_place
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.store import Store
 from datapkg.store.trusted import hash_file, hash_place

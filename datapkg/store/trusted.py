@@ -15,7 +15,8 @@ from datapkg.errors import CorruptObject, ObjectNotFound
 from datapkg.format.hashing import READ_BYTES, is_hash
 from datapkg.objects.base import Objects
 from datapkg.objects.files import seal, temp_path
-from datapkg.objects.packs import OpenFiles, PackedObjects, Place, open_place, read_place
+from datapkg.objects.pack_file import OpenFiles, Place, open_place, read_place
+from datapkg.objects.packs import PackedObjects
 from datapkg.store.index import Index
 
 

@@ -1,0 +1,173 @@
+"""One pack: many small objects in one file.
+
+A pack is: magic, the bodies one after the other, an index sorted by hash (32 bytes of hash, 8 of offset, 8 of size,
+little-endian), the number of entries (8 bytes) and the magic again. It is named by the sha256 of itself and never
+changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from datapkg.errors import CorruptObject
+from datapkg.objects.base import not_found
+from datapkg.objects.directory import READ_BUFFER_BYTES, Window
+from datapkg.objects.files import naming, new_file, seal
+
+MAGIC = b"datapkg1"
+ENTRY_BYTES = 48
+TAIL_BYTES = 16
+MAX_OPEN = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an object's bytes lie: `size` bytes from `offset` of a file; `pack` is the pack's hash or None."""
+
+    path: Path
+    offset: int
+    size: int
+    pack: str | None = None
+
+
+class Pack:
+    """A pack's index, in memory; no file stays open, however many packs there are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.hash = path.stem
+        with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < len(MAGIC) + TAIL_BYTES or file.read(len(MAGIC)) != MAGIC:
+                raise _damaged(path)
+            tail = os.pread(file.fileno(), TAIL_BYTES, size - TAIL_BYTES)
+            self.count = int.from_bytes(tail[:8], "little")
+            self._bodies_end = size - TAIL_BYTES - self.count * ENTRY_BYTES
+            if tail[8:] != MAGIC or self._bodies_end < len(MAGIC):
+                raise _damaged(path)
+            self._index = os.pread(file.fileno(), self.count * ENTRY_BYTES, self._bodies_end)
+        if len(self._index) != self.count * ENTRY_BYTES:
+            raise _damaged(path)
+
+    def hashes(self) -> Iterator[bytes]:
+        """The 32-byte hashes in order."""
+        for at in range(0, len(self._index), ENTRY_BYTES):
+            yield self._index[at : at + 32]
+
+    def entries(self) -> Iterator[tuple[bytes, Place | None]]:
+        """Each hash with the place of its object, None for one that would lie outside."""
+        for at in range(0, len(self._index), ENTRY_BYTES):
+            yield self._index[at : at + 32], self._place(at)
+
+    def _place(self, at: int) -> Place | None:
+        offset = int.from_bytes(self._index[at + 32 : at + 40], "little")
+        size = int.from_bytes(self._index[at + 40 : at + 48], "little")
+        return Place(self.path, offset, size, self.hash) if offset + size <= self._bodies_end else None
+
+    def find(self, digest: bytes) -> Place | None:
+        """Where the object with this 32-byte hash lies, or None."""
+        low, high = 0, self.count
+        while low < high:
+            middle = (low + high) // 2
+            at = middle * ENTRY_BYTES
+            here = self._index[at : at + 32]
+            if here == digest:
+                return self._place(at)
+            low, high = (middle + 1, high) if here < digest else (low, middle)
+        return None
+
+
+def _damaged(path: Path) -> CorruptObject:
+    return CorruptObject(
+        f"pack {path.name} is damaged: its index cannot be read", hint="datapkg verify", pack=path.stem
+    )
+
+
+class PackWriter:
+    """A pack that is being written, in a temporary file."""
+
+    def __init__(self, temp: Path) -> None:
+        self.temp = temp
+        self.file: IO[bytes] = new_file(temp, buffering=0)
+        self.entries: dict[bytes, tuple[int, int]] = {}
+        self.size = 0
+        self._sha256 = hashlib.sha256()
+        self._write(MAGIC)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        with naming(self.temp):
+            while view:
+                view = view[self.file.write(view) :]
+        self._sha256.update(data)
+        self.size += len(data)
+
+    def discard(self) -> None:
+        """Gives the pack up."""
+        self.file.close()
+        self.temp.unlink(missing_ok=True)
+
+    def add(self, digest: bytes, data: bytes) -> None:
+        self.entries[digest] = (self.size, len(data))
+        self._write(data)
+
+    def finish(self) -> str:
+        """Writes the index and closes the file; gives the pack's hash."""
+        rows = (
+            digest + offset.to_bytes(8, "little") + size.to_bytes(8, "little")
+            for digest, (offset, size) in sorted(self.entries.items())
+        )
+        self._write(b"".join(rows) + len(self.entries).to_bytes(8, "little") + MAGIC)
+        seal(self.file)
+        self.file.close()
+        return self._sha256.hexdigest()
+
+
+def open_place(place: Place, start: int = 0, stop: int | None = None) -> BinaryIO:
+    """A stream of the object at this place, from `start` up to `stop`; the caller closes it."""
+    raw = _open(place)
+    end = place.size if stop is None else min(stop, place.size)
+    raw.seek(place.offset + min(start, place.size))
+    return cast(BinaryIO, io.BufferedReader(Window(raw, end - start), min(READ_BUFFER_BYTES, max(place.size, 1))))
+
+
+def _open(place: Place) -> io.FileIO:
+    try:
+        return open(place.path, "rb", buffering=0)
+    except FileNotFoundError:
+        raise not_found(place.path.name) from None
+
+
+class OpenFiles:
+    """Reads whole objects from many places, opening each pack once; to be closed."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._packs: dict[Path, io.FileIO] = {}
+
+    def read(self, place: Place) -> bytes:
+        """The whole object at this place, in memory."""
+        if place.pack is None:
+            return read_place(place)
+        if place.path not in self._packs:
+            if len(self._packs) >= MAX_OPEN:
+                self.close()
+            self._packs[place.path] = self._stack.enter_context(_open(place))
+        return os.pread(self._packs[place.path].fileno(), place.size, place.offset)
+
+    def close(self) -> None:
+        self._packs.clear()
+        self._stack.close()
+
+
+def read_place(place: Place) -> bytes:
+    """The whole object at this place, in memory."""
+    with open_place(place) as stream:
+        return stream.read()
