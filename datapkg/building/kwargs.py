@@ -40,7 +40,13 @@ REFUSED: dict[str, dict[str, str]] = {
     },
 }
 _READERS = {"csv": "read_csv", "excel": "read_excel", "json": "read_json"}
-_OURS: dict[str, frozenset[str]] = {"parquet": frozenset({"rewrite"}), "numpy": frozenset(), "id": frozenset()}
+_OURS: dict[str, frozenset[str]] = {
+    "arrow": frozenset({"columns"}),
+    "orc": frozenset({"columns"}),
+    "parquet": frozenset({"rewrite"}),
+    "numpy": frozenset(),
+    "id": frozenset(),
+}
 FAMILIES = (*_READERS, *_OURS)
 
 

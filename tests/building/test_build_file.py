@@ -283,7 +283,8 @@ contents:
         "9: contents.b.kwargs: unknown kwarg 'seperator' of pandas.read_csv; did you mean 'sep'?",
         "10: contents.b.kwargs: 'chunksize' is not taken: a table is read whole",
         "12: contents.tables.iris.transform: unknown transform 'scv'; did you mean 'csv'? "
-        "there are csv, tsv, ssv, json, jsonl, xls, xlsx, parquet, numpy, id",
+        "there are csv, tsv, ssv, json, jsonl, xls, xlsx, ods, feather, arrow, orc, "
+        "parquet, numpy, id",
         "13: contents.c: has neither a source (file, package) nor nodes below it",
         "14: contents.d: expected a mapping such as {file: …}, got 'README.md'",
         "15: contents.e: expected a mapping such as {file: …}, got a list",

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from datapkg.building.transforms import delimited, excel, json_records, numpy_array, parquet
+from datapkg.building.transforms import arrow_file, delimited, excel, json_records, numpy_array, orc, parquet
+from datapkg.building.transforms.compressed import SUFFIXES
 
 Warn = Callable[[str], None]
 Kind = Literal["table", "array", "file"]
@@ -42,6 +43,10 @@ TRANSFORMS: dict[str, Transform] = {
         Transform("jsonl", "table", "json", read=json_records.jsonl),
         Transform("xls", "table", "excel", read=excel.excel),
         Transform("xlsx", "table", "excel", read=excel.excel),
+        Transform("ods", "table", "excel", read=excel.excel),
+        Transform("feather", "table", "arrow", read=arrow_file.arrow),
+        Transform("arrow", "table", "arrow", read=arrow_file.arrow),
+        Transform("orc", "table", "orc", read=orc.orc),
         Transform("parquet", "table", "parquet", read=parquet.parquet, keep=parquet.content),
         Transform("numpy", "array", "numpy", keep=numpy_array.header),
         Transform("id", "file", "id"),
@@ -57,10 +62,14 @@ _EXTENSIONS = {
     ".ndjson": "jsonl",
     ".xls": "xls",
     ".xlsx": "xlsx",
+    ".ods": "ods",
+    ".feather": "feather",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".orc": "orc",
     ".parquet": "parquet",
     ".npy": "numpy",
 }
-_COMPRESSED = (".gz", ".bz2", ".xz")
 _PACKED_FAMILIES = ("csv", "json")
 
 
@@ -85,7 +94,7 @@ def _split(file_name: str) -> tuple[str, str]:
     stem, dot, last = file_name.rpartition(".")
     if not stem:
         return file_name, ""
-    if dot + last.lower() in _COMPRESSED:
+    if dot + last.lower() in SUFFIXES:
         inner, inner_dot, inner_last = stem.rpartition(".")
         extension = inner_dot + inner_last
         known = _EXTENSIONS.get(extension.lower())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datapkg.building.transforms.compressed import for_pandas
 from datapkg.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -106,17 +107,17 @@ def _read(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
     import pandas
 
     if kwargs.get("engine") not in (None, "c"):
-        return pandas.read_csv(path, **kwargs)
+        return _by_pandas(path, kwargs)
     try:
-        return pandas.read_csv(path, low_memory=False, **kwargs)
+        return _by_pandas(path, {**kwargs, "low_memory": False})
     except pandas.errors.ParserError as error:
         if "engine" in kwargs:
             raise
         return _read_malformed(path, kwargs, error, warn)
     except ValueError as error:
-        if not str(error).startswith("Falling back to the 'python' engine"):
+        if "engine" in kwargs or not str(error).startswith("Falling back to the 'python' engine"):
             raise
-        return pandas.read_csv(path, engine="python", **kwargs)
+        return _by_pandas(path, {**kwargs, "engine": "python"})
 
 
 def _read_malformed(path: Path, kwargs: dict[str, Any], error: Exception, warn: Warn) -> pandas.DataFrame:
@@ -127,10 +128,17 @@ def _read_malformed(path: Path, kwargs: dict[str, Any], error: Exception, warn: 
     import pandas
 
     try:
-        frame = pandas.read_csv(path, engine="python", **kwargs)
+        frame = _by_pandas(path, {**kwargs, "engine": "python"})
     except (ValueError, TypeError):
         raise error from None
     if kwargs.get("index_col") is None and not isinstance(frame.index, pandas.RangeIndex):
         raise error
     warn(f"read by pandas' Python engine, since its C engine says: {' '.join(str(error).split())}")
     return frame
+
+
+def _by_pandas(path: Path, kwargs: dict[str, Any]) -> pandas.DataFrame:
+    import pandas
+
+    with for_pandas(path, kwargs) as (source, options):
+        return pandas.read_csv(source, **options)

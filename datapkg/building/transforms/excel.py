@@ -1,4 +1,4 @@
-"""xls and xlsx: one sheet of a workbook, read as `pandas.read_excel` reads it with calamine."""
+"""xls, xlsx and ods: one sheet of a workbook, read as `pandas.read_excel` reads it with calamine."""
 
 from __future__ import annotations
 

@@ -6,20 +6,16 @@ for a date. With kwargs `pandas.read_json` reads it, which guesses.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json as json_library
-import lzma
 import re
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from datapkg.building.transforms.compressed import ERRORS, for_pandas, open_text
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
 
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _FIRST_BYTES = 65_536
 _RECORDS = re.compile(rb"\s*\[\s*\{")
 
@@ -27,9 +23,9 @@ _RECORDS = re.compile(rb"\s*\[\s*\{")
 def begins_with_records(path: Path) -> bool:
     """Whether a JSON file begins as a list of records does: `[{`."""
     try:
-        with _open(path) as stream:
+        with open_text(path) as stream:
             return _RECORDS.match(stream.read(_FIRST_BYTES).removeprefix(b"\xef\xbb\xbf")) is not None
-    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+    except ERRORS:
         return False
 
 
@@ -56,12 +52,8 @@ def jsonl(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> An
     return _table(records, "line")
 
 
-def _open(path: Path) -> Any:
-    return _OPENERS.get(path.suffix.lower(), open)(path, "rb")
-
-
 def _read(path: Path) -> bytes:
-    with _open(path) as stream:
+    with open_text(path) as stream:
         return bytes(stream.read()).removeprefix(b"\xef\xbb\xbf")
 
 
@@ -70,7 +62,8 @@ def _by_pandas(path: Path, kwargs: dict[str, Any]) -> Any:
 
     from datapkg.building.frames import table_from_frame
 
-    return table_from_frame(pandas.read_json(path, **kwargs))
+    with for_pandas(path, kwargs) as (source, options):
+        return table_from_frame(pandas.read_json(source, **options))
 
 
 def _table(records: list[Any], what: str) -> Any:

@@ -1,0 +1,46 @@
+"""Text below compression: which ends of a name stand for one, and how it is opened.
+
+zst is read by pyarrow, which is here anyway; pandas would want another library for it.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+ZST = ".zst"
+ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+def open_text(path: Path) -> BinaryIO:
+    """The bytes of a file, decompressed if its name says that it is compressed; raises `ERRORS`."""
+    stream: BinaryIO = SUFFIXES.get(path.suffix.lower(), open)(path, "rb")
+    return stream
+
+
+@contextmanager
+def for_pandas(path: Path, kwargs: dict[str, Any]) -> Iterator[tuple[Path | BinaryIO, dict[str, Any]]]:
+    """What a function of pandas reads, and its kwargs: the path, or an open stream where pandas could not open it."""
+    compression = kwargs.get("compression", "infer")
+    method = compression.get("method", "infer") if isinstance(compression, dict) else compression
+    if method != "zstd" and (method != "infer" or path.suffix.lower() != ZST):
+        yield path, kwargs
+        return
+    with _open_zst(path, "rb") as stream:
+        yield stream, {key: value for key, value in kwargs.items() if key != "compression"}
+
+
+def _open_zst(path: Path, mode: str) -> Any:
+    import pyarrow as pa
+
+    return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path), mode), "zstd"))
+
+
+SUFFIXES: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ZST: _open_zst}
