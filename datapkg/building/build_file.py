@@ -21,7 +21,7 @@ from datapkg.building.nearest import nearest
 from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, PackageSource
 from datapkg.building.transforms import TRANSFORMS, guess, node_name
 from datapkg.building.tree import Tree, is_inside, walk
-from datapkg.errors import InvalidName
+from datapkg.errors import InvalidInput, InvalidName
 from datapkg.format.names import Ref, shown
 
 SOURCES = ("file", "url", "package", "sql", "python", "stage")
@@ -215,8 +215,12 @@ class _Reader:
 
     def _transform(self, item: Item, place: str) -> str | None:
         name = self._text(item, place, "the name of a transform")
-        if name is None or name in TRANSFORMS:
-            return name
+        try:
+            if name is None or name in TRANSFORMS:
+                return name
+        except InvalidInput as error:
+            self.problems.add(item.line, place, str(error))
+            return None
         near = nearest(name, TRANSFORMS)
         hint = f" did you mean {near!r}?" if near else ""
         known = ", ".join(TRANSFORMS)

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from datapkg.building.nearest import nearest
+from datapkg.building.transforms import TRANSFORMS
 
 _WHOLE = "a table is read whole"
 _NO_CODE = "a build file names no functions"
@@ -63,6 +64,8 @@ def allowed(family: str) -> frozenset[str]:
     """The names of all kwargs that transforms of a family take."""
     if family in _OURS:
         return _OURS[family]
+    if family not in _READERS:
+        return TRANSFORMS[family].kwargs
     import pandas
 
     return frozenset(inspect.signature(getattr(pandas, _READERS[family])).parameters) - REFUSED[family].keys()

@@ -192,7 +192,9 @@ def _as_table(value: Any) -> Any:
 
 def _source(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:
     said = {"path": spec.path, "file": source.shown, "hash": hash, "size": size, "transform": spec.transform}
-    return {**said, "kwargs": spec.kwargs} if spec.kwargs else said
+    provider = TRANSFORMS[spec.transform].provider
+    more = {"kwargs": spec.kwargs, "provider": provider}
+    return {**said, **{name: value for name, value in more.items() if value}}
 
 
 @contextmanager

@@ -1,57 +1,34 @@
 """The transforms: what a source can be read as, chosen by name or guessed from the name of the file.
 
 One file a family, each with functions that take a path (or an open file) and kwargs; nothing heavy is imported before
-one of them runs.
+one of them runs. Other distributions add theirs by entry points, which are looked at for names that are not here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
 
 from datapkg.building.transforms import arrow_file, delimited, excel, json_records, numpy_array, orc, parquet
+from datapkg.building.transforms.added import Transforms
+from datapkg.building.transforms.base import Transform
 from datapkg.building.transforms.compressed import SUFFIXES
 
-Warn = Callable[[str], None]
-Kind = Literal["table", "array", "file"]
-
-
-@dataclass(frozen=True)
-class Transform:
-    """One way to read a source; `family` names those that share kwargs.
-
-    `read(path, kwargs, warn)` gives an Arrow table. `keep(stream)` looks at an open file whose bytes may be kept as
-    they are: it gives the `Content` of a table, or (dtype, shape) of an array.
-    """
-
-    name: str
-    kind: Kind
-    family: str
-    read: Callable[[Path, dict[str, Any], Warn], Any] | None = None
-    keep: Callable[[BinaryIO], Any] | None = None
-
-
-TRANSFORMS: dict[str, Transform] = {
-    each.name: each
-    for each in (
-        Transform("csv", "table", "csv", read=delimited.csv),
-        Transform("tsv", "table", "csv", read=delimited.tsv),
-        Transform("ssv", "table", "csv", read=delimited.ssv),
-        Transform("json", "table", "json", read=json_records.json),
-        Transform("jsonl", "table", "json", read=json_records.jsonl),
-        Transform("xls", "table", "excel", read=excel.excel),
-        Transform("xlsx", "table", "excel", read=excel.excel),
-        Transform("ods", "table", "excel", read=excel.excel),
-        Transform("feather", "table", "arrow", read=arrow_file.arrow),
-        Transform("arrow", "table", "arrow", read=arrow_file.arrow),
-        Transform("orc", "table", "orc", read=orc.orc),
-        Transform("parquet", "table", "parquet", read=parquet.parquet, keep=parquet.content),
-        Transform("numpy", "array", "numpy", keep=numpy_array.header),
-        Transform("id", "file", "id"),
-    )
-}
+TRANSFORMS = Transforms(
+    Transform("csv", "table", "csv", read=delimited.csv),
+    Transform("tsv", "table", "csv", read=delimited.tsv),
+    Transform("ssv", "table", "csv", read=delimited.ssv),
+    Transform("json", "table", "json", read=json_records.json),
+    Transform("jsonl", "table", "json", read=json_records.jsonl),
+    Transform("xls", "table", "excel", read=excel.excel),
+    Transform("xlsx", "table", "excel", read=excel.excel),
+    Transform("ods", "table", "excel", read=excel.excel),
+    Transform("feather", "table", "arrow", read=arrow_file.arrow),
+    Transform("arrow", "table", "arrow", read=arrow_file.arrow),
+    Transform("orc", "table", "orc", read=orc.orc),
+    Transform("parquet", "table", "parquet", read=parquet.parquet, keep=parquet.content),
+    Transform("numpy", "array", "numpy", keep=numpy_array.header),
+    Transform("id", "file", "id"),
+)
 
 _EXTENSIONS = {
     ".csv": "csv",

@@ -1,0 +1,29 @@
+"""What a transform is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+Warn = Callable[[str], None]
+Kind = Literal["table", "array", "file"]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One way to read a source; `family` names those that share kwargs.
+
+    `read(path, kwargs, warn)` gives an Arrow table. `keep(stream)` looks at an open file whose bytes may be kept as
+    they are: it gives the `Content` of a table, or (dtype, shape) of an array. `kwargs` are the names that one of
+    another distribution takes, `provider` that distribution and its version, for the record.
+    """
+
+    name: str
+    kind: Kind
+    family: str
+    read: Callable[[Path, dict[str, Any], Warn], Any] | None = None
+    keep: Callable[[BinaryIO], Any] | None = None
+    kwargs: frozenset[str] = frozenset()
+    provider: dict[str, str] = field(default_factory=dict)
