@@ -16,6 +16,7 @@ from datapkg.building.converting import Problems, pairs_of, path_text, to_kwargs
 from datapkg.building.directory import name_problem
 from datapkg.building.document import Item, read_document
 from datapkg.building.globs import fixed_prefix, is_glob, match
+from datapkg.building.ignoring import below, read_ignore_file
 from datapkg.building.kwargs import FAMILIES, Layer, merged, problem_with
 from datapkg.building.nearest import nearest
 from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, PackageSource
@@ -197,7 +198,8 @@ class _Reader:
     def _tree(self, folder: Path, prefix: str) -> Tree:
         """All that is below a folder, walked once."""
         if folder not in self._trees:
-            self._trees[folder] = tree = walk(folder, allow_outside=self.allow_outside)
+            left_out = below(read_ignore_file(self.root), Path(prefix).parts)
+            self._trees[folder] = tree = walk(folder, left_out=left_out, allow_outside=self.allow_outside)
             self.warnings += [f"{prefix}/{each}" if prefix else each for each in tree.warnings]
         return self._trees[folder]
 
@@ -216,7 +218,7 @@ class _Reader:
     def _transform(self, item: Item, place: str) -> str | None:
         name = self._text(item, place, "the name of a transform")
         try:
-            if name is None or name in TRANSFORMS:
+            if name is None or TRANSFORMS.get(name):
                 return name
         except InvalidInput as error:
             self.problems.add(item.line, place, str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from datapkg.building.ignoring import read_ignore_file
 from datapkg.building.spec import BuildSpec, FileSource, NodeSpec
 from datapkg.building.transforms import guess, node_name
 from datapkg.building.tree import Found, walk
@@ -15,11 +16,11 @@ Problem = tuple[str, str]
 
 
 def scan_directory(path: Path, *, allow_outside: bool = False) -> BuildSpec:
-    """The package that a directory is without a build file.
+    """The package that a directory is without a build file; its `.datapkgignore` says what is left out.
 
     Raises `InvalidInput` listing all files whose names cannot be nodes, and all that would share a name.
     """
-    tree = walk(path, allow_outside=allow_outside)
+    tree = walk(path, left_out=read_ignore_file(path), allow_outside=allow_outside)
     nodes, problems = name_files(tree.files)
     raise_problems(problems, f"directory {shown(path)}")
     return BuildSpec("directory", nodes, root=path, warnings=tree.warnings, skipped=tree.skipped)

@@ -6,9 +6,11 @@ import fnmatch
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from datapkg.building.tree import Found
+
+# What a name must match; None is `**`.
+Part = Callable[[str], object] | None
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -35,11 +37,17 @@ def match(pattern: str, files: Iterable[Found]) -> list[Found]:
 
 
 def _matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
-    parts: list[Any] = [
+    parts: list[Part] = [
         None if part == "**" else re.compile(fnmatch.translate(unicodedata.normalize("NFC", part))).match
         for part in pattern.split("/")
         if part
     ]
+    return path_matcher(parts)
+
+
+def path_matcher(parts: Iterable[Part]) -> Callable[[Sequence[str]], bool]:
+    """Whether the names of a path match, each by its part; None is any number of folders, at the end all in them."""
+    parts = list(parts)
     if parts and parts[-1] is None:
         parts.append(lambda name: True)
 
@@ -54,7 +62,7 @@ def _matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
     return matches
 
 
-def _opened(reached: set[int], parts: list[Any]) -> set[int]:
+def _opened(reached: set[int], parts: list[Part]) -> set[int]:
     """The places in the pattern that can be read next: `**` may stand for no folder at all."""
     opened = set(reached)
     for at in reached:
@@ -64,7 +72,8 @@ def _opened(reached: set[int], parts: list[Any]) -> set[int]:
     return opened
 
 
-def _step(parts: list[Any], at: int, name: str) -> list[int]:
-    if parts[at] is None:
+def _step(parts: list[Part], at: int, name: str) -> list[int]:
+    part = parts[at]
+    if part is None:
         return [at]
-    return [at + 1] if parts[at](name) else []
+    return [at + 1] if part(name) else []

@@ -1,11 +1,14 @@
-"""The files below a folder that are data: what is hidden, made by Python, or reached by a link to elsewhere is not."""
+"""The files below a folder that are data.
+
+What is hidden, made by Python, reached by a link to elsewhere, or left out by a rule of the folder is not.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +17,10 @@ from datapkg.errors import InvalidInput
 from datapkg.format.names import MAX_DEPTH, shown
 
 BUILD_FILE = "build.yml"
+IGNORE_FILE = ".datapkgignore"
+
+# Whether a rule leaves out what has these names from the folder on, and is a folder or not.
+LeftOut = Callable[[Sequence[str], bool], bool]
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Found:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        return tuple(unicodedata.normalize("NFC", part) for part in self.parts)
+        return _normal(self.parts)
 
     @property
     def shown(self) -> str:
@@ -41,16 +48,20 @@ class Tree:
     warnings: list[str] = field(default_factory=list)
 
 
-def walk(root: Path, *, allow_outside: bool = False) -> Tree:
+def walk(root: Path, *, left_out: LeftOut, allow_outside: bool = False) -> Tree:
     """All data files below a folder; links are followed while they stay in it (anywhere with `allow_outside`).
 
     Raises `InvalidInput` for a folder that cannot be read.
     """
     tree = Tree()
     real = os.path.realpath(root)
-    for parts, path in _files(real, str(root), (), () if allow_outside else (real,), (real,), tree):
+    for parts, path in _files(str(root), (), () if allow_outside else (real,), (real,), left_out, tree):
         tree.files.append(Found(Path(path), parts))
     return tree
+
+
+def _normal(parts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(unicodedata.normalize("NFC", part) for part in parts)
 
 
 def is_inside(path: str | Path, root: str | Path) -> bool:
@@ -60,7 +71,12 @@ def is_inside(path: str | Path, root: str | Path) -> bool:
 
 
 def _files(
-    root: str, folder: str, parts: tuple[str, ...], fence: tuple[str, ...], above: tuple[str, ...], tree: Tree
+    folder: str,
+    parts: tuple[str, ...],
+    fence: tuple[str, ...],
+    above: tuple[str, ...],
+    left_out: LeftOut,
+    tree: Tree,
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """`fence` is the folder that links may not leave, if any; `above` the real folders that this one lies in."""
     if len(parts) >= MAX_DEPTH + 1:
@@ -68,13 +84,15 @@ def _files(
     for entry in _entries(folder):
         here = (*parts, entry.name)
         reason = _not_data(entry, parts)
+        if reason is None and left_out(_normal(here), entry.is_dir()):
+            reason = f"left out by {IGNORE_FILE}"
         if reason is None and entry.is_symlink():
             reason = _bad_link(entry.path, fence, above)
             if reason:
                 tree.warnings.append(f"{'/'.join(here)} was left out: it is a link that {reason}")
                 reason = f"link that {reason}"
         if reason is None and entry.is_dir():
-            yield from _files(root, entry.path, here, fence, (*above, os.path.realpath(entry.path)), tree)
+            yield from _files(entry.path, here, fence, (*above, os.path.realpath(entry.path)), left_out, tree)
         elif reason is None and stat.S_ISREG(entry.stat().st_mode):
             yield here, entry.path
         elif reason != "":
@@ -90,13 +108,13 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _not_data(entry: os.DirEntry[str], parts: tuple[str, ...]) -> str | None:
-    """Why this is no data; "" for the build file, of which nothing need be said; None for data."""
+    """Why this is no data; "" for what says how to build, of which nothing need be said; None for data."""
+    if entry.name in (BUILD_FILE, IGNORE_FILE) and not parts:
+        return ""
     if entry.name.startswith("."):
         return "hidden"
     if entry.name == "__pycache__":
         return "made by Python"
-    if entry.name == BUILD_FILE and not parts:
-        return ""
     return None
 
 

@@ -41,6 +41,13 @@ class Transforms(Mapping[str, Transform]):
             found = self._added[name] = _find(name)
         return found
 
+    def __contains__(self, name: object) -> bool:
+        """Whether it is there and can be used; one that cannot be loaded is not, and its reason is raised by `[]`."""
+        try:
+            return isinstance(name, str) and self[name].name == name
+        except (KeyError, InvalidInput):
+            return False
+
     def __iter__(self) -> Iterator[str]:
         yield from self._ours
         yield from sorted({entry.name for entry in _entries()} - self._reserved)
