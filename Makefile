@@ -54,5 +54,5 @@ $(VENV)/.with-server: $(VENV)/.made setup.cfg pyproject.toml
 	@touch $@
 
 $(VENV)/.with-tests: $(VENV)/.made setup.cfg pyproject.toml
-	$(PIP_INSTALL) --editable '.[server,postgres,test]'
+	$(PIP_INSTALL) --editable '.[server,test]'
 	@touch $@ $(VENV)/.with-server

@@ -212,4 +212,13 @@ def from_wire(error: object, status: int = 500) -> DatapkgError:
     kind = detail.pop("type", None)
     cls = (CLASSES.get(kind) if isinstance(kind, str) else None) or _BY_CODE.get(str(error.get("code")), DatapkgError)
     detail = {key: value for key, value in detail.items() if key not in ("message", "hint", "self")}
+    if not _are_problems(detail.get("problems", [])):
+        del detail["problems"]
     return cls(error["message"], hint=str(error.get("hint") or ""), **detail)
+
+
+def _are_problems(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, (list, tuple)) and len(each) == 2 and all(isinstance(text, str) for text in each)
+        for each in value
+    )

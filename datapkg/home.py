@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import os
 import stat
+import warnings
 from functools import cached_property
 from pathlib import Path
 
-from datapkg.errors import InvalidInput, PackageNotFound, PackageNotInstalled, TagNotFound, VersionNotFound
+from datapkg.errors import (
+    InvalidInput,
+    InvalidLock,
+    PackageNotFound,
+    PackageNotInstalled,
+    TagNotFound,
+    VersionNotFound,
+)
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock
 from datapkg.format.names import Ref
 from datapkg.format.values import dataclass
@@ -83,7 +91,7 @@ class Home:
     def stores(self) -> list[Store]:
         """All stores in the order in which they are looked in."""
         others = [Path(each).expanduser().absolute() for each in self.setting("path").value]
-        return [self.store, *(Store(each, self.index) for each in others if each.is_dir())]
+        return [self.store, *(Store(each, self.index, self.cache / "links") for each in others if each.is_dir())]
 
     @property
     def settings_path(self) -> Path:
@@ -120,7 +128,7 @@ class Home:
     def set_setting(self, name: str, text: str | None) -> None:
         """Writes a setting into the settings file, or takes it out (None); `registries.work` sets one of the names."""
         head, dot, key = name.partition(".")
-        values = dict(self._file)
+        values = {key: _checked(key, value) if key in SETTINGS else value for key, value in self._file.items()}
         if dot and head == "registries":
             names = {**values.get(head, {}), **({key: _checked_registry(text)} if text is not None else {})}
             if text is None:
@@ -237,8 +245,9 @@ class Home:
             elif kind == "range":
                 hash = _best_version(refs.versions(ref.user, ref.name), value)
             else:
-                pointers = refs.versions if kind == "version" else refs.tags
-                hash = pointers(ref.user, ref.name).get(value)
+                is_version = kind == "version"
+                pointers = (refs.versions if is_version else refs.tags)(ref.user, ref.name)
+                hash = pointers.get(value) or (_best_version(pointers, f"=={value}") if is_version else None)
             if hash and store.holds(hash):
                 return Found(store, ref, hash, "ref")
         if not known_anywhere or kind == "hash":
@@ -257,7 +266,7 @@ def _best_version(versions: dict[str, str], specifier: str) -> str | None:
     from packaging.specifiers import SpecifierSet
     from packaging.version import Version
 
-    matching = list(SpecifierSet(specifier).filter(versions))
+    matching = list(SpecifierSet(specifier).filter(versions, prereleases=True if specifier.startswith("==") else None))
     return versions[max(matching, key=Version)] if matching else None
 
 
@@ -322,11 +331,17 @@ def nearest_lock(start: Path | None = None) -> tuple[Path, Lock] | None:
     for folder in project_folders(start):
         path = folder / LOCK
         try:
-            owner = path.stat().st_uid
+            status = path.stat()
         except OSError:
             continue
-        if owner in (os.getuid(), 0) and not _is_foreign(path):
-            return path, Lock.parse(path.read_bytes(), str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidLock(f"{path} is no ordinary file", hint=f"move it away: {path}")
+        if status.st_uid in (os.getuid(), 0) and not _is_foreign(path):
+            try:
+                return path, Lock.parse(path.read_bytes(), str(path))
+            except OSError as error:
+                raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error
+        warnings.warn(f"{path} belongs to somebody else and was passed over", stacklevel=2)
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from datapkg import __version__
-from datapkg.errors import CorruptObject, DatapkgError, InvalidInput
+from datapkg.errors import CorruptObject, DatapkgError, InvalidInput, MissingDependency
 from registry_server.settings import Settings, read_settings, setting_name
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -42,6 +42,12 @@ def run(arguments: list[str]) -> int:
         return InvalidInput.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
+    except ModuleNotFoundError as error:
+        if "--debug" in arguments or str(error.name).startswith(("registry_server", "datapkg")):
+            raise
+        missing = MissingDependency(f"a registry needs the library {error.name}", hint="pip install '.[server]'")
+        _say(missing, as_json)
+        return missing.exit_code
     except Exception as error:
         if "--debug" in arguments:
             raise

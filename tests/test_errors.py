@@ -82,6 +82,13 @@ def test_an_answer_in_other_words_is_unreachable(garbage: object) -> None:
     assert "502" in str(error)
 
 
+@pytest.mark.parametrize("problems", [5, "text", [1], [[1, 2]], [["a"]], {"a": "b"}, None])
+def test_problems_of_a_wrong_form_are_left_out(problems: object) -> None:
+    error = from_wire({"code": "invalid", "message": "m", "detail": {"type": "InvalidInput", "problems": problems}})
+    assert isinstance(error, InvalidInput)
+    assert error.problems == []
+
+
 @pytest.mark.parametrize(
     "detail", [{"type": "NoSuchClass"}, {"type": ["x"]}, {"message": "x", "self": 1}, "text", None]
 )

@@ -40,7 +40,9 @@ def write_lock(folder: Path, hash: str) -> Path:
         ("u/p", TWO.hash),
         ("u/p@stable", ONE.hash),
         ("u/p@1.0", ONE.hash),
-        ("u/p@1.0.0", None),
+        ("u/p@1.0.0", ONE.hash),
+        ("u/p@2.0.0rc1", ONE.hash),
+        ("u/p@3.0", None),
         (f"u/p@sha256:{ONE.hash[:8]}", ONE.hash),
         (f"u/p@sha256:{ONE.hash}", ONE.hash),
         ("u/p@>=1,<2", TWO.hash),
@@ -89,7 +91,14 @@ def test_a_lock_of_somebody_else_is_passed_over(home: Home, tmp_path: Path, monk
     if uid != 0:
         assert nearest_lock(path.parent) is None
     path.parent.chmod(0o777)
-    assert nearest_lock(path.parent) is None
+    with pytest.warns(UserWarning, match="belongs to somebody else"):
+        assert nearest_lock(path.parent) is None
+
+
+def test_a_lock_that_is_no_file_is_said(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "datapkg.lock")
+    with pytest.raises(InvalidLock, match="no ordinary file"):
+        nearest_lock(tmp_path)
 
 
 def test_a_pinned_state_that_is_absent_says_so(home: Home, tmp_path: Path) -> None:
@@ -171,3 +180,38 @@ def test_a_damaged_settings_file_says_so(tmp_path: Path, text: str) -> None:
     (tmp_path / "settings.json").write_text(text)
     with pytest.raises(InvalidInput):
         Home({"DATAPKG_HOME": str(tmp_path)}).settings()
+
+
+def test_settings_of_a_wrong_type_are_not_written_on(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text('{"registries": 5}')
+    with pytest.raises(InvalidInput, match="registries"):
+        Home({"DATAPKG_HOME": str(tmp_path)}).set_setting("registries.work", "https://data.example.org")
+
+
+@pytest.mark.parametrize("entry", ['{"token": 5}', '{"token": null}', "5", "{}"])
+def test_a_damaged_token_is_none(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "credentials.json").write_text('{"https://a.example.org": ' + entry + "}")
+    assert Home({"DATAPKG_HOME": str(tmp_path)}).token("https://a.example.org") is None
+
+
+def test_a_damaged_token_is_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "credentials.json").write_text('{"https://a.example.org": {"token": "dpk_SECRET\\nX: y"}}')
+    with pytest.raises(InvalidInput) as caught:
+        Home({"DATAPKG_HOME": str(tmp_path)}).token("https://a.example.org")
+    assert "SECRET" not in str(caught.value)
+
+
+def test_files_of_a_read_only_store_are_linked_elsewhere(home: Home, tmp_path: Path) -> None:
+    from datapkg.format.manifest import FileNode
+
+    (hash,) = home.store.objects.put_many([b"text"])
+    node = FileNode(path="a", hash=hash, size=4, file_name="a.txt")
+    manifest = Manifest.make([node])
+    home.store.save(manifest)
+    home.store.refs.set_current("u", "p", Current(manifest.hash, "local"))
+    other = Home({"DATAPKG_HOME": str(tmp_path / "own"), "DATAPKG_PATH": str(home.store.folder)})
+    found = other.find(Ref.parse("u/p"), tmp_path)
+    path = found.store.links.path(found.hash, node)
+    assert path.read_text() == "text"
+    assert path.is_relative_to(tmp_path / "own")
+    assert not (home.store.folder / "links").exists()

@@ -51,7 +51,13 @@ def build_package(
     built = build_from(spec, store.objects, previous=previous, find_package=find_package, progress=progress)
     _keep(home, ref, built, message, None if previous is None else previous.hash)
     return BuildResult(
-        ref.package, built.manifest.hash, built.built, built.reused, built.bytes_logical, list(built.warnings)
+        ref.package,
+        built.manifest.hash,
+        built.built,
+        built.reused,
+        built.bytes_logical,
+        list(built.warnings),
+        list(built.skipped),
     )
 
 

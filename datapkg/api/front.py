@@ -92,7 +92,7 @@ def load(ref: str) -> Node:
 
     Raises `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`.
     """
-    return open_node(ref, Home())
+    return open_node(Ref.parse(ref), Home())
 
 
 def export(

@@ -18,8 +18,6 @@ from datapkg.objects.transfer import plan, transfer
 from datapkg.remote.client import Client
 from datapkg.store.refs import Current, LogEvent
 
-SPARE_BYTES = 64 << 20
-
 
 @dataclass(frozen=True)
 class Options:
@@ -132,7 +130,7 @@ def _fetch_manifest(home: Home, client: Client, ref: Ref, hash: str) -> Manifest
 def _fetch_objects(home: Home, client: Client, ref: Ref, manifest: Manifest, progress: Progress) -> int:
     planned = plan(manifest.objects(ref.path), home.store.objects)
     free = shutil.disk_usage(home.store.folder).free
-    if planned.size_bytes + SPARE_BYTES > free and planned.needed:
+    if planned.size_bytes > free:
         raise QuotaExceeded(
             f"{ref.package} needs {planned.size_bytes:,} bytes more, and {home.store.folder} has {free:,} free; "
             "nothing was downloaded",

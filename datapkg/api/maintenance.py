@@ -10,6 +10,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.maintenance import check_objects, check_packs
+from datapkg.store.store import Store
 
 _Use = tuple[str, str, bool]
 
@@ -19,9 +20,9 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent) -> V
 
     An object is damaged while its bytes are wrong or gone; it is whole again once `install` or `build` brought it back.
     """
-    store = home.store
+    store = home.find(ref).store if ref else home.store
     wrong = check_packs(store)
-    used = _used(home, ref)
+    used = _used(home, store, ref)
     hashes = set(used) if ref else {*used, *store.objects}
     wrong |= check_objects(store, hashes - store.objects.packed.missing(hashes), progress)
     absent = store.objects.packed.missing(hashes) - wrong
@@ -32,14 +33,14 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent) -> V
     return Verified(len(hashes - absent), damaged, len(absent - bad))
 
 
-def _used(home: Home, ref: Ref | None) -> dict[str, _Use]:
+def _used(home: Home, store: Store, ref: Ref | None) -> dict[str, _Use]:
     """The objects of packages: hash to package, path, and whether it should be here."""
     used: dict[str, _Use] = {}
-    for package, hash, partial in _states(home, ref):
+    for package, hash, partial in _states(home, store, ref):
         if partial is False or hash not in used:
             used[hash] = (package, "", not partial)
         try:
-            manifest = home.store.manifest(hash)
+            manifest = store.manifest(hash)
         except DatapkgError:
             continue
         path = ref.path if ref else ""
@@ -54,9 +55,9 @@ def _add_nodes(used: dict[str, _Use], manifest: Manifest, package: str, path: st
                 used[hash] = (package, node.path, whole)
 
 
-def _states(home: Home, ref: Ref | None) -> list[tuple[str, str, bool]]:
+def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, bool]]:
     """Package, manifest hash and whether objects of it may be left out: the current states, and known older ones."""
-    refs = home.store.refs
+    refs = store.refs
     if ref is not None:
         found = home.find(ref)
         current = refs.current(ref.user, ref.name)
@@ -68,7 +69,7 @@ def _states(home: Home, ref: Ref | None) -> list[tuple[str, str, bool]]:
             current = refs.current(user, name)
             for hash in sorted(refs.known_hashes(user, name)):
                 whole = current is not None and current.hash == hash and not current.partial
-                if whole or not home.store.objects.packed.missing([hash]):
+                if whole or not store.objects.packed.missing([hash]):
                     states.append((f"{user}/{name}", hash, not whole))
     return states
 

@@ -61,31 +61,30 @@ def _push(
 ) -> Pushed:
     wanted = {manifest.hash: len(manifest.data), **manifest.objects()}
     started = client.start_push(ref, manifest.hash, list(wanted)[: wire.MAX_HASHES])
+    request = request.model_copy(update={"parent": _parent(home, ref, started.latest)})
     _check_started(ref, started, request)
     manifest = _adopted(home, client, ref, manifest, started.latest)
     adopted = manifest.hash != request.manifest
-    request = request.model_copy(
-        update={
-            "manifest": manifest.hash,
-            "parent": _parent(home, ref, started.latest),
-            "record": _record(home, ref, manifest.hash),
-        }
-    )
+    record = _record(home, ref, manifest.hash)
+    request = request.model_copy(update={"manifest": manifest.hash, "record": record})
     target = client.objects(ref, started.push)
     missing = set() if adopted else set(started.missing)  # of the latest state too: what is damaged there
     if not adopted and len(wanted) > wire.MAX_HASHES:
         missing |= target.missing(list(wanted)[wire.MAX_HASHES :])
     planned = Plan({hash: wanted[hash] for hash in wanted if hash in missing}, len(wanted) - len(missing))
     result = Pushed(
-        ref.package,
-        manifest.hash,
-        len(planned.needed),
-        planned.size_bytes,
-        sum(manifest.objects().values()),
-        client.url,
+        package=ref.package,
+        hash=manifest.hash,
+        objects_sent=len(planned.needed),
+        bytes_sent=planned.size_bytes,
+        bytes_logical=sum(manifest.objects().values()),
+        url=f"{client.url}/{ref.package}",
+        changed=manifest.hash != started.latest,
+        public=started.public or request.public,
+        record=record,
     )
     if dry_run:
-        return replace(result, changed=manifest.hash != started.latest, url=f"{client.url}/{ref.package}")
+        return result
     sent_before = client.session.sent_bytes
     transfer(home.store.objects, target, planned, progress)
     published = client.publish(ref, started.push, request)

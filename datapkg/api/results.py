@@ -11,7 +11,10 @@ from datapkg.errors import DatapkgError
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A build: how many nodes were made anew or taken over, the bytes of all objects, and what is worth a line."""
+    """A build: how many nodes were made anew or taken over, the bytes of all objects, and what is worth a line.
+
+    `skipped` are the files of a folder that were left out, each with the reason.
+    """
 
     package: str
     hash: str
@@ -19,6 +22,7 @@ class BuildResult:
     reused: int
     bytes_logical: int
     warnings: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

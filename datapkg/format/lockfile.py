@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from datapkg.errors import InvalidLock, InvalidName
-from datapkg.format.names import SAFE_PREFIX, Ref, check_package, check_user, is_hash
+from datapkg.format.names import SAFE_PREFIX, Ref, check_node_path, check_package, check_user, is_hash
 from datapkg.format.values import dataclass
 
 TYPE_CHECKING = False
@@ -91,9 +91,12 @@ def _pin(item: Any, place: str) -> Pin:
     user, _, name = item["package"].partition("/")
     try:
         check_user(user), check_package(name)
+        if item.get("path"):
+            check_node_path(item["path"])
     except InvalidName as error:
         raise _bad_lock(place, str(error)) from error
-    if not is_hash(item["hash"]) or not isinstance(item["size"], int):
+    size = item["size"]
+    if not is_hash(item["hash"]) or not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise _bad_lock(place, "its hash or size is not one")
     return Pin(**item)
 

@@ -265,14 +265,6 @@ def _parse_body(body: str, text: str, registry: str | None, decode: object) -> R
     return Ref(user, package, path, State.parse(state) if state else None, registry)
 
 
-def check_package_ref(text: str) -> Ref:
-    """A ref that names a package alone; raises `InvalidName` if a node or state is in it."""
-    ref = Ref.parse(text)
-    if ref.path or ref.state:
-        raise InvalidName(f"{shown(text)} names more than a package: only user/name goes here, such as {ref.package}")
-    return ref
-
-
 def attribute_name(name: str) -> str:
     """The Python identifier for a node's name: `2024 sales` → `n2024_sales`, `class` → `class_`, `a.txt` → `a_txt`."""
     text = unicodedata.normalize("NFKC", name)

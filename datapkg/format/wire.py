@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, BinaryIO, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from datapkg.errors import InvalidInput, QuotaExceeded
+from datapkg.format.names import check_tag, check_version
 
 API = "/api/v1"
 PACKAGES = API + "/packages"
@@ -47,6 +48,15 @@ MAX_MESSAGE = 10_000
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 
 
+def _version_as_written(text: str) -> str:
+    check_version(text)
+    return text
+
+
+Tag = Annotated[str, AfterValidator(check_tag)]
+Version = Annotated[str, AfterValidator(_version_as_written)]
+
+
 class _Strict(BaseModel):
     """What a client sends: unknown fields are refused, so that a misspelt one is noticed."""
 
@@ -57,19 +67,6 @@ class _Reply(BaseModel):
     """What a registry answers: unknown fields are passed over, so that a newer registry can be read."""
 
     model_config = ConfigDict(extra="ignore")
-
-
-class ErrorBody(_Reply):
-    """The inside of `{"error": …}`."""
-
-    code: str
-    message: str
-    hint: str = ""
-    detail: dict[str, Any] = {}
-
-
-class ErrorReply(_Reply):
-    error: ErrorBody
 
 
 class PackageSummary(_Reply):
@@ -90,8 +87,8 @@ class PackagePage(_Reply):
 
 
 class VersionEntry(_Reply):
-    version: str
-    hash: str
+    version: Version
+    hash: Hash
     created_at: str = ""
 
 
@@ -101,8 +98,8 @@ class PackageInfo(_Reply):
     package: str
     public: bool
     role: Literal["owner", "reader", "public"]
-    latest: str | None = None
-    tags: dict[str, str] = {}
+    latest: Hash | None = None
+    tags: dict[Tag, Hash] = {}
     versions: list[VersionEntry] = []
     created_at: str = ""
 
@@ -116,8 +113,8 @@ class Resolved(_Reply):
     tag: str | None = None
     manifest_size: int
     bytes_logical: int
-    tags: dict[str, str] = {}
-    versions: dict[str, str] = {}
+    tags: dict[Tag, Hash] = {}
+    versions: dict[Version, Hash] = {}
 
 
 class HashList(_Strict):
@@ -134,15 +131,15 @@ class PushStart(_Strict):
 class PushStarted(_Reply):
     """`push` names the push in what follows; `missing` (the manifest maybe among them) is to be sent."""
 
-    push: str
-    missing: list[str]
-    latest: str | None = None
+    push: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
+    missing: list[Hash]
+    latest: Hash | None = None
     public: bool = False
     exists: bool = False
 
 
 class Missing(_Reply):
-    missing: list[str]
+    missing: list[Hash]
 
 
 class Stored(_Reply):
@@ -202,7 +199,7 @@ class Pointed(_Strict):
 
 
 class TagList(_Reply):
-    tags: dict[str, str]
+    tags: dict[Tag, Hash]
 
 
 class VersionList(_Reply):

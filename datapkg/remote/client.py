@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
+from datapkg.errors import Unreachable
 from datapkg.format import wire
 from datapkg.format.hashing import check_bytes, check_hash
 from datapkg.format.names import Ref
@@ -13,6 +14,9 @@ from datapkg.remote.objects import IDENTITY, RegistryObjects
 from datapkg.remote.session import Session
 
 MAX_MANIFEST_BYTES = 2 << 30
+MAX_PAGES = 10_000
+
+P = TypeVar("P", wire.PackagePage, wire.LogPage)
 
 
 class Client:
@@ -27,31 +31,38 @@ class Client:
 
     def me(self) -> wire.Me:
         """Who the token stands for; `user` is None without one."""
-        return wire.Me.model_validate(self.session.json("GET", wire.ME))
+        return self.session.reply(wire.Me, "GET", wire.ME)
 
     def packages(self, query: str = "") -> Iterator[wire.PackageSummary]:
         """All packages that the actor may see and that hold every word of the query, page by page."""
-        cursor: str | None = None
-        while True:
-            params = {"q": query, **({"cursor": cursor} if cursor else {})}
-            page = wire.PackagePage.model_validate(self.session.json("GET", wire.PACKAGES, params=params))
+        for page in self._pages(wire.PackagePage, wire.PACKAGES, {"q": query}):
             yield from page.packages
-            cursor = page.next
-            if not cursor:
+
+    def _pages(self, model: type[P], path: str, params: dict[str, str]) -> Iterator[P]:
+        """All pages of a list; raises `Unreachable` for a registry that turns them in a circle."""
+        seen: set[str] = set()
+        while True:
+            page = self.session.reply(model, "GET", path, params=params)
+            yield page
+            if not page.next:
                 return
+            if page.next in seen or len(seen) >= MAX_PAGES:
+                raise Unreachable(f"{self.url} lists {path} without an end")
+            seen.add(page.next)
+            params = {**params, "cursor": page.next}
 
     def package(self, ref: Ref) -> wire.PackageInfo:
         """A package as the actor sees it; raises `PackageNotFound`."""
-        return wire.PackageInfo.model_validate(self.session.json("GET", _path(wire.PACKAGE, ref)))
+        return self.session.reply(wire.PackageInfo, "GET", _path(wire.PACKAGE, ref))
 
     def delete(self, ref: Ref) -> None:
         """Deletes a package with all its states."""
-        self.session.json("DELETE", _path(wire.PACKAGE, ref))
+        self.session.reply(wire.Deleted, "DELETE", _path(wire.PACKAGE, ref))
 
     def resolve(self, ref: Ref) -> wire.Resolved:
         """The full hash that the ref's state means now; `latest` where it has none."""
         params = {"state": str(ref.state)} if ref.state else {}
-        reply = wire.Resolved.model_validate(self.session.json("GET", _path(wire.RESOLVE, ref), params=params))
+        reply = self.session.reply(wire.Resolved, "GET", _path(wire.RESOLVE, ref), params=params)
         check_hash(reply.hash)
         return reply
 
@@ -74,56 +85,49 @@ class Client:
     def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
         """Begins a push of the state with this manifest hash; says which of the first hashes are missing."""
         body = {"manifest": manifest, "hashes": list(hashes)}
-        return wire.PushStarted.model_validate(self.session.json("POST", _path(wire.PUSHES, ref), body))
+        return self.session.reply(wire.PushStarted, "POST", _path(wire.PUSHES, ref), body)
 
     def publish(self, ref: Ref, push: str, request: wire.Publish) -> wire.Published:
         """Ends a push: the manifest becomes a state of the package."""
         body = request.model_dump(mode="json")
-        return wire.Published.model_validate(self.session.json("POST", _path(wire.PUBLISH, ref, push=push), body))
+        return self.session.reply(wire.Published, "POST", _path(wire.PUBLISH, ref, push=push), body)
 
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
         """The pushes of a package, newest first."""
-        cursor: str | None = None
-        while True:
-            params = {"cursor": cursor} if cursor else {}
-            page = wire.LogPage.model_validate(self.session.json("GET", _path(wire.LOG, ref), params=params))
+        for page in self._pages(wire.LogPage, _path(wire.LOG, ref), {}):
             yield from page.entries
-            cursor = page.next
-            if not cursor:
-                return
 
     def tags(self, ref: Ref) -> dict[str, str]:
         """Tag to hash."""
-        return wire.TagList.model_validate(self.session.json("GET", _path(wire.TAGS, ref))).tags
+        return self.session.reply(wire.TagList, "GET", _path(wire.TAGS, ref)).tags
 
     def set_tag(self, ref: Ref, tag: str, hash: str) -> None:
         """Makes a tag name this state, whatever it named before."""
-        self.session.json("PUT", _path(wire.TAG, ref, tag=tag), {"hash": hash})
+        self.session.reply(wire.TagList, "PUT", _path(wire.TAG, ref, tag=tag), {"hash": hash})
 
     def remove_tag(self, ref: Ref, tag: str) -> None:
         """Removes a tag; the state stays."""
-        self.session.json("DELETE", _path(wire.TAG, ref, tag=tag))
+        self.session.reply(wire.TagList, "DELETE", _path(wire.TAG, ref, tag=tag))
 
     def versions(self, ref: Ref) -> list[wire.VersionEntry]:
         """The versions in the order of PEP 440."""
-        return wire.VersionList.model_validate(self.session.json("GET", _path(wire.VERSIONS, ref))).versions
+        return self.session.reply(wire.VersionList, "GET", _path(wire.VERSIONS, ref)).versions
 
     def add_version(self, ref: Ref, version: str, hash: str) -> None:
         """Gives a state a version, for good."""
-        self.session.json("PUT", _path(wire.VERSION, ref, version=version), {"hash": hash})
+        self.session.reply(wire.VersionList, "PUT", _path(wire.VERSION, ref, version=version), {"hash": hash})
 
     def access(self, ref: Ref) -> wire.Access:
         """Who may read the package."""
-        return wire.Access.model_validate(self.session.json("GET", _path(wire.ACCESS, ref)))
+        return self.session.reply(wire.Access, "GET", _path(wire.ACCESS, ref))
 
     def grant(self, ref: Ref, who: str, confirm: bool = False) -> wire.Access:
         """Lets a user, or `public`, read the package."""
-        reply = self.session.json("PUT", _path(wire.GRANT, ref, who=who), {"confirm": confirm})
-        return wire.Access.model_validate(reply)
+        return self.session.reply(wire.Access, "PUT", _path(wire.GRANT, ref, who=who), {"confirm": confirm})
 
     def revoke(self, ref: Ref, who: str) -> wire.Access:
         """Takes the right to read from a user, or `public`."""
-        return wire.Access.model_validate(self.session.json("DELETE", _path(wire.GRANT, ref, who=who)))
+        return self.session.reply(wire.Access, "DELETE", _path(wire.GRANT, ref, who=who))
 
 
 def _path(template: str, ref: Ref, **names: Any) -> str:

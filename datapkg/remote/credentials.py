@@ -42,11 +42,12 @@ def check_origin(url: str) -> str:
 
 def may_carry_token(url: str) -> bool:
     """Whether a token may travel to this address: https, or this very machine."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or _is_loopback(parts.hostname or "")
+    return urlsplit(url).scheme == "https" or is_loopback(url)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Whether this address is one of this very machine."""
+    host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -62,7 +63,9 @@ class Credentials:
     def token(self, origin: str) -> str | None:
         """The token kept for this origin, or None."""
         entry = self._read().get(origin)
-        return str(entry["token"]) if isinstance(entry, dict) and "token" in entry else None
+        if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
+            return None
+        return check_token(entry["token"])
 
     def keep(self, origin: str, token: str, user: str) -> None:
         """Remembers a token for an origin."""

@@ -40,8 +40,8 @@ class RegistryObjects(Writable):
             return {hash for hash in hashes if not self._readable(hash)}
         missing: set[str] = set()
         for group in _groups(hashes, wire.MAX_HASHES):
-            reply = self._session.json("POST", self._path(wire.PUSH_MISSING, push=self._push), {"hashes": group})
-            missing.update(wire.Missing.model_validate(reply).missing)
+            path = self._path(wire.PUSH_MISSING, push=self._push)
+            missing.update(self._session.reply(wire.Missing, "POST", path, {"hashes": group}).missing)
         return missing
 
     def _readable(self, hash: str) -> bool:
@@ -185,7 +185,7 @@ class _Body:
         self._pace = Pace(session.url)
 
     def read(self, size: int) -> bytes:
-        piece: bytes = self._raw.read(size)
+        piece: bytes = self._raw.read1(size)
         self._session.received_bytes += len(piece)
         self._pace.add(len(piece))
         return piece

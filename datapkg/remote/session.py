@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -12,12 +14,15 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from pydantic import BaseModel, ValidationError
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from datapkg import __version__
 from datapkg.errors import DatapkgError, InvalidInput, Unreachable, from_wire
-from datapkg.remote.credentials import may_carry_token
+from datapkg.remote.credentials import is_loopback, may_carry_token
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
@@ -29,7 +34,10 @@ MAX_ERROR_BYTES = 1 << 20
 PATIENCE_S = 60
 MIN_BYTES_PER_S = 1024
 
+HEAD_FACTOR = 2
+
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 class _Token(AuthBase):
@@ -44,6 +52,58 @@ class _Token(AuthBase):
         if self._token and origin_of(request.url or "") == self._origin:
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+class _Requests(requests.Session):
+    """A session that decides anew at each redirect whether the token may go along; ~/.netrc has no say."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        assert isinstance(self.auth, _Token)
+        self.auth(prepared_request)
+
+
+class _TimedHead:
+    """A connection that gives up a server whose answer's head does not end, however steadily it drips."""
+
+    timeout: Any
+    sock: Any
+
+    def getresponse(self) -> Any:
+        seconds = self.timeout if isinstance(self.timeout, (int, float)) else READ_TIMEOUT_S
+        watch = threading.Timer(HEAD_FACTOR * seconds, self._shut, [self.sock])
+        watch.daemon = True
+        watch.start()
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        finally:
+            watch.cancel()
+
+    @staticmethod
+    def _shut(sock: socket.socket | None) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+
+
+class _Connection(_TimedHead, HTTPConnection):
+    pass
+
+
+class _SecureConnection(_TimedHead, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
 
 def origin_of(url: str) -> str:
@@ -71,12 +131,26 @@ class Session:
         self.received_bytes = 0
         self._tries = tries
         self._timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
-        self._session = requests.Session()
+        self._session = _Requests()
+        self._session.trust_env = not is_loopback(url)  # no proxy between this machine and itself
         self._session.auth = _Token(token, origin_of(url))
         self._session.headers["User-Agent"] = f"datapkg/{__version__}"
         self._session.max_redirects = MAX_REDIRECTS
         for prefix in ("http://", "https://"):
-            self._session.mount(prefix, HTTPAdapter(max_retries=0, pool_maxsize=8))
+            self._session.mount(prefix, _Adapter(max_retries=0, pool_maxsize=8))
+
+    def reply(
+        self, model: type[M], method: str, path: str, body: Any = None, params: dict[str, Any] | None = None
+    ) -> M:
+        """Sends a small request; gives the answer as what it should be, else raises `Unreachable`."""
+        value = self.json(method, path, body, params)
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the answer"
+            message = f"{self.url} answered {method} {path} in words that are not ours: {where}: {first['msg']}"
+            raise self._unreachable(message) from error
 
     def json(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
         """Sends a small request, again where that may help; gives the JSON of the answer."""
@@ -131,6 +205,7 @@ class Session:
         except (ValueError, RecursionError, DatapkgError):
             value = None
         error = from_wire(value.get("error") if isinstance(value, dict) else None, status)
+        error.detail.pop("registry", None)  # only this machine says which registry it did not ask
         if isinstance(error, Unreachable) and "status" in error.detail:
             error.message = f"{self.url} answered with HTTP status {status} and no explanation of ours"
             error.hint = "is this the address of a datapkg registry?"
@@ -142,7 +217,7 @@ class Session:
     def body(self, response: requests.Response, limit: int) -> bytes:
         """The whole body of an answer; an `Unreachable` if it is longer than `limit` bytes."""
         pieces, size, pace = [], 0, Pace(self.url)
-        for piece in response.iter_content(1 << 16):
+        while piece := self._piece(response):
             pieces.append(piece)
             pace.add(len(piece))
             size += len(piece)
@@ -176,6 +251,11 @@ class Session:
 
     def _unreachable(self, message: str, **detail: Any) -> Unreachable:
         return Unreachable(message, hint="check the address (datapkg config) and the network", **detail)
+
+    def _piece(self, response: requests.Response) -> bytes:
+        with self.reading():
+            piece: bytes = response.raw.read1(1 << 16, decode_content=True)
+            return piece
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
+from datapkg.errors import DatapkgError, Refused
 from datapkg.format.hashing import check_hash, hash_bytes
 from datapkg.format.manifest import ArrayNode, FileNode, TableNode
 from datapkg.objects.files import temp_path
@@ -15,7 +16,7 @@ from datapkg.store.trusted import TrustedObjects
 
 
 class Links:
-    """The folder `links/` of a store."""
+    """A folder of links to the objects of a store, in it or, where that is only read, elsewhere."""
 
     def __init__(self, folder: Path, objects: TrustedObjects) -> None:
         self.folder = Path(folder)
@@ -24,13 +25,19 @@ class Links:
     def path(self, package_hash: str, node: TableNode | FileNode | ArrayNode) -> Path:
         """A path of this node's bytes, its file made where it is not there: a file, or a folder for several objects.
 
-        Raises `ObjectNotFound`, `CorruptObject`.
+        Raises `ObjectNotFound`, `CorruptObject`; `Refused` where no file can be made.
         """
         folder = self.folder / check_hash(package_hash) / hash_bytes(node.path.encode())[:16]
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         names = link_names(node)
-        for name, (hash, _) in zip(names, node.objects(), strict=True):
-            self._link(hash, folder / name)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name, (hash, _) in zip(names, node.objects(), strict=True):
+                self._link(hash, folder / name)
+        except OSError as error:
+            if isinstance(error, DatapkgError):
+                raise
+            message = f"no file can be made in {self.folder}: {error.strerror}"
+            raise Refused(message, hint="set DATAPKG_HOME to a folder that can be written") from error
         return folder / names[0] if len(names) == 1 else folder
 
     def _link(self, hash: str, link: Path) -> None:
@@ -38,11 +45,11 @@ class Links:
         if place.pack is None:
             target = os.path.relpath(place.path, link.parent)
             if _readlink(link) != target:
-                temp = temp_path(self.objects.packed.tmp, "link")
+                temp = temp_path(self.folder / "tmp", "link")
                 temp.symlink_to(target)
                 os.replace(temp, link)
         elif not self.objects.index.believes(link):
-            self.objects.copy_to(hash, link)
+            self.objects.copy_to(hash, link, self.folder / "tmp")
             self.objects.index.believe([link])
 
 

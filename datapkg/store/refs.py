@@ -7,7 +7,8 @@ import json
 import os
 from pathlib import Path
 
-from datapkg.errors import CorruptObject
+from datapkg.errors import CorruptObject, InvalidName
+from datapkg.format.names import check_tag, check_version, is_hash
 from datapkg.format.values import dataclass
 from datapkg.objects.files import temp_path, write_atomic
 
@@ -65,8 +66,9 @@ class Refs:
 
     def current(self, user: str, name: str) -> Current | None:
         """What was last built or installed, or None."""
-        value = _read_json(self._package(user, name) / "current")
-        return Current(**_known(Current, value)) if value else None
+        path = self._package(user, name) / "current"
+        value = _read_json(path)
+        return Current(**_known(Current, value, path)) if value else None
 
     def set_current(self, user: str, name: str, current: Current) -> None:
         """Moves the pointer; the last step of a build or install."""
@@ -86,7 +88,15 @@ class Refs:
         return {each: str(value["hash"]) for each, value in values.items() if value}
 
     def set_pointers(self, user: str, name: str, kind: Literal["tags", "versions"], values: dict[str, str]) -> None:
-        """Makes the cache of the registry's tags or versions hold exactly these."""
+        """Makes the cache of the registry's tags or versions hold exactly these.
+
+        Raises `InvalidName`, nothing having been written, for a name or hash that is none: names become paths.
+        """
+        check = check_tag if kind == "tags" else check_version
+        for each, hash in values.items():
+            check(each)
+            if not is_hash(hash):
+                raise InvalidName(f"{kind}: {hash!r} is no hash")
         old = self._pointers(user, name, kind)
         folder = self._package(user, name) / kind
         for each in old.keys() - values.keys():
@@ -106,8 +116,8 @@ class Refs:
     def log(self, user: str, name: str, event: Event | None = None) -> list[LogEvent]:
         """The events of a package (of one kind), newest first."""
         folder = self._package(user, name) / "log"
-        values = (_read_json(folder / each) for each in reversed(_names(folder)))
-        events = [LogEvent(**_known(LogEvent, value)) for value in values if value]
+        values = ((folder / each, _read_json(folder / each)) for each in reversed(_names(folder)))
+        events = [LogEvent(**_known(LogEvent, value, path)) for path, value in values if value]
         return [each for each in events if event in (None, each.event)]
 
     def known_hashes(self, user: str, name: str) -> set[str]:
@@ -136,9 +146,25 @@ class Refs:
         write_atomic(path, json.dumps(value, ensure_ascii=False, sort_keys=True).encode() + b"\n", self.tmp)
 
 
-def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any]) -> dict[str, Any]:
-    """What this version knows of a pointer that a newer one may have written."""
-    return {name: value[name] for name in cls.__annotations__ if name in value}
+def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What this version knows of a pointer that a newer one may have written; all of the type that it should be."""
+    known = {name: value[name] for name in cls.__annotations__ if name in value}
+    wrong = [name for name, kind in _TYPES[cls].items() if not isinstance(known.get(name, kind()), kind)]
+    wrong += [name for name in _NEEDED[cls] if name not in known]
+    if wrong:
+        raise _damaged(path, f"wrong or without: {', '.join(wrong)}")
+    return known
+
+
+_TYPES: dict[type, dict[str, type]] = {
+    Current: {"hash": str, "origin": str, "partial": bool, "title": str, "bytes_logical": int},
+    LogEvent: {"event": str, "hash": str, "at": str, "origin": str, "message": str, "record": dict},
+}
+_NEEDED = {Current: ("hash", "origin"), LogEvent: ("event", "hash", "at")}
+
+
+def _damaged(path: Path, what: object) -> CorruptObject:
+    return CorruptObject(f"{path} is damaged: {what}", hint="remove the file, then build or install again")
 
 
 def _names(folder: Path) -> list[str]:
@@ -151,12 +177,10 @@ def _names(folder: Path) -> list[str]:
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(path.read_bytes())
-        if not isinstance(value, dict) or not isinstance(value.get("hash"), str):
+        if not isinstance(value, dict) or not is_hash(value.get("hash")):
             raise ValueError("no hash in it")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
-        raise CorruptObject(
-            f"{path} is damaged: {error}", hint="remove the file, then build or install again"
-        ) from error
+        raise _damaged(path, error) from error
     return value

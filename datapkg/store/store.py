@@ -19,10 +19,11 @@ FORMAT = "1"
 
 
 class Store:
-    """A store in a folder; `index` is a cache and may lie anywhere."""
+    """A store in a folder; `index` is a cache and may lie anywhere, and so may `links` where the store is only read."""
 
-    def __init__(self, folder: Path, index: Index) -> None:
+    def __init__(self, folder: Path, index: Index, links: Path | None = None) -> None:
         self.folder = Path(folder)
+        self._links = links or self.folder / "links"
         self.tmp = self.folder / "tmp"
         self.refs = Refs(self.folder / "packages", self.tmp)
         self._index = index
@@ -43,7 +44,7 @@ class Store:
         """Read-only paths of objects."""
         from datapkg.store.links import Links
 
-        return Links(self.folder / "links", self.objects)
+        return Links(self._links, self.objects)
 
     def _check_format(self) -> None:
         try:

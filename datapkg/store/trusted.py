@@ -125,9 +125,9 @@ class TrustedObjects(Objects):
     def __iter__(self) -> Iterator[str]:
         return iter(self.packed)
 
-    def copy_to(self, hash: str, target: Path) -> None:
-        """Makes an ordinary read-only file of the object, whole or not at all."""
-        temp = temp_path(self.packed.tmp, "link")
+    def copy_to(self, hash: str, target: Path, tmp: Path) -> None:
+        """Makes an ordinary read-only file of the object, whole or not at all; `tmp` is on the target's file system."""
+        temp = temp_path(tmp, "link")
         try:
             sha256 = hashlib.sha256()
             with open_place(self.trusted(hash)) as source, open(temp, "xb") as file:

@@ -139,10 +139,6 @@ def remove_tag(connection: Connection, package_id: int, name: str) -> bool:
     return connection.execute(delete(tags).where(here)).rowcount > 0
 
 
-def count_tags(connection: Connection, package_id: int) -> int:
-    return connection.execute(select(func.count()).where(tags.c.package_id == package_id)).scalar_one()
-
-
 _VERSION = (versions.c.key, versions.c.version, versions.c.hash, versions.c.created_at)
 
 

@@ -214,3 +214,14 @@ def test_the_first_line_is_where_it_listens(tmp_path: Path) -> None:
     out, said = process.communicate(timeout=20)
     assert out == ""
     assert "https://data.example.org" in said
+
+
+def test_a_missing_library_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None\n"
+        "from registry_server.__main__ import run; sys.exit(run(['serve', '--data', sys.argv[1], '--port', '0']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 9
+    assert "uvicorn" in done.stderr
+    assert "pip install '.[server]'" in done.stderr

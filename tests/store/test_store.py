@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from datapkg.errors import CorruptObject, InvalidInput, ObjectNotFound
+from datapkg.errors import CorruptObject, InvalidInput, InvalidName, ObjectNotFound
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest import Block, FileNode, Manifest, TableNode
 from datapkg.objects.packs import PackedObjects
@@ -193,7 +194,9 @@ def test_pointers(store: Store) -> None:
     assert refs.users() == []
 
 
-@pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b'{"hash": 3}'])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"{", b"[]", b'{"hash": 3}', b'{"hash": "x"}', b'{"hash": "' + b"a" * 64 + b'", "origin": 3}']
+)
 def test_a_damaged_pointer_says_so(store: Store, garbage: bytes) -> None:
     store.refs.set_current("u", "p", Current("a" * 64, "local"))
     (store.folder / "packages/u/p/current").write_bytes(garbage)
@@ -242,3 +245,14 @@ def test_many_writers_of_the_same_at_once(tmp_path: Path) -> None:
     assert check_objects(store, store.objects) == set()
     assert len(list(store.objects)) == 12
     assert list(store.tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "..", "a/b", "", "A", "x\0"])
+@pytest.mark.parametrize("kind", ["tags", "versions"])
+def test_a_name_of_a_registry_never_becomes_another_path(store: Store, name: str, kind: Any) -> None:
+    with pytest.raises(InvalidName):
+        store.refs.set_pointers("u", "p", kind, {name: "a" * 64})
+    with pytest.raises(InvalidName):
+        store.refs.set_pointers("u", "p", kind, {"1.0" if kind == "versions" else "x": "../" + "a" * 61})
+    assert list(store.folder.rglob("*evil*")) == []
+    assert not (store.folder / "packages").exists()

@@ -1,0 +1,177 @@
+"""A registry that says what it should not, or drips for ever: told in our words, and never believed."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from datapkg.api import accounts, history, maintenance
+from datapkg.api.install import install_packages
+from datapkg.api.search import search
+from datapkg.errors import DatapkgError, Unreachable
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from datapkg.remote.session import Session
+from tests.conftest import Person
+from tests.faulty_proxy import Fault, faulty_way
+
+REF = Ref("alice", "iris")
+Serve = Callable[[socket.socket], None]
+
+
+@contextmanager
+def server(serve: Serve) -> Iterator[str]:
+    """Answers every connection on a free port of this machine with `serve`."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stop = threading.Event()
+
+        def one(connection: socket.socket) -> None:
+            with connection:
+                try:
+                    connection.settimeout(10)
+                    connection.recv(65536)
+                    serve(connection)
+                except OSError:
+                    pass
+
+        def loop() -> None:
+            listener.settimeout(0.1)
+            while not stop.is_set():
+                try:
+                    connection, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                threading.Thread(target=one, args=(connection,), daemon=True).start()
+
+        thread = threading.Thread(target=loop, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            stop.set()
+            thread.join()
+
+
+def answering(value: object, status: str = "200 OK") -> Serve:
+    body = json.dumps(value).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return lambda connection: connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
+
+
+def home_at(tmp_path: Path, url: str) -> Home:
+    return Home({"DATAPKG_HOME": str(tmp_path / "home"), "DATAPKG_REGISTRY": url})
+
+
+@pytest.mark.parametrize("name", ["../../../../evil", "..", "a\0b"])
+@pytest.mark.parametrize("kind", ["tags", "versions"])
+def test_names_that_are_paths_are_not_taken(tmp_path: Path, name: str, kind: str) -> None:
+    reply = {"package": "alice/iris", "hash": "a" * 64, "manifest_size": 1, "bytes_logical": 1, kind: {name: "b" * 64}}
+    with server(answering(reply)) as url:
+        (outcome,) = install_packages(home_at(tmp_path, url), [REF])
+    assert isinstance(outcome.error, Unreachable)
+    assert list(tmp_path.rglob("*evil*")) == []
+
+
+@pytest.mark.parametrize("value", [[], None, {}, 5, "text", {"hash": 5}, {"packages": [1]}])
+def test_answers_of_another_form_are_unreachable(tmp_path: Path, value: object) -> None:
+    with server(answering(value)) as url:
+        home = home_at(tmp_path, url)
+        for ask in (
+            lambda: accounts.whoami(home),
+            lambda: search(home, "x"),
+            lambda: history.tags(home, REF),
+            lambda: maintenance.delete(home, REF),
+            lambda: home.client().access(REF),
+        ):
+            with pytest.raises(DatapkgError) as caught:
+                ask()
+            assert caught.value.exit_code in (7, 8), caught.value
+
+
+@pytest.mark.parametrize("page", [{"packages": [], "entries": [], "next": "x"}])
+def test_pages_in_a_circle_end(tmp_path: Path, page: object) -> None:
+    with server(answering(page)) as url:
+        home = home_at(tmp_path, url)
+        with pytest.raises(Unreachable, match="without an end"):
+            search(home, "x")
+        with pytest.raises(Unreachable, match="without an end"):
+            history.log(home, REF, remote=True)
+
+
+@pytest.mark.parametrize("problems", [5, [1], [[1, 2]]])
+def test_an_error_of_a_wrong_form_is_told(tmp_path: Path, problems: object) -> None:
+    error = {"code": "invalid", "message": "no", "detail": {"type": "InvalidInput", "problems": problems}}
+    with server(answering({"error": error}, "400 Bad Request")) as url, pytest.raises(DatapkgError, match="no"):
+        accounts.whoami(home_at(tmp_path, url))
+
+
+def drip(pieces: Iterator[bytes]) -> Serve:
+    def serve(connection: socket.socket) -> None:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.05)
+
+    return serve
+
+
+def forever(start: bytes, piece: bytes) -> Iterator[bytes]:
+    yield start
+    while True:
+        yield piece
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-A: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    ],
+)
+def test_an_answer_that_drips_for_ever_ends(monkeypatch: pytest.MonkeyPatch, start: bytes, piece: bytes) -> None:
+    monkeypatch.setattr("datapkg.remote.session.PATIENCE_S", 1)
+    with server(drip(forever(start, piece))) as url:
+        begun = time.monotonic()
+        with pytest.raises(Unreachable):
+            Session(url, tries=1, read_timeout_s=0.5).json("GET", "/api/v1/me")
+        assert time.monotonic() - begun < 20
+
+
+def test_netrc_has_no_say_after_a_redirect(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password secret\nmachine localhost login a password b\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    seen: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        if not seen:
+            seen.append(b"")
+            connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")
+            seen.append(connection.recv(65536))
+        answering({"user": None})(connection)
+
+    with server(serve) as url:
+        assert Session(url).json("GET", "/api/v1/me") == {"user": None}
+    assert b"/again" in seen[1]
+    assert b"authorization" not in seen[1].lower()
+
+
+def test_a_proxy_is_not_asked_for_this_machine(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert person.home().client().me().user == person.name
+
+
+def test_a_redirect_elsewhere_carries_no_token(person: Person) -> None:
+    with faulty_way(person.url) as way, pytest.raises(Unreachable):
+        way.faults.append(Fault("redirect"))
+        Session(way.url, person.token, tries=1).json("GET", "/api/v1/me")
