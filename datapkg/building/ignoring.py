@@ -1,7 +1,8 @@
 """`.datapkgignore`: which files of a folder are no data, by patterns that mean what they mean in a `.gitignore`.
 
 The rules are those of gitignore(5) for one file at the root: the last rule that matches decides, and what lies in a
-folder that is left out stays out. Letters are compared, not bytes, and in Unicode's normal form NFC.
+folder that is left out stays out. Letters are compared, not bytes, and in Unicode's normal form NFC. Where git itself
+departs from that page (`a**/b`, `a//b`, a slash in a set), the page holds.
 """
 
 from __future__ import annotations
