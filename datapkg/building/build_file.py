@@ -1,17 +1,18 @@
 """The grammar of build.yml: from a document to what is to be built, with every mistake found on the way.
 
 Under a group, `transform kwargs checks file meta …` is a node exactly if its value is a mapping with one of `SOURCES`;
-`meta` is always metadata. `transform` and `kwargs` of a group hold for all below it until overridden.
+`meta` is always metadata. `transform`, `kwargs` and `checks` of a group hold for all below it until overridden.
 """
 
 from __future__ import annotations
 
 import difflib
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from datapkg.building.checks.grammar import CheckReader
 from datapkg.building.converting import Problems, pairs_of, path_text, to_kwargs, to_meta
 from datapkg.building.directory import name_problem
 from datapkg.building.document import Item, read_document
@@ -19,16 +20,16 @@ from datapkg.building.globs import fixed_prefix, is_glob, match
 from datapkg.building.ignoring import below, read_ignore_file
 from datapkg.building.kwargs import FAMILIES, Layer, merged, problem_with
 from datapkg.building.nearest import nearest
-from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, PackageSource
+from datapkg.building.spec import BuildSpec, Check, FileSource, NodeSpec, PackageSource
 from datapkg.building.transforms import TRANSFORMS, guess, node_name
 from datapkg.building.tree import Tree, is_inside, walk
 from datapkg.errors import InvalidInput, InvalidName
 from datapkg.format.names import Ref, shown
 
 SOURCES = ("file", "url", "package", "sql", "python", "stage")
-SETTINGS = ("transform", "kwargs", "meta")
-UNSUPPORTED = ("checks", "columns", "environments", "extract", "sha256", "sheet")
-_TOP = ("contents", "meta")
+SETTINGS = ("transform", "kwargs", "checks", "meta")
+UNSUPPORTED = ("columns", "environments", "extract", "sha256", "sheet")
+_TOP = ("contents", "meta", "checks")
 
 Parts = tuple[str, ...]
 
@@ -39,6 +40,7 @@ class _Inherited:
 
     transform: str | None = None
     layers: tuple[Layer, ...] = ()
+    checks: dict[str, Check] = field(default_factory=dict)
 
 
 def read_build_file(path: Path, *, allow_outside: bool = False) -> BuildSpec:
@@ -63,6 +65,7 @@ class _Reader:
         self.groups: dict[str, dict[str, Any]] = {}
         self.meta: dict[str, Any] = {}
         self.warnings: list[str] = []
+        self._checks = CheckReader(problems)
         self._taken: dict[str, tuple[str, int]] = {}
         self._trees: dict[Path, Tree] = {}
 
@@ -77,6 +80,8 @@ class _Reader:
                 self.meta = to_meta(value, "meta", self.problems)
             elif key.text == "contents":
                 contents = value
+            elif key.text == "checks":
+                self._checks.define(value)
             else:
                 self.problems.add(key.line, key.text, _unknown(key.text, _TOP))
         if contents is None:
@@ -114,6 +119,7 @@ class _Reader:
             families = [family] if family else list(FAMILIES)
             values = self._kwargs(settings["kwargs"], f"{place}.kwargs", families)
             inherited = replace(inherited, layers=(*inherited.layers, Layer(family, values)))
+        inherited = replace(inherited, checks=self._checks_of(settings, place, inherited))
         for name in settings.keys() - set(SETTINGS):
             self.problems.add(settings[name].line, f"{place}.{name}", _unknown(name, SETTINGS))
         return inherited
@@ -148,15 +154,19 @@ class _Reader:
         if "file" in said and "package" in said:
             self.problems.add(line, place, "has both `file` and `package`; a node has one source")
         elif "package" in said:
-            self._package(said, parts, line, meta)
+            self._package(said, parts, line, meta, inherited)
         elif "file" in said:
             source = self._file(said["file"], f"{place}.file")
             transform, kwargs = self._how(said, place, source, inherited)
+            checks = self._checks_of(said, place, inherited)
             if source is not None and self._claim(parts, line, "node"):
                 where = self.problems.place(line, place)
-                self.nodes.append(NodeSpec("/".join(parts), source, transform, kwargs, meta, where))
+                self._add(NodeSpec("/".join(parts), source, transform, kwargs, meta, where), checks)
+                self._need_table(said, place, [transform])
 
-    def _package(self, said: dict[str, Item], parts: Parts, line: int, meta: dict[str, Any]) -> None:
+    def _package(
+        self, said: dict[str, Item], parts: Parts, line: int, meta: dict[str, Any], inherited: _Inherited
+    ) -> None:
         place = path_text("contents", *parts)
         for name in said.keys() & {"transform", "kwargs"}:
             self.problems.add(
@@ -168,8 +178,10 @@ class _Reader:
         except InvalidName as error:
             self.problems.add(said["package"].line, f"{place}.package", str(error))
             return
+        checks = self._checks_of(said, place, inherited)
         if source is not None and self._claim(parts, line, "node"):
-            self.nodes.append(NodeSpec("/".join(parts), source, meta=meta, place=self.problems.place(line, place)))
+            node = NodeSpec("/".join(parts), source, meta=meta, place=self.problems.place(line, place))
+            self.nodes.append(replace(node, checks=tuple(checks.values())))
 
     def _glob(self, pattern: str, value: Item, parts: Parts, inherited: _Inherited) -> None:
         place = path_text("contents", *parts, pattern)
@@ -186,6 +198,8 @@ class _Reader:
         if not files:
             self.problems.add(value.line, place, "matches no file (hidden files are no data)")
         where = self.problems.place(value.line, place)
+        checks = self._checks_of(said, place, inherited)
+        before = len(self.nodes)
         for file in files:
             source = FileSource(file.path, f"{prefix}/{file.shown}" if prefix else file.shown)
             transform, kwargs = self._how(said, place, source, inherited)
@@ -193,7 +207,27 @@ class _Reader:
             if problem := name_problem(here):
                 self.problems.add(value.line, place, f"{shown(source.shown)}: {problem}")
             elif self._claim(here, value.line, "node"):
-                self.nodes.append(NodeSpec("/".join(here), source, transform, kwargs, meta, where))
+                self._add(NodeSpec("/".join(here), source, transform, kwargs, meta, where), checks)
+        self._need_table(said, place, [node.transform for node in self.nodes[before:]])
+
+    def _checks_of(self, said: dict[str, Item], place: str, inherited: _Inherited) -> dict[str, Check]:
+        """The checks of a node or group: those of the groups above, and its own."""
+        if "checks" not in said:
+            return inherited.checks
+        return {**inherited.checks, **self._checks.ask(said["checks"], f"{place}.checks", inherited.checks)}
+
+    def _add(self, node: NodeSpec, checks: dict[str, Check]) -> None:
+        """Takes in a node of a file; checks are of tables, and pass by what becomes none."""
+        is_table = TRANSFORMS[node.transform].kind == "table"
+        self.nodes.append(replace(node, checks=tuple(checks.values())) if checks and is_table else node)
+
+    def _need_table(self, said: dict[str, Item], place: str, transforms: list[str]) -> None:
+        """Notes checks of a node that no transform makes a table of, unless its transform is wrong already."""
+        wrong = any(where == f"{place}.transform" for _, where, _ in self.problems.found)
+        tables = any(TRANSFORMS[each].kind == "table" for each in transforms)
+        if "checks" in said and transforms and not (wrong or tables):
+            what = f"checks are for tables, and transform {transforms[0]} gives none"
+            self.problems.add(said["checks"].line, f"{place}.checks", what)
 
     def _tree(self, folder: Path, prefix: str) -> Tree:
         """All that is below a folder, walked once."""

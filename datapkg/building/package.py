@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from datapkg.building.checks.report import raise_failed, recorded, warnings_of
+from datapkg.building.checks.run import run_checks
 from datapkg.building.composition import take_over
 from datapkg.building.nodes import Earlier, make_node
 from datapkg.building.record import make_record
@@ -45,8 +47,8 @@ def build_package(
     """Builds a package into `objects` and gives its manifest, which the caller saves and names.
 
     `previous` is the state built or installed before at this name: tables of equal content keep its objects.
-    Raises `BuildFailed` for a source that cannot be read, `NotFound` for a package that is not there; whole objects may
-    then be left behind, of which nobody knows.
+    Raises `BuildFailed` for a source that cannot be read, `CheckFailed` for data that break a check, `NotFound` for a
+    package that is not there; whole objects may then be left behind, of which nobody knows.
     """
     earlier = Earlier(previous, objects)
     work = _Work()
@@ -61,13 +63,15 @@ def build_package(
         progress("building", len(spec.nodes), len(spec.nodes))
         groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
         manifest = Manifest.make([*work.nodes, *groups], spec.meta)
+    results = run_checks(spec.nodes, manifest, objects)
+    raise_failed(results)
     return Built(
         manifest,
-        make_record(spec, work.sources, work.packages),
+        make_record(spec, work.sources, work.packages, recorded(results)),
         built=work.built,
         reused=work.reused,
         bytes_logical=sum(node.size for node in manifest.nodes),
-        warnings=[*spec.warnings, *work.warnings],
+        warnings=[*spec.warnings, *work.warnings, *warnings_of(results)],
         skipped=spec.skipped,
     )
 

@@ -16,7 +16,9 @@ LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine")
 _GIT_SECONDS = 2.0
 
 
-def make_record(spec: BuildSpec, sources: list[dict[str, Any]], packages: list[dict[str, Any]]) -> dict[str, Any]:
+def make_record(
+    spec: BuildSpec, sources: list[dict[str, Any]], packages: list[dict[str, Any]], checks: list[dict[str, Any]]
+) -> dict[str, Any]:
     """All that can be said of how a package was built, as JSON values; the caller adds who, when and why."""
     record: dict[str, Any] = {
         "origin": spec.origin,
@@ -25,6 +27,8 @@ def make_record(spec: BuildSpec, sources: list[dict[str, Any]], packages: list[d
     }
     if packages:
         record["packages"] = packages
+    if checks:
+        record["checks"] = checks
     git = git_state(spec.root) if spec.root is not None else None
     return {**record, "git": git} if git else record
 

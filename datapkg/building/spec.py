@@ -32,6 +32,20 @@ class ValueSource:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A demand on a table: each of `rules` (a kind with its argument) holds for `columns`, None for all that it fits.
+
+    `severity` is "error" or "warn"; `place` says where it was defined.
+    """
+
+    name: str
+    rules: dict[str, Any]
+    columns: tuple[str, ...] | None = None
+    severity: str = "error"
+    place: str = ""
+
+
+@dataclass(frozen=True)
 class NodeSpec:
     """One node to build (a package source may become many); `place` says where it was asked for."""
 
@@ -41,6 +55,7 @@ class NodeSpec:
     kwargs: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     place: str = ""
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datapkg.format.names import Ref
 
 BUILD_FILE = "build.yml"
+_SKIPPED_SHOWN = 5
 
 
 @click.command(
@@ -88,6 +89,9 @@ def build(
     out = session.out
     for warning in result.warnings:
         out.note(warning)
+    if result.skipped:
+        more = " …" if len(result.skipped) > _SKIPPED_SHOWN else ""
+        out.note(f"left out {len(result.skipped):,}: {', '.join(result.skipped[:_SKIPPED_SHOWN])}{more}")
     state = pinned(result.package, result.hash)
     nodes = f"{count_text(result.built, 'node')} built, {result.reused:,} reused, {size_text(result.bytes_logical)}"
     value = {
@@ -96,6 +100,7 @@ def build(
         "nodes": {"built": result.built, "reused": result.reused},
         "bytes_logical": result.bytes_logical,
         "warnings": result.warnings,
+        "skipped": result.skipped,
     }
     out.answer(value, [f"built {state}", f"  {nodes}"], quiet=[state])
     out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")

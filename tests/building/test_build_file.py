@@ -309,7 +309,7 @@ contents:
         ("[]", "1: build.yml is no mapping; expected `contents:`"),
         ("meta: {}\n", "1: build.yml has no `contents`"),
         ("contents: [a]\n", "1: contents: expected a mapping of names to nodes"),
-        ("contents: {}\nchecks: {}\n", "2: checks: `checks` is not supported by this version of datapkg"),
+        ("contents: {}\nchecks: [a]\n", "2: checks: expected a mapping of names to checks"),
         ("meta: [1]\ncontents: {}\n", "1: meta: expected a mapping"),
         ("meta: {n: 9007199254740993}\ncontents: {}\n", "1: meta: meta.n: 9007199254740993 is beyond 2^53"),
         ("meta: {n: .nan}\ncontents: {}\n", "1: meta: meta.n: nan is no JSON number"),
@@ -336,7 +336,7 @@ contents:
             "2: contents.a.transform: a node of a package is taken as it is",
         ),
         ("contents:\n  a: {package: u}\n", "names no package"),
-        ("contents:\n  a: {file: a.csv, checks: [x]}\n", "`checks` is not supported"),
+        ("contents:\n  a: {file: a.csv, columns: {x: }}\n", "`columns` is not supported"),
         (
             "contents:\n  a: {fil: a.csv}\n",
             "2: contents.a.fil: expected a mapping such as {file: …}, got 'a.csv'; did you mean `file`?",

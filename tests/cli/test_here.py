@@ -46,6 +46,22 @@ def test_build_says_what_to_type_next(run: Run, iris: Path) -> None:
     assert run("build", "me/flowers", str(iris), "-q").out == f"me/flowers@sha256:{hash}\n"
 
 
+def test_build_says_what_it_left_out(run: Run, iris: Path) -> None:
+    (iris / ".hidden").write_text("")
+    assert run("build", "me/flowers", str(iris), "--json").json["skipped"] == [".hidden: hidden"]
+    assert "note: left out 1: .hidden: hidden\n" in run("build", "me/flowers", str(iris)).err
+
+
+def test_a_check_that_fails_ends_with_its_own_code(run: Run) -> None:
+    Path("a.csv").write_text("x\n1\n20\n")
+    Path("build.yml").write_text("contents: {a: {file: a.csv, checks: {small: {column: x, max: 9}}}}\n")
+    ended = run("build", "me/checked")
+    assert (ended.code, ended.out) == (5, "")
+    assert "Data check failed: small: a.x: 1 of 2 rows is above 9; row 2: 20\n" in ended.err
+    assert run("build", "me/checked", "--json").error["detail"]["type"] == "CheckFailed"
+    assert "me/checked" not in run("ls").out
+
+
 def test_build_takes_the_build_file_that_is_here(run: Run, iris: Path) -> None:
     ended = run("build", "me/flowers")
     assert (ended.code, ended.out) == (2, "")

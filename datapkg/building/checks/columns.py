@@ -1,0 +1,107 @@
+"""The columns of tables that were built, read piece by piece from their objects."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as types
+
+from datapkg.format.manifest import Block, Manifest, TableNode
+from datapkg.format.names import shown
+from datapkg.objects.base import Readable
+
+PIECE_ROWS = 65_536
+_SMALL_BYTES = 1 << 20
+
+
+class Unfit(ValueError):
+    """A check that cannot be made of a column; the text says why."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table; `kind` is the Arrow type of its values, of a category that of the categories."""
+
+    tables: Tables
+    node: TableNode
+    index: int
+    kind: pa.DataType
+
+    @property
+    def name(self) -> str:
+        return self.node.columns[self.index][0]
+
+    @property
+    def type_text(self) -> str:
+        return self.node.columns[self.index][1]
+
+    def pieces(self) -> Iterator[Any]:
+        """The values in order, in arrays of some thousand rows."""
+        for (values,) in self.tables.pieces(self.node, [self.index]):
+            yield values
+
+
+class Tables:
+    """The tables of a manifest, whose objects are here."""
+
+    def __init__(self, manifest: Manifest, objects: Readable) -> None:
+        self._manifest, self._objects = manifest, objects
+
+    def columns(self, node: TableNode) -> list[Column]:
+        """All columns of a table."""
+        with self._open(node.objects_[0]) as stream:
+            schema = pq.ParquetFile(stream).schema_arrow
+        return [Column(self, node, index, _plain_type(field.type)) for index, field in enumerate(schema)]
+
+    def column(self, reference: str) -> Column:
+        """The column that `node.column` means; raises `Unfit` where there is none."""
+        parts = reference.split(".")
+        known: list[str] = []
+        for at in range(1, len(parts)):
+            node, name = self._manifest.get(".".join(parts[:at])), ".".join(parts[at:])
+            if not isinstance(node, TableNode):
+                continue
+            names = [each for each, _ in node.columns]
+            if name in names:
+                return self.columns(node)[names.index(name)]
+            known += [f"{node.path}.{each}" for each in names]
+        tables = [node.path for node in self._manifest.nodes if isinstance(node, TableNode)]
+        there = f"there are {listed(known)}" if known else f"there are the tables {listed(tables)}"
+        raise Unfit(f"there is no column {shown(reference)} in this package; {there}")
+
+    def pieces(self, node: TableNode, indices: Sequence[int]) -> Iterator[list[Any]]:
+        """The values of some columns, piece by piece: for each an array of the same rows."""
+        names = [node.columns[index][0] for index in indices]
+        for block in node.objects_:
+            with self._open(block) as stream:
+                file = pq.ParquetFile(stream)
+                for batch in file.iter_batches(batch_size=PIECE_ROWS, columns=names):
+                    yield [_plain(batch.column(name)) for name in names]
+
+    def _open(self, block: Block) -> BinaryIO:
+        if block.size < _SMALL_BYTES:
+            return io.BytesIO(self._objects.read(block.hash))
+        return self._objects.open(block.hash)
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+    """Names for a message: the first of them, with how many more there are."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(shown(name) for name in names[:limit]) + more
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain_type(kind.storage_type)
+    return kind.value_type if types.is_dictionary(kind) else kind
+
+
+def _plain(values: Any) -> Any:
+    if isinstance(values, pa.ExtensionArray):
+        return _plain(values.storage)
+    return values.dictionary_decode() if types.is_dictionary(values.type) else values

@@ -1,0 +1,63 @@
+"""What is said of the results of checks: the error of a build, its warnings, and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from datapkg.building.checks.run import Finding, Result
+from datapkg.errors import CheckFailed
+
+_SHOWN = 50
+
+
+def raise_failed(results: Iterable[Result]) -> None:
+    """Raises `CheckFailed` with all that failed, of all nodes, if anything did."""
+    failed = [result for result in results if result.outcome == "failed"]
+    if not failed:
+        return
+    lines = [f"Data check failed: {line}" for result in failed for line in _lines(result)]
+    more = [f"… and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
+    raise CheckFailed(
+        "\n".join([*lines[:_SHOWN], *more]),
+        hint="correct the data or the check; `severity: warn` lets it pass with a warning",
+        checks=[{**_recorded(result), "place": result.check.place, "found": _found(result)} for result in failed],
+    )
+
+
+def warnings_of(results: Iterable[Result]) -> list[str]:
+    """A line for each finding of checks that only warn."""
+    return [f"Data check: {line}" for result in results if result.outcome == "warned" for line in _lines(result)]
+
+
+def recorded(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """What the record of a build keeps: of each check of each table its outcome and counts, no value of the data."""
+    return [_recorded(result) for result in results]
+
+
+def _recorded(result: Result) -> dict[str, Any]:
+    said: dict[str, Any] = {"path": result.path, "check": result.check.name, "outcome": result.outcome}
+    said |= {"rows": result.rows}
+    return {**said, "wrong": sum(each.rows for each in result.findings)} if result.findings else said
+
+
+def _found(result: Result) -> list[dict[str, Any]]:
+    return [
+        {"kind": each.kind, "column": each.column, "rows": each.rows, "samples": [list(pair) for pair in each.samples]}
+        for each in result.findings
+    ]
+
+
+def _lines(result: Result) -> list[str]:
+    return [f"{result.check.name}: {_sentence(result, each)}" for each in result.findings]
+
+
+def _sentence(result: Result, finding: Finding) -> str:
+    """`measurements.sepal_length: 2 of 150 rows are below 4.3; row 14: 4.2, row 39: 4.1`."""
+    place = f"{result.path}.{finding.column}" if finding.column else result.path
+    if not finding.rows:
+        return f"{place}: {finding.said}"
+    verb = "is" if finding.rows == 1 else "are"
+    samples = ", ".join(f"row {row}: {value}" if value else f"row {row}" for row, value in finding.samples)
+    rest = " …" if finding.rows > len(finding.samples) else ""
+    return f"{place}: {finding.rows:,} of {result.rows:,} rows {verb} {finding.said}; {samples}{rest}"

@@ -1,0 +1,172 @@
+"""What each kind of check demands of the rows of a column: a table, with one small function a kind.
+
+A function makes, for its argument and a column, a test that is given the column's values piece by piece, in order,
+and says for each row whether it breaks the rule. Missing values (null, NaN) break none but `not_null`. Where the rule
+cannot be about such a column it raises `Unfit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as types
+
+from datapkg.building.checks.columns import Column, Unfit
+from datapkg.building.checks.comparing import beside, cast, is_text, plainly
+from datapkg.building.checks.words import Words, all_words, present, repeated_rows, word_type, words
+from datapkg.format.names import shown
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Test = Callable[[Any], Mask]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`make(argument, column)` gives the test; `said(argument)` ends the sentence "3 of 150 rows are …"."""
+
+    make: Callable[[Any, Column], Test]
+    said: Callable[[Any], str]
+
+
+def not_null(_: Any, column: Column) -> Test:
+    return lambda values: _mask(pc.is_null(values, nan_is_null=types.is_floating(values.type)))
+
+
+def unique(_: Any, column: Column) -> Test:
+    """Goes through the column once before: of its values it keeps eight bytes each, and the rows that repeat one."""
+    return _Repeats(repeated_rows(column))
+
+
+class _Repeats:
+    def __init__(self, rows: Any) -> None:
+        self.rows, self.first = rows, 0
+
+    def __call__(self, values: Any) -> Mask:
+        start, stop = np.searchsorted(self.rows, [self.first, self.first + len(values)])
+        mask = np.zeros(len(values), dtype=np.bool_)
+        mask[self.rows[start:stop] - self.first] = True
+        self.first += len(values)
+        return mask
+
+
+def minimum(argument: Any, column: Column) -> Test:
+    return _compared(argument, column, pc.less)
+
+
+def maximum(argument: Any, column: Column) -> Test:
+    return _compared(argument, column, pc.greater)
+
+
+def between(argument: Any, column: Column) -> Test:
+    low, high = minimum(argument[0], column), maximum(argument[1], column)
+    return lambda values: low(values) | high(values)
+
+
+def _compared(argument: Any, column: Column, wrong: Callable[[Any, Any], Any]) -> Test:
+    limit = beside([argument], column.kind)
+    return lambda values: _mask(wrong(cast(values, limit.type), limit[0]))
+
+
+def regex(argument: str, column: Column) -> Test:
+    if not is_text(column.kind):
+        raise Unfit(f"a regular expression is for text, and this is {column.type_text}")
+    whole = rf"\A(?:{argument})\z"
+    return lambda values: _mask(pc.invert(pc.match_substring_regex(cast(values, pa.large_string()), pattern=whole)))
+
+
+def isin(argument: list[Any], column: Column) -> Test:
+    allowed = beside(argument, column.kind)
+
+    def test(values: Any) -> Mask:
+        mask = np.zeros(len(values), dtype=np.bool_)
+        there = present(values)
+        known = pc.is_in(cast(values.take(pa.array(there)), allowed.type), value_set=allowed)
+        mask[there] = ~known.to_numpy(zero_copy_only=False)
+        return mask
+
+    return test
+
+
+def monotonic(argument: str, column: Column) -> Test:
+    kind = pa.float32() if types.is_float16(column.kind) else column.kind
+    wrong = _OUT_OF_ORDER[argument][0]
+    try:
+        wrong(pa.array([], kind), pa.array([], kind))
+    except pa.ArrowNotImplementedError:
+        raise Unfit(f"values of type {column.type_text} have no order") from None
+    return _InOrder(kind, wrong)
+
+
+class _InOrder:
+    def __init__(self, kind: pa.DataType, wrong: Callable[[Any, Any], Any]) -> None:
+        self.last, self.wrong = pa.array([], kind), wrong
+
+    def __call__(self, values: Any) -> Mask:
+        mask = np.zeros(len(values), dtype=np.bool_)
+        there = present(values)
+        run = pa.concat_arrays([self.last, cast(values.take(pa.array(there)), self.last.type)])
+        if len(run) > 1:
+            mask[there[len(there) - len(run) + 1 :]] = _mask(self.wrong(run[1:], run[:-1]))
+        self.last = run[-1:] if len(run) else run
+        return mask
+
+
+def foreign_key(argument: str, column: Column) -> Test:
+    """Goes through the other column first, and keeps eight bytes for each different value of it."""
+    other = column.tables.column(argument)
+    kind = _common(column, other)
+    known: Words = np.unique(all_words(other, kind)[0])
+
+    def test(values: Any) -> Mask:
+        mask = np.zeros(len(values), dtype=np.bool_)
+        there = present(values)
+        mask[there] = ~np.isin(words(values.take(pa.array(there)), kind), known)
+        return mask
+
+    return test
+
+
+def _common(one: Column, other: Column) -> pa.DataType:
+    kinds = {word_type(one.kind), word_type(other.kind)}
+    if len(kinds) == 1 and types.is_decimal(one.kind) == types.is_decimal(other.kind):
+        return kinds.pop()
+    if all(types.is_integer(each) or types.is_floating(each) for each in (one.kind, other.kind)):
+        return pa.float64() if pa.float64() in kinds else pa.int64()
+    raise Unfit(
+        f"{one.type_text} cannot be compared with {other.type_text}, the type of {other.node.path}.{other.name}"
+    )
+
+
+def _mask(found: Any) -> Mask:
+    """An Arrow array of booleans as numpy's; what compares with nothing is not wrong."""
+    mask: Mask = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+_OUT_OF_ORDER: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "increasing": (pc.less, "below the value before"),
+    "decreasing": (pc.greater, "above the value before"),
+    "strictly increasing": (pc.less_equal, "not above the value before"),
+    "strictly decreasing": (pc.greater_equal, "not below the value before"),
+}
+
+RULES: dict[str, Rule] = {
+    "not_null": Rule(not_null, lambda _: "missing"),
+    "unique": Rule(unique, lambda _: "equal to an earlier one"),
+    "min": Rule(minimum, lambda limit: f"below {plainly(limit)}"),
+    "max": Rule(maximum, lambda limit: f"above {plainly(limit)}"),
+    "between": Rule(between, lambda limits: f"not between {plainly(limits[0])} and {plainly(limits[1])}"),
+    "regex": Rule(regex, lambda pattern: f"no match of {shown(pattern)}"),
+    "isin": Rule(isin, lambda allowed: f"none of {_few(allowed)}"),
+    "monotonic": Rule(monotonic, lambda order: _OUT_OF_ORDER[order][1]),
+    "foreign_key": Rule(foreign_key, lambda reference: f"not in {reference}"),
+}
+
+
+def _few(values: list[Any]) -> str:
+    return ", ".join(map(plainly, values[:10])) + (f" and {len(values) - 10:,} more" if len(values) > 10 else "")

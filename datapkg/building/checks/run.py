@@ -1,0 +1,182 @@
+"""Trying checks on the tables that were built: one pass over the columns that they are about, a piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from datapkg.building.checks.arguments import TYPES
+from datapkg.building.spec import Check, NodeSpec
+from datapkg.errors import NodeNotFound
+from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.names import shown
+from datapkg.objects.base import Readable
+
+if TYPE_CHECKING:
+    from datapkg.building.checks.columns import Column
+    from datapkg.building.checks.rules import Test
+
+SAMPLE_ROWS = 5
+_LONGEST_SHOWN = 50
+
+
+@dataclass
+class Finding:
+    """What breaks a rule: so many `rows`, the first of them in `samples` with number (from 1) and value.
+
+    `said` is the rest of the sentence after them; after the column, where it is not about rows and these are 0.
+    """
+
+    kind: str
+    column: str
+    said: str
+    rows: int = 0
+    samples: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass
+class Result:
+    """What one check found in one table of so many rows."""
+
+    path: str
+    check: Check
+    rows: int
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        """ok, failed or warned."""
+        if not self.findings:
+            return "ok"
+        return "warned" if self.check.severity == "warn" else "failed"
+
+
+def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable) -> list[Result]:
+    """Tries the checks of all nodes on the tables that became of them, whoever wrote these; gives all results."""
+    asked = [(table, spec.checks) for spec in nodes if spec.checks for table in _tables(manifest, spec.path)]
+    if not asked:
+        return []
+    from datapkg.building.checks.columns import Tables
+
+    tables = Tables(manifest, objects)
+    return [result for table, checks in asked for result in _of_table(table, checks, tables.columns(table))]
+
+
+def _tables(manifest: Manifest, path: str) -> list[TableNode]:
+    try:
+        return [node for node in manifest.below(path) if isinstance(node, TableNode)]
+    except NodeNotFound:
+        return []
+
+
+def _of_table(table: TableNode, checks: Iterable[Check], columns: list[Column]) -> list[Result]:
+    results = [Result(table.path, check, table.rows) for check in checks]
+    watches = [watch for result in results for watch in _watches(result, columns)]
+    if watches:
+        indices = list(dict.fromkeys(watch.column.index for watch in watches))
+        first = 1
+        for values in columns[0].tables.pieces(table, indices):
+            for watch in watches:
+                watch.see(values[indices.index(watch.column.index)], first)
+            first += len(values[0])
+    for watch in watches:
+        if watch.finding.rows:
+            watch.result.findings.append(watch.finding)
+    return results
+
+
+def _watches(result: Result, columns: list[Column]) -> Iterator[_Watch]:
+    """What has to look at the rows of a column; what is plain without looking is noted in the result."""
+    check = result.check
+    chosen = columns if check.columns is None else [each for each in columns if each.name in check.columns]
+    for name in check.columns or ():
+        if all(each.name != name for each in columns):
+            _note(result, "column", name, f"there is no such column; there are {_listed(columns)}")
+    for kind, argument in check.rules.items():
+        if kind == "row_count":
+            if problem := _row_count_problem(result.rows, *argument):
+                _note(result, kind, "", problem)
+        elif kind == "type":
+            for column in chosen:
+                if not any(_is_of(column.type_text, name) for name in argument):
+                    _note(result, kind, column.name, f"is {column.type_text}, expected {' or '.join(argument)}")
+        else:
+            yield from _row_watches(result, kind, argument, chosen)
+
+
+def _row_watches(result: Result, kind: str, argument: Any, columns: list[Column]) -> Iterator[_Watch]:
+    """A check that names no columns is for those that it fits, of which there must be one."""
+    from datapkg.building.checks.columns import Unfit
+    from datapkg.building.checks.rules import RULES
+
+    fitting = 0
+    for column in columns:
+        try:
+            test = _nothing if _is_empty(column) and kind != "not_null" else RULES[kind].make(argument, column)
+        except Unfit as reason:
+            if result.check.columns is not None:
+                _note(result, kind, column.name, f"`{kind}` cannot be checked: {reason}")
+            continue
+        fitting += 1
+        yield _Watch(result, column, test, Finding(kind, column.name, RULES[kind].said(argument)))
+    if not fitting and result.check.columns is None:
+        _note(result, kind, "", f"`{kind}` fits none of the columns; there are {_listed(columns)}")
+
+
+@dataclass
+class _Watch:
+    """One rule at work on one column."""
+
+    result: Result
+    column: Column
+    test: Test
+    finding: Finding
+
+    def see(self, values: Any, first: int) -> None:
+        wrong = self.test(values).nonzero()[0]
+        self.finding.rows += len(wrong)
+        for at in wrong[: SAMPLE_ROWS - len(self.finding.samples)]:
+            self.finding.samples.append((first + int(at), _short(values[int(at)])))
+
+
+def _nothing(values: Any) -> Any:
+    import numpy
+
+    return numpy.zeros(len(values), dtype=numpy.bool_)
+
+
+def _is_empty(column: Column) -> bool:
+    return column.type_text == "null"
+
+
+def _note(result: Result, kind: str, column: str, said: str) -> None:
+    result.findings.append(Finding(kind, column, said))
+
+
+def _row_count_problem(rows: int, fewest: int, most: int | None) -> str:
+    if fewest <= rows and (most is None or rows <= most):
+        return ""
+    wanted = (
+        f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}" if most is not None else f"{fewest:,} or more"
+    )
+    return f"has {rows:,} rows, expected {wanted}"
+
+
+def _is_of(type_text: str, name: str) -> bool:
+    return type_text == name or type_text.startswith(TYPES.get(name, ()))
+
+
+def _listed(columns: list[Column]) -> str:
+    from datapkg.building.checks.columns import listed
+
+    return listed([each.name for each in columns])
+
+
+def _short(value: Any) -> str:
+    """A value as messages show it; "" for one that is missing."""
+    plain = value.as_py()
+    if plain is None or plain != plain:
+        return ""
+    text = shown(plain) if isinstance(plain, str) else str(plain)
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
