@@ -181,6 +181,7 @@ def test_columns_of_one_name_are_known_by_the_names_that_they_got() -> None:
         (pa.array([1, 9], pa.int8()), pa.array([1], pa.uint64()), [2]),
         (pa.array(["a", "q"]).dictionary_encode(), ["a"], [2]),
         ([D(2000, 1, 1), D(2001, 1, 1)], [D(2000, 1, 1)], [2]),
+        ([1, 2], pa.array([None], pa.int64()), [1, 2]),
     ],
 )
 def test_foreign_keys(mine: Any, theirs: Any, expected: list[int]) -> None:

@@ -10,6 +10,7 @@ import pandas
 import pytest
 
 from datapkg.building.build_file import UNSUPPORTED
+from datapkg.building.checks.arguments import ALIASES, KINDS, ORDERS, TYPES
 from datapkg.building.kwargs import REFUSED
 from datapkg.building.transforms import TRANSFORMS
 from tests.building.builds import Bench, paths, write
@@ -20,8 +21,9 @@ EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 NODES = [
     ["README", "measurements", "raw/deep/two.jpg", "raw/one.jpg"],
     ["later", "tables/about", "tables/first", "tables/second", "tables/third"],
-    ["first", "photos/deep/two.jpg", "photos/one.jpg"],
+    ["first", "keys", "photos/deep/two.jpg", "photos/one.jpg"],
     ["flowers", "flowers/README", "flowers/measurements", "sizes"],
+    ["tables/first", "tables/keys", "tables/second"],
 ]
 
 
@@ -33,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
         "data/deep/two.jpg": "2",
         "tables/first.csv": "a\n-\n2\n",
         "tables/second.csv": "a\n1\n",
+        "tables/keys.csv": "a\n1\n2\n",
         "tables/second.txt": "a,b\n-,1\n2,2\n3,3\n",
         "tables/third.tsv": "a\tb\n1\t-\n",
     }
@@ -45,9 +48,20 @@ def test_an_example(folder: Path, text: str, expected: list[str]) -> None:
     bench.packages["uciml/iris"] = bench.build(folder).manifest
     built = bench.build(write(folder, {"build.yml": text}))
     assert paths(built) == expected
-    if "tables/second" in expected:
+    if "tables/keys" in expected:
+        outcomes = {(check["path"], check["check"]): check["outcome"] for check in built.record["checks"]}
+        assert outcomes.pop(("tables/first", "filled")) == "warned"
+        assert set(outcomes.values()) == {"ok"}
+        assert len(outcomes) == 5
+    elif "tables/second" in expected:
         assert bench.frame(built, "tables/second").fillna(0).to_dict("list") == {"a": [0, 2], "b": [1, 2]}
         assert bench.frame(built, "tables/third")["b"].isna().all()
+
+
+def test_every_kind_of_check_stands_there() -> None:
+    section = TEXT.partition("### Checks")[2].partition("### Where")[0]
+    for name in (*KINDS, *ALIASES, *ORDERS, *TYPES, "column", "columns", "severity"):
+        assert name in section, name
 
 
 def test_every_transform_and_refusal_stands_there() -> None:

@@ -18,7 +18,7 @@ import pyarrow.types as types
 
 from datapkg.building.checks.columns import Column, Unfit
 from datapkg.building.checks.comparing import beside, cast, is_text, plainly
-from datapkg.building.checks.words import Words, all_words, present, repeated_rows, word_type, words
+from datapkg.building.checks.words import Words, all_words, are_among, present, repeated_rows, word_type, words
 from datapkg.format.names import shown
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -125,7 +125,7 @@ def foreign_key(argument: str, column: Column) -> Test:
     def test(values: Any) -> Mask:
         mask = np.zeros(len(values), dtype=np.bool_)
         there = present(values)
-        mask[there] = ~np.isin(words(values.take(pa.array(there)), kind), known)
+        mask[there] = ~are_among(words(values.take(pa.array(there)), kind), known)
         return mask
 
     return test

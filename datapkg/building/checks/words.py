@@ -67,6 +67,14 @@ def all_words(column: Column, kind: pa.DataType) -> tuple[Words, Rows]:
     return np.concatenate(found), np.concatenate(rows)
 
 
+def are_among(found: Words, known: Words) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """For each word whether it is one of the known, which are in order."""
+    if not len(known):
+        return np.zeros(len(found), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(known, found), len(known) - 1)
+    return np.asarray(known[places] == found)
+
+
 def repeated_rows(column: Column) -> Rows:
     """The rows, from 0, whose value stands in an earlier row too; needs some 32 bytes a row while it looks."""
     kind = word_type(column.kind)
