@@ -18,7 +18,7 @@ import pyarrow.types as types
 
 from datapkg.building.checks.columns import Column, Unfit
 from datapkg.building.checks.comparing import beside, cast, is_text, plainly
-from datapkg.building.checks.words import Words, all_words, are_among, present, repeated_rows, word_type, words
+from datapkg.building.checks.words import all_words, are_among, distinct, present, repeated_rows, word_type, words
 from datapkg.format.names import shown
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -120,7 +120,7 @@ def foreign_key(argument: str, column: Column) -> Test:
     """Goes through the other column first, and keeps eight bytes for each different value of it."""
     other = column.tables.column(argument)
     kind = _common(column, other)
-    known: Words = np.unique(all_words(other, kind)[0])
+    known = distinct(all_words(other, kind)[0])
 
     def test(values: Any) -> Mask:
         mask = np.zeros(len(values), dtype=np.bool_)
