@@ -348,13 +348,6 @@ def _file_problem(path: Path, text: str) -> str:
         return f"{shown(text)} cannot be looked at: {error.strerror}"
 
 
-def _folder_problem(path: Path, text: str) -> str:
-    try:
-        return "" if path.is_dir() else f"there is no folder {shown(text)}"
-    except OSError as error:
-        return f"{shown(text)} cannot be looked at: {error.strerror}"
-
-
 def _named_problem(path: Path, text: str) -> str:
     if path.is_file():
         return name_problem((unicodedata.normalize("NFC", path.name),))

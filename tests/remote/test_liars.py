@@ -20,15 +20,15 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.remote.session import Session
 from tests.conftest import Person
-from tests.faulty_proxy import Fault, faulty_way
 
 REF = Ref("alice", "iris")
 Serve = Callable[[socket.socket], None]
 
 
 @contextmanager
-def server(serve: Serve) -> Iterator[str]:
-    """Answers every connection on a free port of this machine with `serve`."""
+def server(serve: Serve, heard: list[bytes] | None = None) -> Iterator[str]:
+    """Answers every connection on a free port of this machine with `serve`; keeps what was asked in `heard`."""
+    requests = [] if heard is None else heard
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stop = threading.Event()
 
@@ -36,7 +36,7 @@ def server(serve: Serve) -> Iterator[str]:
             with connection:
                 try:
                     connection.settimeout(10)
-                    connection.recv(65536)
+                    requests.append(connection.recv(65536))
                     serve(connection)
                 except OSError:
                     pass
@@ -171,7 +171,13 @@ def test_a_proxy_is_not_asked_for_this_machine(person: Person, monkeypatch: pyte
     assert person.home().client().me().user == person.name
 
 
-def test_a_redirect_elsewhere_carries_no_token(person: Person) -> None:
-    with faulty_way(person.url) as way, pytest.raises(Unreachable):
-        way.faults.append(Fault("redirect"))
-        Session(way.url, person.token, tries=1).json("GET", "/api/v1/me")
+def test_a_redirect_elsewhere_carries_no_token() -> None:
+    heard: list[bytes] = []
+    sent: list[bytes] = []
+    with server(answering({"user": None}), heard) as target:
+        head = f"HTTP/1.1 302 Found\r\nLocation: {target}/api/v1/me\r\nContent-Length: 0\r\n\r\n".encode()
+        with server(lambda connection: connection.sendall(head), sent) as url:
+            Session(url, "dpk_secret", tries=1).json("GET", "/api/v1/me")
+    assert b"dpk_secret" in sent[0]
+    assert b"GET /api/v1/me" in heard[0]
+    assert b"dpk_secret" not in heard[0]
