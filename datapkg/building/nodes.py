@@ -71,7 +71,7 @@ def make_node(spec: NodeSpec, objects: Objects, earlier: Earlier) -> Made:
 def _make_file(spec: NodeSpec, source: FileSource, objects: Objects, earlier: Earlier) -> Made:
     with open_source(source.path, source.shown) as stream:
         hash, size = put_file(stream, objects)
-    node = FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.path.name)
+    node = FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.name)
     return Made(node, earlier.has(spec.path, hash), _source(spec, source, hash, size))
 
 
@@ -84,7 +84,7 @@ def _make_array(spec: NodeSpec, source: FileSource, objects: Objects, earlier: E
         stream.seek(0)
         hash, size = put_file(stream, objects)
     node = ArrayNode(
-        path=spec.path, meta=spec.meta, dtype=dtype, shape=shape, hash=hash, size=size, file_name=source.path.name
+        path=spec.path, meta=spec.meta, dtype=dtype, shape=shape, hash=hash, size=size, file_name=source.name
     )
     return Made(node, earlier.has(spec.path, hash), _source(spec, source, hash, size))
 
@@ -102,7 +102,7 @@ def _make_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: E
             # Absolute: pandas takes a relative "file:/x" for an address and "~/x" for the home folder.
             table = prepare(transform.read(source.path.absolute(), spec.kwargs, said_by_libraries.append))
     said = _source(spec, source, hash, size)
-    node, reused = _table_node(spec, table, objects, earlier, said, source.path.name)
+    node, reused = _table_node(spec, table, objects, earlier, said, source.name)
     return Made(node, reused, said, [f"{source.shown}: {each}" for each in said_by_libraries])
 
 
@@ -125,7 +125,7 @@ def _keep_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: E
         content=content.hash,
         objects_=blocks or [Block(hash, content.rows, size)],
         rows=content.rows,
-        file_name=source.path.name,
+        file_name=source.name,
     )
     reused = blocks is not None or earlier.has(spec.path, hash)
     return Made(node, reused, _source(spec, source, hash, size))

@@ -11,10 +11,51 @@ from datapkg.format.names import Ref
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file, and how it is shown and recorded: relative to the folder that is built, with `/`."""
+    """A file, and how it is shown and recorded: relative to the folder that is built, with `/`.
+
+    `file_name` is the original name, where that of `path` is another (downloaded, taken out of an archive); `said` is
+    what the record says beside: a URL, a member of an archive.
+    """
 
     path: Path
     shown: str
+    file_name: str = ""
+    said: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def name(self) -> str:
+        return self.file_name or self.path.name
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """A file to download, or a member of an archive: something becomes a `FileSource` of it before anything is built.
+
+    `sha256` is what its bytes must be, "" where the build file does not say; `extract` names members of an archive, of
+    `inside` where that is a file beside the build file.
+    """
+
+    url: str = ""
+    sha256: str = ""
+    extract: str = ""
+    inside: FileSource | None = None
+
+
+@dataclass(frozen=True)
+class SqlSource:
+    """The rows that a query gives now; `connection` names the environment variable that holds the database's URL."""
+
+    query: str
+    connection: str
+
+
+@dataclass(frozen=True)
+class PythonSource:
+    """What a function of a module beside the build file returns for these files (and the node's kwargs)."""
+
+    module: Path
+    function: str
+    files: tuple[FileSource, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +91,7 @@ class NodeSpec:
     """One node to build (a package source may become many); `place` says where it was asked for."""
 
     path: str
-    source: FileSource | PackageSource | ValueSource
+    source: FileSource | UrlSource | SqlSource | PythonSource | PackageSource | ValueSource
     transform: str = "id"
     kwargs: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
