@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import decimal
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from datapkg.building.attrs import plain_attrs
 from datapkg.errors import InvalidInput
 from datapkg.format.frames import PANDAS_KEY, pandas_metadata
 from datapkg.format.names import shown
@@ -46,6 +48,7 @@ def table_from_frame(frame: pandas.DataFrame) -> pa.Table:
     """
     import pandas
 
+    frame = _with_plain_attrs(frame)
     index, labels = frame.index, frame.columns
     is_default = isinstance(index, pandas.RangeIndex) and (index.start, index.step, index.name) == (0, 1, None)
     if not _arrow_keeps(labels):
@@ -56,6 +59,18 @@ def table_from_frame(frame: pandas.DataFrame) -> pa.Table:
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise _bad_column(frame, error) from error
     return normal_schema(table if frame.columns is labels else _with_labels(table, labels))
+
+
+def _with_plain_attrs(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """The frame with attrs that JSON can hold; pandas would leave out all of them for one that it cannot."""
+    if not frame.attrs:
+        return frame
+    kept, left_out = plain_attrs(frame.attrs)
+    for each in left_out:
+        warnings.warn(each, stacklevel=3)
+    frame = frame.copy(deep=False)
+    frame.attrs = kept  # type: ignore[assignment]
+    return frame
 
 
 def _arrow_keeps(columns: Any) -> bool:

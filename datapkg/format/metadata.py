@@ -1,0 +1,53 @@
+"""What in a package's metadata and files everybody understands: README, licence, and what is said of columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+LICENCE_KEYS = ("licence", "license")
+COLUMNS_KEY = "columns"
+_README_ENDINGS = ("md", "markdown", "", "txt", "rst")
+_README = re.compile(r"readme(?:\.([a-z]+))?\Z")
+_LICENCE_FILE = re.compile(r"(?:licen[cs]es?|copying|unlicense)(?:[-._ ].*)?\Z", re.DOTALL)
+
+
+class ColumnNote(NamedTuple):
+    """What the publisher says of a column; both may be empty."""
+
+    unit: str = ""
+    description: str = ""
+
+
+def column_notes(meta: Mapping[str, Any]) -> dict[str, ColumnNote]:
+    """What a table's metadata says of its columns, by name; what is of another form than it should be is left out.
+
+    A text instead of a mapping is a description.
+    """
+    columns = meta.get(COLUMNS_KEY)
+    if not isinstance(columns, dict):
+        return {}
+    notes = {name: _note(said) for name, said in columns.items()}
+    return {name: note for name, note in notes.items() if any(note)}
+
+
+def _note(said: Any) -> ColumnNote:
+    said = {"description": said} if isinstance(said, str) else said if isinstance(said, dict) else {}
+    return ColumnNote(*(said[key] if isinstance(said.get(key), str) else "" for key in ColumnNote._fields))
+
+
+def licence_of(meta: Mapping[str, Any]) -> str:
+    """The licence that metadata name, under either spelling of the key; "" for none."""
+    return next((meta[key] for key in LICENCE_KEYS if isinstance(meta.get(key), str) and meta[key].strip()), "")
+
+
+def readme_among(names: Iterable[str]) -> str:
+    """The name that a README has among others, in whatever case: Markdown before plain text; "" for none."""
+    found = {match[1] or "": name for name in names if (match := _README.match(name.casefold()))}
+    return next((found[ending] for ending in _README_ENDINGS if ending in found), "")
+
+
+def licence_files_among(names: Iterable[str]) -> list[str]:
+    """The names under which licences lie: LICENSE, LICENCE.txt, LICENSE-MIT, COPYING, in whatever case."""
+    return [name for name in names if _LICENCE_FILE.match(name.casefold())]
