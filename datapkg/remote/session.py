@@ -100,7 +100,9 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
-class _Adapter(HTTPAdapter):
+class TimedAdapter(HTTPAdapter):
+    """Connections that give up an answer whose head never ends."""
+
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
@@ -137,7 +139,7 @@ class Session:
         self._session.headers["User-Agent"] = f"datapkg/{__version__}"
         self._session.max_redirects = MAX_REDIRECTS
         for prefix in ("http://", "https://"):
-            self._session.mount(prefix, _Adapter(max_retries=0, pool_maxsize=8))
+            self._session.mount(prefix, TimedAdapter(max_retries=0, pool_maxsize=8))
 
     def reply(
         self, model: type[M], method: str, path: str, body: Any = None, params: dict[str, Any] | None = None
@@ -177,7 +179,7 @@ class Session:
             except DatapkgError as error:
                 if number == self._tries or not error.detail.get("again"):
                     raise
-                time.sleep(_pause_s(number, error.detail.get("retry_after_s")))
+                time.sleep(pause_s(number, error.detail.get("retry_after_s")))
         raise AssertionError("unreachable")
 
     @contextlib.contextmanager
@@ -239,15 +241,15 @@ class Session:
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             raise self._unreachable(f"{self.url} is no address that can be asked: {error}") from error
         except requests.exceptions.SSLError as error:
-            raise self._unreachable(f"{self.url} has no certificate that is trusted: {_reason(error)}") from error
+            raise self._unreachable(f"{self.url} has no certificate that is trusted: {reason_of(error)}") from error
         except (
             requests.ConnectionError,
             requests.exceptions.ChunkedEncodingError,
             urllib3.exceptions.HTTPError,
         ) as error:
-            raise self._unreachable(f"{self.url} cannot be reached: {_reason(error)}", again=True) from error
+            raise self._unreachable(f"{self.url} cannot be reached: {reason_of(error)}", again=True) from error
         except requests.RequestException as error:
-            raise self._unreachable(f"{self.url} cannot be asked: {_reason(error)}") from error
+            raise self._unreachable(f"{self.url} cannot be asked: {reason_of(error)}") from error
 
     def _unreachable(self, message: str, **detail: Any) -> Unreachable:
         return Unreachable(message, hint="check the address (datapkg config) and the network", **detail)
@@ -280,7 +282,7 @@ class Pace:
             raise Unreachable(f"{self._url} sends too slowly: {self._size:,} bytes in {waited:.0f} s", again=True)
 
 
-def _pause_s(number: int, retry_after: object) -> float:
+def pause_s(number: int, retry_after: object) -> float:
     """How long to wait before try `number` + 1; a server's Retry-After (in seconds) is believed up to a minute."""
     pause = 0.2 * 2 ** (number - 1) * (1 + random.random() / 2)
     if isinstance(retry_after, str) and retry_after.isdigit():
@@ -288,7 +290,7 @@ def _pause_s(number: int, retry_after: object) -> float:
     return pause
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The innermost cause, in a few words."""
     while True:
         inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)

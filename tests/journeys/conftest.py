@@ -194,4 +194,4 @@ def publish(new_folder: Callable[[Files], Path]) -> Publish:
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries again at once what failed on the way."""
-    monkeypatch.setattr("datapkg.remote.session._pause_s", lambda number, retry_after: 0.0)
+    monkeypatch.setattr("datapkg.remote.session.pause_s", lambda number, retry_after: 0.0)

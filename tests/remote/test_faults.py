@@ -21,7 +21,7 @@ from tests.faulty_proxy import Fault, Way, faulty_way
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datapkg.remote.session._pause_s", lambda number, retry_after: 0.0)
+    monkeypatch.setattr("datapkg.remote.session.pause_s", lambda number, retry_after: 0.0)
 
 
 @pytest.fixture
