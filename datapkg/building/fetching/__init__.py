@@ -1,0 +1,1 @@
+"""Bringing sources to this machine: addresses, members of archives, repositories."""

@@ -1,0 +1,292 @@
+"""One file from any address: no credentials go along, never on to plain http, and taken up again where it broke off.
+
+The bytes are those that travel: no compression is asked for, and none that a server adds on its own is taken off, since
+a sum is of a file and not of what became of it. What is here already is continued only where the server says by a
+strong ETag or a Last-Modified (If-Range, RFC 9110) that the file is still the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.auth import AuthBase
+
+from datapkg import __version__
+from datapkg.errors import BuildFailed, DatapkgError, Forbidden, InvalidInput, NotFound, Unreachable
+from datapkg.format.addresses import bare, check_address
+from datapkg.format.names import shown
+from datapkg.objects.files import naming, sync_file
+from datapkg.objects.progress import Progress, silent
+from datapkg.remote.credentials import is_loopback
+from datapkg.remote.session import CONNECT_TIMEOUT_S, RETRIED, Pace, TimedAdapter, pause_s, reason_of
+
+TRIES = 5
+MAX_REDIRECTS = 10
+PIECE_BYTES = 1 << 18
+# What a try must have brought for the tries to be counted anew: a bad line gets there, a server that teases does not.
+HEADWAY_BYTES = 1 << 20
+SPARE_BYTES = 64 << 20
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
+_WHOLE = re.compile(r"bytes \*/(\d+)\Z")
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """The sum and size of a file that came, and how many of its bytes were here from a try before."""
+
+    hash: str
+    size_bytes: int
+    resumed_bytes: int = 0
+
+
+def download(
+    url: str, path: Path, *, limit_bytes: int, timeout_s: float, progress: Progress = silent, tries: int = TRIES
+) -> Downloaded:
+    """Brings what is at an address into a file; a piece of it that an earlier call left there is continued.
+
+    After a failure the file stays as the piece that came, with a note beside it on what it is a piece of. The caller
+    sees to it that nobody else writes there. Raises `Unreachable`, `NotFound`, `Forbidden`, and `BuildFailed` for more
+    than `limit_bytes`; no message has the query of the address in it.
+    """
+    work = _Download(check_address(url), path, limit_bytes, timeout_s, progress)
+    with contextlib.closing(work.session):
+        number = 1
+        while True:
+            before = _size(path)
+            try:
+                return work.once()
+            except DatapkgError as error:
+                number = 1 if _size(path) - before >= HEADWAY_BYTES else number
+                if number >= tries or not error.detail.pop("again", False):
+                    raise
+                time.sleep(pause_s(number, error.detail.pop("retry_after_s", None)))
+                number += 1
+
+
+class _NoCredentials(AuthBase):
+    """Keeps ~/.netrc and the user-info of a redirect out."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.pop("Authorization", None)
+        return request
+
+
+class _Requests(requests.Session):
+    """A session that leaves redirects to us: requests would read their bodies whole, however long."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+class _Download:
+    def __init__(self, url: str, path: Path, limit_bytes: int, timeout_s: float, progress: Progress) -> None:
+        self.url, self.path, self.limit_bytes, self.progress = url, path, limit_bytes, progress
+        self.notes = path.with_name(f"{path.name}.json")
+        self.timeout = (CONNECT_TIMEOUT_S, timeout_s)
+        self.session = _Requests()
+        self.session.auth = _NoCredentials()
+        self.session.headers.update({"User-Agent": f"datapkg/{__version__}", "Accept-Encoding": "identity"})
+        for prefix in ("http://", "https://"):
+            self.session.mount(prefix, TimedAdapter(max_retries=0))
+
+    def once(self) -> Downloaded:
+        """One try: continues what is here, or begins anew."""
+        validator = self._validator()
+        start = _size(self.path) if validator else 0
+        headers = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
+        with self._translated(), contextlib.closing(self._answer(headers)) as response:
+            if response.status_code == 416 and start and _whole(response) == start:
+                return Downloaded(_hash_of(self.path).hexdigest(), start, start)
+            if response.status_code == 416:
+                self._forget()
+                raise Unreachable(f"{bare(self.url)} has other bytes than before", again=True)
+            if response.status_code == 206 and not self._continues(response, start, validator):
+                self._forget()
+                raise Unreachable(f"{bare(self.url)} answered with other bytes than were asked for", again=True)
+            return self._receive(response, start if response.status_code == 206 else 0)
+
+    def _receive(self, response: requests.Response, start: int) -> Downloaded:
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdigit() and len(length) < 20 else 0
+        self._check_size(total)
+        _check_space(self.path.parent, total - start)
+        if not start:
+            self._forget()
+            self._note(response)
+        with naming(self.path), open(self.path, "ab", buffering=0) as file:
+            sha256 = _hash_of(self.path, start) if start else hashlib.sha256()
+            size, pace = start, Pace(bare(self.url))
+            for piece in _pieces(response):
+                sha256.update(piece)
+                file.write(piece)
+                size += len(piece)
+                pace.add(len(piece))
+                self._check_size(size)
+                self.progress("downloading", size, total)
+            sync_file(file)
+        return Downloaded(sha256.hexdigest(), size, start)
+
+    def _answer(self, headers: dict[str, str]) -> requests.Response:
+        """The answer behind all redirects, its body still to be read; raises for one that is no file."""
+        url = self.url
+        for _ in range(MAX_REDIRECTS + 1):
+            self.session.trust_env = not is_loopback(url)  # no proxy between this machine and itself
+            response = self.session.get(url, headers=headers, stream=True, timeout=self.timeout)
+            if response.status_code not in _REDIRECTS or "Location" not in response.headers:
+                break
+            response.close()
+            url = _target(url, response.headers["Location"])
+        else:
+            raise Unreachable(f"{bare(self.url)} redirects more than {MAX_REDIRECTS} times")
+        if response.status_code not in (200, 206, 416):
+            with response:
+                raise _refusal(bare(self.url), response)
+        return response
+
+    def _continues(self, response: requests.Response, start: int, validator: str) -> bool:
+        """Whether an answer is the rest of the file from `start` on."""
+        found = _RANGE.match(response.headers.get("Content-Range", ""))
+        says = {response.headers.get("ETag"), response.headers.get("Last-Modified")} - {None}
+        return start > 0 and found is not None and int(found[1]) == start and (not says or validator in says)
+
+    def _validator(self) -> str:
+        """What says that the file at the address is still the one of which a piece is here; "" if nothing does."""
+        try:
+            value = json.loads(self.notes.read_bytes())["validator"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        return value if isinstance(value, str) and value.isprintable() else ""
+
+    def _note(self, response: requests.Response) -> None:
+        tag = response.headers.get("ETag", "")
+        validator = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+        if validator and len(validator) <= 1_000:
+            self.notes.write_text(json.dumps({"validator": validator}), encoding="utf-8")
+
+    def _forget(self) -> None:
+        self.notes.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limit_bytes:
+            self._forget()
+            raise BuildFailed(
+                f"{bare(self.url)} has more than {self.limit_bytes:,} bytes, the bound that max_source_bytes sets",
+                hint=f"datapkg config max_source_bytes {max(size, 2 * self.limit_bytes)}",
+            )
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Inside, what requests raises are our errors; without their causes, which have the whole address in them."""
+        where = bare(self.url)
+        try:
+            yield
+        except (requests.Timeout, urllib3.exceptions.TimeoutError):
+            raise Unreachable(f"{where} did not answer in time", hint=_AGAIN, again=True) from None
+        except requests.exceptions.SSLError as error:
+            reason = self._without_secrets(error)
+            raise Unreachable(f"{where} has no certificate that is trusted: {reason}") from None
+        except (
+            requests.ConnectionError,
+            requests.exceptions.ChunkedEncodingError,
+            urllib3.exceptions.HTTPError,
+        ) as error:
+            reason = self._without_secrets(error)
+            raise Unreachable(f"{where} cannot be reached: {reason}", hint=_AGAIN, again=True) from None
+        except (requests.RequestException, UnicodeError, ValueError) as error:
+            if isinstance(error, DatapkgError):
+                raise
+            raise Unreachable(f"{where} cannot be asked: {self._without_secrets(error)}") from None
+
+    def _without_secrets(self, error: BaseException) -> str:
+        reason, query = reason_of(error), urlsplit(self.url).query
+        return "the address is refused" if "?" in reason or (query and query in reason) else reason
+
+
+_AGAIN = "try again: what came is kept, and taken up where it broke off"
+
+
+def _target(url: str, location: str) -> str:
+    """Where a redirect leads: anywhere by http(s), but from https never on to http, which others may change on the way."""
+    with contextlib.suppress(UnicodeError):
+        location = location.encode("latin-1").decode("utf-8")
+    try:
+        target = check_address(urljoin(url, location.replace(" ", "%20")))
+    except (InvalidInput, ValueError) as error:
+        raise Unreachable(f"{bare(url)} redirects to where nothing is asked: {error}") from None
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        raise Unreachable(f"{bare(url)} redirects from https to plain http ({bare(target)}), which is not followed")
+    return target
+
+
+def _refusal(where: str, response: requests.Response) -> DatapkgError:
+    status = response.status_code
+    if status in (404, 410):
+        return NotFound(f"{where} is not there: HTTP status {status}", hint="look whether the address is right")
+    if status in (401, 403, 407):
+        hint = "credentials are not sent: download it by hand, and name it by `file:`"
+        return Forbidden(f"{where} may not be read by everybody: HTTP status {status}", hint=hint)
+    error = Unreachable(f"{where} answered with HTTP status {status}")
+    if status in RETRIED:
+        error.detail.update(again=True, retry_after_s=response.headers.get("Retry-After"))
+    return error
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    while piece := response.raw.read1(PIECE_BYTES, decode_content=False):
+        yield piece
+
+
+def _whole(response: requests.Response) -> int | None:
+    found = _WHOLE.match(response.headers.get("Content-Range", ""))
+    return int(found[1]) if found else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _hash_of(path: Path, size: int | None = None) -> Any:
+    """The running sha256 of a file, which must be `size` bytes long."""
+    with path.open("rb", buffering=0) as file:
+        sha256 = hashlib.sha256()
+        count = _update(sha256, file)
+    if size is not None and count != size:
+        raise Unreachable(f"{shown(path.name)} changed while it was downloaded; somebody else writes to it")
+    return sha256
+
+
+def _update(sha256: Any, file: BinaryIO) -> int:
+    count = 0
+    while piece := file.read(1 << 20):
+        sha256.update(piece)
+        count += len(piece)
+    return count
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    """Raises `BuildFailed` where a file of this size would fill the disk."""
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(folder).free
+        if needed + SPARE_BYTES > free:
+            raise BuildFailed(
+                f"{needed:,} bytes are to be downloaded, and {free:,} are free in {os.fspath(folder)}",
+                hint="free some space, or set DATAPKG_HOME to a larger disk",
+            )
