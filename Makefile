@@ -8,6 +8,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Debian packages that tests need beside Python's: a browser with a font.
 APT_PACKAGES := chromium fonts-dejavu-core
 
+# How much the benchmarks measure: tiny, small or full.
+SIZE := small
+
 .PHONY: help demo test test-all bench docs clean
 .DEFAULT_GOAL := help
 
@@ -33,8 +36,10 @@ test-all: $(VENV)/.with-tests ## all of that, the big tests too; fails where a t
 	$(BIN)/python scripts/check_wheel.py --install
 	$(BIN)/pytest -n 2 -rs --everything
 
-bench: $(VENV)/.with-tests ## run every benchmark: one file a question
-	@set -e; for each in $$(ls benchmarks/[a-z]*.py 2>/dev/null); do echo "$$each"; $(BIN)/python "$$each"; done
+bench: $(VENV)/.with-tests ## run every benchmark, one file a question; SIZE=full for the figures of the documents
+	@scripts/apt.sh git-lfs
+	@set -e; for each in benchmarks/[a-z]*.py; do echo "$$each"; $(BIN)/python "$$each" --size $(SIZE); done
+	@if [ $(SIZE) = full ]; then $(BIN)/python benchmarks/_readme.py; fi
 
 docs: $(VENV)/.with-server ## write the pages that are made from the program itself
 	$(BIN)/python scripts/docs.py

@@ -1,23 +1,51 @@
-"""What every benchmark needs: a clock that gives medians, a registry, a table, and a file of results."""
+"""What every benchmark needs: sizes, clocks that give medians, a registry, and a table of results that is kept."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
+LAUNCHER = Path(__file__).resolve().parent / "_launch.py"
 PROGRAMS = Path(sys.executable).parent
-Row = tuple[str, float, str, str]
+SIZES = ("tiny", "small", "full")
+MB = 1_000_000
+
+Row = dict[str, Any]
+"""One line of a table of results: `what`, then figures by the name of their column, in order."""
+
+
+def options(question: str | None, peers: bool = False, **sizes: tuple[int, int, int]) -> argparse.Namespace:
+    """The command line of a benchmark: each number has a value for each of the `SIZES`, and can be said on its own."""
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--size", choices=SIZES, default="small", help="default %(default)s; tiny only tries the code")
+    for name, values in sizes.items():
+        said = ", ".join(f"{value:,}" for value in values)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"for tiny, small, full: {said}")
+    parser.add_argument("--results", type=Path, help="a folder for the results, instead of benchmarks/results/SIZE")
+    if peers:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        parser.add_argument("--peers", type=Path, default=cache / "datapkg-bench", help="where peers are installed")
+        parser.add_argument("--without-peers", action="store_true", help="measure ours alone")
+    chosen = parser.parse_args()
+    for name, values in sizes.items():
+        if getattr(chosen, name) is None:
+            setattr(chosen, name, values[SIZES.index(chosen.size)])
+    return chosen
 
 
 def seconds(work: Callable[[], object], repeats: int = 1, prepare: Callable[[], object] = lambda: None) -> float:
@@ -31,6 +59,45 @@ def seconds(work: Callable[[], object], repeats: int = 1, prepare: Callable[[], 
     return statistics.median(taken)
 
 
+def alternating(works: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """The median of what each work says it took, all of them once a round, so that noise falls on all alike."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            taken[name].append(work())
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a command took: seconds, seconds of CPU, and the most memory of one of its processes, in bytes."""
+
+    seconds: float
+    cpu: float
+    peak: int
+
+    def row(self) -> Row:
+        return {"seconds": self.seconds, "CPU s": self.cpu, "peak MB": self.peak / MB}
+
+
+def middle(usages: list[Usage]) -> Usage:
+    """The medians of seconds and CPU, and the highest peak."""
+    taken, cpu = ([getattr(usage, name) for usage in usages] for name in ("seconds", "cpu"))
+    return Usage(statistics.median(taken), statistics.median(cpu), max(usage.peak for usage in usages))
+
+
+def used(*command: str | Path, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Usage:
+    """Runs a program and tells what it took; a name without a folder is a program of this environment."""
+    program = str(command[0])
+    program = program if os.sep in program or not (PROGRAMS / program).exists() else str(PROGRAMS / program)
+    launch = [sys.executable, "-I", "-S", str(LAUNCHER), program, *map(str, command[1:])]
+    done = subprocess.run(launch, env=environ, cwd=folder, capture_output=True, text=True, check=False)
+    said = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {"status": done.returncode}
+    if said.pop("status"):
+        raise SystemExit(f"{' '.join(map(str, command))} failed: {done.stderr[-2000:]}")
+    return Usage(**said)
+
+
 def run(*command: str, environ: Mapping[str, str] | None = None) -> str:
     """Runs a program of this environment; gives what it printed."""
     program = str(PROGRAMS / command[0])
@@ -40,11 +107,23 @@ def run(*command: str, environ: Mapping[str, str] | None = None) -> str:
     return done.stdout
 
 
+def own_environ(home: Path, **more: str) -> dict[str, str]:
+    """The environment of somebody whose store is in this folder, and whom no setting of yours reaches."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("DATAPKG_")}
+    return {**kept, "DATAPKG_HOME": str(home), **more}
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder for a benchmark's data."""
+    with TemporaryDirectory(prefix="datapkg-bench-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
 @contextmanager
 def workplace() -> Iterator[tuple[Path, dict[str, str]]]:
     """A temporary folder, and the environment of a user `me` of a registry that runs in it."""
-    with TemporaryDirectory(prefix="datapkg-bench-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         data = str(folder / "registry")
         serve = [str(PROGRAMS / "datapkg-registry"), "serve", "--data", data, "--port", "0"]
         process = subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -52,9 +131,7 @@ def workplace() -> Iterator[tuple[Path, dict[str, str]]]:
             assert process.stdout
             url = json.loads(process.stdout.readline())["url"]
             token = json.loads(run("datapkg-registry", "user", "add", "me", "--data", data, "--json"))["token"]
-            kept = {key: value for key, value in os.environ.items() if not key.startswith("DATAPKG_")}
-            home = {"DATAPKG_HOME": str(folder / "home"), "DATAPKG_REGISTRY": url, "DATAPKG_TOKEN": token}
-            yield folder, {**kept, **home}
+            yield folder, own_environ(folder / "home", DATAPKG_REGISTRY=url, DATAPKG_TOKEN=token)
         finally:
             process.terminate()
             process.wait()
@@ -62,19 +139,66 @@ def workplace() -> Iterator[tuple[Path, dict[str, str]]]:
                 process.stdout.close()
 
 
-def report(name: str, rows: list[Row], **settings: Any) -> None:
-    """Prints a table of (what, value, unit, bar) and keeps it with the versions it was measured with."""
-    import pandas
-    import pyarrow
+def fresh(folder: Path) -> Path:
+    """An empty folder in the place of this one, what was written before being on the disk."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.sync()
+    return folder
 
-    import datapkg
 
-    width = max(len(row[0]) for row in rows)
-    for what, value, unit, bar in rows:
-        print(f"  {what:<{width}}  {value:10.3g} {unit:<3} {bar}")
-    versions = {"datapkg": datapkg.__version__, "pandas": pandas.__version__, "pyarrow": pyarrow.__version__}
-    versions |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
-    values = [{"what": what, "value": value, "unit": unit, "bar": bar} for what, value, unit, bar in rows]
-    RESULTS.mkdir(exist_ok=True)
-    result = {"name": name, "settings": settings, "versions": versions, "cpus": os.cpu_count(), "rows": values}
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+def bytes_in(folder: Path) -> int:
+    """The bytes of all files below a folder, or of one file."""
+    if folder.is_file():
+        return folder.stat().st_size
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def at_most(value: float, bar: float) -> Row:
+    """The columns that hold a value against its bar."""
+    return {"bar": f"≤ {bar:g}", "met": "yes" if value <= bar else "no"}
+
+
+def at_least(value: float, bar: float) -> Row:
+    """The columns that hold a value against a bar it should be above."""
+    return {"bar": f"≥ {bar:g}", "met": "yes" if value >= bar else "no"}
+
+
+def report(options: argparse.Namespace, rows: list[Row], versions: Mapping[str, str] | None = None) -> None:
+    """Prints a table and keeps it, with the settings and the versions it was measured with."""
+    print(as_table(rows))
+    name = Path(sys.argv[0]).stem
+    folder = options.results or RESULTS / options.size
+    if options.size == "tiny" and options.results is None:
+        return
+    own = {each: version(each) for each in ("datapkg", "pandas", "pyarrow", "numpy")}
+    own |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    left_out = ("results", "peers", "size", "without_peers")
+    settings = {key: value for key, value in vars(options).items() if key not in left_out}
+    result = {"name": name, "size": options.size, "settings": settings, "versions": {**own, **(versions or {})}}
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**result, "cpus": os.cpu_count(), "rows": rows}, indent=1, ensure_ascii=False)
+    (folder / f"{name}.json").write_text(text + "\n")
+
+
+def as_table(rows: list[Row]) -> str:
+    """The rows in columns, numbers with three digits that count."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[name if name != "what" else "" for name in names]]
+    cells += [[shown(row.get(name, "")) for name in names] for row in rows]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(names))]
+    lines = []
+    for line in cells:
+        parts = [
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+        ]
+        lines.append("  " + "  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def shown(value: object) -> str:
+    """A value as a table has it."""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

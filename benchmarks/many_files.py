@@ -1,48 +1,133 @@
-"""How long do many small files take: build, push, install, and each again with nothing to do?"""
+"""How long do many small files take: build, push, install, and each again with nothing to do; and dvc, and git-lfs?"""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import os
+import shutil
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
-from _bench import report, run, seconds, workplace
+import _data
+from _bench import Row, at_most, fresh, options, own_environ, report, seconds, used, workplace
+from _peers import Peer, git_lfs, peers
+
+NOBODY = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "DVC_NO_ANALYTICS": "1"}
 
 
-def hash_all(source: Path) -> None:
-    """Reads and hashes every file: what no tool can do without."""
-    for path in source.rglob("*.bin"):
-        hashlib.sha256(path.read_bytes()).digest()
+def store_plainly(source: Path, target: Path) -> None:
+    """What no tool can do without: read, hash, write under another name, sync once, rename."""
+    target.mkdir()
+    names = []
+    for path in source.rglob("*.txt"):
+        data = path.read_bytes()
+        name = hashlib.sha256(data).hexdigest()
+        with open(target / f"{name}.tmp", "xb") as file:
+            file.write(data)
+        names.append(name)
+    sync(target)
+    for name in names:
+        os.rename(target / f"{name}.tmp", target / name)
+
+
+def sync(folder: Path) -> None:
+    """One sync of the file system that the folder is on."""
+    if shutil.which("sync"):
+        subprocess.run(["sync", "--file-system", str(folder)], check=True)
+    else:
+        os.sync()
+
+
+def ours(source: Path, folder: Path, environ: Mapping[str, str], plain: float) -> list[Row]:
+    """The way of the files through datapkg and a registry."""
+    elsewhere = {**environ, "DATAPKG_HOME": str(folder / "second")}
+
+    def took(what: str, environ: Mapping[str, str], *command: str, bar: float | None = None) -> Row:
+        os.sync()
+        usage = used("datapkg", *command, "-q", environ=environ)
+        return {"what": what, **usage.row(), **({} if bar is None else at_most(usage.seconds, bar))}
+
+    build = ("build", "me/many", str(source))
+    first = took("build", environ, *build)
+    ratio = first["seconds"] / plain
+    return [
+        {**first, "times plain": ratio, **at_most(ratio, 2), "bar": "times plain ≤ 2"},
+        took("build again", environ, *build, bar=0.3),
+        took("push", environ, "push", "me/many", bar=1.5),
+        took("push again", environ, "push", "me/many", bar=0.4),
+        took("install elsewhere", elsewhere, "install", "me/many", bar=1.5),
+        took("install again", elsewhere, "install", "me/many"),
+        took("verify", elsewhere, "verify"),
+    ]
+
+
+def dvc(peer: Peer, source: Path, folder: Path) -> list[Row]:
+    """Add, push to a folder, fetch from it into an empty cache; add again."""
+    environ = own_environ(folder / "unused", DVC_SITE_CACHE_DIR=str(folder / "site"), **NOBODY)
+    place = fresh(folder / "dvc")
+    program = peer.program("dvc")
+    shutil.copytree(source, place / "files")
+
+    def took(what: str, *command: str) -> Row:
+        os.sync()
+        return {"what": f"dvc {what}", **used(program, *command, "-q", environ=environ, folder=place).row()}
+
+    used(program, "init", "--no-scm", "-q", environ=environ, folder=place)
+    used(program, "remote", "add", "-d", "there", folder / "remote", "-q", environ=environ, folder=place)
+    rows = [took("add", "add", "files"), took("add again", "add", "files"), took("push to a folder", "push")]
+    shutil.rmtree(place / ".dvc" / "cache")
+    shutil.rmtree(place / "files")
+    return [*rows, took("pull from it", "pull")]
+
+
+def lfs(source: Path, folder: Path) -> list[Row]:
+    """Add and commit, push to a folder, clone from it."""
+    environ = own_environ(folder / "unused", HOME=str(folder), **NOBODY)
+    place = fresh(folder / "lfs")
+    shutil.copytree(source, place / "files")
+    (place / ".gitattributes").write_text("*.txt filter=lfs diff=lfs merge=lfs -text\n")
+
+    def git(*command: str | Path, where: Path = place) -> float:
+        return used(
+            "git", "-c", "user.name=me", "-c", "user.email=me@localhost", *command, environ=environ, folder=where
+        ).seconds
+
+    git("init", "--quiet", "--bare", folder / "lfs.git")
+    git("init", "--quiet")
+    git("lfs", "install", "--local")
+    os.sync()
+    rows: list[Row] = [
+        {"what": "git-lfs add, commit", "seconds": git("add", ".") + git("commit", "--quiet", "-m", "all")}
+    ]
+    git("remote", "add", "origin", (folder / "lfs.git").as_uri())
+    rows.append({"what": "git-lfs push to a folder", "seconds": git("push", "--quiet", "origin", "HEAD")})
+    clone = ("-c", "filter.lfs.smudge=git-lfs smudge -- %f", "-c", "filter.lfs.process=git-lfs filter-process", "clone")
+    took = git(*clone, "--quiet", (folder / "lfs.git").as_uri(), folder / "clone", where=folder)
+    return [*rows, {"what": "git-lfs clone", "seconds": took}]
+
+
+def measured(chosen: argparse.Namespace, installed: list[Peer], with_lfs: bool) -> list[Row]:
+    """Ours, then each peer, on the same files."""
+    with workplace() as (folder, environ):
+        source = folder / "many"
+        _data.write_files(source, chosen.files, chosen.file_bytes)
+        plain = seconds(lambda: store_plainly(source, folder / "plain"), prepare=os.sync)
+        rows: list[Row] = [{"what": "read, sha256, write, one sync, rename", "seconds": plain, "times plain": 1.0}]
+        rows += ours(source, folder, environ, plain)
+        for peer in installed:
+            rows += dvc(peer, source, folder)
+        return rows + (lfs(source, folder) if with_lfs else [])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--size", type=int, default=10_000)
-    options = parser.parse_args()
-    with workplace() as (folder, environ):
-        source = folder / "many"
-        for number in range(options.files):
-            path = source / f"{number % 100:02}" / f"{number}.bin"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(os.urandom(options.size))
-        elsewhere = {**environ, "DATAPKG_HOME": str(folder / "second")}
-
-        def took(environ: dict[str, str], *command: str) -> float:
-            return seconds(lambda: run("datapkg", *command, "-q", environ=environ))
-
-        rows = [
-            ("read and hash", seconds(lambda: hash_all(source)), "s", ""),
-            ("build", took(environ, "build", "me/many", str(source)), "s", ""),
-            ("build again", took(environ, "build", "me/many", str(source)), "s", ""),
-            ("push", took(environ, "push", "me/many"), "s", "≤ 1.5"),
-            ("push again", took(environ, "push", "me/many"), "s", "≤ 0.4"),
-            ("install elsewhere", took(elsewhere, "install", "me/many"), "s", "≤ 1.5"),
-            ("install again", took(elsewhere, "install", "me/many"), "s", ""),
-            ("verify", took(elsewhere, "verify"), "s", ""),
-        ]
-        report("many_files", rows, files=options.files, size_bytes=options.size)
+    chosen = options(__doc__, peers=True, files=(50, 10_000, 10_000), file_bytes=(10_000, 10_000, 10_000))
+    installed = list(peers(chosen, "dvc"))
+    lfs_version = git_lfs(chosen)
+    rows = measured(chosen, installed, lfs_version is not None)
+    versions = {peer.name: peer.version for peer in installed}
+    report(chosen, rows, {**versions, **({"git-lfs": lfs_version} if lfs_version else {})})
 
 
 if __name__ == "__main__":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from _bench import Row, report, seconds
+from _bench import Row, options, report, seconds
 
 from datapkg.objects.base import Objects
 from datapkg.objects.directory import DirectoryObjects
@@ -18,18 +17,15 @@ def measured(name: str, home: Objects, items: list[bytes]) -> list[Row]:
     """How long putting, asking for and reading these objects takes."""
     hashes: list[str] = []
     return [
-        (f"{name}: put", seconds(lambda: hashes.extend(home.put_many(items))), "s", ""),
-        (f"{name}: missing", seconds(lambda: home.missing(hashes)), "s", ""),
-        (f"{name}: read", seconds(lambda: list(home.read_many(hashes))), "s", ""),
+        {"what": f"{name}: put", "seconds": seconds(lambda: hashes.extend(home.put_many(items)))},
+        {"what": f"{name}: missing", "seconds": seconds(lambda: home.missing(hashes))},
+        {"what": f"{name}: read", "seconds": seconds(lambda: list(home.read_many(hashes)))},
     ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--size", type=int, default=10_000)
-    options = parser.parse_args()
-    items = [os.urandom(options.size) for _ in range(options.count)]
+    chosen = options(__doc__, count=(100, 10_000, 10_000), object_bytes=(10_000, 10_000, 10_000))
+    items = [os.urandom(chosen.object_bytes) for _ in range(chosen.count)]
     rows: list[Row] = []
     for name in ("files", "packs"):
         with TemporaryDirectory(prefix="datapkg-bench-") as folder:
@@ -37,7 +33,7 @@ def main() -> None:
                 PackedObjects(Path(folder)) if name == "packs" else DirectoryObjects(Path(folder) / "objects")
             )
             rows += measured(name, home, items)
-    report("packs", rows, count=options.count, size_bytes=options.size)
+    report(chosen, rows)
 
 
 if __name__ == "__main__":

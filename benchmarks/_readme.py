@@ -1,0 +1,37 @@
+"""Writes the figures of the full benchmarks into the documents, between the lines that mark their place.
+
+Only from benchmarks/results/full, so that no document has a figure which `make bench SIZE=full` did not print.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from _bench import RESULTS, shown
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACE = re.compile(r"(<!-- bench: ([a-z_]+) ([^>]*?) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+
+
+def table(name: str, columns: list[str]) -> str:
+    """The rows of one benchmark as Markdown, these columns of them."""
+    rows = json.loads((RESULTS / "full" / f"{name}.json").read_text())["rows"]
+    rows = [row for row in rows if any(column in row for column in columns)]
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [
+        f"| {row['what']} | " + " | ".join(shown(row.get(column, "")) for column in columns) + " |" for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    for page in map(Path, sys.argv[1:] or [ROOT / "README.md", ROOT / "DEVELOPING.md"]):
+        text = page.read_text()
+        page.write_text(PLACE.sub(lambda found: found[1] + table(found[2], found[3].split(", ")) + found[4], text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""How long does it take to load a table into pandas, beside pandas' own file of the same data?
+
+Every load is the first in a process of its own that has loaded a few rows before; files are in the page cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import _data
+from _bench import MB, Row, alternating, at_most, options, report, scratch
+
+import datapkg
+
+TABLES = ("trips", "readings", "posts")
+TWO = {"trips": ["fare", "zone"], "readings": ["time", "wind"], "posts": ["score", "author"]}
+
+OURS = """
+import datapkg
+package = datapkg.load("bench/load")
+def load(name, columns): return package[name](columns)
+"""
+PANDAS = """
+import pandas
+def load(name, columns): return pandas.read_parquet(f"{folder}/{name}.parquet", columns=columns)
+"""
+TIMED = """
+import json, sys, time
+folder, name, columns = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+{loader}
+load("few", columns)
+start = time.perf_counter()
+frame = load(name, columns)
+taken = time.perf_counter() - start
+for place in range(frame.shape[1]):  # may be written to
+    frame.iloc[0, place] = frame.iloc[1, place]
+print(taken)
+"""
+
+
+def timed(loader: str, folder: Path, columns: list[str] | None) -> Callable[[], float]:
+    """A load in a process of its own, which tells how long it took."""
+    command = [sys.executable, "-c", TIMED.format(loader=loader), str(folder), "table", json.dumps(columns)]
+    return lambda: float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def measured(name: str, size: int, rounds: int, folder: Path) -> list[Row]:
+    """One table: all of it, and two columns."""
+    table = _data.table(name, max(1_000, size // _data.ROW_BYTES[name]))
+    datapkg.build("bench/load", {"table": table, "few": table.slice(0, 10)})
+    node = datapkg.load("bench/load")["table"]
+    frame = node()
+    frame.to_parquet(folder / "table.parquet")
+    frame.head(10).to_parquet(folder / "few.parquet")
+    del frame, table
+    rows = []
+    for what, columns, bar in (("all columns", None, 1.1), ("two columns", TWO[name], 1.2)):
+        works = {"ours": timed(OURS, folder, columns), "pandas": timed(PANDAS, folder, columns)}
+        medians = alternating(works, rounds)
+        ratio = medians["ours"] / medians["pandas"]
+        row = {
+            "what": f"{name}: {what}",
+            "seconds": medians["ours"],
+            "pandas s": medians["pandas"],
+            "times pandas": ratio,
+        }
+        rows.append({**row, **at_most(ratio, bar)})
+    return rows
+
+
+def main() -> None:
+    chosen = options(__doc__, mb=(1, 100, 250), rounds=(1, 7, 11))
+    rows: list[Row] = []
+    for name in TABLES:
+        with scratch() as folder:
+            os.environ["DATAPKG_HOME"] = str(folder / "home")
+            rows += measured(name, chosen.mb * MB, chosen.rounds, folder)
+    report(chosen, rows)
+
+
+if __name__ == "__main__":
+    main()

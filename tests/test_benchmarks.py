@@ -1,0 +1,27 @@
+"""The benchmarks run: each with the smallest size it has, and without the peers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+QUESTIONS = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
+WITH_PEERS = {"csv_to_package", "many_files"}
+QUICK = {"csv_to_package", "dedup", "load", "packs"}
+CASES = [pytest.param(each, marks=[] if each in QUICK else pytest.mark.big) for each in QUESTIONS]
+
+
+@pytest.mark.parametrize("question", CASES)
+def test_benchmark_runs(question: str, tmp_path: Path) -> None:
+    more = ["--without-peers"] if question in WITH_PEERS else []
+    command = [sys.executable, str(FOLDER / f"{question}.py"), "--size", "tiny", "--results", str(tmp_path), *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / f"{question}.json").read_text())
+    assert all(row["what"] for row in result["rows"])
+    assert {"datapkg", "pyarrow", "python"} <= set(result["versions"])
