@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from datapkg.api.results import Listed, Shown
+from datapkg.errors import DatapkgError
+from datapkg.format.manifest import FileNode
+from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.format.names import Ref
 from datapkg.home import Home
+
+_README_BYTES = 16_384
 
 
 def list_packages(home: Home) -> list[Listed]:
@@ -28,8 +33,32 @@ def show(home: Home, ref: Ref) -> Shown:
     """The nodes of a package, or of the part of it that the ref names."""
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
-    nodes = [_shown(node) for node in manifest.below(ref.path)]
-    return Shown(ref.package, found.hash, manifest.meta, nodes)
+    nodes = manifest.below(ref.path)
+    depth = ref.path.count("/") + 2 if ref.path else 1
+    files = {node.parts[-1]: node.path for node in nodes if isinstance(node, FileNode) and len(node.parts) == depth}
+    licences = licence_files_among(files)
+    return Shown(
+        ref.package,
+        found.hash,
+        manifest.meta,
+        [_shown(node) for node in nodes],
+        readme=files.get(readme_among(files), ""),
+        licence_file=files[licences[0]] if licences else "",
+    )
+
+
+def readme_lines(home: Home, ref: Ref, path: str, limit: int) -> list[str]:
+    """The first lines of the README at a path, blank ones left out at both ends; nothing where it cannot be read."""
+    found = home.find(ref)
+    node = found.store.manifest(found.hash).get(path)
+    if not isinstance(node, FileNode):
+        return []
+    try:
+        with found.store.objects.open(node.hash, 0, min(node.size, _README_BYTES)) as stream:
+            text = stream.read(_README_BYTES).decode("utf-8-sig", "replace")
+    except (DatapkgError, OSError):
+        return []
+    return text.strip().splitlines()[:limit]
 
 
 def _shown(node: Any) -> dict[str, Any]:

@@ -77,12 +77,17 @@ class Listed:
 
 @dataclass(frozen=True)
 class Shown:
-    """One state of a package as `show` prints it; `nodes` are mappings of path, kind, rows, columns, size."""
+    """One state of a package as `show` prints it; `nodes` are mappings of path, kind, rows, columns, size.
+
+    `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none.
+    """
 
     package: str
     hash: str
     meta: dict[str, Any]
     nodes: list[dict[str, Any]]
+    readme: str = ""
+    licence_file: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,13 +13,18 @@ import click
 from datapkg.cli.arguments import TEXT, import_line, pinned, ref_argument, registry_option
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.texts import aligned, count_text, cut, hash_text, size_text, time_text
+from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
 
 if TYPE_CHECKING:
     from datapkg.api.results import Shown
     from datapkg.format.names import Ref
 
 MAX_COLUMNS = 30
+MAX_LISTED_COLUMNS = 1_000
 MAX_META = 300
+MAX_UNIT = 30
+README_LINES = 10
+MAX_README_LINE = 110
 MAX_TITLE = 60
 
 
@@ -61,30 +67,84 @@ def ls(session: Session) -> None:
 def show(session: Session, ref: Ref) -> None:
     """Show what is in a package: tables, columns, files, sizes.
 
-    REF is a package on this machine, or a node in it.
+    REF is a package on this machine, or a node in it. Of a table, each column with what its publisher says of it.
     """
     from datapkg.api.listing import show as look
 
     shown = look(session.home, ref)
     out = session.out
-    out.answer(asdict(shown), _head(shown))
+    table = _only_table(shown, ref)
+    out.answer(asdict(shown), _head(shown, ref, table))
     if out.json:
         return
-    rows = list(_tree(shown.nodes))
-    if rows:
+    if table:
+        out.table(*_dictionary(table))
+    elif rows := list(_tree(shown.nodes)):
         out.table(("node", "kind", "rows", "size"), rows, right=[2, 3])
+    if not out.quiet:
+        out.say(*_readme(session, ref, shown))
     out.say("", f"  import it  {import_line(shown.package)}")
 
 
-def _head(shown: Shown) -> list[str]:
+def _only_table(shown: Shown, ref: Ref) -> dict[str, Any] | None:
+    """The table that the ref names, if it names one."""
+    first = shown.nodes[0] if shown.nodes else {}
+    return first if ref.path and first.get("path") == ref.path and first["kind"] == "table" else None
+
+
+def _head(shown: Shown, ref: Ref, table: dict[str, Any] | None) -> list[str]:
+    meta = _meta(shown, ref)
     total = size_text(sum(node["size"] or 0 for node in shown.nodes))
-    title = [str(shown.meta["title"])] if "title" in shown.meta else []
-    meta = [
+    if table:
+        total = f"{count_text(table['rows'], 'row')} × {count_text(len(table['columns']), 'column')}, {total}"
+    title = [str(meta["title"])] if "title" in meta else []
+    facts = [
         (f"  {key}", cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), MAX_META))
-        for key, value in shown.meta.items()
-        if key != "title"
+        for key, value in meta.items()
+        if key != "title" and not (table and key == COLUMNS_KEY)
     ]
-    return [pinned(shown.package, shown.hash), *title, f"  {total}", *(aligned(meta) if meta else []), ""]
+    if shown.licence_file and not (ref.path or licence_of(meta)):
+        facts.append(("  licence", f"see {shown.licence_file}"))
+    name = str(replace(ref, registry=None, state=None))
+    return [pinned(name, shown.hash), *title, f"  {total}", *(aligned(facts) if facts else []), ""]
+
+
+def _meta(shown: Shown, ref: Ref) -> dict[str, Any]:
+    """The metadata of what the ref names; a node is under the licence of its package if it does not say otherwise."""
+    if not ref.path:
+        return shown.meta
+    first = shown.nodes[0]
+    own: dict[str, Any] = first.get("meta", {}) if first["path"] == ref.path else {}
+    licence = licence_of(shown.meta)
+    return own if licence_of(own) or not licence else {**own, "licence": licence}
+
+
+def _dictionary(table: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The columns of a table, each with its type and with what is said of it, where anything is said of any."""
+    columns = table["columns"]
+    notes = column_notes(table.get("meta", {}))
+    said = [notes.get(name, ColumnNote()) for name, _ in columns[:MAX_LISTED_COLUMNS]]
+    parts = [part for part in ColumnNote._fields if any(getattr(note, part) for note in said)]
+    rows = [
+        [name, str(kind), *(cut(getattr(note, part), MAX_META) for part in parts)]
+        for (name, kind), note in zip(columns, said, strict=False)
+    ]
+    if len(columns) > len(rows):
+        more = f"… {count_text(len(columns) - len(rows), 'more column')}"
+        rows.append([more, *[""] * (1 + len(parts))])
+    return ["column", "type", *parts], rows
+
+
+def _readme(session: Session, ref: Ref, shown: Shown) -> list[str]:
+    """The beginning of the README, set off as somebody else's words, and where the rest of it is."""
+    from datapkg.api.listing import readme_lines
+
+    if not shown.readme:
+        return []
+    lines = readme_lines(session.home, ref, shown.readme, README_LINES + 1)
+    more = f"  … all of it  datapkg cat {quote(str(replace(ref, path=shown.readme)))}"
+    said = [f"  │ {cut(line.expandtabs(4), MAX_README_LINE)}".rstrip() for line in lines[:README_LINES]]
+    return ["", f"  {shown.readme}", *said, *([more] if len(lines) > README_LINES else [])] if lines else []
 
 
 def _tree(nodes: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
@@ -106,7 +166,10 @@ def _tree(nodes: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
         kind = " ".join([node["kind"], *_array_type(node)])
         yield f"{indent}{name}", kind, rows, size_text(node["size"])
         columns = node["columns"] or []
-        yield from ((f"{indent}  .{column[0]}", str(column[1]), "", "") for column in columns[:MAX_COLUMNS])
+        notes = column_notes(node.get("meta", {}))
+        for column, type_ in columns[:MAX_COLUMNS]:
+            unit = cut(notes[column].unit, MAX_UNIT) if column in notes else ""
+            yield f"{indent}  .{column}", ", ".join(filter(None, (str(type_), unit))), "", ""
         if len(columns) > MAX_COLUMNS:
             yield f"{indent}  … {count_text(len(columns) - MAX_COLUMNS, 'more column')}", "", "", ""
 

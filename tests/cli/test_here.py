@@ -151,6 +151,80 @@ def test_show_many_columns(run: Run) -> None:
     assert "… 70 more columns" in text
 
 
+@pytest.fixture
+def described(run: Run) -> Home:
+    """A package me/described whose metadata say something of everything."""
+    from tests.reading.packages import file_node, group_node, iris_frame, table_node
+    from tests.reading.packages import install as put
+
+    home = Home()
+    notes = {
+        "petal_length": {"unit": "cm", "description": "From base to tip\x1b[2J"},
+        "class": "The \u202especies",
+        "petal_width": {"unit": "m" * 500},
+        "nowhere": {"unit": "no such column"},
+    }
+    readme = b"\n# Petals\n\n\x1b[31mred\n" + b"".join(b"line %d\n" % number for number in range(20))
+    put(
+        home,
+        "me/described",
+        table_node(home, "tables/petals", iris_frame(), meta={"title": "Petals", "columns": notes, "instrument": 5}),
+        group_node("tables", description="All tables"),
+        file_node(home, "Readme.md", readme),
+        file_node(home, "licence", b"Do what you like"),
+        file_node(home, "sub/a b/README", b"below"),
+        meta={"title": "Described", "columns": {"a": "b"}},
+    )
+    return home
+
+
+def test_show_a_table_lists_its_columns_with_what_is_said_of_them(run: Run, described: Home) -> None:
+    lines = run("show", "me/described/tables/petals").out.splitlines()
+    assert lines[0].startswith("me/described/tables/petals@sha256:")
+    assert lines[1] == "Petals"
+    assert lines[2].startswith("  3 rows × 3 columns, ")
+    assert lines[3:6] == ["  instrument  5", "", "COLUMN        TYPE          UNIT" + lines[5].partition("UNIT")[2]]
+    assert lines[6].split() == ["petal_length", "double", "cm", "From", "base", "to", "tip\ufffd[2J"]
+    assert lines[8].split() == ["class", "large_string", "The", "\ufffdspecies"]
+    assert "no such column" not in "".join(lines)
+    assert lines[-1] == "  import it  from datapkg.data.me import described"
+    (node,) = run("show", "me/described/tables/petals", "--json").json["nodes"]
+    assert node["columns"][0] == ["petal_length", "double"]
+    assert node["meta"]["columns"]["petal_length"]["unit"] == "cm"
+
+
+def test_show_a_table_of_which_nothing_is_said(run: Run, built: str) -> None:
+    text = run("show", "me/flowers/tables/flowers").out
+    assert "\n  licence  CC0-1.0\n\nCOLUMN  TYPE\npetal   double\nkind    string\n" in text
+
+
+def test_show_has_units_and_the_beginning_of_the_readme(run: Run, described: Home) -> None:
+    shown = run("show", "me/described")
+    assert "    .petal_length  double, cm" in shown.out
+    assert f"double, {'m' * 30}…" in shown.out
+    assert "  columns  {" in shown.out
+    assert "  licence  see licence" in shown.out
+    expected = [
+        "  Readme.md",
+        "  │ # Petals",
+        "  │",
+        "  │ \ufffd[31mred",
+        *(f"  │ line {number}" for number in range(7)),
+    ]
+    assert "\n".join([*expected, "  … all of it  datapkg cat me/described/Readme.md"]) in shown.out
+    found = run("show", "me/described", "--json").json
+    assert (found["readme"], found["licence_file"]) == ("Readme.md", "licence")
+    assert "Petals\n" not in run("show", "me/described", "-q").out
+
+
+def test_show_a_group(run: Run, described: Home) -> None:
+    text = run("show", "me/described/tables").out
+    assert "\n  description  All tables\n" in text
+    assert "Described" not in text
+    assert "datapkg cat" not in run("show", "me/described/sub").out
+    assert "  sub/a b/README\n  │ below\n" in run("show", "me/described/sub/a b").out
+
+
 def test_cat(run: Run, built: str, iris: Path) -> None:
     assert run("cat", "me/flowers/README").out == "# Flowers\n"
     assert run("cat", "me/flowers/tables/flowers").out == (iris / "flowers.csv").read_text()

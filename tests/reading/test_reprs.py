@@ -46,12 +46,77 @@ def test_a_table_is_its_schema_and_first_rows(iris: Package) -> None:
     ]
 
 
+NOTES = {
+    "petal_length": {"unit": "cm", "description": "From the base of the petal to its tip"},
+    "class": "The species",
+    "petal_width": {"unit": "cm"},
+    "nowhere": {"unit": "m", "description": "No such column"},
+}
+
+
+@pytest.fixture
+def described(home: Home) -> Package:
+    """A package whose table is described, with what lies beside it."""
+    meta = {"title": "Petals", "description": "Measured by hand", "columns": NOTES}
+    nodes = [
+        table_node(home, "measurements", iris_frame(), meta=meta),
+        file_node(home, "readme.MD", b"# Small letters"),
+        file_node(home, "Readme.txt", b"plain"),
+        file_node(home, "LICENCE.txt", b"Do what you like"),
+        file_node(home, "sub/README", b"below"),
+    ]
+    install(home, "me/described", *nodes)
+    found = load("me/described", home)
+    assert isinstance(found, Package)
+    return found
+
+
+def test_a_table_shows_what_is_said_of_it(described: Package) -> None:
+    first, *rest = repr(described["measurements"]).splitlines()
+    assert " · Petals · table · 3 rows × 3 columns" in first
+    assert rest[0] == "  Measured by hand"
+    assert [each for each in re.split(r"\s{2,}", rest[2]) if each] == ["double, cm", "double, cm", "large_string"]
+    assert rest[-3:] == ["", "  petal_length  From the base of the petal to its tip", "  class         The species"]
+    assert "No such column" not in repr(described["measurements"])
+
+
+def test_a_table_shows_what_is_said_of_it_in_a_notebook(described: Package) -> None:
+    page = described["measurements"]._repr_html_()
+    for text in ("Petals", "Measured by hand", "double, cm", "2 columns described", "From the base", "The species"):
+        assert text in page, text
+    assert "No such column" not in page
+
+
+def test_readme_and_licence_are_found_in_any_case(described: Package) -> None:
+    page = described._repr_html_()
+    assert "<summary>readme.MD</summary><pre># Small letters</pre>" in page
+    assert "plain" not in page
+    assert "see LICENCE.txt" in page
+    assert "see LICENCE.txt" in repr(described)
+    assert "<pre>below</pre>" in described["sub"]._repr_html_()
+    assert "see " not in repr(described["sub"])
+
+
+@pytest.mark.parametrize(
+    "columns", [None, 5, "text", ["a"], {"class": 5}, {"class": {"unit": ["m"], "description": 7}}]
+)
+def test_notes_of_another_form_are_not_shown(home: Home, columns: object) -> None:
+    install(home, "me/n", table_node(home, "t", iris_frame(), meta={"columns": columns, "title": 5, "description": []}))
+    install(home, "me/plain", table_node(home, "t", iris_frame()))
+    one, other = (load(f"me/{name}/t", home) for name in ("n", "plain"))
+    assert repr(one).splitlines()[1:] == repr(other).splitlines()[1:]
+    assert "described" not in one._repr_html_()
+
+
 def test_big_things_are_bounded(home: Home) -> None:
     body = file_node(home, "x", b"")
     many = [type(body)(path=f"big/{number:05}", hash=body.hash, size=0) for number in range(10_000)]
     wide = pd.DataFrame(np.zeros((100, 1_000))).rename(columns=str)
     deep = file_node(home, "/".join("abcdefghijkl"), b"")
-    install(home, "me/big", *many, table_node(home, "wide", wide), deep)
+    said = {"description": "d" * 10_000}
+    notes = {name: {"unit": "u" * 200, "description": "x" * 400} for name in list(wide)}
+    table = table_node(home, "wide", wide, meta={"columns": notes, **said})
+    install(home, "me/big", *many, table, deep)
     package = load("me/big", home)
     assert "… and 9,992 more" in repr(package)
     assert "… and 9,970 more" in repr(package["big"])
@@ -80,8 +145,9 @@ def evil(home: Home) -> Package:
     frame = pd.DataFrame({EVIL.replace("/", ""): [EVIL, "\x1b[31mred", "a\nb"]})
     readme = f"# {EVIL}\n\n[x](javascript:alert(1)) <img src=x onerror=alert(1)>\n\x1b[2J".encode()
     name = EVIL.replace("/", "")
+    notes = {column: {"unit": EVIL, "description": f"{EVIL}\n\x1b[2J"} for column in frame.columns}
     nodes = [
-        table_node(home, name, frame),
+        table_node(home, name, frame, meta={"title": EVIL, "description": EVIL, "columns": notes}),
         file_node(home, f"{name}2", b"", file_name=name),
         file_node(home, "README.md", readme),
         group_node(f"{name}3", title=EVIL, description=EVIL),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from datapkg.errors import DatapkgError
 from datapkg.format.manifest import ArrayNode, FileNode, Node, TableNode
+from datapkg.format.metadata import ColumnNote, column_notes, licence_files_among, licence_of, readme_among
 from datapkg.reading import functions
 from datapkg.reading.nodes.base import Node as AnyNode
 from datapkg.reading.reprs.words import count, size, visible
@@ -15,6 +17,8 @@ from datapkg.reading.source import Source
 LIMITS = (30, 8, 4)  # how many nodes are shown of a group: the one asked for, those in it, those in them
 CELL = 32
 ROWS, COLUMNS = 5, 12
+NOTES = 30  # how many columns are explained
+DESCRIPTION, COLUMN_DESCRIPTION = 2_000, 250
 
 
 class Line(NamedTuple):
@@ -29,15 +33,45 @@ class Line(NamedTuple):
 
 def title(node: AnyNode) -> list[str]:
     """What a node is, in a few words each: its reference first."""
-    ref = functions.ref(node)
-    exact = str(ref.at(None)) + f"@sha256:{node.__source__.hash[:12]}"
-    entry = node.__source__.entry(node.__at__)
+    source, path = node.__source__, node.__at__
+    exact = visible(str(functions.ref(node).at(None)) + f"@sha256:{source.hash[:12]}")
+    entry = source.entry(path)
+    said = _said(source, path)
     if entry is not None and entry.kind != "group":
-        return [visible(exact), entry.kind, *details(entry)]
-    names = len(node.__source__.children(node.__at__).names)
-    meta = functions.meta(node)
-    said = [visible(meta[key], 200) for key in ("title", "licence", "license") if isinstance(meta.get(key), str)]
-    return [visible(exact), *said, count(names, "node"), size(functions.size(node))]
+        return [exact, *said, entry.kind, *details(entry)]
+    return [exact, *said, count(len(source.children(path).names), "node"), size(functions.size(node))]
+
+
+def _said(source: Source, path: str) -> list[str]:
+    """Title and licence; where no licence of a package is named, the file in which it lies."""
+    meta = _meta(source, path)
+    title, licence = meta.get("title"), licence_of(meta)
+    if not (path or licence) and (found := _files(source, path, licence_files_among(source.children(path).names))):
+        licence = f"see {found[0].parts[-1]}"
+    return [visible(text, 200) for text in (title, licence) if isinstance(text, str) and text]
+
+
+def _meta(source: Source, path: str) -> dict[str, Any]:
+    entry = source.entry(path) if path else source.manifest
+    return entry.meta if entry else {}
+
+
+def _files(source: Source, group: str, names: list[str]) -> list[FileNode]:
+    entries = (source.entry(f"{group}/{name}" if group else name) for name in names)
+    return [entry for entry in entries if isinstance(entry, FileNode)]
+
+
+def description(source: Source, path: str, limit: int = DESCRIPTION) -> str:
+    """What the publisher says of a node; "" if nothing."""
+    text = _meta(source, path).get("description")
+    return visible(text, limit) if isinstance(text, str) else ""
+
+
+def readme(source: Source, path: str) -> FileNode | None:
+    """The README of a group."""
+    likely = [name for name in source.children(path).names if name.casefold().startswith("readme")]
+    files = {file.parts[-1]: file for file in _files(source, path, likely)}
+    return files.get(readme_among(files))
 
 
 def details(entry: Node) -> list[str]:
@@ -70,7 +104,10 @@ def tree(source: Source, path: str, depth: int = 0) -> Iterator[Line]:
 
 
 class Grid(NamedTuple):
-    """The first rows of a table under the names and types of its first columns; `note` says why there are none."""
+    """The first rows of a table under the names and types of its first columns, these with their units.
+
+    `note` says why there are no rows.
+    """
 
     names: list[str]
     types: list[str]
@@ -89,8 +126,34 @@ def grid(source: Source, entry: TableNode) -> Grid:
         rows = _first_rows(source, entry)
     except DatapkgError as error:
         note = visible(error.message, 500)
-    names, types = ([visible(each[at], CELL) for each in chosen] for at in (0, 1))
+    notes = column_notes(entry.meta)
+    names = [visible(name, CELL) for name, _ in chosen]
+    types = [_type(kind, notes.get(name, ColumnNote())) for name, kind in chosen]
     return Grid(names, types, rows, len(entry.columns) - len(chosen), entry.rows - len(rows), note)
+
+
+def _type(kind: str, note: ColumnNote) -> str:
+    """`double, cm`."""
+    return ", ".join(visible(text, CELL) for text in (kind, note.unit) if text)
+
+
+class Explained(NamedTuple):
+    """A column in words: name, type, unit and what it holds."""
+
+    name: str
+    type: str
+    unit: str
+    description: str
+
+
+def explained(entry: TableNode, limit: int = COLUMN_DESCRIPTION) -> list[Explained]:
+    """The columns of a table that its publisher describes, in order; at most `NOTES`."""
+    notes = column_notes(entry.meta)
+    described = ((name, kind, notes[name]) for name, kind in entry.columns if name in notes and notes[name].description)
+    return [
+        Explained(visible(name, CELL), visible(kind, CELL), visible(note.unit, CELL), visible(note.description, limit))
+        for name, kind, note in islice(described, NOTES)
+    ]
 
 
 def _first_rows(source: Source, entry: TableNode) -> list[list[str]]:

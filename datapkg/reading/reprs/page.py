@@ -5,13 +5,12 @@ from __future__ import annotations
 from html import escape
 
 from datapkg.errors import DatapkgError
-from datapkg.format.manifest import FileNode, TableNode
+from datapkg.format.manifest import TableNode
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.reprs import outline
 from datapkg.reading.reprs.words import count, visible, visible_lines
 from datapkg.reading.source import Source
 
-READMES = ("README.md", "README", "README.txt", "README.rst")
 README_BYTES = 65_536
 LEFT = ' style="text-align:left"'
 
@@ -23,10 +22,11 @@ def describe(node: Node) -> str:
         first, *rest = map(_text, outline.title(node))
         parts = [f"<p><strong>{first}</strong>{''.join(f' · {each}' for each in rest)}</p>"]
         entry = source.entry(path)
+        parts.append(_description(source, path))
         if isinstance(entry, TableNode):
             parts.append(_grid(outline.grid(source, entry)))
+            parts.append(_explained(outline.explained(entry)))
         elif entry is None or entry.kind == "group":
-            parts.append(_description(source, path))
             parts.append(_readme(source, path))
             parts.append(_tree(source, path))
         return f'<div class="datapkg">{"".join(parts)}</div>'
@@ -39,23 +39,22 @@ def _text(words: str) -> str:
 
 
 def _description(source: Source, path: str) -> str:
-    entry = source.entry(path) if path else source.manifest
-    description = (entry.meta if entry else {}).get("description")
-    return f"<p>{_text(visible(description, 2_000))}</p>" if isinstance(description, str) else ""
+    description = outline.description(source, path)
+    return f"<p>{_text(description)}</p>" if description else ""
 
 
 def _readme(source: Source, path: str) -> str:
     """The README of a group as the text that it is."""
-    names = [name for name in READMES if name in source.children(path).names]
-    entry = source.entry(f"{path}/{names[0]}" if path else names[0]) if names else None
-    if not isinstance(entry, FileNode):
+    entry = outline.readme(source, path)
+    if entry is None:
         return ""
     try:
         with source.open(entry.path, entry.hash) as stream:
             text = visible_lines(stream.read(README_BYTES).decode("utf-8", "replace"), README_BYTES)
     except DatapkgError as error:
         text = visible(error.message, 500)
-    return f"<details open><summary>{_text(names[0])}</summary><pre>{_text(text)}</pre></details>"
+    name = _text(visible(entry.parts[-1]))
+    return f"<details open><summary>{name}</summary><pre>{_text(text)}</pre></details>"
 
 
 def _tree(source: Source, path: str) -> str:
@@ -80,3 +79,12 @@ def _grid(grid: outline.Grid) -> str:
 
 def _columns(grid: outline.Grid) -> list[tuple[str, str]]:
     return list(zip(grid.names, grid.types, strict=True))
+
+
+def _explained(columns: list[outline.Explained]) -> str:
+    """What the columns hold, folded away."""
+    if not columns:
+        return ""
+    rows = "".join("<tr>" + "".join(f"<td{LEFT}>{_text(cell)}</td>" for cell in each) + "</tr>" for each in columns)
+    summary = f"{count(len(columns), 'column')} described"
+    return f"<details><summary>{summary}</summary><table><tbody>{rows}</tbody></table></details>"

@@ -16,7 +16,10 @@ def describe(node: Node) -> str:
         lines = [" · ".join(outline.title(node))]
         entry = node.__source__.entry(node.__at__)
         if isinstance(entry, TableNode):
+            said = outline.description(node.__source__, node.__at__, WIDTH)
+            lines += [f"  {said}"] if said else []
             lines += _grid(outline.grid(node.__source__, entry))
+            lines += _explained(outline.explained(entry, WIDTH))
         elif entry is None or entry.kind == "group":
             lines += _tree(list(outline.tree(node.__source__, node.__at__)))
         return "\n".join(lines)
@@ -51,3 +54,12 @@ def _grid(grid: outline.Grid) -> list[str]:
     if grid.note:
         return [*lines, f"  ({grid.note})"]
     return [*lines, f"  … and {' and '.join(more)}"] if more else lines
+
+
+def _explained(columns: list[outline.Explained]) -> list[str]:
+    """What the columns hold, a line each, set off from the rows."""
+    chosen = columns[: outline.COLUMNS]
+    left = max((width(each.name) for each in chosen), default=0)
+    lines = [f"  {pad(each.name, left)}  {each.description}" for each in chosen]
+    more = len(columns) - len(chosen)
+    return ["", *lines, *([f"  … and {count(more, 'more description')}"] if more else [])] if lines else []
