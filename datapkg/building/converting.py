@@ -92,9 +92,16 @@ def to_meta(item: Item, place: str, problems: Problems) -> dict[str, Any]:
     except InvalidInput as error:
         problems.add(item.line, place, str(error).removeprefix(f"{place}: "))
         return {}
-    if len(encode(prepare(value))) > MAX_META_BYTES:
-        problems.add(item.line, place, f"more than {MAX_META_BYTES >> 10} KiB of metadata; keep long texts in a file")
+    check_size(value, item.line, place, problems)
     return value
+
+
+def check_size(meta: dict[str, Any], line: int, place: str, problems: Problems) -> bool:
+    """Whether metadata are within their bound; if not, it is noted."""
+    if len(encode(prepare(meta))) <= MAX_META_BYTES:
+        return True
+    problems.add(line, place, f"more than {MAX_META_BYTES >> 10} KiB of metadata; keep long texts in a file")
+    return False
 
 
 def _meta_value(item: Item, place: str, problems: Problems) -> Any:

@@ -33,7 +33,8 @@ class Item:
 
     `text` is a scalar as written, `plain` if it stood without quotes; `values` are those of a list, `pairs` those of a
     mapping. `weight` counts all values in it, those behind an alias each time; `depth` is how deep it is.
-    `open` while it is being read.
+    `open` while it is being read. A scalar stands from `column` of its line to before `end_column` of `end_line` (from
+    1, columns from 0), its quotes included; a mapping is `flow` if it is written in braces.
     """
 
     kind: Literal["scalar", "list", "mapping"]
@@ -44,6 +45,10 @@ class Item:
     weight: int = 1
     depth: int = 1
     open: bool = False
+    column: int = 0
+    end_line: int = 0
+    end_column: int = 0
+    flow: bool = False
 
     @property
     def pairs(self) -> Iterator[tuple[Item, Item]]:
@@ -149,10 +154,19 @@ def _compose(text: str, name: str) -> Item | None:
 def _item(event: Any, name: str, text: str) -> Item:
     if event.tag is not None:
         raise _at(event, name, text, f"tags such as {event.tag[:60]!r} are not allowed: a build file runs no code")
-    line = event.start_mark.line + 1
+    start, end = event.start_mark, event.end_mark
     if isinstance(event, yaml.ScalarEvent):
-        return Item("scalar", line, event.value, plain=event.style in (None, ""))
-    return Item("mapping" if isinstance(event, yaml.MappingStartEvent) else "list", line, open=True)
+        return Item(
+            "scalar",
+            start.line + 1,
+            event.value,
+            plain=event.style in (None, ""),
+            column=start.column,
+            end_line=end.line + 1,
+            end_column=end.column,
+        )
+    kind: Literal["list", "mapping"] = "mapping" if isinstance(event, yaml.MappingStartEvent) else "list"
+    return Item(kind, start.line + 1, open=True, column=start.column, flow=bool(event.flow_style))
 
 
 def _aliased(event: Any, anchors: dict[str, Item], name: str, text: str) -> Item:

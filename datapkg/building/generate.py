@@ -9,8 +9,8 @@ import json
 import re
 from pathlib import Path
 
-from datapkg.building.build_file import SETTINGS, SOURCES, UNSUPPORTED
 from datapkg.building.directory import scan_directory
+from datapkg.building.grammar.words import RESERVED
 from datapkg.building.spec import FileSource, NodeSpec
 from datapkg.building.tree import BUILD_FILE
 from datapkg.errors import Conflict, InvalidInput, NotFound
@@ -19,7 +19,6 @@ from datapkg.format.names import shown
 README = "README.md"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
 _WORDS = frozenset("y n yes no on off true false null none".split())
-_NEVER_GROUPS = frozenset((*SOURCES, *SETTINGS, *UNSUPPORTED))
 _HEADER = """\
 # What the package is made of. Build it with: datapkg build USER/NAME
 # All that can be said here is in datapkg's documentation, docs/build.md.
@@ -103,7 +102,7 @@ def _glob_instead(parts: list[str], shown: str) -> str:
     Its first part has a wildcard, so that no folder of it is fixed and all become groups.
     """
     for index, part in enumerate(parts):
-        if part == "meta" or (part in _NEVER_GROUPS and index < len(parts) - 1):
+        if part == "meta" or (part in RESERVED and index < len(parts) - 1):
             blamed = "/".join(_pattern(each) for each in shown.split("/")[: index + 1])
             return f"{blamed}/**/*" if index < len(parts) - 1 else blamed
     return ""

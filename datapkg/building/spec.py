@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datapkg.format.names import Ref
+
+if TYPE_CHECKING:
+    from datapkg.building.grammar.how import How
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,34 @@ class FileSource:
 
 
 @dataclass(frozen=True)
+class Written:
+    """The stretch of a build file in which a `sha256` stands, or into which one goes behind `lead`.
+
+    Lines count from 1, columns from 0, as `document.Item` has them.
+    """
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    lead: str = ""
+
+
+@dataclass(frozen=True)
 class UrlSource:
     """A file to download, or a member of an archive: something becomes a `FileSource` of it before anything is built.
 
     `sha256` is what its bytes must be, "" where the build file does not say; `extract` names members of an archive, of
-    `inside` where that is a file beside the build file.
+    `inside` where that is a file beside the build file. `how` says what to read files as whose names are known only
+    then, `written` where the sum stands.
     """
 
     url: str = ""
     sha256: str = ""
     extract: str = ""
     inside: FileSource | None = None
+    how: How | None = field(default=None, compare=False)
+    written: Written | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -104,7 +124,8 @@ class BuildSpec:
     """A whole package to build.
 
     `groups` are those that somebody named, with their metadata; `skipped` the files left out, each with the reason;
-    `origin` says what it was read from: "build file", "directory", "file" or "values".
+    `origin` says what it was read from: "build file", "directory", "file" or "values". `git` is the repository that it
+    was fetched from, for the record: its address and the commit.
     """
 
     origin: str
@@ -114,3 +135,4 @@ class BuildSpec:
     root: Path | None = None
     warnings: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    git: dict[str, Any] = field(default_factory=dict)

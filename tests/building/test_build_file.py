@@ -11,6 +11,7 @@ import pytest
 
 from datapkg.building.build_file import read_build_file
 from datapkg.building.spec import BuildSpec, FileSource, PackageSource
+from datapkg.building.transforms import TRANSFORMS
 from datapkg.errors import InvalidBuildFile
 from tests.building.builds import write
 
@@ -283,14 +284,12 @@ contents:
         "9: contents.b.kwargs: unknown kwarg 'seperator' of pandas.read_csv; did you mean 'sep'?",
         "10: contents.b.kwargs: 'chunksize' is not taken: a table is read whole",
         "12: contents.tables.iris.transform: unknown transform 'scv'; did you mean 'csv'? "
-        "there are csv, tsv, ssv, json, jsonl, xls, xlsx, ods, feather, arrow, orc, "
-        "parquet, numpy, id",
-        "13: contents.c: has neither a source (file, package) nor nodes below it",
+        f"there are {', '.join(TRANSFORMS)}",
+        "13: contents.c: has neither a source (file, url, package, sql, python) nor nodes below it",
         "14: contents.d: expected a mapping such as {file: …}, got 'README.md'",
         "15: contents.e: expected a mapping such as {file: …}, got a list",
         "16: contents.f: has both `file` and `package`; a node has one source",
-        "17: contents.g.sha256: `sha256` is not supported by this version of datapkg",
-        "17: contents.g.url: `url` is not supported by this version of datapkg",
+        "17: contents.g.sha256: expected 64 hex digits, got 'abc'; with --update they are found out and written here",
         "18: contents.h.file: expected the path of a file, got nothing",
         "19: contents.i.file: 'data' is a folder; name its files, or take them by a glob such as data/*",
         "20: contents.j.package: user name 'Not' is not allowed: it is a lower-case letter, then lower-case "
@@ -336,12 +335,12 @@ contents:
             "2: contents.a.transform: a node of a package is taken as it is",
         ),
         ("contents:\n  a: {package: u}\n", "names no package"),
-        ("contents:\n  a: {file: a.csv, columns: {x: }}\n", "`columns` is not supported"),
         (
             "contents:\n  a: {fil: a.csv}\n",
             "2: contents.a.fil: expected a mapping such as {file: …}, got 'a.csv'; did you mean `file`?",
         ),
-        ("contents:\n  a: {sql: x}\n", "`sql` is not supported"),
+        ("contents:\n  a: {stage: x}\n", "2: contents.a.stage: `stage` is not supported"),
+        ("contents:\n  environments: {a: 1}\n", "2: contents.environments: `environments` is not supported"),
         ("contents:\n  g: {file: {file: a.csv}, package: u/p}\n", "contents.g: has both `file` and `package`"),
         ("contents:\n  a: {<<: 1}\n", "`<<` takes a mapping or a list of mappings"),
         ("contents:\n  '.': {file: a.csv}\n", "it may not be empty, '.' or '..'"),

@@ -1,0 +1,80 @@
+"""The folder of a build file: which of its files a path or a glob means, and that neither leads out of it."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from pathlib import Path
+
+from datapkg.building.directory import name_problem
+from datapkg.building.globs import fixed_prefix, match
+from datapkg.building.ignoring import below, read_ignore_file
+from datapkg.building.spec import FileSource
+from datapkg.building.tree import Tree, is_inside, walk
+from datapkg.format.names import shown
+
+Parts = tuple[str, ...]
+
+
+class Folder:
+    """The folder of the build file at `path`; `warnings` gathers what is worth a line."""
+
+    def __init__(self, path: Path, *, allow_outside: bool) -> None:
+        self.path, self.root, self.allow_outside = path, path.parent, allow_outside
+        self.warnings: list[str] = []
+        self._trees: dict[Path, Tree] = {}
+
+    def file(self, text: str) -> FileSource | str:
+        """The file that a path means, or what is wrong with the path."""
+        path = self.root / text
+        problem = self._outside(path, text) or _file_problem(path, text)
+        return problem or FileSource(path, path.name if Path(text).is_absolute() else Path(text).as_posix())
+
+    def glob(self, pattern: str) -> list[tuple[Parts, FileSource]] | str:
+        """The files that a pattern means, each with its names below the fixed folders; or what is wrong with it."""
+        prefix, rest = fixed_prefix(pattern)
+        folder = self.root / prefix
+        problem = self._outside(folder, prefix)
+        if problem or not folder.is_dir():
+            return problem or f"there is no folder {shown(prefix)}"
+        files = [file for file in match(rest, self._tree(folder, prefix).files) if file.path != self.path]
+        if not files:
+            return "matches no file (hidden files are no data)"
+        start = f"{prefix}/" if prefix else ""
+        return [(file.names, FileSource(file.path, f"{start}{file.shown}")) for file in files]
+
+    def _tree(self, folder: Path, prefix: str) -> Tree:
+        """All that is below a folder, walked once."""
+        if folder not in self._trees:
+            left_out = below(read_ignore_file(self.root), Path(prefix).parts)
+            self._trees[folder] = tree = walk(folder, left_out=left_out, allow_outside=self.allow_outside)
+            self.warnings += [f"{prefix}/{each}" if prefix else each for each in tree.warnings]
+        return self._trees[folder]
+
+    def _outside(self, path: Path, text: str) -> str:
+        try:
+            if self.allow_outside or is_inside(path, self.root):
+                return ""
+        except (OSError, ValueError) as error:
+            return f"{shown(text)} cannot be looked at: {error}"
+        return f"{shown(text)} leads out of the folder of the build file; `--allow-outside` allows it"
+
+
+def _file_problem(path: Path, text: str) -> str:
+    try:
+        return _named_problem(path, text)
+    except OSError as error:
+        return f"{shown(text)} cannot be looked at: {error.strerror}"
+
+
+def _named_problem(path: Path, text: str) -> str:
+    if path.is_file():
+        return name_problem((unicodedata.normalize("NFC", path.name),))
+    if path.is_dir():
+        return f"{shown(text)} is a folder; name its files, or take them by a glob such as {text.rstrip('/')}/*"
+    if path.exists():
+        return f"{shown(text)} is no ordinary file"
+    near: list[str] = []
+    if path.parent.is_dir():
+        near = difflib.get_close_matches(path.name, sorted(each.name for each in path.parent.iterdir()), 3)
+    return f"there is no file {shown(text)}" + (f"; did you mean {' or '.join(map(shown, near))}?" if near else "")

@@ -1,0 +1,103 @@
+"""The sources of nodes: a reader for each word that names one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from datapkg.building.globs import is_glob
+from datapkg.building.grammar import words
+from datapkg.building.grammar.addresses import read_inside, read_url
+from datapkg.building.grammar.computed import read_keywords, read_python, read_sql
+from datapkg.building.grammar.folder import Folder
+from datapkg.building.grammar.reading import Reading, transform_of
+from datapkg.building.grammar.said import Said
+from datapkg.building.spec import FileSource, PackageSource, PythonSource, SqlSource, UrlSource
+from datapkg.errors import InvalidName
+from datapkg.format.addresses import file_name
+from datapkg.format.names import Ref
+
+Source = FileSource | UrlSource | SqlSource | PythonSource | PackageSource
+
+
+@dataclass(frozen=True)
+class Read:
+    """A source, and how it is read; `may_be_table` if only a look at it will tell what it is."""
+
+    source: Source
+    transform: str = "id"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    may_be_table: bool = True
+
+
+def read_source(said: Said, folder: Folder, reading: Reading, update: bool) -> Read | None:
+    """The one source of a node; None, and noted, where it has another number of them, or a wrong one."""
+    kinds = [word for word in words.SOURCES if word in said and not (word == "file" and "python" in said)]
+    for word in [word for word in kinds if word in words.UNSUPPORTED]:
+        said.wrong(word, words.unknown(word, ()))
+        return None
+    if len(kinds) > 1:
+        said.problems.add(said.line, said.place, f"has both `{kinds[0]}` and `{kinds[1]}`; a node has one source")
+        return None
+    kind = kinds[0]
+    for word in said.others((kind, *words.OF_SOURCE[kind])):
+        said.wrong(word, _stray(word, kind))
+    if kind == "package":
+        return _package(said)
+    if kind == "sql":
+        query = read_sql(said)
+        return Read(query) if query else None
+    if kind == "python":
+        return _python(said, folder)
+    return _url(said, reading, update) if kind == "url" else _file(said, folder, reading)
+
+
+def _stray(word: str, kind: str) -> str:
+    if kind == "package" and word in ("transform", "kwargs"):
+        return "a node of a package is taken as it is; leave this out"
+    if kind == "sql" and word in ("transform", "kwargs"):
+        return "a query gives a table as it is; leave this out"
+    return words.unknown(word, (kind, *words.OF_SOURCE[kind]), f"a `{kind}`")
+
+
+def _file(said: Said, folder: Folder, reading: Reading) -> Read | None:
+    text = said.text("file", "the path of a file")
+    file = folder.file(text) if text is not None else None
+    if isinstance(file, str):
+        said.wrong("file", file)
+        file = None
+    if "extract" in said:
+        source = read_inside(said, file) if file is not None else None
+        return _later(source, reading)
+    transform, kwargs = reading.of(file.path if file is not None else None)
+    return Read(file, transform, kwargs) if file is not None else None
+
+
+def _url(said: Said, reading: Reading, update: bool) -> Read | None:
+    return _later(read_url(said, update=update), reading)
+
+
+def _later(source: UrlSource | None, reading: Reading) -> Read | None:
+    """A source whose file is not here yet."""
+    many = source is not None and is_glob(source.extract)
+    name = "" if source is None or many else PurePosixPath(source.extract).name or file_name(source.url)
+    transform, kwargs, how = reading.later(name)
+    if source is None:
+        return None
+    return Read(replace(source, how=how), transform, kwargs, may_be_table=not how.is_settled(name))
+
+
+def _python(said: Said, folder: Folder) -> Read | None:
+    transform = transform_of(said) if "transform" in said else None
+    source, kwargs = read_python(said, folder), read_keywords(said)
+    return Read(source, transform or "id", kwargs) if source else None
+
+
+def _package(said: Said) -> Read | None:
+    text = said.text("package", "user/name, user/name/node or user/name@state")
+    try:
+        return Read(PackageSource(Ref.parse(text))) if text else None
+    except InvalidName as error:
+        said.wrong("package", str(error))
+        return None
