@@ -93,6 +93,12 @@ class Home:
         others = [Path(each).expanduser().absolute() for each in self.setting("path").value]
         return [self.store, *(Store(each, self.index, self.cache / "links") for each in others if each.is_dir())]
 
+    def secret(self, name: str) -> str:
+        """A variable of the environment that a build file names, for it may not hold the secret itself."""
+        if value := self._environ.get(name):
+            return value
+        raise InvalidInput(f"the environment variable {name} is not set", hint=f"export {name}=…")
+
     @property
     def settings_path(self) -> Path:
         return self.config / "settings.json"

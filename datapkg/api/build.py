@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.api.results import BuildResult
+from datapkg.building.cache import BuildCache
 from datapkg.building.package import Built
 from datapkg.building.package import build_package as build_from
 from datapkg.building.sources import spec_for
@@ -27,6 +28,7 @@ def build_package(
     *,
     build_file: bool = True,
     allow_outside: bool = False,
+    force: bool = False,
     message: str = "",
     progress: Progress = silent,
 ) -> BuildResult:
@@ -48,7 +50,15 @@ def build_package(
         found = home.find(wanted)
         return found.store.manifest(found.hash), found.store.objects
 
-    built = build_from(spec, store.objects, previous=previous, find_package=find_package, progress=progress)
+    built = build_from(
+        spec,
+        store.objects,
+        previous=previous,
+        find_package=find_package,
+        cache=BuildCache(home.index, ref.package, forced=force),
+        secret=home.secret,
+        progress=progress,
+    )
     _keep(home, ref, built, message, None if previous is None else previous.hash)
     return BuildResult(
         ref.package,

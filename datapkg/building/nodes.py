@@ -1,37 +1,49 @@
-"""How one source becomes one node: a maker for each kind of transform, and one for values in memory."""
+"""How one source becomes nodes: what earlier builds know of it, else its transform; most sources become one."""
 
 from __future__ import annotations
 
+import os
 import re
-import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+import msgspec
+
+from datapkg.building.cache import BuildCache, Result, now_ns
+from datapkg.building.directory import name_problem
 from datapkg.building.files import hash_source, open_source, put_file
-from datapkg.building.spec import FileSource, NodeSpec, ValueSource
+from datapkg.building.hearing import heard
+from datapkg.building.spec import FileSource, NodeSpec, PythonSource, SqlSource, ValueSource
 from datapkg.building.transforms import TRANSFORMS
 from datapkg.errors import DatapkgError, InvalidInput, TransformFailed
-from datapkg.format.manifest import ArrayNode, Block, FileNode, Manifest, Node, TableNode
+from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import shown
 from datapkg.objects.base import Objects
 
 if TYPE_CHECKING:
-    from datapkg.building.tables import PreparedTable
+    from datapkg.building.memo import Memo
 
+Secret = Callable[[str], str]
 
-_NOT_FOR_USERS = (DeprecationWarning, PendingDeprecationWarning, ResourceWarning, ImportWarning)
+# Sources of this size and more are hashed while they are read, and a table of text is remembered by its stretches.
+BIG_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class Made:
-    """A node, whether its objects were there before, and what the record says about its source."""
+    """The nodes of a source, whether all their objects were there before, and what the record says about it.
 
-    node: Node
+    `why` says why they were built, or were not.
+    """
+
+    nodes: list[Node]
     reused: bool
     source: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
+    why: str = ""
 
 
 class Earlier:
@@ -42,167 +54,270 @@ class Earlier:
         tables = [node for node in manifest.nodes if isinstance(node, TableNode)] if manifest else []
         self._tables = {node.content: node for node in reversed(tables)}
 
+    def table(self, path: str) -> TableNode | None:
+        """The table that was at this path."""
+        before = self._manifest.get(path) if self._manifest else None
+        return before if isinstance(before, TableNode) else None
+
     def blocks(self, path: str, content: str) -> list[Block] | None:
         """The objects of a table of this content: of the one at this path, else of any; None if they are not here."""
-        before = self._manifest.get(path) if self._manifest else None
-        if not isinstance(before, TableNode) or before.content != content:
+        before = self.table(path)
+        if before is None or before.content != content:
             before = self._tables.get(content)
         if before is None or self._objects.missing(hash for hash, _ in before.objects()):
             return None
         return before.objects_
 
-    def has(self, path: str, hash: str) -> bool:
-        """Whether the node at this path was this one object."""
-        before = self._manifest.get(path) if self._manifest else None
-        return before is not None and [each for each, _ in before.objects()] == [hash]
+    def has(self, node: Node) -> bool:
+        """Whether the node at its path had these objects."""
+        before = self._manifest.get(node.path) if self._manifest else None
+        return before is not None and list(before.objects()) == list(node.objects())
 
 
-def make_node(spec: NodeSpec, objects: Objects, earlier: Earlier) -> Made:
-    """Builds one node from a file or a value.
+@dataclass
+class Desk:
+    """What the makers of nodes work with: `absent` are objects of the cache that are not here."""
+
+    objects: Objects
+    earlier: Earlier
+    cache: BuildCache
+    secret: Secret
+    absent: set[str] = field(default_factory=set)
+
+
+def make_node(spec: NodeSpec, desk: Desk) -> Made:
+    """Builds the nodes of one source.
 
     Raises `BuildFailed` for a file that cannot be read, `TransformFailed` for one that is not what it should be.
     """
-    if isinstance(spec.source, ValueSource):
-        return _from_value(spec, spec.source.value, objects, earlier)
-    assert isinstance(spec.source, FileSource)
-    return _MAKERS[TRANSFORMS[spec.transform].kind](spec, spec.source, objects, earlier)
+    source = spec.source
+    if isinstance(source, ValueSource):
+        return _from_value(spec, source.value, desk)
+    if isinstance(source, SqlSource | PythonSource):
+        return _from_code(spec, source, desk)
+    assert isinstance(source, FileSource)
+    if TRANSFORMS[spec.transform].kind == "file":
+        return _make_file(spec, source, desk)
+    return _make_parsed(spec, source, desk)
 
 
-def _make_file(spec: NodeSpec, source: FileSource, objects: Objects, earlier: Earlier) -> Made:
+def known_result(spec: NodeSpec, source: FileSource, desk: Desk) -> Made | None:
+    """The nodes of a file that has not changed since it was built last; None if it has to be looked at."""
+    known = desk.cache.hash_of(source.path)
+    if known is None:
+        return None
+    hash, size = known
+    if TRANSFORMS[spec.transform].kind == "file":
+        return None if hash in desk.absent else _file(spec, source, desk, hash, size, "unchanged")
+    result = desk.cache.result(spec, hash, source.name)
+    if result is None or not _usable(result, desk):
+        return None
+    return _finished(spec, source, desk, result, (hash, size), "unchanged")
+
+
+def _usable(result: Result, desk: Desk) -> bool:
+    hashes = {hash for node in result.nodes for hash, _ in node.objects()}
+    return not hashes & desk.absent and not desk.objects.missing(hashes)
+
+
+def _make_file(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
+    at = now_ns()
     with open_source(source.path, source.shown) as stream:
-        hash, size = put_file(stream, objects)
+        status = os.fstat(stream.fileno())
+        hash, size = put_file(stream, desk.objects)
+    desk.cache.saw(source.path, status, at, hash)
+    return _file(spec, source, desk, hash, size, "read")
+
+
+def _file(spec: NodeSpec, source: FileSource, desk: Desk, hash: str, size: int, why: str) -> Made:
     node = FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.name)
-    return Made(node, earlier.has(spec.path, hash), _source(spec, source, hash, size))
+    return Made([node], desk.earlier.has(node), _source(spec, source, hash, size), why=why)
 
 
-def _make_array(spec: NodeSpec, source: FileSource, objects: Objects, earlier: Earlier) -> Made:
-    keep = TRANSFORMS[spec.transform].keep
-    assert keep is not None
+def _make_parsed(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
+    at = now_ns()
+    with open_source(source.path, source.shown) as stream, ThreadPoolExecutor(1, "datapkg-hash") as hasher:
+        status = os.fstat(stream.fileno())
+        size = status.st_size
+        hash: str | Future[str]
+        if size >= BIG_BYTES and not desk.cache.may_be_equal(source.path, size):
+            hash = hasher.submit(_hash_file, source)
+        else:
+            hash, size = hash_source(stream)
+            result = desk.cache.result(spec, hash, source.name)
+            if result is not None and _usable(result, desk):
+                desk.cache.saw(source.path, status, at, hash)
+                return _finished(spec, source, desk, result, (hash, size), "same bytes")
+        result, own = _read(spec, source, stream, desk)
+        hash = hash if isinstance(hash, str) else hash.result()
+    desk.cache.saw(source.path, status, at, hash)
+    desk.cache.keep_result(spec, hash, source.name, result, own=own)
+    return _finished(spec, source, desk, result, (hash, size), "read")
+
+
+def _hash_file(source: FileSource) -> str:
     with open_source(source.path, source.shown) as stream:
-        with _explained(spec, source):
-            dtype, shape = keep(stream)
-        stream.seek(0)
-        hash, size = put_file(stream, objects)
-    node = ArrayNode(
-        path=spec.path, meta=spec.meta, dtype=dtype, shape=shape, hash=hash, size=size, file_name=source.name
-    )
-    return Made(node, earlier.has(spec.path, hash), _source(spec, source, hash, size))
+        return hash_source(stream)[0]
 
 
-def _make_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: Earlier) -> Made:
-    from datapkg.building.tables import prepare
-
+def _read(spec: NodeSpec, source: FileSource, stream: BinaryIO, desk: Desk) -> tuple[Result, bool]:
+    """What a source becomes, and whether nothing but the source settled it."""
     transform = TRANSFORMS[spec.transform]
     if transform.keep is not None and not spec.kwargs.get("rewrite"):
-        return _keep_table(spec, source, objects, earlier)
-    assert transform.read is not None
-    with open_source(source.path, source.shown) as stream:
-        hash, size = hash_source(stream)
-        with _explained(spec, source) as said_by_libraries:
-            # Absolute: pandas takes a relative "file:/x" for an address and "~/x" for the home folder.
-            table = prepare(transform.read(source.path.absolute(), spec.kwargs, said_by_libraries.append))
-    said = _source(spec, source, hash, size)
-    node, reused = _table_node(spec, table, objects, earlier, said, source.name)
-    return Made(node, reused, said, [f"{source.shown}: {each}" for each in said_by_libraries])
-
-
-def _keep_table(spec: NodeSpec, source: FileSource, objects: Objects, earlier: Earlier) -> Made:
-    """A source that is a table already in the form of an object: its bytes are the one object."""
-    keep = TRANSFORMS[spec.transform].keep
-    assert keep is not None
-    with open_source(source.path, source.shown) as stream:
-        with _explained(spec, source):
-            content = keep(stream)
+        with explained(spec, source) as said:
+            kept = transform.keep(stream)
         stream.seek(0)
-        hash, size = hash_source(stream)
-        blocks = None if earlier.has(spec.path, hash) else earlier.blocks(spec.path, content.hash)
-        if blocks is None:
-            put_file(stream, objects)
-    node = TableNode(
-        path=spec.path,
-        meta=spec.meta,
-        columns=content.columns,
-        content=content.hash,
-        objects_=blocks or [Block(hash, content.rows, size)],
-        rows=content.rows,
-        file_name=source.name,
-    )
-    reused = blocks is not None or earlier.has(spec.path, hash)
-    return Made(node, reused, _source(spec, source, hash, size))
+        if not isinstance(kept, tuple) and (blocks := desk.earlier.blocks(spec.path, kept.hash)):
+            return Result([_kept(kept, blocks)], said), False
+        hash, size = put_file(stream, desk.objects)
+        return Result([_kept(kept, [Block(hash, 0 if isinstance(kept, tuple) else kept.rows, size)])], said), True
+    assert transform.read is not None
+    with explained(spec, source) as said:
+        # Absolute: pandas takes a relative "file:/x" for an address and "~/x" for the home folder.
+        value = transform.read(source.path.absolute(), spec.kwargs, said.append)
+        stored = _Storing(spec, desk, source)
+        nodes = stored.nodes(value, "")
+    return Result(nodes, said, stored.writer), stored.own
 
 
-def _table_node(
-    spec: NodeSpec, table: PreparedTable, objects: Objects, earlier: Earlier, said: dict[str, Any], file_name: str = ""
-) -> tuple[TableNode, bool]:
-    """The node of a table, its objects those of an earlier state or new; how these were written is added to `said`."""
-    known = blocks = earlier.blocks(spec.path, table.content)
-    if blocks is None:
-        blocks, said["writer"] = table.put(objects)
-    node = TableNode(
-        path=spec.path,
-        meta=spec.meta,
-        columns=table.columns,
-        content=table.content,
-        objects_=blocks,
-        rows=table.rows,
-        file_name=file_name,
-    )
-    return node, known is not None
+def _kept(found: Any, blocks: list[Block]) -> Node:
+    """The node of a source whose bytes are the object: a table or an array."""
+    if isinstance(found, tuple):
+        dtype, shape = found
+        return ArrayNode(path="", dtype=dtype, shape=shape, hash=blocks[0].hash, size=blocks[0].size)
+    return TableNode(path="", columns=found.columns, content=found.hash, objects_=blocks, rows=found.rows)
 
 
-_MAKERS: dict[str, Callable[[NodeSpec, FileSource, Objects, Earlier], Made]] = {
-    "table": _make_table,
-    "array": _make_array,
-    "file": _make_file,
-}
+class _Storing:
+    """Stores what a transform gave, and makes nodes of it; `own` says whether an earlier state had no say in it."""
+
+    def __init__(self, spec: NodeSpec, desk: Desk, source: FileSource | None) -> None:
+        self._spec, self._desk, self._source = spec, desk, source
+        self.own = True
+        self.writer: dict[str, Any] = {}
+
+    def nodes(self, value: Any, path: str) -> list[Node]:
+        """The nodes of a value; of a dict, those of each of its values below its path."""
+        import numpy
+
+        if isinstance(value, dict):
+            return [node for name, each in value.items() for node in self.nodes(each, self._below(path, name))]
+        if isinstance(value, numpy.ndarray):
+            return [_array_node(value, path, self._desk.objects)]
+        return [self._table(value, path)]
+
+    def _below(self, path: str, name: str) -> str:
+        if problem := name_problem((*self._spec.path.split("/"), *path.split("/"), name)):
+            raise InvalidInput(f"{shown(name)} cannot be the name of a node: {problem}")
+        return f"{path}/{name}" if path else name
+
+    def _table(self, value: Any, path: str) -> TableNode:
+        from datapkg.building.tables import write_table
+
+        cache, objects = self._desk.cache, self._desk.objects
+        whole = f"{self._spec.path}/{path}" if path else self._spec.path
+        written = write_table(value, objects, stored=self._stored(whole), memo=self._memo(path))
+        blocks = self._desk.earlier.blocks(whole, written.content) or written.blocks
+        if blocks != written.blocks:
+            objects.forget(written.put)
+        elif written.memo is not None:
+            cache.keep_memo(self._spec, written.memo.encode())
+        if len(blocks) == len(written.blocks) > 1:
+            cache.keep_stored(written.content, written.mark, written.digests, blocks)
+        self.own = self.own and written.own and blocks == written.blocks
+        self.writer = self.writer or written.writer
+        return TableNode(
+            path=path, columns=written.columns, content=written.content, objects_=blocks, rows=written.rows
+        )
+
+    def _stored(self, path: str) -> dict[bytes, Block]:
+        """The blocks of the table that was at this path, as far as they are here."""
+        before = self._desk.earlier.table(path)
+        found = self._desk.cache.stored(before.content) if before is not None and len(before.objects_) > 1 else {}
+        absent = self._desk.objects.missing(block.hash for block in found.values())
+        return {digests: block for digests, block in found.items() if block.hash not in absent}
+
+    def _memo(self, path: str) -> Memo | None:
+        from datapkg.building.memo import Memo
+
+        if self._source is None or path or self._source.path.stat().st_size < BIG_BYTES:
+            return None
+        data = self._desk.cache.memo(self._spec)
+        memo = Memo.decode(self._source.path, data) if data else Memo(self._source.path)
+        return memo.without(self._desk.objects.missing(memo.objects()))
 
 
-def _from_value(spec: NodeSpec, value: Any, objects: Objects, earlier: Earlier) -> Made:
-    import numpy
-
-    from datapkg.building.tables import prepare
-
-    if isinstance(value, numpy.ndarray):
-        return _from_array(spec, value, objects, earlier)
-    with _explained(spec, None) as said_by_libraries:
-        table = prepare(_as_table(value))
-    said: dict[str, Any] = {"path": spec.path}
-    node, reused = _table_node(spec, table, objects, earlier, said)
-    return Made(node, reused, said, [f"{spec.path}: {each}" for each in said_by_libraries])
-
-
-def _from_array(spec: NodeSpec, value: Any, objects: Objects, earlier: Earlier) -> Made:
+def _array_node(value: Any, path: str, objects: Objects) -> ArrayNode:
     from datapkg.building.transforms.numpy_array import check_dtype, to_bytes
 
-    with _explained(spec, None):
-        dtype, data = check_dtype(value.dtype), to_bytes(value)
-    hash = objects.put_bytes(data)
-    node = ArrayNode(path=spec.path, meta=spec.meta, dtype=dtype, shape=list(value.shape), hash=hash, size=len(data))
-    return Made(node, earlier.has(spec.path, hash), {})
+    dtype, data = check_dtype(value.dtype), to_bytes(value)
+    return ArrayNode(path=path, dtype=dtype, shape=list(value.shape), hash=objects.put_bytes(data), size=len(data))
 
 
-def _as_table(value: Any) -> Any:
+def _finished(
+    spec: NodeSpec, source: FileSource | None, desk: Desk, result: Result, identity: tuple[str, int], why: str
+) -> Made:
+    """The nodes of a result in their places, tables with the objects that an earlier state has for them."""
+    nodes = _placed(spec, result, desk, source.name if source else "")
+    said: dict[str, Any] = {"path": spec.path} if source is None else _source(spec, source, *identity)
+    if result.writer:
+        said["writer"] = result.writer
+    shown_as = source.shown if source else spec.path
+    warnings = [f"{shown_as}: {each}" for each in result.warnings]
+    return Made(nodes, all(desk.earlier.has(node) for node in nodes), said, warnings, why)
+
+
+def _placed(spec: NodeSpec, result: Result, desk: Desk, file_name: str) -> list[Node]:
+    nodes: list[Node] = []
+    for node in result.nodes:
+        path = f"{spec.path}/{node.path}" if node.path else spec.path
+        changes: dict[str, Any] = {"path": path}
+        if not node.path and not isinstance(node, GroupNode):
+            changes |= {"meta": {**node.meta, **spec.meta}, "file_name": file_name}
+        if isinstance(node, TableNode) and (blocks := desk.earlier.blocks(path, node.content)):
+            changes["objects_"] = blocks
+        nodes.append(msgspec.structs.replace(node, **changes))
+    if spec.meta and all(node.path != spec.path for node in nodes):
+        nodes.insert(0, GroupNode(path=spec.path, meta=spec.meta))
+    return nodes
+
+
+def _from_value(spec: NodeSpec, value: Any, desk: Desk) -> Made:
+    with explained(spec, None) as said:
+        stored = _Storing(spec, desk, None)
+        nodes = stored.nodes(_plain_value(value), "")
+    return _finished(spec, None, desk, Result(nodes, said, stored.writer), ("", 0), "a value")
+
+
+def _plain_value(value: Any) -> Any:
+    """A value in memory as a transform would give it."""
+    import numpy
     import pandas
     import pyarrow
 
     from datapkg.building.frames import table_from_arrow, table_from_frame
 
+    if isinstance(value, numpy.ndarray):
+        return value
     return table_from_frame(value) if isinstance(value, pandas.DataFrame) else table_from_arrow(pyarrow.table(value))
+
+
+def _from_code(spec: NodeSpec, source: SqlSource | PythonSource, desk: Desk) -> Made:
+    """What a query or a function gives now: it is asked at every build."""
+    raise InvalidInput("queries and functions are not built yet")
 
 
 def _source(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:
     said = {"path": spec.path, "file": source.shown, "hash": hash, "size": size, "transform": spec.transform}
     provider = TRANSFORMS[spec.transform].provider
     more = {"kwargs": spec.kwargs, "provider": provider}
-    return {**said, **{name: value for name, value in more.items() if value}}
+    return {**said, **source.said, **{name: value for name, value in more.items() if value}}
 
 
 @contextmanager
-def _explained(spec: NodeSpec, source: FileSource | None) -> Iterator[list[str]]:
+def explained(spec: NodeSpec, source: FileSource | None) -> Iterator[list[str]]:
     """Turns what a library raises into `TransformFailed`, in one line; gives a list that its warnings are added to."""
-    said: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with heard() as said:
         try:
             yield said
         except InvalidInput as error:
@@ -211,7 +326,6 @@ def _explained(spec: NodeSpec, source: FileSource | None) -> Iterator[list[str]]
             raise
         except Exception as error:
             raise _failure(spec, source, error) from error
-    said += dict.fromkeys(str(each.message) for each in caught if not issubclass(each.category, _NOT_FOR_USERS))
 
 
 def _failure(spec: NodeSpec, source: FileSource | None, error: Exception, hint: str = "") -> TransformFailed:

@@ -6,18 +6,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from datapkg.building.cache import BuildCache
 from datapkg.building.checks.report import raise_failed, recorded, warnings_of
-from datapkg.building.checks.run import run_checks
+from datapkg.building.checks.run import Result, run_checks
 from datapkg.building.composition import take_over
-from datapkg.building.nodes import Earlier, make_node
+from datapkg.building.hearing import listening
+from datapkg.building.making import make_all
+from datapkg.building.nodes import Desk, Earlier, Made, Secret
 from datapkg.building.record import make_record
 from datapkg.building.spec import BuildSpec, PackageSource
+from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
 from datapkg.format.manifest import GroupNode, Manifest, Node
 from datapkg.format.names import Ref
 from datapkg.objects.base import Objects, Readable
 from datapkg.objects.progress import Progress, silent
 
 FindPackage = Callable[[Ref], tuple[Manifest, Readable]]
+_FAILURES_SHOWN = 20
+
+
+def no_secret(name: str) -> str:
+    """The environment in which nothing is set."""
+    raise InvalidInput(f"{name} is not set in the environment")
 
 
 @dataclass
@@ -25,6 +35,7 @@ class Built:
     """What a build made: the manifest, whose objects are stored, and the record of how; nothing is named by it yet.
 
     `built` and `reused` count nodes; reused are those whose objects were here before, or come from another package.
+    `checks` are the results of all checks, `why` says of each node's path why it was built, or was not.
     """
 
     manifest: Manifest
@@ -34,6 +45,8 @@ class Built:
     bytes_logical: int
     warnings: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    checks: list[Result] = field(default_factory=list)
+    why: dict[str, str] = field(default_factory=dict)
 
 
 def build_package(
@@ -42,27 +55,34 @@ def build_package(
     *,
     previous: Manifest | None,
     find_package: FindPackage,
+    cache: BuildCache | None = None,
+    secret: Secret = no_secret,
     progress: Progress = silent,
 ) -> Built:
     """Builds a package into `objects` and gives its manifest, which the caller saves and names.
 
-    `previous` is the state built or installed before at this name: tables of equal content keep its objects.
-    Raises `BuildFailed` for a source that cannot be read, `CheckFailed` for data that break a check, `NotFound` for a
-    package that is not there; whole objects may then be left behind, of which nobody knows.
+    `previous` is the state built or installed before at this name: tables of equal content keep its objects. `secret`
+    gives the value of an environment variable by its name. Raises `BuildFailed` for sources that cannot be read, all of
+    them at once, `CheckFailed` for data that break a check, `NotFound` for a package that is not there; what could be
+    built is then stored all the same, known to nobody but the cache, for the next attempt.
     """
-    earlier = Earlier(previous, objects)
+    cache = cache or BuildCache()
+    desk = Desk(objects, Earlier(previous, objects), cache, secret)
     work = _Work()
-    with objects.batch():
-        for number, node in enumerate(spec.nodes):
-            progress("building", number, len(spec.nodes))
-            if isinstance(node.source, PackageSource):
-                work.add_package(*take_over(node, objects, find_package))
-            else:
-                made = make_node(node, objects, earlier)
-                work.add(made.node, made.reused, made.source, made.warnings)
-        progress("building", len(spec.nodes), len(spec.nodes))
-        groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
-        manifest = Manifest.make([*work.nodes, *groups], spec.meta)
+    try:
+        with objects.batch(), listening():
+            for node, made in make_all(spec.nodes, desk, progress):
+                if isinstance(node.source, PackageSource):
+                    work.add_package(*take_over(node, objects, find_package))
+                elif isinstance(made, Made):
+                    work.add(made)
+                elif made is not None:
+                    work.failures.append(made)
+            work.raise_failures()
+            groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
+            manifest = Manifest.make(joined([*work.nodes, *groups]), spec.meta)
+    finally:
+        cache.save()
     results = run_checks(spec.nodes, manifest, objects)
     raise_failed(results)
     return Built(
@@ -73,6 +93,8 @@ def build_package(
         bytes_logical=sum(node.size for node in manifest.nodes),
         warnings=[*spec.warnings, *work.warnings, *warnings_of(results)],
         skipped=spec.skipped,
+        checks=results,
+        why=work.why,
     )
 
 
@@ -84,16 +106,45 @@ class _Work:
         self.sources: list[dict[str, Any]] = []
         self.packages: list[dict[str, Any]] = []
         self.warnings: list[str] = []
+        self.failures: list[DatapkgError] = []
+        self.why: dict[str, str] = {}
         self.built = self.reused = 0
 
-    def add(self, node: Node, reused: bool, source: dict[str, Any], warnings: list[str]) -> None:
-        self.nodes.append(node)
-        self.sources += [source] if source else []
-        self.warnings += warnings
-        self.reused += reused
-        self.built += not reused
+    def add(self, made: Made) -> None:
+        self.nodes += made.nodes
+        self.sources += [made.source] if made.source else []
+        self.warnings += made.warnings
+        nodes = [node for node in made.nodes if not isinstance(node, GroupNode)]
+        self.why.update((node.path, made.why) for node in nodes)
+        self.reused += len(nodes) if made.reused else 0
+        self.built += 0 if made.reused else len(nodes)
 
     def add_package(self, nodes: list[Node], pin: dict[str, Any]) -> None:
         self.nodes += nodes
         self.packages.append(pin)
         self.reused += sum(not isinstance(node, GroupNode) for node in nodes)
+
+    def raise_failures(self) -> None:
+        """Raises what went wrong: the one error, or one that lists them all."""
+        if len(self.failures) == 1:
+            raise self.failures[0]
+        if self.failures:
+            lines = "".join(f"\n  {each}" for each in self.failures[:_FAILURES_SHOWN])
+            more = len(self.failures) - _FAILURES_SHOWN
+            raise BuildFailed(
+                f"{len(self.failures):,} sources cannot be built:{lines}"
+                + (f"\n  … and {more:,} more" if more > 0 else ""),
+                hint=self.failures[0].hint,
+                problems=[(str(each.detail.get("node", "")), str(each)) for each in self.failures],
+            )
+
+
+def joined(nodes: list[Node]) -> list[Node]:
+    """The nodes, of two groups at one path (one of the build file, one that a source is) their metadata together."""
+    groups: dict[str, GroupNode] = {}
+    for node in nodes:
+        if isinstance(node, GroupNode):
+            before = groups.get(node.path)
+            meta = {**before.meta, **node.meta} if before else node.meta
+            groups[node.path] = GroupNode(path=node.path, meta=meta)
+    return [*groups.values(), *(node for node in nodes if not isinstance(node, GroupNode))]

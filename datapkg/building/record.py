@@ -6,6 +6,7 @@ import datetime
 import math
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def make_record(
     record: dict[str, Any] = {
         "origin": spec.origin,
         "sources": as_json(sources),
-        "libraries": {"python": platform.python_version(), **_versions()},
+        "libraries": {"python": platform.python_version(), **versions()},
     }
     if packages:
         record["packages"] = packages
@@ -33,7 +34,9 @@ def make_record(
     return {**record, "git": git} if git else record
 
 
-def _versions() -> dict[str, str]:
+@cache
+def versions() -> dict[str, str]:
+    """The versions of the libraries that have a say in what a build makes."""
     found = {}
     for name in LIBRARIES:
         try:

@@ -1,120 +1,237 @@
-"""A table in memory becomes Parquet objects, one a block, with a hash of its values."""
+"""A table becomes Parquet objects, one a block, with a hash of its values; blocks are written side by side.
+
+At any time a few blocks are in memory, however long the table is. A block whose values, or whose text, an earlier state
+of the table has is not written again: its object is taken over.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.types as types
 
+from datapkg.building.memo import Fresh, Known, Memo
 from datapkg.building.parquet_writer import WRITER, columns_with_dictionaries, write_block
+from datapkg.building.stored_types import as_stored
+from datapkg.building.stream import Part, StartAgain, TableStream, TextStream
 from datapkg.errors import InvalidInput
-from datapkg.format.blocks import cut_table
+from datapkg.format.blocks import Cutter
 from datapkg.format.canonical import encode
 from datapkg.format.content import block_digests, column_texts, content_hash
 from datapkg.format.frames import remember_categories
-from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest import Block
 from datapkg.objects.base import Objects
 
 # A node is one line of a manifest, of at most 1 MiB; the rest is for objects and metadata.
 MAX_COLUMNS_BYTES = 640 << 10
+WORKERS = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+# With what is known of the text, without it, and with types that only the whole text could tell.
+_ATTEMPTS = 3
+
+Digests = list[bytes]
+# The mark of a table's schema and the digests of a block that is stored already, joined, to its object.
+Stored = Mapping[bytes, Block]
 
 
 @dataclass(frozen=True)
-class PreparedTable:
-    """A table in its blocks, with all that the manifest says of it but the objects."""
+class WrittenTable:
+    """A table that is stored: all that the manifest says of it, and what helps the next build.
+
+    `digests` has those of each block, joined, `mark` the hash of its schema; `own` is true if this build alone settled
+    how every object was written, `put` are those that it wrote.
+    """
 
     columns: list[tuple[str, str]]
     content: str
     rows: int
-    blocks: list[pa.Table]
+    blocks: list[Block]
+    digests: list[bytes]
+    mark: bytes
+    own: bool
+    put: list[str]
+    writer: dict[str, Any] = field(default_factory=dict)
+    memo: Memo | None = None
 
-    def put(self, objects: Objects) -> tuple[list[Block], dict[str, Any]]:
-        """Writes every block and stores it; gives the objects, and for the record how they were written."""
-        dictionaries = columns_with_dictionaries(self.blocks[0])
-        stored = [_put(block, dictionaries, objects) for block in self.blocks]
-        return stored, {**WRITER, "dictionaries": dictionaries}
 
+def write_table(
+    source: pa.Table | TableStream, objects: Objects, *, stored: Stored | None = None, memo: Memo | None = None
+) -> WrittenTable:
+    """Stores a table; `stored` are blocks of its earlier state, `memo` what is known of its source's text.
 
-def prepare(table: pa.Table) -> PreparedTable:
-    """Cuts a table and computes its content; nothing is stored.
-
-    Raises `InvalidInput` or pyarrow's errors for what Parquet cannot hold.
+    Raises `InvalidInput` or pyarrow's errors for what Parquet cannot hold, and whatever reading the source raises.
     """
-    if not table.num_columns:
-        raise InvalidInput("there is no column in it")
-    table = as_stored(table.unify_dictionaries())
-    columns = column_texts(table.schema)
-    if len(encode(columns)) > MAX_COLUMNS_BYTES:
-        raise InvalidInput(f"{len(columns):,} columns have names and types of more than {MAX_COLUMNS_BYTES >> 10} KiB")
-    table = remember_categories(table)
-    write_block(table.slice(0, 0), [])
-    blocks = cut_table(table)
-    content = content_hash(table.schema, [len(block) for block in blocks], [block_digests(block) for block in blocks])
-    return PreparedTable(columns, content, len(table), blocks)
+    stream: TableStream = _WholeTable(source) if isinstance(source, pa.Table) else source
+    text = stream if isinstance(stream, TextStream) else None
+    memo = memo if text is not None else None
+    for _ in range(_ATTEMPTS):
+        known = text is not None and memo is not None and memo.of(text)
+        writer = _Writer(objects, stored or {})
+        try:
+            return writer.write(stream, text, memo)
+        except StartAgain:
+            objects.forget(writer.put)
+        if known and text is not None and memo is not None:
+            text.assume(())
+            memo = memo.forgetting()
+    raise RuntimeError("a source settles its types again and again")
 
 
-def _put(block: pa.Table, dictionaries: list[str], objects: Objects) -> Block:
-    data = write_block(block.combine_chunks(), dictionaries)
-    hash = hash_bytes(memoryview(data))
-    objects.put(pa.BufferReader(data), hash)
-    return Block(hash, len(block), data.size)
+@dataclass(frozen=True)
+class _WholeTable:
+    """A table in memory as a stream of one part."""
+
+    table: pa.Table
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.table.schema
+
+    def parts(self) -> Iterator[Part]:
+        yield Part(self.table)
 
 
-def as_stored(table: pa.Table) -> pa.Table:
-    """The table in the types that come back from Parquet; values are the same."""
-    fields = [field.with_type(_stored_type(field.type)) for field in table.schema]
-    columns = [
-        column if column.type == field.type else _cast(column, field.type)
-        for column, field in zip(table.columns, fields, strict=True)
-    ]
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields, table.schema.metadata))
+@dataclass(frozen=True)
+class _Done:
+    """A block that is stored."""
+
+    block: Block
+    digests: Digests
+    known: Known | None = None
+    read: bool = True
+    taken_over: bool = False
 
 
-def _stored_type(kind: Any) -> Any:
-    if types.is_date64(kind):
-        return pa.date32()
-    if types.is_time32(kind) and kind.unit == "s":
-        return pa.time32("ms")
-    if types.is_timestamp(kind) and kind.unit == "s":
-        return pa.timestamp("ms", kind.tz)
-    if types.is_run_end_encoded(kind):
-        return _stored_type(kind.value_type)
-    if types.is_dictionary(kind) and _stored_text(kind.value_type) is not None:
-        return pa.dictionary(kind.index_type, _stored_text(kind.value_type), kind.ordered)
-    return _stored_text(kind) or kind
+class _Writer:
+    """Writes one table; `put` are the hashes of the objects that were put for it."""
 
+    def __init__(self, objects: Objects, stored: Stored) -> None:
+        self.put: list[str] = []
+        self._objects, self._stored = objects, stored
+        self._schema: pa.Schema | None = None
+        self._mark = b""
+        self._dictionaries: list[str] | None = None
 
-def _stored_text(kind: Any) -> Any:
-    if types.is_large_string(kind) or types.is_string_view(kind):
-        return pa.string()
-    if types.is_large_binary(kind) or types.is_binary_view(kind):
-        return pa.binary()
-    return None
+    def write(self, stream: TableStream, text: TextStream | None, memo: Memo | None) -> WrittenTable:
+        """Stores the table; raises `StartAgain` too if what the memo says of its types is not surely so."""
+        walk = None
+        steps: Iterator[Fresh | Known] = iter(())
+        if text is not None and memo is not None:
+            if memo.of(text):
+                text.assume(memo.needs)
+            walk = memo.walk(text, self._as_stored)
+            steps = walk.steps()
+        else:
+            steps = self._steps(stream)
+        done = list(self._store(steps, text if walk else None))
+        if not done:
+            done = [self._write(Fresh(self._as_stored(stream.schema.empty_table())), None)]
+        after = None
+        if text is not None and memo is not None and walk is not None:
+            after = memo.after(text, walk.key, [each.known for each in done])
+            if after is None and not all(each.read for each in done):
+                raise StartAgain
+        return self._written(done, after)
 
-
-def _cast(column: pa.ChunkedArray, kind: Any) -> pa.ChunkedArray:
-    """The column in another type, in pieces that 32-bit offsets can reach."""
-    pieces = [piece for chunk in column.chunks for piece in _pieces(chunk)]
-    return pa.chunked_array([_cast_array(piece, kind) for piece in pieces], type=kind)
-
-
-def _cast_array(array: Any, kind: Any) -> Any:
-    if types.is_run_end_encoded(array.type):
-        import pyarrow.compute as pc
-
-        array = pc.run_end_decode(array)
-    if types.is_dictionary(kind):
-        return pa.DictionaryArray.from_arrays(
-            array.indices, array.dictionary.cast(kind.value_type), ordered=kind.ordered
+    def _written(self, done: list[_Done], memo: Memo | None) -> WrittenTable:
+        assert self._schema is not None
+        rows = [each.block.rows for each in done]
+        digests = [each.digests for each in done]
+        return WrittenTable(
+            columns=column_texts(self._schema),
+            content=content_hash(self._schema, rows, digests),
+            rows=sum(rows),
+            blocks=[each.block for each in done],
+            digests=[b"".join(each) for each in digests],
+            mark=self._mark,
+            own=all(each.read and not each.taken_over for each in done),
+            put=self.put,
+            writer={**WRITER, "dictionaries": self._dictionaries or []},
+            memo=memo,
         )
-    return array.cast(kind)
+
+    def _steps(self, stream: TableStream) -> Iterator[Fresh]:
+        cutter = Cutter()
+        for part in stream.parts():
+            for cut in cutter.add(self._as_stored(part.table)):
+                yield Fresh(cut.rows)
+        for cut in cutter.finish():
+            yield Fresh(cut.rows)
+
+    def _as_stored(self, table: pa.Table) -> pa.Table:
+        """A part in the types that are stored; the first settles the schema for all."""
+        if not table.num_columns:
+            raise InvalidInput("there is no column in it")
+        table = as_stored(table.unify_dictionaries())
+        if self._schema is None:
+            columns = column_texts(table.schema)
+            if len(encode(columns)) > MAX_COLUMNS_BYTES:
+                limit = f"{MAX_COLUMNS_BYTES >> 10} KiB"
+                raise InvalidInput(f"{len(columns):,} columns have names and types of more than {limit}")
+            table = remember_categories(table)
+            self._schema = table.schema
+            self._mark = hashlib.sha256(table.schema.serialize()).digest()
+            write_block(table.slice(0, 0), [])
+        return table.replace_schema_metadata(self._schema.metadata)
+
+    def _store(self, steps: Iterator[Fresh | Known], text: TextStream | None) -> Iterator[_Done]:
+        """Stores blocks in order: a single one here, more of them in threads, a few at a time."""
+        jobs: deque[Future[_Done] | _Done] = deque()
+        pool: ThreadPoolExecutor | None = None
+        try:
+            for step, last in _with_last(steps):
+                if isinstance(step, Known):
+                    jobs.append(_Done(step.block, step.digests, step, read=False))
+                elif last and not jobs:
+                    jobs.append(self._write(step, text))
+                else:
+                    pool = pool or ThreadPoolExecutor(WORKERS, "datapkg-block")
+                    self._settle(step)
+                    jobs.append(pool.submit(self._write, step, text))
+                while len(jobs) > WORKERS:
+                    yield _result(jobs.popleft())
+            while jobs:
+                yield _result(jobs.popleft())
+        finally:
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
+
+    def _settle(self, fresh: Fresh) -> None:
+        """Settles by the first block that is written which columns have a dictionary."""
+        if self._dictionaries is None:
+            self._dictionaries = columns_with_dictionaries(fresh.rows)
+
+    def _write(self, fresh: Fresh, text: TextStream | None) -> _Done:
+        self._settle(fresh)
+        rows = fresh.rows.combine_chunks()
+        digests = block_digests(rows)
+        block = self._stored.get(self._mark + b"".join(digests))
+        taken_over = block is not None and block.rows == len(rows)
+        if block is None or not taken_over:
+            data = write_block(rows, self._dictionaries or [])
+            block = Block(self._objects.put(pa.BufferReader(data)), len(rows), data.size)
+            self.put.append(block.hash)
+        known = fresh.known(text, block, digests) if text is not None else None
+        return _Done(block, digests, known, taken_over=taken_over)
 
 
-def _pieces(array: Any, limit: int = 1 << 30) -> list[Any]:
-    if array.nbytes <= limit or len(array) <= 1:
-        return [array]
-    half = len(array) // 2
-    return [*_pieces(array.slice(0, half), limit), *_pieces(array.slice(half), limit)]
+def _result(job: Future[_Done] | _Done) -> _Done:
+    return job.result() if isinstance(job, Future) else job
+
+
+def _with_last(steps: Iterator[Fresh | Known]) -> Iterator[tuple[Fresh | Known, bool]]:
+    """Each step, and whether it is the last; one is waited for ahead."""
+    try:
+        before = next(steps)
+    except StopIteration:
+        return
+    for step in steps:
+        yield before, False
+        before = step
+    yield before, True

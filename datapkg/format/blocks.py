@@ -10,6 +10,7 @@ that are not nested count for a key; of text, the first 32 bytes and the length.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,35 +37,65 @@ def cut_table(table: pa.Table) -> list[pa.Table]:
 
 def cut_batches(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
     """The blocks of a table that comes in parts of any length; keeps a block's worth of rows in memory."""
-    waiting: list[pa.Table] = []
-    count = 0
-    key: list[int] | None = None
-    hashes = np.empty(0, dtype=np.uint64)
-    yielded = False
-    for part in _then_none(parts):
-        last = part is None
-        if part is not None:
-            waiting.append(part)
-            count += len(part)
-        if not waiting or (not last and count <= MAX_ROWS):
-            continue
-        rows = pa.concat_tables(waiting)
-        if key is None:
-            key = key_columns(rows)
-        hashes = np.concatenate([hashes, row_hashes(rows.slice(len(hashes)), key)])
-        start = 0
-        for end in _ends(hashes, last):
-            yield rows.slice(start, end - start)
-            yielded = True
-            start = end
-        waiting, count, hashes = [rows.slice(start)], count - start, hashes[start:]
-    if not yielded:
+    cutter = Cutter()
+    some = False
+    for part in parts:
+        for block in cutter.add(part):
+            some = True
+            yield block.rows
+    for block in cutter.finish():
+        some = True
+        yield block.rows
+    if not some:
         yield schema.empty_table()
 
 
-def _then_none(parts: Iterable[pa.Table]) -> Iterator[pa.Table | None]:
-    yield from parts
-    yield None
+@dataclass(frozen=True)
+class Cut:
+    """A block, and whether its first row is a hit: one before which a block may end whatever comes after."""
+
+    rows: pa.Table
+    hit: bool
+
+
+class Cutter:
+    """Cuts rows that come in parts; `key` is known where the first rows of the table were seen before."""
+
+    def __init__(self, key: list[int] | None = None) -> None:
+        self.key = key
+        self._waiting: list[pa.Table] = []
+        self._count = 0
+        self._hashes: Words = np.empty(0, dtype=np.uint64)
+
+    def add(self, part: pa.Table) -> Iterator[Cut]:
+        """Takes the next rows; gives the blocks whose end later rows cannot change."""
+        self._waiting.append(part)
+        self._count += len(part)
+        if self._count > MIN_ROWS:
+            yield from self._cut(last=False)
+
+    def finish(self) -> Iterator[Cut]:
+        """The blocks of what is left, all rows having come."""
+        if self._count:
+            yield from self._cut(last=True)
+
+    def is_hit(self, rows: pa.Table) -> bool:
+        """Whether the first of these rows is a hit; the key must be known."""
+        assert self.key is not None
+        return bool(row_hashes(rows.slice(0, 1), self.key)[0] < _HIT)
+
+    def _cut(self, last: bool) -> Iterator[Cut]:
+        rows = pa.concat_tables(self._waiting)
+        if self.key is None:
+            self.key = key_columns(rows)
+        hashes = np.concatenate([self._hashes, row_hashes(rows.slice(len(self._hashes)), self.key)])
+        start = 0
+        cuts = []
+        for end in _ends(hashes, last):
+            cuts.append(Cut(rows.slice(start, end - start), bool(hashes[start] < _HIT)))
+            start = end
+        self._waiting, self._count, self._hashes = [rows.slice(start)], self._count - start, hashes[start:]
+        yield from cuts
 
 
 def _ends(hashes: Words, last: bool) -> Iterator[int]:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,7 @@ class DirectoryObjects(Objects):
         self._lock = threading.RLock()
         self._depth = 0
         self._pending: dict[str, Path] = {}
+        self._puts: Counter[str] = Counter()
 
     def path(self, hash: str) -> Path:
         """Where this object lies or would lie."""
@@ -103,11 +105,20 @@ class DirectoryObjects(Objects):
         with self._lock:
             if not self._depth:
                 return False
+            self._puts[hash] += 1
             if hash in self._pending:
                 temp.unlink()
             else:
                 self._pending[hash] = temp
             return True
+
+    def forget(self, hashes: Iterable[str]) -> None:
+        hashes = list(hashes)
+        with self._lock:
+            self._puts.subtract(hashes)
+            for hash in [hash for hash in hashes if self._puts[hash] <= 0]:
+                if temp := self._pending.pop(hash, None):
+                    temp.unlink(missing_ok=True)
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -123,6 +134,7 @@ class DirectoryObjects(Objects):
 
     def _name_pending(self) -> None:
         pending, self._pending = self._pending, {}
+        self._puts.clear()
         if not pending:
             return
         try:

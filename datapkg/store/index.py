@@ -1,4 +1,4 @@
-"""A cache of what files were when their hash was last right; any error in it is a miss."""
+"""A cache: what files were when their hash was last right, and what builds found out; any error in it is a miss."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ from weakref import WeakSet
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 TICK_NS = 20_000_000
 
 _Stamp = tuple[int, int, int, int, int]
+_MAX_FOUND_BYTES = 512 << 20
+_FOUND_DAYS = 90
+_TABLES = """
+DROP TABLE IF EXISTS believed; DROP TABLE IF EXISTS sources; DROP TABLE IF EXISTS found;
+CREATE TABLE believed (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
+    device INTEGER, checked_ns INTEGER) WITHOUT ROWID;
+CREATE TABLE sources (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
+    device INTEGER, checked_ns INTEGER, hash TEXT) WITHOUT ROWID;
+CREATE TABLE found (key TEXT PRIMARY KEY, value BLOB, day INTEGER);
+"""
 
 
 def stamp(stat: os.stat_result) -> _Stamp:
@@ -54,16 +65,68 @@ class Index:
 
     def believe(self, paths: Iterable[Path]) -> None:
         """Remembers these files as they are now, their hash having just been found right."""
-        import sqlite3
-
-        rows = []
+        rows: list[tuple[object, ...]] = []
         for path in paths:
             with contextlib.suppress(OSError):
                 rows.append((str(path), *stamp(os.stat(path)), time.time_ns()))
-        with contextlib.suppress(OSError, sqlite3.Error), _lock:
+        self._write("INSERT OR REPLACE INTO believed VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def sources(self, folder: str) -> dict[str, tuple[_Stamp, int, str]]:
+        """Of the files below a folder (an absolute path): the stamp, when it was taken, and the hash of the bytes."""
+        start = folder.rstrip("/") + "/"
+        rows = self._rows("SELECT * FROM sources WHERE path >= ? AND path < ?", (start, start[:-1] + "0"))
+        return {row[0]: (row[1:6], row[6], row[7]) for row in rows}
+
+    def remember_sources(self, rows: Iterable[tuple[str, _Stamp, int, str]]) -> None:
+        """Remembers the hashes of files: path, stamp, when it was taken (in ns), hash."""
+        values: list[tuple[object, ...]] = [(path, *stamp, at, hash) for path, stamp, at, hash in rows]
+        self._write("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def found(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """What was kept under these keys; those of which nothing was are left out."""
+        wanted = list(keys)
+        rows: list[tuple[str, bytes]] = []
+        for start in range(0, len(wanted), 500):
+            some = wanted[start : start + 500]
+            marks = ",".join("?" * len(some))
+            rows += self._rows(f"SELECT key, value FROM found WHERE key IN ({marks})", some)
+        return dict(rows)
+
+    def keep_found(self, values: dict[str, bytes]) -> None:
+        """Keeps what may save work another time; what is old, or too much, goes."""
+        day = int(time.time() // 86_400)
+        self._write("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", [(key, each, day) for key, each in values.items()])
+        if values and self._size() > _MAX_FOUND_BYTES:
+            self._write("DELETE FROM found WHERE day < ?", [(day - _FOUND_DAYS,)])
+        if values and self._size() > 2 * _MAX_FOUND_BYTES:
+            self._write("DELETE FROM found WHERE day < ?", [(day,)])
+
+    def _size(self) -> int:
+        """Bytes in use."""
+        rows = self._rows(
+            "SELECT (page_count - freelist_count) * page_size"
+            " FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
+        )
+        return rows[0][0] if rows else 0
+
+    def _rows(self, question: str, values: Sequence[object] = ()) -> list[Any]:
+        import sqlite3
+
+        try:
+            with _lock:
+                return self._open().execute(question, values).fetchall()
+        except (OSError, sqlite3.Error, UnicodeError):
+            return []
+
+    def _write(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+        import sqlite3
+
+        with contextlib.suppress(OSError, sqlite3.Error, UnicodeError), _lock:
             connection = self._open()
-            connection.executemany("INSERT OR REPLACE INTO believed VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            connection.commit()
+            try:
+                connection.executemany(statement, rows)
+            finally:
+                connection.commit()
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -80,12 +143,7 @@ class Index:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = OFF")
                 if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
-                    connection.executescript(
-                        "BEGIN IMMEDIATE; DROP TABLE IF EXISTS believed;"
-                        "CREATE TABLE believed (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER,"
-                        " ctime_ns INTEGER, inode INTEGER, device INTEGER, checked_ns INTEGER) WITHOUT ROWID;"
-                        f"PRAGMA user_version = {FORMAT}; COMMIT;"
-                    )
+                    connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
                 return connection
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):

@@ -119,6 +119,9 @@ class TrustedObjects(Objects):
     def batch(self) -> AbstractContextManager[None]:
         return self.packed.batch()
 
+    def forget(self, hashes: Iterable[str]) -> None:
+        self.packed.forget(hashes)
+
     def delete(self, hash: str) -> None:
         self.packed.delete(hash)
 

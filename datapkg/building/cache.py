@@ -1,0 +1,173 @@
+"""What earlier builds found out, kept in the index: hashes of sources, what became of them, and memos of long texts.
+
+A source counts as unchanged while its stat is that of when it was hashed. What became of it is known by its hash, the
+transform with its kwargs, and the versions of all that takes part. Nothing here is needed: without it a build takes
+longer and comes to the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from datapkg.building.record import as_json, versions
+from datapkg.building.spec import NodeSpec
+from datapkg.building.transforms import TRANSFORMS
+from datapkg.format.manifest import Block, Node
+from datapkg.store.index import TICK_NS, Index, stamp
+
+# Changes when the same source would become something else, though no library has another version.
+FORMAT = 1
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a source: nodes with paths below its own ("" for its own), without metadata and file names."""
+
+    nodes: list[Node]
+    warnings: list[str] = []
+    writer: dict[str, Any] = {}
+
+
+class _StoredBlocks(msgspec.Struct, frozen=True):
+    mark: bytes
+    blocks: list[tuple[bytes, Block]]
+
+
+class BuildCache:
+    """The cache as one build of one package uses it; what it learns is kept by `save`. Safe for threads."""
+
+    def __init__(self, index: Index | None = None, package: str = "", *, forced: bool = False) -> None:
+        self._index, self._package, self.forced = index, package, forced
+        self._sources: dict[str, tuple[tuple[int, ...], int, str]] = {}
+        self._new_sources: dict[str, tuple[Any, int, str]] = {}
+        self._found: dict[str, bytes] = {}
+        self._new: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def look_below(self, folders: Iterable[Path]) -> None:
+        """Reads what is known of the files below these folders."""
+        if self._index is not None:
+            for folder in folders:
+                self._sources.update(self._index.sources(os.path.abspath(folder)))
+
+    def hash_of(self, path: Path) -> tuple[str, int] | None:
+        """Hash and size of a source that is, as far as its stat tells, the one that was hashed; else None."""
+        before = self._sources.get(os.path.abspath(path))
+        if before is None or self.forced:
+            return None
+        try:
+            now = stamp(os.stat(path))
+        except OSError:
+            return None
+        then, at, hash = before
+        return (hash, now[0]) if then == now and then[2] + TICK_NS < at else None
+
+    def may_be_equal(self, path: Path, size: int) -> bool:
+        """Whether a source of this name and size was hashed before, so that hashing it may save reading it."""
+        before = self._sources.get(os.path.abspath(path))
+        return before is not None and before[0][0] == size and not self.forced
+
+    def saw(self, path: Path, status: os.stat_result, at: int, hash: str) -> None:
+        """Notes the hash of a source as it was at a time (in ns) before which its stat was taken."""
+        text = os.path.abspath(path)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return
+        with self._lock:
+            self._new_sources[text] = (stamp(status), at, hash)
+
+    def look_for(self, wanted: Iterable[tuple[NodeSpec, str, str]]) -> None:
+        """Reads what became of sources: of each the node, its hash and its name."""
+        self._look_up([key for spec, hash, name in wanted for key in self._keys(spec, hash, name)])
+
+    def result(self, spec: NodeSpec, hash: str, name: str) -> Result | None:
+        """What became of a source with these bytes, read as this node wants it."""
+        keys = self._keys(spec, hash, name)
+        self._look_up([key for key in keys if key not in self._found])
+        for key in keys:
+            if data := self._found[key]:
+                try:
+                    return msgspec.json.decode(data, type=Result)
+                except msgspec.MsgspecError:
+                    continue
+        return None
+
+    def _look_up(self, keys: list[str]) -> None:
+        found = self._index.found(keys) if self._index and keys and not self.forced else {}
+        with self._lock:
+            self._found.update((key, found.get(key, b"")) for key in keys)
+
+    def _one(self, key: str) -> bytes | None:
+        return self._index.found([key]).get(key) if self._index and not self.forced else None
+
+    def keep_result(self, spec: NodeSpec, hash: str, name: str, result: Result, *, own: bool) -> None:
+        """Keeps what became of a source: for all packages, or, if earlier states had a say in it, for this node."""
+        scoped, general = self._keys(spec, hash, name)
+        with self._lock:
+            self._new[general if own else scoped] = msgspec.json.encode(result)
+
+    def _keys(self, spec: NodeSpec, hash: str, name: str) -> tuple[str, str]:
+        digest = _digest([FORMAT, hash, name.lower().rpartition(".")[2], *_reading(spec)])
+        return f"result:{self._package}/{spec.path}:{digest}", f"result::{digest}"
+
+    def memo(self, spec: NodeSpec) -> bytes | None:
+        """The memo of the text that became this node."""
+        return self._one(self._memo_key(spec))
+
+    def keep_memo(self, spec: NodeSpec, data: bytes) -> None:
+        """Keeps the memo of the text that became this node."""
+        with self._lock:
+            self._new[self._memo_key(spec)] = data
+
+    def _memo_key(self, spec: NodeSpec) -> str:
+        return f"memo:{self._package}/{spec.path}:{_digest([FORMAT, *_reading(spec)])}"
+
+    def stored(self, content: str) -> dict[bytes, Block]:
+        """The blocks of a table of this content: the mark of its schema and the digests of a block, to its object."""
+        data = self._one(f"blocks:{content}")
+        try:
+            kept = msgspec.msgpack.decode(data, type=_StoredBlocks) if data else None
+        except msgspec.MsgspecError:
+            return {}
+        return {kept.mark + digests: block for digests, block in kept.blocks} if kept else {}
+
+    def keep_stored(self, content: str, mark: bytes, digests: Sequence[bytes], blocks: Sequence[Block]) -> None:
+        """Keeps which blocks a table of this content has."""
+        kept = _StoredBlocks(mark, list(zip(digests, blocks, strict=True)))
+        with self._lock:
+            self._new[f"blocks:{content}"] = msgspec.msgpack.encode(kept)
+
+    def save(self) -> None:
+        """Keeps what this build found out."""
+        if self._index is None:
+            return
+        if self._new_sources:
+            self._index.remember_sources((path, *each) for path, each in self._new_sources.items())
+        if self._new:
+            self._index.keep_found(self._new)
+
+
+def now_ns() -> int:
+    """The time to give to `BuildCache.saw`."""
+    return time.time_ns()
+
+
+def _reading(spec: NodeSpec) -> list[Any]:
+    """All that settles what a source of given bytes becomes."""
+    provider = TRANSFORMS[spec.transform].provider
+    return [spec.transform, provider, as_json(spec.kwargs), versions()]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, default=repr).encode("utf-8", "backslashreplace")
+    ).hexdigest()
