@@ -38,8 +38,9 @@ def _note(said: Any) -> ColumnNote:
 
 
 def licence_of(meta: Mapping[str, Any]) -> str:
-    """The licence that metadata name, under either spelling of the key; "" for none."""
-    return next((meta[key] for key in LICENCE_KEYS if isinstance(meta.get(key), str) and meta[key].strip()), "")
+    """The licence that metadata name, under either spelling of the key and in whatever case; "" for none."""
+    found = {key.casefold(): value for key, value in meta.items() if isinstance(value, str) and value.strip()}
+    return next((found[key] for key in LICENCE_KEYS if key in found), "")
 
 
 def readme_among(names: Iterable[str]) -> str:

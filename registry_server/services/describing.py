@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datapkg.errors import DatapkgError
 from datapkg.format.manifest import FileNode, Manifest, TableNode
+from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.objects.base import Readable
 from registry_server.db.states import State
 
 MAX_TITLE, MAX_DESCRIPTION = 300, 2_000
 MAX_NODES_TEXT = 64 << 10
 MAX_README_TEXT = 64 << 10
-README_NAMES = ("readme.md", "readme.markdown", "readme", "readme.txt", "readme.rst")
 
 
 def describe(manifest: Manifest) -> State:
@@ -29,7 +29,7 @@ def search_texts(name: str, manifest: Manifest, objects: Readable) -> dict[str, 
     state = describe(manifest)
     return {
         "name": name.casefold(),
-        "about": f"{state.title}\n{state.description}".casefold(),
+        "about": f"{state.title}\n{state.description}\n{_keywords(manifest)}".casefold(),
         "nodes": _nodes_text(manifest).casefold(),
         "readme": readme_text(manifest, objects, MAX_README_TEXT).casefold(),
     }
@@ -37,12 +37,18 @@ def search_texts(name: str, manifest: Manifest, objects: Readable) -> dict[str, 
 
 def readme_node(manifest: Manifest) -> FileNode | None:
     """The top-level file that is called README, if there is one."""
-    found = {
-        node.path.casefold(): node
-        for node in manifest.nodes
-        if isinstance(node, FileNode) and node.path.casefold() in README_NAMES
-    }
-    return next((found[name] for name in README_NAMES if name in found), None)
+    files = _top_files(manifest)
+    return files.get(readme_among(files))
+
+
+def licence_nodes(manifest: Manifest) -> list[FileNode]:
+    """The top-level files in which the licence lies."""
+    files = _top_files(manifest)
+    return [files[name] for name in licence_files_among(files)]
+
+
+def _top_files(manifest: Manifest) -> dict[str, FileNode]:
+    return {node.path: node for node in manifest.nodes if isinstance(node, FileNode) and "/" not in node.path}
 
 
 def readme_text(manifest: Manifest, objects: Readable, limit: int) -> str:
@@ -61,6 +67,12 @@ def readme_text(manifest: Manifest, objects: Readable, limit: int) -> str:
 def _text(manifest: Manifest, key: str, limit: int) -> str:
     value = manifest.meta.get(key)
     return value[:limit].replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else ""
+
+
+def _keywords(manifest: Manifest) -> str:
+    words = manifest.meta.get("keywords")
+    texts = [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
+    return "\n".join(texts)[:MAX_DESCRIPTION].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _nodes_text(manifest: Manifest) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
 
 from datapkg.format import wire
 from datapkg.format.manifest import ArrayNode, FileNode, Manifest, Node, TableNode
+from datapkg.format.metadata import LICENCE_KEYS, ColumnNote, column_notes
 from registry_server.services import browse, serving
-from registry_server.services.describing import describe, readme_node, readme_text
+from registry_server.services.describing import describe, licence_nodes, readme_node, readme_text
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
 
@@ -21,12 +24,28 @@ MAX_FACT = 500
 MAX_README_BYTES = 256 << 10
 SHOWN_PUSHES = 20
 KEPT_EXHIBITS = 64
-LICENCES = ("licence", "license")
+MAX_UNIT, MAX_NOTE = 50, 300
+MAX_LICENCE_FILES = 5
+_SHOWN_ELSEWHERE = ("title", "description", *LICENCE_KEYS)
+# All that nodes and columns say of themselves on one page, in characters; the rest of them have names and types alone.
+MAX_NOTES = 200_000
+
+
+class Column(NamedTuple):
+    """A column of a table, and what its publisher says of it."""
+
+    name: str
+    type: str
+    unit: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True)
 class TreeRow:
-    """One line of the tree; `columns` are those of a table, `more_columns` counts the ones left out."""
+    """One line of the tree; `columns` are those of a table, `more_columns` counts the ones left out.
+
+    `about` is what the publisher says of the node.
+    """
 
     depth: int
     name: str
@@ -35,17 +54,27 @@ class TreeRow:
     size: int | None = None
     rows: int | None = None
     shape: str = ""
-    columns: tuple[tuple[str, str], ...] = ()
+    columns: tuple[Column, ...] = ()
     more_columns: int = 0
+    about: str = ""
+
+    @property
+    def is_described(self) -> bool:
+        """Whether anything is said of a column."""
+        return any(column.description for column in self.columns)
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """What is shown of a state: a function of its manifest and README alone."""
+    """What is shown of a state: a function of its manifest and README alone.
+
+    `licence_files` are names and hashes of the files in which the licence lies.
+    """
 
     title: str
     description: str
     licence: str
+    licence_files: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str], ...]
     tree: tuple[TreeRow, ...]
     more_nodes: int
@@ -72,6 +101,11 @@ class Shown:
     def ref(self) -> str:
         """What to install: the package, in the state asked for."""
         return f"{self.info.package}@{self.asked}" if self.asked else self.info.package
+
+    def object_path(self, hash: str) -> str:
+        """Where the bytes of a file of the package are."""
+        user, name = self.info.package.split("/")
+        return wire.OBJECT.format(user=user, name=name, hash=hash)
 
 
 class Showcase:
@@ -105,15 +139,15 @@ def make_exhibit(manifest: Manifest, readme: str) -> Exhibit:
     node = readme_node(manifest)
     tables = [each for each in manifest.nodes if isinstance(each, TableNode)]
     facts = [(key, _fact(value)) for key, value in manifest.meta.items()]
-    tree = list(_tree(manifest.nodes[: MAX_ROWS * 2]))[:MAX_ROWS]
+    others = ((key, value) for key, value in facts if key.casefold() not in _SHOWN_ELSEWHERE)
+    tree = _with_bounded_notes(islice(_tree(manifest.nodes[: MAX_ROWS * 2]), MAX_ROWS))
     shown = {row.path for row in tree}
     return Exhibit(
         title=state.title,
         description=state.description,
-        licence=next((value for key, value in facts if key.casefold() in LICENCES), ""),
-        facts=tuple((key, value) for key, value in facts if key.casefold() not in ("title", "description", *LICENCES))[
-            :MAX_FACTS
-        ],
+        licence=next((value for key, value in facts if key.casefold() in LICENCE_KEYS), ""),
+        licence_files=tuple((file.path, file.hash) for file in licence_nodes(manifest)[:MAX_LICENCE_FILES]),
+        facts=tuple(islice(others, MAX_FACTS)),
         tree=tuple(tree),
         more_nodes=sum(each.path not in shown for each in manifest.nodes),
         tables=len(tables),
@@ -127,8 +161,24 @@ def make_exhibit(manifest: Manifest, readme: str) -> Exhibit:
 
 
 def _fact(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_FACT else text[:MAX_FACT] + "…"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = ", ".join(value)
+    return _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), MAX_FACT)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _with_bounded_notes(rows: Iterable[TreeRow]) -> list[TreeRow]:
+    """The lines, of which only the first say more than names and types."""
+    bounded: list[TreeRow] = []
+    left = MAX_NOTES
+    for row in rows:
+        left -= len(row.about) + sum(len(column.unit) + len(column.description) for column in row.columns)
+        bare = tuple(Column(column.name, column.type) for column in row.columns)
+        bounded.append(row if left >= 0 else replace(row, about="", columns=bare))
+    return bounded
 
 
 def _tree(nodes: list[Node]) -> Iterator[TreeRow]:
@@ -146,16 +196,25 @@ def _tree(nodes: list[Node]) -> Iterator[TreeRow]:
 
 
 def _row(node: Node, parts: tuple[str, ...]) -> TreeRow:
-    row = {"depth": len(parts) - 1, "name": parts[-1], "path": node.path, "kind": node.kind}
+    row = TreeRow(len(parts) - 1, parts[-1], node.path, node.kind, about=_about(node))
     if isinstance(node, TableNode):
-        return TreeRow(
-            **row,  # type: ignore[arg-type]
-            size=node.size,
-            rows=node.rows,
-            columns=tuple(node.columns[:MAX_COLUMNS]),
-            more_columns=max(0, len(node.columns) - MAX_COLUMNS),
-        )
+        columns = tuple(_columns(node))
+        more = len(node.columns) - len(columns)
+        return replace(row, size=node.size, rows=node.rows, columns=columns, more_columns=more)
     if isinstance(node, ArrayNode):
         shape = f"{node.dtype} {' × '.join(map(str, node.shape)) or 'scalar'}"
-        return TreeRow(**row, size=node.size, shape=shape)  # type: ignore[arg-type]
-    return TreeRow(**row, size=node.size if isinstance(node, FileNode) else None)  # type: ignore[arg-type]
+        return replace(row, size=node.size, shape=shape)
+    return replace(row, size=node.size) if isinstance(node, FileNode) else row
+
+
+def _columns(node: TableNode) -> Iterator[Column]:
+    notes = column_notes(node.meta)
+    for name, kind in node.columns[:MAX_COLUMNS]:
+        note = notes.get(name, ColumnNote())
+        yield Column(name, kind, _cut(note.unit, MAX_UNIT), _cut(note.description, MAX_NOTE))
+
+
+def _about(node: Node) -> str:
+    """`Title: description` of a node."""
+    said = [text for key in ("title", "description") if isinstance(text := node.meta.get(key), str) and text.strip()]
+    return _cut(": ".join(said), MAX_NOTE)

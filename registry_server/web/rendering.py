@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup, escape
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -47,7 +48,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_final,
     )
-    environment.filters.update(size=size, count=count, day=day, is_link=is_link)
+    environment.filters.update(size=size, count=count, day=day, is_link=is_link, licence_page=licence_page)
     return environment
 
 
@@ -85,6 +86,20 @@ def day(moment: str) -> str:
 def is_link(text: str) -> bool:
     """Whether a text is the address of a page, which may be linked to."""
     return re.match(r"https?://[^\s<>\"']+\Z", text) is not None
+
+
+@lru_cache(maxsize=256)
+def licence_page(text: str) -> str:
+    """The address at which a licence can be read: its own, or SPDX's page of its id; "" for all else."""
+    if is_link(text):
+        return text
+    if len(text) > 100 or text.casefold().startswith("licenseref-"):
+        return ""
+    try:
+        id = canonicalize_license_expression(text)
+    except InvalidLicenseExpression:
+        return ""
+    return f"https://spdx.org/licenses/{id}.html" if re.fullmatch(r"[A-Za-z0-9.-]+", id) else ""
 
 
 @lru_cache(maxsize=KEPT_READMES)

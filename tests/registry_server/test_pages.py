@@ -11,8 +11,8 @@ import pytest
 
 from datapkg.format import wire
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
-from registry_server.services.showcase import MAX_ROWS, make_exhibit
-from registry_server.web.rendering import is_link, readme_html, size, visible
+from registry_server.services.showcase import MAX_NOTE, MAX_NOTES, MAX_ROWS, make_exhibit
+from registry_server.web.rendering import is_link, licence_page, readme_html, size, visible
 from tests.registry_server.asgi import Client, Contents, House, sha256
 
 HASH = sha256(b"x")
@@ -196,6 +196,113 @@ def test_an_empty_registry_says_how_to_begin(house: House) -> None:
 
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'><b onclick=x>\u202egpj.exe\u2066\u0007"
+
+
+def table(path: str, names: list[str], **meta: Any) -> TableNode:
+    """A table of one object, with metadata."""
+    types = [(name, "double") for name in names]
+    block = Block(hash=HASH, rows=150, size=1)
+    return TableNode(path=path, meta=meta, columns=types, content="c1:" + "0" * 64, objects_=[block], rows=150)
+
+
+def publish(client: Client, package: str, nodes: list[Node], meta: dict[str, Any], bodies: dict[str, bytes]) -> None:
+    """A public package of these nodes; their objects are those of `bodies`, and `x`."""
+    contents = Contents({"x": b"x", **bodies})
+    contents.manifest = Manifest.make(nodes, meta)
+    contents.bodies[contents.manifest.hash] = contents.manifest.data
+    answer = client.push(package, contents, public=True)
+    assert answer.status == 200, answer.text
+
+
+def test_what_publishers_say_of_nodes_and_columns(house: House, ada: Client) -> None:
+    notes = {
+        "length": {"unit": "cm", "description": "From base to tip"},
+        "width": "Across",
+        "nowhere": {"description": "No such column"},
+    }
+    nodes: list[Node] = [
+        table("t", ["length", "width", "bare"], columns=notes, title="Petals", description="Measured by hand"),
+        GroupNode(path="raw", meta={"description": "As they came"}),
+        FileNode(path="raw/a", hash=HASH, size=1, meta={"title": "A photo"}),
+    ]
+    meta = {"keywords": ["flowers", "botany"], "homepage": "https://example.org/iris", "citation": "Fisher (1936)"}
+    publish(ada, "ada/iris", nodes, meta, {})
+    found = page(house.nobody, "/ada/iris")
+    text = " ".join(found.text.split())
+    for said in (
+        *("length double, cmFrom base to tip", "width doubleAcross", "bare double", "Petals: Measured by hand"),
+        *("As they came", "A photo", "flowers, botany", "Fisher (1936)"),
+    ):
+        assert said in text, said
+    assert "No such column" not in text
+    assert ("details", "open", "") in found.attributes
+    assert "https://example.org/iris" in found.links
+    assert "/ada/iris" in page(house.nobody, "/?q=botany").links
+
+
+@pytest.mark.parametrize(
+    ("licence", "address"),
+    [
+        ("CC-BY-4.0", "https://spdx.org/licenses/CC-BY-4.0.html"),
+        ("cc0-1.0", "https://spdx.org/licenses/CC0-1.0.html"),
+        ("https://example.org/terms", "https://example.org/terms"),
+        *(
+            (text, "")
+            for text in ("MIT OR 0BSD", "LicenseRef-mine", "cc-by", "", "(" * 90, "MIT/../..", EVIL, ["MIT", "0BSD"])
+        ),
+    ],
+    ids=str,
+)
+def test_a_licence_leads_to_its_text(house: House, ada: Client, licence: Any, address: str) -> None:
+    assert (licence_page(licence) if isinstance(licence, str) else "") == address
+    publish(ada, "ada/p", [], {"License": licence}, {})
+    links = page(house.nobody, "/ada/p").links
+    assert [link for link in links if "spdx" in link or "terms" in link] == ([address] if address else [])
+
+
+def test_files_of_a_licence_are_linked(house: House, ada: Client) -> None:
+    files = {
+        "LICENSE": b"mine",
+        "Copying.txt": b"more",
+        "sub/LICENSE": b"other",
+        "licensed.txt": b"no",
+        "README.rst": b"r",
+    }
+    ada.publish("ada/p", files, public=True)
+    found = page(house.nobody, "/ada/p")
+    assert {value for tag, name, value in found.attributes if name == "download"} == {"LICENSE", "Copying.txt"}
+    (address,) = [link for link in found.links if link.endswith(sha256(b"mine"))]
+    answer = house.nobody.get(address)
+    assert (answer.status, answer.text) == (200, "mine")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_what_is_said_of_columns_is_bounded() -> None:
+    notes = {f"c{number}": {"unit": "u" * 999, "description": "d" * 999} for number in range(200)}
+    tables: list[Node] = [table(f"t{number:03}", list(notes), columns=notes, title="t" * 999) for number in range(100)]
+    exhibit = make_exhibit(Manifest.make(tables), "")
+    assert len(exhibit.tree) == 100
+    assert len(exhibit.tree[0].columns[0].description) == MAX_NOTE + 1
+    assert not any(column.description for column in exhibit.tree[-1].columns)
+    assert [column.name for column in exhibit.tree[-1].columns] == [f"c{number}" for number in range(60)]
+    said = sum(len(row.about) + sum(len(c.unit) + len(c.description) for c in row.columns) for row in exhibit.tree)
+    assert said <= MAX_NOTES
+
+
+def test_foreign_text_about_nodes_does_nothing(house: House, ada: Client) -> None:
+    column = EVIL.replace("\u0007", "")
+    nodes: list[Node] = [
+        table("t", [column], columns={column: {"unit": EVIL, "description": EVIL}}, title=EVIL, description=EVIL),
+        table("u", [column], columns=[EVIL], title=[EVIL]),
+        FileNode(path=f"LICENSE {column.replace('/', '')}", hash=HASH, size=1),
+    ]
+    publish(ada, "ada/evil", nodes, {"keywords": [EVIL, EVIL], "homepage": EVIL, "columns": EVIL}, {})
+    answer = house.nobody.get("/ada/evil")
+    check_safe(answer.text)
+    assert "onerror=alert" in answer.text
+    for character in "\u202e\u2066\u0007":
+        assert character not in answer.text
 
 
 def test_foreign_text_does_nothing(house: House, ada: Client) -> None:
