@@ -25,6 +25,7 @@ def make_all(specs: Sequence[NodeSpec], desk: Desk, progress: Progress) -> Itera
     made: list[Outcome | Future[Outcome]] = [None] * len(specs)
     later: list[int] = []
     done = 0
+    progress("building", done, len(specs))
     with ThreadPoolExecutor(WORKERS, "datapkg-node") as pool:
         for number, spec in enumerate(specs):
             if isinstance(spec.source, FileSource) and (known := known_result(spec, spec.source, desk)):
@@ -40,8 +41,7 @@ def make_all(specs: Sequence[NodeSpec], desk: Desk, progress: Progress) -> Itera
                 later.append(number)
                 continue
             done += 1
-            if not done % 64:
-                progress("building", done, len(specs))
+            progress("building", done, len(specs))
         for number, waiting in enumerate(made):
             if isinstance(waiting, Future):
                 made[number] = waiting.result()

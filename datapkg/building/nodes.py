@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import msgspec
 
 from datapkg.building.cache import BuildCache, Result, now_ns
 from datapkg.building.directory import name_problem
-from datapkg.building.files import hash_source, open_source, put_file
+from datapkg.building.files import StoreFailed, hash_source, open_source, put_file, put_made
 from datapkg.building.hearing import heard
 from datapkg.building.spec import FileSource, NodeSpec, PythonSource, SqlSource, ValueSource
 from datapkg.building.transforms import TRANSFORMS
@@ -50,26 +51,28 @@ class Earlier:
     """The state that a build starts from: which objects hold a content, and whether a node stays what it was."""
 
     def __init__(self, manifest: Manifest | None, objects: Objects) -> None:
-        self._manifest, self._objects = manifest, objects
+        self._manifest = manifest
         tables = [node for node in manifest.nodes if isinstance(node, TableNode)] if manifest else []
-        self._tables = {node.content: node for node in reversed(tables)}
+        absent = objects.missing({hash for node in tables for hash, _ in node.objects()})
+        whole = [node for node in tables if not any(hash in absent for hash, _ in node.objects())]
+        self._tables = {node.content: node for node in reversed(whole)}
+        self._at = {node.path: node for node in whole}
 
     def table(self, path: str) -> TableNode | None:
-        """The table that was at this path."""
-        before = self._manifest.get(path) if self._manifest else None
-        return before if isinstance(before, TableNode) else None
+        """The table that was at this path, if its objects are here."""
+        return self._at.get(path)
 
     def blocks(self, path: str, content: str) -> list[Block] | None:
-        """The objects of a table of this content: of the one at this path, else of any; None if they are not here."""
-        before = self.table(path)
+        """The objects of a table of this content: of the one at this path, else of any."""
+        before = self._at.get(path)
         if before is None or before.content != content:
             before = self._tables.get(content)
-        if before is None or self._objects.missing(hash for hash, _ in before.objects()):
-            return None
-        return before.objects_
+        return before.objects_ if before else None
 
     def has(self, node: Node) -> bool:
-        """Whether the node at its path had these objects."""
+        """Whether the objects of a node are those that the node at its path had, or a table of the same content."""
+        if isinstance(node, TableNode):
+            return self.blocks(node.path, node.content) == node.objects_
         before = self._manifest.get(node.path) if self._manifest else None
         return before is not None and list(before.objects()) == list(node.objects())
 
@@ -251,7 +254,8 @@ def _array_node(value: Any, path: str, objects: Objects) -> ArrayNode:
     from datapkg.building.transforms.numpy_array import check_dtype, to_bytes
 
     dtype, data = check_dtype(value.dtype), to_bytes(value)
-    return ArrayNode(path=path, dtype=dtype, shape=list(value.shape), hash=objects.put_bytes(data), size=len(data))
+    hash = put_made(objects, io.BytesIO(data))
+    return ArrayNode(path=path, dtype=dtype, shape=list(value.shape), hash=hash, size=len(data))
 
 
 def _finished(
@@ -322,6 +326,8 @@ def explained(spec: NodeSpec, source: FileSource | None) -> Iterator[list[str]]:
             yield said
         except InvalidInput as error:
             raise _failure(spec, source, error, error.hint) from error
+        except StoreFailed as error:
+            raise error.__cause__ or error from None
         except DatapkgError:
             raise
         except Exception as error:

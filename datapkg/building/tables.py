@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from datapkg.building.files import put_made
 from datapkg.building.memo import Fresh, Known, Memo
 from datapkg.building.parquet_writer import WRITER, columns_with_dictionaries, write_block
 from datapkg.building.stored_types import as_stored
@@ -115,6 +116,7 @@ class _Writer:
         self.put: list[str] = []
         self._objects, self._stored = objects, stored
         self._schema: pa.Schema | None = None
+        self._no_rows: pa.Table | None = None
         self._mark = b""
         self._dictionaries: list[str] | None = None
 
@@ -131,7 +133,8 @@ class _Writer:
             steps = self._steps(stream)
         done = list(self._store(steps, text if walk else None))
         if not done:
-            done = [self._write(Fresh(self._as_stored(stream.schema.empty_table())), None)]
+            empty = self._as_stored(stream.schema.empty_table()) if self._no_rows is None else self._no_rows
+            done = [self._write(Fresh(empty), None)]
         after = None
         if text is not None and memo is not None and walk is not None:
             after = memo.after(text, walk.key, [each.known for each in done])
@@ -177,7 +180,8 @@ class _Writer:
             table = remember_categories(table)
             self._schema = table.schema
             self._mark = hashlib.sha256(table.schema.serialize()).digest()
-            write_block(table.slice(0, 0), [])
+            self._no_rows = table.slice(0, 0)
+            write_block(self._no_rows, [])
         return table.replace_schema_metadata(self._schema.metadata)
 
     def _store(self, steps: Iterator[Fresh | Known], text: TextStream | None) -> Iterator[_Done]:
@@ -215,7 +219,7 @@ class _Writer:
         taken_over = block is not None and block.rows == len(rows)
         if block is None or not taken_over:
             data = write_block(rows, self._dictionaries or [])
-            block = Block(self._objects.put(pa.BufferReader(data)), len(rows), data.size)
+            block = Block(put_made(self._objects, pa.BufferReader(data)), len(rows), data.size)
             self.put.append(block.hash)
         known = fresh.known(text, block, digests) if text is not None else None
         return _Done(block, digests, known, taken_over=taken_over)
