@@ -82,6 +82,7 @@ def _push(
         changed=manifest.hash != started.latest,
         public=started.public or request.public,
         record=record,
+        warnings=_warnings(home, manifest) if request.public else [],
     )
     if dry_run:
         return result
@@ -91,6 +92,14 @@ def _push(
     _remember(home, ref, manifest, client.url, request, published.changed)
     sent = client.session.sent_bytes - sent_before
     return replace(result, bytes_sent=sent, url=published.url, changed=published.changed, public=published.public)
+
+
+def _warnings(home: Home, manifest: Manifest) -> list[str]:
+    """What the publisher of a public package may have forgotten."""
+    from datapkg.building.metadata import licence_hint
+
+    hint = licence_hint(manifest, home.store.objects)
+    return [hint] if hint else []
 
 
 def _state_to_push(home: Home, ref: Ref) -> str:

@@ -29,7 +29,7 @@ class BuildResult:
 class Pushed:
     """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
 
-    `record` is what goes up with the state about how it was built.
+    `record` is what goes up with the state about how it was built; `warnings` are worth a line each.
     """
 
     package: str
@@ -41,6 +41,7 @@ class Pushed:
     changed: bool = True
     public: bool = False
     record: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -110,9 +110,10 @@ def licence_hint(manifest: Manifest, objects: Readable) -> str:
     said = sorted(set(filter(None, found.values())))
     if len(said) == 1:
         file = next(path for path, licence in found.items() if licence)
-        return f"{shown(file)} is under {said[0]}; its page says so with: meta: {{licence: {said[0]}}}"
-    where = f" beside {shown(next(iter(found)))}" if found else ""
-    return f"no licence is named, so nobody knows what they may do with it; add{where}: meta: {{licence: CC-BY-4.0}}"
+        return f"{shown(file)} says {said[0]}; say so in build.yml too: meta: {{licence: {said[0]}}}"
+    if found:
+        return f"which licence is in {shown(min(found))}? say it in build.yml: meta: {{licence: …}}"
+    return "no licence is named, so nobody knows what they may do with it; say it in build.yml: meta: {licence: …}"
 
 
 def _spdx_line(file: FileNode, objects: Readable) -> str:

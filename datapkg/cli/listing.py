@@ -99,7 +99,7 @@ def _head(shown: Shown, ref: Ref, table: dict[str, Any] | None) -> list[str]:
         total = f"{count_text(table['rows'], 'row')} × {count_text(len(table['columns']), 'column')}, {total}"
     title = [str(meta["title"])] if "title" in meta else []
     facts = [
-        (f"  {key}", cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), MAX_META))
+        (f"  {key}", cut(_fact(value), MAX_META))
         for key, value in meta.items()
         if key != "title" and not (table and key == COLUMNS_KEY)
     ]
@@ -107,6 +107,12 @@ def _head(shown: Shown, ref: Ref, table: dict[str, Any] | None) -> list[str]:
         facts.append(("  licence", f"see {shown.licence_file}"))
     name = str(replace(ref, registry=None, state=None))
     return [pinned(name, shown.hash), *title, f"  {total}", *(aligned(facts) if facts else []), ""]
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _meta(shown: Shown, ref: Ref) -> dict[str, Any]:

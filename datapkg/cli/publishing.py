@@ -165,6 +165,8 @@ def push(
             registry=registry,
             progress=progress,
         )
+    for warning in pushed.warnings:
+        session.out.note(warning)
     state = pinned(pushed.package, pushed.hash)
     value = {**asdict(pushed), "dry_run": dry_run}
     session.out.answer(value, [_push_line(pushed, state, dry_run), f"  {pushed.url}"], quiet=[state])

@@ -173,7 +173,7 @@ def described(run: Run) -> Home:
         file_node(home, "Readme.md", readme),
         file_node(home, "licence", b"Do what you like"),
         file_node(home, "sub/a b/README", b"below"),
-        meta={"title": "Described", "columns": {"a": "b"}},
+        meta={"title": "Described", "columns": {"a": "b"}, "keywords": ["flowers", "日本"]},
     )
     return home
 
@@ -202,8 +202,8 @@ def test_show_has_units_and_the_beginning_of_the_readme(run: Run, described: Hom
     shown = run("show", "me/described")
     assert "    .petal_length  double, cm" in shown.out
     assert f"double, {'m' * 30}…" in shown.out
-    assert "  columns  {" in shown.out
-    assert "  licence  see licence" in shown.out
+    assert "\n  columns   {" in shown.out
+    assert "\n  keywords  flowers, 日本\n  licence   see licence\n" in shown.out
     expected = [
         "  Readme.md",
         "  │ # Petals",

@@ -75,6 +75,23 @@ def changed(ada: Person, package: str, iris: Path) -> str:
     return hash
 
 
+def test_a_public_package_without_a_licence_is_told_of(ada: Person, tmp_path: Path) -> None:
+    package, folder = f"{ada.name}/notes", tmp_path / "notes"
+    folder.mkdir()
+    (folder / "notes.txt").write_text(f"of {ada.name}")  # bytes of its own: what is public is not sent again
+    ada("build", package, str(folder))
+    assert ada("push", package, "--dry-run").err == ""
+    assert "note: no licence is named" in ada("push", package, "--public", "--dry-run").err
+    assert ada("push", package, "--public", "-q").err == ""
+    (folder / "LICENSE").write_text("SPDX-License-Identifier: CC0-1.0\n")
+    ada("build", package, str(folder))
+    said = "note: 'LICENSE' says CC0-1.0; say so in build.yml too: meta: {licence: CC0-1.0}\n"
+    assert ada("push", package, "--public").err == said
+    (folder / "build.yml").write_text("meta: {licence: CC0-1.0}\ncontents: {notes: {file: notes.txt}}\n")
+    ada("build", package, str(folder))
+    assert ada("push", package, "--public", "--json").json["warnings"] == []
+
+
 def test_push_for_machines(ada: Person, iris: Path, registry: LiveRegistry) -> None:
     package = f"{ada.name}/flowers"
     hash = ada("build", package, str(iris), "--json").json["hash"]
