@@ -49,6 +49,10 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
     "registries": ("", {}, "names for other registries, as used in work:user/name"),
     "path": ("DATAPKG_PATH", [], "read-only stores that are looked in after the own one"),
     "timeout_s": ("DATAPKG_TIMEOUT_S", 60, "seconds to wait for a registry that sends nothing"),
+    "max_source_bytes": (
+        *("DATAPKG_MAX_SOURCE_BYTES", 100 << 30),
+        "bytes of one file, archive member or repository that a build fetches, at most",
+    ),
 }
 
 
@@ -98,6 +102,11 @@ class Home:
         if value := self._environ.get(name):
             return value
         raise InvalidInput(f"the environment variable {name} is not set", hint=f"export {name}=…")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """A copy of the environment, to start other programs with."""
+        return dict(self._environ)
 
     @property
     def settings_path(self) -> Path:
@@ -279,6 +288,10 @@ def _best_version(versions: dict[str, str], specifier: str) -> str | None:
 def _from_text(name: str, text: str) -> Any:
     if name == "path":
         return [each for each in text.split(os.pathsep) if each]
+    if name == "max_source_bytes":
+        if not text.strip().isdigit() or len(text) > 30:
+            raise InvalidInput(f"setting {name} is a number of bytes, got {text[:80]!r}")
+        return _checked(name, int(text))
     if name == "timeout_s":
         try:
             return _checked(name, float(text))
@@ -300,6 +313,7 @@ def _checked(name: str, value: Any) -> Any:
         "registry": isinstance(value, str),
         "registries": texts,
         "path": isinstance(value, list) and all(isinstance(each, str) for each in value),
+        "max_source_bytes": isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 62,
         "timeout_s": isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 86_400,
     }[name]
     if not right:

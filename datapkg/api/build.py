@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from datapkg.api.results import BuildResult
 from datapkg.building.cache import BuildCache
+from datapkg.building.fetching.fetched import Fetcher
+from datapkg.building.fetching.opened import Options, opened
+from datapkg.building.fetching.shelf import Shelf
 from datapkg.building.package import Built
 from datapkg.building.package import build_package as build_from
-from datapkg.building.sources import spec_for
 from datapkg.building.spec import BuildSpec
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest import Manifest
@@ -28,20 +31,47 @@ def build_package(
     *,
     build_file: bool = True,
     allow_outside: bool = False,
+    allow_code: bool = False,
+    update: bool = False,
     force: bool = False,
     message: str = "",
     progress: Progress = silent,
 ) -> BuildResult:
-    """Builds a directory, build file, data file or values into the package that `ref` names; moves `current` last.
+    """Builds a directory, build file, data file, repository or values into the package that `ref` names.
 
-    Of a build that fails nothing is visible.
+    Moves `current` last; of a build that fails nothing is visible. `update` takes the files at addresses as they are
+    now, and writes their sums into the build file once they were built.
     """
     if ref.state is not None or ref.path or ref.registry is not None:
         raise InvalidInput(
             f"{ref} is not what a build makes: name a package alone", hint=f"datapkg build {ref.package}"
         )
+    options = Options(build_file, allow_outside, allow_code, update)
+    hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, (str, Path)) else ""
+    with opened(source, _fetcher(home, progress), options, environ=home.environ, hint=hint) as found:
+        built, parent = _built(home, ref, found.spec, force, progress)
+        is_written = found.write_sums()
+    _keep(home, ref, built, message, parent)
+    return BuildResult(
+        ref.package,
+        built.manifest.hash,
+        built.built,
+        built.reused,
+        built.bytes_logical,
+        list(built.warnings),
+        list(built.skipped),
+        [asdict(each) for each in found.sums if is_written and each.old != each.new],
+    )
+
+
+def _fetcher(home: Home, progress: Progress) -> Fetcher:
+    limit_bytes, timeout_s = home.setting("max_source_bytes").value, home.setting("timeout_s").value
+    return Fetcher(Shelf(home.cache / "sources", home.index), limit_bytes, timeout_s, progress)
+
+
+def _built(home: Home, ref: Ref, spec: BuildSpec, force: bool, progress: Progress) -> tuple[Built, str | None]:
+    """What was built, and the hash of the state before it at this name."""
     store = home.store
-    spec = _spec(source, build_file=build_file, allow_outside=allow_outside)
     store.prepare()
     before = store.refs.current(ref.user, ref.name)
     previous = store.manifest(before.hash) if before and store.has(before.hash) else None
@@ -59,16 +89,7 @@ def build_package(
         secret=home.secret,
         progress=progress,
     )
-    _keep(home, ref, built, message, None if previous is None else previous.hash)
-    return BuildResult(
-        ref.package,
-        built.manifest.hash,
-        built.built,
-        built.reused,
-        built.bytes_logical,
-        list(built.warnings),
-        list(built.skipped),
-    )
+    return built, None if previous is None else previous.hash
 
 
 def generate(directory: Path) -> list[Path]:
@@ -76,14 +97,6 @@ def generate(directory: Path) -> list[Path]:
     from datapkg.building.generate import generate as write_build_file
 
     return write_build_file(Path(directory))
-
-
-def _spec(source: Any, *, build_file: bool, allow_outside: bool) -> BuildSpec:
-    if isinstance(source, (str, Path)):
-        return spec_for(Path(source), build_file=build_file, allow_outside=allow_outside)
-    from datapkg.building.sources import spec_from_values
-
-    return spec_from_values(source)
 
 
 def _keep(home: Home, ref: Ref, built: Built, message: str, parent: str | None) -> None:

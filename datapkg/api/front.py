@@ -20,18 +20,31 @@ def build(
     *,
     build_file: bool = True,
     allow_outside: bool = False,
+    allow_code: bool = False,
+    update: bool = False,
     message: str = "",
     progress: Progress = silent,
 ) -> Node:
     """Builds a folder, a build.yml, a data file, a DataFrame or a mapping of names to these; gives the package.
 
-    Raises `InvalidName`, `InvalidBuildFile` (all mistakes at once), `BuildFailed`.
+    A text may be the address of a git repository; `allow_code` lets its build file have code run. `update` takes the
+    files at addresses as they are now, and writes their sums into the build file. Raises `InvalidName`,
+    `InvalidBuildFile` (all mistakes at once), `BuildFailed`, `HashMismatch`, `Unreachable`.
     """
     from datapkg.api.build import build_package
 
     home, ref = Home(), Ref.parse(package)
-    options = {"build_file": build_file, "allow_outside": allow_outside, "message": message}
-    built = build_package(home, ref, source, **options, progress=progress)  # type: ignore[arg-type]
+    built = build_package(
+        home,
+        ref,
+        source,
+        build_file=build_file,
+        allow_outside=allow_outside,
+        allow_code=allow_code,
+        update=update,
+        message=message,
+        progress=progress,
+    )
     return _opened(home, ref, built.hash)
 
 

@@ -13,7 +13,8 @@ from datapkg.errors import DatapkgError
 class BuildResult:
     """A build: how many nodes were made anew or taken over, the bytes of all objects, and what is worth a line.
 
-    `skipped` are the files of a folder that were left out, each with the reason.
+    `skipped` are the files of a folder that were left out, each with the reason; `updated` the addresses whose new sums
+    were written into the build file: url, old, new.
     """
 
     package: str
@@ -23,6 +24,7 @@ class BuildResult:
     bytes_logical: int
     warnings: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    updated: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from datapkg.format.names import shown
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 200
 MAX_VALUES = 1_000_000
-_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS = yaml.SafeLoader("")
@@ -96,9 +96,9 @@ def parse(data: bytes, name: str) -> Item | None:
 
 def _mistake(name: str, text: str, at: int | None, what: str, place: tuple[int, int] | None = None) -> InvalidBuildFile:
     """The error for a place in a text, given as an offset or as line and column from 0, with the line it is on."""
-    lines = _LINE_END.split(text if at is None else text[:at])
+    lines = LINE_END.split(text if at is None else text[:at])
     line, column = place if place is not None else (len(lines) - 1, len(lines[-1]))
-    whole = _LINE_END.split(text)
+    whole = LINE_END.split(text)
     snippet = whole[line] if line < len(whole) else ""
     start = max(0, column - 60)
     cut = "".join(c if c.isprintable() or c == "�" else "·" for c in snippet[start : start + 100])

@@ -32,11 +32,12 @@ def match(pattern: str, files: Iterable[Found]) -> list[Found]:
 
     `*` and `?` stay within a name, `**` stands for any number of folders, `[!ab]` for another letter than these.
     """
-    matches = _matcher(pattern)
+    matches = matcher(pattern)
     return [file for file in files if matches(file.names)]
 
 
-def _matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
+def matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
+    """Whether the names of a path, in Unicode's normal form, match a pattern."""
     parts: list[Part] = [
         None if part == "**" else re.compile(fnmatch.translate(unicodedata.normalize("NFC", part))).match
         for part in pattern.split("/")

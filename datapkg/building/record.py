@@ -30,7 +30,7 @@ def make_record(
         record["packages"] = packages
     if checks:
         record["checks"] = checks
-    git = git_state(spec.root) if spec.root is not None else None
+    git = spec.git or (git_state(spec.root) if spec.root is not None else None)
     return {**record, "git": git} if git else record
 
 

@@ -74,6 +74,17 @@ class PathType(click.ParamType):
         return [CompletionItem(incomplete, type="file")]
 
 
+class PathOrAddressType(PathType):
+    """A path of this machine, or text that may be the address of a repository."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and ("://" in value or "@" in value):
+            return TEXT.convert(value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _name(param: click.Parameter | None) -> str:
     if param is None:
         return "text"
@@ -84,6 +95,7 @@ REF = RefType()
 TEXT = TextType()
 MESSAGE = TextType(MAX_MESSAGE)
 PATH = PathType()
+PATH_OR_ADDRESS = PathOrAddressType()
 
 ref_argument = click.argument("ref", type=REF)
 registry_option = click.option(

@@ -10,6 +10,7 @@ import click
 
 from datapkg.cli.arguments import (
     PATH,
+    PATH_OR_ADDRESS,
     TEXT,
     import_line,
     message_option,
@@ -57,21 +58,32 @@ def generate(session: Session, directory: Path) -> None:
     datapkg build me/sales ./sales/build.yml -m "figures of May"
     datapkg build me/sales ./folder --no-build-file
     datapkg build me/prices prices.csv
+    datapkg build me/rates ./rates --update
+    datapkg build me/flowers https://git.example.org/flowers.git@v1.2#data
     """,
 )
 @ref_argument
-@click.argument("path", type=PATH, required=False)
+@click.argument("path", type=PATH_OR_ADDRESS, required=False)
 @message_option
 @click.option("--no-build-file", is_flag=True, help="Build the files of a folder as if it had no build.yml.")
 @click.option("--allow-outside", is_flag=True, help="Let the build file name files outside its folder.")
+@click.option("--update", is_flag=True, help="Download anew, and write the new sums into the build file.")
+@click.option("--allow-code", is_flag=True, help="Let the build file of a repository have code run here.")
 @pass_session
 def build(
-    session: Session, ref: Ref, path: Path | None, message: str, no_build_file: bool, allow_outside: bool
+    session: Session,
+    ref: Ref,
+    path: Path | str | None,
+    message: str,
+    no_build_file: bool,
+    allow_outside: bool,
+    update: bool,
+    allow_code: bool,
 ) -> None:
-    """Make a package of a folder, a build file or one data file.
+    """Make a package of a folder, a build file, one data file or a repository.
 
     The package REF (user/name) is made in the store of this machine, and its hash printed. PATH is by default the
-    build.yml of the working directory.
+    build.yml of the working directory; https://HOST/REPOSITORY.git@REVISION#FOLDER is fetched with git.
     """
     from datapkg.api.build import build_package
 
@@ -83,12 +95,18 @@ def build(
             source,
             build_file=not no_build_file,
             allow_outside=allow_outside,
+            allow_code=allow_code,
+            update=update,
             message=message,
             progress=progress,
         )
     out = session.out
     for warning in result.warnings:
         out.note(warning)
+    for each in result.updated:
+        out.note(
+            f"{each['url']}: sha256 was {each['old'] or 'not said'}, is {each['new']} and stands in the build file"
+        )
     if result.skipped:
         more = " …" if len(result.skipped) > _SKIPPED_SHOWN else ""
         out.note(f"left out {len(result.skipped):,}: {', '.join(result.skipped[:_SKIPPED_SHOWN])}{more}")
@@ -101,6 +119,7 @@ def build(
         "bytes_logical": result.bytes_logical,
         "warnings": result.warnings,
         "skipped": result.skipped,
+        "updated": result.updated,
     }
     out.answer(value, [f"built {state}", f"  {nodes}"], quiet=[state])
     out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")

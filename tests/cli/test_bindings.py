@@ -34,7 +34,13 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "build a/b x.yml --no-build-file --allow-outside -m why",
         "build.build_package",
-        {"build_file": False, "allow_outside": True, "message": "why"},
+        {"build_file": False, "allow_outside": True, "message": "why", "update": False, "allow_code": False},
+    ),
+    ("build a/b data --update", "build.build_package", {"source": Path("data"), "update": True}),
+    (
+        "build a/b https://x.example/r.git@v1#data --allow-code",
+        "build.build_package",
+        {"source": "https://x.example/r.git@v1#data", "allow_code": True},
     ),
     (
         "push a/b",

@@ -15,6 +15,7 @@ import os
 import re
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -63,8 +64,10 @@ class Member:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The names of its path; of `./a/b` they are `a` and `b`."""
-        parts = self.name.split("/")
+        """The names of its path, in Unicode's normal form; of `./a/b` they are `a` and `b`."""
+        parts = unicodedata.normalize("NFC", self.name.removesuffix("/") if self.kind == "folder" else self.name).split(
+            "/"
+        )
         while len(parts) > 1 and parts[0] == ".":
             parts = parts[1:]
         return tuple(parts)

@@ -15,7 +15,7 @@ from datapkg.store.index import Index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import Any
 
 _STALE_PIECES_S = 14 * 24 * 3600
 
@@ -45,8 +45,8 @@ class Shelf:
         self.index.believe([path])
         return path
 
-    def put(self, stream: BinaryIO, name: str, limit_bytes: int) -> tuple[str, Path]:
-        """Keeps what a stream gives; raises `OverflowError` for more than `limit_bytes`."""
+    def put(self, stream: Any, name: str, limit_bytes: int) -> tuple[str, Path]:
+        """Keeps what a stream gives, whose `read` is asked; raises `OverflowError` for more than `limit_bytes`."""
         temp = self.temp()
         try:
             with naming(temp), new_file(temp) as file:
