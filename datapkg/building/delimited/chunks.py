@@ -1,0 +1,159 @@
+"""The second engine: pandas in chunks, twice. First what each chunk infers, joined as pandas would; then the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datapkg.building.delimited.joining import GIVEN_TEXT, JoinedColumn, given_dtypes
+from datapkg.building.delimited.leaving import Leave
+from datapkg.building.delimited.schemas import schema_of
+from datapkg.building.stream import Part, StartAgain, TableStream
+from datapkg.building.transforms.compressed import for_pandas
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow as pa
+
+
+class ChunkStream:
+    """A table that pandas reads some rows at a time; the dtypes that it infers are settled when this is made.
+
+    `slower(reason)` gives the stream that goes on where this one cannot.
+    """
+
+    def __init__(self, path: Path, kwargs: dict[str, Any], rows: int, slower: Callable[[str], TableStream]) -> None:
+        """Reads the file once. Raises `Leave` for what chunks cannot settle, else what pandas raises."""
+        self._path, self._kwargs, self._rows, self._slower = path, kwargs, rows, slower
+        self._instead: TableStream | None = None
+        labels, columns = self._settled()
+        self._schema = schema_of(labels, [column.dtype for column in columns])
+        self._kwargs = _with_dtypes(kwargs, labels, columns)
+        self._perhaps_integers = [position for position, column in enumerate(columns) if column.perhaps_integers]
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._schema if self._instead is None else self._instead.schema
+
+    def parts(self) -> Iterator[Part]:
+        """The rows, in order; raises `StartAgain` where another engine must read them."""
+        if self._instead is not None:
+            yield from self._instead.parts()
+            return
+        try:
+            yield from self._checked()
+        except Leave as reason:
+            self._instead = self._slower(str(reason))
+            raise StartAgain from None
+
+    def _checked(self) -> Iterator[Part]:
+        for chunk in self._chunks(self._kwargs):
+            if any(_has_negative_zero(chunk.iloc[:, position]) for position in self._perhaps_integers):
+                raise Leave("-0, which is 0 among integers and -0.0 among floats")
+            yield Part(_table(chunk, self._schema))
+
+    def _settled(self) -> tuple[pandas.Index, list[JoinedColumn]]:
+        """The labels of the columns, and what is in them."""
+        import pandas
+
+        columns: list[JoinedColumn] = []
+        rows = 0
+        for chunk in self._chunks(_without_numeric_dtypes(self._kwargs)):
+            if not isinstance(chunk.index, pandas.RangeIndex):
+                raise Leave("rows have an index")
+            labels = chunk.columns
+            columns = columns or [
+                JoinedColumn(given, self._kwargs.get("thousands") or "")
+                for given in given_dtypes(labels, self._kwargs.get("dtype"))
+            ]
+            for position, column in enumerate(columns):
+                column.add(chunk.iloc[:, position])
+            rows += len(chunk)
+        if not rows or not columns:
+            raise Leave("no rows")
+        return labels, columns
+
+    def _chunks(self, kwargs: dict[str, Any]) -> Iterator[pandas.DataFrame]:
+        import pandas
+
+        with for_pandas(self._path, kwargs) as (source, options):
+            try:
+                with pandas.read_csv(source, **{**options, "low_memory": False, "chunksize": self._rows}) as chunks:
+                    yield from chunks
+            except (UnicodeDecodeError, pandas.errors.ParserError):
+                raise
+            except (TypeError, ValueError, ArithmeticError) as error:
+                raise Leave(str(error)) from error
+
+
+def reads_in_chunks(kwargs: dict[str, Any]) -> bool:
+    """Whether these kwargs mean the same for chunks as for the whole file."""
+    if {"names", "usecols"} <= kwargs.keys():
+        return False
+    return all(name in _UNDERSTOOD and _UNDERSTOOD[name](value) for name, value in kwargs.items())
+
+
+def _without_numeric_dtypes(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Only dtypes of text: what a column of numbers holds is seen if pandas infers its dtype."""
+    from pandas.api.types import pandas_dtype
+
+    dtype = kwargs.get("dtype")
+    if isinstance(dtype, dict):
+        texts = {label: each for label, each in dtype.items() if str(pandas_dtype(each)) in GIVEN_TEXT}
+        return {**kwargs, "dtype": texts or None}
+    return kwargs if dtype is None or str(pandas_dtype(dtype)) in GIVEN_TEXT else {**kwargs, "dtype": None}
+
+
+def _with_dtypes(kwargs: dict[str, Any], labels: pandas.Index, columns: list[JoinedColumn]) -> dict[str, Any]:
+    """With the dtypes that were inferred; but booleans, which pandas infers again, and would read others as text."""
+    dtype = kwargs.get("dtype")
+    if dtype is not None and not isinstance(dtype, dict):
+        return kwargs
+    if not all(isinstance(label, str) for label in labels) and list(labels) != list(range(len(labels))):
+        raise Leave("columns are named by numbers that are not their places")
+    inferred = {
+        label: column.dtype
+        for label, column in zip(labels, columns, strict=True)
+        if column.dtype in ("int64", "float64", "str")
+    }
+    return {**kwargs, "dtype": {**inferred, **(dtype or {})}}
+
+
+def _has_negative_zero(values: pandas.Series) -> bool:
+    import numpy as np
+
+    array = values.to_numpy()
+    return bool((np.signbit(array) & (array == 0)).any())
+
+
+def _table(chunk: pandas.DataFrame, schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    arrays = [_array(chunk.iloc[:, position], field.type) for position, field in enumerate(schema)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: pandas.Series, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    import pyarrow as pa
+
+    return pa.nulls(len(values), kind) if values.isna().all() else pa.array(values, kind, from_pandas=True)
+
+
+def _any(value: Any) -> bool:
+    return True
+
+
+# The kwargs that mean the same for chunks, each with what it may be.
+_UNDERSTOOD: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("sep", "delimiter", "names", "dtype", "true_values", "false_values", "skipinitialspace"), _any),
+    **dict.fromkeys(("na_values", "keep_default_na", "na_filter", "skip_blank_lines", "thousands", "decimal"), _any),
+    **dict.fromkeys(("lineterminator", "quotechar", "quoting", "doublequote", "escapechar", "comment"), _any),
+    **dict.fromkeys(("encoding", "encoding_errors", "low_memory", "memory_map", "compression"), _any),
+    "header": lambda value: value is None or value == "infer" or type(value) is int,
+    "usecols": lambda value: value is None or isinstance(value, (list, tuple)),
+    "skiprows": lambda value: value is None or type(value) is int,
+    "engine": lambda value: value in (None, "c"),
+    "on_bad_lines": lambda value: value in ("error", "skip"),
+    "index_col": lambda value: value is None or value is False,
+}

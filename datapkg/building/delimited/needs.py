@@ -1,0 +1,92 @@
+"""What the text of a column demands, how demands join, and which dtype they come to: pandas' rules as a table.
+
+A demand is `""` (no value), `int`, `float`, `bool` or `text`, and `+na` behind it where values are missing. `int-0` is
+that of integers of which one is written `-0`: it is 0 among integers, -0.0 among floats. `?` is that of text which
+could not be told apart cheaply from integers beyond 64 bits: what it joins to is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NA = "+na"
+UNKNOWN = "?"
+NEGATIVE_ZERO = "int-0"
+
+# Of columns without a dtype of their own: demand → how values are kept. Integers beside missing values are floats.
+_INFERRED = {
+    "": "float64",
+    NA: "float64",
+    "int": "int64",
+    "int" + NA: "float64",
+    NEGATIVE_ZERO: "int64",
+    NEGATIVE_ZERO + NA: "float64",
+    "float": "float64",
+    "bool": "bool",
+    "bool" + NA: "object",
+    "text": "str",
+}
+# The dtypes that a column may be given here: what it becomes, and what if values are missing.
+GIVEN = {
+    "int64": ("int64", "Int64"),
+    "bool": ("bool", "boolean"),
+    "float64": ("float64", "float64"),
+    "str": ("str", "str"),
+    "Int64": ("Int64", "Int64"),
+    "boolean": ("boolean", "boolean"),
+}
+
+
+def demand(base: str, missing: bool) -> str:
+    """A demand in its one form: beside floats and text it does not matter whether values are missing."""
+    return base + NA if missing and base not in ("float", "text", UNKNOWN) else base
+
+
+def split(need: str) -> tuple[str, bool]:
+    """The base of a demand, and whether values are missing."""
+    return need.removesuffix(NA), need.endswith(NA)
+
+
+def join(one: str, other: str) -> str:
+    """What a column demands of which two stretches demand these."""
+    (a, a_missing), (b, b_missing) = split(one), split(other)
+    return demand(_join_bases(a, b), a_missing or b_missing)
+
+
+def widen(settled: str, found: str) -> str:
+    """What a column demands in all, of which a stretch was read as `settled` has it and then found to demand this."""
+    return settled if found == UNKNOWN else join(settled, found)
+
+
+def _join_bases(a: str, b: str) -> str:
+    if a == b or not b:
+        return a
+    if not a:
+        return b
+    if UNKNOWN in (a, b):
+        return UNKNOWN
+    bases = {a, b}
+    if bases == {"int", NEGATIVE_ZERO}:
+        return NEGATIVE_ZERO
+    return "float" if bases <= {"int", NEGATIVE_ZERO, "float"} else "text"
+
+
+def same_values(settled: str, found: str, given: str = "") -> bool:
+    """Whether values as they are read by `settled` are what they should be, once this is found beside them."""
+    if given:
+        return dtype_of(widen(settled, found), given) == dtype_of(settled, given)
+    joined = widen(settled, found)
+    is_float_now = joined == "float" and NEGATIVE_ZERO in (split(settled)[0], split(found)[0])
+    return dtype_of(joined) == dtype_of(settled) and not is_float_now
+
+
+def dtype_of(need: str, given: str = "") -> str:
+    """The name of the pandas dtype of a column with this demand, or with the dtype that was given for it."""
+    if given:
+        return GIVEN[given][split(need)[1]]
+    return _INFERRED.get(need, "")
+
+
+def dtypes_of(needs: Sequence[str], given: Sequence[str]) -> list[str]:
+    """The dtypes of all columns, in order."""
+    return [dtype_of(need, each) for need, each in zip(needs, given, strict=True)]
