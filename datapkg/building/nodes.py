@@ -210,7 +210,7 @@ class _Storing:
         return [self._table(value, path)]
 
     def _below(self, path: str, name: str) -> str:
-        if problem := name_problem((*self._spec.path.split("/"), *path.split("/"), name)):
+        if problem := name_problem((*self._spec.path.split("/"), *filter(None, path.split("/")), name)):
             raise InvalidInput(f"{shown(name)} cannot be the name of a node: {problem}")
         return f"{path}/{name}" if path else name
 

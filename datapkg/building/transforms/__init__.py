@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datapkg.building.transforms import arrow_file, delimited, excel, json_records, numpy_array, orc, parquet
+from datapkg.building.transforms import (
+    arrow_file,
+    delimited,
+    excel,
+    json_records,
+    numpy_array,
+    orc,
+    parquet,
+    sqlite_file,
+)
 from datapkg.building.transforms.added import Transforms
 from datapkg.building.transforms.base import Transform
 from datapkg.building.transforms.compressed import SUFFIXES
@@ -26,7 +35,9 @@ TRANSFORMS = Transforms(
     Transform("arrow", "table", "arrow", read=arrow_file.arrow),
     Transform("orc", "table", "orc", read=orc.orc),
     Transform("parquet", "table", "parquet", read=parquet.parquet, keep=parquet.content),
+    Transform("sqlite", "table", "sqlite", read=sqlite_file.sqlite, kwargs=frozenset({"table"})),
     Transform("numpy", "array", "numpy", keep=numpy_array.header),
+    Transform("npz", "array", "numpy", read=numpy_array.npz),
     Transform("id", "file", "id"),
 )
 
@@ -46,15 +57,20 @@ _EXTENSIONS = {
     ".orc": "orc",
     ".parquet": "parquet",
     ".npy": "numpy",
+    ".npz": "npz",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+    ".db": "sqlite",
 }
 _PACKED_FAMILIES = ("csv", "json")
+_LOOKED_AT = {"json": json_records.begins_with_records, "sqlite": sqlite_file.is_database}
 
 
 def guess(path: Path) -> str:
-    """The name of the transform for a file, by its extension; of `.json` by how it begins too."""
+    """The name of the transform for a file, by its extension; of `.json` and databases by how it begins too."""
     stem, extension = _split(path.name)
     name = _EXTENSIONS.get(extension.lower(), "id")
-    if name == "json" and not json_records.begins_with_records(path):
+    if name in _LOOKED_AT and not _LOOKED_AT[name](path):
         return "id"
     return name if stem else "id"
 

@@ -5,7 +5,8 @@ These are the IPC file (Feather's version 2), the IPC stream, and Feather's vers
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,40 @@ def arrow(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> An
     import pyarrow as pa
 
     from datapkg.building.frames import table_from_arrow
+    from datapkg.building.transforms.batches import batches
 
     with pa.OSFile(str(path), "rb") as file:
         start = file.read(len(_FILE))
-        file.seek(0)
-        table = _read(file, start, path)
-    table.validate(full=True)
-    return table_from_arrow(chosen_columns(table, kwargs))
-
-
-def _read(file: Any, start: bytes, path: Path) -> Any:
-    import pyarrow as pa
-
     if start.startswith(_OLD_FEATHER):
         from pyarrow import feather
 
-        return feather.read_table(path, memory_map=False)
-    open_reader = pa.ipc.open_file if start == _FILE else pa.ipc.open_stream
-    with open_reader(file) as reader:
-        return reader.read_all()
+        return table_from_arrow(chosen_columns(_checked(feather.read_table(path, memory_map=False)), kwargs))
+
+    def read() -> Iterator[Any]:
+        with _reader(path, start) as reader:
+            for batch in _each(reader):
+                yield chosen_columns(pa.Table.from_batches([_checked(batch)]), kwargs)
+
+    with _reader(path, start) as reader:
+        return batches(chosen_columns(reader.schema.empty_table(), kwargs).schema, read)
+
+
+@contextmanager
+def _reader(path: Path, start: bytes) -> Iterator[Any]:
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "rb") as file:
+        open_reader = pa.ipc.open_file if start == _FILE else pa.ipc.open_stream
+        with open_reader(file) as reader:
+            yield reader
+
+
+def _each(reader: Any) -> Iterator[Any]:
+    if hasattr(reader, "num_record_batches"):
+        return (reader.get_batch(number) for number in range(reader.num_record_batches))
+    return iter(reader)
+
+
+def _checked(data: Any) -> Any:
+    data.validate(full=True)
+    return data

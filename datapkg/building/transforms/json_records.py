@@ -1,16 +1,20 @@
 """json and jsonl: a list of records, or one record a line, as a table.
 
 Without kwargs the values are what JSON says: text stays text, whole numbers stay whole beside nulls, nothing is taken
-for a date. With kwargs `pandas.read_json` reads it, which guesses.
+for a date. The file is read twice, for the types and for the values, and never held as a whole. With kwargs
+`pandas.read_json` reads it, which guesses.
 """
 
 from __future__ import annotations
 
+import io
+import itertools
 import json as json_library
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from datapkg.building.transforms.compressed import ERRORS, for_pandas, open_text
 from datapkg.errors import InvalidInput
@@ -18,43 +22,119 @@ from datapkg.format.names import shown
 
 _FIRST_BYTES = 65_536
 _RECORDS = re.compile(rb"\s*\[\s*\{")
+_SPACES = re.compile(r"[ \t\n\r]*")
+_BOM = b"\xef\xbb\xbf"
+# Bounds of what is held at once: one record, one reading, the text of the records that become a batch.
+_LONGEST_BYTES, _READ_CHARS, _GROUP_BYTES = 256 << 20, 1 << 20, 32 << 20
+
+# The number of a record (of its line), the length of its text, and what it says.
+Numbered = tuple[int, int, Any]
 
 
 def begins_with_records(path: Path) -> bool:
     """Whether a JSON file begins as a list of records does: `[{`."""
     try:
         with open_text(path) as stream:
-            return _RECORDS.match(stream.read(_FIRST_BYTES).removeprefix(b"\xef\xbb\xbf")) is not None
+            return _RECORDS.match(stream.read(_FIRST_BYTES).removeprefix(_BOM)) is not None
     except ERRORS:
         return False
 
 
 def json(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
     """The table that a list of records is."""
-    if kwargs:
-        return _by_pandas(path, kwargs)
-    records = json_library.loads(_read(path))
-    if not isinstance(records, list):
-        raise InvalidInput("a table is a list of records, [{…}, …]")
-    return _table(records, "record")
+    return _by_pandas(path, kwargs) if kwargs else _stream(partial(_listed, path), "record")
 
 
 def jsonl(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
     """The table that one record a line is; empty lines do not count."""
-    if kwargs:
-        return _by_pandas(path, {"lines": True, **kwargs})
-    records = []
-    for number, line in enumerate(_read(path).splitlines(), start=1):
-        try:
-            records += [json_library.loads(line)] if line.strip() else []
-        except ValueError as error:
-            raise InvalidInput(f"line {number} is no JSON: {error}") from error
-    return _table(records, "line")
+    return _by_pandas(path, {"lines": True, **kwargs}) if kwargs else _stream(partial(_lines, path), "line")
 
 
-def _read(path: Path) -> bytes:
+def _lines(path: Path) -> Iterator[Numbered]:
     with open_text(path) as stream:
-        return bytes(stream.read()).removeprefix(b"\xef\xbb\xbf")
+        for number in itertools.count(1):
+            line = stream.readline(_LONGEST_BYTES)
+            if len(line) == _LONGEST_BYTES:
+                raise InvalidInput(f"line {number} is longer than {_LONGEST_BYTES >> 20} MiB")
+            if not line:
+                return
+            if number == 1:
+                line = line.removeprefix(_BOM)
+            try:
+                if line.strip():
+                    yield number, len(line), json_library.loads(line)
+            except ValueError as error:
+                raise InvalidInput(f"line {number} is no JSON: {error}") from error
+
+
+def _listed(path: Path) -> Iterator[Numbered]:
+    """The elements of a list, each decoded when enough of the text is there; never more text than the longest needs."""
+    with open_text(path) as stream:
+        encoding = json_library.detect_encoding(stream.peek(4)[:4])  # type: ignore[attr-defined]
+        text = io.TextIOWrapper(stream, encoding=encoding, newline="")
+        yield from _elements(_Window(text))
+
+
+def _elements(window: _Window) -> Iterator[Numbered]:
+    if window.skip() != "[":
+        raise InvalidInput("a table is a list of records, [{…}, …]")
+    window.at += 1
+    separator = "]" if window.skip() == "]" else ","
+    for number in itertools.count(1):
+        if separator == "]":
+            break
+        before = window.at
+        value = window.decode()
+        yield number, max(window.at - before, 0), value
+        separator = window.skip()
+        if separator not in ("]", ","):
+            raise InvalidInput(f"expecting ',' or ']' behind record {number}, got {shown(separator) or 'the end'}")
+        window.at += 1
+    if window.skip():
+        raise InvalidInput("there is text behind the list")
+
+
+class _Window:
+    """A stretch of a long text, read on as it is needed and forgotten behind `at`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.text, self.at, self.ended = stream, "", 0, False
+        self._decoder = json_library.JSONDecoder()
+
+    def more(self) -> bool:
+        """Reads on: as much as is here, so that what is long is decoded few times. False at the end."""
+        size = max(_READ_CHARS, len(self.text) - self.at)
+        if size > _LONGEST_BYTES:
+            raise InvalidInput(f"a record is longer than {_LONGEST_BYTES >> 20} MiB")
+        found = self.stream.read(size)
+        self.text, self.at = self.text[self.at :] + found, 0
+        self.ended = not found
+        return bool(found)
+
+    def skip(self) -> str:
+        """The next character that is no space; "" at the end."""
+        while True:
+            found = _SPACES.match(self.text, self.at)
+            self.at = found.end() if found else self.at
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self.more():
+                return ""
+
+    def decode(self) -> Any:
+        """The value that begins here."""
+        self.skip()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self.text, self.at)
+            except ValueError:
+                if not self.more():
+                    raise
+                continue
+            # A number at the edge may go on.
+            if end < len(self.text) or not self.more():
+                self.at = end
+                return value
 
 
 def _by_pandas(path: Path, kwargs: dict[str, Any]) -> Any:
@@ -66,35 +146,50 @@ def _by_pandas(path: Path, kwargs: dict[str, Any]) -> Any:
         return table_from_frame(pandas.read_json(source, **options))
 
 
-def _table(records: list[Any], what: str) -> Any:
+def _stream(read: Callable[[], Iterator[Numbered]], what: str) -> Any:
+    """A stream of the records, whose types are settled by going through them once before."""
+    from datapkg.building.transforms.batches import Batches, described
+    from datapkg.building.transforms.settling import Settling, array
+
+    columns: dict[str, Settling] = {}
+    rows = 0
+    for records in _groups(read(), what):
+        for name in dict.fromkeys(name for record in records for name in record):
+            if name not in columns:
+                columns[name] = Settling(name)
+                columns[name].missing(rows)
+        for name, column in columns.items():
+            column.see([record.get(name) for record in records])
+        rows += len(records)
+
     import pyarrow as pa
 
-    from datapkg.building.frames import with_dtypes
+    schema = described(
+        pa.schema([(name, column.type) for name, column in columns.items()]),
+        {name: column.nulls for name, column in columns.items()},
+    )
 
-    names: dict[str, None] = {}
-    for number, record in enumerate(records, start=1):
+    def parts() -> Iterator[Any]:
+        for records in _groups(read(), what):
+            values = [array(each.name, [record.get(each.name) for record in records], each.type) for each in schema]
+            yield pa.Table.from_arrays(values, schema=schema)
+
+    return Batches(schema, parts)
+
+
+def _groups(numbered: Iterator[Numbered], what: str) -> Iterator[list[dict[str, Any]]]:
+    """Records in groups that memory holds easily."""
+    from datapkg.building.transforms.batches import BATCH_ROWS
+
+    records: list[dict[str, Any]] = []
+    size = 0
+    for number, length, record in numbered:
         if not isinstance(record, dict):
             raise InvalidInput(f"{what} {number} is no record {{…}}: {shown(json_library.dumps(record))}")
-        names.update(dict.fromkeys(record))
-    table = pa.table({name: _column(name, [record.get(name) for record in records]) for name in names})
-    return with_dtypes(table, {name: dtype for name in names if (dtype := _nullable(table.column(name)))})
-
-
-def _column(name: str, values: list[Any]) -> Any:
-    import pyarrow as pa
-
-    try:
-        return pa.array(values)
-    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        kinds = sorted({type(value).__name__ for value in values if value is not None})
-        what = f"values of several types: {', '.join(kinds)}" if len(kinds) > 1 else f"{' '.join(str(error).split())}"
-        raise InvalidInput(f"column {shown(name)} holds {what}", column=name) from error
-
-
-def _nullable(column: Any) -> str:
-    """The dtype of pandas that keeps whole numbers and booleans beside nulls; "" where the type's own does."""
-    import pyarrow as pa
-
-    if not column.null_count:
-        return ""
-    return {pa.int64(): "Int64", pa.uint64(): "UInt64", pa.bool_(): "boolean"}.get(column.type, "")
+        records.append(record)
+        size += length
+        if len(records) == BATCH_ROWS or size > _GROUP_BYTES:
+            yield records
+            records, size = [], 0
+    if records:
+        yield records

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,17 @@ from datapkg.building.transforms.columnar import chosen_columns
 
 
 def orc(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """The table in the file."""
+    """The table in the file, read a stripe at a time."""
     import pyarrow as pa
     from pyarrow.orc import ORCFile
 
-    from datapkg.building.frames import table_from_arrow
+    from datapkg.building.transforms.batches import batches
+
+    def read() -> Iterator[Any]:
+        with pa.OSFile(str(path), "rb") as file:
+            stripes = ORCFile(file)
+            for number in range(stripes.nstripes):
+                yield chosen_columns(pa.Table.from_batches([stripes.read_stripe(number)]), kwargs)
 
     with pa.OSFile(str(path), "rb") as file:
-        table = ORCFile(file).read()
-    return table_from_arrow(chosen_columns(table, kwargs))
+        return batches(chosen_columns(ORCFile(file).schema.empty_table(), kwargs).schema, read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,7 +31,11 @@ def parquet(path: Path, kwargs: dict[str, Any], warn: Any) -> Any:
     """The table in a Parquet file, read to be written by our writer."""
     import pyarrow.parquet as pq
 
-    from datapkg.building.frames import table_from_arrow
+    from datapkg.building.transforms.batches import batches
 
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return table_from_arrow(file.read())
+    def read() -> Iterator[Any]:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield from file.iter_batches()
+
+    with pq.ParquetFile(path) as file:
+        return batches(file.schema_arrow, read)

@@ -1,14 +1,15 @@
-"""What workbooks become: one sheet a node, as pandas reads it with calamine."""
+"""What workbooks become: a table of one sheet, a group of several, as pandas reads them with calamine."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import openpyxl
 import pandas
 import pytest
 
 from datapkg.errors import InvalidBuildFile, TransformFailed
-from tests.building.builds import Bench, write
+from tests.building.builds import Bench, kinds, write
 
 
 @pytest.fixture
@@ -20,11 +21,97 @@ def workbook(tmp_path: Path) -> Path:
     return tmp_path / "book.xlsx"
 
 
-def test_the_first_sheet(workbook: Path) -> None:
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Sheets as people have them: two of data, an empty one, a hidden one, a chart, and one whose name is a number."""
+    book = openpyxl.Workbook()
+    first = book.active
+    assert first is not None
+    first.title = "Sales"
+    for row in (["id", "amount"], [1, 9.5], [2, None]):
+        first.append(row)
+    for title, rows in {"2024": [["year"], [2024]], "Empty": [], "Notes": [["note"], ["x"]]}.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book["Notes"].sheet_state = "hidden"
+    book.create_chartsheet("Chart")
+    book.save(tmp_path / "many.xlsx")
+    return tmp_path / "many.xlsx"
+
+
+def built_as(path: Path, words: str) -> tuple[Bench, dict[str, str], list[str]]:
+    """What a node of this workbook becomes, and what is warned of."""
+    write(path.parent, {"build.yml": f"contents:\n  book: {{file: {path.name}{words}}}\n"})
     bench = Bench()
-    frame = bench.frame(bench.build(workbook), "book")
-    pandas.testing.assert_frame_equal(frame, pandas.read_excel(workbook, engine="calamine"))
-    assert frame["t"].isna().tolist() == [False, True]
+    built = bench.build(path.parent)
+    bench.packages["last/built"] = built.manifest
+    return bench, kinds(built), built.warnings
+
+
+def test_one_sheet_is_a_table(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"n": [1, 2], "t": ["x", None], "d": pandas.to_datetime(["2024-01-02", None])})
+    frame.to_excel(tmp_path / "book.xlsx", sheet_name="One", index=False)
+    bench = Bench()
+    found = bench.frame(bench.build(tmp_path / "book.xlsx"), "book")
+    pandas.testing.assert_frame_equal(found, pandas.read_excel(tmp_path / "book.xlsx", engine="calamine"))
+    assert found["t"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "paths", "warned"),
+    [
+        ("", ["book/2024", "book/Sales"], ["hidden: 'Notes'"]),
+        (', sheet: "*"', ["book/2024", "book/Notes", "book/Sales"], ["empty: 'Empty'"]),
+        (", sheet: [Notes, Sales]", ["book/Notes", "book/Sales"], []),
+        (", sheet: Notes", ["book"], []),
+        (", sheet: 0", ["book"], []),
+        (", sheet: 2024", ["book"], []),
+        (', sheet: "2024"', ["book"], []),
+        (", kwargs: {sheet_name: Sales}", ["book"], []),
+        (", kwargs: {sheet_name: 1}", ["book"], []),
+    ],
+)
+def test_which_sheets_are_taken(many: Path, words: str, paths: list[str], warned: list[str]) -> None:
+    _, found, warnings = built_as(many, words)
+    assert found == dict.fromkeys(paths, "table")
+    assert len(warnings) == len(warned)
+    assert all(each in warning for each, warning in zip(warned, warnings, strict=True))
+
+
+def test_a_group_of_sheets_holds_what_pandas_reads(many: Path) -> None:
+    bench = Bench()
+    built = bench.build(many)
+    frames = pandas.read_excel(many, sheet_name=None, engine="calamine")
+    for name in ("Sales", "2024"):
+        pandas.testing.assert_frame_equal(bench.frame(built, f"many/{name}"), frames[name])
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            ", sheet: Sale",
+            "there is no sheet 'Sale'; did you mean 'Sales'? there are 'Sales', '2024', 'Empty', 'Notes'",
+        ),
+        (", sheet: 4", "there is no sheet 4; there are 'Sales', '2024', 'Empty', 'Notes'"),
+        (", sheet: Chart", "there is no sheet 'Chart'; there are"),
+        (", sheet: [Sales, Sole]", "there is no sheet 'Sole'"),
+        (", sheet: Empty", "there is no column in it"),
+        (", sheet: Sales, kwargs: {sheet_name: Sales}", "say the same"),
+        (", kwargs: {usecols: [id]}", "sheet '2024': Usecols do not match columns"),
+    ],
+)
+def test_sheets_that_cannot_be_taken(many: Path, words: str, reason: str) -> None:
+    with pytest.raises(TransformFailed) as caught:
+        built_as(many, words)
+    assert reason in str(caught.value)
+
+
+def test_nothing_in_a_workbook(tmp_path: Path) -> None:
+    openpyxl.Workbook().save(tmp_path / "a.xlsx")
+    with pytest.raises(TransformFailed, match="every sheet is empty: 'Sheet'"):
+        Bench().build(tmp_path / "a.xlsx")
 
 
 def test_an_old_workbook(tmp_path: Path) -> None:
@@ -57,7 +144,7 @@ contents:
     ("kwargs", "reason"),
     [
         ("{sheet_name: Mixed}", "column 'm' holds values of several types: int, str"),
-        ("{sheet_name: None}", "'None' not found"),
+        ("{sheet_name: None}", "there is no sheet 'None'; there are 'One', 'Mixed'"),
         ("{sheet_name: [One, Mixed]}", "one sheet"),
         ("{sheet_name: }", "one sheet"),
     ],

@@ -1,4 +1,4 @@
-"""OpenDocument spreadsheets, written here as their standard has them (ODF 1.3, part 3, 9.1): one sheet a node."""
+"""OpenDocument spreadsheets, written here as their standard has them (ODF 1.3, part 3, 9.1): a sheet a table."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ BOOK = ods(
 )
 
 
-def test_the_first_sheet(tmp_path: Path) -> None:
+def test_each_sheet_is_a_table(tmp_path: Path) -> None:
     bench = Bench()
     built = bench.build(write(tmp_path, {"book.ods": BOOK}))
-    assert kinds(built) == {"book": "table"}
-    frame = bench.frame(built, "book")
+    assert kinds(built) == {"book/One": "table", "book/Zwei": "table"}
+    frame = bench.frame(built, "book/One")
     pandas.testing.assert_frame_equal(frame, pandas.read_excel(tmp_path / "book.ods", engine="calamine"))
     assert frame["n"].tolist() == [1.5, 2.0]
     assert frame["t"].fillna("").tolist() == ["é & x", ""]
