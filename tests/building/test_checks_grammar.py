@@ -98,7 +98,7 @@ def test_arguments(tmp_path: Path) -> None:
 
 
 def test_every_kind_has_a_rule() -> None:
-    assert RULES.keys() | {"type", "row_count"} == KINDS.keys()
+    assert RULES.keys() | {"type", "row_count", "sql", "python"} == KINDS.keys()
 
 
 def test_checks_of_groups_hold_below_and_nodes_add_to_them(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_033_unknown_checks_name_those_that_there_are(tmp_path: Path) -> None:
 def test_all_mistakes_at_once(tmp_path: Path) -> None:
     named = """checks:
   a: {colum: x, min: 0}
-  b: {column: x, sql: "x > 0"}
+  b: {column: x, sql: }
   c: {column: x, python: "f:g"}
   d: {column: x}
   e: {unique: true}
@@ -161,8 +161,8 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
 """
     assert problems(tmp_path, "contents: {}\n", named) == [
         "3: checks.a.colum: unknown key 'colum'; did you mean `column`?",
-        "4: checks.b.sql: `sql` checks are not supported by this version of datapkg",
-        "5: checks.c.python: `python` checks are not supported by this version of datapkg",
+        "4: checks.b.sql: expected an SQL expression that each row fulfils, or a query that finds no row, got nothing",
+        "5: checks.c.python: there is no file 'f.py'",
         f"6: checks.d: says nothing to check; there are {', '.join(KINDS)}",
         "7: checks.e: `unique` needs `column` or `columns`",
         "8: checks.f: has both `column` and `columns`",
@@ -226,7 +226,7 @@ def test_wrong_arguments(tmp_path: Path, rule: str, what: str) -> None:
             "{file: a.csv, checks: [[there]]}",
             "2: contents.a.checks[0]: expected a check such as {column: …, min: 0}, got a list",
         ),
-        ("{file: a.csv, checks: [{sql: x > 0}]}", "2: contents.a.checks[0].sql: `sql` checks are not supported"),
+        ("{file: a.csv, checks: [{sql: [x]}]}", "2: contents.a.checks[0].sql: expected an SQL expression"),
         ("{file: a.csv, transform: idd, checks: [there]}", "2: contents.a.transform: unknown transform 'idd'"),
     ],
 )

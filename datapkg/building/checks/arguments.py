@@ -34,6 +34,7 @@ TYPES: dict[str, tuple[str, ...]] = {
 }
 _SAME_TYPES = {"integer": "int", "string": "str", "text": "str", "boolean": "bool", "timestamp": "datetime"}
 _EXACT = ("double", "half", "timestamp[", "decimal(", "dictionary<", "struct<", "map<", "extension<", "null")
+_LONGEST_SQL = 10_000
 ORDERS = ("increasing", "decreasing", "strictly increasing", "strictly decreasing")
 
 
@@ -134,6 +135,19 @@ def reference(item: Item) -> str:
     return text
 
 
+def expression(item: Item) -> str:
+    """SQL: an expression that is true of each row, or a query that finds none."""
+    text = _text(item, "an SQL expression that each row fulfils, or a query that finds no row")
+    if len(text) > _LONGEST_SQL:
+        raise ValueError(f"SQL of {len(text):,} characters; at most {_LONGEST_SQL:,} are taken")
+    return text.strip()
+
+
+def function(item: Item) -> str:
+    """`module:function`, of a file beside the build file."""
+    return _text(item, "module:function")
+
+
 def types(item: Item) -> tuple[str, ...]:
     """The types that are allowed: of `TYPES`, or as `datapkg show` writes them."""
     if item.kind == "list" and item.values:
@@ -153,6 +167,8 @@ KINDS: dict[str, Kind] = {
     "monotonic": Kind(order, needs_columns=True),
     "foreign_key": Kind(reference, needs_columns=True),
     "row_count": Kind(row_count),
+    "sql": Kind(expression),
+    "python": Kind(function),
 }
 ALIASES = {"enum": "isin"}
 

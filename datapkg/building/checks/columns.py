@@ -77,11 +77,15 @@ class Tables:
     def pieces(self, node: TableNode, indices: Sequence[int]) -> Iterator[list[Any]]:
         """The values of some columns, piece by piece: for each an array of the same rows."""
         names = [node.columns[index][0] for index in indices]
+        for batch in self.batches(node, indices):
+            yield [plain(batch.column(name)) for name in names]
+
+    def batches(self, node: TableNode, indices: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        """Some columns as they are stored, piece by piece, with what their schema says beside types."""
+        names = [node.columns[index][0] for index in indices]
         for block in node.objects_:
             with self._open(block) as stream:
-                file = pq.ParquetFile(stream)
-                for batch in file.iter_batches(batch_size=PIECE_ROWS, columns=names):
-                    yield [_plain(batch.column(name)) for name in names]
+                yield from pq.ParquetFile(stream).iter_batches(batch_size=PIECE_ROWS, columns=names)
 
     def _open(self, block: Block) -> BinaryIO:
         if block.size < _SMALL_BYTES:
@@ -101,7 +105,8 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if types.is_dictionary(kind) else kind
 
 
-def _plain(values: Any) -> Any:
+def plain(values: Any) -> Any:
+    """An array of plain values: those of a category, and what an extension type stores."""
     if isinstance(values, pa.ExtensionArray):
-        return _plain(values.storage)
+        return plain(values.storage)
     return values.dictionary_decode() if types.is_dictionary(values.type) else values

@@ -9,12 +9,12 @@ from typing import Any
 from datapkg.building.checks.arguments import ALIASES, KINDS
 from datapkg.building.converting import Problems, pairs_of
 from datapkg.building.document import Item
+from datapkg.building.functions import find_function
 from datapkg.building.nearest import nearest
 from datapkg.building.spec import Check
 from datapkg.format.names import shown
 
 SEVERITIES = ("error", "warn")
-UNSUPPORTED = ("python", "sql")
 _WHERE = ("column", "columns")
 _KEYS = (*KINDS, *ALIASES, *_WHERE, "severity")
 
@@ -54,7 +54,7 @@ class CheckReader:
     def _named(self, key: Item, value: Item, place: str, inherited: Checks) -> tuple[str, Check | None]:
         if value.is_null:
             return self._known(key.text, key.line, place, inherited)
-        if value.kind == "scalar" and key.text in (*_KEYS, *UNSUPPORTED):
+        if value.kind == "scalar" and key.text in _KEYS:
             what = f"expected names of checks, got `{key.text}`; a check without a name stands in a list: [{{…}}]"
             self.problems.add(key.line, place, what)
             return key.text, None
@@ -103,7 +103,8 @@ class CheckReader:
 
     def _argument(self, kind: str, item: Item, place: str) -> Any:
         try:
-            return KINDS[kind].read(item)
+            argument = KINDS[kind].read(item)
+            return find_function(argument, self.problems.path.parent) if kind == "python" else argument
         except ValueError as error:
             self.problems.add(item.line, place, str(error))
             return None
@@ -127,7 +128,5 @@ class CheckReader:
 
 
 def _unknown(text: str) -> str:
-    if text in UNSUPPORTED:
-        return f"`{text}` checks are not supported by this version of datapkg"
     near = nearest(text, _KEYS)
     return f"unknown key {shown(text)}; " + (f"did you mean `{near}`?" if near else f"expected {', '.join(_KEYS)}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from datapkg.building.checks.run import Finding, Result
+from datapkg.building.checks.found import Finding
+from datapkg.building.checks.run import Result
 from datapkg.errors import CheckFailed
 
 _SHOWN = 50

@@ -7,32 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from datapkg.building.checks.arguments import TYPES
+from datapkg.building.checks.found import SAMPLE_ROWS, Finding, short
 from datapkg.building.spec import Check, NodeSpec
 from datapkg.errors import NodeNotFound
 from datapkg.format.manifest import Manifest, TableNode
-from datapkg.format.names import shown
 from datapkg.objects.base import Readable
 
 if TYPE_CHECKING:
     from datapkg.building.checks.columns import Column
     from datapkg.building.checks.rules import Test
-
-SAMPLE_ROWS = 5
-_LONGEST_SHOWN = 50
-
-
-@dataclass
-class Finding:
-    """What breaks a rule: so many `rows`, the first of them in `samples` with number (from 1) and value.
-
-    `said` is the rest of the sentence after them; after the column, where it is not about rows and these are 0.
-    """
-
-    kind: str
-    column: str
-    said: str
-    rows: int = 0
-    samples: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -101,8 +84,22 @@ def _watches(result: Result, columns: list[Column]) -> Iterator[_Watch]:
             for column in chosen:
                 if not any(_is_of(column.type_text, name) for name in argument):
                     _note(result, kind, column.name, f"is {column.type_text}, expected {' or '.join(argument)}")
+        elif kind in ("sql", "python"):
+            _of_rows(result, kind, argument, columns, chosen if check.columns is not None else [])
         else:
             yield from _row_watches(result, kind, argument, chosen)
+
+
+def _of_rows(result: Result, kind: str, argument: Any, columns: list[Column], chosen: list[Column]) -> None:
+    """A check of rows as wholes, which goes through the table by itself."""
+    from datapkg.building.checks import python_rule, sql_rule
+    from datapkg.building.checks.columns import Unfit
+
+    find = sql_rule.find if kind == "sql" else python_rule.find
+    try:
+        result.findings += find(argument, columns, chosen)
+    except Unfit as reason:
+        _note(result, kind, "", f"`{kind}` cannot be checked: {reason}")
 
 
 def _row_watches(result: Result, kind: str, argument: Any, columns: list[Column]) -> Iterator[_Watch]:
@@ -137,7 +134,7 @@ class _Watch:
         wrong = self.test(values).nonzero()[0]
         self.finding.rows += len(wrong)
         for at in wrong[: SAMPLE_ROWS - len(self.finding.samples)]:
-            self.finding.samples.append((first + int(at), _short(values[int(at)])))
+            self.finding.samples.append((first + int(at), short(values[int(at)].as_py())))
 
 
 def _nothing(values: Any) -> Any:
@@ -171,12 +168,3 @@ def _listed(columns: list[Column]) -> str:
     from datapkg.building.checks.columns import listed
 
     return listed([each.name for each in columns])
-
-
-def _short(value: Any) -> str:
-    """A value as messages show it; "" for one that is missing."""
-    plain = value.as_py()
-    if plain is None or plain != plain:
-        return ""
-    text = shown(plain) if isinstance(plain, str) else str(plain)
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"

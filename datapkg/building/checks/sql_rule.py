@@ -1,0 +1,178 @@
+"""`sql` checks: an expression that each row fulfils, or a query that finds nothing, by DuckDB.
+
+DuckDB sees the one table, as `this`, and nothing else: no file, no network, no extension, no variable of this process;
+its settings are locked. The rows stream through it, in bounded memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as types
+
+from datapkg.building.checks.columns import Column, Unfit, plain
+from datapkg.building.checks.found import SAMPLE_ROWS, Finding, short
+from datapkg.errors import MissingDependency
+
+TABLE = "this"
+_SETTINGS = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "python_enable_replacements": "false",
+    "memory_limit": "512MB",
+    "temp_directory": "",  # nothing is written: what needs more memory fails
+    "threads": "1",  # so that rows come in order
+}
+_QUERY = re.compile(r"\s*(select|with|from)\b", re.IGNORECASE)
+# What may stand for a column without naming it: `*`, `COLUMNS(…)`, `#1`, a quote within a name.
+_ALL = re.compile(r"(^|[(,.])\s*\*|\bselect\s+\*|\bcolumns\b|#|\"\"", re.IGNORECASE)
+_AT_ONCE = 1_000
+_SHOWN_COLUMNS, _SHOWN_CHARS = 5, 60
+
+
+def find(text: str, columns: Sequence[Column], chosen: Sequence[Column]) -> list[Finding]:
+    """What breaks the expression or query in a table of these columns; `chosen` are shown of the rows that do.
+
+    Raises `Unfit` for what DuckDB does not take, `MissingDependency` where it is not installed.
+    """
+    duckdb = _duckdb()
+    used = list(columns) if _QUERY.match(text) else [each for each in columns if _may_use(text, each)]
+    used += [each for each in chosen if each not in used]
+    rows = _Rows(columns[0], used)
+    with duckdb.connect(":memory:", config=_SETTINGS) as connection:
+        connection.execute("SET lock_configuration = true")
+        connection.register(TABLE, rows)
+        try:
+            if _QUERY.match(text):
+                return _by_query(connection, text)
+            return _by_expression(connection, text, rows.number, chosen or used)
+        except duckdb.Error as error:
+            raise Unfit(_reason(error)) from error
+
+
+def _duckdb() -> Any:
+    try:
+        import duckdb
+    except ModuleNotFoundError as error:
+        line = "pip install duckdb"
+        raise MissingDependency(
+            f"`sql` checks are made by duckdb, which is not installed; type: {line}", hint=line
+        ) from error
+    return duckdb
+
+
+def _may_use(text: str, column: Column) -> bool:
+    """Whether an expression may be about a column; rather one too many than one too few."""
+    return _ALL.search(text) is not None or column.name.lower() in text.lower()
+
+
+def _by_expression(connection: Any, text: str, number: str, shown: Sequence[Column]) -> list[Finding]:
+    condition = f"(\n{text}\n)"
+    kinds = [str(each) for each in _query(connection, f"SELECT {condition} FROM {TABLE} LIMIT 0").types]
+    if len(kinds) > 1 or kinds[0] not in ("BOOLEAN", '"NULL"', "NULL"):
+        raise Unfit(f"it gives {' and '.join(kinds[:3])}, and true or false is expected")
+    names = [each.name for each in shown[:_SHOWN_COLUMNS]]
+    listed = ", ".join(map(_quoted, [number, *names]))
+    found = Finding("sql", "", f"against `{_cut(text)}`")
+    for row in _fetched(_query(connection, f"SELECT {listed} FROM {TABLE} WHERE NOT {condition}")):
+        found.rows += 1
+        if len(found.samples) < SAMPLE_ROWS:
+            found.samples.append((row[0], _line(names, row[1:])))
+    return [found] if found.rows else []
+
+
+def _by_query(connection: Any, text: str) -> list[Finding]:
+    relation = _query(connection, text)
+    names = relation.columns
+    samples: list[str] = []
+    rows = 0
+    for row in _fetched(relation):
+        rows += 1
+        if len(samples) < SAMPLE_ROWS:
+            samples.append(f"({_line(names[:_SHOWN_COLUMNS], row)})")
+    if not rows:
+        return []
+    more = " …" if rows > len(samples) else ""
+    said = f"`{_cut(text)}` finds {rows:,} row{'s' if rows > 1 else ''}, expected none: {', '.join(samples)}{more}"
+    return [Finding("sql", "", said)]
+
+
+def _query(connection: Any, text: str) -> Any:
+    """What one query will give; nothing else is taken, harmless or not."""
+    statements = connection.extract_statements(text)
+    if len(statements) != 1 or statements[0].type.name != "SELECT":
+        raise Unfit("it is not one expression, nor one query")
+    return connection.sql(text)
+
+
+def _fetched(relation: Any) -> Iterator[tuple[Any, ...]]:
+    """Rows as values of Python, by Arrow: DuckDB's own way wants another library for times with a zone."""
+    for batch in relation.to_arrow_reader(_AT_ONCE):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a table for DuckDB, from the first one each time it asks; `number` is a column of their numbers."""
+
+    first: Column
+    used: list[Column]
+
+    @property
+    def number(self) -> str:
+        name, taken = "row number", {each.name.lower() for each in self.used}
+        while name in taken:
+            name += "_"
+        return name
+
+    @property
+    def schema(self) -> pa.Schema:
+        fields = [(each.name, _known(each.kind)) for each in self.used]
+        return pa.schema([(self.number, pa.int64()), *fields])
+
+    def __arrow_c_schema__(self) -> Any:
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches()).__arrow_c_stream__(requested_schema)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        # One column at least, which says how many rows there are.
+        columns = self.used or [self.first]
+        tables, node, schema, start = self.first.tables, self.first.node, self.schema, 1
+        for values in tables.pieces(node, [each.index for each in columns]):
+            numbers = pa.array(range(start, start + len(values[0])), pa.int64())
+            start += len(numbers)
+            arrays = [numbers, *(values if self.used else [])]
+            yield pa.record_batch(
+                [plain(each).cast(field.type) for each, field in zip(arrays, schema, strict=True)], schema
+            )
+
+
+def _known(kind: pa.DataType) -> pa.DataType:
+    """A type that DuckDB knows."""
+    return pa.float32() if types.is_float16(kind) else kind
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _line(names: list[str], values: Sequence[Any]) -> str:
+    return ", ".join(f"{name}: {short(value) or 'missing'}" for name, value in zip(names, values, strict=False))
+
+
+def _cut(text: str) -> str:
+    plain_text = " ".join(text.split())
+    return plain_text if len(plain_text) <= _SHOWN_CHARS else plain_text[:_SHOWN_CHARS] + "…"
+
+
+def _reason(error: Exception) -> str:
+    """What DuckDB says, without the drawing of the line."""
+    return " ".join(re.split(r"\n\s*LINE \d+:", str(error))[0].split())[:300]
