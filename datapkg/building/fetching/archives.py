@@ -214,6 +214,8 @@ def _tar_members(forward: Any, bounds: _Bounds) -> Iterator[tuple[Member, Readab
             if len(archive.pax_headers) > _MAX_PAX:
                 raise BuildFailed(f"{shown(bounds.name)} has more than {_MAX_PAX:,} headers for all its members")
             kind = _tar_kind(info)
+            if info.size < 0:
+                raise tarfile.ReadError(f"the size of {shown(info.name)} is negative")
             with closing(_Body(partial(archive.extractfile, info), bounds.name)) as body:
                 yield Member(info.name, kind, info.size), body if kind == "file" else None
 
@@ -255,6 +257,8 @@ class _Forward:
         if whence != os.SEEK_SET or to < self._at:
             raise tarfile.ReadError("its headers lead backwards")
         if isinstance(self._stream, io.FileIO):  # nothing to unfold: what nobody wants is not read
+            if to > os.fstat(self._stream.fileno()).st_size:
+                raise tarfile.ReadError("unexpected end of data")
             self._at = self._stream.seek(to)
         while self._at < to and self.read(min(1 << 20, to - self._at)):
             pass

@@ -112,7 +112,7 @@ def _wanted(pattern: str) -> Callable[[Member], bool]:
 
 
 def _is_hidden(parts: tuple[str, ...]) -> bool:
-    return any(part.startswith(".") and part.strip(".") for part in parts)
+    return any(part.startswith(".") and part.strip(".") and "\\" not in part for part in parts)
 
 
 def _known(archive: Archive, patterns: list[str], shelf: Shelf) -> dict[str, list[Taken]]:

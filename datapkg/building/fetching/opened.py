@@ -9,23 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building.fetching.fetched import Fetcher, Sum, fetched
+from datapkg.building.options import Options
 from datapkg.building.sources import spec_for, spec_from_values
 from datapkg.building.spec import BuildSpec, NodeSpec, PythonSource, SqlSource, UrlSource
 from datapkg.building.tree import BUILD_FILE
 from datapkg.errors import Forbidden, InvalidInput
 from datapkg.format.names import shown
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a source is taken: by its build file if it has one; with files from outside of its folder; with code of a
-    repository that is fetched; with new sums for its addresses.
-    """
-
-    build_file: bool = True
-    allow_outside: bool = False
-    allow_code: bool = False
-    update: bool = False
 
 
 @dataclass(frozen=True)
