@@ -2,56 +2,105 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from datapkg import __version__
 from datapkg.api.results import BuildResult
-from datapkg.building.cache import BuildCache
-from datapkg.building.fetching.fetched import Fetcher
-from datapkg.building.fetching.opened import Options, opened
-from datapkg.building.fetching.shelf import Shelf
-from datapkg.building.package import Built
-from datapkg.building.package import build_package as build_from
-from datapkg.building.spec import BuildSpec
+from datapkg.building.options import Options
 from datapkg.errors import InvalidInput
-from datapkg.format.manifest import Manifest
-from datapkg.format.names import Ref
-from datapkg.home import Home
-from datapkg.objects.base import Readable
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.refs import Current, LogEvent
+
+if TYPE_CHECKING:
+    from datapkg.building.fetching.fetched import Fetcher
+    from datapkg.building.package import Built
+    from datapkg.building.snapshot import Snapshot
+    from datapkg.building.spec import BuildSpec
+    from datapkg.format.manifest import Manifest
+    from datapkg.format.names import Ref
+    from datapkg.home import Home
+    from datapkg.objects.base import Objects, Readable
+    from datapkg.store.store import Store
 
 
 def build_package(
     home: Home,
     ref: Ref,
     source: Any,
+    options: Options = Options(),  # noqa: B008 - it is frozen
     *,
-    build_file: bool = True,
-    allow_outside: bool = False,
-    allow_code: bool = False,
-    update: bool = False,
-    force: bool = False,
     message: str = "",
+    explained: bool = False,
     progress: Progress = silent,
 ) -> BuildResult:
     """Builds a directory, build file, data file, repository or values into the package that `ref` names.
 
-    Moves `current` last; of a build that fails nothing is visible. `update` takes the files at addresses as they are
-    now, and writes their sums into the build file once they were built.
+    Moves `current` last; of a build that fails nothing is visible. Where nothing changed since the last build nothing
+    is read, unless it is to be `explained`, node by node.
     """
     if ref.state is not None or ref.path or ref.registry is not None:
         raise InvalidInput(
             f"{ref} is not what a build makes: name a package alone", hint=f"datapkg build {ref.package}"
         )
-    options = Options(build_file, allow_outside, allow_code, update)
-    hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, (str, Path)) else ""
+    before = home.store.refs.current(ref.user, ref.name)
+    seen = (
+        None if message or explained or options.update or options.force or options.dry_run else _look(source, options)
+    )
+    if seen and before and (same := _recalled(home, ref, seen, before)):
+        return same
+    return _build(home, ref, source, options, before, seen, message=message, progress=progress)
+
+
+def _look(source: Any, options: Options) -> Snapshot | None:
+    """What the folder that is built looks like now; None for anything else."""
+    from datapkg.building import snapshot
+
+    if not isinstance(source, str | Path) or "://" in str(source) or not Path(source).exists():
+        return None
+    path = Path(source).absolute()
+    if path.is_file() and path.suffix.lower() not in (".yml", ".yaml"):
+        return None
+    settings = [__version__, path, options.build_file, options.allow_outside, *snapshot.versions()]
+    return snapshot.look(path if path.is_dir() else path.parent, settings)
+
+
+def _recalled(home: Home, ref: Ref, seen: Snapshot, before: Current) -> BuildResult | None:
+    """The result of the last build, if the folder looked the same and what was built is what is here now."""
+    from datapkg.building import snapshot
+
+    found = snapshot.recall(home.index, ref.package, seen)
+    is_here = found is not None and found.get("hash") == before.hash and before.origin == "local"
+    return BuildResult(**found) if found and is_here and not before.partial else None
+
+
+def _build(
+    home: Home,
+    ref: Ref,
+    source: Any,
+    options: Options,
+    before: Current | None,
+    seen: Snapshot | None,
+    *,
+    message: str,
+    progress: Progress,
+) -> BuildResult:
+    from dataclasses import asdict
+
+    from datapkg.building.explaining import explain
+    from datapkg.building.fetching.opened import opened
+
+    record = home.store.refs.record(ref.user, ref.name, before.hash) if before else None
+    hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, str | Path) else ""
     with opened(source, _fetcher(home, progress), options, environ=home.environ, hint=hint) as found:
-        built, parent = _built(home, ref, found.spec, force, progress)
-        is_written = found.write_sums()
-    _keep(home, ref, built, message, parent)
+        built = _built(home, ref, found.spec, options, before, progress)
+        is_written = not options.dry_run and found.write_sums()
+        if not options.dry_run:
+            _keep(home, ref, built, message, before)
+            _remember(home, ref, source, seen, found.spec, built)
     return BuildResult(
         ref.package,
         built.manifest.hash,
@@ -61,35 +110,96 @@ def build_package(
         list(built.warnings),
         list(built.skipped),
         [asdict(each) for each in found.sums if is_written and each.old != each.new],
+        explain(built.why, built.record, record, options.force),
+        built.record.get("checks", []),
     )
 
 
 def _fetcher(home: Home, progress: Progress) -> Fetcher:
+    from datapkg.building.fetching.fetched import Fetcher
+    from datapkg.building.fetching.shelf import Shelf
+
     limit_bytes, timeout_s = home.setting("max_source_bytes").value, home.setting("timeout_s").value
     return Fetcher(Shelf(home.cache / "sources", home.index), limit_bytes, timeout_s, progress)
 
 
-def _built(home: Home, ref: Ref, spec: BuildSpec, force: bool, progress: Progress) -> tuple[Built, str | None]:
-    """What was built, and the hash of the state before it at this name."""
+def _built(
+    home: Home, ref: Ref, spec: BuildSpec, options: Options, before: Current | None, progress: Progress
+) -> Built:
+    from datapkg.building.cache import BuildCache
+    from datapkg.building.package import build_package as build_from
+
     store = home.store
     store.prepare()
-    before = store.refs.current(ref.user, ref.name)
-    previous = store.manifest(before.hash) if before and store.has(before.hash) else None
 
     def find_package(wanted: Ref) -> tuple[Manifest, Readable]:
         found = home.find(wanted)
         return found.store.manifest(found.hash), found.store.objects
 
-    built = build_from(
-        spec,
-        store.objects,
-        previous=previous,
-        find_package=find_package,
-        cache=BuildCache(home.index, ref.package, forced=force),
-        secret=home.secret,
-        progress=progress,
-    )
-    return built, None if previous is None else previous.hash
+    with _objects(store, options.dry_run) as objects:
+        return build_from(
+            spec,
+            objects,
+            previous=store.manifest(before.hash) if before and store.has(before.hash) else None,
+            find_package=find_package,
+            cache=BuildCache(home.index, ref.package, forced=options.force),
+            secret=home.secret,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _objects(store: Store, dry_run: bool) -> Iterator[Objects]:
+    """Where a build puts its objects: the store, or a folder of it for as long as the build runs."""
+    if not dry_run:
+        yield store.objects
+        return
+    from tempfile import TemporaryDirectory
+
+    from datapkg.objects.scratch import ScratchObjects
+
+    store.tmp.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=store.tmp, prefix="dry-") as folder:
+        yield ScratchObjects(store.objects, Path(folder))
+
+
+def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | None) -> None:
+    """Saves what was built and names it; no event is written if it is what was built before, and no more is said."""
+    store, manifest = home.store, built.manifest
+    store.save(manifest)
+    if before and before.hash == manifest.hash and before.origin == "local" and not before.partial and not message:
+        return
+    parent = before.hash if before and before.hash != manifest.hash else None
+    record = {**built.record, **({"parent": parent} if parent else {})}
+    at = datetime.now(UTC).isoformat()
+    store.refs.append_log(ref.user, ref.name, LogEvent("build", manifest.hash, at, "local", message, record))
+    title = str(manifest.meta.get("title", ""))
+    current = Current(manifest.hash, "local", False, title, built.bytes_logical)
+    store.refs.set_current(ref.user, ref.name, current)
+
+
+def _remember(home: Home, ref: Ref, source: Any, seen: Snapshot | None, spec: BuildSpec, built: Built) -> None:
+    """Keeps where the package was built from, and how that looked, if it says all that the package depends on."""
+    from datapkg.building import snapshot
+    from datapkg.building.cache import BuildCache
+    from datapkg.building.spec import FileSource
+
+    if isinstance(source, str | Path) and spec.root is not None and not spec.git:
+        BuildCache(home.index, ref.package).keep_place(Path(source))
+    paths = [node.source.path for node in spec.nodes if isinstance(node.source, FileSource)]
+    if seen is None or len(paths) < len(spec.nodes) or not seen.holds(paths):
+        return
+    files = home.store.objects.files([*built.manifest.objects(), built.manifest.hash])
+    result = {
+        "package": ref.package,
+        "hash": built.manifest.hash,
+        "built": 0,
+        "reused": built.built + built.reused,
+        "bytes_logical": built.bytes_logical,
+        "warnings": built.warnings,
+        "skipped": built.skipped,
+    }
+    snapshot.keep(home.index, ref.package, seen, files, result)
 
 
 def generate(directory: Path) -> list[Path]:
@@ -97,14 +207,3 @@ def generate(directory: Path) -> list[Path]:
     from datapkg.building.generate import generate as write_build_file
 
     return write_build_file(Path(directory))
-
-
-def _keep(home: Home, ref: Ref, built: Built, message: str, parent: str | None) -> None:
-    store, manifest = home.store, built.manifest
-    store.save(manifest)
-    record = {**built.record, **({"parent": parent} if parent and parent != manifest.hash else {})}
-    at = datetime.now(UTC).isoformat()
-    store.refs.append_log(ref.user, ref.name, LogEvent("build", manifest.hash, at, "local", message, record))
-    title = str(manifest.meta.get("title", ""))
-    current = Current(manifest.hash, "local", False, title, built.bytes_logical)
-    store.refs.set_current(ref.user, ref.name, current)

@@ -22,29 +22,23 @@ def build(
     allow_outside: bool = False,
     allow_code: bool = False,
     update: bool = False,
+    force: bool = False,
     message: str = "",
     progress: Progress = silent,
 ) -> Node:
     """Builds a folder, a build.yml, a data file, a DataFrame or a mapping of names to these; gives the package.
 
     A text may be the address of a git repository; `allow_code` lets its build file have code run. `update` takes the
-    files at addresses as they are now, and writes their sums into the build file. Raises `InvalidName`,
-    `InvalidBuildFile` (all mistakes at once), `BuildFailed`, `HashMismatch`, `Unreachable`.
+    files at addresses as they are now, and writes their sums into the build file; `force` believes nothing of earlier
+    builds. Raises `InvalidName`, `InvalidBuildFile` (all mistakes at once), `BuildFailed`, `HashMismatch`,
+    `Unreachable`.
     """
     from datapkg.api.build import build_package
+    from datapkg.building.options import Options
 
     home, ref = Home(), Ref.parse(package)
-    built = build_package(
-        home,
-        ref,
-        source,
-        build_file=build_file,
-        allow_outside=allow_outside,
-        allow_code=allow_code,
-        update=update,
-        message=message,
-        progress=progress,
-    )
+    options = Options(build_file, allow_outside, allow_code, update, force)
+    built = build_package(home, ref, source, options, message=message, progress=progress)
     return _opened(home, ref, built.hash)
 
 

@@ -14,7 +14,8 @@ class BuildResult:
     """A build: how many nodes were made anew or taken over, the bytes of all objects, and what is worth a line.
 
     `skipped` are the files of a folder that were left out, each with the reason; `updated` the addresses whose new sums
-    were written into the build file: url, old, new.
+    were written into the build file: url, old, new. `why` says of each node why it was built or not, `checks` has what
+    came of the checks.
     """
 
     package: str
@@ -25,6 +26,8 @@ class BuildResult:
     warnings: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     updated: list[dict[str, str]] = field(default_factory=list)
+    why: dict[str, str] = field(default_factory=dict)
+    checks: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,16 @@ class BuildCache:
         with self._lock:
             self._new[f"blocks:{content}"] = msgspec.msgpack.encode(kept)
 
+    def keep_place(self, path: Path) -> None:
+        """Keeps where the package was built from, for `status`."""
+        if self._index is not None:
+            self._index.keep_found({f"place:{self._package}": os.fsencode(os.path.abspath(path))})
+
+    def place(self) -> Path | None:
+        """Where the package was last built from on this machine."""
+        data = self._index.found([f"place:{self._package}"]).get(f"place:{self._package}") if self._index else None
+        return Path(os.fsdecode(data)) if data else None
+
     def save(self) -> None:
         """Keeps what this build found out."""
         if self._index is None:

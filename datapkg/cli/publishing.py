@@ -57,6 +57,7 @@ def generate(session: Session, directory: Path) -> None:
     datapkg build me/sales
     datapkg build me/sales ./sales/build.yml -m "figures of May"
     datapkg build me/sales ./folder --no-build-file
+    datapkg build me/sales --dry-run --explain
     datapkg build me/prices prices.csv
     datapkg build me/rates ./rates --update
     datapkg build me/flowers https://git.example.org/flowers.git@v1.2#data
@@ -69,6 +70,9 @@ def generate(session: Session, directory: Path) -> None:
 @click.option("--allow-outside", is_flag=True, help="Let the build file name files outside its folder.")
 @click.option("--update", is_flag=True, help="Download anew, and write the new sums into the build file.")
 @click.option("--allow-code", is_flag=True, help="Let the build file of a repository have code run here.")
+@click.option("--force", is_flag=True, help="Read every source anew, whatever earlier builds found out.")
+@click.option("--explain", is_flag=True, help="Say of each node why it was built, or was not.")
+@click.option("--dry-run", is_flag=True, help="Build and check, and keep nothing of it.")
 @pass_session
 def build(
     session: Session,
@@ -79,26 +83,22 @@ def build(
     allow_outside: bool,
     update: bool,
     allow_code: bool,
+    force: bool,
+    explain: bool,
+    dry_run: bool,
 ) -> None:
     """Make a package of a folder, a build file, one data file or a repository.
 
     The package REF (user/name) is made in the store of this machine, and its hash printed. PATH is by default the
     build.yml of the working directory; https://HOST/REPOSITORY.git@REVISION#FOLDER is fetched with git.
     """
-    from datapkg.api.build import build_package
+    from datapkg.api.build import Options, build_package
 
     source = path or _build_file_here(ref)
+    options = Options(not no_build_file, allow_outside, allow_code, update, force, dry_run)
     with session.progress() as progress:
         result = build_package(
-            session.home,
-            ref,
-            source,
-            build_file=not no_build_file,
-            allow_outside=allow_outside,
-            allow_code=allow_code,
-            update=update,
-            message=message,
-            progress=progress,
+            session.home, ref, source, options, message=message, explained=explain, progress=progress
         )
     out = session.out
     for warning in result.warnings:
@@ -120,9 +120,13 @@ def build(
         "warnings": result.warnings,
         "skipped": result.skipped,
         "updated": result.updated,
+        **({"explain": result.why} if explain else {}),
+        **({"dry_run": True} if dry_run else {}),
     }
-    out.answer(value, [f"built {state}", f"  {nodes}"], quiet=[state])
-    out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")
+    reasons = [f"  {path}: {why}" for path, why in result.why.items()] if explain else []
+    out.answer(value, [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *reasons], quiet=[state])
+    if not dry_run:
+        out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")
 
 
 def _build_file_here(ref: Ref) -> Path:

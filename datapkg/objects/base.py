@@ -72,7 +72,6 @@ class Writable(Readable):
         What has its name already, or was put by somebody else too, stays. A home may keep all the same what it cannot
         take back.
         """
-        return None
 
 
 class Objects(Writable):

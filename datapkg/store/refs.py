@@ -120,6 +120,16 @@ class Refs:
         events = [LogEvent(**_known(LogEvent, value, path)) for path, value in values if value]
         return [each for each in events if event in (None, each.event)]
 
+    def record(self, user: str, name: str, hash: str) -> dict[str, Any] | None:
+        """The record of the newest build of this state on this machine; None if there is none."""
+        folder = self._package(user, name) / "log"
+        for each in reversed(_names(folder)):
+            if f"-{hash[:12]}-" in each:
+                value = _read_json(folder / each)
+                if value and value["hash"] == hash and value.get("event") == "build":
+                    return LogEvent(**_known(LogEvent, value, folder / each)).record
+        return None
+
     def known_hashes(self, user: str, name: str) -> set[str]:
         """Every state of the package that this machine has heard of."""
         known = {event.hash for event in self.log(user, name)}

@@ -14,6 +14,7 @@ import click
 import pytest
 
 from datapkg.api import accounts, build, export, history, install, listing, lock, maintenance, push, search, sharing
+from datapkg.building.options import Options
 from datapkg.cli.command import SWITCHES
 from datapkg.errors import DatapkgError
 from datapkg.format.names import Ref
@@ -30,17 +31,26 @@ REF = Ref.parse("a/b")
 # A command line, the verb that it calls, and what the verb is given.
 LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("generate data", "build.generate", {"directory": Path("data")}),
-    ("build a/b data", "build.build_package", {"ref": REF, "source": Path("data"), "build_file": True, "message": ""}),
+    (
+        "build a/b data",
+        "build.build_package",
+        {"ref": REF, "source": Path("data"), "options": Options(), "message": ""},
+    ),
     (
         "build a/b x.yml --no-build-file --allow-outside -m why",
         "build.build_package",
-        {"build_file": False, "allow_outside": True, "message": "why", "update": False, "allow_code": False},
+        {"options": Options(build_file=False, allow_outside=True), "message": "why", "explained": False},
     ),
-    ("build a/b data --update", "build.build_package", {"source": Path("data"), "update": True}),
+    ("build a/b data --update", "build.build_package", {"source": Path("data"), "options": Options(update=True)}),
     (
         "build a/b https://x.example/r.git@v1#data --allow-code",
         "build.build_package",
-        {"source": "https://x.example/r.git@v1#data", "allow_code": True},
+        {"source": "https://x.example/r.git@v1#data", "options": Options(allow_code=True)},
+    ),
+    (
+        "build a/b data --force --explain --dry-run",
+        "build.build_package",
+        {"options": Options(force=True, dry_run=True), "explained": True},
     ),
     (
         "push a/b",

@@ -1,0 +1,65 @@
+"""Why a node was built anew, or was not: what was found this time against the record of the last build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# As the makers of nodes say it, to what the user reads.
+_SAID = {
+    "unchanged": "unchanged: size and times of the file are the same",
+    "same bytes": "unchanged: the file was touched, its bytes are the same",
+    "a value": "a value in memory is always looked at",
+    "asked": "queries and functions are asked at every build",
+    "a package": "taken over from another package",
+}
+
+
+def explain(why: dict[str, str], record: dict[str, Any], before: dict[str, Any] | None, forced: bool) -> dict[str, str]:
+    """One line for each node's path; `before` is the record of the build before, None if there was none."""
+    now, then = _by_path(record), _by_path(before or {})
+    libraries = _changes("", record.get("libraries", {}), (before or {}).get("libraries", {}))
+    return {
+        path: _SAID.get(said) or _reason(_source(now, path), _source(then, path), libraries, forced, before)
+        for path, said in why.items()
+    }
+
+
+def _reason(
+    now: dict[str, Any] | None, then: dict[str, Any] | None, libraries: list[str], forced: bool, before: Any
+) -> str:
+    if forced:
+        return "read: --force"
+    if before is None:
+        return "read: there is no earlier build"
+    if now is None or then is None:
+        return "read: it is new"
+    changes = [*_settings(now, then)]
+    if now.get("hash") != then.get("hash"):
+        changes.insert(0, "the file changed")
+    changes += libraries if now.get("transform") != "id" else []
+    return f"read: {', '.join(changes) or 'nothing is known of what it became, or its objects are gone'}"
+
+
+def _settings(now: dict[str, Any], then: dict[str, Any]) -> list[str]:
+    said = [] if now.get("file") == then.get("file") else [f"it comes from {now.get('file')}, not {then.get('file')}"]
+    if now.get("transform") != then.get("transform"):
+        said.append(f"transform {then.get('transform')} → {now.get('transform')}")
+    return said + _changes("kwargs.", now.get("kwargs", {}), then.get("kwargs", {}))
+
+
+def _changes(prefix: str, now: dict[str, Any], then: dict[str, Any]) -> list[str]:
+    names = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
+    return [f"{prefix}{name} {then.get(name, 'not set')} → {now.get(name, 'not set')}" for name in names]
+
+
+def _by_path(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {str(each.get("path")): each for each in record.get("sources", ()) if isinstance(each, dict)}
+
+
+def _source(sources: dict[str, dict[str, Any]], path: str) -> dict[str, Any] | None:
+    """What is recorded of the source of a node: at its path, or above it where a source became several nodes."""
+    while path:
+        if path in sources:
+            return sources[path]
+        path = path.rpartition("/")[0]
+    return None
