@@ -107,7 +107,8 @@ def _unknown(text: str) -> str:
     if meant := suggestion(unknown) or _nearest_exception(unknown):
         return f"{_not_listed(unknown)}; did you mean {meant}?"
     if len(several := _LISTED.split(unknown)) > 1:
-        joined = " OR ".join(_list().get(part.lower(), {}).get("id") or suggestion(part) or part for part in several)
+        ids = [_list().get(part.lower(), {}).get("id") or suggestion(part) for part in several]
+        joined = " OR ".join(ids if all(ids) else ["MIT", "Apache-2.0"])
         return f"{shown(text)}: several licences are joined by AND or OR, such as {joined}"
     own = re.sub(r"[^A-Za-z0-9.]+", "-", re.sub("(?i)LicenseRef-?", "", unknown)).strip("-")[:60]
     if own:

@@ -142,7 +142,7 @@ def _licence(value: Any) -> str:
 def _keywords(value: Any) -> str:
     if isinstance(value, str):
         words = ", ".join(filter(None, re.split(r"\s*[,;]\s*", value[:100].strip())))
-        return f"expected a list of text; write [{words}]"
+        return f"expected a list of text; write [{shown(words)[1:-1]}]"
     if not isinstance(value, list):
         return f"expected a list of text, got {_kind(value)}"
     return next((f"[{number}]: {problem}" for number, each in enumerate(value) if (problem := _text(each))), "")

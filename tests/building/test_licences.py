@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datapkg.building.licences import MAX_EXPRESSION, licence_problem, suggestion
 
@@ -93,6 +95,16 @@ def test_what_spdx_does_not_know() -> None:
     assert licence_problem("unknown").endswith("leave it out")
     assert "is an address" in licence_problem("https://example.org/terms")
     assert licence_problem("日本")
+
+
+WORDS = st.sampled_from(
+    ["MIT", "or", "AND", "WITH", "(", ")", "/", ",", "GPL-3.0+", "LicenseRef-", "cc-by", "\u202e\n", "+"]
+)
+
+
+@given(st.lists(WORDS | st.text(max_size=10), max_size=8).map(" ".join))
+def test_any_text_is_answered_in_a_printable_line(text: str) -> None:
+    assert licence_problem(text).isprintable()
 
 
 @pytest.mark.parametrize("piece", ["(", "MIT OR ", "a ", "/", " ", "open ", "GPL-", "https://", "\u202e", "99"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datapkg.building.metadata import MAX_WARNINGS, column_warnings, licence_hint, meta_warnings, warnings_for
 from datapkg.format.hashing import hash_bytes
@@ -126,6 +128,20 @@ def test_many_wrong_columns_are_counted() -> None:
     assert len(found) == MAX_WARNINGS + 1
     assert found[-1] == "columns: 9,980 more are no columns of the table"
     assert len(warnings_for(Manifest.make([wide]))) <= MAX_WARNINGS + 1
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.text(max_size=20),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=8), below, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([*"title description licence license keywords citation homepage columns".split(), "x", "titel"])
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=5))
+def test_no_metadata_fail_and_no_warning_can_command_a_terminal(meta: dict[str, Any]) -> None:
+    for line in warnings_for(Manifest.make([table(meta)], meta)):
+        assert line.isprintable()
 
 
 def hint(files: dict[str, bytes], meta: dict[str, Any] | None = None) -> str:
