@@ -100,7 +100,7 @@ def _build(
         is_written = not options.dry_run and found.write_sums()
         if not options.dry_run:
             _keep(home, ref, built, message, before)
-            _remember(home, ref, source, seen, found.spec, built)
+            _remember(home, ref, source, options, seen, found.spec, built)
     return BuildResult(
         ref.package,
         built.manifest.hash,
@@ -178,14 +178,16 @@ def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | No
     store.refs.set_current(ref.user, ref.name, current)
 
 
-def _remember(home: Home, ref: Ref, source: Any, seen: Snapshot | None, spec: BuildSpec, built: Built) -> None:
+def _remember(
+    home: Home, ref: Ref, source: Any, options: Options, seen: Snapshot | None, spec: BuildSpec, built: Built
+) -> None:
     """Keeps where the package was built from, and how that looked, if it says all that the package depends on."""
     from datapkg.building import snapshot
     from datapkg.building.cache import BuildCache
     from datapkg.building.spec import FileSource
 
     if isinstance(source, str | Path) and spec.root is not None and not spec.git:
-        BuildCache(home.index, ref.package).keep_place(Path(source))
+        BuildCache(home.index, ref.package).keep_place(Path(source), options.build_file, options.allow_outside)
     paths = [node.source.path for node in spec.nodes if isinstance(node.source, FileSource)]
     if seen is None or len(paths) < len(spec.nodes) or not seen.holds(paths):
         return

@@ -146,15 +146,20 @@ class BuildCache:
         with self._lock:
             self._new[f"blocks:{content}"] = msgspec.msgpack.encode(kept)
 
-    def keep_place(self, path: Path) -> None:
-        """Keeps where the package was built from, for `status`."""
+    def keep_place(self, path: Path, build_file: bool, allow_outside: bool) -> None:
+        """Keeps where the package was built from, and how, for `status`."""
+        value = [os.path.abspath(path), build_file, allow_outside]
         if self._index is not None:
-            self._index.keep_found({f"place:{self._package}": os.fsencode(os.path.abspath(path))})
+            self._index.keep_found({f"place:{self._package}": json.dumps(value).encode()})
 
-    def place(self) -> Path | None:
-        """Where the package was last built from on this machine."""
-        data = self._index.found([f"place:{self._package}"]).get(f"place:{self._package}") if self._index else None
-        return Path(os.fsdecode(data)) if data else None
+    def place(self) -> tuple[Path, bool, bool] | None:
+        """Where the package was last built from on this machine, if by its build file, and if from outside too."""
+        data = self._one(f"place:{self._package}")
+        try:
+            path, build_file, allow_outside = json.loads(data) if data else (None, True, False)
+            return (Path(path), bool(build_file), bool(allow_outside)) if path else None
+        except (ValueError, TypeError):
+            return None
 
     def save(self) -> None:
         """Keeps what this build found out."""

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rm": ("datapkg.cli.maintenance:rm", "Forget a package on this machine."),
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show what is in a package: tables, columns, files, sizes."),
+    "status": ("datapkg.cli.publishing:status", "Compare working files with what was last built from them."),
     "tag": ("datapkg.cli.pointers:tag", "Name pushed states; a tag moves."),
     "verify": ("datapkg.cli.maintenance:verify", "Hash everything again and name what is damaged."),
     "version": ("datapkg.cli.pointers:version", "Number pushed states; a version never moves."),

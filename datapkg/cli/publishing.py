@@ -1,9 +1,11 @@
-"""Commands that make packages and publish them: generate, build, push."""
+"""Commands that make packages and publish them: generate, build, status, push."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +13,7 @@ import click
 from datapkg.cli.arguments import (
     PATH,
     PATH_OR_ADDRESS,
+    REF,
     TEXT,
     import_line,
     message_option,
@@ -24,6 +27,7 @@ from datapkg.errors import InvalidInput
 
 if TYPE_CHECKING:
     from datapkg.api.results import Pushed
+    from datapkg.api.status import PackageStatus
     from datapkg.format.names import Ref
 
 BUILD_FILE = "build.yml"
@@ -127,6 +131,44 @@ def build(
     out.answer(value, [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *reasons], quiet=[state])
     if not dry_run:
         out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg status
+    datapkg status me/sales
+    datapkg status me/sales ./sales
+    """,
+)
+@click.argument("ref", type=REF, required=False)
+@click.argument("path", type=PATH, required=False)
+@pass_session
+def status(session: Session, ref: Ref | None, path: Path | None) -> None:
+    """Compare working files with what was last built from them.
+
+    Without REF, of all packages that were built from this folder or below; PATH is by default where the package was
+    built from. A file is read only if its size or times have changed.
+    """
+    from datapkg.api.status import statuses
+
+    found = statuses(session.home, ref, path)
+    value = [
+        {"package": each.package, "hash": each.hash, "source": each.source, **asdict(each.changes)} for each in found
+    ]
+    lines = [line for each in found for line in _status_lines(each)]
+    session.out.answer({"packages": value}, lines, quiet=[each.package for each in found if each.changes])
+
+
+def _status_lines(status: PackageStatus) -> Iterator[str]:
+    changes = status.changes
+    yield f"{status.package}  built from {status.source}"
+    yield from (f"  added    {path}" for path in changes.added)
+    yield from (f"  changed  {path}" for path in changes.changed)
+    yield from (f"  removed  {path}" for path in changes.removed)
+    yield from (f"  renamed  {old} → {new}" for old, new in changes.renamed)
+    yield from (f"  unseen   {path}: only a build can tell" for path in changes.unseen)
+    yield f"  build it  datapkg build {status.package} {quote(status.source)}" if changes else "  nothing changed"
 
 
 def _build_file_here(ref: Ref) -> Path:

@@ -13,7 +13,20 @@ from typing import Any
 import click
 import pytest
 
-from datapkg.api import accounts, build, export, history, install, listing, lock, maintenance, push, search, sharing
+from datapkg.api import (
+    accounts,
+    build,
+    export,
+    history,
+    install,
+    listing,
+    lock,
+    maintenance,
+    push,
+    search,
+    sharing,
+    status,
+)
 from datapkg.building.options import Options
 from datapkg.cli.command import SWITCHES
 from datapkg.errors import DatapkgError
@@ -23,7 +36,7 @@ from tests.cli.conftest import Run
 from tests.cli.test_main import ALL
 
 MODULES: tuple[ModuleType, ...] = (
-    *(accounts, build, export, history, install, listing, lock, maintenance, push, search, sharing),
+    *(accounts, build, export, history, install, listing, lock, maintenance, push, search, sharing, status),
 )
 HASH = "1f3a9c" * 3
 REF = Ref.parse("a/b")
@@ -52,6 +65,8 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         "build.build_package",
         {"options": Options(force=True, dry_run=True), "explained": True},
     ),
+    ("status", "status.statuses", {"ref": None, "source": None}),
+    ("status a/b data", "status.statuses", {"ref": REF, "source": Path("data")}),
     (
         "push a/b",
         "push.push_package",

@@ -1,0 +1,64 @@
+"""Status: what a build would change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from datapkg.building.cache import BuildCache
+from datapkg.building.sources import spec_for
+from datapkg.building.status import Changes, compare
+from datapkg.errors import NotFound
+from datapkg.format.names import Ref
+from datapkg.home import Home
+
+
+@dataclass(frozen=True)
+class PackageStatus:
+    """One package: the state that was last built, where from, and what has changed there since."""
+
+    package: str
+    hash: str
+    source: str
+    changes: Changes
+
+
+def statuses(home: Home, ref: Ref | None = None, source: Path | None = None) -> list[PackageStatus]:
+    """The working files of one package, else of all that were built from the working directory or below.
+
+    Raises `NotFound` where nothing was built, `InvalidInput` for a build file or folder that cannot be built.
+    """
+    if ref is not None:
+        return [_status(home, ref, source)]
+    here = Path.cwd().resolve()
+    found = [_status(home, each, None) for each in _built_here(home, here)]
+    if not found:
+        raise NotFound("no package was built from this folder", hint="datapkg status USER/NAME PATH")
+    return found
+
+
+def _built_here(home: Home, here: Path) -> list[Ref]:
+    refs = home.store.refs
+    found = []
+    for ref in (Ref(user, name) for user in refs.users() for name in refs.packages(user)):
+        place = BuildCache(home.index, ref.package).place()
+        if place and place[0].exists() and here in (place[0].resolve(), *place[0].resolve().parents):
+            found.append(ref)
+    return found
+
+
+def _status(home: Home, ref: Ref, source: Path | None) -> PackageStatus:
+    current = home.store.refs.current(ref.user, ref.name)
+    record = home.store.refs.record(ref.user, ref.name, current.hash) if current else None
+    if current is None or record is None:
+        raise NotFound(
+            f"{ref.package} was not built on this machine, so there is nothing to compare with",
+            hint=f"datapkg build {ref.package} {source or 'PATH'}",
+        )
+    cache = BuildCache(home.index, ref.package)
+    place = (source, True, False) if source else cache.place()
+    if place is None or not place[0].exists():
+        raise NotFound(f"where {ref.package} was built from is not known", hint=f"datapkg status {ref.package} PATH")
+    path, build_file, allow_outside = place
+    spec = spec_for(path, build_file=build_file, allow_outside=allow_outside)
+    return PackageStatus(ref.package, current.hash, str(path), compare(spec, record, cache))

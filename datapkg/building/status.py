@@ -1,0 +1,85 @@
+"""Working files against what was last built from them: added, changed, removed, renamed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from datapkg.building.cache import BuildCache, now_ns
+from datapkg.building.files import hash_source, open_source
+from datapkg.building.record import as_json
+from datapkg.building.spec import BuildSpec, FileSource, NodeSpec
+
+
+@dataclass
+class Changes:
+    """Paths of nodes: those that a build would add, make anew and drop; `renamed` pairs an old with a new path.
+
+    `unseen` are those that only a build can tell of: queries, functions, other packages.
+    """
+
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed or self.renamed)
+
+
+def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Changes:
+    """What a build would change, by the record of the last one; a file is read only if its stat has changed.
+
+    Raises `BuildFailed` for a file that cannot be read.
+    """
+    before = {str(each["path"]): each for each in record.get("sources", ()) if "path" in each}
+    files = [node for node in spec.nodes if isinstance(node.source, FileSource)]
+    cache.look_below({node.source.path.parent for node in files if isinstance(node.source, FileSource)})
+    changes = Changes(unseen=[node.path for node in spec.nodes if not isinstance(node.source, FileSource)])
+    hashes = {}
+    for node in files:
+        assert isinstance(node.source, FileSource)
+        hashes[node.path] = _hash(node.source, cache)
+        then = before.pop(node.path, None)
+        if then is None:
+            changes.added.append(node.path)
+        elif then.get("hash") != hashes[node.path] or _settings(then) != _wanted(node):
+            changes.changed.append(node.path)
+    changes.removed = [path for path in before if path not in changes.unseen]
+    _pair(changes, hashes, {path: str(before[path].get("hash")) for path in changes.removed})
+    cache.save()
+    return changes
+
+
+def _pair(changes: Changes, now: dict[str, str], then: dict[str, str]) -> None:
+    """Takes an added and a removed node of the same bytes for one that was renamed."""
+    free: dict[str, list[str]] = {}
+    for path in changes.removed:
+        free.setdefault(then[path], []).append(path)
+    for path in list(changes.added):
+        if old := free.get(now[path]):
+            changes.renamed.append((old.pop(0), path))
+            changes.added.remove(path)
+    for before, _ in changes.renamed:
+        changes.removed.remove(before)
+
+
+def _hash(source: FileSource, cache: BuildCache) -> str:
+    if known := cache.hash_of(source.path):
+        return known[0]
+    at = now_ns()
+    with open_source(source.path, source.shown) as stream:
+        status = os.fstat(stream.fileno())
+        hash, _ = hash_source(stream)
+    cache.saw(source.path, status, at, hash)
+    return hash
+
+
+def _settings(said: dict[str, Any]) -> tuple[Any, Any]:
+    return said.get("transform"), said.get("kwargs", {})
+
+
+def _wanted(node: NodeSpec) -> tuple[Any, Any]:
+    return node.transform, as_json(node.kwargs)

@@ -1,0 +1,171 @@
+"""Building again, for real: what is read, what is said about it, and what a build would change."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from datapkg.home import Home
+from tests.cli.conftest import Run
+
+# Files are believed only once they are a little older than the last look at them.
+SETTLED_S = 0.06
+
+
+@pytest.fixture
+def sales(tmp_path: Path, run: Run) -> Path:
+    """A folder with two tables and a file, from which me/sales was built."""
+    folder = tmp_path / "sales"
+    (folder / "raw").mkdir(parents=True)
+    (folder / "may.csv").write_text("day,sum\n1,10\n2,20\n")
+    (folder / "june.csv").write_text("day,sum\n1,11\n2,21\n")
+    (folder / "raw" / "note.txt").write_text("hello\n")
+    time.sleep(SETTLED_S)
+    assert run("build", "me/sales", str(folder)).code == 0
+    return folder
+
+
+def events() -> int:
+    return len(Home().store.refs.log("me", "sales"))
+
+
+def explained(run: Run, folder: Path, *options: str) -> dict[str, str]:
+    reasons: dict[str, str] = run("build", "me/sales", str(folder), "--explain", "--json", *options).json["explain"]
+    return reasons
+
+
+def test_nothing_changed(run: Run, sales: Path) -> None:
+    again = run("build", "me/sales", str(sales), "--json").json
+    assert again["nodes"] == {"built": 0, "reused": 3}
+    assert events() == 1
+    assert set(explained(run, sales).values()) == {"unchanged: size and times of the file are the same"}
+    assert run("status", "me/sales", "-q").out == ""
+    assert "nothing changed" in run("status", "me/sales").out
+
+
+def test_one_changed(run: Run, sales: Path) -> None:
+    before = run("show", "me/sales", "--json").json["hash"]
+    (sales / "may.csv").write_text("day,sum\n1,10\n2,99\n")
+    assert explained(run, sales)["may"] == "read: the file changed"
+    assert run("show", "me/sales", "--json").json["hash"] != before
+    assert run("build", "me/sales", str(sales), "--json").json["nodes"] == {"built": 0, "reused": 3}
+    assert "99" in run("cat", "me/sales/may").out
+
+
+def test_an_edit_of_the_same_size_in_the_same_moment_is_seen(run: Run, sales: Path) -> None:
+    path = sales / "may.csv"
+    for number in range(10, 30):
+        status = path.stat()
+        path.write_text(f"day,sum\n1,{number}\n2,20\n")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert run("build", "me/sales", str(sales)).code == 0
+        assert f"1,{number}" in run("cat", "me/sales/may").out
+
+
+def test_a_touched_file_is_hashed_and_not_parsed(run: Run, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.utime(sales / "may.csv")
+    reasons = explained(run, sales)
+    assert reasons["may"] == "unchanged: the file was touched, its bytes are the same"
+    assert reasons["june"] == "unchanged: size and times of the file are the same"
+
+
+def test_settings_are_named(run: Run, sales: Path) -> None:
+    lines = "contents:\n  may: {file: may.csv, kwargs: {nrows: 1}}\n  june: {file: june.csv, transform: id}\n"
+    (sales / "build.yml").write_text(lines)
+    reasons = explained(run, sales)
+    assert reasons["may"] == "read: kwargs.nrows not set → 1"
+    assert reasons["june"] == "read: transform csv → id"
+
+
+def test_force_reads_all(run: Run, sales: Path) -> None:
+    assert set(explained(run, sales, "--force").values()) == {"read: --force"}
+
+
+def test_without_the_index_the_result_is_the_same(run: Run, sales: Path) -> None:
+    before = run("show", "me/sales", "--json").json["hash"]
+    for path in Home().cache.glob("index.db*"):
+        path.unlink()
+    assert run("build", "me/sales", str(sales), "--json").json["hash"] == before
+
+
+def test_an_index_that_is_garbage_is_a_miss(run: Run, sales: Path) -> None:
+    (Home().cache / "index.db").write_bytes(os.urandom(8192))
+    assert run("build", "me/sales", str(sales), "--json").json["nodes"]["reused"] == 3
+
+
+def test_objects_that_are_gone_are_made_again(run: Run, sales: Path) -> None:
+    for pack in (Home().store.folder / "packs").iterdir():
+        pack.unlink()
+    assert run("build", "me/sales", str(sales)).code == 0
+    assert run("verify").code == 0
+    assert "10" in run("cat", "me/sales/may").out
+
+
+def test_a_dry_run_keeps_nothing(run: Run, sales: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in Home().data.rglob("*") if "cache" not in path.parts}
+    (sales / "may.csv").write_text("day,sum\n7,7\n")
+    tried = run("build", "me/sales", str(sales), "--dry-run")
+    assert tried.out.startswith("would build me/sales@sha256:")
+    after = {path: path.stat().st_mtime_ns for path in Home().data.rglob("*") if "cache" not in path.parts}
+    assert before.keys() == after.keys()
+    assert "10" in run("cat", "me/sales/may").out
+    made = run("build", "me/sales", str(sales), "-q").out
+    assert tried.out.startswith(f"would build {made.strip()}")
+
+
+def test_checks_are_tried_in_a_dry_run(run: Run, sales: Path) -> None:
+    (sales / "build.yml").write_text("contents: {may: {file: may.csv, checks: {small: {column: sum, max: 9}}}}\n")
+    ended = run("build", "me/sales", str(sales), "--dry-run")
+    assert ended.code == 5
+    assert "Data check failed: small" in ended.err
+
+
+def test_what_could_be_built_is_not_built_again(run: Run, sales: Path) -> None:
+    (sales / "july.csv").write_text("a\n1\n")
+    (sales / "may.csv").write_text('day,sum\n1,"2\n')
+    (sales / "broken.parquet").write_bytes(b"PAR1 no PAR1")
+    time.sleep(SETTLED_S)
+    ended = run("build", "me/sales", str(sales))
+    assert ended.code == 5
+    assert "2 sources cannot be built" in ended.err
+    assert "may.csv" in ended.err
+    assert "broken.parquet" in ended.err
+    (sales / "broken.parquet").unlink()
+    (sales / "may.csv").write_text("day,sum\n1,2\n")
+    reasons = explained(run, sales)
+    assert reasons["july"] == "unchanged: size and times of the file are the same"
+    assert reasons["may"] == "read: the file changed"
+
+
+class TestStatus:
+    def test_all_kinds_of_changes(self, run: Run, sales: Path) -> None:
+        (sales / "may.csv").write_text("day,sum\n9,9\n")
+        (sales / "june.csv").rename(sales / "juni.csv")
+        (sales / "raw" / "note.txt").unlink()
+        (sales / "new.bin").write_bytes(b"new")
+        found = run("status", "me/sales", "--json").json["packages"][0]
+        assert (found["added"], found["changed"], found["removed"]) == (["new.bin"], ["may"], ["raw/note.txt"])
+        assert found["renamed"] == [["june", "juni"]]
+        text = run("status", "me/sales").out
+        assert "  changed  may\n" in text
+        assert "  renamed  june → juni\n" in text
+        assert f"datapkg build me/sales {sales}" in text
+
+    def test_of_all_that_was_built_from_here(self, run: Run, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(sales.parent)
+        assert [each["package"] for each in run("status", "--json").json["packages"]] == ["me/sales"]
+        monkeypatch.chdir("/")
+        elsewhere = sales.parent / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        ended = run("status")
+        assert ended.code == 3
+        assert "no package was built from this folder" in ended.err
+
+    def test_what_was_never_built(self, run: Run) -> None:
+        ended = run("status", "me/nothing")
+        assert ended.code == 3
+        assert "datapkg build me/nothing PATH" in ended.err
