@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datapkg.building.directory import name_problem
-from datapkg.building.fetching.members import Archive, Taken, take_out
 from datapkg.building.fetching.shelf import Shelf
 from datapkg.building.files import hash_source, open_source
 from datapkg.building.globs import fixed_prefix, is_glob
@@ -26,6 +25,9 @@ from datapkg.format.metadata import COLUMNS_KEY
 from datapkg.format.names import shown
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.index import TICK_NS, stamp
+
+if TYPE_CHECKING:
+    from datapkg.building.fetching.members import Taken
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,10 @@ def _taken_out(asked: list[NodeSpec], files: dict[str, _File | None], fetcher: F
         if isinstance(node.source, UrlSource) and node.source.extract and file is not None:
             by_archive.setdefault(file.hash, []).append(node)
     found: dict[str, list[Taken]] = {}
+    if not by_archive:
+        return found
+    from datapkg.building.fetching.members import Archive, take_out
+
     for hash, nodes in by_archive.items():
         file = files[nodes[0].path]
         assert file is not None

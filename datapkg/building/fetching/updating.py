@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from datapkg.building.document import LINE_END, Item, parse
 from datapkg.building.spec import UrlSource, Written
-from datapkg.errors import Conflict
+from datapkg.errors import Conflict, InvalidBuildFile
 from datapkg.format.addresses import bare
 from datapkg.format.names import shown
 from datapkg.objects.files import write_atomic
@@ -56,7 +57,9 @@ def _edited(text: str, edits: Mapping[Written, str]) -> str:
 
 def _check(path: Path, before: str, after: str, hashes: Mapping[str, str]) -> None:
     """Holds the new text to be the old one but for the sums, whatever the old one looked like."""
-    old, new = parse(before.encode(), str(path)), parse(after.encode(), str(path))
+    old, new = parse(before.encode(), str(path)), None
+    with contextlib.suppress(InvalidBuildFile):
+        new = parse(after.encode(), str(path))
     same = old is not None and new is not None and list(_texts(old)) == list(_texts(new))
     sums = dict(_sums(new)) if new is not None else {}
     if same and all(sums.get(url) == hash for url, hash in hashes.items()):
