@@ -59,7 +59,18 @@ def opened(
     with checked_out(address, fetcher.shelf.folder / "tmp", environ, fetcher.limit_bytes) as checkout:
         plain = replace(options, allow_outside=False)
         found = _of_path(checkout.folder, fetcher, plain, hint, is_foreign=True)
-        yield replace(found, spec=replace(found.spec, git=checkout.said))
+        warnings = [*_lfs_warning(checkout.folder), *found.spec.warnings]
+        yield replace(found, spec=replace(found.spec, git=checkout.said, warnings=warnings))
+
+
+def _lfs_warning(folder: Path) -> list[str]:
+    """What is worth a line where a repository keeps files elsewhere, by Git LFS."""
+    path = folder / ".gitattributes"
+    if path.is_symlink() or not path.is_file():
+        return []
+    with path.open("rb") as stream:
+        is_used = b"filter=lfs" in stream.read(1 << 20)
+    return ["the repository keeps files by Git LFS, of which only the pointers were fetched"] if is_used else []
 
 
 def _address(source: str | Path) -> Any:

@@ -134,8 +134,5 @@ def test_all_layouts_at_once(tmp_path_factory: pytest.TempPathFactory, nodes: li
             text += f"    sha256: {OLD}{comment}\n" if has_sum else ""
     after = written(tmp_path_factory.mktemp("layouts"), text)
     assert after.count(NEW) == len(nodes)
-    assert (
-        re.sub(rf"(, |\n    )sha256: {NEW}", "", after)
-        == re.sub(rf"(, |\n    )sha256: {OLD}", "", text).replace(f"{OLD}", "")
-        or OLD in text
-    )
+    sums = re.compile(r"(, |\n    )sha256: [0-9a-f]{64}")
+    assert sums.sub("", after) == sums.sub("", text)
