@@ -55,12 +55,10 @@ class ChunkStream:
 
     def _settled(self) -> tuple[pandas.Index, list[JoinedColumn]]:
         """The labels of the columns, and what is in them."""
-        import pandas
-
         columns: list[JoinedColumn] = []
         rows = 0
         for chunk in self._chunks(_without_numeric_dtypes(self._kwargs)):
-            if not isinstance(chunk.index, pandas.RangeIndex):
+            if not _is_numbered(chunk.index, rows):
                 raise Leave("rows have an index")
             labels = chunk.columns
             columns = columns or [
@@ -118,6 +116,13 @@ def _with_dtypes(kwargs: dict[str, Any], labels: pandas.Index, columns: list[Joi
         if column.dtype in ("int64", "float64", "str")
     }
     return {**kwargs, "dtype": {**inferred, **(dtype or {})}}
+
+
+def _is_numbered(index: pandas.Index, start: int) -> bool:
+    """Whether rows have no index but their number; a column that is one may be a range too."""
+    import pandas
+
+    return isinstance(index, pandas.RangeIndex) and (index.start, index.step, index.name) == (start, 1, None)
 
 
 def _has_negative_zero(values: pandas.Series) -> bool:

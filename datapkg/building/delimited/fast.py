@@ -139,20 +139,17 @@ class FastStream:
         return _Parsed(piece, [array for array, _ in converted], tuple(need for _, need in converted), has_lines)
 
     def _first_needs(self) -> tuple[str, ...]:
-        """What the first piece demands, exactly."""
+        """What the first rows demand, exactly."""
         source = self._text.open()
         try:
             separator = self._layout.separator.encode()
-            piece = next(pieces(source, self._layout.first, self._pace.piece, separator), None)
+            for piece in pieces(source, self._layout.first, self._pace.piece, separator):
+                texts, _ = tokens(piece.data, self._layout)
+                if len(texts[0]):
+                    return tuple(map(_first_need, texts, self._layout.given))
         finally:
             source.close()
-        if piece is None:
-            raise Leave("no rows")
-        texts, _ = tokens(piece.data, self._layout)
-        if not len(texts[0]):
-            raise Leave("no rows")
-        each = zip(texts, self._layout.given, strict=True)
-        return tuple(convert(text, "", given)[1] if given else demand(*demands(text)) for text, given in each)
+        raise Leave("no rows")
 
 
 class FastTextStream(FastStream):
@@ -244,6 +241,10 @@ class _Rows:
     @cached_property
     def _starts(self) -> np.ndarray:
         return row_starts(self._piece.data, self._separator)
+
+
+def _first_need(text: pa.Array, given: str) -> str:
+    return convert(text, "", given)[1] if given else demand(*demands(text))
 
 
 def _widened(needs: tuple[str, ...], parsed: _Parsed) -> tuple[str, ...]:
