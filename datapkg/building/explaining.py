@@ -8,9 +8,9 @@ from typing import Any
 _SAID = {
     "unchanged": "unchanged: size and times of the file are the same",
     "same bytes": "unchanged: the file was touched, its bytes are the same",
+    "same inputs": "unchanged: the function, its files and its kwargs are the same",
     "a value": "a value in memory is always looked at",
     "asked": "queries and functions are asked at every build",
-    "a package": "taken over from another package",
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -18,8 +20,9 @@ from datapkg.building.directory import name_problem
 from datapkg.building.files import StoreFailed, hash_source, open_source, put_file, put_made
 from datapkg.building.hearing import heard
 from datapkg.building.spec import FileSource, NodeSpec, PythonSource, SqlSource, ValueSource
-from datapkg.building.transforms import TRANSFORMS
+from datapkg.building.transforms import TRANSFORMS, guess
 from datapkg.errors import DatapkgError, InvalidInput, TransformFailed
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import shown
 from datapkg.objects.base import Objects
@@ -96,8 +99,10 @@ def make_node(spec: NodeSpec, desk: Desk) -> Made:
     source = spec.source
     if isinstance(source, ValueSource):
         return _from_value(spec, source.value, desk)
-    if isinstance(source, SqlSource | PythonSource):
-        return _from_code(spec, source, desk)
+    if isinstance(source, SqlSource):
+        return _from_query(spec, source, desk)
+    if isinstance(source, PythonSource):
+        return _from_function(spec, source, desk)
     assert isinstance(source, FileSource)
     if TRANSFORMS[spec.transform].kind == "file":
         return _make_file(spec, source, desk)
@@ -205,6 +210,8 @@ class _Storing:
 
         if isinstance(value, dict):
             return [node for name, each in value.items() for node in self.nodes(each, self._below(path, name))]
+        if isinstance(value, Path):
+            return self._of_file(value, path)
         if isinstance(value, numpy.ndarray):
             return [_array_node(value, path, self._desk.objects)]
         return [self._table(value, path)]
@@ -214,7 +221,21 @@ class _Storing:
             raise InvalidInput(f"{shown(name)} cannot be the name of a node: {problem}")
         return f"{path}/{name}" if path else name
 
+    def _of_file(self, file: Path, path: str) -> list[Node]:
+        """The nodes of a file that a function made: read as its name says."""
+        source = FileSource(file, file.name)
+        whole = f"{self._spec.path}/{path}" if path else self._spec.path
+        spec = replace(self._spec, path=whole, source=source, transform=guess(file), kwargs={})
+        with open_source(file, source.shown) as stream:
+            if TRANSFORMS[spec.transform].kind == "file":
+                hash, size = put_file(stream, self._desk.objects)
+                return [FileNode(path=path, hash=hash, size=size, file_name=file.name)]
+            result, own = _read(spec, source, stream, self._desk)
+        self.own = self.own and own
+        return [msgspec.structs.replace(node, path="/".join(filter(None, (path, node.path)))) for node in result.nodes]
+
     def _table(self, value: Any, path: str) -> TableNode:
+        from datapkg.building.attrs import attrs_as_meta
         from datapkg.building.tables import write_table
 
         cache, objects = self._desk.cache, self._desk.objects
@@ -230,7 +251,12 @@ class _Storing:
         self.own = self.own and written.own and blocks == written.blocks
         self.writer = self.writer or written.writer
         return TableNode(
-            path=path, columns=written.columns, content=written.content, objects_=blocks, rows=written.rows
+            path=path,
+            meta=attrs_as_meta(value.schema) if self._source is None else {},
+            columns=written.columns,
+            content=written.content,
+            objects_=blocks,
+            rows=written.rows,
         )
 
     def _stored(self, path: str) -> dict[bytes, Block]:
@@ -259,11 +285,17 @@ def _array_node(value: Any, path: str, objects: Objects) -> ArrayNode:
 
 
 def _finished(
-    spec: NodeSpec, source: FileSource | None, desk: Desk, result: Result, identity: tuple[str, int], why: str
+    spec: NodeSpec,
+    source: FileSource | None,
+    desk: Desk,
+    result: Result,
+    identity: tuple[str, int],
+    why: str,
+    more: dict[str, Any] | None = None,
 ) -> Made:
     """The nodes of a result in their places, tables with the objects that an earlier state has for them."""
     nodes = _placed(spec, result, desk, source.name if source else "")
-    said: dict[str, Any] = {"path": spec.path} if source is None else _source(spec, source, *identity)
+    said = {"path": spec.path, **(more or {})} if source is None else _source(spec, source, *identity)
     if result.writer:
         said["writer"] = result.writer
     shown_as = source.shown if source else spec.path
@@ -277,7 +309,7 @@ def _placed(spec: NodeSpec, result: Result, desk: Desk, file_name: str) -> list[
         path = f"{spec.path}/{node.path}" if node.path else spec.path
         changes: dict[str, Any] = {"path": path}
         if not node.path and not isinstance(node, GroupNode):
-            changes |= {"meta": {**node.meta, **spec.meta}, "file_name": file_name}
+            changes |= {"meta": {**node.meta, **spec.meta}, "file_name": file_name or getattr(node, "file_name", "")}
         if isinstance(node, TableNode) and (blocks := desk.earlier.blocks(path, node.content)):
             changes["objects_"] = blocks
         nodes.append(msgspec.structs.replace(node, **changes))
@@ -306,9 +338,38 @@ def _plain_value(value: Any) -> Any:
     return table_from_frame(value) if isinstance(value, pandas.DataFrame) else table_from_arrow(pyarrow.table(value))
 
 
-def _from_code(spec: NodeSpec, source: SqlSource | PythonSource, desk: Desk) -> Made:
-    """What a query or a function gives now: it is asked at every build."""
-    raise InvalidInput("queries and functions are not built yet")
+def _from_query(spec: NodeSpec, source: SqlSource, desk: Desk) -> Made:
+    """The rows that a query gives now."""
+    from datapkg.building.databases import query
+
+    url = desk.secret(source.connection)
+    with explained(spec, None) as said:
+        stored = _Storing(spec, desk, None)
+        nodes = stored.nodes(query(source, url, spec.kwargs), "")
+    more = {"sql": source.query, "connection": source.connection}
+    return _finished(spec, None, desk, Result(nodes, said, stored.writer), ("", 0), "asked", more)
+
+
+def _from_function(spec: NodeSpec, source: PythonSource, desk: Desk) -> Made:
+    """What a function returns; one of files is called again only if its text, its files or its kwargs have changed."""
+    from datapkg.building.functions import call, source_hash
+
+    files = [{"file": each.shown, "hash": _hash_file(each)} for each in source.files]
+    name = f"{source.module.name}:{source.function}"
+    more: dict[str, Any] = {"python": name, "sha256": source_hash(source.module), "files": files}
+    more |= {"kwargs": spec.kwargs} if spec.kwargs else {}
+    key = hash_bytes(json.dumps(more, sort_keys=True, default=repr).encode())
+    known = desk.cache.result(spec, key, name) if files else None
+    if known is not None and _usable(known, desk):
+        return _finished(spec, None, desk, known, ("", 0), "same inputs", more)
+    with explained(spec, None) as said:
+        called = call(source, spec.kwargs)
+        said += called.printed
+        stored = _Storing(spec, desk, None)
+        result = Result(stored.nodes(called.value, ""), said, stored.writer)
+    if files and called.sha256 == more["sha256"]:
+        desk.cache.keep_result(spec, key, name, result, own=stored.own)
+    return _finished(spec, None, desk, result, ("", 0), "asked" if not files else "read", more)
 
 
 def _source(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:

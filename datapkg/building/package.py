@@ -12,6 +12,7 @@ from datapkg.building.checks.run import Result, run_checks
 from datapkg.building.composition import take_over
 from datapkg.building.hearing import listening
 from datapkg.building.making import make_all
+from datapkg.building.metadata import warnings_for
 from datapkg.building.nodes import Desk, Earlier, Made, Secret
 from datapkg.building.record import make_record
 from datapkg.building.spec import BuildSpec, PackageSource
@@ -91,7 +92,7 @@ def build_package(
         built=work.built,
         reused=work.reused,
         bytes_logical=sum(node.size for node in manifest.nodes),
-        warnings=[*spec.warnings, *work.warnings, *warnings_of(results)],
+        warnings=[*spec.warnings, *work.warnings, *warnings_for(manifest), *warnings_of(results)],
         skipped=spec.skipped,
         checks=results,
         why=work.why,
