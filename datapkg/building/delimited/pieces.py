@@ -78,11 +78,11 @@ class Text:
     """A file of text, which `unpack` opens if it is compressed."""
 
     path: Path
-    unpack: Callable[[Path], BinaryIO] | None = None
+    unpack: Callable[[Path, str], BinaryIO] | None = None
 
     def open(self) -> Source:
         """It, from the beginning."""
-        return PlainFile(self.path) if self.unpack is None else PackedFile(self.unpack(self.path))
+        return PlainFile(self.path) if self.unpack is None else PackedFile(self.unpack(self.path, "rb"))
 
     def head(self, count: int) -> bytes:
         """Its first bytes."""
