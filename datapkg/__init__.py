@@ -10,7 +10,7 @@ from importlib import import_module as _import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datapkg.api.front import build, export, install, load, login, push, search, verify
+    from datapkg.api.front import build, check, export, install, load, login, push, search, verify
     from datapkg.errors import (
         BuildFailed,
         Conflict,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PLACES = {
-    "datapkg.api.front": ("build", "export", "install", "load", "login", "push", "search", "verify"),
+    "datapkg.api.front": ("build", "check", "export", "install", "load", "login", "push", "search", "verify"),
     "datapkg.reading.functions": (
         *("frames", "hash", "items", "keys", "kind", "meta", "name", "ref", "size", "values", "walk"),
     ),
@@ -54,6 +54,7 @@ __all__ = [
     "Refused",
     "Unreachable",
     "build",
+    "check",
     "export",
     "frames",
     "hash",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def _build(
 
     record = home.store.refs.record(ref.user, ref.name, before.hash) if before else None
     hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, str | Path) else ""
-    with opened(source, _fetcher(home, progress), options, environ=home.environ, hint=hint) as found:
+    with opened(source, fetcher(home, progress), options, environ=home.environ, hint=hint) as found:
         built = _built(home, ref, found.spec, options, before, progress)
         is_written = not options.dry_run and found.write_sums()
         if not options.dry_run:
@@ -115,7 +116,8 @@ def _build(
     )
 
 
-def _fetcher(home: Home, progress: Progress) -> Fetcher:
+def fetcher(home: Home, progress: Progress) -> Fetcher:
+    """What brings sources from elsewhere to this machine."""
     from datapkg.building.fetching.fetched import Fetcher
     from datapkg.building.fetching.shelf import Shelf
 
@@ -132,24 +134,26 @@ def _built(
     store = home.store
     store.prepare()
 
-    def find_package(wanted: Ref) -> tuple[Manifest, Readable]:
-        found = home.find(wanted)
-        return found.store.manifest(found.hash), found.store.objects
-
-    with _objects(store, options.dry_run) as objects:
+    with objects_for(store, options.dry_run) as objects:
         return build_from(
             spec,
             objects,
             previous=store.manifest(before.hash) if before and store.has(before.hash) else None,
-            find_package=find_package,
+            find_package=partial(find_package, home),
             cache=BuildCache(home.index, ref.package, forced=options.force),
             secret=home.secret,
             progress=progress,
         )
 
 
+def find_package(home: Home, wanted: Ref) -> tuple[Manifest, Readable]:
+    """The manifest and the objects of a package that a build file names."""
+    found = home.find(wanted)
+    return found.store.manifest(found.hash), found.store.objects
+
+
 @contextmanager
-def _objects(store: Store, dry_run: bool) -> Iterator[Objects]:
+def objects_for(store: Store, dry_run: bool) -> Iterator[Objects]:
     """Where a build puts its objects: the store, or a folder of it for as long as the build runs."""
     if not dry_run:
         yield store.objects
@@ -167,7 +171,8 @@ def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | No
     """Saves what was built and names it; no event is written if it is what was built before, and no more is said."""
     store, manifest = home.store, built.manifest
     store.save(manifest)
-    if before and before.hash == manifest.hash and before.origin == "local" and not before.partial and not message:
+    is_same = before and before.hash == manifest.hash and before.origin == "local" and not before.partial
+    if is_same and not message and _same_checks(home, ref, built):
         return
     parent = before.hash if before and before.hash != manifest.hash else None
     record = {**built.record, **({"parent": parent} if parent else {})}
@@ -176,6 +181,12 @@ def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | No
     title = str(manifest.meta.get("title", ""))
     current = Current(manifest.hash, "local", False, title, built.bytes_logical)
     store.refs.set_current(ref.user, ref.name, current)
+
+
+def _same_checks(home: Home, ref: Ref, built: Built) -> bool:
+    """Whether the log has what the checks came to, which are no part of a state."""
+    record = home.store.refs.record(ref.user, ref.name, built.manifest.hash) or {}
+    return bool(record.get("checks") == built.record.get("checks"))
 
 
 def _remember(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from datapkg.api.results import Exported, Pushed, Verified
+from datapkg.api.results import Checked, Exported, Pushed, Verified
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
@@ -40,6 +40,25 @@ def build(
     options = Options(build_file, allow_outside, allow_code, update, force)
     built = build_package(home, ref, source, options, message=message, progress=progress)
     return _opened(home, ref, built.hash)
+
+
+def check(
+    source: Any = ".",
+    *,
+    allow_outside: bool = False,
+    allow_code: bool = False,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Checked:
+    """Tries the checks of a folder or build.yml, and makes no package; gives what came of each.
+
+    Raises `InvalidBuildFile` and `BuildFailed` as a build does, but nothing for a check that fails.
+    """
+    from datapkg.api.check import Options
+    from datapkg.api.check import check as try_checks
+
+    options = Options(allow_outside=allow_outside, allow_code=allow_code, force=force)
+    return try_checks(Home(), source, options, progress=progress)
 
 
 def push(

@@ -10,6 +10,7 @@ from datapkg.format.manifest import FileNode
 from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.store.store import Store
 
 _README_BYTES = 16_384
 
@@ -44,7 +45,15 @@ def show(home: Home, ref: Ref) -> Shown:
         [_shown(node) for node in nodes],
         readme=files.get(readme_among(files), ""),
         licence_file=files[licences[0]] if licences else "",
+        checks=_checks(found.store, ref, found.hash),
     )
+
+
+def _checks(store: Store, ref: Ref, hash: str) -> list[dict[str, Any]]:
+    """What the checks of the tables that the ref names came to, as the record of the build has it."""
+    record = store.refs.record(ref.user, ref.name, hash) or {}
+    below = f"{ref.path}/"
+    return [each for each in record.get("checks", []) if not ref.path or f"{each['path']}/".startswith(below)]
 
 
 def readme_lines(home: Home, ref: Ref, path: str, limit: int) -> list[str]:

@@ -31,6 +31,21 @@ class BuildResult:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """What came of each check of each table, in order: path, check, outcome, rows, wrong, severity, place, found.
+
+    The outcome is ok, failed or warned; `lines` say what was found, a sentence each.
+    """
+
+    results: list[dict[str, Any]]
+    warnings: list[str] = field(default_factory=list)
+
+    def count(self, outcome: str) -> int:
+        """How many came to this."""
+        return sum(each["outcome"] == outcome for each in self.results)
+
+
+@dataclass(frozen=True)
 class Pushed:
     """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
 
@@ -85,7 +100,8 @@ class Listed:
 class Shown:
     """One state of a package as `show` prints it; `nodes` are mappings of path, kind, rows, columns, size.
 
-    `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none.
+    `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none. `checks`
+    have the outcome of each check when the state was built, if it was built here: path, check, outcome, rows, wrong.
     """
 
     package: str
@@ -94,6 +110,7 @@ class Shown:
     nodes: list[dict[str, Any]]
     readme: str = ""
     licence_file: str = ""
+    checks: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

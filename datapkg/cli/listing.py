@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from shlex import quote
@@ -81,9 +82,25 @@ def show(session: Session, ref: Ref) -> None:
         out.table(*_dictionary(table))
     elif rows := list(_tree(shown.nodes)):
         out.table(("node", "kind", "rows", "size"), rows, right=[2, 3])
+    if shown.checks:
+        out.answer({}, _checks(shown))
     if not out.quiet:
         out.say(*_readme(session, ref, shown))
     out.say("", f"  import it  {import_line(shown.package)}")
+
+
+def _checks(shown: Shown) -> list[str]:
+    """How the checks came out when the package was built, and which did not pass without a word."""
+    counts = Counter(each["outcome"] for each in shown.checks)
+    said = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
+    odd = [each for each in shown.checks if each["outcome"] != "ok"]
+    lines = [f"  {each['outcome']}  {each['path']}  {each['check']}{_wrong(each)}" for each in odd[:MAX_COLUMNS]]
+    more = [f"  … {len(odd) - MAX_COLUMNS:,} more"] if len(odd) > MAX_COLUMNS else []
+    return ["", f"checks: {said}", *lines, *more]
+
+
+def _wrong(check: dict[str, Any]) -> str:
+    return f"  {check['wrong']:,} of {count_text(check['rows'], 'row')}" if check.get("wrong") else ""
 
 
 def _only_table(shown: Shown, ref: Ref) -> dict[str, Any] | None:

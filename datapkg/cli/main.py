@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
     "build": ("datapkg.cli.publishing:build", "Make a package of a folder, a build file or one data file."),
     "cat": ("datapkg.cli.files:cat", "Print one file or table of a package."),
+    "check": ("datapkg.cli.checking:check", "Try the checks of a build file, and make no package."),
     "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
     "config": ("datapkg.cli.settings:config", "Show settings and where each comes from, or change one."),
     "delete": ("datapkg.cli.maintenance:delete", "Delete a package at its registry."),
@@ -55,7 +56,9 @@ SYNONYMS = {
     "share": "access",
     "uninstall": "rm",
     "unpublish": "delete",
+    "test": "check",
     "upload": "push",
+    "validate": "check",
 }
 OVERVIEW = f"""datapkg {__version__}: data, installed and imported like code
 

@@ -16,6 +16,7 @@ import pytest
 from datapkg.api import (
     accounts,
     build,
+    check,
     export,
     history,
     install,
@@ -36,13 +37,19 @@ from tests.cli.conftest import Run
 from tests.cli.test_main import ALL
 
 MODULES: tuple[ModuleType, ...] = (
-    *(accounts, build, export, history, install, listing, lock, maintenance, push, search, sharing, status),
+    *(accounts, build, check, export, history, install, listing, lock, maintenance, push, search, sharing, status),
 )
 HASH = "1f3a9c" * 3
 REF = Ref.parse("a/b")
 
 # A command line, the verb that it calls, and what the verb is given.
 LINES: list[tuple[str, str, dict[str, Any]]] = [
+    ("check", "check.check", {"source": Path(), "options": Options()}),
+    (
+        "check data --allow-outside --allow-code --force",
+        "check.check",
+        {"source": Path("data"), "options": Options(allow_outside=True, allow_code=True, force=True)},
+    ),
     ("generate data", "build.generate", {"directory": Path("data")}),
     (
         "build a/b data",

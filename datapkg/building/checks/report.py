@@ -36,6 +36,12 @@ def recorded(results: Iterable[Result]) -> list[dict[str, Any]]:
     return [_recorded(result) for result in results]
 
 
+def told(result: Result) -> dict[str, Any]:
+    """All that can be said of a result, for programs."""
+    said = {"severity": result.check.severity, "place": result.check.place, "found": _found(result)}
+    return {**_recorded(result), **said, "lines": [_sentence(result, each) for each in result.findings]}
+
+
 def _recorded(result: Result) -> dict[str, Any]:
     said: dict[str, Any] = {"path": result.path, "check": result.check.name, "outcome": result.outcome}
     said |= {"rows": result.rows}

@@ -1,0 +1,71 @@
+"""Check: the demands of a build file on its tables, tried without making a package."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from datapkg.api.build import fetcher, find_package, objects_for
+from datapkg.api.results import Checked
+from datapkg.building.options import Options
+from datapkg.objects.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from datapkg.building.spec import BuildSpec, NodeSpec
+    from datapkg.home import Home
+
+
+def check(
+    home: Home,
+    source: Any,
+    options: Options = Options(),  # noqa: B008 - it is frozen
+    *,
+    progress: Progress = silent,
+) -> Checked:
+    """Tries the checks of a directory or build file on the tables that it makes, which are not kept.
+
+    Only tables are made that a check is about, or that one compares with. Raises what a build does, except
+    `CheckFailed`.
+    """
+    from datapkg.building.cache import BuildCache
+    from datapkg.building.checks.report import told
+    from datapkg.building.checks.run import run_checks
+    from datapkg.building.fetching.opened import opened
+    from datapkg.building.package import build_package
+
+    store = home.store
+    with opened(source, fetcher(home, progress), options, environ=home.environ) as found:
+        asked = [node for node in found.spec.nodes if node.checks]
+        if not asked:
+            return Checked([], found.spec.warnings)
+        store.prepare()
+        with objects_for(store, dry_run=True) as objects:
+            built = build_package(
+                _needed(found.spec, asked),
+                objects,
+                previous=None,
+                find_package=partial(find_package, home),
+                cache=BuildCache(home.index, forced=options.force),
+                secret=home.secret,
+                progress=progress,
+            )
+            results = run_checks(asked, built.manifest, objects)
+    return Checked([told(each) for each in results], built.warnings)
+
+
+def _needed(spec: BuildSpec, asked: list[NodeSpec]) -> BuildSpec:
+    """The nodes that checks are about, or compare with; without the checks, whose results are wanted one by one."""
+    references = [
+        argument
+        for node in asked
+        for each in node.checks
+        for kind, argument in each.rules.items()
+        if kind == "foreign_key"
+    ]
+    nodes = [
+        replace(node, checks=())
+        for node in spec.nodes
+        if node.checks or any(each.startswith((f"{node.path}.", f"{node.path}/")) for each in references)
+    ]
+    return replace(spec, nodes=nodes, groups={}, meta={}, skipped=[])

@@ -1,0 +1,61 @@
+"""The command that tries checks: check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from datapkg.cli.arguments import PATH_OR_ADDRESS
+from datapkg.cli.command import Command, Session, pass_session
+from datapkg.cli.texts import count_text
+from datapkg.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from datapkg.api.results import Checked
+
+_OUTCOMES = ("ok", "warned", "failed")
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg check
+    datapkg check ./sales/build.yml
+    datapkg check ./sales --json
+    """,
+)
+@click.argument("path", type=PATH_OR_ADDRESS, default=Path(), metavar="[PATH]")
+@click.option("--allow-outside", is_flag=True, help="Let the build file name files outside its folder.")
+@click.option("--allow-code", is_flag=True, help="Let the build file of a repository have code run here.")
+@click.option("--force", is_flag=True, help="Read every source anew, whatever earlier builds found out.")
+@pass_session
+def check(session: Session, path: Path | str, allow_outside: bool, allow_code: bool, force: bool) -> None:
+    """Try the checks of a build file, and make no package.
+
+    PATH is a build file, a folder that has one (by default the working directory) or a repository. Ends with exit code
+    5 if a check fails.
+    """
+    from datapkg.api.check import Options
+    from datapkg.api.check import check as try_checks
+
+    options = Options(allow_outside=allow_outside, allow_code=allow_code, force=force)
+    with session.progress() as progress:
+        found = try_checks(session.home, path, options, progress=progress)
+    for warning in found.warnings:
+        session.out.note(warning)
+    counts = {each: found.count(each) for each in _OUTCOMES}
+    session.out.answer({"checks": found.results, **counts}, _lines(found, counts))
+    if counts["failed"]:
+        said = f"{counts['failed']:,} of {count_text(len(found.results), 'check')} failed"
+        raise CheckFailed(said, hint="correct the data or the check; `severity: warn` lets it pass with a warning")
+
+
+def _lines(found: Checked, counts: dict[str, int]) -> list[str]:
+    lines = []
+    for each in found.results:
+        lines.append(f"{each['outcome']:<6}  {each['path']}  {each['check']}")
+        lines += [f"        {line}" for line in each["lines"]]
+    said = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items() if count or outcome == "ok")
+    return [*lines, f"{count_text(len(found.results), 'check')}: {said}"]
