@@ -30,9 +30,10 @@ from datapkg.format.names import shown
 _EXACT = 2**53
 _AT_ONCE = 100
 _DAY, _MOMENT = pa.date32(), pa.timestamp("us")
-_IS_DAY = "{c} = date({c})"
+# A modifier makes SQLite look at the calendar: the 30th of February becomes another day.
+_IS_DAY = "{c} = date({c}, '+0 days')"
 _IS_MOMENT = (
-    "substr({c}, 1, 10) = date(substr({c}, 1, 10)) AND substr({c}, 11, 1) IN (' ', 'T')"
+    "substr({c}, 1, 10) = date(substr({c}, 1, 10), '+0 days') AND substr({c}, 11, 1) IN (' ', 'T')"
     " AND substr({c}, 12, 8) = time(substr({c}, 12, 8)) AND (length({c}) = 19"
     " OR (substr({c}, 20, 1) = '.' AND length({c}) BETWEEN 21 AND 26 AND substr({c}, 21) NOT GLOB '*[^0-9]*'))"
 )
