@@ -135,6 +135,8 @@ class _Writer:
         if not done:
             empty = self._as_stored(stream.schema.empty_table()) if self._no_rows is None else self._no_rows
             done = [self._write(Fresh(empty), None)]
+        if self._schema is None:  # all of it was known
+            self._as_stored(stream.schema.empty_table())
         after = None
         if text is not None and memo is not None and walk is not None:
             after = memo.after(text, walk.key, [each.known for each in done])
