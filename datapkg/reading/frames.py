@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.types as types
 
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest import TableNode
 from datapkg.format.names import shown
 from datapkg.reading import parquet
+from datapkg.reading.parquet import index_columns
 from datapkg.reading.source import Source
 
 _BAD_METADATA = (
@@ -75,11 +77,43 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
     """A DataFrame that shares no memory with anything; takes the Arrow table apart on the way."""
     if table.schema.metadata and not _metadata_fit(table.schema):
         table = table.replace_schema_metadata(None)
+    whole = _nested_integers(table)
     frame: pd.DataFrame = table.to_pandas(self_destruct=True)
+    for at, values in whole.items():
+        frame.isetitem(at, values.array)
     for at, kind in enumerate(frame.dtypes):
         if isinstance(kind, pd.CategoricalDtype):  # its codes lie in Arrow's memory, which may not be written to
             frame.isetitem(at, frame.iloc[:, at].array.copy())
     return frame
+
+
+def _nested_integers(table: pa.Table) -> dict[int, pd.Series]:
+    """Columns in which integers stand beside nulls below the surface, by their place in the frame.
+
+    Arrow would make floats of these, and of those beyond 2^53 others.
+    """
+    index = index_columns(table.schema)
+    shown = [at for at, name in enumerate(table.schema.names) if name not in index]
+    return {
+        place: table.column(at).to_pandas(integer_object_nulls=True)
+        for place, at in enumerate(shown)
+        if types.is_nested(table.schema.types[at]) and any(_has_null_integers(each) for each in table.column(at).chunks)
+    }
+
+
+def _has_null_integers(array: pa.Array, is_inner: bool = False) -> bool:
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return _has_null_integers(array.storage, is_inner)
+    if types.is_struct(kind):
+        return any(_has_null_integers(array.field(at), True) for at in range(kind.num_fields))
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or types.is_map(kind):
+        return any(_has_null_integers(each, True) for each in _children(array))
+    return is_inner and types.is_integer(kind) and array.null_count > 0
+
+
+def _children(array: pa.Array) -> list[pa.Array]:
+    return [array.keys, array.items] if types.is_map(array.type) else [array.values]
 
 
 def _metadata_fit(schema: pa.Schema) -> bool:

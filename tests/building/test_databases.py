@@ -14,9 +14,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+import datapkg
 from datapkg.building.databases import query
 from datapkg.building.spec import SqlSource
 from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, TransformFailed, Unreachable
+from tests.building.builds import write
 from tests.conftest import find_program
 from tests.postgres import postgres
 
@@ -156,6 +158,21 @@ def failure(text: str, url: str) -> DatapkgError:
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
     return caught.value
+
+
+@pytest.mark.needs("initdb")
+def test_a_build_keeps_nothing_of_the_address(url: str, tmp_path: Path, own_home: Path, monkeypatch: Any) -> None:
+    write(tmp_path, {"build.yml": 'contents:\n  t: {sql: "select 1 as a, null::int8 as b", connection: SALES_DB}\n'})
+    monkeypatch.setenv("SALES_DB", url)
+    frame = datapkg.build("me/sales", tmp_path).t()
+    assert (frame["a"].tolist(), frame["b"].isna().tolist(), str(frame["b"].dtype)) == ([1], [True], "Int64")
+    kept = [each for each in own_home.rglob("*") if each.is_file()]
+    assert kept
+    assert not [each for each in kept if PASSWORD.encode() in each.read_bytes() or b"alice" in each.read_bytes()]
+    monkeypatch.setenv("SALES_DB", url.replace(PASSWORD, "wrong-pass"))
+    with pytest.raises(Unreachable) as caught:
+        datapkg.build("me/sales", tmp_path)
+    assert "wrong-pass" not in "".join(traceback.format_exception(caught.value))
 
 
 class TestSQLite:

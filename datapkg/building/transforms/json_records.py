@@ -79,17 +79,19 @@ def _elements(window: _Window) -> Iterator[Numbered]:
     if window.skip() != "[":
         raise InvalidInput("a table is a list of records, [{…}, …]")
     window.at += 1
-    separator = "]" if window.skip() == "]" else ","
+    following = window.skip()
     for number in itertools.count(1):
-        if separator == "]":
+        if following == "]":
             break
         before = window.at
         value = window.decode()
         yield number, max(window.at - before, 0), value
-        separator = window.skip()
-        if separator not in ("]", ","):
-            raise InvalidInput(f"expecting ',' or ']' behind record {number}, got {shown(separator) or 'the end'}")
-        window.at += 1
+        following = window.skip()
+        if following not in ("]", ","):
+            got = shown(following) if following else "the end"
+            raise InvalidInput(f"expecting ',' or ']' behind record {number}, got {got}")
+        window.at += following == ","
+    window.at += 1
     if window.skip():
         raise InvalidInput("there is text behind the list")
 

@@ -12,6 +12,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
 
 _EXACT = 2**53
+_TOO_BIG = "integers beyond 64 bits, or some above 2^63 and some below 0, for which there is no type"
 _DIGITS = 76
 
 
@@ -43,8 +44,8 @@ class Settling:
         try:
             self.type = joined(self.type, found.type, self._lowest)
         except TypeError as error:
-            rows = f"rows {self._row + 1:,} to {self._row + len(found):,}"
-            raise InvalidInput(f"column {shown(self.name)} holds {error} (the latter in {rows})") from None
+            rows = f"at rows {self._row + 1:,} to {self._row + len(found):,}"
+            raise InvalidInput(f"column {shown(self.name)} holds {error}; seen {rows}", column=self.name) from None
         self.nulls += found.null_count
         biggest = max(self._highest, -self._lowest)
         if types.is_floating(self.type) and biggest > _EXACT:
@@ -73,8 +74,8 @@ def array(name: str, values: Sequence[Any], kind: pa.DataType | None = None) -> 
         if whole is not None and kind is None:
             return whole
         kinds = sorted({type(value).__name__ for value in values if value is not None})
-        several = len(kinds) > 1 and kinds != ["float", "int"]
-        what = f"values of several types: {', '.join(kinds)}" if several else " ".join(str(error).split())
+        several = f"values of several types: {', '.join(kinds)}" if len(kinds) > 1 and kinds != ["float", "int"] else ""
+        what = _TOO_BIG if kinds == ["int"] else several or " ".join(str(error).split())
         raise InvalidInput(f"column {shown(name)} holds {what}", column=name) from error
 
 
@@ -99,13 +100,13 @@ def joined(one: pa.DataType, other: pa.DataType, lowest: int = -1) -> pa.DataTyp
     for fits, join in _JOINS:
         if fits(one) and fits(other):
             return join(one, other)
-    raise TypeError(f"values of several types: {plain(one)}, {plain(other)}")
+    raise TypeError(f"values of several types: {', '.join(sorted((plain(one), plain(other))))}")
 
 
 def _numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     if types.is_floating(one) or types.is_floating(other):
         return pa.float64()
-    raise TypeError("integers below 0 and above 2^63, for which there is no type")
+    raise TypeError(_TOO_BIG)
 
 
 def _decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType:
