@@ -13,7 +13,9 @@ from datapkg.format.canonical import check_metadata, encode, prepare
 from datapkg.format.names import shown
 
 MAX_META_BYTES = 512 << 10
+MAX_PROBLEMS = 1_000
 _SHOWN = 50
+_PLACE_CHARS = 300
 
 
 class Problems:
@@ -24,10 +26,14 @@ class Problems:
         self.found: list[tuple[int, str, str]] = []
 
     def add(self, line: int, place: str, what: str) -> None:
-        self.found.append((line, place, what))
+        """Notes a mistake; of very many the first are enough, and are raised at once."""
+        self.found.append((line, place[:_PLACE_CHARS], what))
+        if len(self.found) >= MAX_PROBLEMS:
+            self.raise_if_any()
 
     def place(self, line: int, place: str) -> str:
         """`build.yml:4: contents.tables.iris`."""
+        place = path_text("".join(c if c.isprintable() else "·" for c in place[: _PLACE_CHARS + 1]))
         return f"{self.path}:{line}: {place}" if place else f"{self.path}:{line}"
 
     def raise_if_any(self) -> None:
@@ -39,13 +45,15 @@ class Problems:
         if len(problems) > _SHOWN:
             lines.append(f"… and {len(problems) - _SHOWN} more")
         if len(problems) > 1:
-            lines = [f"{self.path} has {len(problems)} mistakes:", *(f"  {line}" for line in lines)]
+            many = "at least " if len(self.found) >= MAX_PROBLEMS else ""
+            lines = [f"{self.path} has {many}{len(problems)} mistakes:", *(f"  {line}" for line in lines)]
         raise InvalidBuildFile("\n".join(lines), problems=problems)
 
 
 def path_text(*names: str) -> str:
-    """The place in a document: `contents.tables.iris`."""
-    return ".".join(names)
+    """The place in a document: `contents.tables.iris`; cut where it would grow without end."""
+    place = ".".join(names)
+    return place if len(place) <= _PLACE_CHARS else f"{place[:_PLACE_CHARS]}…"
 
 
 def pairs_of(item: Item, place: str, problems: Problems | None) -> list[tuple[Item, Item]]:
@@ -107,11 +115,11 @@ def check_size(meta: dict[str, Any], line: int, place: str, problems: Problems) 
 def _meta_value(item: Item, place: str, problems: Problems) -> Any:
     if item.kind == "mapping":
         return {
-            key.text: _meta_value(value, f"{place}.{key.text}", problems)
+            key.text: _meta_value(value, path_text(place, key.text), problems)
             for key, value in pairs_of(item, place, problems)
         }
     if item.kind == "list":
-        return [_meta_value(each, f"{place}[{index}]", problems) for index, each in enumerate(item.values)]
+        return [_meta_value(each, path_text(f"{place}[{index}]"), problems) for index, each in enumerate(item.values)]
     value = _scalar(item, place, problems)
     return value.isoformat() if isinstance(value, datetime.date) else value
 

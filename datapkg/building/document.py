@@ -19,7 +19,10 @@ from datapkg.format.names import shown
 
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 200
-MAX_VALUES = 1_000_000
+MAX_VALUES = 250_000
+# As YAML has it for keys on one line; a key is part of every place below it.
+MAX_KEY = 1_024
+MAX_PLAIN = 1_000
 LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -141,6 +144,8 @@ def _compose(text: str, name: str) -> Item | None:
             root = item
             continue
         above = stack[-1]
+        if above.kind == "mapping" and len(above.values) % 2 == 0 and len(item.text) > MAX_KEY:
+            raise _at(event, name, text, f"this key has {len(item.text):,} characters; {MAX_KEY:,} are the bound")
         above.values.append(item)
         above.weight += item.weight
         above.depth = max(above.depth, item.depth + 1)
@@ -192,6 +197,9 @@ def scalar_value(item: Item) -> Any:
     construct = yaml.SafeLoader.yaml_constructors.get(tag)
     if construct is None or tag in ("tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"):
         return item.text
+    if len(item.text) > MAX_PLAIN and tag != "tag:yaml.org,2002:str":
+        # Numbers to the base of 60 take time by the square of their length.
+        raise ValueError(f"{item.text[:60]!r} looks like a {tag.rpartition(':')[2]} and is none: it is too long")
     try:
         return construct(_SCALARS, yaml.ScalarNode(tag, item.text))
     except (ValueError, OverflowError, AttributeError) as error:

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from datapkg.building.directory import scan_directory
+from datapkg.building.document import MAX_VALUES
 from datapkg.building.grammar.words import RESERVED
 from datapkg.building.spec import FileSource, NodeSpec
 from datapkg.building.tree import BUILD_FILE
@@ -17,6 +18,8 @@ from datapkg.errors import Conflict, InvalidInput, NotFound
 from datapkg.format.names import shown
 
 README = "README.md"
+# Its name, a mapping, `file` with a path, `transform` with a word, and room for the groups that it lies in.
+_VALUES_A_NODE = 8
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
 _WORDS = frozenset("y n yes no on off true false null none".split())
 _HEADER = """\
@@ -43,7 +46,13 @@ def generate(directory: Path) -> list[Path]:
         readme.write_text(f"# {directory.resolve().name}\n", encoding="utf-8")
         written.append(readme)
     try:
-        text = build_file_text(scan_directory(directory).nodes)
+        nodes = scan_directory(directory).nodes
+        if len(nodes) * _VALUES_A_NODE > MAX_VALUES:
+            raise InvalidInput(
+                f"{len(nodes):,} files are more than a build file can name one by one",
+                hint=f"take them by globs, or build the folder as it lies: datapkg build USER/NAME {directory}",
+            )
+        text = build_file_text(nodes)
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except (InvalidInput, FileExistsError):

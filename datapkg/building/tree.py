@@ -84,14 +84,14 @@ def _files(
     for entry in _entries(folder):
         here = (*parts, entry.name)
         reason = _not_data(entry, parts)
-        if reason is None and left_out(_normal(here), entry.is_dir()):
+        if reason is None and left_out(_normal(here), _is_dir(entry)):
             reason = f"left out by {IGNORE_FILE}"
         if reason is None and entry.is_symlink():
             reason = _bad_link(entry.path, fence, above)
             if reason:
                 tree.warnings.append(f"{'/'.join(here)} was left out: it is a link that {reason}")
                 reason = f"link that {reason}"
-        if reason is None and entry.is_dir():
+        if reason is None and _is_dir(entry):
             yield from _files(entry.path, here, fence, (*above, os.path.realpath(entry.path)), left_out, tree)
         elif reason is None and stat.S_ISREG(entry.stat().st_mode):
             yield here, entry.path
@@ -105,6 +105,13 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise InvalidInput(f"folder {shown(folder)} cannot be read: {error.strerror}") from error
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _not_data(entry: os.DirEntry[str], parts: tuple[str, ...]) -> str | None:

@@ -15,6 +15,7 @@ from datapkg.errors import InvalidInput
 
 MAX_INTEGER = 1 << 53
 MAX_NESTING = 64
+_PLACE_CHARS = 300
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -50,6 +51,8 @@ def _walk(value: Any, where: str, depth: int, encode_floats: bool) -> Any:
         if not math.isfinite(value):
             raise InvalidInput(f"{where}: {value} is no JSON number; leave it out or write it as text")
         return msgspec.Raw(float_text(value).encode()) if encode_floats else float(value)
+    # A long key before many values would be copied for each of them.
+    where = where if len(where) <= _PLACE_CHARS else f"{where[:_PLACE_CHARS]}…"
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):

@@ -347,7 +347,8 @@ contents:
         ("contents:\n  '': {file: a.csv}\n", "it may not be empty"),
         ('contents:\n  "a\\nb": {file: a.csv}\n', "control characters"),
         (f"contents:\n  {'n' * 300}: {{file: a.csv}}\n", "longer than 255 bytes"),
-        (f"contents:\n  a: {{file: {'n' * 5_000}}}\n", "there is no file|cannot be looked at"),
+        (f"contents:\n  a: {{file: {'n' * 4_000}}}\n", "there is no file|cannot be looked at"),
+        (f"contents:\n  a: {{file: {'n' * 5_000}}}\n", "has 5,000 characters; at most 4,096 are allowed"),
         (
             "contents:\n  é: {file: a.csv}\n  e\u0301: {file: a.csv}\n",
             "3: contents.é: node 'é' is named twice: here and on line 2",

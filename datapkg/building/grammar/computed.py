@@ -15,6 +15,7 @@ from datapkg.format.names import shown
 
 MAX_QUERY = 100_000
 MAX_FILES = 100_000
+MAX_PATTERNS = 10_000
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}\Z")
 _FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re.ASCII)
 
@@ -79,9 +80,9 @@ def _files(said: Said, folder: Folder) -> list[FileSource] | None:
                 right = False
             else:
                 found += files
-    if len(found) > MAX_FILES:
-        said.wrong("python", f"gets {len(found):,} files; at most {MAX_FILES:,} are allowed")
-        return None
+            if len(found) > MAX_FILES:
+                said.wrong("python", f"gets more than {MAX_FILES:,} files, which is the bound")
+                return None
     return found if right else None
 
 
@@ -90,7 +91,10 @@ def _items(said: Said, word: str) -> list[Item] | None:
         return []
     item = said[word]
     if word == "files" and item.kind == "list":
-        return item.values
+        if len(item.values) <= MAX_PATTERNS:
+            return item.values
+        said.wrong(word, f"has {len(item.values):,} paths; at most {MAX_PATTERNS:,} are allowed: take them by a glob")
+        return None
     if item.kind == "scalar" and item.text and not item.is_null:
         return [item]
     more = " or a list of such" if word == "files" else ""

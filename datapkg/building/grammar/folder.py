@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
+from itertools import islice
 from pathlib import Path
 
 from datapkg.building.directory import name_problem
@@ -15,6 +16,12 @@ from datapkg.format.names import shown
 
 Parts = tuple[str, ...]
 
+MAX_PATH = 4_096
+# Files that all globs together are tried on, for each part of their patterns.
+MAX_TRIED = 20_000_000
+_SUGGESTIONS = 20
+_COMPARED = 10_000
+
 
 class Folder:
     """The folder of the build file at `path`; `warnings` gathers what is worth a line."""
@@ -23,25 +30,52 @@ class Folder:
         self.path, self.root, self.allow_outside = path, path.parent, allow_outside
         self.warnings: list[str] = []
         self._trees: dict[Path, Tree] = {}
+        self._tried = self._suggested = 0
 
     def file(self, text: str) -> FileSource | str:
         """The file that a path means, or what is wrong with the path."""
+        if len(text) > MAX_PATH:
+            return f"{shown(text)} has {len(text):,} characters; at most {MAX_PATH:,} are allowed"
         path = self.root / text
-        problem = self._outside(path, text) or _file_problem(path, text)
+        problem = self._outside(path, text) or self._file_problem(path, text)
         return problem or FileSource(path, path.name if Path(text).is_absolute() else Path(text).as_posix())
 
     def glob(self, pattern: str) -> list[tuple[Parts, FileSource]] | str:
         """The files that a pattern means, each with its names below the fixed folders; or what is wrong with it."""
+        if len(pattern) > MAX_PATH:
+            return f"the pattern has {len(pattern):,} characters; at most {MAX_PATH:,} are allowed"
         prefix, rest = fixed_prefix(pattern)
         folder = self.root / prefix
         problem = self._outside(folder, prefix)
         if problem or not folder.is_dir():
             return problem or f"there is no folder {shown(prefix)}"
-        files = [file for file in match(rest, self._tree(folder, prefix).files) if file.path != self.path]
+        found = self._tree(folder, prefix).files
+        self._tried += len(found) * len(rest.split("/"))
+        if self._tried > MAX_TRIED:
+            return f"with this the globs are tried on more than {MAX_TRIED:,} files; have fewer, or simpler ones"
+        files = [file for file in match(rest, found) if file.path != self.path]
         if not files:
             return "matches no file (hidden files are no data)"
         start = f"{prefix}/" if prefix else ""
         return [(file.names, FileSource(file.path, f"{start}{file.shown}")) for file in files]
+
+    def _file_problem(self, path: Path, text: str) -> str:
+        try:
+            return self._named_problem(path, text)
+        except OSError as error:
+            return f"{shown(text)} cannot be looked at: {error.strerror}"
+
+    def _named_problem(self, path: Path, text: str) -> str:
+        if path.is_file():
+            return name_problem((unicodedata.normalize("NFC", path.name),))
+        if path.is_dir():
+            return f"{shown(text)} is a folder; name its files, or take them by a glob such as {text.rstrip('/')}/*"
+        if path.exists():
+            return f"{shown(text)} is no ordinary file"
+        self._suggested += 1
+        near = _near(path) if self._suggested <= _SUGGESTIONS else []
+        hint = f"; did you mean {' or '.join(map(shown, near))}?" if near else ""
+        return f"there is no file {shown(text)}{hint}"
 
     def _tree(self, folder: Path, prefix: str) -> Tree:
         """All that is below a folder, walked once."""
@@ -60,21 +94,9 @@ class Folder:
         return f"{shown(text)} leads out of the folder of the build file; `--allow-outside` allows it"
 
 
-def _file_problem(path: Path, text: str) -> str:
-    try:
-        return _named_problem(path, text)
-    except OSError as error:
-        return f"{shown(text)} cannot be looked at: {error.strerror}"
-
-
-def _named_problem(path: Path, text: str) -> str:
-    if path.is_file():
-        return name_problem((unicodedata.normalize("NFC", path.name),))
-    if path.is_dir():
-        return f"{shown(text)} is a folder; name its files, or take them by a glob such as {text.rstrip('/')}/*"
-    if path.exists():
-        return f"{shown(text)} is no ordinary file"
-    near: list[str] = []
-    if path.parent.is_dir():
-        near = difflib.get_close_matches(path.name, sorted(each.name for each in path.parent.iterdir()), 3)
-    return f"there is no file {shown(text)}" + (f"; did you mean {' or '.join(map(shown, near))}?" if near else "")
+def _near(path: Path) -> list[str]:
+    """Names in the folder of a path that are nearly the one that is not there."""
+    if not path.parent.is_dir():
+        return []
+    names = sorted(each.name for each in islice(path.parent.iterdir(), _COMPARED))
+    return difflib.get_close_matches(path.name, names, 3)
