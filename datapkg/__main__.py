@@ -1,10 +1,13 @@
 """The program `datapkg`, also as `python -m datapkg`: guards even the moments in which its own modules are loaded."""
 
+import gc
 import sys
 
 
 def main() -> int:
     """Runs the command line of this process; gives its exit code."""
+    # A command is over soon, and makes few cycles: looking for them among 10,000 nodes takes longer than making these.
+    gc.set_threshold(100_000, 20, 100)
     try:
         from datapkg.cli.main import main as run
 

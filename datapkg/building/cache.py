@@ -47,6 +47,7 @@ class BuildCache:
     def __init__(self, index: Index | None = None, package: str = "", *, forced: bool = False) -> None:
         self._index, self._package, self.forced = index, package, forced
         self._sources: dict[str, tuple[tuple[int, ...], int, str]] = {}
+        self._looked: dict[str, tuple[str, int] | None] = {}
         self._new_sources: dict[str, tuple[Any, int, str]] = {}
         self._found: dict[str, bytes] = {}
         self._new: dict[str, bytes] = {}
@@ -60,7 +61,13 @@ class BuildCache:
 
     def hash_of(self, path: Path) -> tuple[str, int] | None:
         """Hash and size of a source that is, as far as its stat tells, the one that was hashed; else None."""
-        before = self._sources.get(os.path.abspath(path))
+        text = str(path)
+        if text not in self._looked:
+            self._looked[text] = self._look(text if text in self._sources else os.path.abspath(text))
+        return self._looked[text]
+
+    def _look(self, path: str) -> tuple[str, int] | None:
+        before = self._sources.get(path)
         if before is None or self.forced:
             return None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from datapkg.building.ignoring import read_ignore_file
@@ -53,9 +54,13 @@ def name_problem(parts: tuple[str, ...]) -> str:
     """What keeps these names from being a node's path; "" if nothing does."""
     if len(parts) > MAX_DEPTH:
         return f"it lies deeper than {MAX_DEPTH} names"
+    return next(filter(None, map(_part_problem, parts)), "")
+
+
+@lru_cache(maxsize=65_536)
+def _part_problem(part: str) -> str:
     try:
-        for part in parts:
-            check_node_name(part)
+        check_node_name(part)
     except InvalidName as error:
         return str(error)
     return ""

@@ -61,8 +61,7 @@ def _look(specs: Sequence[NodeSpec], desk: Desk) -> None:
     files = [(spec, spec.source) for spec in specs if isinstance(spec.source, FileSource)]
     if not files:
         return
-    folders = {os.path.dirname(source.path) for _, source in files}
-    desk.cache.look_below(_highest(folders))
+    desk.cache.look_below(_highest({os.path.dirname(str(source.path)) for _, source in files}))
     parsed, hashes = [], set()
     for spec, source in files:
         if known := desk.cache.hash_of(source.path):

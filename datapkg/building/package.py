@@ -81,7 +81,7 @@ def build_package(
                     work.failures.append(made)
             work.raise_failures()
             groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
-            manifest = Manifest.make(joined([*work.nodes, *groups]), spec.meta)
+            manifest = Manifest.make(joined([*work.nodes, *groups]), spec.meta, like=previous)
     finally:
         cache.save()
     results = run_checks(spec.nodes, manifest, objects)

@@ -23,7 +23,7 @@ def make_record(
     """All that can be said of how a package was built, as JSON values; the caller adds who, when and why."""
     record: dict[str, Any] = {
         "origin": spec.origin,
-        "sources": as_json(sources),
+        "sources": [each if "kwargs" not in each else as_json(each) for each in sources],
         "libraries": {"python": platform.python_version(), **versions()},
     }
     if packages:

@@ -61,7 +61,7 @@ def walk(root: Path, *, left_out: LeftOut, allow_outside: bool = False) -> Tree:
 
 
 def _normal(parts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(unicodedata.normalize("NFC", part) for part in parts)
+    return parts if "".join(parts).isascii() else tuple(unicodedata.normalize("NFC", part) for part in parts)
 
 
 def is_inside(path: str | Path, root: str | Path) -> bool:

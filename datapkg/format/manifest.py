@@ -137,10 +137,13 @@ class Manifest:
         return f"<Manifest sha256:{self.hash[:12]}, {len(self.nodes)} nodes>"
 
     @classmethod
-    def make(cls, nodes: Iterable[Node], meta: dict[str, Any] | None = None) -> Manifest:
+    def make(
+        cls, nodes: Iterable[Node], meta: dict[str, Any] | None = None, *, like: Manifest | None = None
+    ) -> Manifest:
         """The manifest of these nodes, in any order; group lines that say nothing are left out.
 
-        Raises `InvalidInput` for metadata that JSON cannot hold, `InvalidManifest` for what a manifest may not have.
+        What is equal in `like` is not written and checked again. Raises `InvalidInput` for metadata that JSON cannot
+        hold, `InvalidManifest` for what a manifest may not have.
         """
         ordered = sorted(nodes, key=_key)
         kept = [
@@ -148,13 +151,29 @@ class Manifest:
             for node, after in zip_longest(ordered, ordered[1:])
             if node.kind != "group" or node.meta or after is None or not after.path.startswith(node.path + "/")
         ]
-        lines = [_line(_Head(FORMAT, canonical.prepare(meta or {})))]
-        lines += [_line(_prepared(node)) for node in kept]
-        return cls.parse(b"".join(lines))
+        known = like._lines() if like else {}
+        head = _line(_Head(FORMAT, canonical.prepare(meta or {})))
+        lines = [head]
+        pairs: list[bytes | Node] = []
+        for node in kept:
+            before = known.get(node.path)
+            if before is None or before[0] != node:
+                line = _line(_prepared(node))
+                lines.append(line)
+                pairs.append(line[:-1])
+            else:
+                lines.append(before[1])
+                pairs.append(before[0])
+        return cls._checked(b"".join(lines), head[:-1], pairs)
+
+    def _lines(self) -> dict[str, tuple[Node, bytes]]:
+        """By path, each node and its line."""
+        lines = self.data.splitlines(keepends=True)[1:]
+        return {node.path: (node, line) for node, line in zip(self.nodes, lines, strict=True)}
 
     @classmethod
-    def parse(cls, data: bytes, expected: str | None = None) -> Manifest:
-        """Reads a manifest's bytes.
+    def parse(cls, data: bytes, expected: str | None = None, *, believed: bool = False) -> Manifest:
+        """Reads a manifest's bytes; of those `believed` each line was once read without mistakes.
 
         Raises `HashMismatch` if they are not `expected`, `InvalidManifest` naming the line that is wrong.
         """
@@ -165,14 +184,22 @@ class Manifest:
         lines = data[:-1].split(b"\n")
         if len(lines) > MAX_NODES:
             raise InvalidManifest(f"manifest: more than {MAX_NODES:,} lines")
-        meta = _parse_head(lines[0])
+        if believed:
+            nodes = [_decoded(line) for line in lines[1:]]
+            return cls(data, _parse_head(lines[0]), nodes, [node.parts for node in nodes])
+        return cls._checked(data, lines[0], lines[1:])
+
+    @classmethod
+    def _checked(cls, data: bytes, head: bytes, lines: Iterable[bytes | Node]) -> Manifest:
+        """The manifest of these lines, some of which were read before."""
+        meta = _parse_head(head)
         nodes: list[Node] = []
         keys: list[tuple[str, ...]] = []
         previous: Node | None = None
         sizes: dict[str, int] = {}
-        for number, line in enumerate(lines[1:], start=2):
+        for number, line in enumerate(lines, start=2):
             try:
-                node, key = _parse_node(line)
+                node, key = _parse_node(line) if isinstance(line, bytes) else (line, line.parts)
                 _check_order(previous, keys[-1] if keys else (), node, key)
                 for hash, size in node.objects():
                     if sizes.setdefault(hash, size) != size:
@@ -244,11 +271,14 @@ def _check_length(line: bytes) -> None:
         raise InvalidManifest(f"the line is {len(line):,} bytes long; at most {MAX_LINE_BYTES:,} are allowed")
 
 
+def _decoded(line: bytes) -> Node:
+    node: Node = _node_decoder.decode(line)
+    return msgspec.structs.replace(node, meta=canonical.widen_integers(node.meta)) if node.meta else node
+
+
 def _parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
     _check_length(line)
-    node: Node = _node_decoder.decode(line)
-    if node.meta:
-        node = msgspec.structs.replace(node, meta=canonical.widen_integers(node.meta))
+    node = _decoded(line)
     if canonical.encode(_prepared(node)) != line:
         raise InvalidManifest(
             "not in canonical form (keys sorted and once, no spaces, nothing that stands for nothing)"

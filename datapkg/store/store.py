@@ -66,14 +66,16 @@ class Store:
 
     def save(self, manifest: Manifest) -> str:
         """Keeps a manifest, whose objects must be here already (or are left out on purpose); gives its hash."""
+        self._index.keep_found({f"manifest:{manifest.hash}": b"read"})
         return self.objects.put_bytes(manifest.data, manifest.hash)
 
     def manifest(self, hash: str) -> Manifest:
         """The manifest with this hash, checked; raises `ObjectNotFound`, `CorruptObject`."""
         from datapkg.format.manifest import Manifest
 
+        is_read = bool(self._index.found([f"manifest:{hash}"]))
         with self.objects.open(hash) as stream:
-            return Manifest.parse(stream.read(), expected=hash)
+            return Manifest.parse(stream.read(), expected=hash, believed=is_read)
 
     def holds(self, hash: str) -> bool:
         """Whether the bytes with this hash are here, as far as names tell.

@@ -89,7 +89,13 @@ class TrustedObjects(Objects):
 
     def files(self, hashes: Iterable[str]) -> set[Path]:
         """The files in which these objects lie."""
-        return {self.packed.locate(hash).path for hash in hashes}
+        wanted = {bytes.fromhex(hash) for hash in hashes}
+        files = set()
+        for pack in self.packed.packs():
+            if here := wanted.intersection(pack.hashes()):
+                wanted -= here
+                files.add(pack.path)
+        return files | {self.packed.locate(digest.hex()).path for digest in wanted}
 
     def quarantine(self, hash: str) -> None:
         """Takes a damaged object out of use, keeping its bytes for whoever wants to look."""
