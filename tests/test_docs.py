@@ -94,7 +94,9 @@ def test_sessions_run(page: Path, docs_registry: LiveRegistry, tmp_path: Path) -
 
 def run_console(desk: Desk, text: str) -> None:
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        command, _, expected = part.partition("\n")
+        first, _, rest = part.partition("\n")
+        more = re.match(r"(?:> .*\n)*", rest)[0]  # type: ignore[index]
+        command, expected = f"{first}\n{more}".replace("\n> ", "\n"), rest.removeprefix(more)
         said = desk.run("bash", "-c", command)
         if expected.strip():
             pattern = re.escape(expected.strip()).replace("…", ".*")

@@ -92,7 +92,7 @@ def show(session: Session, ref: Ref) -> None:
 def _checks(shown: Shown) -> list[str]:
     """How the checks came out when the package was built, and which did not pass without a word."""
     counts = Counter(each["outcome"] for each in shown.checks)
-    said = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
+    said = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in ("ok", "warned", "failed") if counts[outcome])
     odd = [each for each in shown.checks if each["outcome"] != "ok"]
     lines = [f"  {each['outcome']}  {each['path']}  {each['check']}{_wrong(each)}" for each in odd[:MAX_COLUMNS]]
     more = [f"  … {len(odd) - MAX_COLUMNS:,} more"] if len(odd) > MAX_COLUMNS else []
