@@ -1,0 +1,33 @@
+"""What docs/sources.md shows is read, and its bounds are those of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from datapkg.building.build_file import read_build_file
+from datapkg.building.fetching import archives, repository
+from datapkg.building.spec import FileSource, PackageSource, UrlSource
+from tests.building.builds import write
+
+TEXT = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+
+
+def test_the_example_is_read(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    write(tmp_path, {"prices.csv": "x\n", "photos/a.jpg": "", "backup.tar.gz": "", "build.yml": text})
+    found = {node.path: type(node.source) for node in read_build_file(tmp_path / "build.yml").nodes}
+    assert found == {
+        "prices": FileSource,
+        "photos/a.jpg": FileSource,
+        "irises": UrlSource,
+        "rates": UrlSource,
+        "notes": UrlSource,
+        "flowers": PackageSource,
+    }
+
+
+def test_bounds_stand_there() -> None:
+    assert f"{archives.MAX_MEMBERS:,} members, and unfold to {archives.MAX_RATIO} times its size" in TEXT
+    assert f"{archives.FREE_BYTES >> 30} GiB is always allowed" in TEXT
+    assert f"{repository.MAX_FILES:,} files" in TEXT
