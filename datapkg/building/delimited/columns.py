@@ -27,7 +27,7 @@ _LOOKED_AT_AFAR = 64
 # What stands in no number, and what is a number or a boolean although it has letters.
 _IN_NO_NUMBER = re.compile(r"[^\s0-9+\-.eE]|[0-9]-[0-9]")
 _WORD_OF_VALUE = re.compile(r"\s*[+-]?(inf|infinity|nan|true|false)\s*", re.IGNORECASE)
-_SURELY_INT64 = r"^[+-]?[0-9]{1,18}$"
+_SURELY_INT64 = r"^\s*[+-]?[0-9]{1,18}\s*$"
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 
@@ -134,7 +134,7 @@ def _quick(text: pa.Array, base: str, dtype: str) -> tuple[pa.Array | None, str]
 def _has_negative_zero(values: pa.Array) -> bool:
     import pyarrow.compute as pc
 
-    return bool(pc.any(pc.match_substring_regex(values, r"^\s*-0+\s*$")).as_py())
+    return bool(pc.any(pc.match_substring_regex(values, r"^[\s\v]*-0+[\s\v]*$")).as_py())
 
 
 def _given(text: pa.Array, given: str) -> tuple[pa.Array, str]:
@@ -153,7 +153,7 @@ def _as_integer(text: pa.Array) -> pa.Array | None:
     import pyarrow as pa
 
     data = _data(text)
-    return None if len(data) and data.max() > ord("9") else _cast(text, pa.int64())
+    return None if len(data) and data.max() > ord("9") else _cast(_trimmed(text, data), pa.int64())
 
 
 def _as_float(text: pa.Array) -> pa.Array | None:
@@ -165,7 +165,7 @@ def _as_float(text: pa.Array) -> pa.Array | None:
         letters = data[data > ord("9")]
         if not ((letters | 0x20) == ord("e")).all():
             return None
-    return _cast(text, pa.float64())
+    return _cast(_trimmed(text, data), pa.float64())
 
 
 def _as_boolean(text: pa.Array) -> pa.Array | None:
@@ -185,6 +185,13 @@ def _as_nullable_boolean(text: pa.Array) -> pa.Array | None:
 
     words = pa.array(["True", "TRUE", "true", "False", "FALSE", "false"])
     return _as_boolean(text) if pc.all(pc.is_in(text.drop_null(), words)).as_py() in (True, None) else None
+
+
+def _trimmed(text: pa.Array, data: np.ndarray) -> pa.Array:
+    """Without the blanks around values that the parser of numbers skips."""
+    import pyarrow.compute as pc
+
+    return pc.ascii_trim_whitespace(text) if len(data) and data.min() <= ord(" ") else text
 
 
 def _cast(text: pa.Array, kind: pa.DataType) -> pa.Array | None:

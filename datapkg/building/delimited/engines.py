@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Warn = Callable[[str], None]
+_COLUMN_BYTES = 8 << 10
 _METHODS = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 
 
@@ -63,9 +64,14 @@ def _fast(text: Text, head: bytes, kwargs: dict[str, Any], warn: Warn, limits: L
 
     kind = FastTextStream if text.unpack is None else FastStream
     try:
-        return kind(text, layout, slower, limits.pace)
+        return kind(text, layout, slower, _for_width(limits.pace, layout.width))
     except Leave:
         return None
+
+
+def _for_width(pace: Pace, width: int) -> Pace:
+    """Longer pieces for many columns, each of which costs some time a piece."""
+    return replace(pace, piece=max(pace.piece, min(8 * pace.piece, width * _COLUMN_BYTES)))
 
 
 def _slow(path: Path, head: bytes, kwargs: dict[str, Any], warn: Warn, limits: Limits) -> pa.Table | TableStream:

@@ -102,12 +102,15 @@ class FastStream:
 
     def _verified(self, start: int) -> Iterator[Part]:
         schema = self.schema
+        known: tuple[str, ...] = ()
         for parsed in (reading := self._read(start)):
-            before, self._needs = self._needs, _widened(self._needs, parsed)
-            if not all(map(same_values, before, parsed.needs, self._layout.given)):
-                self._settle(None if self._is_assumed or start != self._layout.first else reading)
-                self._start_again()
-                raise StartAgain
+            if parsed.needs != known:
+                before, known = self._needs, parsed.needs
+                self._needs = _widened(before, parsed)
+                if not all(map(same_values, before, known, self._layout.given)):
+                    self._settle(None if self._is_assumed or start != self._layout.first else reading)
+                    self._start_again()
+                    raise StartAgain
             yield self._part(parsed, schema)
 
     def _settle(self, rest: Iterator[_Parsed] | None) -> None:

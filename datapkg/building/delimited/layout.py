@@ -90,9 +90,10 @@ def _layout(head: bytes, first: int, separator: str, kwargs: dict[str, Any]) -> 
 
     named: dict[str, Any] = {name: kwargs[name] for name in ("header", "names") if name in kwargs}
     every, chosen = read(head, **named), read(head, **named, usecols=kwargs.get("usecols"))
-    width = read(head[first:], header=None).shape[1]
-    is_plain = isinstance(every.index, pandas.RangeIndex) and isinstance(chosen.index, pandas.RangeIndex)
-    if not is_plain or len(every) != 1 or every.shape[1] != width or not chosen.shape[1]:
+    width, fields = every.shape[1], read(head[first:], header=None).shape[1]
+    # The first row tells whether there is an index; it may be short below a header.
+    has_header = kwargs.get("names") is None and kwargs.get("header", 0) is not None
+    if len(every) != 1 or not (width == fields or (has_header and fields < width)) or not chosen.shape[1]:
         return None
     given = _given(chosen.columns, kwargs.get("dtype"))
     if given is None:

@@ -153,14 +153,14 @@ def quoted(data: bytes, separator: bytes) -> tuple[np.ndarray, np.ndarray]:
 
     array = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(array == _QUOTE)
-    before = array[quotes - 1]
-    starts_field = (before == separator[0]) | (before == _NEWLINE) | (before == _RETURN) | (quotes == 0)
-    after = array[np.minimum(quotes + 1, len(array) - 1)]
-    ends_field = (after == separator[0]) | (after == _NEWLINE) | (after == _RETURN) | (quotes + 1 == len(array))
+    ends_field = (array == separator[0]) | (array == _NEWLINE) | (array == _RETURN)
+    beside = ends_field | (array == _QUOTE)
     # Where each quote is what its number says, a doubled one counts as an end and a start: nothing is between them.
-    if (starts_field | (before == _QUOTE))[0::2].all() and (ends_field | (after == _QUOTE))[1::2].all():
-        return quotes[0::2], quotes[1::2]
-    return _quoted_slowly(quotes.tolist(), starts_field.tolist())
+    starts, ends = quotes[0::2], quotes[1::2]
+    is_regular = beside[starts - 1][starts > 0].all() and beside[np.minimum(ends + 1, len(array) - 1)].all()
+    if is_regular:
+        return starts, ends
+    return _quoted_slowly(quotes.tolist(), (ends_field[quotes - 1] | (quotes == 0)).tolist())
 
 
 def _quoted_slowly(quotes: list[int], starts_field: list[bool]) -> tuple[np.ndarray, np.ndarray]:
