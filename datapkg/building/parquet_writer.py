@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -9,44 +11,149 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
-# As the record of a build has it.
+# As the record of a build has it; what was measured is in DEVELOPING.md, "Writer choices".
 WRITER: dict[str, Any] = {"compression": "zstd", "level": 1, "page_bytes": [65_536, 262_144]}
-# A column has a dictionary if its first rows hold at most FEW_VALUES different ones, and each ROWS_A_VALUE times.
-FEW_VALUES, ROWS_A_VALUE = 4_096, 16
-_FIRST_ROWS = 65_536
+# How columns are written is tried on the first rows of a table; with fewer than these it makes no difference.
+_FIRST_ROWS, _FEWEST_ROWS = 32_768, 2_048
+# A column may have a dictionary if each of its values comes that often, on average.
+_ROWS_A_VALUE = 4
+# What compression makes no smaller than this stays as it is: to undo it takes longer than the bytes are worth.
+_WORTH_COMPRESSING = 0.8
+# Differences from value to value have to gain this much, dictionaries may lose it: that is the order of how fast they
+# are read back.
+_WORTH_DIFFERENCES, _WORTH_A_DICTIONARY = 0.9, 1.1
 # Above the limit pyarrow gives up a dictionary, and with it the order of categories and those that are not used.
 _DICTIONARY_BYTES = 1 << 30
 
+Paths = list[str]
+"""Columns by the path that Parquet knows them by: their name, or of a nested one the names on the way, with dots."""
 
-def columns_with_dictionaries(first: pa.Table) -> list[str]:
-    """The columns of a table to write with a dictionary, settled by its first block alone."""
+
+@dataclass(frozen=True)
+class Choices:
+    """How the columns of a table are written; where nothing is chosen, all of them are compressed."""
+
+    dictionaries: Paths = field(default_factory=list)
+    differences: Paths = field(default_factory=list)
+    compressed: Paths = field(default_factory=list)
+    uncompressed: Paths = field(default_factory=list)
+
+    def record(self) -> dict[str, Any]:
+        """As the record of a build has it."""
+        more = {"differences": self.differences, "uncompressed": self.uncompressed}
+        said = {name: paths for name, paths in more.items() if paths}
+        return {**WRITER, "dictionaries": self.dictionaries, **said}
+
+
+def choose(first: pa.Table) -> Choices:
+    """How to write a table, settled by its first block alone."""
     first = first.slice(0, _FIRST_ROWS)
-    return [name for name, column in zip(first.column_names, first.columns, strict=True) if _few_values(column)]
+    # Without a dictionary Parquet forgets which categories there are.
+    categorical = [field.name for field in first.schema if types.is_dictionary(field.type)]
+    if len(first) < _FEWEST_ROWS:
+        return Choices(categorical)
+    best = _tried(first, Choices(categorical))
+    countable, repetitive = _countable(first, set(best)), _repetitive(first, set(best))
+    for path, tried in _tried(first.select(countable), Choices(differences=countable)).items():
+        best[path] = tried if tried.size < _WORTH_DIFFERENCES * best[path].size else best[path]
+    for path, tried in _tried(first.select(repetitive), Choices(repetitive)).items():
+        best[path] = tried if tried.size < _WORTH_A_DICTIONARY * best[path].size else best[path]
+    return Choices(
+        [path for path, tried in best.items() if path in tried.choices.dictionaries],
+        [path for path, tried in best.items() if path in tried.choices.differences],
+        [path for path, tried in best.items() if tried.is_compressed],
+        [path for path, tried in best.items() if not tried.is_compressed],
+    )
 
 
-def _few_values(column: pa.ChunkedArray) -> bool:
-    if types.is_dictionary(column.type):
-        return True
+def write_block(block: pa.Table, choices: Choices) -> pa.Buffer:
+    """The Parquet bytes of one block."""
+    smallest, largest = WRITER["page_bytes"]
+    return _written(
+        block,
+        choices,
+        use_content_defined_chunking={"min_chunk_size": smallest, "max_chunk_size": largest},
+        write_page_index=True,
+        write_page_checksum=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """The bytes of a column that was written in one way, compressed and not."""
+
+    choices: Choices
+    compressed: int
+    whole: int
+
+    @property
+    def is_compressed(self) -> bool:
+        return self.compressed < _WORTH_COMPRESSING * self.whole
+
+    @property
+    def size(self) -> int:
+        return self.compressed if self.is_compressed else self.whole
+
+
+def _tried(table: pa.Table, choices: Choices) -> dict[str, _Tried]:
+    """What each column takes when it is written so, by its path."""
+    if not table.num_columns:
+        return {}
+    group = pq.ParquetFile(pa.BufferReader(_written(table, choices))).metadata.row_group(0)
+    columns = [group.column(at) for at in range(group.num_columns)]
+    return {
+        each.path_in_schema: _Tried(choices, each.total_compressed_size, each.total_uncompressed_size)
+        for each in columns
+    }
+
+
+def _countable(first: pa.Table, paths: set[str]) -> Paths:
+    """The columns that have differences which are numbers again."""
+    return [
+        field.name
+        for field in _flat(first, paths)
+        if types.is_integer(field.type) or types.is_timestamp(field.type) or types.is_date32(field.type)
+    ]
+
+
+def _repetitive(first: pa.Table, paths: set[str]) -> Paths:
+    """The columns whose values come again often enough for a dictionary."""
+    return [field.name for field in _flat(first, paths) if _comes_again(first.column(field.name))]
+
+
+def _comes_again(column: pa.ChunkedArray) -> bool:
+    if types.is_dictionary(column.type) or types.is_boolean(column.type) or types.is_null(column.type):
+        return False
     try:
-        return pc.count_distinct(column, mode="all").as_py() <= min(FEW_VALUES, len(column) // ROWS_A_VALUE)
+        return pc.count_distinct(column, mode="all").as_py() * _ROWS_A_VALUE <= len(column)
     except pa.ArrowNotImplementedError:
         return False
 
 
-def write_block(block: pa.Table, dictionaries: list[str]) -> pa.Buffer:
-    """The Parquet bytes of one block."""
-    smallest, largest = WRITER["page_bytes"]
+def _flat(first: pa.Table, paths: set[str]) -> list[pa.Field]:
+    """The columns whose name is a path that no other column could have."""
+    count = Counter(first.column_names)
+    prefixes = tuple(f"{field.name}." for field in first.schema if types.is_nested(field.type))
+    return [
+        field
+        for field in first.schema
+        if count[field.name] == 1 and field.name in paths and not field.name.startswith(prefixes)
+    ]
+
+
+def _written(table: pa.Table, choices: Choices, **options: Any) -> pa.Buffer:
     sink = pa.BufferOutputStream()
+    tried = bool(choices.compressed or choices.uncompressed)
+    compression = dict.fromkeys(choices.compressed, WRITER["compression"]) | dict.fromkeys(choices.uncompressed, "none")
     pq.write_table(
-        block,
+        table,
         sink,
-        row_group_size=max(1, len(block)),
-        compression=WRITER["compression"],
-        compression_level=WRITER["level"],
-        use_content_defined_chunking={"min_chunk_size": smallest, "max_chunk_size": largest},
-        use_dictionary=dictionaries or False,
+        row_group_size=max(1, len(table)),
+        compression=compression if tried else WRITER["compression"],
+        compression_level=dict.fromkeys(choices.compressed, WRITER["level"]) if tried else WRITER["level"],
+        use_dictionary=choices.dictionaries or False,
+        column_encoding=dict.fromkeys(choices.differences, "DELTA_BINARY_PACKED") or None,
         dictionary_pagesize_limit=_DICTIONARY_BYTES,
-        write_page_index=True,
-        write_page_checksum=True,
+        **options,
     )
     return sink.getvalue()

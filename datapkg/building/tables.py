@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from datapkg.building.files import put_made
 from datapkg.building.memo import Fresh, Known, Memo
-from datapkg.building.parquet_writer import WRITER, columns_with_dictionaries, write_block
+from datapkg.building.parquet_writer import Choices, choose, write_block
 from datapkg.building.stored_types import as_stored
 from datapkg.building.stream import Part, StartAgain, TableStream, TextStream
 from datapkg.errors import InvalidInput
@@ -118,7 +118,7 @@ class _Writer:
         self._schema: pa.Schema | None = None
         self._no_rows: pa.Table | None = None
         self._mark = b""
-        self._dictionaries: list[str] | None = None
+        self._choices: Choices | None = None
 
     def write(self, stream: TableStream, text: TextStream | None, memo: Memo | None) -> WrittenTable:
         """Stores the table; raises `StartAgain` too if what the memo says of its types is not surely so."""
@@ -157,7 +157,7 @@ class _Writer:
             mark=self._mark,
             own=all(each.read and not each.taken_over for each in done),
             put=self.put,
-            writer={**WRITER, "dictionaries": self._dictionaries or []},
+            writer=(self._choices or Choices()).record(),
             memo=memo,
         )
 
@@ -183,7 +183,7 @@ class _Writer:
             self._schema = table.schema
             self._mark = hashlib.sha256(table.schema.serialize()).digest()
             self._no_rows = table.slice(0, 0)
-            write_block(self._no_rows, [])
+            write_block(self._no_rows, Choices())
         return table.replace_schema_metadata(self._schema.metadata)
 
     def _store(self, steps: Iterator[Fresh | Known], text: TextStream | None) -> Iterator[_Done]:
@@ -209,9 +209,9 @@ class _Writer:
                 pool.shutdown(cancel_futures=True)
 
     def _settle(self, fresh: Fresh) -> None:
-        """Settles by the first block that is written which columns have a dictionary."""
-        if self._dictionaries is None:
-            self._dictionaries = columns_with_dictionaries(fresh.rows)
+        """Settles by the first block that is written how all of them are."""
+        if self._choices is None:
+            self._choices = choose(fresh.rows)
 
     def _write(self, fresh: Fresh, text: TextStream | None) -> _Done:
         self._settle(fresh)
@@ -220,7 +220,7 @@ class _Writer:
         block = self._stored.get(self._mark + b"".join(digests))
         taken_over = block is not None and block.rows == len(rows)
         if block is None or not taken_over:
-            data = write_block(rows, self._dictionaries or [])
+            data = write_block(rows, self._choices or Choices())
             block = Block(put_made(self._objects, pa.BufferReader(data)), len(rows), data.size)
             self.put.append(block.hash)
         known = fresh.known(text, block, digests) if text is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -33,7 +34,7 @@ def read(
     schema = _schema(source, table, buffers[0])
     if chosen is not None and index:
         chosen += [name for name in index_columns(schema) if name not in chosen]
-    get = _scan if len(buffers) > 1 and not _is_odd(schema) else _read_each
+    get = _read_each if condition is None or len(buffers) == 1 or _is_odd(schema) else _scan
     try:
         return restore_categories(get(source, table, buffers, chosen, condition), schema)
     except (pa.ArrowException, OSError) as error:
@@ -149,22 +150,38 @@ def _is_odd(schema: pa.Schema) -> bool:
 def _read_each(
     source: Source, table: TableNode, buffers: list[pa.Buffer], columns: list[str] | None, condition: Any
 ) -> pa.Table:
-    files = [_file(source, table, *each) for each in zip(table.objects_, buffers, strict=True)]
-    names = files[0].schema_arrow.names
-    direct = columns if condition is None and not _is_odd(files[0].schema_arrow) else None
-    whole = pa.concat_tables([file.read(direct) for file in files])
+    """Every object read by itself, side by side: that costs a quarter of what a dataset takes to begin a file."""
+    parts = _parts(source, table, buffers, columns if condition is None else None)
+    first = parts[0].schema
+    if not all(part.schema.equals(first) for part in parts):
+        raise _differing(source, table)
+    whole = pa.concat_tables(parts)
     if condition is not None:
         whole = whole.filter(condition)
-    if columns is None:
+    if columns is None or whole.column_names == columns:
         return whole
-    names = whole.schema.names
+    names = whole.column_names
     return whole.select([at for name in columns for at, each in enumerate(names) if each == name])
+
+
+def _parts(source: Source, table: TableNode, buffers: list[pa.Buffer], columns: list[str] | None) -> list[pa.Table]:
+    """The rows of each object."""
+
+    def part(block: Block, buffer: pa.Buffer) -> pa.Table:
+        file = _file(source, table, block, buffer)
+        return file.read(None if _is_odd(file.schema_arrow) else columns, use_threads=alone)
+
+    alone = len(buffers) == 1
+    if alone:
+        return [part(table.objects_[0], buffers[0])]
+    with ThreadPoolExecutor(min(pa.cpu_count(), len(buffers)), "datapkg-read") as pool:
+        return list(pool.map(part, table.objects_, buffers))
 
 
 def _scan(
     source: Source, table: TableNode, buffers: list[pa.Buffer], columns: list[str] | None, condition: Any
 ) -> pa.Table:
-    """Many objects in one go, their rows in order."""
+    """The rows of many objects that pass the filters, in order; what cannot have any is not read."""
     import pyarrow.dataset as ds
 
     form = ds.ParquetFileFormat()
@@ -173,8 +190,12 @@ def _scan(
     for block, fragment in zip(table.objects_, fragments, strict=True):
         _check(source, table, block, fragment.metadata.num_rows, fragment.physical_schema.names)
         if not fragment.physical_schema.equals(first):
-            raise CorruptObject(f"{source.ref.package}/{table.path}: its objects differ in the types of their columns")
+            raise _differing(source, table)
     return ds.FileSystemDataset(fragments, first, form).to_table(columns=columns, filter=condition)
+
+
+def _differing(source: Source, table: TableNode) -> CorruptObject:
+    return CorruptObject(f"{source.ref.package}/{table.path}: its objects differ in the types of their columns")
 
 
 def _unreadable(

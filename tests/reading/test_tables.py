@@ -170,7 +170,12 @@ def test_only_the_columns_asked_for_are_read(home: Home, monkeypatch: pytest.Mon
     node = stored(home, pd.DataFrame({"a": [1], "b": [2], "c": [3]}))
     asked: list[Any] = []
     read = pq.ParquetFile.read
-    monkeypatch.setattr(pq.ParquetFile, "read", lambda self, columns=None: asked.append(columns) or read(self, columns))
+
+    def noted(self: pq.ParquetFile, columns: list[str] | None = None, **options: Any) -> pa.Table:
+        asked.append(columns)
+        return read(self, columns, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read", noted)
     assert node["b"].tolist() == [2]
     assert asked == [["b"]]
 
