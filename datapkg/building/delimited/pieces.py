@@ -153,14 +153,18 @@ def quoted(data: bytes, separator: bytes) -> tuple[np.ndarray, np.ndarray]:
 
     array = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(array == _QUOTE)
-    ends_field = (array == separator[0]) | (array == _NEWLINE) | (array == _RETURN)
-    beside = ends_field | (array == _QUOTE)
+    ends_field = np.zeros(256, bool)
+    ends_field[[separator[0], _NEWLINE, _RETURN]] = True
+    beside = ends_field.copy()
+    beside[_QUOTE] = True
     # Where each quote is what its number says, a doubled one counts as an end and a start: nothing is between them.
     starts, ends = quotes[0::2], quotes[1::2]
-    is_regular = beside[starts - 1][starts > 0].all() and beside[np.minimum(ends + 1, len(array) - 1)].all()
-    if is_regular:
+    before, after = array.take(starts - 1, mode="wrap"), array.take(ends + 1, mode="clip")
+    before[: int(len(starts) > 0 and starts[0] == 0)] = _NEWLINE
+    if beside.take(before).all() and beside.take(after).all():
         return starts, ends
-    return _quoted_slowly(quotes.tolist(), (ends_field[quotes - 1] | (quotes == 0)).tolist())
+    starts_field = ends_field[array[quotes - 1]] | (quotes == 0)
+    return _quoted_slowly(quotes.tolist(), starts_field.tolist())
 
 
 def _quoted_slowly(quotes: list[int], starts_field: list[bool]) -> tuple[np.ndarray, np.ndarray]:
