@@ -19,10 +19,11 @@ SMALL_BYTES = 1 << 20
 
 
 @contextmanager
-def open_source(path: Path, name: str) -> Iterator[BinaryIO]:
+def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[BinaryIO]:
     """The bytes of an ordinary file, unbuffered; `name` is what messages call it.
 
-    Raises `BuildFailed` for one that is gone, may not be read, is none, or changed before the block was left.
+    Raises `BuildFailed` for one that is gone, may not be read, is none, lies outside of `within`, or changed before the
+    block was left.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -32,6 +33,8 @@ def open_source(path: Path, name: str) -> Iterator[BinaryIO]:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise BuildFailed(f"{shown(name)} is no ordinary file", path=name)
+        if within is not None and not _is_within(descriptor, path, within):
+            raise BuildFailed(f"{shown(name)} leads out of the folder now", hint="look at its links", path=name)
         with naming(path):
             yield stream
         try:
@@ -40,6 +43,15 @@ def open_source(path: Path, name: str) -> Iterator[BinaryIO]:
             raise _changed(name) from None
         if _signature(before) != _signature(after):
             raise _changed(name)
+
+
+def _is_within(descriptor: int, path: Path, folder: Path) -> bool:
+    """Whether the file that was opened lies in a folder, wherever the links on its path lead by now."""
+    try:
+        real = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:  # no Linux
+        real = os.path.realpath(path)
+    return real.startswith(os.path.realpath(folder).rstrip("/") + "/")
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:

@@ -130,7 +130,7 @@ def _usable(result: Result, desk: Desk) -> bool:
 
 def _make_file(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
     at = now_ns()
-    with open_source(source.path, source.shown) as stream:
+    with open_source(source.path, source.shown, source.within) as stream:
         status = os.fstat(stream.fileno())
         hash, size = put_file(stream, desk.objects)
     desk.cache.saw(source.path, status, at, hash)
@@ -144,7 +144,10 @@ def _file(spec: NodeSpec, source: FileSource, desk: Desk, hash: str, size: int, 
 
 def _make_parsed(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
     at = now_ns()
-    with open_source(source.path, source.shown) as stream, ThreadPoolExecutor(1, "datapkg-hash") as hasher:
+    with (
+        open_source(source.path, source.shown, source.within) as stream,
+        ThreadPoolExecutor(1, "datapkg-hash") as hasher,
+    ):
         status = os.fstat(stream.fileno())
         size = status.st_size
         hash: str | Future[str]
@@ -164,7 +167,7 @@ def _make_parsed(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
 
 
 def _hash_file(source: FileSource) -> str:
-    with open_source(source.path, source.shown) as stream:
+    with open_source(source.path, source.shown, source.within) as stream:
         return hash_source(stream)[0]
 
 

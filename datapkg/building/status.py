@@ -47,7 +47,9 @@ def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Chang
             changes.added.append(node.path)
         elif then.get("hash") != hashes[node.path] or _settings(then) != _wanted(node):
             changes.changed.append(node.path)
-    changes.removed = [path for path in before if path not in changes.unseen]
+    # What a glob takes out of an archive lies below the path that asks for it.
+    unseen = tuple(f"{path}/" for path in changes.unseen)
+    changes.removed = [path for path in before if not f"{path}/".startswith(unseen)]
     _pair(changes, hashes, {path: str(before[path].get("hash")) for path in changes.removed})
     cache.save()
     return changes
@@ -70,7 +72,7 @@ def _hash(source: FileSource, cache: BuildCache) -> str:
     if known := cache.hash_of(source.path):
         return known[0]
     at = now_ns()
-    with open_source(source.path, source.shown) as stream:
+    with open_source(source.path, source.shown, source.within) as stream:
         status = os.fstat(stream.fileno())
         hash, _ = hash_source(stream)
     cache.saw(source.path, status, at, hash)

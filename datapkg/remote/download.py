@@ -221,7 +221,7 @@ _AGAIN = "try again: what came is kept, and taken up where it broke off"
 
 
 def _target(url: str, location: str) -> str:
-    """Where a redirect leads: anywhere by http(s), but from https never on to http, which others may change on the way."""
+    """Where a redirect leads: anywhere by http(s), but from https never on to http, which others may change."""
     with contextlib.suppress(UnicodeError):
         location = location.encode("latin-1").decode("utf-8")
     try:

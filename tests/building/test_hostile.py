@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from datapkg.building import converting, document
 from datapkg.building.build_file import read_build_file
+from datapkg.building.files import open_source
 from datapkg.building.grammar import computed, folder
 from datapkg.building.sources import spec_for
-from datapkg.errors import InvalidBuildFile, InvalidInput
+from datapkg.building.spec import FileSource
+from datapkg.errors import BuildFailed, InvalidBuildFile, InvalidInput
 from datapkg.format.canonical import check_metadata
 from tests.building.builds import write
 
@@ -245,3 +247,29 @@ def test_whatever_it_says_it_is_read_or_refused(
         path.write_text(json.dumps(text))
         with contextlib.suppress(InvalidBuildFile):
             read_build_file(path, update=update)
+
+
+def test_a_file_that_becomes_a_link_is_not_read(tmp_path: Path) -> None:
+    """What was looked at when the build file was read need not be what is opened later."""
+    write(
+        tmp_path,
+        {"outside/secret": "secret", "in/a.txt": "a", "in/d/b.txt": "b", "in/build.yml": "contents:\n  '**':\n"},
+    )
+    spec = spec_for(tmp_path / "in")
+    sources = {node.path: node.source for node in spec.nodes if isinstance(node.source, FileSource)}
+    assert sources.keys() == {"a.txt", "d/b.txt"}
+    (tmp_path / "in" / "a.txt").unlink()
+    (tmp_path / "in" / "a.txt").symlink_to("../outside/secret")
+    (tmp_path / "in" / "d").rename(tmp_path / "in" / "e")
+    (tmp_path / "outside" / "b.txt").write_text("secret")
+    (tmp_path / "in" / "d").symlink_to("../outside")
+    for source in sources.values():
+        with (
+            pytest.raises(BuildFailed, match="leads out of the folder now"),
+            open_source(source.path, "x", source.within),
+        ):
+            pass
+    (tmp_path / "in" / "d").unlink()
+    (tmp_path / "in" / "e").rename(tmp_path / "in" / "d")
+    with open_source(sources["d/b.txt"].path, "x", sources["d/b.txt"].within) as stream:
+        assert stream.read() == b"b"

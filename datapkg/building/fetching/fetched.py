@@ -176,7 +176,7 @@ def _local(file: FileSource, shelf: Shelf) -> _File:
     """An archive beside the build file; its hash is remembered while it does not change."""
     key = f"archive:{file.path.absolute()}"
     at = time.time_ns()
-    with open_source(file.path, file.shown) as stream:
+    with open_source(file.path, file.shown, file.within) as stream:
         status = os.fstat(stream.fileno())
         hash = _hash_known(shelf.index.found([key]).get(key, b""), status)
         if not hash:

@@ -31,6 +31,7 @@ class Folder:
         self.warnings: list[str] = []
         self._trees: dict[Path, Tree] = {}
         self._tried = self._suggested = 0
+        self._fence = None if allow_outside else self.root
 
     def file(self, text: str) -> FileSource | str:
         """The file that a path means, or what is wrong with the path."""
@@ -38,7 +39,8 @@ class Folder:
             return f"{shown(text)} has {len(text):,} characters; at most {MAX_PATH:,} are allowed"
         path = self.root / text
         problem = self._outside(path, text) or self._file_problem(path, text)
-        return problem or FileSource(path, path.name if Path(text).is_absolute() else Path(text).as_posix())
+        shown_as = path.name if Path(text).is_absolute() else Path(text).as_posix()
+        return problem or FileSource(path, shown_as, within=self._fence)
 
     def glob(self, pattern: str) -> list[tuple[Parts, FileSource]] | str:
         """The files that a pattern means, each with its names below the fixed folders; or what is wrong with it."""
@@ -57,7 +59,7 @@ class Folder:
         if not files:
             return "matches no file (hidden files are no data)"
         start = f"{prefix}/" if prefix else ""
-        return [(file.names, FileSource(file.path, f"{start}{file.shown}")) for file in files]
+        return [(file.names, FileSource(file.path, f"{start}{file.shown}", within=self._fence)) for file in files]
 
     def _file_problem(self, path: Path, text: str) -> str:
         try:
