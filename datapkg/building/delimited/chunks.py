@@ -113,7 +113,7 @@ def _with_dtypes(kwargs: dict[str, Any], labels: pandas.Index, columns: list[Joi
     inferred = {
         label: column.dtype
         for label, column in zip(labels, columns, strict=True)
-        if column.dtype in ("int64", "float64", "str")
+        if column.dtype in ("int64", "uint64", "float64", "str")
     }
     return {**kwargs, "dtype": {**inferred, **(dtype or {})}}
 

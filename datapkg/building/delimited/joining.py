@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
 
-_BASES = {"int64": "int", "float64": "float", "bool": "bool", "str": "text"}
+_BASES = {"int64": "int", "uint64": "int", "float64": "float", "bool": "bool", "str": "text"}
 # Dtypes that may be given, and what their text may demand: what pandas makes of other text depends on all of it.
 GIVEN_TEXT = ("str", "string")
 _GIVEN: dict[str, tuple[str, ...]] = {
@@ -31,14 +31,22 @@ class JoinedColumn:
             raise Leave(f"a column of {given}")
         self._given, self._thousands = given, thousands
         self._need = ""
-        self._surely_float = False
+        self._surely_float = self._is_perhaps_negative = self._is_unsigned = False
 
     @property
     def dtype(self) -> str:
         """Raises `Leave` if the given one is not surely what comes out."""
         if self._given in _GIVEN and self._need not in _GIVEN[self._given]:
             raise Leave(f"a column of {self._given} with other values")
+        if self._is_unsigned and self._given in ("", "uint64"):
+            return self._unsigned()
         return self._given or dtype_of(self._need)
+
+    def _unsigned(self) -> str:
+        """Integers that only unsigned ones hold: beside missing and negative ones, and -0, all become text."""
+        if self._need != "int" or self._is_perhaps_negative:
+            raise Leave("integers beyond those of int64 beside other values")
+        return "uint64"
 
     @property
     def perhaps_integers(self) -> bool:
@@ -50,6 +58,8 @@ class JoinedColumn:
         if self._given in GIVEN_TEXT:
             return
         found = _demand(values)
+        self._is_unsigned |= str(values.dtype) == "uint64"
+        self._is_perhaps_negative |= str(values.dtype) == "int64" and bool((values <= 0).any())
         if found == "text" != self._need and has_big_integer(_texts(values, self._thousands)):
             raise Leave("text beside an integer beyond 64 bits")
         if found == "float":

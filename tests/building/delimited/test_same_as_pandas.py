@@ -96,6 +96,7 @@ CHUNKED: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("blanks that separate", "a b\n1   2\n3 4\n5 x\n", {"sep": r"\s+"}),
     ("integers, then floats, then text", "a,b,c\n1,1,\n2,2,\n3.5,3,\n4,4,\n5,x,1\n", {"skipinitialspace": True}),
     ("small types", "a,b\n1,2\n3,4\n5,6\n", {"dtype": {"a": "int8", "b": "float32"}}),
+    ("unsigned integers", f"a,b\n1,x\n2,y\n{2**63},z\n{2**64 - 1},x\n", {}),
     ("long rows skipped", "a,b\n1,2\n3,4,5\n6,7\n", {"on_bad_lines": "skip"}),
 ]
 # What chunks would get wrong: only the whole file tells.
@@ -103,6 +104,9 @@ WHOLE: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("integers beyond 64 bits", f"a\n1\n2\n{2**70}\n", {}),
     ("integers beyond 64 bits, then text", f"a\n1\nNA\n{2**70}\nx\n", {}),
     ("unsigned integers beside missing ones", f"a\n1\nNA\n{2**63}\n", {}),
+    ("unsigned integers beside negative ones", f"a\n1\n-1\n{2**63}\n", {}),
+    ("unsigned integers beside -0", f"a\n1\n-0\n2\n{2**63}\n", {}),
+    ("unsigned integers, then floats", f"a\n1\n{2**63}\n1.5\n2\n3\n", {}),
     ("negative zeros among perhaps integers", "a\n-0\nNA\n2.0\nNA\n", {"skipinitialspace": True}),
     ("categories", "a\nx\ny\nx\n", {"dtype": "category"}),
     ("an index of the first column", "a,b\n1,2,\n3,4,\n", {}),
