@@ -1,8 +1,7 @@
 """json and jsonl: a list of records, or one record a line, as a table.
 
 Without kwargs the values are what JSON says: text stays text, whole numbers stay whole beside nulls, nothing is taken
-for a date. The file is read twice, for the types and for the values, and never held as a whole. With kwargs
-`pandas.read_json` reads it, which guesses.
+for a date. The file is never held as a whole. With kwargs `pandas.read_json` reads it, which guesses.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
+
+import msgspec
 
 from datapkg.building.transforms.compressed import ERRORS, for_pandas, open_text
 from datapkg.errors import InvalidInput
@@ -51,6 +52,7 @@ def jsonl(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> An
 
 
 def _lines(path: Path) -> Iterator[Numbered]:
+    decoder = msgspec.json.Decoder()
     with open_text(path) as stream:
         for number in itertools.count(1):
             line = stream.readline(_LONGEST_BYTES)
@@ -62,9 +64,17 @@ def _lines(path: Path) -> Iterator[Numbered]:
                 line = line.removeprefix(_BOM)
             try:
                 if line.strip():
-                    yield number, len(line), json_library.loads(line)
+                    yield number, len(line), _value(decoder, line)
             except ValueError as error:
                 raise InvalidInput(f"line {number} is no JSON: {error}") from error
+
+
+def _value(decoder: Any, line: bytes) -> Any:
+    """What a line says. msgspec is the faster one, and refuses what only Python's own reader takes: NaN, say."""
+    try:
+        return decoder.decode(line)
+    except msgspec.MsgspecError:
+        return json_library.loads(line)
 
 
 def _listed(path: Path) -> Iterator[Numbered]:
@@ -149,34 +159,9 @@ def _by_pandas(path: Path, kwargs: dict[str, Any]) -> Any:
 
 
 def _stream(read: Callable[[], Iterator[Numbered]], what: str) -> Any:
-    """A stream of the records, whose types are settled by going through them once before."""
-    from datapkg.building.transforms.batches import Batches, described
-    from datapkg.building.transforms.settling import Settling, array
+    from datapkg.building.transforms.records import Records
 
-    columns: dict[str, Settling] = {}
-    rows = 0
-    for records in _groups(read(), what):
-        for name in dict.fromkeys(name for record in records for name in record):
-            if name not in columns:
-                columns[name] = Settling(name)
-                columns[name].missing(rows)
-        for name, column in columns.items():
-            column.see([record.get(name) for record in records])
-        rows += len(records)
-
-    import pyarrow as pa
-
-    schema = described(
-        pa.schema([(name, column.type) for name, column in columns.items()]),
-        {name: column.nulls for name, column in columns.items()},
-    )
-
-    def parts() -> Iterator[Any]:
-        for records in _groups(read(), what):
-            values = [array(each.name, [record.get(each.name) for record in records], each.type) for each in schema]
-            yield pa.Table.from_arrays(values, schema=schema)
-
-    return Batches(schema, parts)
+    return Records(lambda: _groups(read(), what))
 
 
 def _groups(numbered: Iterator[Numbered], what: str) -> Iterator[list[dict[str, Any]]]:

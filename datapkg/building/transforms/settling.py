@@ -23,7 +23,7 @@ class Settling:
         self.name = name
         self.type: pa.DataType = pa.null()
         self.nulls = 0
-        self._lowest = self._highest = 0
+        self.lowest = self._highest = 0
         self._row = 0
 
     def see(self, values: Sequence[Any]) -> pa.Array:
@@ -40,14 +40,14 @@ class Settling:
         """Takes in values that have a type already."""
         if types.is_integer(found.type):
             low, high = _range(found)
-            self._lowest, self._highest = min(self._lowest, low), max(self._highest, high)
+            self.lowest, self._highest = min(self.lowest, low), max(self._highest, high)
         try:
-            self.type = joined(self.type, found.type, self._lowest)
+            self.type = joined(self.type, found.type, self.lowest)
         except TypeError as error:
             rows = f"at rows {self._row + 1:,} to {self._row + len(found):,}"
             raise InvalidInput(f"column {shown(self.name)} holds {error}; seen {rows}", column=self.name) from None
         self.nulls += found.null_count
-        biggest = max(self._highest, -self._lowest)
+        biggest = max(self._highest, -self.lowest)
         if types.is_floating(self.type) and biggest > _EXACT:
             what = f"fractions beside the integer {biggest}, which a float does not hold exactly"
             raise InvalidInput(f"column {shown(self.name)} holds {what}", column=self.name)
