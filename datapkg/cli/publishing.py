@@ -91,7 +91,7 @@ def build(
     explain: bool,
     dry_run: bool,
 ) -> None:
-    """Make a package of a folder, a build file, one data file or a repository.
+    """Make a package of a folder, build file, data file or repository.
 
     The package REF (user/name) is made in the store of this machine, and its hash printed. PATH is by default the
     build.yml of the working directory; https://HOST/REPOSITORY.git@REVISION#FOLDER is fetched with git.
