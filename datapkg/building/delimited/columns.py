@@ -153,7 +153,9 @@ def _as_integer(text: pa.Array) -> pa.Array | None:
     import pyarrow as pa
 
     data = _data(text)
-    return None if len(data) and data.max() > ord("9") else _cast(_trimmed(text, data), pa.int64())
+    if len(data) and (data.max() > ord("9") or (data == ord(".")).any()):
+        return None
+    return _cast(_trimmed(text, data), pa.int64())
 
 
 def _as_float(text: pa.Array) -> pa.Array | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Warn = Callable[[str], None]
 _COLUMN_BYTES = 8 << 10
+_GUESSED_ROW = 256
 _METHODS = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 
 
@@ -32,7 +33,7 @@ class Limits:
     `python` is up to which size pandas' Python engine, which needs twenty times as much memory, tries malformed text.
     """
 
-    fast: int = 1 << 20
+    fast: int = 4 << 20
     chunks: int = 16 << 20
     python: int = 256 << 20
     chunk: int = 8 << 20
@@ -141,9 +142,9 @@ def _named(path: Path, kwargs: dict[str, Any], warn: Warn) -> dict[str, Any]:
 
 
 def _rows(head: bytes, size: int) -> int:
-    """How many rows are about that many bytes."""
+    """How many rows are about that many bytes; a guess where none of the text is known."""
     lines = max(head.count(b"\n"), head.count(b"\r"), 1)
-    return max(1, size * lines // max(1, len(head)))
+    return max(1, size * lines // len(head)) if head else size // _GUESSED_ROW
 
 
 def _estimated_size(path: Path) -> int:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # Of the text of a block, where its values do not tell what it demands.
 _LOOKED_AT = 64 << 10
+# However many cores there are, and columns: parsed text is about three times as long.
+_MOST_WORKERS = 8
+_MOST_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,11 @@ class Pace:
 
     @property
     def threads(self) -> int:
-        return self.workers or os.cpu_count() or 1
+        return self.workers or min(_MOST_WORKERS, _cores())
 
     @property
     def pieces(self) -> int:
-        return self.waiting or self.threads + 2
+        return self.waiting or max(2, min(self.threads + 1, _MOST_BYTES // self.piece))
 
 
 @dataclass(frozen=True)
@@ -223,13 +226,22 @@ class _FirstRows:
 
     @cached_property
     def _columns(self) -> list[pa.Array]:
+        import pyarrow as pa
+
         source = self._text.open()
         try:
             data = source.at(self._start, min(_LOOKED_AT, self._stop - self._start))
         finally:
             source.close()
-        separator = self._layout.separator.encode()
-        return tokens(data[: record_end(data, separator, self._start + len(data) == self._stop)], self._layout)[0]
+        end = record_end(data, self._layout.separator.encode(), self._start + len(data) == self._stop)
+        try:
+            return tokens(data[:end], self._layout)[0]
+        except Leave:
+            return [pa.array([], pa.string())] * len(self._layout.used)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Rows:

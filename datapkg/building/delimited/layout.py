@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Part of what a block is remembered by: raised when the same text comes to be read in another way.
 VERSION = 1
 _MARK = b"\xef\xbb\xbf"
+# Of this much text pandas says how it is laid out, if a row ends in it.
+_FIRST_ROWS = 32 << 10
 _BLANK = b" \t\r\n"
 
 
@@ -76,8 +78,9 @@ def find_layout(head: bytes, kwargs: dict[str, Any]) -> Layout | None:
     first = _first_record(head, separator.encode(), kwargs)
     if first is None:
         return None
+    enough = head.rfind(b"\n", first, first + _FIRST_ROWS) + 1
     try:
-        return _layout(head, first, separator, kwargs)
+        return _layout(head[:enough] if enough > first else head, first, separator, kwargs)
     except (ValueError, LookupError, TypeError):
         return None
 
