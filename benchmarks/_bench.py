@@ -59,15 +59,6 @@ def seconds(work: Callable[[], object], repeats: int = 1, prepare: Callable[[], 
     return statistics.median(taken)
 
 
-def alternating(works: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """The median of what each work says it took, all of them once a round, so that noise falls on all alike."""
-    taken: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            taken[name].append(work())
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
 @dataclass(frozen=True)
 class Usage:
     """What a command took: seconds, seconds of CPU, and the most memory of one of its processes, in bytes."""

@@ -9,11 +9,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import _data
-from _bench import MB, Row, alternating, at_most, options, report, scratch
+from _bench import MB, Row, at_most, options, report, scratch
 
 import datapkg
 
@@ -34,19 +34,31 @@ import json, sys, time
 folder, name, columns = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 {loader}
 load("few", columns)
-start = time.perf_counter()
+start, busy = time.perf_counter(), time.process_time()
 frame = load(name, columns)
-taken = time.perf_counter() - start
+taken = [time.perf_counter() - start, time.process_time() - busy]
 for place in range(frame.shape[1]):  # may be written to
     frame.iloc[0, place] = frame.iloc[1, place]
-print(taken)
+print(json.dumps(taken))
 """
 
 
-def timed(loader: str, folder: Path, columns: list[str] | None) -> Callable[[], float]:
-    """A load in a process of its own, which tells how long it took."""
+def timed(loader: str, folder: Path, columns: list[str] | None) -> list[float]:
+    """A load in a process of its own: how long it took, and how much CPU."""
     command = [sys.executable, "-c", TIMED.format(loader=loader), str(folder), "table", json.dumps(columns)]
-    return lambda: float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    took: list[float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return took
+
+
+def compared(folder: Path, columns: list[str] | None, rounds: int) -> Row:
+    """The medians of ours and of pandas, taking turns."""
+    taken: dict[str, list[list[float]]] = {OURS: [], PANDAS: []}
+    for _ in range(rounds):
+        for loader, each in taken.items():
+            each.append(timed(loader, folder, columns))
+    (ours, our_cpu), (others, other_cpu) = ([median(each) for each in zip(*taken[name], strict=True)] for name in taken)
+    cpu = {"CPU s": our_cpu, "pandas CPU s": other_cpu, "CPU times pandas": our_cpu / other_cpu}
+    return {"seconds": ours, "pandas s": others, **cpu, "times pandas": ours / others}
 
 
 def measured(name: str, size: int, rounds: int, folder: Path) -> list[Row]:
@@ -58,19 +70,9 @@ def measured(name: str, size: int, rounds: int, folder: Path) -> list[Row]:
     frame.to_parquet(folder / "table.parquet")
     frame.head(10).to_parquet(folder / "few.parquet")
     del frame, table
-    rows = []
-    for what, columns, bar in (("all columns", None, 1.1), ("two columns", TWO[name], 1.2)):
-        works = {"ours": timed(OURS, folder, columns), "pandas": timed(PANDAS, folder, columns)}
-        medians = alternating(works, rounds)
-        ratio = medians["ours"] / medians["pandas"]
-        row = {
-            "what": f"{name}: {what}",
-            "seconds": medians["ours"],
-            "pandas s": medians["pandas"],
-            "times pandas": ratio,
-        }
-        rows.append({**row, **at_most(ratio, bar)})
-    return rows
+    bars = (("all columns", None, 1.1), ("two columns", TWO[name], 1.2))
+    rows = [({"what": f"{name}: {what}", **compared(folder, columns, rounds)}, bar) for what, columns, bar in bars]
+    return [{**row, **at_most(row["times pandas"], bar)} for row, bar in rows]
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from datapkg.building.files import StoreFailed, hash_source, open_source, put_fi
 from datapkg.building.hearing import heard
 from datapkg.building.spec import FileSource, NodeSpec, PythonSource, SqlSource, ValueSource
 from datapkg.building.transforms import TRANSFORMS, guess
-from datapkg.errors import DatapkgError, InvalidInput, TransformFailed
+from datapkg.errors import BuildFailed, DatapkgError, InvalidInput, TransformFailed, Unreachable
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import shown
@@ -228,7 +228,8 @@ class _Storing:
         """The nodes of a file that a function made: read as its name says."""
         source = FileSource(file, file.name)
         whole = f"{self._spec.path}/{path}" if path else self._spec.path
-        spec = replace(self._spec, path=whole, source=source, transform=guess(file), kwargs={})
+        transform = guess(file) if self._spec.transform == "id" else self._spec.transform
+        spec = replace(self._spec, path=whole, source=source, transform=transform, kwargs={})
         with open_source(file, source.shown) as stream:
             if TRANSFORMS[spec.transform].kind == "file":
                 hash, size = put_file(stream, self._desk.objects)
@@ -346,7 +347,7 @@ def _from_query(spec: NodeSpec, source: SqlSource, desk: Desk) -> Made:
     from datapkg.building.databases import query
 
     url = desk.secret(source.connection)
-    with explained(spec, None) as said:
+    with placed(spec), explained(spec, None) as said:
         stored = _Storing(spec, desk, None)
         nodes = stored.nodes(query(source, url, spec.kwargs), "")
     more = {"sql": source.query, "connection": source.connection}
@@ -365,7 +366,7 @@ def _from_function(spec: NodeSpec, source: PythonSource, desk: Desk) -> Made:
     known = desk.cache.result(spec, key, name) if files else None
     if known is not None and _usable(known, desk):
         return _finished(spec, None, desk, known, ("", 0), "same inputs", more)
-    with explained(spec, None) as said:
+    with placed(spec), explained(spec, None) as said:
         called = call(source, spec.kwargs)
         said += called.printed
         stored = _Storing(spec, desk, None)
@@ -396,6 +397,18 @@ def explained(spec: NodeSpec, source: FileSource | None) -> Iterator[list[str]]:
             raise
         except Exception as error:
             raise _failure(spec, source, error) from error
+
+
+@contextmanager
+def placed(spec: NodeSpec) -> Iterator[None]:
+    """Says in the errors of a query or function which node it is of."""
+    try:
+        yield
+    except (BuildFailed, Unreachable) as error:
+        place = spec.place or spec.path
+        raise type(error)(
+            f"{place}: {error}", hint=error.hint, **{"node": spec.path, **error.detail}
+        ) from error.__cause__
 
 
 def _failure(spec: NodeSpec, source: FileSource | None, error: Exception, hint: str = "") -> TransformFailed:

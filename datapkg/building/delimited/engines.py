@@ -144,7 +144,7 @@ def _named(path: Path, kwargs: dict[str, Any], warn: Warn) -> dict[str, Any]:
 def _rows(head: bytes, size: int) -> int:
     """How many rows are about that many bytes; a guess where none of the text is known."""
     lines = max(head.count(b"\n"), head.count(b"\r"), 1)
-    return max(1, size * lines // len(head)) if head else size // _GUESSED_ROW
+    return max(1, size * lines // len(head) if head else size // _GUESSED_ROW)
 
 
 def _estimated_size(path: Path) -> int:
