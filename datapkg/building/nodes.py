@@ -417,9 +417,10 @@ def _failure(spec: NodeSpec, source: FileSource | None, error: Exception, hint: 
         return TransformFailed(f"{shown(spec.path)} cannot be kept: {reason}", hint=hint, node=spec.path)
     row = re.search(r"\b(?:line|row) (\d+)", reason)
     place = f"{spec.place}: " if spec.place and spec.place != source.shown else ""
+    as_it_is = "transform: id" if source.said else f"{{file: {source.shown}, transform: id}}"
     return TransformFailed(
         f"{place}{shown(source.shown)} cannot be read as {spec.transform}: {reason}",
-        hint=hint or f"to keep the file as it is, say in a build file: {{file: {source.shown}, transform: id}}",
+        hint=hint or f"to keep the file as it is, say in a build file: {as_it_is}",
         file=source.shown,
         node=spec.path,
         transform=spec.transform,

@@ -9,7 +9,7 @@ from typing import Any
 from datapkg.building.cache import BuildCache, now_ns
 from datapkg.building.files import hash_source, open_source
 from datapkg.building.record import as_json
-from datapkg.building.spec import BuildSpec, FileSource, NodeSpec
+from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, UrlSource
 
 
 @dataclass
@@ -35,17 +35,19 @@ def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Chang
     Raises `BuildFailed` for a file that cannot be read.
     """
     before = {str(each["path"]): each for each in record.get("sources", ()) if "path" in each}
-    files = [node for node in spec.nodes if isinstance(node.source, FileSource)]
-    cache.look_below({node.source.path.parent for node in files if isinstance(node.source, FileSource)})
-    changes = Changes(unseen=[node.path for node in spec.nodes if not isinstance(node.source, FileSource)])
+    cache.look_below({node.source.path.parent for node in spec.nodes if isinstance(node.source, FileSource)})
+    changes = Changes()
     hashes = {}
-    for node in files:
-        assert isinstance(node.source, FileSource)
-        hashes[node.path] = _hash(node.source, cache)
+    for node in spec.nodes:
+        hash = _hash(node.source, cache)
+        if hash is None:
+            changes.unseen.append(node.path)
+            continue
+        hashes[node.path] = hash
         then = before.pop(node.path, None)
         if then is None:
             changes.added.append(node.path)
-        elif then.get("hash") != hashes[node.path] or _settings(then) != _wanted(node):
+        elif then.get("hash") != hash or _settings(then) != _wanted(node):
             changes.changed.append(node.path)
     # What a glob takes out of an archive lies below the path that asks for it.
     unseen = tuple(f"{path}/" for path in changes.unseen)
@@ -68,7 +70,12 @@ def _pair(changes: Changes, now: dict[str, str], then: dict[str, str]) -> None:
         changes.removed.remove(before)
 
 
-def _hash(source: FileSource, cache: BuildCache) -> str:
+def _hash(source: object, cache: BuildCache) -> str | None:
+    """What the bytes of a source hash to now: of an address what its build file says; None if only a build can tell."""
+    if isinstance(source, UrlSource) and not source.extract and source.inside is None:
+        return source.sha256 or None
+    if not isinstance(source, FileSource):
+        return None
     if known := cache.hash_of(source.path):
         return known[0]
     at = now_ns()
