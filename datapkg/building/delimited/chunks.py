@@ -79,7 +79,12 @@ class ChunkStream:
             try:
                 with pandas.read_csv(source, **{**options, "low_memory": False, "chunksize": self._rows}) as chunks:
                     yield from chunks
-            except (UnicodeDecodeError, pandas.errors.ParserError):
+            except UnicodeDecodeError:
+                raise
+            except pandas.errors.ParserError as error:
+                # Of files whose lines end with carriage returns pandas says so where chunks end, not of the whole.
+                if "Buffer overflow" in str(error):
+                    raise Leave(str(error)) from error
                 raise
             except (TypeError, ValueError, ArithmeticError) as error:
                 raise Leave(str(error)) from error

@@ -155,6 +155,12 @@ def test_what_only_the_whole_file_tells_is_left_to_it(
         in_chunks(path, kwargs)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 7])
+def test_pandas_stumbling_over_carriage_returns_in_chunks_is_no_error(tmp_path: Path, rows: int) -> None:
+    path = written(tmp_path, "c0;c1\r-7;9\r;False\r1x;nan\r1x;False\rabc;False\r;True\r;False\r;True\r;")
+    _check(_result(in_chunks, path, {"sep": ";"}, rows), by_pandas(path, {"sep": ";"}), str(rows))
+
+
 @pytest.mark.parametrize("tens", range(60))
 def test_made_up_tables(tmp_path: Path, tens: int) -> None:
     """Where pandas raises, the engines leave the file to it, or raise too."""
