@@ -12,7 +12,6 @@ from datapkg.building.nearest import nearest
 from datapkg.building.transforms import TRANSFORMS
 
 _WHOLE = "a table is read whole"
-_NO_CODE = "a build file names no functions"
 _THE_FILE = "the build file names the source by `file`"
 _CREDENTIALS = "sources are files, and credentials never stand in a build file"
 
@@ -22,13 +21,11 @@ REFUSED: dict[str, dict[str, str]] = {
         "iterator": _WHOLE,
         "chunksize": _WHOLE,
         "storage_options": _CREDENTIALS,
-        "converters": _NO_CODE,
         "low_memory": "the type of a column is settled by all of its values",
     },
     "excel": {
         "io": _THE_FILE,
         "storage_options": _CREDENTIALS,
-        "converters": _NO_CODE,
         "engine": "Excel files are read by calamine",
         "engine_kwargs": "Excel files are read by calamine",
     },

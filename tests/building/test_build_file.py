@@ -328,7 +328,6 @@ contents:
         ),
         ("contents:\n  a: {file: c.txt, kwargs: {sep: x}}\n", "'sep' is not taken: transform id has no kwargs"),
         ("contents:\n  a: {file: a.csv, kwargs: {sheet_name: x}}\n", "unknown kwarg 'sheet_name' of pandas.read_csv"),
-        ("contents:\n  a: {file: a.csv, kwargs: {converters: {a: int}}}\n", "a build file names no functions"),
         ("contents:\n  a: {file: a.csv, kwargs: {storage_options: {}}}\n", "credentials never stand in a build file"),
         (
             "contents:\n  a: {package: u/p, transform: csv}\n",

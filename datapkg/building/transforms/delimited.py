@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from datapkg.building.transforms.converters import with_functions
+
 Warn = Callable[[str], None]
 
 
@@ -33,4 +35,4 @@ def _table(path: Path, separator: str, kwargs: dict[str, Any], warn: Warn) -> An
 
     if not kwargs.keys() & {"sep", "delimiter"}:
         kwargs = {"sep": separator, **kwargs}
-    return read(path, kwargs, warn)
+    return read(path, with_functions(kwargs), warn)

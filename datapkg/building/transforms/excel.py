@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building.nearest import nearest
+from datapkg.building.transforms.converters import with_functions
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
 
@@ -114,7 +115,7 @@ def _table(file: Any, sheet: _Sheet, options: dict[str, Any], among: bool = Fals
     from datapkg.building.frames import table_from_frame
 
     try:
-        return table_from_frame(pandas.read_excel(file, sheet_name=sheet.name, **options))
+        return table_from_frame(pandas.read_excel(file, sheet_name=sheet.name, **with_functions(options)))
     except ValueError as error:
         if not among:
             raise
