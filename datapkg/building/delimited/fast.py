@@ -13,6 +13,7 @@ from datapkg.building.delimited.columns import convert, demands, least_demand
 from datapkg.building.delimited.layout import Layout
 from datapkg.building.delimited.leaving import Leave
 from datapkg.building.delimited.needs import demand, dtypes_of, join, same_values, widen
+from datapkg.building.delimited.numbers import with_numbers
 from datapkg.building.delimited.pieces import Piece, Text, pieces, record_end, row_starts
 from datapkg.building.delimited.schemas import schema_of
 from datapkg.building.delimited.tokens import tokens
@@ -73,6 +74,7 @@ class FastStream:
         self._instead: TableStream | None = None
         self._has_started_again = self._is_assumed = False
         self._schemas: dict[tuple[str, ...], pa.Schema] = {}
+        self._as_text: set[int] = set()
         self._needs = self._first_needs()
 
     @property
@@ -140,8 +142,10 @@ class FastStream:
             source.close()
 
     def _parse(self, piece: Piece) -> _Parsed:
-        texts, has_lines = tokens(piece.data, self._layout)
-        converted = [convert(*each) for each in zip(texts, self._needs, self._layout.given, strict=True)]
+        converted, has_lines = with_numbers(piece.data, self._layout, self._needs, self._as_text), True
+        if converted is None:
+            texts, has_lines = tokens(piece.data, self._layout)
+            converted = [convert(*each) for each in zip(texts, self._needs, self._layout.given, strict=True)]
         return _Parsed(piece, [array for array, _ in converted], tuple(need for _, need in converted), has_lines)
 
     def _first_needs(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from datapkg.building.delimited.leaving import Leave
@@ -20,16 +21,16 @@ def tokens(data: bytes, layout: Layout) -> tuple[list[pa.Array], bool]:
     """
     import pyarrow as pa
 
-    _check_text(data, layout)
-    if not _is_odd(data, layout):
+    check_text(data, layout)
+    if not is_odd(data, layout):
         try:
-            return _by_arrow(data, layout), True
+            return by_arrow(data, layout), True
         except pa.ArrowInvalid:
             pass
     return _by_pandas(data, layout), False
 
 
-def _check_text(data: bytes, layout: Layout) -> None:
+def check_text(data: bytes, layout: Layout) -> None:
     """That it is what its encoding says: unused columns too, as pandas decodes all."""
     if data.isascii():
         return
@@ -41,7 +42,7 @@ def _check_text(data: bytes, layout: Layout) -> None:
         raise Leave("text that is not UTF-8") from None
 
 
-def _is_odd(data: bytes, layout: Layout) -> bool:
+def is_odd(data: bytes, layout: Layout) -> bool:
     """Whether the parsers may differ in this text: by lone carriage returns, NUL, blank lines of one column."""
     if b"\0" in data:
         return True
@@ -53,7 +54,8 @@ def _is_odd(data: bytes, layout: Layout) -> bool:
     return layout.width == 1 and (data[:1] in b" \t" or b"\n " in data or b"\n\t" in data)
 
 
-def _by_arrow(data: bytes, layout: Layout) -> list[pa.Array]:
+def by_arrow(data: bytes, layout: Layout, types: Mapping[str, pa.DataType] | None = None) -> list[pa.Array]:
+    """The columns as pyarrow reads them: text, where `types` does not say what else by name. Raises `ArrowInvalid`."""
     import pyarrow as pa
     import pyarrow.csv as csv
 
@@ -63,7 +65,7 @@ def _by_arrow(data: bytes, layout: Layout) -> list[pa.Array]:
         csv.ParseOptions(delimiter=layout.separator, newlines_in_values=False),
         csv.ConvertOptions(
             check_utf8=False,
-            column_types=layout.arrow_types,
+            column_types={**layout.arrow_types, **(types or {})},
             include_columns=layout.used_names,
             null_values=layout.missing_words,
             strings_can_be_null=True,
