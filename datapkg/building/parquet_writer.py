@@ -19,9 +19,9 @@ _FIRST_ROWS, _FEWEST_ROWS = 32_768, 2_048
 _ROWS_A_VALUE = 4
 # What compression makes no smaller than this stays as it is: to undo it takes longer than the bytes are worth.
 _WORTH_COMPRESSING = 0.8
-# Differences from value to value have to gain this much, dictionaries may lose it: that is the order of how fast they
-# are read back.
-_WORTH_DIFFERENCES, _WORTH_A_DICTIONARY = 0.9, 1.1
+# By how fast they are read back: differences have to gain this much, so have dictionaries of text; of numbers they may
+# lose it.
+_WORTH_DIFFERENCES, _WORTH_WORDS, _WORTH_NUMBERS = 0.9, 0.75, 1.1
 # Above the limit pyarrow gives up a dictionary, and with it the order of categories and those that are not used.
 _DICTIONARY_BYTES = 1 << 30
 
@@ -57,7 +57,8 @@ def choose(first: pa.Table) -> Choices:
     for path, tried in _tried(first.select(countable), Choices(differences=countable)).items():
         best[path] = tried if tried.size < _WORTH_DIFFERENCES * best[path].size else best[path]
     for path, tried in _tried(first.select(repetitive), Choices(repetitive)).items():
-        best[path] = tried if tried.size < _WORTH_A_DICTIONARY * best[path].size else best[path]
+        worth = _WORTH_NUMBERS if types.is_primitive(first.schema.field(path).type) else _WORTH_WORDS
+        best[path] = tried if tried.size < worth * best[path].size else best[path]
     return Choices(
         [path for path, tried in best.items() if path in tried.choices.dictionaries],
         [path for path, tried in best.items() if path in tried.choices.differences],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.types as types
@@ -19,6 +21,10 @@ _BAD_METADATA = (
     *(ArithmeticError, AttributeError, LookupError, NotImplementedError, SyntaxError, TypeError, ValueError),
     pa.ArrowException,
 )
+
+# Of a long table each column keeps the memory that it was read into; of a short one pandas lays columns of a type
+# together, as it likes them best. It warns of frames in a hundred pieces.
+_LONG, _MANY_COLUMNS = 65_536, 90
 
 
 def read(
@@ -78,13 +84,36 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
     if table.schema.metadata and not _metadata_fit(table.schema):
         table = table.replace_schema_metadata(None)
     whole = _nested_integers(table)
-    frame: pd.DataFrame = table.to_pandas(self_destruct=True)
-    for at, values in whole.items():
-        frame.isetitem(at, values.array)
+    apart = len(table) >= _LONG and table.num_columns <= _MANY_COLUMNS
+    memory = _memory(table) if apart else {}
+    frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=apart)
+    for at, column in whole.items():
+        frame.isetitem(at, column.array)
     for at, kind in enumerate(frame.dtypes):
-        if isinstance(kind, pd.CategoricalDtype):  # its codes lie in Arrow's memory, which may not be written to
+        # What lies in Arrow's memory may not be written to.
+        if isinstance(kind, pd.CategoricalDtype) or (apart and isinstance(kind, pd.DatetimeTZDtype)):
             frame.isetitem(at, frame.iloc[:, at].array.copy())
+        elif memory and isinstance(kind, np.dtype):
+            own = memory.get(frame.iloc[:, at].to_numpy().ctypes.data)
+            if own is not None:
+                values: Any = own.view(kind)
+                frame.isetitem(at, pd.Series(values, index=frame.index, copy=False))
     return frame
+
+
+def _memory(table: pa.Table) -> dict[int, Any]:
+    """The values of the columns that pandas takes as they lie in memory, by their address.
+
+    The arrays that pandas makes of them may not be written to; these may, and nobody else has them.
+    """
+    found = {}
+    for column in table.columns:
+        kind = column.type
+        if column.num_chunks == 1 and not column.null_count and types.is_primitive(kind) and not types.is_boolean(kind):
+            chunk, width = column.chunk(0), kind.bit_width // 8
+            values = np.frombuffer(chunk.buffers()[1], f"V{width}", len(chunk), chunk.offset * width)
+            found[values.ctypes.data] = values if values.flags.writeable else values.copy()
+    return found
 
 
 def _nested_integers(table: pa.Table) -> dict[int, pd.Series]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from datapkg.building.delimited.layout import Layout
 
+_ZERO = ord("0")
+
 Converted = tuple["pa.Array | None", str]
 
 
@@ -31,7 +33,7 @@ def with_numbers(data: bytes, layout: Layout, needs: tuple[str, ...], as_text: s
         for position, (need, given) in enumerate(zip(needs, layout.given, strict=True))
     ]
     check_text(data, layout)
-    if not any(kinds) or is_odd(data, layout) or b"0x" in data or b"0X" in data:
+    if not any(kinds) or is_odd(data, layout) or _has_hexadecimals(data):
         return None
     types = {name: getattr(pa, kind)() for name, kind in zip(layout.used_names, kinds, strict=True) if kind}
     try:
@@ -56,18 +58,37 @@ def _kind(need: str) -> str:
     return {"int": "int64", "float": "float64"}.get(split(need)[0], "")
 
 
+def _has_hexadecimals(data: bytes) -> bool:
+    """Whether 0x or 0X stands anywhere, which Arrow reads as the beginning of an integer."""
+    import numpy as np
+
+    array = np.frombuffer(data, np.uint8)
+    for letter in b"xX":
+        places = np.flatnonzero(array == letter)
+        if len(places) and (array[np.maximum(places - 1, 0)] == _ZERO).any():
+            return True
+    return False
+
+
 class _MinusZero:
     """Whether anything in a piece may be written -0; looked for once, if it is asked."""
 
     def __init__(self, data: bytes, separator: bytes) -> None:
-        self._data, self._separator = data, separator
+        self._data, self._before = data, list(separator + b'\n\r" \t')
         self._found: bool | None = None
 
     def __bool__(self) -> bool:
         if self._found is None:
-            before = (self._separator, b"\n", b"\r", b'"', b" ", b"\t")
-            self._found = self._data.startswith(b"-0") or any(each + b"-0" in self._data for each in before)
+            self._found = self._look()
         return self._found
+
+    def _look(self) -> bool:
+        import numpy as np
+
+        array = np.frombuffer(self._data, np.uint8)
+        places = np.flatnonzero(array[:-1] == ord("-"))
+        places = places[array[places + 1] == _ZERO]
+        return bool(((places == 0) | np.isin(array[np.maximum(places - 1, 0)], self._before)).any())
 
 
 def _number(values: pa.Array, kind: str, need: str, has_minus_zero: _MinusZero) -> Converted | None:
