@@ -97,7 +97,7 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
             own = memory.get(frame.iloc[:, at].to_numpy().ctypes.data)
             if own is not None:
                 values: Any = own.view(kind)
-                frame.isetitem(at, pd.Series(values, index=frame.index, copy=False))
+                frame.isetitem(at, pd.Series(values, index=frame.index, copy=False))  # type: ignore[arg-type]
     return frame
 
 
