@@ -13,6 +13,7 @@ from datapkg.objects.base import Objects
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.memory import MemoryObjects
 from datapkg.objects.packs import PackedObjects
+from datapkg.objects.scratch import ScratchObjects
 from tests.contracts import BODIES, ObjectsContract
 
 
@@ -42,6 +43,56 @@ class TestDirectory(ObjectsContract):
         for evil in ("../../etc/passwd", "ab/../" + "0" * 58, "A" * 64, "0" * 64 + "\n"):
             with pytest.raises(ValueError, match="64 lower-case hex"):
                 filled.open(evil)
+
+
+class TestScratch(ObjectsContract):
+    @pytest.fixture
+    def target(self, tmp_path: Path) -> Iterator[Objects]:
+        yield ScratchObjects(MemoryObjects(), tmp_path)
+        assert list((tmp_path / "tmp").iterdir()) == [], "temporary files were left"
+
+    def test_what_the_base_has_is_there_and_stays(self, tmp_path: Path) -> None:
+        base = MemoryObjects()
+        hash = base.put_bytes(b"below")
+        scratch = ScratchObjects(base, tmp_path)
+        own = scratch.put_bytes(b"above")
+        assert scratch.missing([hash, own, "0" * 64]) == {"0" * 64}
+        assert (scratch.read(hash), scratch.size(hash), scratch.read(own)) == (b"below", 5, b"above")
+        scratch.delete(hash)
+        assert base.missing([hash, own]) == {own}
+
+
+class TestForgetting:
+    """What a batch put and does not need."""
+
+    BIG = b"x" * (1 << 20)
+
+    @pytest.fixture(params=[DirectoryObjects, PackedObjects])
+    def target(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Objects]:
+        yield request.param(tmp_path / "objects")
+        assert list(tmp_path.rglob("tmp/*")) == [], "temporary files were left"
+
+    def test_it_gets_no_name(self, target: Objects) -> None:
+        with target.batch():
+            hash = target.put_bytes(self.BIG)
+            kept = target.put_bytes(b"y" + self.BIG)
+            target.forget([hash])
+            assert target.missing([hash, kept]) == {hash}
+        assert set(target) == {kept}
+
+    def test_what_somebody_else_put_too_stays(self, target: Objects) -> None:
+        with target.batch():
+            hash = target.put_bytes(self.BIG)
+            target.put_bytes(self.BIG)
+            target.forget([hash])
+        assert target.read(hash) == self.BIG
+
+    def test_what_was_there_before_stays(self, target: Objects) -> None:
+        hash = target.put_bytes(self.BIG)
+        with target.batch():
+            target.put_bytes(self.BIG)
+            target.forget([hash])
+        assert target.read(hash) == self.BIG
 
 
 class TestPacks(ObjectsContract):

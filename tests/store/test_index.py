@@ -1,0 +1,75 @@
+"""The index is a cache: it answers what it was told, and anything wrong with it is a miss."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from datapkg.store import index as module
+from datapkg.store.index import Index, stamp
+
+STAMP = (1, 2, 3, 4, 5)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    return Index(tmp_path / "cache" / "index.db")
+
+
+def test_sources_below_a_folder_and_no_other(index: Index) -> None:
+    index.remember_sources((path, STAMP, 9, "ab") for path in ("/a/b/c", "/a/b/d/e", "/a/bc", "/a/b"))
+    assert index.sources("/a/b") == {"/a/b/c": (STAMP, 9, "ab"), "/a/b/d/e": (STAMP, 9, "ab")}
+    assert index.sources("/a/b/") == index.sources("/a/b")
+    assert len(index.sources("/")) == 4
+
+
+def test_a_source_is_remembered_once(index: Index) -> None:
+    index.remember_sources([("/a/b", STAMP, 9, "old")])
+    index.remember_sources([("/a/b", STAMP, 10, "new")])
+    assert index.sources("/a") == {"/a/b": (STAMP, 10, "new")}
+
+
+def test_what_was_found_out(index: Index) -> None:
+    values = {f"key {number}": bytes([number % 256]) for number in range(1_200)}
+    index.keep_found(values)
+    assert index.found([*values, "another"]) == values
+    assert index.found([]) == {}
+
+
+def test_too_much_goes(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.keep_found({"old": b"x" * 100_000})
+    index._write("UPDATE found SET day = 0", [()])
+    monkeypatch.setattr(module, "_MAX_FOUND_BYTES", 50_000)
+    index.keep_found({"new": b"y"})
+    assert index.found(["old", "new"]) == {"new": b"y"}
+
+
+def test_an_older_form_is_made_anew(index: Index) -> None:
+    index.keep_found({"a": b"1"})
+    index._write("PRAGMA user_version = 1", [()])
+    assert Index(index.path).found(["a"]) == {}
+
+
+@pytest.mark.parametrize("damage", ["garbage", "folder", "empty"])
+def test_a_damaged_one_is_a_miss(index: Index, damage: str) -> None:
+    index.path.parent.mkdir(parents=True, exist_ok=True)
+    if damage == "folder":
+        index.path.mkdir()
+    else:
+        index.path.write_bytes(os.urandom(5_000) if damage == "garbage" else b"")
+    index.keep_found({"a": b"1"})
+    index.remember_sources([("/a/b", STAMP, 9, "ab")])
+    found = {} if damage == "folder" else {"a": b"1"}
+    assert index.found(["a"]) == found
+    assert bool(index.sources("/a")) == bool(found)
+
+
+def test_a_stamp_changes_with_any_write(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("one")
+    before = stamp(path.stat())
+    path.write_text("two")
+    os.utime(path, ns=(path.stat().st_atime_ns, before[1]))
+    assert stamp(path.stat()) != before
