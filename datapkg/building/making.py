@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from datapkg.building.nodes import BIG_BYTES, Desk, Made, known_result, make_node
+from datapkg.building.desk import BIG_BYTES, Desk
+from datapkg.building.nodes import Made, known_result, make_node
 from datapkg.building.spec import FileSource, NodeSpec, PackageSource
 from datapkg.building.transforms import TRANSFORMS
 from datapkg.errors import BuildFailed, DatapkgError

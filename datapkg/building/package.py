@@ -10,10 +10,11 @@ from datapkg.building.cache import BuildCache
 from datapkg.building.checks.report import raise_failed, recorded, warnings_of
 from datapkg.building.checks.run import Result, run_checks
 from datapkg.building.composition import take_over
+from datapkg.building.desk import Desk, Earlier, Secret
 from datapkg.building.hearing import listening
 from datapkg.building.making import make_all
 from datapkg.building.metadata import warnings_for
-from datapkg.building.nodes import Desk, Earlier, Made, Secret
+from datapkg.building.nodes import Made
 from datapkg.building.record import make_record
 from datapkg.building.spec import BuildSpec, PackageSource
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput

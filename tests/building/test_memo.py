@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datapkg.building import memo, nodes, tables
+from datapkg.building import memo, nodes, storing, tables
 from datapkg.building.cache import BuildCache
 from datapkg.building.delimited import engines
 from datapkg.building.delimited.fast import Pace
@@ -34,7 +34,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "MAX_ROWS", 8 * ROWS)
     monkeypatch.setattr(blocks, "FIRST_ROWS", 32)
     monkeypatch.setattr(blocks, "_HIT", np.uint64(2**64 // ROWS))
-    monkeypatch.setattr(nodes, "BIG_BYTES", 1_000)
+    for module in (nodes, storing):
+        monkeypatch.setattr(module, "BIG_BYTES", 1_000)
     limits = engines.Limits(fast=1_000, pace=Pace(piece=1_500, workers=2))
     monkeypatch.setattr(engines.read, "__defaults__", (limits,))
 

@@ -1,0 +1,58 @@
+"""What goes wrong with a source, said in one line: which file, which node, where it was asked for, what to type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from datapkg.building.files import StoreFailed
+from datapkg.building.hearing import heard
+from datapkg.building.spec import FileSource, NodeSpec
+from datapkg.errors import BuildFailed, DatapkgError, InvalidInput, TransformFailed, Unreachable
+from datapkg.format.names import shown
+
+
+@contextmanager
+def explained(spec: NodeSpec, source: FileSource | None) -> Iterator[list[str]]:
+    """Turns what a library raises into `TransformFailed`, in one line; gives a list that its warnings are added to."""
+    with heard() as said:
+        try:
+            yield said
+        except InvalidInput as error:
+            raise _failure(spec, source, error, error.hint) from error
+        except StoreFailed as error:
+            raise error.__cause__ or error from None
+        except DatapkgError:
+            raise
+        except Exception as error:
+            raise _failure(spec, source, error) from error
+
+
+@contextmanager
+def placed(spec: NodeSpec) -> Iterator[None]:
+    """Says in the errors of a query or function which node it is of."""
+    try:
+        yield
+    except (BuildFailed, Unreachable) as error:
+        place = spec.place or spec.path
+        raise type(error)(
+            f"{place}: {error}", hint=error.hint, **{"node": spec.path, **error.detail}
+        ) from error.__cause__
+
+
+def _failure(spec: NodeSpec, source: FileSource | None, error: Exception, hint: str = "") -> TransformFailed:
+    reason = " ".join(str(error).split())[:500] or type(error).__name__
+    if source is None:
+        return TransformFailed(f"{shown(spec.path)} cannot be kept: {reason}", hint=hint, node=spec.path)
+    row = re.search(r"\b(?:line|row) (\d+)", reason)
+    place = f"{spec.place}: " if spec.place and spec.place != source.shown else ""
+    as_it_is = "transform: id" if source.said else f"{{file: {source.shown}, transform: id}}"
+    return TransformFailed(
+        f"{place}{shown(source.shown)} cannot be read as {spec.transform}: {reason}",
+        hint=hint or f"to keep the file as it is, say in a build file: {as_it_is}",
+        file=source.shown,
+        node=spec.path,
+        transform=spec.transform,
+        **({"row": int(row[1])} if row else {}),
+    )
