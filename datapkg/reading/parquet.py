@@ -163,23 +163,24 @@ def _read_each(
 
 def _parts(source: Source, table: TableNode, buffers: list[pa.Buffer], columns: list[str] | None) -> pa.Table:
     """The rows of all objects."""
-    files = [_file(source, table, *each) for each in zip(table.objects_, buffers, strict=True)]
-    columns = None if _is_odd(files[0].schema_arrow) else columns
-    if len(files) == 1:
-        return files[0].read(columns)
-    if not all(file.schema_arrow.equals(files[0].schema_arrow) for file in files):
-        raise CorruptObject(f"{source.ref.package}/{table.path}: its objects differ in the types of their columns")
-    schema = files[0].schema_arrow
+    first = _file(source, table, table.objects_[0], buffers[0])
+    whole = schema = first.schema_arrow
+    columns = None if _is_odd(schema) else columns
+    if len(buffers) == 1:
+        return first.read(columns)
     if columns is not None:
         schema = pa.schema([each for each in schema if each.name in set(columns)], schema.metadata)
         columns = schema.names
     joint = Joint(schema, [block.rows for block in table.objects_])
 
     def add(number: int) -> None:
-        joint.add(number, files[number].read(columns, use_threads=False))
+        file = _file(source, table, table.objects_[number], buffers[number])
+        if not file.schema_arrow.equals(whole):
+            raise CorruptObject(f"{source.ref.package}/{table.path}: its objects differ in the types of their columns")
+        joint.add(number, file.read(columns, use_threads=False))
 
-    with ThreadPoolExecutor(min(pa.cpu_count(), len(files)), "datapkg-read") as pool:
-        for _ in pool.map(add, range(len(files))):
+    with ThreadPoolExecutor(min(pa.cpu_count(), len(buffers)), "datapkg-read") as pool:
+        for _ in pool.map(add, range(len(buffers))):
             pass  # what a thread raises is raised here
     return joint.table()
 
