@@ -63,7 +63,9 @@ def by_arrow(data: bytes, layout: Layout, types: Mapping[str, pa.DataType] | Non
         pa.BufferReader(pa.py_buffer(data)),
         csv.ReadOptions(column_names=layout.names, use_threads=False, block_size=len(data) + 1),
         # Where there are no quotes it is quicker not to look for them.
-        csv.ParseOptions(layout.separator, quote_char='"' if b'"' in data else False, newlines_in_values=False),
+        csv.ParseOptions(
+            delimiter=layout.separator, quote_char='"' if b'"' in data else False, newlines_in_values=False
+        ),
         csv.ConvertOptions(
             check_utf8=False,
             column_types={**layout.arrow_types, **(types or {})},
