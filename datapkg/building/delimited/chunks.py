@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ from datapkg.building.transforms.compressed import for_pandas
 if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
+
+# Every number has a digit, but for the infinite ones.
+_NUMBER = re.compile("[0-9]|inf", re.IGNORECASE)
 
 
 class ChunkStream:
@@ -154,9 +158,19 @@ def _any(value: Any) -> bool:
     return True
 
 
+def _are_no_numbers(value: Any) -> bool:
+    """Whether these words for booleans are surely none for numbers, which a chunk of nothing else would hold."""
+    return value is None or (isinstance(value, (list, tuple)) and all(map(_is_no_number, value)))
+
+
+def _is_no_number(word: Any) -> bool:
+    return isinstance(word, str) and _NUMBER.search(word) is None
+
+
 # The kwargs that mean the same for chunks, each with what it may be.
 _UNDERSTOOD: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("sep", "delimiter", "names", "dtype", "true_values", "false_values", "skipinitialspace"), _any),
+    **dict.fromkeys(("sep", "delimiter", "names", "dtype", "skipinitialspace"), _any),
+    **dict.fromkeys(("true_values", "false_values"), _are_no_numbers),
     **dict.fromkeys(("na_values", "keep_default_na", "na_filter", "skip_blank_lines", "thousands", "decimal"), _any),
     **dict.fromkeys(("lineterminator", "quotechar", "quoting", "doublequote", "escapechar", "comment"), _any),
     **dict.fromkeys(("encoding", "encoding_errors", "low_memory", "memory_map", "compression"), _any),

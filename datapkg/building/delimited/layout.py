@@ -76,7 +76,7 @@ def find_layout(head: bytes, kwargs: dict[str, Any]) -> Layout | None:
         return None
     separator = kwargs.get("sep", kwargs.get("delimiter", ","))
     first = _first_record(head, separator.encode(), kwargs)
-    if first is None:
+    if first is None or (_codec(kwargs.get("encoding")) == "ascii" and not head[:first].isascii()):
         return None
     enough = head.rfind(b"\n", first, first + _FIRST_ROWS) + 1
     try:
@@ -121,7 +121,8 @@ def _layout(head: bytes, first: int, separator: str, kwargs: dict[str, Any]) -> 
 def _first_record(head: bytes, separator: bytes, kwargs: dict[str, Any]) -> int | None:
     """Where the first record behind the header begins; None if the header is odd."""
     start = len(_MARK) if head.startswith(_MARK) else 0
-    if not head[start : start + 1].strip(_BLANK):
+    # A second mark is text or none, as the encoding has it.
+    if not head[start : start + 1].strip(_BLANK) or head.startswith(_MARK, start):
         return None
     if kwargs.get("header", "infer" if kwargs.get("names") is None else None) is None:
         return start

@@ -108,6 +108,7 @@ WHOLE: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("unsigned integers beside -0", f"a\n1\n-0\n2\n{2**63}\n", {}),
     ("unsigned integers, then floats", f"a\n1\n{2**63}\n1.5\n2\n3\n", {}),
     ("negative zeros among perhaps integers", "a\n-0\nNA\n2.0\nNA\n", {"skipinitialspace": True}),
+    ("numbers that are booleans", "a\n1\n1\nyes\n0\n", {"true_values": ["1", "yes"], "false_values": ["0"]}),
     ("categories", "a\nx\ny\nx\n", {"dtype": "category"}),
     ("an index of the first column", "a,b\n1,2,\n3,4,\n", {}),
     ("an index by name", "k,v\nx,1\ny,2\n", {"index_col": "k"}),
@@ -153,6 +154,18 @@ def test_what_only_the_whole_file_tells_is_left_to_it(
         fast(path, kwargs)
     with pytest.raises(Left):
         in_chunks(path, kwargs)
+
+
+def test_a_header_beyond_ascii_is_refused_as_pandas_does(tmp_path: Path) -> None:
+    path = written(tmp_path, "é,b\n1,2\n3,4\n")
+    with pytest.raises(Left):
+        fast(path, {"encoding": "ascii"})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_two_marks_of_byte_order_are_left_to_pandas(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(Left):
+        fast(written(tmp_path, b"\xef\xbb\xbf" * 2 + b"a,b\n1,2\n3,4\n"), {"encoding": encoding})
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 7])
