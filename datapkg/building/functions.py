@@ -232,7 +232,7 @@ def explained(module: Path, what: str, kind: type[BuildFailed]) -> Iterator[None
         file, line = _line(error, module)
         text = " ".join(str(error).split())[:500]
         raised = f"{type(error).__name__}{f': {text}' if text else ''}"
-        message = f"{file}, line {line}: {what} raised {raised}"
+        message = f"{file}{f', line {line}' if line else ''}: {what} raised {raised}"
         raise kind(message, module=module.name, function=what, file=file, line=line) from error
 
 

@@ -131,6 +131,12 @@ def test_what_it_raises_is_told_with_its_line(folder: Path, function: str, said:
     assert caught.value.detail["line"] > 0
 
 
+def test_no_line_is_told_where_none_of_the_builders_was_reached(folder: Path) -> None:
+    (folder / "prepare.py").write_text("def bare(): return 1\n")
+    with pytest.raises(TransformFailed, match=r"^prepare\.py: bare\(\) raised TypeError: .* takes 0 positional"):
+        called(folder, "bare")
+
+
 def test_a_function_that_is_not_there(folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"no function 'fram'; did you mean 'frame'\? there are frame, several"):
         called(folder, "fram")

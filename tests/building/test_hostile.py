@@ -274,3 +274,9 @@ def test_a_file_that_becomes_a_link_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "in" / "e").rename(tmp_path / "in" / "d")
     with open_source(sources["d/b.txt"].path, "x", sources["d/b.txt"].within) as stream:
         assert stream.read() == b"b"
+
+
+def test_a_link_that_leads_nowhere_is_no_misspelt_file(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").symlink_to("gone.csv")
+    said = refused(tmp_path, "contents:\n  b: {file: b.csv}\n")
+    assert said.endswith("contents.b.file: 'b.csv' is a link that leads nowhere")

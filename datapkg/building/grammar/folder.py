@@ -74,6 +74,8 @@ class Folder:
             return f"{shown(text)} is a folder; name its files, or take them by a glob such as {text.rstrip('/')}/*"
         if path.exists():
             return f"{shown(text)} is no ordinary file"
+        if path.is_symlink():
+            return f"{shown(text)} is a link that leads nowhere"
         self._suggested += 1
         near = _near(path) if self._suggested <= _SUGGESTIONS else []
         hint = f"; did you mean {' or '.join(map(shown, near))}?" if near else ""
