@@ -186,6 +186,8 @@ def _bad_column(frame: pandas.DataFrame, error: Exception) -> InvalidInput:
         try:
             pa.Array.from_pandas(column)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as reason:
+            if column.dtype.kind == "c":
+                return InvalidInput(f"column {shown(label)} holds complex numbers, which Parquet has no type for")
             kinds = sorted({type(value).__name__ for value in column.dropna().head(10_000)})
             if column.dtype == object and len(kinds) > 1:
                 return InvalidInput(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building.transforms.converters import with_functions
+from datapkg.errors import InvalidInput
 
 Warn = Callable[[str], None]
 
@@ -33,6 +34,11 @@ def ssv(path: Path, kwargs: dict[str, Any], warn: Warn) -> Any:
 def _table(path: Path, separator: str, kwargs: dict[str, Any], warn: Warn) -> Any:
     from datapkg.building.delimited.engines import read
 
+    names, dates = kwargs.get("names"), kwargs.get("parse_dates")
+    if isinstance(names, list) and any(isinstance(each, list) for each in names):
+        raise InvalidInput("`names` is a list of texts", hint="for labels of several levels say header: [0, 1]")
+    if isinstance(dates, list) and any(isinstance(each, list) for each in dates):
+        raise InvalidInput("`parse_dates` names columns; pandas no longer joins several to one")
     if not kwargs.keys() & {"sep", "delimiter"}:
         kwargs = {"sep": separator, **kwargs}
     return read(path, with_functions(kwargs), warn)

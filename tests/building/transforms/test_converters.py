@@ -42,3 +42,19 @@ def test_others_are_refused(tmp_path: Path, said: str, problem: str) -> None:
     with pytest.raises(TransformFailed, match=r"build.yml:1: contents.t") as raised:
         Bench().build(tmp_path)
     assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "problem"),
+    [
+        ("names: [[a, b], [c, d]]", "`names` is a list of texts"),
+        ("parse_dates: [[a, b]]", "`parse_dates` names columns"),
+        ("dtype: {a: complex}", "column 'a' holds complex numbers"),
+    ],
+)
+def test_what_cannot_be_kept_says_why(tmp_path: Path, kwargs: str, problem: str) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "build.yml").write_text(f"contents: {{t: {{file: t.csv, kwargs: {{{kwargs}}}}}}}")
+    with pytest.raises(TransformFailed, match="build.yml:1: contents.t") as raised:
+        Bench().build(tmp_path)
+    assert problem in str(raised.value)
