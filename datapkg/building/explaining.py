@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-# As the makers of nodes say it, to what the user reads.
-_SAID = {
-    "unchanged": "unchanged: size and times of the file are the same",
-    "same bytes": "unchanged: the file was touched, its bytes are the same",
-    "same inputs": "unchanged: the function, its files and its kwargs are the same",
+# As the makers of nodes say it, to what the user reads: what was known, and what is always looked at.
+_KNOWN = {
+    "unchanged": "size and times of the file are the same",
+    "same bytes": "the file was touched, its bytes are the same",
+    "same inputs": "the function, its files and its kwargs are the same",
+}
+_ALWAYS = {
     "a value": "a value in memory is always looked at",
     "asked": "queries and functions are asked at every build",
 }
@@ -18,20 +20,30 @@ def explain(why: dict[str, str], record: dict[str, Any], before: dict[str, Any] 
     """One line for each node's path; `before` is the record of the build before, None if there was none."""
     now, then = _by_path(record), _by_path(before or {})
     libraries = _changes("", record.get("libraries", {}), (before or {}).get("libraries", {}))
-    return {
-        path: _SAID.get(said) or _reason(_source(now, path), _source(then, path), libraries, forced, before)
-        for path, said in why.items()
-    }
+    lines = {}
+    for path, said in why.items():
+        sources = _source(now, path) or {}, _source(then, path)
+        known = said in _KNOWN
+        lines[path] = _ALWAYS.get(said) or (
+            _known(said, *sources) if known else _reason(*sources, libraries, forced, before)
+        )
+    return lines
+
+
+def _known(said: str, now: dict[str, Any], then: dict[str, Any] | None) -> str:
+    if then is None or now.get("hash") != then.get("hash"):
+        return "known: an earlier build read the same bytes"
+    return f"unchanged: {'the sum is the same' if 'url' in now else _KNOWN[said]}"
 
 
 def _reason(
-    now: dict[str, Any] | None, then: dict[str, Any] | None, libraries: list[str], forced: bool, before: Any
+    now: dict[str, Any], then: dict[str, Any] | None, libraries: list[str], forced: bool, before: dict[str, Any] | None
 ) -> str:
     if forced:
         return "read: --force"
     if before is None:
         return "read: there is no earlier build"
-    if now is None or then is None:
+    if then is None:
         return "read: it is new"
     changes = [*_settings(now, then)]
     if now.get("hash") != then.get("hash"):

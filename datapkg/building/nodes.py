@@ -17,8 +17,12 @@ from datapkg.building.files import hash_source, open_source, put_file
 from datapkg.building.spec import FileSource, NodeSpec, PythonSource, SqlSource, ValueSource
 from datapkg.building.storing import Storing, read_source
 from datapkg.building.transforms import TRANSFORMS
+from datapkg.errors import InvalidInput
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest import FileNode, GroupNode, Node, TableNode
+
+# Reasons for which nothing was read: all objects were here before.
+KNOWN = ("unchanged", "same bytes", "same inputs")
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def _make_file(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
 
 def _file(spec: NodeSpec, source: FileSource, desk: Desk, hash: str, size: int, why: str) -> Made:
     node = FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.name)
-    return Made([node], desk.earlier.has(node), _source(spec, source, hash, size), why=why)
+    return Made([node], why in KNOWN or desk.earlier.has(node), _source(spec, source, hash, size), why=why)
 
 
 def _make_parsed(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
@@ -131,7 +135,8 @@ def _finished(
         said["writer"] = result.writer
     shown_as = source.shown if source else spec.path
     warnings = [f"{shown_as}: {each}" for each in result.warnings]
-    return Made(nodes, all(desk.earlier.has(node) for node in nodes), said, warnings, why)
+    reused = why in KNOWN or all(desk.earlier.has(node) for node in nodes)
+    return Made(nodes, reused, said, warnings, why)
 
 
 def _placed(spec: NodeSpec, result: Result, desk: Desk, file_name: str) -> list[Node]:
@@ -166,6 +171,8 @@ def _plain_value(value: Any) -> Any:
 
     if isinstance(value, numpy.ndarray):
         return value
+    if isinstance(value, pandas.Series):
+        value = value.to_frame()
     return table_from_frame(value) if isinstance(value, pandas.DataFrame) else table_from_arrow(pyarrow.table(value))
 
 
@@ -173,7 +180,10 @@ def _from_query(spec: NodeSpec, source: SqlSource, desk: Desk) -> Made:
     """The rows that a query gives now."""
     from datapkg.building.databases import query
 
-    url = desk.secret(source.connection)
+    try:
+        url = desk.secret(source.connection)
+    except InvalidInput as error:
+        raise InvalidInput(f"{spec.place or spec.path}: {error}", hint=error.hint) from error
     with placed(spec), explained(spec, None) as said:
         stored = Storing(spec, desk, None)
         nodes = stored.nodes(query(source, url, spec.kwargs), "")

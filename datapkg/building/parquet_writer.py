@@ -71,12 +71,21 @@ def write_block(block: pa.Table, choices: Choices) -> pa.Buffer:
     """The Parquet bytes of one block."""
     smallest, largest = WRITER["page_bytes"]
     return _written(
-        block,
+        _as_pandas_keeps_text(block),
         choices,
         use_content_defined_chunking={"min_chunk_size": smallest, "max_chunk_size": largest},
         write_page_index=True,
         write_page_checksum=True,
     )
+
+
+def _as_pandas_keeps_text(block: pa.Table) -> pa.Table:
+    """Text said to have long offsets: the pages are the same, but nothing has to be converted at each load."""
+    text = [types.is_string(kind) for kind in block.schema.types]
+    fields = [
+        each.with_type(pa.large_string()) if is_text else each for each, is_text in zip(block.schema, text, strict=True)
+    ]
+    return block.cast(pa.schema(fields, block.schema.metadata)) if any(text) else block
 
 
 @dataclass(frozen=True)

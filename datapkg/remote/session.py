@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -297,5 +298,5 @@ def reason_of(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    text = str(error).rpartition(">: ")[2] or type(error).__name__
+    text = re.sub(r"^\w+\(host=.*?\): ", "", str(error).rpartition(">: ")[2]) or type(error).__name__
     return " ".join(text.split())[:200]

@@ -12,13 +12,14 @@ from weakref import WeakSet
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
 FORMAT = 2
 TICK_NS = 20_000_000
 
 _Stamp = tuple[int, int, int, int, int]
+_LOCKED_S, _LEFT_ALONE_S = 2, 30
 _MAX_FOUND_BYTES = 512 << 20
 _FOUND_DAYS = 90
 _TABLES = """
@@ -42,26 +43,19 @@ class Index:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._connection: sqlite3.Connection | None = None
+        self._left_alone_until = 0.0
         _indexes.add(self)
 
     def believes(self, path: Path) -> bool:
         """Whether this file is, as far as its stat tells, the one whose hash was right."""
-        import sqlite3
-
         try:
             now = stamp(os.stat(path))
-            with _lock:
-                row = (
-                    self._open()
-                    .execute(
-                        "SELECT size, mtime_ns, ctime_ns, inode, device, checked_ns FROM believed WHERE path = ?",
-                        (str(path),),
-                    )
-                    .fetchone()
-                )
-        except (OSError, sqlite3.Error):
+        except OSError:
             return False
-        return row is not None and tuple(row[:5]) == now and row[1] + TICK_NS < row[5]
+        rows = self._rows(
+            "SELECT size, mtime_ns, ctime_ns, inode, device, checked_ns FROM believed WHERE path = ?", (str(path),)
+        )
+        return bool(rows) and tuple(rows[0][:5]) == now and rows[0][1] + TICK_NS < rows[0][5]
 
     def believe(self, paths: Iterable[Path]) -> None:
         """Remembers these files as they are now, their hash having just been found right."""
@@ -110,23 +104,33 @@ class Index:
         return rows[0][0] if rows else 0
 
     def _rows(self, question: str, values: Sequence[object] = ()) -> list[Any]:
-        import sqlite3
-
-        try:
-            with _lock:
-                return self._open().execute(question, values).fetchall()
-        except (OSError, sqlite3.Error, UnicodeError):
-            return []
+        return self._ask(lambda connection: connection.execute(question, values).fetchall()) or []
 
     def _write(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+        self._ask(lambda connection: connection.executemany(statement, rows).close())
+
+    def _ask(self, ask: Callable[[sqlite3.Connection], Any]) -> Any:
+        """What the database answers; None for any error.
+
+        One that is locked, or cannot be written, is left alone for a while: each question would wait for it.
+        """
         import sqlite3
 
-        with contextlib.suppress(OSError, sqlite3.Error, UnicodeError), _lock:
-            connection = self._open()
-            try:
-                connection.executemany(statement, rows)
-            finally:
-                connection.commit()
+        if time.monotonic() < self._left_alone_until:
+            return None
+        try:
+            with _lock:
+                connection = self._open()
+                try:
+                    return ask(connection)
+                finally:
+                    connection.commit()
+        except sqlite3.OperationalError as error:
+            if "readonly" not in str(error):
+                self._left_alone_until = time.monotonic() + _LEFT_ALONE_S
+        except (OSError, sqlite3.Error, UnicodeError):
+            pass
+        return None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -139,7 +143,7 @@ class Index:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for _ in range(2):
             try:
-                connection = sqlite3.connect(self.path, timeout=5, check_same_thread=False)
+                connection = sqlite3.connect(self.path, timeout=_LOCKED_S, check_same_thread=False)
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = OFF")
                 if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
@@ -147,10 +151,21 @@ class Index:
                 return connection
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
+                    if "readonly" in str(error):
+                        return self._connect_to_read()
                     raise
                 for suffix in ("", "-wal", "-shm"):
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         raise sqlite3.DatabaseError(f"{self.path} cannot be made")
+
+    def _connect_to_read(self) -> sqlite3.Connection:
+        """To one on a file system that nobody writes to."""
+        import sqlite3
+
+        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
+        if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+            raise sqlite3.DatabaseError(f"{self.path} has another form")
+        return connection
 
 
 # A connection of SQLite may not cross a fork, and neither may a lock that another thread holds.

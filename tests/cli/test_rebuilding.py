@@ -72,6 +72,14 @@ def test_a_touched_file_is_hashed_and_not_parsed(run: Run, sales: Path, monkeypa
     assert reasons["june"] == "unchanged: size and times of the file are the same"
 
 
+def test_bytes_that_are_known_under_another_name(run: Run, sales: Path) -> None:
+    (sales / "may.csv").write_bytes((sales / "june.csv").read_bytes())
+    (sales / "raw" / "may.csv").write_bytes((sales / "june.csv").read_bytes())
+    ended = run("build", "me/sales", str(sales), "--explain", "--json").json
+    assert ended["explain"]["may"] == ended["explain"]["raw/may"] == "known: an earlier build read the same bytes"
+    assert ended["nodes"] == {"built": 0, "reused": 4}
+
+
 def test_settings_are_named(run: Run, sales: Path) -> None:
     lines = "contents:\n  may: {file: may.csv, kwargs: {nrows: 1}}\n  june: {file: june.csv, transform: id}\n"
     (sales / "build.yml").write_text(lines)
@@ -136,7 +144,7 @@ def test_what_could_be_built_is_not_built_again(run: Run, sales: Path) -> None:
     (sales / "broken.parquet").unlink()
     (sales / "may.csv").write_text("day,sum\n1,2\n")
     reasons = explained(run, sales)
-    assert reasons["july"] == "unchanged: size and times of the file are the same"
+    assert reasons["july"] == "known: an earlier build read the same bytes"
     assert reasons["may"] == "read: the file changed"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,3 +76,34 @@ def test_a_stamp_changes_with_any_write(tmp_path: Path) -> None:
     path.write_text("two")
     os.utime(path, ns=(path.stat().st_atime_ns, before[1]))
     assert stamp(path.stat()) != before
+
+
+def test_a_locked_one_holds_nothing_up(index: Index) -> None:
+    index.keep_found({"a": b"1"})
+    with sqlite3.connect(index.path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        for number in range(20):
+            index.keep_found({f"b{number}": b"2"})
+        assert time.monotonic() - started < 10
+        other.rollback()
+
+
+def test_one_that_cannot_be_written_is_read(index: Index, tmp_path: Path) -> None:
+    index.keep_found({"a": b"1"})
+    index._open().execute("PRAGMA journal_mode = DELETE")
+    again = Index(index.path)
+    refused = sqlite3.OperationalError("attempt to write a readonly database")
+    connect = sqlite3.connect
+
+    class ReadOnly(sqlite3.Connection):
+        def execute(self, statement: str, *values: Any) -> Any:
+            if "journal_mode" in statement:
+                raise refused
+            return super().execute(statement, *values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", lambda *given, **named: connect(*given, **named, factory=ReadOnly))
+        assert again.found(["a"]) == {"a": b"1"}
+        again.keep_found({"b": b"2"})
+        assert again.found(["a", "b"]) == {"a": b"1"}
