@@ -55,6 +55,6 @@ def test_others_are_refused(tmp_path: Path, said: str, problem: str) -> None:
 def test_what_cannot_be_kept_says_why(tmp_path: Path, kwargs: str, problem: str) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     (tmp_path / "build.yml").write_text(f"contents: {{t: {{file: t.csv, kwargs: {{{kwargs}}}}}}}")
-    with pytest.raises(TransformFailed, match="build.yml:1: contents.t") as raised:
+    with pytest.raises(TransformFailed, match=r"build.yml:1: contents.t") as raised:
         Bench().build(tmp_path)
     assert problem in str(raised.value)
