@@ -16,12 +16,12 @@ WRITER: dict[str, Any] = {"compression": "zstd", "level": 1, "page_bytes": [65_5
 # How columns are written is tried on the first rows of a table; with fewer than these it makes no difference.
 _FIRST_ROWS, _FEWEST_ROWS = 32_768, 2_048
 # A column may have a dictionary if each of its values comes that often, on average.
-_ROWS_A_VALUE = 4
+_ROWS_A_VALUE = 2
 # What compression makes no smaller than this stays as it is: to undo it takes longer than the bytes are worth.
 _WORTH_COMPRESSING = 0.8
-# By how fast they are read back: differences have to gain this much, so have dictionaries of text; of numbers they may
-# lose it.
-_WORTH_DIFFERENCES, _WORTH_WORDS, _WORTH_NUMBERS = 0.9, 0.75, 1.1
+# Dictionaries of numbers, and differences, are read back in half the time of compressed values, and may take more room
+# than these; they have to take less than values that are not compressed, and dictionaries of text less than any.
+_WORTH_NUMBERS, _WORTH_VALUES, _WORTH_TEXT = 1.2, 0.9, 0.75
 # Above the limit pyarrow gives up a dictionary, and with it the order of categories and those that are not used.
 _DICTIONARY_BYTES = 1 << 30
 
@@ -54,11 +54,10 @@ def choose(first: pa.Table) -> Choices:
         return Choices(categorical)
     best = _tried(first, Choices(categorical))
     countable, repetitive = _countable(first, set(best)), _repetitive(first, set(best))
-    for path, tried in _tried(first.select(countable), Choices(differences=countable)).items():
-        best[path] = tried if tried.size < _WORTH_DIFFERENCES * best[path].size else best[path]
-    for path, tried in _tried(first.select(repetitive), Choices(repetitive)).items():
-        worth = _WORTH_NUMBERS if types.is_primitive(first.schema.field(path).type) else _WORTH_WORDS
-        best[path] = tried if tried.size < worth * best[path].size else best[path]
+    for names, choices in ((countable, Choices(differences=countable)), (repetitive, Choices(repetitive))):
+        for path, tried in _tried(first.select(names), choices).items():
+            is_number = types.is_primitive(first.schema.field(path).type)
+            best[path] = tried if tried.is_better(best[path], is_number) else best[path]
     return Choices(
         [path for path, tried in best.items() if path in tried.choices.dictionaries],
         [path for path, tried in best.items() if path in tried.choices.differences],
@@ -71,21 +70,12 @@ def write_block(block: pa.Table, choices: Choices) -> pa.Buffer:
     """The Parquet bytes of one block."""
     smallest, largest = WRITER["page_bytes"]
     return _written(
-        _as_pandas_keeps_text(block),
+        block,
         choices,
         use_content_defined_chunking={"min_chunk_size": smallest, "max_chunk_size": largest},
         write_page_index=True,
         write_page_checksum=True,
     )
-
-
-def _as_pandas_keeps_text(block: pa.Table) -> pa.Table:
-    """Text said to have long offsets: the pages are the same, but nothing has to be converted at each load."""
-    text = [types.is_string(kind) for kind in block.schema.types]
-    fields = [
-        each.with_type(pa.large_string()) if is_text else each for each, is_text in zip(block.schema, text, strict=True)
-    ]
-    return block.cast(pa.schema(fields, block.schema.metadata)) if any(text) else block
 
 
 @dataclass(frozen=True)
@@ -103,6 +93,12 @@ class _Tried:
     @property
     def size(self) -> int:
         return self.compressed if self.is_compressed else self.whole
+
+    def is_better(self, other: _Tried, is_number: bool) -> bool:
+        """Whether dictionary or differences are to be had rather than what is chosen so far."""
+        if not is_number:
+            return self.size < _WORTH_TEXT * other.size
+        return self.size < (_WORTH_NUMBERS if other.is_compressed else _WORTH_VALUES) * other.size
 
 
 def _tried(table: pa.Table, choices: Choices) -> dict[str, _Tried]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from datapkg.errors import CorruptObject
@@ -15,6 +16,7 @@ from datapkg.home import Home
 from datapkg.reading.frames import to_pandas
 from datapkg.reading.joining import Joint
 from datapkg.reading.load import load
+from datapkg.reading.long_text import open_with_long_text, with_long_text
 from datapkg.reading.nodes.tables import Table
 from tests.reading.packages import install, table_node
 
@@ -116,3 +118,46 @@ def test_parts_without_rows_and_without_columns() -> None:
     joint.add(1, pa.table({"n": pa.array([1, 2], pa.int32()), "s": ["a", None]}))
     joint.add(0, pa.schema({"n": pa.int32(), "s": pa.string()}).empty_table())
     assert joint.table().to_pylist() == [{"n": 1, "s": "a"}, {"n": 2, "s": None}]
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_text_is_read_as_pandas_keeps_it_and_shown_as_it_was_stored(home: Home, parts: int) -> None:
+    numbers = np.arange(ROWS)
+    frame = pd.DataFrame({"n": numbers, "s": numbers.astype(str), "gaps": np.where(numbers % 7, "ä", None)})
+    table = pa.Table.from_pandas(frame).cast(pa.schema({"n": pa.int64(), "s": pa.string(), "gaps": pa.string()}))
+    size = -(-ROWS // parts)
+    install(home, "me/t", table_node(home, "t", *(table.slice(at, size) for at in range(0, ROWS, size))))
+    node = load("me/t/t", home)
+    assert isinstance(node, Table)
+    pd.testing.assert_frame_equal(node(), table.to_pandas())
+    pd.testing.assert_frame_equal(node(["gaps", "s"]), table.to_pandas()[["gaps", "s"]])
+    assert node.arrow().schema.types == [pa.int64(), pa.string(), pa.string()]
+
+
+def parquet(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def test_text_is_widened_only_where_nothing_else_changes() -> None:
+    text = pa.array(["a", None])
+    table = pa.table({"s": text, "b": text.cast(pa.binary()), "n": [1, 2]})
+    wide = with_long_text(parquet(table), table.schema)
+    assert wide is not None
+    assert wide.types == [pa.large_string(), pa.large_binary(), pa.int64()]
+    assert open_with_long_text(parquet(table)).read().equals(table.cast(wide))
+    for other in (
+        pa.array([1, 2], pa.duration("s")),
+        text.dictionary_encode(),
+        pa.array([0, 1], pa.timestamp("ms", "CET")),
+    ):
+        table = pa.table({"s": text, "other": other})
+        assert with_long_text(parquet(table), table.schema) is None
+    assert with_long_text(parquet(pa.table({"n": [1]})), pa.schema({"n": pa.int64()})) is None
+
+
+def test_a_footer_that_is_none_is_refused() -> None:
+    for data in (b"", b"PAR1", b"\xff\xff\xff\x7fPAR1", b"\x00" * 20 + b"\x04\x00\x00\x00PAR1"):
+        with pytest.raises((pa.ArrowException, OSError)):
+            open_with_long_text(pa.py_buffer(data))
