@@ -6,7 +6,7 @@ A reader for measuring, of files that were just written here: it believes what i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +28,12 @@ def page_parts(data: bytes) -> Iterator[Part]:
 def object_part(data: bytes) -> Part:
     """A file as one part."""
     return hashlib.blake2b(data, digest_size=16).digest(), len(data)
+
+
+def new_bytes(before: Iterable[Part], after: Iterable[Part]) -> int:
+    """The bytes of parts that were not there before, each counted once."""
+    known = {hash for hash, _ in before}
+    return sum({hash: size for hash, size in after if hash not in known}.values())
 
 
 def column_bytes(files: list[Path], name: str) -> int:

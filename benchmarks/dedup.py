@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from _bench import MB, Row, at_most, options, report, scratch
 from _edits import ADDED, EDITS
-from _pages import Part, column_bytes, object_part, page_parts
+from _pages import Part, column_bytes, new_bytes, object_part, page_parts
 
 import datapkg
 
@@ -32,12 +32,6 @@ def parts(files: list[Path]) -> tuple[list[Part], list[Part]]:
     """What the files consist of: by object, and by page."""
     datas = [path.read_bytes() for path in files]
     return [object_part(data) for data in datas], [part for data in datas for part in page_parts(data)]
-
-
-def new_bytes(before: list[Part], after: list[Part]) -> int:
-    """The bytes of parts that were not there before, each counted once."""
-    known = {hash for hash, _ in before}
-    return sum({hash: size for hash, size in after if hash not in known}.values())
 
 
 def measured(name: str, size: int, folder: Path) -> list[Row]:

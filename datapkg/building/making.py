@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from datapkg.building.desk import BIG_BYTES, Desk
-from datapkg.building.nodes import Made, known_result, make_node
+from datapkg.building.nodes import Made, import_libraries, known_result, make_node
 from datapkg.building.spec import FileSource, NodeSpec, PackageSource
 from datapkg.building.transforms import TRANSFORMS
 from datapkg.errors import BuildFailed, DatapkgError
@@ -32,7 +32,7 @@ def make_all(specs: Sequence[NodeSpec], desk: Desk, progress: Progress) -> Itera
             if isinstance(spec.source, FileSource) and (known := known_result(spec, spec.source, desk)):
                 made[number] = known
             elif _is_small_table(spec):
-                _import_first()
+                import_libraries()
                 made[number] = pool.submit(_make, spec, desk)
                 continue
             elif isinstance(spec.source, PackageSource):
@@ -50,20 +50,12 @@ def make_all(specs: Sequence[NodeSpec], desk: Desk, progress: Progress) -> Itera
                 done += 1
                 progress("building", done, len(specs))
     for number in later:
-        if isinstance(specs[number].source, FileSource):
-            _import_first()  # what is read ahead is read in a thread, too
         made[number] = _make(specs[number], desk)
         done += 1
         progress("building", done, len(specs))
     for spec, outcome in zip(specs, made, strict=True):
         assert not isinstance(outcome, Future)
         yield spec, outcome
-
-
-def _import_first() -> None:
-    """Imports what the threads need: two that begin with pandas and numpy at once find each other's half of them."""
-    import pandas  # noqa: F401
-    import pyarrow.parquet  # noqa: F401
 
 
 def _look(specs: Sequence[NodeSpec], desk: Desk) -> None:

@@ -107,11 +107,18 @@ def _make_parsed(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
             if result is not None and _usable(result, desk):
                 desk.cache.saw(source.path, status, at, hash)
                 return _finished(spec, source, desk, result, (hash, size), "same bytes")
+        import_libraries()  # beside the hashing, and before there are threads that read
         result, own = read_source(spec, source, stream, desk)
         hash = hash if isinstance(hash, str) else hash.result()
     desk.cache.saw(source.path, status, at, hash)
     desk.cache.keep_result(spec, hash, source.name, result, own=own)
     return _finished(spec, source, desk, result, (hash, size), "read")
+
+
+def import_libraries() -> None:
+    """Imports what the threads need: two that begin with pandas and numpy at once find each other's half of them."""
+    import pandas  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
 
 
 def _hash_file(source: FileSource) -> str:
