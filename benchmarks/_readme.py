@@ -28,7 +28,7 @@ def table(name: str, columns: list[str]) -> str:
 
 
 def main() -> None:
-    for page in map(Path, sys.argv[1:] or [ROOT / "README.md", ROOT / "DEVELOPING.md"]):
+    for page in map(Path, sys.argv[1:] or [ROOT / "README.md", ROOT / "DEVELOPING.md", ROOT / "docs" / "speed.md"]):
         text = page.read_text()
         page.write_text(PLACE.sub(lambda found: found[1] + table(found[2], found[3].split(", ")) + found[4], text))
 
