@@ -55,6 +55,12 @@ def schema(source: Source, table: TableNode) -> pa.Schema:
     return _schema(source, table, _buffer(source, table, table.objects_[0]))
 
 
+def footers(source: Source, table: TableNode) -> Iterator[pq.FileMetaData]:
+    """What the end of each object says of its columns; no values are read."""
+    for block in table.objects_:
+        yield _file(source, table, block, _buffer(source, table, block)).metadata
+
+
 def head(source: Source, table: TableNode, rows: int) -> pa.Table:
     """The first rows of a table; no more is decoded than a page or two of each column."""
     parts: list[pa.Table] = []
