@@ -27,7 +27,7 @@ SUFFIXES = {"table": ".parquet", "array": ".npy"}
 class Entry(NamedTuple):
     """A file or folder: the name it is listed under, its size in bytes, its node, and the objects that it is made of.
 
-    A folder has neither size nor objects.
+    A folder has neither size nor objects. `kind` is that of the node, `rows` those of a table or of one part of it.
     """
 
     name: str
@@ -35,6 +35,8 @@ class Entry(NamedTuple):
     size: int
     node_path: str
     objects: tuple[tuple[str, int], ...]
+    kind: str
+    rows: int | None = None
 
 
 class FileTree:
@@ -167,7 +169,7 @@ class FileTree:
 
 
 def _folder(path: str) -> Entry:
-    return Entry(path.rpartition("/")[2], True, 0, path, ())
+    return Entry(path.rpartition("/")[2], True, 0, path, (), "group" if path else "package")
 
 
 def _shown_as(node: TableNode | FileNode | ArrayNode, is_taken: bool) -> Entry:
@@ -178,11 +180,10 @@ def _shown_as(node: TableNode | FileNode | ArrayNode, is_taken: bool) -> Entry:
         name = longer
     if isinstance(node, TableNode):
         if len(node.objects_) > 1:
-            return Entry(name, True, 0, node.path, ())
+            return Entry(name, True, 0, node.path, (), "table", node.rows)
         hash, size = node.objects_[0].hash, node.objects_[0].size
-    else:
-        hash, size = node.hash, node.size
-    return Entry(name, False, size, node.path, ((hash, size),))
+        return Entry(name, False, size, node.path, ((hash, size),), "table", node.rows)
+    return Entry(name, False, node.size, node.path, ((node.hash, node.size),), node.kind)
 
 
 def _parts(node: TableNode) -> list[Entry]:
@@ -191,7 +192,8 @@ def _parts(node: TableNode) -> list[Entry]:
 
 def _part_of(node: TableNode, number: int) -> Entry:
     block = node.objects_[number]
-    return Entry(_part_name(node, number), False, block.size, node.path, ((block.hash, block.size),))
+    objects = ((block.hash, block.size),)
+    return Entry(_part_name(node, number), False, block.size, node.path, objects, "table", block.rows)
 
 
 def _part_name(node: TableNode, number: int) -> str:
