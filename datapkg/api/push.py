@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import takewhile
 
-from datapkg.api.install import allowed_registry
+from datapkg.arrival import allowed_registry
 from datapkg.api.results import Pushed
 from datapkg.errors import Conflict, Forbidden, InvalidInput, PackageNotFound
 from datapkg.format import wire

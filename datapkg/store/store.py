@@ -10,9 +10,13 @@ from datapkg.store.refs import Refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from datapkg.format.manifest import Manifest
+    from datapkg.objects.base import Readable
     from datapkg.store.index import Index
     from datapkg.store.links import Links
+    from datapkg.store.read_through import ReadThrough
     from datapkg.store.trusted import TrustedObjects
 
 FORMAT = "1"
@@ -38,6 +42,13 @@ class Store:
         from datapkg.store.trusted import TrustedObjects
 
         return self._opened.setdefault("objects", TrustedObjects(self.folder, self._index))
+
+    def through(self, theirs: Callable[[], Readable]) -> ReadThrough:
+        """The objects here, and behind them others that are asked only for what is not here, and then kept."""
+        from datapkg.store.parts import Parts
+        from datapkg.store.read_through import ReadThrough
+
+        return ReadThrough(self.objects, theirs, Parts(self.folder / "partial"))
 
     @property
     def links(self) -> Links:
@@ -71,7 +82,10 @@ class Store:
 
     def manifest(self, hash: str) -> Manifest:
         """The manifest with this hash, checked; raises `ObjectNotFound`, `CorruptObject`."""
-        from datapkg.format.manifest import Manifest
+        from collections.abc import Callable
+
+    from datapkg.format.manifest import Manifest
+    from datapkg.objects.base import Readable
 
         is_read = bool(self._index.found([f"manifest:{hash}"]))
         with self.objects.open(hash) as stream:
