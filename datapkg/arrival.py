@@ -136,4 +136,6 @@ def origin_of(home: Home, ref: Ref, hash: str) -> str | None:
     current = refs.current(ref.user, ref.name)
     if current and current.hash == hash and current.origin != "local":
         return current.origin
-    return next((each.origin for each in refs.log(ref.user, ref.name) if each.hash == hash and each.origin != "local"), None)
+    return next(
+        (each.origin for each in refs.log(ref.user, ref.name) if each.hash == hash and each.origin != "local"), None
+    )

@@ -110,7 +110,9 @@ def install(
     """Brings a package, or the node in it that the ref names, to this machine; gives it.
 
     Less of it with `meta_only` (the manifest), `include` and `exclude` (patterns of paths: `raw/**/*.jpg`), or
-    `max_size` (of a node, in bytes). Raises `PackageNotFound`, `VersionNotFound`, `TagNotFound`, `HashMismatch`, `Refused`, `Unreachable`.
+    `max_size` (of a node, in bytes).
+
+    Raises `PackageNotFound`, `VersionNotFound`, `TagNotFound`, `HashMismatch`, `Refused`, `Unreachable`.
     """
     from datapkg.api.install import Options, install_one
 

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 @click.option("-t", "--tag", type=TEXT, help="The state that this tag names.")
 @click.option("-v", "--version", type=TEXT, help="The state with this version.")
 @click.option("--meta-only", is_flag=True, help="Get names, columns and sizes, and leave the data there.")
-@click.option("--include", type=TEXT, multiple=True, metavar="GLOB", help="Get only nodes that this matches: raw/**/*.jpg.")
+@click.option(
+    "--include", type=TEXT, multiple=True, metavar="GLOB", help="Get only nodes that this matches: raw/**/*.jpg."
+)
 @click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Leave out nodes that this matches.")
 @click.option("--max-size", type=TEXT, metavar="SIZE", help="Leave out nodes bigger than this: 500, 10MB, 1.5GiB.")
 @click.option("-r", "--requirements", type=PATH, metavar="FILE", help="Install what this file asks for.")

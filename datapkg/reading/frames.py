@@ -14,6 +14,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.manifest import TableNode
 from datapkg.format.names import shown
 from datapkg.reading import parquet
+from datapkg.reading.filtering import Filters
 from datapkg.reading.parquet import index_columns
 from datapkg.reading.source import Source
 
@@ -28,7 +29,7 @@ _LONG, _MANY_COLUMNS = 65_536, 90
 
 
 def read(
-    source: Source, table: TableNode, columns: Sequence[str] | None = None, filters: parquet.Filters = None
+    source: Source, table: TableNode, columns: Sequence[str] | None = None, filters: Filters = None
 ) -> pd.DataFrame:
     """A table as a DataFrame, with the index it had; see `parquet.read`."""
     return to_pandas(parquet.read(source, table, columns, filters, index=True))

@@ -8,17 +8,19 @@ it proves.
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from typing import BinaryIO, cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, BinaryIO, cast
+from weakref import WeakSet
 
 from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, Unreachable
 from datapkg.objects.base import Readable
 from datapkg.objects.pack_file import Place
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import Plan, transfer
+from datapkg.objects.transfer import Plan, groups, transfer
 from datapkg.store.parts import Part, Parts, Stretch
 from datapkg.store.trusted import TrustedObjects
 
@@ -26,7 +28,11 @@ SMALL_BYTES = 256 << 10  # asked for whole: one request, and a hash that proves 
 GAP_BYTES = 64 << 10  # fetched along rather than asked around
 STEP_BYTES, MAX_STEP_BYTES = 256 << 10, 8 << 20
 PIECE_BYTES = 1 << 20
+GROUP_BYTES = 16 << 20
 ASKED_AT_ONCE = 8
+
+
+Explained = Callable[[], AbstractContextManager[Any]]
 
 
 class ReadThrough(Readable):
@@ -35,12 +41,21 @@ class ReadThrough(Readable):
     def __init__(self, mine: TrustedObjects, theirs: Callable[[], Readable], parts: Parts) -> None:
         self.mine = mine
         self.parts = parts
-        self._theirs = theirs
-        self._lock = threading.Lock()
+        self._make_theirs = theirs
+        self._begin()
+        _homes.add(self)
 
-    @cached_property
+    def _begin(self) -> None:
+        """Also in the child of a fork: neither a connection nor a lock of its parent may be used there."""
+        self._lock = threading.RLock()
+        self._theirs: Readable | None = None
+
+    @property
     def theirs(self) -> Readable:
-        return self._theirs()
+        with self._lock:
+            if self._theirs is None:
+                self._theirs = self._make_theirs()
+            return self._theirs
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
         absent = self.mine.missing(hashes)
@@ -66,15 +81,15 @@ class ReadThrough(Readable):
         stream.seek(start)
         return stream if stop is None else io.BytesIO(stream.read(max(0, stop - start)))
 
-    def stream(self, hash: str, size: int) -> BinaryIO:
+    def stream(self, hash: str, size: int, explained: Explained = nullcontext) -> BinaryIO:
         """A seekable stream of an object of `size` bytes, which the caller closes; of a big one that is not here,
-        only what is read is fetched.
+        only what is read is fetched, inside a context that may say more of what fails.
         """
         if not self.has(hash) and size <= SMALL_BYTES:
             self.bring({hash: size})
         if self.has(hash):
             return self.mine.open(hash)
-        return cast(BinaryIO, io.BufferedReader(_Stretches(self, hash, size), STEP_BYTES))
+        return cast(BinaryIO, io.BufferedReader(_Stretches(self, hash, size, explained), STEP_BYTES))
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         wanted = list(hashes)
@@ -84,14 +99,18 @@ class ReadThrough(Readable):
 
     def bring(self, sizes: Mapping[str, int], progress: Progress = silent) -> int:
         """Fetches those of these objects (hash to size in bytes) that are not here, whole; gives how many came."""
-        with self._lock:
-            absent = self.mine.packed.missing(sizes)
-            needed = {hash: size for hash, size in sizes.items() if hash in absent}
-            if needed:
-                transfer(self.theirs, self.mine, Plan(needed, len(sizes) - len(needed)), progress)
-            for hash in needed:
-                self.parts.drop(hash)
-            return len(needed)
+        absent = self.mine.packed.missing(sizes)
+        needed = {hash: size for hash, size in sizes.items() if hash in absent}
+        total, came, done = sum(needed.values()), 0, 0
+        for some in groups(needed, GROUP_BYTES):
+            with self._lock:  # for a while only: who waits for one object does not wait for all
+                here = self.mine.packed.missing(some)
+                group = {hash: size for hash, size in some.items() if hash in here}
+                transfer(self.theirs, self.mine, Plan(group, 0), _after(progress, done, total))
+                for hash in group:
+                    self.parts.drop(hash)
+            came, done = came + len(group), done + sum(some.values())
+        return came
 
     def fetch(self, wanted: Iterable[tuple[str, Part, list[Stretch]]]) -> None:
         """Sees to it that stretches of objects are here: hash, part, stretches; many at once, near ones together.
@@ -102,8 +121,6 @@ class ReadThrough(Readable):
         if len(work) == 1:
             self._fetch_one(*work[0])
         elif work:
-            theirs = self.theirs  # made once, not by each thread
-            assert theirs is not None
             with ThreadPoolExecutor(min(ASKED_AT_ONCE, len(work)), "datapkg-fetch") as pool:
                 for _ in pool.map(lambda each: self._fetch_one(*each), work):
                     pass  # what a thread raises is raised here
@@ -131,16 +148,23 @@ class ReadThrough(Readable):
             finally:
                 self.parts.drop(hash)
 
-    def give_up(self, hash: str) -> None:
-        """Forgets the stretches of an object that turned out to be damaged, so that they are fetched anew."""
-        self.parts.drop(hash)
+
+_homes: WeakSet[ReadThrough] = WeakSet()
+
+
+def _begin_again() -> None:
+    for home in _homes:
+        home._begin()
+
+
+os.register_at_fork(after_in_child=_begin_again)
 
 
 class _Stretches(io.RawIOBase):
     """An object that is not here, as a file; each read fetches what it needs, and more where reading goes on."""
 
-    def __init__(self, objects: ReadThrough, hash: str, size: int) -> None:
-        self._objects, self._hash, self._size = objects, hash, size
+    def __init__(self, objects: ReadThrough, hash: str, size: int, explained: Explained) -> None:
+        self._objects, self._hash, self._size, self._explained = objects, hash, size, explained
         self._part = objects.parts.part(hash, size)
         self._at = self._fetched_to = 0
         self._step = STEP_BYTES
@@ -169,7 +193,8 @@ class _Stretches(io.RawIOBase):
         if self._part.lacking(self._at, stop):
             self._step = min(2 * self._step, MAX_STEP_BYTES) if self._at == self._fetched_to else STEP_BYTES
             ahead = min(self._size, max(stop, self._at + self._step))
-            self._objects.fetch([(self._hash, self._part, [(self._at, ahead)])])
+            with self._explained():
+                self._objects.fetch([(self._hash, self._part, [(self._at, ahead)])])
             self._fetched_to = ahead
         data = self._part.read(self._at, stop)
         view[: len(data)] = data
@@ -180,6 +205,11 @@ class _Stretches(io.RawIOBase):
         if not self.closed:
             self._part.close()
         super().close()
+
+
+def _after(progress: Progress, before: int, total: int) -> Progress:
+    """The progress of a part of the work."""
+    return lambda what, done, _: progress(what, before + done, total)
 
 
 def _lacking(part: Part, stretches: list[Stretch]) -> list[Stretch]:

@@ -82,10 +82,7 @@ class Store:
 
     def manifest(self, hash: str) -> Manifest:
         """The manifest with this hash, checked; raises `ObjectNotFound`, `CorruptObject`."""
-        from collections.abc import Callable
-
-    from datapkg.format.manifest import Manifest
-    from datapkg.objects.base import Readable
+        from datapkg.format.manifest import Manifest
 
         is_read = bool(self._index.found([f"manifest:{hash}"]))
         with self.objects.open(hash) as stream:

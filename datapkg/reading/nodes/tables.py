@@ -119,7 +119,7 @@ class Table(Node):
         """The first rows as a DataFrame; little more than they is read."""
         from datapkg.reading import frames, parquet
 
-        return frames.to_pandas(parquet.head(self.__source__, self.__entry__, rows))
+        return frames.to_pandas(parquet.read(self.__source__, self.__entry__, picks=range(min(rows, self.rows))))
 
     def arrow(self, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
         """The table as Arrow keeps it; arguments as those of `node()`."""
