@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datapkg.format.frames import pandas_metadata, restore_categories
+from datapkg.errors import DatapkgError
+from datapkg.format.frames import forgotten_categories, pandas_metadata, restore_categories
 from datapkg.format.manifest import TableNode
-from datapkg.reading import filtering, opening, rows
+from datapkg.reading import filtering, opening, rows, warm
 from datapkg.reading.filtering import Filters
 from datapkg.reading.joining import Joint
 from datapkg.reading.long_text import with_long_text
@@ -32,7 +33,7 @@ class Question:
     schema: pa.Schema
     columns: list[str] | None = None
     condition: Any = None
-    for_pandas: bool = False
+    long_text: bool = False
 
     def needed(self) -> list[str] | None:
         """The columns that have to be read: those of the condition too; None for all."""
@@ -42,48 +43,83 @@ class Question:
 
 
 def ask(
-    source: Source, table: TableNode, columns: Sequence[str] | None, filters: Filters, index: bool = False
-) -> Question:
-    """A question with all that can be wrong in it found out; see `read`."""
-    named = None if columns is None else filtering.known(source, table, columns)
-    condition = filtering.condition(source, table, filters)
-    whole = schema(source, table)
-    if named is not None and index:
-        named += [name for name in index_columns(whole) if name not in named]
-    return Question(source, table, whole, named, condition, index)
-
-
-def read(
     source: Source,
     table: TableNode,
     columns: Sequence[str] | None = None,
     filters: Filters = None,
     *,
-    picks: rows.Picks | None = None,
     index: bool = False,
-) -> pa.Table:
-    """A table, or some columns of it in the order asked, and of some of its rows (all, or `picks`) those that pass.
+    long_text: bool = False,
+) -> Question:
+    """A question, all that can be wrong in it being found out: `NodeNotFound` for a column, `InvalidInput` for filters.
 
-    With `index`, it is for pandas: the columns in which that kept an index come too, and text may have long offsets, as
-    pandas has it. Raises `NodeNotFound` for a column that is not there, `InvalidInput` for filters that cannot be,
-    `ObjectNotFound`, `CorruptObject`.
+    With `index` the columns in which pandas kept an index come too; with `long_text`, text may have the long offsets
+    that pandas has, whatever it was stored with.
     """
-    question = ask(source, table, columns, filters, index)
+    named = None if columns is None else filtering.known(source, table, columns)
+    condition = filtering.condition(source, table, filters)
+    whole = _first_schema(source, table)
+    if named is not None and index:
+        named += [name for name in index_columns(whole) if name not in named]
+    return Question(source, table, whole, named, condition, long_text)
+
+
+def read(question: Question, picks: rows.Picks | None = None) -> pa.Table:
+    """What was asked for: columns in the order asked, and of some rows (all, or `picks`) those that pass the filters.
+
+    Raises `InvalidInput` for filters that do not fit, `ObjectNotFound`, `CorruptObject`.
+    """
+    if (copy := from_copy(question, picks)) is not None:
+        return copy
     try:
-        return restore_categories(_answer(question, rows.parts(table, picks)), question.schema)
+        return restore_categories(_answer(question, rows.parts(question.table, picks)), question.schema)
+    except DatapkgError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(question, error) from error
+
+
+def sliced(question: Question, wanted: slice | None) -> pa.Table:
+    """What was asked for, of the rows that a slice takes and in its direction; raises `InvalidInput` for no slice."""
+    picks, is_reverse = rows.chosen(question.table, wanted)
+    found = read(question, picks)
+    return found.take(pa.array(range(len(found))[::-1], pa.int64())) if is_reverse else found
+
+
+def from_copy(question: Question, picks: rows.Picks | None = None) -> pa.Table | None:
+    """The answer from a warm copy, which shares its memory; None where there is none."""
+    if question.condition is not None and forgotten_categories(question.schema):
+        return None  # conditions are of what is stored, and not of the categories that it stands for
+    found = warm.find(question.source, question.table)
+    if found is None:
+        return None
+    found = only(found, question.needed())
+    if picks is not None:
+        found = rows.taken(found, picks, is_mapped=True)
+    if question.condition is None:
+        return found
+    try:
+        return only(found.filter(question.condition), question.columns)
+    except DatapkgError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise unreadable(question, error) from error
 
 
 def schema(source: Source, table: TableNode) -> pa.Schema:
-    """The Arrow schema of a table, from the end of its first object."""
+    """The Arrow schema of a table as it is read, from the end of its first object."""
+    found = _first_schema(source, table)
+    return restore_categories(found.empty_table()).schema if forgotten_categories(found) else found
+
+
+def _first_schema(source: Source, table: TableNode) -> pa.Schema:
     (buffer,) = opening.buffers(source, table, opening.FIRST, [])
     return opening.opened(source, table, 0, buffer).schema_arrow
 
 
 def footers(source: Source, table: TableNode) -> Iterator[pq.FileMetaData]:
     """What the end of each object says of its columns; no values are read."""
-    parts = rows.parts(table, None)
+    parts = [Part(number, ()) for number in range(len(table.objects_))]
     for part, buffer in zip(parts, opening.buffers(source, table, parts, []), strict=True):
         yield opening.opened(source, table, part.number, buffer).metadata
 
@@ -105,7 +141,7 @@ def unreadable(question: Question, error: Exception) -> Exception:
 def _answer(question: Question, parts: list[Part]) -> pa.Table:
     needed = question.needed()
     is_all = all(part.rows is None for part in parts)
-    if question.condition is None or len(parts) <= 1 or not is_all or _is_odd(question.schema):
+    if question.condition is None or len(parts) <= 1 or not is_all or is_odd(question.schema):
         buffers = opening.buffers(question.source, question.table, parts, needed)
         return _read_each(question, parts, buffers, needed)
     buffers = opening.buffers(question.source, question.table, parts, needed, question.condition)
@@ -113,7 +149,7 @@ def _answer(question: Question, parts: list[Part]) -> pa.Table:
     return found.to_table(columns=question.columns, filter=question.condition)
 
 
-def _is_odd(schema: pa.Schema) -> bool:
+def is_odd(schema: pa.Schema) -> bool:
     """Whether names alone do not say which column is meant: some are twice there, or look like a path."""
     return len(set(schema.names)) < len(schema.names) or any("." in name for name in schema.names)
 
@@ -138,7 +174,7 @@ def _together(question: Question, parts: list[Part], buffers: list[pa.Buffer], n
     """The wanted rows of all objects, columns in the order in which they are stored."""
     source, table, whole = question.source, question.table, question.schema
     is_wide = False
-    if question.for_pandas and buffers and table.rows >= _LONG and (wide := with_long_text(buffers[0], whole)):
+    if question.long_text and buffers and table.rows >= _LONG and (wide := with_long_text(buffers[0], whole)):
         whole, is_wide = wide, True
     names = whole.names if needed is None else [name for name in whole.names if name in set(needed)]
     schema = whole if needed is None else pa.schema([whole.field(at) for at in _places(whole, names)], whole.metadata)

@@ -76,7 +76,9 @@ def read(file: pq.ParquetFile, rows: Picks | None, columns: list[str] | None, us
         found = file.read_row_groups(groups, columns, use_threads=use_threads)
     else:
         found = _first(file, groups, columns, stop, use_threads)
-    return _taken(found, places)
+    first, last = places[0][0], places[-1][-1]
+    wanted = [place for each in places for place in each]
+    return taken(found, range(first, last + 1) if len(wanted) == last + 1 - first else wanted)
 
 
 def _first(file: pq.ParquetFile, groups: list[int], columns: list[str] | None, stop: int, threads: bool) -> pa.Table:
@@ -89,12 +91,11 @@ def _first(file: pq.ParquetFile, groups: list[int], columns: list[str] | None, s
     return pa.Table.from_batches(batches)
 
 
-def _taken(found: pa.Table, places: list[Picks]) -> pa.Table:
-    first, last = places[0][0], places[-1][-1]
-    wanted = sum(map(len, places))
-    if wanted == last - first + 1 and 2 * wanted > len(found):
-        return found.slice(first, wanted)
-    return found.take(pa.array([place for each in places for place in each], pa.int64()))
+def taken(found: pa.Table, picks: Picks, is_mapped: bool = False) -> pa.Table:
+    """These rows of a table; a copy where keeping the table's memory for them would be a waste."""
+    if isinstance(picks, range) and picks.step == 1 and (is_mapped or 2 * len(picks) > len(found)):
+        return found.slice(picks.start, len(picks))
+    return found.take(pa.array(picks, pa.int64()))
 
 
 def within(picks: Picks, start: int, length: int) -> Picks:
