@@ -10,9 +10,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from datapkg.errors import CorruptObject, NotAFile, NotAFolder
+from datapkg.errors import CorruptObject, NodeNotFound, NotAFile, NotAFolder
 from datapkg.format.manifest import ArrayNode, GroupNode, TableNode
-from datapkg.format.names import MAX_NODE_NAME_BYTES
+from datapkg.format.names import MAX_NODE_NAME_BYTES, shown
+from datapkg.reading.source import advice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,11 +55,24 @@ class FileTree:
     def look(self, path: str) -> Entry:
         """What is at a path, the root for the empty one; raises `NodeNotFound` with names that are near."""
         full = "/".join(part for part in (self.top, path.strip("/")) if part)
-        if entry := self._groups.get(full):
+        if entry := self._find(full):
             return entry
-        if entry := self._of_node(full) or self._with_suffix(full) or self._part(full):
-            return entry
-        raise self.source.no_node(full)
+        raise self._nothing(full)
+
+    def _find(self, full: str) -> Entry | None:
+        return self._groups.get(full) or self._of_node(full) or self._with_suffix(full) or self._part(full)
+
+    def _nothing(self, full: str) -> NodeNotFound:
+        """The error for a path at which there is nothing: it names the folder that is there and what is near."""
+        above, name, found = full, "", None
+        while not found:
+            above, _, name = above.rpartition("/")
+            found = self._find(above)
+        where = f"{self.source.ref.package}/{above}".rstrip("/")
+        if not found.is_folder:
+            return NodeNotFound(f"{where} is a file, and nothing lies below it", path=full)
+        names = [entry.name for entry in FileTree(self.source).listing(above)]
+        return NodeNotFound(f"{where} has nothing called {shown(name)}{advice(name, names)}", path=full)
 
     def listing(self, path: str) -> list[Entry]:
         """What is in a folder, in the order of the nodes; raises `NodeNotFound`, `NotAFolder`."""

@@ -17,7 +17,7 @@ try:
     from fsspec.spec import AbstractFileSystem
     from fsspec.utils import tokenize
 except ModuleNotFoundError as error:
-    if error.name != "fsspec":
+    if (error.name or "").partition(".")[0] != "fsspec":
         raise
     raise MissingDependency("fsspec is not installed; type: pip install fsspec", hint="pip install fsspec") from error
 
@@ -33,17 +33,22 @@ TIME = datetime(2000, 1, 1, tzinfo=UTC)
 class DatapkgFileSystem(AbstractFileSystem):
     """The packages of this machine as folders `user/name`, a state of one as `user/name@state`.
 
-    `home` is another folder than `DATAPKG_HOME`. An instance is cheap, and never stands for another home than its own;
-    what a package without a state means is asked anew each time.
+    `lazy` and `registry` are those of `datapkg.load`, `home` another folder than `DATAPKG_HOME`. An instance is cheap,
+    and stays with the home that it was made for; what a package without a state means is asked anew each time.
     """
 
     protocol = "datapkg"
     cachable = False
 
-    def __init__(self, home: str | Path | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        home: str | Path | None = None,
+        lazy: bool | None = None,
+        registry: str | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        own = ("use_listings_cache", "listings_expiry_time", "max_paths", "asynchronous", "loop")
-        self._options = {name: value for name, value in options.items() if name not in own}
+        self._options = {"lazy": lazy, "registry": registry}
         self._home = Home() if home is None else Home({**Home().environ, "DATAPKG_HOME": str(home)})
 
     @property
@@ -87,6 +92,12 @@ class DatapkgFileSystem(AbstractFileSystem):
         else:
             found = [_folder_info(user, "user") for user in self._home.users()]
         return found if detail else [each["name"] for each in found]
+
+    def walk(
+        self, path: str, maxdepth: int | None = None, topdown: bool = True, on_error: Any = "omit", **kwargs: Any
+    ) -> Any:
+        """As in fsspec; but what cannot be looked at is an error, and only what is not there is left out."""
+        return super().walk(path, maxdepth, topdown, _omit if on_error == "omit" else on_error, **kwargs)
 
     def exists(self, path: str, **kwargs: Any) -> bool:
         """Whether there is such a file or folder; what is damaged is an error, and not absent."""
@@ -151,6 +162,11 @@ class DatapkgFileSystem(AbstractFileSystem):
 
     mkdir = makedirs = rmdir = rm = rm_file = _rm = mv = touch = _refuse
     cp_file = copy = put = put_file = pipe = pipe_file = _refuse
+
+
+def _omit(error: Exception) -> None:
+    if not isinstance(error, NoSuchFile):
+        raise error
 
 
 def open_file(fs: DatapkgFileSystem, path: str, position: int = 0) -> PackageFile:

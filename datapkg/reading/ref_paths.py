@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
-from datapkg.errors import DatapkgError, InvalidInput, InvalidName, NoSuchFile, NotFound, ObjectNotFound
+from datapkg.errors import DatapkgError, InvalidName, NoSuchFile, NotFound, ObjectNotFound
 from datapkg.format.names import Ref
 from datapkg.reading.file_tree import Entry, FileTree
-from datapkg.reading.source import Source
+from datapkg.reading.load import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
 
 def find_place(home: Home, path: str, **options: Any) -> Place:
-    """What lies at `user/name[@state]/node`, the state also behind the node; what `options` are, `open_source` says.
+    """What lies at `user/name[@state]/node`, the state also behind the node; `options` are those of `find_tree`.
 
     A node that is called exactly so is what is meant; where there is none, `%40` and the like are read as in addresses.
     Raises `NoSuchFile`, whatever is absent; `CorruptObject` for a damaged manifest.
@@ -87,21 +87,16 @@ def _readings(path: str) -> Iterator[tuple[str, str]]:
 _trees: dict[tuple[Any, ...], FileTree] = {}
 
 
-def find_tree(home: Home, package: str, **options: Any) -> FileTree:
-    """The files of a package, `user/name[@state]`; the same object for the same state, so that it is read once."""
-    ref = Ref.parse(package)
-    source = open_source(home, ref, **options)
-    key = (source.store.folder, source.ref.package, source.hash, *sorted(options.items()))
+def find_tree(home: Home, package: str, *, lazy: bool | None = None, registry: str | None = None) -> FileTree:
+    """The files of a package, `user/name[@state]`; the same object for the same state, so that it is read once.
+
+    `lazy` (by default the setting of that name) and `registry` are those of `load`, and so are the errors.
+    """
+    is_lazy = bool(home.setting("lazy").value if lazy is None else lazy)
+    source = opened(Ref.parse(package), home, lazy=is_lazy, registry=registry)
+    key = (source.store.folder, source.ref.package, source.hash, source.is_lazy, registry)
     if (tree := _trees.get(key)) is None:
         tree = _trees.setdefault(key, FileTree(source))
         for old in list(_trees)[:-KEPT_TREES]:
             _trees.pop(old, None)
     return tree
-
-
-def open_source(home: Home, ref: Ref, **options: Any) -> Source:
-    """The state of a package that a ref means here."""
-    if options:
-        raise InvalidInput(f"unknown option {', '.join(sorted(options))}; there are none")
-    found = home.find(ref)
-    return Source(found.store, ref, found.hash)
