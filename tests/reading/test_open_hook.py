@@ -175,18 +175,16 @@ NOT_REACHED: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", READERS)
-def test_it_is_read_by(shown: Path, name: str) -> None:
-    assert READERS[name](shown)
-    assert READERS[name](Path("data/all"))
-    assert READERS[name](Path("data/../data/./all"))
+def test_all_that_opens_files_in_python_reads_it(shown: Path) -> None:
+    for at in (shown, Path("data/all"), Path("data/../data/./all")):
+        assert [name for name, reads in READERS.items() if not reads(at)] == []
 
 
-@pytest.mark.parametrize("name", NOT_REACHED)
-def test_what_opens_files_in_c_is_not_reached(shown: Path, name: str) -> None:
-    """As docs/files.md says; should one of these fail one day, the page may say less."""
-    with pytest.raises((OSError, sqlite3.OperationalError, duckdb.IOException)):
-        NOT_REACHED[name](shown)
+def test_what_opens_files_in_c_is_not_reached(shown: Path) -> None:
+    """As docs/files.md says; should one of these be reached one day, the page may say less."""
+    for read in NOT_REACHED.values():
+        with pytest.raises((OSError, sqlite3.OperationalError, duckdb.IOException)):
+            read(shown)
 
 
 def test_folders_are_listed(shown: Path) -> None:
@@ -262,35 +260,35 @@ def test_what_is_absent_is_ours_and_what_python_expects(shown: Path) -> None:
     assert isinstance(file.value, NotAFolder)
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda at, real: open(at / "notes.txt", "w"),
-        lambda at, real: open(at / "new.txt", mode="xb"),
-        lambda at, real: open(at / "notes.txt", "r+"),
-        lambda at, real: (at / "notes.txt").write_text("x"),
-        lambda at, real: os.open(at / "notes.txt", os.O_RDWR),
-        lambda at, real: os.open(at / "new.txt", os.O_CREAT),
-        lambda at, real: (at / "new").mkdir(),
-        lambda at, real: (at / "notes.txt").unlink(),
-        lambda at, real: os.remove(at / "notes.txt"),
-        lambda at, real: os.rmdir(at / "text"),
-        lambda at, real: os.rename(real, at / "new.txt"),
-        lambda at, real: os.replace(at / "notes.txt", real),
-        lambda at, real: os.symlink(real, at / "new.txt"),
-        lambda at, real: os.link(real, at / "new.txt"),
-        lambda at, real: os.chmod(at / "notes.txt", 0o600),
-        lambda at, real: os.utime(at / "notes.txt"),
-        lambda at, real: os.truncate(at / "notes.txt", 0),
-        lambda at, real: shutil.copy(real, at / "new.txt"),
-        lambda at, real: FRAME.to_csv(at / "new.csv"),
-    ],
-)
-def test_nothing_is_written(shown: Path, write: Callable[[Path, Path], object]) -> None:
+WRITERS: list[Callable[[Path, Path], object]] = [
+    lambda at, real: open(at / "notes.txt", "w"),
+    lambda at, real: open(at / "new.txt", mode="xb"),
+    lambda at, real: open(at / "notes.txt", "r+"),
+    lambda at, real: (at / "notes.txt").write_text("x"),
+    lambda at, real: os.open(at / "notes.txt", os.O_RDWR),
+    lambda at, real: os.open(at / "new.txt", os.O_CREAT),
+    lambda at, real: (at / "new").mkdir(),
+    lambda at, real: (at / "notes.txt").unlink(),
+    lambda at, real: os.remove(at / "notes.txt"),
+    lambda at, real: os.rmdir(at / "text"),
+    lambda at, real: os.rename(real, at / "new.txt"),
+    lambda at, real: os.replace(at / "notes.txt", real),
+    lambda at, real: os.symlink(real, at / "new.txt"),
+    lambda at, real: os.link(real, at / "new.txt"),
+    lambda at, real: os.chmod(at / "notes.txt", 0o600),
+    lambda at, real: os.utime(at / "notes.txt"),
+    lambda at, real: os.truncate(at / "notes.txt", 0),
+    lambda at, real: shutil.copy(real, at / "new.txt"),
+    lambda at, real: FRAME.to_csv(at / "new.csv"),
+]
+
+
+def test_nothing_is_written(shown: Path) -> None:
     before = sorted(path.stat().st_size for path in shown.rglob("*"))
-    with pytest.raises(PermissionError, match="only read here") as caught:
-        write(shown, Path("data/real.txt").absolute())
-    assert isinstance(caught.value, ReadOnly)
+    for write in WRITERS:
+        with pytest.raises(PermissionError, match="only read here") as caught:
+            write(shown, Path("data/real.txt").absolute())
+        assert isinstance(caught.value, ReadOnly)
     assert sorted(path.stat().st_size for path in shown.rglob("*")) == before
     assert Path("data/real.txt").read_text() == "real\n"
     assert os.listdir("data") == ["real.txt"]
