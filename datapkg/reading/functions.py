@@ -46,7 +46,7 @@ def meta(node: Node) -> dict[str, Any]:
 
 def size(node: Node) -> int:
     """Bytes of all objects of a node and of all below it, each counted once."""
-    return sum(node.__source__.manifest.objects(node.__at__).values())
+    return node.__source__.manifest.size(node.__at__)
 
 
 def keys(group: Group) -> list[str]:

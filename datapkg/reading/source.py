@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from datapkg.format.manifest import ArrayNode, FileNode, Manifest, TableNode
+    from datapkg.format.manifest import ArrayNode, FileNode, Kind, Manifest, TableNode
     from datapkg.format.manifest import Node as Entry
     from datapkg.reading.nodes.base import Node
     from datapkg.store.store import Store
@@ -29,15 +29,52 @@ def advice(name: str, names: list[str]) -> str:
 
 
 class Children:
-    """What lies directly in a group: names in order, and for each attribute the names that would share it."""
+    """What lies directly in a group: names in order, their kinds, and for each attribute the names that would share it.
 
-    __slots__ = ("attributes", "names")
+    Nothing of it is looked up before it is asked for: a group may be long.
+    """
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
-        self.attributes: dict[str, list[str]] = {}
-        for name in names:
-            self.attributes.setdefault(attribute_name(name), []).append(name)
+    __slots__ = ("_attributes", "_kinds", "_manifest", "_names", "_path")
+
+    def __init__(self, manifest: Manifest, path: str) -> None:
+        self._manifest = manifest
+        self._path = path
+        self._kinds: dict[str, Kind] | None = None
+        self._names: list[str] | None = None
+        self._attributes: dict[str, list[str]] | None = None
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """Each name, and which kind of node it is."""
+        kinds = self._kinds
+        if kinds is None:
+            kinds = self._kinds = self._manifest.children(self._path)
+        return kinds
+
+    @property
+    def names(self) -> list[str]:
+        """The names in order."""
+        names = self._names
+        if names is None:
+            names = self._names = list(self.kinds)
+        return names
+
+    @property
+    def attributes(self) -> dict[str, list[str]]:
+        """For each attribute the names that would share it, of which there should be one."""
+        attributes = self._attributes
+        if attributes is None:
+            attributes = {}
+            for name in self.kinds:
+                attributes.setdefault(attribute_name(name), []).append(name)
+            self._attributes = attributes
+        return attributes
+
+    def named(self, attribute: str) -> list[str]:
+        """The names that would share this attribute; quicker than `attributes` in a long group."""
+        if self._attributes is None and (found := self._manifest.named(self._path, attribute)) is not None:
+            return found
+        return self.attributes.get(attribute, [])
 
 
 _stores: dict[Path, Store] = {}
@@ -62,7 +99,7 @@ class Source:
         manifest = self._manifest
         if manifest is None:
             with self.explained(""):
-                manifest = self._manifest = self.store.manifest(self.hash)
+                manifest = self._manifest = self.store.open_manifest(self.hash)
         return manifest
 
     def entry(self, path: str) -> Entry | None:
@@ -73,23 +110,15 @@ class Source:
         """What lies directly in the group at this path."""
         children = self._children.get(path)
         if children is None:
-            depth = path.count("/") + 1 if path else 0
-            below = (entry.parts for entry in self.manifest.below(path))
-            children = Children(list(dict.fromkeys(parts[depth] for parts in below if len(parts) > depth)))
-            self._children[path] = children
+            manifest = self.manifest
+            if not manifest.kind(path):
+                raise NodeNotFound(f"the package has no node {shown(path)}", path=path)
+            children = self._children[path] = Children(manifest, path)
         return children
 
     def kind(self, path: str) -> str:
         """What a path is: package, group, table, file or array; nothing where there is no node."""
-        if not path:
-            return "package"
-        if entry := self.manifest.get(path):
-            return entry.kind
-        try:
-            self.manifest.below(path)
-        except NodeNotFound:
-            return ""
-        return "group"
+        return self.manifest.kind(path) if path else "package"
 
     def node(self, path: str) -> Node:
         """The node at a path; raises `NodeNotFound` with names that are near."""

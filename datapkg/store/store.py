@@ -77,6 +77,12 @@ class Store:
         with self.objects.open(hash) as stream:
             return Manifest.parse(stream.read(), expected=hash, believed=is_read)
 
+    def open_manifest(self, hash: str) -> Manifest:
+        """The same, to be asked for nodes: a long one is not parsed each time."""
+        from datapkg.store.manifests import open_manifest
+
+        return open_manifest(self.objects, self._index, hash)
+
     def holds(self, hash: str) -> bool:
         """Whether the bytes with this hash are here, as far as names tell.
 

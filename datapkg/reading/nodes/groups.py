@@ -26,7 +26,7 @@ class Group(Node):
     def __getattribute__(self, name: str) -> Any:
         if is_reserved(name):
             return super().__getattribute__(name)
-        names = self.__source__.children(self.__at__).attributes.get(name, ())
+        names = self.__source__.children(self.__at__).named(name)
         if len(names) == 1:
             return self.__source__.node(functions.below(self, names[0]))
         if names:
@@ -49,7 +49,7 @@ class Group(Node):
         return iter(functions.keys(self))
 
     def __len__(self) -> int:
-        return len(self.__source__.children(self.__at__).names)
+        return len(self.__source__.children(self.__at__).kinds)
 
     def __dir__(self) -> list[str]:
         """Nodes that are attributes, then what this class offers; names that only Python asks for are left out."""
@@ -101,7 +101,7 @@ class Package(Group):
 
         Raises `InvalidInput` listing its tables where there is not exactly one.
         """
-        tables = [entry.path for entry in self.__source__.manifest.nodes if entry.kind == "table"]
+        tables = self.__source__.manifest.tables()
         if len(tables) == 1:
             frame: pd.DataFrame = self[tables[0]](columns=columns, filters=filters)  # type: ignore[operator]
             return frame
