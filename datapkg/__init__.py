@@ -24,14 +24,31 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from datapkg.format.names import Ref
-    from datapkg.reading.functions import frames, hash, items, keys, kind, meta, name, ref, size, values, walk
+    from datapkg.reading.functions import (
+        filter,
+        find,
+        frames,
+        hash,
+        items,
+        keys,
+        kind,
+        meta,
+        name,
+        plot,
+        ref,
+        size,
+        to_frame,
+        values,
+        walk,
+    )
 
 __version__ = "0.1.0"
 
 _PLACES = {
     "datapkg.api.front": ("build", "check", "export", "install", "load", "login", "push", "search", "verify"),
     "datapkg.reading.functions": (
-        *("frames", "hash", "items", "keys", "kind", "meta", "name", "ref", "size", "values", "walk"),
+        *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
+        *("to_frame", "values", "walk"),
     ),
     "datapkg.format.names": ("Ref",),
     "datapkg.errors": (
@@ -56,6 +73,8 @@ __all__ = [
     "build",
     "check",
     "export",
+    "filter",
+    "find",
     "frames",
     "hash",
     "install",
@@ -66,10 +85,12 @@ __all__ = [
     "login",
     "meta",
     "name",
+    "plot",
     "push",
     "ref",
     "search",
     "size",
+    "to_frame",
     "values",
     "verify",
     "walk",

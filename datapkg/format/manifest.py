@@ -107,6 +107,7 @@ class _Head(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     meta: dict[str, Any] = {}
 
 
+_AS_THEY_ARE = {str, float, bool, type(None)}
 _node_decoder = msgspec.json.Decoder(Node)
 _head_decoder = msgspec.json.Decoder(_Head)
 
@@ -320,7 +321,11 @@ def decoded_lines(lines: memoryview) -> Iterator[Node]:
 
 
 def _widened(node: Node) -> Node:
-    return msgspec.structs.replace(node, meta=canonical.widen_integers(node.meta)) if node.meta else node
+    for value in node.meta.values():  # most need nothing, and are quickly seen through
+        kind = type(value)
+        if kind not in _AS_THEY_ARE and not (kind is int and abs(value) <= canonical.MAX_INTEGER):
+            return msgspec.structs.replace(node, meta=canonical.widen_integers(node.meta))
+    return node
 
 
 def _parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:

@@ -22,8 +22,9 @@ class Node:
     __at__: str
 
     def __init__(self, source: Source, path: str) -> None:
-        self.__source__ = source
-        self.__at__ = path
+        attributes = self.__dict__  # many nodes are made: this is quicker than setting each
+        attributes["__source__"] = source
+        attributes["__at__"] = path
 
     def __setattr__(self, name: str, value: object) -> None:
         if not is_dunder(name):

@@ -8,10 +8,11 @@ from datapkg.reading.nodes.base import Node, is_dunder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     import pandas as pd
+    from matplotlib.figure import Figure
 
 PROTOCOLS = ("_repr_", "_ipython_")  # asked by notebooks of every object, and answered even where data are damaged
 LISTED = 20
@@ -79,6 +80,24 @@ class Group(Node):
     def walk(self) -> Iterator[tuple[str, Node]]:
         """(path within the group, node) of all nodes below: a group comes before what it holds."""
         return functions.walk(self)
+
+    def find(self, pattern: str) -> Iterator[tuple[str, Node]]:
+        """The same of those whose path fits a pattern: `find("**/*.jpg")`; see `datapkg.find`."""
+        return functions.find(self, pattern)
+
+    def filter(
+        self, test: Callable[[Node], object] | None = None, *, meta: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[str, Node]]:
+        """The same of those that pass a test, or whose metadata hold all that is in `meta`; see `datapkg.filter`."""
+        return functions.filter(self, test, meta=meta)
+
+    def to_frame(self, meta: Sequence[str] | None = None) -> pd.DataFrame:
+        """All that is below as a DataFrame, a row a node, metadata as columns; see `datapkg.to_frame`."""
+        return functions.to_frame(self, meta)
+
+    def plot(self, limit: int = 25, columns: int = 5) -> Figure | None:
+        """The images directly in this group as a grid, a figure of matplotlib; None without any."""
+        return functions.plot(self, limit, columns)
 
     def frames(self) -> pd.DataFrame | None:
         """The tables directly in this group, one below the other in the order of their names; None without any."""
