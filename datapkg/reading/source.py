@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
     from datapkg.format.manifest import ArrayNode, FileNode, Kind, Manifest, TableNode
     from datapkg.format.manifest import Node as Entry
@@ -167,3 +167,34 @@ class Source:
             line = "datapkg verify"
             message = f"{what}: {error}; type: {line}, then: datapkg install {exact}"
             raise CorruptObject(message, hint=line, **error.detail) from error
+
+
+def reopening(source: Source) -> dict[str, Any]:
+    """All that another process needs to open a state as it is open here, in plain values."""
+    store = source.store
+    return {
+        "ref": str(source.ref),
+        "store": str(store.folder),
+        "index": str(store.index_path),
+        "links": str(store.links_folder),
+    }
+
+
+def reopened(said: dict[str, Any]) -> Source:
+    """The state that `reopening` told of: in the same store, or where that is not, in those of this process.
+
+    Raises `PackageNotInstalled` where it is in none.
+    """
+    from pathlib import Path
+
+    from datapkg.home import Home
+    from datapkg.store.index import Index
+    from datapkg.store.store import Store
+
+    ref = Ref.parse(said["ref"])
+    assert ref.state is not None
+    store = _stores.get(Path(said["store"]))
+    store = store or Store(Path(said["store"]), Index(Path(said["index"])), Path(said["links"]))
+    if not store.holds(ref.state.value):
+        store = Home().find(ref).store
+    return Source(store, ref, ref.state.value)

@@ -23,12 +23,17 @@ class Store:
 
     def __init__(self, folder: Path, index: Index, links: Path | None = None) -> None:
         self.folder = Path(folder)
-        self._links = links or self.folder / "links"
+        self.links_folder = links or self.folder / "links"
         self.tmp = self.folder / "tmp"
         self.refs = Refs(self.folder / "packages", self.tmp)
         self._index = index
         self._opened: dict[str, TrustedObjects] = {}
         self._check_format()
+
+    @property
+    def index_path(self) -> Path:
+        """Where the cache of what is believed lies."""
+        return self._index.path
 
     @property
     def objects(self) -> TrustedObjects:
@@ -44,7 +49,7 @@ class Store:
         """Read-only paths of objects."""
         from datapkg.store.links import Links
 
-        return Links(self._links, self.objects)
+        return Links(self.links_folder, self.objects)
 
     def _check_format(self) -> None:
         try:
