@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datapkg.errors import NodeNotFound
-from datapkg.reading.nodes.base import Node, is_dunder
+from datapkg.reading.nodes.base import is_dunder
+from datapkg.reading.nodes.interchange import Exchanged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from datapkg.format.manifest import TableNode
 
 
-class Table(Node):
+class Table(Exchanged):
     """A table: `node()` is a fresh DataFrame, `node["column"]` a Series, `node[["a", "b"]]` a DataFrame of two."""
 
     @property
@@ -126,19 +127,3 @@ class Table(Node):
         from datapkg.reading import parquet
 
         return parquet.read(self.__source__, self.__entry__, columns, filters)
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The PyCapsule interface of Arrow: other libraries take the node as it is."""
-        return self.arrow().__arrow_c_stream__(requested_schema)
-
-    def polars(self) -> Any:
-        """The table as a DataFrame of polars; raises `MissingDependency`."""
-        from datapkg.reading.adapters import convert
-
-        return convert(self, "polars")
-
-    def duckdb(self) -> Any:
-        """The table as a relation of duckdb; raises `MissingDependency`."""
-        from datapkg.reading.adapters import convert
-
-        return convert(self, "duckdb")
