@@ -23,9 +23,13 @@ def convert(table: Exchanged, columns: Sequence[str] | None = None) -> Any:
     )
 
 
-def read_block(number: int, table: Exchanged, columns: list[str] | None) -> Any:
-    """One partition, with the labels that its rows have in the whole table."""
-    return blocks.read_frame(table, number, columns)
+def read_block(number: int, table: Exchanged, chosen: list[str] | None, columns: list[Any] | None = None) -> Any:
+    """One partition, with the labels that its rows have in the whole table; dask says which `columns` are needed."""
+    if columns is None:
+        return blocks.read_frame(table, number, chosen)
+    if all(isinstance(label, str) for label in columns) and set(columns) <= set(table.columns):
+        return blocks.read_frame(table, number, columns)
+    return blocks.read_frame(table, number, chosen)[columns]
 
 
 def _meta(table: Exchanged, columns: list[str] | None) -> Any:
