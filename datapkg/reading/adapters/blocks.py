@@ -35,9 +35,9 @@ def read_frame(table: Exchanged, number: int, columns: Sequence[str] | None = No
     """The rows of one block as a DataFrame, with the labels that they have in the whole table."""
     frame = frames.read(table.__source__, _only(table.__entry__, number), columns)
     if isinstance(frame.index, pd.RangeIndex):
-        start, step = _range(parquet.schema(table.__source__, table.__entry__))
+        start, step, name = _range(parquet.schema(table.__source__, table.__entry__))
         first = start + step * starts(table)[number]
-        frame.index = pd.RangeIndex(first, first + step * len(frame), step, name=frame.index.name)
+        frame.index = pd.RangeIndex(first, first + step * len(frame), step, name=name)
     return frame
 
 
@@ -64,11 +64,11 @@ def _only(entry: TableNode, number: int) -> TableNode:
     return msgspec.structs.replace(entry, objects_=[block], rows=block.rows)
 
 
-def _range(schema: pa.Schema) -> tuple[int, int]:
-    """Where the range that is a table's index starts, and its step."""
+def _range(schema: pa.Schema) -> tuple[int, int, str | None]:
+    """Where the range that is a table's index starts, its step, and its name."""
     described = pandas_metadata(schema).get("index_columns")
     if isinstance(described, list) and len(described) == 1 and isinstance(described[0], dict):
-        start, step = described[0].get("start"), described[0].get("step")
+        start, step, name = map(described[0].get, ("start", "step", "name"))
         if isinstance(start, int) and isinstance(step, int) and step:
-            return start, step
-    return 0, 1
+            return start, step, name if isinstance(name, str) else None
+    return 0, 1, None
