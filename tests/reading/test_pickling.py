@@ -16,7 +16,7 @@ from datapkg.errors import PackageNotInstalled
 from datapkg.home import Home
 from datapkg.reading.load import load
 from datapkg.reading.nodes.groups import Package
-from tests.reading.packages import file_node, iris_frame, install, install_iris
+from tests.reading.packages import file_node, install, install_iris, iris_frame
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATHS = ["measurements", "README.md", "raw", "raw/a.jpg", "weights"]
@@ -63,7 +63,9 @@ def test_an_old_state_stays_that_state(home: Home) -> None:
 
 
 def test_coming_back_reads_nothing(iris: Package) -> None:
-    code = "import pickle, sys; node = pickle.load(sys.stdin.buffer); print('msgspec' in sys.modules, type(node).__name__)"
+    code = (
+        "import pickle, sys; node = pickle.load(sys.stdin.buffer); print('msgspec' in sys.modules, type(node).__name__)"
+    )
     data = pickle.dumps(iris["measurements"])
     done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True, cwd=ROOT)
     assert done.stdout == b"False Table\n"
