@@ -10,7 +10,7 @@ from importlib import import_module as _import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datapkg.api.front import build, check, export, install, load, login, push, search, verify
+    from datapkg.api.front import build, check, export, fetch, install, load, login, open, push, search, verify
     from datapkg.errors import (
         BuildFailed,
         Conflict,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         meta,
         name,
         plot,
+        prefetch,
         ref,
         size,
         to_frame,
@@ -45,10 +46,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PLACES = {
-    "datapkg.api.front": ("build", "check", "export", "install", "load", "login", "push", "search", "verify"),
+    "datapkg.api.front": (
+        *("build", "check", "export", "fetch", "install", "load", "login", "open", "push", "search", "verify"),
+    ),
     "datapkg.reading.functions": (
         *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
-        *("to_frame", "values", "walk"),
+        *("prefetch", "to_frame", "values", "walk"),
     ),
     "datapkg.format.names": ("Ref",),
     "datapkg.errors": (
@@ -73,6 +76,7 @@ __all__ = [
     "build",
     "check",
     "export",
+    "fetch",
     "filter",
     "find",
     "frames",
@@ -85,7 +89,9 @@ __all__ = [
     "login",
     "meta",
     "name",
+    "open",
     "plot",
+    "prefetch",
     "push",
     "ref",
     "search",
