@@ -268,19 +268,23 @@ def _column_lines(entry: TableNode) -> list[str]:
     lines = []
     for name, kind in entry.columns[:LISTED_COLUMNS]:
         note = notes.get(name, ColumnNote())
-        said = ", ".join(visible(text, COLUMN_DESCRIPTION) for text in (kind, note.unit, note.description) if text)
-        lines.append(f"- {visible(name, COLUMN_DESCRIPTION)}: {said}")
+        said = ", ".join(_shown(text, COLUMN_DESCRIPTION) for text in (kind, note.unit, note.description) if text)
+        lines.append(f"- {_shown(name, COLUMN_DESCRIPTION)}: {said}")
     more = len(entry.columns) - LISTED_COLUMNS
     return [*lines, f"- … {count(more, 'more column')}"] if more > 0 else lines
 
 
 def _docstring(lines: list[str], indent: str) -> str:
     """Foreign text as a docstring that it cannot leave, and in which an editor finds no picture or tag to show."""
-    shown = (visible(" ".join(line.split()), DESCRIPTION) for line in lines)
+    shown = (_shown(line, DESCRIPTION) for line in lines)
     plain = (re.sub(r"<(?=\S[^>]*>)", "< ", line).replace("](", "] (") for line in shown)
     safe = [line.replace("\\", "\\\\").replace('"', '\\"') for line in plain]
     between = f"\n{indent}"
     return f'"""{between.join(safe)}"""'
+
+
+def _shown(text: str, limit: int) -> str:
+    return visible(" ".join(text.split()), limit)
 
 
 def _outdented(doc: str) -> str:

@@ -12,6 +12,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from datapkg.home import Home
@@ -90,6 +91,26 @@ print(odd.empty.anything)  # wrong
 """
 
 
+OPEN = "from datapkg.data.nobody import anything\nprint(anything.table()['a'])\n"
+CODE = {"right.py": RIGHT, "wrong.py": WRONG}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a checker said of a file: what it revealed and what it found wrong, by line."""
+
+    revealed: dict[int, str]
+    errors: dict[int, str]
+
+    @classmethod
+    def of(cls, found: list[tuple[str, int, str, str]], file: str) -> Said:
+        said = [(line, kind, text) for path, line, kind, text in found if Path(path).name == file]
+        return cls(
+            {line: text for line, _, text in said if text.startswith(("Revealed type", "Type of"))},
+            {line: text for line, kind, text in said if kind in ("error", "warning")},
+        )
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder with code in it, and an environment into which `datapkg stubs` wrote."""
@@ -97,48 +118,37 @@ class Project:
     folder: Path
     python: Path
 
-    def mypy(self, *options: str) -> tuple[dict[int, str], dict[int, str]]:
-        """What mypy reveals and finds wrong in `code.py`, by line."""
-        options = ("--strict", "--no-pretty", "--config-file=", "--python-executable", str(self.python), *options)
-        command = [sys.executable, "-m", "mypy", *options, "--cache-dir", "../mypy", "code.py"]
+    def mypy(self) -> list[tuple[str, int, str, str]]:
+        """File, line, kind and text of all that mypy says; its cache is kept, for what it knows of other libraries."""
+        options = ["--strict", "--no-pretty", "--config-file=", "--python-executable", str(self.python)]
+        command = [sys.executable, "-m", "mypy", *options, "--cache-dir", str(ROOT / ".mypy_cache" / "strict"), "."]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
         assert done.returncode in (0, 1), done.stdout + done.stderr
-        found = re.findall(r"^(\S+?):(\d+): (note|error): (.*)$", done.stdout, re.MULTILINE)
-        elsewhere = [each for each in found if each[0] != "code.py"]
-        assert not elsewhere
-        revealed = {int(line): text for _, line, _, text in found if text.startswith("Revealed type")}
-        return revealed, {int(line): text for _, line, kind, text in found if kind == "error"}
+        lines = re.findall(r"^(\S+?):(\d+): (note|error): (.*)$", done.stdout, re.MULTILINE)
+        return [(path, int(line), kind, text) for path, line, kind, text in lines]
 
-    def pyright(self) -> tuple[dict[int, str], dict[int, str]]:
-        """What pyright reveals and finds wrong in `code.py`, by line."""
+    def pyright(self) -> list[tuple[str, int, str, str]]:
+        """File, line, kind and text of all that pyright says."""
         (self.folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
         command = [sys.executable, "-m", "pyright", "--pythonpath", str(self.python), "--outputjson"]
         environ = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
         done = subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True)
         assert done.returncode in (0, 1), done.stdout + done.stderr
         found = json.loads(done.stdout)["generalDiagnostics"]
-        assert {Path(each["file"]).name for each in found} <= {"code.py"}, found
-        lines = [(each["range"]["start"]["line"] + 1, each["severity"], each["message"]) for each in found]
-        revealed = {line: text for line, severity, text in lines if severity == "information"}
-        return revealed, {line: text for line, severity, text in lines if severity != "information"}
-
-    def write(self, code: str) -> None:
-        (self.folder / "code.py").write_text(code)
+        return [(each["file"], each["range"]["start"]["line"] + 1, each["severity"], each["message"]) for each in found]
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment that sees datapkg and all its libraries, and has a place for stubs of its own."""
-    folder = tmp_path_factory.mktemp("environment")
+def new_environment(folder: Path) -> Path:
+    """An environment that sees datapkg and all its libraries, and has a place for stubs of its own; its Python."""
     venv.create(folder, with_pip=False, symlinks=True)
     libraries = next((folder / "lib").glob("python*")) / "site-packages"
     seen = [str(ROOT), *(each for each in sys.path if each.endswith("-packages")), *site.getsitepackages()]
     (libraries / "seen.pth").write_text("\n".join(dict.fromkeys(seen)) + "\n")
-    return folder
+    return folder / "bin" / "python"
 
 
 @pytest.fixture
-def project(environment: Path, home: Home) -> Project:
+def project(tmp_path: Path, home: Home) -> Project:
     install_iris(home)
     nodes = [
         file_node(home, "keys", b"1", file_name="keys"),
@@ -150,13 +160,15 @@ def project(environment: Path, home: Home) -> Project:
         file_node(home, "a-b", b"1"),
         file_node(home, "a_b", b"2"),
         file_node(home, "__init__", b"2"),
-        array_node(home, 'q"""', __import__("numpy").arange(3)),
+        array_node(home, 'q"""', np.arange(3)),
         group_node("empty"),
     ]
     install(home, "examples/odd", *nodes, meta={"title": '"""\\', "description": "\u202e![a](http://b)"})
-    folder = environment / "project"
-    folder.mkdir(exist_ok=True)
-    python = environment / "bin" / "python"
+    python = new_environment(tmp_path / "environment")
+    folder = tmp_path / "environment" / "project"
+    folder.mkdir()
+    for file, code in CODE.items():
+        (folder / file).write_text(code)
     done = subprocess.run([python, "-m", "datapkg", "stubs"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return Project(folder, python)
@@ -175,21 +187,29 @@ def assert_revealed(revealed: dict[int, str]) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_right_code_passes_and_is_known(project: Project, checker: str) -> None:
-    project.write(RIGHT)
-    revealed, errors = getattr(project, checker)()
-    assert errors == {}
-    assert_revealed(revealed)
+def assert_known(found: list[tuple[str, int, str, str]]) -> None:
+    """Right code passes, and is known; each line that is wrong is found, and no other."""
+    assert {Path(path).name for path, _, _, _ in found} <= {*CODE, "open.py"}
+    right, wrong = (Said.of(found, file) for file in CODE)
+    assert right.errors == {}
+    assert_revealed(right.revealed)
+    lines = {line for line, text in enumerate(WRONG.splitlines(), 1) if text.endswith("# wrong")}
+    assert {line: wrong.errors.get(line) for line in lines ^ wrong.errors.keys()} == {}
 
 
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_what_is_misspelt_is_found(project: Project, checker: str) -> None:
-    project.write(WRONG)
-    _, errors = getattr(project, checker)()
-    assert errors.keys() == {line for line, text in enumerate(WRONG.splitlines(), 1) if text.endswith("# wrong")}
+def test_mypy_knows_what_is_in_packages(project: Project) -> None:
+    (project.folder / "open.py").write_text(OPEN)
+    found = project.mypy()
+    assert_known(found)
+    assert Said.of(found, "open.py") == Said({}, {})  # of users who are not here, anything is believed
 
 
-def test_without_stubs_mypy_takes_anything(project: Project) -> None:
-    project.write("from datapkg.data.nobody import anything\nanything.table()['a']\n")
-    assert project.mypy() == ({}, {})
+def test_pyright_knows_what_is_in_packages(project: Project) -> None:
+    assert_known(project.pyright())
+
+
+def test_pyright_finds_stubs_in_a_folder_of_the_project(project: Project) -> None:
+    libraries = next((project.folder.parent / "lib").glob("python*")) / "site-packages"
+    (project.folder / "typings").mkdir()
+    (libraries / "datapkg-stubs").rename(project.folder / "typings" / "datapkg-stubs")
+    assert_known(project.pyright())
