@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show what is in a package: tables, columns, files, sizes."),
     "status": ("datapkg.cli.publishing:status", "Compare working files with what was last built from them."),
+    "stubs": ("datapkg.cli.stubs:stubs", "Tell type checkers and editors what is in packages."),
     "tag": ("datapkg.cli.pointers:tag", "Name pushed states; a tag moves."),
     "verify": ("datapkg.cli.maintenance:verify", "Hash everything again and name what is damaged."),
     "version": ("datapkg.cli.pointers:version", "Number pushed states; a version never moves."),
@@ -57,6 +58,7 @@ SYNONYMS = {
     "uninstall": "rm",
     "unpublish": "delete",
     "test": "check",
+    "typings": "stubs",
     "upload": "push",
     "validate": "check",
 }
