@@ -33,6 +33,7 @@ class Question:
     columns: list[str] | None = None
     condition: Any = None
     long_text: bool = False
+    own: bool = False
 
     def needed(self) -> list[str] | None:
         """The columns that have to be read: those of the condition too; None for all."""
@@ -49,18 +50,19 @@ def ask(
     *,
     index: bool = False,
     long_text: bool = False,
+    own: bool = False,
 ) -> Question:
     """A question, all that can be wrong in it being found out: `NodeNotFound` for a column, `InvalidInput` for filters.
 
     With `index` the columns in which pandas kept an index come too; with `long_text`, text may have the long offsets
-    that pandas has, whatever it was stored with.
+    that pandas has, whatever it was stored with; with `own`, the answer shares no memory with a warm copy.
     """
     named = None if columns is None else filtering.known(source, table, columns)
     condition = filtering.condition(source, table, filters)
     whole = _first_schema(source, table)
     if named is not None and index:
         named += [name for name in index_columns(whole) if name not in named]
-    return Question(source, table, whole, named, condition, long_text)
+    return Question(source, table, whole, named, condition, long_text, own)
 
 
 def read(question: Question, picks: rows.Picks | None = None) -> pa.Table:
@@ -84,7 +86,7 @@ def sliced(question: Question, wanted: slice | None) -> pa.Table:
 
 
 def from_copy(question: Question, picks: rows.Picks | None = None) -> pa.Table | None:
-    """The answer from a warm copy, which shares its memory; None where there is none."""
+    """The answer from a warm copy; None where there is none."""
     if question.condition is not None and forgotten_categories(question.schema):
         return None  # conditions are of what is stored, and not of the categories that it stands for
     found = warm.find(question.source, question.table)
@@ -93,10 +95,10 @@ def from_copy(question: Question, picks: rows.Picks | None = None) -> pa.Table |
     found = only(found, question.needed())
     if picks is not None:
         found = rows.taken(found, picks, is_mapped=True)
-    if question.condition is None:
-        return found
     try:
-        return only(found.filter(question.condition), question.columns)
+        if question.condition is not None:
+            return only(found.filter(question.condition), question.columns)
+        return warm.copied(found) if question.own else found
     except (pa.ArrowException, OSError) as error:
         raise unreadable(question, error) from error
 
