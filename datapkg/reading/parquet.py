@@ -139,13 +139,13 @@ def _answer(question: Question, parts: list[Part]) -> pa.Table:
     needed = question.needed()
     buffers = opening.buffers(question.source, question.table, parts, needed, question.condition)
     is_all = all(part.rows is None for part in parts)
-    if question.condition is None or len(parts) <= 1 or not is_all or is_odd(question.schema):
+    if question.condition is None or len(parts) <= 1 or not is_all or _is_odd(question.schema):
         return _read_each(question, parts, buffers, needed)
     found = opening.dataset(question.source, question.table, parts, buffers)
     return found.to_table(columns=question.columns, filter=question.condition)
 
 
-def is_odd(schema: pa.Schema) -> bool:
+def _is_odd(schema: pa.Schema) -> bool:
     """Whether names alone do not say which column is meant: some are twice there, or look like a path."""
     return len(set(schema.names)) < len(schema.names) or any("." in name for name in schema.names)
 
