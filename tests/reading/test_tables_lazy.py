@@ -39,7 +39,9 @@ def everything(home: Home, request: pytest.FixtureRequest) -> Table:
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
     """Whether frames are equal; lists in them are compared as lists."""
-    lists = [[list(each) if pd.api.types.is_list_like(each) else None for each in frame["list"]] for frame in (one, other)]
+    lists = [
+        [list(each) if pd.api.types.is_list_like(each) else None for each in frame["list"]] for frame in (one, other)
+    ]
     assert lists[0] == lists[1]
     pd.testing.assert_frame_equal(one.drop(columns="list"), other.drop(columns="list"))
 
@@ -87,7 +89,7 @@ def test_frozen_frames_refuse_to_be_written_to(everything: Table) -> None:
     frame = everything(frozen=True)
     same(frame, EVERYTHING)
     for name in ("int", "float", "bool", "time", "length"):
-        with pytest.raises(ValueError, match="read-only|Incompatible"):
+        with pytest.raises(ValueError, match=r"read-only|Incompatible"):
             frame.iloc[0, frame.columns.get_loc(name)] = frame[name].iloc[2]
     same(everything(frozen=True), EVERYTHING)
 
