@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datapkg.errors import DatapkgError
 from datapkg.format.frames import forgotten_categories, pandas_metadata, restore_categories
 from datapkg.format.manifest import TableNode
 from datapkg.reading import filtering, opening, rows, warm
@@ -74,6 +75,8 @@ def read(question: Question, picks: rows.Picks | None = None) -> pa.Table:
         return copy
     try:
         return restore_categories(_answer(question, rows.parts(question.table, picks)), question.schema)
+    except DatapkgError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise unreadable(question, error) from error
 
@@ -99,6 +102,8 @@ def from_copy(question: Question, picks: rows.Picks | None = None) -> pa.Table |
         if question.condition is not None:
             return only(found.filter(question.condition), question.columns)
         return warm.copied(found) if question.own else found
+    except DatapkgError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise unreadable(question, error) from error
 
@@ -137,10 +142,11 @@ def unreadable(question: Question, error: Exception) -> Exception:
 
 def _answer(question: Question, parts: list[Part]) -> pa.Table:
     needed = question.needed()
-    buffers = opening.buffers(question.source, question.table, parts, needed, question.condition)
     is_all = all(part.rows is None for part in parts)
     if question.condition is None or len(parts) <= 1 or not is_all or _is_odd(question.schema):
+        buffers = opening.buffers(question.source, question.table, parts, needed)
         return _read_each(question, parts, buffers, needed)
+    buffers = opening.buffers(question.source, question.table, parts, needed, question.condition)
     found = opening.dataset(question.source, question.table, parts, buffers)
     return found.to_table(columns=question.columns, filter=question.condition)
 
