@@ -137,6 +137,17 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class Warmed:
+    """A table that has a warm copy, and the bytes of that; not `made` where it was here before."""
+
+    package: str
+    path: str
+    rows: int
+    size_bytes: int
+    made: bool
+
+
+@dataclass(frozen=True)
 class Exported:
     """The files that were written, below a folder or as one file."""
 

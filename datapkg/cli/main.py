@@ -15,6 +15,7 @@ from datapkg.cli.output import abandon_stdout
 COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
     "build": ("datapkg.cli.publishing:build", "Make a package of a folder, build file, data file or repository."),
+    "cache": ("datapkg.cli.caching:cache", "Keep tables ready to be mapped into memory, or free the space."),
     "cat": ("datapkg.cli.files:cat", "Print one file or table of a package."),
     "check": ("datapkg.cli.checking:check", "Try the checks of a build file, and make no package."),
     "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
