@@ -1,7 +1,7 @@
 """Every way in which datapkg can fail: one tree, each class with a wire code, an HTTP status and an exit code.
 
 DatapkgError
-├─ InvalidInput          InvalidName · InvalidBuildFile · InvalidManifest · InvalidLock
+├─ InvalidInput          InvalidName · InvalidBuildFile · InvalidManifest · InvalidLock · WrongType
 ├─ NotFound              PackageNotFound (PackageNotInstalled) · VersionNotFound · TagNotFound
 │                        ObjectNotFound · NodeNotFound
 ├─ Conflict
@@ -77,6 +77,10 @@ class InvalidManifest(InvalidInput):
 
 class InvalidLock(InvalidInput):
     """`datapkg.yml` or `datapkg.lock` has mistakes, or does not fit the other."""
+
+
+class WrongType(InvalidInput, TypeError):
+    """What is asked for does not go with the types that the data have."""
 
 
 class NotFound(DatapkgError, LookupError):
