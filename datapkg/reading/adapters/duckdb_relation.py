@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from datapkg.reading import filtering
 from datapkg.reading.adapters import blocks, files
 from datapkg.reading.nodes.interchange import Exchanged
 
@@ -23,7 +24,11 @@ def convert(
     """A relation of this connection, or of duckdb's own of this process."""
     connection = connection or duckdb.default_connection()
     if filters is None and (found := _scan(table, connection)) is not None:
-        return found if columns is None else found.select(*map(_column, files.known(table, columns)))
+        return (
+            found
+            if columns is None
+            else found.select(*map(_column, filtering.known(table.__source__, table.__entry__, columns)))
+        )
     return connection.from_arrow(table.arrow(columns, filters))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from datapkg.errors import InvalidInput
+from datapkg.reading import filtering
 from datapkg.reading.adapters import blocks, files
 from datapkg.reading.nodes.interchange import Exchanged
 
@@ -23,7 +24,7 @@ def convert(
     frame = _scan(table)
     if frame is None:
         return pl.DataFrame(table.arrow(columns)).lazy()
-    return frame if columns is None else frame.select(files.known(table, columns))
+    return frame if columns is None else frame.select(filtering.known(table.__source__, table.__entry__, columns))
 
 
 def _scan(table: Exchanged) -> pl.LazyFrame | None:

@@ -11,7 +11,8 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from datapkg.errors import InvalidInput
-from datapkg.reading.adapters import blocks, files
+from datapkg.reading import filtering
+from datapkg.reading.adapters import blocks
 from datapkg.reading.adapters.numpy_array import is_number, values
 from datapkg.reading.nodes.interchange import Exchanged
 
@@ -24,7 +25,7 @@ def convert(
     seed: int = 0,
 ) -> Rows | Stream:
     """A dataset whose samples are dicts of column to value: tensors of numbers, anything else as Python has it."""
-    names = files.known(table, table.columns if columns is None else columns)
+    names = filtering.known(table.__source__, table.__entry__, table.columns if columns is None else columns)
     if stream:
         return Stream(table, names, seed if shuffle else None)
     if shuffle:

@@ -6,7 +6,7 @@ from datapkg.reading.nodes.base import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -30,8 +30,19 @@ class Exchanged(Node):
         def columns(self) -> list[str]: ...
         @property
         def path(self) -> Path: ...
-        def __call__(self, columns: Sequence[str] | None = None, filters: Any = None) -> pd.DataFrame: ...
-        def arrow(self, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table: ...
+        def __call__(
+            self,
+            columns: Sequence[str] | None = None,
+            filters: Any = None,
+            *,
+            rows: slice | None = None,
+            frozen: bool = False,
+            dtype_backend: str | None = None,
+        ) -> pd.DataFrame: ...
+        def arrow(
+            self, columns: Sequence[str] | None = None, filters: Any = None, *, rows: slice | None = None
+        ) -> pa.Table: ...
+        def iter_batches(self, rows: int, *, arrow: bool) -> Iterator[Any]: ...
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The PyCapsule interface of Arrow: other libraries take the node as it is, block by block.
@@ -75,9 +86,7 @@ class Exchanged(Node):
         self, columns: Sequence[str] | None = None, filters: Any = None, dtype_backend: str | None = None
     ) -> pd.DataFrame:
         """The DataFrame that `node()` gives; with `dtype_backend="pyarrow"`, its columns are of Arrow's types."""
-        from datapkg.reading.adapters import pandas_frame
-
-        return pandas_frame.convert(self, columns, filters, dtype_backend)
+        return self(columns, filters, dtype_backend=dtype_backend)
 
     def numpy(self, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
         """An array of its own: rows by columns where all are numbers, else an array of records with named fields."""
