@@ -24,7 +24,24 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from datapkg.format.names import Ref
-    from datapkg.reading.functions import frames, hash, items, keys, kind, meta, name, prefetch, ref, size, values, walk
+    from datapkg.reading.functions import (
+        filter,
+        find,
+        frames,
+        hash,
+        items,
+        keys,
+        kind,
+        meta,
+        name,
+        plot,
+        prefetch,
+        ref,
+        size,
+        to_frame,
+        values,
+        walk,
+    )
 
 __version__ = "0.1.0"
 
@@ -33,7 +50,8 @@ _PLACES = {
         *("build", "check", "export", "fetch", "install", "load", "login", "open", "push", "search", "verify"),
     ),
     "datapkg.reading.functions": (
-        *("frames", "hash", "items", "keys", "kind", "meta", "name", "prefetch", "ref", "size", "values", "walk"),
+        *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
+        *("prefetch", "to_frame", "values", "walk"),
     ),
     "datapkg.format.names": ("Ref",),
     "datapkg.errors": (
@@ -59,6 +77,8 @@ __all__ = [
     "check",
     "export",
     "fetch",
+    "filter",
+    "find",
     "frames",
     "hash",
     "install",
@@ -70,11 +90,13 @@ __all__ = [
     "meta",
     "name",
     "open",
+    "plot",
     "prefetch",
     "push",
     "ref",
     "search",
     "size",
+    "to_frame",
     "values",
     "verify",
     "walk",

@@ -80,7 +80,7 @@ class TestPandas:
         assert node.pandas(dtype_backend="pyarrow").index.tolist() == numbered()["s"].tolist()
 
     def test_another_backend_is_refused(self, node: Table) -> None:
-        with pytest.raises(InvalidInput, match="dtype_backend is"):
+        with pytest.raises(InvalidInput, match="dtype_backend is None, 'pyarrow' or 'numpy_nullable', got 'arrow'"):
             node.pandas(dtype_backend="arrow")
 
 

@@ -8,8 +8,7 @@ from itertools import accumulate
 import pandas as pd
 import pyarrow as pa
 
-from datapkg.format.frames import restore_categories
-from datapkg.reading import parquet
+from datapkg.errors import CorruptObject
 from datapkg.reading.nodes.interchange import Exchanged
 
 # A longer object that is no block of ours is streamed by its row groups.
@@ -21,19 +20,19 @@ def starts(table: Exchanged) -> list[int]:
     return [0, *accumulate(block.rows for block in table.__entry__.objects_)]
 
 
-def schema(table: Exchanged) -> pa.Schema:
-    """The schema of what `node.arrow()` gives, categories too; reads the end of the first object."""
-    return restore_categories(parquet.schema(table.__source__, table.__entry__).empty_table()).schema
-
-
 def read(table: Exchanged, number: int, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of one block as Arrow keeps them."""
-    return table.arrow(columns, rows=_rows(table, number))
+    return table.arrow(columns, rows=_rows_of(table, number))
 
 
 def read_frame(table: Exchanged, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """The rows of one block as a DataFrame, with the labels that they have in the whole table."""
-    return table(columns, rows=_rows(table, number))
+    return table(columns, rows=_rows_of(table, number))
+
+
+def _rows_of(table: Exchanged, number: int) -> slice:
+    found = starts(table)
+    return slice(found[number], found[number + 1])
 
 
 def stream(table: Exchanged) -> pa.RecordBatchReader:
@@ -47,9 +46,8 @@ def stream(table: Exchanged) -> pa.RecordBatchReader:
 def _batches(table: Exchanged, first: list[pa.Table]) -> Iterator[pa.RecordBatch]:
     yield from first.pop().to_batches()
     for number in range(1, len(table.__entry__.objects_)):
-        yield from read(table, number).to_batches()
-
-
-def _rows(table: Exchanged, number: int) -> slice:
-    begins = starts(table)
-    return slice(begins[number], begins[number + 1])
+        block = read(table, number)
+        if not block.schema.equals(kind):
+            place = f"{table.__source__.ref.package}/{table.__at__}"
+            raise CorruptObject(f"{place}: its objects differ in the types of their columns")
+        yield from block.to_batches()

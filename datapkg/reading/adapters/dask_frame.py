@@ -35,7 +35,7 @@ def read_block(number: int, table: Exchanged, chosen: list[str] | None, columns:
 def _meta(table: Exchanged, columns: list[str] | None) -> Any:
     """A frame without rows; categories are known where every block has the same of them."""
     kind = parquet.schema(table.__source__, table.__entry__)
-    empty = blocks.schema(table).empty_table()
+    empty = table.schema.empty_table()
     if columns is not None:
         empty = empty.select([*columns, *(name for name in parquet.index_columns(kind) if name not in columns)])
     known = forgotten_categories(kind)

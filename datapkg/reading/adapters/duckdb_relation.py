@@ -7,8 +7,7 @@ from typing import Any
 
 import duckdb
 
-from datapkg.reading import filtering
-from datapkg.reading.adapters import blocks, files
+from datapkg.reading.adapters import files
 from datapkg.reading.nodes.interchange import Exchanged
 
 # What duckdb would take for a pattern in the name of a file.
@@ -38,7 +37,7 @@ def _scan(table: Exchanged, connection: duckdb.DuckDBPyConnection) -> duckdb.Duc
     if any(_PATTERN & set(name) for name in names):
         return None
     found = connection.read_parquet(names, hive_partitioning=False, union_by_name=False)
-    wanted = connection.from_arrow(blocks.schema(table).empty_table())
+    wanted = connection.from_arrow(table.schema.empty_table())
     return found if (found.columns, found.types) == (wanted.columns, wanted.types) else None
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import polars as pl
 
 from datapkg.errors import InvalidInput
-from datapkg.reading import filtering
-from datapkg.reading.adapters import blocks, files
+from datapkg.reading.adapters import files
 from datapkg.reading.nodes.interchange import Exchanged
 
 
@@ -29,7 +28,7 @@ def convert(
 
 def _scan(table: Exchanged) -> pl.LazyFrame | None:
     """A scan of the objects; None where polars would read other types or names there than it takes from Arrow."""
-    kind = blocks.schema(table)
+    kind = table.schema
     if len(set(kind.names)) < len(kind.names):
         return None
     wanted = pl.DataFrame(kind.empty_table()).schema

@@ -30,6 +30,8 @@ class Exchanged(Node):
         def columns(self) -> list[str]: ...
         @property
         def path(self) -> Path: ...
+        @property
+        def schema(self) -> pa.Schema: ...
         def __call__(
             self,
             columns: Sequence[str] | None = None,
@@ -42,7 +44,6 @@ class Exchanged(Node):
         def arrow(
             self, columns: Sequence[str] | None = None, filters: Any = None, *, rows: slice | None = None
         ) -> pa.Table: ...
-        def iter_batches(self, rows: int, *, arrow: bool) -> Iterator[Any]: ...
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The PyCapsule interface of Arrow: other libraries take the node as it is, block by block.
@@ -55,9 +56,7 @@ class Exchanged(Node):
 
     def __arrow_c_schema__(self) -> object:
         """The schema alone, by the same interface."""
-        from datapkg.reading.adapters import blocks
-
-        return blocks.schema(self).__arrow_c_schema__()
+        return self.schema.__arrow_c_schema__()
 
     def __dataframe__(self, nan_as_null: bool = False, allow_copy: bool = True) -> Any:
         """The older interchange protocol of frames, which goes by the columns as Arrow keeps them.
