@@ -9,14 +9,14 @@ import dask.dataframe as dd
 from dask.dataframe.utils import clear_known_categories
 
 from datapkg.format.frames import forgotten_categories
-from datapkg.reading import filtering, frames, parquet
-from datapkg.reading.adapters import blocks
+from datapkg.reading import frames, parquet
+from datapkg.reading.adapters import blocks, files
 from datapkg.reading.nodes.interchange import Exchanged
 
 
 def convert(table: Exchanged, columns: Sequence[str] | None = None) -> Any:
     """A DataFrame whose partitions are read where they are computed; a worker needs the package to be installed."""
-    chosen = None if columns is None else filtering.known(table.__source__, table.__entry__, columns)
+    chosen = None if columns is None else files.known(table, columns)
     numbers = list(range(len(table.__entry__.objects_)))
     return dd.from_map(
         read_block, numbers, args=[table, chosen], meta=_meta(table, chosen), label="datapkg", enforce_metadata=False

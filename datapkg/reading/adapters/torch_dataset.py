@@ -11,8 +11,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from datapkg.errors import InvalidInput
-from datapkg.reading import filtering
-from datapkg.reading.adapters import blocks
+from datapkg.reading.adapters import blocks, files
 from datapkg.reading.adapters.numpy_array import is_number, values
 from datapkg.reading.nodes.interchange import Exchanged
 
@@ -25,7 +24,7 @@ def convert(
     seed: int = 0,
 ) -> Rows | Stream:
     """A dataset whose samples are dicts of column to value: tensors of numbers, anything else as Python has it."""
-    names = filtering.known(table.__source__, table.__entry__, table.columns if columns is None else columns)
+    names = files.known(table, table.columns if columns is None else columns)
     if stream:
         return Stream(table, names, seed if shuffle else None)
     if shuffle:
@@ -134,6 +133,7 @@ def _one(column: Any, at: int) -> Any:
     value = column[at]
     if isinstance(value, torch.Tensor):
         return value
-    if isinstance(value, pa.ListScalar) and value.is_valid and is_number(value.type.value_type):
+    is_list = isinstance(value, pa.ListScalar) and not isinstance(value, pa.MapScalar)
+    if is_list and value.is_valid and is_number(value.type.value_type):
         return torch.from_numpy(values(pa.chunked_array([value.values])))
     return value.as_py()
