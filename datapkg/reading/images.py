@@ -96,7 +96,7 @@ def _draw(axes: Any, node: Node) -> None:
 
 
 def _missing(library: str, module: str, error: ModuleNotFoundError) -> MissingDependency:
-    if error.name != module:
+    if (error.name or "").partition(".")[0] != module:
         raise error
     line = f"pip install {library}"
     return MissingDependency(f"{library} is not installed; type: {line}", hint=line)
