@@ -122,7 +122,7 @@ def install(
     return _opened(home, wanted, installed.hash)
 
 
-def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Node:
+def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Any:
     """The package or node that a ref means on this machine; two states of a package may be loaded side by side.
 
     With `lazy` (by default the setting of that name), it need not be installed: its manifest is fetched now, and data
@@ -134,7 +134,7 @@ def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> 
     return open_node(Ref.parse(ref), home, lazy=is_lazy, registry=registry)
 
 
-def open(ref: str, *, registry: str | None = None) -> Node:
+def open(ref: str, *, registry: str | None = None) -> Any:
     """The package or node that a ref means, be it here or at its registry: data are fetched when they are read.
 
     `load(ref, lazy=True)`.
