@@ -137,3 +137,12 @@ class Exported:
 
     files: list[Path]
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A package, or a node in it, that is shown as files in a folder."""
+
+    folder: Path
+    package: str
+    hash: str
