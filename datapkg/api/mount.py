@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +15,8 @@ from datapkg.home import Home
 from datapkg.objects.files import SEALED_MTIME_NS
 from datapkg.reading import mount_loop
 from datapkg.reading.file_tree import FileTree
-from datapkg.reading.mount import PROCESS, MountedTree, Tell
-from datapkg.reading.mount_points import OURS, answers, check_fuse, detach, mounted_at, real_path
+from datapkg.reading.mount import MountedTree, Tell
+from datapkg.reading.mount_points import OURS, answers, check_fuse, claimed, detach, mounted_at, real_path
 from datapkg.reading.source import Source
 
 FUSE_CONF = Path("/etc/fuse.conf")
@@ -43,12 +42,15 @@ def mount(
     options = {"fsname": f"{OURS}{ref.package}@sha256:{source.hash[:16]}", **_for_others(allow_other)}
     shown = MountedTree(tree, _time_ns(source), tell)
     is_new = _prepare(folder)
-    try:
-        return mount_loop.run(shown, folder, options, lambda: ready(Mounted(folder, ref.package, source.hash)))
-    finally:
-        if is_new:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+    with claimed(folder) as is_free:
+        if not is_free or mounted_at(folder):
+            raise Conflict(f"another process mounts on {folder} at this moment")
+        try:
+            return mount_loop.run(shown, folder, options, lambda: ready(Mounted(folder, ref.package, source.hash)))
+        finally:
+            if is_new:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
 def unmount(folder: Path, force: bool = False) -> Path:
@@ -60,13 +62,12 @@ def unmount(folder: Path, force: bool = False) -> Path:
     name = mounted_at(folder)
     if name is None or not name.startswith(OURS):
         raise NotFound(f"no package is mounted on {folder}" + (f", but {name}" if name else ""))
-    is_alive = answers(folder)
-    process = _process(folder) if is_alive else 0
-    if said := detach(folder, force or not is_alive):
+    if said := detach(folder, force or not answers(folder)):
         hint = f"leave the folder, close its files, or: datapkg unmount --force {folder}"
         raise Conflict(f"{folder} was not unmounted: {said}", hint=hint)
-    if process and not force:
-        _wait_for(process)
+    if not force:
+        with contextlib.suppress(FileNotFoundError), claimed(folder, END_S):
+            pass
     return folder
 
 
@@ -85,7 +86,7 @@ def _for_others(allowed: bool) -> dict[str, bool]:
     except OSError:
         lines = []
     if os.getuid() != 0 and "user_allow_other" not in [line.strip() for line in lines]:
-        raise InvalidInput(f"{FUSE_CONF} does not let users mount for others", hint=f"write there: user_allow_other")
+        raise InvalidInput(f"{FUSE_CONF} does not let users mount for others", hint="write there: user_allow_other")
     return {"allow_other": True}
 
 
@@ -104,6 +105,8 @@ def _prepare(folder: Path) -> bool:
     try:
         folder.mkdir()
     except FileExistsError:
+        if not folder.is_dir():
+            raise Conflict(f"{folder} is a file, and no folder to mount on") from None
         if os.listdir(folder):
             raise Conflict(f"{folder} is not empty; a mount would hide what is there") from None
         return False
@@ -117,21 +120,4 @@ def _time_ns(source: Source) -> int:
         times = [datetime.fromisoformat(each.at).timestamp() for each in events if each.hash == source.hash]
     except (DatapkgError, ValueError):
         times = []
-    return round(min(times) * 10**9) if times else SEALED_MTIME_NS
-
-
-def _process(folder: Path) -> int:
-    """The number of the process behind a mount; 0 where the system does not tell."""
-    try:
-        return int(os.getxattr(folder, PROCESS))  # type: ignore[attr-defined,unused-ignore]
-    except (OSError, AttributeError, ValueError):
-        return 0
-
-
-def _wait_for(process: int) -> None:
-    """Waits for another process to end, which it does once its mount is away."""
-    until = time.monotonic() + END_S
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        while time.monotonic() < until:
-            os.kill(process, 0)
-            time.sleep(0.01)
+    return round(min(times) * 10**6) * 1000 if times else SEALED_MTIME_NS

@@ -1,4 +1,4 @@
-"""What a mounted package answers to the kernel: folders and files of a `FileTree`, read-only, opened when they are read.
+"""What a mounted package answers to the kernel: the folders and files of a `FileTree`, read-only.
 
 libfuse calls these operations from threads of its own, through mfusepy, which asks for nothing but their names.
 """
@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from datapkg.errors import CorruptObject, DatapkgError
 from datapkg.reading.file_tree import Entry, FileTree
@@ -22,9 +22,6 @@ FOLDER_MODE = stat.S_IFDIR | 0o555
 READ_BYTES = 128 << 10  # what the kernel reads ahead; programs that ask take it for the size of their buffers
 BLOCK_BYTES = 4096
 KEPT_ENTRIES = 500_000
-HASH = "user.datapkg.hash"
-PROCESS = "user.datapkg.process"
-NO_ATTRIBUTE = getattr(errno, "ENOATTR", errno.ENODATA)  # Linux has one number for both
 
 Tell = Callable[[str, DatapkgError], None]
 
@@ -54,16 +51,13 @@ class MountedTree:
         self.ready()
 
     def getattr(self, path: str, _: int | None = None) -> dict[str, int]:
-        entry = self._look(path)
-        if entry.is_folder:
-            return {**self._common, "st_mode": FOLDER_MODE, "st_size": 0}
-        return {**self._common, "st_mode": FILE_MODE, "st_size": entry.size, "st_blocks": -(-entry.size // 512)}
+        return self._status(self._look(path))
 
-    def readdir(self, path: str, _: int) -> Iterator[tuple[str, int, int]]:
-        yield ".", FOLDER_MODE, 0
-        yield "..", FOLDER_MODE, 0
+    def readdir(self, path: str, _: int) -> Iterator[tuple[str, dict[str, int], int]]:
+        yield ".", self._status(self._root), 0
+        yield "..", self._status(self._root), 0
         for name, entry in self._folder(path.strip("/")).items():
-            yield name, FOLDER_MODE if entry.is_folder else FILE_MODE, 0
+            yield name, self._status(entry), 0
 
     def open(self, path: str, flags: int) -> int:
         if flags & os.O_ACCMODE != os.O_RDONLY:
@@ -88,29 +82,18 @@ class MountedTree:
         blocks = -(-sum(objects.values()) // BLOCK_BYTES)
         return {"f_bsize": BLOCK_BYTES, "f_frsize": BLOCK_BYTES, "f_blocks": blocks, "f_namemax": 255}
 
-    def listxattr(self, path: str) -> list[str]:
-        return list(self._attributes(path))
-
-    def getxattr(self, path: str, name: str, *_: Any) -> bytes:
-        value = self._attributes(path).get(name)
-        if value is None:
-            raise _refusal(NO_ATTRIBUTE)
-        return value.encode()
-
     def destroy(self, _: str) -> None:
         """Comes last, whatever programs still have open."""
         while self._files:
             self._files.popitem()[1].close()
 
-    def _attributes(self, path: str) -> dict[str, str]:
-        """The sha256 of a file's bytes; at the top the hash of the state, and the process to wait for at the end."""
-        if path == "/":
-            return {HASH: self._tree.source.hash, PROCESS: str(os.getpid())}
-        entry = self._look(path)
-        return {} if entry.is_folder else {HASH: entry.objects[0][0]}
+    def _status(self, entry: Entry) -> dict[str, int]:
+        if entry.is_folder:
+            return {**self._common, "st_mode": FOLDER_MODE}
+        return {**self._common, "st_mode": FILE_MODE, "st_size": entry.size, "st_blocks": -(-entry.size // 512)}
 
     def _look(self, path: str) -> Entry:
-        """What is at a path; nothing is there that no listing shows, and the search for names that are near is spared."""
+        """What is at a path: what a listing shows and nothing else, found without a search for names that are near."""
         folder, _, name = path.strip("/").rpartition("/")
         if not name:
             return self._root

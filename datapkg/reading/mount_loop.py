@@ -20,6 +20,7 @@ KEPT_S = 86_400  # how long the kernel may remember names and sizes, which never
 GRACE_S = 5.0  # for programs that have files open when a mount is to end
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STDERR = 2
+FILL_DIR_PLUS = 2  # of libfuse's fuse.h: what is known of a file is all of it
 OPTIONS = {
     "foreground": True,
     "ro": True,
@@ -51,8 +52,8 @@ def library() -> Any:
 def run(shown: MountedTree, folder: Path, options: dict[str, Any], ready: Callable[[], None]) -> bool:
     """Mounts and answers; calls `ready` once programs can read. Gives false where files were still open at the end.
 
-    libfuse has a thread of its own, so that this one hears signals whatever a read waits for. Raises `Refused` where the
-    system mounts nothing.
+    libfuse has a thread of its own, so that this one hears signals whatever a read waits for. Raises `Refused` where
+    the system mounts nothing.
     """
     words: Words = queue.SimpleQueue()
     shown.ready = lambda: words.put(("ready", None))
@@ -75,10 +76,26 @@ def _answer(library: Any, shown: MountedTree, folder: Path, options: dict[str, A
     """The whole life of the mount, in a thread."""
     error: BaseException | None = None
     try:
-        library.FUSE(shown, str(folder), **options)
+        _with_sizes(library)(shown, str(folder), **options)
     except BaseException as failure:  # noqa: BLE001 (the thread that waits must hear of any end)
         error = failure
     words.put(("ended", error))
+
+
+def _with_sizes(library: Any) -> Any:
+    """mfusepy's `FUSE`, whose listings give the kernel sizes and times too: `ls -l` asks once, not once a file."""
+
+    class Fuse(library.FUSE):
+        def readdir_fuse_3(self, path: bytes, buffer: Any, fill: Any, offset: int, file: Any, flags: int) -> int:
+            status = library.c_stat()
+            for name, values, _ in self.operations.readdir(path.decode(self.encoding, self.errors), file.contents.fh):
+                library.ctypes.memset(library.ctypes.byref(status), 0, library.ctypes.sizeof(status))
+                library.set_st_attrs(status, values, use_ns=True)
+                if fill(buffer, name.encode(), status, 0, FILL_DIR_PLUS):
+                    break
+            return 0
+
+    return Fuse
 
 
 def _until_ended(folder: Path, words: Words) -> bool:
@@ -119,7 +136,7 @@ def _kept_stderr() -> Iterator[Callable[[], str]]:
         try:
             own = os.dup(STDERR)
         except OSError:  # it is closed
-            yield "".join
+            yield str
             return
         os.dup2(file.fileno(), STDERR)
         try:

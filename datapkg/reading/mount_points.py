@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from datapkg.errors import MissingDependency
@@ -56,13 +60,40 @@ def answers(folder: Path) -> bool:
 
 
 def detach(folder: Path, even_if_busy: bool = False) -> str:
-    """Unmounts; gives nothing, or why the system refused. A busy one goes on for programs that have files of it open."""
+    """Unmounts; gives nothing, or why the system refused. A busy one goes on for programs that have its files open."""
     if IS_MACOS:
         command = ["umount", *(["-f"] if even_if_busy else []), str(folder)]
     else:
         command = ["fusermount3", "-u", *(["-z"] if even_if_busy else []), str(folder)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stderr.strip() or f"{command[0]} ended with {done.returncode}"
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, wait_s: float = 0.0) -> Iterator[bool]:
+    """Holds the folder that lies below a mount, or is to; gives false where another process does so for `wait_s`.
+
+    Who mounts holds it until all is taken away; where a file system knows no locks, everybody has it.
+    """
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield _is_locked(number, time.monotonic() + wait_s)
+    finally:
+        os.close(number)
+
+
+def _is_locked(number: int, until: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.01)
+            continue
+        except OSError:
+            pass
+        return True
 
 
 def _linux_mounts() -> list[tuple[str, str]]:
