@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datapkg.api.results import Checked, Exported, Pushed, Verified
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State
+from datapkg.format.selection import Selection
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.reading.load import load as open_node
@@ -98,27 +100,67 @@ def install(
     ref: str,
     *,
     meta_only: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    max_size: int | None = None,
     registry: str | None = None,
     replace: bool = False,
     progress: Progress = silent,
 ) -> Node:
     """Brings a package, or the node in it that the ref names, to this machine; gives it.
 
+    Less of it with `meta_only` (the manifest), `include` and `exclude` (patterns of paths: `raw/**/*.jpg`), or
+    `max_size` (of a node, in bytes).
+
     Raises `PackageNotFound`, `VersionNotFound`, `TagNotFound`, `HashMismatch`, `Refused`, `Unreachable`.
     """
     from datapkg.api.install import Options, install_one
 
     home, wanted = Home(), Ref.parse(ref)
-    installed = install_one(home, wanted, Options(meta_only, replace, registry), progress)
+    selection = Selection(tuple(include), tuple(exclude), max_size, meta_only)
+    installed = install_one(home, wanted, Options(selection, replace, registry), progress)
     return _opened(home, wanted, installed.hash)
 
 
-def load(ref: str) -> Node:
+def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Node:
     """The package or node that a ref means on this machine; two states of a package may be loaded side by side.
 
-    Raises `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`.
+    With `lazy` (by default the setting of that name), it need not be installed: its manifest is fetched now, and data
+    when they are read, from the registry that it came from, `registry`, or the one of the settings. Raises
+    `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`; if lazy, those of a registry too.
     """
-    return open_node(Ref.parse(ref), Home())
+    home = Home()
+    is_lazy = home.setting("lazy").value if lazy is None else lazy
+    return open_node(Ref.parse(ref), home, lazy=is_lazy, registry=registry)
+
+
+def open(ref: str, *, registry: str | None = None) -> Node:
+    """The package or node that a ref means, be it here or at its registry: data are fetched when they are read.
+
+    `load(ref, lazy=True)`.
+    """
+    return load(ref, lazy=True, registry=registry)
+
+
+def fetch(
+    ref: str,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    max_size: int | None = None,
+    registry: str | None = None,
+    progress: Progress = silent,
+) -> Node:
+    """Brings data of an installed package, or of the node that the ref names, that are not here yet; gives it.
+
+    Raises `PackageNotInstalled`, `NodeNotFound`, `HashMismatch`, `Refused`, `Unreachable`.
+    """
+    from datapkg.api.install import fetch as fetch_objects
+
+    home, wanted = Home(), Ref.parse(ref)
+    selection = Selection(tuple(include), tuple(exclude), max_size)
+    fetched = fetch_objects(home, wanted, selection, registry=registry, progress=progress)
+    return _opened(home, wanted, fetched.hash)
 
 
 def export(

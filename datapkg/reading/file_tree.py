@@ -10,9 +10,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from datapkg.errors import CorruptObject, NotAFile, NotAFolder
+from datapkg.errors import CorruptObject, NodeNotFound, NotAFile, NotAFolder
 from datapkg.format.manifest import ArrayNode, GroupNode, TableNode
-from datapkg.format.names import MAX_NODE_NAME_BYTES
+from datapkg.format.names import MAX_NODE_NAME_BYTES, shown
+from datapkg.reading.source import advice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ SUFFIXES = {"table": ".parquet", "array": ".npy"}
 class Entry(NamedTuple):
     """A file or folder: the name it is listed under, its size in bytes, its node, and the objects that it is made of.
 
-    A folder has neither size nor objects.
+    A folder has neither size nor objects. `kind` is that of the node, `rows` those of a table or of one part of it.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Entry(NamedTuple):
     size: int
     node_path: str
     objects: tuple[tuple[str, int], ...]
+    kind: str
+    rows: int | None = None
 
 
 class FileTree:
@@ -52,11 +55,24 @@ class FileTree:
     def look(self, path: str) -> Entry:
         """What is at a path, the root for the empty one; raises `NodeNotFound` with names that are near."""
         full = "/".join(part for part in (self.top, path.strip("/")) if part)
-        if entry := self._groups.get(full):
+        if entry := self._find(full):
             return entry
-        if entry := self._of_node(full) or self._with_suffix(full) or self._part(full):
-            return entry
-        raise self.source.no_node(full)
+        raise self._nothing(full)
+
+    def _find(self, full: str) -> Entry | None:
+        return self._groups.get(full) or self._of_node(full) or self._with_suffix(full) or self._part(full)
+
+    def _nothing(self, full: str) -> NodeNotFound:
+        """The error for a path at which there is nothing: it names the folder that is there and what is near."""
+        above, name, found = full, "", None
+        while not found:
+            above, _, name = above.rpartition("/")
+            found = self._find(above)
+        where = f"{self.source.ref.package}/{above}".rstrip("/")
+        if not found.is_folder:
+            return NodeNotFound(f"{where} is a file, and nothing lies below it", path=full)
+        names = [entry.name for entry in FileTree(self.source).listing(above)]
+        return NodeNotFound(f"{where} has nothing called {shown(name)}{advice(name, names)}", path=full)
 
     def listing(self, path: str) -> list[Entry]:
         """What is in a folder, in the order of the nodes; raises `NodeNotFound`, `NotAFolder`."""
@@ -167,7 +183,7 @@ class FileTree:
 
 
 def _folder(path: str) -> Entry:
-    return Entry(path.rpartition("/")[2], True, 0, path, ())
+    return Entry(path.rpartition("/")[2], True, 0, path, (), "group" if path else "package")
 
 
 def _shown_as(node: TableNode | FileNode | ArrayNode, is_taken: bool) -> Entry:
@@ -178,11 +194,10 @@ def _shown_as(node: TableNode | FileNode | ArrayNode, is_taken: bool) -> Entry:
         name = longer
     if isinstance(node, TableNode):
         if len(node.objects_) > 1:
-            return Entry(name, True, 0, node.path, ())
+            return Entry(name, True, 0, node.path, (), "table", node.rows)
         hash, size = node.objects_[0].hash, node.objects_[0].size
-    else:
-        hash, size = node.hash, node.size
-    return Entry(name, False, size, node.path, ((hash, size),))
+        return Entry(name, False, size, node.path, ((hash, size),), "table", node.rows)
+    return Entry(name, False, node.size, node.path, ((node.hash, node.size),), node.kind)
 
 
 def _parts(node: TableNode) -> list[Entry]:
@@ -191,7 +206,8 @@ def _parts(node: TableNode) -> list[Entry]:
 
 def _part_of(node: TableNode, number: int) -> Entry:
     block = node.objects_[number]
-    return Entry(_part_name(node, number), False, block.size, node.path, ((block.hash, block.size),))
+    objects = ((block.hash, block.size),)
+    return Entry(_part_name(node, number), False, block.size, node.path, objects, "table", block.rows)
 
 
 def _part_name(node: TableNode, number: int) -> str:

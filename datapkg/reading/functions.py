@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datapkg.format.names import Ref
     from datapkg.reading.nodes.base import Node
     from datapkg.reading.nodes.groups import Group, Package
+    from datapkg.reading.prefetching import Prefetch
 
 
 def name(node: Node) -> str:
@@ -85,6 +86,17 @@ def frames(group: Group) -> pd.DataFrame | None:
 
     tables = [node.__entry__ for node in values(group) if isinstance(node, Table)]
     return concatenate(group.__source__, tables)
+
+
+def prefetch(node: Node) -> Prefetch:
+    """Begins to fetch, in the background, what of a node and of all below it is not on this machine.
+
+    Only of packages that are opened lazily; of others there is nothing to do. `wait()` of what it gives ends when all
+    is here.
+    """
+    from datapkg.reading.prefetching import Prefetch
+
+    return Prefetch(node.__source__, node.__at__)
 
 
 def below(group: Group, path: str) -> str:

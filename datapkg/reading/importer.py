@@ -8,9 +8,10 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from datapkg.errors import InvalidName, PackageNotInstalled
+from datapkg.errors import InvalidName, PackageNotInstalled, Refused, Unreachable
 from datapkg.format.names import Ref, check_package, check_user
 from datapkg.home import Home
+from datapkg.reading.load import opened
 from datapkg.reading.nodes.groups import Package
 from datapkg.reading.source import Source
 
@@ -78,7 +79,7 @@ class Finder:
     def _user(self, fullname: str, user: str) -> ModuleSpec:
         folders = [os.path.join(entry or os.getcwd(), *ROOT.split("."), user) for entry in sys.path]
         folders = [folder for folder in folders if os.path.isdir(folder)]
-        if not folders and not Home().packages(user):
+        if not folders and not Home().packages(user) and not _is_lazy():
             name = _name_wanted(fullname)
             if not name:
                 raise _not_installed(f"no package of {user} is installed", f"datapkg install {user}/NAME")
@@ -89,11 +90,14 @@ class Finder:
 
     def _package(self, fullname: str, user: str, name: str) -> ModuleSpec:
         ref = Ref(user, check_package(name))
+        home = Home()
         try:
-            found = Home().find(ref)
+            source = opened(ref, home, lazy=home.setting("lazy").value)
         except PackageNotInstalled as error:
             raise _not_installed(error.message, error.hint) from error
-        source = Source(found.store, ref, found.hash)
+        except (Refused, Unreachable) as error:
+            line = f"datapkg install {ref}"
+            raise _not_installed(f"{ref} is not installed, and cannot be fetched now: {error.message}", line) from error
         return ModuleSpec(fullname, self, origin=str(source.ref), loader_state=source, is_package=True)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -106,6 +110,10 @@ class Finder:
 
 
 FINDER = Finder()
+
+
+def _is_lazy() -> bool:
+    return bool(Home().setting("lazy").value)
 
 
 def child_module(parent: str, name: str) -> ModuleType:

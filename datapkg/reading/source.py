@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from datapkg.errors import CorruptObject, IntegrityError, InvalidManifest, NodeNotFound, ObjectNotFound
+from datapkg.errors import CorruptObject, IntegrityError, InvalidManifest, NodeNotFound, ObjectNotFound, Unreachable
 from datapkg.format.names import Ref, State, attribute_name, shown
+from datapkg.objects.progress import Progress, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
     from datapkg.format.manifest import ArrayNode, FileNode, Manifest, TableNode
     from datapkg.format.manifest import Node as Entry
+    from datapkg.objects.base import Readable
     from datapkg.reading.nodes.base import Node
+    from datapkg.store.parts import Part
+    from datapkg.store.read_through import ReadThrough
     from datapkg.store.store import Store
 
 
@@ -49,9 +53,12 @@ class Source:
     What is found out is kept without a lock: two threads may do the same work twice, and no fork inherits a lock.
     """
 
-    def __init__(self, store: Store, ref: Ref, hash: str) -> None:
+    def __init__(self, store: Store, ref: Ref, hash: str, remote: Callable[[], Readable] | None = None) -> None:
+        """`remote` makes the home of objects that are not on this machine; None where nothing is fetched."""
         self.store = _stores.setdefault(store.folder, store)  # one in a process: it has files open
         self.hash = hash
+        self._remote = remote
+        self._through: ReadThrough | None = None
         self.ref = Ref(ref.user, ref.name, state=State("hash", hash))
         self._manifest: Manifest | None = None
         self._children: dict[str, Children] = {}
@@ -111,20 +118,64 @@ class Source:
         where = f"{self.ref.package}/{group}" if group else self.ref.package
         return NodeNotFound(f"{where} has no node {shown(name)}{advice(name, names)}", path=path)
 
+    @property
+    def is_lazy(self) -> bool:
+        """Whether objects that are not on this machine are fetched when they are read."""
+        return self._remote is not None
+
+    @property
+    def through(self) -> ReadThrough:
+        """The objects here and, behind them, those of the registry; only of a lazy source."""
+        assert self._remote is not None
+        if self._through is None:
+            self._through = self.store.through(self._remote)
+        return self._through
+
+    def bring(self, *entries: Entry, progress: Progress = silent) -> int:
+        """Sees to it that all objects of these nodes are on this machine, as far as they can be fetched; gives how
+        many came.
+        """
+        if not self.is_lazy:
+            return 0
+        with self.explained(entries[0].path if len(entries) == 1 else ""):
+            return self.through.bring({hash: size for each in entries for hash, size in each.objects()}, progress)
+
+    def part(self, hash: str, size: int) -> Part | None:
+        """What was fetched of an object that is not here as a whole; None where it is, or nothing may be fetched."""
+        if not self.is_lazy or self.through.has(hash):
+            return None
+        return self.through.parts.part(hash, size)
+
+    def give_up(self, entry: TableNode) -> None:
+        """Forgets what was fetched in stretches of a node that turned out to be damaged."""
+        for hash, _ in entry.objects() if self.is_lazy else ():
+            self.through.parts.drop(hash)
+
     def path(self, entry: TableNode | FileNode | ArrayNode) -> Path:
         """A read-only path of a node's bytes: a file, or the folder of a table of several objects."""
+        self.bring(entry)
         with self.explained(entry.path):
             return self.store.links.path(self.hash, entry)
 
-    def open(self, path: str, hash: str) -> BinaryIO:
-        """A stream of a node's object, which the caller closes."""
+    def open(self, path: str, hash: str, *, whole: bool = False) -> BinaryIO:
+        """A seekable stream of a node's object, which the caller closes; `whole` says that all of it will be read.
+
+        Of a big one that has to be fetched, only what is read is; see `store.read_through` on what that proves.
+        """
         with self.explained(path):
-            return self.store.objects.open(hash)
+            if not self.is_lazy:
+                return self.store.objects.open(hash)
+            entry = self.entry(path)
+            size = dict(entry.objects())[hash] if entry else 0
+            if whole:
+                self.through.bring({hash: size})
+            return self.through.stream(hash, size, lambda: self.explained(path))
 
     @contextmanager
     def explained(self, path: str) -> Iterator[None]:
         """Says of an object that is absent or damaged which node it belongs to, and what to type."""
         what = f"{self.ref.package}/{path}" if path else f"the manifest of {self.ref.package}"
+        line = f"datapkg fetch {self.ref.package}{f'/{path}' if path else ''}@sha256:{self.hash[:16]}"
         exact = f"{self.ref.package}@sha256:{self.hash[:16]}"
         try:
             yield
@@ -134,6 +185,9 @@ class Source:
                 f"{what}: object sha256:{str(error.detail.get('hash'))[:12]}… is not on this machine; type: {line}"
             )
             raise ObjectNotFound(message, hint=line, **error.detail) from error
+        except Unreachable as error:
+            message = f"{what} is not on this machine, and cannot be fetched now: {error.message}; later type: {line}"
+            raise Unreachable(message, hint=line, **error.detail) from error
         except (IntegrityError, InvalidManifest) as error:
             line = "datapkg verify"
             message = f"{what}: {error}; type: {line}, then: datapkg install {exact}"

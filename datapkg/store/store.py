@@ -10,9 +10,14 @@ from datapkg.store.refs import Refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from datapkg.format.manifest import Manifest
+    from datapkg.objects.base import Readable
+    from datapkg.store.copies import Copies
     from datapkg.store.index import Index
     from datapkg.store.links import Links
+    from datapkg.store.read_through import ReadThrough
     from datapkg.store.trusted import TrustedObjects
 
 FORMAT = "1"
@@ -28,6 +33,7 @@ class Store:
         self.refs = Refs(self.folder / "packages", self.tmp)
         self._index = index
         self._opened: dict[str, TrustedObjects] = {}
+        self._copies: Copies | None = None
         self._check_format()
 
     @property
@@ -39,12 +45,29 @@ class Store:
 
         return self._opened.setdefault("objects", TrustedObjects(self.folder, self._index))
 
+    def through(self, theirs: Callable[[], Readable]) -> ReadThrough:
+        """The objects here, and behind them others that are asked only for what is not here, and then kept."""
+        from datapkg.store.parts import Parts
+        from datapkg.store.read_through import ReadThrough
+
+        return ReadThrough(self.objects, theirs, Parts(self.folder / "partial"))
+
     @property
     def links(self) -> Links:
         """Read-only paths of objects."""
         from datapkg.store.links import Links
 
         return Links(self._links, self.objects)
+
+    @property
+    def copies(self) -> Copies:
+        """Copies of tables that are quicker to read, in the cache folder."""
+        if found := self._copies:
+            return found
+        from datapkg.store.copies import Copies
+
+        self._copies = Copies(self._index.path.parent / "warm", self._index)
+        return self._copies
 
     def _check_format(self) -> None:
         try:
