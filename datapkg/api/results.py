@@ -156,6 +156,7 @@ class Exported:
 
 
 @dataclass(frozen=True)
+<<<<<<< HEAD
 class Stubs:
     """What checkers are told below `folder`: the state of each package by its name, and the errors of the others.
 
@@ -168,3 +169,11 @@ class Stubs:
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     failed: dict[str, DatapkgError] = field(default_factory=dict)
+=======
+class Mounted:
+    """A package, or a node in it, that is shown as files in a folder."""
+
+    folder: Path
+    package: str
+    hash: str
+>>>>>>> mount
