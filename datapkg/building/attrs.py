@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from datapkg.building.converting import MAX_META_BYTES
 from datapkg.errors import InvalidInput
 from datapkg.format.canonical import check_metadata, encode, prepare
-from datapkg.format.frames import pandas_metadata
+from datapkg.format.frames import pandas_metadata, without_origin
 from datapkg.format.names import shown
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def plain_attrs(attrs: Mapping[Hashable, Any]) -> tuple[dict[str, Any], list[str
     """
     kept: dict[str, Any] = {}
     left_out: list[str] = []
-    for key, value in attrs.items():
+    for key, value in without_origin(dict(attrs)).items():
         if not isinstance(key, str):
             left_out.append(f"attrs: key {shown(key)} is no text; it is left out")
             continue

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from datapkg.building.attrs import plain_attrs
 from datapkg.errors import InvalidInput
-from datapkg.format.frames import PANDAS_KEY, pandas_metadata
+from datapkg.format.frames import PANDAS_KEY, pandas_metadata, without_origin
 from datapkg.format.names import shown
 
 if TYPE_CHECKING:
@@ -217,7 +217,8 @@ def normal_schema(table: pa.Table) -> pa.Table:
     if [{key: each.get(key) for key in _DEFAULT_RANGE} for each in ranges] == [_DEFAULT_RANGE]:
         description["index_columns"] = []
     description.pop("creator", None)
-    if not description.get("attributes"):
+    description["attributes"] = without_origin(description.get("attributes"))
+    if not description["attributes"]:
         description.pop("attributes", None)
     return _described(table, {**description, "pandas_version": _PANDAS_VERSION})
 

@@ -18,6 +18,8 @@ from datapkg.errors import IntegrityError
 
 PANDAS_KEY = b"pandas"
 CATEGORIES_KEY = b"datapkg.categories"
+ORIGIN_KEY = "datapkg"
+"""The key of attrs under which frames that come from a package say so; it is no part of what anybody stored."""
 _UNREADABLE = (ValueError, KeyError, IndexError, AttributeError, TypeError, RecursionError, pa.ArrowException)
 _WRITERS_OWN = (b"ARROW:", b"PARQUET:", b"org.apache.", b"parquet.", b"writer.")
 _EXTENSION_DTYPES = {"boolean", "string", "Float32", "Float64"} | {
@@ -49,10 +51,17 @@ def observed(schema: pa.Schema) -> dict[str, Any]:
         "labels": _labels(pandas.get("columns")),
         "levels": _levels(pandas.get("column_indexes")),
         "dtypes": _dtypes(pandas.get("columns")),
-        "attributes": pandas.get("attributes"),
+        "attributes": without_origin(pandas.get("attributes")),
         "metadata": _foreign(schema.metadata or {}),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def without_origin(attributes: Any) -> Any:
+    """attrs without what datapkg says in them of where the frame came from."""
+    if not isinstance(attributes, dict) or ORIGIN_KEY not in attributes:
+        return attributes
+    return {key: value for key, value in attributes.items() if key != ORIGIN_KEY}
 
 
 def _index(columns: Any) -> list[Any]:

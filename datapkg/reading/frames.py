@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from datapkg.errors import InvalidInput
+from datapkg.format.frames import ORIGIN_KEY, pandas_metadata
 from datapkg.format.manifest import TableNode
 from datapkg.format.names import shown
 from datapkg.reading import parquet
+from datapkg.reading.filtering import Filters
 from datapkg.reading.parquet import index_columns
+from datapkg.reading.rows import Picks
 from datapkg.reading.source import Source
 
 _BAD_METADATA = (
@@ -26,20 +30,95 @@ _BAD_METADATA = (
 # together, as it likes them best. It warns of frames in a hundred pieces.
 _LONG, _MANY_COLUMNS = 65_536, 90
 
+_BACKENDS = (None, "pyarrow", "numpy_nullable")
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a frame is made: `frozen` ones may share memory and are not written to; `dtype_backend` as pandas has it."""
+
+    frozen: bool = False
+    dtype_backend: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype_backend not in _BACKENDS:
+            raise InvalidInput(f"dtype_backend is None, 'pyarrow' or 'numpy_nullable', got {shown(self.dtype_backend)}")
+
+
+_FRESH = Form()
+
 
 def read(
-    source: Source, table: TableNode, columns: Sequence[str] | None = None, filters: parquet.Filters = None
+    source: Source,
+    table: TableNode,
+    columns: Sequence[str] | None = None,
+    filters: Filters = None,
+    *,
+    rows: slice | None = None,
+    form: Form | None = None,
 ) -> pd.DataFrame:
-    """A table as a DataFrame, with the index it had; see `parquet.read`."""
-    return to_pandas(parquet.read(source, table, columns, filters, index=True))
+    """A table as a DataFrame with the index it had: all of it, or some columns, and of some rows those that pass."""
+    form = form or Form()
+    question = parquet.ask(source, table, columns, filters, index=True, long_text=form.dtype_backend is None)
+    found = parquet.sliced(question, rows)
+    places = None if rows is None else range(table.rows)[rows]
+    return numbered(question, found, range(len(found)) if question.condition is not None else places, form)
 
 
 def read_column(source: Source, table: TableNode, name: str) -> pd.Series | pd.DataFrame:
     """One column as a Series, the index being read too; a DataFrame where more than one has the name."""
     frame = read(source, table, [name])
     if frame.shape[1] == 0:  # it is the index
-        frame = to_pandas(parquet.read(source, table, [name]).replace_schema_metadata(None))
+        question = parquet.ask(source, table, [name], long_text=True)
+        frame = numbered(question, parquet.read(question).replace_schema_metadata(None), None)
     return frame.iloc[:, 0] if frame.shape[1] == 1 else frame
+
+
+def read_rows(source: Source, table: TableNode, picks: Picks) -> pd.DataFrame:
+    """The rows at these places, which rise, with all columns."""
+    question = parquet.ask(source, table, index=True, long_text=True)
+    return numbered(question, parquet.read(question, picks), picks)
+
+
+def frames_of(question: parquet.Question, batches: Iterator[pa.RecordBatch]) -> Iterator[pd.DataFrame]:
+    """A frame for each batch, their rows being labelled as those of one frame."""
+    start = 0
+    for batch in batches:
+        yield numbered(question, pa.Table.from_batches([batch]), range(start, start + len(batch)))
+        start += len(batch)
+
+
+def numbered(
+    question: parquet.Question, found: pa.Table, places: Picks | None, form: Form | None = None
+) -> pd.DataFrame:
+    """The frame of what was read, which says where it comes from; takes the Arrow table apart on the way.
+
+    Its rows have the labels that they have in the whole frame, where `places` are theirs in it (None: all rows). What
+    passed a condition is numbered anew.
+    """
+    start, step, name = _range(question.schema) if question.condition is None else (0, 1, None)
+    frame = to_pandas(found, form or Form())
+    if places is not None and not index_columns(question.schema):
+        numbers: Any = pd.Index([start + step * place for place in places], dtype="int64", name=name)
+        if isinstance(places, range):
+            numbers = pd.RangeIndex(
+                start + step * places.start, start + step * places.stop, step * places.step, name=name
+            )
+        frame.index = numbers
+    source = question.source
+    frame.attrs[ORIGIN_KEY] = {"package": source.ref.package, "hash": source.hash, "path": question.table.path}
+    return frame
+
+
+def _range(schema: pa.Schema) -> tuple[int, int, Any]:
+    """Start, step and name of the range that is a frame's index."""
+    described = pandas_metadata(schema).get("index_columns")
+    first = described[0] if isinstance(described, list) and described else None
+    if isinstance(first, dict) and first.get("kind") == "range":
+        start, step = first.get("start"), first.get("step")
+        if isinstance(start, int) and isinstance(step, int) and step:
+            return start, step, first.get("name")
+    return 0, 1, None
 
 
 def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:
@@ -52,7 +131,7 @@ def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:
         names = [{name for name, _ in each.columns} for each in (tables[0], table)]
         if names[0] != names[1]:
             raise _not_joined(source, tables[0], table, f"only one of them has {_listed(names[0] ^ names[1])}")
-    parts = [parquet.read(source, table) for table in tables]
+    parts = [parquet.read(parquet.ask(source, table)) for table in tables]
     if not parts:
         return None
     if all(part.schema.equals(parts[0].schema) for part in parts):
@@ -79,16 +158,19 @@ def _listed(names: set[str]) -> str:
     return ", ".join(map(shown, sorted(names)[:20]))
 
 
-def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """A DataFrame that shares no memory with anything; takes the Arrow table apart on the way."""
+def to_pandas(table: pa.Table, form: Form = _FRESH) -> pd.DataFrame:
+    """A DataFrame that shares no memory with anything, if `form` does not say so; takes the Arrow table apart."""
     if table.schema.metadata and not _metadata_fit(table.schema):
         table = table.replace_schema_metadata(None)
+    if form.dtype_backend is not None:
+        backed: pd.DataFrame = table.to_pandas(types_mapper=_types_mapper(form.dtype_backend))
+        return backed
     whole = _nested_integers(table)
+    if form.frozen:
+        return _read_only(_with_whole(table.to_pandas(split_blocks=True), whole))
     apart = len(table) >= _LONG and table.num_columns <= _MANY_COLUMNS
     memory = _memory(table) if apart else {}
-    frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=apart)
-    for at, column in whole.items():
-        frame.isetitem(at, column.array)
+    frame = _with_whole(table.to_pandas(self_destruct=True, split_blocks=apart), whole)
     for at, kind in enumerate(frame.dtypes):
         # What lies in Arrow's memory may not be written to.
         if isinstance(kind, pd.CategoricalDtype) or (apart and isinstance(kind, pd.DatetimeTZDtype)):
@@ -99,6 +181,35 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
                 values: Any = own.view(kind)
                 frame.isetitem(at, pd.Series(values, index=frame.index, copy=False))  # type: ignore[arg-type]
     return frame
+
+
+def _with_whole(frame: pd.DataFrame, whole: dict[int, pd.Series]) -> pd.DataFrame:
+    for at, column in whole.items():
+        frame.isetitem(at, column.array)
+    return frame
+
+
+def _read_only(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with columns of numpy that refuse to be written to, whether or not somebody shares their memory."""
+    for at, kind in enumerate(frame.dtypes):
+        if isinstance(kind, np.dtype):
+            values = frame.iloc[:, at].to_numpy()
+            values.flags.writeable = False
+            frame.isetitem(at, pd.Series(values, index=frame.index, copy=False))  # type: ignore[arg-type]
+    return frame
+
+
+def _types_mapper(dtype_backend: str) -> Any:
+    if dtype_backend == "pyarrow":
+        return pd.ArrowDtype
+    numbers = {
+        getattr(pa, f"{sign}int{bits}")(): getattr(pd, f"{kind}Int{bits}Dtype")()
+        for sign, kind in (("", ""), ("u", "U"))
+        for bits in (8, 16, 32, 64)
+    }
+    text = {kind: pd.StringDtype() for kind in (pa.string(), pa.large_string(), pa.string_view())}
+    others = {pa.bool_(): pd.BooleanDtype(), pa.float32(): pd.Float32Dtype(), pa.float64(): pd.Float64Dtype()}
+    return {**numbers, **text, **others}.get
 
 
 def _memory(table: pa.Table) -> dict[int, Any]:

@@ -11,6 +11,7 @@ from datapkg.store.refs import Refs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datapkg.format.manifest import Manifest
+    from datapkg.store.copies import Copies
     from datapkg.store.index import Index
     from datapkg.store.links import Links
     from datapkg.store.trusted import TrustedObjects
@@ -28,6 +29,7 @@ class Store:
         self.refs = Refs(self.folder / "packages", self.tmp)
         self._index = index
         self._opened: dict[str, TrustedObjects] = {}
+        self._copies: Copies | None = None
         self._check_format()
 
     @property
@@ -45,6 +47,16 @@ class Store:
         from datapkg.store.links import Links
 
         return Links(self._links, self.objects)
+
+    @property
+    def copies(self) -> Copies:
+        """Copies of tables that are quicker to read, in the cache folder."""
+        if found := self._copies:
+            return found
+        from datapkg.store.copies import Copies
+
+        self._copies = Copies(self._index.path.parent / "warm", self._index)
+        return self._copies
 
     def _check_format(self) -> None:
         try:

@@ -228,7 +228,7 @@ def test_bad_questions_are_answered_with_what_there_is(measurements: Table) -> N
 
 
 def test_what_only_a_frame_has_says_load_it_first(measurements: Table) -> None:
-    with pytest.raises(AttributeError, match=r"load it first: node\(\)\.groupby$"):
+    with pytest.raises(AttributeError, match=r"load it first: iris\.measurements\(\)\.groupby\(…\)$"):
         measurements.groupby  # noqa: B018
     with pytest.raises(AttributeError, match=r"taken with \['petal_length'\]"):
         measurements.petal_length  # noqa: B018

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datapkg.errors import NodeNotFound
-from datapkg.reading.nodes.base import Node, is_dunder
+from datapkg.reading.nodes.base import Node
+from datapkg.reading.nodes.unloaded import Unloaded, no_attribute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datapkg.format.manifest import TableNode
 
 
-class Table(Node):
+class Table(Unloaded, Node):
     """A table: `node()` is a fresh DataFrame, `node["column"]` a Series, `node[["a", "b"]]` a DataFrame of two."""
 
     @property
@@ -25,24 +25,39 @@ class Table(Node):
         entry: TableNode = self.__source__.entry(self.__at__)  # type: ignore[assignment]
         return entry
 
-    def __call__(self, columns: Sequence[str] | None = None, filters: Any = None) -> pd.DataFrame:
+    def __call__(
+        self,
+        columns: Sequence[str] | None = None,
+        filters: Any = None,
+        *,
+        rows: slice | None = None,
+        frozen: bool = False,
+        dtype_backend: str | None = None,
+    ) -> pd.DataFrame:
         """A DataFrame of its own, which may be written to: all of the table, or some columns and rows.
 
-        `filters` is a list of (column, operator, value) that all hold, or a list of such lists one of which holds;
-        operators are those of pyarrow: = == != < > <= >= in, not in. Raises `NodeNotFound` for an unknown column,
-        `InvalidInput`, `ObjectNotFound`, `CorruptObject`.
+        `rows` are those that the slice would take of a list of them; of these, `filters` leaves those that pass: it is
+        a list of (column, operator, value) that all hold, or a list of such lists one of which holds; operators are
+        those of pyarrow: = == != < > <= >= in, not in. A `frozen` frame may share memory with others, a warm copy
+        among them, and may not be written to. `dtype_backend` is "pyarrow" or "numpy_nullable", as pandas has it.
+        `attrs["datapkg"]` says package, hash and path. Raises `NodeNotFound` for an unknown column, `InvalidInput`,
+        `ObjectNotFound`, `CorruptObject`.
         """
         from datapkg.reading import frames
 
-        return frames.read(self.__source__, self.__entry__, columns, filters)
+        form = frames.Form(frozen, dtype_backend)
+        return frames.read(self.__source__, self.__entry__, columns, filters, rows=rows, form=form)
 
     def __getitem__(self, key: str | list[str]) -> pd.Series | pd.DataFrame:
         from datapkg.reading import frames
 
-        if isinstance(key, list):
+        if isinstance(key, list) and all(isinstance(name, str) for name in key):
             return frames.read(self.__source__, self.__entry__, key)
         if not isinstance(key, str):
-            raise TypeError(f"a table has columns by name, or a list of names; rows are in node(): got {key!r:.80}")
+            raise TypeError(
+                "a table has columns by name, or a list of names; rows are in node(), as node(rows=slice(0, 10)) or "
+                f"node(filters=[(column, '>', 1)]): got {key!r:.80}"
+            )
         return frames.read_column(self.__source__, self.__entry__, key)
 
     def __contains__(self, name: object) -> bool:
@@ -58,12 +73,9 @@ class Table(Node):
         return True
 
     def __getattr__(self, name: str) -> Any:
-        if is_dunder(name):
+        if name[:1] == "_":
             raise AttributeError(name)
-        place = f"{self.__source__.ref.package}/{self.__at__}"
-        if name in self.columns:
-            raise NodeNotFound(f"{place}: a column is taken with [{name!r}]")
-        raise NodeNotFound(f"{place} is a table node, which has no {name!r}; load it first: node().{name}")
+        raise no_attribute(self, name)
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.columns
@@ -115,17 +127,70 @@ class Table(Node):
             raise InvalidInput(f"{place} is {len(blocks)} Parquet objects; their folder is node.path")
         return self.__source__.open(self.__at__, blocks[0].hash)
 
-    def head(self, rows: int = 5) -> pd.DataFrame:
-        """The first rows as a DataFrame; little more than they is read."""
-        from datapkg.reading import frames, parquet
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the table takes in memory as Arrow has it; reads the ends of its objects.
 
-        return frames.to_pandas(parquet.head(self.__source__, self.__entry__, rows))
+        Numbers and times are counted exactly; text as what it takes without compression, which is less than in memory
+        where values repeat.
+        """
+        from datapkg.reading import summary
 
-    def arrow(self, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
-        """The table as Arrow keeps it; arguments as those of `node()`."""
+        return summary.nbytes(self.__source__, self.__entry__)
+
+    def describe(self) -> pd.DataFrame:
+        """A row a stored column: its type, how many values and nulls, the least and the greatest; no values are read.
+
+        Missing is what the ends of the objects do not say exactly, as the least and greatest of text.
+        """
+        from datapkg.reading import summary
+
+        return summary.describe(self.__source__, self.__entry__)
+
+    def head(self, n: int = 5) -> pd.DataFrame:
+        """The first rows as a DataFrame, with a negative number all but the last; little more than they is read."""
+        return self(rows=slice(None, n))
+
+    def tail(self, n: int = 5) -> pd.DataFrame:
+        """The last rows as a DataFrame, with a negative number all but the first; other blocks are not opened."""
+        return self(rows=slice(max(self.rows - n, 0) if n >= 0 else -n, None))
+
+    def sample(self, n: int = 5, *, seed: int | None = None) -> pd.DataFrame:
+        """Rows picked by chance, in the order of the table; the same ones for the same `seed`. All where there are few.
+
+        Only the blocks in which they lie are opened.
+        """
+        from random import Random
+
+        from datapkg.errors import InvalidInput
+        from datapkg.reading import frames
+
+        if not isinstance(n, int) or n < 0:
+            raise InvalidInput(f"n is how many rows to pick, got {n!r:.80}")
+        picks = sorted(Random(seed).sample(range(self.rows), min(n, self.rows)))
+        return frames.read_rows(self.__source__, self.__entry__, picks)
+
+    def iter_batches(
+        self, rows: int = 65_536, columns: Sequence[str] | None = None, filters: Any = None, *, arrow: bool = False
+    ) -> Iterator[Any]:
+        """DataFrames of this many rows one after the other, the last of what is left; or RecordBatches of Arrow.
+
+        No more is in memory than a block and a batch. Rows keep the labels that they have in all of the table; those
+        that pass filters are numbered from 0. Raises what `node()` raises, some of it when a block is reached.
+        """
+        from datapkg.reading import batches, frames, parquet
+
+        question = parquet.ask(self.__source__, self.__entry__, columns, filters, index=not arrow)
+        found = batches.batches(question, rows)
+        return found if arrow else frames.frames_of(question, found)
+
+    def arrow(
+        self, columns: Sequence[str] | None = None, filters: Any = None, *, rows: slice | None = None
+    ) -> pa.Table:
+        """The table as Arrow keeps it, a warm copy as it lies; arguments as those of `node()`."""
         from datapkg.reading import parquet
 
-        return parquet.read(self.__source__, self.__entry__, columns, filters)
+        return parquet.sliced(parquet.ask(self.__source__, self.__entry__, columns, filters), rows)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The PyCapsule interface of Arrow: other libraries take the node as it is."""

@@ -159,7 +159,7 @@ def explained(entry: TableNode, limit: int = COLUMN_DESCRIPTION) -> list[Explain
 def _first_rows(source: Source, entry: TableNode) -> list[list[str]]:
     from datapkg.reading import parquet
 
-    table = parquet.head(source, entry, ROWS)
+    table = parquet.read(parquet.ask(source, entry), range(min(ROWS, entry.rows)))
     columns = [[_cell(value) for value in column] for column in table.columns[:COLUMNS]]
     return [list(row) for row in zip(*columns, strict=True)]
 

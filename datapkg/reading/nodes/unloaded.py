@@ -1,0 +1,105 @@
+"""What only a loaded table can do: errors that say what to type instead."""
+
+from __future__ import annotations
+
+from datapkg.errors import NodeNotFound
+from datapkg.format.names import attribute_name, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from datapkg.reading.nodes.tables import Table
+    from datapkg.reading.source import Source
+
+INDEXERS = ("loc", "iloc", "at", "iat")
+_OPERATORS = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+    "matmul": "@",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+}
+_ORDERS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_SIGNS = {"neg": "-", "pos": "+", "invert": "~"}
+
+
+def expression(source: Source, path: str) -> str:
+    """How a node is written in Python where its package was imported: `iris.measurements`, `iris["any name"]`."""
+    written, group = source.ref.name, ""
+    for part in path.split("/"):
+        attribute = attribute_name(part)
+        alone = len(source.children(group).attributes.get(attribute, ())) == 1
+        written += f".{attribute}" if alone else f"[{part!r}]"
+        group = f"{group}/{part}" if group else part
+    return written
+
+
+def no_attribute(node: Table, name: str) -> NodeNotFound:
+    """The error for an attribute that a table node has not: a column's name, a frame's method, or a slip of a key."""
+    place, loaded = f"{node.__source__.ref.package}/{node.__at__}", f"{expression(node.__source__, node.__at__)}()"
+    if name in node.columns:
+        return NodeNotFound(f"{place}: a column is taken with [{name!r}]")
+    if form := _of_frames(name):
+        return NodeNotFound(f"{place} is a table node, which has no {shown(name)}; load it first: {loaded}.{form}")
+    near = _near(node, name)
+    return NodeNotFound(f"{place} is a table node, which has no {shown(name)}{near or f'; loaded it is {loaded}'}")
+
+
+def _of_frames(name: str) -> str:
+    """How what a DataFrame has of this name is written; nothing if it has nothing."""
+    import pandas as pd
+
+    if not hasattr(pd.DataFrame, name):
+        return ""
+    if name in INDEXERS:
+        return f"{name}[…]"
+    return f"{name}(…)" if callable(getattr(pd.DataFrame, name)) else name
+
+
+def _near(node: Table, name: str) -> str:
+    from difflib import get_close_matches
+
+    own = {each: f".{each}" for each in dir(type(node)) if each[0] != "_"}
+    ways = own | {column: f"[{column!r}]" for column in node.columns if column not in own}
+    near = get_close_matches(name, list(ways), n=3)
+    return f"; did you mean {' or '.join(ways[each] for each in near)}?" if near else ""
+
+
+class Unloaded:
+    """The operators of a frame, for a node that is none; comparing with == tells whether two nodes are one object."""
+
+    def __setitem__(self: Any, key: object, value: object) -> NoReturn:
+        loaded = expression(self.__source__, self.__at__)
+        raise TypeError(f"a node does not change; load it, and change that: frame = {loaded}(); frame[{key!r:.80}] = …")
+
+    def __delitem__(self: Any, key: object) -> NoReturn:
+        loaded = expression(self.__source__, self.__at__)
+        raise TypeError(f"a node does not change; load it, and change that: frame = {loaded}(); del frame[{key!r:.80}]")
+
+
+def _refusing(form: str) -> Any:
+    def refuse(self: Any, *_: object) -> NoReturn:
+        loaded = f"{expression(self.__source__, self.__at__)}()"
+        raise TypeError(f"a table node is not loaded, so it cannot be reckoned with; write: {form.format(loaded)}")
+
+    return refuse
+
+
+def _add_operators() -> None:
+    for name, sign in _OPERATORS.items():
+        setattr(Unloaded, f"__{name}__", _refusing(f"{{}} {sign} …"))
+        setattr(Unloaded, f"__r{name}__", _refusing(f"… {sign} {{}}"))
+    for name, sign in _ORDERS.items():
+        setattr(Unloaded, f"__{name}__", _refusing(f"{{}} {sign} …"))
+    for name, sign in _SIGNS.items():
+        setattr(Unloaded, f"__{name}__", _refusing(f"{sign}{{}}"))
+
+
+_add_operators()

@@ -1,0 +1,100 @@
+"""The objects of a table where they are opened: the one way to their bytes, and each checked against the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datapkg.errors import CorruptObject
+from datapkg.format.manifest import TableNode
+from datapkg.format.names import shown
+from datapkg.reading.long_text import open_plainly, open_with_long_text
+from datapkg.reading.source import Source
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
+
+class Part(NamedTuple):
+    """A block of a table by its number, and the rows wanted of it by their places there, in order; None for all."""
+
+    number: int
+    rows: Sequence[int] | None = None
+
+
+FIRST = [Part(0, ())]
+"""The first block, of which no row is wanted: its footer."""
+
+
+def buffers(
+    source: Source,
+    table: TableNode,
+    parts: Sequence[Part],
+    columns: Sequence[str] | None = None,
+    condition: Any = None,
+) -> list[pa.Buffer]:
+    """The objects of these blocks mapped into memory, their bytes being right as far as they will be read.
+
+    Everything that is read of a table comes through here, and all of one question is said at once: `columns` are those
+    that will be read, with those of filters and of an index (None: all of them; empty: the footer alone), `condition`
+    an expression that the rows must meet. Raises `ObjectNotFound`, `CorruptObject`.
+    """
+    return [_mapped(source, table, part.number) for part in parts]
+
+
+def _mapped(source: Source, table: TableNode, number: int) -> pa.Buffer:
+    with source.explained(table.path):
+        place = source.store.objects.trusted(table.objects_[number].hash)
+    with pa.memory_map(str(place.path)) as mapped:
+        mapped.seek(place.offset)
+        return mapped.read_buffer(place.size)
+
+
+def opened(source: Source, table: TableNode, number: int, buffer: pa.Buffer, long_text: bool = False) -> pq.ParquetFile:
+    """A block's object as a Parquet file; raises `CorruptObject` if it is not the one that the manifest describes."""
+    try:
+        file = (open_with_long_text if long_text else open_plainly)(buffer)
+        rows, names = file.metadata.num_rows, file.schema_arrow.names
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(source, table, error) from error
+    _check(source, table, number, rows, names)
+    return file
+
+
+def dataset(
+    source: Source, table: TableNode, parts: Sequence[Part], buffers: Sequence[pa.Buffer]
+) -> ds.FileSystemDataset:
+    """The objects of these blocks as one dataset of pyarrow, which skips what filters rule out."""
+    import pyarrow.dataset as ds
+
+    form = ds.ParquetFileFormat()
+    fragments = [form.make_fragment(buffer) for buffer in buffers]
+    first = fragments[0].physical_schema
+    for part, fragment in zip(parts, fragments, strict=True):
+        _check(source, table, part.number, fragment.metadata.num_rows, fragment.physical_schema.names)
+        check_types(source, table, fragment.physical_schema, first)
+    return ds.FileSystemDataset(fragments, first, form)
+
+
+def check_types(source: Source, table: TableNode, found: pa.Schema, first: pa.Schema) -> None:
+    """Raises `CorruptObject` where a block has other types than the first."""
+    if not found.equals(first):
+        raise CorruptObject(f"{source.ref.package}/{table.path}: its objects differ in the types of their columns")
+
+
+def unreadable(source: Source, table: TableNode, error: Exception) -> CorruptObject:
+    """The error for an object that is no Parquet, or not all of it."""
+    return CorruptObject(f"{source.ref.package}/{table.path} cannot be read as Parquet: {error}", path=table.path)
+
+
+def _check(source: Source, table: TableNode, number: int, rows: int, names: list[str]) -> None:
+    block, said = table.objects_[number], [name for name, _ in table.columns]
+    if rows != block.rows or names != said:
+        place = f"{source.ref.package}/{table.path}: object sha256:{block.hash[:12]}…"
+        raise CorruptObject(
+            f"{place} has {rows:,} rows of {shown(names)}, but the manifest says {block.rows:,} rows of {shown(said)}",
+            hash=block.hash,
+        )
