@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from datapkg.errors import DatapkgError
 from datapkg.format.manifest import TableNode
@@ -23,6 +23,8 @@ COLUMNS = 20  # side by side, above their first rows
 LISTED = 100  # below each other
 LOOK_ROWS = 65_536
 _NUMBERS = re.compile(r"u?int\d|float|double|halffloat|decimal")
+_FLOATS = re.compile(r"float|double|halffloat")
+_DIGITS = 10
 _UNORDERED = re.compile(r"[a-z_]*(string|binary)|dictionary")  # a footer may have cut their least and greatest short
 
 
@@ -85,8 +87,14 @@ def _grid(entry: TableNode, seen: _Seen) -> str:
 def _first_rows(seen: _Seen) -> list[tuple[str | None, ...]]:
     if seen.look is None:
         return []
-    cells = [[outline.cell(value) for value in column] for column in seen.look.rows.slice(0, outline.ROWS).columns]
-    return list(zip(*cells, strict=True))
+    shown = seen.look.rows.slice(0, outline.ROWS)
+    return list(zip(*([_value(value) for value in column] for column in shown.columns), strict=True))
+
+
+def _value(value: Any) -> str | None:
+    """A value as text; numbers of many digits with six of them, as data frames show them."""
+    cell = outline.cell(value)
+    return f"{value.as_py():.6g}" if cell and len(cell) > _DIGITS and _FLOATS.match(str(value.type)) else cell
 
 
 def _cell(value: str | None, cls: str) -> str:
