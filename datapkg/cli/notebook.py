@@ -38,6 +38,20 @@ def load_ipython_extension(shell: Any) -> None:
     """Called by `%load_ext datapkg`; again is harmless."""
     shell.register_magic_function(run, "line", MAGIC)
     shell.set_hook("complete_command", complete, str_key=f"%{MAGIC}")
+    _complete_through_groups()
+
+
+def _complete_through_groups() -> None:
+    """Lets IPython look at nodes of nodes while it completes `package.group["`: doing so runs nothing of a package."""
+    from IPython.core import guarded_eval
+
+    from datapkg.reading.importer import PackageModule
+    from datapkg.reading.nodes.groups import Group, Package
+
+    policy: Any = getattr(guarded_eval, "EVALUATION_POLICIES", {}).get("limited")
+    for allowed in (getattr(policy, "allowed_getattr", None), getattr(policy, "allowed_getitem", None)):
+        if isinstance(allowed, set):
+            allowed.update({PackageModule, Group, Package})
 
 
 def unload_ipython_extension(shell: Any) -> None:
