@@ -10,7 +10,7 @@ from importlib import import_module as _import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datapkg.api.front import build, check, export, install, load, login, push, search, verify
+    from datapkg.api.front import build, check, export, fetch, install, load, login, open, push, search, verify
     from datapkg.errors import (
         BuildFailed,
         Conflict,
@@ -24,14 +24,34 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from datapkg.format.names import Ref
-    from datapkg.reading.functions import frames, hash, items, keys, kind, meta, name, ref, size, values, walk
+    from datapkg.reading.functions import (
+        filter,
+        find,
+        frames,
+        hash,
+        items,
+        keys,
+        kind,
+        meta,
+        name,
+        plot,
+        prefetch,
+        ref,
+        size,
+        to_frame,
+        values,
+        walk,
+    )
 
 __version__ = "0.1.0"
 
 _PLACES = {
-    "datapkg.api.front": ("build", "check", "export", "install", "load", "login", "push", "search", "verify"),
+    "datapkg.api.front": (
+        *("build", "check", "export", "fetch", "install", "load", "login", "open", "push", "search", "verify"),
+    ),
     "datapkg.reading.functions": (
-        *("frames", "hash", "items", "keys", "kind", "meta", "name", "ref", "size", "values", "walk"),
+        *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
+        *("prefetch", "to_frame", "values", "walk"),
     ),
     "datapkg.format.names": ("Ref",),
     "datapkg.errors": (
@@ -58,6 +78,9 @@ __all__ = [
     "build",
     "check",
     "export",
+    "fetch",
+    "filter",
+    "find",
     "frames",
     "hash",
     "install",
@@ -68,10 +91,14 @@ __all__ = [
     "login",
     "meta",
     "name",
+    "open",
+    "plot",
+    "prefetch",
     "push",
     "ref",
     "search",
     "size",
+    "to_frame",
     "values",
     "verify",
     "walk",

@@ -18,7 +18,7 @@ from datapkg.errors import (
     VersionNotFound,
 )
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock
-from datapkg.format.names import Ref
+from datapkg.format.names import Ref, State
 from datapkg.format.values import dataclass
 from datapkg.objects.files import write_atomic
 from datapkg.store.index import Index
@@ -49,11 +49,15 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
     "registries": ("", {}, "names for other registries, as used in work:user/name"),
     "path": ("DATAPKG_PATH", [], "read-only stores that are looked in after the own one"),
     "timeout_s": ("DATAPKG_TIMEOUT_S", 60, "seconds to wait for a registry that sends nothing"),
+    "lazy": ("DATAPKG_LAZY", False, "whether what is read and not on this machine is fetched from its registry then"),
     "max_source_bytes": (
         *("DATAPKG_MAX_SOURCE_BYTES", 100 << 30),
         "bytes of one file, archive member or repository that a build fetches, at most",
     ),
 }
+
+
+_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,12 @@ class Home:
                 return Found(store, ref, current.hash, "current")
         raise not_installed(ref)
 
+    def pin(self, ref: Ref, start: Path | None = None) -> Ref | None:
+        """What the nearest lock says of a package: its state and registry; None where it says nothing."""
+        lock = nearest_lock(start)
+        pin = lock[1].pin_for(ref.package) if lock else None
+        return Ref(ref.user, ref.name, ref.path, State("hash", pin.hash), pin.registry) if pin else None
+
     def _find_state(self, ref: Ref) -> Found:
         assert ref.state is not None
         kind, value = ref.state.kind, ref.state.value
@@ -292,6 +302,10 @@ def _from_text(name: str, text: str) -> Any:
         if not text.strip().isdigit() or len(text) > 30:
             raise InvalidInput(f"setting {name} is a number of bytes, got {text[:80]!r}")
         return _checked(name, int(text))
+    if name == "lazy":
+        if text.strip().lower() not in _BOOLEANS:
+            raise InvalidInput(f"setting {name} is one of {', '.join(_BOOLEANS)}, got {text[:80]!r}")
+        return _BOOLEANS[text.strip().lower()]
     if name == "timeout_s":
         try:
             return _checked(name, float(text))
@@ -314,6 +328,7 @@ def _checked(name: str, value: Any) -> Any:
         "registries": texts,
         "path": isinstance(value, list) and all(isinstance(each, str) for each in value),
         "max_source_bytes": isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 62,
+        "lazy": isinstance(value, bool),
         "timeout_s": isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 86_400,
     }[name]
     if not right:

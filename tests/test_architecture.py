@@ -21,6 +21,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"objects"},
         {"store", "remote"},
         {"home"},
+        {"arrival"},
         {"building", "reading"},
         {"api", "data"},
         {""},

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from datapkg.api.bar import shown
 from datapkg.api.results import Checked, Exported, Pushed, Verified
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State
+from datapkg.format.selection import Selection
 from datapkg.home import Home
 from datapkg.objects.progress import Progress
 from datapkg.reading.load import load as open_node
@@ -105,28 +107,69 @@ def install(
     ref: str,
     *,
     meta_only: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    max_size: int | None = None,
     registry: str | None = None,
     replace: bool = False,
     progress: Progress | None = None,
 ) -> Node:
     """Brings a package, or the node in it that the ref names, to this machine; gives it.
 
+    Less of it with `meta_only` (the manifest), `include` and `exclude` (patterns of paths: `raw/**/*.jpg`), or
+    `max_size` (of a node, in bytes).
+
     Raises `PackageNotFound`, `VersionNotFound`, `TagNotFound`, `HashMismatch`, `Refused`, `Unreachable`.
     """
     from datapkg.api.install import Options, install_one
 
     home, wanted = Home(), Ref.parse(ref)
+    selection = Selection(tuple(include), tuple(exclude), max_size, meta_only)
     with shown(progress) as tell:
-        installed = install_one(home, wanted, Options(meta_only, replace, registry), tell)
+        installed = install_one(home, wanted, Options(selection, replace, registry), tell)
     return _opened(home, wanted, installed.hash)
 
 
-def load(ref: str) -> Node:
+def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Node:
     """The package or node that a ref means on this machine; two states of a package may be loaded side by side.
 
-    Raises `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`.
+    With `lazy` (by default the setting of that name), it need not be installed: its manifest is fetched now, and data
+    when they are read, from the registry that it came from, `registry`, or the one of the settings. Raises
+    `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`; if lazy, those of a registry too.
     """
-    return open_node(Ref.parse(ref), Home())
+    home = Home()
+    is_lazy = home.setting("lazy").value if lazy is None else lazy
+    return open_node(Ref.parse(ref), home, lazy=is_lazy, registry=registry)
+
+
+def open(ref: str, *, registry: str | None = None) -> Node:
+    """The package or node that a ref means, be it here or at its registry: data are fetched when they are read.
+
+    `load(ref, lazy=True)`.
+    """
+    return load(ref, lazy=True, registry=registry)
+
+
+def fetch(
+    ref: str,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    max_size: int | None = None,
+    registry: str | None = None,
+    progress: Progress | None = None,
+) -> Node:
+    """Brings data of an installed package, or of the node that the ref names, that are not here yet; gives it.
+
+    Raises `PackageNotInstalled`, `NodeNotFound`, `HashMismatch`, `Refused`, `Unreachable`.
+    """
+    from datapkg.api.install import fetch as fetch_objects
+
+    home, wanted = Home(), Ref.parse(ref)
+    selection = Selection(tuple(include), tuple(exclude), max_size)
+    with shown(progress) as tell:
+        fetched = fetch_objects(home, wanted, selection, registry=registry, progress=tell)
+    return _opened(home, wanted, fetched.hash)
 
 
 def export(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from datapkg.api.install import allowed_registry
+from datapkg.arrival import allowed_registry
 from datapkg.errors import InvalidInput, NotFound
 from datapkg.format.names import Ref, check_tag, check_version
 from datapkg.home import Home, not_installed

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 
+from datapkg import arrival
 from datapkg.api.results import Installed, Outcome
-from datapkg.errors import Conflict, DatapkgError, HashMismatch, InvalidInput, QuotaExceeded, Refused
-from datapkg.format import wire
+from datapkg.errors import DatapkgError, QuotaExceeded
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref, State
+from datapkg.format.selection import EVERYTHING, Selection
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import plan, transfer
+from datapkg.objects.transfer import Plan, plan, transfer
 from datapkg.remote.client import Client
-from datapkg.store.refs import Current, LogEvent
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to install: the manifest alone, over another origin, from this registry."""
+    """How to install: which part, over another origin, from this registry."""
 
-    meta_only: bool = False
+    selection: Selection = EVERYTHING
     replace: bool = False
     registry: str | None = None
 
@@ -32,13 +31,13 @@ def install_packages(
     home: Home,
     refs: Iterable[Ref],
     *,
-    meta_only: bool = False,
+    selection: Selection = EVERYTHING,
     registry: str | None = None,
     replace: bool = False,
     progress: Progress = silent,
 ) -> list[Outcome]:
     """Installs each ref in turn, going on after one that fails; `current` moves a package at a time."""
-    options = Options(meta_only, replace, registry)
+    options = Options(selection, replace, registry)
     return [_outcome(home, ref, options, progress) for ref in refs]
 
 
@@ -57,15 +56,11 @@ def install_one(home: Home, ref: Ref, options: Options, progress: Progress = sil
     home.store.prepare()
     if installed := _install_offline(home, ref, options):
         return installed
-    client = home.client(allowed_registry(home, ref, options.registry))
-    resolved = client.resolve(ref)
-    _check_resolved(ref, resolved)
-    _check_origin(home, ref, client.url, options)
-    manifest = _fetch_manifest(home, client, ref, resolved.hash)
-    received = 0 if options.meta_only else _fetch_objects(home, client, ref, manifest, progress)
-    home.store.save(manifest)
-    home.store.refs.set_pointers(ref.user, ref.name, "tags", resolved.tags)
-    home.store.refs.set_pointers(ref.user, ref.name, "versions", resolved.versions)
+    client = home.client(arrival.allowed_registry(home, ref, options.registry))
+    resolved = arrival.resolve(home, client, ref, replace=options.replace)
+    manifest = arrival.fetch_manifest(home, client, ref, resolved.hash)
+    received = _fetch_objects(home, client, ref, manifest, options, progress)
+    arrival.keep(home, ref, manifest, resolved)
     return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes))
 
 
@@ -74,7 +69,7 @@ def _install_offline(home: Home, ref: Ref, options: Options) -> Installed | None
     if ref.state is None or not ref.state.is_full_hash or not store.has(ref.state.value):
         return None
     manifest = store.manifest(ref.state.value)
-    if not options.meta_only and store.absent(manifest, ref.path):
+    if store.objects.missing(options.selection.of(manifest, ref.path)):
         return None
     current = store.refs.current(ref.user, ref.name)
     known = store.refs.known_hashes(ref.user, ref.name)
@@ -82,53 +77,63 @@ def _install_offline(home: Home, ref: Ref, options: Options) -> Installed | None
     return _finish(home, ref, manifest, origin, options, (0, 0))
 
 
-def allowed_registry(home: Home, ref: Ref, given: str | None) -> str:
-    """The address of the registry to ask for a ref; `given` is the one that the user named for this call.
+def fetch_packages(
+    home: Home,
+    refs: Iterable[Ref],
+    selection: Selection = EVERYTHING,
+    *,
+    registry: str | None = None,
+    progress: Progress = silent,
+) -> list[Outcome]:
+    """Fetches for each ref in turn (see `fetch`), going on after one that fails."""
+    outcomes = []
+    for ref in refs:
+        try:
+            done = fetch(home, ref, selection, registry=registry, progress=progress)
+            outcomes.append(Outcome(str(ref), installed=done))
+        except DatapkgError as error:
+            outcomes.append(Outcome(str(ref), error=error))
+    return outcomes
 
-    Raises `Refused` (with `detail["registry"]`) for one that is neither in the settings nor named by the user.
+
+def fetch(
+    home: Home, ref: Ref, selection: Selection, *, registry: str | None = None, progress: Progress = silent
+) -> Installed:
+    """Brings objects of a state that is here already, of a node or of all of it; no pointer moves.
+
+    Raises `PackageNotInstalled`, `NodeNotFound`, and the errors of a registry.
     """
-    if ref.registry is None:
-        return home.registry_url(given)
-    url = home.registry_url(ref.registry)
-    if given is not None and home.registry_url(given) != url:
-        raise InvalidInput(f"{ref} names the registry {url}, but --registry says {home.registry_url(given)}")
-    if given is None and "://" in ref.registry and not home.is_known(url):
-        raise Refused(
-            f"the registry {url} is not in your settings; it was not asked for {ref.package}",
-            hint=f"say that you mean it: --registry {url}",
-            registry=url,
-        )
-    return url
+    home.store.prepare()
+    found = home.find(ref)
+    manifest = found.store.manifest(found.hash)
+    planned = _planned(home, ref, manifest, selection)
+    if not planned.needed:
+        return Installed(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
+    url = registry or arrival.origin_of(home, ref, found.hash)
+    client = home.client(url or arrival.allowed_registry(home, ref, None))
+    moved = transfer(client.objects(ref), home.store.objects, planned, progress)
+    _note_whole(home, ref, manifest)
+    wanted = sum(selection.of(manifest, ref.path).values())
+    return Installed(ref.package, found.hash, moved.objects, client.session.received_bytes, wanted)
 
 
-def _check_resolved(ref: Ref, resolved: wire.Resolved) -> None:
-    if ref.state and ref.state.kind == "hash" and not resolved.hash.startswith(ref.state.value):
-        raise HashMismatch(
-            f"the registry answered with state {resolved.hash}, which is not the one asked for: {ref}",
-            expected=ref.state.value,
-            actual=resolved.hash,
-        )
-
-
-def _check_origin(home: Home, ref: Ref, url: str, options: Options) -> None:
+def _note_whole(home: Home, ref: Ref, manifest: Manifest) -> None:
+    """What was installed in part may be whole now."""
     current = home.store.refs.current(ref.user, ref.name)
-    if current and current.origin not in ("local", url) and not options.replace:
-        raise Conflict(
-            f"{ref.package} is installed from {current.origin}; {url} is another registry and may mean another package",
-            hint=f"datapkg install --replace {ref}",
-            installed_from=current.origin,
-            asked_of=url,
-        )
+    if current and current.partial and current.hash == manifest.hash and not home.store.absent(manifest):
+        home.store.refs.set_current(ref.user, ref.name, replace(current, partial=False))
 
 
-def _fetch_manifest(home: Home, client: Client, ref: Ref, hash: str) -> Manifest:
-    if home.store.has(hash):
-        return home.store.manifest(hash)
-    return Manifest.parse(client.manifest(ref, hash), expected=hash)
+def _fetch_objects(
+    home: Home, client: Client, ref: Ref, manifest: Manifest, options: Options, progress: Progress
+) -> int:
+    planned = _planned(home, ref, manifest, options.selection)
+    return transfer(client.objects(ref), home.store.objects, planned, progress).objects
 
 
-def _fetch_objects(home: Home, client: Client, ref: Ref, manifest: Manifest, progress: Progress) -> int:
-    planned = plan(manifest.objects(ref.path), home.store.objects)
+def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> Plan:
+    """What has to come; raises `QuotaExceeded` where there is no room for it."""
+    planned = plan(selection.of(manifest, ref.path), home.store.objects)
     free = shutil.disk_usage(home.store.folder).free
     if planned.size_bytes > free:
         raise QuotaExceeded(
@@ -136,26 +141,20 @@ def _fetch_objects(home: Home, client: Client, ref: Ref, manifest: Manifest, pro
             "nothing was downloaded",
             hint="make room, or set DATAPKG_HOME to a larger disk",
         )
-    return transfer(client.objects(ref), home.store.objects, planned, progress).objects
+    return planned
 
 
 def _finish(
     home: Home, ref: Ref, manifest: Manifest, origin: str, options: Options, received: tuple[int, int]
 ) -> Installed:
     refs = home.store.refs
-    before = refs.current(ref.user, ref.name)
     pushed = {event.hash for event in refs.log(ref.user, ref.name) if event.event != "build"}
-    sizes = manifest.objects()
-    partial = bool((options.meta_only or ref.path) and home.store.absent(manifest))
-    current = Current(manifest.hash, origin, partial, str(manifest.meta.get("title", "")), sum(sizes.values()))
-    if before is None or before.hash != manifest.hash:
-        at = datetime.now(UTC).isoformat()
-        refs.append_log(ref.user, ref.name, LogEvent("install", manifest.hash, at, origin))
-    if before != current:
-        refs.set_current(ref.user, ref.name, current)
+    selection = options.selection
+    before = arrival.make_current(home, ref, manifest, origin, partial=bool(ref.path) or selection.is_partial)
     note = ""
     if before and before.hash != manifest.hash and before.origin == "local" and before.hash not in pushed:
         state = State("hash", before.hash)
         note = f"the build that was here was never pushed; it is kept as {ref.package}@{state}"
-    wanted = manifest.objects(ref.path)
-    return Installed(ref.package, manifest.hash, received[0], received[1], sum(wanted.values()), note)
+    wanted = selection.of(manifest, ref.path)
+    left = sum(home.store.absent(manifest).values()) if bool(ref.path) or selection.is_partial else 0
+    return Installed(ref.package, manifest.hash, received[0], received[1], sum(wanted.values()), note, left)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datapkg.api.install import Options, allowed_registry, install_one, install_packages
+from datapkg.api.install import Options, install_one, install_packages
 from datapkg.api.results import Installed, Outcome
+from datapkg.arrival import allowed_registry
 from datapkg.errors import DatapkgError, InvalidLock, NotFound
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, Requirements, parse_requirements
 from datapkg.format.names import Ref, State

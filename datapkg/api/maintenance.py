@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datapkg.api.install import allowed_registry
 from datapkg.api.results import Damaged, Verified
+from datapkg.arrival import allowed_registry
 from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import takewhile
 
-from datapkg.api.install import allowed_registry
 from datapkg.api.results import Pushed
+from datapkg.arrival import allowed_registry
 from datapkg.errors import Conflict, Forbidden, InvalidInput, PackageNotFound
 from datapkg.format import wire
 from datapkg.format.diff import same_data

@@ -66,7 +66,11 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Installed:
-    """An installed state, and what travelled for it (bodies, in bytes); `note` is worth a line if not empty."""
+    """An installed state, and what travelled for it (bodies, in bytes); `note` is worth a line if not empty.
+
+    `bytes_logical` are those of the objects that were asked for, `bytes_left` those of the state's others that are not
+    on this machine.
+    """
 
     package: str
     hash: str
@@ -74,6 +78,7 @@ class Installed:
     bytes_received: int
     bytes_logical: int
     note: str = ""
+    bytes_left: int = 0
 
 
 @dataclass(frozen=True)

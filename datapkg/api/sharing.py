@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from datapkg.api.install import allowed_registry
+from datapkg.arrival import allowed_registry
 from datapkg.format.names import Ref, check_user
 from datapkg.home import Home
 from datapkg.remote.client import Client

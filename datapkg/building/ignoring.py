@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapkg.building.globs import Part, path_matcher
 from datapkg.building.tree import IGNORE_FILE, LeftOut, is_inside
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
+from datapkg.format.patterns import Part, path_matcher
 
 MAX_BYTES = 1 << 20
 _CLASSES = {

@@ -14,6 +14,7 @@ from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.texts import count_text, hash_text, size_text
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State, check_tag, check_version
+from datapkg.format.selection import Selection, parse_size
 
 if TYPE_CHECKING:
     from datapkg.api.results import Installed, Outcome
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     datapkg install uciml/iris@1.2.0 me/sales@stable
     datapkg install uciml/iris -x 1f3a9c
     datapkg install https://data.example.org/uciml/iris
+    datapkg install me/pictures/raw --include "**/*.jpg" --max-size 10MB
+    datapkg install me/pictures --meta-only
     datapkg install --frozen
     """,
 )
@@ -34,6 +37,11 @@ if TYPE_CHECKING:
 @click.option("-t", "--tag", type=TEXT, help="The state that this tag names.")
 @click.option("-v", "--version", type=TEXT, help="The state with this version.")
 @click.option("--meta-only", is_flag=True, help="Get names, columns and sizes, and leave the data there.")
+@click.option(
+    "--include", type=TEXT, multiple=True, metavar="GLOB", help="Get only nodes that this matches: raw/**/*.jpg."
+)
+@click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Leave out nodes that this matches.")
+@click.option("--max-size", type=TEXT, metavar="SIZE", help="Leave out nodes bigger than this: 500, 10MB, 1.5GiB.")
 @click.option("-r", "--requirements", type=PATH, metavar="FILE", help="Install what this file asks for.")
 @click.option("--frozen", is_flag=True, help="Install exactly datapkg.lock; fail if it does not fit datapkg.yml.")
 @click.option("--replace", is_flag=True, help="Replace a package that came from another registry.")
@@ -46,6 +54,9 @@ def install(
     tag: str | None,
     version: str | None,
     meta_only: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    max_size: str | None,
     requirements: Path | None,
     frozen: bool,
     replace: bool,
@@ -61,16 +72,18 @@ def install(
 
     options: dict[str, Any] = {"registry": registry, "replace": replace}
     wanted = _with_state(refs, hash, tag, version)
-    _check_usage(wanted, meta_only, requirements, frozen)
+    selection = selected(include, exclude, max_size, meta_only)
+    _check_usage(wanted, selection, requirements, frozen)
     with session.progress() as progress:
         if wanted:
-            outcomes = install_packages(session.home, wanted, meta_only=meta_only, progress=progress, **options)
+            options["selection"] = selection
+            outcomes = install_packages(session.home, wanted, progress=progress, **options)
         else:
             outcomes = install_locked(
                 session.home, Path.cwd(), frozen=frozen, requirements=requirements, progress=progress, **options
             )
     if wanted:
-        outcomes = [_confirmed(session, *pair, meta_only, options) for pair in zip(wanted, outcomes, strict=True)]
+        outcomes = [_confirmed(session, *pair, options) for pair in zip(wanted, outcomes, strict=True)]
     _report(session, outcomes)
 
 
@@ -91,16 +104,25 @@ def _with_state(refs: Sequence[Ref], hash: str | None, tag: str | None, version:
     return [refs[0].at(states[0])]
 
 
-def _check_usage(wanted: list[Ref], meta_only: bool, requirements: Path | None, frozen: bool) -> None:
+def selected(
+    include: Sequence[str], exclude: Sequence[str], max_size: str | None, meta_only: bool = False
+) -> Selection:
+    """Which nodes the options of a command mean."""
+    size = parse_size(max_size) if max_size is not None else None
+    return Selection(tuple(include), tuple(exclude), size, meta_only)
+
+
+def _check_usage(wanted: list[Ref], selection: Selection, requirements: Path | None, frozen: bool) -> None:
     if wanted and (requirements is not None or frozen):
         raise InvalidInput(
             "-r and --frozen install what a project asks for; they do not go with REF", hint="datapkg install --help"
         )
-    if meta_only and not wanted:
-        raise InvalidInput("--meta-only goes with REF", hint="datapkg install --meta-only user/name")
+    if selection.is_partial and not wanted:
+        what = "--meta-only, --include, --exclude and --max-size go with REF"
+        raise InvalidInput(what, hint="datapkg install --meta-only user/name")
 
 
-def _confirmed(session: Session, ref: Ref, outcome: Outcome, meta_only: bool, options: dict[str, Any]) -> Outcome:
+def _confirmed(session: Session, ref: Ref, outcome: Outcome, options: dict[str, Any]) -> Outcome:
     """The outcome; or, where a registry is unknown and somebody at the terminal agrees to it, that of a second try."""
     from datapkg.api.install import install_packages
     from datapkg.errors import Refused
@@ -113,7 +135,7 @@ def _confirmed(session: Session, ref: Ref, outcome: Outcome, meta_only: bool, op
         return outcome
     with session.progress() as progress:
         again = options | {"registry": registry}
-        return install_packages(session.home, [ref], meta_only=meta_only, progress=progress, **again)[0]
+        return install_packages(session.home, [ref], progress=progress, **again)[0]
 
 
 def _report(session: Session, outcomes: list[Outcome]) -> None:
@@ -129,6 +151,12 @@ def _report(session: Session, outcomes: list[Outcome]) -> None:
             out.note(each.note)
     if done:
         out.say("", *(f"  import it  {import_line(each.package)}" for each in done))
+    _raise_failures(session, outcomes)
+
+
+def _raise_failures(session: Session, outcomes: list[Outcome]) -> None:
+    """Tells every failure; the exit code is that of the first."""
+    out = session.out
     failed = [(each.ref, each.error) for each in outcomes if each.error is not None]
     if not failed:
         return
@@ -143,8 +171,53 @@ def _report(session: Session, outcomes: list[Outcome]) -> None:
 
 
 def _lines(done: Installed) -> list[str]:
+    return [f"installed {pinned(done.package, done.hash)}", f"  {_amount(done)}"]
+
+
+def _amount(done: Installed) -> str:
     amount = f"{size_text(done.bytes_received)} received" if done.objects_received else "its data was here"
-    return [f"installed {pinned(done.package, done.hash)}", f"  {size_text(done.bytes_logical)}, {amount}"]
+    if not done.bytes_logical:
+        amount = "no data was asked for"
+    left = f"; left at the registry: {size_text(done.bytes_left)}" if done.bytes_left else ""
+    return f"{size_text(done.bytes_logical)}, {amount}{left}"
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg fetch me/pictures/raw/cat.jpg
+    datapkg fetch me/pictures --include "raw/**/*.jpg"
+    datapkg fetch me/pictures
+    """,
+)
+@click.argument("refs", type=REF, nargs=-1, required=True, metavar="REF...")
+@click.option("--include", type=TEXT, multiple=True, metavar="GLOB", help="Get only nodes that this matches.")
+@click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Leave out nodes that this matches.")
+@click.option("--max-size", type=TEXT, metavar="SIZE", help="Leave out nodes bigger than this: 500, 10MB, 1.5GiB.")
+@registry_option
+@pass_session
+def fetch(
+    session: Session,
+    refs: tuple[Ref, ...],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    max_size: str | None,
+    registry: str | None,
+) -> None:
+    """Get data of an installed package that is not on this machine yet.
+
+    REF is a package of which only a part was installed, or a node in it. The state stays the one that is here; what
+    comes is checked against its manifest.
+    """
+    from datapkg.api.install import fetch_packages
+
+    selection = selected(include, exclude, max_size)
+    with session.progress() as progress:
+        outcomes = fetch_packages(session.home, refs, selection, registry=registry, progress=progress)
+    done = [(each.ref, each.installed) for each in outcomes if each.installed is not None]
+    lines = [f"{ref}: {_amount(each)}" for ref, each in done]
+    session.out.answer({"fetched": [{"ref": ref, **asdict(each)} for ref, each in done]}, lines, quiet=[])
+    _raise_failures(session, outcomes)
 
 
 @click.command(

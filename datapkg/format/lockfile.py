@@ -43,7 +43,12 @@ class Lock:
 
     def hash_of(self, package: str) -> str | None:
         """The pinned state of a package (`user/name`), or None."""
-        return next((pin.hash for pin in self.pins if pin.package == package), None)
+        pin = self.pin_for(package)
+        return pin.hash if pin else None
+
+    def pin_for(self, package: str) -> Pin | None:
+        """The first pin of a package (`user/name`), or None."""
+        return next((pin for pin in self.pins if pin.package == package), None)
 
     def pin_of(self, requirement: str) -> Pin | None:
         """The pin made from this requirement, or None."""

@@ -46,7 +46,7 @@ def transfer(source: Readable, target: Writable, planned: Plan, progress: Progre
     Raises `HashMismatch` for bytes that are not their hash's, `ObjectNotFound` for what the source lacks.
     """
     total, done = planned.size_bytes, 0
-    for group in _groups(planned.needed):
+    for group in groups(planned.needed):
         with target.batch():
             small = [hash for hash, size in group.items() if size < SMALL_BYTES]
             done = _move_small(source, target, small, (done, total), progress)
@@ -77,14 +77,14 @@ def _move_small(
     return done
 
 
-def _groups(needed: Mapping[str, int]) -> Iterable[dict[str, int]]:
+def groups(needed: Mapping[str, int], group_bytes: int = GROUP_BYTES) -> Iterable[dict[str, int]]:
     """Cuts the work into parts small enough that little is lost when one breaks off."""
     group: dict[str, int] = {}
     size_bytes = 0
     for hash, size in needed.items():
         group[hash] = size
         size_bytes += size
-        if size_bytes >= GROUP_BYTES or len(group) >= GROUP_COUNT:
+        if size_bytes >= group_bytes or len(group) >= GROUP_COUNT:
             yield group
             group, size_bytes = {}, 0
     if group:

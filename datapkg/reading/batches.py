@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.frames import restore_categories
 from datapkg.reading import opening, parquet, rows
 from datapkg.reading.opening import Part
@@ -50,6 +50,8 @@ def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
                 if question.condition is not None:
                     piece = piece.filter(question.condition)
                 yield restore_categories(parquet.only(piece, question.columns), question.schema)
+        except DatapkgError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise parquet.unreadable(question, error) from error
 

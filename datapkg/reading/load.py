@@ -5,14 +5,28 @@ from __future__ import annotations
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.nodes.base import Node
-from datapkg.reading.source import Source
+from datapkg.reading.source import Remote, Source
 
 
-def load(ref: Ref | str, home: Home) -> Node:
+def load(ref: Ref | str, home: Home, *, lazy: bool = False, registry: str | None = None) -> Node:
     """The package, or the node in it, that a reference means here; nothing but a pointer is read yet.
 
-    Raises `InvalidName`, `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`.
+    If `lazy`, it may be at a registry still: its manifest is fetched, and what is read later then. Raises
+    `InvalidName`, `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`; those of a
+    registry if lazy.
     """
     ref = Ref.parse(ref) if isinstance(ref, str) else ref
-    found = home.find(ref)
-    return Source(found.store, ref, found.hash).node(ref.path)
+    return opened(ref, home, lazy=lazy, registry=registry).node(ref.path)
+
+
+def opened(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = None) -> Source:
+    """The state that a reference means, to be read from; see `load`."""
+    if not lazy:
+        found = home.find(ref)
+        return Source(found.store, ref, found.hash)
+    from datapkg import arrival
+
+    found = arrival.find_or_meet(home, ref, registry)
+    if found.store is not home.store:  # what others keep for us is read as it is
+        return Source(found.store, ref, found.hash)
+    return Source(found.store, ref, found.hash, Remote(home, registry or ref.registry))

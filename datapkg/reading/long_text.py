@@ -22,19 +22,24 @@ def with_long_text(buffer: pa.Buffer, schema: pa.Schema) -> pa.Schema | None:
     return wide if open_with_long_text(buffer).schema_arrow.equals(wide) else None
 
 
-def open_plainly(buffer: pa.Buffer) -> pq.ParquetFile:
-    """An object as it is."""
-    return pq.ParquetFile(pa.BufferReader(buffer))
+def open_plainly(buffer: pa.Buffer, checked: bool = False) -> pq.ParquetFile:
+    """An object as it is; if `checked`, each page is held against its checksum."""
+    return pq.ParquetFile(pa.BufferReader(buffer), page_checksum_verification=checked)
 
 
-def open_with_long_text(buffer: pa.Buffer) -> pq.ParquetFile:
+def open_with_long_text(buffer: pa.Buffer, checked: bool = False) -> pq.ParquetFile:
     """An object without the types that Arrow keeps in its footer; raises pyarrow's errors as for any other."""
     length = int.from_bytes(buffer.slice(max(0, buffer.size - _TAIL), 4).to_pybytes(), "little") + _TAIL
     if length > buffer.size:
         raise pa.ArrowInvalid("its footer is longer than all of it")
     footer = buffer.slice(buffer.size - length).to_pybytes().replace(_KEPT, _UNKNOWN)
     metadata = pq.read_metadata(pa.BufferReader(footer))
-    return pq.ParquetFile(pa.BufferReader(buffer), metadata=metadata, binary_type=pa.large_binary())
+    return pq.ParquetFile(
+        pa.BufferReader(buffer),
+        metadata=metadata,
+        binary_type=pa.large_binary(),
+        page_checksum_verification=checked,
+    )
 
 
 def _wide(field: pa.Field) -> pa.Field:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,18 +11,13 @@ import pyarrow.parquet as pq
 from datapkg.errors import CorruptObject
 from datapkg.format.manifest import TableNode
 from datapkg.format.names import shown
+from datapkg.reading import stretches
 from datapkg.reading.long_text import open_plainly, open_with_long_text
 from datapkg.reading.source import Source
+from datapkg.reading.stretches import Part
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
-
-
-class Part(NamedTuple):
-    """A block of a table by its number, and the rows wanted of it by their places there, in order; None for all."""
-
-    number: int
-    rows: Sequence[int] | None = None
 
 
 FIRST = [Part(0, ())]
@@ -40,14 +35,21 @@ def buffers(
 
     Everything that is read of a table comes through here, and all of one question is said at once: `columns` are those
     that will be read, with those of filters and of an index (None: all of them; empty: the footer alone), `condition`
-    an expression that the rows must meet. Raises `ObjectNotFound`, `CorruptObject`.
+    an expression that the rows must meet, for a dataset that will skip what it rules out. Of an object that is not on
+    this machine only these columns need be there then. Raises `ObjectNotFound`, `CorruptObject`; `Unreachable`.
     """
+    if source.is_lazy:
+        stretches.bring(source, table, parts, None if columns is None else list(columns), condition)
     return [_mapped(source, table, part.number) for part in parts]
 
 
 def _mapped(source: Source, table: TableNode, number: int) -> pa.Buffer:
+    block = table.objects_[number]
+    if (part := source.part(block.hash, block.size)) is not None:
+        with part:
+            return pa.py_buffer(part.mapped())
     with source.explained(table.path):
-        place = source.store.objects.trusted(table.objects_[number].hash)
+        place = source.store.objects.trusted(block.hash)
     with pa.memory_map(str(place.path)) as mapped:
         mapped.seek(place.offset)
         return mapped.read_buffer(place.size)
@@ -56,7 +58,7 @@ def _mapped(source: Source, table: TableNode, number: int) -> pa.Buffer:
 def opened(source: Source, table: TableNode, number: int, buffer: pa.Buffer, long_text: bool = False) -> pq.ParquetFile:
     """A block's object as a Parquet file; raises `CorruptObject` if it is not the one that the manifest describes."""
     try:
-        file = (open_with_long_text if long_text else open_plainly)(buffer)
+        file = (open_with_long_text if long_text else open_plainly)(buffer, source.is_lazy)
         rows, names = file.metadata.num_rows, file.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
         raise unreadable(source, table, error) from error
@@ -70,7 +72,8 @@ def dataset(
     """The objects of these blocks as one dataset of pyarrow, which skips what filters rule out."""
     import pyarrow.dataset as ds
 
-    form = ds.ParquetFileFormat()
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=source.is_lazy)
+    form = ds.ParquetFileFormat(default_fragment_scan_options=options)
     fragments = [form.make_fragment(buffer) for buffer in buffers]
     first = fragments[0].physical_schema
     for part, fragment in zip(parts, fragments, strict=True):
@@ -86,7 +89,8 @@ def check_types(source: Source, table: TableNode, found: pa.Schema, first: pa.Sc
 
 
 def unreadable(source: Source, table: TableNode, error: Exception) -> CorruptObject:
-    """The error for an object that is no Parquet, or not all of it."""
+    """The error for an object that is no Parquet, or not all of it; what came of it in stretches is forgotten."""
+    source.give_up(table)
     return CorruptObject(f"{source.ref.package}/{table.path} cannot be read as Parquet: {error}", path=table.path)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datapkg.errors import DatapkgError
 from datapkg.format.frames import forgotten_categories, pandas_metadata, restore_categories
 from datapkg.format.manifest import TableNode
 from datapkg.reading import filtering, opening, rows, warm
@@ -72,6 +73,8 @@ def read(question: Question, picks: rows.Picks | None = None) -> pa.Table:
         return copy
     try:
         return restore_categories(_answer(question, rows.parts(question.table, picks)), question.schema)
+    except DatapkgError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise unreadable(question, error) from error
 
@@ -97,6 +100,8 @@ def from_copy(question: Question, picks: rows.Picks | None = None) -> pa.Table |
         return found
     try:
         return only(found.filter(question.condition), question.columns)
+    except DatapkgError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise unreadable(question, error) from error
 
@@ -135,10 +140,11 @@ def unreadable(question: Question, error: Exception) -> Exception:
 
 def _answer(question: Question, parts: list[Part]) -> pa.Table:
     needed = question.needed()
-    buffers = opening.buffers(question.source, question.table, parts, needed, question.condition)
     is_all = all(part.rows is None for part in parts)
     if question.condition is None or len(parts) <= 1 or not is_all or is_odd(question.schema):
+        buffers = opening.buffers(question.source, question.table, parts, needed)
         return _read_each(question, parts, buffers, needed)
+    buffers = opening.buffers(question.source, question.table, parts, needed, question.condition)
     found = opening.dataset(question.source, question.table, parts, buffers)
     return found.to_table(columns=question.columns, filter=question.condition)
 

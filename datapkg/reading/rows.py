@@ -41,7 +41,7 @@ def parts(table: TableNode, picks: Picks | None) -> list[Part]:
         return [Part(number) for number in range(len(table.objects_))]
     found, start = [], 0
     for number, block in enumerate(table.objects_):
-        local = _within(picks, start, block.rows)
+        local = within(picks, start, block.rows)
         if len(local):
             found.append(Part(number, None if len(local) == block.rows else local))
         start += block.rows
@@ -63,7 +63,7 @@ def read(file: pq.ParquetFile, rows: Picks | None, columns: list[str] | None, us
     groups, places, start, before = [], [], 0, 0
     for number in range(file.num_row_groups):
         length = file.metadata.row_group(number).num_rows
-        local = _within(rows, start, length)
+        local = within(rows, start, length)
         if len(local):
             groups.append(number)
             places.append(_moved(local, before))
@@ -98,7 +98,7 @@ def taken(found: pa.Table, picks: Picks, is_mapped: bool = False) -> pa.Table:
     return found.take(pa.array(picks, pa.int64()))
 
 
-def _within(picks: Picks, start: int, length: int) -> Picks:
+def within(picks: Picks, start: int, length: int) -> Picks:
     """Those that lie in a stretch, counted from its start."""
     return _moved(picks[bisect_left(picks, start) : bisect_left(picks, start + length)], -start)
 

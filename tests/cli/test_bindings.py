@@ -32,6 +32,7 @@ from datapkg.building.options import Options
 from datapkg.cli.command import SWITCHES
 from datapkg.errors import DatapkgError
 from datapkg.format.names import Ref
+from datapkg.format.selection import EVERYTHING, Selection
 from datapkg.home import Home
 from tests.cli.conftest import Run
 from tests.cli.test_main import ALL
@@ -97,7 +98,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "install a/b c/d@1.0",
         "install.install_packages",
-        {"refs": [REF, Ref.parse("c/d@1.0")], "meta_only": False, "registry": None, "replace": False},
+        {"refs": [REF, Ref.parse("c/d@1.0")], "selection": EVERYTHING, "registry": None, "replace": False},
     ),
     (f"install a/b -x {HASH}", "install.install_packages", {"refs": [Ref.parse(f"a/b@sha256:{HASH}")]}),
     (f"install a/b -x sha256:{HASH}", "install.install_packages", {"refs": [Ref.parse(f"a/b@sha256:{HASH}")]}),
@@ -106,7 +107,17 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "install a/b --meta-only --replace --registry work",
         "install.install_packages",
-        {"meta_only": True, "replace": True, "registry": "work"},
+        {"selection": Selection(meta_only=True), "replace": True, "registry": "work"},
+    ),
+    (
+        "install a/b --include x/** --include y --exclude *.csv --max-size 1.5kB",
+        "install.install_packages",
+        {"selection": Selection(("x/**", "y"), ("*.csv",), 1500)},
+    ),
+    (
+        "fetch a/b/c --include x --exclude y --max-size 1MiB --registry work",
+        "install.fetch_packages",
+        {"refs": (Ref.parse("a/b/c"),), "selection": Selection(("x",), ("y",), 1 << 20), "registry": "work"},
     ),
     ("install", "lock.install_locked", {"frozen": False, "requirements": None, "replace": False}),
     (

@@ -13,10 +13,11 @@ from datapkg.building.directory import name_problem
 from datapkg.building.fetching.archives import Member, Readable, member_problem, members
 from datapkg.building.fetching.shelf import Shelf
 from datapkg.building.files import open_source
-from datapkg.building.globs import is_glob, matcher
+from datapkg.building.globs import is_glob
 from datapkg.building.nearest import nearest
 from datapkg.errors import BuildFailed
 from datapkg.format.names import shown
+from datapkg.format.patterns import matcher
 
 # Changes when the same pattern would take other members out of the same archive.
 FORMAT = 1

@@ -33,9 +33,10 @@ def look(
 ) -> Look:
     """The first rows of some columns, as many as fit the bounds, and the statistics of the `explained` columns.
 
-    Columns are given in their order and from the first on. Raises `ObjectNotFound`, `CorruptObject`.
+    Columns are given in their order and from the first on. Whether the first block is here was asked before: nothing is
+    fetched. Raises `ObjectNotFound`, `CorruptObject`.
     """
-    parts = _parts(table, min(rows, table.rows))
+    parts = _parts(source, table, min(rows, table.rows))
     buffers = opening.buffers(source, table, parts, columns)
     files = [opening.opened(source, table, part.number, at) for part, at in zip(parts, buffers, strict=True)]
     try:
@@ -45,10 +46,13 @@ def look(
     return Look(found, _statistics(source, table, files, explained) if explained else {})
 
 
-def _parts(table: TableNode, rows: int) -> list[opening.Part]:
-    """The blocks that hold the first rows."""
-    parts, missing = [], rows
+def _parts(source: Source, table: TableNode, rows: int) -> list[opening.Part]:
+    """The blocks that hold the first rows, as far as they are here: the first of them is."""
+    parts: list[opening.Part] = []
+    missing = rows
     for number, block in enumerate(table.objects_):
+        if parts and not is_here(source, [block.hash]):
+            break
         parts.append(opening.Part(number, range(min(missing, block.rows))))
         missing -= block.rows
         if missing <= 0:

@@ -14,4 +14,6 @@ def is_here(source: Source, hashes: Iterable[str]) -> bool:
 
 def how_to_get(source: Source) -> str:
     """What to say of a node whose objects are not here."""
+    if source.is_lazy:
+        return "its data is not on this machine yet: it comes when it is read"
     return f"its data is not on this machine; type: datapkg install {source.ref.package}@sha256:{source.hash[:16]}"

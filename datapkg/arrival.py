@@ -1,0 +1,141 @@
+"""How a state of a package comes to this machine: which one its registry means, its manifest, checked, its pointers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from datapkg.errors import Conflict, HashMismatch, InvalidInput, Refused
+from datapkg.format.manifest import Manifest
+from datapkg.format.names import Ref
+from datapkg.home import Found, Home
+from datapkg.store.refs import Current, LogEvent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.format import wire
+    from datapkg.objects.base import Readable
+    from datapkg.remote.client import Client
+
+
+def allowed_registry(home: Home, ref: Ref, given: str | None) -> str:
+    """The address of the registry to ask for a ref; `given` is the one that the user named for this call.
+
+    Raises `Refused` (with `detail["registry"]`) for one that is neither in the settings nor named by the user.
+    """
+    if ref.registry is None:
+        return home.registry_url(given)
+    url = home.registry_url(ref.registry)
+    if given is not None and home.registry_url(given) != url:
+        raise InvalidInput(f"{ref} names the registry {url}, but --registry says {home.registry_url(given)}")
+    if given is None and "://" in ref.registry and not home.is_known(url):
+        raise Refused(
+            f"the registry {url} is not in your settings; it was not asked for {ref.package}",
+            hint=f"say that you mean it: --registry {url}",
+            registry=url,
+        )
+    return url
+
+
+def resolve(home: Home, client: Client, ref: Ref, *, replace: bool = False) -> wire.Resolved:
+    """What a ref means at its registry now.
+
+    Raises `HashMismatch` for another hash than the one asked for; `Conflict` where the package came from another
+    registry, unless `replace`.
+    """
+    resolved = client.resolve(ref)
+    if ref.state and ref.state.kind == "hash" and not resolved.hash.startswith(ref.state.value):
+        raise HashMismatch(
+            f"the registry answered with state {resolved.hash}, which is not the one asked for: {ref}",
+            expected=ref.state.value,
+            actual=resolved.hash,
+        )
+    current = home.store.refs.current(ref.user, ref.name)
+    if current and current.origin not in ("local", client.url) and not replace:
+        raise Conflict(
+            f"{ref.package} is installed from {current.origin}; {client.url} is another registry and may mean another "
+            "package",
+            hint=f"datapkg install --replace {ref}",
+            installed_from=current.origin,
+            asked_of=client.url,
+        )
+    return resolved
+
+
+def fetch_manifest(home: Home, client: Client, ref: Ref, hash: str) -> Manifest:
+    """The manifest of a state, from here or from the registry; its hash is the one asked for."""
+    if home.store.has(hash):
+        return home.store.manifest(hash)
+    return Manifest.parse(client.manifest(ref, hash), expected=hash)
+
+
+def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> None:
+    """Keeps a manifest, and what the registry said of tags and versions."""
+    home.store.save(manifest)
+    home.store.refs.set_pointers(ref.user, ref.name, "tags", resolved.tags)
+    home.store.refs.set_pointers(ref.user, ref.name, "versions", resolved.versions)
+
+
+def make_current(home: Home, ref: Ref, manifest: Manifest, origin: str, partial: bool) -> Current | None:
+    """Moves the pointer of a package to this state, with an event in the log; gives what was current before.
+
+    `partial` says that objects of it may be left out on purpose.
+    """
+    refs = home.store.refs
+    before = refs.current(ref.user, ref.name)
+    partial = partial and bool(home.store.absent(manifest))
+    sizes = manifest.objects()
+    current = Current(manifest.hash, origin, partial, str(manifest.meta.get("title", "")), sum(sizes.values()))
+    if before is None or before.hash != manifest.hash:
+        at = datetime.now(UTC).isoformat()
+        refs.append_log(ref.user, ref.name, LogEvent("install", manifest.hash, at, origin))
+    if before != current:
+        refs.set_current(ref.user, ref.name, current)
+    return before
+
+
+def find_or_meet(home: Home, ref: Ref, registry: str | None = None) -> Found:
+    """The state that a ref means here; where it is not here, the registry's, of which the manifest alone is fetched.
+
+    It becomes what is current only where nothing was. Raises the errors of `Home.find` where the registry has no such
+    package either, and those of a registry.
+    """
+    from datapkg.errors import NotFound, PackageNotInstalled
+
+    try:
+        return home.find(ref)
+    except NotFound as absent:
+        pin = home.pin(ref) if ref.state is None else None
+        wanted = pin or ref
+        client = home.client(allowed_registry(home, wanted, registry))
+        home.store.prepare()
+        try:
+            resolved = resolve(home, client, wanted)
+        except NotFound as unknown:
+            line = f"{absent.message}, and {client.url} has no such package that you may see: {unknown.message}"
+            raise PackageNotInstalled(line, hint=absent.hint, package=ref.package) from unknown
+        manifest = fetch_manifest(home, client, wanted, resolved.hash)
+        keep(home, wanted, manifest, resolved)
+        if home.store.refs.current(ref.user, ref.name) is None:
+            make_current(home, wanted, manifest, client.url, partial=True)
+        return Found(home.store, ref, resolved.hash, client.url)
+
+
+def remote_objects(home: Home, ref: Ref, hash: str, registry: str | None = None) -> Readable:
+    """The objects of a state at the registry that it came from, else at the one of the ref or of the settings.
+
+    Raises `InvalidInput` where none is set.
+    """
+    if registry is None and ref.registry is None:
+        registry = origin_of(home, ref, hash)
+    return home.client(registry or allowed_registry(home, ref, None)).objects(ref)
+
+
+def origin_of(home: Home, ref: Ref, hash: str) -> str | None:
+    """The registry that a state on this machine came from, if it came from one."""
+    refs = home.store.refs
+    current = refs.current(ref.user, ref.name)
+    if current and current.hash == hash and current.origin != "local":
+        return current.origin
+    return next(
+        (each.origin for each in refs.log(ref.user, ref.name) if each.hash == hash and each.origin != "local"), None
+    )

@@ -1,0 +1,67 @@
+"""Which nodes of a package are wanted on this machine: by patterns, by size, or none but the manifest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from datapkg.errors import InvalidInput, NotFound
+from datapkg.format.manifest import Manifest, Node
+from datapkg.format.names import shown
+from datapkg.format.patterns import matcher
+
+_SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*([kmgtp]?)(i?)b?\s*\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Nodes whose path one of `include` matches (all for none), and none of `exclude`, of at most `max_size` bytes.
+
+    Patterns are those of `format.patterns`; one that matches a group means all below it. With `meta_only` no node is
+    wanted.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    max_size: int | None = None
+    meta_only: bool = False
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether anything may be left out."""
+        return self != EVERYTHING
+
+    def wants(self, node: Node) -> bool:
+        """Whether a node is wanted."""
+        if self.meta_only or (self.max_size is not None and node.size > self.max_size):
+            return False
+        return (not self.include or _matches(self.include, node)) and not _matches(self.exclude, node)
+
+    def of(self, manifest: Manifest, path: str = "") -> dict[str, int]:
+        """The objects of the wanted nodes at a path and below: hash to size in bytes.
+
+        Raises `NodeNotFound`; `NotFound` for a pattern to include that matches no node, since nobody means that.
+        """
+        nodes = manifest.below(path)
+        for pattern in self.include:
+            if not any(_matches((pattern,), node) for node in nodes):
+                raise NotFound(f"no node matches --include {shown(pattern)}", hint="datapkg show lists the nodes")
+        return {hash: size for node in nodes if self.wants(node) for hash, size in node.objects()}
+
+
+EVERYTHING = Selection()
+
+
+def _matches(patterns: tuple[str, ...], node: Node) -> bool:
+    """Whether a pattern means a node, or a group that holds it."""
+    parts = node.parts
+    return any(matcher(each)(parts[:end]) for each in patterns for end in range(1, len(parts) + 1))
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `500`, `10MB` (10^6) or `1.5GiB` (2^30); raises `InvalidInput`."""
+    match = _SIZE.match(text)
+    if match is None:
+        raise InvalidInput(f"{shown(text)} is no size: write 500, 10MB or 1.5GiB")
+    power = " kmgtp".index(match[2].lower() or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)

@@ -1,0 +1,43 @@
+"""Fetching what will be read soon, in the background, while something else is done."""
+
+from __future__ import annotations
+
+import threading
+
+from datapkg.errors import DatapkgError
+from datapkg.reading.source import Source
+
+
+class Prefetch:
+    """A thread that brings the objects of a node and of all below it; it ends with the process.
+
+    `done_bytes` of `size_bytes` are here.
+    """
+
+    def __init__(self, source: Source, path: str) -> None:
+        self.size_bytes = sum(source.manifest.objects(path).values())
+        self.done_bytes = 0
+        self._source, self._path = source, path
+        self._error: DatapkgError | None = None
+        self._thread = threading.Thread(target=self._run, name="datapkg-prefetch", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._source.bring(*self._source.manifest.below(self._path), progress=self._tell)
+            self.done_bytes = self.size_bytes
+        except DatapkgError as error:
+            self._error = error
+
+    def _tell(self, _: str, done: int, total: int) -> None:
+        self.done_bytes = self.size_bytes - total + done
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Waits until all is here, at most so long; gives whether it is. Raises what kept it from coming."""
+        self._thread.join(timeout_s)
+        if self._error is not None:
+            raise self._error
+        return not self._thread.is_alive()
+
+    def __repr__(self) -> str:
+        return f"<Prefetch: {self.done_bytes:,} of {self.size_bytes:,} bytes are here>"

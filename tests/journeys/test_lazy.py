@@ -1,0 +1,253 @@
+"""Packages that are read where they are: only what is asked for comes from the registry, and it stays."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import datapkg
+from datapkg.api.build import build_package
+from datapkg.api.install import Options, install_one
+from datapkg.api.lock import write_lock
+from datapkg.api.push import push_package
+from datapkg.building.options import Options as BuildOptions
+from datapkg.errors import CorruptObject, ObjectNotFound, Unreachable
+from datapkg.format.names import Ref
+from datapkg.format.selection import Selection
+from datapkg.reading.load import load
+from tests.conftest import Person
+from tests.faulty_proxy import Fault, faulty_way
+
+ROWS, COLUMNS = 120_000, 20
+
+
+def wide_frame() -> pd.DataFrame:
+    random = np.random.default_rng(7)
+    return pd.DataFrame({f"c{at:02}": random.standard_normal(ROWS) for at in range(COLUMNS)}).assign(
+        key=np.arange(ROWS), word=np.array(["even", "odd"])[np.arange(ROWS) % 2]
+    )
+
+
+@pytest.fixture
+def published(person: Person, tmp_path: Path) -> Ref:
+    """A package with a wide table, a big file and small ones, at the registry."""
+    home, ref = person.home("publisher"), person.ref("wide")
+    big = tmp_path / "noise.bin"
+    big.write_bytes(np.random.default_rng(1).bytes(3 << 20))
+    small = {f"s{at:03}.txt": _text(tmp_path / f"s{at:03}.txt", f"small {at}\n") for at in range(50)}
+    source: Any = {"table": wide_frame(), "noise": big, "small": small, "numbers": np.arange(10.0)}
+    build_package(home, ref, source, BuildOptions(allow_outside=True))
+    push_package(home, ref)
+    return ref
+
+
+def _text(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def received(node: Any) -> int:
+    """Bytes of bodies that came for the objects of a lazily opened package."""
+    through = node.__source__.through
+    return 0 if through._theirs is None else through._theirs._session.received_bytes
+
+
+def test_one_column_of_a_remote_table_is_a_twentieth_of_its_bytes(person: Person, published: Ref) -> None:
+    home = person.home("reader")
+    package: Any = load(published, home, lazy=True)
+    assert package.table.shape == (ROWS, COLUMNS + 2)
+    assert received(package) == 0
+    column = package.table["c03"]
+    assert column.equals(wide_frame()["c03"])
+    assert 0 < received(package) < 0.1 * package.table.size
+    before = received(package)
+    assert package.table["c03"].equals(column)
+    assert received(package) == before
+    again: Any = load(published, person.home("reader"), lazy=True)
+    assert again.table["c03"].equals(column)
+    assert received(again) == 0
+
+
+def test_rows_of_a_remote_table_come_with_their_blocks_alone(person: Person, published: Ref) -> None:
+    package: Any = load(published, person.home("reader"), lazy=True)
+    blocks = len(package.table.__entry__.objects_)
+    assert blocks > 1
+    found = package.table(columns=["c01"], filters=[("key", "<", 10)])
+    assert found["c01"].tolist() == wide_frame()["c01"][:10].tolist()
+    assert received(package) < 0.1 * package.table.size
+    part = package.table(rows=slice(ROWS - 5, None))
+    assert part["key"].tolist() == list(range(ROWS - 5, ROWS))
+    assert received(package) < package.table.size
+
+
+def test_all_of_a_table_becomes_objects_that_are_checked(person: Person, published: Ref) -> None:
+    home = person.home("reader")
+    package: Any = load(published, home, lazy=True)
+    package.table["c00"]
+    assert package.table().equals(wide_frame())
+    assert not home.store.objects.missing(hash for hash, _ in package.table.__entry__.objects())
+    assert list(package.__source__.through.parts) == []
+
+
+def test_files_arrays_and_groups(person: Person, published: Ref) -> None:
+    package: Any = load(published, person.home("reader"), lazy=True)
+    assert package.small["s007.txt"].read_text() == "small 7\n"
+    assert package.numbers().tolist() == list(range(10))
+    with package.noise.open() as stream:
+        stream.seek(2_000_000)
+        part = stream.read(10)
+    assert received(package) < 1 << 20
+    data = package.noise.path.read_bytes()
+    assert (len(data), data[2_000_000:2_000_010]) == (3 << 20, part)
+
+
+def test_an_import_of_a_lazy_package_transfers_the_manifest_alone(
+    person: Person, published: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faulty_way(person.url) as way:
+        environment = person.environ("lazy", way.url) | {"DATAPKG_LAZY": "1"}
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        code = f"from datapkg.data.{published.user} import wide; print(len(wide.small), wide.table.shape)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["50", f"({ROWS},", f"{COLUMNS + 2})"]
+        asked = [path for _, path in way.seen]
+        assert not any("/objects" in path for path in asked)
+        assert sum("/manifests/" in path for path in asked) == 1
+        code = f"from datapkg.data.{published.user} import wide; print(wide.table['key'].sum())"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert int(done.stdout) == sum(range(ROWS))
+
+
+def test_offline_works_with_what_is_here(person: Person, published: Ref) -> None:
+    with faulty_way(person.url) as way:
+        home = person.home("reader", way.url)
+        package: Any = load(published, home, lazy=True)
+        column = package.table["c05"]
+        way.faults.append(Fault("drop"))
+        offline: Any = load(published, person.home("reader", way.url), lazy=True)
+        assert offline.table["c05"].equals(column)
+        with pytest.raises(Unreachable, match=f"{published.package}/table is not on this machine.*datapkg fetch"):
+            offline.table["c06"]
+        with pytest.raises(Unreachable, match=r"small/s001\.txt is not on this machine"):
+            offline.small["s001.txt"].read_text()
+        way.faults.clear()
+        assert offline.table["c06"].equals(wide_frame()["c06"])
+
+
+def test_bytes_that_changed_on_the_way_are_noticed_and_fetched_anew(person: Person, published: Ref) -> None:
+    with faulty_way(person.url) as way:
+        package: Any = load(published, person.home("reader", way.url), lazy=True)
+        package.table["key"]  # the footers are here
+        way.faults.append(Fault("flip", where="/objects/"))
+        with pytest.raises(CorruptObject):
+            package.table["c07"]
+        way.faults.clear()
+        assert package.table["c07"].equals(wide_frame()["c07"])
+
+
+def test_without_being_asked_nothing_is_fetched(person: Person, published: Ref) -> None:
+    home = person.home("partial")
+    install_one(home, published, Options(Selection(meta_only=True)))
+    package: Any = load(published, home)
+    with pytest.raises(ObjectNotFound, match="datapkg install"):
+        package.table()
+    lazily: Any = load(published, home, lazy=True)
+    assert lazily.table["key"].sum() == sum(range(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("selection", "here"),
+    [
+        (Selection(include=("small/s00*.txt",)), {f"small/s00{at}.txt" for at in range(10)}),
+        (
+            Selection(include=("small",), exclude=("**/s*[1-9].txt",)),
+            {f"small/s{at}0.txt" for at in ("00", "01", "02")},
+        ),
+        (Selection(max_size=1_000, exclude=("small",)), {"numbers"}),
+        (Selection(meta_only=True), set()),
+    ],
+)
+def test_parts_of_a_package(person: Person, published: Ref, selection: Selection, here: set[str]) -> None:
+    home = person.home("partial")
+    installed = install_one(home, published, Options(selection))
+    manifest = home.store.manifest(installed.hash)
+    found = {node.path for node in manifest.nodes if not home.store.objects.missing(hash for hash, _ in node.objects())}
+    assert here <= found
+    assert {"table", "noise"}.isdisjoint(found)
+    assert installed.bytes_left > 3 << 20
+    current = home.store.refs.current(published.user, published.name)
+    assert current is not None
+    assert current.partial
+
+
+def test_prefetch_brings_a_node_in_the_background(person: Person, published: Ref) -> None:
+    home = person.home("reader")
+    package: Any = load(published, home, lazy=True)
+    prefetch = datapkg.prefetch(package.small)
+    assert prefetch.wait(60)
+    assert prefetch.done_bytes == prefetch.size_bytes
+    whole: Any = load(published, home)
+    assert whole.small["s049.txt"].read_text() == "small 49\n"
+    with pytest.raises(ObjectNotFound):
+        whole.noise.read_bytes()
+
+
+_opened: dict[str, Any] = {}
+
+
+def _sum_in_fork(name: str) -> float:
+    return float(_opened["package"].table[name].sum())
+
+
+def test_a_fork_asks_for_itself(person: Person, published: Ref) -> None:
+    package = _opened["package"] = load(published, person.home("reader"), lazy=True)
+    _sum_in_fork("c00")  # a connection is open, which no child may use
+    names = [f"c{at:02}" for at in range(1, 9)]
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        found = pool.map(_sum_in_fork, names, chunksize=1)
+    frame = wide_frame()
+    assert found == [float(frame[name].sum()) for name in names]
+    assert package.__source__.through.has(package.table.__entry__.objects_[0].hash) is False
+
+
+def test_a_lock_says_which_state_is_opened(
+    person: Person, published: Ref, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "datapkg.yml").write_text(f"packages: [{published}]\n")
+    monkeypatch.chdir(project)
+    path, lock, _ = write_lock(person.home("reader"), project)
+    publisher = person.home("publisher")
+    build_package(publisher, published, {"other": np.arange(3)}, BuildOptions())
+    push_package(publisher, published)
+    package: Any = load(published, person.home("reader"), lazy=True)
+    assert (package.hash, "table" in package) == (lock.pins[0].hash, True)
+    path.unlink()
+    newest: Any = load(published, person.home("elsewhere"), lazy=True)
+    assert list(newest) == ["other"]
+
+
+def test_a_worker_of_another_process_is_lazy_too(
+    person: Person, published: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in person.environ("reader").items():
+        monkeypatch.setenv(name, value)
+    package: Any = load(published, person.home("reader"), lazy=True)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        (found,) = pool.map(_sum_of, [(package.table, "c02")])
+    assert found == float(wide_frame()["c02"].sum())
+    assert person.token.encode() not in pickle.dumps(package)
+
+
+def _sum_of(asked: tuple[Any, str]) -> float:
+    return float(asked[0][asked[1]].sum())

@@ -1,0 +1,168 @@
+"""Objects that come when they are read: the contract of every home, and what of them is here meanwhile."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from datapkg.errors import CorruptObject, Unreachable
+from datapkg.format.hashing import hash_bytes
+from datapkg.objects.base import Readable
+from datapkg.objects.memory import MemoryObjects
+from datapkg.store.index import Index
+from datapkg.store.parts import Parts
+from datapkg.store.read_through import ReadThrough
+from datapkg.store.trusted import TrustedObjects
+from tests.contracts import BODIES, ReadableContract
+
+BIG = bytes(os.urandom(3 << 20))
+HASH = hash_bytes(BIG)
+
+
+class Counting(MemoryObjects):
+    """A home far away that counts the bytes that left it; `broken` cuts streams short, `lies` changes a byte."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = 0
+        self.broken = self.lies = False
+
+    def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        data = bytearray(super().open(hash, start, stop).read())
+        if self.lies:
+            data[-1] ^= 1
+        data = data[: len(data) // 2] if self.broken else data
+        self.sent += len(data)
+        return io.BytesIO(bytes(data))
+
+
+@pytest.fixture
+def theirs() -> Counting:
+    theirs = Counting()
+    for body in [*BODIES, BIG]:
+        theirs.put_bytes(body)
+    return theirs
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> TrustedObjects:
+    return TrustedObjects(tmp_path / "store", Index(tmp_path / "index.db"))
+
+
+@pytest.fixture
+def through(tmp_path: Path, mine: TrustedObjects, theirs: Counting) -> ReadThrough:
+    return ReadThrough(mine, lambda: theirs, Parts(tmp_path / "store" / "partial"))
+
+
+class TestContract(ReadableContract):
+    @pytest.fixture
+    def filled(self, through: ReadThrough) -> Iterator[Readable]:
+        yield through
+
+
+def test_what_was_fetched_stays(through: ReadThrough, theirs: Counting, mine: TrustedObjects) -> None:
+    hashes = {hash_bytes(body): len(body) for body in BODIES}
+    assert through.bring(hashes) == len(hashes)
+    sent = theirs.sent
+    assert through.bring(hashes) == 0
+    assert through.read(hash_bytes(BODIES[3])) == BODIES[3]
+    assert (theirs.sent, mine.missing(hashes)) == (sent, set())
+
+
+def test_only_what_is_read_of_a_big_object_is_fetched(through: ReadThrough, theirs: Counting) -> None:
+    with through.stream(HASH, len(BIG)) as stream:
+        stream.seek(1_000_000)
+        assert stream.read(100) == BIG[1_000_000:1_000_100]
+        assert theirs.sent < 1 << 20
+        sent = theirs.sent
+        stream.seek(1_000_000)
+        assert stream.read(50) == BIG[1_000_000:1_000_050]
+        assert stream.seek(-5, io.SEEK_END) == len(BIG) - 5
+        assert (stream.read(), stream.read()) == (BIG[-5:], b"")
+    with through.stream(HASH, len(BIG)) as again:
+        again.seek(1_000_000)
+        assert again.read(50) == BIG[1_000_000:1_000_050]
+    assert theirs.sent < sent + (1 << 20)
+    assert not through.has(HASH)
+
+
+def test_an_object_that_became_whole_is_checked_and_kept(through: ReadThrough, mine: TrustedObjects) -> None:
+    with through.stream(HASH, len(BIG)) as stream:
+        assert stream.read() == BIG
+    assert mine.read(HASH) == BIG
+    assert list(through.parts) == []
+
+
+def test_a_wrong_byte_is_found_when_an_object_becomes_whole(through: ReadThrough, theirs: Counting) -> None:
+    theirs.lies = True
+    with pytest.raises(CorruptObject, match="arrived whole"), through.stream(HASH, len(BIG)) as stream:
+        stream.read()
+    assert not through.has(HASH)
+    theirs.lies = False
+    assert through.read(HASH) == BIG
+
+
+def test_a_stream_that_breaks_leaves_nothing_that_is_believed(through: ReadThrough, theirs: Counting) -> None:
+    theirs.broken = True
+    with pytest.raises(Unreachable, match="broke off"), through.stream(HASH, len(BIG)) as stream:
+        stream.read(10)
+    theirs.broken = False
+    with through.stream(HASH, len(BIG)) as stream:
+        assert stream.read(10) == BIG[:10]
+
+
+def test_parts_are_remembered_in_order_and_joined(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    with parts.part(HASH, 1000) as part:
+        for start, stop in [(500, 600), (100, 200), (200, 300), (550, 700)]:
+            part.write(start, BIG[start:stop])
+            part.keep([(start, stop)])
+        assert part.lacking(0, 1000) == [(0, 100), (300, 500), (700, 1000)]
+        assert part.lacking(150, 250) == []
+        assert part.lacking(250, 550) == [(300, 500)]
+    with parts.part(HASH, 1000) as part:
+        assert (part.held_bytes, part.is_whole) == (400, False)
+        assert part.read(100, 300) == BIG[100:300]
+
+
+def test_a_record_cut_short_is_not_believed(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    with parts.part(HASH, 1000) as part:
+        part.write(0, BIG[:100])
+        part.keep([(0, 100)])
+    with (tmp_path / HASH).open("ab") as file:
+        file.write(b"\x01" * 9)
+    with parts.part(HASH, 1000) as part:
+        assert part.lacking(0, 200) == [(100, 200)]
+
+
+def test_two_that_write_see_each_other_and_one_that_was_dropped_harms_nobody(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    with parts.part(HASH, 1000) as one, parts.part(HASH, 1000) as two:
+        one.write(0, BIG[:100])
+        one.keep([(0, 100)])
+        assert two.lacking(0, 100) == []
+        parts.drop(HASH)
+        with parts.part(HASH, 1000) as new:
+            two.write(100, BIG[100:200])
+            two.keep([(100, 200)])
+            assert new.lacking(0, 200) == [(0, 200)]
+        assert two.lacking(0, 200) == []
+
+
+def test_many_threads_fetch_once(through: ReadThrough, theirs: Counting) -> None:
+    hash = hash_bytes(BODIES[2])
+    found: list[bytes] = []
+    threads = [threading.Thread(target=lambda: found.append(through.read(hash))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [BODIES[2]] * 8
+    assert theirs.sent == len(BODIES[2])
