@@ -13,7 +13,6 @@ from datapkg.reading.source import Source
 
 LIMITS = (50, 20, 10, 5)  # how many nodes are shown of a group: the one asked for, those in it, those in them …
 LINES = 300  # in all
-SUMMED = 20_000  # nodes: the sizes of groups among more are not added up
 SEEN_TABLES = 3  # tables of the group itself whose rows are shown when unfolded; of others their columns
 SEEN_ROWS = 8_192
 COLUMNS = 30
@@ -21,16 +20,14 @@ COLUMNS = 30
 
 def tree(source: Source, path: str) -> str:
     """All that is below a group, as far as the bounds go."""
-    below = source.manifest.below(path) if source.children(path).names else []
-    return _Tree(source, len(below) <= SUMMED).drawn(path)
+    return _Tree(source).drawn(path)
 
 
 class _Tree:
     """One tree while it is drawn: how much room is left in it."""
 
-    def __init__(self, source: Source, is_summed: bool) -> None:
+    def __init__(self, source: Source) -> None:
         self.source = source
-        self.is_summed = is_summed
         self.lines = LINES
         self.tables = SEEN_TABLES
 
@@ -57,7 +54,7 @@ class _Tree:
 
     def _group(self, path: str, name: str, depth: int) -> str:
         inside = [count(len(self.source.children(path).names), "node")]
-        total = size(sum(self.source.manifest.objects(path).values())) if self.is_summed else ""
+        total = size(self.source.manifest.size(path))
         below = "".join(self._below(path, depth + 1)) if depth + 1 < len(LIMITS) else ""
         if not below:
             return _row("div", depth, name, "group", inside, total)
