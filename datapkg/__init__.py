@@ -72,6 +72,8 @@ _PLACES = {
         *("BuildFailed", "Conflict", "DatapkgError", "IntegrityError", "InvalidInput", "MissingDependency"),
         *("NotFound", "PackageNotInstalled", "Refused", "Unreachable"),
     ),
+    # What `%load_ext datapkg` looks for here: the command line in a notebook, of which nothing else here knows.
+    "datapkg.cli.notebook": ("load_ipython_extension", "unload_ipython_extension"),
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 

@@ -109,10 +109,13 @@ def program(session: Session, context: click.Context) -> None:
         session.out.answer({}, OVERVIEW.splitlines())
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Runs one command line (by default that of this process) and returns its exit code; no exception leaves here."""
+def main(args: Sequence[str] | None = None, session: Session | None = None) -> int:
+    """Runs one command line (by default that of this process) and returns its exit code; no exception leaves here.
+
+    `session` is given where answers go elsewhere than to a terminal.
+    """
     args = list(sys.argv[1:] if args is None else args)
-    session = Session()
+    session = session or Session()
     try:
         code = program.main(args, "datapkg", standalone_mode=False, obj=session)
         session.out.flush()
