@@ -19,11 +19,11 @@ if TYPE_CHECKING:
         load,
         login,
         open,
+        open_hook,
         push,
         search,
         verify,
     )
-    from datapkg.api.front import open_hook as open_hook
     from datapkg.errors import (
         BuildFailed,
         Conflict,
