@@ -209,6 +209,7 @@ def test_damaged_bytes_are_an_error_and_come_back(mounts: Mounts) -> None:
 
 DROPS = """
 import sys
+import time
 from pathlib import Path
 from datapkg.api import mount
 from datapkg.cli.main import main
@@ -216,11 +217,14 @@ from datapkg.errors import Unreachable
 from datapkg.reading.source import Source
 
 down = Path(sys.argv[1])
+silent = down.with_name("silent")
 
 class Stream:
     def __init__(self, stream):
         self.stream = stream
     def read(self, size):
+        while silent.exists():
+            time.sleep(0.05)
         if down.exists():
             raise Unreachable("the registry does not answer")
         return self.stream.read(size)
@@ -259,6 +263,24 @@ def test_a_registry_that_drops_out_and_comes_back(mounts: Mounts, tmp_path: Path
         assert os.pread(stream.fileno(), 10, 1 << 20) == BIG[:10]
     assert run("cmp", folder / "big", folder / "big") == ""
     assert mounts.end() == 0
+
+
+@needs_fuse
+def test_a_registry_that_is_silent_keeps_neither_other_readers_nor_the_end(mounts: Mounts, tmp_path: Path) -> None:
+    home = Home()
+    install(home, "me/far", *[file_node(home, str(n), b"%d" % n * 999) for n in range(30)], file_node(home, "x", b"x"))
+    folder = mounts.show("me/far", program=[sys.executable, "-c", DROPS, str(tmp_path / "down")])
+    assert run("cat", folder / "x") == "x"
+    (tmp_path / "silent").touch()
+    readers = [subprocess.Popen(["cat", folder / str(n)], stderr=subprocess.DEVNULL) for n in range(30)]
+    time.sleep(0.5)
+    assert "29" in run("ls", "-l", folder)
+    assert run("cat", folder / "x") == "x"
+    mounts.processes[-1].send_signal(signal.SIGINT)
+    while mounted_at(folder):
+        time.sleep(0.01)
+    assert mounts.end(signal.SIGINT) == 0
+    assert [each.wait(TIMEOUT_S) for each in readers] == [1] * 30
 
 
 @needs_fuse
