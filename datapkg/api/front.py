@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datapkg.api.results import Checked, Exported, Pushed, Verified
 from datapkg.errors import InvalidInput
@@ -14,6 +15,9 @@ from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.reading.load import load as open_node
 from datapkg.reading.nodes.base import Node
+
+if TYPE_CHECKING:
+    from datapkg.reading.open_hook import OpenHook
 
 
 def build(
@@ -161,6 +165,19 @@ def fetch(
     selection = Selection(tuple(include), tuple(exclude), max_size)
     fetched = fetch_objects(home, wanted, selection, registry=registry, progress=progress)
     return _opened(home, wanted, fetched.hash)
+
+
+def open_hook(
+    folder: str | PathLike[str], ref: str | None = None, *, lazy: bool | None = None, registry: str | None = None
+) -> OpenHook:
+    """Shows a package, or the node that the ref names, as files at a folder, for the length of a `with`.
+
+    To all that opens files by Python's own functions, in the whole process; not to what does so in C. The folder need
+    not be there; where no ref is given, its own text is one. `lazy` and `registry` as in `load`; so are the errors.
+    """
+    from datapkg.reading.open_hook import OpenHook
+
+    return OpenHook(Home(), folder, ref, lazy=lazy, registry=registry)
 
 
 def export(
