@@ -37,7 +37,24 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from datapkg.format.names import Ref
-    from datapkg.reading.functions import frames, hash, items, keys, kind, meta, name, prefetch, ref, size, values, walk
+    from datapkg.reading.functions import (
+        filter,
+        find,
+        frames,
+        hash,
+        items,
+        keys,
+        kind,
+        meta,
+        name,
+        plot,
+        prefetch,
+        ref,
+        size,
+        to_frame,
+        values,
+        walk,
+    )
 
 __version__ = "0.1.0"
 
@@ -47,13 +64,16 @@ _PLACES = {
         "verify",
     ),
     "datapkg.reading.functions": (
-        *("frames", "hash", "items", "keys", "kind", "meta", "name", "prefetch", "ref", "size", "values", "walk"),
+        *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
+        *("prefetch", "to_frame", "values", "walk"),
     ),
     "datapkg.format.names": ("Ref",),
     "datapkg.errors": (
         *("BuildFailed", "Conflict", "DatapkgError", "IntegrityError", "InvalidInput", "MissingDependency"),
         *("NotFound", "PackageNotInstalled", "Refused", "Unreachable"),
     ),
+    # What `%load_ext datapkg` looks for here: the command line in a notebook, of which nothing else here knows.
+    "datapkg.cli.notebook": ("load_ipython_extension", "unload_ipython_extension"),
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 
@@ -73,6 +93,8 @@ __all__ = [
     "check",
     "export",
     "fetch",
+    "filter",
+    "find",
     "frames",
     "hash",
     "install",
@@ -84,11 +106,14 @@ __all__ = [
     "meta",
     "name",
     "open",
+    "open_hook",
+    "plot",
     "prefetch",
     "push",
     "ref",
     "search",
     "size",
+    "to_frame",
     "values",
     "verify",
     "walk",

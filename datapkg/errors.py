@@ -1,7 +1,8 @@
 """Every way in which datapkg can fail: one tree, each class with a wire code, an HTTP status and an exit code.
 
 DatapkgError
-├─ InvalidInput          InvalidName · InvalidBuildFile · InvalidManifest · InvalidLock · NotAFile · NotAFolder
+├─ InvalidInput          InvalidName · InvalidBuildFile · InvalidManifest · InvalidLock · WrongType · NotAFile
+│                        NotAFolder
 ├─ NotFound              PackageNotFound (PackageNotInstalled) · VersionNotFound · TagNotFound
 │                        ObjectNotFound · NodeNotFound · NoSuchFile
 ├─ Conflict
@@ -79,6 +80,10 @@ class InvalidManifest(InvalidInput):
 
 class InvalidLock(InvalidInput):
     """`datapkg.yml` or `datapkg.lock` has mistakes, or does not fit the other."""
+
+
+class WrongType(InvalidInput, TypeError):
+    """What is asked for does not go with the types that the data have."""
 
 
 class NotAFile(InvalidInput, IsADirectoryError):

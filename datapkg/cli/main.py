@@ -15,6 +15,7 @@ from datapkg.cli.output import abandon_stdout
 COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
     "build": ("datapkg.cli.publishing:build", "Make a package of a folder, build file, data file or repository."),
+    "cache": ("datapkg.cli.caching:cache", "Keep tables ready to be mapped into memory, or free the space."),
     "cat": ("datapkg.cli.files:cat", "Print one file or table of a package."),
     "check": ("datapkg.cli.checking:check", "Try the checks of a build file, and make no package."),
     "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
@@ -36,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show what is in a package: tables, columns, files, sizes."),
     "status": ("datapkg.cli.publishing:status", "Compare working files with what was last built from them."),
+    "stubs": ("datapkg.cli.stubs:stubs", "Tell type checkers and editors what is in packages."),
     "tag": ("datapkg.cli.pointers:tag", "Name pushed states; a tag moves."),
     "unmount": ("datapkg.cli.mounting:unmount", "Take away a folder that datapkg mount shows."),
     "verify": ("datapkg.cli.maintenance:verify", "Hash everything again and name what is damaged."),
@@ -60,6 +62,7 @@ SYNONYMS = {
     "uninstall": "rm",
     "unpublish": "delete",
     "test": "check",
+    "typings": "stubs",
     "upload": "push",
     "validate": "check",
 }
@@ -106,10 +109,13 @@ def program(session: Session, context: click.Context) -> None:
         session.out.answer({}, OVERVIEW.splitlines())
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Runs one command line (by default that of this process) and returns its exit code; no exception leaves here."""
+def main(args: Sequence[str] | None = None, session: Session | None = None) -> int:
+    """Runs one command line (by default that of this process) and returns its exit code; no exception leaves here.
+
+    `session` is given where answers go elsewhere than to a terminal.
+    """
     args = list(sys.argv[1:] if args is None else args)
-    session = Session()
+    session = session or Session()
     try:
         code = program.main(args, "datapkg", standalone_mode=False, obj=session)
         session.out.flush()

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -21,6 +21,8 @@ MAX_NODES = 10_000_000
 _CONTENT = re.compile(r"c1:[0-9a-f]{64}\Z")
 _DTYPE = re.compile(r"[<>|][biufcmMSU][0-9]{1,9}(\[[0-9]{0,9}[A-Za-z]{1,2}\])?\Z")
 _FILE_NAME_BAD = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+Kind = Literal["group", "table", "file", "array"]
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -45,7 +47,7 @@ class _Node(
 class GroupNode(_Node, frozen=True, tag="group"):
     """A group that has metadata or is empty; every other group is implied by the paths below it."""
 
-    kind = "group"
+    kind: ClassVar[Kind] = "group"
     size = 0
 
     def objects(self) -> Iterator[tuple[str, int]]:
@@ -55,7 +57,7 @@ class GroupNode(_Node, frozen=True, tag="group"):
 class TableNode(_Node, frozen=True, tag="table"):
     """A table: a sequence of Parquet objects, and the hash of its values (`content`)."""
 
-    kind = "table"
+    kind: ClassVar[Kind] = "table"
     columns: list[tuple[str, str]]
     content: str
     objects_: list[Block] = msgspec.field(name="objects")
@@ -74,7 +76,7 @@ class TableNode(_Node, frozen=True, tag="table"):
 class FileNode(_Node, frozen=True, tag="file"):
     """A file, kept as its bytes are."""
 
-    kind = "file"
+    kind: ClassVar[Kind] = "file"
     hash: str
     size: int
     file_name: str = ""
@@ -86,7 +88,7 @@ class FileNode(_Node, frozen=True, tag="file"):
 class ArrayNode(_Node, frozen=True, tag="array"):
     """A numpy array, kept as one .npy object of `size` bytes."""
 
-    kind = "array"
+    kind: ClassVar[Kind] = "array"
     dtype: str
     hash: str
     shape: list[int]
@@ -98,7 +100,6 @@ class ArrayNode(_Node, frozen=True, tag="array"):
 
 
 Node = GroupNode | TableNode | FileNode | ArrayNode
-Kind = Literal["group", "table", "file", "array"]
 
 
 class _Head(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
@@ -106,6 +107,7 @@ class _Head(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     meta: dict[str, Any] = {}
 
 
+_AS_THEY_ARE = {str, float, bool, type(None)}
 _node_decoder = msgspec.json.Decoder(Node)
 _head_decoder = msgspec.json.Decoder(_Head)
 
@@ -185,14 +187,14 @@ class Manifest:
         if len(lines) > MAX_NODES:
             raise InvalidManifest(f"manifest: more than {MAX_NODES:,} lines")
         if believed:
-            nodes = [_decoded(line) for line in lines[1:]]
-            return cls(data, _parse_head(lines[0]), nodes, [node.parts for node in nodes])
+            nodes = [decoded(line) for line in lines[1:]]
+            return cls(data, parse_head(lines[0]), nodes, [node.parts for node in nodes])
         return cls._checked(data, lines[0], lines[1:])
 
     @classmethod
     def _checked(cls, data: bytes, head: bytes, lines: Iterable[bytes | Node]) -> Manifest:
         """The manifest of these lines, some of which were read before."""
-        meta = _parse_head(head)
+        meta = parse_head(head)
         nodes: list[Node] = []
         keys: list[tuple[str, ...]] = []
         previous: Node | None = None
@@ -232,9 +234,45 @@ class Manifest:
             raise NodeNotFound(f"the package has no node {shown(path)}", path=path)
         return self.nodes[start:end]
 
+    def entries(self, path: str = "") -> Iterator[Node]:
+        """The same one by one, so that of a long manifest few are in memory at a time."""
+        return iter(self.below(path))
+
     def objects(self, path: str = "") -> dict[str, int]:
         """The objects of the node at `path` and of all below it: hash to size in bytes."""
-        return {hash: size for node in self.below(path) for hash, size in node.objects()}
+        return {hash: size for node in self.entries(path) for hash, size in node.objects()}
+
+    def size(self, path: str = "") -> int:
+        """The bytes of these objects, each counted once."""
+        return sum(self.objects(path).values())
+
+    def kind(self, path: str) -> Kind | Literal[""]:
+        """group, table, file or array; nothing where there is no node. The package is a group."""
+        if not path:
+            return "group"
+        key = tuple(path.split("/"))
+        at = bisect_left(self._keys, key)
+        if at == len(self._keys) or self._keys[at][: len(key)] != key:
+            return ""
+        return self.nodes[at].kind if len(self._keys[at]) == len(key) else "group"
+
+    def children(self, path: str = "") -> dict[str, Kind]:
+        """The names of what lies directly in a group, in order, each with its kind; none in what is no group."""
+        depth = path.count("/") + 1 if path else 0
+        found: dict[str, Kind] = {}
+        for node in self.below(path):
+            parts = node.parts
+            if len(parts) > depth and parts[depth] not in found:
+                found[parts[depth]] = node.kind if len(parts) == depth + 1 else "group"
+        return found
+
+    def named(self, path: str, attribute: str) -> list[str] | None:
+        """The names in a group that would be this attribute; None where that is not known without trying each."""
+        return None
+
+    def tables(self) -> list[str]:
+        """The paths of all tables."""
+        return [node.path for node in self.nodes if node.kind == "table"]
 
 
 def _line(value: Any) -> bytes:
@@ -245,7 +283,8 @@ def _prepared(node: Node) -> Node:
     return msgspec.structs.replace(node, meta=canonical.prepare(node.meta, f"{node.path}: meta")) if node.meta else node
 
 
-def _parse_head(line: bytes) -> dict[str, Any]:
+def parse_head(line: bytes) -> dict[str, Any]:
+    """The metadata of a package, from the first line of its manifest."""
     try:
         _check_length(line)
         version = msgspec.json.decode(line)
@@ -271,14 +310,27 @@ def _check_length(line: bytes) -> None:
         raise InvalidManifest(f"the line is {len(line):,} bytes long; at most {MAX_LINE_BYTES:,} are allowed")
 
 
-def _decoded(line: bytes) -> Node:
-    node: Node = _node_decoder.decode(line)
-    return msgspec.structs.replace(node, meta=canonical.widen_integers(node.meta)) if node.meta else node
+def decoded(line: bytes) -> Node:
+    """The node of a line, which is not checked any further."""
+    return _widened(_node_decoder.decode(line))
+
+
+def decoded_lines(lines: memoryview) -> Iterator[Node]:
+    """The nodes of many lines, decoded at once."""
+    return map(_widened, _node_decoder.decode_lines(lines))
+
+
+def _widened(node: Node) -> Node:
+    for value in node.meta.values():  # most need nothing, and are quickly seen through
+        kind = type(value)
+        if kind not in _AS_THEY_ARE and not (kind is int and abs(value) <= canonical.MAX_INTEGER):
+            return msgspec.structs.replace(node, meta=canonical.widen_integers(node.meta))
+    return node
 
 
 def _parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
     _check_length(line)
-    node = _decoded(line)
+    node = decoded(line)
     if canonical.encode(_prepared(node)) != line:
         raise InvalidManifest(
             "not in canonical form (keys sorted and once, no spaces, nothing that stands for nothing)"

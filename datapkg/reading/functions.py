@@ -4,10 +4,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from datapkg.format.names import Ref
     from datapkg.reading.nodes.base import Node
@@ -47,7 +48,7 @@ def meta(node: Node) -> dict[str, Any]:
 
 def size(node: Node) -> int:
     """Bytes of all objects of a node and of all below it, each counted once."""
-    return sum(node.__source__.manifest.objects(node.__at__).values())
+    return node.__source__.manifest.size(node.__at__)
 
 
 def keys(group: Group) -> list[str]:
@@ -62,18 +63,68 @@ def values(group: Group) -> list[Node]:
 
 def items(group: Group) -> list[tuple[str, Node]]:
     """(name, node) of all nodes directly in a group, in the order of their names."""
-    return [(name, group.__source__.node(below(group, name))) for name in keys(group)]
+    from datapkg.reading.nodes.kinds import CLASSES
+
+    source = group.__source__
+    kinds = source.children(group.__at__).kinds
+    return [(name, CLASSES[kind](source, below(group, name))) for name, kind in kinds.items()]
 
 
 def walk(group: Group) -> Iterator[tuple[str, Node]]:
     """(path within the group, node) of all nodes below a group: a group comes before what it holds."""
-    todo = keys(group)[::-1]
-    while todo:
-        path = todo.pop()
-        node = group.__source__.node(below(group, path))
-        yield path, node
-        if kind(node) == "group":
-            todo += [f"{path}/{name}" for name in reversed(group.__source__.children(node.__at__).names)]
+    from datapkg.reading import walking
+
+    return walking.walk(group.__source__, group.__at__)
+
+
+def find(group: Group, pattern: str) -> Iterator[tuple[str, Node]]:
+    """What `walk` gives, of it those whose path fits a pattern such as `**/*.jpg`.
+
+    `*`, `?` and `[abc]` stand for characters of one name, `**` for any number of names; `glob.escape` escapes names
+    with brackets. Capitals count, and names that begin with a dot are like others. Raises `InvalidInput`.
+    """
+    from datapkg.reading import walking
+
+    return walking.find(group.__source__, group.__at__, pattern)
+
+
+def filter(
+    group: Group, test: Callable[[Node], object] | None = None, *, meta: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, Node]]:
+    """What `walk` gives, of it those nodes that pass a test, or whose metadata hold all that is in `meta`.
+
+    Metadata may hold more than is asked, also below a mapping. Raises `InvalidInput` where nothing is asked.
+    """
+    from datapkg.errors import InvalidInput
+    from datapkg.reading import walking
+
+    if (test is None and meta is None) or not (test is None or callable(test)):
+        raise InvalidInput("filter takes a test, or metadata: filter(lambda node: node.size > 9), filter(meta={…})")
+    if not (meta is None or hasattr(meta, "keys")):
+        raise InvalidInput(f"meta is a mapping, got {type(meta).__name__}")
+    return walking.select(group.__source__, group.__at__, test, meta)
+
+
+def to_frame(group: Group, meta: Sequence[str] | None = None) -> pd.DataFrame:
+    """All that is below a group as a DataFrame: a row a node, in the order of `walk`.
+
+    Its columns are path, kind, size (of groups 0, so that the sum counts every node once), rows, file_name, hash (of
+    files and arrays), and `meta.KEY` for each key of metadata; with `meta`, for those keys alone. Raises `InvalidInput`
+    where there are too many keys for the memory.
+    """
+    from datapkg.reading.files_table import files_table
+
+    return files_table(group.__source__, group.__at__, meta)
+
+
+def plot(group: Group, limit: int = 25, columns: int = 5) -> Figure | None:
+    """The images directly in a group as a grid, a figure of matplotlib; None where there is none.
+
+    What is no image is passed over. Raises `MissingDependency`.
+    """
+    from datapkg.reading.images import plot_images
+
+    return plot_images(values(group), limit, columns, f"{group.__source__.ref.package}/{group.__at__}".rstrip("/"))
 
 
 def frames(group: Group) -> pd.DataFrame | None:

@@ -52,7 +52,7 @@ class PackageModule(Package, ModuleType):
 
 
 class Finder:
-    """Finds users and packages for `sys.meta_path`, and loads both.
+    """Finds users and packages for `sys.meta_path`, and makes modules of users.
 
     It stands last there, so that files which a wheel put below `datapkg/data/USER` come first.
     """
@@ -98,15 +98,28 @@ class Finder:
         except (Refused, Unreachable) as error:
             line = f"datapkg install {ref}"
             raise _not_installed(f"{ref} is not installed, and cannot be fetched now: {error.message}", line) from error
-        return ModuleSpec(fullname, self, origin=str(source.ref), loader_state=source, is_package=True)  # type: ignore[arg-type]
+        return ModuleSpec(fullname, PackageLoader(source), origin=str(source.ref), is_package=True)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return PackageModule(spec.name) if isinstance(spec.loader_state, Source) else UserModule(spec.name)
+        return UserModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        if isinstance(module, PackageModule) and module.__spec__:
-            module.__source__ = module.__spec__.loader_state
-            module.__at__ = ""
+        """Nothing has to be done for a user."""
+
+
+class PackageLoader:
+    """Makes a module of one state of a package."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return PackageModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if not isinstance(module, PackageModule):  # `importlib.util.LazyLoader` leaves a plain module
+            module.__class__ = PackageModule
+        vars(module).update(__source__=self.source, __at__="")
 
 
 FINDER = Finder()
@@ -152,7 +165,7 @@ def _name_wanted(user_module: str) -> str:
     The machinery of import asks for the user first and does not say what for; the frames that wait for it know.
     """
     frame = sys._getframe(1)
-    while frame.f_back and (frame.f_globals.get("__name__", "").startswith(("importlib.", __name__))):
+    while frame.f_back and str(frame.f_globals.get("__name__")).startswith(("importlib.", __name__)):
         wanted = frame.f_locals.get("name")
         if isinstance(wanted, str) and wanted.startswith(f"{user_module}."):
             return wanted.split(".")[3]

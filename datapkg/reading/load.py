@@ -5,7 +5,7 @@ from __future__ import annotations
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.nodes.base import Node
-from datapkg.reading.source import Source
+from datapkg.reading.source import Remote, Source
 
 
 def load(ref: Ref | str, home: Home, *, lazy: bool = False, registry: str | None = None) -> Node:
@@ -29,4 +29,4 @@ def opened(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = N
     found = arrival.find_or_meet(home, ref, registry)
     if found.store is not home.store:  # what others keep for us is read as it is
         return Source(found.store, ref, found.hash)
-    return Source(found.store, ref, found.hash, lambda: arrival.remote_objects(home, ref, found.hash, registry))
+    return Source(found.store, ref, found.hash, Remote(home, registry or ref.registry))

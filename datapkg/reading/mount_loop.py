@@ -72,7 +72,12 @@ def run(shown: MountedTree, folder: Path, options: dict[str, Any], ready: Callab
             words.put(("stop", None))
         if word[0] == "ended":
             raise _refused(folder, said() or str(word[1]))
-        ready()
+        try:
+            ready()
+        except BaseException:
+            words.put(("stop", None))
+            _until_ended(folder, words)
+            raise
         return _until_ended(folder, words)
 
 
@@ -132,7 +137,8 @@ def _signals(words: Words) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {each: signal.signal(each, lambda *_: words.put(("stop", None))) for each in SIGNALS}
+    heard = [each for each in SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]  # nohup
+    before = {each: signal.signal(each, lambda *_: words.put(("stop", None))) for each in heard}
     try:
         yield
     finally:

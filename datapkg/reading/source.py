@@ -10,12 +10,13 @@ from datapkg.objects.progress import Progress, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
-    from datapkg.format.manifest import ArrayNode, FileNode, Manifest, TableNode
+    from datapkg.format.manifest import ArrayNode, FileNode, Kind, Manifest, TableNode
     from datapkg.format.manifest import Node as Entry
+    from datapkg.home import Home
     from datapkg.objects.base import Readable
     from datapkg.reading.nodes.base import Node
     from datapkg.store.parts import Part
@@ -33,15 +34,69 @@ def advice(name: str, names: list[str]) -> str:
 
 
 class Children:
-    """What lies directly in a group: names in order, and for each attribute the names that would share it."""
+    """What lies directly in a group: names in order, their kinds, and for each attribute the names that would share it.
 
-    __slots__ = ("attributes", "names")
+    Nothing of it is looked up before it is asked for: a group may be long.
+    """
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
-        self.attributes: dict[str, list[str]] = {}
-        for name in names:
-            self.attributes.setdefault(attribute_name(name), []).append(name)
+    __slots__ = ("_attributes", "_kinds", "_manifest", "_names", "_path")
+
+    def __init__(self, manifest: Manifest, path: str) -> None:
+        self._manifest = manifest
+        self._path = path
+        self._kinds: dict[str, Kind] | None = None
+        self._names: list[str] | None = None
+        self._attributes: dict[str, list[str]] | None = None
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """Each name, and which kind of node it is."""
+        kinds = self._kinds
+        if kinds is None:
+            kinds = self._kinds = self._manifest.children(self._path)
+        return kinds
+
+    @property
+    def names(self) -> list[str]:
+        """The names in order."""
+        names = self._names
+        if names is None:
+            names = self._names = list(self.kinds)
+        return names
+
+    @property
+    def attributes(self) -> dict[str, list[str]]:
+        """For each attribute the names that would share it, of which there should be one."""
+        attributes = self._attributes
+        if attributes is None:
+            attributes = {}
+            for name in self.kinds:
+                attributes.setdefault(attribute_name(name), []).append(name)
+            self._attributes = attributes
+        return attributes
+
+    def named(self, attribute: str) -> list[str]:
+        """The names that would share this attribute; quicker than `attributes` in a long group."""
+        if self._attributes is None and (found := self._manifest.named(self._path, attribute)) is not None:
+            return found
+        return self.attributes.get(attribute, [])
+
+
+class Remote:
+    """Where objects that are not on this machine come from: a registry by its address or name, else the one that the
+    state came from.
+    """
+
+    def __init__(self, home: Home, registry: str | None = None) -> None:
+        self.home = home
+        self.registry = registry
+
+    def objects(self, ref: Ref) -> Readable:
+        """The objects of a state; raises `InvalidInput` where no registry is known, and those of a registry."""
+        from datapkg.arrival import remote_objects
+
+        assert ref.state is not None
+        return remote_objects(self.home, ref, ref.state.value, self.registry)
 
 
 _stores: dict[Path, Store] = {}
@@ -53,8 +108,8 @@ class Source:
     What is found out is kept without a lock: two threads may do the same work twice, and no fork inherits a lock.
     """
 
-    def __init__(self, store: Store, ref: Ref, hash: str, remote: Callable[[], Readable] | None = None) -> None:
-        """`remote` makes the home of objects that are not on this machine; None where nothing is fetched."""
+    def __init__(self, store: Store, ref: Ref, hash: str, remote: Remote | None = None) -> None:
+        """`remote` is where what is not on this machine is fetched from; None where nothing is."""
         self.store = _stores.setdefault(store.folder, store)  # one in a process: it has files open
         self.hash = hash
         self._remote = remote
@@ -69,7 +124,7 @@ class Source:
         manifest = self._manifest
         if manifest is None:
             with self.explained(""):
-                manifest = self._manifest = self.store.manifest(self.hash)
+                manifest = self._manifest = self.store.open_manifest(self.hash)
         return manifest
 
     def entry(self, path: str) -> Entry | None:
@@ -80,23 +135,15 @@ class Source:
         """What lies directly in the group at this path."""
         children = self._children.get(path)
         if children is None:
-            depth = path.count("/") + 1 if path else 0
-            below = (entry.parts for entry in self.manifest.below(path))
-            children = Children(list(dict.fromkeys(parts[depth] for parts in below if len(parts) > depth)))
-            self._children[path] = children
+            manifest = self.manifest
+            if not manifest.kind(path):
+                raise NodeNotFound(f"the package has no node {shown(path)}", path=path)
+            children = self._children[path] = Children(manifest, path)
         return children
 
     def kind(self, path: str) -> str:
         """What a path is: package, group, table, file or array; nothing where there is no node."""
-        if not path:
-            return "package"
-        if entry := self.manifest.get(path):
-            return entry.kind
-        try:
-            self.manifest.below(path)
-        except NodeNotFound:
-            return ""
-        return "group"
+        return self.manifest.kind(path) if path else "package"
 
     def node(self, path: str) -> Node:
         """The node at a path; raises `NodeNotFound` with names that are near."""
@@ -126,9 +173,10 @@ class Source:
     @property
     def through(self) -> ReadThrough:
         """The objects here and, behind them, those of the registry; only of a lazy source."""
-        assert self._remote is not None
+        remote = self._remote
+        assert remote is not None
         if self._through is None:
-            self._through = self.store.through(self._remote)
+            self._through = self.store.through(lambda: remote.objects(self.ref))
         return self._through
 
     def bring(self, *entries: Entry, progress: Progress = silent) -> int:
@@ -192,3 +240,39 @@ class Source:
             line = "datapkg verify"
             message = f"{what}: {error}; type: {line}, then: datapkg install {exact}"
             raise CorruptObject(message, hint=line, **error.detail) from error
+
+
+def reopening(source: Source) -> dict[str, Any]:
+    """All that another process needs to open a state as it is open here, in plain values; no token is among them."""
+    store = source.store
+    return {
+        "ref": str(source.ref),
+        "store": str(store.folder),
+        "index": str(store.index_path),
+        "links": str(store.links_folder),
+        "lazy": source.is_lazy,
+        "registry": source._remote.registry if source._remote else None,
+    }
+
+
+def reopened(said: dict[str, Any]) -> Source:
+    """The state that `reopening` told of: in the same store, or where that is not, in those of this process.
+
+    Raises `PackageNotInstalled` where it is in none, and is not to be fetched.
+    """
+    from pathlib import Path
+
+    from datapkg.home import Home
+    from datapkg.store.index import Index
+    from datapkg.store.store import Store
+
+    ref = Ref.parse(said["ref"])
+    assert ref.state is not None
+    store = _stores.get(Path(said["store"]))
+    store = store or Store(Path(said["store"]), Index(Path(said["index"])), Path(said["links"]))
+    if not store.holds(ref.state.value):
+        from datapkg.reading.load import opened
+
+        return opened(ref, Home(), lazy=said["lazy"], registry=said["registry"])
+    remote = Remote(Home(), said["registry"]) if said["lazy"] else None
+    return Source(store, ref, ref.state.value, remote)

@@ -28,13 +28,18 @@ class Store:
 
     def __init__(self, folder: Path, index: Index, links: Path | None = None) -> None:
         self.folder = Path(folder)
-        self._links = links or self.folder / "links"
+        self.links_folder = links or self.folder / "links"
         self.tmp = self.folder / "tmp"
         self.refs = Refs(self.folder / "packages", self.tmp)
         self._index = index
         self._opened: dict[str, TrustedObjects] = {}
         self._copies: Copies | None = None
         self._check_format()
+
+    @property
+    def index_path(self) -> Path:
+        """Where the cache of what is believed lies."""
+        return self._index.path
 
     @property
     def objects(self) -> TrustedObjects:
@@ -57,7 +62,7 @@ class Store:
         """Read-only paths of objects."""
         from datapkg.store.links import Links
 
-        return Links(self._links, self.objects)
+        return Links(self.links_folder, self.objects)
 
     @property
     def copies(self) -> Copies:
@@ -99,6 +104,12 @@ class Store:
         is_read = bool(self._index.found([f"manifest:{hash}"]))
         with self.objects.open(hash) as stream:
             return Manifest.parse(stream.read(), expected=hash, believed=is_read)
+
+    def open_manifest(self, hash: str) -> Manifest:
+        """The same, to be asked for nodes: a long one is not parsed each time."""
+        from datapkg.store.manifests import open_manifest
+
+        return open_manifest(self.objects, self._index, hash)
 
     def holds(self, hash: str) -> bool:
         """Whether the bytes with this hash are here, as far as names tell.

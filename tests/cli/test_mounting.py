@@ -40,8 +40,11 @@ def files_below(folder: Path) -> list[str]:
 IRIS = ["README.md", "measurements.parquet", "raw", "raw/a.jpg", "raw/b.jpg", "weights.npy"]
 
 
+HEARD = [each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN]
+
+
 @needs_fuse
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("sign", HEARD)
 def test_a_signal_unmounts_and_leaves_nothing(mounts: Mounts, sign: signal.Signals) -> None:
     folder = mounts.show("uciml/iris")
     assert files_below(folder) == IRIS
@@ -85,6 +88,22 @@ def test_in_the_background_until_it_is_unmounted(mounts: Mounts) -> None:
         value = json.loads(mounts.datapkg("mount", "uciml/iris", folder, "-b", "--json"))
         assert value["mounted"] == str(folder)
         assert json.loads(mounts.datapkg("unmount", folder, "--json")) == {"unmounted": str(folder)}
+
+
+@needs_fuse
+def test_without_a_reader_of_the_first_line_nothing_is_mounted(mounts: Mounts) -> None:
+    folder = mounts.folder / "mnt"
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            mounts.command("mount", "uciml/iris", folder), stdout=full, stderr=subprocess.PIPE, env=mounts.environ,
+            text=True,
+        )  # fmt: skip
+    mounts.processes.append(process)
+    assert process.wait(TIMEOUT_S) == 1
+    assert process.stderr
+    assert "No space left" in process.stderr.read()
+    assert mounted_at(folder) is None
+    assert not folder.exists()
 
 
 @needs_fuse

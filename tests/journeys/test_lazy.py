@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -234,3 +235,19 @@ def test_a_lock_says_which_state_is_opened(
     path.unlink()
     newest: Any = load(published, person.home("elsewhere"), lazy=True)
     assert list(newest) == ["other"]
+
+
+def test_a_worker_of_another_process_is_lazy_too(
+    person: Person, published: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in person.environ("reader").items():
+        monkeypatch.setenv(name, value)
+    package: Any = load(published, person.home("reader"), lazy=True)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        (found,) = pool.map(_sum_of, [(package.table, "c02")])
+    assert found == float(wide_frame()["c02"].sum())
+    assert person.token.encode() not in pickle.dumps(package)
+
+
+def _sum_of(asked: tuple[Any, str]) -> float:
+    return float(asked[0][asked[1]].sum())

@@ -6,7 +6,7 @@ from datapkg.reading import functions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
     from datapkg.format.names import Ref
     from datapkg.reading.source import Source
@@ -22,13 +22,34 @@ class Node:
     __at__: str
 
     def __init__(self, source: Source, path: str) -> None:
-        self.__source__ = source
-        self.__at__ = path
+        attributes = self.__dict__  # many nodes are made: this is quicker than setting each
+        attributes["__source__"] = source
+        attributes["__at__"] = path
 
     def __setattr__(self, name: str, value: object) -> None:
         if not is_dunder(name):
             raise TypeError(f"{functions.ref(self)} is one state of a package and does not change: {name} was not set")
         super().__setattr__(name, value)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same node of the same state, by its hash; what a table holds is compared once loaded."""
+        if not isinstance(other, Node):
+            return NotImplemented
+        return (self.__source__.hash, self.__at__) == (other.__source__.hash, other.__at__)
+
+    def __hash__(self) -> int:
+        return hash((self.__source__.hash, self.__at__))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from datapkg.reading.pickling import reduced
+
+        return reduced(self)
 
     @property
     def name(self) -> str:
@@ -64,6 +85,10 @@ class Node:
         from datapkg.reading.reprs.page import describe
 
         return describe(self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """Both at once, for whoever asks so: what is not wanted is left out by the asker."""
+        return {"text/plain": repr(self), "text/html": Node._repr_html_(self)}
 
 
 def is_dunder(name: str) -> bool:

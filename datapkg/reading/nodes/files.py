@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datapkg.errors import InvalidInput
 from datapkg.reading.nodes.base import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
+
+    from PIL.Image import Image
 
     from datapkg.format.manifest import FileNode
 
@@ -53,3 +56,19 @@ class File(Node):
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """All of the file as text, its line ends as they are."""
         return self.read_bytes().decode(encoding, errors)
+
+    def json(self) -> Any:
+        """The value that the file holds as JSON; raises `InvalidInput` naming the line that is wrong."""
+        from json import loads
+
+        place = f"{self.__source__.ref.package}/{self.__at__}"
+        try:
+            return loads(self.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(f"{place} is no JSON that can be read: {error}") from error
+
+    def image(self) -> Image:
+        """The file as an image of Pillow; raises `InvalidInput` for what is none, `MissingDependency`."""
+        from datapkg.reading.images import open_image
+
+        return open_image(self)

@@ -8,10 +8,11 @@ from datapkg.reading.nodes.base import Node, is_dunder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     import pandas as pd
+    from matplotlib.figure import Figure
 
 PROTOCOLS = ("_repr_", "_ipython_")  # asked by notebooks of every object, and answered even where data are damaged
 LISTED = 20
@@ -26,7 +27,7 @@ class Group(Node):
     def __getattribute__(self, name: str) -> Any:
         if is_reserved(name):
             return super().__getattribute__(name)
-        names = self.__source__.children(self.__at__).attributes.get(name, ())
+        names = self.__source__.children(self.__at__).named(name)
         if len(names) == 1:
             return self.__source__.node(functions.below(self, names[0]))
         if names:
@@ -49,7 +50,7 @@ class Group(Node):
         return iter(functions.keys(self))
 
     def __len__(self) -> int:
-        return len(self.__source__.children(self.__at__).names)
+        return len(self.__source__.children(self.__at__).kinds)
 
     def __dir__(self) -> list[str]:
         """Nodes that are attributes, then what this class offers; names that only Python asks for are left out."""
@@ -80,6 +81,24 @@ class Group(Node):
         """(path within the group, node) of all nodes below: a group comes before what it holds."""
         return functions.walk(self)
 
+    def find(self, pattern: str) -> Iterator[tuple[str, Node]]:
+        """The same of those whose path fits a pattern: `find("**/*.jpg")`; see `datapkg.find`."""
+        return functions.find(self, pattern)
+
+    def filter(
+        self, test: Callable[[Node], object] | None = None, *, meta: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[str, Node]]:
+        """The same of those that pass a test, or whose metadata hold all that is in `meta`; see `datapkg.filter`."""
+        return functions.filter(self, test, meta=meta)
+
+    def to_frame(self, meta: Sequence[str] | None = None) -> pd.DataFrame:
+        """All that is below as a DataFrame, a row a node, metadata as columns; see `datapkg.to_frame`."""
+        return functions.to_frame(self, meta)
+
+    def plot(self, limit: int = 25, columns: int = 5) -> Figure | None:
+        """The images directly in this group as a grid, a figure of matplotlib; None without any."""
+        return functions.plot(self, limit, columns)
+
     def frames(self) -> pd.DataFrame | None:
         """The tables directly in this group, one below the other in the order of their names; None without any."""
         return functions.frames(self)
@@ -101,7 +120,7 @@ class Package(Group):
 
         Raises `InvalidInput` listing its tables where there is not exactly one.
         """
-        tables = [entry.path for entry in self.__source__.manifest.nodes if entry.kind == "table"]
+        tables = self.__source__.manifest.tables()
         if len(tables) == 1:
             frame: pd.DataFrame = self[tables[0]](columns=columns, filters=filters)  # type: ignore[operator]
             return frame

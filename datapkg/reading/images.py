@@ -1,0 +1,105 @@
+"""Images of a package: one as Pillow has it, and those of a group as a grid; nothing that is in them is run."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from math import ceil
+from typing import Any
+
+from datapkg.errors import DatapkgError, InvalidInput, MissingDependency
+from datapkg.reading.nodes.base import Node
+from datapkg.reading.nodes.files import File
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+RUN_PROGRAMS = {"EPS"}  # these formats Pillow gives to Ghostscript
+INCHES = 2.2
+_BROKEN = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, SyntaxError, TypeError, ValueError)
+
+
+def open_image(node: File) -> Image:
+    """The image in a file; raises `InvalidInput` for what is none, or bigger than Pillow's bound for images."""
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise _missing("pillow", "PIL", error) from error
+    place = f"{node.__source__.ref.package}/{node.__at__}"
+    data = node.read_bytes()
+    Image.init()
+    try:
+        image = Image.open(io.BytesIO(data), formats=[form for form in Image.OPEN if form not in RUN_PROGRAMS])
+        image.load()
+    except Image.DecompressionBombError as error:
+        line = "PIL.Image.MAX_IMAGE_PIXELS"
+        raise InvalidInput(f"{place} is not opened: {error}; the bound is {line}", hint=line) from error
+    except Image.UnidentifiedImageError as error:
+        raise InvalidInput(f"{place} is no image that Pillow knows") from error
+    except _BROKEN as error:
+        raise InvalidInput(f"{place} is no image that can be read: {error}") from error
+    return image
+
+
+def looks_like_image(node: Node) -> bool:
+    """Whether a node is a file with the name of an image."""
+    if not isinstance(node, File):
+        return False
+    from PIL import Image
+
+    Image.init()
+    _, dot, suffix = node.file_name.rpartition(".")
+    return Image.EXTENSION.get(f".{suffix.lower()}" if dot else "") in {*Image.OPEN} - RUN_PROGRAMS
+
+
+def plot_images(nodes: list[Node], limit: int, columns: int, title: str) -> Figure | None:
+    """The first images among these nodes as a grid; None where there is none. One that cannot be read says so."""
+    if limit < 1 or columns < 1:
+        raise InvalidInput(f"limit and columns are 1 and more, got {limit} and {columns}")
+    try:
+        import matplotlib.pyplot  # noqa: F401 - notebooks show figures from then on
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise _missing("matplotlib", "matplotlib", error) from error
+    try:
+        import PIL  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise _missing("pillow", "PIL", error) from error
+    images = [node for node in nodes if looks_like_image(node)]
+    if not images:
+        return None
+    shown = images[:limit]
+    with suppress(DatapkgError):  # what does not come says so in its place
+        shown[0].__source__.bring(*(node.__entry__ for node in shown if isinstance(node, File)))
+    columns = min(columns, len(shown))
+    rows = ceil(len(shown) / columns)
+    figure = Figure(figsize=(columns * INCHES, rows * INCHES), layout="constrained")
+    for axes, node in zip(figure.subplots(rows, columns, squeeze=False).flat, shown, strict=False):
+        _draw(axes, node)
+    for axes in figure.axes[len(shown) :]:
+        axes.remove()
+    more = f" (the first {len(shown)} of {len(images):,})" if len(images) > len(shown) else ""
+    figure.suptitle(title + more, parse_math=False)
+    return figure
+
+
+def _draw(axes: Any, node: Node) -> None:
+    assert isinstance(node, File)
+    axes.set_axis_off()
+    axes.set_title(node.name, fontsize="small", parse_math=False)
+    try:
+        image = open_image(node)
+        image.thumbnail((512, 512))
+        is_gray = image.mode in ("1", "L", "I", "F", "I;16")
+        axes.imshow(image if is_gray else image.convert("RGBA"), cmap="gray" if is_gray else None)
+    except DatapkgError as error:
+        axes.text(0.5, 0.5, error.message, ha="center", va="center", wrap=True, fontsize="x-small", parse_math=False)
+
+
+def _missing(library: str, module: str, error: ModuleNotFoundError) -> MissingDependency:
+    if (error.name or "").partition(".")[0] != module:
+        raise error
+    line = f"pip install {library}"
+    return MissingDependency(f"{library} is not installed; type: {line}", hint=line)

@@ -1,0 +1,70 @@
+"""Long manifests of a store, mapped into memory beside an index that lies in the cache: any doubt in that is a miss."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+from datapkg.format.manifest import Manifest
+from datapkg.objects.files import new_file, rename, seal, sweep_temp, temp_path
+from datapkg.objects.pack_file import Place
+from datapkg.store.index import Index
+from datapkg.store.trusted import TrustedObjects
+
+LONG_BYTES = 4 << 20  # shorter ones are parsed in less than 0.1 s
+KEPT = 32
+
+
+def open_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
+    """The manifest with this hash, to be asked for nodes; raises `ObjectNotFound`, `CorruptObject`, `InvalidManifest`.
+
+    The bytes of a long one are believed by the stat of their file, as those of other objects are. It is read as a whole
+    once, and its index made from that.
+    """
+    place = objects.trusted(hash)
+    is_read = f"manifest:{hash}"
+    if place.size < LONG_BYTES or place.pack is not None:
+        with objects.open(hash) as stream:
+            return Manifest.parse(stream.read(), expected=hash, believed=bool(cache.found([is_read])))
+    from datapkg.format.indexed_manifest import IndexedManifest
+    from datapkg.format.manifest_index import FORMAT, make_index
+
+    data = _mapped(place)
+    path = cache.path.parent / "manifests" / f"{hash}.{FORMAT}"
+    if cache.believes(path):
+        with contextlib.suppress(OSError, ValueError):
+            return IndexedManifest(data, hash, _mapped(Place(path, 0, path.stat().st_size)))
+    whole = data[:]
+    if not cache.found([is_read]):
+        Manifest.parse(whole)
+        cache.keep_found({is_read: b"read"})
+    index = make_index(whole, hash)
+    with contextlib.suppress(OSError):
+        _keep(path, index)
+        cache.believe([path])
+    return IndexedManifest(data, hash, index)
+
+
+def _mapped(place: Place) -> mmap:
+    with open(place.path, "rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
+
+
+def _keep(path: Path, index: bytes) -> None:
+    """Writes an index, whole or not at all; the oldest go where there are many."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    tmp = path.parent / "tmp"
+    sweep_temp(tmp)
+    temp = temp_path(tmp, "index")
+    try:
+        with new_file(temp) as file:
+            file.write(index)
+            seal(file)
+        rename(temp, path)
+    finally:
+        temp.unlink(missing_ok=True)
+    others = sorted(path.parent.glob("*.*"), key=lambda each: each.stat().st_ctime_ns)
+    for old in others[:-KEPT]:
+        os.unlink(old)
