@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from datapkg.home import Home
 from datapkg.reading import mount_loop, mount_points
 from datapkg.reading.mount_points import OURS, mounted_at
 from tests.cli.conftest import Run
-from tests.mounts import TIMEOUT_S, Mounts, mounts_below, needs_fuse, run
+from tests.mounts import ROOT, TIMEOUT_S, Mounts, mounts_below, needs_fuse, run
 from tests.reading.packages import file_node, install, install_iris
 
 BIG = bytes(range(256)) * 8192  # 2 MiB: an object in a file of its own
@@ -381,3 +382,17 @@ def test_a_system_that_mounts_nothing_is_told(mounts: Mounts) -> None:
     assert "Operation not permitted" in said
     assert "hint: a container needs: docker run --device /dev/fuse" in said
     assert not (mounts.folder / "mnt").exists()
+
+
+@needs_fuse
+def test_the_session_in_the_documents(mounts: Mounts) -> None:
+    page = (ROOT / "docs" / "files.md").read_text()
+    session = page.partition("\n## Mount\n")[2].partition("```sh\n")[2].partition("```")[0]
+    mounts.datapkg("build", "examples/penguins", ROOT / "sample_packages" / "penguins")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    parts = session.split("$ ")[1:]
+    assert len(parts) == 5
+    for part in parts:
+        line, _, expected = part.partition("\n")
+        said = run("bash", "-c", f"cd {mounts.folder} && {line}", **{**mounts.environ, "PATH": path})
+        assert re.fullmatch(re.escape(expected).replace("…", ".*"), said), line
