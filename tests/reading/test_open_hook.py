@@ -359,10 +359,12 @@ ORIGINALS = {
 }
 
 
+KEPT = {cls: vars(cls).get("scandir") for cls in vars(glob).values() if isinstance(cls, type)}  # from Python 3.13 on
+
+
 def replaced() -> set[str]:
     found = {name for (module, name), real in ORIGINALS.items() if getattr(module, name) is not real}
-    kept = [vars(value).get("scandir") for value in vars(glob).values() if isinstance(value, type)]
-    return found | {"glob" for each in kept if isinstance(each, staticmethod) and each.__func__ is not os.scandir}
+    return found | {cls.__name__ for cls, real in KEPT.items() if vars(cls).get("scandir") is not real}
 
 
 @pytest.mark.usefixtures("_package")
@@ -371,6 +373,8 @@ def test_everything_is_put_back(tmp_path: Path) -> None:
     assert replaced() == set()
     with pytest.raises(ZeroDivisionError), datapkg.open_hook(tmp_path / "a", "me/all"):
         assert {"open", "bltn_open", "stat", "lstat", "listdir", "scandir", "rename"} <= replaced()
+        keeps = any(kept.__func__ is ORIGINALS[os, "scandir"] for kept in KEPT.values() if kept)
+        assert ("_StringGlobber" in replaced()) == keeps
         assert builtins.open is io.open
         assert pickle.loads(pickle.dumps(open)) is open
         assert os.stat in os.supports_dir_fd
