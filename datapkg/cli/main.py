@@ -15,6 +15,7 @@ from datapkg.cli.output import abandon_stdout
 COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
     "build": ("datapkg.cli.publishing:build", "Make a package of a folder, build file, data file or repository."),
+    "cache": ("datapkg.cli.caching:cache", "Keep tables ready to be mapped into memory, or free the space."),
     "cat": ("datapkg.cli.files:cat", "Print one file or table of a package."),
     "check": ("datapkg.cli.checking:check", "Try the checks of a build file, and make no package."),
     "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
@@ -35,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show what is in a package: tables, columns, files, sizes."),
     "status": ("datapkg.cli.publishing:status", "Compare working files with what was last built from them."),
+    "stubs": ("datapkg.cli.stubs:stubs", "Tell type checkers and editors what is in packages."),
     "tag": ("datapkg.cli.pointers:tag", "Name pushed states; a tag moves."),
     "verify": ("datapkg.cli.maintenance:verify", "Hash everything again and name what is damaged."),
     "version": ("datapkg.cli.pointers:version", "Number pushed states; a version never moves."),
@@ -57,6 +59,7 @@ SYNONYMS = {
     "uninstall": "rm",
     "unpublish": "delete",
     "test": "check",
+    "typings": "stubs",
     "upload": "push",
     "validate": "check",
 }
