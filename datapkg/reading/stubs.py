@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
+from collections.abc import Collection
 from typing import NamedTuple
 
 from datapkg.format.manifest import ArrayNode, FileNode, Manifest, Node, TableNode
@@ -66,6 +67,7 @@ class _Member(NamedTuple):
     name: str
     attribute: str
     kind: str
+    is_group: bool
     doc: str
 
 
@@ -96,10 +98,7 @@ class _Writer:
     def __init__(self, package: str, manifest: Manifest) -> None:
         self._user, _, self._name = package.partition("/")
         self._manifest = manifest
-        self._children = _children_of(manifest)
-        self._taken = {
-            attribute_name(name) for group in self._children.values() for name in group if _may_be_class(name)
-        }
+        self._taken: set[str] = set()
         self._classes = self._nodes = self._characters = 0
         self._texts: list[str] = []
         self._paths: dict[str, list[str]] = {}
@@ -111,44 +110,47 @@ class _Writer:
         todo = deque(members)
         while todo:
             group = todo.popleft()
-            if group.path in self._children and group.kind not in _SHARED.values():
+            if group.is_group and group.kind not in _SHARED.values():
                 below, whole = self._members(group.path)
                 todo.extend(below)
                 self._texts.append(_group_class(group.kind, "__group__", below, whole, _names_by_kind(below)))
         package_class = _group_class(root, "__package_node__", members, is_whole, self._paths)
         shared = [_table_class(_SHARED["table"], None), _group_class(_SHARED["group"], "__group__", [], False, {})]
         classes = "\n".join([self._header + _IMPORTS, *shared, *self._texts, package_class])
-        doc = _docstring(_package_lines(self._manifest, self._children[""]), "")
+        doc = _docstring(_package_lines(self._manifest), "")
         return PackageStub(classes, self._module(root, members, is_whole, doc), root, doc)
 
     def _members(self, group: str) -> tuple[list[_Member], bool]:
         """What lies in a group, and whether that is all."""
-        names = self._children.get(group, {})
         members: list[_Member] = []
         if self._nodes >= MAX_NODES or self._characters >= MAX_CHARACTERS:
-            return members, not names
-        attributes = [attribute_name(name) for name in names]
-        owners = Counter(attributes)
-        for (name, entry), attribute in zip(names.items(), attributes, strict=True):
-            shown = "" if owners[attribute] > 1 or is_reserved(attribute) else attribute
+            return members, False
+        kinds = self._manifest.children(group)
+        attributes = {name: attribute_name(name) for name in kinds}
+        owners = Counter(attributes.values())
+        if not group:
+            self._taken.update(owners)  # the class of the package names those of nodes at any depth
+        for name, attribute in attributes.items():
             path = f"{group}/{name}" if group else name
-            doc = _docstring(_lines(path, entry, self._children), "    ")
+            entry = self._manifest.get(path)
+            doc = _docstring(self._lines(path, entry), "    ")
             self._nodes += 1
             self._characters += 2 * len(doc) + 4 * len(repr(path)) + 200
             if self._nodes > MAX_NODES or self._characters > MAX_CHARACTERS:
                 return members, False
-            member = _Member(path, name, shown, self._kind(path, name, entry), doc)
-            self._paths.setdefault(member.kind, []).append(path)
-            members.append(member)
+            shown = "" if owners[attribute] > 1 or is_reserved(attribute) else attribute
+            kind = self._class_of(name, entry, owners)
+            self._paths.setdefault(kind, []).append(path)
+            members.append(_Member(path, name, shown, kind, kinds[name] == "group", doc))
         return members, True
 
-    def _kind(self, path: str, name: str, entry: Node | None) -> str:
-        """The class of a node: its own, as long as there is room, for a table or a group."""
+    def _class_of(self, name: str, entry: Node | None, attributes: Collection[str]) -> str:
+        """The class of a node that lies beside these: its own, as long as there is room, for a table or a group."""
         kind = entry.kind if entry else "group"
         columns = entry.columns if isinstance(entry, TableNode) else []
         if kind in ("file", "array") or self._classes >= MAX_CLASSES or len(columns) > MAX_COLUMNS:
             return _SHARED[kind]
-        class_name = self._class_name(name, kind.title())
+        class_name = self._class_name(name, kind.title(), attributes)
         if isinstance(entry, TableNode):
             text = _table_class(class_name, [column for column, _ in columns])
             if self._characters + len(text) > MAX_CHARACTERS:
@@ -158,16 +160,31 @@ class _Writer:
         self._classes += 1
         return class_name
 
-    def _class_name(self, name: str, otherwise: str) -> str:
-        """`_FieldNotes` of `field_notes`: a name that no node and no other class of the package has."""
+    def _class_name(self, name: str, otherwise: str, attributes: Collection[str] = ()) -> str:
+        """`_FieldNotes` of `field_notes`: a name that no other class has, and no node where it is used."""
         words = re.findall(r"[A-Za-z0-9]+", name)
         stem = "_" + ("".join(word[0].upper() + word[1:] for word in words)[:NAME] or otherwise)
         class_name, number = stem, 1
-        while class_name in self._taken:
+        while class_name in self._taken or class_name in attributes:
             number += 1
             class_name = f"{stem}{number}"
         self._taken.add(class_name)
         return class_name
+
+    def _lines(self, path: str, entry: Node | None) -> list[str]:
+        """What is shown of a node: its measures, then what its publisher says of it."""
+        if isinstance(entry, TableNode):
+            lines = [f"table: {count(entry.rows, 'row')} × {count(len(entry.columns), 'column')}, {size(entry.size)}"]
+        elif isinstance(entry, ArrayNode):
+            shape = " × ".join(map(str, entry.shape)) or "one value"
+            lines = [f"array: {shape}, {entry.dtype}, {size(entry.size)}"]
+        elif isinstance(entry, FileNode):
+            lines = [f"file: {size(entry.size)}"]
+        else:
+            lines = [f"group: {count(len(self._manifest.children(path)), 'node')}"]
+        description = entry.meta.get("description") if entry else None
+        lines += [description] if isinstance(description, str) else []
+        return lines + (_column_lines(entry) if isinstance(entry, TableNode) else [])
 
     def _module(self, root: str, members: list[_Member], is_whole: bool, doc: str) -> str:
         """The package as a module: what `import datapkg.data.USER.NAME` and `from … import node` see."""
@@ -181,29 +198,6 @@ class _Writer:
             *(f"{name}: __n__.{each.kind}\n{_outdented(each.doc)}\n" for name, each in nodes.items()),
         ]
         return "".join([*lines, *([] if is_whole else ["def __getattr__(name: str) -> __t__.Any: ...\n"])])
-
-
-def _children_of(manifest: Manifest) -> dict[str, dict[str, Node | None]]:
-    """For each group the nodes directly in it, in order; None for a group that has no line of its own."""
-    children: dict[str, dict[str, Node | None]] = {"": {}}
-    for node in manifest.nodes:
-        group, _, name = node.path.rpartition("/")
-        children.setdefault(group, {})[name] = node
-        if node.kind == "group":
-            children.setdefault(node.path, {})
-        while group:
-            path = group
-            group, _, name = path.rpartition("/")
-            known = children.setdefault(group, {})
-            if name in known:
-                break
-            known[name] = None
-    return children
-
-
-def _may_be_class(name: str) -> bool:
-    """Whether the attribute of a node may look like the name of a class here, which begins with `_`."""
-    return not (name[0].isascii() and name[0].isalnum())
 
 
 def _names_by_kind(members: list[_Member]) -> dict[str, list[str]]:
@@ -239,28 +233,12 @@ def _literal(names: list[str]) -> str:
     return f"__t__.Literal[{', '.join(map(repr, names))}]"
 
 
-def _package_lines(manifest: Manifest, children: dict[str, Node | None]) -> list[str]:
+def _package_lines(manifest: Manifest) -> list[str]:
     title = manifest.meta.get("title")
     lines = [title] if isinstance(title, str) else []
     description = manifest.meta.get("description")
     lines += [description] if isinstance(description, str) else []
-    return [*lines, count(len(children), "node")]
-
-
-def _lines(path: str, entry: Node | None, children: dict[str, dict[str, Node | None]]) -> list[str]:
-    """What is shown of a node: its measures, then what its publisher says of it."""
-    if isinstance(entry, TableNode):
-        lines = [f"table: {count(entry.rows, 'row')} × {count(len(entry.columns), 'column')}, {size(entry.size)}"]
-    elif isinstance(entry, ArrayNode):
-        shape = " × ".join(map(str, entry.shape)) or "one value"
-        lines = [f"array: {shape}, {entry.dtype}, {size(entry.size)}"]
-    elif isinstance(entry, FileNode):
-        lines = [f"file: {size(entry.size)}"]
-    else:
-        lines = [f"group: {count(len(children.get(path, {})), 'node')}"]
-    description = entry.meta.get("description") if entry else None
-    lines += [description] if isinstance(description, str) else []
-    return lines + (_column_lines(entry) if isinstance(entry, TableNode) else [])
+    return [*lines, count(len(manifest.children()), "node")]
 
 
 def _column_lines(entry: TableNode) -> list[str]:
