@@ -137,6 +137,17 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class Warmed:
+    """A table that has a warm copy, and the bytes of that; not `made` where it was here before."""
+
+    package: str
+    path: str
+    rows: int
+    size_bytes: int
+    made: bool
+
+
+@dataclass(frozen=True)
 class Exported:
     """The files that were written, below a folder or as one file."""
 
@@ -157,3 +168,12 @@ class Stubs:
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     failed: dict[str, DatapkgError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A package, or a node in it, that is shown as files in a folder."""
+
+    folder: Path
+    package: str
+    hash: str

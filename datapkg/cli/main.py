@@ -15,6 +15,7 @@ from datapkg.cli.output import abandon_stdout
 COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
     "build": ("datapkg.cli.publishing:build", "Make a package of a folder, build file, data file or repository."),
+    "cache": ("datapkg.cli.caching:cache", "Keep tables ready to be mapped into memory, or free the space."),
     "cat": ("datapkg.cli.files:cat", "Print one file or table of a package."),
     "check": ("datapkg.cli.checking:check", "Try the checks of a build file, and make no package."),
     "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
@@ -30,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "login": ("datapkg.cli.accounts:login", "Keep a token for a registry."),
     "logout": ("datapkg.cli.accounts:logout", "Forget the token for a registry."),
     "ls": ("datapkg.cli.listing:ls", "List the packages on this machine."),
+    "mount": ("datapkg.cli.mounting:mount", "Show a package as a folder of read-only files."),
     "push": ("datapkg.cli.publishing:push", "Publish a package at a registry."),
     "rm": ("datapkg.cli.maintenance:rm", "Forget a package on this machine."),
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
@@ -37,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("datapkg.cli.publishing:status", "Compare working files with what was last built from them."),
     "stubs": ("datapkg.cli.stubs:stubs", "Tell type checkers and editors what is in packages."),
     "tag": ("datapkg.cli.pointers:tag", "Name pushed states; a tag moves."),
+    "unmount": ("datapkg.cli.mounting:unmount", "Take away a folder that datapkg mount shows."),
     "verify": ("datapkg.cli.maintenance:verify", "Hash everything again and name what is damaged."),
     "version": ("datapkg.cli.pointers:version", "Number pushed states; a version never moves."),
     "whoami": ("datapkg.cli.accounts:whoami", "Say whom the token for a registry stands for."),
@@ -55,6 +58,7 @@ SYNONYMS = {
     "pull": "install",
     "remove": "rm",
     "share": "access",
+    "umount": "unmount",
     "uninstall": "rm",
     "unpublish": "delete",
     "test": "check",
@@ -105,10 +109,13 @@ def program(session: Session, context: click.Context) -> None:
         session.out.answer({}, OVERVIEW.splitlines())
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Runs one command line (by default that of this process) and returns its exit code; no exception leaves here."""
+def main(args: Sequence[str] | None = None, session: Session | None = None) -> int:
+    """Runs one command line (by default that of this process) and returns its exit code; no exception leaves here.
+
+    `session` is given where answers go elsewhere than to a terminal.
+    """
     args = list(sys.argv[1:] if args is None else args)
-    session = Session()
+    session = session or Session()
     try:
         code = program.main(args, "datapkg", standalone_mode=False, obj=session)
         session.out.flush()

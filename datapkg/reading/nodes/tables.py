@@ -180,7 +180,7 @@ class Table(Unloaded, Exchanged):
         """
         from datapkg.reading import batches, frames, parquet
 
-        question = parquet.ask(self.__source__, self.__entry__, columns, filters, index=not arrow)
+        question = parquet.ask(self.__source__, self.__entry__, columns, filters, index=not arrow, own=not arrow)
         found = batches.batches(question, rows)
         return found if arrow else frames.frames_of(question, found)
 
