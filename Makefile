@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Debian packages that tests need beside Python's: a browser with a font, a database.
-APT_PACKAGES := chromium fonts-dejavu-core postgresql
+# Debian packages that tests need beside Python's: a browser with a font, what mounts, a database.
+APT_PACKAGES := chromium fonts-dejavu-core fuse3 libfuse3-3 postgresql
 
 # How much the benchmarks measure: tiny, small or full.
 SIZE := small
@@ -28,7 +28,7 @@ test: $(VENV)/.with-tests ## formatting, lint, types and tests; what is left out
 	$(BIN)/python scripts/check_wheel.py
 	$(BIN)/pytest -n 2 -rs
 
-test-all: $(VENV)/.with-tests ## all of that, the big tests too; fails where a tool is absent
+test-all: $(VENV)/.with-all-tests ## all of that, the big tests too; fails where a tool is absent
 	@scripts/apt.sh --required $(APT_PACKAGES)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -61,3 +61,7 @@ $(VENV)/.with-server: $(VENV)/.made setup.cfg pyproject.toml
 $(VENV)/.with-tests: $(VENV)/.made setup.cfg pyproject.toml
 	$(PIP_INSTALL) --editable '.[server,test]'
 	@touch $@ $(VENV)/.with-server
+
+$(VENV)/.with-all-tests: $(VENV)/.made setup.cfg pyproject.toml
+	$(PIP_INSTALL) --editable '.[server,test,test-all]'
+	@touch $@ $(VENV)/.with-tests $(VENV)/.with-server

@@ -16,6 +16,9 @@ import _data
 from _bench import MB, Row, at_most, options, report, scratch
 
 import datapkg
+from datapkg.api.cache import warm_tables
+from datapkg.format.names import Ref
+from datapkg.home import Home
 
 TABLES = ("trips", "readings", "posts")
 TWO = {"trips": ["fare", "zone"], "readings": ["time", "wind"], "posts": ["score", "author"]}
@@ -29,6 +32,15 @@ PANDAS = """
 import pandas
 def load(name, columns): return pandas.read_parquet(f"{folder}/{name}.parquet", columns=columns)
 """
+MAPPED = """
+import datapkg, time
+package = datapkg.load("bench/load")
+package["few"].arrow(), package["few"](dtype_backend="pyarrow")
+start = time.perf_counter()
+{what}
+print(time.perf_counter() - start)
+"""
+AS = {"a table of Arrow": 'package["table"].arrow()', "a frame of Arrow": 'package["table"](dtype_backend="pyarrow")'}
 TIMED = """
 import json, sys, time
 folder, name, columns = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -61,6 +73,23 @@ def compared(folder: Path, columns: list[str] | None, rounds: int) -> Row:
     return {"seconds": ours, "pandas s": others, **cpu, "times pandas": ours / others}
 
 
+def mapped(what: str) -> float:
+    """How long it takes until a warm copy is there, in a process of its own."""
+    command = [sys.executable, "-c", MAPPED.format(what=what)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def warmed(folder: Path, rounds: int) -> list[Row]:
+    """The same table from a warm copy: copied into a frame, and mapped."""
+    warm_tables(Home(), Ref.parse("bench/load"))
+    frame = compared(folder, None, rounds)
+    rows = [{"what": "warm copy", **frame, **at_most(frame["times pandas"], 0.4)}]
+    for name, what in AS.items():
+        seconds = median(mapped(what) for _ in range(rounds))
+        rows.append({"what": f"warm copy as {name}", "seconds": seconds, **at_most(seconds, 0.05)})
+    return rows
+
+
 def measured(name: str, size: int, rounds: int, folder: Path) -> list[Row]:
     """One table: all of it, and two columns."""
     table = _data.table(name, max(1_000, size // _data.ROW_BYTES[name]))
@@ -72,7 +101,8 @@ def measured(name: str, size: int, rounds: int, folder: Path) -> list[Row]:
     del frame, table
     bars = (("all columns", None, 1.1), ("two columns", TWO[name], 1.2))
     rows = [({"what": f"{name}: {what}", **compared(folder, columns, rounds)}, bar) for what, columns, bar in bars]
-    return [{**row, **at_most(row["times pandas"], bar)} for row, bar in rows]
+    found = [{**row, **at_most(row["times pandas"], bar)} for row, bar in rows]
+    return found + [{**row, "what": f"{name}: {row['what']}"} for row in warmed(folder, rounds)]
 
 
 def main() -> None:

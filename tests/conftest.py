@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ _numbers = itertools.count()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--everything", action="store_true", help="run big tests too, and fail where a program is absent")
+    parser.addoption("--everything", action="store_true", help="run big tests too, and fail where a tool is absent")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -28,24 +29,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("big"):
             item.add_marker(pytest.mark.skip(reason="big: `make test-all` runs it"))
-        elif absent := absent_programs(item):
+        elif absent := absent_tools(item):
             item.add_marker(pytest.mark.skip(reason=f"absent here: {absent}"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.config.getoption("--everything") and (absent := absent_programs(item)):
+    if item.config.getoption("--everything") and (absent := absent_tools(item)):
         pytest.fail(f"absent here: {absent}", pytrace=False)
 
 
-def absent_programs(item: pytest.Item) -> str:
-    """Those that the test is marked to need and that are not on this machine, as text."""
-    return ", ".join(name for mark in item.iter_markers("needs") for name in mark.args if find_program(name) is None)
+def absent_tools(item: pytest.Item) -> str:
+    """Programs and libraries that the test is marked to need and that are not here, as text."""
+    programs = (name for mark in item.iter_markers("needs") for name in mark.args if find_program(name) is None)
+    libraries = (name for mark in item.iter_markers("needs_library") for name in mark.args if find_spec(name) is None)
+    return ", ".join([*programs, *libraries])
 
 
 def find_program(name: str) -> str | None:
-    """The path of a program, also of those that Debian keeps off the search path."""
+    """The path of a program, also of those that Debian keeps off the search path; of a device that may be opened."""
+    if name.startswith("/dev/"):
+        return name if _opens(name) else None
     hidden = sorted(str(each) for each in Path("/usr/lib/postgresql").glob("*/bin"))
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *hidden]))
+
+
+def _opens(device: str) -> bool:
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")

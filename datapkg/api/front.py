@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datapkg.api.bar import shown
 from datapkg.api.results import Checked, Exported, Pushed, Verified
@@ -18,6 +19,9 @@ from datapkg.home import Home
 from datapkg.objects.progress import Progress
 from datapkg.reading.load import load as open_node
 from datapkg.reading.nodes.base import Node
+
+if TYPE_CHECKING:
+    from datapkg.reading.open_hook import OpenHook
 
 
 def build(
@@ -130,7 +134,7 @@ def install(
     return _opened(home, wanted, installed.hash)
 
 
-def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Node:
+def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Any:
     """The package or node that a ref means on this machine; two states of a package may be loaded side by side.
 
     With `lazy` (by default the setting of that name), it need not be installed: its manifest is fetched now, and data
@@ -142,7 +146,7 @@ def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> 
     return open_node(Ref.parse(ref), home, lazy=is_lazy, registry=registry)
 
 
-def open(ref: str, *, registry: str | None = None) -> Node:
+def open(ref: str, *, registry: str | None = None) -> Any:
     """The package or node that a ref means, be it here or at its registry: data are fetched when they are read.
 
     `load(ref, lazy=True)`.
@@ -170,6 +174,19 @@ def fetch(
     with shown(progress) as tell:
         fetched = fetch_objects(home, wanted, selection, registry=registry, progress=tell)
     return _opened(home, wanted, fetched.hash)
+
+
+def open_hook(
+    folder: str | PathLike[str], ref: str | None = None, *, lazy: bool | None = None, registry: str | None = None
+) -> OpenHook:
+    """Shows a package, or the node that the ref names, as files at a folder, for the length of a `with`.
+
+    To all that opens files by Python's own functions, in the whole process; not to what does so in C. The folder need
+    not be there; where no ref is given, its own text is one. `lazy` and `registry` as in `load`; so are the errors.
+    """
+    from datapkg.reading.open_hook import OpenHook
+
+    return OpenHook(Home(), folder, ref, lazy=lazy, registry=registry)
 
 
 def export(

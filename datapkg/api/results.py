@@ -137,8 +137,43 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class Warmed:
+    """A table that has a warm copy, and the bytes of that; not `made` where it was here before."""
+
+    package: str
+    path: str
+    rows: int
+    size_bytes: int
+    made: bool
+
+
+@dataclass(frozen=True)
 class Exported:
     """The files that were written, below a folder or as one file."""
 
     files: list[Path]
     size_bytes: int
+
+
+@dataclass(frozen=True)
+<<<<<<< HEAD
+class Stubs:
+    """What checkers are told below `folder`: the state of each package by its name, and the errors of the others.
+
+    `written` and `removed` are the files that changed, as paths in the folder; where nothing may be written, those that
+    would have to.
+    """
+
+    folder: Path
+    packages: dict[str, str]
+    written: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    failed: dict[str, DatapkgError] = field(default_factory=dict)
+=======
+class Mounted:
+    """A package, or a node in it, that is shown as files in a folder."""
+
+    folder: Path
+    package: str
+    hash: str
+>>>>>>> mount

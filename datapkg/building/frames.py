@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from datapkg.building.attrs import plain_attrs
 from datapkg.errors import InvalidInput
-from datapkg.format.frames import PANDAS_KEY, pandas_metadata, without_origin
+from datapkg.format.frames import PANDAS_KEY, others_without_origin, pandas_metadata, without_origin
 from datapkg.format.names import shown
 
 if TYPE_CHECKING:
@@ -248,4 +248,5 @@ def _described(table: pa.Table, description: dict[str, Any]) -> pa.Table:
 
 
 def _others(table: pa.Table) -> dict[bytes, bytes]:
-    return {key: value for key, value in (table.schema.metadata or {}).items() if key != PANDAS_KEY}
+    others = others_without_origin(table.schema.metadata or {})
+    return {key: value for key, value in others.items() if key != PANDAS_KEY}

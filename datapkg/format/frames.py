@@ -20,6 +20,7 @@ PANDAS_KEY = b"pandas"
 CATEGORIES_KEY = b"datapkg.categories"
 ORIGIN_KEY = "datapkg"
 """The key of attrs under which frames that come from a package say so; it is no part of what anybody stored."""
+_ATTRS_KEY = b"PANDAS_ATTRS"
 _UNREADABLE = (ValueError, KeyError, IndexError, AttributeError, TypeError, RecursionError, pa.ArrowException)
 _WRITERS_OWN = (b"ARROW:", b"PARQUET:", b"org.apache.", b"parquet.", b"writer.")
 _EXTENSION_DTYPES = {"boolean", "string", "Float32", "Float64"} | {
@@ -64,6 +65,19 @@ def without_origin(attributes: Any) -> Any:
     return {key: value for key, value in attributes.items() if key != ORIGIN_KEY}
 
 
+def others_without_origin(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """A schema's metadata without the same in what pandas writes beside its own description of a frame."""
+    try:
+        attributes = json.loads(metadata[_ATTRS_KEY])
+    except (KeyError, ValueError, RecursionError):
+        return metadata
+    kept = without_origin(attributes)
+    if kept == attributes:
+        return metadata
+    others = {key: value for key, value in metadata.items() if key != _ATTRS_KEY}
+    return others | ({_ATTRS_KEY: json.dumps(kept).encode()} if kept else {})
+
+
 def _index(columns: Any) -> list[Any]:
     if not isinstance(columns, list):
         return []
@@ -100,7 +114,7 @@ def _is_extension(dtype: Any) -> bool:
 def _foreign(metadata: dict[bytes, bytes]) -> dict[str, str]:
     return {
         key.decode("utf-8", "backslashreplace"): value.decode("utf-8", "backslashreplace")
-        for key, value in metadata.items()
+        for key, value in others_without_origin(metadata).items()
         if key not in (PANDAS_KEY, CATEGORIES_KEY) and not key.startswith(_WRITERS_OWN)
     }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 
 from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.frames import restore_categories
-from datapkg.reading import opening, parquet, rows
+from datapkg.reading import opening, parquet, rows, warm
 from datapkg.reading.opening import Part
 from datapkg.reading.parquet import Question
 
@@ -37,8 +38,10 @@ def _batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
 def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
     """Tables of at most so many rows that pass the condition, in order."""
     source, table, needed = question.source, question.table, question.needed()
-    if (copy := parquet.from_copy(question)) is not None:
-        yield from (copy.slice(start, length) for start in range(0, len(copy), length))
+    if (copy := parquet.from_copy(replace(question, own=False))) is not None:
+        for start in range(0, len(copy), length):
+            piece = copy.slice(start, length)
+            yield warm.copied(piece) if question.own else piece
         return
     for part in rows.parts(table, None):
         try:
@@ -58,7 +61,8 @@ def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
 
 def _groups(question: Question, part: Part, buffer: pa.Buffer) -> list[int] | None:
     """The row groups of a block that may have rows which pass; None for all."""
-    if question.condition is None or parquet.is_odd(question.schema):
+    names = question.schema.names
+    if question.condition is None or len(set(names)) < len(names):
         return None
     (fragment,) = opening.dataset(question.source, question.table, [part], [buffer]).get_fragments()
     return [group.id for group in fragment.subset(question.condition).row_groups]

@@ -44,6 +44,11 @@ class Form:
         if self.dtype_backend not in _BACKENDS:
             raise InvalidInput(f"dtype_backend is None, 'pyarrow' or 'numpy_nullable', got {shown(self.dtype_backend)}")
 
+    @property
+    def own(self) -> bool:
+        """Whether the frame may not look into a warm copy: it could be written to, or outlive it."""
+        return not self.frozen and self.dtype_backend != "pyarrow"
+
 
 _FRESH = Form()
 
@@ -59,7 +64,9 @@ def read(
 ) -> pd.DataFrame:
     """A table as a DataFrame with the index it had: all of it, or some columns, and of some rows those that pass."""
     form = form or Form()
-    question = parquet.ask(source, table, columns, filters, index=True, long_text=form.dtype_backend is None)
+    question = parquet.ask(
+        source, table, columns, filters, index=True, long_text=form.dtype_backend is None, own=form.own
+    )
     found = parquet.sliced(question, rows)
     places = None if rows is None else range(table.rows)[rows]
     return numbered(question, found, range(len(found)) if question.condition is not None else places, form)
@@ -69,14 +76,14 @@ def read_column(source: Source, table: TableNode, name: str) -> pd.Series | pd.D
     """One column as a Series, the index being read too; a DataFrame where more than one has the name."""
     frame = read(source, table, [name])
     if frame.shape[1] == 0:  # it is the index
-        question = parquet.ask(source, table, [name], long_text=True)
+        question = parquet.ask(source, table, [name], long_text=True, own=True)
         frame = numbered(question, parquet.read(question).replace_schema_metadata(None), None)
     return frame.iloc[:, 0] if frame.shape[1] == 1 else frame
 
 
 def read_rows(source: Source, table: TableNode, picks: Picks) -> pd.DataFrame:
     """The rows at these places, which rise, with all columns."""
-    question = parquet.ask(source, table, index=True, long_text=True)
+    question = parquet.ask(source, table, index=True, long_text=True, own=True)
     return numbered(question, parquet.read(question, picks), picks)
 
 

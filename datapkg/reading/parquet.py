@@ -34,6 +34,7 @@ class Question:
     columns: list[str] | None = None
     condition: Any = None
     long_text: bool = False
+    own: bool = False
 
     def needed(self) -> list[str] | None:
         """The columns that have to be read: those of the condition too; None for all."""
@@ -50,18 +51,19 @@ def ask(
     *,
     index: bool = False,
     long_text: bool = False,
+    own: bool = False,
 ) -> Question:
     """A question, all that can be wrong in it being found out: `NodeNotFound` for a column, `InvalidInput` for filters.
 
     With `index` the columns in which pandas kept an index come too; with `long_text`, text may have the long offsets
-    that pandas has, whatever it was stored with.
+    that pandas has, whatever it was stored with; with `own`, the answer shares no memory with a warm copy.
     """
     named = None if columns is None else filtering.known(source, table, columns)
     condition = filtering.condition(source, table, filters)
     whole = _first_schema(source, table)
     if named is not None and index:
         named += [name for name in index_columns(whole) if name not in named]
-    return Question(source, table, whole, named, condition, long_text)
+    return Question(source, table, whole, named, condition, long_text, own)
 
 
 def read(question: Question, picks: rows.Picks | None = None) -> pa.Table:
@@ -87,7 +89,7 @@ def sliced(question: Question, wanted: slice | None) -> pa.Table:
 
 
 def from_copy(question: Question, picks: rows.Picks | None = None) -> pa.Table | None:
-    """The answer from a warm copy, which shares its memory; None where there is none."""
+    """The answer from a warm copy; None where there is none."""
     if question.condition is not None and forgotten_categories(question.schema):
         return None  # conditions are of what is stored, and not of the categories that it stands for
     found = warm.find(question.source, question.table)
@@ -96,10 +98,10 @@ def from_copy(question: Question, picks: rows.Picks | None = None) -> pa.Table |
     found = only(found, question.needed())
     if picks is not None:
         found = rows.taken(found, picks, is_mapped=True)
-    if question.condition is None:
-        return found
     try:
-        return only(found.filter(question.condition), question.columns)
+        if question.condition is not None:
+            return only(found.filter(question.condition), question.columns)
+        return warm.copied(found) if question.own else found
     except DatapkgError:
         raise
     except (pa.ArrowException, OSError) as error:
@@ -141,7 +143,7 @@ def unreadable(question: Question, error: Exception) -> Exception:
 def _answer(question: Question, parts: list[Part]) -> pa.Table:
     needed = question.needed()
     is_all = all(part.rows is None for part in parts)
-    if question.condition is None or len(parts) <= 1 or not is_all or is_odd(question.schema):
+    if question.condition is None or len(parts) <= 1 or not is_all or _is_odd(question.schema):
         buffers = opening.buffers(question.source, question.table, parts, needed)
         return _read_each(question, parts, buffers, needed)
     buffers = opening.buffers(question.source, question.table, parts, needed, question.condition)
@@ -149,7 +151,7 @@ def _answer(question: Question, parts: list[Part]) -> pa.Table:
     return found.to_table(columns=question.columns, filter=question.condition)
 
 
-def is_odd(schema: pa.Schema) -> bool:
+def _is_odd(schema: pa.Schema) -> bool:
     """Whether names alone do not say which column is meant: some are twice there, or look like a path."""
     return len(set(schema.names)) < len(schema.names) or any("." in name for name in schema.names)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -35,3 +36,21 @@ def find(source: Source, table: TableNode) -> pa.Table | None:
         if len(found) == table.rows and found.column_names == [name for name, _ in table.columns]:
             return found
     return None
+
+
+def copied(table: pa.Table) -> pa.Table:
+    """The table in memory of its own, of a slice no more than its rows; columns are copied side by side."""
+    with ThreadPoolExecutor(pa.cpu_count(), "datapkg-copy") as pool:
+        columns = list(pool.map(_copied, table.columns))
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _copied(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([_own(chunk) for chunk in column.chunks], column.type)
+
+
+def _own(chunk: pa.Array) -> pa.Array:
+    if isinstance(chunk, pa.DictionaryArray):
+        indices, values = _own(chunk.indices), _own(chunk.dictionary)
+        return pa.DictionaryArray.from_arrays(indices, values, ordered=chunk.type.ordered, safe=False)
+    return pa.concat_arrays([chunk])

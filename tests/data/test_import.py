@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ import pytest
 from datapkg.errors import PackageNotInstalled
 from datapkg.format.lockfile import Lock, Pin
 from datapkg.home import Home
+from datapkg.reading.load import load
 from datapkg.reading.nodes.groups import Package
 from datapkg.reading.nodes.tables import Table
+from datapkg.store import manifests
 from tests.reading.packages import file_node, install, install_iris, iris_frame, table_node
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -232,6 +235,106 @@ def test_a_package_does_not_change() -> None:
     with pytest.raises(TypeError, match="does not change"):
         iris.extra = 1
     assert not hasattr(iris, "extra")
+
+
+@pytest.mark.usefixtures("home")
+def test_a_lazy_loader_gives_the_package_when_it_is_touched() -> None:
+    name = "datapkg.data.uciml.iris"
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    assert not isinstance(module, Package)
+    assert module.measurements().equals(iris_frame())
+    assert isinstance(module, Package)
+    assert importlib.import_module(name) is module is importlib.reload(module)
+    assert "├─ measurements" in repr(module)
+
+
+def test_an_import_leaves_nothing_behind(home: Home) -> None:
+    """So that it does not matter when a deferred one takes place, or whether it does."""
+    before = {path: path.stat().st_mtime_ns for path in home.data.rglob("*")}
+    code = "import sys, threading; from datapkg.data.uciml import iris; print(threading.active_count(), iris.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "1 datapkg.data.uciml.iris\n"
+    assert {path: path.stat().st_mtime_ns for path in home.data.rglob("*")} == before
+
+
+LAZY = """
+lazy from datapkg.data.uciml import iris
+lazy from datapkg.data.asah import snli
+import sys
+assert not [name for name in sys.modules if name.startswith("datapkg")]
+print(iris.__spec__.origin)
+try:
+    snli
+except ImportError as error:
+    print(error)
+"""
+
+
+@pytest.mark.needs("python3.15")
+def test_a_lazy_import_waits_for_its_first_use(home: Home) -> None:
+    """PEP 810."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["python3.15", "-c", LAZY], capture_output=True, text=True, check=True, env=environ)
+    hash = home.store.refs.current("uciml", "iris").hash
+    assert done.stdout.splitlines()[0] == f"uciml/iris@sha256:{hash}"
+    assert "no package of asah is installed; type: datapkg install asah/" in done.stdout
+
+
+def test_a_deferred_import_names_the_user_at_least(home: Home) -> None:
+    """Where the statement is not the one that runs, what it wants is not known."""
+    deferred = "import importlib\nclass Lazy:\n    def __getattr__(self, name):\n"
+    deferred += "        return importlib.import_module('datapkg.data.asah')\nLazy().snli"
+    for names in ({}, {"__name__": None}, {"__name__": 3}):
+        with pytest.raises(
+            PackageNotInstalled, match="no package of asah is installed; type: datapkg install asah/NAME"
+        ):
+            exec(deferred, dict(names))
+
+
+def test_threads_may_ask_first_all_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a package whose manifest is parsed, and of one that gets an index."""
+    for long_bytes in (manifests.LONG_BYTES, 1):
+        monkeypatch.setattr(manifests, "LONG_BYTES", long_bytes)
+        iris = load("uciml/iris", home)
+        start = threading.Barrier(8)
+
+        def ask(package: Package = iris, start: threading.Barrier = start) -> tuple[object, ...]:
+            start.wait()
+            return package.raw.size, list(package), package["raw/a.jpg"].read_bytes(), package.measurements.rows
+
+        with ThreadPoolExecutor(8) as pool:
+            found = {repr(each.result()) for each in [pool.submit(ask) for _ in range(8)]}
+        assert len(found) == 1
+
+
+REBUILT = """
+import importlib, sys
+from datapkg.data.uciml import iris
+old = iris.measurements
+print(iris.hash, flush=True)
+sys.stdin.readline()
+print(len(old()), iris.hash, flush=True)
+importlib.reload(iris)
+import datapkg
+print(len(old()), len(iris.measurements()), iris.hash, len(datapkg.load(str(old.ref))()))
+"""
+
+
+def test_a_notebook_goes_on_after_a_rebuild_elsewhere(home: Home) -> None:
+    command = [sys.executable, "-c", REBUILT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as notebook:
+        assert notebook.stdout is not None
+        old = notebook.stdout.readline().strip()
+        new = install(home, "uciml/iris", table_node(home, "measurements", iris_frame().iloc[:2]))
+        said, _ = notebook.communicate("go\n", timeout=60)
+    assert notebook.returncode == 0
+    assert said.splitlines() == [f"3 {old}", f"3 2 {new} 3"]
 
 
 @pytest.mark.usefixtures("home")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datapkg.errors import CorruptObject
+from datapkg.errors import CorruptObject, InvalidInput
 from datapkg.format.manifest import ArrayNode
 from datapkg.home import Home
 from datapkg.reading.load import load
@@ -58,6 +58,26 @@ def test_bytes_and_text(iris: Package) -> None:
     assert iris["raw/a.jpg"].read_text(errors="replace") == "\ufffd\ufffda"
     with pytest.raises(UnicodeDecodeError):
         iris["raw/a.jpg"].read_text()
+
+
+def test_json(home: Home) -> None:
+    text = b'{"a": [1, 2.5, null]}'
+    install(
+        home,
+        "me/f",
+        file_node(home, "good", text),
+        file_node(home, "marked", b"\xef\xbb\xbf" + text),
+        file_node(home, "bad", b'{"a": 1,\n "b": }'),
+        file_node(home, "deep", b"[" * 100_000),
+        file_node(home, "binary", b"\xff\xfe\xfd"),
+    )
+    package = load("me/f", home)
+    assert package["good"].json() == package["marked"].json() == {"a": [1, 2.5, None]}
+    with pytest.raises(InvalidInput, match=r"me/f/bad is no JSON that can be read: .* line 2 column 7"):
+        package["bad"].json()
+    for name in ("deep", "binary"):
+        with pytest.raises(InvalidInput, match=f"me/f/{name} is no JSON"):
+            package[name].json()
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapkg.building.frames import table_from_frame
-from datapkg.errors import CorruptObject, InvalidInput, MissingDependency, NodeNotFound
+from datapkg.errors import CorruptObject, InvalidInput, NodeNotFound
 from datapkg.format.frames import remember_categories
 from datapkg.home import Home
-from datapkg.reading.adapters import ADAPTERS
 from datapkg.reading.load import load
 from datapkg.reading.nodes.groups import Package
 from datapkg.reading.nodes.tables import Table
@@ -275,13 +274,3 @@ def test_blocks_of_different_types_are_refused(home: Home) -> None:
     node = stored(home, pd.DataFrame({"a": [1]}), pd.DataFrame({"a": ["x"]}))
     with pytest.raises(CorruptObject, match="differ in the types"):
         node()
-
-
-@pytest.mark.parametrize("library", ADAPTERS)
-def test_a_missing_library_says_what_to_type(
-    measurements: Table, library: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, library, None)
-    monkeypatch.delitem(__import__("sys").modules, ADAPTERS[library], raising=False)
-    with pytest.raises(MissingDependency, match=f"pip install {library}$"):
-        getattr(measurements, library)()

@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING, Any
 from datapkg.errors import MissingDependency
 
 if TYPE_CHECKING:
-    from datapkg.reading.nodes.tables import Table
+    from datapkg.reading.nodes.interchange import Exchanged
 
 ADAPTERS = {
-    "polars": "datapkg.reading.adapters.polars_frame",
+    "dask": "datapkg.reading.adapters.dask_frame",
     "duckdb": "datapkg.reading.adapters.duckdb_relation",
+    "geopandas": "datapkg.reading.adapters.geopandas_frame",
+    "narwhals": "datapkg.reading.adapters.narwhals_frame",
+    "polars": "datapkg.reading.adapters.polars_frame",
+    "torch": "datapkg.reading.adapters.torch_dataset",
 }
-"""Library to the module whose `convert(table)` gives what that library works with."""
+"""Library, as pip calls it, to the module whose `convert(table, …)` gives what that library works with."""
 
 
-def convert(table: Table, library: str) -> Any:
+def convert(table: Exchanged, library: str, *args: Any, **options: Any) -> Any:
     """A table as what a library works with; raises `MissingDependency` with the line that installs the library."""
     try:
-        return import_module(ADAPTERS[library]).convert(table)
-    except ModuleNotFoundError as error:
-        if error.name != library:
+        adapter = import_module(ADAPTERS[library])
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != library:
             raise
         line = f"pip install {library}"
         raise MissingDependency(f"{library} is not installed; type: {line}", hint=line) from error
+    return adapter.convert(table, *args, **options)

@@ -1,12 +1,52 @@
-"""A table as a relation of duckdb."""
+"""A table as a relation of duckdb, which reads what a query needs of its Parquet objects."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import duckdb
+import pyarrow as pa
+import pyarrow.types as types
 
-from datapkg.reading.nodes.tables import Table
+from datapkg.reading.adapters import files
+from datapkg.reading.nodes.interchange import Exchanged
+
+# What duckdb would take for a pattern in the name of a file.
+_PATTERN = frozenset("*?[]{}")
 
 
-def convert(table: Table) -> duckdb.DuckDBPyRelation:
-    """A relation of duckdb's own connection of this process."""
-    return duckdb.from_arrow(table.arrow())
+def convert(
+    table: Exchanged,
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+    connection: duckdb.DuckDBPyConnection | None = None,
+) -> duckdb.DuckDBPyRelation:
+    """A relation of this connection, or of duckdb's own of this process."""
+    connection = connection or duckdb.default_connection()
+    if filters is None and (found := _scan(table, connection)) is not None:
+        return found if columns is None else found.select(*map(_column, files.known(table, columns)))
+    return connection.from_arrow(_known(table.arrow(columns, filters)))
+
+
+def _known(found: pa.Table) -> pa.Table:
+    """The same values in types that duckdb knows: it has no floats of two bytes."""
+    kinds = [field.with_type(pa.float32()) if types.is_float16(field.type) else field for field in found.schema]
+    return found.cast(pa.schema(kinds, found.schema.metadata))
+
+
+def _scan(table: Exchanged, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
+    """A scan of the objects; None where duckdb would read other types or names there than it takes from Arrow."""
+    names = list(map(str, files.paths(table)))
+    if any(_PATTERN & set(name) for name in names):
+        return None
+    try:
+        found = connection.read_parquet(names, hive_partitioning=False, union_by_name=False)
+    except duckdb.Error:
+        return None
+    wanted = connection.from_arrow(_known(table.schema.empty_table()))
+    return found if (found.columns, found.types) == (wanted.columns, wanted.types) else None
+
+
+def _column(name: str) -> duckdb.Expression:
+    return duckdb.ColumnExpression(name)

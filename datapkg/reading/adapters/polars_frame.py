@@ -1,12 +1,58 @@
-"""A table as a DataFrame of polars."""
+"""A table as a DataFrame of polars, or as a LazyFrame that reads what a query needs of its Parquet objects."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import polars as pl
+import pyarrow as pa
 
-from datapkg.reading.nodes.tables import Table
+from datapkg.errors import InvalidInput, WrongType
+from datapkg.reading.adapters import files
+from datapkg.reading.nodes.interchange import Exchanged
 
 
-def convert(table: Table) -> pl.DataFrame:
-    """A DataFrame of polars, which shares the memory of Arrow."""
-    return pl.DataFrame(table.arrow())
+def convert(
+    table: Exchanged, columns: Sequence[str] | None = None, filters: Any = None, lazy: bool = False
+) -> pl.DataFrame | pl.LazyFrame:
+    """A DataFrame that shares the memory of Arrow; with `lazy`, a LazyFrame of equal values."""
+    if not lazy:
+        return _frame(table, table.arrow(columns, filters))
+    if filters is not None:
+        raise InvalidInput("a LazyFrame has filters of its own: node.polars(lazy=True).filter(…)")
+    frame = _scan(table)
+    if frame is None:
+        return _frame(table, table.arrow(columns)).lazy()
+    return frame if columns is None else frame.select(files.known(table, columns))
+
+
+def _frame(table: Exchanged, found: pa.Table) -> pl.DataFrame:
+    try:
+        return pl.DataFrame(found)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        place = f"{table.__source__.ref.package}/{table.__at__}"
+        raise WrongType(f"{place}: polars does not know all of its types, so choose other columns: {error}") from error
+
+
+def _scan(table: Exchanged) -> pl.LazyFrame | None:
+    """A scan of the objects; None where polars would read other types or names there than it takes from Arrow."""
+    kind = table.schema
+    if len(set(kind.names)) < len(kind.names):
+        return None
+    wanted = _frame(table, kind.empty_table()).schema
+    scan = pl.scan_parquet(files.paths(table), glob=False, hive_partitioning=False)
+    try:
+        found = scan.collect_schema()
+    except pl.exceptions.PolarsError:
+        return None
+    if found == wanted:
+        return scan
+    if list(found) != list(wanted) or any(not _may_cast(found[name], wanted[name]) for name in wanted):
+        return None
+    return scan.with_columns(pl.col(name).cast(wanted[name]) for name in wanted if found[name] != wanted[name])
+
+
+def _may_cast(found: pl.DataType, wanted: pl.DataType) -> bool:
+    """Whether values surely stay what they are: text as categories, and no more."""
+    return found == wanted or (found == pl.String and wanted in (pl.Categorical, pl.Enum))

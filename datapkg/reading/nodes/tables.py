@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapkg.reading.nodes.base import Node
+from datapkg.reading.nodes.interchange import Exchanged
 from datapkg.reading.nodes.unloaded import Unloaded, no_attribute
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datapkg.format.manifest import TableNode
 
 
-class Table(Unloaded, Node):
+class Table(Unloaded, Exchanged):
     """A table: `node()` is a fresh DataFrame, `node["column"]` a Series, `node[["a", "b"]]` a DataFrame of two."""
 
     @property
@@ -180,7 +180,7 @@ class Table(Unloaded, Node):
         """
         from datapkg.reading import batches, frames, parquet
 
-        question = parquet.ask(self.__source__, self.__entry__, columns, filters, index=not arrow)
+        question = parquet.ask(self.__source__, self.__entry__, columns, filters, index=not arrow, own=not arrow)
         found = batches.batches(question, rows)
         return found if arrow else frames.frames_of(question, found)
 
@@ -191,19 +191,3 @@ class Table(Unloaded, Node):
         from datapkg.reading import parquet
 
         return parquet.sliced(parquet.ask(self.__source__, self.__entry__, columns, filters), rows)
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The PyCapsule interface of Arrow: other libraries take the node as it is."""
-        return self.arrow().__arrow_c_stream__(requested_schema)
-
-    def polars(self) -> Any:
-        """The table as a DataFrame of polars; raises `MissingDependency`."""
-        from datapkg.reading.adapters import convert
-
-        return convert(self, "polars")
-
-    def duckdb(self) -> Any:
-        """The table as a relation of duckdb; raises `MissingDependency`."""
-        from datapkg.reading.adapters import convert
-
-        return convert(self, "duckdb")

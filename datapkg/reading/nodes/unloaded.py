@@ -49,7 +49,7 @@ def no_attribute(node: Table, name: str) -> NodeNotFound:
     if form := _of_frames(name):
         return NodeNotFound(f"{place} is a table node, which has no {shown(name)}; load it first: {loaded}.{form}")
     near = _near(node, name)
-    return NodeNotFound(f"{place} is a table node, which has no {shown(name)}{near or f'; loaded it is {loaded}'}")
+    return NodeNotFound(f"{place} is a table node, which has no {shown(name)}{near or f'; load it with {loaded}'}")
 
 
 def _of_frames(name: str) -> str:

@@ -1,0 +1,77 @@
+"""The cache of warm copies: tables that are read without being decoded, made and freed on request."""
+
+from __future__ import annotations
+
+from datapkg.api.results import Warmed
+from datapkg.errors import DatapkgError, InvalidInput, NodeNotFound
+from datapkg.format.manifest import TableNode
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from datapkg.objects.progress import Progress, silent
+from datapkg.reading import warm, warming
+from datapkg.reading.source import Source
+from datapkg.store.copies import Copy
+
+
+def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[Warmed]:
+    """Makes warm copies of the tables of a package, or of those below the node that the ref names; in their order.
+
+    Those that are here already are left as they are. Raises `InvalidInput` where there is no table.
+    """
+    found = home.find(ref)
+    source = Source(found.store, ref, found.hash)
+    tables = _tables(source, ref)
+    if not tables:
+        raise InvalidInput(f"{ref} has no table to keep warm", hint=f"datapkg show {ref.package}")
+    done = []
+    for number, table in enumerate(tables):
+        progress("warming", number, len(tables))
+        made = warming.write(source, table)
+        path = found.store.copies.find(warm.key(table))
+        size = path.stat().st_size if path else 0
+        done.append(Warmed(ref.package, table.path, table.rows, size, made))
+    progress("warming", len(tables), len(tables))
+    return done
+
+
+def list_copies(home: Home) -> list[Copy]:
+    """The warm copies on this machine, by package and path."""
+    return home.store.copies.list()
+
+
+def remove_copies(home: Home, ref: Ref | None = None, dry_run: bool = False) -> list[Copy]:
+    """Frees the warm copies of what the ref names, or all; gives those that were (or would be) removed.
+
+    A copy serves every package that has the same table, so it goes for all of them.
+    """
+    copies = home.store.copies
+    keys = _keys(home, ref) if ref else set()
+    gone = [each for each in copies.list() if ref is None or each.key in keys or _is_below(each, ref)]
+    if not dry_run:
+        for each in gone:
+            copies.remove(each.key)
+    return gone
+
+
+def _tables(source: Source, ref: Ref) -> list[TableNode]:
+    return [node for node in source.manifest.below(ref.path) if isinstance(node, TableNode)]
+
+
+def _keys(home: Home, ref: Ref) -> set[str]:
+    """The keys of the tables that a ref names; none where it is not here any more."""
+    try:
+        found = home.find(ref)
+        return {warm.key(table) for table in _tables(Source(found.store, ref, found.hash), ref)}
+    except NodeNotFound:
+        raise
+    except DatapkgError:
+        return set()
+
+
+def _is_below(copy: Copy, ref: Ref) -> bool:
+    """Whether a copy was made for this package, or for what lies below its node; of whichever state."""
+    return (
+        ref.state is None
+        and copy.package == ref.package
+        and f"{copy.path}/".startswith(f"{ref.path}/" * bool(ref.path))
+    )

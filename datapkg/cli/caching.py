@@ -1,0 +1,123 @@
+"""Commands for warm copies of tables: cache warm, cache ls, cache rm."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from datapkg.cli.arguments import REF, ref_argument
+from datapkg.cli.command import Group, Session, pass_session
+from datapkg.cli.texts import count_text, size_text
+
+if TYPE_CHECKING:
+    from datapkg.format.names import Ref
+    from datapkg.store.copies import Copy
+
+
+@click.group(
+    cls=Group,
+    examples="""
+    datapkg cache warm uciml/iris
+    datapkg cache ls
+    datapkg cache rm uciml/iris
+    """,
+)
+def cache() -> None:
+    """Keep tables ready to be mapped into memory, or free the space.
+
+    A warm copy is a table as Arrow has it in memory, without compression: several times as large as its objects, and
+    there at once for node.arrow(), node(frozen=True) and node(dtype_backend="pyarrow").
+    """
+
+
+@cache.command(
+    "warm",
+    examples="""
+    datapkg cache warm uciml/iris
+    datapkg cache warm uciml/iris/measurements
+    """,
+)
+@ref_argument
+@pass_session
+def warm(session: Session, ref: Ref) -> None:
+    """Make warm copies of the tables of a package, or of one table.
+
+    Those that are there already stay as they are.
+    """
+    from datapkg.api.cache import warm_tables
+
+    with session.progress() as progress:
+        done = warm_tables(session.home, ref, progress)
+    made, total = sum(each.made for each in done), sum(each.size_bytes for each in done)
+    lines = [f"  {each.path}  {count_text(each.rows, 'row')}, {size_text(each.size_bytes)}" for each in done]
+    before = f", {len(done) - made:,} were before" if made < len(done) else ""
+    lines.append(f"{count_text(made, 'table')} of {ref.package} made warm{before}; {size_text(total)} in the cache")
+    lines.append(f"to free it: datapkg cache rm {ref.package}")
+    value = {"package": ref.package, "tables": [asdict(each) for each in done], "size_bytes": total}
+    session.out.answer(value, lines, quiet=[])
+
+
+@cache.command("ls", examples="datapkg cache ls")
+@pass_session
+def list_all(session: Session) -> None:
+    """List the warm copies, their rows and sizes.
+
+    One that is stale was changed since it was written: it is never read, and `cache warm` makes it anew.
+    """
+    from datapkg.api.cache import list_copies
+
+    found = list_copies(session.home)
+    out = session.out
+    if out.json:
+        total = sum(each.size_bytes for each in found)
+        out.answer({"copies": [_value(each) for each in found], "size_bytes": total}, [])
+    elif not found:
+        out.answer({}, ["no table is warm; type: datapkg cache warm USER/NAME"], quiet=[])
+    else:
+        rows = [
+            (_name(each), f"{each.rows:,}", size_text(each.size_bytes), "" if each.whole else "stale") for each in found
+        ]
+        out.table(("table", "rows", "size", ""), rows, right=(1, 2))
+
+
+@cache.command(
+    "rm",
+    examples="""
+    datapkg cache rm uciml/iris
+    datapkg cache rm --dry-run
+    datapkg cache rm
+    """,
+)
+@click.argument("ref", type=REF, required=False)
+@click.option("--dry-run", is_flag=True, help="Say what would be freed, and free nothing.")
+@pass_session
+def remove(session: Session, ref: Ref | None, dry_run: bool) -> None:
+    """Free the warm copies of a package, or all.
+
+    Nothing is lost: tables are read from their objects again.
+    """
+    from datapkg.api.cache import remove_copies
+
+    gone = remove_copies(session.home, ref, dry_run)
+    total = sum(each.size_bytes for each in gone)
+    verb = "would free" if dry_run else "freed"
+    value = {"removed": [_value(each) for each in gone], "size_bytes": total, "dry_run": dry_run}
+    lines = [f"  {_name(each)}  {size_text(each.size_bytes)}" for each in gone]
+    lines.append(f"{verb} {size_text(total)} of {count_text(len(gone), 'table')}")
+    session.out.answer(value, lines, quiet=[])
+
+
+def _name(copy: Copy) -> str:
+    return f"{copy.package}/{copy.path}" if copy.package else f"({copy.key[:12]})"
+
+
+def _value(copy: Copy) -> dict[str, object]:
+    return {
+        "package": copy.package,
+        "path": copy.path,
+        "rows": copy.rows,
+        "size_bytes": copy.size_bytes,
+        "whole": copy.whole,
+    }

@@ -1,0 +1,48 @@
+"""The blocks of a table one at a time, so that no more than one of them need be in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import pandas as pd
+import pyarrow as pa
+
+from datapkg.reading.nodes.interchange import Exchanged
+
+# A longer object that is no block of ours is streamed by its row groups.
+_LONG, _BATCH = 1_048_576, 262_144
+
+
+def starts(table: Exchanged) -> list[int]:
+    """The number of the row that each block begins with, and the number of all rows."""
+    return [0, *accumulate(block.rows for block in table.__entry__.objects_)]
+
+
+def read(table: Exchanged, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one block as Arrow keeps them."""
+    return table.arrow(columns, rows=_rows(table, number))
+
+
+def read_frame(table: Exchanged, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The rows of one block as a DataFrame, with the labels that they have in the whole table."""
+    return table(columns, rows=_rows(table, number))
+
+
+def stream(table: Exchanged) -> pa.RecordBatchReader:
+    """All rows, block by block; what is wrong with the first block is found here, with others when they are reached."""
+    if len(table.__entry__.objects_) == 1 and table.rows > _LONG:
+        return pa.RecordBatchReader.from_batches(table.schema, table.iter_batches(_BATCH, arrow=True))
+    first = read(table, 0)
+    return pa.RecordBatchReader.from_batches(first.schema, _batches(table, [first]))
+
+
+def _batches(table: Exchanged, first: list[pa.Table]) -> Iterator[pa.RecordBatch]:
+    yield from first.pop().to_batches()  # so that nobody keeps it
+    for number in range(1, len(table.__entry__.objects_)):
+        yield from read(table, number).to_batches()
+
+
+def _rows(table: Exchanged, number: int) -> slice:
+    begins = starts(table)
+    return slice(begins[number], begins[number + 1])

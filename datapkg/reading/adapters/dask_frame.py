@@ -1,0 +1,48 @@
+"""A table as a DataFrame of dask, a partition a block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dask.dataframe as dd
+from dask.dataframe.utils import clear_known_categories
+
+from datapkg.format.frames import forgotten_categories
+from datapkg.reading import frames, parquet
+from datapkg.reading.adapters import blocks, files
+from datapkg.reading.nodes.interchange import Exchanged
+
+
+def convert(table: Exchanged, columns: Sequence[str] | None = None) -> Any:
+    """A DataFrame whose partitions are read where they are computed; a worker needs the package to be installed."""
+    chosen = None if columns is None else files.known(table, columns)
+    numbers = list(range(len(table.__entry__.objects_)))
+    return dd.from_map(
+        read_block, numbers, args=[table, chosen], meta=_meta(table, chosen), label="datapkg", enforce_metadata=False
+    )
+
+
+def read_block(number: int, table: Exchanged, chosen: list[str] | None, columns: list[Any] | None = None) -> Any:
+    """One partition, with the labels that its rows have in the whole table; dask says which `columns` are needed."""
+    if columns is None:
+        return blocks.read_frame(table, number, chosen)
+    if all(isinstance(label, str) for label in columns) and set(columns) <= set(table.columns):
+        return blocks.read_frame(table, number, columns)
+    return blocks.read_frame(table, number, chosen)[columns]
+
+
+def _meta(table: Exchanged, columns: list[str] | None) -> Any:
+    """A frame without rows; categories are known where every block has the same of them."""
+    kind = parquet.schema(table.__source__, table.__entry__)
+    empty = table.schema.empty_table()
+    if columns is not None:
+        empty = empty.select([*columns, *(name for name in parquet.index_columns(kind) if name not in columns)])
+    known = forgotten_categories(kind)
+    frame = frames.to_pandas(empty)
+    unknown = [
+        label
+        for label, dtype in zip(frame.columns, frame.dtypes, strict=True)
+        if dtype == "category" and str(label) not in known
+    ]
+    return clear_known_categories(frame, cols=unknown) if unknown else frame

@@ -1,0 +1,97 @@
+"""A table as a GeoDataFrame, where its Parquet, or its publisher's metadata, say which column is a geometry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+import pyarrow as pa
+
+from datapkg.errors import CorruptObject, InvalidInput, WrongType
+from datapkg.format.names import shown
+from datapkg.reading import parquet
+from datapkg.reading.nodes.interchange import Exchanged
+
+# What GeoParquet means where it says nothing of a column's crs: https://geoparquet.org/releases/v1.1.0
+_DEFAULT_CRS = "OGC:CRS84"
+
+
+def convert(table: Exchanged, columns: Sequence[str] | None = None, filters: Any = None) -> gpd.GeoDataFrame:
+    """A GeoDataFrame with its crs, which may be written to; raises `InvalidInput` where no column is a geometry."""
+    primary, found = _geometries(table)
+    frame = table(columns, filters)
+    chosen = {name: crs for name, crs in found.items() if name in frame.columns}
+    if not chosen:
+        raise InvalidInput(f"{_place(table)}: no geometry is among the columns asked for; {shown(primary)} is one")
+    for name, crs in chosen.items():
+        frame[name] = _series(table, frame[name], crs)
+    return gpd.GeoDataFrame(frame, geometry=primary if primary in chosen else next(iter(chosen)))
+
+
+def _series(table: Exchanged, column: pd.Series, crs: Any) -> gpd.GeoSeries:
+    try:
+        is_text = any(isinstance(each, str) for each in column)
+        make = gpd.GeoSeries.from_wkt if is_text else gpd.GeoSeries.from_wkb
+        return make(column.astype(object).where(column.notna(), None), index=column.index, crs=crs)
+    except Exception as error:  # of shapely, pyproj and others
+        raise CorruptObject(f"{_place(table)}: {shown(column.name)} cannot be read as geometries: {error}") from error
+
+
+def _geometries(table: Exchanged) -> tuple[str, dict[str, Any]]:
+    """The main column of geometries, and each of them with its crs."""
+    kind = parquet.schema(table.__source__, table.__entry__)
+    primary, found = _by_publisher(table) or _by_parquet(table, kind) or _by_arrow(kind) or ("", {})
+    found = {name: crs for name, crs in found.items() if name in kind.names}
+    if not found:
+        raise InvalidInput(
+            f"{_place(table)} names no column of geometries: it has no metadata of GeoParquet, and its own do not say "
+            f'{{"geometry": COLUMN, "crs": "EPSG:…"}}'
+        )
+    return primary if primary in found else next(iter(found)), found
+
+
+def _by_publisher(table: Exchanged) -> tuple[str, dict[str, Any]] | None:
+    meta = table.meta
+    name = meta.get("geometry")
+    return (name, {name: meta.get("crs")}) if isinstance(name, str) else None
+
+
+def _by_parquet(table: Exchanged, kind: pa.Schema) -> tuple[str, dict[str, Any]] | None:
+    """What GeoParquet says under the key `geo`."""
+    text = (kind.metadata or {}).get(b"geo")
+    if text is None:
+        return None
+    try:
+        said = json.loads(text)
+        columns = {str(name): dict(each) for name, each in said["columns"].items()}
+        primary = str(said.get("primary_column"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptObject(f"{_place(table)}: its metadata of GeoParquet cannot be read: {error}") from error
+    for name, each in columns.items():
+        if each.get("encoding") != "WKB":
+            path = "geopandas.read_parquet(node.path)"
+            raise WrongType(
+                f"{_place(table)}: {shown(name)} is in {shown(each.get('encoding'))}, not in WKB; try {path}"
+            )
+    return primary, {name: each.get("crs", _DEFAULT_CRS) for name, each in columns.items()}
+
+
+def _by_arrow(kind: pa.Schema) -> tuple[str, dict[str, Any]] | None:
+    """What GeoArrow says in the metadata of a field."""
+    found = {}
+    for field in kind:
+        said = field.metadata or {}
+        if said.get(b"ARROW:extension:name") in (b"geoarrow.wkb", b"geoarrow.wkt"):
+            try:
+                crs = json.loads(said.get(b"ARROW:extension:metadata") or b"{}").get("crs")
+            except (ValueError, AttributeError, RecursionError):
+                crs = None
+            found[field.name] = crs
+    return (next(iter(found)), found) if found else None
+
+
+def _place(table: Exchanged) -> str:
+    return f"{table.__source__.ref.package}/{table.__at__}"

@@ -1,0 +1,90 @@
+"""A table as an array of numpy: of two dimensions where all columns are numbers, else one record a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as types
+
+from datapkg.errors import InvalidInput, WrongType
+from datapkg.format.names import shown
+from datapkg.reading import parquet
+from datapkg.reading.nodes.interchange import Exchanged
+
+
+def convert(table: Exchanged, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
+    """Rows by columns in the one type that holds all numbers; else an array of records with named fields.
+
+    The index that pandas had is no column here, unless it is asked for. A null is NaN among numbers and NaT among
+    times; in other columns it is None.
+    """
+    found = _read(table, columns, filters)
+    if all(map(is_number, found.schema.types)) and found.num_columns:
+        return _matrix(found)
+    fields = [_values(column) for column in found.columns]
+    names = found.column_names
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"{_place(table)}: records need names that differ, and columns are called {shown(names)}")
+    records = np.empty(len(found), [(name, field.dtype) for name, field in zip(names, fields, strict=True)])
+    for name, field in zip(names, fields, strict=True):
+        records[name] = field
+    return records
+
+
+def matrix(table: Exchanged, dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
+    """What `np.asarray(node)` gives: rows by columns; raises `WrongType` where a column is not of numbers."""
+    if copy is False:
+        raise InvalidInput(f"{_place(table)}: an array of a table cannot be had without making it: copy=False")
+    kind = parquet.schema(table.__source__, table.__entry__)
+    index = parquet.index_columns(kind)
+    names = [field.name for field in kind if not is_number(field.type) and field.name not in index]
+    if names:
+        raise WrongType(
+            f"{_place(table)} is no array of numbers, its columns {shown(names[:20])} being of other types; choose "
+            f"columns with node[[…]], load it with node(), or take records with node.numpy()",
+            columns=names,
+        )
+    found = _matrix(_read(table, None, None))
+    return found if dtype is None else found.astype(dtype, copy=False)
+
+
+def values(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """The numbers of a column, which may be written to; integers with nulls are floats with NaN."""
+    found: np.ndarray[Any, Any] = column.to_numpy()
+    if found.dtype == object:  # logical values beside nulls
+        found = found.astype(float)
+    return found if found.flags.writeable else found.copy()
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column is of integers, floats or logical values."""
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+
+
+def _read(table: Exchanged, columns: Sequence[str] | None, filters: Any) -> pa.Table:
+    return table.arrow(_columns(table) if columns is None else columns, filters)
+
+
+def _columns(table: Exchanged) -> list[str]:
+    kind = parquet.schema(table.__source__, table.__entry__)
+    index = parquet.index_columns(kind)
+    return list(dict.fromkeys(name for name in kind.names if name not in index))
+
+
+def _matrix(table: pa.Table) -> np.ndarray[Any, Any]:
+    columns = [values(column) for column in table.columns]
+    found = np.empty((len(table), len(columns)), np.result_type(*columns) if columns else float)
+    for at, column in enumerate(columns):
+        found[:, at] = column
+    return found
+
+
+def _values(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    return values(column) if is_number(column.type) else column.to_numpy()
+
+
+def _place(table: Exchanged) -> str:
+    return f"{table.__source__.ref.package}/{table.__at__}"

@@ -1,0 +1,139 @@
+"""A table as a dataset of torch: by row number, or as a stream; each row goes to one rank and one worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from datapkg.errors import InvalidInput
+from datapkg.reading.adapters import blocks, files
+from datapkg.reading.adapters.numpy_array import is_number, values
+from datapkg.reading.nodes.interchange import Exchanged
+
+
+def convert(
+    table: Exchanged,
+    columns: Sequence[str] | None = None,
+    stream: bool = False,
+    shuffle: bool = False,
+    seed: int = 0,
+) -> Rows | Stream:
+    """A dataset whose samples are dicts of column to value: tensors of numbers, anything else as Python has it."""
+    names = files.known(table, table.columns if columns is None else columns)
+    if stream:
+        return Stream(table, names, seed if shuffle else None)
+    if shuffle:
+        raise InvalidInput("rows by number are shuffled by torch: DataLoader(…, shuffle=True)")
+    return Rows(table, names)
+
+
+def share(whole: range, number: int, of: int) -> range:
+    """One of so many stretches of a range, which differ in length by at most one."""
+    whole_number = isinstance(number, int) and isinstance(of, int)
+    if not whole_number or not 0 <= number < of:
+        raise InvalidInput(f"shard(rank, world): 0 <= rank < world; got rank {number!r} and world {of!r}")
+    return whole[number * len(whole) // of : (number + 1) * len(whole) // of]
+
+
+class Rows(Dataset[dict[str, Any]]):
+    """Rows by number; the columns are read at the first row that is asked for, in each process that asks."""
+
+    def __init__(self, table: Exchanged, columns: list[str], part: range | None = None) -> None:
+        self._table, self._columns = table, columns
+        self._part = range(table.rows) if part is None else part
+        self._read: dict[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        at = self._part[number]
+        if self._read is None:
+            self._read = _columns(self._table.arrow(self._columns))
+        return {name: _one(column, at) for name, column in self._read.items()}
+
+    def shard(self, rank: int, world: int) -> Rows:
+        """The rows of one rank: every row is in exactly one of `world` shards, which differ by one row at most."""
+        return Rows(self._table, self._columns, share(self._part, rank, world))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_read": None}
+
+
+class Stream(IterableDataset[dict[str, Any]]):
+    """Rows in order, or in an order that seed and epoch settle; a block is in memory at a time.
+
+    Shuffled are the blocks, and the rows within each of them.
+    """
+
+    def __init__(self, table: Exchanged, columns: list[str], seed: int | None, part: range | None = None) -> None:
+        self._table, self._columns, self._seed = table, columns, seed
+        self._part = range(table.rows) if part is None else part
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that stay see a new one too
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        part = share(self._part, worker.id, worker.num_workers) if worker else self._part
+        epoch, begin = int(self._epoch), 0
+        for number in self._order(epoch):
+            rows = self._table.__entry__.objects_[number].rows
+            first, last = max(part.start, begin), min(part.stop, begin + rows)
+            if first < last:
+                yield from self._rows(number, epoch, range(first - begin, last - begin))
+            begin += rows
+
+    def shard(self, rank: int, world: int) -> Stream:
+        """The rows of one rank: every row is in exactly one of `world` shards, which differ by one row at most."""
+        found = Stream(self._table, self._columns, self._seed, share(self._part, rank, world))
+        found.set_epoch(int(self._epoch))
+        return found
+
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffles otherwise from the next iteration on; every rank has to say the same."""
+        self._epoch.fill_(epoch)
+
+    def _order(self, epoch: int) -> list[int]:
+        count = len(self._table.__entry__.objects_)
+        return list(range(count)) if self._seed is None else _shuffled(count, self._seed, epoch)
+
+    def _rows(self, number: int, epoch: int, part: range) -> Iterator[dict[str, Any]]:
+        """The rows at these places of a block, as it is shuffled."""
+        block = blocks.read(self._table, number, self._columns)
+        columns = _columns(block)
+        order = range(len(block)) if self._seed is None else _shuffled(len(block), self._seed, epoch, number)
+        for place in part:
+            yield {name: _one(column, order[place]) for name, column in columns.items()}
+
+
+def _shuffled(count: int, *seed: int) -> list[int]:
+    order: list[int] = np.random.default_rng(seed).permutation(count).tolist()
+    return order
+
+
+def _columns(table: pa.Table) -> dict[str, Any]:
+    return {name: _column(column) for name, column in zip(table.column_names, table.columns, strict=True)}
+
+
+def _column(column: pa.ChunkedArray) -> Any:
+    """Numbers as a tensor, other values as Arrow keeps them."""
+    if is_number(column.type):
+        return torch.from_numpy(values(column))
+    return column.combine_chunks()
+
+
+def _one(column: Any, at: int) -> Any:
+    value = column[at]
+    if isinstance(value, torch.Tensor):
+        return value
+    is_list = isinstance(value, pa.ListScalar) and not isinstance(value, pa.MapScalar)
+    if is_list and value.is_valid and is_number(value.type.value_type):
+        return torch.from_numpy(values(pa.chunked_array([value.values])))
+    return value.as_py()

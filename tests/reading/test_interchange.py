@@ -1,0 +1,199 @@
+"""Other libraries take a table as it is: what they make of it is what they make of its values otherwise."""
+
+from __future__ import annotations
+
+import altair as alt
+import duckdb
+import matplotlib as mpl
+import narwhals as nw
+import narwhals.stable.v1 as nw_v1
+import numpy as np
+import pandas as pd
+import plotly.express as px
+import polars as pl
+import pyarrow as pa
+import pyarrow.interchange
+import pytest
+
+from datapkg.errors import InvalidInput, MissingDependency, ObjectNotFound, WrongType
+from datapkg.format.frames import remember_categories
+from datapkg.home import Home
+from datapkg.reading.adapters import blocks
+from datapkg.reading.nodes.tables import Table
+from tests.reading.tables import EVERYTHING, in_blocks, numbered, stored
+
+mpl.use("Agg")
+
+
+@pytest.fixture
+def node(home: Home) -> Table:
+    """Ten rows in three blocks."""
+    return in_blocks(home)
+
+
+@pytest.fixture
+def everything(home: Home) -> Table:
+    """A column of each type, in two blocks."""
+    return stored(home, EVERYTHING, EVERYTHING)
+
+
+def test_pyarrow_takes_a_node(node: Table, everything: Table) -> None:
+    for each in (node, everything):
+        assert repr(pa.table(each).to_pydict()) == repr(each.arrow().to_pydict())
+        assert pa.table(each).schema.equals(each.arrow().schema, check_metadata=True)
+        assert pa.schema(each).equals(each.arrow().schema, check_metadata=True)
+    assert pa.table(node).equals(node.arrow())
+    assert pyarrow.interchange.from_dataframe(node).to_pydict() == node.arrow().to_pydict()
+
+
+def test_the_stream_is_read_block_by_block(node: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[int] = []
+    read = blocks.read
+
+    def noted(table: Table, number: int, columns: list[str] | None = None) -> pa.Table:
+        reached.append(number)
+        return read(table, number, columns)
+
+    monkeypatch.setattr(blocks, "read", noted)
+    reader = pa.RecordBatchReader.from_stream(node)
+    assert reached == [0]
+    assert [len(reader.read_next_batch()) for _ in range(2)] == [4, 4]
+    assert reached == [0, 1]
+
+
+def test_a_long_object_is_streamed_in_parts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_LONG", 9)
+    monkeypatch.setattr(blocks, "_BATCH", 4)
+    node = stored(home, numbered())
+    assert [len(each) for each in pa.RecordBatchReader.from_stream(node)] == [4, 4, 2]
+    assert pa.table(node).equals(node.arrow(), check_metadata=True)
+
+
+def test_another_schema_can_be_asked_for(node: Table) -> None:
+    wanted = pa.schema([("n", pa.int32()), ("x", pa.float32()), ("s", pa.large_string())])
+    found = pa.RecordBatchReader.from_stream(node, schema=wanted).read_all()
+    assert found.schema.equals(wanted)
+    assert found["n"].to_pylist() == list(range(10))
+    with pytest.raises((pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError)):
+        pa.RecordBatchReader.from_stream(node, schema=pa.schema([("other", pa.int32())])).read_all()
+
+
+def test_what_is_missing_is_told_through_the_stream(home: Home, node: Table) -> None:
+    objects = node.__entry__.objects_
+    home.store.objects.delete(objects[2].hash)
+    reader = pa.RecordBatchReader.from_stream(node)
+    with pytest.raises(pa.ArrowException, match="datapkg install me/t@sha256:"):
+        reader.read_all()
+    home.store.objects.delete(objects[0].hash)
+    with pytest.raises(ObjectNotFound):
+        pa.table(node)
+
+
+def test_categories_that_parquet_forgets_are_in_the_stream(home: Home) -> None:
+    table = remember_categories(pa.Table.from_pandas(pd.DataFrame({"c": pd.Categorical([3, 1], categories=[9, 3, 1])})))
+    node = stored(home, table, table)
+    assert pa.schema(node) == pa.table(node).schema
+    assert pa.table(node).to_pandas()["c"].cat.categories.tolist() == [9, 3, 1]
+
+
+def test_polars_takes_a_node(node: Table, everything: Table) -> None:
+    assert pl.DataFrame(node).equals(pl.from_pandas(numbered()))
+    assert pl.from_arrow(node).struct.unnest().equals(pl.from_pandas(numbered()))
+    assert pl.from_dataframe(node).equals(pl.from_pandas(numbered()))
+    assert pl.DataFrame(everything).equals(pl.DataFrame(everything.arrow()))
+
+
+def test_duckdb_takes_a_node(node: Table, everything: Table) -> None:
+    assert duckdb.sql("select sum(n), max(s) from node where x > 4").fetchall() == [(9, "row 9")]
+    whole = everything.arrow()
+    assert repr(duckdb.sql("from everything").fetchall()) == repr(duckdb.sql("from whole").fetchall())
+    assert len(duckdb.sql("from everything join node on true").fetchall()) == 60
+    assert whole.num_rows == 6
+
+
+def test_narwhals_takes_a_node(node: Table) -> None:
+    frame = nw.from_native(node)
+    assert frame.filter(nw.col("x") > 4).to_dict(as_series=False) == {"n": [9], "x": [4.5], "s": ["row 9"]}
+    assert frame.to_native().equals(node.arrow())
+    assert nw_v1.from_native(node, eager_or_interchange_only=True).columns == ["n", "x", "s"]
+    assert nw.from_arrow(node, backend="polars").to_native().equals(pl.DataFrame(node))
+
+
+def test_pandas_takes_a_node(node: Table) -> None:
+    pd.testing.assert_frame_equal(pd.DataFrame.from_arrow(node), numbered())
+    pd.testing.assert_frame_equal(pd.api.interchange.from_dataframe(node), numbered())
+
+
+def test_seaborn_draws_a_node(node: Table) -> None:
+    import seaborn
+    from matplotlib import pyplot
+
+    axes = seaborn.scatterplot(data=node, x="n", y="x", hue="s", legend=False)
+    assert axes.collections[0].get_offsets().tolist() == [[at, at / 2] for at in range(10)]
+    pyplot.close("all")
+
+
+def test_matplotlib_draws_columns_of_a_node(node: Table) -> None:
+    from matplotlib import pyplot
+
+    (line,) = pyplot.plot("n", "x", "", data=node)
+    assert line.get_xydata().tolist() == [[at, at / 2] for at in range(10)]
+    pyplot.close("all")
+
+
+def test_plotly_draws_a_node(node: Table) -> None:
+    figure = px.scatter(node, x="n", y="x", hover_name="s")
+    assert figure.data[0].y.tolist() == [at / 2 for at in range(10)]
+    assert figure.layout.xaxis.title.text == "n"
+    assert len(px.line(node, y=["x", "n"]).data) == 2
+
+
+def test_altair_draws_a_node(node: Table) -> None:
+    chart = alt.Chart(node).mark_point().encode(x="n", y="x", color="s").to_dict()
+    (rows,) = chart["datasets"].values()
+    assert rows == numbered().to_dict("records")
+    assert chart["encoding"]["color"]["type"] == "nominal"
+
+
+@pytest.mark.needs_library("sklearn")
+def test_scikit_learn_learns_from_a_node(home: Home, node: Table) -> None:
+    from sklearn.linear_model import LinearRegression
+
+    fitted = LinearRegression().fit(node[["n"]], node["x"])
+    assert fitted.feature_names_in_.tolist() == ["n"]
+    assert fitted.coef_.tolist() == pytest.approx([0.5])
+    numbers = stored(home, numbered()[["n", "x"]])
+    assert LinearRegression().fit(numbers, range(10)).feature_names_in_.tolist() == ["n", "x"]
+
+
+def test_numpy_takes_a_node_of_numbers(home: Home) -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": [0.5, None], "c": [True, False]})
+    node = stored(home, frame, frame)
+    found = np.asarray(node)
+    assert found.tolist()[0] == [1.0, 0.5, 1.0]
+    assert np.isnan(found[1, 1])
+    assert found.shape == (4, 3)
+    found[0, 0] = 9
+    assert np.asarray(node, dtype=np.float32).dtype == np.float32
+    assert np.array(node, copy=True)[0, 0] == 1
+    with pytest.raises(ValueError, match="copy=False"):
+        np.asarray(node, copy=False)
+
+
+def test_an_index_is_no_column_of_an_array(home: Home) -> None:
+    node = stored(home, pd.DataFrame({"a": [1, 2]}, index=pd.Index(["x", "y"], name="k")))
+    assert np.asarray(node).tolist() == [[1], [2]]
+
+
+def test_numpy_is_told_why_a_node_is_no_array_of_numbers(node: Table) -> None:
+    with pytest.raises(WrongType, match=r"me/t/t is no array of numbers.*'s'.*node\.numpy\(\)") as told:
+        np.asarray(node)
+    assert isinstance(told.value, TypeError)
+    assert isinstance(told.value, InvalidInput)
+
+
+def test_without_narwhals_a_node_says_what_to_type(node: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "narwhals", None)
+    monkeypatch.delitem(__import__("sys").modules, "datapkg.reading.adapters.narwhals_frame", raising=False)
+    with pytest.raises(MissingDependency, match=r"pip install narwhals$"):
+        node.__narwhals_dataframe__()
