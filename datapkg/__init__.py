@@ -106,6 +106,7 @@ __all__ = [
     "meta",
     "name",
     "open",
+    "open_hook",
     "plot",
     "prefetch",
     "push",

@@ -156,7 +156,6 @@ class Exported:
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class Stubs:
     """What checkers are told below `folder`: the state of each package by its name, and the errors of the others.
 
@@ -169,11 +168,12 @@ class Stubs:
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     failed: dict[str, DatapkgError] = field(default_factory=dict)
-=======
+
+
+@dataclass(frozen=True)
 class Mounted:
     """A package, or a node in it, that is shown as files in a folder."""
 
     folder: Path
     package: str
     hash: str
->>>>>>> mount
