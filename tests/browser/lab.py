@@ -30,7 +30,14 @@ class Lab:
     def write(self, notebook: str, *cells: str) -> None:
         """A notebook that was not run yet."""
         made = [
-            {"cell_type": "code", "id": f"c{at}", "source": cell, "metadata": {}, "outputs": [], "execution_count": None}
+            {
+                "cell_type": "code",
+                "id": f"c{at}",
+                "source": cell,
+                "metadata": {},
+                "outputs": [],
+                "execution_count": None,
+            }
             for at, cell in enumerate(cells)
         ]
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

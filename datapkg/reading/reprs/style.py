@@ -1,8 +1,8 @@
 """How a node looks on a page: one sheet for its own piece of it, light or dark as the page around it is.
 
 Colours are those of the notebook where it has names for them (JupyterLab, VS Code), and else shades of the text's own
-colour: nothing asks what the system prefers, since a page need not follow it. The class stands twice in each rule, so
-that rules for tables of the notebook do not win.
+colour: nothing asks what the system prefers, since a page need not follow it. The class stands three times in each
+rule, so that what the notebook says of tables and code does not win.
 """
 
 from __future__ import annotations
@@ -87,4 +87,4 @@ _RULES = """
 & img { display: block; max-width: 320px; max-height: 240px; margin: 6px 0 0 }
 """
 
-SHEET = "<style>" + " ".join(_RULES.replace("&", ".datapkg.datapkg").split()) + "</style>"
+SHEET = "<style>" + " ".join(_RULES.replace("&", ".datapkg" * 3).split()) + "</style>"
