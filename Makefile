@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Debian packages that tests need beside Python's: a browser with a font, a database.
-APT_PACKAGES := chromium fonts-dejavu-core postgresql
+# Debian packages that tests need beside Python's: a browser with a font, what mounts, a database.
+APT_PACKAGES := chromium fonts-dejavu-core fuse3 libfuse3-3 postgresql
 
 # How much the benchmarks measure: tiny, small or full.
 SIZE := small

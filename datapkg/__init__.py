@@ -10,7 +10,20 @@ from importlib import import_module as _import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datapkg.api.front import build, check, export, fetch, install, load, login, open, push, search, verify
+    from datapkg.api.front import (
+        build,
+        check,
+        export,
+        fetch,
+        install,
+        load,
+        login,
+        open,
+        open_hook,
+        push,
+        search,
+        verify,
+    )
     from datapkg.errors import (
         BuildFailed,
         Conflict,
@@ -47,7 +60,8 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "datapkg.api.front": (
-        *("build", "check", "export", "fetch", "install", "load", "login", "open", "push", "search", "verify"),
+        *("build", "check", "export", "fetch", "install", "load", "login", "open", "open_hook", "push", "search"),
+        "verify",
     ),
     "datapkg.reading.functions": (
         *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
@@ -58,6 +72,8 @@ _PLACES = {
         *("BuildFailed", "Conflict", "DatapkgError", "IntegrityError", "InvalidInput", "MissingDependency"),
         *("NotFound", "PackageNotInstalled", "Refused", "Unreachable"),
     ),
+    # What `%load_ext datapkg` looks for here: the command line in a notebook, of which nothing else here knows.
+    "datapkg.cli.notebook": ("load_ipython_extension", "unload_ipython_extension"),
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 
@@ -90,6 +106,7 @@ __all__ = [
     "meta",
     "name",
     "open",
+    "open_hook",
     "plot",
     "prefetch",
     "push",

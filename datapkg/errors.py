@@ -1,18 +1,21 @@
 """Every way in which datapkg can fail: one tree, each class with a wire code, an HTTP status and an exit code.
 
 DatapkgError
-├─ InvalidInput          InvalidName · InvalidBuildFile · InvalidManifest · InvalidLock · WrongType
+├─ InvalidInput          InvalidName · InvalidBuildFile · InvalidManifest · InvalidLock · WrongType · NotAFile
+│                        NotAFolder
 ├─ NotFound              PackageNotFound (PackageNotInstalled) · VersionNotFound · TagNotFound
-│                        ObjectNotFound · NodeNotFound
+│                        ObjectNotFound · NodeNotFound · NoSuchFile
 ├─ Conflict
 ├─ BuildFailed           TransformFailed · CheckFailed · StageFailed
 ├─ IntegrityError        HashMismatch · CorruptObject
-├─ Refused               NotLoggedIn · Forbidden · QuotaExceeded
+├─ Refused               NotLoggedIn · Forbidden · QuotaExceeded · ReadOnly
 ├─ Unreachable
 └─ MissingDependency
 """
 
 from __future__ import annotations
+
+from errno import EISDIR, ENOENT, ENOTDIR, EROFS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +86,18 @@ class WrongType(InvalidInput, TypeError):
     """What is asked for does not go with the types that the data have."""
 
 
+class NotAFile(InvalidInput, IsADirectoryError):
+    """A file was asked for, and a folder is there."""
+
+    errno = EISDIR
+
+
+class NotAFolder(InvalidInput, NotADirectoryError):
+    """A folder was asked for, and a file is there."""
+
+    errno = ENOTDIR
+
+
 class NotFound(DatapkgError, LookupError):
     """What was asked for is not there, or may not be seen."""
 
@@ -113,6 +128,12 @@ class ObjectNotFound(NotFound):
 
 class NodeNotFound(NotFound, KeyError, AttributeError):
     """The package has no node at this path."""
+
+
+class NoSuchFile(NotFound, FileNotFoundError):
+    """A package seen as files has nothing at this path, or is not here itself."""
+
+    errno = ENOENT
 
 
 class Conflict(DatapkgError):
@@ -181,6 +202,12 @@ class QuotaExceeded(Refused):
     """More than is allowed: too many bytes, lines or requests; the message names the bound."""
 
     status = 413
+
+
+class ReadOnly(Refused):
+    """A package was to be changed where it can only be read."""
+
+    errno = EROFS
 
 
 class Unreachable(DatapkgError, ConnectionError):

@@ -46,9 +46,19 @@ def absent_tools(item: pytest.Item) -> str:
 
 
 def find_program(name: str) -> str | None:
-    """The path of a program, also of those that Debian keeps off the search path."""
+    """The path of a program, also of those that Debian keeps off the search path; of a device that may be opened."""
+    if name.startswith("/dev/"):
+        return name if _opens(name) else None
     hidden = sorted(str(each) for each in Path("/usr/lib/postgresql").glob("*/bin"))
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *hidden]))
+
+
+def _opens(device: str) -> bool:
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,27 @@
-"""The verbs as they are called from Python: texts in, packages out."""
+"""The verbs as they are called from Python: texts in, packages out.
+
+`progress` is called with how far the work is; without one, a notebook shows a bar and everything else nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from datapkg.api.bar import shown
 from datapkg.api.results import Checked, Exported, Pushed, Verified
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import Selection
 from datapkg.home import Home
-from datapkg.objects.progress import Progress, silent
+from datapkg.objects.progress import Progress
 from datapkg.reading.load import load as open_node
 from datapkg.reading.nodes.base import Node
+
+if TYPE_CHECKING:
+    from datapkg.reading.open_hook import OpenHook
 
 
 def build(
@@ -26,7 +34,7 @@ def build(
     update: bool = False,
     force: bool = False,
     message: str = "",
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Node:
     """Builds a folder, a build.yml, a data file, a DataFrame or a mapping of names to these; gives the package.
 
@@ -40,7 +48,8 @@ def build(
 
     home, ref = Home(), Ref.parse(package)
     options = Options(build_file, allow_outside, allow_code, update, force)
-    built = build_package(home, ref, source, options, message=message, progress=progress)
+    with shown(progress) as tell:
+        built = build_package(home, ref, source, options, message=message, progress=tell)
     return _opened(home, ref, built.hash)
 
 
@@ -50,7 +59,7 @@ def check(
     allow_outside: bool = False,
     allow_code: bool = False,
     force: bool = False,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Checked:
     """Tries the checks of a folder or build.yml, and makes no package; gives what came of each.
 
@@ -60,7 +69,8 @@ def check(
     from datapkg.api.check import check as try_checks
 
     options = Options(allow_outside=allow_outside, allow_code=allow_code, force=force)
-    return try_checks(Home(), source, options, progress=progress)
+    with shown(progress) as tell:
+        return try_checks(Home(), source, options, progress=tell)
 
 
 def push(
@@ -73,7 +83,7 @@ def push(
     force: bool = False,
     confirm: bool = False,
     registry: str | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Pushed:
     """Publishes the last built state of a package (or the one named) at its registry.
 
@@ -82,18 +92,19 @@ def push(
     """
     from datapkg.api.push import push_package
 
-    return push_package(
-        Home(),
-        Ref.parse(ref),
-        public=public,
-        message=message,
-        tag=tag,
-        version=version,
-        force=force,
-        confirm=confirm,
-        registry=registry,
-        progress=progress,
-    )
+    with shown(progress) as tell:
+        return push_package(
+            Home(),
+            Ref.parse(ref),
+            public=public,
+            message=message,
+            tag=tag,
+            version=version,
+            force=force,
+            confirm=confirm,
+            registry=registry,
+            progress=tell,
+        )
 
 
 def install(
@@ -105,7 +116,7 @@ def install(
     max_size: int | None = None,
     registry: str | None = None,
     replace: bool = False,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Node:
     """Brings a package, or the node in it that the ref names, to this machine; gives it.
 
@@ -118,11 +129,12 @@ def install(
 
     home, wanted = Home(), Ref.parse(ref)
     selection = Selection(tuple(include), tuple(exclude), max_size, meta_only)
-    installed = install_one(home, wanted, Options(selection, replace, registry), progress)
+    with shown(progress) as tell:
+        installed = install_one(home, wanted, Options(selection, replace, registry), tell)
     return _opened(home, wanted, installed.hash)
 
 
-def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Node:
+def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Any:
     """The package or node that a ref means on this machine; two states of a package may be loaded side by side.
 
     With `lazy` (by default the setting of that name), it need not be installed: its manifest is fetched now, and data
@@ -134,7 +146,7 @@ def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> 
     return open_node(Ref.parse(ref), home, lazy=is_lazy, registry=registry)
 
 
-def open(ref: str, *, registry: str | None = None) -> Node:
+def open(ref: str, *, registry: str | None = None) -> Any:
     """The package or node that a ref means, be it here or at its registry: data are fetched when they are read.
 
     `load(ref, lazy=True)`.
@@ -149,7 +161,7 @@ def fetch(
     exclude: Sequence[str] = (),
     max_size: int | None = None,
     registry: str | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Node:
     """Brings data of an installed package, or of the node that the ref names, that are not here yet; gives it.
 
@@ -159,12 +171,26 @@ def fetch(
 
     home, wanted = Home(), Ref.parse(ref)
     selection = Selection(tuple(include), tuple(exclude), max_size)
-    fetched = fetch_objects(home, wanted, selection, registry=registry, progress=progress)
+    with shown(progress) as tell:
+        fetched = fetch_objects(home, wanted, selection, registry=registry, progress=tell)
     return _opened(home, wanted, fetched.hash)
 
 
+def open_hook(
+    folder: str | PathLike[str], ref: str | None = None, *, lazy: bool | None = None, registry: str | None = None
+) -> OpenHook:
+    """Shows a package, or the node that the ref names, as files at a folder, for the length of a `with`.
+
+    To all that opens files by Python's own functions, in the whole process; not to what does so in C. The folder need
+    not be there; where no ref is given, its own text is one. `lazy` and `registry` as in `load`; so are the errors.
+    """
+    from datapkg.reading.open_hook import OpenHook
+
+    return OpenHook(Home(), folder, ref, lazy=lazy, registry=registry)
+
+
 def export(
-    ref: str, dest: str | Path, *, force: bool = False, format: str | None = None, progress: Progress = silent
+    ref: str, dest: str | Path, *, force: bool = False, format: str | None = None, progress: Progress | None = None
 ) -> Exported:
     """Writes a package or node as ordinary files with their original names; all of it or nothing.
 
@@ -172,7 +198,8 @@ def export(
     """
     from datapkg.api.export import export as export_files
 
-    return export_files(Home(), Ref.parse(ref), Path(dest), force=force, format=format, progress=progress)
+    with shown(progress) as tell:
+        return export_files(Home(), Ref.parse(ref), Path(dest), force=force, format=format, progress=tell)
 
 
 def search(query: str, *, registry: str | None = None) -> list[dict[str, Any]]:
@@ -189,13 +216,14 @@ def login(token: str, *, registry: str | None = None) -> str:
     return keep_token(Home(), token, registry)["user"]
 
 
-def verify(ref: str | None = None, *, progress: Progress = silent) -> Verified:
+def verify(ref: str | None = None, *, progress: Progress | None = None) -> Verified:
     """Hashes every object of a package, or of all of them, again; names what is damaged."""
     from datapkg.api.maintenance import verify as verify_objects
 
     if ref is not None and not isinstance(ref, str):
         raise InvalidInput("verify takes a reference such as 'uciml/iris', or nothing")
-    return verify_objects(Home(), Ref.parse(ref) if ref else None, progress)
+    with shown(progress) as tell:
+        return verify_objects(Home(), Ref.parse(ref) if ref else None, tell)
 
 
 def _opened(home: Home, ref: Ref, hash: str) -> Node:

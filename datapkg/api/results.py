@@ -153,3 +153,27 @@ class Exported:
 
     files: list[Path]
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class Stubs:
+    """What checkers are told below `folder`: the state of each package by its name, and the errors of the others.
+
+    `written` and `removed` are the files that changed, as paths in the folder; where nothing may be written, those that
+    would have to.
+    """
+
+    folder: Path
+    packages: dict[str, str]
+    written: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    failed: dict[str, DatapkgError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A package, or a node in it, that is shown as files in a folder."""
+
+    folder: Path
+    package: str
+    hash: str

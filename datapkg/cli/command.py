@@ -11,8 +11,10 @@ import click
 from datapkg.cli.output import Output
 
 if TYPE_CHECKING:
-    from datapkg.cli.progress import Progress
+    from contextlib import AbstractContextManager
+
     from datapkg.home import Home
+    from datapkg.objects.progress import Progress
 
 SWITCHES = {
     "json": ("--json", "Print one JSON document, for machines; errors too, on standard error."),
@@ -34,7 +36,7 @@ class Session:
 
         return Home()
 
-    def progress(self) -> Progress:
+    def progress(self) -> AbstractContextManager[Progress]:
         """Tells how far the work is; for a `with`."""
         from datapkg.cli.progress import Progress
 

@@ -31,12 +31,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "login": ("datapkg.cli.accounts:login", "Keep a token for a registry."),
     "logout": ("datapkg.cli.accounts:logout", "Forget the token for a registry."),
     "ls": ("datapkg.cli.listing:ls", "List the packages on this machine."),
+    "mount": ("datapkg.cli.mounting:mount", "Show a package as a folder of read-only files."),
     "push": ("datapkg.cli.publishing:push", "Publish a package at a registry."),
     "rm": ("datapkg.cli.maintenance:rm", "Forget a package on this machine."),
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show what is in a package: tables, columns, files, sizes."),
     "status": ("datapkg.cli.publishing:status", "Compare working files with what was last built from them."),
+    "stubs": ("datapkg.cli.stubs:stubs", "Tell type checkers and editors what is in packages."),
     "tag": ("datapkg.cli.pointers:tag", "Name pushed states; a tag moves."),
+    "unmount": ("datapkg.cli.mounting:unmount", "Take away a folder that datapkg mount shows."),
     "verify": ("datapkg.cli.maintenance:verify", "Hash everything again and name what is damaged."),
     "version": ("datapkg.cli.pointers:version", "Number pushed states; a version never moves."),
     "whoami": ("datapkg.cli.accounts:whoami", "Say whom the token for a registry stands for."),
@@ -55,9 +58,11 @@ SYNONYMS = {
     "pull": "install",
     "remove": "rm",
     "share": "access",
+    "umount": "unmount",
     "uninstall": "rm",
     "unpublish": "delete",
     "test": "check",
+    "typings": "stubs",
     "upload": "push",
     "validate": "check",
 }
@@ -104,10 +109,13 @@ def program(session: Session, context: click.Context) -> None:
         session.out.answer({}, OVERVIEW.splitlines())
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Runs one command line (by default that of this process) and returns its exit code; no exception leaves here."""
+def main(args: Sequence[str] | None = None, session: Session | None = None) -> int:
+    """Runs one command line (by default that of this process) and returns its exit code; no exception leaves here.
+
+    `session` is given where answers go elsewhere than to a terminal.
+    """
     args = list(sys.argv[1:] if args is None else args)
-    session = Session()
+    session = session or Session()
     try:
         code = program.main(args, "datapkg", standalone_mode=False, obj=session)
         session.out.flush()

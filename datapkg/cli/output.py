@@ -72,7 +72,7 @@ class Output:
         if sys.stdout is None:
             return
         if _is_terminal(sys.stdout):
-            self._write(sys.stdout, _text_for_terminal(data))
+            self._write(sys.stdout, text_for_people(data))
             return
         with _reader():
             sys.stdout.buffer.write(data)
@@ -90,19 +90,22 @@ class Output:
 
     def error(self, error: DatapkgError, traceback: str = "") -> None:
         """A failure, on standard error."""
+        self._write(sys.stderr, self.error_text(error, traceback))
+
+    def error_text(self, error: DatapkgError, traceback: str = "") -> str:
+        """A failure as it is printed."""
         if self.json:
             wire = error.to_wire()
             wire["message"] = cut(wire["message"])
             wire["detail"] |= {"traceback": traceback} if traceback else {}
-            self._write(sys.stderr, json_text({"error": wire}, sys.stderr) + "\n")
-            return
+            return json_text({"error": wire}, sys.stderr) + "\n"
         text = f"{clean_lines(traceback)}\n" if traceback else ""
         text += f"error: {clean_lines(cut(error.message))}\n"
         for place, what in _untold_problems(error):
             text += f"  {clean(cut(place, 400))}: {clean(cut(what, 400))}\n"
         if error.hint:
             text += f"hint: {clean(cut(error.hint, 1000))}\n"
-        self._write(sys.stderr, text)
+        return text
 
     @property
     def can_ask(self) -> bool:
@@ -180,7 +183,7 @@ def _is_too_wide(lines: list[str]) -> bool:
     return max(map(width_of, lines)) > get_terminal_size().columns
 
 
-def _text_for_terminal(data: bytes) -> str:
+def text_for_people(data: bytes) -> str:
     """The text that these bytes are, made harmless line by line."""
     if b"\x00" in data:
         raise InvalidInput("these bytes are no text; a terminal would not take them well", hint="add: > FILE")

@@ -258,7 +258,7 @@ def reopening(source: Source) -> dict[str, Any]:
 def reopened(said: dict[str, Any]) -> Source:
     """The state that `reopening` told of: in the same store, or where that is not, in those of this process.
 
-    Raises `PackageNotInstalled` where it is in none.
+    Raises `PackageNotInstalled` where it is in none, and is not to be fetched.
     """
     from pathlib import Path
 
@@ -271,6 +271,8 @@ def reopened(said: dict[str, Any]) -> Source:
     store = _stores.get(Path(said["store"]))
     store = store or Store(Path(said["store"]), Index(Path(said["index"])), Path(said["links"]))
     if not store.holds(ref.state.value):
-        store = Home().find(ref).store
+        from datapkg.reading.load import opened
+
+        return opened(ref, Home(), lazy=said["lazy"], registry=said["registry"])
     remote = Remote(Home(), said["registry"]) if said["lazy"] else None
     return Source(store, ref, ref.state.value, remote)

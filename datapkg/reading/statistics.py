@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,26 +29,43 @@ class ColumnStatistics:
     uncompressed_bytes: int
 
 
-def column_statistics(source: Source, table: TableNode) -> dict[str, ColumnStatistics]:
-    """The statistics of each stored column by its name; of nested columns, and of names that are twice there, only
-    bytes.
+def column_statistics(
+    source: Source, table: TableNode, columns: Sequence[str] | None = None
+) -> dict[str, ColumnStatistics]:
+    """The statistics of each stored column (or of these) by its name; of nested columns, and of names that are twice
+    there, only bytes.
 
     Raises `ObjectNotFound`, `CorruptObject`.
     """
-    names = [name for name, _ in table.columns]
+    return footer_statistics(parquet.footers(source, table), [name for name, _ in table.columns], columns)
+
+
+def footer_statistics(
+    footers: Iterable[pq.FileMetaData], names: list[str], columns: Sequence[str] | None = None
+) -> dict[str, ColumnStatistics]:
+    """The same of footers that are at hand, whose stored columns have these names."""
+    wanted = dict.fromkeys(names if columns is None else columns)
     parts: dict[str, list[pq.ColumnChunkMetaData]] = {name: [] for name in names}
-    for footer in parquet.footers(source, table):
+    for footer in footers:
+        paths = [footer.schema.column(at).path for at in range(footer.num_columns)]
+        places = [(at, column) for at, path in enumerate(paths) if (column := _column_of(path, parts)) in wanted]
         for number in range(footer.num_row_groups):
             group = footer.row_group(number)
-            for at in range(group.num_columns):
-                chunk = group.column(at)
-                parts.setdefault(_column_of(chunk.path_in_schema, parts), []).append(chunk)
-    return {name: _joined(name, parts[name], _is_unclear(name, names)) for name in dict.fromkeys(names)}
+            for at, column in places:
+                parts.setdefault(column, []).append(group.column(at))
+    unclear = _unclear(names)
+    return {name: _joined(name, parts[name], name in unclear) for name in wanted if name in parts}
 
 
-def _is_unclear(name: str, names: list[str]) -> bool:
-    """Whether a leaf of this path could be of another column too: a twin, or a field of a column of structs."""
-    return names.count(name) > 1 or any(name.startswith(f"{other}.") for other in names)
+def _unclear(names: list[str]) -> set[str]:
+    """Names of which a leaf could be of another column too: a twin, or a field of a column of structs."""
+    known = Counter(names)
+    return {name for name in names if known[name] > 1 or any(head in known for head in _heads(name))}
+
+
+def _heads(name: str) -> list[str]:
+    """What stands before each of the dots of a name."""
+    return [name[:at] for at, letter in enumerate(name) if letter == "."]
 
 
 def _column_of(path: str, names: dict[str, Any]) -> str:

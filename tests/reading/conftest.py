@@ -21,3 +21,14 @@ def iris(home: Home) -> Package:
     package = load("uciml/iris", home)
     assert isinstance(package, Package)
     return package
+
+
+@pytest.fixture
+def register() -> None:
+    """Makes `datapkg://` known to fsspec where this checkout was installed before it had the entry point."""
+    import fsspec
+
+    from datapkg.reading.filesystem import DatapkgFileSystem
+
+    if "datapkg" not in fsspec.available_protocols():
+        fsspec.register_implementation("datapkg", DatapkgFileSystem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import io
 import json
 import sys
@@ -17,11 +18,10 @@ import pytest
 
 import datapkg
 from datapkg.building.frames import table_from_frame
-from datapkg.errors import CorruptObject, InvalidInput, MissingDependency, NodeNotFound
+from datapkg.errors import CorruptObject, InvalidInput, MissingDependency, NodeNotFound, WrongType
 from datapkg.format.frames import remember_categories
 from datapkg.home import Home
 from datapkg.reading.adapters import ADAPTERS, blocks, files
-from datapkg.reading.nodes.base import Node
 from datapkg.reading.nodes.tables import Table
 from tests.reading.tables import EVERYTHING, in_blocks, numbered, stored
 
@@ -36,13 +36,6 @@ def node(home: Home) -> Table:
 def everything(home: Home) -> Table:
     """A column of each type, in two blocks."""
     return stored(home, EVERYTHING, EVERYTHING)
-
-
-@pytest.fixture
-def _pickled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nodes that go to other processes as references."""
-    if "__reduce__" not in vars(Node):
-        monkeypatch.setattr(Node, "__reduce__", lambda self: (datapkg.load, (str(self.ref),)))
 
 
 @pytest.mark.parametrize("library", sorted(ADAPTERS))
@@ -153,6 +146,13 @@ class TestPolars:
             assert found["c"].to_list() == list("abbz")
         assert node.duckdb().fetchall() == [("a",), ("b",), ("b",), ("z",)]
 
+    def test_types_that_polars_does_not_know(self, home: Home) -> None:
+        wide = pa.array([decimal.Decimal("1.5")], pa.decimal256(60, 2))
+        node = stored(home, pa.table({"wide": wide, "n": [1]}))
+        with pytest.raises(WrongType, match="me/t/t: polars does not know all of its types"):
+            node.polars()
+        assert node.polars(["n"]).to_dict(as_series=False) == {"n": [1]}
+
     def test_what_cannot_be_asked(self, node: Table) -> None:
         with pytest.raises(NodeNotFound, match="no column 'm'"):
             node.polars(["m"], lazy=True)
@@ -174,6 +174,10 @@ class TestDuckdb:
         assert (found.columns, found.types) == (whole.columns, whole.types)
         assert repr(found.fetchall()) == repr(whole.fetchall())
 
+    def test_small_floats_become_larger_ones(self, home: Home) -> None:
+        node = stored(home, pa.table({"h": pa.array([1.5, None], pa.float16())}))
+        assert node.duckdb().fetchall() == [(1.5,), (None,)]
+
     def test_a_connection_of_ones_own(self, node: Table) -> None:
         with duckdb.connect() as connection:
             node.duckdb(connection=connection).create("kept")
@@ -185,7 +189,6 @@ class TestDuckdb:
 
 
 class TestDask:
-    @pytest.mark.usefixtures("_pickled")
     def test_a_partition_a_block(self, node: Table) -> None:
         frame = node.dask()
         assert frame.npartitions == 3
@@ -197,7 +200,6 @@ class TestDask:
         assert frame.s.compute(scheduler="sync").tolist() == numbered()["s"].tolist()
         assert node.dask(["n"]).sum().compute(scheduler="threads").to_dict() == {"n": 45}
 
-    @pytest.mark.usefixtures("_pickled")
     def test_no_more_columns_are_read_than_are_needed(self, node: Table, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[Any] = []
         read = blocks.read_frame
@@ -211,16 +213,13 @@ class TestDask:
         assert frame[frame.x > 4].n.sum().compute(scheduler="sync") == 9
         assert sorted(asked[0]) == ["n", "x"]
 
-    @pytest.mark.usefixtures("_pickled")
     def test_labels_that_are_no_names(self, home: Home) -> None:
         node = stored(home, table_from_frame(numbered().set_axis([0, 1, "n"], axis=1)))
         assert node.dask()[0].sum().compute(scheduler="sync") == 45
 
-    @pytest.mark.usefixtures("_pickled")
     def test_in_other_processes(self, node: Table) -> None:
         assert node.dask().n.sum().compute(scheduler="processes", num_workers=1) == 45
 
-    @pytest.mark.usefixtures("_pickled")
     @pytest.mark.needs_library("distributed")
     @pytest.mark.filterwarnings("ignore")
     def test_in_a_cluster(self, node: Table) -> None:
@@ -232,7 +231,6 @@ class TestDask:
         ):
             assert node.dask().n.sum().compute() == 45
 
-    @pytest.mark.usefixtures("_pickled")
     def test_index_and_categories(self, home: Home) -> None:
         frames = [
             pd.DataFrame({"c": pd.Categorical(list(each)), "k": list(each)}).set_index("k") for each in ("ab", "bz")
@@ -245,7 +243,6 @@ class TestDask:
         kept = remember_categories(pa.Table.from_pandas(pd.DataFrame({"c": pd.Categorical([3, 1, 3])})))
         assert stored(home, kept, kept).dask().c.cat.known
 
-    @pytest.mark.usefixtures("_pickled")
     def test_a_range_goes_on(self, home: Home) -> None:
         frame = numbered().set_index(pd.RangeIndex(5, 25, 2, name="r"))
         node = stored(home, pa.Table.from_pandas(frame)[:4], pa.Table.from_pandas(frame)[4:])

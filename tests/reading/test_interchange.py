@@ -61,6 +61,14 @@ def test_the_stream_is_read_block_by_block(node: Table, monkeypatch: pytest.Monk
     assert reached == [0, 1]
 
 
+def test_a_long_object_is_streamed_in_parts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_LONG", 9)
+    monkeypatch.setattr(blocks, "_BATCH", 4)
+    node = stored(home, numbered())
+    assert [len(each) for each in pa.RecordBatchReader.from_stream(node)] == [4, 4, 2]
+    assert pa.table(node).equals(node.arrow(), check_metadata=True)
+
+
 def test_another_schema_can_be_asked_for(node: Table) -> None:
     wanted = pa.schema([("n", pa.int32()), ("x", pa.float32()), ("s", pa.large_string())])
     found = pa.RecordBatchReader.from_stream(node, schema=wanted).read_all()

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import html.parser
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datapkg.home import Home
 from datapkg.reading.load import load
 from datapkg.reading.nodes.groups import Package
-from datapkg.reading.reprs.words import pad, size, visible, width
-from tests.reading.packages import array_node, file_node, group_node, install, iris_frame, table_node
+from datapkg.reading.reprs.look import LOOK_BYTES, look
+from datapkg.reading.reprs.markdown import to_html
+from datapkg.reading.reprs.spread import spread
+from datapkg.reading.reprs.style import SHEET
+from datapkg.reading.reprs.words import pad, size, visible, visible_lines, width
+from tests.reading.packages import array_node, file_node, group_node, install, install_iris, iris_frame, table_node
 
 EVIL = "<script>alert('1')</script>\u202egpj.exe\u200b"
 BAD = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
@@ -89,7 +97,7 @@ def test_a_table_shows_what_is_said_of_it_in_a_notebook(described: Package) -> N
 
 def test_readme_and_licence_are_found_in_any_case(described: Package) -> None:
     page = described._repr_html_()
-    assert "<summary>readme.MD</summary><pre># Small letters</pre>" in page
+    assert '<summary>readme.MD</summary><div class="dp-read"><div class="dp-h1">Small letters</div></div>' in page
     assert "plain" not in page
     assert "see LICENCE.txt" in page
     assert "see LICENCE.txt" in repr(described)
@@ -124,20 +132,42 @@ def test_big_things_are_bounded(home: Home) -> None:
     for shown in (repr(package), repr(package["big"]), repr(package["wide"])):
         assert max(map(len, shown.splitlines())) <= 120
         assert shown.count("\n") < 60
-    assert len(package["wide"]._repr_html_()) < 20_000
-    assert len(package["big"]._repr_html_()) < 20_000
+    assert len(package["wide"]._repr_html_()) < 100_000
+    assert len(package["big"]._repr_html_()) < 30_000
+    assert len(package._repr_html_()) < 100_000
+
+
+TAGS = {
+    *("blockquote code details div em hr li ol p pre span strong style summary svg title rect").split(),
+    *("a table tbody td th thead tr ul").split(),
+}
+ATTRIBUTES = {
+    *("aria-label class height href open preserveaspectratio rel role style target title viewbox width x y").split(),
+}
 
 
 class Tags(html.parser.HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.seen: set[str] = set()
-        self.attributes: set[str] = set()
+        self.attributes: set[tuple[str, str]] = set()
         self.feed(text)
+        self.close()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.seen.add(tag)
-        self.attributes.update(name for name, _ in attributes)
+        self.attributes.update((name, value or "") for name, value in attributes)
+
+
+def check_safe(page: str) -> None:
+    """Only tags and attributes of ours; links lead to the web alone; one style sheet, which is ours."""
+    assert not BAD.search(page)
+    tags = Tags(page)
+    assert tags.seen <= TAGS
+    assert {name for name, _ in tags.attributes} <= ATTRIBUTES
+    assert all(re.match(r"https?://[^\s<>\"']+\Z", value) for name, value in tags.attributes if name == "href")
+    assert all(re.fullmatch(r"--dp-in:\d", value) for name, value in tags.attributes if name == "style")
+    assert page.count("<style>") == page.count("</style>") == page.count(SHEET)
 
 
 @pytest.fixture
@@ -167,13 +197,237 @@ def test_nothing_foreign_is_hidden_in_text(evil: Package) -> None:
 
 def test_nothing_foreign_is_markup_in_html(evil: Package) -> None:
     for node in [evil, *evil.values()]:
-        page = node._repr_html_()
-        assert not BAD.search(page)
-        tags = Tags(page)
-        assert tags.seen <= {*"div p strong small br details summary pre table thead tbody tr th td".split()}
-        assert tags.attributes <= {"class", "style", "open"}
+        check_safe(node._repr_html_())
     assert "onerror" in evil._repr_html_()
     assert "javascript:" in evil._repr_html_()
+
+
+PIECES = [
+    *(
+        "<script>alert(1)</script>",
+        "<!--",
+        "-->",
+        "]]>",
+        "<![CDATA[",
+        "</style>",
+        "</pre>",
+        "&lt;",
+        '"',
+        "'",
+        "`",
+        "```\n",
+    ),
+    *(
+        "[a](javascript:alert(1))",
+        "[a](https://x.y/",
+        '"onclick="a',
+        "<https://x.y/>",
+        "https://x.y/?a=1&b='",
+        "![",
+        "](",
+    ),
+    *(
+        "**",
+        "*",
+        "_",
+        "|a|b|\n|-|-|\n",
+        "\n# ",
+        "\n- ",
+        "\n1. ",
+        "\n> ",
+        "\n===\n",
+        "\\",
+        "\u202e",
+        "\x00",
+        " ",
+        "\n",
+        "x",
+    ),
+    *("<img src=x onerror=alert(1)>", "{color:red}", "expression(alert(1))", "data:text/html,x", "\ud7ff", "é", "  "),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
+def test_no_readme_is_markup(text: str) -> None:
+    check_safe(to_html(visible_lines(text, 10_000)))
+
+
+@pytest.mark.parametrize(
+    "piece", ["[", "![", "**", "*a", "_a ", "`a", "https://", "\\", "# ", "- - ", "|-", "<https://", ">"]
+)
+def test_no_readme_takes_long(piece: str) -> None:
+    for text in (piece * 20_000, "# " + " " * 60_000 + "x", "a|b\n" + piece * 20_000):
+        assert to_html(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [
+        ("# A *b*\n\ntext\ngoes on", '<div class="dp-h1">A <em>b</em></div><p>text\ngoes on</p>'),
+        ("Title\n=====", '<div class="dp-h1">Title</div>'),
+        ("- a\n  more\n  - b", '<ul><li class="dp-in0">a\nmore</li><li class="dp-in1">b</li></ul>'),
+        ("1. a\n2. b", '<ol><li class="dp-in0">a</li><li class="dp-in0">b</li></ol>'),
+        ("```python\na < b\n```\nend", "<pre>a &lt; b</pre><p>end</p>"),
+        ("> said\n> he", "<blockquote>said he</blockquote>"),
+        ("a `<b>` **c** snake_case_name", "<p>a <code>&lt;b&gt;</code> <strong>c</strong> snake_case_name</p>"),
+        ("---", "<hr>"),
+        ("[x](mailto:a@b) [y](../z)", "<p>[x](mailto:a@b) [y](../z)</p>"),
+        ("![a cat](https://x.y/cat.png)", '<p><span class="dp-soft">a cat</span></p>'),
+        ("\\*a\\*", "<p>*a*</p>"),
+    ],
+)
+def test_markdown(text: str, page: str) -> None:
+    assert to_html(text) == page
+
+
+def test_links_and_tables_of_markdown() -> None:
+    page = to_html(
+        "see [the **page**](https://x.y/a?b=1&c) or https://x.y/z.\n\n| a | b |\n|---|--:|\n| 1 | `2` | 3 |\n"
+    )
+    rel = 'target="_blank" rel="noopener noreferrer nofollow"'
+    assert f'<a href="https://x.y/a?b=1&amp;c" {rel}>the <strong>page</strong></a>' in page
+    assert f'<a href="https://x.y/z" {rel}>https://x.y/z</a>.' in page
+    assert "<th>a</th><th>b</th>" in page
+    assert "<tr><td>1</td><td><code>2</code></td></tr>" in page
+
+
+def test_a_table_shows_what_its_footers_and_first_rows_say(home: Home) -> None:
+    one = pa.table(
+        {"n": [1, 2, None, 4], "s": ["a", "b", "a", None], "l": [[1]] * 4, "f": [0.1234567891, 1.0, 2.0, 3.0]}
+    )
+    two = pa.table({"n": [9, 9], "s": ["a", "a"], "l": [[1]] * 2, "f": [1.0, float("nan")]})
+    install(home, "me/t", table_node(home, "t", one, two))
+    page = load("me/t/t", home)._repr_html_()
+    assert "<span>1</span><span>9</span>" in page
+    assert "1 null (17%)" in page
+    assert "<title>a: 4</title>" in page
+    assert "<title>9: 2</title>" in page
+    assert page.count("<svg") == 3
+    assert "… and 1 more row · bars are of all rows" in page
+    assert ">0.123457<" in page
+    assert '<span class="dp-null">null</span>' in page
+
+
+def test_pictures_are_of_as_many_rows_as_they_say(home: Home) -> None:
+    frame = pd.DataFrame({"n": np.arange(70_000), "s": [f"{n}" for n in range(70_000)]})
+    install(home, "me/t", table_node(home, "t", frame))
+    page = load("me/t/t", home)._repr_html_()
+    assert "bars are of the first 65,536 rows" in page
+    assert "65,536 different values in 65,536 rows" in page
+    assert "<span>0</span><span>69999</span>" in page
+
+
+def test_long_values_are_looked_at_within_bounds(home: Home) -> None:
+    table = pa.table({"s": ["x" * 10_000 + str(number) for number in range(5_000)], "n": list(range(5_000))})
+    install(home, "me/t", table_node(home, "t", table))
+    node = load("me/t/t", home)
+    seen = look(node.__source__, node.__entry__, ["s", "n"])
+    assert len(seen.rows) < 5_000
+    assert seen.rows.nbytes < 2 * LOOK_BYTES
+    assert len(node._repr_html_()) < 20_000
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1.0, float("inf"), float("nan"), None]),
+        pa.array([1.7e308, -1.7e308]),
+        pa.array([2**63 - 1, -(2**63)]),
+        pa.array([5, 5, 5]),
+        pa.array([True, False, None]),
+        pa.array([2**62], pa.timestamp("ns")),
+        pa.array([1, 10**6], pa.duration("s")),
+        pa.array([1, 2], pa.date32()),
+        pa.array([1, 2], pa.time32("s")),
+        pa.array([1, 2]).cast(pa.decimal128(38, 2)),
+        pa.array(["b", "a", "a"]).dictionary_encode(),
+        pa.array([None, None], pa.int8()),
+        pa.array([], pa.string()),
+        pa.array([[1]]),
+        pa.array([b"x"]),
+    ],
+    ids=lambda values: str(values.type) + str(len(values)),
+)
+def test_any_column_has_a_picture_or_none(values: pa.Array) -> None:
+    found = spread(pa.chunked_array([values]))
+    if found is not None and found.bars:
+        valued = values.drop_null()
+        finite = valued.filter(pc.is_finite(valued)) if pa.types.is_floating(values.type) else valued
+        assert sum(number for number, _ in found.bars) == len(finite)
+        assert len(found.bars) <= 16
+
+
+def test_tables_of_odd_columns_are_shown(home: Home) -> None:
+    twins = pa.table([pa.array([1]), pa.array(["x"]), pa.array([[1]])], ["a", "a", "b.c"])
+    install(home, "me/t", table_node(home, "t", twins))
+    node = load("me/t/t", home)
+    assert [line.split() for line in repr(node).splitlines()[1:4]][2] == ["1", "x", "[1]"]
+    check_safe(node._repr_html_())
+
+
+def test_a_package_folds_its_groups_and_shows_columns_of_its_tables(home: Home) -> None:
+    tables = [table_node(home, f"t{number}", iris_frame()) for number in range(5)]
+    install(home, "me/p", *tables, file_node(home, "g/h/x.txt", b"1"), file_node(home, "g/y", b"22"))
+    page = load("me/p", home)._repr_html_()
+    check_safe(page)
+    assert page.count("<details") == 7
+    assert page.count('class="dp-grid"') == 3
+    assert page.count('class="dp-columns"') == 2
+    assert "<span>group</span><span>2 nodes</span><span>3 B</span>" in page
+    assert f"me/p@sha256:{load('me/p', home).hash}" in page
+
+
+def test_what_is_not_here_is_shown_without_fetching(home: Home) -> None:
+    install_iris(home)
+    node: Any = load("uciml/iris", home)
+    nodes = {name: node[name] for name in node}
+    shown = nodes["measurements"]._repr_html_()
+    for name in ("measurements", "README.md", "weights"):
+        for hash in node.__source__.manifest.objects(name):
+            home.store.objects.delete(hash)
+    for name in ("measurements", "README.md", "weights"):
+        page = nodes[name]._repr_html_()
+        assert "is not on this machine; type: datapkg install uciml/iris@sha256:" in page
+        check_safe(page)
+    assert "petal_length" in nodes["measurements"]._repr_html_()
+    assert "3 rows × 3 columns" in shown
+    assert "is not on this machine" in repr(nodes["measurements"])
+
+
+def test_files_and_arrays_show_their_beginning(home: Home) -> None:
+    install(
+        home,
+        "me/f",
+        file_node(home, "a.txt", "<b>é\n".encode() * 5_000),
+        file_node(home, "b.bin", b"\x00\xff" * 100),
+        file_node(home, "c.md", b"# Title", file_name="c.md"),
+        array_node(home, "w", np.arange(600.0).reshape(20, 30)),
+        array_node(home, "columns", np.asfortranarray(np.arange(6).reshape(2, 3))),
+        array_node(home, "one", np.array(7)),
+        array_node(home, "cube", np.arange(24).reshape(2, 3, 4)),
+        array_node(home, "none", np.zeros((0, 3))),
+        array_node(home, "long", np.zeros((2, 100_000))),
+    )
+    node: Any = load("me/f", home)
+    pages = {name: node[name]._repr_html_() for name in node}
+    for page in pages.values():
+        check_safe(page)
+    assert "&lt;b&gt;é" in pages["a.txt"]
+    assert "… and more" in pages["a.txt"]
+    assert "<pre>" not in pages["b.bin"]
+    assert '<div class="dp-h1">Title</div>' in pages["c.md"]
+    assert '<td class="dp-num">159</td>' in pages["w"]
+    assert "… and 540 more values" in pages["w"]
+    assert ">7<" in pages["one"]
+    assert "… and 14 more values" in pages["cube"]
+    assert "more value" not in pages["none"]
+    assert "more values" in pages["long"]
+
+
+def test_notebooks_get_text_and_html_at_once(iris: Package) -> None:
+    for node in [iris, *iris.values()]:
+        assert node._repr_mimebundle_() == {"text/plain": repr(node), "text/html": node._repr_html_()}
 
 
 def test_a_readme_that_is_no_text_is_shown_all_the_same(home: Home) -> None:

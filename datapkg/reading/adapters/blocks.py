@@ -8,8 +8,10 @@ from itertools import accumulate
 import pandas as pd
 import pyarrow as pa
 
-from datapkg.errors import CorruptObject
 from datapkg.reading.nodes.interchange import Exchanged
+
+# A longer object that is no block of ours is streamed by its row groups.
+_LONG, _BATCH = 1_048_576, 262_144
 
 
 def starts(table: Exchanged) -> list[int]:
@@ -19,32 +21,28 @@ def starts(table: Exchanged) -> list[int]:
 
 def read(table: Exchanged, number: int, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of one block as Arrow keeps them."""
-    return table.arrow(columns, rows=_rows_of(table, number))
+    return table.arrow(columns, rows=_rows(table, number))
 
 
 def read_frame(table: Exchanged, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """The rows of one block as a DataFrame, with the labels that they have in the whole table."""
-    return table(columns, rows=_rows_of(table, number))
-
-
-def _rows_of(table: Exchanged, number: int) -> slice:
-    found = starts(table)
-    return slice(found[number], found[number + 1])
+    return table(columns, rows=_rows(table, number))
 
 
 def stream(table: Exchanged) -> pa.RecordBatchReader:
     """All rows, block by block; what is wrong with the first block is found here, with others when they are reached."""
+    if len(table.__entry__.objects_) == 1 and table.rows > _LONG:
+        return pa.RecordBatchReader.from_batches(table.schema, table.iter_batches(_BATCH, arrow=True))
     first = read(table, 0)
-    return pa.RecordBatchReader.from_batches(first.schema, _batches(table, first))
+    return pa.RecordBatchReader.from_batches(first.schema, _batches(table, [first]))
 
 
-def _batches(table: Exchanged, first: pa.Table) -> Iterator[pa.RecordBatch]:
-    kind = first.schema
-    yield from first.to_batches()
-    del first
+def _batches(table: Exchanged, first: list[pa.Table]) -> Iterator[pa.RecordBatch]:
+    yield from first.pop().to_batches()  # so that nobody keeps it
     for number in range(1, len(table.__entry__.objects_)):
-        block = read(table, number)
-        if not block.schema.equals(kind):
-            place = f"{table.__source__.ref.package}/{table.__at__}"
-            raise CorruptObject(f"{place}: its objects differ in the types of their columns")
-        yield from block.to_batches()
+        yield from read(table, number).to_batches()
+
+
+def _rows(table: Exchanged, number: int) -> slice:
+    begins = starts(table)
+    return slice(begins[number], begins[number + 1])

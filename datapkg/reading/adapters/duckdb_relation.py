@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.types as types
 
 from datapkg.reading.adapters import files
 from datapkg.reading.nodes.interchange import Exchanged
@@ -24,7 +26,13 @@ def convert(
     connection = connection or duckdb.default_connection()
     if filters is None and (found := _scan(table, connection)) is not None:
         return found if columns is None else found.select(*map(_column, files.known(table, columns)))
-    return connection.from_arrow(table.arrow(columns, filters))
+    return connection.from_arrow(_known(table.arrow(columns, filters)))
+
+
+def _known(found: pa.Table) -> pa.Table:
+    """The same values in types that duckdb knows: it has no floats of two bytes."""
+    kinds = [field.with_type(pa.float32()) if types.is_float16(field.type) else field for field in found.schema]
+    return found.cast(pa.schema(kinds, found.schema.metadata))
 
 
 def _scan(table: Exchanged, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
@@ -32,8 +40,11 @@ def _scan(table: Exchanged, connection: duckdb.DuckDBPyConnection) -> duckdb.Duc
     names = list(map(str, files.paths(table)))
     if any(_PATTERN & set(name) for name in names):
         return None
-    found = connection.read_parquet(names, hive_partitioning=False, union_by_name=False)
-    wanted = connection.from_arrow(table.schema.empty_table())
+    try:
+        found = connection.read_parquet(names, hive_partitioning=False, union_by_name=False)
+    except duckdb.Error:
+        return None
+    wanted = connection.from_arrow(_known(table.schema.empty_table()))
     return found if (found.columns, found.types) == (wanted.columns, wanted.types) else None
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import InvalidInput, WrongType
 from datapkg.reading.adapters import files
 from datapkg.reading.nodes.interchange import Exchanged
 
@@ -17,13 +18,21 @@ def convert(
 ) -> pl.DataFrame | pl.LazyFrame:
     """A DataFrame that shares the memory of Arrow; with `lazy`, a LazyFrame of equal values."""
     if not lazy:
-        return pl.DataFrame(table.arrow(columns, filters))
+        return _frame(table, table.arrow(columns, filters))
     if filters is not None:
         raise InvalidInput("a LazyFrame has filters of its own: node.polars(lazy=True).filter(…)")
     frame = _scan(table)
     if frame is None:
-        return pl.DataFrame(table.arrow(columns)).lazy()
+        return _frame(table, table.arrow(columns)).lazy()
     return frame if columns is None else frame.select(files.known(table, columns))
+
+
+def _frame(table: Exchanged, found: pa.Table) -> pl.DataFrame:
+    try:
+        return pl.DataFrame(found)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        place = f"{table.__source__.ref.package}/{table.__at__}"
+        raise WrongType(f"{place}: polars does not know all of its types, so choose other columns: {error}") from error
 
 
 def _scan(table: Exchanged) -> pl.LazyFrame | None:
@@ -31,9 +40,12 @@ def _scan(table: Exchanged) -> pl.LazyFrame | None:
     kind = table.schema
     if len(set(kind.names)) < len(kind.names):
         return None
-    wanted = pl.DataFrame(kind.empty_table()).schema
+    wanted = _frame(table, kind.empty_table()).schema
     scan = pl.scan_parquet(files.paths(table), glob=False, hive_partitioning=False)
-    found = scan.collect_schema()
+    try:
+        found = scan.collect_schema()
+    except pl.exceptions.PolarsError:
+        return None
     if found == wanted:
         return scan
     if list(found) != list(wanted) or any(not _may_cast(found[name], wanted[name]) for name in wanted):

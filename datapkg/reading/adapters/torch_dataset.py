@@ -133,6 +133,7 @@ def _one(column: Any, at: int) -> Any:
     value = column[at]
     if isinstance(value, torch.Tensor):
         return value
-    if isinstance(value, pa.ListScalar) and value.is_valid and is_number(value.type.value_type):
+    is_list = isinstance(value, pa.ListScalar) and not isinstance(value, pa.MapScalar)
+    if is_list and value.is_valid and is_number(value.type.value_type):
         return torch.from_numpy(values(pa.chunked_array([value.values])))
     return value.as_py()

@@ -86,6 +86,10 @@ class Node:
 
         return describe(self)
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """Both at once, for whoever asks so: what is not wanted is left out by the asker."""
+        return {"text/plain": repr(self), "text/html": Node._repr_html_(self)}
+
 
 def is_dunder(name: str) -> bool:
     """Whether Python itself looks at this name."""

@@ -6,7 +6,7 @@ from datapkg.reading.nodes.base import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -44,6 +44,7 @@ class Exchanged(Node):
         def arrow(
             self, columns: Sequence[str] | None = None, filters: Any = None, *, rows: slice | None = None
         ) -> pa.Table: ...
+        def iter_batches(self, rows: int, *, arrow: bool) -> Iterator[Any]: ...
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The PyCapsule interface of Arrow: other libraries take the node as it is, block by block.

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from datapkg.errors import DatapkgError
+from datapkg.errors import DatapkgError, ObjectNotFound
 from datapkg.format.manifest import ArrayNode, FileNode, Node, TableNode
 from datapkg.format.metadata import ColumnNote, column_notes, licence_files_among, licence_of, readme_among
 from datapkg.reading import functions
 from datapkg.reading.nodes.base import Node as AnyNode
+from datapkg.reading.reprs.presence import how_to_get, is_here
 from datapkg.reading.reprs.words import count, size, visible
 from datapkg.reading.source import Source
 
 LIMITS = (30, 8, 4)  # how many nodes are shown of a group: the one asked for, those in it, those in them
-CELL = 32
+CELL = 32  # characters
 ROWS, COLUMNS = 5, 12
 NOTES = 30  # how many columns are explained
 DESCRIPTION, COLUMN_DESCRIPTION = 2_000, 250
@@ -31,15 +32,31 @@ class Line(NamedTuple):
     detail: str
 
 
-def title(node: AnyNode) -> list[str]:
-    """What a node is, in a few words each: its reference first."""
+class Heading(NamedTuple):
+    """What stands above everything else: name, kind, what the publisher calls it and under which licence, measures."""
+
+    name: str
+    kind: str
+    said: list[str]
+    measures: list[str]
+
+
+def heading(node: AnyNode) -> Heading:
+    """What a node is, in a few words each."""
     source, path = node.__source__, node.__at__
-    exact = visible(str(functions.ref(node).at(None)) + f"@sha256:{source.hash[:12]}")
+    name, said = visible(functions.ref(node).at(None)), _said(source, path)
     entry = source.entry(path)
-    said = _said(source, path)
     if entry is not None and entry.kind != "group":
-        return [exact, *said, entry.kind, *details(entry)]
-    return [exact, *said, count(len(source.children(path).names), "node"), size(functions.size(node))]
+        return Heading(name, entry.kind, said, details(entry))
+    measures = [count(len(source.children(path).names), "node"), size(functions.size(node))]
+    return Heading(name, "group" if path else "package", said, measures)
+
+
+def title(node: AnyNode) -> list[str]:
+    """The same as a line: the reference first, and the kind where the measures do not tell it."""
+    name, kind, said, measures = heading(node)
+    shown = [] if kind in ("group", "package") else [kind]
+    return [f"{name}@sha256:{node.__source__.hash[:12]}", *said, *shown, *measures]
 
 
 def _said(source: Source, path: str) -> list[str]:
@@ -123,13 +140,18 @@ def grid(source: Source, entry: TableNode) -> Grid:
     rows: list[list[str]] = []
     note = ""
     try:
-        rows = _first_rows(source, entry)
+        rows = _first_rows(source, entry, [name for name, _ in chosen])
     except DatapkgError as error:
         note = visible(error.message, 500)
+    return Grid(*names_and_types(entry, COLUMNS), rows, len(entry.columns) - len(chosen), entry.rows - len(rows), note)
+
+
+def names_and_types(entry: TableNode, limit: int) -> tuple[list[str], list[str]]:
+    """The first columns of a table: their names; their types with their units."""
     notes = column_notes(entry.meta)
-    names = [visible(name, CELL) for name, _ in chosen]
+    chosen = entry.columns[:limit]
     types = [_type(kind, notes.get(name, ColumnNote())) for name, kind in chosen]
-    return Grid(names, types, rows, len(entry.columns) - len(chosen), entry.rows - len(rows), note)
+    return [visible(name, CELL) for name, _ in chosen], types
 
 
 def _type(kind: str, note: ColumnNote) -> str:
@@ -156,18 +178,20 @@ def explained(entry: TableNode, limit: int = COLUMN_DESCRIPTION) -> list[Explain
     ]
 
 
-def _first_rows(source: Source, entry: TableNode) -> list[list[str]]:
-    from datapkg.reading import parquet
+def _first_rows(source: Source, entry: TableNode, columns: list[str]) -> list[list[str]]:
+    if not is_here(source, [entry.objects_[0].hash]):
+        raise ObjectNotFound(how_to_get(source))
+    from datapkg.reading.reprs.look import look
 
-    table = parquet.read(parquet.ask(source, entry), range(min(ROWS, entry.rows)))
-    columns = [[_cell(value) for value in column] for column in table.columns[:COLUMNS]]
-    return [list(row) for row in zip(*columns, strict=True)]
+    found = look(source, entry, columns, ROWS).rows
+    cells = [[cell(value) or "" for value in column] for column in found.columns]
+    return [list(row) for row in zip(*cells, strict=True)]
 
 
-def _cell(value: object) -> str:
-    """A value of Arrow as text; what Python has no value for is shown as such."""
+def cell(value: Any) -> str | None:
+    """A value of Arrow as text, None for null; what Python has no value for is shown as such."""
     try:
-        found = value.as_py()  # type: ignore[attr-defined]
+        found = value.as_py()
     except (ArithmeticError, ValueError, TypeError, NotImplementedError):
         return "?"
-    return "" if found is None else visible(found, CELL)
+    return None if found is None else visible(found, CELL)

@@ -1,0 +1,93 @@
+"""How far a verb called from Python is: a bar in the output of a notebook's cell, from its second second on.
+
+The verbs are the outermost part of datapkg that a notebook calls, as the commands are a terminal's; so what the caller
+did not say, `progress=`, is decided here. Nothing is printed: the bar is shown through IPython, which is looked for
+among the modules that are loaded and never imported.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from html import escape
+
+from datapkg.objects.progress import Progress, silent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+    from typing import Any
+
+PATIENCE_S = 1.0
+REFRESH_S = 0.2
+STYLE = "font: 12px/1.6 var(--jp-ui-font-family, system-ui, sans-serif); opacity: .85"
+
+
+def shown(progress: Progress | None) -> AbstractContextManager[Progress]:
+    """The progress that the caller gave; or a bar where somebody sits at a notebook, and nothing elsewhere."""
+    if progress is not None:
+        return nullcontext(progress)
+    return Bar() if is_notebook() else nullcontext(silent)
+
+
+def is_notebook() -> bool:
+    """Whether this process is the kernel of a notebook: IPython without a terminal."""
+    ask = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = ask() if ask is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+class Bar:
+    """A `datapkg.objects.progress.Progress` while the `with` lasts: one output of the cell, none where work is short.
+
+    In the end it is a line that says how long it took: an output cannot be taken away again.
+    """
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._next = self._start + PATIENCE_S
+        self._last = ("", 0, 0)
+        self._output: Any = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self._last = (what, done, total)
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + REFRESH_S
+            self._show(bar_html(what, done, total, now - self._start))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._output is not None:
+            self._show(end_html(*self._last, time.monotonic() - self._start, is_done=kind is None))
+
+    def _show(self, html: str) -> None:
+        from IPython.display import HTML, display
+
+        if self._output is None:
+            self._output = display(HTML(html), display_id=True)
+        else:
+            self._output.update(HTML(html))
+
+
+def bar_html(what: str, done: int, total: int, elapsed_s: float) -> str:
+    """The bar, what is done, the share of it and for how long already; one that only moves where no total is known."""
+    words, share = escape(what[:40]), min(done / total, 1) if total > 0 else 0
+    value = f' value="{share:.4f}"' if total > 0 else ""
+    percent = f"{share:.0%} · " if total > 0 else ""
+    style = "width: 240px; vertical-align: middle; margin: 0 8px; accent-color: var(--jp-brand-color1, #3b82d6)"
+    bar = f'<progress max="1"{value} style="{style}" aria-label="{words}"></progress>'
+    return f'<div class="datapkg-progress" style="{STYLE}">{words}{bar}{percent}{elapsed_s:.0f} s</div>'
+
+
+def end_html(what: str, done: int, total: int, elapsed_s: float, *, is_done: bool) -> str:
+    """What is left of the bar: how long it took, or how far it came."""
+    share = f"{min(done / total, 1):.0%}" if total > 0 else "the beginning"
+    end = f"done in {elapsed_s:.0f} s" if is_done else f"stopped at {share} after {elapsed_s:.0f} s"
+    return f'<div class="datapkg-progress" style="{STYLE}">{escape(what[:40])} · {end}</div>'

@@ -1,0 +1,123 @@
+"""Mount: a package, or a node in it, as a folder of read-only files, for as long as this process shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from datapkg.api.results import Mounted
+from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from datapkg.objects.files import SEALED_MTIME_NS
+from datapkg.reading import mount_loop
+from datapkg.reading.file_tree import FileTree
+from datapkg.reading.mount import MountedTree, Tell
+from datapkg.reading.mount_points import OURS, answers, check_fuse, claimed, detach, mounted_at, real_path
+from datapkg.reading.source import Source
+
+FUSE_CONF = Path("/etc/fuse.conf")
+END_S = 10.0  # for the process behind a mount to end once it is unmounted
+
+
+def mount(
+    home: Home, ref: Ref, folder: Path, *, ready: Callable[[Mounted], None], tell: Tell, allow_other: bool = False
+) -> bool:
+    """Shows what `ref` names now in `folder`, which is made if need be, until it is unmounted or a signal comes.
+
+    Calls `ready` once programs can read, and `tell` with the path and the error of each read that fails. Gives false
+    where programs still had files open, which break off when this process ends. Raises `MissingDependency`; `Conflict`
+    where the folder is not empty, or a mount already; `Refused` where the system mounts nothing.
+    """
+    mount_loop.library()
+    check_fuse()
+    source = open_source(home, ref)
+    tree = FileTree(source, ref.path)
+    if not tree.look("").is_folder:
+        raise InvalidInput(f"{ref} is one file; what is mounted is a package or a group", hint=f"datapkg cat {ref}")
+    folder = real_path(folder)
+    options = {"fsname": f"{OURS}{ref.package}@sha256:{source.hash[:16]}", **_for_others(allow_other)}
+    shown = MountedTree(tree, _time_ns(source), tell)
+    is_new = _prepare(folder)
+    with claimed(folder) as is_free:
+        if not is_free or mounted_at(folder):
+            raise Conflict(f"another process mounts on {folder} at this moment")
+        try:
+            return mount_loop.run(shown, folder, options, lambda: ready(Mounted(folder, ref.package, source.hash)))
+        finally:
+            if is_new:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+
+def unmount(folder: Path, force: bool = False) -> Path:
+    """Takes a mount of a package away, and waits until the process that showed it has ended; gives the folder.
+
+    Raises `NotFound` where no package is mounted; `Conflict` where a program uses it, unless `force`.
+    """
+    folder = real_path(folder)
+    name = mounted_at(folder)
+    if name is None or not name.startswith(OURS):
+        raise NotFound(f"no package is mounted on {folder}" + (f", but {name}" if name else ""))
+    if said := detach(folder, force or not answers(folder)):
+        hint = f"leave the folder, close its files, or: datapkg unmount --force {folder}"
+        raise Conflict(f"{folder} was not unmounted: {said}", hint=hint)
+    if not force:
+        with contextlib.suppress(FileNotFoundError), claimed(folder, END_S):
+            pass
+    return folder
+
+
+def open_source(home: Home, ref: Ref) -> Source:
+    """The state that is mounted, decided now; raises `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`."""
+    found = home.find(ref)
+    return Source(found.store, ref, found.hash)
+
+
+def _for_others(allowed: bool) -> dict[str, bool]:
+    """The option that lets other users in, where the system lets this user say so."""
+    if not allowed:
+        return {}
+    try:
+        lines = FUSE_CONF.read_text().splitlines()
+    except OSError:
+        lines = []
+    if os.getuid() != 0 and "user_allow_other" not in [line.strip() for line in lines]:
+        raise InvalidInput(f"{FUSE_CONF} does not let users mount for others", hint="write there: user_allow_other")
+    return {"allow_other": True}
+
+
+def _prepare(folder: Path) -> bool:
+    """Sees that a folder can be mounted on, and makes it where it is missing, which is the answer.
+
+    A mount of ours that was left by a process that was killed is taken away.
+    """
+    if name := mounted_at(folder):
+        if answers(folder):
+            raise Conflict(f"{name} is mounted on {folder} already", hint=f"datapkg unmount {folder}")
+        said = detach(folder, even_if_busy=True) if name.startswith(OURS) else f"it is {name}"
+        if said:
+            message = f"a mount that no longer answers is in the way at {folder}: {said}"
+            raise Conflict(message, hint=f"fusermount3 -u -z {folder}")
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise Conflict(f"{folder} is a file, and no folder to mount on") from None
+        if os.listdir(folder):
+            raise Conflict(f"{folder} is not empty; a mount would hide what is there") from None
+        return False
+    return True
+
+
+def _time_ns(source: Source) -> int:
+    """When this machine first knew of the state, built, pushed or installed; a fixed time where it does not tell."""
+    try:
+        events = source.store.refs.log(source.ref.user, source.ref.name)
+        times = [datetime.fromisoformat(each.at).timestamp() for each in events if each.hash == source.hash]
+    except (DatapkgError, ValueError):
+        times = []
+    return round(min(times) * 10**6) * 1000 if times else SEALED_MTIME_NS

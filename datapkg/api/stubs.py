@@ -1,0 +1,130 @@
+"""Stubs: writes down for type checkers and editors what is in each package that can be imported here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from datapkg.api.results import Stubs
+from datapkg.errors import Conflict, DatapkgError, InvalidInput, InvalidName
+from datapkg.format.names import Ref, check_package, check_user
+from datapkg.home import Home, nearest_lock
+from datapkg.objects.files import write_atomic
+from datapkg.reading.stubs import MARK, USERS_STUB, PackageStub, classes_module, package_stub, user_stub
+
+# PEP 561: a checker looks into this folder before it looks into datapkg itself, and there for what is not in it.
+FOLDER = "datapkg-stubs"
+MARKER, PARTIAL = "py.typed", "partial\n"
+
+
+def write_stubs(home: Home, start: Path, into: Path | None = None, *, dry_run: bool = False) -> Stubs:
+    """Makes the stubs below `into` (by default where this Python has its libraries) those of what is importable.
+
+    That are the packages of this machine, each in the state that the nearest lock or else its pointer says. Stubs of
+    what is no longer here are removed; a package that cannot be read is named with its error, and has none. Raises
+    `Conflict` where a file is in the way that is not ours, `InvalidInput` where nothing can be written.
+    """
+    folder = (into or library_folder()) / FOLDER
+    packages, failed = _packages(home, start)
+    wanted = _files({package: stub for package, (_, stub) in packages.items()})
+    present = {path: text for path in _present(folder) if (text := _ours(folder / path)) is not None}
+    written = [path for path, text in wanted.items() if present.get(path) != text]
+    removed = sorted(present.keys() - wanted.keys())
+    strange = [str(folder / path) for path in written if path not in present and os.path.lexists(folder / path)]
+    if strange:
+        raise Conflict(f"{strange[0]} was not made by datapkg stubs, and is left alone", hint=f"move it: {strange[0]}")
+    if not dry_run:
+        _change(folder, {path: wanted[path] for path in written}, removed)
+    states = {package: hash for package, (hash, _) in packages.items()}
+    return Stubs(folder, states, written, removed, failed)
+
+
+def library_folder() -> Path:
+    """Where this Python has its libraries, or those of its user; raises `InvalidInput` where neither can be written."""
+    import site
+    import sysconfig
+
+    folder = Path(sysconfig.get_path("purelib"))
+    if os.access(folder, os.W_OK):
+        return folder
+    if site.ENABLE_USER_SITE:
+        return Path(site.getusersitepackages())
+    raise InvalidInput(f"{folder}, where this Python has its libraries, cannot be written", hint="add: --into typings")
+
+
+def _packages(home: Home, start: Path) -> tuple[dict[str, tuple[str, PackageStub]], dict[str, DatapkgError]]:
+    """Hash and stub of each package that can be imported, and the errors of those that cannot be read."""
+    found: dict[str, tuple[str, PackageStub]] = {}
+    failed: dict[str, DatapkgError] = {}
+    for package in sorted(_names(home, start)):
+        user, _, name = package.partition("/")
+        try:
+            state = home.find(Ref(user, name), start)
+            found[package] = state.hash, package_stub(package, state.store.manifest(state.hash))
+        except DatapkgError as error:
+            failed[package] = error
+    return found, failed
+
+
+def _names(home: Home, start: Path) -> Iterator[str]:
+    """The packages on this machine and those of the nearest lock."""
+    lock = nearest_lock(start)
+    packages = {f"{user}/{name}" for user in home.users() for name in home.packages(user)}
+    for package in packages | {pin.package for pin in (lock[1].pins if lock else ())}:
+        user, _, name = package.partition("/")
+        try:
+            yield f"{check_user(user)}/{check_package(name)}"
+        except InvalidName:  # a folder that somebody else made in the store
+            continue
+
+
+def _files(packages: dict[str, PackageStub]) -> dict[str, str]:
+    """The text of each file by its path in the folder."""
+    files = {MARKER: PARTIAL, "data/__init__.pyi": USERS_STUB} if packages else {}
+    users: dict[str, dict[str, PackageStub]] = {}
+    for package, stub in packages.items():
+        user, _, name = package.partition("/")
+        users.setdefault(user, {})[name] = stub
+        files[f"data/{user}/{classes_module(name)}.pyi"] = stub.classes
+        files[f"data/{user}/{name}/__init__.pyi"] = stub.module
+    return files | {f"data/{user}/__init__.pyi": user_stub(user, stubs) for user, stubs in users.items()}
+
+
+def _present(folder: Path) -> list[str]:
+    """The files that may be ours."""
+    files = [MARKER] if (folder / MARKER).is_file() else []
+    return files + sorted(str(path.relative_to(folder)) for path in folder.glob("data/**/*.pyi"))
+
+
+def _ours(path: Path) -> str | None:
+    """The text of a file that this program wrote, else None."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return text if text == PARTIAL or text.startswith(MARK) else None
+
+
+def _change(folder: Path, written: dict[str, str], removed: list[str]) -> None:
+    """Writes and removes these files; folders that become empty go too."""
+    try:
+        for path, text in written.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / path, text.encode(), (folder / path).parent, mode=0o644)
+        for path in removed:
+            (folder / path).unlink(missing_ok=True)
+            _remove_empty((folder / path).parent, folder)
+    except OSError as error:
+        reason = f"{error.filename or folder} cannot be written: {error.strerror}"
+        raise InvalidInput(reason, hint="name a folder of yours: datapkg stubs --into typings") from error
+
+
+def _remove_empty(folder: Path, last: Path) -> None:
+    for each in (folder, *folder.parents):
+        try:
+            each.rmdir()
+        except OSError:
+            return
+        if each == last:
+            return

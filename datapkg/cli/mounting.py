@@ -1,0 +1,141 @@
+"""Commands that show a package as a folder of files: mount, unmount."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from datapkg.cli.arguments import PATH, pinned, ref_argument
+from datapkg.cli.command import Command, Session, pass_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from datapkg.api.results import Mounted
+    from datapkg.errors import DatapkgError
+    from datapkg.format.names import Ref
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg mount uciml/iris ./iris
+    datapkg mount uciml/iris/raw@1.0.0 ./raw --background
+    datapkg unmount ./raw
+    """,
+)
+@ref_argument
+@click.argument("folder", type=PATH, metavar="DIR")
+@click.option("-b", "--background", is_flag=True, help="Return once programs can read, and go on.")
+@click.option("--allow-other", is_flag=True, help="Let other users of this machine read too.")
+@pass_session
+def mount(session: Session, ref: Ref, folder: Path, background: bool, allow_other: bool) -> None:
+    """Show a package as a folder of read-only files.
+
+    REF is a package, or a group in it; the state that it means now is what is shown. DIR is made if need be, and must
+    be empty. Ctrl-C unmounts, and so does datapkg unmount DIR.
+    """
+    if background:
+        _mount_in_background(session, ref, folder, allow_other)
+        return
+    from datapkg.api.mount import mount as show
+
+    def ready(mounted: Mounted) -> None:
+        _announce(session, mounted.package, mounted.hash, mounted.folder, f"Ctrl-C, or {_unmount_line(folder)}")
+        session.out.flush()
+
+    if not show(session.home, ref, folder, ready=ready, tell=_once(session), allow_other=allow_other):
+        session.out.note(f"files below {folder} were still open; programs that read them get an error")
+        session.out.flush()
+        os._exit(0)  # a thread may wait for a registry for long
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg unmount ./iris
+    """,
+)
+@click.argument("folder", type=PATH, metavar="DIR")
+@click.option("--force", is_flag=True, help="Also where programs have files of it open.")
+@pass_session
+def unmount(session: Session, folder: Path, force: bool) -> None:
+    """Take away a folder that datapkg mount shows."""
+    from datapkg.api.mount import unmount as take_away
+
+    done = take_away(folder, force)
+    session.out.answer({"unmounted": str(done)}, [f"unmounted {folder}"], quiet=[])
+
+
+def _announce(session: Session, package: str, hash: str, folder: Path, how: str) -> None:
+    value = {"mounted": str(folder), "package": package, "hash": hash}
+    session.out.answer(value, [f"mounted {pinned(package, hash)} on {folder}; to unmount: {how}"], quiet=[])
+
+
+def _unmount_line(folder: Path) -> str:
+    from shlex import quote
+
+    return f"datapkg unmount {quote(str(folder))}"
+
+
+def _once(session: Session) -> Callable[[str, DatapkgError], None]:
+    """Tells of each path that could not be read why, once as long as the reason stays the same."""
+    told: dict[str, str] = {}
+
+    def tell(path: str, error: DatapkgError) -> None:
+        if told.get(path) != error.message:
+            told[path] = error.message
+            session.out.note(f"{path} could not be read: {error.message}")
+
+    return tell
+
+
+def _mount_in_background(session: Session, ref: Ref, folder: Path, allow_other: bool) -> None:
+    """Has another process mount, and waits for its first line, or its error."""
+    import json
+    import subprocess
+    import tempfile
+
+    from datapkg.errors import from_wire
+
+    words = ["mount", "--json", *(["--allow-other"] if allow_other else []), "--", str(ref), str(folder)]
+    with tempfile.TemporaryFile() as said:  # nobody reads what comes later, and no pipe breaks
+        process = subprocess.Popen(
+            [sys.executable, "-m", "datapkg", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=session.home.environ,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        process.stdout.close()
+        if not line:
+            process.wait()
+            said.seek(0)
+            text = said.read().decode(errors="replace")
+            raise from_wire(_last_error(text))
+    mounted = json.loads(line)
+    os.statvfs(mounted["mounted"])  # waits for the first answer
+    _announce(session, mounted["package"], mounted["hash"], Path(mounted["mounted"]), _unmount_line(folder))
+
+
+def _last_error(text: str) -> object:
+    """The error that a process wrote as JSON, below whatever else it said."""
+    import json
+
+    line = text.strip().rpartition("\n")[2]
+    try:
+        return json.loads(line)["error"]
+    except (ValueError, KeyError, TypeError):
+        return {"code": "error", "message": f"the process that was to mount ended: {line or 'without a word'}"}

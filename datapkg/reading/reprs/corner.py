@@ -1,0 +1,40 @@
+"""The corner of an array that lies at the beginning of its object, of which no more is read than is shown."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib import format
+
+from datapkg.errors import CorruptObject
+from datapkg.format.manifest import ArrayNode
+from datapkg.reading.source import Source
+
+_HEADER_BYTES = 10_000  # numpy's own bound
+
+
+def corner(
+    source: Source, entry: ArrayNode, limits: tuple[int, int], limit_bytes: int
+) -> np.ndarray[tuple[int, int], np.dtype[Any]] | None:
+    """The first values of the first rows, in two dimensions; of more dimensions, or columns first, one row of them.
+
+    None for types that have no single values to show. Raises `ObjectNotFound`, `CorruptObject`.
+    """
+    with source.open(entry.path, entry.hash) as stream:
+        try:
+            version = format.read_magic(stream)
+            read = {(1, 0): format.read_array_header_1_0, (2, 0): format.read_array_header_2_0}[version]
+            shape, is_by_columns, kind = read(stream, max_header_size=_HEADER_BYTES)
+            if kind.hasobject or kind.fields or kind.subdtype or not kind.itemsize:
+                return None
+            data = stream.read(limit_bytes)
+        except (KeyError, ValueError, EOFError) as error:
+            raise CorruptObject(f"{source.ref.package}/{entry.path} is no array that can be read: {error}") from error
+    total = min(len(data) // kind.itemsize, math.prod(shape))
+    values = np.frombuffer(data, kind, total)
+    rows, columns = limits
+    if len(shape) == 2 and not is_by_columns and 0 < shape[1] <= total:
+        return values[: total // shape[1] * shape[1]].reshape(-1, shape[1])[:rows, :columns]
+    return values[:columns].reshape(1, -1)

@@ -1,0 +1,187 @@
+"""A table as HTML: its columns with types, nulls, range and spread above its first rows, and all columns in words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from datapkg.errors import DatapkgError
+from datapkg.format.manifest import TableNode
+from datapkg.format.metadata import ColumnNote, column_notes
+from datapkg.reading.reprs import outline
+from datapkg.reading.reprs.presence import how_to_get, is_here
+from datapkg.reading.reprs.tags import fold, note, text
+from datapkg.reading.reprs.words import count, visible
+from datapkg.reading.source import Source
+
+if TYPE_CHECKING:
+    from datapkg.reading.reprs.look import Look
+    from datapkg.reading.reprs.spread import Spread
+    from datapkg.reading.statistics import ColumnStatistics
+
+COLUMNS = 20  # side by side, above their first rows
+LISTED = 100  # below each other
+LOOK_ROWS = 65_536
+_NUMBERS = re.compile(r"u?int\d|float|double|halffloat|decimal")
+_FLOATS = re.compile(r"float|double|halffloat")
+_DIGITS = 10
+_UNORDERED = re.compile(r"[a-z_]*(string|binary)|dictionary")  # a footer may have cut their least and greatest short
+
+
+class _Seen(NamedTuple):
+    """What a look into the table gave, or why there was none."""
+
+    look: Look | None
+    spreads: list[Spread | None]
+    note: str
+
+
+def table(source: Source, entry: TableNode, rows: int = LOOK_ROWS) -> str:
+    """A table as a piece of a page; pictures of its columns are made of that many rows at most."""
+    seen = _seen(source, entry, rows)
+    parts = [_grid(entry, seen), note(seen.note or _more(entry, seen))]
+    return "".join([*parts, _listed(entry, seen)])
+
+
+def _seen(source: Source, entry: TableNode, rows: int) -> _Seen:
+    if not is_here(source, [entry.objects_[0].hash]):
+        return _Seen(None, [], how_to_get(source))
+    from datapkg.reading.reprs.look import look
+    from datapkg.reading.reprs.spread import spread
+
+    names = [name for name, _ in entry.columns]
+    try:
+        found = look(source, entry, names[:COLUMNS], rows, explained=names[:LISTED])
+    except DatapkgError as error:
+        return _Seen(None, [], visible(error.message, 500))
+    return _Seen(found, [spread(column) for column in found.rows.columns], "")
+
+
+def _more(entry: TableNode, seen: _Seen) -> str:
+    """What is not shown, and what the pictures are of."""
+    more = [(entry.rows - outline.ROWS, "more row"), (len(entry.columns) - COLUMNS, "more column")]
+    rest = " and ".join(count(number, what) for number, what in more if number > 0)
+    looked = len(seen.look.rows) if seen.look else 0
+    of = "all rows" if looked == entry.rows else f"the first {count(looked, 'row')}"
+    pictured = f"bars are of {of}" if looked and any(each and each.bars for each in seen.spreads) else ""
+    return " · ".join(each for each in (f"… and {rest}" if rest else "", pictured) if each)
+
+
+def _grid(entry: TableNode, seen: _Seen) -> str:
+    names, types = outline.names_and_types(entry, COLUMNS)
+    right = [' class="dp-num"' if _NUMBERS.match(kind) else "" for _, kind in entry.columns[:COLUMNS]]
+    looked = len(seen.look.rows) if seen.look else 0
+    heads = []
+    for at, (name, kind) in enumerate(zip(names, types, strict=True)):
+        found = seen.spreads[at] if seen.spreads else None
+        head = f'{text(name)}<span class="dp-type">{text(kind)}</span>'
+        heads.append(f"<th{right[at]}>{head}{_bars(found, looked)}{_span(entry, at, seen)}</th>")
+    rows = []
+    for row in _first_rows(seen):
+        cells = (_cell(value, cls) for value, cls in zip(row, right, strict=True))
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    grid = f'<table class="dp-grid"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<div class="dp-wide">{grid}</div>'
+
+
+def _first_rows(seen: _Seen) -> list[tuple[str | None, ...]]:
+    if seen.look is None:
+        return []
+    shown = seen.look.rows.slice(0, outline.ROWS)
+    return list(zip(*([_value(value) for value in column] for column in shown.columns), strict=True))
+
+
+def _value(value: Any) -> str | None:
+    """A value as text; numbers of many digits with six of them, as data frames show them."""
+    cell = outline.cell(value)
+    return f"{value.as_py():.6g}" if cell and len(cell) > _DIGITS and _FLOATS.match(str(value.type)) else cell
+
+
+def _cell(value: str | None, cls: str) -> str:
+    return f"<td{cls}>{text(value)}</td>" if value is not None else f'<td{cls}><span class="dp-null">null</span></td>'
+
+
+def _bars(found: Spread | None, rows: int) -> str:
+    """A picture of how values are spread; each bar says what it is of when pointed at."""
+    if found is None:
+        return ""
+    if not found.bars:
+        return f'<span class="dp-type">{count(found.distinct, "different value")} in {count(rows, "row")}</span>'
+    step, top = 100 / len(found.bars), max(number for number, _ in found.bars) or 1
+    made = []
+    for at, (number, label) in enumerate(found.bars):
+        height = max(round(24 * number / top, 2), 0.8 if number else 0)
+        made.append(
+            f'<rect x="{at * step:.2f}" y="{26 - height:.2f}" width="{step * 0.86:.2f}" height="{height:.2f}">'
+            f"<title>{text(label)}: {number:,}</title></rect>"
+        )
+    return (
+        f'<svg class="dp-bars" viewBox="0 0 100 26" preserveAspectRatio="none" role="img" '
+        f'aria-label="spread of values">{"".join(made)}</svg>'
+    )
+
+
+def _span(entry: TableNode, at: int, seen: _Seen) -> str:
+    """Least and greatest, and how many are null, where the footers say it exactly."""
+    found = seen.look.statistics.get(entry.columns[at][0]) if seen.look else None
+    if found is None:
+        return ""
+    least, greatest = _ends(found, entry.columns[at][1])
+    ends = f"<span>{text(least)}</span><span>{text(greatest)}</span>" if least else ""
+    spread = seen.spreads[at] if seen.spreads else None
+    if not ends and spread and spread.bars:
+        ends = f"<span>{text(count(len(spread.bars), 'value'))}</span>"
+    nulls = _nulls(found, entry.rows)
+    return f'<span class="dp-span">{ends or "&nbsp;"}</span><span class="dp-type">{nulls}</span>'
+
+
+def _ends(found: ColumnStatistics, kind: str) -> tuple[str, str]:
+    if found.least is None or _UNORDERED.match(kind):
+        return "", ""
+    return visible(_short(found.least), 24), visible(_short(found.greatest), 24)
+
+
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _nulls(found: ColumnStatistics, rows: int) -> str:
+    if found.nulls is None:
+        return ""
+    share = f" ({found.nulls / rows:.0%})" if found.nulls and rows else ""
+    return f"{count(found.nulls, 'null')}{share}" if found.nulls else "no nulls"
+
+
+def _listed(entry: TableNode, seen: _Seen) -> str:
+    """The columns below each other, folded away: those that are described, or all where the grid has not all."""
+    notes = column_notes(entry.meta)
+    is_more = len(entry.columns) > COLUMNS
+    described = [at for at, (name, _) in enumerate(entry.columns) if name in notes and notes[name].description]
+    chosen = list(range(min(LISTED, len(entry.columns)))) if is_more else described[: outline.NOTES]
+    if not chosen:
+        return ""
+    rows = "".join(_line(entry, at, notes, seen) for at in chosen)
+    titles = ("column", "type", "unit", "nulls", "least", "greatest", "description")
+    head = "".join(f"<th{_right(each)}>{each}</th>" for each in titles)
+    words = f"{count(len(described), 'column')} described" if described else ""
+    if is_more:
+        listed = f"{'the first ' if len(entry.columns) > LISTED else 'all '}{count(len(chosen), 'column')}"
+        words = f"{listed}{f', {words}' if words else ''}"
+    body = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return fold(text(words), f'<div class="dp-wide">{body}</div>')
+
+
+def _right(title: str) -> str:
+    return ' class="dp-right"' if title in ("nulls", "least", "greatest") else ""
+
+
+def _line(entry: TableNode, at: int, notes: dict[str, ColumnNote], seen: _Seen) -> str:
+    name, kind = entry.columns[at]
+    said = notes.get(name, ColumnNote())
+    found = seen.look.statistics.get(name) if seen.look else None
+    nulls = "" if found is None or found.nulls is None else f"{found.nulls:,}"
+    least, greatest = _ends(found, kind) if found else ("", "")
+    words = [visible(each, outline.CELL) for each in (name, kind, said.unit)]
+    cells = "".join(f"<td>{text(each)}</td>" for each in words)
+    numbers = "".join(f'<td class="dp-right">{text(each)}</td>' for each in (nulls, least, greatest))
+    return f"<tr>{cells}{numbers}<td>{text(visible(said.description, outline.COLUMN_DESCRIPTION))}</td></tr>"

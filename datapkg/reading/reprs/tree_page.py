@@ -1,0 +1,93 @@
+"""The nodes below a group as HTML: a tree that folds, with sizes, and with the columns of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from datapkg.format.manifest import Node, TableNode
+from datapkg.reading.reprs import outline
+from datapkg.reading.reprs.table_page import table
+from datapkg.reading.reprs.tags import text
+from datapkg.reading.reprs.words import count, size, visible
+from datapkg.reading.source import Source
+
+LIMITS = (50, 20, 10, 5)  # how many nodes are shown of a group: the one asked for, those in it, those in them …
+LINES = 300  # in all
+SEEN_TABLES = 3  # tables of the group itself whose rows are shown when unfolded; of others their columns
+SEEN_ROWS = 8_192
+COLUMNS = 30
+
+
+def tree(source: Source, path: str) -> str:
+    """All that is below a group, as far as the bounds go."""
+    return _Tree(source).drawn(path)
+
+
+class _Tree:
+    """One tree while it is drawn: how much room is left in it."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.lines = LINES
+        self.tables = SEEN_TABLES
+
+    def drawn(self, path: str) -> str:
+        rows = "".join(self._below(path, 0))
+        return f'<div class="dp-tree">{rows}</div>' if rows else ""
+
+    def _below(self, path: str, depth: int) -> Iterator[str]:
+        names = self.source.children(path).names
+        limit = min(LIMITS[depth], max(self.lines, 0))
+        shown = names if len(names) <= limit else names[:limit]
+        self.lines -= len(shown)
+        for name in shown:
+            at = f"{path}/{name}" if path else name
+            entry = self.source.entry(at)
+            if entry is None or entry.kind == "group":
+                yield self._group(at, name, depth)
+            elif isinstance(entry, TableNode):
+                yield self._table(entry, name, depth)
+            else:
+                yield _row("div", depth, name, entry.kind, outline.details(entry)[:-1], size(_size(entry)))
+        if len(names) > len(shown):
+            yield _row("div", depth, f"… and {len(names) - len(shown):,} more", "", [], "")
+
+    def _group(self, path: str, name: str, depth: int) -> str:
+        inside = [count(len(self.source.children(path).names), "node")]
+        total = size(self.source.manifest.size(path))
+        below = "".join(self._below(path, depth + 1)) if depth + 1 < len(LIMITS) else ""
+        if not below:
+            return _row("div", depth, name, "group", inside, total)
+        return f"<details>{_row('summary', depth, name, 'group', inside, total)}{below}</details>"
+
+    def _table(self, entry: TableNode, name: str, depth: int) -> str:
+        row = _row("summary", depth, name, "table", outline.details(entry)[:-1], size(entry.size))
+        if depth == 0 and self.tables:
+            self.tables -= 1
+            body = table(self.source, entry, SEEN_ROWS)
+        else:
+            body = _columns(entry)
+        return f'<details>{row}<div class="dp-body">{body}</div></details>'
+
+
+def _size(entry: Node) -> int:
+    return sum(size_bytes for _, size_bytes in entry.objects())
+
+
+def _row(tag: str, depth: int, name: str, kind: str, measures: list[str], total: str) -> str:
+    mark = '<span class="dp-mark"></span>'
+    cells = (text(kind), text(", ".join(measures)), text(total))
+    rest = "".join(f"<span>{each}</span>" for each in cells)
+    return f'<{tag} class="dp-row" style="--dp-in:{depth}"><span>{mark}{text(visible(name, 200))}</span>{rest}</{tag}>'
+
+
+def _columns(entry: TableNode) -> str:
+    """The columns of a table as the manifest has them."""
+    names, types = outline.names_and_types(entry, COLUMNS)
+    each = (
+        f'<span>{text(name)} <span class="dp-soft">{text(kind)}</span></span>'
+        for name, kind in zip(names, types, strict=True)
+    )
+    more = len(entry.columns) - len(names)
+    rest = f'<span class="dp-soft">… and {more:,} more</span>' if more else ""
+    return f'<div class="dp-columns">{"".join(each)}{rest}</div>'

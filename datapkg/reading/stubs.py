@@ -1,0 +1,269 @@
+"""Says in the language of type checkers what is in a package: the text of its `.pyi` files."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Collection
+from typing import NamedTuple
+
+from datapkg.format.manifest import ArrayNode, FileNode, Manifest, Node, TableNode
+from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes
+from datapkg.format.names import attribute_name
+from datapkg.reading.nodes.groups import Package, is_reserved
+from datapkg.reading.reprs.words import count, size, visible
+
+# Beyond these a stub says less, never anything wrong. A checker compares the overloads of a class with one another,
+# so that their number counts squared: 300 take mypy a second.
+MAX_CLASSES = 300
+MAX_NODES = 2_000
+MAX_COLUMNS = 1_000
+MAX_CHARACTERS = 1_000_000
+LISTED_COLUMNS, DESCRIPTION, COLUMN_DESCRIPTION, NAME = 30, 1_000, 200, 40
+
+MARK = "# Made by datapkg stubs"
+# Names of nodes override those of methods, as they do when the package is read.
+_CHECKERS = """# mypy: ignore-errors
+# pyright: basic, reportAssignmentType=false, reportIncompatibleMethodOverride=false
+# pyright: reportIncompatibleVariableOverride=false, reportOverlappingOverload=false, reportTypeCommentUsage=false
+"""
+# Names with two underscores on both sides are never a node's, so that no node hides what an annotation means.
+_IMPORTS = """import builtins as __b__
+import typing as __t__
+
+import pandas as __pd__
+from datapkg.reading.nodes.arrays import Array as __array__
+from datapkg.reading.nodes.files import File as __file_node__
+from datapkg.reading.nodes.groups import Group as __group__
+from datapkg.reading.nodes.groups import Package as __package_node__
+from datapkg.reading.nodes.tables import Table as __table__
+"""
+# For pyright this has to stand beside the users that are known; for mypy, in datapkg itself too, where none is.
+USERS_STUB = f"""{MARK}; do not edit.
+{_CHECKERS}from typing import Any
+
+def __getattr__(name: str) -> Any: ...
+"""
+# The real classes answer any attribute, or raise for it; this takes that back where all attributes are known.
+_CLOSED = "    __getattribute__: None\n    __getattr__: None\n"
+_OVERLOAD = "    @__t__.overload\n    def __getitem__(self, {key}) -> {kind}: ...\n"
+# Classes that many nodes share: those without names of their own, and what there is no room for.
+_SHARED = {"table": "__any_table__", "file": "__file_node__", "array": "__array__", "group": "__any_group__"}
+
+
+class PackageStub(NamedTuple):
+    """The stub of a package: the file of its classes, that of its module, and what its user's file says of it."""
+
+    classes: str
+    module: str
+    package_class: str
+    doc: str
+
+
+class _Member(NamedTuple):
+    """A node directly in a group as its stub has it: name, attribute ("" if it has none), class and docstring."""
+
+    path: str
+    name: str
+    attribute: str
+    kind: str
+    is_group: bool
+    doc: str
+
+
+def package_stub(package: str, manifest: Manifest) -> PackageStub:
+    """What checkers are told of a package (`user/name`) in this state; the same for the same manifest."""
+    return _Writer(package, manifest).written()
+
+
+def user_stub(user: str, packages: dict[str, PackageStub]) -> str:
+    """What checkers are told of a user whose packages these are, by name."""
+    parts = [f"{MARK} of what is on this machine; do not edit.\n{_CHECKERS}"]
+    for name, stub in sorted(packages.items()):
+        module = f"datapkg.data.{user}.{classes_module(name)}"
+        parts.append(f"from {module} import {stub.package_class} as __package_{name}__\n")
+    for name, stub in sorted(packages.items()):
+        parts.append(f"\n{name}: __package_{name}__\n{stub.doc}\n")
+    return "".join(parts)
+
+
+def classes_module(name: str) -> str:
+    """The module that holds the classes of a package for checkers; it is no package's name, and nothing imports it."""
+    return f"_{name}"
+
+
+class _Writer:
+    """Writes the classes of one package, those near its root first, as far as the bounds allow."""
+
+    def __init__(self, package: str, manifest: Manifest) -> None:
+        self._user, _, self._name = package.partition("/")
+        self._manifest = manifest
+        self._taken: set[str] = set()
+        self._classes = self._nodes = self._characters = 0
+        self._texts: list[str] = []
+        self._paths: dict[str, list[str]] = {}
+        self._header = f"{MARK} from {package}@sha256:{manifest.hash}; do not edit.\n{_CHECKERS}"
+
+    def written(self) -> PackageStub:
+        root = self._class_name(self._name, "Package")
+        members, is_whole = self._members("")
+        todo = deque(members)
+        while todo:
+            group = todo.popleft()
+            if group.is_group and group.kind not in _SHARED.values():
+                below, whole = self._members(group.path)
+                todo.extend(below)
+                self._texts.append(_group_class(group.kind, "__group__", below, whole, _names_by_kind(below)))
+        package_class = _group_class(root, "__package_node__", members, is_whole, self._paths)
+        shared = [_table_class(_SHARED["table"], None), _group_class(_SHARED["group"], "__group__", [], False, {})]
+        classes = "\n".join([self._header + _IMPORTS, *shared, *self._texts, package_class])
+        doc = _docstring(_package_lines(self._manifest), "")
+        return PackageStub(classes, self._module(root, members, is_whole, doc), root, doc)
+
+    def _members(self, group: str) -> tuple[list[_Member], bool]:
+        """What lies in a group, and whether that is all."""
+        members: list[_Member] = []
+        if self._nodes >= MAX_NODES or self._characters >= MAX_CHARACTERS:
+            return members, False
+        kinds = self._manifest.children(group)
+        attributes = {name: attribute_name(name) for name in kinds}
+        owners = Counter(attributes.values())
+        if not group:
+            self._taken.update(owners)  # the class of the package names those of nodes at any depth
+        for name, attribute in attributes.items():
+            path = f"{group}/{name}" if group else name
+            entry = self._manifest.get(path)
+            doc = _docstring(self._lines(path, entry), "    ")
+            self._nodes += 1
+            self._characters += 2 * len(doc) + 4 * len(repr(path)) + 200
+            if self._nodes > MAX_NODES or self._characters > MAX_CHARACTERS:
+                return members, False
+            shown = "" if owners[attribute] > 1 or is_reserved(attribute) else attribute
+            kind = self._class_of(name, entry, owners)
+            self._paths.setdefault(kind, []).append(path)
+            members.append(_Member(path, name, shown, kind, kinds[name] == "group", doc))
+        return members, True
+
+    def _class_of(self, name: str, entry: Node | None, attributes: Collection[str]) -> str:
+        """The class of a node that lies beside these: its own, as long as there is room, for a table or a group."""
+        kind = entry.kind if entry else "group"
+        columns = entry.columns if isinstance(entry, TableNode) else []
+        if kind in ("file", "array") or self._classes >= MAX_CLASSES or len(columns) > MAX_COLUMNS:
+            return _SHARED[kind]
+        class_name = self._class_name(name, kind.title(), attributes)
+        if isinstance(entry, TableNode):
+            text = _table_class(class_name, [column for column, _ in columns])
+            if self._characters + len(text) > MAX_CHARACTERS:
+                return _SHARED[kind]
+            self._characters += len(text)
+            self._texts.append(text)
+        self._classes += 1
+        return class_name
+
+    def _class_name(self, name: str, otherwise: str, attributes: Collection[str] = ()) -> str:
+        """`_FieldNotes` of `field_notes`: a name that no other class has, and no node where it is used."""
+        words = re.findall(r"[A-Za-z0-9]+", name)
+        stem = "_" + ("".join(word[0].upper() + word[1:] for word in words)[:NAME] or otherwise)
+        class_name, number = stem, 1
+        while class_name in self._taken or class_name in attributes:
+            number += 1
+            class_name = f"{stem}{number}"
+        self._taken.add(class_name)
+        return class_name
+
+    def _lines(self, path: str, entry: Node | None) -> list[str]:
+        """What is shown of a node: its measures, then what its publisher says of it."""
+        if isinstance(entry, TableNode):
+            lines = [f"table: {count(entry.rows, 'row')} × {count(len(entry.columns), 'column')}, {size(entry.size)}"]
+        elif isinstance(entry, ArrayNode):
+            shape = " × ".join(map(str, entry.shape)) or "one value"
+            lines = [f"array: {shape}, {entry.dtype}, {size(entry.size)}"]
+        elif isinstance(entry, FileNode):
+            lines = [f"file: {size(entry.size)}"]
+        else:
+            lines = [f"group: {count(len(self._manifest.children(path)), 'node')}"]
+        description = entry.meta.get("description") if entry else None
+        lines += [description] if isinstance(description, str) else []
+        return lines + (_column_lines(entry) if isinstance(entry, TableNode) else [])
+
+    def _module(self, root: str, members: list[_Member], is_whole: bool, doc: str) -> str:
+        """The package as a module: what `import datapkg.data.USER.NAME` and `from … import node` see."""
+        nodes = {each.attribute: each for each in members if each.attribute}
+        methods = [name for name in dir(Package) if name[0] != "_" and name not in nodes]
+        lines = [
+            f"{self._header}{doc}\n",
+            f"import typing as __t__\n\nimport datapkg.data.{self._user}.{classes_module(self._name)} as __n__\n\n",
+            f"__package_node__: __n__.{root}\n",
+            *(f"{name} = __package_node__.{name}\n" for name in methods),
+            *(f"{name}: __n__.{each.kind}\n{_outdented(each.doc)}\n" for name, each in nodes.items()),
+        ]
+        return "".join([*lines, *([] if is_whole else ["def __getattr__(name: str) -> __t__.Any: ...\n"])])
+
+
+def _names_by_kind(members: list[_Member]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for each in members:
+        names.setdefault(each.kind, []).append(each.name)
+    return names
+
+
+def _group_class(class_name: str, base: str, members: list[_Member], is_whole: bool, keys: dict[str, list[str]]) -> str:
+    """The class of a group; `keys` are what may stand in brackets, by the class of what it gives."""
+    lines = [f"class {class_name}({base}):\n", _CLOSED if is_whole else "    ...\n"]
+    lines += [f"    {each.attribute}: {each.kind}\n    {each.doc}\n" for each in members if each.attribute]
+    lines += [_OVERLOAD.format(key=f"path: {_literal(names)}", kind=kind) for kind, names in keys.items()]
+    # Names are put together as often as they are written down, so any text is taken.
+    plain = _OVERLOAD.format(key="path: __b__.str", kind="__t__.Any")
+    return "".join([*lines, plain if keys else plain.partition("\n")[2]])
+
+
+def _table_class(class_name: str, columns: list[str] | None) -> str:
+    """The class of a table with these columns; None for one with more than a stub holds."""
+    column = _literal(columns) if columns else "__b__.str" if columns is None else "__t__.Never"
+    lines = [f"class {class_name}(__table__):\n", _CLOSED, f"    __column__: __t__.TypeAlias = {column}\n"]
+    lines.append(_OVERLOAD.format(key="key: __column__", kind="__pd__.Series"))
+    lists = "__b__.list[__column__] | __b__.list[__b__.str]"
+    lines.append(_OVERLOAD.format(key=f"key: {lists}", kind="__pd__.DataFrame"))
+    lines.append("    @__b__.property\n    def columns(self) -> __b__.list[__column__]: ...\n")
+    return "".join(lines)
+
+
+def _literal(names: list[str]) -> str:
+    """`repr` writes what cannot be seen, or turns others around, as an escape."""
+    return f"__t__.Literal[{', '.join(map(repr, names))}]"
+
+
+def _package_lines(manifest: Manifest) -> list[str]:
+    title = manifest.meta.get("title")
+    lines = [title] if isinstance(title, str) else []
+    description = manifest.meta.get("description")
+    lines += [description] if isinstance(description, str) else []
+    return [*lines, count(len(manifest.children()), "node")]
+
+
+def _column_lines(entry: TableNode) -> list[str]:
+    notes = column_notes(entry.meta) if COLUMNS_KEY in entry.meta else {}
+    lines = []
+    for name, kind in entry.columns[:LISTED_COLUMNS]:
+        note = notes.get(name, ColumnNote())
+        said = ", ".join(_shown(text, COLUMN_DESCRIPTION) for text in (kind, note.unit, note.description) if text)
+        lines.append(f"- {_shown(name, COLUMN_DESCRIPTION)}: {said}")
+    more = len(entry.columns) - LISTED_COLUMNS
+    return [*lines, f"- … {count(more, 'more column')}"] if more > 0 else lines
+
+
+def _docstring(lines: list[str], indent: str) -> str:
+    """Foreign text as a docstring that it cannot leave, and in which an editor finds no picture or tag to show."""
+    shown = (_shown(line, DESCRIPTION) for line in lines)
+    plain = (re.sub(r"<(?=\S[^>]*>)", "< ", line).replace("](", "] (") for line in shown)
+    safe = [line.replace("\\", "\\\\").replace('"', '\\"') for line in plain]
+    between = f"\n{indent}"
+    return f'"""{between.join(safe)}"""'
+
+
+def _shown(text: str, limit: int) -> str:
+    return visible(" ".join(text.split()), limit)
+
+
+def _outdented(doc: str) -> str:
+    return doc.replace("\n    ", "\n")

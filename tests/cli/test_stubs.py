@@ -1,0 +1,139 @@
+"""`datapkg stubs`: which packages it writes down, where, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from datapkg.home import Home
+from tests.cli.conftest import Run
+from tests.reading.packages import file_node, install, install_iris
+
+FILES = [
+    "data/__init__.pyi",
+    "data/uciml/__init__.pyi",
+    "data/uciml/_iris.pyi",
+    "data/uciml/iris/__init__.pyi",
+    "py.typed",
+]
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file())
+
+
+def test_stubs_are_written_once(run: Run) -> None:
+    hash = install_iris(Home())
+    ended = run("stubs", "--into", "typings", "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["packages"] == [{"package": "uciml/iris", "hash": hash}]
+    assert sorted(ended.json["written"]) == FILES == files(Path("typings/datapkg-stubs"))
+    classes = Path("typings/datapkg-stubs/data/uciml/_iris.pyi").read_text()
+    assert classes.startswith(f"# Made by datapkg stubs from uciml/iris@sha256:{hash}; do not edit.\n")
+    assert Path("typings/datapkg-stubs/py.typed").read_text() == "partial\n"
+    assert Path("typings/datapkg-stubs/py.typed").stat().st_mode & 0o777 == 0o644
+    again = run("stubs", "--into", "typings", "--json").json
+    assert (again["written"], again["removed"]) == ([], [])
+
+
+def test_where_python_has_its_libraries_is_the_place(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_iris(Home())
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path / name))
+    (tmp_path / "purelib").mkdir()
+    ended = run("stubs")
+    assert "mypy, pyright and PyCharm find them" in ended.out
+    assert files(tmp_path / "purelib" / "datapkg-stubs") == FILES
+
+
+def test_what_is_no_longer_here_goes_and_nothing_else(run: Run) -> None:
+    home = Home()
+    install_iris(home)
+    install(home, "examples/other", file_node(home, "f", b"1"))
+    run("stubs", "--into", "typings")
+    folder = Path("typings/datapkg-stubs")
+    own = folder / "data" / "uciml" / "own.pyi"
+    own.write_text("x: int\n")
+    home.store.refs.remove("examples", "other")
+    assert len(run("stubs", "--into", "typings", "--json").json["removed"]) == 3
+    assert files(folder) == sorted([*FILES, "data/uciml/own.pyi"])
+    assert not (folder / "data" / "examples").exists()
+    home.store.refs.remove("uciml", "iris")
+    run("stubs", "--into", "typings")
+    assert files(Path("typings")) == ["datapkg-stubs/data/uciml/own.pyi"]
+    own.unlink()
+
+
+def test_a_file_of_somebody_else_is_never_overwritten(run: Run) -> None:
+    install_iris(Home())
+    strange = Path("typings/datapkg-stubs/data/uciml/__init__.pyi")
+    strange.parent.mkdir(parents=True)
+    strange.write_text("iris: int\n")
+    ended = run("stubs", "--into", "typings")
+    assert ended.code == 4
+    assert str(strange) in ended.err
+    assert files(Path("typings")) == ["datapkg-stubs/data/uciml/__init__.pyi"]
+
+
+@pytest.mark.parametrize(("option", "code"), [("--dry-run", 0), ("--check", 5)])
+def test_nothing_is_written_where_that_is_not_wanted(run: Run, option: str, code: int) -> None:
+    home = Home()
+    install_iris(home)
+    ended = run("stubs", "--into", "typings", option)
+    assert ended.code == code
+    assert "5 files would be written" in ended.out
+    assert not Path("typings").exists()
+    run("stubs", "--into", "typings")
+    assert run("stubs", "--into", "typings", option).code == 0
+    install(home, "uciml/iris", file_node(home, "f", b"1"))
+    ended = run("stubs", "--into", "typings", option)
+    assert ended.code == code
+    assert ("hint: datapkg stubs --into typings" in ended.err) == bool(code)
+
+
+def test_the_locked_state_is_the_one(run: Run) -> None:
+    home = Home()
+    locked = install_iris(home)
+    install(home, "uciml/iris", file_node(home, "later", b"1"))
+    pin = {"requirement": "uciml/iris", "package": "uciml/iris", "registry": "https://x.org", "hash": locked, "size": 1}
+    Path("datapkg.lock").write_text(json.dumps({"datapkg": 1, "packages": [pin]}))
+    assert run("stubs", "--into", "typings", "--json").json["packages"][0]["hash"] == locked
+
+
+def test_what_cannot_be_read_is_named_and_the_others_written(run: Run) -> None:
+    home = Home()
+    install_iris(home)
+    pin = {"requirement": "a/b", "package": "a/b", "registry": "https://x.org", "hash": "1" * 64, "size": 1}
+    Path("datapkg.lock").write_text(json.dumps({"datapkg": 1, "packages": [pin]}))
+    ended = run("stubs", "--into", "typings")
+    assert ended.code == 3
+    assert "a/b has no stub" in ended.err
+    assert "datapkg install" in ended.err
+    assert files(Path("typings/datapkg-stubs")) == FILES
+
+
+def test_nothing_installed_writes_nothing(run: Run) -> None:
+    ended = run("stubs", "--into", "typings")
+    assert ended.code == 0
+    assert "datapkg install USER/NAME" in ended.out
+    assert not Path("typings").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(run: Run) -> None:
+    install_iris(Home())
+    Path("typings").write_text("")
+    ended = run("stubs", "--into", "typings")
+    assert ended.code == 2
+    assert "cannot be written" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_folder_in_the_store_that_is_no_name_is_passed_over(run: Run) -> None:
+    home = Home()
+    install_iris(home)
+    current = home.store.refs.folder / "uciml" / "iris" / "current"
+    odd = home.store.refs.folder / "import" / "no-name"
+    odd.mkdir(parents=True)
+    (odd / "current").write_bytes(current.read_bytes())
+    assert [each["package"] for each in run("stubs", "--into", "t", "--json").json["packages"]] == ["uciml/iris"]
