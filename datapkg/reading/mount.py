@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from threading import Lock
 from typing import BinaryIO
 
@@ -78,14 +79,16 @@ class MountedTree:
         return 0
 
     def statfs(self, _: str) -> dict[str, int]:
-        objects = self._tree.source.manifest.objects(self._tree.top)
-        blocks = -(-sum(objects.values()) // BLOCK_BYTES)
-        return {"f_bsize": BLOCK_BYTES, "f_frsize": BLOCK_BYTES, "f_blocks": blocks, "f_namemax": 255}
+        return {"f_bsize": BLOCK_BYTES, "f_frsize": BLOCK_BYTES, "f_blocks": self._blocks, "f_namemax": 255}
 
     def destroy(self, _: str) -> None:
         """Comes last, whatever programs still have open."""
         while self._files:
             self._files.popitem()[1].close()
+
+    @cached_property
+    def _blocks(self) -> int:
+        return -(-sum(self._tree.source.manifest.objects(self._tree.top).values()) // BLOCK_BYTES)
 
     def _status(self, entry: Entry) -> dict[str, int]:
         if entry.is_folder:
@@ -139,14 +142,14 @@ class _OpenFile:
         self._path = path.strip("/")
         self._size = size
         self._lock = Lock()
-        self._stream: BinaryIO | None = tree.open(self._path)
+        self._stream: BinaryIO | None = self._opened()
 
     def read(self, size: int, offset: int) -> bytes:
         """`size` bytes from `offset`, or as many as there are; never fewer."""
         wanted = max(0, min(size, self._size - offset))
         with self._lock:
             if self._stream is None:
-                self._stream = self._tree.open(self._path)
+                self._stream = self._opened()
             try:
                 self._stream.seek(offset)
                 data = self._stream.read(wanted)
@@ -160,6 +163,10 @@ class _OpenFile:
     def close(self) -> None:
         with self._lock:
             self._close()
+
+    def _opened(self) -> BinaryIO:
+        """Of what has to be fetched all, since only a whole object can be held against its hash."""
+        return self._tree.open(self._path, whole=True)
 
     def _close(self) -> None:
         if self._stream is not None:

@@ -1,8 +1,8 @@
 """How a node looks on a page: one sheet for its own piece of it, light or dark as the page around it is.
 
 Colours are those of the notebook where it has names for them (JupyterLab, VS Code), and else shades of the text's own
-colour: nothing asks what the system prefers, since a page need not follow it. The class stands twice in each rule, so
-that rules for tables of the notebook do not win.
+colour: nothing asks what the system prefers, since a page need not follow it. The class stands three times in each
+rule, so that what the notebook says of tables and code does not win.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ _RULES = """
     font-family: var(--jp-ui-font-family, system-ui, sans-serif); max-width: 100%; margin: 2px 0; text-align: left;
     --dp-line: rgba(128, 128, 128, .28); --dp-tint: rgba(128, 128, 128, .08);
     --dp-bar: var(--jp-brand-color1, var(--vscode-charts-blue, #3b82d6));
-    --dp-link: var(--jp-content-link-color, var(--vscode-textLink-foreground, #3b82d6));
     --dp-mono: var(--jp-code-font-family, ui-monospace, Menlo, Consolas, monospace) }
 & * { box-sizing: border-box }
 & .dp-head { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 10px }
@@ -24,7 +23,7 @@ _RULES = """
 & .dp-ref { font-family: var(--dp-mono); font-size: 11px; opacity: .72; user-select: all; overflow-wrap: anywhere;
     margin: 1px 0 6px }
 & p { margin: 4px 0; max-width: 80ch; overflow-wrap: anywhere }
-& a { color: var(--dp-link); text-decoration: underline }
+& a { color: var(--jp-content-link-color, var(--vscode-textLink-foreground, inherit)); text-decoration: underline }
 & details { margin: 0; padding: 0; border: 0; background: none }
 & summary { cursor: pointer; list-style: revert; padding: 0 }
 & .dp-fold { margin: 6px 0 0 }
@@ -88,4 +87,4 @@ _RULES = """
 & img { display: block; max-width: 320px; max-height: 240px; margin: 6px 0 0 }
 """
 
-SHEET = "<style>" + " ".join(_RULES.replace("&", ".datapkg.datapkg").split()) + "</style>"
+SHEET = "<style>" + " ".join(_RULES.replace("&", ".datapkg" * 3).split()) + "</style>"
