@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Debian packages that tests need beside Python's: a browser with a font, what mounts, a database.
-APT_PACKAGES := chromium fonts-dejavu-core fuse3 libfuse3-3 postgresql
+APT_PACKAGES := chromium fonts-dejavu-core fuse3 postgresql
 
 # How much the benchmarks measure: tiny, small or full.
 SIZE := small

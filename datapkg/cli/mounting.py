@@ -126,7 +126,7 @@ def _mount_in_background(session: Session, ref: Ref, folder: Path, allow_other: 
             text = said.read().decode(errors="replace")
             raise from_wire(_last_error(text))
     mounted = json.loads(line)
-    os.statvfs(mounted["mounted"])  # waits for the first answer
+    os.listdir(mounted["mounted"])  # waits for the first answer
     _announce(session, mounted["package"], mounted["hash"], Path(mounted["mounted"]), _unmount_line(folder))
 
 

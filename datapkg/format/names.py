@@ -265,10 +265,16 @@ def _parse_body(body: str, text: str, registry: str | None, decode: object) -> R
     return Ref(user, package, path, State.parse(state) if state else None, registry)
 
 
+_NOT_IN_IDENTIFIERS = {code: "_" for code in range(128) if not chr(code).isalnum()}
+
+
 def attribute_name(name: str) -> str:
     """The Python identifier for a node's name: `2024 sales` → `n2024_sales`, `class` → `class_`, `a.txt` → `a_txt`."""
-    text = unicodedata.normalize("NFKC", name)
-    text = "".join(c if c == "_" or ("a" + c).isidentifier() else "_" for c in text)
+    if name.isascii():
+        text = name.translate(_NOT_IN_IDENTIFIERS)
+    else:
+        text = unicodedata.normalize("NFKC", name)
+        text = "".join(c if c == "_" or ("a" + c).isidentifier() else "_" for c in text)
     if not text[:1].isidentifier():
         text = "n" + text
     return text + "_" if keyword.iskeyword(text) else text

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from threading import Lock
 from typing import BinaryIO
 
@@ -78,14 +79,16 @@ class MountedTree:
         return 0
 
     def statfs(self, _: str) -> dict[str, int]:
-        objects = self._tree.source.manifest.objects(self._tree.top)
-        blocks = -(-sum(objects.values()) // BLOCK_BYTES)
-        return {"f_bsize": BLOCK_BYTES, "f_frsize": BLOCK_BYTES, "f_blocks": blocks, "f_namemax": 255}
+        return {"f_bsize": BLOCK_BYTES, "f_frsize": BLOCK_BYTES, "f_blocks": self._blocks, "f_namemax": 255}
 
     def destroy(self, _: str) -> None:
         """Comes last, whatever programs still have open."""
         while self._files:
             self._files.popitem()[1].close()
+
+    @cached_property
+    def _blocks(self) -> int:
+        return -(-sum(self._tree.source.manifest.objects(self._tree.top).values()) // BLOCK_BYTES)
 
     def _status(self, entry: Entry) -> dict[str, int]:
         if entry.is_folder:

@@ -19,6 +19,7 @@ from datapkg.reading.mount_points import INSTALL_FUSE, detach
 KEPT_S = 86_400  # how long the kernel may remember names and sizes, which never change
 GRACE_S = 5.0  # for programs that have files open when a mount is to end
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+READS_AT_ONCE = 64  # some may wait for a registry for long, and the others are not to wait for them
 STDERR = 2
 FILL_DIR_PLUS = 2  # of libfuse's fuse.h: what is known of a file is all of it
 OPTIONS = {
@@ -57,7 +58,10 @@ def run(shown: MountedTree, folder: Path, options: dict[str, Any], ready: Callab
     """
     words: Words = queue.SimpleQueue()
     shown.ready = lambda: words.put(("ready", None))
-    arguments = (library(), shown, folder, {**OPTIONS, **options}, words)
+    fuse = library()
+    if (fuse.fuse_version_major, fuse.fuse_version_minor) >= (3, 12):
+        options = {**options, "max_threads": READS_AT_ONCE}
+    arguments = (fuse, shown, folder, {**OPTIONS, **options}, words)
     with _signals(words):
         with _kept_stderr() as said:
             threading.Thread(target=_answer, args=arguments, daemon=True).start()
@@ -68,7 +72,12 @@ def run(shown: MountedTree, folder: Path, options: dict[str, Any], ready: Callab
             words.put(("stop", None))
         if word[0] == "ended":
             raise _refused(folder, said() or str(word[1]))
-        ready()
+        try:
+            ready()
+        except BaseException:
+            words.put(("stop", None))
+            _until_ended(folder, words)
+            raise
         return _until_ended(folder, words)
 
 
@@ -83,9 +92,17 @@ def _answer(library: Any, shown: MountedTree, folder: Path, options: dict[str, A
 
 
 def _with_sizes(library: Any) -> Any:
-    """mfusepy's `FUSE`, whose listings give the kernel sizes and times too: `ls -l` asks once, not once a file."""
+    """mfusepy's `FUSE`, of which the kernel asks more at once, and whose listings tell sizes and times too.
+
+    So `ls -l` asks once, not once a file.
+    """
 
     class Fuse(library.FUSE):
+        def _init(self, connection: Any, config: Any) -> None:
+            if connection:
+                connection.contents.max_background = READS_AT_ONCE
+            super()._init(connection, config)
+
         def readdir_fuse_3(self, path: bytes, buffer: Any, fill: Any, offset: int, file: Any, flags: int) -> int:
             status = library.c_stat()
             for name, values, _ in self.operations.readdir(path.decode(self.encoding, self.errors), file.contents.fh):
@@ -120,7 +137,8 @@ def _signals(words: Words) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {each: signal.signal(each, lambda *_: words.put(("stop", None))) for each in SIGNALS}
+    heard = [each for each in SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]  # nohup
+    before = {each: signal.signal(each, lambda *_: words.put(("stop", None))) for each in heard}
     try:
         yield
     finally:
@@ -145,4 +163,4 @@ def _kept_stderr() -> Iterator[Callable[[], str]]:
             os.dup2(own, STDERR)
             os.close(own)
             file.seek(0)
-            texts += file.read().decode(errors="replace").split("\n")
+            texts += file.read().decode(errors="replace").split("\n")[:-1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import builtins
 import functools
 import glob
-import io
 import os
 import sys
 import threading
@@ -160,11 +159,11 @@ def _refusal(real: Callable[..., Any]) -> Callable[..., Any]:
     """A function like `real`, which takes two paths and writes, for paths that are in no package."""
 
     @functools.wraps(real)
-    def call(src: Any, dst: Any, **kwargs: Any) -> Any:
+    def call(src: Any, dst: Any, *args: Any, **kwargs: Any) -> Any:
         for spot in (locate(src), locate(dst)):
             if isinstance(spot, Spot):
                 refuse(spot, real)
-        return real(src, dst, **kwargs)
+        return real(src, dst, *args, **kwargs)
 
     return call
 
@@ -196,10 +195,10 @@ def _replace_all() -> None:
 
 def _keepers_of_open() -> Iterator[tuple[Any, str | None]]:
     """Where `open` is looked up: also in modules that took it for themselves when they were loaded."""
-    for module in (builtins, io, sys.modules["_io"]):  # where pickle looks for it is the last of them
-        yield module, "open"
-    if tarfile := sys.modules.get("tarfile"):
-        yield tarfile, "bltn_open"
+    named = (("builtins", "open"), ("io", "open"), ("_io", "open"), ("tarfile", "bltn_open"), ("bz2", "_builtin_open"))
+    for module, name in named:  # in `_io`, pickle looks for it
+        if module in sys.modules:
+            yield sys.modules[module], name
     if openers := getattr(sys.modules.get("numpy.lib._datasource"), "_file_openers", None):
         yield openers._file_openers, None
 

@@ -57,7 +57,9 @@ export u/p x --format …|cat …|cat u/p/…|rm …|delete … --yes|delete u/p
 login --token …|login --token dpk_x --registry …|logout --registry …|whoami --registry …|search …
 search x --registry …|config …|config … x|config registry …|config registries.x …
 config registries.… https://x.example|config timeout_s …|config path …|config --unset …|verify …
-cache warm …|cache rm …|completion …|help …|tag …|…""".replace("|", "\n").splitlines()
+cache warm …|cache rm …|completion …|help …|stubs --into …|stubs --check --into …|tag …|…""".replace(
+    "|", "\n"
+).splitlines()
 TERMINAL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

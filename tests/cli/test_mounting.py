@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from datapkg.home import Home
 from datapkg.reading import mount_loop, mount_points
 from datapkg.reading.mount_points import OURS, mounted_at
 from tests.cli.conftest import Run
-from tests.mounts import TIMEOUT_S, Mounts, mounts_below, needs_fuse, run
+from tests.mounts import ROOT, TIMEOUT_S, Mounts, mounts_below, needs_fuse, run
 from tests.reading.packages import file_node, install, install_iris
 
 BIG = bytes(range(256)) * 8192  # 2 MiB: an object in a file of its own
@@ -40,8 +41,11 @@ def files_below(folder: Path) -> list[str]:
 IRIS = ["README.md", "measurements.parquet", "raw", "raw/a.jpg", "raw/b.jpg", "weights.npy"]
 
 
+HEARD = [each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN]
+
+
 @needs_fuse
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("sign", HEARD)
 def test_a_signal_unmounts_and_leaves_nothing(mounts: Mounts, sign: signal.Signals) -> None:
     folder = mounts.show("uciml/iris")
     assert files_below(folder) == IRIS
@@ -85,6 +89,22 @@ def test_in_the_background_until_it_is_unmounted(mounts: Mounts) -> None:
         value = json.loads(mounts.datapkg("mount", "uciml/iris", folder, "-b", "--json"))
         assert value["mounted"] == str(folder)
         assert json.loads(mounts.datapkg("unmount", folder, "--json")) == {"unmounted": str(folder)}
+
+
+@needs_fuse
+def test_without_a_reader_of_the_first_line_nothing_is_mounted(mounts: Mounts) -> None:
+    folder = mounts.folder / "mnt"
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            mounts.command("mount", "uciml/iris", folder), stdout=full, stderr=subprocess.PIPE, env=mounts.environ,
+            text=True,
+        )  # fmt: skip
+    mounts.processes.append(process)
+    assert process.wait(TIMEOUT_S) == 1
+    assert process.stderr
+    assert "No space left" in process.stderr.read()
+    assert mounted_at(folder) is None
+    assert not folder.exists()
 
 
 @needs_fuse
@@ -209,6 +229,7 @@ def test_damaged_bytes_are_an_error_and_come_back(mounts: Mounts) -> None:
 
 DROPS = """
 import sys
+import time
 from pathlib import Path
 from datapkg.api import mount
 from datapkg.cli.main import main
@@ -216,11 +237,14 @@ from datapkg.errors import Unreachable
 from datapkg.reading.source import Source
 
 down = Path(sys.argv[1])
+silent = down.with_name("silent")
 
 class Stream:
     def __init__(self, stream):
         self.stream = stream
     def read(self, size):
+        while silent.exists():
+            time.sleep(0.05)
         if down.exists():
             raise Unreachable("the registry does not answer")
         return self.stream.read(size)
@@ -259,6 +283,24 @@ def test_a_registry_that_drops_out_and_comes_back(mounts: Mounts, tmp_path: Path
         assert os.pread(stream.fileno(), 10, 1 << 20) == BIG[:10]
     assert run("cmp", folder / "big", folder / "big") == ""
     assert mounts.end() == 0
+
+
+@needs_fuse
+def test_a_registry_that_is_silent_keeps_neither_other_readers_nor_the_end(mounts: Mounts, tmp_path: Path) -> None:
+    home = Home()
+    install(home, "me/far", *[file_node(home, str(n), b"%d" % n * 999) for n in range(30)], file_node(home, "x", b"x"))
+    folder = mounts.show("me/far", program=[sys.executable, "-c", DROPS, str(tmp_path / "down")])
+    assert run("cat", folder / "x") == "x"
+    (tmp_path / "silent").touch()
+    readers = [subprocess.Popen(["cat", folder / str(n)], stderr=subprocess.DEVNULL) for n in range(30)]
+    time.sleep(0.5)
+    assert "29" in run("ls", "-l", folder)
+    assert run("cat", folder / "x") == "x"
+    mounts.processes[-1].send_signal(signal.SIGINT)
+    while mounted_at(folder):
+        time.sleep(0.01)
+    assert mounts.end(signal.SIGINT) == 0
+    assert [each.wait(TIMEOUT_S) for each in readers] == [1] * 30
 
 
 @needs_fuse
@@ -340,3 +382,17 @@ def test_a_system_that_mounts_nothing_is_told(mounts: Mounts) -> None:
     assert "Operation not permitted" in said
     assert "hint: a container needs: docker run --device /dev/fuse" in said
     assert not (mounts.folder / "mnt").exists()
+
+
+@needs_fuse
+def test_the_session_in_the_documents(mounts: Mounts) -> None:
+    page = (ROOT / "docs" / "files.md").read_text()
+    session = page.partition("\n## Mount\n")[2].partition("```sh\n")[2].partition("```")[0]
+    mounts.datapkg("build", "examples/penguins", ROOT / "sample_packages" / "penguins")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    parts = session.split("$ ")[1:]
+    assert len(parts) == 5
+    for part in parts:
+        line, _, expected = part.partition("\n")
+        said = run("bash", "-c", f"cd {mounts.folder} && {line}", **{**mounts.environ, "PATH": path})
+        assert re.fullmatch(re.escape(expected).replace("…", ".*"), said), line

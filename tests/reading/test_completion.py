@@ -32,7 +32,7 @@ def complete(home: Home, tmp_path: Path) -> Iterator[Any]:
             found = completer.completions(line, len(line))
             return {each.text.strip("\"'[].") for each in found}
 
-    answer.completer = completer  # type: ignore[attr-defined]
+    answer.shell = shell  # type: ignore[attr-defined]
     yield answer
     InteractiveShell.clear_instance()
 
@@ -47,8 +47,8 @@ def test_nodes_and_columns_complete(complete: Any) -> None:
     assert "a_jpg" in complete("raw.a")
 
 
-def test_nodes_complete_behind_nodes_once_ipython_may_ask_for_them(complete: Any) -> None:
-    complete.completer.policy_overrides = {"allowed_getattr_external": {"datapkg"}}
+def test_nodes_complete_behind_nodes_with_our_extension(complete: Any) -> None:
+    complete.shell.run_line_magic("load_ext", "datapkg")
     assert {"petal_length", "petal_width", "class"} <= complete('iris.measurements["')
     assert {"a.jpg", "b.jpg"} <= complete("iris.raw['")
     assert "a_jpg" in complete("iris.raw.a")
