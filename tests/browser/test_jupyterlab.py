@@ -75,7 +75,7 @@ def check(found: Watched, theme: str) -> None:
     assert page.evaluate("document.body.dataset.jpThemeLight") == str(theme == "Light").lower()
     outputs = page.locator(".jp-OutputArea-output .datapkg")
     assert outputs.count() == 3
-    assert page.locator("table.dp-grid th", has_text="bill_length_mm").first.is_visible()
+    assert outputs.nth(1).locator("table.dp-grid th", has_text="bill_length_mm").is_visible()
     assert page.get_by_role("link", name="Ecological sexual dimorphism").first.is_visible()
     assert page.get_by_text("examples/penguins", exact=False).first.is_visible()
     assert page.get_by_text("objects · done in").is_visible()
@@ -108,4 +108,4 @@ def test_names_complete_in_the_notebook(running: Lab) -> None:
         page.locator(".jp-Cell .cm-content").nth(1).click()
         page.keyboard.press("End")
         page.keyboard.press("Tab")
-        page.locator(".jp-Cell .cm-content", has_text="bill_length_mm").wait_for()
+        page.locator(".jp-Completer-item", has_text="bill_length_mm").wait_for()

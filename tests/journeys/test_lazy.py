@@ -76,6 +76,21 @@ def test_one_column_of_a_remote_table_is_a_twentieth_of_its_bytes(person: Person
     assert received(again) == 0
 
 
+def test_showing_what_is_remote_fetches_nothing(person: Person, published: Ref) -> None:
+    package: Any = load(published, person.home("reader"), lazy=True)
+    for node in [package, *package.values()]:
+        assert node._repr_mimebundle_()["text/plain"] == repr(node)
+    assert "c03" in package.table._repr_html_()
+    for node in (package.table, package.noise, package.numbers):
+        assert "it comes when it is read" in node._repr_html_()
+    assert "it comes when it is read" in repr(package.table)
+    assert received(package) == 0
+    package.table()
+    before = received(package)
+    assert "bars are of the first 65,536 rows" in package.table._repr_html_()
+    assert received(package) == before
+
+
 def test_rows_of_a_remote_table_come_with_their_blocks_alone(person: Person, published: Ref) -> None:
     package: Any = load(published, person.home("reader"), lazy=True)
     blocks = len(package.table.__entry__.objects_)
