@@ -204,7 +204,7 @@ def fetch(
     max_size: str | None,
     registry: str | None,
 ) -> None:
-    """Get data of an installed package that is not on this machine yet.
+    """Get what is absent here of an installed package.
 
     REF is a package of which only a part was installed, or a node in it. The state stays the one that is here; what
     comes is checked against its manifest.

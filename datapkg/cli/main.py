@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("datapkg.cli.settings:config", "Show settings and where each comes from, or change one."),
     "delete": ("datapkg.cli.maintenance:delete", "Delete a package at its registry."),
     "export": ("datapkg.cli.files:export", "Write a package as ordinary files with their original names."),
-    "fetch": ("datapkg.cli.installing:fetch", "Get data of an installed package that is not here yet."),
+    "fetch": ("datapkg.cli.installing:fetch", "Get what is absent here of an installed package."),
     "generate": ("datapkg.cli.publishing:generate", "Write a build file and a README to start from."),
     "help": ("datapkg.cli.settings:help", "Explain a command."),
     "install": ("datapkg.cli.installing:install", "Get packages from a registry, or what a project asks for."),

@@ -278,7 +278,7 @@ def test_verify(run: Run, built: str) -> None:
 
 def test_config(run: Run) -> None:
     names = [each["name"] for each in run("config", "--json").json["settings"]]
-    assert names == ["registry", "registries", "path", "timeout_s", "max_source_bytes"]
+    assert names == ["registry", "registries", "path", "timeout_s", "lazy", "max_source_bytes"]
     assert run("config", "registry", "-q").out == "(none)\n"
     assert run("config", "registry", "https://data.example.org/").code == 0
     assert run("config", "registry", "-q").out == "https://data.example.org\n"

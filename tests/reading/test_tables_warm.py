@@ -58,7 +58,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_warm_table_is_mapped_and_not_read(node: Table, opened: list[int]) -> None:
     before = pa.total_allocated_bytes()
     table = node.arrow()
-    assert pa.total_allocated_bytes() == before
+    assert pa.total_allocated_bytes() - before < 4_096
     assert table["n"].num_chunks == table["s"].num_chunks == 1
     for ask in (node, node.head, node.tail, node.sample, lambda: node["n"], lambda: list(node.iter_batches(4))):
         ask()
