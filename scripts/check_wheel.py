@@ -62,6 +62,8 @@ def run_in_empty_environment(wheel: Path, environment: Path) -> None:
     run("datapkg", "--help")
     run("python", "-m", "datapkg", "--help")
     run("python", "-c", "import datapkg; [getattr(datapkg, name) for name in datapkg.__all__]")
+    pip("install", f"{wheel}[fsspec]")
+    run("python", "-c", "import fsspec; fsspec.filesystem('datapkg').ls('')")
     pip("install", f"{wheel}[server]")
     run("datapkg-registry", "--help")
     pip("check")

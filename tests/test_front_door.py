@@ -16,7 +16,19 @@ from tests.reading.packages import install_iris
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {
-    *("click", "duckdb", "filelock", "msgspec", "numpy", "packaging", "pandas", "polars", "pyarrow", "pydantic"),
+    *(
+        "click",
+        "duckdb",
+        "filelock",
+        "fsspec",
+        "msgspec",
+        "numpy",
+        "packaging",
+        "pandas",
+        "polars",
+        "pyarrow",
+        "pydantic",
+    ),
     *("python_calamine", "requests", "rich", "urllib3", "yaml"),
 }
 # Modules of the standard library that each take as long to load as a third of all that an import may take.

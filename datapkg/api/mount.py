@@ -15,6 +15,7 @@ from datapkg.home import Home
 from datapkg.objects.files import SEALED_MTIME_NS
 from datapkg.reading import mount_loop
 from datapkg.reading.file_tree import FileTree
+from datapkg.reading.load import opened
 from datapkg.reading.mount import MountedTree, Tell
 from datapkg.reading.mount_points import OURS, answers, check_fuse, claimed, detach, mounted_at, real_path
 from datapkg.reading.source import Source
@@ -24,17 +25,27 @@ END_S = 10.0  # for the process behind a mount to end once it is unmounted
 
 
 def mount(
-    home: Home, ref: Ref, folder: Path, *, ready: Callable[[Mounted], None], tell: Tell, allow_other: bool = False
+    home: Home,
+    ref: Ref,
+    folder: Path,
+    *,
+    ready: Callable[[Mounted], None],
+    tell: Tell,
+    lazy: bool | None = None,
+    registry: str | None = None,
+    allow_other: bool = False,
 ) -> bool:
     """Shows what `ref` names now in `folder`, which is made if need be, until it is unmounted or a signal comes.
 
-    Calls `ready` once programs can read, and `tell` with the path and the error of each read that fails. Gives false
-    where programs still had files open, which break off when this process ends. Raises `MissingDependency`; `Conflict`
-    where the folder is not empty, or a mount already; `Refused` where the system mounts nothing.
+    With `lazy` (by default the setting of that name) it need not be installed, and a file is fetched when it is opened,
+    from `registry` or that of the settings. Calls `ready` once programs can read, and `tell` with the path and the
+    error of each read that fails. Gives false where programs still had files open, which break off when this process
+    ends. Raises what `datapkg.load` does; `MissingDependency`; `Conflict` where the folder is not empty, or a mount
+    already; `Refused` where the system mounts nothing.
     """
     mount_loop.library()
     check_fuse()
-    source = open_source(home, ref)
+    source = open_source(home, ref, lazy, registry)
     tree = FileTree(source, ref.path)
     if not tree.look("").is_folder:
         raise InvalidInput(f"{ref} is one file; what is mounted is a package or a group", hint=f"datapkg cat {ref}")
@@ -71,10 +82,10 @@ def unmount(folder: Path, force: bool = False) -> Path:
     return folder
 
 
-def open_source(home: Home, ref: Ref) -> Source:
-    """The state that is mounted, decided now; raises `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`."""
-    found = home.find(ref)
-    return Source(found.store, ref, found.hash)
+def open_source(home: Home, ref: Ref, lazy: bool | None, registry: str | None) -> Source:
+    """The state that is mounted, decided now; raises what `datapkg.load` does."""
+    is_lazy = home.setting("lazy").value if lazy is None else lazy
+    return opened(ref, home, lazy=is_lazy, registry=registry)
 
 
 def _for_others(allowed: bool) -> dict[str, bool]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.cli.arguments import PATH, pinned, ref_argument
+from datapkg.cli.arguments import PATH, pinned, ref_argument, registry_option
 from datapkg.cli.command import Command, Session, pass_session
 
 if TYPE_CHECKING:
@@ -24,23 +24,25 @@ if TYPE_CHECKING:
     cls=Command,
     examples="""
     datapkg mount uciml/iris ./iris
-    datapkg mount uciml/iris/raw@1.0.0 ./raw --background
+    datapkg mount uciml/iris/raw@1.0.0 ./raw --lazy --background
     datapkg unmount ./raw
     """,
 )
 @ref_argument
 @click.argument("folder", type=PATH, metavar="DIR")
 @click.option("-b", "--background", is_flag=True, help="Return once programs can read, and go on.")
+@click.option("--lazy", is_flag=True, default=None, help="Fetch from the registry what is opened and not here.")
+@registry_option
 @click.option("--allow-other", is_flag=True, help="Let other users of this machine read too.")
 @pass_session
-def mount(session: Session, ref: Ref, folder: Path, background: bool, allow_other: bool) -> None:
+def mount(session: Session, ref: Ref, folder: Path, background: bool, **options: Any) -> None:
     """Show a package as a folder of read-only files.
 
     REF is a package, or a group in it; the state that it means now is what is shown. DIR is made if need be, and must
     be empty. Ctrl-C unmounts, and so does datapkg unmount DIR.
     """
     if background:
-        _mount_in_background(session, ref, folder, allow_other)
+        _mount_in_background(session, ref, folder, options)
         return
     from datapkg.api.mount import mount as show
 
@@ -48,7 +50,7 @@ def mount(session: Session, ref: Ref, folder: Path, background: bool, allow_othe
         _announce(session, mounted.package, mounted.hash, mounted.folder, f"Ctrl-C, or {_unmount_line(folder)}")
         session.out.flush()
 
-    if not show(session.home, ref, folder, ready=ready, tell=_once(session), allow_other=allow_other):
+    if not show(session.home, ref, folder, ready=ready, tell=_once(session), **options):
         session.out.note(f"files below {folder} were still open; programs that read them get an error")
         session.out.flush()
         os._exit(0)  # a thread may wait for a registry for long
@@ -94,7 +96,7 @@ def _once(session: Session) -> Callable[[str, DatapkgError], None]:
     return tell
 
 
-def _mount_in_background(session: Session, ref: Ref, folder: Path, allow_other: bool) -> None:
+def _mount_in_background(session: Session, ref: Ref, folder: Path, options: dict[str, Any]) -> None:
     """Has another process mount, and waits for its first line, or its error."""
     import json
     import subprocess
@@ -102,7 +104,9 @@ def _mount_in_background(session: Session, ref: Ref, folder: Path, allow_other: 
 
     from datapkg.errors import from_wire
 
-    words = ["mount", "--json", *(["--allow-other"] if allow_other else []), "--", str(ref), str(folder)]
+    switches = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is True]
+    registry = ["--registry", options["registry"]] if options["registry"] else []
+    words = ["mount", "--json", *switches, *registry, "--", str(ref), str(folder)]
     with tempfile.TemporaryFile() as said:  # nobody reads what comes later, and no pipe breaks
         process = subprocess.Popen(
             [sys.executable, "-m", "datapkg", *words],

@@ -86,8 +86,8 @@ class FileTree:
             self._keep(path, found)
         return list(found)
 
-    def open(self, path: str) -> BinaryIO:
-        """The bytes of a file as a stream that can seek, which the caller closes.
+    def open(self, path: str, *, whole: bool = False) -> BinaryIO:
+        """The bytes of a file as a stream that can seek, which the caller closes; `whole` as in `Source.open`.
 
         Raises `NodeNotFound`, `NotAFile`; `ObjectNotFound`, `CorruptObject` as `Source.open` does.
         """
@@ -95,7 +95,7 @@ class FileTree:
         if entry.is_folder:
             raise self._not_a_file(path)
         ((hash, size),) = entry.objects
-        stream = self.source.open(entry.node_path, hash)
+        stream = self.source.open(entry.node_path, hash, whole=whole)
         try:
             if (found := stream.seek(0, io.SEEK_END)) != size:
                 said = f"the manifest says {size:,} bytes, and the object has {found:,}"

@@ -142,14 +142,14 @@ class _OpenFile:
         self._path = path.strip("/")
         self._size = size
         self._lock = Lock()
-        self._stream: BinaryIO | None = tree.open(self._path)
+        self._stream: BinaryIO | None = self._opened()
 
     def read(self, size: int, offset: int) -> bytes:
         """`size` bytes from `offset`, or as many as there are; never fewer."""
         wanted = max(0, min(size, self._size - offset))
         with self._lock:
             if self._stream is None:
-                self._stream = self._tree.open(self._path)
+                self._stream = self._opened()
             try:
                 self._stream.seek(offset)
                 data = self._stream.read(wanted)
@@ -163,6 +163,10 @@ class _OpenFile:
     def close(self) -> None:
         with self._lock:
             self._close()
+
+    def _opened(self) -> BinaryIO:
+        """Of what has to be fetched all, since only a whole object can be held against its hash."""
+        return self._tree.open(self._path, whole=True)
 
     def _close(self) -> None:
         if self._stream is not None:

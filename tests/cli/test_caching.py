@@ -62,7 +62,7 @@ def test_what_is_stale_is_shown(run: Run, iris: Path) -> None:
 
 def test_what_has_no_table_is_refused(run: Run, iris: Path) -> None:
     build(run, iris)
-    assert run("cache", "warm", "me/flowers/README.md", "--json").error["code"] == "invalid_input"
+    assert run("cache", "warm", "me/flowers/README.md", "--json").error["code"] == "invalid"
     assert run("cache", "warm", "me/flowers/nothing", "--json").error["code"] == "not_found"
     assert run("cache", "warm", "me/gone", "--json").error["code"] == "not_found"
     assert run("cache", "rm", "me/gone", "--json").json["removed"] == []

@@ -17,10 +17,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from datapkg.format.hashing import hash_bytes
 from datapkg.home import Home
 from datapkg.reading import mount_loop, mount_points
 from datapkg.reading.mount_points import OURS, mounted_at
 from tests.cli.conftest import Run
+from tests.conftest import Person
+from tests.faulty_proxy import Fault, faulty_way
 from tests.mounts import ROOT, TIMEOUT_S, Mounts, mounts_below, needs_fuse, run
 from tests.reading.packages import file_node, install, install_iris
 
@@ -227,6 +230,37 @@ def test_damaged_bytes_are_an_error_and_come_back(mounts: Mounts) -> None:
     assert mounts.processes[-1].stderr.read() == ""  # --json; else a line a file
 
 
+@needs_fuse
+def test_what_is_opened_is_fetched_while_the_registry_is_there(mounts: Mounts, person: Person) -> None:
+    files = {name: os.urandom(1 << 20) + name.encode() for name in ("one", "two", "three")}
+    sources = mounts.folder.parent / "sources"
+    sources.mkdir()
+    for name, data in files.items():
+        (sources / name).write_bytes(data)
+    own = person.environ("publisher")
+    run(*mounts.command("build", f"{person.name}/far", sources), **{**mounts.environ, **own})
+    run(*mounts.command("push", f"{person.name}/far"), **{**mounts.environ, **own})
+    with faulty_way(person.url) as way:
+        mounts.environ |= person.environ("reader", way.url)
+        mounts.datapkg("mount", f"{person.name}/far", mounts.folder / "mnt", code=3)
+        folder = mounts.show(f"{person.name}/far", "mnt", "--lazy")
+        asked = len(way.seen)
+        assert {each.name: each.stat().st_size for each in folder.iterdir()} == {
+            name: len(data) for name, data in files.items()
+        }
+        assert len(way.seen) == asked
+        assert (folder / "one").read_bytes() == files["one"]
+        for kind in ("drop", "flip"):
+            way.faults = [Fault(kind)]
+            assert "Input/output error" in run("cat", folder / "two", code=1)
+        assert (folder / "one").read_bytes() == files["one"]
+        assert len(os.listdir(folder)) == 3
+        way.faults = []
+        assert (folder / "two").read_bytes() == files["two"]
+        assert not any(hash_bytes(files["three"]) in path for _, path in way.seen)
+        assert mounts.end() == 0
+
+
 DROPS = """
 import sys
 import time
@@ -252,12 +286,12 @@ class Stream:
         return getattr(self.stream, name)
 
 class Remote(Source):
-    def open(self, path, hash):
+    def open(self, path, hash, **options):
         if down.exists():
             raise Unreachable("the registry does not answer")
-        return Stream(super().open(path, hash))
+        return Stream(super().open(path, hash, **options))
 
-def open_source(home, ref):
+def open_source(home, ref, lazy, registry):
     found = home.find(ref)
     return Remote(found.store, ref, found.hash)
 

