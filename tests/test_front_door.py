@@ -81,6 +81,7 @@ def test_looking_at_a_package_loads_the_manifest_and_no_more() -> None:
 def test_pandas_comes_with_the_first_frame_and_not_with_arrow() -> None:
     code = "from datapkg.data.uciml.iris import measurements; "
     assert loaded_by(code + "measurements.arrow(), repr(measurements)") & HEAVY == {"msgspec", "numpy", "pyarrow"}
+    assert loaded_by(code + "measurements._repr_mimebundle_()") & HEAVY == {"msgspec", "numpy", "pyarrow"}
     assert loaded_by(code + "measurements()") & HEAVY == {"msgspec", "numpy", "pandas", "pyarrow"}
 
 

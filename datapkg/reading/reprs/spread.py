@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from sys import byteorder
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -55,7 +56,8 @@ def _over_range(values: pa.ChunkedArray) -> Spread | None:
     kind = values.type
     if is_time := types.is_temporal(kind):
         values = values.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
-    numbers = values.drop_null().cast(pa.float64(), safe=False).to_numpy()
+    valued = values.drop_null().cast(pa.float64(), safe=False).combine_chunks()
+    numbers = np.from_dlpack(valued) if len(valued) else np.empty(0)  # to_numpy() would load pandas
     numbers = numbers[np.isfinite(numbers)]
     if not len(numbers):
         return None
@@ -66,16 +68,20 @@ def _over_range(values: pa.ChunkedArray) -> Spread | None:
     bars = min(BARS, int(greatest - least) + 1) if is_whole else BARS if greatest > least else 1
     edge = 0.5 if is_whole and not is_time and greatest - least < BARS else 0.0
     if least == greatest:
-        return Spread([(len(numbers), _label(least, kind))])
+        return Spread([(len(numbers), _labels([least], kind)[0])])
     counts, edges = np.histogram(numbers, bars, (least - edge, greatest + edge))
     if edge:
-        return Spread([(int(n), _label(least + at, kind)) for at, n in enumerate(counts)])
-    labels = [f"{_label(start, kind)} – {_label(end, kind)}" for start, end in pairwise(edges)]
+        labels = _labels([least + at for at in range(bars)], kind)
+    else:
+        labels = [f"{start} – {end}" for start, end in pairwise(_labels(edges.tolist(), kind))]
     return Spread([(int(number), label) for number, label in zip(counts, labels, strict=True)])
 
 
-def _label(number: float, kind: pa.DataType) -> str:
-    if types.is_temporal(kind):
-        whole: Any = pa.scalar(int(number), pa.int32() if kind.bit_width == 32 else pa.int64())
-        return visible(whole.cast(kind).as_py(), _LABEL)
-    return f"{number:.4g}" if abs(number) < 1e5 else f"{number:,.0f}" if abs(number) < 1e9 else f"{number:.4g}"
+def _labels(numbers: list[float], kind: pa.DataType) -> list[str]:
+    if not types.is_temporal(kind):
+        return [f"{each:,.0f}" if 1e5 <= abs(each) < 1e9 else f"{each:.4g}" for each in numbers]
+    limit = 1 << (kind.bit_width - 1)
+    whole = (min(max(int(each), -limit), limit - 1) for each in numbers)
+    data = b"".join(each.to_bytes(kind.bit_width // 8, byteorder, signed=True) for each in whole)
+    times = pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(data)])  # pa.array() would load pandas
+    return [visible(each.as_py(), _LABEL) for each in times]
