@@ -60,9 +60,7 @@ config registries.… https://x.example|config timeout_s …|config path …|con
 cache warm …|cache rm …|fetch …|fetch u/p/…|fetch u/p --include …|fetch u/p --exclude …|fetch u/p --max-size …
 fetch u/p --registry …|install u/p --include …|install u/p --exclude …|install u/p --max-size …
 mount … x|mount nobody/nothing …|mount nobody/nothing x --registry …|unmount …
-completion …|help …|stubs --into …|stubs --check --into …|tag …|…""".replace(
-    "|", "\n"
-).splitlines()
+completion …|help …|stubs --into …|stubs --check --into …|tag …|…""".replace("|", "\n").splitlines()
 TERMINAL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
