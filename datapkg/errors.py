@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class DatapkgError(Exception):
     """Anything that datapkg refuses or cannot do; `str()` of it is the message.
 
-    `hint` is one line that can be typed or done next; `detail` holds JSON values that a program can act on.
+    `hint` is one line that can be typed or done next, which a traceback shows too; `detail` holds JSON values that a
+    program can act on.
     """
 
     code: ClassVar[str] = "error"
@@ -37,6 +38,8 @@ class DatapkgError(Exception):
         self.message = message
         self.hint = hint
         self.detail: dict[str, Any] = detail
+        if hint and hint not in message:
+            self.__notes__ = [f"hint: {hint}"]
 
     def __str__(self) -> str:
         return self.message

@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import pickle
+import traceback
 
 import pytest
 
@@ -95,3 +96,11 @@ def test_problems_of_a_wrong_form_are_left_out(problems: object) -> None:
 def test_an_unknown_class_falls_back_to_its_family(detail: object) -> None:
     error = from_wire({"code": "conflict", "message": "m", "detail": detail})
     assert type(error) is errors.Conflict
+
+
+def test_a_traceback_shows_the_hint_unless_the_message_has_it() -> None:
+    shown = "".join(traceback.format_exception(NodeNotFound("no node 'x'", hint="datapkg show u/p")))
+    assert shown.endswith("datapkg.errors.NodeNotFound: no node 'x'\nhint: datapkg show u/p\n")
+    twice = NodeNotFound("no node 'x'; type: datapkg show u/p", hint="datapkg show u/p")
+    assert "".join(traceback.format_exception(twice)).count("datapkg show") == 1
+    assert str(pickle.loads(pickle.dumps(twice))) == str(twice)
