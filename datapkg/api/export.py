@@ -90,6 +90,7 @@ def cat(home: Home, ref: Ref, write: Callable[[bytes], Any]) -> None:
         manifest.below(ref.path)
         what = f"{ref} is a group" if ref.path else f"{ref} is a whole package"
         raise NodeNotFound(f"{what}; cat shows one table or file", hint=f"datapkg show {ref}")
+    _check_present(found, manifest, ref)
     separator = (_separator(node) or ",") if isinstance(node, TableNode) else None
     for piece in _pieces(found.store, Task((), node, separator)):
         write(piece)
@@ -178,7 +179,7 @@ def _check_present(found: Found, manifest: Manifest, ref: Ref) -> None:
     absent = found.store.absent(manifest, ref.path)
     if absent:
         raise ObjectNotFound(
-            f"{len(absent)} of the objects of {ref} are not here or damaged; nothing was written",
+            f"{ref} is not wholly on this machine (objects absent or damaged: {len(absent)}); nothing was written",
             hint=f"datapkg install {Ref(ref.user, ref.name, ref.path)}@sha256:{found.hash}",
         )
 

@@ -90,7 +90,7 @@ class IndexedManifest(Manifest):
     def entries(self, path: str = "") -> Iterator[Node]:
         run = self._run(path)
         if path and run.start == run.end:
-            raise NodeNotFound(f"the package has no node {shown(path)}", path=path)
+            raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
         return self._entries(run)
 
     def _entries(self, run: _Run) -> Iterator[Node]:
@@ -111,7 +111,7 @@ class IndexedManifest(Manifest):
     def children(self, path: str = "") -> dict[str, Kind]:
         run = self._run(path)
         if path and run.start == run.end:
-            raise NodeNotFound(f"the package has no node {shown(path)}", path=path)
+            raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
         if run.record and run.record.names < run.record.names_end:
             names = str(self._names[run.record.names : run.record.names_end - 1], "utf-8").split("\0")
             letters = str(self._kinds[run.record.kinds : run.record.kinds + len(names)], "ascii")

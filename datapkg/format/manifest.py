@@ -231,7 +231,7 @@ class Manifest:
         while end < len(self._keys) and self._keys[end][: len(key)] == key:
             end += 1
         if start == end:
-            raise NodeNotFound(f"the package has no node {shown(path)}", path=path)
+            raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
         return self.nodes[start:end]
 
     def entries(self, path: str = "") -> Iterator[Node]:

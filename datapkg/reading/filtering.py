@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -22,6 +22,8 @@ def known(source: Source, table: TableNode, columns: Sequence[str]) -> list[str]
     """The names of columns, each once; raises `NodeNotFound` for one that the table has not."""
     if isinstance(columns, str):
         raise InvalidInput(f"columns is a list of names; for one column write [{shown(columns)}]")
+    if not isinstance(columns, Iterable):
+        raise InvalidInput(f"columns is a list of names, got {shown(columns)}")
     names = {name for name, _ in table.columns}
     for name in columns:
         if name not in names:

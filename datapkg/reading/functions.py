@@ -145,8 +145,13 @@ def prefetch(node: Node) -> Prefetch:
     Only of packages that are opened lazily; of others there is nothing to do. `wait()` of what it gives ends when all
     is here.
     """
+    from datapkg.errors import WrongType
+    from datapkg.format.names import shown
+    from datapkg.reading.nodes.base import Node
     from datapkg.reading.prefetching import Prefetch
 
+    if not isinstance(node, Node):
+        raise WrongType(f"prefetch takes a package or node, as datapkg.open gives it; got {shown(node)}")
     return Prefetch(node.__source__, node.__at__)
 
 

@@ -190,3 +190,15 @@ def test_cat(home: Home, source: Path) -> None:
             cat(home, Ref("u", "p", path), said.append)
     with pytest.raises(NodeNotFound, match="no node"):
         cat(home, Ref("u", "p", "nope"), said.append)
+
+
+def test_cat_of_what_is_not_here_names_the_node_and_what_to_type(home: Home, source: Path) -> None:
+    build_package(home, REF, source)
+    found = home.find(REF)
+    for hash in found.store.manifest(found.hash).objects("日本.txt"):
+        found.store.objects.delete(hash)
+    said: list[bytes] = []
+    with pytest.raises(ObjectNotFound, match=r"u/p/日本\.txt is not wholly on this machine") as told:
+        cat(home, Ref("u", "p", "日本.txt"), said.append)
+    assert told.value.hint == f"datapkg install u/p/日本.txt@sha256:{found.hash}"
+    assert not said

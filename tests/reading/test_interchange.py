@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.interchange
 import pytest
 
-from datapkg.errors import InvalidInput, MissingDependency, ObjectNotFound, WrongType
+from datapkg.errors import InvalidInput, MissingDependency, NodeNotFound, ObjectNotFound, WrongType
 from datapkg.format.frames import remember_categories
 from datapkg.home import Home
 from datapkg.reading.adapters import blocks
+from datapkg.reading.functions import prefetch
 from datapkg.reading.nodes.tables import Table
 from tests.reading.tables import EVERYTHING, in_blocks, numbered, stored
 
@@ -183,6 +184,17 @@ def test_numpy_takes_a_node_of_numbers(home: Home) -> None:
 def test_an_index_is_no_column_of_an_array(home: Home) -> None:
     node = stored(home, pd.DataFrame({"a": [1, 2]}, index=pd.Index(["x", "y"], name="k")))
     assert np.asarray(node).tolist() == [[1], [2]]
+
+
+def test_a_table_is_not_changed_and_a_wrong_argument_is_told(node: Table) -> None:
+    with pytest.raises(TypeError, match="does not change"):
+        del node.t
+    with pytest.raises(InvalidInput, match="columns is a list of names, got '3'"):
+        node(3)  # type: ignore[arg-type]
+    with pytest.raises(NodeNotFound, match=r"'read_bytes'; its Parquet file is at \.path"):
+        node.read_bytes()
+    with pytest.raises(WrongType, match="prefetch takes a package or node"):
+        prefetch("me/t")  # type: ignore[arg-type]
 
 
 def test_numpy_is_told_why_a_node_is_no_array_of_numbers(node: Table) -> None:

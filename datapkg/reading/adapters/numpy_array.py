@@ -42,8 +42,9 @@ def matrix(table: Exchanged, dtype: Any, copy: bool | None) -> np.ndarray[Any, A
     index = parquet.index_columns(kind)
     names = [field.name for field in kind if not is_number(field.type) and field.name not in index]
     if names:
+        said = ", ".join(map(shown, names[:20]))
         raise WrongType(
-            f"{_place(table)} is no array of numbers, its columns {shown(names[:20])} being of other types; choose "
+            f"{_place(table)} is no array of numbers, its columns {said} being of other types; choose "
             f"columns with node[[…]], load it with node(), or take records with node.numpy()",
             columns=names,
         )

@@ -6,7 +6,7 @@ from datapkg.reading import functions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Self
+    from typing import Any, NoReturn, Self
 
     from datapkg.format.names import Ref
     from datapkg.reading.source import Source
@@ -30,6 +30,23 @@ class Node:
         if not is_dunder(name):
             raise TypeError(f"{functions.ref(self)} is one state of a package and does not change: {name} was not set")
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if not is_dunder(name):
+            raise TypeError(
+                f"{functions.ref(self)} is one state of a package and does not change: {name} was not deleted"
+            )
+        super().__delattr__(name)
+
+    def __setitem__(self, name: object, value: object) -> NoReturn:
+        raise TypeError(
+            f"{functions.ref(self)} is one state of a package and does not change: {name!r:.80} was not set"
+        )
+
+    def __delitem__(self, name: object) -> NoReturn:
+        raise TypeError(
+            f"{functions.ref(self)} is one state of a package and does not change: {name!r:.80} was not deleted"
+        )
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same node of the same state, by its hash; what a table holds is compared once loaded."""

@@ -48,6 +48,8 @@ def no_attribute(node: Table, name: str) -> NodeNotFound:
         return NodeNotFound(f"{place}: a column is taken with [{name!r}]")
     if form := _of_frames(name):
         return NodeNotFound(f"{place} is a table node, which has no {shown(name)}; load it first: {loaded}.{form}")
+    if name in ("read_bytes", "read_text"):
+        return NodeNotFound(f"{place} is a table node, which has no {shown(name)}; its Parquet file is at .path")
     near = _near(node, name)
     return NodeNotFound(f"{place} is a table node, which has no {shown(name)}{near or f'; load it with {loaded}'}")
 
