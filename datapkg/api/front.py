@@ -35,7 +35,7 @@ def build(
     force: bool = False,
     message: str = "",
     progress: Progress | None = None,
-) -> Node:
+) -> Any:
     """Builds a folder, a build.yml, a data file, a DataFrame or a mapping of names to these; gives the package.
 
     A text may be the address of a git repository; `allow_code` lets its build file have code run. `update` takes the
@@ -117,7 +117,7 @@ def install(
     registry: str | None = None,
     replace: bool = False,
     progress: Progress | None = None,
-) -> Node:
+) -> Any:
     """Brings a package, or the node in it that the ref names, to this machine; gives it.
 
     Less of it with `meta_only` (the manifest), `include` and `exclude` (patterns of paths: `raw/**/*.jpg`), or
@@ -162,7 +162,7 @@ def fetch(
     max_size: int | None = None,
     registry: str | None = None,
     progress: Progress | None = None,
-) -> Node:
+) -> Any:
     """Brings data of an installed package, or of the node that the ref names, that are not here yet; gives it.
 
     Raises `PackageNotInstalled`, `NodeNotFound`, `HashMismatch`, `Refused`, `Unreachable`.
@@ -227,4 +227,5 @@ def verify(ref: str | None = None, *, progress: Progress | None = None) -> Verif
 
 
 def _opened(home: Home, ref: Ref, hash: str) -> Node:
-    return open_node(Ref(ref.user, ref.name, ref.path, State("hash", hash)), home)
+    exact = Ref(ref.user, ref.name, ref.path, State("hash", hash))
+    return open_node(exact, home, lazy=home.setting("lazy").value)

@@ -92,6 +92,8 @@ def parse(data: bytes, name: str) -> Item | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(filter(None, (error.problem, error.context and f"({error.context})")))
+        if "nesting depth" in what:  # libyaml has a bound too since 0.2.6, and its scanner runs ahead of its parser
+            what = f"nested deeper than {MAX_DEPTH}"
         raise _mistake(name, text, None, what, (mark.line, mark.column) if mark else (0, 0)) from None
     except yaml.YAMLError as error:
         raise _mistake(name, text, 0, " ".join(str(error).split())) from None

@@ -10,6 +10,7 @@ from datapkg.format.manifest import Manifest, Node
 from datapkg.format.names import shown
 from datapkg.format.patterns import matcher
 
+MAX_PATTERN = 1_000
 _SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*([kmgtp]?)(i?)b?\s*\Z", re.IGNORECASE)
 
 
@@ -25,6 +26,12 @@ class Selection:
     exclude: tuple[str, ...] = ()
     max_size: int | None = None
     meta_only: bool = False
+
+    def __post_init__(self) -> None:
+        for pattern in (*self.include, *self.exclude):
+            if not isinstance(pattern, str) or not 0 < len(pattern) <= MAX_PATTERN:
+                form = f"text such as raw/**/*.jpg, of at most {MAX_PATTERN:,} characters"
+                raise InvalidInput(f"{shown(pattern)} is no pattern: it is {form}")
 
     @property
     def is_partial(self) -> bool:

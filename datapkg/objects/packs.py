@@ -52,18 +52,20 @@ class PackedObjects(Objects):
     def packs(self) -> list[Pack]:
         """All packs here now; one whose index is unreadable is passed over (verify finds it)."""
         with self._lock:
+            now = time.time_ns()
             try:
                 stamp = os.stat(self.packs_folder).st_mtime_ns
             except FileNotFoundError:
                 return []
-            if stamp != self._listed_at or abs(time.time_ns() - stamp) < TICK_NS:
+            if stamp != self._listed_at:
                 names = {name for name in os.listdir(self.packs_folder) if name.endswith(".pack")}
                 for name in self._packs.keys() - names:
                     del self._packs[name]
                 for name in names - self._packs.keys():
                     with contextlib.suppress(CorruptObject, FileNotFoundError):
                         self._packs[name] = Pack(self.packs_folder / name)
-                self._listed_at = stamp
+                # A pack that gets its name now may leave the folder its time: what was listed is not believed.
+                self._listed_at = stamp if abs(now - stamp) >= TICK_NS else None
             return list(self._packs.values())
 
     def locate(self, hash: str) -> Place:

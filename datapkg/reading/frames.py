@@ -166,7 +166,18 @@ def _listed(names: set[str]) -> str:
 
 
 def to_pandas(table: pa.Table, form: Form = _FRESH) -> pd.DataFrame:
-    """A DataFrame that shares no memory with anything, if `form` does not say so; takes the Arrow table apart."""
+    """A DataFrame that shares no memory with anything, if `form` does not say so; takes the Arrow table apart.
+
+    Raises `InvalidInput` for values that pandas cannot hold, such as times of a day with nanoseconds.
+    """
+    try:
+        return _frame(table, form)
+    except pa.ArrowInvalid as error:
+        message = f"pandas cannot hold these values in its own types: {error}"
+        raise InvalidInput(message, hint='node(dtype_backend="pyarrow"), or node.arrow()') from error
+
+
+def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
     if table.schema.metadata and not _metadata_fit(table.schema):
         table = table.replace_schema_metadata(None)
     if form.dtype_backend is not None:

@@ -282,3 +282,10 @@ def test_nodes_are_read_after_a_fork(home: Home, is_warm_too: bool) -> None:
 @pytest.fixture(params=[False, True])
 def is_warm_too(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
+
+
+def test_values_that_pandas_cannot_hold_are_told_of(home: Home) -> None:
+    node = stored(home, pa.table({"at": pa.array([1, 2], pa.time64("ns"))}))
+    with pytest.raises(InvalidInput, match="non-zero nanoseconds"):
+        node()
+    assert node(dtype_backend="pyarrow")["at"].dtype == pd.ArrowDtype(pa.time64("ns"))

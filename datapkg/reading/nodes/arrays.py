@@ -27,7 +27,7 @@ class Array(Node):
         """A numpy array; raises `ObjectNotFound`, `CorruptObject`."""
         import numpy as np
 
-        with self.open() as stream:
+        with self.__source__.open(self.__at__, self.hash, whole=True) as stream:
             try:
                 found = _header(stream)
                 if found != (self.shape, np.dtype(self.dtype)):

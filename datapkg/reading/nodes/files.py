@@ -49,8 +49,8 @@ class File(Node):
         return self.__source__.open(self.__at__, self.hash)
 
     def read_bytes(self) -> bytes:
-        """All bytes, in memory."""
-        with self.open() as stream:
+        """All bytes, in memory; what has to be fetched is held against its hash."""
+        with self.__source__.open(self.__at__, self.hash, whole=True) as stream:
             return stream.read()
 
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
