@@ -173,7 +173,7 @@ def test_without_being_asked_nothing_is_fetched(person: Person, published: Ref) 
     home = person.home("partial")
     install_one(home, published, Options(Selection(meta_only=True)))
     package: Any = load(published, home)
-    with pytest.raises(ObjectNotFound, match="datapkg install"):
+    with pytest.raises(ObjectNotFound, match="datapkg fetch"):
         package.table()
     lazily: Any = load(published, home, lazy=True)
     assert lazily.table["key"].sum() == sum(range(ROWS))
