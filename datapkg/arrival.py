@@ -13,7 +13,6 @@ from datapkg.store.refs import Current, LogEvent
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datapkg.format import wire
-    from datapkg.objects.base import Readable
     from datapkg.remote.client import Client
 
 
@@ -120,14 +119,16 @@ def find_or_meet(home: Home, ref: Ref, registry: str | None = None) -> Found:
         return Found(home.store, ref, resolved.hash, client.url)
 
 
-def remote_objects(home: Home, ref: Ref, hash: str, registry: str | None = None) -> Readable:
-    """The objects of a state at the registry that it came from, else at the one of the ref or of the settings.
+def registry_of(home: Home, ref: Ref, given: str | None = None) -> str:
+    """The address of the registry that has the data of an exact ref: the given one, else that which the state came
+    from, else the one of the ref or of the settings.
 
-    Raises `InvalidInput` where none is set.
+    Raises `InvalidInput` where none is set, `Refused` as `allowed_registry` does.
     """
-    if registry is None and ref.registry is None:
-        registry = origin_of(home, ref, hash)
-    return home.client(registry or allowed_registry(home, ref, None)).objects(ref)
+    if given is not None or ref.registry is not None:
+        return allowed_registry(home, ref, given)
+    assert ref.state is not None
+    return origin_of(home, ref, ref.state.value) or allowed_registry(home, ref, None)
 
 
 def origin_of(home: Home, ref: Ref, hash: str) -> str | None:

@@ -109,8 +109,8 @@ def fetch(
     planned = _planned(home, ref, manifest, selection)
     if not planned.needed:
         return Installed(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
-    url = registry or arrival.origin_of(home, ref, found.hash)
-    client = home.client(url or arrival.allowed_registry(home, ref, None))
+    exact = ref.at(State("hash", found.hash))
+    client = home.client(arrival.registry_of(home, exact, registry))
     moved = transfer(client.objects(ref), home.store.objects, planned, progress)
     _note_whole(home, ref, manifest)
     wanted = sum(selection.of(manifest, ref.path).values())

@@ -29,4 +29,11 @@ def opened(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = N
     found = arrival.find_or_meet(home, ref, registry)
     if found.store is not home.store:  # what others keep for us is read as it is
         return Source(found.store, ref, found.hash)
-    return Source(found.store, ref, found.hash, Remote(home, registry or ref.registry))
+    return Source(found.store, ref, found.hash, Remote(home, _named(home, ref, registry)))
+
+
+def _named(home: Home, ref: Ref, registry: str | None) -> str | None:
+    """The registry that the caller or the ref names, if it may be asked; raises `Refused` where not."""
+    from datapkg import arrival
+
+    return arrival.allowed_registry(home, ref, registry) if registry or ref.registry else None

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from datapkg.errors import CorruptObject, IntegrityError, InvalidManifest, NodeNotFound, ObjectNotFound, Unreachable
+from datapkg.errors import (
+    CorruptObject,
+    IntegrityError,
+    InvalidInput,
+    InvalidManifest,
+    NodeNotFound,
+    ObjectNotFound,
+    Unreachable,
+)
 from datapkg.format.names import Ref, State, attribute_name, shown
 from datapkg.objects.progress import Progress, silent
 
@@ -91,12 +99,20 @@ class Remote:
         self.home = home
         self.registry = registry
 
+    def origin(self, ref: Ref) -> str:
+        """The address of the registry, "" where none is known."""
+        from datapkg.arrival import registry_of
+
+        try:
+            return registry_of(self.home, ref, self.registry)
+        except InvalidInput:
+            return ""
+
     def objects(self, ref: Ref) -> Readable:
         """The objects of a state; raises `InvalidInput` where no registry is known, and those of a registry."""
-        from datapkg.arrival import remote_objects
+        from datapkg.arrival import registry_of
 
-        assert ref.state is not None
-        return remote_objects(self.home, ref, ref.state.value, self.registry)
+        return self.home.client(registry_of(self.home, ref, self.registry)).objects(ref)
 
 
 _stores: dict[Path, Store] = {}
@@ -176,7 +192,7 @@ class Source:
         remote = self._remote
         assert remote is not None
         if self._through is None:
-            self._through = self.store.through(lambda: remote.objects(self.ref))
+            self._through = self.store.through(lambda: remote.objects(self.ref), remote.origin(self.ref))
         return self._through
 
     def bring(self, *entries: Entry, progress: Progress = silent) -> int:
@@ -196,8 +212,8 @@ class Source:
 
     def give_up(self, entry: TableNode) -> None:
         """Forgets what was fetched in stretches of a node that turned out to be damaged."""
-        for hash, _ in entry.objects() if self.is_lazy else ():
-            self.through.parts.drop(hash)
+        for hash, size in entry.objects() if self.is_lazy else ():
+            self.through.parts.drop(hash, size)
 
     def path(self, entry: TableNode | FileNode | ArrayNode) -> Path:
         """A read-only path of a node's bytes: a file, or the folder of a table of several objects."""

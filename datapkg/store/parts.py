@@ -7,40 +7,64 @@ disk, before they are said to be there. Losing the list, or a part of it, only m
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
 import struct
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
-from datapkg.format.hashing import check_hash
+from datapkg.format.hashing import check_hash, hash_bytes
 
 Stretch = tuple[int, int]
 """From this byte up to, and without, that one."""
 
-_RECORD = struct.Struct("<QQ")
+_RECORD = struct.Struct("<QQI")  # from, to, and the CRC-32 of both: a record cut short is not taken for another
 
 
 class Parts:
-    """A folder of objects that are partly here; many processes read and write at once."""
+    """A folder of objects that are partly here; many processes read and write at once.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    What came from one registry is no proof for another: each has a folder of its own, by the hash of its `origin`.
+    """
+
+    def __init__(self, folder: Path, origin: str) -> None:
+        self.folder = Path(folder) / hash_bytes(origin.encode())[:16]
 
     def part(self, hash: str, size: int) -> Part:
-        """What is here of an object of `size` bytes; the caller closes it."""
+        """What is here of an object of `size` bytes; the caller closes it. One whose list is torn is begun anew."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Part(self.folder / check_hash(hash), size)
+        part = Part(self._path(hash, size), size)
+        if part.is_torn:
+            part.close()
+            self.drop(hash, size)
+            part = Part(self._path(hash, size), size)
+        return part
 
-    def drop(self, hash: str) -> None:
+    def _path(self, hash: str, size: int) -> Path:
+        return self.folder / f"{check_hash(hash)}-{size}"
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, nobody else brings whole objects here who asks for this too: no thread, and no other process."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with _locked(fd):
+                yield
+        finally:
+            os.close(fd)
+
+    def drop(self, hash: str, size: int) -> None:
         """Forgets what is here of an object; whoever has it open goes on."""
-        (self.folder / check_hash(hash)).unlink(missing_ok=True)
+        self._path(hash, size).unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[str]:
         """The hashes of objects of which something is here."""
         with contextlib.suppress(FileNotFoundError):
-            yield from sorted(os.listdir(self.folder))
+            yield from sorted({name[:64] for name in os.listdir(self.folder)})
 
 
 class Part:
@@ -54,6 +78,8 @@ class Part:
             os.ftruncate(self._fd, size)
         self._read_to = size
         self._stretches: list[Stretch] = []
+        self.is_torn = False
+        self._read_records()
 
     def __enter__(self) -> Part:
         return self
@@ -66,6 +92,10 @@ class Part:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, nobody else fetches stretches of this object who asks for this too."""
+        return _locked(self._fd)
 
     def lacking(self, start: int, stop: int) -> list[Stretch]:
         """What of a stretch is not here."""
@@ -90,16 +120,17 @@ class Part:
     def keep(self, stretches: list[Stretch]) -> None:
         """Says that these stretches, which were written, are here."""
         os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
-        records = b"".join(_RECORD.pack(*each) for each in stretches)
-        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._add(stretches)
+        records = b"".join(_RECORD.pack(*each, _check(*each)) for each in stretches)
         try:
-            if os.path.samestat(os.fstat(fd), os.fstat(self._fd)):  # else it was dropped, and begun anew, meanwhile
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:  # it was dropped meanwhile; who has it open goes on
+            return
+        try:
+            if os.path.samestat(os.fstat(fd), os.fstat(self._fd)):  # else it was begun anew
                 os.write(fd, records)
-        except FileNotFoundError:
-            pass
         finally:
             os.close(fd)
-        self._add(stretches)
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes of a stretch that is here."""
@@ -120,13 +151,21 @@ class Part:
         return sum(stop - start for start, stop in self._stretches)
 
     def _read_records(self) -> None:
+        """Takes in what was said since the last time, up to a record that is not whole or right."""
         end = os.fstat(self._fd).st_size
-        whole = (end - self._read_to) // _RECORD.size * _RECORD.size
-        if whole <= 0:
+        if end <= self._read_to or self.is_torn:
             return
-        found = [_RECORD.unpack_from(each) for each in _pieces(os.pread(self._fd, whole, self._read_to))]
-        self._read_to += whole
-        self._add([(start, stop) for start, stop in found if start < stop <= self.size])
+        data = os.pread(self._fd, end - self._read_to, self._read_to)
+        found: list[Stretch] = []
+        for at in range(0, len(data) - _RECORD.size + 1, _RECORD.size):
+            start, stop, check = _RECORD.unpack_from(data, at)
+            if check != _check(start, stop) or not start < stop <= self.size:
+                self.is_torn = True
+                break
+            found.append((start, stop))
+        self.is_torn = self.is_torn or len(data) % _RECORD.size != 0
+        self._read_to += len(found) * _RECORD.size
+        self._add(found)
 
     def _add(self, stretches: list[Stretch]) -> None:
         joined: list[Stretch] = []
@@ -138,6 +177,19 @@ class Part:
         self._stretches = joined
 
 
-def _pieces(records: bytes) -> Iterator[bytes]:
-    for at in range(0, len(records), _RECORD.size):
-        yield records[at : at + _RECORD.size]
+def _check(start: int, stop: int) -> int:
+    return zlib.crc32(b"%d-%d" % (start, stop))
+
+
+@contextlib.contextmanager
+def _locked(fd: int) -> Iterator[None]:
+    """Holds the lock of a file or folder, which ends with the process; where there are no locks, everybody goes on."""
+    is_held = False
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        is_held = True
+    try:
+        yield
+    finally:
+        if is_held:  # said, since the child of a fork may have the file open too
+            fcntl.flock(fd, fcntl.LOCK_UN)

@@ -103,12 +103,12 @@ class ReadThrough(Readable):
         needed = {hash: size for hash, size in sizes.items() if hash in absent}
         total, came, done = sum(needed.values()), 0, 0
         for some in groups(needed, GROUP_BYTES):
-            with self._lock:  # for a while only: who waits for one object does not wait for all
+            with self.parts.alone():  # for a while only: who waits for one object does not wait for all
                 here = self.mine.packed.missing(some)
                 group = {hash: size for hash, size in some.items() if hash in here}
                 transfer(self.theirs, self.mine, Plan(group, 0), _after(progress, done, total))
-                for hash in group:
-                    self.parts.drop(hash)
+                for hash, size in group.items():
+                    self.parts.drop(hash, size)
             came, done = came + len(group), done + sum(some.values())
         return came
 
@@ -117,7 +117,7 @@ class ReadThrough(Readable):
 
         Raises `HashMismatch` where an object became whole and is not what its hash says; its part is dropped.
         """
-        work = [(hash, part, lacking) for hash, part, each in wanted if (lacking := _lacking(part, each))]
+        work = [(hash, part, each) for hash, part, each in wanted if _lacking(part, each)]
         if len(work) == 1:
             self._fetch_one(*work[0])
         elif work:
@@ -125,18 +125,23 @@ class ReadThrough(Readable):
                 for _ in pool.map(lambda each: self._fetch_one(*each), work):
                     pass  # what a thread raises is raised here
 
-    def _fetch_one(self, hash: str, part: Part, lacking: list[Stretch]) -> None:
-        for start, stop in lacking:
-            with self.theirs.open(hash, start, stop) as stream:
-                at = start
-                while at < stop and (piece := stream.read(min(PIECE_BYTES, stop - at))):
-                    part.write(at, piece)
-                    at += len(piece)
-            if at != stop:
-                raise Unreachable(f"object {hash} broke off: {at - start:,} of {stop - start:,} bytes came")
-            part.keep([(start, stop)])
-        if part.is_whole:
-            self._promote(hash, part)
+    def _fetch_one(self, hash: str, part: Part, stretches: list[Stretch]) -> None:
+        with part.alone():
+            lacking = _lacking(part, stretches)  # somebody else may have fetched them meanwhile
+            for start, stop in lacking:
+                self._fetch_stretch(hash, part, start, stop)
+            if lacking and part.is_whole:
+                self._promote(hash, part)
+
+    def _fetch_stretch(self, hash: str, part: Part, start: int, stop: int) -> None:
+        with self.theirs.open(hash, start, stop) as stream:
+            at = start
+            while at < stop and (piece := stream.read(min(PIECE_BYTES, stop - at))):
+                part.write(at, piece)
+                at += len(piece)
+        if at != stop:
+            raise Unreachable(f"object {hash} broke off: {at - start:,} of {stop - start:,} bytes came")
+        part.keep([(start, stop)])
 
     def _promote(self, hash: str, part: Part) -> None:
         """An object that is whole now goes to the others, if it is what its hash says."""
@@ -146,7 +151,7 @@ class ReadThrough(Readable):
             except HashMismatch as error:
                 raise _damaged(hash) from error
             finally:
-                self.parts.drop(hash)
+                self.parts.drop(hash, part.size)
 
 
 _homes: WeakSet[ReadThrough] = WeakSet()

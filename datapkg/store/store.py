@@ -50,12 +50,12 @@ class Store:
 
         return self._opened.setdefault("objects", TrustedObjects(self.folder, self._index))
 
-    def through(self, theirs: Callable[[], Readable]) -> ReadThrough:
-        """The objects here, and behind them others that are asked only for what is not here, and then kept."""
+    def through(self, theirs: Callable[[], Readable], origin: str) -> ReadThrough:
+        """The objects here, and behind them those of `origin`, who are asked only for what is not here; it is kept."""
         from datapkg.store.parts import Parts
         from datapkg.store.read_through import ReadThrough
 
-        return ReadThrough(self.objects, theirs, Parts(self.folder / "partial"))
+        return ReadThrough(self.objects, theirs, Parts(self.folder / "partial", origin))
 
     @property
     def links(self) -> Links:

@@ -324,3 +324,28 @@ def test_what_is_read_in_place_is_what_an_install_gives(person: Person, typed: R
     assert fresh.t.tail(3).equals(whole.t.tail(3))
     assert received(fresh) < fresh.t.size
     pd.testing.assert_frame_equal(fresh.t(), whole.t())
+
+
+def _read_all(asked: tuple[Any, str]) -> tuple[int, float]:
+    package, small = asked
+    return len(package.noise.path.read_bytes()) + len(package.small[small].read_text()), float(
+        package.table["c01"].sum()
+    )
+
+
+def test_eight_processes_on_an_empty_store_fetch_each_object_once(
+    person: Person, published: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faulty_way(person.url) as way:
+        for name, value in person.environ("reader", way.url).items():
+            monkeypatch.setenv(name, value)
+        package: Any = load(published, person.home("reader", way.url), lazy=True)
+        asked = [(package, f"s{at:03}.txt") for at in range(8)]
+        with multiprocessing.get_context("spawn").Pool(8) as pool:
+            found = pool.map(_read_all, asked, chunksize=1)
+        total = float(wide_frame()["c01"].sum())
+        assert found == [((3 << 20) + len(f"small {at}\n"), total) for at in range(8)]
+        noise = next(iter(package.__source__.entry("noise").objects()))[0]
+        assert sum(noise in path for method, path in way.seen if method == "GET") == 1
+        for hash, _ in package.table.__entry__.objects():  # the end, maybe what lies before it, and a column
+            assert sum(hash in path for method, path in way.seen if method == "GET") <= 3

@@ -57,7 +57,7 @@ def mine(tmp_path: Path) -> TrustedObjects:
 
 @pytest.fixture
 def through(tmp_path: Path, mine: TrustedObjects, theirs: Counting) -> ReadThrough:
-    return ReadThrough(mine, lambda: theirs, Parts(tmp_path / "store" / "partial"))
+    return ReadThrough(mine, lambda: theirs, Parts(tmp_path / "store" / "partial", "https://one.example"))
 
 
 class TestContract(ReadableContract):
@@ -118,7 +118,7 @@ def test_a_stream_that_breaks_leaves_nothing_that_is_believed(through: ReadThrou
 
 
 def test_parts_are_remembered_in_order_and_joined(tmp_path: Path) -> None:
-    parts = Parts(tmp_path)
+    parts = Parts(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         for start, stop in [(500, 600), (100, 200), (200, 300), (550, 700)]:
             part.write(start, BIG[start:stop])
@@ -132,23 +132,49 @@ def test_parts_are_remembered_in_order_and_joined(tmp_path: Path) -> None:
 
 
 def test_a_record_cut_short_is_not_believed(tmp_path: Path) -> None:
-    parts = Parts(tmp_path)
+    parts = Parts(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         part.write(0, BIG[:100])
         part.keep([(0, 100)])
-    with (tmp_path / HASH).open("ab") as file:
+    (place,) = parts.folder.iterdir()
+    with place.open("ab") as file:
         file.write(b"\x01" * 9)
     with parts.part(HASH, 1000) as part:
-        assert part.lacking(0, 200) == [(100, 200)]
+        assert part.lacking(0, 200) == [(0, 200)]
+        part.write(0, BIG[:50])
+        part.keep([(0, 50)])
+    with parts.part(HASH, 1000) as part:
+        assert part.lacking(0, 200) == [(50, 200)]
+
+
+def test_what_one_registry_sent_is_not_believed_of_another_nor_of_another_size(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, "https://one.example")
+    with parts.part(HASH, 1000) as part:
+        part.write(0, BIG[:100])
+        part.keep([(0, 100)])
+    with Parts(tmp_path, "https://two.example").part(HASH, 1000) as part:
+        assert part.lacking(0, 100) == [(0, 100)]
+    with parts.part(HASH, 500) as part:
+        assert part.lacking(0, 100) == [(0, 100)]
+
+
+def test_what_was_dropped_while_it_came_is_kept_by_who_has_it(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, "https://one.example")
+    with parts.part(HASH, 1000) as part:
+        part.write(0, BIG[:10])
+        parts.drop(HASH, 1000)
+        part.keep([(0, 10)])
+        assert part.lacking(0, 10) == []
+    assert list(parts) == []
 
 
 def test_two_that_write_see_each_other_and_one_that_was_dropped_harms_nobody(tmp_path: Path) -> None:
-    parts = Parts(tmp_path)
+    parts = Parts(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as one, parts.part(HASH, 1000) as two:
         one.write(0, BIG[:100])
         one.keep([(0, 100)])
         assert two.lacking(0, 100) == []
-        parts.drop(HASH)
+        parts.drop(HASH, 1000)
         with parts.part(HASH, 1000) as new:
             two.write(100, BIG[100:200])
             two.keep([(100, 200)])
