@@ -134,8 +134,9 @@ class Draft:
     def append(self, path: str, rows: Any) -> None:
         """Adds rows, a DataFrame or what speaks Arrow, at the end of a table; columns and types must be the same.
 
-        The table is read whole, and fetched where it is not here: the hash of its values is one over all of them. Only
-        blocks that differ are new objects. Raises `NodeNotFound`, `InvalidInput` naming each column that does not fit.
+        The table is read whole, into memory, and fetched where it is not here: the hash of its values is one over all.
+        Only blocks that differ are new objects. Raises `NodeNotFound`, `InvalidInput` naming each column that does not
+        fit.
         """
         from datapkg.building.appending import appended
 
@@ -266,11 +267,21 @@ class Draft:
         manifest = Manifest.make(self._nodes.values(), self.meta, like=self._base)
         if self._base is not None and manifest.hash == self._base.hash:
             self.hash = manifest.hash
-            return
-        self._keep(manifest, self._base)
-        if self._options.push:
+        elif self._options.push:
+            self._keep(manifest, self._base)
             with shown_progress(self._options.progress) as tell:
                 self._push(manifest, tell)
+        else:
+            self._keep_here(manifest)
+
+    def _keep_here(self, manifest: Manifest) -> None:
+        """Keeps a state that is not pushed, on top of what became current here meanwhile."""
+        current = self._home.store.refs.current(self._ref.user, self._ref.name)
+        parent = self._base
+        if current is not None and (parent is None or current.hash != parent.hash):
+            before, parent = parent, self._home.store.manifest(current.hash)
+            manifest = rebased(before, manifest, parent)
+        self._keep(manifest, parent)
 
     def _keep(self, manifest: Manifest, parent: Manifest | None) -> None:
         """Makes a state the current one here; the pointer moves last."""

@@ -65,9 +65,9 @@ def _conflict(mine: Manifest, theirs: Manifest, places: list[str]) -> Conflict:
     more = f" and {len(places) - _PATHS_SHOWN:,} more" if len(places) > _PATHS_SHOWN else ""
     where = ", ".join(map(shown, places[:_PATHS_SHOWN]))
     return Conflict(
-        f"somebody pushed meanwhile, and changed what you changed: {where}{more}; "
+        f"somebody changed the package meanwhile, at the same places as you: {where}{more}; "
         f"yours is sha256:{mine.hash}, theirs sha256:{theirs.hash}",
-        hint="install the package to have their state, and edit again; yours is kept on this machine under its hash",
+        hint="edit again, from their state: `datapkg install` makes it the current one here",
         mine=mine.hash,
         theirs=theirs.hash,
         paths=places,

@@ -148,6 +148,20 @@ def test_without_a_push_the_state_is_here_alone(person: Person, ref: Ref) -> Non
     assert latest(person, ref) == draft.hash
 
 
+def test_what_became_current_here_meanwhile_is_kept_too(person: Person, ref: Ref) -> None:
+    home = person.home("one")
+    with Draft(home, ref, HERE) as draft:
+        draft["mine"] = frame(0, 1)
+        with Draft(home, ref, HERE) as other:
+            other["other"] = frame(0, 1)
+    assert paths(state(home, ref)) == ["mine", "other", "raw/a", "raw/b", "t"]
+    with pytest.raises(Conflict, match="at the same places"), Draft(home, ref, HERE) as draft:
+        draft["t"] = frame(1, 1)
+        with Draft(home, ref, HERE) as other:
+            del other["t"]
+    assert state(home, ref).hash == other.hash
+
+
 def test_other_paths_pushed_meanwhile_are_kept(person: Person, ref: Ref) -> None:
     one, two = person.home("one"), person.home("two")
     with edit(two, ref) as draft:
@@ -173,6 +187,7 @@ def test_the_same_path_pushed_meanwhile_is_a_conflict(person: Person, ref: Ref, 
             other[path] = frame(8, 1)
     assert caught.value.detail["theirs"] == other.hash == latest(person, ref)
     assert caught.value.detail["mine"] == draft.hash
+    assert person.home("two").store.has(draft.hash)
     assert "t" in caught.value.detail["paths"]
     assert other.hash in str(caught.value)
     assert draft.hash in str(caught.value)
