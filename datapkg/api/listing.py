@@ -6,7 +6,7 @@ from typing import Any
 
 from datapkg.api.results import Listed, Shown
 from datapkg.errors import DatapkgError
-from datapkg.format.manifest import FileNode
+from datapkg.format.manifest import FileNode, Manifest
 from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -25,7 +25,8 @@ def list_packages(home: Home) -> list[Listed]:
                 package = f"{user}/{name}"
                 if current and package not in listed:
                     listed[package] = Listed(
-                        package, current.hash, current.origin, current.bytes_logical, current.title
+                        *(package, current.hash, current.origin, current.bytes_logical, current.title),
+                        partial=current.partial,
                     )
     return [listed[package] for package in sorted(listed)]
 
@@ -46,7 +47,15 @@ def show(home: Home, ref: Ref) -> Shown:
         readme=files.get(readme_among(files), ""),
         licence_file=files[licences[0]] if licences else "",
         checks=_checks(found.store, ref, found.hash),
+        bytes_absent=_bytes_absent(found.store, ref, manifest),
     )
+
+
+def _bytes_absent(store: Store, ref: Ref, manifest: Manifest) -> int:
+    current = store.refs.current(ref.user, ref.name)
+    if current and current.hash == manifest.hash and not current.partial:
+        return 0
+    return sum(store.absent(manifest, ref.path).values())
 
 
 def _checks(store: Store, ref: Ref, hash: str) -> list[dict[str, Any]]:

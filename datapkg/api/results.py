@@ -92,13 +92,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Listed:
-    """A package on this machine."""
+    """A package on this machine; `partial` if some of its data may be at its registry alone."""
 
     package: str
     hash: str
     origin: str
     bytes_logical: int
     title: str = ""
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Shown:
 
     `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none. `checks`
     have the outcome of each check when the state was built, if it was built here: path, check, outcome, rows, wrong.
+    `bytes_absent` are those of objects that are not on this machine.
     """
 
     package: str
@@ -116,6 +118,7 @@ class Shown:
     readme: str = ""
     licence_file: str = ""
     checks: list[dict[str, Any]] = field(default_factory=list)
+    bytes_absent: int = 0
 
 
 @dataclass(frozen=True)

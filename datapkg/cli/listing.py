@@ -17,7 +17,7 @@ from datapkg.cli.texts import aligned, count_text, cut, hash_text, size_text, ti
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
 
 if TYPE_CHECKING:
-    from datapkg.api.results import Shown
+    from datapkg.api.results import Listed, Shown
     from datapkg.format.names import Ref
 
 MAX_COLUMNS = 30
@@ -49,8 +49,7 @@ def ls(session: Session) -> None:
         out.say("nothing is installed here", "", "  get something  datapkg install USER/NAME")
     else:
         rows = [
-            (each.package, hash_text(each.hash), size_text(each.bytes_logical), each.origin, each.title[:MAX_TITLE])
-            for each in packages
+            (each.package, hash_text(each.hash), _size(each), each.origin, each.title[:MAX_TITLE]) for each in packages
         ]
         out.table(("package", "state", "size", "from", "title"), rows, right=[2])
 
@@ -86,7 +85,14 @@ def show(session: Session, ref: Ref) -> None:
         out.answer({}, _checks(shown))
     if not out.quiet:
         out.say(*_readme(session, ref, shown))
+    if shown.bytes_absent:
+        missing = f"{size_text(shown.bytes_absent)} of it are not on this machine"
+        out.say("", f"  {missing}; get them  datapkg fetch {ref}")
     out.say("", f"  import it  {import_line(shown.package)}")
+
+
+def _size(listed: Listed) -> str:
+    return f"{size_text(listed.bytes_logical)}{', partly here' if listed.partial else ''}"
 
 
 def _checks(shown: Shown) -> list[str]:

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from datapkg.errors import InvalidName, PackageNotInstalled, Refused, Unreachable
+from datapkg.errors import InvalidInput, InvalidName, PackageNotInstalled, Refused, Unreachable
 from datapkg.format.names import Ref, check_package, check_user
 from datapkg.home import Home
 from datapkg.reading.load import opened
@@ -95,7 +95,9 @@ class Finder:
             source = opened(ref, home, lazy=home.setting("lazy").value)
         except PackageNotInstalled as error:
             raise _not_installed(error.message, error.hint) from error
-        except (Refused, Unreachable) as error:
+        except (InvalidInput, Refused, Unreachable) as error:
+            if not home.setting("lazy").value:
+                raise
             line = f"datapkg install {ref}"
             raise _not_installed(f"{ref} is not installed, and cannot be fetched now: {error.message}", line) from error
         return ModuleSpec(fullname, PackageLoader(source), origin=str(source.ref), is_package=True)  # type: ignore[arg-type]

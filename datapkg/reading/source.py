@@ -185,7 +185,7 @@ class Source:
         """
         if not self.is_lazy:
             return 0
-        with self.explained(entries[0].path if len(entries) == 1 else ""):
+        with self.explained(*((entries[0].path,) if len(entries) == 1 else ("", f"a part of {self.ref.package}"))):
             return self.through.bring({hash: size for each in entries for hash, size in each.objects()}, progress)
 
     def part(self, hash: str, size: int) -> Part | None:
@@ -220,26 +220,32 @@ class Source:
             return self.through.stream(hash, size, lambda: self.explained(path))
 
     @contextmanager
-    def explained(self, path: str) -> Iterator[None]:
-        """Says of an object that is absent or damaged which node it belongs to, and what to type."""
-        what = f"{self.ref.package}/{path}" if path else f"the manifest of {self.ref.package}"
-        line = f"datapkg fetch {self.ref.package}{f'/{path}' if path else ''}@sha256:{self.hash[:16]}"
+    def explained(self, path: str, what: str = "") -> Iterator[None]:
+        """Says of an object that is absent or damaged which node it belongs to, or what else, and what to type."""
+        what = what or (f"{self.ref.package}/{path}" if path else f"the manifest of {self.ref.package}")
         exact = f"{self.ref.package}@sha256:{self.hash[:16]}"
         try:
             yield
         except ObjectNotFound as error:
-            line = f"datapkg install {exact}"
+            line = f"datapkg install {exact}" if what.startswith("the manifest") else self.fetch_line(path)
             message = (
                 f"{what}: object sha256:{str(error.detail.get('hash'))[:12]}… is not on this machine; type: {line}"
             )
             raise ObjectNotFound(message, hint=line, **error.detail) from error
         except Unreachable as error:
+            line = self.fetch_line(path)
             message = f"{what} is not on this machine, and cannot be fetched now: {error.message}; later type: {line}"
             raise Unreachable(message, hint=line, **error.detail) from error
         except (IntegrityError, InvalidManifest) as error:
             line = "datapkg verify"
             message = f"{what}: {error}; type: {line}, then: datapkg install {exact}"
             raise CorruptObject(message, hint=line, **error.detail) from error
+
+    def fetch_line(self, path: str) -> str:
+        """What to type to have a node here."""
+        from shlex import quote
+
+        return f"datapkg fetch {quote(str(Ref(self.ref.user, self.ref.name, path, State('hash', self.hash[:16]))))}"
 
 
 def reopening(source: Source) -> dict[str, Any]:

@@ -357,7 +357,7 @@ def test_why_a_file_cannot_be_read_is_told_once(mounts: Mounts, tmp_path: Path) 
     mounts.end(signal.SIGINT)
     told = process.stderr.read()
     assert told.count("note: me/part/gone could not be read: ") == 1
-    assert f"type: datapkg install me/part@sha256:{hash[:16]}" in told
+    assert f"type: datapkg fetch me/part/gone@sha256:{hash[:16]}" in told
 
 
 @needs_fuse

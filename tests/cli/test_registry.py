@@ -173,9 +173,16 @@ def test_meta_only(ada: Person, bob: Person, flowers: str) -> None:
     ada("access", "add", flowers, bob.name)
     installed = bob("install", flowers, "--meta-only", "--json").json["installed"][0]
     assert installed["objects_received"] == 0
-    assert bob("show", flowers, "--json").json["nodes"]
+    shown = bob("show", flowers, "--json").json
+    assert shown["nodes"]
+    assert shown["bytes_absent"] > 0
+    assert f"get them  datapkg fetch {flowers}" in bob("show", flowers).out
+    assert "partly here" in bob("ls").out
     assert bob("cat", f"{flowers}/README.md").code == 3
     assert bob("verify", "--json").json["absent"] > 0
+    assert bob("fetch", flowers, "--json").json["fetched"][0]["objects_received"] > 0
+    assert "partly here" not in bob("ls").out
+    assert bob("show", flowers, "--json").json["bytes_absent"] == 0
 
 
 def test_an_unknown_registry_needs_to_be_named(

@@ -173,7 +173,7 @@ def test_without_being_asked_nothing_is_fetched(person: Person, published: Ref) 
     home = person.home("partial")
     install_one(home, published, Options(Selection(meta_only=True)))
     package: Any = load(published, home)
-    with pytest.raises(ObjectNotFound, match="datapkg install"):
+    with pytest.raises(ObjectNotFound, match="datapkg fetch"):
         package.table()
     lazily: Any = load(published, home, lazy=True)
     assert lazily.table["key"].sum() == sum(range(ROWS))
@@ -266,3 +266,61 @@ def test_a_worker_of_another_process_is_lazy_too(
 
 def _sum_of(asked: tuple[Any, str]) -> float:
     return float(asked[0][asked[1]].sum())
+
+
+def frame_of_types(rows: int = 150_000) -> pd.DataFrame:
+    """A column of each kind that is stored in a way of its own, each with values of its own."""
+    random = np.random.default_rng(3)
+    numbers = random.standard_normal(rows)
+    words = pd.Series(random.integers(0, 10_000, rows)).astype(str)
+    return pd.DataFrame(
+        {
+            "float": np.where(random.random(rows) < 0.1, np.nan, numbers),
+            "int": random.integers(-(2**60), 2**60, rows),
+            "nullable": pd.array(random.integers(0, 1000, rows), "Int64").copy(),
+            "bool": random.random(rows) < 0.5,
+            "word": words.where(random.random(rows) < 0.9),
+            "category": pd.Categorical(words.str[:1]),
+            "number category": pd.Categorical(random.integers(0, 7, rows)),
+            "at": pd.Timestamp("2020-01-01") + pd.to_timedelta(np.sort(random.integers(0, 10**9, rows)), "s"),
+            "zoned": pd.date_range("2020-01-01", periods=rows, freq="min", tz="Europe/Berlin"),
+            "took": pd.to_timedelta(random.integers(0, 10**9, rows), "us"),
+            "bytes": [b"x%d" % each for each in random.integers(0, 10**6, rows)],
+        }
+    )
+
+
+@pytest.fixture
+def typed(person: Person) -> Ref:
+    home, ref = person.home("publisher"), person.ref("typed")
+    build_package(home, ref, {"t": frame_of_types()}, BuildOptions())
+    push_package(home, ref)
+    return ref
+
+
+QUESTIONS: list[dict[str, Any]] = [
+    *({"columns": [name]} for name in frame_of_types(2).columns),
+    {"columns": ["word", "float"], "filters": [("int", ">", 2**59)]},
+    {"filters": [("at", "<", pd.Timestamp("2025-01-01")), ("word", "in", ["17", "4711", "9999"])]},
+    {"filters": [[("bool", "=", True), ("nullable", "<", 3)], [("float", ">", 3.5)]]},
+    {"columns": ["category"], "rows": slice(-7, None)},
+    {"rows": slice(10, 100_000, 9_999)},
+    {"columns": ["number category", "zoned"], "rows": slice(0, 5)},
+]
+
+
+def test_what_is_read_in_place_is_what_an_install_gives(person: Person, typed: Ref) -> None:
+    home = person.home("whole")
+    install_one(home, typed, Options())
+    whole: Any = load(typed, home)
+    assert len(whole.t.__entry__.objects_) > 1
+    for number, question in enumerate(QUESTIONS):
+        lazily: Any = load(typed, person.home(f"lazy{number % 3}"), lazy=True)
+        pd.testing.assert_frame_equal(lazily.t(**question), whole.t(**question))
+    fresh: Any = load(typed, person.home("fresh"), lazy=True)
+    batches = list(fresh.t.iter_batches(40_000, columns=["word", "at"], filters=[("bool", "=", False)]))
+    pd.testing.assert_frame_equal(pd.concat(batches), whole.t(["word", "at"], [("bool", "=", False)]))
+    assert fresh.t.describe().equals(whole.t.describe())
+    assert fresh.t.tail(3).equals(whole.t.tail(3))
+    assert received(fresh) < fresh.t.size
+    pd.testing.assert_frame_equal(fresh.t(), whole.t())

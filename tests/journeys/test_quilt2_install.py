@@ -84,7 +84,7 @@ def test_058_a_part_brings_its_objects_and_the_whole_manifest(package: str, othe
         assert datapkg.load(f"{package}/small/README").read_text() == "# Hello\n"
         with pytest.raises(datapkg.NotFound) as caught:
             datapkg.load(f"{package}/big/b").read_bytes()
-    assert caught.value.hint.startswith(f"datapkg install {package}")
+    assert caught.value.hint.startswith(f"datapkg fetch {package}")
     assert other.ask("verify")["absent"] == 1
 
 
@@ -165,7 +165,7 @@ def test_064_the_manifest_alone_and_data_when_asked_for(package: str, other: Mac
         assert node.rows == 2
         with pytest.raises(datapkg.NotFound) as caught:
             node()
-        assert caught.value.hint.startswith("datapkg install ")
+        assert caught.value.hint.startswith("datapkg fetch ")
         assert len(datapkg.install(f"{package}/small/t")()) == 2
         assert len(node()) == 2
     assert other.ask("install", package)["installed"][0]["objects_received"] == 2

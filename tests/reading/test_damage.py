@@ -40,7 +40,7 @@ def test_an_absent_object_breaks_its_node_alone(
     home: Home, iris: Package, path: str, ask: Callable[[object], object]
 ) -> None:
     home.store.objects.delete(object_of(iris, path))
-    line = f"datapkg install uciml/iris@sha256:{iris.hash[:16]}"
+    line = f"datapkg fetch uciml/iris/{path}@sha256:{iris.hash[:16]}"
     with pytest.raises(ObjectNotFound, match=rf"uciml/iris/{path}: object .* is not on this machine; type: {line}$"):
         ask(iris[path])
     for other, questions in ASK.items():

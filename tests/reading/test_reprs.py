@@ -388,7 +388,7 @@ def test_what_is_not_here_is_shown_without_fetching(home: Home) -> None:
             home.store.objects.delete(hash)
     for name in ("measurements", "README.md", "weights"):
         page = nodes[name]._repr_html_()
-        assert "is not on this machine; type: datapkg install uciml/iris@sha256:" in page
+        assert "is not on this machine; type: datapkg fetch uciml/iris@sha256:" in page
         check_safe(page)
     assert "petal_length" in nodes["measurements"]._repr_html_()
     assert "3 rows × 3 columns" in shown

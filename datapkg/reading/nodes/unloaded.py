@@ -89,7 +89,7 @@ class Unloaded:
 def _refusing(form: str) -> Any:
     def refuse(self: Any, *_: object) -> NoReturn:
         loaded = f"{expression(self.__source__, self.__at__)}()"
-        raise TypeError(f"a table node is not loaded, so it cannot be reckoned with; write: {form.format(loaded)}")
+        raise TypeError(f"a table node is not loaded, so nothing is calculated with it; write: {form.format(loaded)}")
 
     return refuse
 

@@ -16,4 +16,4 @@ def how_to_get(source: Source) -> str:
     """What to say of a node whose objects are not here."""
     if source.is_lazy:
         return "its data is not on this machine yet: it comes when it is read"
-    return f"its data is not on this machine; type: datapkg install {source.ref.package}@sha256:{source.hash[:16]}"
+    return f"its data is not on this machine; type: {source.fetch_line('')}"
