@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datapkg.api.front import (
         build,
         check,
+        edit,
         export,
         fetch,
         install,
@@ -60,8 +61,8 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "datapkg.api.front": (
-        *("build", "check", "export", "fetch", "install", "load", "login", "open", "open_hook", "push", "search"),
-        "verify",
+        *("build", "check", "edit", "export", "fetch", "install", "load", "login", "open", "open_hook", "push"),
+        *("search", "verify"),
     ),
     "datapkg.reading.functions": (
         *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
@@ -91,6 +92,7 @@ __all__ = [
     "Unreachable",
     "build",
     "check",
+    "edit",
     "export",
     "fetch",
     "filter",

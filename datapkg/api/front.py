@@ -21,6 +21,7 @@ from datapkg.reading.load import load as open_node
 from datapkg.reading.nodes.base import Node
 
 if TYPE_CHECKING:
+    from datapkg.api.edit import Draft
     from datapkg.reading.open_hook import OpenHook
 
 
@@ -174,6 +175,24 @@ def fetch(
     with shown(progress) as tell:
         fetched = fetch_objects(home, wanted, selection, registry=registry, progress=tell)
     return _opened(home, wanted, fetched.hash)
+
+
+def edit(
+    package: str,
+    *,
+    message: str = "",
+    push: bool = True,
+    registry: str | None = None,
+    progress: Progress | None = None,
+) -> Draft:
+    """A package to change inside a `with`, of which the manifest alone is fetched; one that is not there is begun.
+
+    Leaving the block makes a new state here and, with `push`, at the registry; an exception in it changes nothing.
+    Raises `Conflict` where somebody pushed other changes to the same paths meanwhile; `Refused`, `Unreachable`.
+    """
+    from datapkg.api.edit import Draft, Options
+
+    return Draft(Home(), Ref.parse(package), Options(message, push, registry, progress))
 
 
 def open_hook(

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from datapkg.api.results import Pushed
 from datapkg.arrival import allowed_registry
-from datapkg.errors import Conflict, Forbidden, InvalidInput, PackageNotFound
+from datapkg.errors import Conflict, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
 from datapkg.format import wire
 from datapkg.format.diff import same_data
 from datapkg.format.manifest import Manifest
@@ -31,12 +31,15 @@ def push_package(
     force: bool = False,
     confirm: bool = False,
     dry_run: bool = False,
+    parent: str | None = None,
     registry: str | None = None,
     progress: Progress = silent,
 ) -> Pushed:
     """Pushes the last built state (or the ref's own) and makes it the registry's `latest`, `tag` and `version`.
 
-    Raises `Conflict` if somebody pushed meanwhile, unless `force`; a push that broke off is taken up by the next one.
+    `parent` is the state that this one goes on from, where that is not what was last seen of the registry here. Objects
+    that only the registry has need not be here. Raises `Conflict` if somebody pushed meanwhile, unless `force`;
+    `ObjectNotFound` for objects that are at neither. A push that broke off is taken up by the next one.
     """
     if ref.path:
         raise InvalidInput(f"{ref} names a node; a push takes a whole package", hint=f"datapkg push {ref.package}")
@@ -44,6 +47,7 @@ def push_package(
         raise InvalidInput(f"the message has {len(message):,} characters; at most {wire.MAX_MESSAGE:,} are allowed")
     request = wire.Publish(
         manifest=_state_to_push(home, ref),
+        parent=parent,
         force=force,
         public=public,
         confirm_public=confirm,
@@ -61,7 +65,7 @@ def _push(
 ) -> Pushed:
     wanted = {manifest.hash: len(manifest.data), **manifest.objects()}
     started = client.start_push(ref, manifest.hash, list(wanted)[: wire.MAX_HASHES])
-    request = request.model_copy(update={"parent": _parent(home, ref, started.latest)})
+    request = request.model_copy(update={"parent": request.parent or _parent(home, ref, started.latest)})
     _check_started(ref, started, request)
     manifest = _adopted(home, client, ref, manifest, started.latest)
     adopted = manifest.hash != request.manifest
@@ -86,12 +90,23 @@ def _push(
     )
     if dry_run:
         return result
+    _check_here(home, ref, planned)
     sent_before = client.session.sent_bytes
     transfer(home.store.objects, target, planned, progress)
     published = client.publish(ref, started.push, request)
     _remember(home, ref, manifest, client.url, request, published.changed)
     sent = client.session.sent_bytes - sent_before
     return replace(result, bytes_sent=sent, url=published.url, changed=published.changed, public=published.public)
+
+
+def _check_here(home: Home, ref: Ref, planned: Plan) -> None:
+    if lacking := home.store.objects.missing(planned.needed):
+        raise ObjectNotFound(
+            f"{len(lacking):,} objects of {ref.package} are neither on this machine nor at the registry, "
+            f"the first is {min(lacking)}; nothing was pushed",
+            hint=f"datapkg fetch {ref.package} from where they are, or build the package again",
+            hash=min(lacking),
+        )
 
 
 def _warnings(home: Home, manifest: Manifest) -> list[str]:

@@ -164,11 +164,11 @@ def _placed(spec: NodeSpec, result: Result, desk: Desk, file_name: str) -> list[
 def _from_value(spec: NodeSpec, value: Any, desk: Desk) -> Made:
     with explained(spec, None) as said:
         stored = Storing(spec, desk, None)
-        nodes = stored.nodes(_plain_value(value), "")
+        nodes = stored.nodes(plain_value(value), "")
     return _finished(spec, None, desk, Result(nodes, said, stored.writer), ("", 0), "a value")
 
 
-def _plain_value(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A value in memory as a transform would give it."""
     import numpy
     import pandas

@@ -1,0 +1,323 @@
+"""Edit: a package changed by its manifest alone; what stays need not be on this machine."""
+
+from __future__ import annotations
+
+import unicodedata
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from datapkg.api.bar import shown as shown_progress
+from datapkg.api.rebase import ancestors, rebased
+from datapkg.arrival import allowed_registry, fetch_manifest, keep, remote_objects, resolve
+from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound
+from datapkg.format.diff import same_data
+from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
+from datapkg.format.names import Ref, State, check_node_path, shown
+from datapkg.home import Home
+from datapkg.objects.progress import Progress
+from datapkg.store.refs import Current, LogEvent
+
+if TYPE_CHECKING:
+    from datapkg.building.spec import BuildSpec
+
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an edit says in the log, and where it goes; with `push` it goes to the registry too."""
+
+    message: str = ""
+    push: bool = True
+    registry: str | None = None
+    progress: Progress | None = None
+
+
+class Draft:
+    """A package while it is edited, inside a `with`; leaving that makes a new state of it, an exception does not.
+
+    `hash` and `package` are those of the new state, once the block was left.
+    """
+
+    def __init__(self, home: Home, ref: Ref, options: Options = Options()) -> None:
+        if ref.state is not None or ref.path:
+            raise InvalidInput(f"{ref} is not what can be edited: name a package alone", hint=f"edit {ref.package}")
+        self._home, self._ref, self._options = home, ref, options
+        self._base: Manifest | None = None
+        self._parent: str | None = None
+        self._nodes: dict[str, Node] = {}
+        self._sources: list[dict[str, Any]] = []
+        self._is_open = False
+        self.meta: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        self.hash = ""
+
+    @property
+    def package(self) -> Any:
+        """The new state; its data are fetched when they are read."""
+        from datapkg.reading.load import load
+
+        if not self.hash:
+            raise InvalidInput("the package has its new state once the `with` block was left")
+        return load(self._ref.at(State("hash", self.hash)), self._home, lazy=True, registry=self._options.registry)
+
+    def __enter__(self) -> Draft:
+        self._home.store.prepare()
+        self._base = base = self._begin()
+        self._nodes = {node.path: node for node in base.nodes} if base else {}
+        self.meta = deepcopy(base.meta) if base else {}
+        self._is_open = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._is_open = False
+        if kind is None:
+            self._commit()
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and bool(path in self._nodes or self._below(path))
+
+    def __setitem__(self, path: str, value: Any) -> None:
+        """Makes a node or group of a value, of any kind that a build takes; what was there goes.
+
+        Metadata of a node stay where the new one is of the same kind. The value is stored now, and known to nobody
+        until the block is left. Raises `InvalidInput`, `BuildFailed`.
+        """
+        from datapkg.building.sources import spec_from_values
+
+        path = self._free(path)
+        for part in reversed(path.split("/")):
+            value = {part: value}
+        made = self._built(spec_from_values(value))
+        for old in self._below(path):
+            del self._nodes[old]
+        before = self._nodes.pop(path, None)
+        self._nodes.update((node.path, node) for node in made)
+        after = self._nodes.get(path)
+        if before is not None and after is not None and before.kind == after.kind and before.meta:
+            self._nodes[path] = msgspec.structs.replace(after, meta={**before.meta, **after.meta})
+
+    def __delitem__(self, path: str) -> None:
+        """Takes away a node, or a group with all in it; raises `NodeNotFound`."""
+        for each in self._at(path):
+            del self._nodes[each]
+
+    def move(self, old: str, new: str) -> None:
+        """Gives a node or group another path; raises `NodeNotFound`, and `Conflict` where something is there."""
+        moved = self._at(old)
+        new = self._free(new)
+        if new in self or new.startswith(f"{old}/"):
+            raise Conflict(f"{shown(old)} cannot become {shown(new)}: something is there already, or it lies in itself")
+        nodes = {each: self._nodes.pop(each) for each in moved}
+        for each, node in nodes.items():
+            path = new + each[len(old) :]
+            self._nodes[path] = msgspec.structs.replace(node, path=path)
+
+    def meta_of(self, path: str) -> dict[str, Any]:
+        """The metadata of a node or group, a copy; raises `NodeNotFound`."""
+        self._at(path)
+        node = self._nodes.get(path)
+        return deepcopy(node.meta) if node else {}
+
+    def set_meta(self, path: str, meta: dict[str, Any]) -> None:
+        """Makes these the metadata of a node or group, in the place of what it has; raises `NodeNotFound`."""
+        self._at(path)
+        node = self._nodes.get(path) or GroupNode(path=path)
+        self._nodes[path] = msgspec.structs.replace(node, meta=deepcopy(meta))
+
+    def append(self, path: str, rows: Any) -> None:
+        """Adds rows, a DataFrame or what speaks Arrow, at the end of a table; columns and types must be the same.
+
+        The table is read whole, into memory, and fetched where it is not here: the hash of its values is one over all.
+        Only blocks that differ are new objects. Raises `NodeNotFound`, `InvalidInput` naming each column that does not
+        fit.
+        """
+        from datapkg.building.appending import appended
+
+        self._at(path)
+        node = self._nodes.get(path)
+        if not isinstance(node, TableNode):
+            raise InvalidInput(f"{shown(path)} is no table: rows can be appended to tables alone")
+        state = self._base.hash if self._base else ""
+        store = self._home.store
+        registry = self._options.registry
+        store.through(lambda: remote_objects(self._home, self._ref, state, registry)).bring(dict(node.objects()))
+        self[path] = appended(node, store.objects, rows)
+        after = msgspec.structs.replace(self._nodes[path], file_name=node.file_name, meta=node.meta)
+        self._nodes[path] = after
+
+    def add(self, group: str, pattern: str, folder: str | Path = ".") -> list[str]:
+        """Adds the files of a folder that a pattern such as `new/**/*.jpg` means to a group; gives their paths.
+
+        They are named and read as in a build; what lies below folders before the first wildcard is in groups as there.
+        Nodes at the same paths are replaced. Raises `NotFound` where the pattern means no file.
+        """
+        from datapkg.building.directory import name_files, raise_problems
+        from datapkg.building.globs import fixed_prefix, match
+        from datapkg.building.ignoring import read_ignore_file
+        from datapkg.building.spec import BuildSpec
+        from datapkg.building.tree import walk
+
+        group = self._free(group)
+        prefix, rest = fixed_prefix(pattern)
+        place = Path(folder) / prefix
+        files = match(rest, walk(place, left_out=read_ignore_file(place)).files) if place.is_dir() else []
+        if not files:
+            raise NotFound(f"no file matches {shown(pattern)} in {shown(folder)}", hint="look at the pattern")
+        nodes, problems = name_files(files)
+        raise_problems(problems, f"pattern {shown(pattern)}")
+        nodes = [replace(node, path=f"{group}/{node.path}") for node in nodes]
+        made = {self._free(node.path): node for node in self._built(BuildSpec("values", nodes))}
+        self._nodes.update(made)
+        return list(made)
+
+    def _begin(self) -> Manifest | None:
+        """The state that the edit starts from: the registry's latest where it is pushed to, else what is here."""
+        store = self._home.store
+        current = store.refs.current(self._ref.user, self._ref.name)
+        if current and not self._options.push:
+            return store.manifest(current.hash)
+        has_registry = self._options.registry or self._ref.registry or self._home.setting("registry").value
+        theirs = self._latest() if self._options.push or has_registry else None
+        if current is None or theirs is None:
+            return theirs or (store.manifest(current.hash) if current else None)
+        if self._is_unpushed(current, theirs):
+            raise Conflict(
+                f"{self._ref.package} was built here and not pushed; an edit of the registry's state would miss it",
+                hint=f"datapkg push {self._ref.package} (or edit with push=False)",
+            )
+        return theirs
+
+    def _latest(self) -> Manifest | None:
+        """The registry's latest state, of which the manifest alone is fetched; None where it has no such package."""
+        client = self._home.client(allowed_registry(self._home, self._ref, self._options.registry))
+        try:
+            resolved = resolve(self._home, client, self._ref)
+        except NotFound:
+            return None
+        manifest = fetch_manifest(self._home, client, self._ref, resolved.hash)
+        keep(self._home, self._ref, manifest, resolved)
+        self._parent = manifest.hash
+        return manifest
+
+    def _is_unpushed(self, current: Current, theirs: Manifest) -> bool:
+        if current.origin != "local" or current.hash == theirs.hash:
+            return False
+        pushed = self._home.store.refs.log(self._ref.user, self._ref.name, "push")
+        if any(event.hash == current.hash for event in pushed):
+            return False
+        return not same_data(theirs, self._home.store.manifest(current.hash))
+
+    def _free(self, path: str) -> str:
+        """A path at which a node can be; raises `InvalidInput` where it would lie in one that is no group."""
+        self._check_open()
+        if not isinstance(path, str):
+            raise InvalidInput(f"the path of a node is text such as raw/a, got {type(path).__name__}")
+        path = unicodedata.normalize("NFC", path)
+        check_node_path(path)
+        for above in ancestors(path):
+            node = self._nodes.get(above)
+            if node is not None and not isinstance(node, GroupNode):
+                raise InvalidInput(f"{shown(path)} would lie in {shown(above)}, which is a {node.kind}")
+        return path
+
+    def _at(self, path: str) -> list[str]:
+        """The paths of a node and of all below it."""
+        self._check_open()
+        found = [*([path] if path in self._nodes else []), *self._below(path)]
+        if not found:
+            hint = f"datapkg show {self._ref.package} lists the nodes"
+            raise NodeNotFound(f"the draft of {self._ref.package} has no node {shown(path)}", hint=hint, path=path)
+        return found
+
+    def _below(self, path: str) -> list[str]:
+        return [each for each in self._nodes if each.startswith(f"{path}/")]
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise InvalidInput("a draft is changed inside of its `with` block")
+
+    def _built(self, spec: BuildSpec) -> list[Node]:
+        """The nodes of sources, stored; no state has them yet."""
+        from datapkg.api.build import find_package
+        from datapkg.building.cache import BuildCache
+        from datapkg.building.package import build_package
+
+        before = [self._nodes[each.path] for each in spec.nodes if each.path in self._nodes]
+        with shown_progress(self._options.progress) as tell:
+            built = build_package(
+                spec,
+                self._home.store.objects,
+                previous=Manifest.make(before),
+                find_package=partial(find_package, self._home),
+                cache=BuildCache(self._home.index, self._ref.package),
+                progress=tell,
+            )
+        self._sources += built.record["sources"]
+        self.warnings += built.warnings
+        return built.manifest.nodes
+
+    def _commit(self) -> None:
+        manifest = Manifest.make(self._nodes.values(), self.meta, like=self._base)
+        if self._base is not None and manifest.hash == self._base.hash:
+            self.hash = manifest.hash
+        elif self._options.push:
+            self._keep(manifest, self._base)
+            with shown_progress(self._options.progress) as tell:
+                self._push(manifest, tell)
+        else:
+            self._keep_here(manifest)
+
+    def _keep_here(self, manifest: Manifest) -> None:
+        """Keeps a state that is not pushed, on top of what became current here meanwhile."""
+        current = self._home.store.refs.current(self._ref.user, self._ref.name)
+        parent = self._base
+        if current is not None and (parent is None or current.hash != parent.hash):
+            before, parent = parent, self._home.store.manifest(current.hash)
+            manifest = rebased(before, manifest, parent)
+        self._keep(manifest, parent)
+
+    def _keep(self, manifest: Manifest, parent: Manifest | None) -> None:
+        """Makes a state the current one here; the pointer moves last."""
+        from datapkg.building.record import versions
+
+        store, user, name = self._home.store, self._ref.user, self._ref.name
+        store.save(manifest)
+        record = {"origin": "edit", "sources": self._sources, "libraries": versions()}
+        record |= {"parent": parent.hash} if parent else {}
+        at = datetime.now(UTC).isoformat()
+        store.refs.append_log(user, name, LogEvent("build", manifest.hash, at, "local", self._options.message, record))
+        is_partial = bool(store.absent(manifest))
+        title = str(manifest.meta.get("title", ""))
+        store.refs.set_current(user, name, Current(manifest.hash, "local", is_partial, title, manifest.size()))
+        self.hash = manifest.hash
+
+    def _push(self, manifest: Manifest, tell: Progress) -> None:
+        """Pushes what is new; what others pushed meanwhile to other paths is taken in first, a few times."""
+        from datapkg.api.push import push_package
+
+        base, options = self._base, self._options
+        for attempt in range(TRIES):
+            exact, parent = self._ref.at(State("hash", manifest.hash)), self._parent
+            try:
+                push_package(
+                    self._home,
+                    exact,
+                    message=options.message,
+                    parent=parent,
+                    registry=options.registry,
+                    progress=tell,
+                )
+                return
+            except Conflict:
+                theirs = self._latest()
+                if theirs is None or theirs.hash == parent or attempt == TRIES - 1:
+                    raise
+            manifest, base = rebased(base, manifest, theirs), theirs
+            self._keep(manifest, theirs)

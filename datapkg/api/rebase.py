@@ -1,0 +1,74 @@
+"""Rebase: what one edit changed of a state, put upon what somebody else made of the same state meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datapkg.errors import Conflict
+from datapkg.format.manifest import GroupNode, Manifest, Node
+from datapkg.format.names import shown
+
+_PATHS_SHOWN = 10
+_NOTHING = object()
+
+
+def rebased(base: Manifest | None, mine: Manifest, theirs: Manifest) -> Manifest:
+    """The state that has both the changes from `base` to `mine` and those to `theirs`.
+
+    Raises `Conflict` that names both states and the paths (`detail["paths"]`) where both changed the same in two ways;
+    a key of the package's metadata is such a path, as `meta.licence`.
+    """
+    before, ours, other = _nodes(base), _nodes(mine), _nodes(theirs)
+    changed = _changed(before, ours)
+    collisions = {path for path in changed & _changed(before, other) if ours.get(path) != other.get(path)}
+    collisions |= _nested(changed, ours, other)
+    meta_before = base.meta if base else {}
+    keys = _changed(meta_before, mine.meta)
+    clashes = {key for key in keys & _changed(meta_before, theirs.meta) if _differ(mine.meta, theirs.meta, key)}
+    if places := [*(f"meta.{key}" for key in sorted(clashes)), *sorted(collisions)]:
+        raise _conflict(mine, theirs, places)
+    return Manifest.make(_applied(changed, ours, other).values(), _applied(keys, mine.meta, theirs.meta), like=theirs)
+
+
+def _nodes(manifest: Manifest | None) -> dict[str, Node]:
+    return {node.path: node for node in manifest.nodes} if manifest else {}
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    return {key for key in before.keys() | after.keys() if _differ(before, after, key)}
+
+
+def _differ(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
+    return bool(one.get(key, _NOTHING) != other.get(key, _NOTHING))
+
+
+def _nested(changed: set[str], ours: dict[str, Node], other: dict[str, Node]) -> set[str]:
+    """Paths of ours that would lie below a node of theirs that is no group, or the other way round."""
+    after = _applied(changed, ours, other)
+    leaves = {path for path, node in after.items() if not isinstance(node, GroupNode)}
+    return {path for path in after for above in ancestors(path) if above in leaves}
+
+
+def ancestors(path: str) -> list[str]:
+    """The paths of the groups that a path lies in, the highest first."""
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def _applied(changed: set[str], ours: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Theirs, with what we changed as we have it."""
+    kept = {key: value for key, value in other.items() if key not in changed}
+    return kept | {key: ours[key] for key in changed if key in ours}
+
+
+def _conflict(mine: Manifest, theirs: Manifest, places: list[str]) -> Conflict:
+    more = f" and {len(places) - _PATHS_SHOWN:,} more" if len(places) > _PATHS_SHOWN else ""
+    where = ", ".join(map(shown, places[:_PATHS_SHOWN]))
+    return Conflict(
+        f"somebody changed the package meanwhile, at the same places as you: {where}{more}; "
+        f"yours is sha256:{mine.hash}, theirs sha256:{theirs.hash}",
+        hint="edit again, from their state: `datapkg install` makes it the current one here",
+        mine=mine.hash,
+        theirs=theirs.hash,
+        paths=places,
+    )

@@ -1,0 +1,286 @@
+"""A package is edited by its manifest: what stays is not fetched, what others push meanwhile is not lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from datapkg.api.build import build_package
+from datapkg.api.edit import Draft, Options
+from datapkg.api.install import install_packages
+from datapkg.api.push import push_package
+from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, ObjectNotFound
+from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from datapkg.objects.progress import silent
+from tests.conftest import Person
+
+HERE = Options(push=False, progress=silent)
+
+
+@pytest.fixture
+def ref(person: Person) -> Ref:
+    """A package of three nodes at the registry, which came from the machine `one`."""
+    ref = person.ref("p")
+    values = {"t": frame(0, 3), "raw": {"a": frame(10, 2), "b": frame(20, 2)}}
+    build_package(person.home("one"), ref, values)
+    push_package(person.home("one"), ref)
+    return ref
+
+
+def frame(start: int, count: int) -> pd.DataFrame:
+    return pd.DataFrame({"n": range(start, start + count), "s": [str(each) for each in range(count)]})
+
+
+def edit(home: Home, ref: Ref, message: str = "") -> Draft:
+    return Draft(home, ref, Options(message, progress=silent))
+
+
+def state(home: Home, ref: Ref) -> Manifest:
+    current = home.store.refs.current(ref.user, ref.name)
+    assert current is not None
+    return home.store.manifest(current.hash)
+
+
+def paths(manifest: Manifest) -> list[str]:
+    return [node.path for node in manifest.nodes]
+
+
+def latest(person: Person, ref: Ref) -> str:
+    return person.home("asking").client(person.url).resolve(ref).hash
+
+
+def test_what_stays_is_not_fetched_and_what_is_new_is_pushed(person: Person, ref: Ref) -> None:
+    home = person.home("two")
+    started = latest(person, ref)
+    with edit(home, ref, "more") as draft:
+        draft["raw/c"] = frame(30, 2)
+        draft.meta["licence"] = "MIT"
+    after = state(home, ref)
+    assert paths(after) == ["raw/a", "raw/b", "raw/c", "t"]
+    assert len(home.store.absent(after)) == 3
+    assert latest(person, ref) == after.hash == draft.hash
+    current = home.store.refs.current(ref.user, ref.name)
+    assert current is not None
+    assert current.partial
+    events = home.store.refs.log(ref.user, ref.name)
+    assert [each.event for each in events] == ["push", "build"]
+    assert events[1].message == "more"
+    assert events[1].record["parent"] == started
+    assert draft.package.raw.c().equals(frame(30, 2))
+    assert draft.package.t().equals(frame(0, 3))  # fetched now
+
+
+def test_a_state_is_the_one_that_a_build_of_the_same_makes(person: Person, ref: Ref, tmp_path: Path) -> None:
+    home = person.home("two")
+    (tmp_path / "x.txt").write_text("x")
+    with edit(home, ref) as draft:
+        draft["array"] = np.arange(3)
+        draft["x"] = tmp_path / "x.txt"
+        draft["t"] = frame(5, 3)
+        draft["deep"] = {"er": frame(1, 1), "empty": None}
+        draft.move("raw/a", "c/d")
+        del draft["raw"]
+    values: dict[str, Any] = {"array": np.arange(3), "x": tmp_path / "x.txt", "t": frame(5, 3)}
+    values |= {"deep": {"er": frame(1, 1), "empty": None}, "c": {"d": frame(10, 2)}}
+    assert build_package(person.home("three"), ref, values).hash == draft.hash
+
+
+def test_metadata_of_nodes_and_groups(person: Person, ref: Ref) -> None:
+    home = person.home("two")
+    with edit(home, ref) as draft:
+        draft.set_meta("t", {"unit": "cm"})
+        draft.set_meta("raw", {"note": "old"})
+        assert draft.meta_of("raw") == {"note": "old"}
+        draft["t"] = frame(7, 1)
+    after = state(home, ref)
+    assert [(node.path, node.meta) for node in after.nodes if node.meta] == [
+        ("raw", {"note": "old"}),
+        ("t", {"unit": "cm"}),
+    ]
+
+
+def test_an_exception_changes_nothing(person: Person, ref: Ref) -> None:
+    home, before = person.home("one"), state(person.home("one"), ref)
+    with pytest.raises(RuntimeError), edit(home, ref) as draft:
+        draft["raw/c"] = frame(0, 1)
+        raise RuntimeError
+    assert state(home, ref) == before
+    assert latest(person, ref) == before.hash
+    with pytest.raises(InvalidInput, match="inside of its"):
+        draft["raw/c"] = frame(0, 1)
+
+
+def test_nothing_changed_is_no_new_state(person: Person, ref: Ref) -> None:
+    home = person.home("two")
+    with edit(home, ref) as draft:
+        draft["t"] = frame(0, 3)
+    assert draft.hash == latest(person, ref)
+    assert home.store.refs.log(ref.user, ref.name) == []
+
+
+def test_a_package_that_is_not_there_is_begun(person: Person) -> None:
+    ref = person.ref("new")
+    with edit(person.home(), ref) as draft:
+        draft["t"] = frame(0, 1)
+    assert latest(person, ref) == draft.hash
+    alone = Home({"DATAPKG_HOME": str(person.folder / "alone")})
+    with Draft(alone, ref, HERE) as mine:
+        mine["t"] = frame(0, 1)
+    assert mine.hash == draft.hash
+
+
+def test_without_a_push_the_state_is_here_alone(person: Person, ref: Ref) -> None:
+    home, before = person.home("one"), latest(person, ref)
+    for number in range(2):
+        with Draft(home, ref, HERE) as draft:
+            draft[f"n{number}"] = frame(0, 1)
+    assert paths(state(home, ref)) == ["n0", "n1", "raw/a", "raw/b", "t"]
+    assert latest(person, ref) == before
+    with pytest.raises(Conflict, match="was built here and not pushed"), edit(home, ref):
+        pass
+    push_package(home, ref)
+    assert latest(person, ref) == draft.hash
+
+
+def test_what_became_current_here_meanwhile_is_kept_too(person: Person, ref: Ref) -> None:
+    home = person.home("one")
+    with Draft(home, ref, HERE) as draft:
+        draft["mine"] = frame(0, 1)
+        with Draft(home, ref, HERE) as other:
+            other["other"] = frame(0, 1)
+    assert paths(state(home, ref)) == ["mine", "other", "raw/a", "raw/b", "t"]
+    with pytest.raises(Conflict, match="at the same places"), Draft(home, ref, HERE) as draft:
+        draft["t"] = frame(1, 1)
+        with Draft(home, ref, HERE) as other:
+            del other["t"]
+    assert state(home, ref).hash == other.hash
+
+
+def test_other_paths_pushed_meanwhile_are_kept(person: Person, ref: Ref) -> None:
+    one, two = person.home("one"), person.home("two")
+    with edit(two, ref) as draft:
+        draft["t"] = frame(9, 1)
+        del draft["raw/a"]
+        with edit(one, ref) as other:
+            other["raw/c"] = frame(3, 1)
+            other.meta["licence"] = "MIT"
+    after = state(two, ref)
+    assert latest(person, ref) == after.hash == draft.hash
+    assert paths(after) == ["raw/b", "raw/c", "t"]
+    assert after.meta == {"licence": "MIT"}
+    assert two.store.refs.log(ref.user, ref.name)[1].record["parent"] == other.hash
+
+
+@pytest.mark.parametrize("path", ["t", "t/below"])
+def test_the_same_path_pushed_meanwhile_is_a_conflict(person: Person, ref: Ref, path: str) -> None:
+    one, two = person.home("one"), person.home("two")
+    with pytest.raises(Conflict) as caught, edit(two, ref) as draft:
+        draft["t"] = frame(9, 1)
+        with edit(one, ref) as other:
+            del other["t"]
+            other[path] = frame(8, 1)
+    assert caught.value.detail["theirs"] == other.hash == latest(person, ref)
+    assert caught.value.detail["mine"] == draft.hash
+    assert person.home("two").store.has(draft.hash)
+    assert "t" in caught.value.detail["paths"]
+    assert other.hash in str(caught.value)
+    assert draft.hash in str(caught.value)
+
+
+def test_the_same_change_by_both_is_no_conflict(person: Person, ref: Ref) -> None:
+    with edit(person.home("two"), ref) as draft:
+        draft["t"] = frame(9, 1)
+        draft["mine"] = frame(1, 1)
+        with edit(person.home("one"), ref) as other:
+            other["t"] = frame(9, 1)
+    assert paths(state(person.home("two"), ref)) == ["mine", "raw/a", "raw/b", "t"]
+
+
+@pytest.mark.parametrize("rows", [3, 70_000])
+def test_appended_rows_make_the_table_that_a_build_of_all_makes(person: Person, rows: int) -> None:
+    ref, whole = person.ref("long"), frame(0, rows + 40_000)
+    build_package(person.home("one"), ref, {"t": whole[:rows]})
+    push_package(person.home("one"), ref)
+    with edit(person.home("two"), ref) as draft:
+        draft.append("t", whole[rows : rows + 39_000][["s", "n"]].reset_index(drop=True))
+        draft.append("t", whole[rows + 39_000 :].reset_index(drop=True))
+    after = state(person.home("two"), ref)
+    build_package(person.home("three"), ref, {"t": whole})
+    assert after == state(person.home("three"), ref)
+    (node,), (old,) = after.nodes, state(person.home("one"), ref).nodes
+    assert isinstance(node, TableNode)
+    assert isinstance(old, TableNode)
+    assert node.objects_[: len(old.objects_) - 1] == old.objects_[:-1]
+    assert draft.package.t().equals(whole)
+
+
+def test_rows_that_do_not_fit_are_named(person: Person, ref: Ref) -> None:
+    with Draft(person.home("one"), ref, HERE) as draft:
+        with pytest.raises(InvalidInput, match="'n': expected int64, got double"):
+            draft.append("t", pd.DataFrame({"n": [0.5], "s": ["x"]}))
+        with pytest.raises(InvalidInput) as caught:
+            draft.append("t", pd.DataFrame({"n": [1], "x": ["x"]}))
+        assert [place for place, _ in caught.value.problems] == ["s", "x"]
+        with pytest.raises(NodeNotFound):
+            draft.append("raw/none", frame(0, 1))
+
+
+def test_categories_of_appended_rows_come_back(person: Person, ref: Ref) -> None:
+    one, two = (pd.DataFrame({"c": pd.Categorical(each)}) for each in (["a", "b"], ["c", "b"]))
+    with Draft(person.home("one"), ref, HERE) as draft:
+        draft["c"] = one
+        draft.append("c", two)
+    assert draft.package.c()["c"].tolist() == ["a", "b", "c", "b"]
+    assert list(draft.package.c()["c"].cat.categories) == ["a", "b", "c"]
+
+
+def test_files_are_added_by_a_pattern(person: Person, ref: Ref, tmp_path: Path) -> None:
+    for name in ("new/x/1.jpg", "new/2.jpg", "new/no.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    with edit(person.home("two"), ref) as draft:
+        assert draft.add("images", "new/**/*.jpg", tmp_path) == ["images/2.jpg", "images/x/1.jpg"]
+        with pytest.raises(NotFound, match="no file matches"):
+            draft.add("images", "*.gif", tmp_path)
+    assert paths(state(person.home("two"), ref))[:2] == ["images/2.jpg", "images/x/1.jpg"]
+
+
+def test_what_cannot_be_is_said_at_once(person: Person, ref: Ref) -> None:
+    with Draft(person.home("one"), ref, HERE) as draft:
+        with pytest.raises(InvalidInput, match="which is a table"):
+            draft["t/below"] = frame(0, 1)
+        with pytest.raises(InvalidInput, match="expected a DataFrame"):
+            draft["x"] = 5
+        with pytest.raises(NodeNotFound):
+            del draft["none"]
+        with pytest.raises(Conflict, match="cannot become"):
+            draft.move("t", "raw/a")
+        with pytest.raises(Conflict, match="cannot become"):
+            draft.move("raw", "raw/in")
+    assert draft.hash == latest(person, ref)
+    with pytest.raises(InvalidInput, match="name a package alone"):
+        Draft(person.home("one"), person.ref("p@1.0"))
+
+
+def test_objects_that_are_nowhere_are_told_of(person: Person, ref: Ref) -> None:
+    home, other = person.home("two"), person.ref("q")
+    install_packages(home, [ref])
+    manifest = state(home, ref)
+    lone = Manifest.make([*manifest.nodes, nowhere(manifest)])
+    home.store.save(lone)
+    with Draft(home, other, HERE) as draft:
+        draft._nodes.update((node.path, node) for node in lone.nodes)
+    with pytest.raises(ObjectNotFound, match="neither on this machine nor at the registry"):
+        push_package(home, other)
+
+
+def nowhere(manifest: Manifest) -> Any:
+    from datapkg.format.manifest import FileNode
+
+    return FileNode(path="z", hash="0" * 64, size=1, file_name="z")
