@@ -14,13 +14,14 @@ import msgspec
 
 from datapkg.api.bar import shown as shown_progress
 from datapkg.api.rebase import ancestors, rebased
-from datapkg.arrival import allowed_registry, fetch_manifest, keep, remote_objects, resolve
+from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound
 from datapkg.format.diff import same_data
 from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
 from datapkg.home import Home
 from datapkg.objects.progress import Progress
+from datapkg.reading.source import Remote, Source
 from datapkg.store.refs import Current, LogEvent
 
 if TYPE_CHECKING:
@@ -144,10 +145,9 @@ class Draft:
         node = self._nodes.get(path)
         if not isinstance(node, TableNode):
             raise InvalidInput(f"{shown(path)} is no table: rows can be appended to tables alone")
-        state = self._base.hash if self._base else ""
         store = self._home.store
-        registry = self._options.registry
-        store.through(lambda: remote_objects(self._home, self._ref, state, registry)).bring(dict(node.objects()))
+        if self._base and store.objects.missing(hash for hash, _ in node.objects()):
+            Source(store, self._ref, self._base.hash, Remote(self._home, self._options.registry)).bring(node)
         self[path] = appended(node, store.objects, rows)
         after = msgspec.structs.replace(self._nodes[path], file_name=node.file_name, meta=node.meta)
         self._nodes[path] = after
