@@ -281,7 +281,7 @@ def test_an_object_that_is_gone_breaks_its_node_alone(person: Person, publish: P
         assert (len(opened.t()), opened["two.bin"].read_bytes()[:1]) == (2, b"2")
         with pytest.raises(datapkg.NotFound) as caught:
             opened["one.bin"].read_bytes()
-    assert caught.value.hint.startswith(f"datapkg install {package}")
+    assert caught.value.hint.startswith(f"datapkg fetch {package}")
     error = other.fail("export", package, "out")
     assert error["code"] == "not_found"
     assert not (other.folder / "out").exists()
