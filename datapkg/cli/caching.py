@@ -105,7 +105,8 @@ def remove(session: Session, ref: Ref | None, dry_run: bool) -> None:
     verb = "would free" if dry_run else "freed"
     value = {"removed": [_value(each) for each in gone], "size_bytes": total, "dry_run": dry_run}
     lines = [f"  {_name(each)}  {size_text(each.size_bytes)}" for each in gone]
-    lines.append(f"{verb} {size_text(total)} of {count_text(len(gone), 'table')}")
+    nothing = f"no table of {ref} is warm" if ref else "no table is warm"
+    lines.append(f"{verb} {size_text(total)} of {count_text(len(gone), 'table')}" if gone else nothing)
     session.out.answer(value, lines, quiet=[])
 
 

@@ -108,6 +108,9 @@ def selected(
     include: Sequence[str], exclude: Sequence[str], max_size: str | None, meta_only: bool = False
 ) -> Selection:
     """Which nodes the options of a command mean."""
+    if meta_only and (include or exclude or max_size is not None):
+        what = "--meta-only leaves all data at the registry; it does not go with --include, --exclude or --max-size"
+        raise InvalidInput(what, hint="datapkg install user/name --meta-only")
     size = parse_size(max_size) if max_size is not None else None
     return Selection(tuple(include), tuple(exclude), size, meta_only)
 

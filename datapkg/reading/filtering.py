@@ -49,7 +49,10 @@ def condition(source: Source, table: TableNode, filters: Filters) -> pc.Expressi
     except (TypeError, ValueError) as error:
         if isinstance(error, InvalidInput):
             raise
-        raise InvalidInput(f"filters is a list of (column, operator, value), got {shown(filters)}: {error}") from error
+        is_one = isinstance(filters, tuple) and len(filters) == 3 and isinstance(filters[0], str)
+        hint = f"filters=[{filters!r:.200}]" if is_one else 'filters=[("column", ">", 1)]'
+        message = f"filters is a list of (column, operator, value), got {shown(filters)}; write: {hint}"
+        raise InvalidInput(message, hint=hint) from error
 
 
 def _flat(filters: Any) -> Iterator[Any]:

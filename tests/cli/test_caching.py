@@ -66,3 +66,4 @@ def test_what_has_no_table_is_refused(run: Run, iris: Path) -> None:
     assert run("cache", "warm", "me/flowers/nothing", "--json").error["code"] == "not_found"
     assert run("cache", "warm", "me/gone", "--json").error["code"] == "not_found"
     assert run("cache", "rm", "me/gone", "--json").json["removed"] == []
+    assert run("cache", "rm", "me/gone").out == "no table of me/gone is warm\n"

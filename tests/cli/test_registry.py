@@ -173,6 +173,7 @@ def test_meta_only(ada: Person, bob: Person, flowers: str) -> None:
     ada("access", "add", flowers, bob.name)
     installed = bob("install", flowers, "--meta-only", "--json").json["installed"][0]
     assert installed["objects_received"] == 0
+    assert bob("install", flowers, "--meta-only", "--include", "x").code == 2
     shown = bob("show", flowers, "--json").json
     assert shown["nodes"]
     assert shown["bytes_absent"] > 0

@@ -289,3 +289,9 @@ def test_values_that_pandas_cannot_hold_are_told_of(home: Home) -> None:
     with pytest.raises(InvalidInput, match="non-zero nanoseconds"):
         node()
     assert node(dtype_backend="pyarrow")["at"].dtype == pd.ArrowDtype(pa.time64("ns"))
+
+
+def test_one_condition_without_its_list_is_shown_with_it(home: Home) -> None:
+    node = stored(home, pa.table({"a": [1, 2]}))
+    with pytest.raises(InvalidInput, match=r"write: filters=\[\('a', '>', 1\)\]$"):
+        node(filters=("a", ">", 1))
