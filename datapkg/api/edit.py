@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from datapkg.api.rebase import ancestors, rebased
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound
 from datapkg.format.diff import same_data
-from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest import Block, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
 from datapkg.home import Home
 from datapkg.objects.progress import Progress
@@ -25,6 +26,8 @@ from datapkg.reading.source import Remote, Source
 from datapkg.store.refs import Current, LogEvent
 
 if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
+
     from datapkg.building.spec import BuildSpec
 
 TRIES = 5
@@ -135,22 +138,29 @@ class Draft:
     def append(self, path: str, rows: Any) -> None:
         """Adds rows, a DataFrame or what speaks Arrow, at the end of a table; columns and types must be the same.
 
-        The table is read whole, into memory, and fetched where it is not here: the hash of its values is one over all.
-        Only blocks that differ are new objects. Raises `NodeNotFound`, `InvalidInput` naming each column that does not
-        fit.
+        Of what is stored the footers and the last block are read, and fetched where they are not here; the whole table
+        only if the rows have categories that it has not, or if it was not written by datapkg in blocks. Raises
+        `NodeNotFound`, `InvalidInput` naming each column that does not fit.
         """
-        from datapkg.building.appending import appended
+        from datapkg.building.appending import Stored, appended
 
         self._at(path)
         node = self._nodes.get(path)
         if not isinstance(node, TableNode):
             raise InvalidInput(f"{shown(path)} is no table: rows can be appended to tables alone")
-        store = self._home.store
-        if self._base and store.objects.missing(hash for hash, _ in node.objects()):
-            Source(store, self._ref, self._base.hash, Remote(self._home, self._options.registry)).bring(node)
-        self[path] = appended(node, store.objects, rows)
-        after = msgspec.structs.replace(self._nodes[path], file_name=node.file_name, meta=node.meta)
-        self._nodes[path] = after
+        self._nodes[path] = appended(node, rows, Stored(self._home.store.objects, *self._reading(node)))
+
+    def _reading(self, node: TableNode) -> tuple[Callable[..., list[FileMetaData]], Callable[..., object]]:
+        """What gives footers of a table's blocks, and what brings blocks here."""
+        from datapkg.reading.parquet import footers
+
+        base = self._base.hash if self._base else ""
+        source = Source(self._home.store, self._ref, base, Remote(self._home, self._options.registry))
+
+        def part(blocks: Sequence[Block]) -> TableNode:
+            return msgspec.structs.replace(node, objects_=blocks)
+
+        return lambda blocks: list(footers(source, part(blocks))), lambda blocks: source.bring(part(blocks))
 
     def add(self, group: str, pattern: str, folder: str | Path = ".") -> list[str]:
         """Adds the files of a folder that a pattern such as `new/**/*.jpg` means to a group; gives their paths.
