@@ -20,6 +20,7 @@ PACKAGE = PACKAGES + "/{user}/{name}"
 RESOLVE = PACKAGE + "/resolve"
 MANIFEST = PACKAGE + "/manifests/{hash}"
 OBJECT = PACKAGE + "/objects/{hash}"
+OBJECT_CHUNKS = OBJECT + "/chunks"
 OBJECTS_READ = PACKAGE + "/objects/read"
 PUSHES = PACKAGE + "/pushes"
 PUSH = PUSHES + "/{push}"
@@ -39,6 +40,7 @@ HEALTH = "/healthz"
 
 FRAMES = "application/x-datapkg-frames"
 MANIFEST_TYPE = "application/x-datapkg-manifest"
+CHUNKS_TYPE = "application/x-datapkg-chunks"
 FRAME_HEAD_BYTES = 40
 SMALL_BYTES = 1 << 20
 BATCH_BYTES = 16 << 20

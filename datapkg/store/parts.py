@@ -12,14 +12,11 @@ import mmap
 import os
 import struct
 import zlib
-from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
-from datapkg.format.hashing import check_hash, hash_bytes
-
-Stretch = tuple[int, int]
-"""From this byte up to, and without, that one."""
+from datapkg.format.hashing import check_hash, hash_bytes, is_hash
+from datapkg.store.spans import Spans, Stretch
 
 _RECORD = struct.Struct("<QQI")  # from, to, and the CRC-32 of both: a record cut short is not taken for another
 
@@ -59,12 +56,14 @@ class Parts:
 
     def drop(self, hash: str, size: int) -> None:
         """Forgets what is here of an object; whoever has it open goes on."""
-        self._path(hash, size).unlink(missing_ok=True)
+        path = self._path(hash, size)
+        for each in (path, chunks_path(path)):
+            each.unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[str]:
         """The hashes of objects of which something is here."""
         with contextlib.suppress(FileNotFoundError):
-            yield from sorted({name[:64] for name in os.listdir(self.folder)})
+            yield from sorted({name[:64] for name in os.listdir(self.folder) if is_hash(name[:64])})
 
 
 class Part:
@@ -77,7 +76,7 @@ class Part:
         if os.fstat(self._fd).st_size < size:
             os.ftruncate(self._fd, size)
         self._read_to = size
-        self._stretches: list[Stretch] = []
+        self._spans = Spans()
         self.is_torn = False
         self._read_records()
 
@@ -100,15 +99,7 @@ class Part:
     def lacking(self, start: int, stop: int) -> list[Stretch]:
         """What of a stretch is not here."""
         self._read_records()
-        lacking, at = [], start
-        first = bisect_right(self._stretches, (start, self.size + 1)) - 1
-        for begin, end in self._stretches[max(first, 0) :]:
-            if begin >= stop:
-                break
-            if begin > at:
-                lacking.append((at, begin))
-            at = max(at, end)
-        return [*lacking, (at, stop)] if at < stop else lacking
+        return self._spans.lacking(start, stop)
 
     def write(self, start: int, data: bytes) -> None:
         """Keeps bytes from `start` on, without saying yet that they are here."""
@@ -120,7 +111,7 @@ class Part:
     def keep(self, stretches: list[Stretch]) -> None:
         """Says that these stretches, which were written, are here."""
         os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
-        self._add(stretches)
+        self._spans.add(stretches)
         records = b"".join(_RECORD.pack(*each, _check(*each)) for each in stretches)
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -148,7 +139,7 @@ class Part:
     def held_bytes(self) -> int:
         """How many bytes are here."""
         self._read_records()
-        return sum(stop - start for start, stop in self._stretches)
+        return self._spans.size_bytes
 
     def _read_records(self) -> None:
         """Takes in what was said since the last time, up to a record that is not whole or right."""
@@ -165,16 +156,12 @@ class Part:
             found.append((start, stop))
         self.is_torn = self.is_torn or len(data) % _RECORD.size != 0
         self._read_to += len(found) * _RECORD.size
-        self._add(found)
+        self._spans.add(found)
 
-    def _add(self, stretches: list[Stretch]) -> None:
-        joined: list[Stretch] = []
-        for start, stop in sorted([*self._stretches, *stretches]):
-            if joined and start <= joined[-1][1]:
-                joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
-            else:
-                joined.append((start, stop))
-        self._stretches = joined
+
+def chunks_path(part: Path) -> Path:
+    """Where the chunk map of an object lies, beside what is here of it."""
+    return part.with_name(f"{part.name}.chunks")
 
 
 def _check(start: int, stop: int) -> int:

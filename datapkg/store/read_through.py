@@ -1,8 +1,8 @@
 """Objects that are here, or come from elsewhere when somebody reads them, and stay.
 
 A whole object is checked against its hash before it gets its name. A stretch of one cannot be: it lies in a file of its
-own (`parts`) until the others are there too, and then the whole is checked; until then whoever reads it sees to what
-it proves.
+own (`parts`) until the others are there too, and then the whole is checked; until then it can be held against the
+hashes of its chunks, which the registry tells (`proofs`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from datapkg.objects.base import Readable
 from datapkg.objects.pack_file import Place
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import Plan, groups, transfer
-from datapkg.store.parts import Part, Parts, Stretch
+from datapkg.store import proofs
+from datapkg.store.parts import Part, Parts
+from datapkg.store.spans import Spans, Stretch
 from datapkg.store.trusted import TrustedObjects
 
 SMALL_BYTES = 256 << 10  # asked for whole: one request, and a hash that proves it
@@ -125,6 +127,27 @@ class ReadThrough(Readable):
                 for _ in pool.map(lambda each: self._fetch_one(*each), work):
                     pass  # what a thread raises is raised here
 
+    def prove(self, hash: str, part: Part, stretches: list[Stretch]) -> bool:
+        """Sees to it that stretches are here, and that each chunk in which they lie is what its hash says.
+
+        False where nobody tells the chunks: nothing was done then. Raises `CorruptObject` where one is wrong; what is
+        here of the object is dropped.
+        """
+        chunks = proofs.kept_chunks(part)
+        if chunks is None:
+            try:
+                chunks = proofs.asked_chunks(part, lambda: self.theirs.chunks(hash))
+            except InvalidInput as error:
+                raise CorruptObject(f"object {hash}: {error.message}", hash=hash) from error
+        if chunks is None:
+            return False
+        touched = proofs.touched(chunks, stretches)
+        self.fetch([(hash, part, [(chunk.start, chunk.stop) for chunk in touched])])
+        if not all(proofs.is_right(part, chunk) for chunk in touched):
+            self.parts.drop(hash, part.size)
+            raise CorruptObject(f"a part of object {hash} is not what its hash says; it was not used", hash=hash)
+        return True
+
     def _fetch_one(self, hash: str, part: Part, stretches: list[Stretch]) -> None:
         with part.alone():
             lacking = _lacking(part, stretches)  # somebody else may have fetched them meanwhile
@@ -172,6 +195,7 @@ class _Stretches(io.RawIOBase):
         self._objects, self._hash, self._size, self._explained = objects, hash, size, explained
         self._part = objects.parts.part(hash, size)
         self._at = self._fetched_to = 0
+        self._proved = Spans()
         self._step = STEP_BYTES
 
     def readable(self) -> bool:
@@ -195,11 +219,13 @@ class _Stretches(io.RawIOBase):
         stop = min(self._at + len(view), self._size)
         if stop <= self._at:
             return 0
-        if self._part.lacking(self._at, stop):
+        if self._proved.lacking(self._at, stop):
             self._step = min(2 * self._step, MAX_STEP_BYTES) if self._at == self._fetched_to else STEP_BYTES
             ahead = min(self._size, max(stop, self._at + self._step))
             with self._explained():
-                self._objects.fetch([(self._hash, self._part, [(self._at, ahead)])])
+                if not self._objects.prove(self._hash, self._part, [(self._at, ahead)]):
+                    self._objects.fetch([(self._hash, self._part, [(self._at, ahead)])])
+            self._proved.add([(self._at, ahead)])
             self._fetched_to = ahead
         data = self._part.read(self._at, stop)
         view[: len(data)] = data

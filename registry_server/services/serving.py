@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from datapkg.errors import CorruptObject, InvalidInput, ObjectNotFound
+from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, ObjectNotFound
 from datapkg.format import wire
+from datapkg.format.chunks import encode_chunks
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import not_found
+from datapkg.objects.chunking import chunks_of_object
 from registry_server.db import objects, states
 from registry_server.services import policy
 from registry_server.services.policy import Actor
@@ -62,6 +64,23 @@ def manifest(registry: Registry, actor: Actor, user: str, name: str, hash: str) 
     if state is None:
         raise not_found(hash, f"a state of {package.full_name}")
     return _served(registry, hash, state.manifest_size, package.public)
+
+
+def object_chunk_map(served: Served) -> bytes:
+    """The chunk map of an object that the actor may read; raises `CorruptObject`.
+
+    One is made at a time, since each reads the whole of an object.
+    """
+    maps = served.registry.chunk_maps
+    with maps.making:
+        found = maps.get(served.hash)
+        if found is None:
+            try:
+                found = encode_chunks(chunks_of_object(served.registry.objects, served.hash))
+            except (HashMismatch, ObjectNotFound) as error:
+                raise _corrupt(served.registry, served.hash) from error
+            maps.keep(served.hash, found)
+    return found
 
 
 def object(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> Served:

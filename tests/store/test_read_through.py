@@ -12,8 +12,10 @@ from typing import BinaryIO
 import pytest
 
 from datapkg.errors import CorruptObject, Unreachable
+from datapkg.format.chunks import Chunk
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Readable
+from datapkg.objects.chunking import chunks_of_object
 from datapkg.objects.memory import MemoryObjects
 from datapkg.store.index import Index
 from datapkg.store.parts import Parts
@@ -106,6 +108,80 @@ def test_a_wrong_byte_is_found_when_an_object_becomes_whole(through: ReadThrough
     assert not through.has(HASH)
     theirs.lies = False
     assert through.read(HASH) == BIG
+
+
+class Telling(Counting):
+    """Also tells chunks; `chunks_lie` changes what it tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.chunks_lie = ""
+
+    def chunks(self, hash: str) -> list[Chunk] | None:
+        self.asked += 1
+        honest = MemoryObjects()
+        honest.put_bytes(b"".join(MemoryObjects.open(self, hash)))
+        first, *chunks = chunks_of_object(honest, hash)
+        if self.chunks_lie == "short":
+            return [first, *chunks[:-1]]
+        return [first._replace(digest=bytes(32)) if self.chunks_lie else first, *chunks]
+
+
+@pytest.fixture
+def telling() -> Telling:
+    telling = Telling()
+    telling.put_bytes(BIG)
+    return telling
+
+
+@pytest.fixture
+def proved(tmp_path: Path, mine: TrustedObjects, telling: Telling) -> ReadThrough:
+    return ReadThrough(mine, lambda: telling, Parts(tmp_path / "store" / "partial", "https://one.example"))
+
+
+def test_what_is_read_of_an_object_is_held_against_its_chunks(proved: ReadThrough, telling: Telling) -> None:
+    telling.lies = True
+    with proved.stream(HASH, len(BIG)) as stream:
+        stream.seek(1_000_000)
+        with pytest.raises(CorruptObject, match="a part of object"):
+            stream.read(10)
+    assert list(proved.parts) == []
+    telling.lies = False
+    with proved.stream(HASH, len(BIG)) as stream:
+        stream.seek(1_000_000)
+        assert stream.read(10) == BIG[1_000_000:1_000_010]
+    assert telling.sent < 1 << 20
+
+
+def test_chunks_are_kept_beside_what_is_here(proved: ReadThrough, telling: Telling, mine: TrustedObjects) -> None:
+    with proved.stream(HASH, len(BIG)) as stream:
+        assert stream.read(10) == BIG[:10]
+    telling.broken = True
+    asked = telling.asked
+    again = ReadThrough(mine, lambda: telling, proved.parts)
+    with again.stream(HASH, len(BIG)) as stream:
+        assert stream.read(10) == BIG[:10]
+    assert telling.asked == asked == 1
+    with proved.parts.part(HASH, len(BIG)) as part:
+        part.write(5, b"wrong")
+    with again.stream(HASH, len(BIG)) as stream, pytest.raises(CorruptObject):
+        stream.read(10)
+    telling.broken = False
+    with again.stream(HASH, len(BIG)) as stream:
+        assert stream.read() == BIG
+    assert again.has(HASH)
+    assert os.listdir(proved.parts.folder) == []
+
+
+@pytest.mark.parametrize("lie", ["short", "wrong"])
+def test_chunks_that_are_not_those_of_the_object(proved: ReadThrough, telling: Telling, lie: str) -> None:
+    telling.chunks_lie = lie
+    with proved.stream(HASH, len(BIG)) as stream, pytest.raises(CorruptObject):
+        stream.read(10)
+    telling.chunks_lie = ""
+    with proved.stream(HASH, len(BIG)) as stream:
+        assert stream.read(10) == BIG[:10]
 
 
 def test_a_stream_that_breaks_leaves_nothing_that_is_believed(through: ReadThrough, theirs: Counting) -> None:
