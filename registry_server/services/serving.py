@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from datapkg.errors import CorruptObject, InvalidInput, ObjectNotFound
 from datapkg.format import wire
+from datapkg.format.chunks import LONG_BYTES, chunks_of_lines, encode_chunks, line_offsets
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import not_found
 from registry_server.db import objects, states
@@ -62,6 +63,23 @@ def manifest(registry: Registry, actor: Actor, user: str, name: str, hash: str) 
     if state is None:
         raise not_found(hash, f"a state of {package.full_name}")
     return _served(registry, hash, state.manifest_size, package.public)
+
+
+def chunk_map(served: Served) -> bytes:
+    """The chunk map of a manifest that the actor may read; empty for a short one. Raises `CorruptObject`.
+
+    One is made at a time, since each takes the memory of a manifest.
+    """
+    if served.size < LONG_BYTES:
+        return b""
+    maps = served.registry.chunk_maps
+    with maps.making:
+        found = maps.get(served.hash)
+        if found is None:
+            data = served.read()
+            found = encode_chunks(chunks_of_lines(data, line_offsets(data)))
+            maps.keep(served.hash, found)
+    return found
 
 
 def object(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> Served:
