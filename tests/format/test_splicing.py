@@ -68,7 +68,7 @@ def edited(rng: random.Random, nodes: dict[str, Node], overlay: Overlay) -> None
     assert dict(overlay) == nodes
 
 
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize("seed", range(100))
 def test_changes_upon_lines_make_what_all_nodes_make(seed: int) -> None:
     rng = random.Random(seed)
     old = some_manifest(rng)
@@ -83,7 +83,7 @@ def test_changes_upon_lines_make_what_all_nodes_make(seed: int) -> None:
     assert diff(lined(old), new) == diff(old, wanted)
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(120))
 def test_what_is_refused_whole_is_refused_beside_an_older_one(seed: int) -> None:
     rng = random.Random(seed)
     old = some_manifest(rng)
@@ -123,7 +123,7 @@ def test_two_sizes_of_an_object_are_found_far_apart() -> None:
     new = Overlay(lined(old))
     new["z"] = FileNode(path="z", hash=hash_of(3), size=4)
     data = new.manifest({}).data
-    with pytest.raises(InvalidManifest, match="line 5: object .* two different sizes"):
+    with pytest.raises(InvalidManifest, match=r"line 5: object .* two different sizes"):
         splicing.checked(data, hash_bytes(data), lined(old))
 
 
