@@ -20,6 +20,7 @@ from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound
 from datapkg.format.diff import same_data
 from datapkg.format.manifest import Block, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
+from datapkg.format.overlay import Overlay
 from datapkg.home import Home
 from datapkg.objects.progress import Progress
 from datapkg.reading.source import Remote, Source
@@ -55,7 +56,7 @@ class Draft:
         self._home, self._ref, self._options = home, ref, options
         self._base: Manifest | None = None
         self._parent: str | None = None
-        self._nodes: dict[str, Node] = {}
+        self._nodes = Overlay()
         self._sources: list[dict[str, Any]] = []
         self._is_open = False
         self.meta: dict[str, Any] = {}
@@ -74,7 +75,7 @@ class Draft:
     def __enter__(self) -> Draft:
         self._home.store.prepare()
         self._base = base = self._begin()
-        self._nodes = {node.path: node for node in base.nodes} if base else {}
+        self._nodes = Overlay(base)
         self.meta = deepcopy(base.meta) if base else {}
         self._is_open = True
         return self
@@ -85,7 +86,7 @@ class Draft:
             self._commit()
 
     def __contains__(self, path: object) -> bool:
-        return isinstance(path, str) and bool(path in self._nodes or self._below(path))
+        return isinstance(path, str) and (path in self._nodes or any(self._nodes.below(path)))
 
     def __setitem__(self, path: str, value: Any) -> None:
         """Makes a node or group of a value, of any kind that a build takes; what was there goes.
@@ -99,7 +100,7 @@ class Draft:
         for part in reversed(path.split("/")):
             value = {part: value}
         made = self._built(spec_from_values(value))
-        for old in self._below(path):
+        for old in list(self._nodes.below(path)):
             del self._nodes[old]
         before = self._nodes.pop(path, None)
         self._nodes.update((node.path, node) for node in made)
@@ -240,14 +241,11 @@ class Draft:
     def _at(self, path: str) -> list[str]:
         """The paths of a node and of all below it."""
         self._check_open()
-        found = [*([path] if path in self._nodes else []), *self._below(path)]
+        found = [*([path] if path in self._nodes else []), *self._nodes.below(path)]
         if not found:
             hint = f"datapkg show {self._ref.package} lists the nodes"
             raise NodeNotFound(f"the draft of {self._ref.package} has no node {shown(path)}", hint=hint, path=path)
         return found
-
-    def _below(self, path: str) -> list[str]:
-        return [each for each in self._nodes if each.startswith(f"{path}/")]
 
     def _check_open(self) -> None:
         if not self._is_open:
@@ -274,7 +272,7 @@ class Draft:
         return built.manifest.nodes
 
     def _commit(self) -> None:
-        manifest = Manifest.make(self._nodes.values(), self.meta, like=self._base)
+        manifest = self._nodes.manifest(self.meta)
         if self._base is not None and manifest.hash == self._base.hash:
             self.hash = manifest.hash
         elif self._options.push:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,7 +91,7 @@ def chunks_of_lines(data: bytes | mmap | memoryview, offsets: Sequence[int]) -> 
         stop = hits[at] if at < len(hits) else size
         if stop - start > MAX_BYTES:
             last = bisect_right(offsets, start + MAX_BYTES) - 1
-            stop = offsets[last] if offsets[last] > start else offsets[last + 1]
+            stop = offsets[last] if offsets[last] - start >= MIN_BYTES else offsets[last + 1]
         chunks.append(Chunk(hashlib.sha256(view[start:stop]).digest(), start, stop))
         start = stop
     return chunks
@@ -131,13 +132,18 @@ def _line_hashes(words: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 def gaps(old: Sequence[Chunk], new: Sequence[Chunk]) -> list[Gap]:
     """Where two maps differ, in order: what lies between chunks that both have in the same order."""
-    known = {chunk.digest: chunk for chunk in old}
+    known: dict[bytes, deque[Chunk]] = {}
+    for chunk in old:
+        known.setdefault(chunk.digest, deque()).append(chunk)
     found: list[Gap] = []
     old_at = at = 0
     for chunk in new:
-        before = known.get(chunk.digest)
-        if before is None or before.start < old_at:
+        same = known.get(chunk.digest, deque())
+        while same and same[0].start < old_at:
+            same.popleft()
+        if not same:
             continue
+        before = same[0]
         if (old_at, at) != (before.start, chunk.start):
             found.append(Gap(old_at, before.start, at, chunk.start))
         old_at, at = before.stop, chunk.stop
