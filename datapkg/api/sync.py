@@ -107,6 +107,7 @@ class _Follower(Draft):
 
     def follow(self, spec: BuildSpec, folder: Path, busy: Collection[Path]) -> None:
         """Puts what the folder has in the place of what the draft has."""
+        self._check_group()
         spec = _below(self._how.to, spec)
         taken = {str(each.absolute()) for each in busy}
         held = [node.path for node in spec.nodes if taken and _is_of(node, taken)]
@@ -186,6 +187,12 @@ class _Follower(Draft):
             and not isinstance(node, GroupNode)
             and not f"{path}/".startswith(busy)
         ]
+
+    def _check_group(self) -> None:
+        for path in (*ancestors(self._how.to), self._how.to):
+            node = self._nodes.get(path)
+            if node is not None and not isinstance(node, GroupNode):
+                raise InvalidInput(f"{shown(path)} is a {node.kind} of {self._ref.package}; --to names a group")
 
     def _check_left(self, folder: Path, made: dict[str, Node], held: list[str], alone: list[str]) -> None:
         """Raises where a folder that has nothing would empty the package: a disk may be gone."""

@@ -168,7 +168,7 @@ def _merge_lines(done: Merged) -> Iterator[str]:
     if len(lines) > _PATHS_SHOWN:
         yield f"  … and {len(lines) - _PATHS_SHOWN:,} more"
     if done.bytes_absent:
-        yield f"  {size_text(done.bytes_absent)} of it are at the registry alone: a push needs none of them here, datapkg fetch later"
+        yield f"  {size_text(done.bytes_absent)} of it are at a registry alone, where a push finds them"
 
 
 @click.command(
