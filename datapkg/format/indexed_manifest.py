@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from datapkg.errors import NodeNotFound
+from datapkg.format.absent import no_node
 from datapkg.format.manifest import Kind, Manifest, Node, decoded, decoded_lines, parse_head
 from datapkg.format.manifest_index import HEAD_BYTES, KINDS, MAGIC, Counts, GroupRecord, attribute_key, group_key
-from datapkg.format.names import attribute_name, shown
+from datapkg.format.names import attribute_name
 
 _AT_ONCE = 4096
 _MAX_REMEMBERED = 1000
@@ -90,7 +90,7 @@ class IndexedManifest(Manifest):
     def entries(self, path: str = "") -> Iterator[Node]:
         run = self._run(path)
         if path and run.start == run.end:
-            raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
+            raise no_node(self, path)
         return self._entries(run)
 
     def _entries(self, run: _Run) -> Iterator[Node]:
@@ -111,7 +111,7 @@ class IndexedManifest(Manifest):
     def children(self, path: str = "") -> dict[str, Kind]:
         run = self._run(path)
         if path and run.start == run.end:
-            raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
+            raise no_node(self, path)
         if run.record and run.record.names < run.record.names_end:
             names = str(self._names[run.record.names : run.record.names_end - 1], "utf-8").split("\0")
             letters = str(self._kinds[run.record.kinds : run.record.kinds + len(names)], "ascii")
