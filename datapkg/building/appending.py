@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,13 @@ import msgspec
 
 from datapkg.building.explained import explained
 from datapkg.building.nodes import plain_value
+from datapkg.building.rows import stored_rows
 from datapkg.building.spec import NodeSpec, ValueSource
 from datapkg.building.stored_types import as_stored
 from datapkg.errors import InvalidInput
 from datapkg.format.block_notes import note_in
 from datapkg.format.content import block_digests, column_texts, content_hash
-from datapkg.format.frames import PANDAS_KEY, observed, pandas_metadata, restore_categories
+from datapkg.format.frames import PANDAS_KEY, observed, pandas_metadata
 from datapkg.format.manifest import Block, TableNode
 from datapkg.format.names import shown
 from datapkg.objects.base import Objects
@@ -88,18 +88,8 @@ def _end(node: TableNode, stored: Stored) -> tuple[Head | None, pa.Table]:
 
 
 def _read(stored: Stored, blocks: Sequence[Block]) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     stored.bring(blocks)
-    parts: list[pa.Table] = []
-    with ExitStack() as stack:
-        for block in blocks:
-            stream = stack.enter_context(stored.objects.open(block.hash))
-            file = pq.ParquetFile(stream, page_checksum_verification=True)
-            parts.append(restore_categories(file.read(), file.schema_arrow))
-    metadata = file.schema_arrow.metadata
-    return pa.concat_tables([part.replace_schema_metadata(metadata) for part in parts]).unify_dictionaries()
+    return stored_rows(blocks, stored.objects)
 
 
 def _joined(before: pa.Table, new: pa.Table) -> pa.Table:

@@ -61,6 +61,7 @@ def ask(
     named = None if columns is None else filtering.known(source, table, columns)
     condition = filtering.condition(source, table, filters)
     whole = _first_schema(source, table)
+    filtering.check_types(source, table, filters, whole)
     if named is not None and index:
         named += [name for name in index_columns(whole) if name not in named]
     return Question(source, table, whole, named, condition, long_text, own)

@@ -7,6 +7,7 @@ disk, before they are said to be there. Losing the list, or a part of it, only m
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -15,8 +16,11 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from datapkg.errors import DatapkgError, QuotaExceeded, Refused
 from datapkg.format.hashing import check_hash, hash_bytes, is_hash
 from datapkg.store.spans import Spans, Stretch
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _RECORD = struct.Struct("<QQI")  # from, to, and the CRC-32 of both: a record cut short is not taken for another
 
@@ -32,13 +36,14 @@ class Parts:
 
     def part(self, hash: str, size: int) -> Part:
         """What is here of an object of `size` bytes; the caller closes it. One whose list is torn is begun anew."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = Part(self._path(hash, size), size)
-        if part.is_torn:
-            part.close()
-            self.drop(hash, size)
+        with keeping(self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             part = Part(self._path(hash, size), size)
-        return part
+            if part.is_torn:
+                part.close()
+                self.drop(hash, size)
+                part = Part(self._path(hash, size), size)
+            return part
 
     def _path(self, hash: str, size: int) -> Path:
         return self.folder / f"{check_hash(hash)}-{size}"
@@ -46,8 +51,9 @@ class Parts:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Inside, nobody else brings whole objects here who asks for this too: no thread, and no other process."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        with keeping(self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             with _locked(fd):
                 yield
@@ -73,8 +79,12 @@ class Part:
         self.path = path
         self.size = size
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(self._fd).st_size < size:
-            os.ftruncate(self._fd, size)
+        try:
+            if os.fstat(self._fd).st_size < size:
+                os.ftruncate(self._fd, size)
+        except OSError:
+            self.close()
+            raise
         self._read_to = size
         self._spans = Spans()
         self.is_torn = False
@@ -104,22 +114,27 @@ class Part:
     def write(self, start: int, data: bytes) -> None:
         """Keeps bytes from `start` on, without saying yet that they are here."""
         view = memoryview(data)
-        while view:
-            written = os.pwrite(self._fd, view, start)
-            start, view = start + written, view[written:]
+        with keeping(self.path.parent):
+            while view:
+                written = os.pwrite(self._fd, view, start)
+                start, view = start + written, view[written:]
 
     def keep(self, stretches: list[Stretch]) -> None:
-        """Says that these stretches, which were written, are here."""
-        os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+        """Says that these stretches, which were written, are here; where there is no room to say so, only here."""
+        with keeping(self.path.parent):
+            os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
         self._spans.add(stretches)
         records = b"".join(_RECORD.pack(*each, _check(*each)) for each in stretches)
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        except FileNotFoundError:  # it was dropped meanwhile; who has it open goes on
+        except OSError:  # it was dropped meanwhile; who has it open goes on
             return
         try:
+            end = os.fstat(fd).st_size
             if os.path.samestat(os.fstat(fd), os.fstat(self._fd)):  # else it was begun anew
-                os.write(fd, records)
+                with contextlib.suppress(OSError):
+                    if os.write(fd, records) < len(records):
+                        os.ftruncate(fd, end)
         finally:
             os.close(fd)
 
@@ -162,6 +177,20 @@ class Part:
 def chunks_path(part: Path) -> Path:
     """Where the chunk map of an object lies, beside what is here of it."""
     return part.with_name(f"{part.name}.chunks")
+
+
+@contextlib.contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """Inside, an error of the system about what is written is one of ours, which says what to do."""
+    try:
+        yield
+    except DatapkgError:
+        raise
+    except OSError as error:
+        what = f"what is fetched cannot be kept in {folder}: {error.strerror or error}"
+        if error.errno in NO_ROOM:
+            raise QuotaExceeded(what, hint="make room, or set DATAPKG_HOME to a larger disk") from error
+        raise Refused(what, hint="set DATAPKG_HOME to a folder that you may write to") from error
 
 
 def _check(start: int, stop: int) -> int:

@@ -17,12 +17,13 @@ from typing import Any, BinaryIO, cast
 from weakref import WeakSet
 
 from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, Unreachable
+from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Readable
 from datapkg.objects.pack_file import Place
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import Plan, groups, transfer
 from datapkg.store import proofs
-from datapkg.store.parts import Part, Parts
+from datapkg.store.parts import NO_ROOM, Part, Parts, keeping
 from datapkg.store.spans import Spans, Stretch
 from datapkg.store.trusted import TrustedObjects
 
@@ -105,7 +106,8 @@ class ReadThrough(Readable):
         needed = {hash: size for hash, size in sizes.items() if hash in absent}
         total, came, done = sum(needed.values()), 0, 0
         for some in groups(needed, GROUP_BYTES):
-            with self.parts.alone():  # for a while only: who waits for one object does not wait for all
+            # For a while only: who waits for one object does not wait for all.
+            with keeping(self.parts.folder), self.parts.alone():
                 here = self.mine.packed.missing(some)
                 group = {hash: size for hash, size in some.items() if hash in here}
                 transfer(self.theirs, self.mine, Plan(group, 0), _after(progress, done, total))
@@ -167,14 +169,21 @@ class ReadThrough(Readable):
         part.keep([(start, stop)])
 
     def _promote(self, hash: str, part: Part) -> None:
-        """An object that is whole now goes to the others, if it is what its hash says."""
+        """An object that is whole now goes to the others, if it is what its hash says; without room it stays here."""
         with part.mapped() as data:
             try:
                 self.mine.put(cast(BinaryIO, data), expected=hash)
             except HashMismatch as error:
-                raise _damaged(hash) from error
-            finally:
                 self.parts.drop(hash, part.size)
+                raise _damaged(hash) from error
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                if hash_bytes(memoryview(data)) != hash:
+                    self.parts.drop(hash, part.size)
+                    raise _damaged(hash) from error
+                return
+        self.parts.drop(hash, part.size)
 
 
 _homes: WeakSet[ReadThrough] = WeakSet()
