@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -102,6 +102,13 @@ def own_environ(home: Path, **more: str) -> dict[str, str]:
     """The environment of somebody whose store is in this folder, and whom no setting of yours reaches."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("DATAPKG_")}
     return {**kept, "DATAPKG_HOME": str(home), **more}
+
+
+def turns(names: Iterable[str], number: int) -> list[str]:
+    """The names in an order that begins with another one every round, so that no noise is always the same one's."""
+    order = list(names)
+    start = number % len(order)
+    return order[start:] + order[:start]
 
 
 @contextmanager
