@@ -99,7 +99,7 @@ def measured(title: str, folder: Path, pythons: Pythons, chosen: argparse.Namesp
 
 
 def main() -> None:
-    chosen = options(__doc__, peers=True, mb=(1, 50, 250), few=(1_000, 10_000, 10_000), rounds=(1, 5, 7))
+    chosen = options(__doc__, peers=True, mb=(1, 50, 250), few=(1_000, 10_000, 10_000), rounds=(1, 5, 5))
     installed = list(peers(chosen, "datasets", "quilt3", "dvc", "pins"))
     pythons = dict.fromkeys((OURS, WARM, "pandas"), sys.executable)
     pythons |= {peer.name: str(peer.python) for peer in installed}
