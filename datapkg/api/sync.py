@@ -13,6 +13,7 @@ from datapkg.api.edit import Draft
 from datapkg.api.edit import Options as EditOptions
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import Synced
+from datapkg.arrival import allowed_registry, make_current
 from datapkg.building.cache import BuildCache
 from datapkg.building.fetching.opened import opened
 from datapkg.building.options import Options as BuildOptions
@@ -149,6 +150,15 @@ class _Follower(Draft):
     def _commit(self) -> None:
         if self._base or self._nodes or self.meta:
             super()._commit()
+        if self._base and self.hash == self._base.hash and not self._how.dry_run:
+            self._meet(self._base)
+
+    def _meet(self, state: Manifest) -> None:
+        """Makes what the registry had already the current state here: made elsewhere, or by a sync that was killed."""
+        home, ref = self._home, self._ref
+        current = home.store.refs.current(ref.user, ref.name)
+        if current is None or current.hash != state.hash:
+            make_current(home, ref, state, allowed_registry(home, ref, self._how.registry), partial=True)
 
     def _made(self, spec: BuildSpec) -> dict[str, Node]:
         """The nodes of the folder, of which those are built that the state has not."""
@@ -209,7 +219,8 @@ class _Follower(Draft):
         leaves = {path for path, node in made.items() if not isinstance(node, GroupNode)}
         groups = {above for path in made for above in ancestors(path)}
         places = {path for path in alone if path in groups}
-        places |= {above for path in alone for above in ancestors(path) if above in leaves}
+        staying = (path for path in self._nodes if path not in made)  # empty groups too
+        places |= {above for path in staying for above in ancestors(path) if above in leaves}
         if places:
             raise Conflict(
                 f"{_listed(sorted(places))}: a group on one side and a node on the other, of package and folder",

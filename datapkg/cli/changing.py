@@ -86,8 +86,9 @@ def _append_lines(done: Appended, state: str) -> Iterator[str]:
     if done.rows:
         yield f"appended {count_text(done.rows, 'row')} to {where}, which has {done.rows_now:,} now"
     else:
-        replaced = f", replaced {len(done.replaced):,}" if done.replaced else ""
-        yield f"added {count_text(len(done.added), 'node')} to {where}{replaced}"
+        said = [f"added {count_text(len(done.added), 'node')}"] if done.added else []
+        said += [f"replaced {count_text(len(done.replaced), 'node')}"] if done.replaced else []
+        yield f"{' and '.join(said)} in {where}"
         paths = [*(f"  + {path}" for path in done.added), *(f"  ~ {path}" for path in done.replaced)]
         yield from paths[:_PATHS_SHOWN]
         if len(paths) > _PATHS_SHOWN:
