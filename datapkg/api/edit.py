@@ -46,6 +46,14 @@ class Options:
     dry_run: bool = False
 
 
+def group_path(text: str) -> str:
+    """The path of a group as it was typed, maybe with a slash at its end; "" is the package. Raises `InvalidName`."""
+    path = unicodedata.normalize("NFC", text).removesuffix("/")
+    if path:
+        check_node_path(path)
+    return path
+
+
 class Draft:
     """A package while it is edited, inside a `with`; leaving that makes a new state of it, an exception does not.
 

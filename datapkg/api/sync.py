@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Any
 
 from datapkg.api.build import fetcher, find_package, objects_for
-from datapkg.api.edit import Draft
+from datapkg.api.edit import Draft, group_path
 from datapkg.api.edit import Options as EditOptions
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import Synced
@@ -23,7 +23,7 @@ from datapkg.building.unchanged import Split, settled, split
 from datapkg.errors import Conflict, InvalidInput, NotFound
 from datapkg.format.diff import diff, same_content
 from datapkg.format.manifest import GroupNode, Manifest, Node
-from datapkg.format.names import Ref, check_node_path, shown
+from datapkg.format.names import Ref, shown
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 
@@ -63,7 +63,8 @@ def sync(
     paths meanwhile, or what was built here would be missed; the errors of a build and of a push.
     """
     folder = Path(folder)
-    _check(folder, ref, options.to)
+    options = replace(options, to=group_path(options.to))
+    _check(folder, ref)
     build_options = BuildOptions()
     with opened(folder, fetcher(home, progress), build_options, environ=home.environ) as found:
         draft = _Follower(home, ref, options, progress)
@@ -80,12 +81,10 @@ def sync(
     return draft.result()
 
 
-def _check(folder: Path, ref: Ref, to: str) -> None:
+def _check(folder: Path, ref: Ref) -> None:
     if ref.path or ref.state:
         line = f"datapkg sync {quote(str(folder))} {ref.package}" + (f" --to {quote(ref.path)}" if ref.path else "")
         raise InvalidInput(f"{ref} names more than a package", hint=line)
-    if to:
-        check_node_path(to)
     if not folder.exists():
         raise NotFound(f"there is no folder {shown(folder)}", hint="give the path of a folder", path=str(folder))
     if not folder.is_dir():

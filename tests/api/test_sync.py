@@ -142,7 +142,7 @@ def test_a_group_follows_and_the_rest_is_left_alone(person: Person, folder: Path
     with Draft(home, ref, EditOptions(progress=silent)) as draft:
         draft["other"] = pd.DataFrame({"n": [1]})
         draft["in/old"] = pd.DataFrame({"n": [1]})
-    synced = sync(home, folder, ref, Options("in", delete=True))
+    synced = sync(home, folder, ref, Options("in/", delete=True))
     assert (synced.counts, synced.removed) == ("+3 ~0 -1", ["in/old"])
     assert paths(latest(person, ref)) == ["in/README.md", "in/raw/p.bin", "in/t", "other"]
     for to in ("other", "other/in"):
