@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from datapkg.errors import Conflict, HashMismatch, InvalidInput, Refused
+from datapkg.format.chunks import LONG_BYTES
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref
+from datapkg.format.splicing import read_manifest
 from datapkg.home import Found, Home
 from datapkg.store.refs import Current, LogEvent
+
+LATEST = "latest"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,10 +65,26 @@ def resolve(home: Home, client: Client, ref: Ref, *, replace: bool = False) -> w
 
 
 def fetch_manifest(home: Home, client: Client, ref: Ref, hash: str) -> Manifest:
-    """The manifest of a state, from here or from the registry; its hash is the one asked for."""
+    """The manifest of a state, from here or from the registry; its hash is the one asked for.
+
+    Of a long one only what no earlier one has that is here is fetched and read.
+    """
     if home.store.has(hash):
         return home.store.manifest(hash)
-    return Manifest.parse(client.manifest(ref, hash), expected=hash)
+    older = _earlier_manifest(home, ref)
+    return read_manifest(client.manifest(ref, hash, older), hash, older=older)
+
+
+def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
+    """A long manifest of the same package that is here, the one that was last seen at a registry if there is one."""
+    refs, user, name = home.store.refs, ref.user, ref.name
+    known = [refs.tags(user, name).get(LATEST, "")]
+    known += [current.hash] if (current := refs.current(user, name)) else []
+    known += [event.hash for event in refs.log(user, name)]
+    for hash in dict.fromkeys(known):
+        if hash and home.store.has(hash) and home.store.objects.size(hash) >= LONG_BYTES:
+            return home.store.manifest(hash)
+    return None
 
 
 def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> None:

@@ -188,7 +188,7 @@ class _Adder(Draft):
             raise Conflict(f"there is no room in {self._ref.package}; nothing was added:{lines}", paths=problems)
 
     def _is_group(self, path: str) -> bool:
-        return isinstance(self._nodes.get(path), GroupNode) or bool(self._below(path))
+        return isinstance(self._nodes.get(path), GroupNode) or any(self._nodes.below(path))
 
     def _put(self, path: str, node: Node) -> None:
         before = self._nodes.get(path)

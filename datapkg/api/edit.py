@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,14 +18,17 @@ from datapkg.api.rebase import ancestors, rebased
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn
 from datapkg.format.diff import same_data
-from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest import Block, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
+from datapkg.format.overlay import Overlay
 from datapkg.home import Home
 from datapkg.objects.progress import Progress
 from datapkg.reading.source import Remote, Source
 from datapkg.store.refs import Current, LogEvent
 
 if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
+
     from datapkg.api.results import Pushed
     from datapkg.building.spec import BuildSpec
 
@@ -71,7 +75,7 @@ class Draft:
         self._home, self._ref, self._options = home, ref, options
         self._base: Manifest | None = None
         self._parent: str | None = None
-        self._nodes: dict[str, Node] = {}
+        self._nodes = Overlay()
         self._record: dict[str, Any] = {"origin": options.origin, "sources": []}
         self._is_open = False
         self.meta: dict[str, Any] = {}
@@ -97,7 +101,7 @@ class Draft:
     def __enter__(self) -> Self:
         self._home.store.prepare()
         self._base = base = self._begin()
-        self._nodes = {node.path: node for node in base.nodes} if base else {}
+        self._nodes = Overlay(base)
         self.meta = deepcopy(base.meta) if base else {}
         self._is_open = True
         return self
@@ -108,7 +112,7 @@ class Draft:
             self._commit()
 
     def __contains__(self, path: object) -> bool:
-        return isinstance(path, str) and bool(path in self._nodes or self._below(path))
+        return isinstance(path, str) and (path in self._nodes or any(self._nodes.below(path)))
 
     def __setitem__(self, path: str, value: Any) -> None:
         """Makes a node or group of a value, of any kind that a build takes; what was there goes.
@@ -122,7 +126,7 @@ class Draft:
         for part in reversed(path.split("/")):
             value = {part: value}
         made = self._built(spec_from_values(value))
-        for old in self._below(path):
+        for old in list(self._nodes.below(path)):
             del self._nodes[old]
         before = self._nodes.pop(path, None)
         self._nodes.update((node.path, node) for node in made)
@@ -161,22 +165,29 @@ class Draft:
     def append(self, path: str, rows: Any) -> None:
         """Adds rows, a DataFrame or what speaks Arrow, at the end of a table; columns and types must be the same.
 
-        The table is read whole, into memory, and fetched where it is not here: the hash of its values is one over all.
-        Only blocks that differ are new objects. Raises `NodeNotFound`, `InvalidInput` naming each column that does not
-        fit.
+        Of what is stored the footers and the last block are read, and fetched where they are not here; the whole table
+        only if the rows have categories that it has not, or if it was not written by datapkg in blocks. Raises
+        `NodeNotFound`, `InvalidInput` naming each column that does not fit.
         """
-        from datapkg.building.appending import appended
+        from datapkg.building.appending import Stored, appended
 
         self._at(path)
         node = self._nodes.get(path)
         if not isinstance(node, TableNode):
             raise InvalidInput(f"{shown(path)} is no table: rows can be appended to tables alone")
-        store = self._home.store
-        if self._base and store.objects.missing(hash for hash, _ in node.objects()):
-            Source(store, self._ref, self._base.hash, Remote(self._home, self._options.registry)).bring(node)
-        self[path] = appended(node, store.objects, rows)
-        after = msgspec.structs.replace(self._nodes[path], file_name=node.file_name, meta=node.meta)
-        self._nodes[path] = after
+        self._nodes[path] = appended(node, rows, Stored(self._home.store.objects, *self._reading(node)))
+
+    def _reading(self, node: TableNode) -> tuple[Callable[..., list[FileMetaData]], Callable[..., object]]:
+        """What gives footers of a table's blocks, and what brings blocks here."""
+        from datapkg.reading.parquet import footers
+
+        base = self._base.hash if self._base else ""
+        source = Source(self._home.store, self._ref, base, Remote(self._home, self._options.registry))
+
+        def part(blocks: Sequence[Block]) -> TableNode:
+            return msgspec.structs.replace(node, objects_=blocks)
+
+        return lambda blocks: list(footers(source, part(blocks))), lambda blocks: source.bring(part(blocks))
 
     def add(self, group: str, pattern: str, folder: str | Path = ".") -> list[str]:
         """Adds the files of a folder that a pattern such as `new/**/*.jpg` means to a group; gives their paths.
@@ -260,14 +271,11 @@ class Draft:
     def _at(self, path: str) -> list[str]:
         """The paths of a node and of all below it."""
         self._check_open()
-        found = [*([path] if path in self._nodes else []), *self._below(path)]
+        found = [*([path] if path in self._nodes else []), *self._nodes.below(path)]
         if not found:
             hint = f"datapkg show {self._ref.package} lists the nodes"
             raise NodeNotFound(f"the draft of {self._ref.package} has no node {shown(path)}", hint=hint, path=path)
         return found
-
-    def _below(self, path: str) -> list[str]:
-        return [each for each in self._nodes if each.startswith(f"{path}/")]
 
     def _check_open(self) -> None:
         if not self._is_open:
@@ -295,7 +303,7 @@ class Draft:
         return built.manifest.nodes
 
     def _commit(self) -> None:
-        manifest = Manifest.make(self._nodes.values(), self.meta, like=self._base)
+        manifest = self._nodes.manifest(self.meta)
         if self._options.dry_run or (self._base is not None and manifest.hash == self._base.hash):
             self.hash = manifest.hash
         elif self._options.push:

@@ -17,6 +17,7 @@ from datapkg.building.rows import stored_rows
 from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.manifest import Manifest, Node, TableNode
 from datapkg.format.names import Ref
+from datapkg.format.overlay import Overlay
 from datapkg.home import Found, Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import plan, transfer
@@ -108,7 +109,9 @@ class _Merger(Draft):
 
     def take(self, inputs: Sequence[Input], merging: Merging, options: Options, progress: Progress) -> None:
         """Has what was put together in the place of all that it had."""
-        self._nodes, self.meta = dict(merging.nodes), merging.meta
+        self._nodes = Overlay()
+        self._nodes.update(merging.nodes)
+        self.meta = merging.meta
         how: dict[str, Any] = {"on_conflict": options.on_conflict, "renamed": merging.renamed}
         how["concatenated"] = {path: [number for number, _ in more] for path, more in merging.more.items()}
         said = {name: value for name, value in how.items() if value}
@@ -120,7 +123,7 @@ class _Merger(Draft):
             self._bring(inputs[merging.of[path]], self._nodes[path], options.registry, progress)
             for number, table in more:
                 self._bring(inputs[number], table, options.registry, progress)
-                self.append(path, stored_rows(table, self._home.store.objects))
+                self.append(path, stored_rows(table.objects_, self._home.store.objects))
 
     def _bring_foreign(self, each: Input, nodes: Sequence[Node], registry: str | None, progress: Progress) -> None:
         """Brings what a push could not rely on: objects of another store or another registry."""

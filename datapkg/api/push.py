@@ -8,12 +8,14 @@ from itertools import takewhile
 from typing import Any
 
 from datapkg.api.results import Pushed
-from datapkg.arrival import allowed_registry
+from datapkg.api.sending import Sending, new_objects
+from datapkg.arrival import LATEST, allowed_registry
 from datapkg.errors import Conflict, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
 from datapkg.format import wire
 from datapkg.format.diff import same_data
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref, check_tag, check_version
+from datapkg.format.splicing import read_manifest
 from datapkg.home import Home, not_installed
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import Plan, transfer
@@ -67,25 +69,23 @@ def push_package(
 def _push(
     home: Home, client: Client, ref: Ref, manifest: Manifest, request: wire.Publish, dry_run: bool, progress: Progress
 ) -> Pushed:
-    wanted = {manifest.hash: len(manifest.data), **manifest.objects()}
-    started = client.start_push(ref, manifest.hash, list(wanted)[: wire.MAX_HASHES])
+    before = _state_before(home, ref, request.parent)
+    asked = {manifest.hash: manifest.size_bytes, **new_objects(before, manifest)}
+    started = client.start_push(ref, manifest.hash, list(asked)[: wire.MAX_HASHES])
     request = request.model_copy(update={"parent": request.parent or _parent(home, ref, started.latest)})
     _check_started(ref, started, request)
     manifest = _adopted(home, client, ref, manifest, started.latest)
     adopted = manifest.hash != request.manifest
     record = request.record or _record(home, ref, manifest.hash)
     request = request.model_copy(update={"manifest": manifest.hash, "record": record})
-    target = client.objects(ref, started.push)
-    missing = set() if adopted else set(started.missing)  # of the latest state too: what is damaged there
-    if not adopted and len(wanted) > wire.MAX_HASHES:
-        missing |= target.missing(list(wanted)[wire.MAX_HASHES :])
-    planned = Plan({hash: wanted[hash] for hash in wanted if hash in missing}, len(wanted) - len(missing))
+    sending = Sending(client.objects(ref, started.push), started, before)
+    planned = Plan({}, len(asked)) if adopted else sending.plan(manifest, asked)
     result = Pushed(
         package=ref.package,
         hash=manifest.hash,
         objects_sent=len(planned.needed),
-        bytes_sent=planned.size_bytes,
-        bytes_logical=sum(manifest.objects().values()),
+        bytes_sent=sending.size_bytes(planned, manifest),
+        bytes_logical=manifest.size(),
         url=f"{client.url}/{ref.package}",
         changed=manifest.hash != started.latest,
         public=started.public or request.public,
@@ -96,11 +96,18 @@ def _push(
         return result
     _check_here(home, ref, planned)
     sent_before = client.session.sent_bytes
-    transfer(home.store.objects, target, planned, progress)
+    left = sending.send_manifest(planned, manifest)
+    transfer(home.store.objects, sending.target, left, progress)
     published = client.publish(ref, started.push, request)
     _remember(home, ref, manifest, client.url, request, published.changed)
     sent = client.session.sent_bytes - sent_before
     return replace(result, bytes_sent=sent, url=published.url, changed=published.changed, public=published.public)
+
+
+def _state_before(home: Home, ref: Ref, parent: str | None) -> Manifest | None:
+    """The state that this one probably goes on from at the registry, if it is here."""
+    hash = parent or home.store.refs.tags(ref.user, ref.name).get(LATEST)
+    return home.store.manifest(hash) if hash and home.store.has(hash) else None
 
 
 def _check_here(home: Home, ref: Ref, planned: Plan) -> None:
@@ -156,7 +163,7 @@ def _adopted(home: Home, client: Client, ref: Ref, manifest: Manifest, latest: s
     if home.store.has(latest):
         theirs = home.store.manifest(latest)
     else:
-        theirs = Manifest.parse(client.manifest(ref, latest), expected=latest)
+        theirs = read_manifest(client.manifest(ref, latest, manifest), latest, older=manifest)
     if not same_data(theirs, manifest):
         return manifest
     home.store.save(theirs)
@@ -170,7 +177,7 @@ def _parent(home: Home, ref: Ref, latest: str | None) -> str | None:
     """
     events = home.store.refs.log(ref.user, ref.name)
     unpushed = {event.hash for event in takewhile(lambda event: event.event == "build", events)}
-    return latest if latest in unpushed else home.store.refs.tags(ref.user, ref.name).get("latest")
+    return latest if latest in unpushed else home.store.refs.tags(ref.user, ref.name).get(LATEST)
 
 
 def _record(home: Home, ref: Ref, hash: str) -> dict[str, object]:
@@ -181,7 +188,7 @@ def _record(home: Home, ref: Ref, hash: str) -> dict[str, object]:
 
 def _remember(home: Home, ref: Ref, manifest: Manifest, url: str, request: wire.Publish, changed: bool) -> None:
     refs = home.store.refs
-    tags = {**refs.tags(ref.user, ref.name), "latest": manifest.hash}
+    tags = {**refs.tags(ref.user, ref.name), LATEST: manifest.hash}
     if request.tag:
         tags[request.tag] = manifest.hash
     refs.set_pointers(ref.user, ref.name, "tags", tags)

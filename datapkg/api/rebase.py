@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from datapkg.errors import Conflict
+from datapkg.format.diff import changed
 from datapkg.format.manifest import GroupNode, Manifest, Node
 from datapkg.format.names import shown
+from datapkg.format.overlay import Overlay
 
 _PATHS_SHOWN = 10
 _NOTHING = object()
@@ -18,20 +20,21 @@ def rebased(base: Manifest | None, mine: Manifest, theirs: Manifest) -> Manifest
     Raises `Conflict` that names both states and the paths (`detail["paths"]`) where both changed the same in two ways;
     a key of the package's metadata is such a path, as `meta.licence`.
     """
-    before, ours, other = _nodes(base), _nodes(mine), _nodes(theirs)
-    changed = _changed(before, ours)
-    collisions = {path for path in changed & _changed(before, other) if ours.get(path) != other.get(path)}
-    collisions |= _nested(changed, ours, other)
+    before, ours = changed(base, mine)
+    was, other = changed(base, theirs)
+    places = (before.keys() | ours.keys()) & (was.keys() | other.keys())
+    collisions = {path for path in places if ours.get(path) != other.get(path)}
+    after = Overlay(theirs)
+    for path in before.keys() - ours.keys():
+        after.pop(path, None)
+    after.update(ours)
+    collisions |= _nested(after, ours)
     meta_before = base.meta if base else {}
     keys = _changed(meta_before, mine.meta)
     clashes = {key for key in keys & _changed(meta_before, theirs.meta) if _differ(mine.meta, theirs.meta, key)}
-    if places := [*(f"meta.{key}" for key in sorted(clashes)), *sorted(collisions)]:
-        raise _conflict(mine, theirs, places)
-    return Manifest.make(_applied(changed, ours, other).values(), _applied(keys, mine.meta, theirs.meta), like=theirs)
-
-
-def _nodes(manifest: Manifest | None) -> dict[str, Node]:
-    return {node.path: node for node in manifest.nodes} if manifest else {}
+    if found := [*(f"meta.{key}" for key in sorted(clashes)), *sorted(collisions)]:
+        raise _conflict(mine, theirs, found)
+    return after.manifest(_applied(keys, mine.meta, theirs.meta))
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
@@ -42,11 +45,14 @@ def _differ(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
     return bool(one.get(key, _NOTHING) != other.get(key, _NOTHING))
 
 
-def _nested(changed: set[str], ours: dict[str, Node], other: dict[str, Node]) -> set[str]:
+def _nested(after: Overlay, ours: dict[str, Node]) -> set[str]:
     """Paths of ours that would lie below a node of theirs that is no group, or the other way round."""
-    after = _applied(changed, ours, other)
-    leaves = {path for path, node in after.items() if not isinstance(node, GroupNode)}
-    return {path for path in after for above in ancestors(path) if above in leaves}
+    found = {each for path, node in ours.items() if not isinstance(node, GroupNode) for each in after.below(path)}
+    for path in ours:
+        above = (after.get(each) for each in ancestors(path))
+        if any(node is not None and not isinstance(node, GroupNode) for node in above):
+            found.add(path)
+    return found
 
 
 def ancestors(path: str) -> list[str]:

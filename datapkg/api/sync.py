@@ -251,19 +251,20 @@ class _Follower(Draft):
             self._kept = alone
             self._nodes.update(made)
             return
-        gone = set(alone)
-        nodes = {path: node for path, node in self._nodes.items() if path not in gone} | made
-        used = {above for path, node in nodes.items() if node.kind != "group" for above in ancestors(path)}
+        for path in alone:
+            del self._nodes[path]
+        self._nodes.update(made)
+        kinds = {path: node.kind for path, node in self._nodes.items()}
+        used = {above for path, kind in kinds.items() if kind != "group" for above in ancestors(path)}
+        used |= {*made, *held}
         to = f"{self._how.to}/" if self._how.to else ""
-        self._nodes = {
-            path: node
-            for path, node in nodes.items()
-            if node.kind != "group" or path in made or path in used or path in held or not path.startswith(to)
-        }
+        for path, kind in kinds.items():
+            if kind == "group" and path not in used and path.startswith(to):
+                del self._nodes[path]
 
     def _compare(self) -> None:
         before = self._base or Manifest.make([])
-        changes = diff(before, Manifest.make(self._nodes.values(), self.meta, like=self._base))
+        changes = diff(before, self._nodes.manifest(self.meta))
         self._changes = {kind: [each.path for each in changes if each.kind == kind] for kind in _KINDS}
         self._changes["added"] += [each.path for each in changes if each.kind == "renamed"]
         self._changes["removed"] += [each.old_path for each in changes if each.kind == "renamed"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from datapkg.building.spec import BuildSpec
 from datapkg.building.transforms import TRANSFORMS
 from datapkg.errors import InvalidInput, NotFound
 from datapkg.format.frames import restore_categories
-from datapkg.format.manifest import Manifest, Node, TableNode
+from datapkg.format.manifest import Block, Manifest, Node, TableNode
 from datapkg.format.names import Ref, shown
 from datapkg.objects.base import Objects, Readable
 
@@ -58,7 +58,7 @@ def _read(path: Path, spec: BuildSpec, objects: Objects) -> Rows:
     if len(nodes) != 1 or not isinstance(nodes[0], TableNode):
         what = nodes[0].kind if len(nodes) == 1 else f"group of {len(nodes):,} nodes"
         raise InvalidInput(f"{shown(path)} is read as a {what}; only the rows of a table can be appended to one")
-    return Rows(stored_rows(nodes[0], objects), built.record["sources"][0], built.warnings)
+    return Rows(stored_rows(nodes[0].objects_, objects), built.record["sources"][0], built.warnings)
 
 
 def _undecided(rows: pa.Table, columns: Mapping[str, str]) -> dict[str, str]:
@@ -72,17 +72,18 @@ def _undecided(rows: pa.Table, columns: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def stored_rows(node: TableNode, objects: Readable) -> pa.Table:
-    """All rows of a stored table, whose objects must be there."""
+def stored_rows(blocks: Sequence[Block], objects: Readable) -> pa.Table:
+    """The rows of blocks of a stored table, whose objects must be there."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     parts: list[pa.Table] = []
     with ExitStack() as stack:
-        for block in node.objects_:
+        for block in blocks:
             file = pq.ParquetFile(stack.enter_context(objects.open(block.hash)), page_checksum_verification=True)
             parts.append(restore_categories(file.read(), file.schema_arrow))
-    return pa.concat_tables([part.replace_schema_metadata(parts[0].schema.metadata) for part in parts])
+    metadata = file.schema_arrow.metadata
+    return pa.concat_tables([part.replace_schema_metadata(metadata) for part in parts]).unify_dictionaries()
 
 
 def _no_package(ref: Ref) -> tuple[Manifest, Readable]:

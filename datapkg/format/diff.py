@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from datapkg.format.lined_manifest import LinedManifest
 from datapkg.format.manifest import Manifest, Node, TableNode
 
 Kind = Literal["added", "removed", "changed", "renamed"]
@@ -23,10 +24,28 @@ class Change:
     what: tuple[str, ...] = ()
 
 
+def changed(old: Manifest | None, new: Manifest) -> tuple[dict[str, Node], dict[str, Node]]:
+    """By path, the nodes that only the old one has so, and those that only the new one has so.
+
+    Of two long manifests only those lines are read in which they differ.
+    """
+    if isinstance(old, LinedManifest) and isinstance(new, LinedManifest):
+        places = new.gaps(old)
+        before = {node.path: node for gap in places for node in old.between(gap.old_start, gap.old_stop)}
+        after = {node.path: node for gap in places for node in new.between(gap.start, gap.stop)}
+    else:
+        before = {node.path: node for node in old.nodes} if old else {}
+        after = {node.path: node for node in new.nodes}
+    return _without(before, after), _without(after, before)
+
+
+def _without(nodes: dict[str, Node], others: dict[str, Node]) -> dict[str, Node]:
+    return {path: node for path, node in nodes.items() if others.get(path) != node}
+
+
 def diff(old: Manifest, new: Manifest) -> list[Change]:
     """The nodes that differ, in order of path; equal values in other Parquet objects are no difference."""
-    before = {node.path: node for node in old.nodes}
-    after = {node.path: node for node in new.nodes}
+    before, after = changed(old, new)
     gone = {_identity(node): path for path, node in before.items() if path not in after and node.kind != "group"}
     changes: list[Change] = []
     renamed: set[str] = set()

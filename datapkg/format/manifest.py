@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from datapkg.errors import DatapkgError, InvalidManifest, NodeNotFound
+from datapkg.errors import DatapkgError, InvalidManifest
 from datapkg.format import canonical
+from datapkg.format.absent import no_node
 from datapkg.format.hashing import check_bytes, hash_bytes, is_hash
 from datapkg.format.names import MAX_NODE_NAME_BYTES, check_node_path, shown
 
@@ -154,13 +155,13 @@ class Manifest:
             if node.kind != "group" or node.meta or after is None or not after.path.startswith(node.path + "/")
         ]
         known = like._lines() if like else {}
-        head = _line(_Head(FORMAT, canonical.prepare(meta or {})))
+        head = head_line(meta or {})
         lines = [head]
         pairs: list[bytes | Node] = []
         for node in kept:
             before = known.get(node.path)
             if before is None or before[0] != node:
-                line = _line(_prepared(node))
+                line = node_line(node)
                 lines.append(line)
                 pairs.append(line[:-1])
             else:
@@ -201,8 +202,8 @@ class Manifest:
         sizes: dict[str, int] = {}
         for number, line in enumerate(lines, start=2):
             try:
-                node, key = _parse_node(line) if isinstance(line, bytes) else (line, line.parts)
-                _check_order(previous, keys[-1] if keys else (), node, key)
+                node, key = parse_node(line) if isinstance(line, bytes) else (line, line.parts)
+                check_order(previous, keys[-1] if keys else (), node, key)
                 for hash, size in node.objects():
                     if sizes.setdefault(hash, size) != size:
                         raise InvalidManifest(f"object {hash} has two different sizes")
@@ -212,6 +213,11 @@ class Manifest:
             keys.append(key)
             previous = node
         return cls(data, meta, nodes, keys)
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the manifest itself is."""
+        return len(self.data)
 
     def get(self, path: str) -> Node | None:
         """The node at this path, or None (a group that is only implied is None too)."""
@@ -231,7 +237,7 @@ class Manifest:
         while end < len(self._keys) and self._keys[end][: len(key)] == key:
             end += 1
         if start == end:
-            raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
+            raise no_node(self, path)
         return self.nodes[start:end]
 
     def entries(self, path: str = "") -> Iterator[Node]:
@@ -275,8 +281,14 @@ class Manifest:
         return [node.path for node in self.nodes if node.kind == "table"]
 
 
-def _line(value: Any) -> bytes:
-    return canonical.encode(value) + b"\n"
+def head_line(meta: dict[str, Any]) -> bytes:
+    """The first line of a manifest; raises `InvalidInput` for metadata that JSON cannot hold."""
+    return canonical.encode(_Head(FORMAT, canonical.prepare(meta))) + b"\n"
+
+
+def node_line(node: Node) -> bytes:
+    """The line of a node; raises as `head_line` does."""
+    return canonical.encode(_prepared(node)) + b"\n"
 
 
 def _prepared(node: Node) -> Node:
@@ -328,7 +340,8 @@ def _widened(node: Node) -> Node:
     return node
 
 
-def _parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
+def parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
+    """The node of a line, and its path in parts; raises one of our errors, or msgspec's, for what may not be."""
     _check_length(line)
     node = decoded(line)
     if canonical.encode(_prepared(node)) != line:
@@ -340,7 +353,8 @@ def _parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
     return node, key
 
 
-def _check_order(previous: Node | None, before: tuple[str, ...], node: Node, key: tuple[str, ...]) -> None:
+def check_order(previous: Node | None, before: tuple[str, ...], node: Node, key: tuple[str, ...]) -> None:
+    """Raises `InvalidManifest` unless a node may follow another one; `before` and `key` are their paths in parts."""
     if previous is None:
         return
     if key == before:

@@ -19,12 +19,15 @@ PACKAGES = API + "/packages"
 PACKAGE = PACKAGES + "/{user}/{name}"
 RESOLVE = PACKAGE + "/resolve"
 MANIFEST = PACKAGE + "/manifests/{hash}"
+MANIFEST_CHUNKS = MANIFEST + "/chunks"
 OBJECT = PACKAGE + "/objects/{hash}"
+OBJECT_CHUNKS = OBJECT + "/chunks"
 OBJECTS_READ = PACKAGE + "/objects/read"
 PUSHES = PACKAGE + "/pushes"
 PUSH = PUSHES + "/{push}"
 PUSH_MISSING = PUSH + "/missing"
 PUSH_OBJECT = PUSH + "/objects/{hash}"
+PUSH_DELTA = PUSH_OBJECT + "/delta"
 PUSH_OBJECTS = PUSH + "/objects"
 PUBLISH = PUSH + "/publish"
 LOG = PACKAGE + "/log"
@@ -39,6 +42,8 @@ HEALTH = "/healthz"
 
 FRAMES = "application/x-datapkg-frames"
 MANIFEST_TYPE = "application/x-datapkg-manifest"
+CHUNKS_TYPE = "application/x-datapkg-chunks"
+DELTA_TYPE = "application/x-datapkg-delta"
 FRAME_HEAD_BYTES = 40
 SMALL_BYTES = 1 << 20
 BATCH_BYTES = 16 << 20
@@ -129,10 +134,16 @@ class PushStart(_Strict):
 
 
 class PushStarted(_Reply):
-    """`push` names the push in what follows; `missing` (the manifest maybe among them) is to be sent."""
+    """`push` names the push in what follows; `missing` (the manifest maybe among them) is to be sent.
+
+    `damaged` are objects that the package holds and that are damaged there, whether they were asked about or not, so
+    that a client need not ask about what `latest` has. A registry that leaves it out has to be asked about everything,
+    and takes no deltas.
+    """
 
     push: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
     missing: list[Hash]
+    damaged: list[Hash] | None = None
     latest: Hash | None = None
     public: bool = False
     exists: bool = False
@@ -245,14 +256,15 @@ def read_frames(stream: BinaryIO, max_bytes: int = SMALL_BYTES) -> Iterator[tupl
 
     Raises `InvalidInput` for a body cut short, `QuotaExceeded` for an object over `max_bytes`.
     """
-    while head := _read_exactly(stream, FRAME_HEAD_BYTES, allow_end=True):
+    while head := read_exactly(stream, FRAME_HEAD_BYTES, allow_end=True):
         size = int.from_bytes(head[32:], "little")
         if size > max_bytes:
             raise QuotaExceeded(f"an object of {size:,} bytes in a batch; at most {max_bytes:,} are allowed")
-        yield head[:32].hex(), _read_exactly(stream, size)
+        yield head[:32].hex(), read_exactly(stream, size)
 
 
-def _read_exactly(stream: BinaryIO, size: int, allow_end: bool = False) -> bytes:
+def read_exactly(stream: BinaryIO, size: int, allow_end: bool = False) -> bytes:
+    """So many bytes; none at the end of the stream if that is allowed, else raises `InvalidInput`."""
     pieces: list[bytes] = []
     got = 0
     while got < size:

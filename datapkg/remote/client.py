@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from datapkg.errors import Unreachable
+from datapkg.errors import DatapkgError, Unreachable
 from datapkg.format import wire
 from datapkg.format.hashing import check_bytes, check_hash
+from datapkg.format.lined_manifest import LinedManifest
+from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref
+from datapkg.remote.manifests import MAX_MANIFEST_BYTES, fetch_by_chunks
 from datapkg.remote.objects import IDENTITY, RegistryObjects
 from datapkg.remote.session import Session
 
-MAX_MANIFEST_BYTES = 2 << 30
 MAX_PAGES = 10_000
 
 P = TypeVar("P", wire.PackagePage, wire.LogPage)
@@ -66,9 +69,16 @@ class Client:
         check_hash(reply.hash)
         return reply
 
-    def manifest(self, ref: Ref, hash: str) -> bytes:
-        """The bytes of a state's manifest, checked against its hash."""
+    def manifest(self, ref: Ref, hash: str, older: Manifest | None = None) -> bytes:
+        """The bytes of a state's manifest, checked against its hash.
+
+        What a long one has in common with an older one that is here does not travel. Where that fails for any reason
+        the whole is fetched.
+        """
         path = _path(wire.MANIFEST, ref, hash=check_hash(hash))
+        if isinstance(older, LinedManifest):
+            with contextlib.suppress(DatapkgError):
+                return fetch_by_chunks(self.session, path, _path(wire.MANIFEST_CHUNKS, ref, hash=hash), hash, older)
 
         def attempt() -> bytes:
             with self.session.request("GET", path, headers=IDENTITY) as response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -11,12 +11,15 @@ from typing import Any, BinaryIO, cast
 
 from datapkg.errors import InvalidInput, NotFound, ObjectNotFound, Unreachable
 from datapkg.format import wire
+from datapkg.format.chunks import Chunk, decode_chunks
+from datapkg.format.deltas import Step, encode_delta
 from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
 from datapkg.objects.base import Writable
 from datapkg.remote.session import TRIES, Pace, Session
 
 IDENTITY = {"Accept-Encoding": "identity"}
 READ_MANY_COUNT = 20_000
+MAX_MAP_BYTES = 256 << 20
 
 
 class RegistryObjects(Writable):
@@ -71,6 +74,20 @@ class RegistryObjects(Writable):
         body = _ResumingBody(self._session, path, start, stop)
         self._session.retried(body.connect)
         return cast(BinaryIO, body)
+
+    def chunks(self, hash: str) -> list[Chunk] | None:
+        path = self._path(wire.OBJECT_CHUNKS, hash=check_hash(hash))
+
+        def attempt() -> bytes:
+            with self._session.request("GET", path, headers=IDENTITY) as response:
+                return self._session.body(response, MAX_MAP_BYTES)
+
+        try:
+            return decode_chunks(self._session.retried(attempt))
+        except (NotFound, Unreachable) as error:
+            if isinstance(error, ObjectNotFound) or (isinstance(error, Unreachable) and not _is_absent(error)):
+                raise
+            return None  # a registry of before there were chunks
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         for group in _groups(hashes, READ_MANY_COUNT):
@@ -134,22 +151,31 @@ class RegistryObjects(Writable):
             spool.seek(0)
             return self.put(cast(BinaryIO, spool), reader.hexdigest())
 
+    def put_delta(self, hash: str, new: memoryview, steps: Sequence[Step]) -> None:
+        """Stores one object, of whose bytes the registry has most in others; the steps tell which."""
+        path = self._path(wire.PUSH_DELTA, push=self._pushed(), hash=check_hash(hash))
+        self._send_body("PUT", path, b"".join(encode_delta(steps, new)), wire.DELTA_TYPE)
+
     def put_many(self, items: Iterable[bytes]) -> list[str]:
         path = self._path(wire.PUSH_OBJECTS, push=self._pushed())
         hashes: list[str] = []
         for group in _groups_by_size(items):
             frames = [(hash_bytes(data), data) for data in group]
-            self._send_frames(path, b"".join(wire.frames(frames)))
+            self._send_body("POST", path, b"".join(wire.frames(frames)), wire.FRAMES)
             hashes += [hash for hash, _ in frames]
         return hashes
 
-    def _send_frames(self, path: str, body: bytes) -> None:
+    def _send_body(self, method: str, path: str, body: bytes, content_type: str) -> None:
         def attempt() -> None:
-            with self._session.request("POST", path, data=body, headers={"Content-Type": wire.FRAMES}) as response:
+            with self._session.request(method, path, data=body, headers={"Content-Type": content_type}) as response:
                 self._session.body(response, 64 << 20)
 
         self._session.retried(attempt)
         self._session.sent_bytes += len(body)
+
+
+def _is_absent(error: Unreachable) -> bool:
+    return error.detail.get("status") in (404, 405)
 
 
 def _pieces(reader: HashingReader) -> Iterator[bytes]:

@@ -99,11 +99,12 @@ class Store:
 
     def manifest(self, hash: str) -> Manifest:
         """The manifest with this hash, checked; raises `ObjectNotFound`, `CorruptObject`."""
-        from datapkg.format.manifest import Manifest
+        from datapkg.format.hashing import check_bytes
+        from datapkg.format.splicing import read_manifest
 
-        is_read = bool(self._index.found([f"manifest:{hash}"]))
-        with self.objects.open(hash) as stream:
-            return Manifest.parse(stream.read(), expected=hash, believed=is_read)
+        data = self.objects.read(hash)
+        check_bytes(data, hash, "manifest")
+        return read_manifest(data, hash, believed=bool(self._index.found([f"manifest:{hash}"])))
 
     def open_manifest(self, hash: str) -> Manifest:
         """The same, to be asked for nodes: a long one is not parsed each time."""

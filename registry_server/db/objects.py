@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, select
+from sqlalchemy import ColumnElement, Connection, delete, or_, select
 
 from registry_server.db.database import batches, insert_new
 from registry_server.db.packages import visible
@@ -32,6 +32,21 @@ def usable(
         if left := [hash for hash in hashes if hash not in found]:
             found |= _sizes(connection, left, where)
     return found
+
+
+def held_or_sent(
+    connection: Connection, hashes: Collection[str], *, push: str, package_id: int | None
+) -> dict[str, int]:
+    """Those that the package holds or that came in the push, with their sizes in bytes."""
+    where = _in_push(push) if package_id is None else or_(_in_package(package_id), _in_push(push))
+    return _sizes(connection, hashes, where)
+
+
+def damaged_in(connection: Connection, package_id: int) -> list[str]:
+    """The damaged objects that the package holds, sorted."""
+    held = (package_objects.c.hash == damaged_objects.c.hash) & (package_objects.c.package_id == package_id)
+    query = select(damaged_objects.c.hash).join(package_objects, held).order_by(damaged_objects.c.hash)
+    return list(connection.execute(query).scalars())
 
 
 def damaged(connection: Connection) -> set[str]:

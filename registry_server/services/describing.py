@@ -26,10 +26,10 @@ def describe(manifest: Manifest) -> State:
 
 def search_texts(name: str, manifest: Manifest, objects: Readable) -> dict[str, str]:
     """What a search finds a package by: the columns of the table `search`, casefolded."""
-    state = describe(manifest)
+    title, description = _text(manifest, "title", MAX_TITLE), _text(manifest, "description", MAX_DESCRIPTION)
     return {
         "name": name.casefold(),
-        "about": f"{state.title}\n{state.description}\n{_keywords(manifest)}".casefold(),
+        "about": f"{title}\n{description}\n{_keywords(manifest)}".casefold(),
         "nodes": _nodes_text(manifest).casefold(),
         "readme": readme_text(manifest, objects, MAX_README_TEXT).casefold(),
     }
@@ -48,7 +48,8 @@ def licence_nodes(manifest: Manifest) -> list[FileNode]:
 
 
 def _top_files(manifest: Manifest) -> dict[str, FileNode]:
-    return {node.path: node for node in manifest.nodes if isinstance(node, FileNode) and "/" not in node.path}
+    nodes = (manifest.get(name) for name, kind in manifest.children().items() if kind == "file")
+    return {node.path: node for node in nodes if isinstance(node, FileNode)}
 
 
 def readme_text(manifest: Manifest, objects: Readable, limit: int) -> str:
@@ -78,7 +79,7 @@ def _keywords(manifest: Manifest) -> str:
 def _nodes_text(manifest: Manifest) -> str:
     lines: list[str] = []
     size = 0
-    for node in manifest.nodes:
+    for node in manifest.entries():
         columns = [name for name, _ in node.columns] if isinstance(node, TableNode) else []
         line = " ".join([node.path, *columns])
         size += len(line) + 1

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from datapkg.errors import Conflict, InvalidInput, ObjectNotFound, QuotaExceeded, TagNotFound
 from datapkg.format import wire
-from datapkg.format.manifest import Manifest
 from datapkg.format.names import check_tag, check_version, shown
+from datapkg.format.splicing import read_manifest
 from registry_server.db import events, states
 from registry_server.db.packages import LATEST, Package
 from registry_server.db.states import Version
@@ -51,7 +51,7 @@ def put_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str, ha
         _check_state(connection, policy.writable(connection, actor, user, name, "package:tag"), hash)
     texts = None
     if tag == LATEST:
-        manifest = Manifest.parse(serving.read_checked(registry, hash))
+        manifest = read_manifest(serving.read_checked(registry, hash), hash, believed=True)
         texts = search_texts(f"{user}/{name}", manifest, registry.objects)
     with registry.db.write() as connection:
         package = policy.writable(connection, actor, user, name, "package:tag")

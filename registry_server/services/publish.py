@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,10 +11,22 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from datapkg.errors import Conflict, Forbidden, InvalidInput, InvalidManifest, ObjectNotFound, QuotaExceeded
+from datapkg.errors import (
+    Conflict,
+    CorruptObject,
+    Forbidden,
+    InvalidInput,
+    InvalidManifest,
+    ObjectNotFound,
+    QuotaExceeded,
+)
 from datapkg.format import canonical, wire
+from datapkg.format.chunks import LONG_BYTES
+from datapkg.format.diff import changed
+from datapkg.format.lined_manifest import LinedManifest
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import check_package, check_tag, check_version
+from datapkg.format.splicing import read_manifest
 from registry_server.db import events, objects, packages, pushes, states
 from registry_server.db.packages import LATEST, Package
 from registry_server.db.pushes import Push
@@ -54,7 +67,7 @@ def publish(
     policy.check_own(actor, user, "package:publish")
     check_package(name)
     wanted = _check(registry, request)
-    manifest = _read_manifest(registry, actor, user, name, push_id, wanted.hash)
+    manifest, older = _read_manifest(registry, actor, user, name, push_id, wanted.hash)
     state = describe(manifest)
     _check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
     texts = search_texts(f"{user}/{name}", manifest, registry.objects)
@@ -65,10 +78,11 @@ def publish(
         changed = latest != wanted.hash
         if changed:
             _check_parent(f"{user}/{name}", wanted, latest)
-            _check_objects(connection, push, package, manifest)
+            stated = _to_check(connection, package, manifest, older)
+            _check_objects(connection, push, package, manifest.hash, stated)
         package = package or _add_package(connection, registry, actor, user, name, wanted)
         if changed:
-            objects.hold(connection, package.id, {manifest.hash, *manifest.objects()})
+            objects.hold(connection, package.id, {manifest.hash, *stated})
             states.keep(connection, package.id, state, wanted.previews)
             states.index(connection, package.id, texts)
             _log(connection, registry, actor, package, wanted, latest)
@@ -118,7 +132,10 @@ def _check_bound(what: str, size: int, limit: int, setting: str) -> None:
         )
 
 
-def _read_manifest(registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str) -> Manifest:
+def _read_manifest(
+    registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str
+) -> tuple[Manifest, LinedManifest | None]:
+    """The manifest, and the package's latest one where both are long: what both have was checked when that came."""
     with registry.db.read() as connection:
         push = uploads.find_push(connection, registry, actor, user, name, push_id)
         if push.manifest != hash:
@@ -127,10 +144,16 @@ def _read_manifest(registry: Registry, actor: Actor, user: str, name: str, push_
             )
         package = packages.find(connection, user, name, actor.id)
         size = _usable(connection, push, package, [hash]).get(hash)
+        latest = states.latest_of(connection, package.id) if package else None
+        before = states.find(connection, package.id, latest) if package and latest else None
     if size is None:
         raise _absent([hash])
     _check_bound("the manifest", size, registry.settings.max_manifest_bytes, "max_manifest_bytes")
-    return Manifest.parse(serving.read_checked(registry, hash))
+    older = None
+    if before and size >= LONG_BYTES and before.manifest_size >= LONG_BYTES:
+        with contextlib.suppress(CorruptObject):
+            older = LinedManifest(serving.read_checked(registry, before.hash), before.hash)
+    return read_manifest(serving.read_checked(registry, hash), hash, older=older), older
 
 
 def _usable(connection: Connection, push: Push, package: Package | None, hashes: Collection[str]) -> dict[str, int]:
@@ -138,10 +161,28 @@ def _usable(connection: Connection, push: Push, package: Package | None, hashes:
     return objects.usable(connection, hashes, user_id=push.user_id, push=push.id, package_id=package_id)
 
 
-def _check_objects(connection: Connection, push: Push, package: Package | None, manifest: Manifest) -> None:
-    stated = manifest.objects()
-    sizes = _usable(connection, push, package, {manifest.hash, *stated})
-    if absent := [hash for hash in [manifest.hash, *stated] if hash not in sizes]:
+def _to_check(
+    connection: Connection, package: Package | None, manifest: Manifest, older: LinedManifest | None
+) -> dict[str, int]:
+    """The objects, with the sizes that the manifest states, of which it is not known that the package holds them whole.
+
+    It holds those of a state of its own. Those of them that are damaged since have to be sent again.
+    """
+    if package is None or older is None or states.find(connection, package.id, older.hash) is None:
+        return manifest.objects()
+    _, after = changed(older, manifest)
+    stated = {hash: size for node in after.values() for hash, size in node.objects()}
+    if damaged := objects.damaged_in(connection, package.id):
+        everything = manifest.objects()
+        stated |= {hash: everything[hash] for hash in damaged if hash in everything}
+    return stated
+
+
+def _check_objects(
+    connection: Connection, push: Push, package: Package | None, manifest: str, stated: dict[str, int]
+) -> None:
+    sizes = _usable(connection, push, package, {manifest, *stated})
+    if absent := [hash for hash in [manifest, *stated] if hash not in sizes]:
         raise _absent(absent)
     for hash, size in stated.items():
         if sizes[hash] != size:

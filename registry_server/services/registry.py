@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy.exc import DatabaseError
@@ -15,6 +15,7 @@ from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import migrate
+from registry_server.services.chunk_maps import ChunkMaps
 from registry_server.settings import Settings
 
 # From this many on, the objects of a batch share a file. Packs are looked through one after the other, so that there
@@ -38,6 +39,7 @@ class Registry:
     db: Database
     objects: Objects
     new_writer: Callable[[int], Objects]
+    chunk_maps: ChunkMaps = field(default_factory=ChunkMaps)
     now: Callable[[], datetime] = _now
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from datapkg.format import wire
 from datapkg.format.manifest import ArrayNode, FileNode, Manifest, Node, TableNode
 from datapkg.format.metadata import LICENCE_KEYS, ColumnNote, column_notes
+from datapkg.format.splicing import read_manifest
 from registry_server.services import browse, serving
 from registry_server.services.describing import describe, licence_nodes, readme_node, readme_text
 from registry_server.services.policy import Actor
@@ -129,7 +130,7 @@ class Showcase:
         )
 
     def _make(self, hash: str) -> Exhibit:
-        manifest = Manifest.parse(serving.read_checked(self._registry, hash))
+        manifest = read_manifest(serving.read_checked(self._registry, hash), hash, believed=True)
         return make_exhibit(manifest, readme_text(manifest, self._registry.objects, MAX_README_BYTES))
 
 

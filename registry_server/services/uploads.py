@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import BinaryIO
 
 from sqlalchemy import Connection
 
-from datapkg.errors import NotFound, QuotaExceeded
+from datapkg.errors import InvalidInput, NotFound, QuotaExceeded
 from datapkg.format import wire
+from datapkg.format.deltas import DeltaStream
 from datapkg.format.hashing import check_bytes
 from datapkg.format.names import check_package, shown
+from datapkg.objects.base import not_found
 from registry_server.db import objects, packages, pushes, states
 from registry_server.db.packages import Package
 from registry_server.db.pushes import Push
@@ -49,6 +52,7 @@ def start(registry: Registry, actor: Actor, user: str, name: str, wanted: wire.P
         return wire.PushStarted(
             push=push.id,
             missing=_missing(connection, push, package, {wanted.manifest: None, **dict.fromkeys(wanted.hashes)}),
+            damaged=objects.damaged_in(connection, package.id) if package else [],
             latest=states.latest_of(connection, package.id) if package else None,
             public=bool(package and package.public),
             exists=package is not None,
@@ -95,6 +99,42 @@ def put_object(
     registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
     _note(registry, actor, user, name, push_id, {hash: counted.size_bytes})
     return wire.Stored(hashes=[hash])
+
+
+def put_delta(
+    registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str, stream: BinaryIO
+) -> wire.Stored:
+    """Takes in one object as a delta; it is told by objects that the package holds or that came in this push.
+
+    Raises `ObjectNotFound` for any other, wherever it may be, `InvalidInput` for bytes that an object has not,
+    `HashMismatch`, and keeps nothing, if what comes of it is not what `hash` says.
+    """
+    check_push(registry, actor, user, name, push_id)
+    sizes: dict[str, int] = {}
+
+    def part(source: str, start: int, stop: int) -> BinaryIO:
+        if source not in sizes:
+            sizes[source] = _size_in(registry, actor, user, name, push_id, source)
+        if stop > sizes[source]:
+            raise InvalidInput(f"object {source} has {sizes[source]:,} bytes; the delta takes some up to {stop:,}")
+        return registry.objects.open(source, start, stop)
+
+    with closing(DeltaStream(stream, part, registry.settings.max_manifest_bytes)) as built:
+        registry.new_writer(1).put(built, expected=hash)  # type: ignore[arg-type]
+        _note(registry, actor, user, name, push_id, {hash: built.size_bytes})
+    return wire.Stored(hashes=[hash])
+
+
+def _size_in(registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str) -> int:
+    """The size of an object that this push may take bytes of."""
+    with registry.db.read() as connection:
+        push = find_push(connection, registry, actor, user, name, push_id)
+        package = packages.find(connection, user, name, actor.id)
+        package_id = package.id if package else None
+        size = objects.held_or_sent(connection, [hash], push=push.id, package_id=package_id).get(hash)
+    if size is None:
+        raise not_found(hash, f"in {user}/{name}")
+    return size
 
 
 def put_batch(registry: Registry, actor: Actor, user: str, name: str, push_id: str, stream: BinaryIO) -> wire.Stored:

@@ -37,12 +37,28 @@ async def read_manifest(
     return await _reply(request, served, wire.MANIFEST_TYPE)
 
 
+@router.get(wire.MANIFEST_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
+def read_manifest_chunks(registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash) -> Response:
+    """The chunk map of a manifest, so that of a long one only those chunks are fetched that are new; none if short."""
+    served = serving.manifest(registry, actor, user, name, hash)
+    headers = {"cache-control": _lasting(served)}
+    return Response(serving.manifest_chunks(served), headers=headers, media_type=wire.CHUNKS_TYPE)
+
+
 @router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
 async def read_object(
     request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
 ) -> Response:
     """An object of the package, or a range of its bytes."""
     return await _reply(request, serving.object(registry, actor, user, name, hash), BYTES)
+
+
+@router.get(wire.OBJECT_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
+def read_object_chunks(registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash) -> Response:
+    """The chunk map of an object, against which ranges of its bytes are held."""
+    served = serving.object(registry, actor, user, name, hash)
+    headers = {"cache-control": _lasting(served)}
+    return Response(serving.object_chunks(served), headers=headers, media_type=wire.CHUNKS_TYPE)
 
 
 @router.post(wire.OBJECTS_READ, response_class=StreamingResponse, responses=_gives(wire.FRAMES))
@@ -85,12 +101,16 @@ def _headers(served: Served, part: Part) -> dict[str, str]:
     headers = {
         "etag": etag(served.hash),
         "accept-ranges": "bytes",
-        # What is private may rest in the reader's own cache, never in one that others are served from.
-        "cache-control": f"{'public' if served.public else 'private'}, max-age={YEAR_S}, immutable",
+        "cache-control": _lasting(served),
     }
     if part.kind == "part":
         headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{served.size}"
     return headers
+
+
+def _lasting(served: Served) -> str:
+    # What is private may rest in the reader's own cache, never in one that others are served from.
+    return f"{'public' if served.public else 'private'}, max-age={YEAR_S}, immutable"
 
 
 def _no_such_range(served: Served) -> InvalidInput:

@@ -45,6 +45,19 @@ async def put_object(
     )
 
 
+@router.put(wire.PUSH_DELTA, openapi_extra=_takes(wire.DELTA_TYPE))
+async def put_delta(
+    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, hash: TheHash
+) -> wire.Stored:
+    """Sends one object as what is new in it, beside stretches of objects that the package has."""
+    uploads.check_push(registry, actor, user, name, push)
+    return await read_in_thread(
+        request,
+        request.app.state.uploads,
+        lambda body: uploads.put_delta(registry, actor, user, name, push, hash, body),
+    )
+
+
 @router.post(wire.PUSH_OBJECTS, openapi_extra=_takes(wire.FRAMES))
 async def put_objects(
     request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, push: str

@@ -63,12 +63,10 @@ def assert_alike(one: Manifest, other: Manifest) -> None:
         assert other.kind(path) == one.kind(path)
         assert other.get(path) == one.get(path)
         if path and not one.kind(path):
-            for ask in (Manifest.below, Manifest.children, Manifest.size, Manifest.objects):
-                with pytest.raises(NodeNotFound):
-                    ask(one, path)
-            for ask in (IndexedManifest.below, IndexedManifest.children, IndexedManifest.size, IndexedManifest.objects):
-                with pytest.raises(NodeNotFound):
-                    ask(other, path)  # type: ignore[arg-type]
+            for manifest in (one, other):
+                for ask in (manifest.below, manifest.children, manifest.size, manifest.objects):
+                    with pytest.raises(NodeNotFound):
+                        ask(path)
             continue
         assert other.below(path) == list(other.entries(path)) == one.below(path)
         assert list(other.children(path).items()) == list(one.children(path).items())

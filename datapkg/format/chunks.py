@@ -1,0 +1,177 @@
+"""Chunks: how long bytes travel. A chunk map says of which chunks some bytes are made, in order.
+
+A manifest is cut behind lines that its own bytes choose, so that equal lines are cut alike wherever they lie: what is
+put in between changes the chunks around it and no other. A map is never part of what a package is; any cut would do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from datapkg.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mmap import mmap
+
+    import numpy as np
+
+LONG_BYTES = 1 << 20
+"""Shorter bytes travel whole."""
+TARGET_BYTES, MIN_BYTES, MAX_BYTES = 64 << 10, 16 << 10, 256 << 10
+ENTRY_BYTES = 36
+_WORD = 8
+_WORDS_OF_START, _WORDS_OF_END = 12, 8
+_LINES_AT_ONCE = 1 << 16
+_SCANNED_AT_ONCE = 16 << 20
+_ODD = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9)
+
+
+class Chunk(NamedTuple):
+    """A chunk: the sha256 of its bytes, and where it begins and ends."""
+
+    digest: bytes
+    start: int
+    stop: int
+
+
+class Gap(NamedTuple):
+    """Where two chunk maps differ: the bytes of the old from `old_start` to `old_stop` became those of the new."""
+
+    old_start: int
+    old_stop: int
+    start: int
+    stop: int
+
+
+def encode_chunks(chunks: Sequence[Chunk]) -> bytes:
+    """A chunk map as it travels: of each chunk 32 bytes of sha256, 4 bytes of length (little-endian)."""
+    return b"".join(chunk.digest + (chunk.stop - chunk.start).to_bytes(4, "little") for chunk in chunks)
+
+
+def decode_chunks(data: bytes) -> list[Chunk]:
+    """The chunks of a map that travelled; raises `InvalidInput` for what is none."""
+    if len(data) % ENTRY_BYTES:
+        raise InvalidInput("a chunk map is cut short")
+    chunks, at = [], 0
+    for start in range(0, len(data), ENTRY_BYTES):
+        size = int.from_bytes(data[start + 32 : start + ENTRY_BYTES], "little")
+        if not size:
+            raise InvalidInput("a chunk map has a chunk without bytes")
+        chunks.append(Chunk(data[start : start + 32], at, at + size))
+        at += size
+    return chunks
+
+
+def line_offsets(data: bytes | mmap | memoryview) -> Sequence[int]:
+    """Where the lines of some bytes begin, and behind that where the last one ends; a newline ends every line."""
+    import numpy as np
+
+    view = np.frombuffer(data, np.uint8)
+    found = [np.zeros(1, np.int64)]
+    for start in range(0, len(view), _SCANNED_AT_ONCE):
+        found.append(np.flatnonzero(view[start : start + _SCANNED_AT_ONCE] == ord("\n")) + (start + 1))
+    return np.concatenate(found).astype(np.uint64).data
+
+
+def chunks_of_lines(data: bytes | mmap | memoryview, offsets: Sequence[int]) -> list[Chunk]:
+    """The chunk map of lines, whose `line_offsets` are known: about 64 KiB each, at least 16 but at the end.
+
+    At most 256 KiB, but where one line alone is longer.
+    """
+    view = memoryview(data)
+    hits = _hits(view, offsets)
+    chunks: list[Chunk] = []
+    start, size = 0, len(view)
+    while start < size:
+        at = bisect_right(hits, start + MIN_BYTES - 1)
+        stop = hits[at] if at < len(hits) else size
+        if stop - start > MAX_BYTES:
+            last = bisect_right(offsets, start + MAX_BYTES) - 1
+            stop = offsets[last] if offsets[last] - start >= MIN_BYTES else offsets[last + 1]
+        chunks.append(Chunk(hashlib.sha256(view[start:stop]).digest(), start, stop))
+        start = stop
+    return chunks
+
+
+def _hits(view: memoryview, offsets: Sequence[int]) -> list[int]:
+    """The ends of lines where a chunk may end: a line is chosen by its first and last bytes, the long ones more often.
+
+    So chunks are about equally long, whatever the lines are.
+    """
+    import numpy as np
+
+    if len(view) <= MIN_BYTES:
+        return []
+    words: np.ndarray = np.ndarray((len(view) - _WORD + 1,), "<u8", view, strides=(1,))
+    ends = np.asarray(offsets).astype(np.int64)
+    hits: list[int] = []
+    for first in range(0, len(ends) - 1, _LINES_AT_ONCE):
+        some = ends[first : first + _LINES_AT_ONCE + 1]
+        bound = np.minimum(np.diff(some), TARGET_BYTES - 1).astype(np.uint64) * np.uint64((1 << 64) // TARGET_BYTES)
+        hits += some[1:][_line_hashes(words, some) < bound].tolist()
+    return hits
+
+
+def _line_hashes(words: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    places = [ends[:-1] + _WORD * number for number in range(_WORDS_OF_START)]
+    places += [ends[1:] - _WORD * number for number in range(1, _WORDS_OF_END + 1)]
+    hashes = np.zeros(len(ends) - 1, np.uint64)
+    for place in places:
+        hashes ^= words[np.clip(place, 0, len(words) - 1)]
+        hashes *= np.uint64(_ODD[0])
+        hashes ^= hashes >> np.uint64(29)
+    hashes *= np.uint64(_ODD[1])
+    return hashes ^ (hashes >> np.uint64(32))
+
+
+def gaps(old: Sequence[Chunk], new: Sequence[Chunk]) -> list[Gap]:
+    """Where two maps differ, in order: what lies between chunks that both have in the same order."""
+    known: dict[bytes, deque[Chunk]] = {}
+    for chunk in old:
+        known.setdefault(chunk.digest, deque()).append(chunk)
+    found: list[Gap] = []
+    old_at = at = 0
+    for chunk in new:
+        same = known.get(chunk.digest, deque())
+        while same and same[0].start < old_at:
+            same.popleft()
+        if not same:
+            continue
+        before = same[0]
+        if (old_at, at) != (before.start, chunk.start):
+            found.append(Gap(old_at, before.start, at, chunk.start))
+        old_at, at = before.stop, chunk.stop
+    old_size, size = (each[-1].stop if each else 0 for each in (old, new))
+    if (old_at, at) != (old_size, size):
+        found.append(Gap(old_at, old_size, at, size))
+    return found
+
+
+def trimmed(gap: Gap, old: memoryview, new: memoryview) -> Gap:
+    """A gap without the lines that both sides of it begin and end with."""
+    one, other = old[gap.old_start : gap.old_stop], new[gap.start : gap.stop]
+    same = _common(one, other)
+    head = bytes(other[:same]).rfind(b"\n") + 1
+    one, other = one[head:], other[head:]
+    same = _common(one[::-1], other[::-1])
+    first = bytes(other[len(other) - same :]).find(b"\n")
+    tail = 0 if first < 0 else same - first - 1
+    return Gap(gap.old_start + head, gap.old_stop - tail, gap.start + head, gap.stop - tail)
+
+
+def _common(one: memoryview, other: memoryview) -> int:
+    """How many bytes two stretches begin with in common."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

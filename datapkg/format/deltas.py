@@ -1,0 +1,108 @@
+"""A delta: bytes told as stretches of other objects, and what is new between them.
+
+It is a sequence of steps: 32 bytes of sha256, 8 bytes of offset, 8 bytes of length (little-endian). A step whose hash
+is all zeros brings its bytes itself, behind its head.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import BinaryIO, NamedTuple
+
+from datapkg.errors import InvalidInput, QuotaExceeded
+from datapkg.format.chunks import Gap
+from datapkg.format.wire import read_exactly
+
+HEAD_BYTES = 48
+MAX_STEPS = 100_000
+_NEW = bytes(32)
+
+
+class Step(NamedTuple):
+    """`size` bytes from `offset` of the object `source`; where that is None, of the new bytes."""
+
+    source: str | None
+    offset: int
+    size: int
+
+
+def steps_over(gaps: Sequence[Gap], old: str, old_size: int) -> list[Step]:
+    """How bytes that differ in these gaps from an older object (its hash and size) are told by it."""
+    steps: list[Step] = []
+    at = 0
+    for gap in [*gaps, Gap(old_size, old_size, 0, 0)]:
+        if at < gap.old_start:
+            steps.append(Step(old, at, gap.old_start - at))
+        if gap.start < gap.stop:
+            steps.append(Step(None, gap.start, gap.stop - gap.start))
+        at = gap.old_stop
+    return steps
+
+
+def encode_delta(steps: Sequence[Step], new: memoryview) -> Iterator[bytes]:
+    """The body that carries a delta of the bytes `new`."""
+    for step in steps:
+        source = _NEW if step.source is None else bytes.fromhex(step.source)
+        offset = 0 if step.source is None else step.offset
+        yield source + offset.to_bytes(8, "little") + step.size.to_bytes(8, "little")
+        if step.source is None:
+            yield bytes(new[step.offset : step.offset + step.size])
+
+
+class DeltaStream:
+    """The bytes that a delta tells, as a stream; `sources` opens a stretch of an object (hash, start, stop).
+
+    Reading raises `InvalidInput` for a delta cut short, `QuotaExceeded` for more than `max_bytes` or too many steps,
+    and what `sources` raises. Whoever reads it checks the hash of the whole.
+    """
+
+    def __init__(self, body: BinaryIO, sources: Callable[[str, int, int], BinaryIO], max_bytes: int) -> None:
+        self._body = body
+        self._sources = sources
+        self._stack = ExitStack()
+        self._piece: BinaryIO = io.BytesIO()
+        self._left = 0
+        self._steps = 0
+        self._max_bytes = max_bytes
+        self.size_bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, at least one before the end."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        while not self._left:
+            if not self._next():
+                return b""
+        data = self._piece.read(min(size, self._left))
+        if not data:
+            raise InvalidInput(f"the body ends {self._left:,} bytes too early")
+        self._left -= len(data)
+        return data
+
+    def _next(self) -> bool:
+        """Begins the next step; false at the end."""
+        self.close()
+        head = read_exactly(self._body, HEAD_BYTES, allow_end=True)
+        if not head:
+            return False
+        self._steps += 1
+        offset, self._left = (int.from_bytes(head[at : at + 8], "little") for at in (32, 40))
+        self.size_bytes += self._left
+        if self._steps > MAX_STEPS:
+            raise QuotaExceeded(f"a delta of more than {MAX_STEPS:,} steps, which is the most allowed")
+        if self.size_bytes > self._max_bytes:
+            raise QuotaExceeded(
+                f"a delta of more than {self._max_bytes:,} bytes, which is the most allowed", limit=self._max_bytes
+            )
+        if head[:32] == _NEW:
+            self._piece = self._body
+        elif self._left:
+            self._piece = self._stack.enter_context(self._sources(head[:32].hex(), offset, offset + self._left))
+        return True
+
+    def close(self) -> None:
+        """Closes what was opened last."""
+        self._stack.close()
+        self._stack = ExitStack()

@@ -1,0 +1,74 @@
+"""A long manifest from a registry: of what an earlier one has not, the chunks are fetched; the rest is here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from datapkg.errors import Unreachable
+from datapkg.format.chunks import Chunk, decode_chunks
+from datapkg.format.hashing import check_bytes
+from datapkg.format.lined_manifest import LinedManifest
+from datapkg.remote.session import Session
+
+IDENTITY = {"Accept-Encoding": "identity"}
+MAX_MANIFEST_BYTES = 2 << 30
+MAX_MAP_BYTES = 16 << 20
+NEAR_BYTES = 32 << 10
+"""Ranges that lie nearer to each other than this are fetched as one."""
+MAX_RANGES = 256
+
+
+def fetch_by_chunks(session: Session, path: str, chunks_path: str, hash: str, older: LinedManifest) -> bytes:
+    """The bytes of a manifest, whose hash is right; what the older one has too does not travel.
+
+    Raises one of our errors where the whole had better be fetched: for a registry that knows of no chunks, for one
+    whose answers do not make up the manifest, and where most of it is new.
+    """
+    with session.request("GET", chunks_path, headers=IDENTITY) as response:
+        chunks = decode_chunks(session.body(response, MAX_MAP_BYTES))
+    size = chunks[-1].stop if chunks else 0
+    known = {chunk.digest: chunk for chunk in older.chunks}
+    ranges = _ranges([chunk for chunk in chunks if chunk.digest not in known])
+    if not 0 < size <= MAX_MANIFEST_BYTES or len(ranges) > MAX_RANGES or 2 * _total(ranges) > size:
+        raise Unreachable(f"{session.url} has little of the manifest {hash} in chunks that are here")
+    parts: list[bytes | memoryview] = []
+    here, at = memoryview(older.data), 0
+    for chunk in chunks:
+        if chunk.start < at:  # it came with the one before
+            continue
+        if before := known.get(chunk.digest):
+            parts.append(here[before.start : before.stop])
+            continue
+        start, at = ranges.pop(0)
+        parts.append(session.retried(partial(_fetch, session, path, start, at)))
+    data = b"".join(parts)
+    check_bytes(data, hash, "manifest")
+    return data
+
+
+def _ranges(lacking: Sequence[Chunk]) -> list[tuple[int, int]]:
+    """The stretches in which these chunks lie, those that are near to each other as one."""
+    ranges: list[tuple[int, int]] = []
+    for chunk in lacking:
+        if ranges and chunk.start - ranges[-1][1] <= NEAR_BYTES:
+            ranges[-1] = (ranges[-1][0], chunk.stop)
+        else:
+            ranges.append((chunk.start, chunk.stop))
+    return ranges
+
+
+def _total(ranges: Sequence[tuple[int, int]]) -> int:
+    return sum(stop - start for start, stop in ranges)
+
+
+def _fetch(session: Session, path: str, start: int, stop: int) -> bytes:
+    headers = {**IDENTITY, "Range": f"bytes={start}-{stop - 1}"}
+    with session.request("GET", path, headers=headers) as response:
+        said = response.headers.get("Content-Range", "")
+        if response.status_code != 206 or not said.startswith(f"bytes {start}-{stop - 1}/"):
+            raise Unreachable(f"{session.url} answered a request for a part with another one: {said[:80]!r}")
+        data = session.body(response, stop - start)
+    if len(data) != stop - start:
+        raise Unreachable(f"{session.url} broke off", again=True)
+    return data

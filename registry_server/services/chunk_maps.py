@@ -1,0 +1,30 @@
+"""Chunk maps that were made, kept in memory: to make one all of a manifest or of an object is read."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+KEPT_BYTES = 64 << 20
+
+
+class ChunkMaps:
+    """The maps that were asked for last, as they travel; whoever makes one holds `making`."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()
+        self._maps: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+
+    def get(self, key: str) -> bytes | None:
+        """The map under this key, if it is kept."""
+        if key in self._maps:
+            self._maps.move_to_end(key)
+        return self._maps.get(key)
+
+    def keep(self, key: str, chunks: bytes) -> None:
+        """Keeps a map; the oldest go, and one that is longer than all may be is not kept."""
+        self._maps[key] = chunks
+        self._size += len(chunks)
+        while self._size > KEPT_BYTES:
+            self._size -= len(self._maps.popitem(last=False)[1])
