@@ -19,11 +19,15 @@ from datapkg.objects.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: between two looks, that a file must have been left alone, and at most between two tries."""
+    """Seconds: between two looks, that a file must have been left alone, and at most between two tries.
+
+    At more files than `many_files` looks are rarer in proportion, so that waiting costs little.
+    """
 
     poll_s: float = 1.0
     settle_s: float = 1.0
     longest_s: float = 60.0
+    many_files: int = 5_000
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def watch(
             continue
         gone = ""
         if seen is not None and not differing(seen, now) - busy:
-            wait(pace.poll_s)
+            wait(pace.poll_s * max(1.0, len(now) / pace.many_files))
             continue
         with progress() as tell:
             done = _attempt(home, folder, ref, options, busy=busy, progress=tell)

@@ -163,7 +163,7 @@ def _merge_lines(done: Merged) -> Iterator[str]:
     names = ", ".join(f"{each['package']}@{hash_text(each['hash'])}" for each in done.inputs)
     yield f"  {count_text(done.nodes, 'node')}, {size_text(done.bytes_logical)}, of {names}"
     lines = [f"  put together {path}" for path in done.concatenated]
-    lines += [f"  renamed      {old} → {new}" for old, new in done.renamed.items()]
+    lines += [f"  renamed      {old} → {new}" for new, old in done.renamed.items()]
     lines += [f"  gave way     {path}" for path in done.dropped]
     yield from lines[:_PATHS_SHOWN]
     if len(lines) > _PATHS_SHOWN:

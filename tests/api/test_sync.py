@@ -289,6 +289,13 @@ def test_what_is_young_in_the_beginning_is_looked_at_twice(person: Person, folde
     assert clock.waited == [3600, 1]
 
 
+def test_many_files_are_looked_at_less_often(person: Person, folder: Path) -> None:
+    clock, pace = Clock(), Pace(settle_s=0.0, many_files=1)
+    with pytest.raises(KeyboardInterrupt):
+        list(watch(person.home(), folder, person.ref("p"), Options(), pace=pace, wait=clock))
+    assert clock.waited == [3]
+
+
 def test_a_file_that_is_being_written_waits_and_others_do_not(person: Person, folder: Path) -> None:
     ref = person.ref("p")
     sync(person.home(), folder, ref)
