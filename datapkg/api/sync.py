@@ -101,6 +101,7 @@ class _Follower(Draft):
         super().__init__(home, ref, EditOptions(**given, progress=progress, origin="sync"))  # type: ignore[arg-type]
         self._how, self._tell = options, progress
         self._unpushed: Manifest | None = None
+        self._theirs: dict[str, Node] = {}
         self._kept: list[str] = []
         self._changes: dict[str, list[str]] = {}
         self._skipped: list[str] = []
@@ -108,6 +109,7 @@ class _Follower(Draft):
     def follow(self, spec: BuildSpec, folder: Path, busy: Collection[Path]) -> None:
         """Puts what the folder has in the place of what the draft has."""
         self._check_group()
+        self._theirs = {node.path: node for node in self._base.entries()} if self._base else {}
         spec = _below(self._how.to, spec)
         taken = {str(each.absolute()) for each in busy}
         held = [node.path for node in spec.nodes if taken and _is_of(node, taken)]
@@ -163,7 +165,7 @@ class _Follower(Draft):
         """The nodes of the folder, of which those are built that the state has not."""
         home, ref = self._home, self._ref
         cache = BuildCache(home.index, ref.package)
-        parted = split(spec.nodes, self._nodes, cache)
+        parted = split(spec.nodes, self._theirs, cache)
         with objects_for(home.store, self._how.dry_run) as objects:
             built = build_package(
                 replace(spec, nodes=parted.left),
@@ -176,7 +178,7 @@ class _Follower(Draft):
             )
         self._note(parted, built)
         made = [*parted.nodes, *built.manifest.nodes]
-        return {node.path: settled(node, self._nodes.get(node.path)) for node in made}
+        return {node.path: settled(node, self._theirs.get(node.path)) for node in made}
 
     def _note(self, parted: Split, built: Built) -> None:
         sources = [*parted.sources, *built.record["sources"]]
@@ -190,7 +192,7 @@ class _Follower(Draft):
         busy = tuple(f"{each}/" for each in held)
         return [
             path
-            for path, node in self._nodes.items()
+            for path, node in self._theirs.items()
             if path.startswith(to)
             and path not in made
             and not isinstance(node, GroupNode)
@@ -218,7 +220,7 @@ class _Follower(Draft):
         leaves = {path for path, node in made.items() if not isinstance(node, GroupNode)}
         groups = {above for path in made for above in ancestors(path)}
         places = {path for path in alone if path in groups}
-        staying = (path for path in self._nodes if path not in made)  # empty groups too
+        staying = (path for path in self._theirs if path not in made)  # empty groups too
         places |= {above for path in staying for above in ancestors(path) if above in leaves}
         if places:
             raise Conflict(
@@ -231,7 +233,7 @@ class _Follower(Draft):
         """Raises where a state that was built here and never pushed has what this one would not have."""
         if self._unpushed is None:
             return
-        theirs = self._nodes
+        theirs = self._theirs
         missed = [f"meta.{key}" for key in self._unpushed.meta.keys() - self.meta.keys()]
         missed += [
             node.path
@@ -247,20 +249,18 @@ class _Follower(Draft):
             )
 
     def _apply(self, made: dict[str, Node], alone: list[str], held: list[str]) -> None:
+        """Changes the draft, and no more of it than differs."""
+        self._nodes.update({path: node for path, node in made.items() if self._theirs.get(path) != node})
         if not self._how.delete:
             self._kept = alone
-            self._nodes.update(made)
             return
-        for path in alone:
-            del self._nodes[path]
-        self._nodes.update(made)
-        kinds = {path: node.kind for path, node in self._nodes.items()}
-        used = {above for path, kind in kinds.items() if kind != "group" for above in ancestors(path)}
-        used |= {*made, *held}
+        gone = set(alone)
+        leaves = [path for path, node in (self._theirs | made).items() if node.kind != "group" and path not in gone]
+        used = {*made, *held, *(above for path in leaves for above in ancestors(path))}
         to = f"{self._how.to}/" if self._how.to else ""
-        for path, kind in kinds.items():
-            if kind == "group" and path not in used and path.startswith(to):
-                del self._nodes[path]
+        groups = [path for path, node in self._theirs.items() if node.kind == "group" and path.startswith(to)]
+        for path in (*alone, *(each for each in groups if each not in used)):
+            del self._nodes[path]
 
     def _compare(self) -> None:
         before = self._base or Manifest.make([])
