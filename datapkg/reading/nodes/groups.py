@@ -24,6 +24,8 @@ class Group(Node):
     Names of nodes win over the methods here, each of which is a function of datapkg too: `datapkg.walk(group)`.
     """
 
+    __kind__ = "group"
+
     def __getattribute__(self, name: str) -> Any:
         if is_reserved(name):
             return super().__getattribute__(name)
@@ -106,6 +108,8 @@ class Group(Node):
 
 class Package(Group):
     """One state of a package: its root group, its hash and its metadata."""
+
+    __kind__ = "package"
 
     @property
     def hash(self) -> str:
