@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from datapkg.errors import NodeNotFound
-from datapkg.format.chunks import Chunk, Gap, chunks_of_lines, gaps, line_offsets, trimmed
+from datapkg.format.chunks import Chunk, Gap, chunks_of_lines, gaps, line_offsets, refined
 from datapkg.format.manifest import Kind, Manifest, Node, decoded, decoded_lines, parse_head
 from datapkg.format.manifest_index import Brief, GroupRecord
 from datapkg.format.names import shown
@@ -77,7 +77,7 @@ class LinedManifest(Manifest):
 
     def gaps(self, older: LinedManifest) -> list[Gap]:
         """Where this one differs from an older one: of each a run of whole lines."""
-        return [trimmed(gap, older._data, self._data) for gap in gaps(older.chunks, self.chunks)]
+        return [part for gap in gaps(older.chunks, self.chunks) for part in refined(gap, older._data, self._data)]
 
     def get(self, path: str) -> Node | None:
         key = tuple(path.split("/"))
@@ -95,7 +95,7 @@ class LinedManifest(Manifest):
 
     def between(self, start: int, stop: int) -> Iterator[Node]:
         """The nodes of the lines from one byte to another, of a gap such as `gaps` gives."""
-        return self._decoded(max(1, self.number(start)), self.number(stop))
+        return self._decoded(*self.numbers(start, stop))
 
     def _decoded(self, first: int, end: int) -> Iterator[Node]:
         for start in range(first, end, _AT_ONCE):
@@ -148,9 +148,9 @@ class LinedManifest(Manifest):
         """Lines as they lie, up to the one with the number `end`."""
         return self._data[self._offsets[start] : self._offsets[end]]
 
-    def number(self, offset: int) -> int:
-        """The line that begins at this byte."""
-        return bisect_left(self._offsets, offset)
+    def numbers(self, start: int, stop: int) -> tuple[int, int]:
+        """The lines with nodes that have bytes in this stretch: the first, and the one behind the last."""
+        return max(1, self.number_at(start)), bisect_left(self._offsets, stop)
 
     def number_at(self, offset: int) -> int:
         """The line that this byte is in."""

@@ -53,7 +53,7 @@ def checked(data: bytes, hash: str, older: LinedManifest) -> LinedManifest:
 
 def _check_lines(manifest: LinedManifest, gap: Gap, sizes: dict[str, int]) -> None:
     """Reads the lines of a gap, and holds the one behind them against its neighbour."""
-    first, end = max(1, manifest.number(gap.start)), manifest.number(gap.stop)
+    first, end = manifest.numbers(gap.start, gap.stop)
     previous = manifest.node(first - 1) if first > 1 else None
     for number in range(first, min(end + 1, manifest.end)):
         try:

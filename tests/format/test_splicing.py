@@ -83,13 +83,13 @@ def test_changes_upon_lines_make_what_all_nodes_make(seed: int) -> None:
     assert diff(lined(old), new) == diff(old, wanted)
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", range(140))
 def test_what_is_refused_whole_is_refused_beside_an_older_one(seed: int) -> None:
     rng = random.Random(seed)
     old = some_manifest(rng)
     lines = old.data.splitlines(keepends=True)
     place, other = rng.randrange(len(lines)), rng.randrange(len(lines))
-    match seed % 6:
+    match seed % 7:
         case 0:
             lines[place], lines[other] = lines[other], lines[place]
         case 1:
@@ -100,6 +100,8 @@ def test_what_is_refused_whole_is_refused_beside_an_older_one(seed: int) -> None
             lines[place] = lines[place].replace(b'"path":"', b'"path":"a/', 1)
         case 4:
             lines[place] = lines[place].replace(b'"size":', b'"size":9', 1)
+        case 5:
+            lines[place] = lines[place].replace(b'"path":"', b'"path":"\r', 1)
         case _:
             del lines[place]
     data = b"".join(lines)
