@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from datapkg.building.spec import BuildSpec
 
 TRIES = 5
+ASKED_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -291,10 +293,18 @@ class Draft:
         record |= {"parent": parent.hash} if parent else {}
         at = datetime.now(UTC).isoformat()
         store.refs.append_log(user, name, LogEvent("build", manifest.hash, at, "local", self._options.message, record))
-        is_partial = bool(store.absent(manifest))
+        is_partial = self._is_partial(manifest, parent)
         title = str(manifest.meta.get("title", ""))
         store.refs.set_current(user, name, Current(manifest.hash, "local", is_partial, title, manifest.size()))
         self.hash = manifest.hash
+
+    def _is_partial(self, manifest: Manifest, parent: Manifest | None) -> bool:
+        """Whether objects of a state are not here; what was built for it is."""
+        store, here = self._home.store, self._home.store.refs.current(self._ref.user, self._ref.name)
+        if here is not None and parent is not None and here.hash == parent.hash and not here.partial:
+            return False
+        hashes = (hash for node in manifest.entries() for hash, _ in node.objects())
+        return any(store.objects.missing(some) for some in iter(lambda: list(islice(hashes, ASKED_AT_ONCE)), []))
 
     def _push(self, manifest: Manifest, tell: Progress) -> None:
         """Pushes what is new; what others pushed meanwhile to other paths is taken in first, a few times."""

@@ -12,8 +12,8 @@ import msgspec
 
 from datapkg.errors import NodeNotFound
 from datapkg.format.chunks import Chunk, Gap, chunks_of_lines, gaps, line_offsets, refined
-from datapkg.format.manifest import Kind, Manifest, Node, decoded, decoded_lines, parse_head
-from datapkg.format.manifest_index import Brief, GroupRecord
+from datapkg.format.manifest import Block, Kind, Manifest, Node, decoded, decoded_lines, parse_head
+from datapkg.format.manifest_index import GroupRecord
 from datapkg.format.names import shown
 
 _AT_ONCE = 4096
@@ -22,6 +22,14 @@ _MAX_REMEMBERED = 1000
 
 class _Path(msgspec.Struct, gc=False):
     path: str
+
+
+class _Sized(msgspec.Struct, gc=False):
+    """The objects of a line."""
+
+    hash: str = ""
+    size: int = 0
+    objects: list[Block] = []
 
 
 class Run(NamedTuple):
@@ -34,7 +42,7 @@ class Run(NamedTuple):
 
 
 _decode_path = msgspec.json.Decoder(_Path).decode
-_decode_briefs = msgspec.json.Decoder(Brief).decode_lines
+_decode_sizes = msgspec.json.Decoder(_Sized).decode_lines
 NOTHING = Run(0, 0, 0)
 
 
@@ -48,9 +56,15 @@ class LinedManifest(Manifest):
         self._offsets = line_offsets(data) if offsets is None else offsets
         self._count = len(self._offsets) - 1
         self._runs: dict[str, Run] = {}
+        self._size: int | None = None
 
     def __repr__(self) -> str:
         return f"<Manifest sha256:{self.hash[:12]}, {self._count - 1} nodes>"
+
+    @property
+    def view(self) -> memoryview:
+        """Its bytes, without a copy."""
+        return self._data
 
     @cached_property
     def data(self) -> bytes:  # type: ignore[override]
@@ -107,9 +121,17 @@ class LinedManifest(Manifest):
             raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
         found: dict[str, int] = {}
         for start in range(run.start, run.end, _AT_ONCE):
-            for brief in _decode_briefs(self.lines(start, min(start + _AT_ONCE, run.end))):
-                found.update(brief.sizes())
+            some = _decode_sizes(self.lines(start, min(start + _AT_ONCE, run.end)))
+            found.update({each.hash: each.size for each in some if each.hash})
+            found.update((block.hash, block.size) for each in some for block in each.objects)
         return found
+
+    def size(self, path: str = "") -> int:
+        if path:
+            return super().size(path)
+        if self._size is None:
+            self._size = super().size()
+        return self._size
 
     def kind(self, path: str) -> Kind | Literal[""]:
         if not path:

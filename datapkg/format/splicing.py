@@ -75,10 +75,10 @@ def _note_sizes(node: Node, sizes: dict[str, int]) -> None:
 def _check_sizes(manifest: LinedManifest, changed: Sequence[Gap], sizes: dict[str, int]) -> None:
     """Raises where a line that was not read states another size of an object than those that were."""
     wanted = {hash[:16].encode() for hash in sizes}
-    at = 0
-    for gap in [*changed, Gap(0, 0, len(manifest.data), len(manifest.data))]:
-        if wanted and not wanted.isdisjoint(_HASH.findall(manifest.data, at, gap.start)):
-            for found in _HASH.finditer(manifest.data, at, gap.start):
+    view, at = manifest.view, 0
+    for gap in [*changed, Gap(0, 0, len(view), len(view))]:
+        if wanted and not wanted.isdisjoint(_HASH.findall(view, at, gap.start)):
+            for found in _HASH.finditer(view, at, gap.start):
                 if found[1] in wanted and (number := manifest.number_at(found.start())):
                     for hash, size in manifest.node(number).objects():
                         if sizes.get(hash, size) != size:

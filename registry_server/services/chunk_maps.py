@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from datapkg.format.chunks import decode_chunks, encode_chunks
+from datapkg.format.lined_manifest import LinedManifest
+
 KEPT = 64
 
 
@@ -29,3 +32,10 @@ class ChunkMaps:
             self._maps[hash] = chunks
             while len(self._maps) > KEPT:
                 self._maps.popitem(last=False)
+
+    def fill(self, manifest: LinedManifest) -> None:
+        """Gives a manifest its map where that is kept, else keeps it."""
+        if found := self.get(manifest.hash):
+            manifest.chunks = decode_chunks(found)
+        else:
+            self.keep(manifest.hash, encode_chunks(manifest.chunks))
