@@ -178,6 +178,12 @@ class LinedManifest(Manifest):
         """The line that this byte is in."""
         return bisect_right(self._offsets, offset) - 1
 
+    def longest_line(self) -> int:
+        """How many bytes the longest line has."""
+        import numpy as np
+
+        return int(np.diff(np.asarray(self._offsets)).max()) - 1
+
     @property
     def end(self) -> int:
         """The number behind that of the last line."""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from datapkg.errors import DatapkgError, InvalidManifest
+from datapkg.format.bulk import is_right
 from datapkg.format.chunks import LONG_BYTES, Gap
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.lined_manifest import LinedManifest
@@ -31,8 +32,10 @@ def read_manifest(data: bytes, hash: str, *, believed: bool = False, older: Mani
         return LinedManifest(data, hash)
     if isinstance(older, LinedManifest):
         return checked(data, hash, older)
-    Manifest.parse(data)
-    return LinedManifest(data, hash)
+    manifest = LinedManifest(data, hash)
+    if not data.endswith(b"\n") or not is_right(manifest):
+        Manifest.parse(data)  # says which line is wrong
+    return manifest
 
 
 def checked(data: bytes, hash: str, older: LinedManifest) -> LinedManifest:

@@ -7,6 +7,7 @@ import os
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from datapkg.errors import DatapkgError
 from datapkg.format.hashing import check_bytes
 from datapkg.format.manifest import Manifest
 from datapkg.objects.files import new_file, rename, seal, sweep_temp, temp_path
@@ -33,8 +34,10 @@ def read_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
         check_bytes(data, hash, "manifest")
         return splicing.read_manifest(data, hash, believed=is_read in found)
     manifest = LinedManifest(_mapped(place), hash)
-    if kept := decode_chunks(found.get(chunks, b"")):
-        manifest.chunks = kept
+    with contextlib.suppress(DatapkgError):
+        kept = decode_chunks(found.get(chunks, b""))
+        if kept and kept[-1].stop == place.size:
+            manifest.chunks = kept
     return manifest
 
 
@@ -58,6 +61,7 @@ def open_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
     if place.size < LONG_BYTES or place.pack is not None:
         with objects.open(hash) as stream:
             return Manifest.parse(stream.read(), expected=hash, believed=bool(cache.found([is_read])))
+    from datapkg.format import splicing
     from datapkg.format.indexed_manifest import IndexedManifest
     from datapkg.format.manifest_index import FORMAT, make_index
 
@@ -68,7 +72,7 @@ def open_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
             return IndexedManifest(data, hash, _mapped(Place(path, 0, path.stat().st_size)))
     whole = data[:]
     if not cache.found([is_read]):
-        Manifest.parse(whole)
+        splicing.read_manifest(whole, hash)
         cache.keep_found({is_read: b"read"})
     index = make_index(whole, hash)
     with contextlib.suppress(OSError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from datapkg.errors import InvalidManifest
 from datapkg.format import splicing
+from datapkg.format.bulk import is_right
 from datapkg.format.diff import changed, diff
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.lined_manifest import LinedManifest
@@ -105,13 +107,25 @@ def test_what_is_refused_whole_is_refused_beside_an_older_one(seed: int) -> None
         case _:
             del lines[place]
     data = b"".join(lines)
-    try:
+    if (message := mistake(data)) is None:
         wanted = Manifest.parse(data)
-    except InvalidManifest:
+        assert_alike(wanted, splicing.read_manifest(data, hash_bytes(data), older=lined(old)))
+        assert_alike(wanted, splicing.read_manifest(data, hash_bytes(data)))
+    else:
         with pytest.raises(InvalidManifest):
             splicing.read_manifest(data, hash_bytes(data), older=lined(old))
-    else:
-        assert_alike(wanted, splicing.read_manifest(data, hash_bytes(data), older=lined(old)))
+        with pytest.raises(InvalidManifest, match=re.escape(message)):
+            splicing.read_manifest(data, hash_bytes(data))
+    assert is_right(LinedManifest(data, "")) == (message is None)
+
+
+def mistake(data: bytes) -> str | None:
+    """What a manifest that is parsed as a whole is refused for."""
+    try:
+        Manifest.parse(data)
+    except InvalidManifest as error:
+        return error.message
+    return None
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b'{"datapkg":1}', b'{"datapkg":2}\n', b"\n\n"])
