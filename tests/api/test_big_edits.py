@@ -11,16 +11,19 @@ import pytest
 from datapkg.api.edit import Draft, Options
 from datapkg.api.install import install_packages
 from datapkg.api.push import push_package
-from datapkg.errors import Conflict
+from datapkg.errors import Conflict, CorruptObject
+from datapkg.format.chunks import Chunk, decode_chunks, encode_chunks
 from datapkg.format.lined_manifest import LinedManifest
 from datapkg.format.manifest import FileNode, Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.objects.packs import PackedObjects
 from datapkg.objects.progress import silent
 from datapkg.remote.session import Session
 from datapkg.store.refs import Current, LogEvent
 from tests.conftest import Person
 from tests.faulty_proxy import Fault, faulty_way
+from tests.live_registry import LiveRegistry
 
 COUNT = 10_000
 LITTLE = 200_000
@@ -148,10 +151,8 @@ def test_groups_are_moved_taken_away_and_made(person: Person, ref: Ref, traffic:
     moved = [(f"deep/er/{path[4:]}", node) for path, node in nodes.items() if path.startswith("g08/")]
     after = whole(home, draft.hash)
     assert [each.path for each in after.nodes if each.kind == "group"] == ["g09"]
-    assert {each.path: each.objects() is not None for each in after.nodes if each.kind == "file"}.keys() == {
-        *(each.path for each in kept),
-        *(path for path, _ in moved),
-    }
+    files = {each.path: each for each in after.nodes if each.kind == "file"}
+    assert files.keys() == {*(each.path for each in kept), *(path for path, _ in moved)}
     with edit(home, ref) as draft:
         for path in ("deep", "g09"):
             del draft[path]
@@ -182,6 +183,7 @@ def test_what_others_push_meanwhile_to_other_paths_is_kept(person: Person, ref: 
         Fault("half", "/chunks", 1),
         Fault("500", "/chunks"),
         Fault("flip", "/manifests/", 2),
+        Fault("whole", "/manifests/"),
         Fault("half", "/manifests/", 3),
         Fault("500", "/delta"),
         Fault("drop", "/delta", 1),
@@ -200,14 +202,31 @@ def test_what_goes_wrong_on_the_way_costs_bytes_alone(person: Person, ref: Ref, 
     assert len(whole(home, draft.hash).nodes) == COUNT + 20
 
 
-def test_a_damaged_object_is_mended_by_whoever_has_it(
-    person: Person, ref: Ref, registry: object, tmp_path: Path
+def test_a_map_of_another_manifest_costs_bytes_alone(
+    person: Person, ref: Ref, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traffic: Traffic
 ) -> None:
-    from datapkg.errors import CorruptObject
-    from datapkg.objects.packs import PackedObjects
-    from tests.live_registry import LiveRegistry
+    one, asked = person.home("one"), []
+    add(person.home("two"), ref, "new", tmp_path)
+    old = state(one, ref)
+    assert isinstance(old, LinedManifest)
+    own = encode_chunks(old.chunks)
 
-    assert isinstance(registry, LiveRegistry)
+    def lies(data: bytes) -> list[Chunk]:
+        asked.append(data)
+        return decode_chunks(own)
+
+    monkeypatch.setattr("datapkg.remote.manifests.decode_chunks", lies)
+    traffic()
+    with edit(one, ref) as draft:
+        assert "g00/new0.txt" in draft
+    assert len(asked) == 1
+    assert traffic()[1] > old.size_bytes
+    assert whole(one, draft.hash).get("g00/new0.txt")
+
+
+def test_a_damaged_object_is_mended_by_whoever_has_it(
+    person: Person, ref: Ref, registry: LiveRegistry, tmp_path: Path
+) -> None:
     home = person.home("one")
     node = state(home, ref).get("g07/7.txt")
     assert isinstance(node, FileNode)
