@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -11,10 +12,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,10 +44,20 @@ def options(question: str | None, peers: bool = False, **sizes: tuple[int, int, 
         parser.add_argument("--peers", type=Path, default=cache / "datapkg-bench", help="where peers are installed")
         parser.add_argument("--without-peers", action="store_true", help="measure ours alone")
     chosen = parser.parse_args()
+    _compile()
     for name, values in sizes.items():
         if getattr(chosen, name) is None:
             setattr(chosen, name, values[SIZES.index(chosen.size)])
     return chosen
+
+
+def _compile() -> None:
+    """Makes the bytecode that pip makes of what it installs; without it each new process would compile its imports."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for name in ("datapkg", "registry_server"):
+        spec = find_spec(name)
+        for folder in spec.submodule_search_locations or () if spec else ():
+            compileall.compile_dir(folder, quiet=1)
 
 
 def seconds(work: Callable[[], object], repeats: int = 1, prepare: Callable[[], object] = lambda: None) -> float:
@@ -102,6 +114,13 @@ def own_environ(home: Path, **more: str) -> dict[str, str]:
     """The environment of somebody whose store is in this folder, and whom no setting of yours reaches."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("DATAPKG_")}
     return {**kept, "DATAPKG_HOME": str(home), **more}
+
+
+def turns(names: Iterable[str], number: int) -> list[str]:
+    """The names in an order that begins with another one every round, so that no noise is always the same one's."""
+    order = list(names)
+    start = number % len(order)
+    return order[start:] + order[:start]
 
 
 @contextmanager

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+
+from _bench import Row, at_most, own_environ
+
+_READS_TABLES = ("pandas", "pyarrow")
+_WITH = {
+    "dvc": _READS_TABLES,
+    "quilt3": _READS_TABLES,
+    "pins": (*_READS_TABLES, "fsspec[http]"),
+    "datasets": (*_READS_TABLES, "fsspec[http]"),
+    "pandas": (*_READS_TABLES, "fsspec[http]"),
+}
+"""What a peer needs beside itself to give a table; of pandas and pyarrow the versions that ours runs with."""
+
+QUIET = {
+    "DVC_NO_ANALYTICS": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "QUILT_DISABLE_USAGE_METRICS": "true",
+    "QUILT_MINIMIZE_STDOUT": "true",
+}
+"""What keeps peers from telling of themselves, from asking anybody, and from your settings."""
 
 _VERSION = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
 
@@ -42,6 +68,19 @@ def peers(options: argparse.Namespace, *names: str) -> Iterator[Peer]:
             print(f"  {name}: not measured, it cannot be installed here: {peer}")
 
 
+def peer_environ(folder: Path) -> dict[str, str]:
+    """The environment of somebody who never used any of them, and whose settings and caches go into this folder."""
+    own = {"HOME": folder, "XDG_CACHE_HOME": folder / "cache", "XDG_DATA_HOME": folder / "data"}
+    own |= {"XDG_CONFIG_HOME": folder / "config", "HF_HOME": folder / "hf", "DVC_SITE_CACHE_DIR": folder / "site"}
+    return own_environ(folder / "home", **QUIET, **{name: str(path) for name, path in own.items()})
+
+
+def ahead(ours: float, others: Iterable[float]) -> Row:
+    """The columns that hold ours against the best of the peers, where there is one."""
+    best = min(others, default=None)
+    return {} if best is None else {"times best peer": ours / best, **at_most(ours / best, 1)}
+
+
 def git_lfs(options: argparse.Namespace) -> str | None:
     """The version of git-lfs, a program of the system; says if there is none."""
     if options.without_peers:
@@ -54,26 +93,47 @@ def git_lfs(options: argparse.Namespace) -> str | None:
     return None
 
 
+def until_it_works(push: Callable[[], object], most: int = 5) -> tuple[float, int]:
+    """How long it takes together, and how many tries: git-lfs 3.3 now and then misses objects that are there."""
+    start = time.perf_counter()
+    for tries in range(1, most):
+        try:
+            push()
+            return time.perf_counter() - start, tries
+        except SystemExit:
+            continue
+    push()
+    return time.perf_counter() - start, most
+
+
 def _peer(cache: Path, name: str) -> Peer | str:
     """The peer; where it is not to be had, the reason."""
     folder = cache / name
     asked = [str(folder / "bin" / "python"), "-c", _VERSION, name]
-    if not (folder / ".made").exists() and (problem := _install(folder, name)):
+    wanted = _wanted(name)
+    made = folder / ".made"
+    if not (made.exists() and made.read_text().split() == wanted) and (problem := _install(folder, wanted)):
         return problem
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     return done.stderr.strip() or Peer(name, folder, done.stdout.strip())
 
 
-def _install(folder: Path, name: str) -> str:
+def _wanted(name: str) -> list[str]:
+    """What is asked of the index for a peer."""
+    beside = [f"{each}=={version(each)}" if each in _READS_TABLES else each for each in _WITH.get(name, ())]
+    return sorted({*beside, *([] if name in _WITH.get(name, ()) else [name])})
+
+
+def _install(folder: Path, wanted: list[str]) -> str:
     """Makes the environment; gives what went wrong."""
-    print(f"  installing {name}", flush=True)
+    print(f"  installing {' '.join(wanted)}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     python = str(folder / "bin" / "python")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", python]
-    for command in ([sys.executable, "-m", "venv", "--without-pip", str(folder)], [*pip, "install", name]):
+    for command in ([sys.executable, "-m", "venv", "--without-pip", str(folder)], [*pip, "install", *wanted]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             return done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"it ended with {done.returncode}"
-    (folder / ".made").touch()
+    (folder / ".made").write_text("\n".join(wanted) + "\n")
     return ""

@@ -7,13 +7,12 @@ import hashlib
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import _data
 from _bench import Row, at_most, fresh, options, own_environ, report, seconds, used, workplace
-from _peers import Peer, git_lfs, peers
+from _peers import Peer, git_lfs, peers, until_it_works
 
 NOBODY = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "DVC_NO_ANALYTICS": "1"}
 
@@ -108,19 +107,6 @@ def lfs(source: Path, folder: Path) -> list[Row]:
     clone = ("-c", "filter.lfs.smudge=git-lfs smudge -- %f", "-c", "filter.lfs.process=git-lfs filter-process", "clone")
     took = git(*clone, "--quiet", (folder / "lfs.git").as_uri(), folder / "clone", where=folder)
     return [*rows, {"what": "git-lfs clone", "seconds": took}]
-
-
-def until_it_works(push: Callable[[], object], most: int = 5) -> tuple[float, int]:
-    """How long it takes together, and how many tries: git-lfs 3.3 now and then misses objects that are there."""
-    start = time.perf_counter()
-    for tries in range(1, most):
-        try:
-            push()
-            return time.perf_counter() - start, tries
-        except SystemExit:
-            continue
-    push()
-    return time.perf_counter() - start, most
 
 
 def measured(chosen: argparse.Namespace, installed: list[Peer], with_lfs: bool) -> list[Row]:

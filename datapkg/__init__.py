@@ -19,10 +19,12 @@ if TYPE_CHECKING:
         install,
         load,
         login,
+        merge,
         open,
         open_hook,
         push,
         search,
+        sync,
         verify,
     )
     from datapkg.errors import (
@@ -61,8 +63,8 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "datapkg.api.front": (
-        *("build", "check", "edit", "export", "fetch", "install", "load", "login", "open", "open_hook", "push"),
-        *("search", "verify"),
+        *("build", "check", "edit", "export", "fetch", "install", "load", "login", "merge", "open", "open_hook"),
+        *("push", "search", "sync", "verify"),
     ),
     "datapkg.reading.functions": (
         *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
@@ -105,6 +107,7 @@ __all__ = [
     "kind",
     "load",
     "login",
+    "merge",
     "meta",
     "name",
     "open",
@@ -115,6 +118,7 @@ __all__ = [
     "ref",
     "search",
     "size",
+    "sync",
     "to_frame",
     "values",
     "verify",

@@ -62,7 +62,7 @@ def faulty_way(target: str) -> Iterator[Way]:
             body = self._request_body()
             way.seen.append((self.command, self.path))
             kind = way.fault(self.command, self.path)
-            if kind in ("500", "503"):
+            if kind in ("404", "500", "503"):
                 self._answer(int(kind), b"<h1>Bad day</h1>", {"Content-Type": "text/html"})
             elif kind == "drop":
                 self.close_connection = True

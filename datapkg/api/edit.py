@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from datapkg.api.bar import shown as shown_progress
 from datapkg.api.rebase import ancestors, rebased
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
-from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound
+from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn
 from datapkg.format.diff import same_data
-from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest import Block, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
 from datapkg.format.overlay import Overlay
 from datapkg.home import Home
@@ -27,6 +28,9 @@ from datapkg.reading.source import Remote, Source
 from datapkg.store.refs import Current, LogEvent
 
 if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
+
+    from datapkg.api.results import Pushed
     from datapkg.building.spec import BuildSpec
 
 TRIES = 5
@@ -35,19 +39,29 @@ ASKED_AT_ONCE = 10_000
 
 @dataclass(frozen=True)
 class Options:
-    """What an edit says in the log, and where it goes; with `push` it goes to the registry too."""
+    """What an edit says in the log, and where it goes; with `push` it goes to the registry too.
+
+    `origin` is what the record says made the state; of a `dry_run` nothing is kept or sent.
+    """
 
     message: str = ""
     push: bool = True
     registry: str | None = None
     progress: Progress | None = None
+    origin: str = "edit"
+    dry_run: bool = False
 
 
 class Draft:
     """A package while it is edited, inside a `with`; leaving that makes a new state of it, an exception does not.
 
-    `hash` and `package` are those of the new state, once the block was left.
+    `hash` and `package` are those of the new state, once the block was left, `pushed` what its push came to. `message`
+    goes into the log.
     """
+
+    # Whether the new state becomes the current one here before it is pushed: a push that fails can then be repeated.
+    _is_kept_first = True
+    _otherwise = "edit with push=False"
 
     def __init__(self, home: Home, ref: Ref, options: Options = Options()) -> None:
         if ref.state is not None or ref.path:
@@ -56,11 +70,18 @@ class Draft:
         self._base: Manifest | None = None
         self._parent: str | None = None
         self._nodes = Overlay()
-        self._sources: list[dict[str, Any]] = []
+        self._record: dict[str, Any] = {"origin": options.origin, "sources": []}
         self._is_open = False
         self.meta: dict[str, Any] = {}
         self.warnings: list[str] = []
+        self.message = options.message
+        self.pushed: Pushed | None = None
         self.hash = ""
+
+    @property
+    def base(self) -> Manifest | None:
+        """The state that the edit started from; None where there was none."""
+        return self._base
 
     @property
     def package(self) -> Any:
@@ -71,7 +92,7 @@ class Draft:
             raise InvalidInput("the package has its new state once the `with` block was left")
         return load(self._ref.at(State("hash", self.hash)), self._home, lazy=True, registry=self._options.registry)
 
-    def __enter__(self) -> Draft:
+    def __enter__(self) -> Self:
         self._home.store.prepare()
         self._base = base = self._begin()
         self._nodes = Overlay(base)
@@ -138,22 +159,29 @@ class Draft:
     def append(self, path: str, rows: Any) -> None:
         """Adds rows, a DataFrame or what speaks Arrow, at the end of a table; columns and types must be the same.
 
-        The table is read whole, into memory, and fetched where it is not here: the hash of its values is one over all.
-        Only blocks that differ are new objects. Raises `NodeNotFound`, `InvalidInput` naming each column that does not
-        fit.
+        Of what is stored the footers and the last block are read, and fetched where they are not here; the whole table
+        only if the rows have categories that it has not, or if it was not written by datapkg in blocks. Raises
+        `NodeNotFound`, `InvalidInput` naming each column that does not fit.
         """
-        from datapkg.building.appending import appended
+        from datapkg.building.appending import Stored, appended
 
         self._at(path)
         node = self._nodes.get(path)
         if not isinstance(node, TableNode):
             raise InvalidInput(f"{shown(path)} is no table: rows can be appended to tables alone")
-        store = self._home.store
-        if self._base and store.objects.missing(hash for hash, _ in node.objects()):
-            Source(store, self._ref, self._base.hash, Remote(self._home, self._options.registry)).bring(node)
-        self[path] = appended(node, store.objects, rows)
-        after = msgspec.structs.replace(self._nodes[path], file_name=node.file_name, meta=node.meta)
-        self._nodes[path] = after
+        self._nodes[path] = appended(node, rows, Stored(self._home.store.objects, *self._reading(node)))
+
+    def _reading(self, node: TableNode) -> tuple[Callable[..., list[FileMetaData]], Callable[..., object]]:
+        """What gives footers of a table's blocks, and what brings blocks here."""
+        from datapkg.reading.parquet import footers
+
+        base = self._base.hash if self._base else ""
+        source = Source(self._home.store, self._ref, base, Remote(self._home, self._options.registry))
+
+        def part(blocks: Sequence[Block]) -> TableNode:
+            return msgspec.structs.replace(node, objects_=blocks)
+
+        return lambda blocks: list(footers(source, part(blocks))), lambda blocks: source.bring(part(blocks))
 
     def add(self, group: str, pattern: str, folder: str | Path = ".") -> list[str]:
         """Adds the files of a folder that a pattern such as `new/**/*.jpg` means to a group; gives their paths.
@@ -193,19 +221,23 @@ class Draft:
         if self._is_unpushed(current, theirs):
             raise Conflict(
                 f"{self._ref.package} was built here and not pushed; an edit of the registry's state would miss it",
-                hint=f"datapkg push {self._ref.package} (or edit with push=False)",
+                hint=f"datapkg push {self._ref.package} (or {self._otherwise})",
             )
         return theirs
 
     def _latest(self) -> Manifest | None:
         """The registry's latest state, of which the manifest alone is fetched; None where it has no such package."""
         client = self._home.client(allowed_registry(self._home, self._ref, self._options.registry))
+        if self._options.push and self._home.token(client.url) is None:
+            what = f"changing {self._ref.package} at {client.url} needs a token"
+            raise NotLoggedIn(what, hint=f"datapkg login --registry {client.url}")
         try:
             resolved = resolve(self._home, client, self._ref)
         except NotFound:
             return None
         manifest = fetch_manifest(self._home, client, self._ref, resolved.hash)
-        keep(self._home, self._ref, manifest, resolved)
+        if not self._options.dry_run:
+            keep(self._home, self._ref, manifest, resolved)
         self._parent = manifest.hash
         return manifest
 
@@ -257,18 +289,18 @@ class Draft:
                 previous=Manifest.make(before),
                 find_package=partial(find_package, self._home),
                 cache=BuildCache(self._home.index, self._ref.package),
+                secret=self._home.secret,
                 progress=tell,
             )
-        self._sources += built.record["sources"]
+        self._record["sources"] += built.record["sources"]
         self.warnings += built.warnings
         return built.manifest.nodes
 
     def _commit(self) -> None:
         manifest = self._nodes.manifest(self.meta)
-        if self._base is not None and manifest.hash == self._base.hash:
+        if self._options.dry_run or (self._base is not None and manifest.hash == self._base.hash):
             self.hash = manifest.hash
         elif self._options.push:
-            self._keep(manifest, self._base)
             with shown_progress(self._options.progress) as tell:
                 self._push(manifest, tell)
         else:
@@ -283,16 +315,12 @@ class Draft:
             manifest = rebased(before, manifest, parent)
         self._keep(manifest, parent)
 
-    def _keep(self, manifest: Manifest, parent: Manifest | None) -> None:
+    def _keep(self, manifest: Manifest, parent: Manifest | None, at: str = "") -> None:
         """Makes a state the current one here; the pointer moves last."""
-        from datapkg.building.record import versions
-
         store, user, name = self._home.store, self._ref.user, self._ref.name
         store.save(manifest)
-        record = {"origin": "edit", "sources": self._sources, "libraries": versions()}
-        record |= {"parent": parent.hash} if parent else {}
-        at = datetime.now(UTC).isoformat()
-        store.refs.append_log(user, name, LogEvent("build", manifest.hash, at, "local", self._options.message, record))
+        at, record = at or datetime.now(UTC).isoformat(), self._recorded(parent)
+        store.refs.append_log(user, name, LogEvent("build", manifest.hash, at, "local", self.message, record))
         is_partial = self._is_partial(manifest, parent)
         title = str(manifest.meta.get("title", ""))
         store.refs.set_current(user, name, Current(manifest.hash, "local", is_partial, title, manifest.size()))
@@ -306,26 +334,39 @@ class Draft:
         hashes = (hash for node in manifest.entries() for hash, _ in node.objects())
         return any(store.objects.missing(some) for some in iter(lambda: list(islice(hashes, ASKED_AT_ONCE)), []))
 
+    def _recorded(self, parent: Manifest | None) -> dict[str, Any]:
+        """What is said of how the new state came from this one."""
+        from datapkg.building.record import versions
+
+        return {"libraries": versions(), **self._record, **({"parent": parent.hash} if parent else {})}
+
     def _push(self, manifest: Manifest, tell: Progress) -> None:
         """Pushes what is new; what others pushed meanwhile to other paths is taken in first, a few times."""
         from datapkg.api.push import push_package
 
         base, options = self._base, self._options
         for attempt in range(TRIES):
+            at = datetime.now(UTC).isoformat()
+            if self._is_kept_first:
+                self._keep(manifest, base)
+            else:
+                self._home.store.save(manifest)
             exact, parent = self._ref.at(State("hash", manifest.hash)), self._parent
             try:
-                push_package(
+                self.pushed = push_package(
                     self._home,
                     exact,
-                    message=options.message,
+                    message=self.message,
                     parent=parent,
+                    record=self._recorded(base),
                     registry=options.registry,
                     progress=tell,
                 )
+                if not self._is_kept_first:
+                    self._keep(manifest, base, at)
                 return
             except Conflict:
                 theirs = self._latest()
                 if theirs is None or theirs.hash == parent or attempt == TRIES - 1:
                     raise
             manifest, base = rebased(base, manifest, theirs), theirs
-            self._keep(manifest, theirs)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapkg.api.bar import shown
-from datapkg.api.results import Checked, Exported, Pushed, Verified
+from datapkg.api.results import Checked, Exported, Pushed, Synced, Verified
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import Selection
@@ -193,6 +193,57 @@ def edit(
     from datapkg.api.edit import Draft, Options
 
     return Draft(Home(), Ref.parse(package), Options(message, push, registry, progress))
+
+
+def sync(
+    folder: str | PathLike[str],
+    package: str,
+    *,
+    to: str = "",
+    delete: bool = False,
+    confirm: bool = False,
+    message: str = "",
+    dry_run: bool = False,
+    registry: str | None = None,
+    progress: Progress | None = None,
+) -> Synced:
+    """Makes a package at its registry follow a folder, or its group `to`; gives what was added, changed and removed.
+
+    Only what differs is built and sent, and nothing is downloaded. With `delete` the package loses what the folder has
+    not; `confirm` says that an empty folder is meant. Raises `Conflict` where somebody pushed other changes to the same
+    paths meanwhile; `BuildFailed`, `Refused`, `Unreachable`.
+    """
+    from datapkg.api.sync import Options
+    from datapkg.api.sync import sync as follow
+
+    options = Options(to, delete, confirm, message, dry_run, registry)
+    with shown(progress) as tell:
+        return follow(Home(), Path(folder), Ref.parse(package), options, progress=tell)
+
+
+def merge(
+    refs: Sequence[str],
+    into: str,
+    *,
+    on_conflict: str = "error",
+    concat: bool = False,
+    message: str = "",
+    registry: str | None = None,
+    progress: Progress | None = None,
+) -> Any:
+    """Puts packages, or groups in them, together as the package `into`, by their manifests; gives it.
+
+    Of what differs at one path `ours` takes the first, `theirs` the last, `rename` both; with `concat` tables of the
+    same columns become one. Raises `Conflict` that lists all such places otherwise; `PackageNotInstalled`.
+    """
+    from datapkg.api.merge import Options
+    from datapkg.api.merge import merge as put_together
+
+    home, made = Home(), Ref.parse(into)
+    wanted = [Ref.parse(each) for each in ([refs] if isinstance(refs, str) else refs)]
+    with shown(progress) as tell:
+        done = put_together(home, wanted, made, Options(on_conflict, concat, message, registry), progress=tell)
+    return open_node(made.at(State("hash", done.hash)), home, lazy=True, registry=registry)
 
 
 def open_hook(

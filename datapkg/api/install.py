@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -71,10 +72,22 @@ def _install_offline(home: Home, ref: Ref, options: Options) -> Installed | None
     manifest = store.manifest(ref.state.value)
     if store.objects.missing(options.selection.of(manifest, ref.path)):
         return None
-    current = store.refs.current(ref.user, ref.name)
-    known = store.refs.known_hashes(ref.user, ref.name)
-    origin = current.origin if current and manifest.hash in known else "local"
-    return _finish(home, ref, manifest, origin, options, (0, 0))
+    return _finish(home, ref, manifest, _origin(home, ref, manifest.hash, options), options, (0, 0))
+
+
+def _origin(home: Home, ref: Ref, hash: str, options: Options) -> str:
+    """Where a state that is here came from: a registry, or "local" where it was built here and never pushed."""
+    if origin := arrival.origin_of(home, ref, hash):
+        return origin
+    refs = home.store.refs
+    if any(event.hash == hash for event in refs.log(ref.user, ref.name)):
+        return "local"
+    current = refs.current(ref.user, ref.name)
+    if current and current.origin != "local" and hash in refs.known_hashes(ref.user, ref.name):
+        return current.origin  # whose tags and versions these are
+    with contextlib.suppress(DatapkgError):  # it was opened where it lay
+        return arrival.registry_of(home, ref, options.registry)
+    return "local"
 
 
 def fetch_packages(

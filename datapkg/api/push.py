@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import takewhile
+from typing import Any
 
 from datapkg.api.results import Pushed
 from datapkg.api.sending import Sending, new_objects
@@ -34,14 +35,16 @@ def push_package(
     confirm: bool = False,
     dry_run: bool = False,
     parent: str | None = None,
+    record: dict[str, Any] | None = None,
     registry: str | None = None,
     progress: Progress = silent,
 ) -> Pushed:
     """Pushes the last built state (or the ref's own) and makes it the registry's `latest`, `tag` and `version`.
 
-    `parent` is the state that this one goes on from, where that is not what was last seen of the registry here. Objects
-    that only the registry has need not be here. Raises `Conflict` if somebody pushed meanwhile, unless `force`;
-    `ObjectNotFound` for objects that are at neither. A push that broke off is taken up by the next one.
+    `parent` is the state that this one goes on from, where that is not what was last seen of the registry here;
+    `record` says how it was made, where the log here does not. Objects that only the registry has need not be here.
+    Raises `Conflict` if somebody pushed meanwhile, unless `force`; `ObjectNotFound` for objects that are at neither. A
+    push that broke off is taken up by the next one.
     """
     if ref.path:
         raise InvalidInput(f"{ref} names a node; a push takes a whole package", hint=f"datapkg push {ref.package}")
@@ -54,6 +57,7 @@ def push_package(
         public=public,
         confirm_public=confirm,
         message=message,
+        record=record or {},
         tag=check_tag(tag) if tag else None,
         version=check_version(version) if version else None,
     )
@@ -72,7 +76,7 @@ def _push(
     _check_started(ref, started, request)
     manifest = _adopted(home, client, ref, manifest, started.latest)
     adopted = manifest.hash != request.manifest
-    record = _record(home, ref, manifest.hash)
+    record = request.record or _record(home, ref, manifest.hash)
     request = request.model_copy(update={"manifest": manifest.hash, "record": record})
     sending = Sending(client.objects(ref, started.push), started, before)
     planned = Plan({}, len(asked)) if adopted else sending.plan(manifest, asked)

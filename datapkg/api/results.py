@@ -65,6 +65,76 @@ class Pushed:
 
 
 @dataclass(frozen=True)
+class Appended:
+    """What was added to a package: paths of nodes, or `rows` to the table `to`, which has `rows_now` of them.
+
+    `replaced` were there with other data, `same` with these; `is_new` says that there was no such package; `pushed` is
+    None where nothing was sent.
+    """
+
+    package: str
+    hash: str
+    to: str
+    added: list[str]
+    replaced: list[str]
+    same: list[str]
+    rows: int = 0
+    rows_now: int = 0
+    is_new: bool = False
+    pushed: Pushed | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What packages became: `inputs` pin each by package and hash, `nodes` counts those that there are now.
+
+    `renamed` maps the path that a node had to the one it has, `dropped` are those that gave way, `concatenated` the
+    tables that were put together. `bytes_absent` are those of objects that are at a registry alone.
+    """
+
+    package: str
+    hash: str
+    inputs: list[dict[str, str]]
+    nodes: int
+    renamed: dict[str, str]
+    dropped: list[str]
+    concatenated: list[str]
+    bytes_logical: int
+    bytes_absent: int
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a package took over of a folder: paths of nodes; `kept` are those that the package alone has.
+
+    `meta` says whether metadata of the package changed, `is_new` that there was no such package, `pushed` what the push
+    came to: None where there was nothing to do. Of a dry run `hash` is that of the state that would be.
+    """
+
+    package: str
+    hash: str
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    kept: list[str]
+    meta: bool = False
+    is_new: bool = False
+    pushed: Pushed | None = None
+    warnings: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed or self.meta)
+
+    @property
+    def counts(self) -> str:
+        """`+3 ~1 -2`: how many nodes were added, changed and removed; one that was renamed is both."""
+        return f"+{len(self.added)} ~{len(self.changed)} -{len(self.removed)}"
+
+
+@dataclass(frozen=True)
 class Installed:
     """An installed state, and what travelled for it (bodies, in bytes); `note` is worth a line if not empty.
 

@@ -1,53 +1,118 @@
-"""More rows for a table that is stored: the columns are compared, and the whole is given as one table in memory."""
+"""More rows for a table that is stored: the last block is read, all before it stays as it is.
+
+Digests of the blocks that are not read stand in their footers (`format/block_notes`), and are believed because they
+come to the table's content. Where they do not, or the rows have categories that the table has not, the whole table is
+read and written again.
+"""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from datapkg.building.explained import explained
 from datapkg.building.nodes import plain_value
+from datapkg.building.rows import stored_rows
+from datapkg.building.spec import NodeSpec, ValueSource
 from datapkg.building.stored_types import as_stored
 from datapkg.errors import InvalidInput
-from datapkg.format.content import column_texts
-from datapkg.format.frames import observed, restore_categories
-from datapkg.format.manifest import TableNode
+from datapkg.format.block_notes import note_in
+from datapkg.format.content import block_digests, column_texts, content_hash
+from datapkg.format.frames import PANDAS_KEY, observed, pandas_metadata
+from datapkg.format.manifest import Block, TableNode
 from datapkg.format.names import shown
-from datapkg.objects.base import Readable
+from datapkg.objects.base import Objects
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from datapkg.building.tables import Head
 
 
-def appended(node: TableNode, objects: Readable, rows: Any) -> pa.Table:
-    """The table of a node, whose objects must be here, with these rows at its end.
+@dataclass(frozen=True)
+class Stored:
+    """A table's objects where they are: `footers` are those of blocks, `bring` sees to it that blocks are here."""
 
-    Columns may come in another order. Raises `InvalidInput` that lists every column that does not fit.
+    objects: Objects
+    footers: Callable[[Sequence[Block]], list[pq.FileMetaData]]
+    bring: Callable[[Sequence[Block]], object]
+
+
+def appended(node: TableNode, rows: Any, stored: Stored) -> TableNode:
+    """The table with these rows at its end, whose columns may come in another order; new blocks are stored.
+
+    Raises `InvalidInput` that lists every column that does not fit, `TransformFailed` for what cannot be stored.
     """
-    import pyarrow as pa
+    from datapkg.building.tables import write_table
 
     if isinstance(rows, dict | list | str) or not hasattr(rows, "__arrow_c_stream__"):
         raise InvalidInput(f"rows are a DataFrame or an Arrow table, got {type(rows).__name__}")
-    before = _stored(node, objects)
-    index = observed(before.schema).get("index", [])
-    if any(isinstance(each, dict) for each in index):
-        raise InvalidInput(f"{shown(node.path)} has a range for an index, which more rows would not go on with")
-    new = as_stored(plain_value(rows).unify_dictionaries())
+    spec = NodeSpec(node.path, ValueSource(rows))
+    with explained(spec, None):
+        new = as_stored(plain_value(rows).unify_dictionaries())
     _check_columns(node, dict(column_texts(new.schema)), new)
-    new = new.select(before.column_names).cast(before.schema)
-    return pa.concat_tables([before, new]).unify_dictionaries()
+    with explained(spec, None):
+        head, tail = _end(node, stored)
+        joined = _joined(tail, new)
+        if head is not None and _has_more_categories(joined, tail):
+            head, joined = None, _joined(_read(stored, node.objects_), new)
+        with stored.objects.batch():
+            written = write_table(joined, stored.objects, head=head)
+    return msgspec.structs.replace(
+        node, content=written.content, objects_=written.blocks, rows=written.rows, columns=written.columns
+    )
 
 
-def _stored(node: TableNode, objects: Readable) -> pa.Table:
+def _end(node: TableNode, stored: Stored) -> tuple[Head | None, pa.Table]:
+    """The blocks that need not be read, and the rows after them; none and all of them where that cannot be told."""
+    from datapkg.building.parquet_writer import chosen
+    from datapkg.building.tables import Head
+
+    *before, last = node.objects_
+    footers = stored.footers(before) if before else []
+    notes = [note for each in footers if (note := note_in(each))]
+    if not before or len(notes) < len(before):
+        return None, _read(stored, node.objects_)
+    tail = _read(stored, [last])
+    digests = [note.digests for note in notes]
+    is_range = any(isinstance(each, dict) for each in observed(tail.schema).get("index", []))
+    whole = content_hash(tail.schema, [block.rows for block in node.objects_], [*digests, block_digests(tail)])
+    if whole != node.content or is_range:
+        return None, _read(stored, node.objects_)
+    return Head(before, digests, notes[0].key, chosen(footers[0])), tail
+
+
+def _read(stored: Stored, blocks: Sequence[Block]) -> pa.Table:
+    stored.bring(blocks)
+    return stored_rows(blocks, stored.objects)
+
+
+def _joined(before: pa.Table, new: pa.Table) -> pa.Table:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    parts: list[pa.Table] = []
-    with ExitStack() as stack:
-        for block in node.objects_:
-            stream = stack.enter_context(objects.open(block.hash))
-            file = pq.ParquetFile(stream, page_checksum_verification=True)
-            parts.append(restore_categories(file.read(), file.schema_arrow))
-    return pa.concat_tables([part.replace_schema_metadata(parts[0].schema.metadata) for part in parts])
+    new = new.select(before.column_names).cast(before.schema)
+    joined = pa.concat_tables([before, new]).unify_dictionaries()
+    description = pandas_metadata(before.schema)
+    for index in description.get("index_columns") or []:
+        if isinstance(index, dict) and index.get("kind") == "range":
+            index["stop"] = index["start"] + index["step"] * len(joined)
+            others = {**before.schema.metadata, PANDAS_KEY: json.dumps(description).encode()}
+            joined = joined.replace_schema_metadata(others)
+    return joined
+
+
+def _has_more_categories(joined: pa.Table, before: pa.Table) -> bool:
+    import pyarrow.types as types
+
+    return any(
+        types.is_dictionary(column.type) and len(column.chunk(0).dictionary) > len(old.chunk(0).dictionary)
+        for column, old in zip(joined.columns, before.columns, strict=True)
+    )
 
 
 def _check_columns(node: TableNode, given: dict[str, str], new: pa.Table) -> None:

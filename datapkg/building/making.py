@@ -63,7 +63,7 @@ def _look(specs: Sequence[NodeSpec], desk: Desk) -> None:
     files = [(spec, spec.source) for spec in specs if isinstance(spec.source, FileSource)]
     if not files:
         return
-    desk.cache.look_below(_highest({os.path.dirname(str(source.path)) for _, source in files}))
+    desk.cache.look_below(highest({os.path.dirname(str(source.path)) for _, source in files}))
     parsed, hashes = [], set()
     for spec, source in files:
         if known := desk.cache.hash_of(source.path):
@@ -75,7 +75,7 @@ def _look(specs: Sequence[NodeSpec], desk: Desk) -> None:
     desk.absent = desk.objects.missing(hashes)
 
 
-def _highest(folders: set[str]) -> list[Path]:
+def highest(folders: set[str]) -> list[Path]:
     """The folders that lie in no other of them."""
     highest: list[str] = []
     for folder in sorted(folders):

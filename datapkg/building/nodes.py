@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from datapkg.building.cache import Result, now_ns
-from datapkg.building.desk import BIG_BYTES, Desk
+from datapkg.building.desk import BIG_BYTES, Desk, Earlier
 from datapkg.building.explained import explained, placed
 from datapkg.building.files import hash_source, open_source, put_file
 from datapkg.building.spec import FileSource, NodeSpec, PythonSource, SqlSource, ValueSource
@@ -86,8 +86,13 @@ def _make_file(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
 
 
 def _file(spec: NodeSpec, source: FileSource, desk: Desk, hash: str, size: int, why: str) -> Made:
-    node = FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.name)
-    return Made([node], why in KNOWN or desk.earlier.has(node), _source(spec, source, hash, size), why=why)
+    node = file_node(spec, source, hash, size)
+    return Made([node], why in KNOWN or desk.earlier.has(node), said_of(spec, source, hash, size), why=why)
+
+
+def file_node(spec: NodeSpec, source: FileSource, hash: str, size: int) -> FileNode:
+    """The node of a file that is kept as it is."""
+    return FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.name)
 
 
 def _make_parsed(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
@@ -136,8 +141,8 @@ def _finished(
     more: dict[str, Any] | None = None,
 ) -> Made:
     """The nodes of a result in their places, tables with the objects that an earlier state has for them."""
-    nodes = _placed(spec, result, desk, source.name if source else "")
-    said = {"path": spec.path, **(more or {})} if source is None else _source(spec, source, *identity)
+    nodes = placed_nodes(spec, result, desk.earlier, source.name if source else "")
+    said = {"path": spec.path, **(more or {})} if source is None else said_of(spec, source, *identity)
     if result.writer:
         said["writer"] = result.writer
     shown_as = source.shown if source else spec.path
@@ -146,14 +151,15 @@ def _finished(
     return Made(nodes, reused, said, warnings, why)
 
 
-def _placed(spec: NodeSpec, result: Result, desk: Desk, file_name: str) -> list[Node]:
+def placed_nodes(spec: NodeSpec, result: Result, earlier: Earlier, file_name: str) -> list[Node]:
+    """The nodes of a result in their places, tables with the objects that an earlier state has for them."""
     nodes: list[Node] = []
     for node in result.nodes:
         path = f"{spec.path}/{node.path}" if node.path else spec.path
         changes: dict[str, Any] = {"path": path}
         if not node.path and not isinstance(node, GroupNode):
             changes |= {"meta": {**node.meta, **spec.meta}, "file_name": file_name or getattr(node, "file_name", "")}
-        if isinstance(node, TableNode) and (blocks := desk.earlier.blocks(path, node.content)):
+        if isinstance(node, TableNode) and (blocks := earlier.blocks(path, node.content)):
             changes["objects_"] = blocks
         nodes.append(msgspec.structs.replace(node, **changes))
     if spec.meta and all(node.path != spec.path for node in nodes):
@@ -220,7 +226,8 @@ def _from_function(spec: NodeSpec, source: PythonSource, desk: Desk) -> Made:
     return _finished(spec, None, desk, result, ("", 0), "asked" if not files else "read", more)
 
 
-def _source(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:
+def said_of(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:
+    """What the record says of a file with this hash."""
     said = {"path": spec.path, "file": source.shown, "hash": hash, "size": size, "transform": spec.transform}
     provider = TRANSFORMS[spec.transform].provider
     more = {"kwargs": spec.kwargs, "provider": provider}

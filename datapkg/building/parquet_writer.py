@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +26,7 @@ _WORTH_COMPRESSING = 0.8
 _WORTH_NUMBERS, _WORTH_VALUES, _WORTH_TEXT = 1.2, 0.9, 0.75
 # Above the limit pyarrow gives up a dictionary, and with it the order of categories and those that are not used.
 _DICTIONARY_BYTES = 1 << 30
+_NO_NOTE: Mapping[bytes, bytes] = MappingProxyType({})
 
 Paths = list[str]
 """Columns by the path that Parquet knows them by: their name, or of a nested one the names on the way, with dots."""
@@ -66,12 +69,25 @@ def choose(first: pa.Table) -> Choices:
     )
 
 
-def write_block(block: pa.Table, choices: Choices) -> pa.Buffer:
-    """The Parquet bytes of one block."""
+def chosen(footer: pq.FileMetaData) -> Choices:
+    """How the columns of a block are written, by its footer."""
+    group = footer.row_group(0)
+    columns = [group.column(at) for at in range(group.num_columns)]
+    return Choices(
+        [each.path_in_schema for each in columns if each.has_dictionary_page],
+        [each.path_in_schema for each in columns if "DELTA_BINARY_PACKED" in each.encodings],
+        [each.path_in_schema for each in columns if each.compression != "UNCOMPRESSED"],
+        [each.path_in_schema for each in columns if each.compression == "UNCOMPRESSED"],
+    )
+
+
+def write_block(block: pa.Table, choices: Choices, note: Mapping[bytes, bytes] = _NO_NOTE) -> pa.Buffer:
+    """The Parquet bytes of one block; `note` goes into its footer."""
     smallest, largest = WRITER["page_bytes"]
     return _written(
         block,
         choices,
+        note,
         use_content_defined_chunking={"min_chunk_size": smallest, "max_chunk_size": largest},
         write_page_index=True,
         write_page_checksum=True,
@@ -147,19 +163,21 @@ def _flat(first: pa.Table, paths: set[str]) -> list[pa.Field]:
     ]
 
 
-def _written(table: pa.Table, choices: Choices, **options: Any) -> pa.Buffer:
+def _written(table: pa.Table, choices: Choices, note: Mapping[bytes, bytes] = _NO_NOTE, **options: Any) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     tried = bool(choices.compressed or choices.uncompressed)
     compression = dict.fromkeys(choices.compressed, WRITER["compression"]) | dict.fromkeys(choices.uncompressed, "none")
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         sink,
-        row_group_size=max(1, len(table)),
+        table.schema,
         compression=compression if tried else WRITER["compression"],
         compression_level=dict.fromkeys(choices.compressed, WRITER["level"]) if tried else WRITER["level"],
         use_dictionary=choices.dictionaries or False,
         column_encoding=dict.fromkeys(choices.differences, "DELTA_BINARY_PACKED") or None,
         dictionary_pagesize_limit=_DICTIONARY_BYTES,
         **options,
-    )
+    ) as writer:
+        writer.write_table(table, row_group_size=max(1, len(table)))
+        if note:
+            writer.add_key_value_metadata(note)
     return sink.getvalue()

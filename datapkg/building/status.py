@@ -39,7 +39,7 @@ def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Chang
     changes = Changes()
     hashes = {}
     for node in spec.nodes:
-        hash = _hash(node.source, cache)
+        hash = hash_now(node.source, cache)
         if hash is None:
             changes.unseen.append(node.path)
             continue
@@ -70,7 +70,7 @@ def _pair(changes: Changes, now: dict[str, str], then: dict[str, str]) -> None:
         changes.removed.remove(before)
 
 
-def _hash(source: object, cache: BuildCache) -> str | None:
+def hash_now(source: object, cache: BuildCache) -> str | None:
     """What the bytes of a source hash to now: of an address what its build file says; None if only a build can tell."""
     if isinstance(source, UrlSource) and not source.extract and source.inside is None:
         return source.sha256 or None

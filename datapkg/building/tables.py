@@ -22,6 +22,7 @@ from datapkg.building.parquet_writer import Choices, choose, write_block
 from datapkg.building.stored_types import as_stored
 from datapkg.building.stream import Part, StartAgain, TableStream, TextStream
 from datapkg.errors import InvalidInput
+from datapkg.format import block_notes
 from datapkg.format.blocks import Cutter
 from datapkg.format.canonical import encode
 from datapkg.format.content import block_digests, column_texts, content_hash
@@ -61,10 +62,27 @@ class WrittenTable:
     memo: Memo | None = None
 
 
+@dataclass(frozen=True)
+class Head:
+    """The blocks at the beginning of a table that are stored, and how those that follow are cut and written."""
+
+    blocks: list[Block]
+    digests: list[Digests]
+    key: list[int]
+    choices: Choices
+
+
 def write_table(
-    source: pa.Table | TableStream, objects: Objects, *, stored: Stored | None = None, memo: Memo | None = None
+    source: pa.Table | TableStream,
+    objects: Objects,
+    *,
+    stored: Stored | None = None,
+    memo: Memo | None = None,
+    head: Head | None = None,
 ) -> WrittenTable:
     """Stores a table; `stored` are blocks of its earlier state, `memo` what is known of its source's text.
+
+    With a `head`, the source is what follows it in the same table.
 
     Raises `InvalidInput` or pyarrow's errors for what Parquet cannot hold, and whatever reading the source raises.
     """
@@ -73,7 +91,7 @@ def write_table(
     memo = memo if text is not None else None
     for _ in range(_ATTEMPTS):
         known = text is not None and memo is not None and memo.of(text)
-        writer = _Writer(objects, stored or {})
+        writer = _Writer(objects, stored or {}, head)
         try:
             return writer.write(stream, text, memo)
         except StartAgain:
@@ -112,13 +130,13 @@ class _Done:
 class _Writer:
     """Writes one table; `put` are the hashes of the objects that were put for it."""
 
-    def __init__(self, objects: Objects, stored: Stored) -> None:
+    def __init__(self, objects: Objects, stored: Stored, head: Head | None = None) -> None:
         self.put: list[str] = []
-        self._objects, self._stored = objects, stored
+        self._objects, self._stored, self._head = objects, stored, head
         self._schema: pa.Schema | None = None
         self._no_rows: pa.Table | None = None
         self._mark = b""
-        self._choices: Choices | None = None
+        self._choices = head.choices if head else None
 
     def write(self, stream: TableStream, text: TextStream | None, memo: Memo | None) -> WrittenTable:
         """Stores the table; raises `StartAgain` too if what the memo says of its types is not surely so."""
@@ -146,6 +164,8 @@ class _Writer:
 
     def _written(self, done: list[_Done], memo: Memo | None) -> WrittenTable:
         assert self._schema is not None
+        head = [_Done(*each) for each in zip(self._head.blocks, self._head.digests, strict=True)] if self._head else []
+        done = head + done
         rows = [each.block.rows for each in done]
         digests = [each.digests for each in done]
         return WrittenTable(
@@ -162,7 +182,7 @@ class _Writer:
         )
 
     def _steps(self, stream: TableStream) -> Iterator[Fresh]:
-        cutter = Cutter()
+        cutter = Cutter(self._head.key if self._head else None)
         for part in stream.parts():
             for cut in cutter.add(self._as_stored(part.table)):
                 yield Fresh(cut.rows)
@@ -220,7 +240,7 @@ class _Writer:
         block = self._stored.get(self._mark + b"".join(digests))
         taken_over = block is not None and block.rows == len(rows)
         if block is None or not taken_over:
-            data = write_block(rows, self._choices or Choices())
+            data = write_block(rows, self._choices or Choices(), block_notes.metadata(rows, digests))
             block = Block(put_made(self._objects, pa.BufferReader(data)), len(rows), data.size)
             self.put.append(block.hash)
         known = fresh.known(text, block, digests) if text is not None else None

@@ -14,6 +14,7 @@ from datapkg.cli.output import abandon_stdout
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
+    "append": ("datapkg.cli.changing:append", "Add files to a package, or rows to a table in it."),
     "build": ("datapkg.cli.publishing:build", "Make a package of a folder, build file, data file or repository."),
     "cache": ("datapkg.cli.caching:cache", "Keep tables ready to be mapped into memory, or free the space."),
     "cat": ("datapkg.cli.files:cat", "Print one file or table of a package."),
@@ -31,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "login": ("datapkg.cli.accounts:login", "Keep a token for a registry."),
     "logout": ("datapkg.cli.accounts:logout", "Forget the token for a registry."),
     "ls": ("datapkg.cli.listing:ls", "List the packages on this machine."),
+    "merge": ("datapkg.cli.changing:merge", "Put packages together into one."),
     "mount": ("datapkg.cli.mounting:mount", "Show a package as a folder of read-only files."),
     "push": ("datapkg.cli.publishing:push", "Publish a package at a registry."),
     "rm": ("datapkg.cli.maintenance:rm", "Forget a package on this machine."),
@@ -38,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("datapkg.cli.listing:show", "Show what is in a package: tables, columns, files, sizes."),
     "status": ("datapkg.cli.publishing:status", "Compare working files with what was last built from them."),
     "stubs": ("datapkg.cli.stubs:stubs", "Tell type checkers and editors what is in packages."),
+    "sync": ("datapkg.cli.changing:sync", "Make a package at its registry follow a folder."),
     "tag": ("datapkg.cli.pointers:tag", "Name pushed states; a tag moves."),
     "unmount": ("datapkg.cli.mounting:unmount", "Take away a folder that datapkg mount shows."),
     "verify": ("datapkg.cli.maintenance:verify", "Hash everything again and name what is damaged."),
@@ -45,7 +48,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "whoami": ("datapkg.cli.accounts:whoami", "Say whom the token for a registry stands for."),
 }
 SYNONYMS = {
+    "add": "append",
     "checkout": "install",
+    "combine": "merge",
     "download": "install",
     "freeze": "lock",
     "get": "install",
@@ -54,6 +59,7 @@ SYNONYMS = {
     "init": "generate",
     "inspect": "show",
     "list": "ls",
+    "mirror": "sync",
     "publish": "push",
     "pull": "install",
     "remove": "rm",
@@ -65,6 +71,7 @@ SYNONYMS = {
     "typings": "stubs",
     "upload": "push",
     "validate": "check",
+    "watch": "sync",
 }
 OVERVIEW = f"""datapkg {__version__}: data, installed and imported like code
 

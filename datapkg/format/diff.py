@@ -11,6 +11,7 @@ from datapkg.format.lined_manifest import LinedManifest
 from datapkg.format.manifest import Manifest, Node, TableNode
 
 Kind = Literal["added", "removed", "changed", "renamed"]
+_SAID = {"meta", "file_name"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ def diff(old: Manifest, new: Manifest) -> list[Change]:
 def same_data(one: Manifest, other: Manifest) -> bool:
     """Whether a reader of both could see no difference: only how tables are cut and written may differ."""
     return one.meta == other.meta and not diff(one, other)
+
+
+def same_content(one: Node, other: Node) -> bool:
+    """Whether two nodes hold the same data, wherever they are, whatever is said of them and however they are cut."""
+    left, right = _fields(one), _fields(other)
+    return all(left.get(name) == right.get(name) for name in (left.keys() | right.keys()) - _SAID)
 
 
 def _fields(node: Node) -> dict[str, object]:

@@ -22,7 +22,9 @@ ORIGIN_KEY = "datapkg"
 """The key of attrs under which frames that come from a package say so; it is no part of what anybody stored."""
 _ATTRS_KEY = b"PANDAS_ATTRS"
 _UNREADABLE = (ValueError, KeyError, IndexError, AttributeError, TypeError, RecursionError, pa.ArrowException)
-_WRITERS_OWN = (b"ARROW:", b"PARQUET:", b"org.apache.", b"parquet.", b"writer.")
+BLOCK_KEY = b"datapkg.block"
+"""The key of what a footer says of its block (`format/block_notes`): metadata of a file, and of no table."""
+_WRITERS_OWN = (BLOCK_KEY, b"ARROW:", b"PARQUET:", b"org.apache.", b"parquet.", b"writer.")
 _EXTENSION_DTYPES = {"boolean", "string", "Float32", "Float64"} | {
     f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)
 }
@@ -66,7 +68,10 @@ def without_origin(attributes: Any) -> Any:
 
 
 def others_without_origin(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """A schema's metadata without the same in what pandas writes beside its own description of a frame."""
+    """A schema's metadata without what footers of blocks have in it, and without the origin in what pandas writes
+    beside its own description of a frame.
+    """
+    metadata = {key: value for key, value in metadata.items() if key != BLOCK_KEY}
     try:
         attributes = json.loads(metadata[_ATTRS_KEY])
     except (KeyError, ValueError, RecursionError):

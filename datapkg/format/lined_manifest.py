@@ -10,11 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from datapkg.errors import NodeNotFound
+from datapkg.format.absent import no_node
 from datapkg.format.chunks import Chunk, Gap, chunks_of_lines, gaps, line_offsets, refined
 from datapkg.format.manifest import Block, Kind, Manifest, Node, decoded, decoded_lines, parse_head
 from datapkg.format.manifest_index import GroupRecord
-from datapkg.format.names import shown
 
 _AT_ONCE = 4096
 _MAX_REMEMBERED = 1000
@@ -104,7 +103,7 @@ class LinedManifest(Manifest):
     def entries(self, path: str = "") -> Iterator[Node]:
         run = self._run(path)
         if path and run.start == run.end:
-            raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
+            raise no_node(self, path)
         return self._decoded(run.start, run.end)
 
     def between(self, start: int, stop: int) -> Iterator[Node]:
@@ -118,7 +117,7 @@ class LinedManifest(Manifest):
     def objects(self, path: str = "") -> dict[str, int]:
         run = self._run(path)
         if path and run.start == run.end:
-            raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
+            raise no_node(self, path)
         found: dict[str, int] = {}
         for start in range(run.start, run.end, _AT_ONCE):
             some = _decode_sizes(self.lines(start, min(start + _AT_ONCE, run.end)))
@@ -142,7 +141,7 @@ class LinedManifest(Manifest):
     def children(self, path: str = "") -> dict[str, Kind]:
         run = self._run(path)
         if path and run.start == run.end:
-            raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
+            raise no_node(self, path)
         found: dict[str, Kind] = {}
         at = run.start
         while at < run.end:

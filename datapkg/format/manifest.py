@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from datapkg.errors import DatapkgError, InvalidManifest, NodeNotFound
+from datapkg.errors import DatapkgError, InvalidManifest
 from datapkg.format import canonical
+from datapkg.format.absent import no_node
 from datapkg.format.hashing import check_bytes, hash_bytes, is_hash
 from datapkg.format.names import MAX_NODE_NAME_BYTES, check_node_path, shown
 from datapkg.format.nodes import ArrayNode as ArrayNode
@@ -164,7 +165,7 @@ class Manifest:
         while end < len(self._keys) and self._keys[end][: len(key)] == key:
             end += 1
         if start == end:
-            raise NodeNotFound(f"the package has no node {shown(path)}", hint="datapkg show lists the nodes", path=path)
+            raise no_node(self, path)
         return self.nodes[start:end]
 
     def entries(self, path: str = "") -> Iterator[Node]:

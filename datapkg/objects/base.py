@@ -6,9 +6,12 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from datapkg.errors import ObjectNotFound
+
+if TYPE_CHECKING:
+    from datapkg.format.chunks import Chunk
 
 
 class Readable(ABC):
@@ -33,6 +36,13 @@ class Readable(ABC):
         """The whole object in memory; for small ones."""
         with self.open(hash) as stream:
             return stream.read()
+
+    def chunks(self, hash: str) -> list[Chunk] | None:
+        """The chunks of an object in order, against which parts of it are held; None where nobody knows them.
+
+        Raises `ObjectNotFound`, `InvalidInput` for what is no chunk map.
+        """
+        return None
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """(hash, bytes) of many small objects in few requests, in any order; raises `ObjectNotFound`."""

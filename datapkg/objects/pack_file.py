@@ -99,13 +99,23 @@ class PackWriter:
         self.entries: dict[bytes, tuple[int, int]] = {}
         self.size = 0
         self._sha256 = hashlib.sha256()
-        self._write(MAGIC)
+        try:
+            self._write(MAGIC)
+        except BaseException:
+            self.discard()
+            raise
 
     def _write(self, data: bytes) -> None:
+        """All of these bytes or, where that fails, none of them: what was written before may still be used."""
         view = memoryview(data)
         with naming(self.temp):
-            while view:
-                view = view[self.file.write(view) :]
+            try:
+                while view:
+                    view = view[self.file.write(view) :]
+            except BaseException:
+                self.file.seek(self.size)
+                self.file.truncate()
+                raise
         self._sha256.update(data)
         self.size += len(data)
 
@@ -115,8 +125,9 @@ class PackWriter:
         self.temp.unlink(missing_ok=True)
 
     def add(self, digest: bytes, data: bytes) -> None:
-        self.entries[digest] = (self.size, len(data))
+        at = self.size
         self._write(data)
+        self.entries[digest] = at, len(data)
 
     def finish(self) -> str:
         """Writes the index and closes the file; gives the pack's hash."""

@@ -49,7 +49,7 @@ def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
             file = opening.opened(source, table, part.number, buffer)
             opening.check_types(source, table, file.schema_arrow, question.schema)
             for batch in file.iter_batches(length, _groups(question, part, buffer), needed):
-                piece = pa.Table.from_batches([batch])
+                piece = pa.Table.from_batches([batch]).replace_schema_metadata(question.schema.metadata)
                 if question.condition is not None:
                     piece = piece.filter(question.condition)
                 yield restore_categories(parquet.only(piece, question.columns), question.schema)

@@ -11,9 +11,9 @@ import io
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from datapkg.errors import CorruptObject, NodeNotFound, NotAFile, NotAFolder
+from datapkg.format.absent import advice
 from datapkg.format.manifest import ArrayNode, GroupNode, TableNode
 from datapkg.format.names import MAX_NODE_NAME_BYTES, shown
-from datapkg.reading.source import advice
 
 if TYPE_CHECKING:
     from pathlib import Path

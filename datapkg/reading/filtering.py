@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -10,12 +11,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datapkg.errors import InvalidInput, NodeNotFound
+from datapkg.format.absent import advice
 from datapkg.format.manifest import TableNode
 from datapkg.format.names import shown
-from datapkg.reading.source import Source, advice
+from datapkg.reading.source import Source
 
 Filters: TypeAlias = Any
 """A list of (column, operator, value), which all hold; a list of such lists, one of which holds; or an Expression."""
+
+Term: TypeAlias = tuple[str, str, Any]
+
+_IN = ("in", "not in")
+_EXAMPLES = ("2024-01-01", "1", "12:00:00")
 
 
 def known(source: Source, table: TableNode, columns: Sequence[str]) -> list[str]:
@@ -44,7 +51,10 @@ def condition(source: Source, table: TableNode, filters: Filters) -> pc.Expressi
     try:
         if not filters:
             return None
-        known(source, table, [name for name, _, _ in _flat(filters)])
+        terms = [(name, operator, value) for name, operator, value in _flat(filters)]
+        known(source, table, [name for name, _, _ in terms])
+        for term in terms:
+            _check_value(source, table, term)
         return pq.filters_to_expression(filters)
     except (TypeError, ValueError) as error:
         if isinstance(error, InvalidInput):
@@ -61,6 +71,68 @@ def _flat(filters: Any) -> Iterator[Any]:
             yield from each
         else:
             yield each
+
+
+def _check_value(source: Source, table: TableNode, term: Term) -> None:
+    """Raises `InvalidInput` for a value that no column is compared with."""
+    name, operator, value = term
+    place = f"{source.ref.package}/{table.path}: the filter {_written(term)}"
+    if operator in _IN and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
+        line = f"filters=[{_written((name, operator, [value]))}]"
+        raise InvalidInput(f"{place} has no list of values; write: {line}", hint=line)
+    if value is None:
+        line = f"filters=pyarrow.compute.field({name!r}).{'is_valid' if operator == '!=' else 'is_null'}()"
+        raise InvalidInput(f"{place} holds for no row, since nothing is equal to None; write: {line}", hint=line)
+
+
+def check_types(source: Source, table: TableNode, filters: Filters, schema: pa.Schema) -> None:
+    """Raises `InvalidInput` for a value that does not go with the type of its column; expressions pass."""
+    if filters is None or isinstance(filters, pc.Expression):
+        return
+    for term in _flat(filters):
+        name, type = term[0], schema.field(schema.names.index(term[0])).type
+        try:
+            row = pa.table({name: pa.nulls(1, type)})
+        except pa.ArrowException:  # no type of which there are nulls
+            continue
+        try:
+            row.filter(pq.filters_to_expression([term]))
+        except pa.ArrowException as error:
+            raise _wrong_type(source, table, term, type) from error
+
+
+def _wrong_type(source: Source, table: TableNode, term: Term, type: pa.DataType) -> InvalidInput:
+    name, operator, value = term
+    values = value if operator in _IN else [value]
+    place = f"{source.ref.package}/{table.path}: column {shown(name)} is of type {dict(table.columns)[name]}"
+    if pa.types.is_nested(type):
+        return InvalidInput(f"{place}, which no filter looks into; load the table, and choose its rows then")
+    kinds = ", ".join(dict.fromkeys(each.__class__.__name__ for each in values))
+    fitting = [_cast(each, type) for each in values]
+    some = fitting if None not in fitting else [each for each in (_cast(one, type) for one in _EXAMPLES) if each][:1]
+    new = f"[{', '.join(map(str, some))}]" if operator in _IN else "".join(map(str, some))
+    line = f"filters=[({name!r}, {operator!r}, {new})]" if some else ""
+    message = f"{place}, and the filter compares it with {value!r:.80} ({kinds})"
+    return InvalidInput(f"{message}; write: {line}" if line else message, hint=line)
+
+
+def _cast(value: object, type: pa.DataType) -> str | None:
+    """How a value would be written that is of a type and means the same, or None."""
+    import pandas as pd
+
+    try:
+        if not pa.types.is_timestamp(type):
+            return repr(pa.array([str(value)]).cast(type)[0].as_py())
+        if not isinstance(value, str | date):
+            return None
+        moment = pd.Timestamp(value)
+        return f"pandas.{moment.tz_convert(type.tz) if moment.tz else moment.tz_localize(type.tz)!r}"
+    except (pa.ArrowException, ValueError):
+        return None
+
+
+def _written(term: Term) -> str:
+    return f"({', '.join(f'{each!r:.80}' for each in term)})"
 
 
 def columns_of(condition: pc.Expression, schema: pa.Schema) -> list[str]:
@@ -87,6 +159,7 @@ def _holds_without(name: str, condition: pc.Expression, empty: pa.Table) -> bool
 
 def unfit(source: Source, table: TableNode, condition: pc.Expression, error: Exception) -> InvalidInput:
     """The error for a condition that does not go with the types of its columns."""
-    return InvalidInput(
-        f"{source.ref.package}/{table.path}: the filters {shown(condition)} do not fit its columns: {error}"
-    )
+    text = str(condition)
+    types = ", ".join(f"{shown(name)} {type}" for name, type in table.columns if name in text)
+    place = f"{source.ref.package}/{table.path}"
+    return InvalidInput(f"{place}: the filters {shown(condition)} do not fit its columns ({types}): {error}")

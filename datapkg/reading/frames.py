@@ -106,12 +106,11 @@ def numbered(
     start, step, name = _range(question.schema) if question.condition is None else (0, 1, None)
     frame = to_pandas(found, form or Form())
     if places is not None and not index_columns(question.schema):
-        numbers: Any = pd.Index([start + step * place for place in places], dtype="int64", name=name)
-        if isinstance(places, range):
-            numbers = pd.RangeIndex(
-                start + step * places.start, start + step * places.stop, step * places.step, name=name
-            )
-        frame.index = numbers
+        if isinstance(places, range):  # a long one is not written out
+            first, last = start + step * places.start, start + step * places.stop
+            frame.index = pd.RangeIndex(first, last, step * places.step, name=name)
+        else:
+            frame.index = pd.Index(start + step * np.asarray(places, "int64"), name=name)
     source = question.source
     frame.attrs[ORIGIN_KEY] = {"package": source.ref.package, "hash": source.hash, "path": question.table.path}
     return frame

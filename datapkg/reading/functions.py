@@ -38,12 +38,14 @@ def hash(package: Package) -> str:
 
 
 def meta(node: Node) -> dict[str, Any]:
-    """The metadata that the publisher gave to a node; a copy."""
-    from copy import deepcopy
+    """The metadata that the publisher gave to a node: a dict that is only read; `dict(…)` of it may be changed."""
+    from datapkg.reading.read_only import ReadOnlyDict
 
-    manifest = node.__source__.manifest
-    entry = manifest.get(node.__at__) if node.__at__ else manifest
-    return deepcopy(entry.meta) if entry else {}
+    manifest, path = node.__source__.manifest, node.__at__
+    entry = manifest.get(path) if path else manifest
+    change = f"draft.set_meta({path!r}, {{…}})" if path else "draft.meta[…] = …"
+    line = f'with datapkg.edit("{node.__source__.ref.package}") as draft: {change}'
+    return ReadOnlyDict(entry.meta if entry else {}, line)
 
 
 def size(node: Node) -> int:
@@ -117,14 +119,18 @@ def to_frame(group: Group, meta: Sequence[str] | None = None) -> pd.DataFrame:
     return files_table(group.__source__, group.__at__, meta)
 
 
-def plot(group: Group, limit: int = 25, columns: int = 5) -> Figure | None:
-    """The images directly in a group as a grid, a figure of matplotlib; None where there is none.
+def plot(group: Group, limit: int = 25, columns: int = 5) -> Figure:
+    """The images directly in a group as a grid, a figure of matplotlib.
 
-    What is no image is passed over. Raises `MissingDependency`.
+    What is no image is passed over. Raises `NotFound` where there is no image, `MissingDependency`.
     """
-    from datapkg.reading.images import plot_images
+    from datapkg.reading.images import no_image, plot_images
 
-    return plot_images(values(group), limit, columns, f"{group.__source__.ref.package}/{group.__at__}".rstrip("/"))
+    place = f"{group.__source__.ref.package}/{group.__at__}".rstrip("/")
+    figure = plot_images(values(group), limit, columns, place)
+    if figure is None:
+        raise no_image(walk(group), place)
+    return figure
 
 
 def frames(group: Group) -> pd.DataFrame | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from math import ceil
 from typing import Any
 
-from datapkg.errors import DatapkgError, InvalidInput, MissingDependency
+from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, NotFound
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.nodes.files import File
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 RUN_PROGRAMS = {"EPS"}  # these formats Pillow gives to Ghostscript
 INCHES = 2.2
+LOOKED_AT = 10_000
 _BROKEN = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, SyntaxError, TypeError, ValueError)
 
 
@@ -83,6 +87,21 @@ def plot_images(nodes: list[Node], limit: int, columns: int, title: str) -> Figu
     more = f" (the first {len(shown)} of {len(images):,})" if len(images) > len(shown) else ""
     figure.suptitle(title + more, parse_math=False)
     return figure
+
+
+def no_image(below: Iterator[tuple[str, Node]], place: str) -> NotFound:
+    """The error for a group that has no image directly in it: where the nearest is, or what there is instead.
+
+    `below` is what the group has at any depth; of more than can be looked at in a moment, the first.
+    """
+    seen = list(islice(below, LOOKED_AT))
+    where = next((path.rpartition("/")[0] for path, node in seen if looks_like_image(node)), "")
+    if where:
+        line = f"group[{where!r}].plot()"
+        return NotFound(f"{place} has no image directly in it; those of the nearest group: {line}", hint=line)
+    counts = Counter(node.kind for path, node in seen if "/" not in path)
+    what = ", ".join(f"{count:,} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
+    return NotFound(f"{place} has no image: in it {'is' if sum(counts.values()) == 1 else 'are'} {what or 'no nodes'}")
 
 
 def _draw(axes: Any, node: Node) -> None:

@@ -61,6 +61,7 @@ def ask(
     named = None if columns is None else filtering.known(source, table, columns)
     condition = filtering.condition(source, table, filters)
     whole = _first_schema(source, table)
+    filtering.check_types(source, table, filters, whole)
     if named is not None and index:
         named += [name for name in index_columns(whole) if name not in named]
     return Question(source, table, whole, named, condition, long_text, own)
@@ -185,6 +186,9 @@ def _together(question: Question, parts: list[Part], buffers: list[pa.Buffer], n
         file = opening.opened(source, table, parts[at].number, buffers[at], is_wide)
         opening.check_types(source, table, file.schema_arrow, whole)
         part = rows.read(file, parts[at].rows, None if needed is None else names, use_threads)
+        part = part.replace_schema_metadata(
+            file.schema_arrow.metadata
+        )  # without the footer's own, as the note of a block
         return part if len(part.schema) == len(schema) else part.select(_places(part.schema, names))
 
     if len(parts) < 2:

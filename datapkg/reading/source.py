@@ -13,7 +13,8 @@ from datapkg.errors import (
     ObjectNotFound,
     Unreachable,
 )
-from datapkg.format.names import Ref, State, attribute_name, shown
+from datapkg.format.absent import no_node
+from datapkg.format.names import Ref, State, attribute_name
 from datapkg.objects.progress import Progress, silent
 
 TYPE_CHECKING = False
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
     from datapkg.store.parts import Part
     from datapkg.store.read_through import ReadThrough
     from datapkg.store.store import Store
-
-
-def advice(name: str, names: list[str]) -> str:
-    """What to say of a name that is not there: those that are near, or all of a few."""
-    import difflib
-
-    if near := difflib.get_close_matches(name, names, n=3):
-        return f"; did you mean {' or '.join(map(shown, near))}?"
-    return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(map(shown, names))}" if 0 < len(names) <= 9 else ""
 
 
 class Children:
@@ -153,7 +145,7 @@ class Source:
         if children is None:
             manifest = self.manifest
             if not manifest.kind(path):
-                raise NodeNotFound(f"the package has no node {shown(path)}", path=path)
+                raise no_node(manifest, path)
             children = self._children[path] = Children(manifest, path)
         return children
 
@@ -171,15 +163,7 @@ class Source:
 
     def no_node(self, path: str) -> NodeNotFound:
         """The error for a path at which there is nothing: it names the group that is there, and names that are near."""
-        group, _, name = path.rpartition("/")
-        while group and self.kind(group) in ("", "table", "file", "array"):
-            if self.kind(group):
-                what = f"{shown(group)} is a {self.kind(group)}, and nothing lies below it"
-                return NodeNotFound(f"{self.ref.package} has no node {shown(path)}: {what}", path=path)
-            group, _, name = group.rpartition("/")
-        names = self.children(group).names
-        where = f"{self.ref.package}/{group}" if group else self.ref.package
-        return NodeNotFound(f"{where} has no node {shown(name)}{advice(name, names)}", path=path)
+        return no_node(self.manifest, path, self.ref.package)
 
     @property
     def is_lazy(self) -> bool:

@@ -1,7 +1,8 @@
 """Tables whose objects are not on this machine: of each only the footer, and the columns that are read, are fetched.
 
-Pages prove themselves by the checksums that Parquet has for them, which the reader checks; an object without
-checksums comes whole, and so does a small one. A footer is held against the manifest: its rows, and names of columns.
+Pages prove themselves by the checksums that Parquet has for them, which the reader checks; without these, stretches are
+held against the hashes of the chunks that they lie in, and an object of which nobody tells the chunks comes whole. So
+does a small one. A footer is held against the manifest: its rows, and names of columns.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from datapkg.errors import CorruptObject
 from datapkg.format.manifest import Block, TableNode
 from datapkg.reading.source import Source
 from datapkg.store.parts import Part as Stored
-from datapkg.store.parts import Stretch
 from datapkg.store.read_through import SMALL_BYTES
+from datapkg.store.spans import Stretch
 
 _MAGIC, _TAIL = b"PAR1", 8
 _FIRST_GUESS = 16 << 10
@@ -70,13 +71,15 @@ def _bring_stretches(source: Source, opened: list[_Open], columns: list[str] | N
     through = source.through
     footers = _footers(source, opened)
     wanted = [
-        (each, _chunks(footer, each, columns))
+        (each, _chunks(footer, each, columns), _end(each, footer.serialized_size + _TAIL))
         for each, footer in zip(opened, footers, strict=True)
         if condition is None or _may_have(each, condition)
     ]
-    through.fetch([each.fetches([*chunks]) for each, chunks in wanted])
-    unproved = [each for each, chunks in wanted if not all(_has_checksum(each.stored, start) for start, _ in chunks)]
-    through.bring({each.block.hash: each.block.size for each in unproved})
+    through.fetch([each.fetches(chunks) for each, chunks, _ in wanted])
+    for each, chunks, end in wanted:
+        is_proved = all(_has_checksum(each.stored, start) for start, _ in chunks)
+        if not is_proved and not through.prove(*each.fetches([*chunks, end])):
+            through.bring({each.block.hash: each.block.size})
 
 
 def _has_odd_names(table: TableNode) -> bool:

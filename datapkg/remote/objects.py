@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from datapkg.errors import InvalidInput, NotFound, ObjectNotFound, Unreachable
 from datapkg.format import wire
+from datapkg.format.chunks import Chunk, decode_chunks
 from datapkg.format.deltas import Step, encode_delta
 from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
 from datapkg.objects.base import Writable
@@ -18,6 +19,7 @@ from datapkg.remote.session import TRIES, Pace, Session
 
 IDENTITY = {"Accept-Encoding": "identity"}
 READ_MANY_COUNT = 20_000
+MAX_MAP_BYTES = 256 << 20
 
 
 class RegistryObjects(Writable):
@@ -72,6 +74,20 @@ class RegistryObjects(Writable):
         body = _ResumingBody(self._session, path, start, stop)
         self._session.retried(body.connect)
         return cast(BinaryIO, body)
+
+    def chunks(self, hash: str) -> list[Chunk] | None:
+        path = self._path(wire.OBJECT_CHUNKS, hash=check_hash(hash))
+
+        def attempt() -> bytes:
+            with self._session.request("GET", path, headers=IDENTITY) as response:
+                return self._session.body(response, MAX_MAP_BYTES)
+
+        try:
+            return decode_chunks(self._session.retried(attempt))
+        except (NotFound, Unreachable) as error:
+            if isinstance(error, ObjectNotFound) or (isinstance(error, Unreachable) and not _is_absent(error)):
+                raise
+            return None  # a registry of before there were chunks
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         for group in _groups(hashes, READ_MANY_COUNT):
@@ -156,6 +172,10 @@ class RegistryObjects(Writable):
 
         self._session.retried(attempt)
         self._session.sent_bytes += len(body)
+
+
+def _is_absent(error: Unreachable) -> bool:
+    return error.detail.get("status") in (404, 405)
 
 
 def _pieces(reader: HashingReader) -> Iterator[bytes]:

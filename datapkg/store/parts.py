@@ -7,19 +7,20 @@ disk, before they are said to be there. Losing the list, or a part of it, only m
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
 import struct
 import zlib
-from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
-from datapkg.format.hashing import check_hash, hash_bytes
+from datapkg.errors import DatapkgError, QuotaExceeded, Refused
+from datapkg.format.hashing import check_hash, hash_bytes, is_hash
+from datapkg.store.spans import Spans, Stretch
 
-Stretch = tuple[int, int]
-"""From this byte up to, and without, that one."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _RECORD = struct.Struct("<QQI")  # from, to, and the CRC-32 of both: a record cut short is not taken for another
 
@@ -35,13 +36,14 @@ class Parts:
 
     def part(self, hash: str, size: int) -> Part:
         """What is here of an object of `size` bytes; the caller closes it. One whose list is torn is begun anew."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = Part(self._path(hash, size), size)
-        if part.is_torn:
-            part.close()
-            self.drop(hash, size)
+        with keeping(self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             part = Part(self._path(hash, size), size)
-        return part
+            if part.is_torn:
+                part.close()
+                self.drop(hash, size)
+                part = Part(self._path(hash, size), size)
+            return part
 
     def _path(self, hash: str, size: int) -> Path:
         return self.folder / f"{check_hash(hash)}-{size}"
@@ -49,8 +51,9 @@ class Parts:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Inside, nobody else brings whole objects here who asks for this too: no thread, and no other process."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        with keeping(self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             with _locked(fd):
                 yield
@@ -59,12 +62,14 @@ class Parts:
 
     def drop(self, hash: str, size: int) -> None:
         """Forgets what is here of an object; whoever has it open goes on."""
-        self._path(hash, size).unlink(missing_ok=True)
+        path = self._path(hash, size)
+        for each in (path, chunks_path(path)):
+            each.unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[str]:
         """The hashes of objects of which something is here."""
         with contextlib.suppress(FileNotFoundError):
-            yield from sorted({name[:64] for name in os.listdir(self.folder)})
+            yield from sorted({name[:64] for name in os.listdir(self.folder) if is_hash(name[:64])})
 
 
 class Part:
@@ -74,10 +79,14 @@ class Part:
         self.path = path
         self.size = size
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(self._fd).st_size < size:
-            os.ftruncate(self._fd, size)
+        try:
+            if os.fstat(self._fd).st_size < size:
+                os.ftruncate(self._fd, size)
+        except OSError:
+            self.close()
+            raise
         self._read_to = size
-        self._stretches: list[Stretch] = []
+        self._spans = Spans()
         self.is_torn = False
         self._read_records()
 
@@ -100,35 +109,32 @@ class Part:
     def lacking(self, start: int, stop: int) -> list[Stretch]:
         """What of a stretch is not here."""
         self._read_records()
-        lacking, at = [], start
-        first = bisect_right(self._stretches, (start, self.size + 1)) - 1
-        for begin, end in self._stretches[max(first, 0) :]:
-            if begin >= stop:
-                break
-            if begin > at:
-                lacking.append((at, begin))
-            at = max(at, end)
-        return [*lacking, (at, stop)] if at < stop else lacking
+        return self._spans.lacking(start, stop)
 
     def write(self, start: int, data: bytes) -> None:
         """Keeps bytes from `start` on, without saying yet that they are here."""
         view = memoryview(data)
-        while view:
-            written = os.pwrite(self._fd, view, start)
-            start, view = start + written, view[written:]
+        with keeping(self.path.parent):
+            while view:
+                written = os.pwrite(self._fd, view, start)
+                start, view = start + written, view[written:]
 
     def keep(self, stretches: list[Stretch]) -> None:
-        """Says that these stretches, which were written, are here."""
-        os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
-        self._add(stretches)
+        """Says that these stretches, which were written, are here; where there is no room to say so, only here."""
+        with keeping(self.path.parent):
+            os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+        self._spans.add(stretches)
         records = b"".join(_RECORD.pack(*each, _check(*each)) for each in stretches)
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        except FileNotFoundError:  # it was dropped meanwhile; who has it open goes on
+        except OSError:  # it was dropped meanwhile; who has it open goes on
             return
         try:
+            end = os.fstat(fd).st_size
             if os.path.samestat(os.fstat(fd), os.fstat(self._fd)):  # else it was begun anew
-                os.write(fd, records)
+                with contextlib.suppress(OSError):
+                    if os.write(fd, records) < len(records):
+                        os.ftruncate(fd, end)
         finally:
             os.close(fd)
 
@@ -148,7 +154,7 @@ class Part:
     def held_bytes(self) -> int:
         """How many bytes are here."""
         self._read_records()
-        return sum(stop - start for start, stop in self._stretches)
+        return self._spans.size_bytes
 
     def _read_records(self) -> None:
         """Takes in what was said since the last time, up to a record that is not whole or right."""
@@ -165,16 +171,26 @@ class Part:
             found.append((start, stop))
         self.is_torn = self.is_torn or len(data) % _RECORD.size != 0
         self._read_to += len(found) * _RECORD.size
-        self._add(found)
+        self._spans.add(found)
 
-    def _add(self, stretches: list[Stretch]) -> None:
-        joined: list[Stretch] = []
-        for start, stop in sorted([*self._stretches, *stretches]):
-            if joined and start <= joined[-1][1]:
-                joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
-            else:
-                joined.append((start, stop))
-        self._stretches = joined
+
+def chunks_path(part: Path) -> Path:
+    """Where the chunk map of an object lies, beside what is here of it."""
+    return part.with_name(f"{part.name}.chunks")
+
+
+@contextlib.contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """Inside, an error of the system about what is written is one of ours, which says what to do."""
+    try:
+        yield
+    except DatapkgError:
+        raise
+    except OSError as error:
+        what = f"what is fetched cannot be kept in {folder}: {error.strerror or error}"
+        if error.errno in NO_ROOM:
+            raise QuotaExceeded(what, hint="make room, or set DATAPKG_HOME to a larger disk") from error
+        raise Refused(what, hint="set DATAPKG_HOME to a folder that you may write to") from error
 
 
 def _check(start: int, stop: int) -> int:

@@ -1,8 +1,8 @@
 """Objects that are here, or come from elsewhere when somebody reads them, and stay.
 
 A whole object is checked against its hash before it gets its name. A stretch of one cannot be: it lies in a file of its
-own (`parts`) until the others are there too, and then the whole is checked; until then whoever reads it sees to what
-it proves.
+own (`parts`) until the others are there too, and then the whole is checked; until then it can be held against the
+hashes of its chunks, which the registry tells (`proofs`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from typing import Any, BinaryIO, cast
 from weakref import WeakSet
 
 from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, Unreachable
+from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Readable
 from datapkg.objects.pack_file import Place
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import Plan, groups, transfer
-from datapkg.store.parts import Part, Parts, Stretch
+from datapkg.store import proofs
+from datapkg.store.parts import NO_ROOM, Part, Parts, keeping
+from datapkg.store.spans import Spans, Stretch
 from datapkg.store.trusted import TrustedObjects
 
 SMALL_BYTES = 256 << 10  # asked for whole: one request, and a hash that proves it
@@ -103,7 +106,8 @@ class ReadThrough(Readable):
         needed = {hash: size for hash, size in sizes.items() if hash in absent}
         total, came, done = sum(needed.values()), 0, 0
         for some in groups(needed, GROUP_BYTES):
-            with self.parts.alone():  # for a while only: who waits for one object does not wait for all
+            # For a while only: who waits for one object does not wait for all.
+            with keeping(self.parts.folder), self.parts.alone():
                 here = self.mine.packed.missing(some)
                 group = {hash: size for hash, size in some.items() if hash in here}
                 transfer(self.theirs, self.mine, Plan(group, 0), _after(progress, done, total))
@@ -125,6 +129,27 @@ class ReadThrough(Readable):
                 for _ in pool.map(lambda each: self._fetch_one(*each), work):
                     pass  # what a thread raises is raised here
 
+    def prove(self, hash: str, part: Part, stretches: list[Stretch]) -> bool:
+        """Sees to it that stretches are here, and that each chunk in which they lie is what its hash says.
+
+        False where nobody tells the chunks: nothing was done then. Raises `CorruptObject` where one is wrong; what is
+        here of the object is dropped.
+        """
+        chunks = proofs.kept_chunks(part)
+        if chunks is None:
+            try:
+                chunks = proofs.asked_chunks(part, lambda: self.theirs.chunks(hash))
+            except InvalidInput as error:
+                raise CorruptObject(f"object {hash}: {error.message}", hash=hash) from error
+        if chunks is None:
+            return False
+        touched = proofs.touched(chunks, stretches)
+        self.fetch([(hash, part, [(chunk.start, chunk.stop) for chunk in touched])])
+        if not all(proofs.is_right(part, chunk) for chunk in touched):
+            self.parts.drop(hash, part.size)
+            raise CorruptObject(f"a part of object {hash} is not what its hash says; it was not used", hash=hash)
+        return True
+
     def _fetch_one(self, hash: str, part: Part, stretches: list[Stretch]) -> None:
         with part.alone():
             lacking = _lacking(part, stretches)  # somebody else may have fetched them meanwhile
@@ -144,14 +169,21 @@ class ReadThrough(Readable):
         part.keep([(start, stop)])
 
     def _promote(self, hash: str, part: Part) -> None:
-        """An object that is whole now goes to the others, if it is what its hash says."""
+        """An object that is whole now goes to the others, if it is what its hash says; without room it stays here."""
         with part.mapped() as data:
             try:
                 self.mine.put(cast(BinaryIO, data), expected=hash)
             except HashMismatch as error:
-                raise _damaged(hash) from error
-            finally:
                 self.parts.drop(hash, part.size)
+                raise _damaged(hash) from error
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                if hash_bytes(memoryview(data)) != hash:
+                    self.parts.drop(hash, part.size)
+                    raise _damaged(hash) from error
+                return
+        self.parts.drop(hash, part.size)
 
 
 _homes: WeakSet[ReadThrough] = WeakSet()
@@ -172,6 +204,7 @@ class _Stretches(io.RawIOBase):
         self._objects, self._hash, self._size, self._explained = objects, hash, size, explained
         self._part = objects.parts.part(hash, size)
         self._at = self._fetched_to = 0
+        self._proved = Spans()
         self._step = STEP_BYTES
 
     def readable(self) -> bool:
@@ -195,11 +228,13 @@ class _Stretches(io.RawIOBase):
         stop = min(self._at + len(view), self._size)
         if stop <= self._at:
             return 0
-        if self._part.lacking(self._at, stop):
+        if self._proved.lacking(self._at, stop):
             self._step = min(2 * self._step, MAX_STEP_BYTES) if self._at == self._fetched_to else STEP_BYTES
             ahead = min(self._size, max(stop, self._at + self._step))
             with self._explained():
-                self._objects.fetch([(self._hash, self._part, [(self._at, ahead)])])
+                if not self._objects.prove(self._hash, self._part, [(self._at, ahead)]):
+                    self._objects.fetch([(self._hash, self._part, [(self._at, ahead)])])
+            self._proved.add([(self._at, ahead)])
             self._fetched_to = ahead
         data = self._part.read(self._at, stop)
         view[: len(data)] = data

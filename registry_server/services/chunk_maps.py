@@ -1,4 +1,4 @@
-"""Chunk maps of manifests, kept in memory since one of a million nodes takes a second to make."""
+"""Chunk maps that were made, kept in memory: to make one all of a manifest or of an object is read."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from collections import OrderedDict
 from datapkg.format.chunks import decode_chunks, encode_chunks
 from datapkg.format.lined_manifest import LinedManifest
 
-KEPT = 64
+KEPT_BYTES = 64 << 20
 
 
 class ChunkMaps:
-    """The maps that were asked for last, as they travel."""
+    """The maps that were asked for last, as they travel; whoever makes one holds `making`."""
 
     def __init__(self) -> None:
         self.making = threading.Lock()
         self._maps: OrderedDict[str, bytes] = OrderedDict()
-        self._lock = threading.Lock()
+        self._size = 0
 
-    def get(self, hash: str) -> bytes | None:
-        """The map of a manifest, if it is kept."""
-        with self._lock:
-            if hash in self._maps:
-                self._maps.move_to_end(hash)
-            return self._maps.get(hash)
+    def get(self, key: str) -> bytes | None:
+        """The map under this key, if it is kept."""
+        if key in self._maps:
+            self._maps.move_to_end(key)
+        return self._maps.get(key)
 
-    def keep(self, hash: str, chunks: bytes) -> None:
-        """Keeps a map; the oldest go."""
-        with self._lock:
-            self._maps[hash] = chunks
-            while len(self._maps) > KEPT:
-                self._maps.popitem(last=False)
+    def keep(self, key: str, chunks: bytes) -> None:
+        """Keeps a map; the oldest go, and one that is longer than all may be is not kept."""
+        self._maps[key] = chunks
+        self._size += len(chunks)
+        while self._size > KEPT_BYTES:
+            self._size -= len(self._maps.popitem(last=False)[1])
 
     def fill(self, manifest: LinedManifest) -> None:
         """Gives a manifest its map where that is kept, else keeps it."""
-        if found := self.get(manifest.hash):
-            manifest.chunks = decode_chunks(found)
-        else:
-            self.keep(manifest.hash, encode_chunks(manifest.chunks))
+        key = f"manifest:{manifest.hash}"
+        with self.making:
+            if found := self.get(key):
+                manifest.chunks = decode_chunks(found)
+            else:
+                self.keep(key, encode_chunks(manifest.chunks))

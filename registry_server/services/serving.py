@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from datapkg.errors import CorruptObject, InvalidInput, ObjectNotFound
+from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, ObjectNotFound
 from datapkg.format import wire
-from datapkg.format.chunks import LONG_BYTES, chunks_of_lines, encode_chunks, line_offsets
+from datapkg.format.chunks import LONG_BYTES, Chunk, chunks_of_lines, encode_chunks, line_offsets
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import not_found
+from datapkg.objects.chunking import chunks_of_object
 from registry_server.db import objects, states
 from registry_server.services import policy
 from registry_server.services.policy import Actor
@@ -65,20 +66,36 @@ def manifest(registry: Registry, actor: Actor, user: str, name: str, hash: str) 
     return _served(registry, hash, state.manifest_size, package.public)
 
 
-def chunk_map(served: Served) -> bytes:
-    """The chunk map of a manifest that the actor may read; empty for a short one. Raises `CorruptObject`.
+def manifest_chunks(served: Served) -> bytes:
+    """The chunk map of a manifest that the actor may read; empty for a short one. Raises `CorruptObject`."""
 
-    One is made at a time, since each takes the memory of a manifest.
-    """
-    if served.size < LONG_BYTES:
-        return b""
-    maps = served.registry.chunk_maps
+    def make() -> list[Chunk]:
+        data = served.read()
+        return chunks_of_lines(data, line_offsets(data))
+
+    return b"" if served.size < LONG_BYTES else _chunk_map(served, "manifest", make)
+
+
+def object_chunks(served: Served) -> bytes:
+    """The chunk map of an object that the actor may read; raises `CorruptObject`."""
+
+    def make() -> list[Chunk]:
+        try:
+            return chunks_of_object(served.registry.objects, served.hash)
+        except (HashMismatch, ObjectNotFound) as error:
+            raise _corrupt(served.registry, served.hash) from error
+
+    return _chunk_map(served, "object", make)
+
+
+def _chunk_map(served: Served, kind: str, make: Callable[[], list[Chunk]]) -> bytes:
+    """A map that is kept, or made now: one at a time, since each reads the whole of what it is of."""
+    maps, key = served.registry.chunk_maps, f"{kind}:{served.hash}"
     with maps.making:
-        found = maps.get(served.hash)
+        found = maps.get(key)
         if found is None:
-            data = served.read()
-            found = encode_chunks(chunks_of_lines(data, line_offsets(data)))
-            maps.keep(served.hash, found)
+            found = encode_chunks(make())
+            maps.keep(key, found)
     return found
 
 

@@ -42,7 +42,7 @@ def read_manifest_chunks(registry: TheRegistry, actor: TheActor, user: str, name
     """The chunk map of a manifest, so that of a long one only those chunks are fetched that are new; none if short."""
     served = serving.manifest(registry, actor, user, name, hash)
     headers = {"cache-control": _lasting(served)}
-    return Response(serving.chunk_map(served), headers=headers, media_type=wire.CHUNKS_TYPE)
+    return Response(serving.manifest_chunks(served), headers=headers, media_type=wire.CHUNKS_TYPE)
 
 
 @router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
@@ -51,6 +51,14 @@ async def read_object(
 ) -> Response:
     """An object of the package, or a range of its bytes."""
     return await _reply(request, serving.object(registry, actor, user, name, hash), BYTES)
+
+
+@router.get(wire.OBJECT_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
+def read_object_chunks(registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash) -> Response:
+    """The chunk map of an object, against which ranges of its bytes are held."""
+    served = serving.object(registry, actor, user, name, hash)
+    headers = {"cache-control": _lasting(served)}
+    return Response(serving.object_chunks(served), headers=headers, media_type=wire.CHUNKS_TYPE)
 
 
 @router.post(wire.OBJECTS_READ, response_class=StreamingResponse, responses=_gives(wire.FRAMES))

@@ -13,7 +13,10 @@ from datapkg.api.build import build_package
 from datapkg.api.edit import Draft, Options
 from datapkg.api.install import install_packages
 from datapkg.api.push import push_package
+from datapkg.building.frames import table_from_frame
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, ObjectNotFound
+from datapkg.format import block_notes
+from datapkg.format.content import content_of_table
 from datapkg.format.manifest import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -220,6 +223,92 @@ def test_appended_rows_make_the_table_that_a_build_of_all_makes(person: Person, 
     assert draft.package.t().equals(whole)
 
 
+def noise(start: int, count: int) -> pd.DataFrame:
+    values = np.random.default_rng(start).normal(size=count)
+    return pd.DataFrame({"x": values, "n": np.arange(start, start + count, dtype=np.int64)})
+
+
+def blocks_here(home: Home, node: TableNode) -> list[bool]:
+    absent = home.store.objects.missing(block.hash for block in node.objects_)
+    return [block.hash not in absent for block in node.objects_]
+
+
+def test_only_the_last_block_is_fetched_to_append(person: Person) -> None:
+    ref, old = person.ref("wide"), noise(0, 250_000)
+    build_package(person.home("one"), ref, {"t": old})
+    push_package(person.home("one"), ref)
+    (before,) = state(person.home("one"), ref).nodes
+    assert isinstance(before, TableNode)
+    assert len(before.objects_) > 2
+    home = person.home("two")
+    with edit(home, ref) as draft:
+        draft.append("t", noise(1, 60_000))
+        assert blocks_here(home, before) == [False] * (len(before.objects_) - 1) + [True]
+        draft.append("t", noise(2, 60_000))
+    (node,) = state(home, ref).nodes
+    assert isinstance(node, TableNode)
+    assert node.objects_[: len(before.objects_) - 1] == before.objects_[:-1]
+    assert not any(blocks_here(home, before)[:-1])
+    whole = pd.concat([old, noise(1, 60_000), noise(2, 60_000)], ignore_index=True)
+    build_package(person.home("three"), ref, {"t": whole})
+    assert state(person.home("three"), ref).hash == draft.hash
+    assert draft.package.t().equals(whole)
+    assert set(draft.package.t.arrow().schema.metadata) == {b"pandas"}
+
+
+def test_appending_to_what_says_nothing_of_its_blocks_reads_all(person: Person, tmp_path: Path) -> None:
+    home, ref = person.home("one"), person.ref("kept")
+    noise(0, 150_000).to_parquet(tmp_path / "t.parquet")
+    with Draft(home, ref, HERE) as draft:
+        draft["t"] = tmp_path / "t.parquet"
+        draft.append("t", noise(1, 50_000))
+    whole = pd.concat([noise(0, 150_000), noise(1, 50_000)], ignore_index=True)
+    build_package(person.home("two"), ref, {"t": whole})
+    (mine,), (theirs,) = state(home, ref).nodes, state(person.home("two"), ref).nodes
+    assert isinstance(mine, TableNode)
+    assert isinstance(theirs, TableNode)
+    assert mine.content == theirs.content
+    assert mine.file_name == "t.parquet"
+    assert draft.package.t().equals(whole)
+
+
+def test_a_note_that_lies_is_not_believed(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, ref = person.home("one"), person.ref("lies")
+    with monkeypatch.context() as patch, Draft(home, ref, HERE) as draft:
+        told = block_notes.metadata
+        patch.setattr(block_notes, "metadata", lambda rows, digests: told(rows, digests[::-1]))
+        draft["t"] = noise(0, 150_000)
+    with Draft(home, ref, HERE) as draft:
+        draft.append("t", noise(1, 50_000))
+    (mine,) = state(home, ref).nodes
+    whole = pd.concat([noise(0, 150_000), noise(1, 50_000)], ignore_index=True)
+    assert isinstance(mine, TableNode)
+    assert mine.content == content_of_table(table_from_frame(whole)).hash
+
+
+def test_a_range_that_is_the_index_goes_on(person: Person, tmp_path: Path) -> None:
+    home, ref = person.home("one"), person.ref("range")
+    noise(0, 100_000).set_axis(pd.RangeIndex(10, 200_010, 2)).to_parquet(tmp_path / "t.parquet")
+    with Draft(home, ref, HERE) as draft:
+        draft["t"] = tmp_path / "t.parquet"
+        draft.append("t", noise(1, 5))
+    found = draft.package.t()
+    assert found.index.equals(pd.RangeIndex(10, 200_020, 2))
+    assert found.iloc[-1]["x"] == noise(1, 5).iloc[-1]["x"]
+
+
+def test_no_rows_and_rows_to_none(person: Person) -> None:
+    home, ref = person.home("one"), person.ref("none")
+    with Draft(home, ref, HERE) as draft:
+        draft["t"] = noise(0, 0)
+        draft.append("t", noise(0, 0))
+        draft.append("t", noise(0, 40_000))
+        draft.append("t", noise(0, 0))
+    assert draft.package.t().equals(noise(0, 40_000))
+    build_package(person.home("two"), ref, {"t": noise(0, 40_000)})
+    assert state(person.home("two"), ref).hash == draft.hash
+
+
 def test_rows_that_do_not_fit_are_named(person: Person, ref: Ref) -> None:
     with Draft(person.home("one"), ref, HERE) as draft:
         with pytest.raises(InvalidInput, match="'n': expected int64, got double"):
@@ -238,6 +327,25 @@ def test_categories_of_appended_rows_come_back(person: Person, ref: Ref) -> None
         draft.append("c", two)
     assert draft.package.c()["c"].tolist() == ["a", "b", "c", "b"]
     assert list(draft.package.c()["c"].cat.categories) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("more", "stay"), [(["y", "x"], True), (["z", "y"], False)])
+def test_categories_of_a_long_table_are_those_of_all_its_blocks(person: Person, more: list[str], stay: bool) -> None:
+    home, ref = person.home("one"), person.ref("long")
+    old, new = pd.Categorical(["x", "y"] * 75_000, ["x", "w", "y"]), pd.Categorical(more * 25_000)
+    with Draft(home, ref, HERE) as draft:
+        draft["t"] = noise(0, 150_000).assign(c=old, number=pd.Categorical([5, 7, 9] * 50_000))
+    (before,) = state(home, ref).nodes
+    with Draft(home, ref, HERE) as draft:
+        draft.append("t", noise(1, 50_000).assign(c=new, number=pd.Categorical([7] * 50_000)))
+    (after,) = state(home, ref).nodes
+    assert isinstance(before, TableNode)
+    assert isinstance(after, TableNode)
+    assert (after.objects_[:1] == before.objects_[:1]) is stay
+    found = draft.package.t()
+    assert list(found["c"].cat.categories) == ["x", "w", "y", *([] if stay else ["z"])]
+    assert list(found["number"].cat.categories) == [5, 7, 9]
+    assert found["c"].tolist() == [*old, *new]
 
 
 def test_files_are_added_by_a_pattern(person: Person, ref: Ref, tmp_path: Path) -> None:

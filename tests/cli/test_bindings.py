@@ -15,6 +15,7 @@ import pytest
 
 from datapkg.api import (
     accounts,
+    append,
     build,
     cache,
     check,
@@ -24,12 +25,15 @@ from datapkg.api import (
     listing,
     lock,
     maintenance,
+    merge,
     mount,
     push,
     search,
     sharing,
     status,
     stubs,
+    sync,
+    watch,
 )
 from datapkg.building.options import Options
 from datapkg.cli.command import SWITCHES
@@ -42,7 +46,7 @@ from tests.cli.test_main import ALL
 
 MODULES: tuple[ModuleType, ...] = (
     *(accounts, build, cache, check, export, history, install, listing, lock, maintenance, mount, push, search),
-    *(sharing, status, stubs),
+    *(sharing, status, stubs, append, merge, sync, watch),
 )
 ELSEWHERE = {"--background"}  # starts a process of its own: tried with real mounts
 HASH = "1f3a9c" * 3
@@ -99,6 +103,37 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
             "dry_run": True,
             "registry": "work",
         },
+    ),
+    (
+        "append a/b x.csv y",
+        "append.append",
+        {"ref": REF, "files": (Path("x.csv"), Path("y")), "options": append.Options()},
+    ),
+    (
+        "append a/b x.csv --to raw/new --replace -m why --no-push --registry work",
+        "append.append",
+        {"options": append.Options("raw/new", replace=True, message="why", push=False, registry="work")},
+    ),
+    ("sync data a/b", "sync.sync", {"folder": Path("data"), "ref": REF, "options": sync.Options()}),
+    (
+        "sync data a/b --to raw --delete --yes -m why --dry-run --registry work",
+        "sync.sync",
+        {"options": sync.Options("raw", True, True, "why", True, "work")},
+    ),
+    (
+        "sync data a/b --watch --delete",
+        "watch.watch",
+        {"folder": Path("data"), "ref": REF, "options": sync.Options(delete=True)},
+    ),
+    (
+        "merge a/b c/d/e@1.0 -o me/z",
+        "merge.merge",
+        {"refs": (REF, Ref.parse("c/d/e@1.0")), "into": Ref.parse("me/z"), "options": merge.Options()},
+    ),
+    (
+        "merge a/b -o me/z --on-conflict rename --concat -m why --registry work",
+        "merge.merge",
+        {"options": merge.Options("rename", concat=True, message="why", registry="work")},
     ),
     (
         "install a/b c/d@1.0",

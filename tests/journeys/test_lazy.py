@@ -169,6 +169,44 @@ def test_bytes_that_changed_on_the_way_are_noticed_and_fetched_anew(person: Pers
         assert package.table["c07"].equals(wide_frame()["c07"])
 
 
+@pytest.fixture
+def kept(person: Person, tmp_path: Path) -> Ref:
+    """A package with a table whose Parquet file pandas wrote, without checksums of pages."""
+    home, ref = person.home("publisher"), person.ref("kept")
+    wide_frame().to_parquet(tmp_path / "t.parquet")
+    build_package(home, ref, {"t": tmp_path / "t.parquet"}, BuildOptions(allow_outside=True))
+    push_package(home, ref)
+    return ref
+
+
+def test_a_column_of_a_file_without_checksums_is_held_against_chunks(person: Person, kept: Ref) -> None:
+    package: Any = load(kept, person.home("reader"), lazy=True)
+    assert package.t["c03"].equals(wide_frame()["c03"])
+    assert 0 < received(package) < 0.1 * package.t.size
+    again: Any = load(kept, person.home("reader", "http://127.0.0.1:1"), lazy=True)
+    assert again.t["c03"].equals(wide_frame()["c03"])
+    assert received(again) == 0
+
+
+def test_a_wrong_byte_in_a_file_without_checksums_is_found(person: Person, kept: Ref) -> None:
+    with faulty_way(person.url) as way:
+        package: Any = load(kept, person.home("reader", way.url), lazy=True)
+        package.t["key"]  # the footer is here
+        way.faults.append(Fault("flip", where="/objects/"))
+        with pytest.raises(CorruptObject):
+            package.t["c07"]
+        way.faults.clear()
+        assert package.t["c07"].equals(wide_frame()["c07"])
+
+
+def test_a_registry_that_tells_no_chunks_gives_the_whole(person: Person, kept: Ref) -> None:
+    with faulty_way(person.url) as way:
+        way.faults.append(Fault("404", where="/chunks"))
+        package: Any = load(kept, person.home("reader", way.url), lazy=True)
+        assert package.t["c03"].equals(wide_frame()["c03"])
+        assert received(package) > package.t.size
+
+
 def test_without_being_asked_nothing_is_fetched(person: Person, published: Ref) -> None:
     home = person.home("partial")
     install_one(home, published, Options(Selection(meta_only=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,25 @@ class TestPacks(ObjectsContract):
         target.put_many([b"a", b"b"])
         (pack,) = target.packs()
         assert hash_bytes(pack.path.read_bytes()) == pack.hash
+
+    @pytest.mark.parametrize("room", [4, 50])
+    def test_a_full_disk_breaks_no_pack(self, target: PackedObjects, room: int) -> None:
+        """The bound on the size of files is to whoever writes one what a full disk is."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with target.batch():
+            try:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+                if room > 4:
+                    target.put_bytes(b"first")
+                with pytest.raises(OSError, match="large"):
+                    target.put_bytes(b"x" * 100)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            target.put_bytes(b"last")
+        found = [b"first", b"last"] if room > 4 else [b"last"]
+        assert sorted(target) == sorted(map(hash_bytes, found))
+        assert [target.read(hash_bytes(each)) for each in found] == found
+        assert [hash_bytes(pack.path.read_bytes()) for pack in target.packs()] == [target.packs()[0].hash]
 
     def test_a_pack_with_a_broken_index_is_passed_over(self, target: PackedObjects) -> None:
         target.put_many([b"a", b"b"])

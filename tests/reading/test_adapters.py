@@ -313,3 +313,22 @@ class TestGeopandas:
 def test_paths_are_in_the_order_of_rows(home: Home) -> None:
     node = in_blocks(home, 26, 2)
     assert [pl.read_parquet(each)["n"][0] for each in files.paths(node)] == list(range(0, 26, 2))
+
+
+def test_types_that_a_library_does_not_know_are_told(home: Home) -> None:
+    node = stored(
+        home,
+        pa.table(
+            {
+                "n": [1],
+                "wide": pa.array([decimal.Decimal("1.5")], pa.decimal256(50, 2)),
+                "fine": pa.array([1], pa.time64("ns")),
+            }
+        ),
+    )
+    with pytest.raises(WrongType, match=r"duckdb does not know all of its types, so choose other columns"):
+        node.duckdb()
+    assert node.duckdb(["n"]).fetchall() == [(1,)]
+    with pytest.raises(WrongType, match=r"numpy cannot hold the values of column 'fine', so choose other columns"):
+        node.numpy()
+    assert node.numpy(["n"]).tolist() == [[1]]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import datapkg
-from datapkg.errors import InvalidInput
+from datapkg.errors import InvalidInput, NotFound
 from datapkg.format import manifest_index
 from datapkg.format.manifest import Node as Entry
 from datapkg.home import Home
@@ -188,4 +188,5 @@ def test_nodes_called_like_methods_leave_the_functions(home: Home) -> None:
     assert [path for path, _ in functions.find(odd, "f*")] == ["filter", "find"]
     assert [path for path, _ in functions.filter(odd, lambda node: node.size == 4)] == ["find", "plot"]
     assert len(functions.to_frame(odd)) == 4
-    assert functions.plot(odd) is None
+    with pytest.raises(NotFound, match="has no image: in it"):
+        functions.plot(odd)

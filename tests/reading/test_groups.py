@@ -120,8 +120,6 @@ def test_what_a_node_says_of_itself(iris: Package) -> None:
     raw = iris["raw"]
     assert (raw.name, raw.kind, raw.meta, raw.size) == ("raw", "group", {}, 6)
     assert str(iris["raw/a.jpg"].ref) == f"uciml/iris/raw/a.jpg@sha256:{iris.hash}"
-    iris.meta["title"] = "changed"
-    assert iris.meta["title"] == "Iris"
 
 
 def test_groups_with_metadata_and_empty_ones_are_there(home: Home) -> None:

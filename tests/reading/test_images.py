@@ -13,7 +13,7 @@ import PIL
 import pytest
 from PIL import Image
 
-from datapkg.errors import InvalidInput, MissingDependency
+from datapkg.errors import InvalidInput, MissingDependency, NotFound
 from datapkg.home import Home
 from datapkg.reading.load import load
 from datapkg.reading.nodes.groups import Group
@@ -89,7 +89,13 @@ def test_a_long_group_is_shown_in_part(home: Home) -> None:
 
 
 def test_a_group_without_images_has_no_grid(home: Home) -> None:
-    assert group(home, a_txt=b"text").plot() is None
+    with pytest.raises(NotFound, match=r"me/images/g has no image directly in it.*: group\['deep'\]\.plot\(\)"):
+        group(home, a_txt=b"text").plot()
+    install(home, "me/images", file_node(home, "g/a.txt", b"text"), table_node(home, "g/table", iris_frame()))
+    none = load("me/images/g", home)
+    assert isinstance(none, Group)
+    with pytest.raises(NotFound, match=r"me/images/g has no image: in it are 1 file, 1 table"):
+        none.plot()
 
 
 def test_a_missing_library_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

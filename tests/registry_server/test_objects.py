@@ -10,6 +10,8 @@ import pytest
 
 from datapkg.errors import CorruptObject, Forbidden, InvalidInput, ObjectNotFound
 from datapkg.format import wire
+from datapkg.format.chunks import decode_chunks
+from datapkg.objects.chunking import CHUNK_BYTES
 from datapkg.objects.packs import PackedObjects
 from registry_server.services.policy import ANONYMOUS, THE_OPERATOR
 from registry_server.services.verifying import Damaged, Verified, verify
@@ -166,6 +168,21 @@ def test_a_damaged_object_is_never_sent_and_never_deleted(house: House, ada: Cli
         assert answer.headers["cache-control"] == "no-store"
     assert dict(wire.read_frames(io.BytesIO(read_many(ada, bad, good).body))) == {good: files["f1"]}
     assert bad in set(PackedObjects(house.settings.data))
+
+
+def test_chunks_of_a_damaged_object_are_not_told(house: House, reader: Client) -> None:
+    house.damage(sha256(BIG))
+    assert isinstance(reader.get(f"{IRIS}/objects/{sha256(BIG)}/chunks").error, CorruptObject)
+
+
+def test_chunks_of_an_object(reader: Client) -> None:
+    address = f"{IRIS}/objects/{sha256(BIG)}/chunks"
+    answer = reader.get(address)
+    chunks = decode_chunks(answer.body)
+    assert [chunk.stop - chunk.start for chunk in chunks[:-1]] == [CHUNK_BYTES] * (len(BIG) // CHUNK_BYTES)
+    assert [chunk.digest.hex() for chunk in chunks] == [sha256(BIG[each.start : each.stop]) for each in chunks]
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+    assert [chunk.stop for chunk in decode_chunks(reader.get(f"{ADDRESS}/chunks").body)] == [len(BODY)]
 
 
 def test_a_lost_or_shortened_object_is_said(house: House, reader: Client) -> None:

@@ -23,6 +23,7 @@ READS: list[tuple[str, str, Any]] = [
     ("GET", f"/manifests/{HASH}", None),
     ("GET", f"/objects/{HASH}", None),
     ("HEAD", f"/objects/{HASH}", None),
+    ("GET", f"/objects/{HASH}/chunks", None),
     ("POST", "/objects/read", {"hashes": [HASH]}),
     ("GET", "/log", None),
     ("GET", "/tags", None),
@@ -114,6 +115,7 @@ def test_an_object_is_served_only_through_a_package_that_holds_it(house: House, 
         answer = bob.get(f"{wire.PACKAGES}/{package}/objects/{HASH}")
         assert answer.status == 404
         assert isinstance(answer.error, ObjectNotFound)
+        assert isinstance(bob.get(f"{wire.PACKAGES}/{package}/objects/{HASH}/chunks").error, ObjectNotFound)
         many = bob.post(f"{wire.PACKAGES}/{package}/objects/read", {"hashes": [HASH]})
         assert many.status == 404
         assert many.error.detail["missing"] == [HASH]

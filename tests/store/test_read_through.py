@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from datapkg.errors import CorruptObject, Unreachable
+from datapkg.errors import CorruptObject, QuotaExceeded, Unreachable
+from datapkg.format.chunks import Chunk
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Readable
+from datapkg.objects.chunking import chunks_of_object
 from datapkg.objects.memory import MemoryObjects
 from datapkg.store.index import Index
 from datapkg.store.parts import Parts
@@ -108,6 +112,80 @@ def test_a_wrong_byte_is_found_when_an_object_becomes_whole(through: ReadThrough
     assert through.read(HASH) == BIG
 
 
+class Telling(Counting):
+    """Also tells chunks; `chunks_lie` changes what it tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.chunks_lie = ""
+
+    def chunks(self, hash: str) -> list[Chunk] | None:
+        self.asked += 1
+        honest = MemoryObjects()
+        honest.put_bytes(b"".join(MemoryObjects.open(self, hash)))
+        first, *chunks = chunks_of_object(honest, hash)
+        if self.chunks_lie == "short":
+            return [first, *chunks[:-1]]
+        return [first._replace(digest=bytes(32)) if self.chunks_lie else first, *chunks]
+
+
+@pytest.fixture
+def telling() -> Telling:
+    telling = Telling()
+    telling.put_bytes(BIG)
+    return telling
+
+
+@pytest.fixture
+def proved(tmp_path: Path, mine: TrustedObjects, telling: Telling) -> ReadThrough:
+    return ReadThrough(mine, lambda: telling, Parts(tmp_path / "store" / "partial", "https://one.example"))
+
+
+def test_what_is_read_of_an_object_is_held_against_its_chunks(proved: ReadThrough, telling: Telling) -> None:
+    telling.lies = True
+    with proved.stream(HASH, len(BIG)) as stream:
+        stream.seek(1_000_000)
+        with pytest.raises(CorruptObject, match="a part of object"):
+            stream.read(10)
+    assert list(proved.parts) == []
+    telling.lies = False
+    with proved.stream(HASH, len(BIG)) as stream:
+        stream.seek(1_000_000)
+        assert stream.read(10) == BIG[1_000_000:1_000_010]
+    assert telling.sent < 1 << 20
+
+
+def test_chunks_are_kept_beside_what_is_here(proved: ReadThrough, telling: Telling, mine: TrustedObjects) -> None:
+    with proved.stream(HASH, len(BIG)) as stream:
+        assert stream.read(10) == BIG[:10]
+    telling.broken = True
+    asked = telling.asked
+    again = ReadThrough(mine, lambda: telling, proved.parts)
+    with again.stream(HASH, len(BIG)) as stream:
+        assert stream.read(10) == BIG[:10]
+    assert telling.asked == asked == 1
+    with proved.parts.part(HASH, len(BIG)) as part:
+        part.write(5, b"wrong")
+    with again.stream(HASH, len(BIG)) as stream, pytest.raises(CorruptObject):
+        stream.read(10)
+    telling.broken = False
+    with again.stream(HASH, len(BIG)) as stream:
+        assert stream.read() == BIG
+    assert again.has(HASH)
+    assert os.listdir(proved.parts.folder) == []
+
+
+@pytest.mark.parametrize("lie", ["short", "wrong"])
+def test_chunks_that_are_not_those_of_the_object(proved: ReadThrough, telling: Telling, lie: str) -> None:
+    telling.chunks_lie = lie
+    with proved.stream(HASH, len(BIG)) as stream, pytest.raises(CorruptObject):
+        stream.read(10)
+    telling.chunks_lie = ""
+    with proved.stream(HASH, len(BIG)) as stream:
+        assert stream.read(10) == BIG[:10]
+
+
 def test_a_stream_that_breaks_leaves_nothing_that_is_believed(through: ReadThrough, theirs: Counting) -> None:
     theirs.broken = True
     with pytest.raises(Unreachable, match="broke off"), through.stream(HASH, len(BIG)) as stream:
@@ -192,3 +270,74 @@ def test_many_threads_fetch_once(through: ReadThrough, theirs: Counting) -> None
         thread.join()
     assert found == [BODIES[2]] * 8
     assert theirs.sent == len(BODIES[2])
+
+
+@pytest.fixture
+def bound() -> Iterator[Callable[[int], None]]:
+    """Bounds the size of files, which is what a full disk is to whoever writes one; by the real system."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_without_room_for_a_stretch_it_says_so_and_leaves_nothing_broken(
+    through: ReadThrough, bound: Callable[[int], None]
+) -> None:
+    with through.stream(HASH, len(BIG)) as stream:
+        assert stream.read(10) == BIG[:10]
+        bound(1 << 20)
+        stream.seek(2 << 20)
+        with pytest.raises(QuotaExceeded, match="cannot be kept in") as caught:
+            stream.read(10)
+        assert "make room" in caught.value.hint
+        stream.seek(5)
+        assert stream.read(5) == BIG[5:10]
+    with pytest.raises(QuotaExceeded):
+        through.bring({HASH: len(BIG)})
+    bound(resource.RLIM_INFINITY)
+    assert through.mine.missing([HASH]) == {HASH}
+    assert list(through.mine) == []
+    with through.stream(HASH, len(BIG)) as stream:
+        assert stream.read() == BIG
+
+
+def test_without_room_to_say_so_stretches_are_here_for_who_has_them(
+    tmp_path: Path, bound: Callable[[int], None]
+) -> None:
+    parts = Parts(tmp_path, "https://one.example")
+    with parts.part(HASH, 1000) as part:
+        for number in range(2):
+            part.write(number * 100, BIG[:100])
+            bound(1000 + number * 30)  # a record has 20 bytes: no room for one, then for half of the second
+            part.keep([(number * 100, number * 100 + 100)])
+            part.keep([(500 + number, 600 + number)])
+        bound(resource.RLIM_INFINITY)
+        assert part.lacking(0, 200) == []
+    with parts.part(HASH, 1000) as part:
+        assert part.lacking(0, 200) == [(0, 100)]
+
+
+@pytest.mark.parametrize("lies", [False, True])
+def test_without_room_for_a_copy_what_is_whole_is_read_where_it_lies(
+    through: ReadThrough, theirs: Counting, lies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs.lies = lies
+    sent = through.mine.put
+
+    def full(stream: BinaryIO, expected: str | None = None) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(through.mine, "put", full)
+    with through.stream(HASH, len(BIG)) as stream:
+        if lies:
+            with pytest.raises(CorruptObject, match="arrived whole"):
+                stream.read()
+            assert list(through.parts) == []
+            return
+        assert stream.read() == BIG
+    before = theirs.sent
+    with through.stream(HASH, len(BIG)) as stream:
+        assert stream.read() == BIG
+    assert (theirs.sent, through.has(HASH)) == (before, False)
+    monkeypatch.setattr(through.mine, "put", sent)
+    assert through.read(HASH) == BIG

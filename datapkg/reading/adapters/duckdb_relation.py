@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.types as types
 
+from datapkg.errors import WrongType
 from datapkg.reading.adapters import files
 from datapkg.reading.nodes.interchange import Exchanged
 
@@ -24,6 +25,16 @@ def convert(
 ) -> duckdb.DuckDBPyRelation:
     """A relation of this connection, or of duckdb's own of this process."""
     connection = connection or duckdb.default_connection()
+    try:
+        return _relation(table, columns, filters, connection)
+    except duckdb.NotImplementedException as error:
+        place = f"{table.__source__.ref.package}/{table.__at__}"
+        raise WrongType(f"{place}: duckdb does not know all of its types, so choose other columns: {error}") from error
+
+
+def _relation(
+    table: Exchanged, columns: Sequence[str] | None, filters: Any, connection: duckdb.DuckDBPyConnection
+) -> duckdb.DuckDBPyRelation:
     if filters is None and (found := _scan(table, connection)) is not None:
         return found if columns is None else found.select(*map(_column, files.known(table, columns)))
     return connection.from_arrow(_known(table.arrow(columns, filters)))
@@ -42,9 +53,9 @@ def _scan(table: Exchanged, connection: duckdb.DuckDBPyConnection) -> duckdb.Duc
         return None
     try:
         found = connection.read_parquet(names, hive_partitioning=False, union_by_name=False)
+        wanted = connection.from_arrow(_known(table.schema.empty_table()))
     except duckdb.Error:
         return None
-    wanted = connection.from_arrow(_known(table.schema.empty_table()))
     return found if (found.columns, found.types) == (wanted.columns, wanted.types) else None
 
 

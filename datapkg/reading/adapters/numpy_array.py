@@ -24,8 +24,8 @@ def convert(table: Exchanged, columns: Sequence[str] | None = None, filters: Any
     found = _read(table, columns, filters)
     if all(map(is_number, found.schema.types)) and found.num_columns:
         return _matrix(found)
-    fields = [_values(column) for column in found.columns]
     names = found.column_names
+    fields = [_field(table, name, column) for name, column in zip(names, found.columns, strict=True)]
     if len(set(names)) < len(names):
         raise InvalidInput(f"{_place(table)}: records need names that differ, and columns are called {shown(names)}")
     records = np.empty(len(found), [(name, field.dtype) for name, field in zip(names, fields, strict=True)])
@@ -83,8 +83,12 @@ def _matrix(table: pa.Table) -> np.ndarray[Any, Any]:
     return found
 
 
-def _values(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    return values(column) if is_number(column.type) else column.to_numpy()
+def _field(table: Exchanged, name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    try:
+        return values(column) if is_number(column.type) else column.to_numpy()
+    except pa.ArrowException as error:
+        what = f"numpy cannot hold the values of column {shown(name)}, so choose other columns"
+        raise WrongType(f"{_place(table)}: {what}: {error}") from error
 
 
 def _place(table: Exchanged) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from datapkg.errors import CorruptObject
+from datapkg.errors import CorruptObject, InvalidInput
 from datapkg.reading.nodes.base import Node
+from datapkg.reading.nodes.unloaded import Unloaded, expression, no_array_attribute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any, BinaryIO
+    from typing import Any, BinaryIO, NoReturn
 
     import numpy as np
 
     from datapkg.format.manifest import ArrayNode
 
 
-class Array(Node):
-    """An array; called, it is a numpy array of its own, which may be written to."""
+class Array(Unloaded, Node):
+    """An array; called, it is a numpy array of its own, which may be written to. Numpy takes it as it is."""
 
     @property
     def __entry__(self) -> ArrayNode:
@@ -41,6 +42,29 @@ class Array(Node):
                     f"{self.ref.package}/{self.__at__} is no array that can be read: {error}"
                 ) from error
         return array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """What `np.asarray(node)` and numpy's functions take."""
+        if copy is False:
+            place = f"{self.__source__.ref.package}/{self.__at__}"
+            raise InvalidInput(f"{place}: an array cannot be had without reading it: copy=False")
+        array = self()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __getitem__(self, key: object) -> NoReturn:
+        loaded = expression(self.__source__, self.__at__)
+        raise TypeError(f"an array node is not loaded, so nothing is taken out of it; write: {loaded}()[…]")
+
+    def __iter__(self) -> NoReturn:
+        loaded = expression(self.__source__, self.__at__)
+        raise TypeError(f"an array node is not loaded, so it is not iterated; write: for each in {loaded}()")
+
+    if not TYPE_CHECKING:  # checkers know what there is
+
+        def __getattr__(self, name: str) -> Any:
+            if name[:1] == "_":
+                raise AttributeError(name)
+            raise no_array_attribute(self, name)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -85,7 +85,7 @@ class Node:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The metadata that the publisher gave; a copy."""
+        """The metadata that the publisher gave: a dict that is only read; `dict(…)` of it may be changed."""
         return functions.meta(self)
 
     @property

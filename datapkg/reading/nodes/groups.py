@@ -95,8 +95,8 @@ class Group(Node):
         """All that is below as a DataFrame, a row a node, metadata as columns; see `datapkg.to_frame`."""
         return functions.to_frame(self, meta)
 
-    def plot(self, limit: int = 25, columns: int = 5) -> Figure | None:
-        """The images directly in this group as a grid, a figure of matplotlib; None without any."""
+    def plot(self, limit: int = 25, columns: int = 5) -> Figure:
+        """The images directly in this group as a grid, a figure of matplotlib; raises `NotFound` without any."""
         return functions.plot(self, limit, columns)
 
     def frames(self) -> pd.DataFrame | None:

@@ -1,4 +1,4 @@
-"""What only a loaded table can do: errors that say what to type instead."""
+"""What only a loaded table or array can do: errors that say what to type instead."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from datapkg.reading.nodes.arrays import Array
+    from datapkg.reading.nodes.base import Node
     from datapkg.reading.nodes.tables import Table
     from datapkg.reading.source import Source
 
@@ -50,8 +52,19 @@ def no_attribute(node: Table, name: str) -> NodeNotFound:
         return NodeNotFound(f"{place} is a table node, which has no {shown(name)}; load it first: {loaded}.{form}")
     if name in ("read_bytes", "read_text"):
         return NodeNotFound(f"{place} is a table node, which has no {shown(name)}; its Parquet file is at .path")
-    near = _near(node, name)
+    near = _near(node, name, node.columns)
     return NodeNotFound(f"{place} is a table node, which has no {shown(name)}{near or f'; load it with {loaded}'}")
+
+
+def no_array_attribute(node: Array, name: str) -> NodeNotFound:
+    """The error for an attribute that an array node has not: one of numpy's arrays, or a slip of a key."""
+    import numpy as np
+
+    what = f"{node.__source__.ref.package}/{node.__at__} is an array node, which has no {shown(name)}"
+    loaded = f"{expression(node.__source__, node.__at__)}()"
+    if hasattr(np.ndarray, name):
+        return NodeNotFound(f"{what}; load it first: {loaded}.{_form(np.ndarray, name)}")
+    return NodeNotFound(f"{what}{_near(node, name, []) or f'; load it with {loaded}'}")
 
 
 def _of_frames(name: str) -> str:
@@ -62,20 +75,24 @@ def _of_frames(name: str) -> str:
         return ""
     if name in INDEXERS:
         return f"{name}[…]"
-    return f"{name}(…)" if callable(getattr(pd.DataFrame, name)) else name
+    return _form(pd.DataFrame, name)
 
 
-def _near(node: Table, name: str) -> str:
+def _form(kind: type, name: str) -> str:
+    return f"{name}(…)" if callable(getattr(kind, name)) else name
+
+
+def _near(node: Node, name: str, columns: list[str]) -> str:
     from difflib import get_close_matches
 
     own = {each: f".{each}" for each in dir(type(node)) if each[0] != "_"}
-    ways = own | {column: f"[{column!r}]" for column in node.columns if column not in own}
+    ways = own | {column: f"[{column!r}]" for column in columns if column not in own}
     near = get_close_matches(name, list(ways), n=3)
     return f"; did you mean {' or '.join(ways[each] for each in near)}?" if near else ""
 
 
 class Unloaded:
-    """The operators of a frame, for a node that is none; comparing with == tells whether two nodes are one object."""
+    """The operators of what a node gives, for the node itself; comparing with == tells whether two are one object."""
 
     def __setitem__(self: Any, key: object, value: object) -> NoReturn:
         loaded = expression(self.__source__, self.__at__)
@@ -89,7 +106,8 @@ class Unloaded:
 def _refusing(form: str) -> Any:
     def refuse(self: Any, *_: object) -> NoReturn:
         loaded = f"{expression(self.__source__, self.__at__)}()"
-        raise TypeError(f"a table node is not loaded, so nothing is calculated with it; write: {form.format(loaded)}")
+        what = "an array" if self.kind == "array" else "a table"
+        raise TypeError(f"{what} node is not loaded, so nothing is calculated with it; write: {form.format(loaded)}")
 
     return refuse
 

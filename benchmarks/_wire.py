@@ -1,0 +1,95 @@
+"""Files over plain HTTP, and what stands between for any address and counts every byte."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+PIECE = 1 << 20
+
+
+@dataclass
+class Wire:
+    """An address that stands for another one, and how much came from there, headers too."""
+
+    url: str
+    received: int = 0
+
+    def since(self, before: int) -> int:
+        """How much came since then, once all that is on its way has come."""
+        seen = -1
+        while seen != self.received:
+            seen = self.received
+            time.sleep(0.05)
+        return self.received - before
+
+
+@contextlib.contextmanager
+def file_server(folder: Path) -> Iterator[str]:
+    """Gives the files of a folder, and ranges of them, as any web server does."""
+    app = Starlette(routes=[Mount("/", StaticFiles(directory=folder))])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextlib.contextmanager
+def counted(url: str) -> Iterator[Wire]:
+    """Stands between; what it counts is what the tool on this side received."""
+    host = urlsplit(url)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        wire = Wire(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        there = (host.hostname or "", host.port or 80)
+        threading.Thread(target=_accept, args=(listening, there, wire), daemon=True).start()
+        try:
+            yield wire
+        finally:
+            with contextlib.suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)
+
+
+def _accept(listening: socket.socket, there: tuple[str, int], wire: Wire) -> None:
+    """Makes a connection there for each that comes, until there are no more to come."""
+    while True:
+        try:
+            near, _ = listening.accept()
+            far = socket.create_connection(there)
+        except OSError:
+            return
+        for each in (near, far):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=_pass, args=(near, far, None), daemon=True).start()
+        threading.Thread(target=_pass, args=(far, near, wire), daemon=True).start()
+
+
+def _pass(source: socket.socket, target: socket.socket, wire: Wire | None) -> None:
+    """Hands on what comes until one side is done, then closes both for this direction."""
+    buffer = memoryview(bytearray(PIECE))
+    with contextlib.suppress(OSError):
+        while count := source.recv_into(buffer):
+            if wire:
+                wire.received += count
+            target.sendall(buffer[:count])
+    for end, how in ((source, socket.SHUT_RD), (target, socket.SHUT_WR)):
+        with contextlib.suppress(OSError):
+            end.shutdown(how)
+    if wire:
+        source.close()
+        target.close()

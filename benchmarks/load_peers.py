@@ -1,0 +1,116 @@
+"""How long does it take from nothing to a table, as each library keeps one: to open it, its first rows, columns, all?
+
+Each figure is a new process from its start to its end, but for loads again in the same process; the libraries take
+turns, and files are in the page cache. quilt3, dvc and pins keep the Parquet file that pandas wrote, datasets Arrow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+import _data
+import pyarrow.parquet
+from _bench import MB, Row, Usage, middle, options, report, scratch, turns, used
+from _kept import OURS, START, WARM, WAYS
+from _peers import ahead, peer_environ, peers
+
+TABLE = "trips"
+COLUMNS = "fare,zone"
+AGAIN = """
+from statistics import median
+from time import perf_counter
+taken = []
+for _ in range(4):
+    start = perf_counter()
+    answer = {all}
+    taken.append(perf_counter() - start)
+    del answer
+print(median(taken[1:]))
+"""
+QUESTIONS = ("open it", "the first five rows", "two columns", "all")
+
+Pythons = Mapping[str, str]
+
+
+def asked(name: str) -> dict[str, str]:
+    """The program of each question, for one library."""
+    way = WAYS[name]
+    return {what: way.code(code) for what, code in zip(QUESTIONS, (way.about, way.head, way.two, way.all), strict=True)}
+
+
+def environ(name: str, folder: Path) -> dict[str, str]:
+    """Whoever has a warm copy has a home of their own."""
+    home = folder / ("warm" if name == WARM else "home")
+    return {**peer_environ(folder), "DATAPKG_HOME": str(home)}
+
+
+def store(folder: Path, pythons: Pythons, rows: int) -> None:
+    """The table as each library keeps it."""
+    table = _data.table(TABLE, rows)
+    pyarrow.parquet.write_table(table, folder / "source.parquet")
+    table.to_pandas().to_parquet(folder / "table.parquet")
+    del table
+    for name, python in pythons.items():
+        used(python, "-c", START + WAYS[name].store, folder, COLUMNS, environ=environ(name, folder))
+
+
+def in_new_processes(folder: Path, pythons: Pythons, rounds: int) -> dict[str, dict[str, list[Usage]]]:
+    """What each question took of each library in each round."""
+    taken: dict[str, dict[str, list[Usage]]] = {what: {name: [] for name in pythons} for what in QUESTIONS}
+    for number in range(rounds):
+        for name in turns(pythons, number):
+            for what, code in asked(name).items():
+                usage = used(pythons[name], "-c", code, folder, COLUMNS, environ=environ(name, folder))
+                taken[what][name].append(usage)
+    return taken
+
+
+def again(folder: Path, pythons: Pythons, rounds: int) -> dict[str, float]:
+    """The median of loads that are not the first of their process."""
+    taken: dict[str, list[float]] = {name: [] for name in pythons}
+    for number in range(rounds):
+        for name in turns(pythons, number):
+            code = f"{START}{WAYS[name].open}{AGAIN.format(all=WAYS[name].all)}"
+            command = [pythons[name], "-c", code, str(folder), COLUMNS]
+            done = subprocess.run(command, env=environ(name, folder), capture_output=True, text=True, check=True)
+            taken[name].append(float(done.stdout))
+    return {name: median(each) for name, each in taken.items()}
+
+
+def row(what: str, values: Mapping[str, float]) -> Row:
+    """One line: what each took, and ours beside the best of the others."""
+    others = [value for name, value in values.items() if name not in (OURS, WARM)]
+    return {"what": what, **values, **ahead(values[OURS], others)}
+
+
+def measured(title: str, folder: Path, pythons: Pythons, chosen: argparse.Namespace) -> list[Row]:
+    """Every question about a table that is stored already."""
+    taken = in_new_processes(folder, pythons, chosen.rounds)
+    usages = {what: {name: middle(each) for name, each in of.items()} for what, of in taken.items()}
+    rows = [row(f"{title}: {what}", {name: use.seconds for name, use in of.items()}) for what, of in usages.items()]
+    rows.append(row(f"{title}: all, again", again(folder, pythons, min(chosen.rounds, 3))))
+    peak = {name: use.peak / MB for name, use in usages["all"].items()}
+    return [*rows, row(f"{title}: all, peak MB", peak)]
+
+
+def main() -> None:
+    chosen = options(__doc__, peers=True, mb=(1, 50, 250), few=(1_000, 10_000, 10_000), rounds=(1, 5, 5))
+    installed = list(peers(chosen, "datasets", "quilt3", "dvc", "pins"))
+    pythons = dict.fromkeys((OURS, WARM, "pandas"), sys.executable)
+    pythons |= {peer.name: str(peer.python) for peer in installed}
+    rows: list[Row] = []
+    many = chosen.mb * MB // _data.ROW_BYTES[TABLE]
+    for title, count in ((f"{chosen.mb} MB", many), (f"{chosen.few:,} rows", chosen.few)):
+        with scratch() as folder:
+            store(folder, pythons, count)
+            rows += measured(title, folder, pythons, chosen)
+    report(chosen, rows, {peer.name: peer.version for peer in installed})
+
+
+if __name__ == "__main__":
+    main()

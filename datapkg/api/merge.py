@@ -1,0 +1,158 @@
+"""Merge: a new state of a package from the states of others, by their manifests; data stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from datapkg.api.edit import Draft
+from datapkg.api.edit import Options as EditOptions
+from datapkg.api.results import Merged
+from datapkg.arrival import find_or_meet, origin_of
+from datapkg.building.merging import Merging, Part, merged
+from datapkg.building.rows import stored_rows
+from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.format.manifest import Manifest, Node, TableNode
+from datapkg.format.names import Ref
+from datapkg.format.overlay import Overlay
+from datapkg.home import Found, Home
+from datapkg.objects.progress import Progress, silent
+from datapkg.objects.transfer import plan, transfer
+from datapkg.reading.source import Remote, Source
+
+
+@dataclass(frozen=True)
+class Options:
+    """How packages go together where they differ: error, ours, theirs or rename; with `concat`, tables of the same
+    columns become one. `registry` is asked for those that are not here.
+    """
+
+    on_conflict: str = "error"
+    concat: bool = False
+    message: str = ""
+    registry: str | None = None
+
+
+@dataclass(frozen=True)
+class Input:
+    """A state that is put in: what was asked for, and what that means here or at a registry."""
+
+    ref: Ref
+    found: Found
+    part: Part
+
+
+def merge(
+    home: Home, refs: Sequence[Ref], into: Ref, options: Options = Options(), *, progress: Progress = silent
+) -> Merged:
+    """Makes a state of the package `into` of what the refs name, packages or groups in them, and makes it current here.
+
+    Nothing is fetched but manifests, tables that are to be put together, and what lies at another registry than the one
+    that a push would go to. The record pins what was put in. Raises `Conflict` that lists all places that differ,
+    `PackageNotInstalled`, `NodeNotFound`, and the errors of a registry.
+    """
+    if into.path or into.state or into.registry is not None:
+        raise InvalidInput(f"{into} is not what a merge makes: name a package alone", hint=f"-o {into.package}")
+    home.store.prepare()
+    inputs = [_found(home, ref, options.registry) for ref in refs]
+    merging = merged([each.part for each in inputs], options.on_conflict, concat=options.concat)
+    edit = EditOptions(options.message, push=False, progress=progress, origin="merge")
+    with _Merger(home, into, edit) as draft:
+        draft.take(inputs, merging, options, progress)
+    manifest = home.store.manifest(draft.hash)
+    return Merged(
+        package=into.package,
+        hash=draft.hash,
+        inputs=_pins(inputs),
+        nodes=sum(node.kind != "group" for node in manifest.nodes),
+        renamed=merging.renamed,
+        dropped=merging.dropped,
+        concatenated=list(merging.more),
+        bytes_logical=manifest.size(),
+        bytes_absent=sum(home.store.absent(manifest).values()),
+        warnings=draft.warnings,
+    )
+
+
+def _found(home: Home, ref: Ref, registry: str | None) -> Input:
+    """What a ref means; of one that is not here, the manifest is fetched."""
+    found = find_or_meet(home, ref, registry)
+    manifest = found.store.manifest(found.hash)
+    try:
+        below = manifest.below(ref.path)
+    except DatapkgError as error:
+        raise type(error)(f"{ref}: {error}", hint=f"datapkg show {ref.package}", **error.detail) from error
+    if not ref.path:
+        return Input(ref, found, Part(ref.package, below, manifest.meta))
+    if manifest.kind(ref.path) != "group":
+        nodes: list[Node] = [msgspec.structs.replace(below[0], path=below[0].parts[-1])]
+        return Input(ref, found, Part(ref.package, nodes, {}))
+    meta = below[0].meta if below[0].path == ref.path else {}
+    nodes = [msgspec.structs.replace(node, path=node.path[len(ref.path) + 1 :]) for node in below]
+    return Input(ref, found, Part(ref.package, [node for node in nodes if node.path], meta))
+
+
+def _pins(inputs: Sequence[Input]) -> list[dict[str, str]]:
+    return [{"package": str(each.ref.at(None)), "hash": each.found.hash} for each in inputs]
+
+
+class _Merger(Draft):
+    """A draft that is made of other packages."""
+
+    def _begin(self) -> Manifest | None:
+        """What is here; a merge is a build, for which no registry need be asked."""
+        current = self._home.store.refs.current(self._ref.user, self._ref.name)
+        return self._home.store.manifest(current.hash) if current else None
+
+    def take(self, inputs: Sequence[Input], merging: Merging, options: Options, progress: Progress) -> None:
+        """Has what was put together in the place of all that it had."""
+        self._nodes = Overlay()
+        self._nodes.update(merging.nodes)
+        self.meta = merging.meta
+        how: dict[str, Any] = {"on_conflict": options.on_conflict, "renamed": merging.renamed}
+        how["concatenated"] = {path: [number for number, _ in more] for path, more in merging.more.items()}
+        said = {name: value for name, value in how.items() if value}
+        self._record |= {"packages": [{"path": "", **each} for each in _pins(inputs)], "merge": said}
+        for number, each in enumerate(inputs):
+            mine = [node for path, node in merging.nodes.items() if merging.of[path] == number]
+            self._bring_foreign(each, mine, options.registry, progress)
+        for path, more in merging.more.items():
+            self._bring(inputs[merging.of[path]], self._nodes[path], options.registry, progress)
+            for number, table in more:
+                self._bring(inputs[number], table, options.registry, progress)
+                self.append(path, stored_rows(table.objects_, self._home.store.objects))
+
+    def _bring_foreign(self, each: Input, nodes: Sequence[Node], registry: str | None, progress: Progress) -> None:
+        """Brings what a push could not rely on: objects of another store or another registry."""
+        mine = self._home.store.objects
+        sizes = {hash: size for node in nodes for hash, size in node.objects()}
+        needed = plan(sizes, mine).needed
+        if not needed:
+            return
+        if each.found.store is not self._home.store:
+            there = each.found.store.objects.missing(needed)
+            self._copy(each, {hash: size for hash, size in needed.items() if hash not in there}, progress)
+            return
+        origin = origin_of(self._home, each.ref, each.found.hash)
+        if origin is not None and origin != self._target(registry):
+            transfer(self._home.client(origin).objects(each.ref), mine, plan(needed, mine), progress)
+
+    def _copy(self, each: Input, sizes: dict[str, int], progress: Progress) -> None:
+        mine = self._home.store.objects
+        transfer(each.found.store.objects, mine, plan(sizes, mine), progress)
+
+    def _target(self, registry: str | None) -> str | None:
+        """The address of the registry that a push would go to."""
+        is_known = registry or self._home.setting("registry").value
+        return self._home.registry_url(registry) if is_known else None
+
+    def _bring(self, each: Input, node: Node, registry: str | None, progress: Progress) -> None:
+        """Sees to it that the objects of a node are here."""
+        assert isinstance(node, TableNode)
+        if each.found.store is not self._home.store:
+            self._copy(each, dict(node.objects()), progress)
+        elif self._home.store.objects.missing(hash for hash, _ in node.objects()):
+            Source(self._home.store, each.ref, each.found.hash, Remote(self._home, registry)).bring(node)

@@ -1,0 +1,279 @@
+"""Sync: a package made to follow a folder; what changed there is built and pushed, the rest is not even fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from datapkg.api.build import fetcher, find_package, objects_for
+from datapkg.api.edit import Draft
+from datapkg.api.edit import Options as EditOptions
+from datapkg.api.rebase import ancestors
+from datapkg.api.results import Synced
+from datapkg.building.cache import BuildCache
+from datapkg.building.fetching.opened import opened
+from datapkg.building.options import Options as BuildOptions
+from datapkg.building.package import Built, build_package
+from datapkg.building.spec import BuildSpec, FileSource, NodeSpec
+from datapkg.building.unchanged import Split, settled, split
+from datapkg.errors import Conflict, InvalidInput, NotFound
+from datapkg.format.diff import diff, same_content
+from datapkg.format.manifest import GroupNode, Manifest, Node
+from datapkg.format.names import Ref, check_node_path, shown
+from datapkg.home import Home
+from datapkg.objects.progress import Progress, silent
+
+_PATHS_SHOWN = 10
+_KINDS = ("added", "changed", "removed")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a package follows a folder: in the group `to`; with `delete`, without what the folder has not.
+
+    `confirm` says that an empty folder is meant to empty the package too. Of a `dry_run` nothing is kept or sent.
+    """
+
+    to: str = ""
+    delete: bool = False
+    confirm: bool = False
+    message: str = ""
+    dry_run: bool = False
+    registry: str | None = None
+
+
+def sync(
+    home: Home,
+    folder: Path,
+    ref: Ref,
+    options: Options = Options(),
+    *,
+    busy: Collection[Path] = (),
+    progress: Progress = silent,
+) -> Synced:
+    """Makes the registry's latest state have what a folder has, named and read as a build does; gives what changed.
+
+    Its manifest alone is fetched, and only what differs is built and sent; where nothing does, nothing is pushed. Files
+    that are `busy` stay what they are in the package. Metadata stay unless the build file sets them. Killed at any
+    moment, it is simply done again. Raises `NotFound` without the folder, `Conflict` where somebody pushed to the same
+    paths meanwhile, or what was built here would be missed; the errors of a build and of a push.
+    """
+    folder = Path(folder)
+    _check(folder, ref, options.to)
+    build_options = BuildOptions()
+    with opened(folder, fetcher(home, progress), build_options, environ=home.environ) as found:
+        draft = _Follower(home, ref, options, progress)
+        try:
+            with draft:
+                draft.follow(found.spec, folder, busy)
+        except Conflict as error:
+            if "theirs" in error.detail:
+                line = f"datapkg sync {quote(str(folder))} {ref.package}"
+                raise Conflict(error.message, hint=f"{line} puts yours over theirs", **error.detail) from error
+            raise
+    if not options.to and not options.dry_run:
+        BuildCache(home.index, ref.package).keep_place(folder, True, False)
+    return draft.result()
+
+
+def _check(folder: Path, ref: Ref, to: str) -> None:
+    if ref.path or ref.state:
+        line = f"datapkg sync {quote(str(folder))} {ref.package}" + (f" --to {quote(ref.path)}" if ref.path else "")
+        raise InvalidInput(f"{ref} names more than a package", hint=line)
+    if to:
+        check_node_path(to)
+    if not folder.exists():
+        raise NotFound(f"there is no folder {shown(folder)}", hint="give the path of a folder", path=str(folder))
+    if not folder.is_dir():
+        raise InvalidInput(f"{shown(folder)} is no folder", hint="datapkg append adds single files")
+
+
+class _Follower(Draft):
+    """A draft that is made to have what a folder has; nothing of it is here before the registry has it."""
+
+    _is_kept_first = False
+
+    def __init__(self, home: Home, ref: Ref, options: Options, progress: Progress) -> None:
+        given = {"message": options.message, "registry": options.registry, "dry_run": options.dry_run}
+        super().__init__(home, ref, EditOptions(**given, progress=progress, origin="sync"))  # type: ignore[arg-type]
+        self._how, self._tell = options, progress
+        self._unpushed: Manifest | None = None
+        self._kept: list[str] = []
+        self._changes: dict[str, list[str]] = {}
+        self._skipped: list[str] = []
+
+    def follow(self, spec: BuildSpec, folder: Path, busy: Collection[Path]) -> None:
+        """Puts what the folder has in the place of what the draft has."""
+        self._check_group()
+        spec = _below(self._how.to, spec)
+        taken = {str(each.absolute()) for each in busy}
+        held = [node.path for node in spec.nodes if taken and _is_of(node, taken)]
+        spec = replace(spec, nodes=[node for node in spec.nodes if node.path not in set(held)])
+        made = self._made(spec)
+        alone = self._alone(made, held)
+        if self._how.delete:
+            self._check_left(folder, made, held, alone)
+        else:
+            self._check_room(made, alone)
+        self.meta |= spec.meta
+        self._check_missed(made)
+        self._apply(made, alone, held)
+        self._compare()
+
+    def result(self) -> Synced:
+        """What came of it."""
+        return Synced(
+            package=self._ref.package,
+            hash=self.hash,
+            **self._changes,
+            kept=self._kept,
+            meta=self.meta != (self._base.meta if self._base else {}),
+            is_new=self._base is None,
+            pushed=self.pushed,
+            warnings=self.warnings,
+            skipped=self._skipped,
+        )
+
+    def _begin(self) -> Manifest | None:
+        """The registry's latest state; one that was built here and not pushed is compared with what comes of this."""
+        theirs = self._latest()
+        refs, ref = self._home.store.refs, self._ref
+        current = refs.current(ref.user, ref.name)
+        if current and self._is_unpushed(current, theirs or Manifest.make([])):
+            self._unpushed = self._home.store.manifest(current.hash)
+        return theirs
+
+    def _commit(self) -> None:
+        if self._base or self._nodes or self.meta:
+            super()._commit()
+
+    def _made(self, spec: BuildSpec) -> dict[str, Node]:
+        """The nodes of the folder, of which those are built that the state has not."""
+        home, ref = self._home, self._ref
+        cache = BuildCache(home.index, ref.package)
+        parted = split(spec.nodes, self._nodes, cache)
+        with objects_for(home.store, self._how.dry_run) as objects:
+            built = build_package(
+                replace(spec, nodes=parted.left),
+                objects,
+                previous=self._base,
+                find_package=lambda wanted: find_package(home, wanted),
+                cache=cache,
+                secret=home.secret,
+                progress=self._tell,
+            )
+        self._note(parted, built)
+        made = [*parted.nodes, *built.manifest.nodes]
+        return {node.path: settled(node, self._nodes.get(node.path)) for node in made}
+
+    def _note(self, parted: Split, built: Built) -> None:
+        sources = [*parted.sources, *built.record["sources"]]
+        self._record = {**built.record, "origin": "sync", "sources": sources}
+        self.warnings += built.warnings
+        self._skipped = built.skipped
+
+    def _alone(self, made: dict[str, Node], held: list[str]) -> list[str]:
+        """The nodes that the package alone has, of those that the folder stands for; groups not."""
+        to = f"{self._how.to}/" if self._how.to else ""
+        busy = tuple(f"{each}/" for each in held)
+        return [
+            path
+            for path, node in self._nodes.items()
+            if path.startswith(to)
+            and path not in made
+            and not isinstance(node, GroupNode)
+            and not f"{path}/".startswith(busy)
+        ]
+
+    def _check_group(self) -> None:
+        for path in (*ancestors(self._how.to), self._how.to):
+            node = self._nodes.get(path)
+            if node is not None and not isinstance(node, GroupNode):
+                raise InvalidInput(f"{shown(path)} is a {node.kind} of {self._ref.package}; --to names a group")
+
+    def _check_left(self, folder: Path, made: dict[str, Node], held: list[str], alone: list[str]) -> None:
+        """Raises where a folder that has nothing would empty the package: a disk may be gone."""
+        if not made and not held and alone and not self._how.confirm:
+            where = f"{self._ref.package}/{self._how.to}" if self._how.to else self._ref.package
+            raise InvalidInput(
+                f"{shown(folder)} has nothing that a package is made of, and --delete would take all {len(alone):,} "
+                f"nodes out of {where}; nothing was changed",
+                hint="if that is meant: the same with --yes",
+            )
+
+    def _check_room(self, made: dict[str, Node], alone: list[str]) -> None:
+        """Raises where a node of the package alone is a group in the folder, or the other way round."""
+        leaves = {path for path, node in made.items() if not isinstance(node, GroupNode)}
+        groups = {above for path in made for above in ancestors(path)}
+        places = {path for path in alone if path in groups}
+        places |= {above for path in alone for above in ancestors(path) if above in leaves}
+        if places:
+            raise Conflict(
+                f"{_listed(sorted(places))}: a group on one side and a node on the other, of package and folder",
+                hint="--delete takes away what the folder has not",
+                paths=sorted(places),
+            )
+
+    def _check_missed(self, made: dict[str, Node]) -> None:
+        """Raises where a state that was built here and never pushed has what this one would not have."""
+        if self._unpushed is None:
+            return
+        theirs = self._nodes
+        missed = [f"meta.{key}" for key in self._unpushed.meta.keys() - self.meta.keys()]
+        missed += [
+            node.path
+            for node in self._unpushed.nodes
+            if node.path not in made and not (node.path in theirs and same_content(node, theirs[node.path]))
+        ]
+        if missed:
+            raise Conflict(
+                f"{self._ref.package} was built here and not pushed, and has what neither the registry nor the folder "
+                f"has: {_listed(missed)}",
+                hint=f"datapkg push {self._ref.package}",
+                paths=missed,
+            )
+
+    def _apply(self, made: dict[str, Node], alone: list[str], held: list[str]) -> None:
+        if not self._how.delete:
+            self._kept = alone
+            self._nodes.update(made)
+            return
+        for path in alone:
+            del self._nodes[path]
+        self._nodes.update(made)
+        kinds = {path: node.kind for path, node in self._nodes.items()}
+        used = {above for path, kind in kinds.items() if kind != "group" for above in ancestors(path)}
+        used |= {*made, *held}
+        to = f"{self._how.to}/" if self._how.to else ""
+        for path, kind in kinds.items():
+            if kind == "group" and path not in used and path.startswith(to):
+                del self._nodes[path]
+
+    def _compare(self) -> None:
+        before = self._base or Manifest.make([])
+        changes = diff(before, self._nodes.manifest(self.meta))
+        self._changes = {kind: [each.path for each in changes if each.kind == kind] for kind in _KINDS}
+        self._changes["added"] += [each.path for each in changes if each.kind == "renamed"]
+        self._changes["removed"] += [each.old_path for each in changes if each.kind == "renamed"]
+        self.message = self.message or f"sync {self.result().counts}"
+
+
+def _below(to: str, spec: BuildSpec) -> BuildSpec:
+    """The same in a group, whose metadata are those of the package."""
+    if not to:
+        return spec
+    nodes = [replace(node, path=f"{to}/{node.path}") for node in spec.nodes]
+    groups: dict[str, dict[str, Any]] = {f"{to}/{path}": meta for path, meta in spec.groups.items()}
+    return replace(spec, nodes=nodes, groups=({to: spec.meta} if spec.meta else {}) | groups, meta={})
+
+
+def _is_of(node: NodeSpec, files: Collection[str]) -> bool:
+    return isinstance(node.source, FileSource) and str(node.source.path.absolute()) in files
+
+
+def _listed(paths: list[str]) -> str:
+    more = f" and {len(paths) - _PATHS_SHOWN:,} more" if len(paths) > _PATHS_SHOWN else ""
+    return ", ".join(map(shown, paths[:_PATHS_SHOWN])) + more

@@ -1,0 +1,90 @@
+"""The rows of a data file as one Arrow table, in the types that a build would give its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datapkg.building.package import build_package
+from datapkg.building.sources import spec_for
+from datapkg.building.spec import BuildSpec
+from datapkg.building.transforms import TRANSFORMS
+from datapkg.errors import InvalidInput, NotFound
+from datapkg.format.frames import restore_categories
+from datapkg.format.manifest import Block, Manifest, Node, TableNode
+from datapkg.format.names import Ref, shown
+from datapkg.objects.base import Objects, Readable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_READ_AS = {"string": "str", "double": "float64", "int64": "Int64", "bool": "boolean"}
+_COULD_BE = {"null": tuple(_READ_AS), "int64": ("string", "double"), "double": ("string",), "bool": ("string",)}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a file, what a record says of the file, and what is worth a line."""
+
+    table: pa.Table
+    source: dict[str, Any]
+    warnings: list[str]
+
+
+def rows_of(path: Path, objects: Objects, columns: Mapping[str, str]) -> Rows:
+    """The rows of a file, which is built into `objects` on the way.
+
+    Columns of a text are read as those of this name in `columns`, where its own values alone do not tell: whole numbers
+    may be doubles or text, and what is empty anything.
+
+    Raises `NotFound` and `BuildFailed` as a build does, `InvalidInput` for what becomes no table, or more than one.
+    """
+    if path.is_dir():
+        raise InvalidInput(f"{shown(path)} is a folder; rows come from files", hint="name the files in it")
+    spec = spec_for(path, build_file=False)
+    rows = _read(path, spec, objects)
+    is_text = TRANSFORMS[spec.nodes[0].transform].family == "csv"
+    if is_text and (wanted := _undecided(rows.table, columns)):
+        return _read(path, replace(spec, nodes=[replace(spec.nodes[0], kwargs={"dtype": wanted})]), objects)
+    return rows
+
+
+def _read(path: Path, spec: BuildSpec, objects: Objects) -> Rows:
+    built = build_package(spec, objects, previous=None, find_package=_no_package)
+    nodes: list[Node] = built.manifest.nodes
+    if len(nodes) != 1 or not isinstance(nodes[0], TableNode):
+        what = nodes[0].kind if len(nodes) == 1 else f"group of {len(nodes):,} nodes"
+        raise InvalidInput(f"{shown(path)} is read as a {what}; only the rows of a table can be appended to one")
+    return Rows(stored_rows(nodes[0].objects_, objects), built.record["sources"][0], built.warnings)
+
+
+def _undecided(rows: pa.Table, columns: Mapping[str, str]) -> dict[str, str]:
+    """The columns that could be of the types that they should be, with what these are called when a text is read."""
+    found = {}
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        kind = "null" if column.null_count == len(column) else str(column.type)
+        wanted = columns.get(name, "")
+        if wanted in _COULD_BE.get(kind, ()):
+            found[name] = _READ_AS[wanted]
+    return found
+
+
+def stored_rows(blocks: Sequence[Block], objects: Readable) -> pa.Table:
+    """The rows of blocks of a stored table, whose objects must be there."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts: list[pa.Table] = []
+    with ExitStack() as stack:
+        for block in blocks:
+            file = pq.ParquetFile(stack.enter_context(objects.open(block.hash)), page_checksum_verification=True)
+            parts.append(restore_categories(file.read(), file.schema_arrow))
+    metadata = file.schema_arrow.metadata
+    return pa.concat_tables([part.replace_schema_metadata(metadata) for part in parts]).unify_dictionaries()
+
+
+def _no_package(ref: Ref) -> tuple[Manifest, Readable]:
+    raise NotFound(f"{ref} is not looked for")

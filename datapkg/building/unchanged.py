@@ -1,0 +1,104 @@
+"""Which sources are what a state has of them already: told by hashes and the cache, without building or storing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from datapkg.building.cache import BuildCache
+from datapkg.building.desk import Earlier
+from datapkg.building.making import highest
+from datapkg.building.nodes import file_node, placed_nodes, said_of
+from datapkg.building.spec import FileSource, NodeSpec
+from datapkg.building.status import hash_now
+from datapkg.building.transforms import TRANSFORMS
+from datapkg.format.diff import same_content
+from datapkg.format.manifest import FileNode, Node, TableNode
+from datapkg.objects.memory import MemoryObjects
+
+_NOTHING = Earlier(None, MemoryObjects())
+
+
+@dataclass
+class Split:
+    """Sources parted: `nodes` of those that a state has, with what the record says of each; `left` are to be built."""
+
+    nodes: list[Node] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    left: list[NodeSpec] = field(default_factory=list)
+
+
+def split(specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCache) -> Split:
+    """Parts sources by whether they would become nodes with the content that the state has at their paths.
+
+    Files are hashed where their stat is not known and they may be the same. What has checks is left: they look at data.
+    Raises `BuildFailed` for a file that cannot be read.
+    """
+    _look(specs, state, cache)
+    found = Split()
+    for spec in specs:
+        known = None if spec.checks or not isinstance(spec.source, FileSource) else _known(spec, state, cache)
+        if known is None:
+            found.left.append(spec)
+        else:
+            found.nodes += known[0]
+            found.sources.append(known[1])
+    return found
+
+
+def settled(made: Node, before: Node | None) -> Node:
+    """A node made anew, with what else was said of the one before it, and that one's objects where they hold the same.
+
+    Metadata of one of another kind are not kept.
+    """
+    if before is None or before.kind != made.kind:
+        return made
+    changes: dict[str, Any] = {"meta": {**before.meta, **made.meta}}
+    if isinstance(made, TableNode) and isinstance(before, TableNode) and same_content(made, before):
+        changes["objects_"] = before.objects_
+    return msgspec.structs.replace(made, **changes)
+
+
+def _look(specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCache) -> None:
+    """Reads from the cache, in few questions, what is known of all files."""
+    files = [(spec, spec.source) for spec in specs if isinstance(spec.source, FileSource)]
+    if not files:
+        return
+    cache.look_below(highest({os.path.dirname(os.path.abspath(source.path)) for _, source in files}))
+    parsed = [(spec, source) for spec, source in files if TRANSFORMS[spec.transform].kind != "file"]
+    known = [(spec, cache.hash_of(source.path), source.name) for spec, source in parsed]
+    cache.look_for((spec, hash[0], name) for spec, hash, name in known if hash)
+
+
+def _known(spec: NodeSpec, state: Mapping[str, Node], cache: BuildCache) -> tuple[list[Node], dict[str, Any]] | None:
+    """The nodes of a file that the state has, and what the record says; None where they differ or cannot be told."""
+    source = spec.source
+    assert isinstance(source, FileSource)
+    is_file = TRANSFORMS[spec.transform].kind == "file"
+    known = cache.hash_of(source.path) or (_hash_if_alike(source, state.get(spec.path), cache) if is_file else None)
+    if known is None:
+        return None
+    nodes: list[Node]
+    if is_file:
+        nodes = [file_node(spec, source, *known)]
+    else:
+        result = cache.result(spec, known[0], source.name)
+        nodes = placed_nodes(spec, result, _NOTHING, source.name) if result else []
+    same = (path in state and same_content(node, state[path]) for node in nodes if (path := node.path))
+    return (nodes, said_of(spec, source, *known)) if nodes and all(same) else None
+
+
+def _hash_if_alike(source: FileSource, before: Node | None, cache: BuildCache) -> tuple[str, int] | None:
+    """Hash and size of a file that may be the one of this node, since it is as long."""
+    try:
+        size = os.stat(source.path).st_size
+    except OSError:
+        return None
+    if not isinstance(before, FileNode) or before.size != size:
+        return None
+    hash = hash_now(source, cache)
+    return (hash, size) if hash else None

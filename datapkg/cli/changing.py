@@ -1,0 +1,288 @@
+"""Commands that change packages without downloading them: append, merge, sync."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from datapkg.cli.arguments import PATH, REF, TEXT, import_line, message_option, pinned, ref_argument, registry_option
+from datapkg.cli.command import Command, Session, pass_session
+from datapkg.cli.failures import EXIT_INTERRUPTED
+from datapkg.cli.texts import count_text, hash_text, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from datapkg.api.results import Appended, Merged, Pushed, Synced
+    from datapkg.api.sync import Options
+    from datapkg.api.watch import Round
+    from datapkg.format.names import Ref
+
+
+_PATHS_SHOWN = 10
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg append me/sales may.csv june.csv --to months
+    datapkg append me/sales today.csv --to orders -m "today's orders"
+    datapkg append me/sales ./photos --to images --replace
+    """,
+)
+@ref_argument
+@click.argument("files", type=PATH, nargs=-1, required=True, metavar="FILE...")
+@click.option("--to", type=TEXT, metavar="PATH", default="", help="The group or table; without it the package itself.")
+@click.option("--replace", is_flag=True, help="Replace nodes that are there.")
+@message_option
+@click.option("--no-push", is_flag=True, help="Keep the new state on this machine.")
+@registry_option
+@pass_session
+def append(
+    session: Session,
+    ref: Ref,
+    files: tuple[Path, ...],
+    to: str,
+    replace: bool,
+    message: str,
+    no_push: bool,
+    registry: str | None,
+) -> None:
+    """Add files to a package, or rows to a table in it.
+
+    Where PATH is a table, the rows of each FILE go to its end; elsewhere each FILE becomes a node of the group PATH,
+    named and read as a build does, a folder a group. The package is not downloaded; its new state is pushed.
+    """
+    from datapkg.api.append import Options
+    from datapkg.api.append import append as add
+
+    options = Options(to, replace, message, not no_push, registry)
+    with session.progress() as progress:
+        done = add(session.home, ref, files, options, progress=progress)
+    for warning in done.warnings:
+        session.out.note(warning)
+    state = pinned(done.package, done.hash)
+    value = {**asdict(done), "pushed": _pushed_value(done.pushed) if done.pushed else None}
+    session.out.answer(value, _append_lines(done, state), quiet=[state])
+    if no_push and _has_news(done):
+        session.out.say("", f"  publish it  datapkg push {done.package}")
+    elif done.pushed:
+        session.out.say("", f"  install it  datapkg install {done.package}")
+
+
+def _has_news(done: Appended) -> bool:
+    return bool(done.added or done.replaced or done.rows)
+
+
+def _append_lines(done: Appended, state: str) -> Iterator[str]:
+    where = f"{done.package}/{done.to}" if done.to else done.package
+    if not _has_news(done):
+        yield f"nothing to do: {state} has all of it"
+        return
+    if done.rows:
+        yield f"appended {count_text(done.rows, 'row')} to {where}, which has {done.rows_now:,} now"
+    else:
+        replaced = f", replaced {len(done.replaced):,}" if done.replaced else ""
+        yield f"added {count_text(len(done.added), 'node')} to {where}{replaced}"
+        paths = [*(f"  + {path}" for path in done.added), *(f"  ~ {path}" for path in done.replaced)]
+        yield from paths[:_PATHS_SHOWN]
+        if len(paths) > _PATHS_SHOWN:
+            yield f"  … and {len(paths) - _PATHS_SHOWN:,} more"
+    yield f"  {state}"
+    if done.pushed:
+        yield _sent_line(done.pushed)
+    if done.is_new:
+        yield _new_line(done.package, done.pushed)
+
+
+def _sent_line(pushed: Pushed) -> str:
+    return f"  {count_text(pushed.objects_sent, 'object')}, {size_text(pushed.bytes_sent)} sent; {pushed.url}"
+
+
+def _new_line(package: str, pushed: Pushed | None) -> str:
+    if pushed is None or pushed.public:
+        return f"  {package} is new"
+    return f"  {package} is new and private; datapkg push {package} --public shows it to everybody"
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg merge ann/sales bob/prices -o me/shop
+    datapkg merge ann/sales bob/sales@1.2 -o me/sales --concat --on-conflict ours
+    datapkg merge ann/sales/north bob/sales/south -o me/regions --on-conflict rename
+    """,
+)
+@click.argument("refs", type=REF, nargs=-1, required=True, metavar="REF...")
+@click.option("-o", "--output", type=REF, metavar="REF", required=True, help="The package that is made.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["error", "ours", "theirs", "rename"]),
+    default="error",
+    show_default=True,
+    help="What differs at one path: the first's, the last's, or both.",
+)
+@click.option("--concat", is_flag=True, help="Put the rows of tables with the same columns together.")
+@message_option
+@registry_option
+@pass_session
+def merge(
+    session: Session,
+    refs: tuple[Ref, ...],
+    output: Ref,
+    on_conflict: str,
+    concat: bool,
+    message: str,
+    registry: str | None,
+) -> None:
+    """Put packages together into one.
+
+    Each REF is a package or a group in one, here or at a registry, of which the manifest alone is fetched. The new
+    package is made on this machine, in the place of what it was.
+    """
+    from datapkg.api.merge import Options
+    from datapkg.api.merge import merge as put_together
+
+    options = Options(on_conflict, concat, message, registry)
+    with session.progress() as progress:
+        done = put_together(session.home, refs, output, options, progress=progress)
+    out = session.out
+    for warning in done.warnings:
+        out.note(warning)
+    state = pinned(done.package, done.hash)
+    out.answer(asdict(done), [f"merged {state}", *_merge_lines(done)], quiet=[state])
+    out.say("", f"  import it   {import_line(done.package)}", f"  publish it  datapkg push {done.package}")
+
+
+def _merge_lines(done: Merged) -> Iterator[str]:
+    names = ", ".join(f"{each['package']}@{hash_text(each['hash'])}" for each in done.inputs)
+    yield f"  {count_text(done.nodes, 'node')}, {size_text(done.bytes_logical)}, of {names}"
+    lines = [f"  put together {path}" for path in done.concatenated]
+    lines += [f"  renamed      {old} → {new}" for old, new in done.renamed.items()]
+    lines += [f"  gave way     {path}" for path in done.dropped]
+    yield from lines[:_PATHS_SHOWN]
+    if len(lines) > _PATHS_SHOWN:
+        yield f"  … and {len(lines) - _PATHS_SHOWN:,} more"
+    if done.bytes_absent:
+        yield f"  {size_text(done.bytes_absent)} of it are at a registry alone, where a push finds them"
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg sync ./sales me/sales
+    datapkg sync ./sales me/sales --delete --dry-run
+    datapkg sync ./photos me/sales --to photos -m "the new ones"
+    datapkg sync ./sales me/sales --watch
+    """,
+)
+@click.argument("folder", type=PATH, metavar="DIR")
+@ref_argument
+@click.option("--to", type=TEXT, metavar="GROUP", default="", help="The group of the package that follows DIR.")
+@click.option("--delete", is_flag=True, help="Take out of the package what DIR has not.")
+@click.option("--watch", is_flag=True, help="Go on: do it again whenever something in DIR changes.")
+@message_option
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--yes", is_flag=True, help="Agree that an empty DIR empties the package, with --delete.")
+@registry_option
+@pass_session
+def sync(
+    session: Session,
+    folder: Path,
+    ref: Ref,
+    to: str,
+    delete: bool,
+    watch: bool,
+    message: str,
+    dry_run: bool,
+    yes: bool,
+    registry: str | None,
+) -> None:
+    """Make a package at its registry follow a folder.
+
+    Files of DIR are named and read as a build does. Only what differs from the registry's latest state is built and
+    pushed; nothing is downloaded. What the package alone has stays, unless --delete.
+    """
+    from datapkg.api.sync import Options
+    from datapkg.api.sync import sync as make_follow
+
+    options = Options(to, delete, yes, message, dry_run, registry)
+    if watch:
+        _watch(session, folder, ref, options)
+        return
+    with session.progress() as progress:
+        synced = make_follow(session.home, folder, ref, options, progress=progress)
+    _tell_notes(session, synced)
+    state = pinned(synced.package, synced.hash)
+    lines = [_sync_line(synced, state, folder, dry_run), *_sync_details(synced, dry_run)]
+    session.out.answer({**_value(synced), "dry_run": dry_run}, lines, quiet=[state] if synced.hash else [])
+
+
+def _value(synced: Synced) -> dict[str, Any]:
+    pushed = {"pushed": _pushed_value(synced.pushed)} if synced.pushed else {}
+    return {**asdict(synced), "counts": synced.counts, "pushed": None, **pushed}
+
+
+def _pushed_value(pushed: Pushed) -> dict[str, Any]:
+    return {name: value for name, value in asdict(pushed).items() if name not in ("record", "warnings")}
+
+
+def _tell_notes(session: Session, synced: Synced) -> None:
+    for warning in synced.warnings:
+        session.out.note(warning)
+
+
+def _sync_line(synced: Synced, state: str, folder: Path, dry_run: bool) -> str:
+    if not synced.hash:
+        return f"nothing to do: {folder} has no data, and there is no {synced.package} yet"
+    if not synced:
+        return f"nothing to do: {state} has all of {folder}"
+    meta = ", metadata" if synced.meta else ""
+    return f"{synced.counts}{meta}  {'would be ' if dry_run else ''}{state}"
+
+
+def _sync_details(synced: Synced, dry_run: bool) -> Iterator[str]:
+    if dry_run:
+        yield from (f"  + {path}" for path in synced.added)
+        yield from (f"  ~ {path}" for path in synced.changed)
+        yield from (f"  - {path}" for path in synced.removed)
+    if synced.pushed:
+        yield _sent_line(synced.pushed)
+    if synced.kept:
+        yield f"  {count_text(len(synced.kept), 'node')} that the package alone has stay; --delete takes them out"
+    if synced.is_new and synced.pushed:
+        yield _new_line(synced.package, synced.pushed)
+
+
+def _watch(session: Session, folder: Path, ref: Ref, options: Options) -> None:
+    from datapkg.api.watch import watch
+
+    if options.dry_run:
+        raise click.UsageError("--dry-run does not go with --watch", click.get_current_context())
+    out = session.out
+    if not (out.quiet or out.json):
+        out.note(f"watching {folder}; Ctrl-C ends it")
+    try:
+        for each in watch(session.home, folder, ref, options, progress=session.progress):
+            _tell_round(session, each, folder)
+    except KeyboardInterrupt:
+        out.note(f"stopped watching {folder}")
+        click.get_current_context().exit(EXIT_INTERRUPTED)
+
+
+def _tell_round(session: Session, each: Round, folder: Path) -> None:
+    """One line, or one JSON document, for what a round came to."""
+    out, at = session.out, time.strftime("%H:%M:%S")
+    if each.synced is not None:
+        _tell_notes(session, each.synced)
+        short = f"{each.synced.package}@{hash_text(each.synced.hash)}" if each.synced.hash else ""
+        line = f"{at}  {_sync_line(each.synced, short, folder, dry_run=False)}"
+        out.answer(_value(each.synced), [line])
+    elif each.error is not None:
+        again = f"; trying again in {each.again_s:g} s" if each.again_s else "; waiting for another change"
+        out.answer({"error": each.error.to_wire(), "again_s": each.again_s}, [f"{at}  {each.error}{again}"])
+    out.flush()

@@ -1,0 +1,33 @@
+"""What is said of a node that a package has not: where its path ends, and names that are near."""
+
+from __future__ import annotations
+
+from datapkg.errors import NodeNotFound
+from datapkg.format.names import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.format.manifest import Manifest
+
+
+def advice(name: str, names: list[str]) -> str:
+    """What to say of a name that is not there: those that are near, or all of a few."""
+    import difflib
+
+    if near := difflib.get_close_matches(name, names, n=3):
+        return f"; did you mean {' or '.join(map(shown, near))}?"
+    return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(map(shown, names))}" if 0 < len(names) <= 9 else ""
+
+
+def no_node(manifest: Manifest, path: str, package: str = "the package") -> NodeNotFound:
+    """The error for a path at which there is nothing: it names the group that is there, and names that are near."""
+    group, _, name = path.rpartition("/")
+    while group and (kind := manifest.kind(group)) != "group":
+        if kind:
+            what = f"{shown(group)} is a {kind}, and nothing lies below it"
+            return NodeNotFound(f"{package} has no node {shown(path)}: {what}", path=path)
+        group, _, name = group.rpartition("/")
+    near = advice(name, list(manifest.children(group)))
+    where = f"{package}/{group}" if group else package
+    hint = "" if near else "datapkg show lists the nodes"
+    return NodeNotFound(f"{where} has no node {shown(name)}{near}", hint=hint, path=path)

@@ -1,0 +1,84 @@
+"""Filters that do not fit a table: errors that name column, type and value, and a filter that can be typed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from datapkg.errors import InvalidInput
+from datapkg.home import Home
+from tests.reading.test_tables import stored
+
+OF_TYPES = {
+    "int": pa.array([1, 2]),
+    "small": pa.array([1, 2], pa.uint8()),
+    "float": pa.array([1.5, 2.5]),
+    "text": pa.array(["a", "b"]),
+    "truth": pa.array([True, False]),
+    "naive": pa.array([dt.datetime(2024, 1, 1), dt.datetime(2025, 1, 1)]),  # noqa: DTZ001 - one without a zone is meant
+    "zoned": pa.array([dt.datetime(2024, 1, 1, tzinfo=dt.UTC)] * 2),
+    "day": pa.array([dt.date(2024, 1, 1), dt.date(2025, 1, 1)]),
+    "time": pa.array([dt.time(1), dt.time(2)]),
+    "exact": pa.array([Decimal("1.5"), Decimal("2.5")]),
+    "category": pa.array(["a", "b"]).dictionary_encode(),
+    "bytes": pa.array([b"a", b"b"]),
+    "list": pa.array([[1], [2]]),
+    "struct": pa.array([{"a": 1}] * 2),
+    "span": pa.array([dt.timedelta(1), dt.timedelta(2)]),
+}
+
+
+@pytest.mark.parametrize(
+    ("term", "line"),
+    [
+        (("int", ">", "1"), "('int', '>', 1)"),
+        (("int", ">", "x"), "('int', '>', 1)"),
+        (("int", "in", ["1", "x"]), "('int', 'in', [1])"),
+        (("int", "in", "12"), "('int', 'in', ['12'])"),
+        (("int", "in", 1), "('int', 'in', [1])"),
+        (("small", "==", "300"), "('small', '==', 1)"),
+        (("float", "<", "2"), "('float', '<', 2.0)"),
+        (("text", "==", 7), "('text', '==', '7')"),
+        (("text", "not in", [1]), "('text', 'not in', ['1'])"),
+        (("category", "==", 7), "('category', '==', '7')"),
+        (("truth", "==", 1), "('truth', '==', True)"),
+        (("truth", "==", "false"), "('truth', '==', False)"),
+        (("naive", ">", "2024-06-01"), "('naive', '>', pandas.Timestamp('2024-06-01 00:00:00'))"),
+        (("zoned", ">", "2024-06-01"), "pandas.Timestamp('2024-06-01 00:00:00+0000', tz='UTC')"),
+        (("zoned", ">", dt.datetime(2024, 6, 1)), "pandas.Timestamp('2024-06-01 00:00:00+0000', tz='UTC')"),  # noqa: DTZ001
+        (("day", "==", "2024-01-01"), "('day', '==', datetime.date(2024, 1, 1))"),
+        (("time", "==", "01:00:00"), ""),
+        (("exact", "==", "1.5"), "('exact', '==', Decimal('1.5'))"),
+        (("exact", "==", 1), "('exact', '==', Decimal('1.0'))"),
+        (("bytes", "==", 7), "('bytes', '==', b'7')"),
+        (("int", "==", None), "pyarrow.compute.field('int').is_null()"),
+        (("int", "!=", None), "pyarrow.compute.field('int').is_valid()"),
+        (("list", "==", 1), ""),
+        (("struct", "==", 1), ""),
+        (("span", "==", "x"), ""),
+    ],
+)
+def test_a_filter_of_another_type_says_what_to_write(home: Home, term: tuple[str, str, Any], line: str) -> None:
+    node = stored(home, pa.table(OF_TYPES))
+    ways: list[Callable[[Any], object]] = [
+        lambda filters: node(filters=filters),
+        lambda filters: node.arrow(["int"], [[("int", "==", 1)], filters]),
+        lambda filters: next(node.iter_batches(1, filters=filters)),
+        lambda filters: node.polars(filters=filters),
+    ]
+    for way in ways:
+        with pytest.raises(InvalidInput, match=re.escape(repr(term[0]))) as caught:
+            way([term])
+        assert str(caught.value).startswith("me/t/t: ")
+        assert line in caught.value.hint
+        assert "kernel" not in caught.value.message
+        if caught.value.hint:
+            names = {"pandas": pd, "datetime": dt, "Decimal": Decimal, "pyarrow": pa}
+            assert len(node(filters=eval(caught.value.hint.removeprefix("filters="), names))) <= 2
