@@ -98,6 +98,8 @@ class Store:
 
         self._index.keep_found({f"manifest:{manifest.hash}": b"read"})
         keep_chunks(self._index, manifest)
+        if self.has(manifest.hash):  # a long one is not written, and synced, for nothing
+            return manifest.hash
         return self.objects.put_bytes(manifest.data, manifest.hash)
 
     def manifest(self, hash: str) -> Manifest:
