@@ -32,7 +32,7 @@ class Settings:
     public_url: str = ""
     max_object_bytes: int = TIB
     max_batch_bytes: int = 64 * MIB
-    max_manifest_bytes: int = 64 * MIB
+    max_manifest_bytes: int = 512 * MIB
     max_package_bytes: int = 16 * TIB
     max_record_bytes: int = 16 * MIB
     max_previews_bytes: int = 4 * MIB

@@ -91,6 +91,8 @@ def faulty_way(target: str) -> Iterator[Way]:
             connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
             dropped = ("host", "connection", "transfer-encoding", "content-length")
             headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+            if kind == "whole":  # as a server that knows of no ranges
+                headers.pop("Range", None)
             connection.request(self.command, self.path, body=body or None, headers=headers)
             answer = connection.getresponse()
             data = answer.read()

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +16,7 @@ import msgspec
 
 from datapkg.api.bar import shown as shown_progress
 from datapkg.api.rebase import ancestors, rebased
+from datapkg.api.sending import new_objects
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn
 from datapkg.format.diff import same_data
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from datapkg.building.spec import BuildSpec
 
 TRIES = 5
+FEW = 1_000
 
 
 @dataclass(frozen=True)
@@ -331,10 +334,18 @@ class Draft:
         store.save(manifest)
         at, record = at or datetime.now(UTC).isoformat(), self._recorded(parent)
         store.refs.append_log(user, name, LogEvent("build", manifest.hash, at, "local", self.message, record))
-        is_partial = bool(store.absent(manifest))
+        is_partial = self._is_partial(manifest)
         title = str(manifest.meta.get("title", ""))
         store.refs.set_current(user, name, Current(manifest.hash, "local", is_partial, title, manifest.size()))
         self.hash = manifest.hash
+
+    def _is_partial(self, manifest: Manifest) -> bool:
+        """Whether objects of a state are not here."""
+        store, current = self._home.store, self._home.store.refs.current(self._ref.user, self._ref.name)
+        if current is not None and not current.partial and store.has(current.hash):
+            return bool(store.objects.missing(new_objects(store.manifest(current.hash), manifest)))
+        first = [hash for node in islice(manifest.entries(), FEW) for hash, _ in node.objects()]
+        return bool(store.objects.missing(first) or store.absent(manifest))
 
     def _recorded(self, parent: Manifest | None) -> dict[str, Any]:
         """What is said of how the new state came from this one."""

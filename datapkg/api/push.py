@@ -85,7 +85,7 @@ def _push(
         hash=manifest.hash,
         objects_sent=len(planned.needed),
         bytes_sent=sending.size_bytes(planned, manifest),
-        bytes_logical=manifest.size(),
+        bytes_logical=_size(home, ref, manifest),
         url=f"{client.url}/{ref.package}",
         changed=manifest.hash != started.latest,
         public=started.public or request.public,
@@ -102,6 +102,12 @@ def _push(
     _remember(home, ref, manifest, client.url, request, published.changed)
     sent = client.session.sent_bytes - sent_before
     return replace(result, bytes_sent=sent, url=published.url, changed=published.changed, public=published.public)
+
+
+def _size(home: Home, ref: Ref, manifest: Manifest) -> int:
+    current = home.store.refs.current(ref.user, ref.name)
+    known = current.bytes_logical if current and current.hash == manifest.hash else 0
+    return known or manifest.size()
 
 
 def _state_before(home: Home, ref: Ref, parent: str | None) -> Manifest | None:

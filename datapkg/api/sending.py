@@ -58,10 +58,10 @@ class Sending:
     def send_manifest(self, planned: Plan, manifest: Manifest) -> Plan:
         """Sends a long manifest as a delta from the state before, where the registry takes that; gives what is left."""
         steps = self._steps(manifest) if manifest.hash in planned.needed else []
+        if not steps or not isinstance(manifest, LinedManifest):
+            return planned
         try:
-            if not steps:
-                return planned
-            self.target.put_delta(manifest.hash, memoryview(manifest.data), steps)
+            self.target.put_delta(manifest.hash, manifest.view, steps)
         except DatapkgError:  # of whatever kind: what is sent whole needs nothing of the registry's
             return planned
         return Plan({hash: size for hash, size in planned.needed.items() if hash != manifest.hash}, planned.present + 1)

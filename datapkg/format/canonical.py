@@ -7,6 +7,7 @@ Keys sorted by UTF-8 bytes, no spaces, UTF-8, floats as ECMAScript writes them; 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -22,6 +23,11 @@ _encoder = msgspec.json.Encoder(order="sorted")
 def encode(value: Any) -> bytes:
     """The canonical bytes of a JSON value (structs of msgspec included, which must hold no floats)."""
     return _encoder.encode(value)
+
+
+def encode_lines(values: Iterable[Any]) -> bytes:
+    """The same of many values, each ended by a newline."""
+    return _encoder.encode_lines(values)
 
 
 def check_metadata(value: Any, where: str = "meta") -> Any:

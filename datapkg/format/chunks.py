@@ -10,6 +10,7 @@ import hashlib
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from datapkg.errors import InvalidInput
@@ -23,6 +24,7 @@ LONG_BYTES = 1 << 20
 """Shorter bytes travel whole."""
 TARGET_BYTES, MIN_BYTES, MAX_BYTES = 64 << 10, 16 << 10, 256 << 10
 ENTRY_BYTES = 36
+REFINED_BYTES = 16 << 20
 _WORD = 8
 _WORDS_OF_START, _WORDS_OF_END = 12, 8
 _LINES_AT_ONCE = 1 << 16
@@ -153,25 +155,22 @@ def gaps(old: Sequence[Chunk], new: Sequence[Chunk]) -> list[Gap]:
     return found
 
 
-def trimmed(gap: Gap, old: memoryview, new: memoryview) -> Gap:
-    """A gap without the lines that both sides of it begin and end with."""
+def refined(gap: Gap, old: memoryview, new: memoryview) -> list[Gap]:
+    """The parts of a gap in which whole lines differ; a very long one as it is."""
     one, other = old[gap.old_start : gap.old_stop], new[gap.start : gap.stop]
-    same = _common(one, other)
-    head = bytes(other[:same]).rfind(b"\n") + 1
-    one, other = one[head:], other[head:]
-    same = _common(one[::-1], other[::-1])
-    first = bytes(other[len(other) - same :]).find(b"\n")
-    tail = 0 if first < 0 else same - first - 1
-    return Gap(gap.old_start + head, gap.old_stop - tail, gap.start + head, gap.stop - tail)
+    if max(len(one), len(other)) > REFINED_BYTES:
+        return [gap]
+    return [
+        Gap(
+            gap.old_start + part.old_start, gap.old_start + part.old_stop, gap.start + part.start, gap.start + part.stop
+        )
+        for part in gaps(_each_line(one), _each_line(other))
+    ]
 
 
-def _common(one: memoryview, other: memoryview) -> int:
-    """How many bytes two stretches begin with in common."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+def _each_line(view: memoryview) -> list[Chunk]:
+    """Each line as a chunk that is known by its bytes."""
+    *lines, rest = bytes(view).split(b"\n")
+    lines = [line + b"\n" for line in lines] + ([rest] if rest else [])
+    ends = accumulate(map(len, lines))
+    return [Chunk(line, end - len(line), end) for line, end in zip(lines, ends, strict=True)]

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from datapkg.format.absent import no_node
-from datapkg.format.chunks import Chunk, Gap, chunks_of_lines, gaps, line_offsets, trimmed
-from datapkg.format.manifest import Kind, Manifest, Node, decoded, decoded_lines, parse_head
-from datapkg.format.manifest_index import Brief, GroupRecord
+from datapkg.format.chunks import Chunk, Gap, chunks_of_lines, gaps, line_offsets, refined
+from datapkg.format.manifest import Block, Kind, Manifest, Node, decoded, decoded_lines, parse_head
+from datapkg.format.manifest_index import GroupRecord
 
 _AT_ONCE = 4096
 _MAX_REMEMBERED = 1000
@@ -21,6 +21,14 @@ _MAX_REMEMBERED = 1000
 
 class _Path(msgspec.Struct, gc=False):
     path: str
+
+
+class _Sized(msgspec.Struct, gc=False):
+    """The objects of a line."""
+
+    hash: str = ""
+    size: int = 0
+    objects: list[Block] = []
 
 
 class Run(NamedTuple):
@@ -33,7 +41,7 @@ class Run(NamedTuple):
 
 
 _decode_path = msgspec.json.Decoder(_Path).decode
-_decode_briefs = msgspec.json.Decoder(Brief).decode_lines
+_decode_sizes = msgspec.json.Decoder(_Sized).decode_lines
 NOTHING = Run(0, 0, 0)
 
 
@@ -47,9 +55,15 @@ class LinedManifest(Manifest):
         self._offsets = line_offsets(data) if offsets is None else offsets
         self._count = len(self._offsets) - 1
         self._runs: dict[str, Run] = {}
+        self._size: int | None = None
 
     def __repr__(self) -> str:
         return f"<Manifest sha256:{self.hash[:12]}, {self._count - 1} nodes>"
+
+    @property
+    def view(self) -> memoryview:
+        """Its bytes, without a copy."""
+        return self._data
 
     @cached_property
     def data(self) -> bytes:  # type: ignore[override]
@@ -76,7 +90,7 @@ class LinedManifest(Manifest):
 
     def gaps(self, older: LinedManifest) -> list[Gap]:
         """Where this one differs from an older one: of each a run of whole lines."""
-        return [trimmed(gap, older._data, self._data) for gap in gaps(older.chunks, self.chunks)]
+        return [part for gap in gaps(older.chunks, self.chunks) for part in refined(gap, older._data, self._data)]
 
     def get(self, path: str) -> Node | None:
         key = tuple(path.split("/"))
@@ -94,7 +108,7 @@ class LinedManifest(Manifest):
 
     def between(self, start: int, stop: int) -> Iterator[Node]:
         """The nodes of the lines from one byte to another, of a gap such as `gaps` gives."""
-        return self._decoded(max(1, self.number(start)), self.number(stop))
+        return self._decoded(*self.numbers(start, stop))
 
     def _decoded(self, first: int, end: int) -> Iterator[Node]:
         for start in range(first, end, _AT_ONCE):
@@ -106,9 +120,17 @@ class LinedManifest(Manifest):
             raise no_node(self, path)
         found: dict[str, int] = {}
         for start in range(run.start, run.end, _AT_ONCE):
-            for brief in _decode_briefs(self.lines(start, min(start + _AT_ONCE, run.end))):
-                found.update(brief.sizes())
+            some = _decode_sizes(self.lines(start, min(start + _AT_ONCE, run.end)))
+            found.update({each.hash: each.size for each in some if each.hash})
+            found.update((block.hash, block.size) for each in some for block in each.objects)
         return found
+
+    def size(self, path: str = "") -> int:
+        if path:
+            return super().size(path)
+        if self._size is None:
+            self._size = super().size()
+        return self._size
 
     def kind(self, path: str) -> Kind | Literal[""]:
         if not path:
@@ -147,13 +169,19 @@ class LinedManifest(Manifest):
         """Lines as they lie, up to the one with the number `end`."""
         return self._data[self._offsets[start] : self._offsets[end]]
 
-    def number(self, offset: int) -> int:
-        """The line that begins at this byte."""
-        return bisect_left(self._offsets, offset)
+    def numbers(self, start: int, stop: int) -> tuple[int, int]:
+        """The lines with nodes that have bytes in this stretch: the first, and the one behind the last."""
+        return max(1, self.number_at(start)), bisect_left(self._offsets, stop)
 
     def number_at(self, offset: int) -> int:
         """The line that this byte is in."""
         return bisect_right(self._offsets, offset) - 1
+
+    def longest_line(self) -> int:
+        """How many bytes the longest line has."""
+        import numpy as np
+
+        return int(np.diff(np.asarray(self._offsets)).max()) - 1
 
     @property
     def end(self) -> int:

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,6 +15,13 @@ from datapkg.format import canonical
 from datapkg.format.absent import no_node
 from datapkg.format.hashing import check_bytes, hash_bytes, is_hash
 from datapkg.format.names import MAX_NODE_NAME_BYTES, check_node_path, shown
+from datapkg.format.nodes import ArrayNode as ArrayNode
+from datapkg.format.nodes import Block as Block
+from datapkg.format.nodes import FileNode as FileNode
+from datapkg.format.nodes import GroupNode as GroupNode
+from datapkg.format.nodes import Kind as Kind
+from datapkg.format.nodes import Node as Node
+from datapkg.format.nodes import TableNode as TableNode
 
 FORMAT = 1
 MAX_LINE_BYTES = 1 << 20
@@ -22,85 +29,6 @@ MAX_NODES = 10_000_000
 _CONTENT = re.compile(r"c1:[0-9a-f]{64}\Z")
 _DTYPE = re.compile(r"[<>|][biufcmMSU][0-9]{1,9}(\[[0-9]{0,9}[A-Za-z]{1,2}\])?\Z")
 _FILE_NAME_BAD = re.compile(r"[/\\\x00-\x1f\x7f]")
-
-Kind = Literal["group", "table", "file", "array"]
-
-
-class Block(msgspec.Struct, frozen=True):
-    """One Parquet object of a table: its hash, its rows and its size in bytes."""
-
-    hash: str
-    rows: int
-    size: int
-
-
-class _Node(
-    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="kind", kw_only=True
-):
-    path: str
-    meta: dict[str, Any] = {}
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        return tuple(self.path.split("/"))
-
-
-class GroupNode(_Node, frozen=True, tag="group"):
-    """A group that has metadata or is empty; every other group is implied by the paths below it."""
-
-    kind: ClassVar[Kind] = "group"
-    size = 0
-
-    def objects(self) -> Iterator[tuple[str, int]]:
-        return iter(())
-
-
-class TableNode(_Node, frozen=True, tag="table"):
-    """A table: a sequence of Parquet objects, and the hash of its values (`content`)."""
-
-    kind: ClassVar[Kind] = "table"
-    columns: list[tuple[str, str]]
-    content: str
-    objects_: list[Block] = msgspec.field(name="objects")
-    rows: int
-    file_name: str = ""
-
-    @property
-    def size(self) -> int:
-        """Bytes of all its objects."""
-        return sum(block.size for block in self.objects_)
-
-    def objects(self) -> Iterator[tuple[str, int]]:
-        return ((block.hash, block.size) for block in self.objects_)
-
-
-class FileNode(_Node, frozen=True, tag="file"):
-    """A file, kept as its bytes are."""
-
-    kind: ClassVar[Kind] = "file"
-    hash: str
-    size: int
-    file_name: str = ""
-
-    def objects(self) -> Iterator[tuple[str, int]]:
-        return iter(((self.hash, self.size),))
-
-
-class ArrayNode(_Node, frozen=True, tag="array"):
-    """A numpy array, kept as one .npy object of `size` bytes."""
-
-    kind: ClassVar[Kind] = "array"
-    dtype: str
-    hash: str
-    shape: list[int]
-    size: int
-    file_name: str = ""
-
-    def objects(self) -> Iterator[tuple[str, int]]:
-        return iter(((self.hash, self.size),))
-
-
-Node = GroupNode | TableNode | FileNode | ArrayNode
 
 
 class _Head(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
@@ -288,10 +216,11 @@ def head_line(meta: dict[str, Any]) -> bytes:
 
 def node_line(node: Node) -> bytes:
     """The line of a node; raises as `head_line` does."""
-    return canonical.encode(_prepared(node)) + b"\n"
+    return canonical.encode(prepared(node)) + b"\n"
 
 
-def _prepared(node: Node) -> Node:
+def prepared(node: Node) -> Node:
+    """A node ready to be written; raises `InvalidInput` for metadata that JSON cannot hold."""
     return msgspec.structs.replace(node, meta=canonical.prepare(node.meta, f"{node.path}: meta")) if node.meta else node
 
 
@@ -344,12 +273,12 @@ def parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
     """The node of a line, and its path in parts; raises one of our errors, or msgspec's, for what may not be."""
     _check_length(line)
     node = decoded(line)
-    if canonical.encode(_prepared(node)) != line:
+    if canonical.encode(prepared(node)) != line:
         raise InvalidManifest(
             "not in canonical form (keys sorted and once, no spaces, nothing that stands for nothing)"
         )
     key = check_node_path(node.path)
-    _check_node(node)
+    check_node(node)
     return node, key
 
 
@@ -368,7 +297,8 @@ def check_order(previous: Node | None, before: tuple[str, ...], node: Node, key:
             raise InvalidManifest(f"group {shown(previous.path)} has a line, but neither metadata nor is it empty")
 
 
-def _check_node(node: Node) -> None:
+def check_node(node: Node) -> None:
+    """Raises `InvalidManifest` for what a node may not have; its path is checked elsewhere."""
     if isinstance(node, GroupNode):
         return
     _check_file_name(node.file_name)

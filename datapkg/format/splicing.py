@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from datapkg.errors import DatapkgError, InvalidManifest
+from datapkg.format.bulk import is_right
 from datapkg.format.chunks import LONG_BYTES, Gap
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.lined_manifest import LinedManifest
@@ -31,8 +32,10 @@ def read_manifest(data: bytes, hash: str, *, believed: bool = False, older: Mani
         return LinedManifest(data, hash)
     if isinstance(older, LinedManifest):
         return checked(data, hash, older)
-    Manifest.parse(data)
-    return LinedManifest(data, hash)
+    manifest = LinedManifest(data, hash)
+    if not data.endswith(b"\n") or not is_right(manifest):
+        Manifest.parse(data)  # says which line is wrong
+    return manifest
 
 
 def checked(data: bytes, hash: str, older: LinedManifest) -> LinedManifest:
@@ -53,7 +56,7 @@ def checked(data: bytes, hash: str, older: LinedManifest) -> LinedManifest:
 
 def _check_lines(manifest: LinedManifest, gap: Gap, sizes: dict[str, int]) -> None:
     """Reads the lines of a gap, and holds the one behind them against its neighbour."""
-    first, end = max(1, manifest.number(gap.start)), manifest.number(gap.stop)
+    first, end = manifest.numbers(gap.start, gap.stop)
     previous = manifest.node(first - 1) if first > 1 else None
     for number in range(first, min(end + 1, manifest.end)):
         try:
@@ -75,10 +78,10 @@ def _note_sizes(node: Node, sizes: dict[str, int]) -> None:
 def _check_sizes(manifest: LinedManifest, changed: Sequence[Gap], sizes: dict[str, int]) -> None:
     """Raises where a line that was not read states another size of an object than those that were."""
     wanted = {hash[:16].encode() for hash in sizes}
-    at = 0
-    for gap in [*changed, Gap(0, 0, len(manifest.data), len(manifest.data))]:
-        if wanted and not wanted.isdisjoint(_HASH.findall(manifest.data, at, gap.start)):
-            for found in _HASH.finditer(manifest.data, at, gap.start):
+    view, at = manifest.view, 0
+    for gap in [*changed, Gap(0, 0, len(view), len(view))]:
+        if wanted and not wanted.isdisjoint(_HASH.findall(view, at, gap.start)):
+            for found in _HASH.finditer(view, at, gap.start):
                 if found[1] in wanted and (number := manifest.number_at(found.start())):
                     for hash, size in manifest.node(number).objects():
                         if sizes.get(hash, size) != size:

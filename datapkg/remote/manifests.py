@@ -33,7 +33,7 @@ def fetch_by_chunks(session: Session, path: str, chunks_path: str, hash: str, ol
     if not 0 < size <= MAX_MANIFEST_BYTES or len(ranges) > MAX_RANGES or 2 * _total(ranges) > size:
         raise Unreachable(f"{session.url} has little of the manifest {hash} in chunks that are here")
     parts: list[bytes | memoryview] = []
-    here, at = memoryview(older.data), 0
+    here, at = older.view, 0
     for chunk in chunks:
         if chunk.start < at:  # it came with the one before
             continue

@@ -7,6 +7,8 @@ import os
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from datapkg.errors import DatapkgError
+from datapkg.format.hashing import check_bytes
 from datapkg.format.manifest import Manifest
 from datapkg.objects.files import new_file, rename, seal, sweep_temp, temp_path
 from datapkg.objects.pack_file import Place
@@ -15,6 +17,37 @@ from datapkg.store.trusted import TrustedObjects
 
 LONG_BYTES = 4 << 20  # shorter ones are parsed in less than 0.1 s
 KEPT = 32
+_CHUNKS = "chunks:1:"
+
+
+def read_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
+    """The manifest with this hash, every line of which was read once; raises as `open_manifest` does."""
+    from datapkg.format import splicing
+    from datapkg.format.chunks import LONG_BYTES, decode_chunks
+    from datapkg.format.lined_manifest import LinedManifest
+
+    place = objects.trusted(hash)
+    is_read, chunks = f"manifest:{hash}", _CHUNKS + hash
+    found = cache.found([is_read, chunks])
+    if place.size < LONG_BYTES or place.pack is not None or is_read not in found:
+        data = objects.read(hash)
+        check_bytes(data, hash, "manifest")
+        return splicing.read_manifest(data, hash, believed=is_read in found)
+    manifest = LinedManifest(_mapped(place), hash)
+    with contextlib.suppress(DatapkgError):
+        kept = decode_chunks(found.get(chunks, b""))
+        if kept and kept[-1].stop == place.size:
+            manifest.chunks = kept
+    return manifest
+
+
+def keep_chunks(cache: Index, manifest: Manifest) -> None:
+    """Keeps the chunk map of a long manifest, which takes half a second to make where there are a million nodes."""
+    from datapkg.format.chunks import encode_chunks
+    from datapkg.format.lined_manifest import LinedManifest
+
+    if isinstance(manifest, LinedManifest):
+        cache.keep_found({_CHUNKS + manifest.hash: encode_chunks(manifest.chunks)})
 
 
 def open_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
@@ -28,6 +61,7 @@ def open_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
     if place.size < LONG_BYTES or place.pack is not None:
         with objects.open(hash) as stream:
             return Manifest.parse(stream.read(), expected=hash, believed=bool(cache.found([is_read])))
+    from datapkg.format import splicing
     from datapkg.format.indexed_manifest import IndexedManifest
     from datapkg.format.manifest_index import FORMAT, make_index
 
@@ -38,7 +72,7 @@ def open_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
             return IndexedManifest(data, hash, _mapped(Place(path, 0, path.stat().st_size)))
     whole = data[:]
     if not cache.found([is_read]):
-        Manifest.parse(whole)
+        splicing.read_manifest(whole, hash)
         cache.keep_found({is_read: b"read"})
     index = make_index(whole, hash)
     with contextlib.suppress(OSError):

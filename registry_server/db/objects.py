@@ -115,12 +115,13 @@ def _in_visible(user_id: int) -> ColumnElement[bool]:
 
 def add_sent(connection: Connection, push: str, sizes: dict[str, int], now: datetime) -> None:
     """Notes objects (hash to size in bytes) whose bytes came in a push."""
-    insert_new(connection, objects, [{"hash": hash, "size": size, "created_at": now} for hash, size in sizes.items()])
-    insert_new(connection, push_objects, [{"push_id": push, "hash": hash} for hash in sizes])
+    ordered = sorted(sizes)  # into tables that lie in this order: many times quicker than here and there
+    insert_new(connection, objects, [{"hash": hash, "size": sizes[hash], "created_at": now} for hash in ordered])
+    insert_new(connection, push_objects, [{"push_id": push, "hash": hash} for hash in ordered])
     if bad := damaged(connection):
         set_whole(connection, bad.intersection(sizes))
 
 
 def hold(connection: Connection, package_id: int, hashes: Collection[str]) -> None:
     """Notes that the package holds these objects."""
-    insert_new(connection, package_objects, [{"package_id": package_id, "hash": hash} for hash in hashes])
+    insert_new(connection, package_objects, [{"package_id": package_id, "hash": hash} for hash in sorted(hashes)])

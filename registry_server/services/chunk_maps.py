@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from datapkg.format.chunks import decode_chunks, encode_chunks
+from datapkg.format.lined_manifest import LinedManifest
+
 KEPT_BYTES = 64 << 20
 
 
@@ -28,3 +31,12 @@ class ChunkMaps:
         self._size += len(chunks)
         while self._size > KEPT_BYTES:
             self._size -= len(self._maps.popitem(last=False)[1])
+
+    def fill(self, manifest: LinedManifest) -> None:
+        """Gives a manifest its map where that is kept, else keeps it."""
+        key = f"manifest:{manifest.hash}"
+        with self.making:
+            if found := self.get(key):
+                manifest.chunks = decode_chunks(found)
+            else:
+                self.keep(key, encode_chunks(manifest.chunks))

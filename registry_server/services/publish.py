@@ -153,7 +153,11 @@ def _read_manifest(
     if before and size >= LONG_BYTES and before.manifest_size >= LONG_BYTES:
         with contextlib.suppress(CorruptObject):
             older = LinedManifest(serving.read_checked(registry, before.hash), before.hash)
-    return read_manifest(serving.read_checked(registry, hash), hash, older=older), older
+            registry.chunk_maps.fill(older)
+    manifest = read_manifest(serving.read_checked(registry, hash), hash, older=older)
+    if isinstance(manifest, LinedManifest):
+        registry.chunk_maps.fill(manifest)
+    return manifest, older
 
 
 def _usable(connection: Connection, push: Push, package: Package | None, hashes: Collection[str]) -> dict[str, int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from datapkg.errors import InvalidManifest
 from datapkg.format import splicing
+from datapkg.format.bulk import is_right
 from datapkg.format.diff import changed, diff
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.lined_manifest import LinedManifest
@@ -83,13 +85,13 @@ def test_changes_upon_lines_make_what_all_nodes_make(seed: int) -> None:
     assert diff(lined(old), new) == diff(old, wanted)
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", range(140))
 def test_what_is_refused_whole_is_refused_beside_an_older_one(seed: int) -> None:
     rng = random.Random(seed)
     old = some_manifest(rng)
     lines = old.data.splitlines(keepends=True)
     place, other = rng.randrange(len(lines)), rng.randrange(len(lines))
-    match seed % 6:
+    match seed % 7:
         case 0:
             lines[place], lines[other] = lines[other], lines[place]
         case 1:
@@ -100,16 +102,30 @@ def test_what_is_refused_whole_is_refused_beside_an_older_one(seed: int) -> None
             lines[place] = lines[place].replace(b'"path":"', b'"path":"a/', 1)
         case 4:
             lines[place] = lines[place].replace(b'"size":', b'"size":9', 1)
+        case 5:
+            lines[place] = lines[place].replace(b'"path":"', b'"path":"\r', 1)
         case _:
             del lines[place]
     data = b"".join(lines)
-    try:
+    if (message := mistake(data)) is None:
         wanted = Manifest.parse(data)
-    except InvalidManifest:
+        assert_alike(wanted, splicing.read_manifest(data, hash_bytes(data), older=lined(old)))
+        assert_alike(wanted, splicing.read_manifest(data, hash_bytes(data)))
+    else:
         with pytest.raises(InvalidManifest):
             splicing.read_manifest(data, hash_bytes(data), older=lined(old))
-    else:
-        assert_alike(wanted, splicing.read_manifest(data, hash_bytes(data), older=lined(old)))
+        with pytest.raises(InvalidManifest, match=re.escape(message)):
+            splicing.read_manifest(data, hash_bytes(data))
+    assert is_right(LinedManifest(data, "")) == (message is None)
+
+
+def mistake(data: bytes) -> str | None:
+    """What a manifest that is parsed as a whole is refused for."""
+    try:
+        Manifest.parse(data)
+    except InvalidManifest as error:
+        return error.message
+    return None
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b'{"datapkg":1}', b'{"datapkg":2}\n', b"\n\n"])

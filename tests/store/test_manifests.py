@@ -10,6 +10,7 @@ import pytest
 from datapkg.errors import CorruptObject, InvalidManifest
 from datapkg.format import manifest_index
 from datapkg.format.indexed_manifest import IndexedManifest
+from datapkg.format.lined_manifest import LinedManifest
 from datapkg.format.manifest import FileNode, Manifest
 from datapkg.home import Home
 from datapkg.store import manifests
@@ -107,3 +108,36 @@ def test_a_long_manifest_that_is_wrong_is_refused() -> None:
     with pytest.raises(CorruptObject):
         opened(home, path.parent.name + path.name)
     assert not (home.cache / "manifests").exists()
+
+
+@pytest.fixture
+def lined(monkeypatch: pytest.MonkeyPatch) -> LinedManifest:
+    """A manifest in the store that is long enough not to be parsed, as another process reads it."""
+    monkeypatch.setattr("datapkg.format.chunks.LONG_BYTES", 1)
+    home = Home()
+    found = home.store.manifest(saved(home).hash)
+    assert isinstance(found, LinedManifest)
+    home.store.save(found)
+    return found
+
+
+def test_a_long_manifest_is_written_once(lined: LinedManifest) -> None:
+    home = Home()
+    path = home.store.objects.trusted(lined.hash).path
+    before, whole = path.stat(), LinedManifest(lined.data, lined.hash)
+    home.store.save(lined)
+    assert path.stat() == before
+    path.chmod(0o600)
+    path.write_bytes(b"damaged")
+    home.store.save(whole)
+    assert Home().store.manifest(lined.hash) == lined
+
+
+@pytest.mark.parametrize("kept", [None, b"", b"x", b"x" * 36, b"x" * 72])
+def test_a_chunk_map_is_kept_and_one_that_does_not_fit_is_a_miss(lined: LinedManifest, kept: bytes | None) -> None:
+    if kept is not None:
+        Home().index.keep_found({f"chunks:1:{lined.hash}": kept})
+    found = Home().store.manifest(lined.hash)
+    assert isinstance(found, LinedManifest)
+    assert ("chunks" in vars(found)) == (kept is None)
+    assert found.chunks == lined.chunks
