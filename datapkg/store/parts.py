@@ -14,11 +14,11 @@ import os
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from datapkg.errors import DatapkgError, QuotaExceeded, Refused
-from datapkg.format.hashing import check_hash, hash_bytes
+from datapkg.format.hashing import check_hash, hash_bytes, is_hash
 
 Stretch = tuple[int, int]
 """From this byte up to, and without, that one."""
@@ -71,6 +71,15 @@ class Parts:
         """The hashes of objects of which something is here."""
         with contextlib.suppress(FileNotFoundError):
             yield from sorted({name[:64] for name in os.listdir(self.folder)})
+
+
+def sweep(folder: Path, missing: Callable[[Iterable[str]], set[str]]) -> None:
+    """Takes away the parts, of all origins below a folder, of objects that are not missing."""
+    found = [path for path in folder.glob("*/*-*") if is_hash(path.name[:64])]
+    absent = missing({path.name[:64] for path in found}) if found else set()
+    for path in found:
+        if path.name[:64] not in absent:
+            path.unlink(missing_ok=True)
 
 
 class Part:
