@@ -107,3 +107,12 @@ def test_one_that_cannot_be_written_is_read(index: Index, tmp_path: Path) -> Non
         assert again.found(["a"]) == {"a": b"1"}
         again.keep_found({"b": b"2"})
         assert again.found(["a", "b"]) == {"a": b"1"}
+
+
+def test_a_connection_is_closed_with_its_index(index: Index) -> None:
+    index.keep_found({"a": b"b"})
+    connection = index._connection
+    assert connection is not None
+    index.__del__()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")

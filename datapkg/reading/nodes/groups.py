@@ -28,7 +28,8 @@ class Group(Node):
 
     def __getattribute__(self, name: str) -> Any:
         if is_reserved(name):
-            return super().__getattribute__(name)
+            # Not of `super()`: Python 3.13 asks this of a lazy module that is not of this class yet.
+            return object.__getattribute__(self, name)
         names = self.__source__.children(self.__at__).named(name)
         if len(names) == 1:
             return self.__source__.node(functions.below(self, names[0]))
