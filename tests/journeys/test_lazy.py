@@ -198,6 +198,16 @@ def test_bytes_that_changed_on_the_way_are_noticed_and_fetched_anew(person: Pers
         assert package.table["c07"].equals(wide_frame()["c07"])
 
 
+def test_a_page_that_changed_on_the_way_says_what_to_type(person: Person, published: Ref) -> None:
+    with faulty_way(person.url) as way:
+        package: Any = load(published, person.home("reader", way.url), lazy=True)
+        assert len(package.table["c01"]) == ROWS
+        way.faults.append(Fault("flip", "/objects", times=1))
+        with pytest.raises(CorruptObject, match=r"read it again, or type: datapkg fetch .*/wide/table@sha256:"):
+            package.table["c02"]
+        assert package.table["c02"].equals(wide_frame()["c02"])
+
+
 @pytest.fixture
 def kept(person: Person, tmp_path: Path) -> Ref:
     """A package with a table whose Parquet file pandas wrote, without checksums of pages."""

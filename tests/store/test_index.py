@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_a_stamp_changes_with_any_write(tmp_path: Path) -> None:
 
 def test_a_locked_one_holds_nothing_up(index: Index) -> None:
     index.keep_found({"a": b"1"})
-    with sqlite3.connect(index.path) as other:
+    with closing(sqlite3.connect(index.path)) as other:
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
         for number in range(20):
