@@ -10,8 +10,8 @@ import pyarrow as pa
 from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.frames import restore_categories
 from datapkg.reading import opening, parquet, rows, warm
-from datapkg.reading.opening import Part
 from datapkg.reading.parquet import Question
+from datapkg.reading.rows import Part
 
 
 def batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:

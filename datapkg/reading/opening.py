@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 from datapkg.errors import CorruptObject
 from datapkg.format.manifest import TableNode
 from datapkg.format.names import shown
-from datapkg.reading import stretches
 from datapkg.reading.long_text import open_plainly, open_with_long_text
+from datapkg.reading.rows import Part
 from datapkg.reading.source import Source
-from datapkg.reading.stretches import Part
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -39,6 +38,8 @@ def buffers(
     this machine only these columns need be there then. Raises `ObjectNotFound`, `CorruptObject`; `Unreachable`.
     """
     if source.is_lazy:
+        from datapkg.reading import stretches  # what is on this machine need not know how to fetch
+
         stretches.bring(source, table, parts, None if columns is None else list(columns), condition)
     return [_mapped(source, table, part.number) for part in parts]
 

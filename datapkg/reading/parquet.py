@@ -17,7 +17,7 @@ from datapkg.reading import filtering, opening, rows, warm
 from datapkg.reading.filtering import Filters
 from datapkg.reading.joining import Joint
 from datapkg.reading.long_text import with_long_text
-from datapkg.reading.opening import Part
+from datapkg.reading.rows import Part
 from datapkg.reading.source import Source
 
 # A shorter table is not worth a second look at its schema.

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest import TableNode
-from datapkg.reading.opening import Part
 
 Picks: TypeAlias = Sequence[int]
 """Places of rows in a table, each once, in rising order."""
+
+
+class Part(NamedTuple):
+    """A block of a table by its number, and the rows wanted of it by their places there, in order; None for all."""
+
+    number: int
+    rows: Sequence[int] | None = None
 
 
 def chosen(table: TableNode, rows: slice | None) -> tuple[Picks | None, bool]:

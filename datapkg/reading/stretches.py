@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from datapkg.errors import CorruptObject
 from datapkg.format.manifest import Block, TableNode
+from datapkg.reading.rows import Part, within
 from datapkg.reading.source import Source
 from datapkg.store.parts import Part as Stored
 from datapkg.store.read_through import SMALL_BYTES
@@ -24,13 +25,6 @@ from datapkg.store.spans import Stretch
 _MAGIC, _TAIL = b"PAR1", 8
 _FIRST_GUESS = 16 << 10
 _NEXT_INTEGER = 0x15  # how Thrift's compact protocol begins a field of 32 bits that follows the one before
-
-
-class Part(NamedTuple):
-    """A block of a table by its number, and the rows wanted of it by their places there, in order; None for all."""
-
-    number: int
-    rows: Sequence[int] | None = None
 
 
 class _Open(NamedTuple):
@@ -123,8 +117,6 @@ def _footer(each: _Open, size: int) -> pq.FileMetaData:
 
 def _chunks(footer: pq.FileMetaData, each: _Open, columns: list[str] | None) -> list[Stretch]:
     """Where the values of the columns lie, in the row groups that are hit."""
-    from datapkg.reading.rows import within
-
     names = None if columns is None else set(columns)
     found, start = [], 0
     for number in range(footer.num_row_groups):
