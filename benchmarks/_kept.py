@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OURS = "datapkg"
-WARM = "datapkg, warm copy"
+WARM = "warm copy"
 
+# Now and then an interpreter that ends while a thread of Arrow still runs is aborted; nobody's end is counted.
+END = "\nos._exit(0)\n"
 START = """
 import io, os, shutil, subprocess, sys
 folder, columns = sys.argv[1], sys.argv[2].split(",")
@@ -26,7 +28,7 @@ class Way:
 
     def code(self, asked: str) -> str:
         """A program that opens the table and gives one answer."""
-        return f"{START}{self.open}\nanswer = {asked}\n"
+        return f"{START}{self.open}\nanswer = {asked}{END}"
 
 
 _OURS = Way(

@@ -61,12 +61,12 @@ def ours(environ: dict[str, str], source: Path) -> Round:
 
 def dvc(peer: Peer, folder: Path, source: Path) -> tuple[Round, Round]:
     """Adds and pushes to a folder; a round adds to the directory that is not here, or to that which is."""
-    environ = peer_environ(folder / "publisher")
     place = fresh(folder / "dvc")
     program = peer.program("dvc")
     os.rename(shutil.copytree(source, folder / "copy"), place / "files")
 
     def took(where: Path, *command: str | Path) -> float:
+        environ = peer_environ(folder / "caches" / where.name)
         return used(program, *command, "-q", environ=environ, folder=where).seconds
 
     took(place, "init", "--no-scm")
@@ -84,7 +84,7 @@ def dvc(peer: Peer, folder: Path, source: Path) -> tuple[Round, Round]:
 
     def present(new: Path, machine: Path) -> Row:
         shutil.copytree(new, place / "files" / machine.name)
-        return added(place, "files")
+        return {**added(place, "files"), "MB here": bytes_in(place) / MB}
 
     def added(where: Path, *what: str) -> Row:
         add, push = took(where, "add", *what), took(where, "push")
@@ -156,7 +156,7 @@ def measured(count: int, chosen: argparse.Namespace, installed: dict[str, Peer],
             for name in turns(tools, number):
                 machine = fresh(folder / f"{name} {number}")
                 row = tools[name](new_files(folder / "new" / machine.name, chosen.file_bytes), machine)
-                taken[name].append({**row, "MB here": bytes_in(machine) / MB})
+                taken[name].append({"MB here": bytes_in(machine) / MB, **row})
     return rows_of(count, taken)
 
 

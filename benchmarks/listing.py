@@ -56,7 +56,7 @@ import datapkg
 from datapkg.data.bench import many
 found = [(name, datapkg.size(node)) for name, node in datapkg.items(many['000'])]""",
     ),
-    "datapkg, fsspec": Way(
+    "through fsspec": Way(
         "",
         """
 from fsspec import filesystem
@@ -116,7 +116,7 @@ def took(folder: Path, pythons: dict[str, str], code: dict[str, str], expected: 
 
 
 def row(what: str, values: dict[str, float]) -> Row:
-    others = [value for name, value in values.items() if name not in (FLOOR, OURS, "datapkg, fsspec")]
+    others = [value for name, value in values.items() if name not in (FLOOR, OURS, "through fsspec")]
     return {"what": what, **values, **ahead(values[OURS], others)}
 
 
@@ -135,7 +135,7 @@ def main() -> None:
     sizes = {"files": (200, 10_000, 10_000), "many": (0, 0, 100_000), "rounds": (1, 5, 9)}
     chosen = options(__doc__, peers=True, **sizes)
     installed: list[Peer] = list(peers(chosen, "dvc", "quilt3", "pins"))
-    pythons = dict.fromkeys((FLOOR, OURS, "datapkg, fsspec"), sys.executable)
+    pythons = dict.fromkeys((FLOOR, OURS, "through fsspec"), sys.executable)
     pythons |= {peer.name: str(peer.python) for peer in installed}
     rows: list[Row] = []
     for count in (chosen.files, chosen.many):

@@ -16,7 +16,7 @@ from statistics import median
 import _data
 import pyarrow.parquet
 from _bench import MB, Row, Usage, middle, options, report, scratch, turns, used
-from _kept import OURS, START, WARM, WAYS
+from _kept import END, OURS, START, WARM, WAYS
 from _peers import ahead, peer_environ, peers
 
 TABLE = "trips"
@@ -30,7 +30,7 @@ for _ in range(4):
     answer = {all}
     taken.append(perf_counter() - start)
     del answer
-print(median(taken[1:]))
+print(median(taken[1:]), flush=True)
 """
 QUESTIONS = ("open it", "the first five rows", "two columns", "all")
 
@@ -75,7 +75,7 @@ def again(folder: Path, pythons: Pythons, rounds: int) -> dict[str, float]:
     taken: dict[str, list[float]] = {name: [] for name in pythons}
     for number in range(rounds):
         for name in turns(pythons, number):
-            code = f"{START}{WAYS[name].open}{AGAIN.format(all=WAYS[name].all)}"
+            code = f"{START}{WAYS[name].open}{AGAIN.format(all=WAYS[name].all)}{END}"
             command = [pythons[name], "-c", code, str(folder), COLUMNS]
             done = subprocess.run(command, env=environ(name, folder), capture_output=True, text=True, check=True)
             taken[name].append(float(done.stdout))

@@ -10,7 +10,7 @@ from typing import Any
 
 from datapkg.api.bar import shown as shown_progress
 from datapkg.api.build import fetcher, objects_for
-from datapkg.api.edit import TRIES, Draft
+from datapkg.api.edit import TRIES, Draft, group_path
 from datapkg.api.edit import Options as EditOptions
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import Appended
@@ -22,7 +22,7 @@ from datapkg.building.unchanged import settled
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound
 from datapkg.format.diff import same_content
 from datapkg.format.manifest import GroupNode, Node, TableNode
-from datapkg.format.names import Ref, check_node_path, shown
+from datapkg.format.names import Ref, shown
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 
@@ -54,7 +54,8 @@ def append(
     `Conflict` for nodes that the package has, unless `replace`; `InvalidInput` for rows that do not fit; the errors of
     a build and of a push.
     """
-    _check(ref, files, options.to)
+    _check(ref, files)
+    options = replace(options, to=group_path(options.to))
     for attempt in range(TRIES):
         try:
             return _append(home, ref, files, options, progress)
@@ -74,13 +75,11 @@ def _append(home: Home, ref: Ref, files: Sequence[Path], options: Options, progr
     return draft.result(options.to)
 
 
-def _check(ref: Ref, files: Sequence[Path], to: str) -> None:
+def _check(ref: Ref, files: Sequence[Path]) -> None:
     if ref.path or ref.state:
         names = " ".join(quote(str(each)) for each in files[:3])
         line = f"datapkg append {ref.package} {names}" + (f" --to {quote(ref.path)}" if ref.path else "")
         raise InvalidInput(f"{ref} names more than a package", hint=line)
-    if to:
-        check_node_path(to)
     if absent := [each for each in files if not each.exists()]:
         what = ", ".join(shown(each) for each in absent[:_PATHS_SHOWN])
         raise NotFound(f"there is no file or folder {what}; nothing was added", paths=[str(each) for each in absent])

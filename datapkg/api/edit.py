@@ -53,6 +53,14 @@ class Options:
     dry_run: bool = False
 
 
+def group_path(text: str) -> str:
+    """The path of a group as it was typed, maybe with a slash at its end; "" is the package. Raises `InvalidName`."""
+    path = unicodedata.normalize("NFC", text).removesuffix("/")
+    if path:
+        check_node_path(path)
+    return path
+
+
 class Draft:
     """A package while it is edited, inside a `with`; leaving that makes a new state of it, an exception does not.
 
@@ -176,13 +184,17 @@ class Draft:
         """What gives footers of a table's blocks, and what brings blocks here."""
         from datapkg.reading.parquet import footers
 
-        base = self._base.hash if self._base else ""
-        source = Source(self._home.store, self._ref, base, Remote(self._home, self._options.registry))
+        source, path = self._source_of(node.path)
 
         def part(blocks: Sequence[Block]) -> TableNode:
-            return msgspec.structs.replace(node, objects_=blocks)
+            return msgspec.structs.replace(node, path=path, objects_=blocks)
 
         return lambda blocks: list(footers(source, part(blocks))), lambda blocks: source.bring(part(blocks))
+
+    def _source_of(self, path: str) -> tuple[Source, str]:
+        """The state that has what was at a path in the beginning, and its path there."""
+        base = self._base.hash if self._base else ""
+        return Source(self._home.store, self._ref, base, Remote(self._home, self._options.registry)), path
 
     def add(self, group: str, pattern: str, folder: str | Path = ".") -> list[str]:
         """Adds the files of a folder that a pattern such as `new/**/*.jpg` means to a group; gives their paths.

@@ -125,6 +125,7 @@ def fetch(
     exact = ref.at(State("hash", found.hash))
     client = home.client(arrival.registry_of(home, exact, registry))
     moved = transfer(client.objects(ref), home.store.objects, planned, progress)
+    home.store.forget_parts()
     _note_whole(home, ref, manifest)
     wanted = sum(selection.of(manifest, ref.path).values())
     return Installed(ref.package, found.hash, moved.objects, client.session.received_bytes, wanted)
@@ -141,7 +142,9 @@ def _fetch_objects(
     home: Home, client: Client, ref: Ref, manifest: Manifest, options: Options, progress: Progress
 ) -> int:
     planned = _planned(home, ref, manifest, options.selection)
-    return transfer(client.objects(ref), home.store.objects, planned, progress).objects
+    received = transfer(client.objects(ref), home.store.objects, planned, progress).objects
+    home.store.forget_parts()
+    return received
 
 
 def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> Plan:

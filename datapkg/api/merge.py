@@ -15,7 +15,7 @@ from datapkg.arrival import find_or_meet, origin_of
 from datapkg.building.merging import Merging, Part, merged
 from datapkg.building.rows import stored_rows
 from datapkg.errors import DatapkgError, InvalidInput
-from datapkg.format.manifest import Manifest, Node, TableNode
+from datapkg.format.manifest import Manifest, Node
 from datapkg.format.names import Ref
 from datapkg.format.overlay import Overlay
 from datapkg.home import Found, Home
@@ -38,11 +38,15 @@ class Options:
 
 @dataclass(frozen=True)
 class Input:
-    """A state that is put in: what was asked for, and what that means here or at a registry."""
+    """A state that is put in: what was asked for, and what that means here or at a registry.
+
+    Paths of the part are those of the state without `above` before them: "", or a group with a slash.
+    """
 
     ref: Ref
     found: Found
     part: Part
+    above: str = ""
 
 
 def merge(
@@ -59,7 +63,7 @@ def merge(
     home.store.prepare()
     inputs = [_found(home, ref, options.registry) for ref in refs]
     merging = merged([each.part for each in inputs], options.on_conflict, concat=options.concat)
-    edit = EditOptions(options.message, push=False, progress=progress, origin="merge")
+    edit = EditOptions(options.message, push=False, registry=options.registry, progress=progress, origin="merge")
     with _Merger(home, into, edit) as draft:
         draft.take(inputs, merging, options, progress)
     manifest = home.store.manifest(draft.hash)
@@ -89,10 +93,10 @@ def _found(home: Home, ref: Ref, registry: str | None) -> Input:
         return Input(ref, found, Part(ref.package, below, manifest.meta))
     if manifest.kind(ref.path) != "group":
         nodes: list[Node] = [msgspec.structs.replace(below[0], path=below[0].parts[-1])]
-        return Input(ref, found, Part(ref.package, nodes, {}))
+        return Input(ref, found, Part(ref.package, nodes, {}), ref.path.removesuffix(nodes[0].path))
     meta = below[0].meta if below[0].path == ref.path else {}
     nodes = [msgspec.structs.replace(node, path=node.path[len(ref.path) + 1 :]) for node in below]
-    return Input(ref, found, Part(ref.package, [node for node in nodes if node.path], meta))
+    return Input(ref, found, Part(ref.package, [node for node in nodes if node.path], meta), f"{ref.path}/")
 
 
 def _pins(inputs: Sequence[Input]) -> list[dict[str, str]]:
@@ -101,6 +105,8 @@ def _pins(inputs: Sequence[Input]) -> list[dict[str, str]]:
 
 class _Merger(Draft):
     """A draft that is made of other packages."""
+
+    _first: tuple[Input, str]
 
     def _begin(self) -> Manifest | None:
         """What is here; a merge is a build, for which no registry need be asked."""
@@ -120,10 +126,16 @@ class _Merger(Draft):
             mine = [node for path, node in merging.nodes.items() if merging.of[path] == number]
             self._bring_foreign(each, mine, options.registry, progress)
         for path, more in merging.more.items():
-            self._bring(inputs[merging.of[path]], self._nodes[path], options.registry, progress)
+            self._first = inputs[merging.of[path]], merging.renamed.get(path, path)
             for number, table in more:
-                self._bring(inputs[number], table, options.registry, progress)
-                self.append(path, stored_rows(table.objects_, self._home.store.objects))
+                source, place = _source(self._home, inputs[number], table.path, options.registry)
+                source.bring(msgspec.structs.replace(table, path=place))
+                self.append(path, stored_rows(table.objects_, source.store.objects))
+
+    def _source_of(self, path: str) -> tuple[Source, str]:
+        """The package that the table which is appended to came from: of a long one the last block is fetched alone."""
+        each, place = self._first
+        return _source(self._home, each, place, self._options.registry)
 
     def _bring_foreign(self, each: Input, nodes: Sequence[Node], registry: str | None, progress: Progress) -> None:
         """Brings what a push could not rely on: objects of another store or another registry."""
@@ -149,10 +161,9 @@ class _Merger(Draft):
         is_known = registry or self._home.setting("registry").value
         return self._home.registry_url(registry) if is_known else None
 
-    def _bring(self, each: Input, node: Node, registry: str | None, progress: Progress) -> None:
-        """Sees to it that the objects of a node are here."""
-        assert isinstance(node, TableNode)
-        if each.found.store is not self._home.store:
-            self._copy(each, dict(node.objects()), progress)
-        elif self._home.store.objects.missing(hash for hash, _ in node.objects()):
-            Source(self._home.store, each.ref, each.found.hash, Remote(self._home, registry)).bring(node)
+
+def _source(home: Home, each: Input, path: str, registry: str | None) -> tuple[Source, str]:
+    """Where a node of what was put in is read from, and its path there."""
+    store = each.found.store
+    remote = Remote(home, registry) if store is home.store else None
+    return Source(store, each.ref, each.found.hash, remote), each.above + path

@@ -89,7 +89,7 @@ class Appended:
 class Merged:
     """What packages became: `inputs` pin each by package and hash, `nodes` counts those that there are now.
 
-    `renamed` maps the path that a node had to the one it has, `dropped` are those that gave way, `concatenated` the
+    `renamed` maps the path that a node has now to the one it had, `dropped` are those that gave way, `concatenated` the
     tables that were put together. `bytes_absent` are those of objects that are at a registry alone.
     """
 

@@ -9,10 +9,11 @@ from shlex import quote
 from typing import Any
 
 from datapkg.api.build import fetcher, find_package, objects_for
-from datapkg.api.edit import Draft
+from datapkg.api.edit import Draft, group_path
 from datapkg.api.edit import Options as EditOptions
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import Synced
+from datapkg.arrival import allowed_registry, make_current
 from datapkg.building.cache import BuildCache
 from datapkg.building.fetching.opened import opened
 from datapkg.building.options import Options as BuildOptions
@@ -22,7 +23,7 @@ from datapkg.building.unchanged import Split, settled, split
 from datapkg.errors import Conflict, InvalidInput, NotFound
 from datapkg.format.diff import diff, same_content
 from datapkg.format.manifest import GroupNode, Manifest, Node
-from datapkg.format.names import Ref, check_node_path, shown
+from datapkg.format.names import Ref, shown
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 
@@ -62,7 +63,8 @@ def sync(
     paths meanwhile, or what was built here would be missed; the errors of a build and of a push.
     """
     folder = Path(folder)
-    _check(folder, ref, options.to)
+    options = replace(options, to=group_path(options.to))
+    _check(folder, ref)
     build_options = BuildOptions()
     with opened(folder, fetcher(home, progress), build_options, environ=home.environ) as found:
         draft = _Follower(home, ref, options, progress)
@@ -79,12 +81,10 @@ def sync(
     return draft.result()
 
 
-def _check(folder: Path, ref: Ref, to: str) -> None:
+def _check(folder: Path, ref: Ref) -> None:
     if ref.path or ref.state:
         line = f"datapkg sync {quote(str(folder))} {ref.package}" + (f" --to {quote(ref.path)}" if ref.path else "")
         raise InvalidInput(f"{ref} names more than a package", hint=line)
-    if to:
-        check_node_path(to)
     if not folder.exists():
         raise NotFound(f"there is no folder {shown(folder)}", hint="give the path of a folder", path=str(folder))
     if not folder.is_dir():
@@ -101,6 +101,7 @@ class _Follower(Draft):
         super().__init__(home, ref, EditOptions(**given, progress=progress, origin="sync"))  # type: ignore[arg-type]
         self._how, self._tell = options, progress
         self._unpushed: Manifest | None = None
+        self._theirs: dict[str, Node] = {}
         self._kept: list[str] = []
         self._changes: dict[str, list[str]] = {}
         self._skipped: list[str] = []
@@ -108,6 +109,7 @@ class _Follower(Draft):
     def follow(self, spec: BuildSpec, folder: Path, busy: Collection[Path]) -> None:
         """Puts what the folder has in the place of what the draft has."""
         self._check_group()
+        self._theirs = {node.path: node for node in self._base.entries()} if self._base else {}
         spec = _below(self._how.to, spec)
         taken = {str(each.absolute()) for each in busy}
         held = [node.path for node in spec.nodes if taken and _is_of(node, taken)]
@@ -149,12 +151,21 @@ class _Follower(Draft):
     def _commit(self) -> None:
         if self._base or self._nodes or self.meta:
             super()._commit()
+        if self._base and self.hash == self._base.hash and not self._how.dry_run:
+            self._meet(self._base)
+
+    def _meet(self, state: Manifest) -> None:
+        """Makes what the registry had already the current state here: made elsewhere, or by a sync that was killed."""
+        home, ref = self._home, self._ref
+        current = home.store.refs.current(ref.user, ref.name)
+        if current is None or current.hash != state.hash:
+            make_current(home, ref, state, allowed_registry(home, ref, self._how.registry), partial=True)
 
     def _made(self, spec: BuildSpec) -> dict[str, Node]:
         """The nodes of the folder, of which those are built that the state has not."""
         home, ref = self._home, self._ref
         cache = BuildCache(home.index, ref.package)
-        parted = split(spec.nodes, self._nodes, cache)
+        parted = split(spec.nodes, self._theirs, cache)
         with objects_for(home.store, self._how.dry_run) as objects:
             built = build_package(
                 replace(spec, nodes=parted.left),
@@ -167,7 +178,7 @@ class _Follower(Draft):
             )
         self._note(parted, built)
         made = [*parted.nodes, *built.manifest.nodes]
-        return {node.path: settled(node, self._nodes.get(node.path)) for node in made}
+        return {node.path: settled(node, self._theirs.get(node.path)) for node in made}
 
     def _note(self, parted: Split, built: Built) -> None:
         sources = [*parted.sources, *built.record["sources"]]
@@ -181,7 +192,7 @@ class _Follower(Draft):
         busy = tuple(f"{each}/" for each in held)
         return [
             path
-            for path, node in self._nodes.items()
+            for path, node in self._theirs.items()
             if path.startswith(to)
             and path not in made
             and not isinstance(node, GroupNode)
@@ -209,7 +220,8 @@ class _Follower(Draft):
         leaves = {path for path, node in made.items() if not isinstance(node, GroupNode)}
         groups = {above for path in made for above in ancestors(path)}
         places = {path for path in alone if path in groups}
-        places |= {above for path in alone for above in ancestors(path) if above in leaves}
+        staying = (path for path in self._theirs if path not in made)  # empty groups too
+        places |= {above for path in staying for above in ancestors(path) if above in leaves}
         if places:
             raise Conflict(
                 f"{_listed(sorted(places))}: a group on one side and a node on the other, of package and folder",
@@ -221,7 +233,7 @@ class _Follower(Draft):
         """Raises where a state that was built here and never pushed has what this one would not have."""
         if self._unpushed is None:
             return
-        theirs = self._nodes
+        theirs = self._theirs
         missed = [f"meta.{key}" for key in self._unpushed.meta.keys() - self.meta.keys()]
         missed += [
             node.path
@@ -237,20 +249,18 @@ class _Follower(Draft):
             )
 
     def _apply(self, made: dict[str, Node], alone: list[str], held: list[str]) -> None:
+        """Changes the draft, and no more of it than differs."""
+        self._nodes.update({path: node for path, node in made.items() if self._theirs.get(path) != node})
         if not self._how.delete:
             self._kept = alone
-            self._nodes.update(made)
             return
-        for path in alone:
-            del self._nodes[path]
-        self._nodes.update(made)
-        kinds = {path: node.kind for path, node in self._nodes.items()}
-        used = {above for path, kind in kinds.items() if kind != "group" for above in ancestors(path)}
-        used |= {*made, *held}
+        gone = set(alone)
+        leaves = [path for path, node in (self._theirs | made).items() if node.kind != "group" and path not in gone]
+        used = {*made, *held, *(above for path in leaves for above in ancestors(path))}
         to = f"{self._how.to}/" if self._how.to else ""
-        for path, kind in kinds.items():
-            if kind == "group" and path not in used and path.startswith(to):
-                del self._nodes[path]
+        groups = [path for path, node in self._theirs.items() if node.kind == "group" and path.startswith(to)]
+        for path in (*alone, *(each for each in groups if each not in used)):
+            del self._nodes[path]
 
     def _compare(self) -> None:
         before = self._base or Manifest.make([])

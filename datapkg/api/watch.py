@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,15 @@ from datapkg.objects.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: between two looks, that a file must have been left alone, and at most between two tries."""
+    """Seconds: between two looks, that a file must have been left alone, and at most between two tries.
+
+    At more files than `many_files` looks are rarer in proportion, so that waiting costs little.
+    """
 
     poll_s: float = 1.0
     settle_s: float = 1.0
     longest_s: float = 60.0
+    many_files: int = 5_000
 
 
 @dataclass(frozen=True)
@@ -68,27 +72,32 @@ def watch(
             continue
         gone = ""
         if seen is not None and not differing(seen, now) - busy:
-            wait(pace.poll_s)
+            wait(pace.poll_s * max(1.0, len(now) / pace.many_files))
             continue
-        try:
-            with progress() as tell:
-                synced = sync(home, folder, ref, options, busy=busy, progress=tell)
-        except DatapkgError as error:
-            if _may_pass(error):
-                delay_s = min(delay_s * 2 or pace.poll_s, pace.longest_s)
-                yield Round(error=error, again_s=delay_s)
-                wait(delay_s)
-                continue
-            if seen is None:
-                raise
-            if not folder.is_dir():  # it went away just now, which the next look tells
-                continue
-            yield Round(error=error)
-        else:
-            if synced or seen is None:
-                yield Round(synced)
+        with progress() as tell:
+            done = _attempt(home, folder, ref, options, busy=busy, progress=tell)
+        if done.error is not None and _may_pass(done.error):
+            delay_s = min(delay_s * 2 or pace.poll_s, pace.longest_s)
+            yield Round(error=done.error, again_s=delay_s)
+            wait(delay_s)
+            continue
+        if done.error is not None and seen is None:
+            raise done.error
+        if done.error is not None and not folder.is_dir():  # it went away just now, which the next look tells
+            continue
+        if done.error is not None or done.synced or seen is None:
+            yield done
         seen = {path: stamp for path, stamp in now.items() if path not in busy}
         delay_s = 0.0
+
+
+def _attempt(
+    home: Home, folder: Path, ref: Ref, options: Options, *, busy: Collection[Path], progress: Progress
+) -> Round:
+    try:
+        return Round(sync(home, folder, ref, options, busy=busy, progress=progress))
+    except DatapkgError as error:
+        return Round(error=error)
 
 
 def _may_pass(error: DatapkgError) -> bool:

@@ -31,8 +31,8 @@ class Part:
 class Merging:
     """What comes of parts: nodes by path, each with the number of the part that it is `of`, and metadata.
 
-    `more` has, by path, the tables whose rows come behind those of the node, each with its part; `renamed` maps old to
-    new paths, `dropped` are paths that gave way. `clashes` say what meets in two ways, each with its place.
+    `more` has, by path, the tables whose rows come behind those of the node, each with its part; `renamed` maps
+    new paths to old ones, `dropped` are paths that gave way. `clashes` say what meets in two ways, each with its place.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class _Merger:
                 found.dropped += [] if isinstance(node, GroupNode) else [path]
                 return
             path = target + path[len(place) :]
-            found.renamed.update({} if isinstance(node, GroupNode) else {node.path: path})
+            found.renamed.update({} if isinstance(node, GroupNode) else {path: node.path})
         here = found.nodes.get(path)
         if here is not None and here.kind == node.kind:
             meta = self._meta(path, here.meta, node.meta, number)
@@ -145,6 +145,7 @@ class _Merger:
         found = self.found
         for path in [each for each in found.nodes if f"{each}/".startswith(f"{place}/")]:
             found.dropped += [] if isinstance(found.nodes[path], GroupNode) else [path]
+            found.renamed.pop(path, None)
             del found.nodes[path], found.of[path]
             found.more.pop(path, None)
 

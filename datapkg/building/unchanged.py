@@ -88,8 +88,12 @@ def _known(spec: NodeSpec, state: Mapping[str, Node], cache: BuildCache) -> tupl
     else:
         result = cache.result(spec, known[0], source.name)
         nodes = placed_nodes(spec, result, _NOTHING, source.name) if result else []
-    same = (path in state and same_content(node, state[path]) for node in nodes if (path := node.path))
-    return (nodes, said_of(spec, source, *known)) if nodes and all(same) else None
+    is_there = nodes and all(_is_same(node, state.get(node.path)) for node in nodes)
+    return (nodes, said_of(spec, source, *known)) if is_there else None
+
+
+def _is_same(node: Node, before: Node | None) -> bool:
+    return before is not None and (node == before or same_content(node, before))
 
 
 def _hash_if_alike(source: FileSource, before: Node | None, cache: BuildCache) -> tuple[str, int] | None:

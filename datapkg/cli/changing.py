@@ -86,8 +86,9 @@ def _append_lines(done: Appended, state: str) -> Iterator[str]:
     if done.rows:
         yield f"appended {count_text(done.rows, 'row')} to {where}, which has {done.rows_now:,} now"
     else:
-        replaced = f", replaced {len(done.replaced):,}" if done.replaced else ""
-        yield f"added {count_text(len(done.added), 'node')} to {where}{replaced}"
+        said = [f"added {count_text(len(done.added), 'node')}"] if done.added else []
+        said += [f"replaced {count_text(len(done.replaced), 'node')}"] if done.replaced else []
+        yield f"{' and '.join(said)} in {where}"
         paths = [*(f"  + {path}" for path in done.added), *(f"  ~ {path}" for path in done.replaced)]
         yield from paths[:_PATHS_SHOWN]
         if len(paths) > _PATHS_SHOWN:
@@ -162,7 +163,7 @@ def _merge_lines(done: Merged) -> Iterator[str]:
     names = ", ".join(f"{each['package']}@{hash_text(each['hash'])}" for each in done.inputs)
     yield f"  {count_text(done.nodes, 'node')}, {size_text(done.bytes_logical)}, of {names}"
     lines = [f"  put together {path}" for path in done.concatenated]
-    lines += [f"  renamed      {old} → {new}" for old, new in done.renamed.items()]
+    lines += [f"  renamed      {old} → {new}" for new, old in done.renamed.items()]
     lines += [f"  gave way     {path}" for path in done.dropped]
     yield from lines[:_PATHS_SHOWN]
     if len(lines) > _PATHS_SHOWN:

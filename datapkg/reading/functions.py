@@ -23,7 +23,7 @@ def name(node: Node) -> str:
 
 def kind(node: Node) -> str:
     """package, group, table, file or array."""
-    return node.__source__.kind(node.__at__)
+    return node.__kind__  # nodes are made as what they are: the manifest need not be asked again
 
 
 def ref(node: Node) -> Ref:
@@ -50,6 +50,8 @@ def meta(node: Node) -> dict[str, Any]:
 
 def size(node: Node) -> int:
     """Bytes of all objects of a node and of all below it, each counted once."""
+    if line := vars(node).get("__line__"):  # it was walked to, and its line read on the way
+        return sum(dict(line.objects()).values())
     return node.__source__.manifest.size(node.__at__)
 
 

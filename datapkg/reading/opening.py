@@ -91,7 +91,14 @@ def check_types(source: Source, table: TableNode, found: pa.Schema, first: pa.Sc
 def unreadable(source: Source, table: TableNode, error: Exception) -> CorruptObject:
     """The error for an object that is no Parquet, or not all of it; what came of it in stretches is forgotten."""
     source.give_up(table)
-    return CorruptObject(f"{source.ref.package}/{table.path} cannot be read as Parquet: {error}", path=table.path)
+    if source.is_lazy and any(not source.through.has(hash) for hash, _ in table.objects()):
+        line = source.fetch_line(table.path)
+        then = f"what came of it was forgotten; read it again, or type: {line}"
+    else:
+        line = "datapkg verify"
+        then = f"type: {line}"
+    message = f"{source.ref.package}/{table.path} cannot be read as Parquet: {error}; {then}"
+    return CorruptObject(message, hint=line, path=table.path)
 
 
 def _check(source: Source, table: TableNode, number: int, rows: int, names: list[str]) -> None:

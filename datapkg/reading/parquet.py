@@ -116,6 +116,11 @@ def schema(source: Source, table: TableNode) -> pa.Schema:
 
 
 def _first_schema(source: Source, table: TableNode) -> pa.Schema:
+    """The schema as it is stored; of a table whose objects are not here, that of its warm copy where it is the same."""
+    if source.is_lazy and not source.through.has(table.objects_[0].hash):
+        copy = warm.find(source, table)
+        if copy is not None and not any(pa.types.is_dictionary(kind) for kind in copy.schema.types):
+            return copy.schema
     (buffer,) = opening.buffers(source, table, opening.FIRST, [])
     return opening.opened(source, table, 0, buffer).schema_arrow
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import threading
@@ -45,6 +46,11 @@ class Index:
         self._connection: sqlite3.Connection | None = None
         self._left_alone_until = 0.0
         _indexes.add(self)
+
+    def __del__(self) -> None:
+        """Nobody else has the connection; Python 3.13 warns of one that is left open."""
+        if connection := getattr(self, "_connection", None):
+            connection.close()
 
     def believes(self, path: Path) -> bool:
         """Whether this file is, as far as its stat tells, the one whose hash was right."""
@@ -142,6 +148,7 @@ class Index:
 
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for _ in range(2):
+            connection = None
             try:
                 connection = sqlite3.connect(self.path, timeout=_LOCKED_S, check_same_thread=False)
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -150,6 +157,8 @@ class Index:
                     connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
                 return connection
             except sqlite3.DatabaseError as error:
+                if connection is not None:
+                    connection.close()
                 if isinstance(error, sqlite3.OperationalError):
                     if "readonly" in str(error):
                         return self._connect_to_read()
@@ -164,6 +173,7 @@ class Index:
 
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
         if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+            connection.close()
             raise sqlite3.DatabaseError(f"{self.path} has another form")
         return connection
 
@@ -179,6 +189,12 @@ def _close_all() -> None:
         if index._connection is not None:
             index._connection.close()
             index._connection = None
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    for index in _indexes:
+        index.__del__()
 
 
 os.register_at_fork(before=_close_all, after_in_parent=_lock.release, after_in_child=_lock.release)

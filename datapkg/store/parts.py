@@ -13,7 +13,7 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from datapkg.errors import DatapkgError, QuotaExceeded, Refused
@@ -70,6 +70,15 @@ class Parts:
         """The hashes of objects of which something is here."""
         with contextlib.suppress(FileNotFoundError):
             yield from sorted({name[:64] for name in os.listdir(self.folder) if is_hash(name[:64])})
+
+
+def sweep(folder: Path, missing: Callable[[Iterable[str]], set[str]]) -> None:
+    """Takes away the parts, of all origins below a folder, of objects that are not missing."""
+    found = [path for path in folder.glob("*/*-*") if is_hash(path.name[:64])]
+    absent = missing({path.name[:64] for path in found}) if found else set()
+    for path in found:
+        if path.name[:64] not in absent:
+            path.unlink(missing_ok=True)
 
 
 class Part:

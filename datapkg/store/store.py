@@ -57,6 +57,12 @@ class Store:
 
         return ReadThrough(self.objects, theirs, Parts(self.folder / "partial", origin))
 
+    def forget_parts(self) -> None:
+        """Takes away what was kept of objects in stretches where they are here as a whole; who reads it goes on."""
+        from datapkg.store.parts import sweep
+
+        sweep(self.folder / "partial", self.objects.packed.missing)
+
     @property
     def links(self) -> Links:
         """Read-only paths of objects."""

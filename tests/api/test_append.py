@@ -55,7 +55,7 @@ def paths(manifest: Manifest) -> list[str]:
 
 def test_files_become_nodes_and_folders_groups(person: Person, ref: Ref, here: Path) -> None:
     home = person.home("two")
-    done = append(home, ref, [here / "more.csv", here / "x.txt", here / "deep"], Options("raw", message="why"))
+    done = append(home, ref, [here / "more.csv", here / "x.txt", here / "deep"], Options("raw/", message="why"))
     assert done.added == ["raw/deep/er/y.bin", "raw/more", "raw/x.txt"]
     state = latest(person, ref)
     assert paths(state) == ["raw/a", "raw/deep/er/y.bin", "raw/more", "raw/x.txt", "t"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -89,7 +90,7 @@ def test_conflicts_are_listed_and_settled(person: Person) -> None:
     assert home.store.refs.current(into.user, into.name) is None
     done = merge(home, [one, two], into, RENAME)
     named = f"{person.name}_y"
-    assert done.renamed == {"n": f"n__{named}", "t": f"t__{named}"}
+    assert done.renamed == {f"n__{named}": "n", f"t__{named}": "t"}
     push_package(home, into)
     assert load(into, home, lazy=True)[f"t__{named}"]().equals(frame(5))  # type: ignore[index]
     assert paths(home, into) == ["n/a", f"n__{named}", "t", f"t__{named}"]
@@ -106,6 +107,25 @@ def test_rows_are_put_together(person: Person) -> None:
     other = published(person, "v", {"t": pd.DataFrame({"n": [0.5], "s": ["x"]})})
     with pytest.raises(Conflict):
         merge(home, [one, other], into, Options(concat=True))
+
+
+def noise(seed: int, count: int) -> pd.DataFrame:
+    """Rows that nothing makes shorter, so that blocks are big enough to be left alone."""
+    random = np.random.default_rng(seed)
+    return pd.DataFrame({"x": random.random(count), "y": random.random(count)})
+
+
+def test_of_a_long_table_the_last_block_alone_is_fetched(person: Person) -> None:
+    published(person, "x", {"g": {"t": noise(0, 250_000)}, "u": noise(1, 250_000)})
+    published(person, "y", {"t": noise(2, 9), "u": noise(3, 9)})
+    home = person.home("two")
+    for into, refs, path in (("z", ["x/g", "y/t"], "t"), ("w", ["x/u", "y/u"], "u")):
+        done = merge(home, [person.ref(each) for each in refs], person.ref(into), Options(concat=True))
+        assert done.concatenated == [path]
+        assert done.bytes_logical / 2 < done.bytes_absent < done.bytes_logical
+        assert push_package(home, person.ref(into)).objects_sent == 2  # a block and the manifest
+    whole = pd.concat([noise(0, 250_000), noise(2, 9)], ignore_index=True)
+    assert load(person.ref("z"), home, lazy=True).t().equals(whole)  # type: ignore[attr-defined]
 
 
 def test_a_part_of_a_package(person: Person) -> None:

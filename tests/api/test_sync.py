@@ -89,6 +89,9 @@ def test_where_nothing_differs_nothing_is_pushed(person: Person, folder: Path) -
     for machine in ("one", "two"):
         again = sync(person.home(machine), folder, ref, DELETE)
         assert (bool(again), again.pushed, again.hash) == (False, None, before.hash)
+        current = person.home(machine).store.refs.current(ref.user, ref.name)
+        assert current is not None
+        assert (current.hash, current.partial) == (before.hash, machine == "two")
     assert len(list(person.home().client().log(ref))) == 1
 
 
@@ -139,7 +142,7 @@ def test_a_group_follows_and_the_rest_is_left_alone(person: Person, folder: Path
     with Draft(home, ref, EditOptions(progress=silent)) as draft:
         draft["other"] = pd.DataFrame({"n": [1]})
         draft["in/old"] = pd.DataFrame({"n": [1]})
-    synced = sync(home, folder, ref, Options("in", delete=True))
+    synced = sync(home, folder, ref, Options("in/", delete=True))
     assert (synced.counts, synced.removed) == ("+3 ~0 -1", ["in/old"])
     assert paths(latest(person, ref)) == ["in/README.md", "in/raw/p.bin", "in/t", "other"]
     for to in ("other", "other/in"):
@@ -277,6 +280,20 @@ def test_a_watch_follows_each_change(person: Person, folder: Path) -> None:
     found = rounds(person.home(), folder, ref, Clock(*later))
     assert told(found) == ["+3 ~0 -0", "+1 ~0 -0", "+0 ~0 -1", "TransformFailed"]
     assert paths(latest(person, ref)) == ["new.bin", "raw/p.bin", "t"]
+
+
+def test_what_is_young_in_the_beginning_is_looked_at_twice(person: Person, folder: Path) -> None:
+    clock = Clock(None)
+    with pytest.raises(KeyboardInterrupt):
+        list(watch(person.home(), folder, person.ref("p"), Options(), pace=Pace(settle_s=3600), wait=clock))
+    assert clock.waited == [3600, 1]
+
+
+def test_many_files_are_looked_at_less_often(person: Person, folder: Path) -> None:
+    clock, pace = Clock(), Pace(settle_s=0.0, many_files=1)
+    with pytest.raises(KeyboardInterrupt):
+        list(watch(person.home(), folder, person.ref("p"), Options(), pace=pace, wait=clock))
+    assert clock.waited == [3]
 
 
 def test_a_file_that_is_being_written_waits_and_others_do_not(person: Person, folder: Path) -> None:

@@ -96,6 +96,7 @@ def test_a_name_that_is_taken_gets_a_number() -> None:
     parts = [part("a/x", file("f", "0")), part("a/x", file("f", "1"), file("f__a_x", "5")), part("a/x", file("f", "2"))]
     found = merged(parts, "rename")
     assert kept(found) == {"f": 0, "f__a_x": 1, "f__a_x_2": 1, "f__a_x_3": 2}
+    assert found.renamed == {"f__a_x_2": "f", "f__a_x_3": "f"}
     assert found.nodes["f__a_x_2"].hash == "1" * 64  # type: ignore[union-attr]
 
 

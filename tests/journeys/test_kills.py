@@ -100,6 +100,22 @@ def test_a_push_killed_at_any_moment(person: Person, tmp_path: Path) -> None:
     assert states_here(fresh) == {built["hash"]}
 
 
+def test_a_sync_killed_at_any_moment(person: Person, tmp_path: Path) -> None:
+    machine, package, folder = at(person), f"{person.name}/p", tmp_path / "folder"
+    write(folder, files(-1))
+    whole_s = duration_s(machine, "sync", str(folder), package)
+    for seed, after_s in enumerate(moments(5, whole_s)):
+        write(folder, files(seed))
+        kill(machine, after_s, "sync", str(folder), package)
+        other = at(person, f"other{seed % 2}")
+        assert len({other.ask("install", package)["installed"][0]["hash"]} & states_here(other)) == 1
+    synced = machine.ask("sync", str(folder), package)
+    assert states_here(machine) == {synced["hash"]}
+    clean = Machine({"DATAPKG_HOME": str(tmp_path / "clean")}, tmp_path / "clean-work")
+    assert clean.ask("build", package, str(folder))["hash"] == synced["hash"]
+    assert at(person, "fresh").ask("install", package)["installed"][0]["hash"] == synced["hash"]
+
+
 @pytest.mark.parametrize("then", ["again", "with another build"])
 def test_a_push_killed_when_the_registry_had_it_all(person: Person, tmp_path: Path, then: str) -> None:
     machine, package = at(person), f"{person.name}/p"

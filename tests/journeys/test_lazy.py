@@ -15,13 +15,14 @@ import pytest
 
 import datapkg
 from datapkg.api.build import build_package
-from datapkg.api.install import Options, install_one
+from datapkg.api.install import Options, fetch_packages, install_one, install_packages
 from datapkg.api.lock import write_lock
 from datapkg.api.push import push_package
 from datapkg.building.options import Options as BuildOptions
 from datapkg.errors import CorruptObject, ObjectNotFound, Unreachable
 from datapkg.format.names import Ref
 from datapkg.format.selection import Selection
+from datapkg.reading import warming
 from datapkg.reading.load import load
 from tests.conftest import Person
 from tests.faulty_proxy import Fault, faulty_way
@@ -74,6 +75,34 @@ def test_one_column_of_a_remote_table_is_a_twentieth_of_its_bytes(person: Person
     again: Any = load(published, person.home("reader"), lazy=True)
     assert again.table["c03"].equals(column)
     assert received(again) == 0
+
+
+def test_a_warm_copy_needs_no_object_and_no_registry(person: Person, published: Ref) -> None:
+    package: Any = load(published, person.home("reader"), lazy=True)
+    source, entry = package.table.__source__, package.table.__entry__
+    warming.write(source, entry)
+    for hash, _ in entry.objects():
+        source.store.objects.delete(hash)
+    nowhere: Any = load(published, person.home("reader", url="http://127.0.0.1:9"), lazy=True)
+    assert nowhere.table["c03"].equals(wide_frame()["c03"])
+    assert (
+        nowhere.table(columns=["c01"], filters=[("key", "<", 10)])["c01"].tolist() == wide_frame()["c01"][:10].tolist()
+    )
+    assert nowhere.table.schema == package.table.schema
+
+
+@pytest.mark.parametrize("whole", ["install", "fetch"])
+def test_stretches_go_when_their_object_is_here(person: Person, published: Ref, whole: str) -> None:
+    home = person.home("reader")
+    package: Any = load(published, home, lazy=True)
+    package.table["c03"]
+    kept = [path for path in (home.store.folder / "partial").glob("*/*") if path.is_file()]
+    assert kept
+    bring = install_packages if whole == "install" else fetch_packages
+    (outcome,) = bring(home, [published])
+    assert outcome.error is None
+    assert not [path for path in kept if path.exists()]
+    assert package.table["c03"].equals(wide_frame()["c03"])
 
 
 def test_showing_what_is_remote_fetches_nothing(person: Person, published: Ref) -> None:
@@ -167,6 +196,16 @@ def test_bytes_that_changed_on_the_way_are_noticed_and_fetched_anew(person: Pers
             package.table["c07"]
         way.faults.clear()
         assert package.table["c07"].equals(wide_frame()["c07"])
+
+
+def test_a_page_that_changed_on_the_way_says_what_to_type(person: Person, published: Ref) -> None:
+    with faulty_way(person.url) as way:
+        package: Any = load(published, person.home("reader", way.url), lazy=True)
+        assert len(package.table["c01"]) == ROWS
+        way.faults.append(Fault("flip", "/objects", times=1))
+        with pytest.raises(CorruptObject, match=r"read it again, or type: datapkg fetch .*/wide/table@sha256:"):
+            package.table["c02"]
+        assert package.table["c02"].equals(wide_frame()["c02"])
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_a_stamp_changes_with_any_write(tmp_path: Path) -> None:
 
 def test_a_locked_one_holds_nothing_up(index: Index) -> None:
     index.keep_found({"a": b"1"})
-    with sqlite3.connect(index.path) as other:
+    with closing(sqlite3.connect(index.path)) as other:
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
         for number in range(20):
@@ -107,3 +108,12 @@ def test_one_that_cannot_be_written_is_read(index: Index, tmp_path: Path) -> Non
         assert again.found(["a"]) == {"a": b"1"}
         again.keep_found({"b": b"2"})
         assert again.found(["a", "b"]) == {"a": b"1"}
+
+
+def test_a_connection_is_closed_with_its_index(index: Index) -> None:
+    index.keep_found({"a": b"b"})
+    connection = index._connection
+    assert connection is not None
+    index.__del__()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Array(Unloaded, Node):
     """An array; called, it is a numpy array of its own, which may be written to. Numpy takes it as it is."""
 
+    __kind__ = "array"
+
     @property
     def __entry__(self) -> ArrayNode:
         entry: ArrayNode = self.__source__.entry(self.__at__)  # type: ignore[assignment]

@@ -18,6 +18,7 @@ class Node:
     What it holds stands under names with two underscores on both sides, since all others belong to data.
     """
 
+    __kind__: str
     __source__: Source
     __at__: str
 

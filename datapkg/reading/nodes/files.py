@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class File(Node):
     """A file; called, it is a read-only path that ends as the original file name did."""
 
+    __kind__ = "file"
+
     @property
     def __entry__(self) -> FileNode:
         entry: FileNode = self.__source__.entry(self.__at__)  # type: ignore[assignment]

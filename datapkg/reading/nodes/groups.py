@@ -24,9 +24,12 @@ class Group(Node):
     Names of nodes win over the methods here, each of which is a function of datapkg too: `datapkg.walk(group)`.
     """
 
+    __kind__ = "group"
+
     def __getattribute__(self, name: str) -> Any:
         if is_reserved(name):
-            return super().__getattribute__(name)
+            # Not of `super()`: Python 3.13 asks this of a lazy module that is not of this class yet.
+            return object.__getattribute__(self, name)
         names = self.__source__.children(self.__at__).named(name)
         if len(names) == 1:
             return self.__source__.node(functions.below(self, names[0]))
@@ -106,6 +109,8 @@ class Group(Node):
 
 class Package(Group):
     """One state of a package: its root group, its hash and its metadata."""
+
+    __kind__ = "package"
 
     @property
     def hash(self) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Table(Unloaded, Exchanged):
     """A table: `node()` is a fresh DataFrame, `node["column"]` a Series, `node[["a", "b"]]` a DataFrame of two."""
 
+    __kind__ = "table"
+
     @property
     def __entry__(self) -> TableNode:
         entry: TableNode = self.__source__.entry(self.__at__)  # type: ignore[assignment]
