@@ -29,9 +29,15 @@ with open(sys.argv[1], "w") as file:
 
 
 def traffic(code: str, environ: Mapping[str, str]) -> Row:
-    """Runs Python in a process of its own: seconds, megabytes sent and received, and the most memory."""
+    """Runs Python in a process of its own: its seconds, megabytes sent and received, and the most memory."""
     with TemporaryDirectory() as folder:
         said = Path(folder) / "said.json"
         usage = used(sys.executable, "-c", COUNTED.format(code=code), said, environ=environ)
         taken, sent, received = json.loads(said.read_text())
-    return {"seconds": taken, "MB sent": sent / MB, "MB received": received / MB, "peak MB": usage.peak / MB}
+    return {
+        "seconds": taken,
+        "CPU s": usage.cpu,
+        "MB sent": sent / MB,
+        "MB received": received / MB,
+        "peak MB": usage.peak / MB,
+    }

@@ -64,6 +64,7 @@ def whole(table: Path, more: Path) -> Row:
     usage = used(sys.executable, "-c", WHOLE.format(table=str(table), rows=str(more)))
     return {
         "seconds": usage.seconds,
+        "CPU s": usage.cpu,
         "MB sent": table.stat().st_size / MB,
         "MB received": "",
         "peak MB": usage.peak / MB,

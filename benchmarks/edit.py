@@ -5,12 +5,11 @@ Each file is a node and an object of its own. The registry is on this machine; e
 
 from __future__ import annotations
 
-import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from _bench import MB, Row, at_most, options, own_environ, report, used, workplace
+from _bench import Row, at_most, options, own_environ, report, workplace
+from _traffic import traffic
 
 from datapkg.format.manifest import FileNode, Manifest
 from datapkg.home import Home
@@ -18,23 +17,9 @@ from datapkg.store.refs import Current, LogEvent
 
 GROUPS = 1_000
 BARS = {"MB sent": 1.0}
-COUNTED = """
-import json, time
-from pathlib import Path
-from datapkg.remote.session import Session
-sessions, begin = [], Session.__init__
-def noted(self, *values, **options):
-    begin(self, *values, **options)
-    sessions.append(self)
-Session.__init__ = noted
-import datapkg
-start = time.perf_counter()
-{code}
-sent, received = (sum(getattr(each, name) for each in sessions) for name in ("sent_bytes", "received_bytes"))
-Path(r"{told}").write_text(json.dumps([time.perf_counter() - start, sent, received]))
-"""
 PUSH = "datapkg.push('me/many')"
 EDIT = """
+from pathlib import Path
 with datapkg.edit("me/many") as draft:
     for number in range(10):
         draft["g{{}}/{name} {{}}.txt".format(number * 97 % {groups}, number)] = Path(r"{folder}") / f"{{number}}.txt"
@@ -56,8 +41,7 @@ def main() -> None:
             ("add 10 files, from an empty home", other, edit(folder, chosen.nodes, "second")),
             ("add 10 files, from a home of one state before", environ, edit(folder, chosen.nodes, "third")),
         ]
-        told = folder / "told.json"
-        rows = [measured(f"{what}, {chosen.nodes:,} nodes", code, home, told) for what, home, code in places]
+        rows = [measured(f"{what}, {chosen.nodes:,} nodes", code, home) for what, home, code in places]
     report(chosen, rows)
 
 
@@ -84,13 +68,9 @@ def edit(folder: Path, nodes: int, name: str) -> str:
     return EDIT.format(folder=folder / "files", groups=min(GROUPS, nodes), name=name)
 
 
-def measured(what: str, code: str, environ: dict[str, str], told: Path) -> Row:
-    """A row of what a new process does; `told` is where it writes what it counted."""
-    usage = used(sys.executable, "-c", COUNTED.format(code=code, told=told), environ=environ)
-    taken, sent, received = json.loads(told.read_text())
-    row = {"what": what, "seconds": taken, "CPU s": usage.cpu, "MB sent": sent / MB, "MB received": received / MB}
-    bar = at_most(sent / MB, BARS["MB sent"]) if what.startswith("add") else {}
-    return {**row, "peak MB": usage.peak / MB, **bar}
+def measured(what: str, code: str, environ: dict[str, str]) -> Row:
+    row = traffic(code, environ)
+    return {"what": what, **row, **(at_most(row["MB sent"], BARS["MB sent"]) if what.startswith("add") else {})}
 
 
 if __name__ == "__main__":
