@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from datapkg.errors import NodeNotFound
 from datapkg.format.names import shown
 
@@ -10,11 +12,21 @@ if TYPE_CHECKING:
     from datapkg.format.manifest import Manifest
 
 
+_COMPARED = 100
+
+
 def advice(name: str, names: list[str]) -> str:
-    """What to say of a name that is not there: those that are near, or all of a few."""
+    """What to say of a name that is not there: those that are near, or all of a few.
+
+    Among many names only those that would stand beside it are compared: that takes long.
+    """
     import difflib
 
-    if near := difflib.get_close_matches(name, names, n=3):
+    compared = names
+    if len(names) > _COMPARED:
+        at = max(0, bisect_left(compared := sorted(names), name) - _COMPARED // 2)
+        compared = compared[at : at + _COMPARED]
+    if near := difflib.get_close_matches(name, compared, n=3):
         return f"; did you mean {' or '.join(map(shown, near))}?"
     return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(map(shown, names))}" if 0 < len(names) <= 9 else ""
 
