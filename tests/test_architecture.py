@@ -49,6 +49,7 @@ LIGHT = {
     "datapkg": TOO_HEAVY | {"click", "msgspec", "yaml"},
     "datapkg.data": TOO_HEAVY | {"click", "msgspec", "yaml"},
     "datapkg.cli.main": TOO_HEAVY | {"msgspec", "yaml"},
+    "datapkg.remote.client": TOO_HEAVY - {"requests", "urllib3"} | {"click", "packaging", "yaml"},
 }
 NAMES_OF_NOTHING = {"common", "helpers", "misc", "tools", "util", "utils"}
 

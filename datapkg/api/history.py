@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from datapkg.arrival import allowed_registry
 from datapkg.errors import InvalidInput, NotFound
 from datapkg.format.names import Ref, check_tag, check_version
@@ -78,7 +80,7 @@ def remove_tag(home: Home, ref: Ref, tag: str, registry: str | None = None) -> N
 
 def versions(home: Home, ref: Ref, registry: str | None = None) -> list[dict[str, Any]]:
     """The versions of a package at its registry, in the order of PEP 440."""
-    return [entry.model_dump() for entry in _client(home, ref, registry).versions(ref)]
+    return [msgspec.structs.asdict(entry) for entry in _client(home, ref, registry).versions(ref)]
 
 
 def add_version(home: Home, ref: Ref, version: str, registry: str | None = None) -> dict[str, str]:

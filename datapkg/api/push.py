@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
+import msgspec
+
 from datapkg.api.results import Pushed
 from datapkg.api.sending import Sending, new_objects
 from datapkg.arrival import LATEST, allowed_registry
@@ -72,12 +74,12 @@ def _push(
     before = _state_before(home, ref, request.parent)
     asked = {manifest.hash: manifest.size_bytes, **new_objects(before, manifest)}
     started = client.start_push(ref, manifest.hash, list(asked)[: wire.MAX_HASHES])
-    request = request.model_copy(update={"parent": request.parent or _parent(home, ref, started.latest)})
+    request = msgspec.structs.replace(request, parent=request.parent or _parent(home, ref, started.latest))
     _check_started(ref, started, request)
     manifest = _adopted(home, client, ref, manifest, started.latest)
     adopted = manifest.hash != request.manifest
     record = request.record or _record(home, ref, manifest.hash)
-    request = request.model_copy(update={"manifest": manifest.hash, "record": record})
+    request = msgspec.structs.replace(request, manifest=manifest.hash, record=record)
     sending = Sending(client.objects(ref, started.push), started, before)
     planned = Plan({}, len(asked)) if adopted else sending.plan(manifest, asked)
     result = Pushed(

@@ -30,6 +30,7 @@ _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _USER = re.compile(r"[a-z][a-z0-9]*\Z")
 _PACKAGE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 _TAG = re.compile(r"[a-z][a-z0-9._-]*\Z")
+_PLAIN_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*\Z")
 _PREFIX = re.compile(r"[0-9a-f]{6,64}\Z")
 _REGISTRY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _NODE_BAD = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -79,6 +80,8 @@ def check_tag(text: str) -> str:
 
 def check_version(text: str) -> str:
     """The version in its normal form (PEP 440: `1.0` of `01.0`); raises `InvalidName` for what is none."""
+    if isinstance(text, str) and len(text) <= MAX_VERSION and _PLAIN_VERSION.match(text):
+        return text  # most are so, and `packaging` takes a while to load
     from packaging.version import InvalidVersion, Version
 
     try:

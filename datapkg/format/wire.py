@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, BinaryIO, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+import msgspec
+from msgspec import Meta
 
 from datapkg.errors import InvalidInput, QuotaExceeded
 from datapkg.format.names import check_tag, check_version
@@ -50,31 +51,23 @@ BATCH_BYTES = 16 << 20
 MAX_HASHES = 100_000
 MAX_MESSAGE = 10_000
 
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+# A pattern ends with `\Z`, since `$` would take a line end more.
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", max_length=64)]
+Hashes = Annotated[list[Hash], Meta(max_length=MAX_HASHES)]
 
 
-def _version_as_written(text: str) -> str:
-    check_version(text)
-    return text
-
-
-Tag = Annotated[str, AfterValidator(check_tag)]
-Version = Annotated[str, AfterValidator(_version_as_written)]
-
-
-class _Strict(BaseModel):
+class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client sends: unknown fields are refused, so that a misspelt one is noticed."""
 
-    model_config = ConfigDict(extra="forbid")
+
+class _Reply(msgspec.Struct, frozen=True):
+    """What a registry answers: unknown fields are passed over, so that a newer registry can be read.
+
+    One with a tag or version that is not allowed raises `InvalidName` where it is made: names become files.
+    """
 
 
-class _Reply(BaseModel):
-    """What a registry answers: unknown fields are passed over, so that a newer registry can be read."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-class PackageSummary(_Reply):
+class PackageSummary(_Reply, kw_only=True, frozen=True):
     """One line of a list or search; `bytes_logical` is the size of all objects of its latest state."""
 
     package: str
@@ -86,30 +79,36 @@ class PackageSummary(_Reply):
     bytes_logical: int = 0
 
 
-class PackagePage(_Reply):
+class PackagePage(_Reply, kw_only=True, frozen=True):
     packages: list[PackageSummary]
     next: str | None = None
 
 
-class VersionEntry(_Reply):
-    version: Version
+class VersionEntry(_Reply, kw_only=True, frozen=True):
+    version: str
     hash: Hash
     created_at: str = ""
 
+    def __post_init__(self) -> None:
+        check_version(self.version)
 
-class PackageInfo(_Reply):
+
+class PackageInfo(_Reply, kw_only=True, frozen=True):
     """A package as the actor sees it; `role` is owner, reader, or public."""
 
     package: str
     public: bool
     role: Literal["owner", "reader", "public"]
     latest: Hash | None = None
-    tags: dict[Tag, Hash] = {}
+    tags: dict[str, Hash] = {}
     versions: list[VersionEntry] = []
     created_at: str = ""
 
+    def __post_init__(self) -> None:
+        _check_names(self.tags)
 
-class Resolved(_Reply):
+
+class Resolved(_Reply, kw_only=True, frozen=True):
     """The full hash that a state means now, with all tags and versions of the package for the client's cache."""
 
     package: str
@@ -118,22 +117,25 @@ class Resolved(_Reply):
     tag: str | None = None
     manifest_size: int
     bytes_logical: int
-    tags: dict[Tag, Hash] = {}
-    versions: dict[Version, Hash] = {}
+    tags: dict[str, Hash] = {}
+    versions: dict[str, Hash] = {}
+
+    def __post_init__(self) -> None:
+        _check_names(self.tags, self.versions)
 
 
-class HashList(_Strict):
-    hashes: Annotated[list[Hash], Field(max_length=MAX_HASHES)]
+class HashList(_Request, kw_only=True, frozen=True):
+    hashes: Hashes
 
 
-class PushStart(_Strict):
+class PushStart(_Request, kw_only=True, frozen=True):
     """Asks for a push of the state with this manifest hash; `hashes` are the first objects asked about."""
 
     manifest: Hash
-    hashes: Annotated[list[Hash], Field(max_length=MAX_HASHES)]
+    hashes: Hashes
 
 
-class PushStarted(_Reply):
+class PushStarted(_Reply, kw_only=True, frozen=True):
     """`push` names the push in what follows; `missing` (the manifest maybe among them) is to be sent.
 
     `damaged` are objects that the package holds and that are damaged there, whether they were asked about or not, so
@@ -141,7 +143,7 @@ class PushStarted(_Reply):
     and takes no deltas.
     """
 
-    push: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
+    push: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,200}\Z")]
     missing: list[Hash]
     damaged: list[Hash] | None = None
     latest: Hash | None = None
@@ -149,15 +151,15 @@ class PushStarted(_Reply):
     exists: bool = False
 
 
-class Missing(_Reply):
+class Missing(_Reply, kw_only=True, frozen=True):
     missing: list[Hash]
 
 
-class Stored(_Reply):
+class Stored(_Reply, kw_only=True, frozen=True):
     hashes: list[str]
 
 
-class Publish(_Strict):
+class Publish(_Request, kw_only=True, frozen=True):
     """Makes the pushed manifest a state of the package and moves `latest` (and `tag`) to it, all in one step.
 
     `parent` is the `latest` that the pusher saw; another one at the registry is a Conflict unless `force`.
@@ -168,14 +170,14 @@ class Publish(_Strict):
     force: bool = False
     public: bool = False
     confirm_public: bool = False
-    message: Annotated[str, Field(max_length=MAX_MESSAGE)] = ""
-    tag: Annotated[str, Field(max_length=64)] | None = None
-    version: Annotated[str, Field(max_length=64)] | None = None
+    message: Annotated[str, Meta(max_length=MAX_MESSAGE)] = ""
+    tag: Annotated[str, Meta(max_length=64)] | None = None
+    version: Annotated[str, Meta(max_length=64)] | None = None
     record: dict[str, Any] = {}
     previews: dict[str, Any] = {}
 
 
-class Published(_Reply):
+class Published(_Reply, kw_only=True, frozen=True):
     """`changed` is false where the registry already was in this state; `url` is the package's page."""
 
     package: str
@@ -185,7 +187,7 @@ class Published(_Reply):
     public: bool
 
 
-class LogEntry(_Reply):
+class LogEntry(_Reply, kw_only=True, frozen=True):
     """One push, newest first in a log."""
 
     hash: str
@@ -198,26 +200,29 @@ class LogEntry(_Reply):
     bytes_logical: int = 0
 
 
-class LogPage(_Reply):
+class LogPage(_Reply, kw_only=True, frozen=True):
     entries: list[LogEntry]
     next: str | None = None
 
 
-class Pointed(_Strict):
+class Pointed(_Request, kw_only=True, frozen=True):
     """The state (full hash) that a tag or version is to name."""
 
     hash: Hash
 
 
-class TagList(_Reply):
-    tags: dict[Tag, Hash]
+class TagList(_Reply, kw_only=True, frozen=True):
+    tags: dict[str, Hash]
+
+    def __post_init__(self) -> None:
+        _check_names(self.tags)
 
 
-class VersionList(_Reply):
+class VersionList(_Reply, kw_only=True, frozen=True):
     versions: list[VersionEntry]
 
 
-class Access(_Reply):
+class Access(_Reply, kw_only=True, frozen=True):
     """Who may read: `public` or named users; the owner always may."""
 
     public: bool
@@ -225,18 +230,25 @@ class Access(_Reply):
     readers: list[str]
 
 
-class GrantRequest(_Strict):
+class GrantRequest(_Request, kw_only=True, frozen=True):
     """`confirm` says that making a package with earlier pushes public is meant."""
 
     confirm: bool = False
 
 
-class Me(_Reply):
+class Me(_Reply, kw_only=True, frozen=True):
     user: str | None
 
 
-class Deleted(_Reply):
+class Deleted(_Reply, kw_only=True, frozen=True):
     deleted: str
+
+
+def _check_names(tags: Iterable[str], versions: Iterable[str] = ()) -> None:
+    for tag in tags:
+        check_tag(tag)
+    for version in versions:
+        check_version(version)
 
 
 def frame_head(hash: str, size: int) -> bytes:

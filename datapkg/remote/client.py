@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import msgspec
+
 from datapkg.errors import DatapkgError, Unreachable
 from datapkg.format import wire
 from datapkg.format.hashing import check_bytes, check_hash
@@ -99,7 +101,7 @@ class Client:
 
     def publish(self, ref: Ref, push: str, request: wire.Publish) -> wire.Published:
         """Ends a push: the manifest becomes a state of the package."""
-        body = request.model_dump(mode="json")
+        body = msgspec.to_builtins(request)
         return self.session.reply(wire.Published, "POST", _path(wire.PUBLISH, ref, push=push), body)
 
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
 import requests
 import urllib3
-from pydantic import BaseModel, ValidationError
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -38,7 +38,7 @@ MIN_BYTES_PER_S = 1024
 HEAD_FACTOR = 2
 
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=msgspec.Struct)
 
 
 class _Token(AuthBase):
@@ -148,11 +148,11 @@ class Session:
         """Sends a small request; gives the answer as what it should be, else raises `Unreachable`."""
         value = self.json(method, path, body, params)
         try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the answer"
-            message = f"{self.url} answered {method} {path} in words that are not ours: {where}: {first['msg']}"
+            return msgspec.convert(value, model)
+        except msgspec.ValidationError as error:
+            what, _, where = str(error).partition(" - at ")
+            where = where.strip("`").removeprefix("$.") or "the answer"
+            message = f"{self.url} answered {method} {path} in words that are not ours: {where}: {what}"
             raise self._unreachable(message) from error
 
     def json(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
@@ -168,8 +168,8 @@ class Session:
             text = self.body(response, MAX_JSON_BYTES)
         self.sent_bytes += len(data or b"")
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
+            return msgspec.json.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Unreachable(f"{self.url} answered {method} {path} with something that is not JSON") from error
 
     def retried(self, attempt: Callable[[], T]) -> T:

@@ -6,12 +6,13 @@ from fastapi import APIRouter
 
 from datapkg.format import wire
 from registry_server.web.asking import TheActor
+from registry_server.web.messages import Reply
 
 router = APIRouter(tags=["accounts"])
 
 
 @router.get(wire.ME)
-async def me(actor: TheActor) -> wire.Me:
+async def me(actor: TheActor) -> Reply[wire.Me]:
     """The user whose token this is; nobody without one."""
     return wire.Me(user=actor.name)
 

@@ -15,6 +15,7 @@ from registry_server.services.serving import Served
 from registry_server.web.asking import TheActor, TheHash, TheRegistry
 from registry_server.web.conditions import Part, etag, wanted_part
 from registry_server.web.errors import error_response
+from registry_server.web.messages import Sent
 
 router = APIRouter(tags=["objects"])
 
@@ -63,7 +64,7 @@ def read_object_chunks(registry: TheRegistry, actor: TheActor, user: str, name: 
 
 @router.post(wire.OBJECTS_READ, response_class=StreamingResponse, responses=_gives(wire.FRAMES))
 def read_objects(
-    registry: TheRegistry, actor: TheActor, user: str, name: str, wanted: wire.HashList
+    registry: TheRegistry, actor: TheActor, user: str, name: str, wanted: Sent[wire.HashList]
 ) -> StreamingResponse:
     """Many small objects in one body of frames; one that is damaged at the registry is left out."""
     found = serving.objects_of(registry, actor, user, name, wanted.hashes)

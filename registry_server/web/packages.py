@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from datapkg.format import wire
 from registry_server.services import browse
 from registry_server.web.asking import DEFAULT_PAGE, Cursor, Limit, TheActor, TheRegistry
+from registry_server.web.messages import Reply
 
 router = APIRouter(tags=["packages"])
 
@@ -21,19 +22,19 @@ def find_packages(
     user: Annotated[str | None, Query(max_length=100, description="only packages of this user")] = None,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_PAGE,
-) -> wire.PackagePage:
+) -> Reply[wire.PackagePage]:
     """Packages that may be read; with `q`, those where every word was found, best first."""
     return browse.find_packages(registry, actor, query=q, user=user, cursor=cursor, limit=limit)
 
 
 @router.get(wire.PACKAGE)
-def package(registry: TheRegistry, actor: TheActor, user: str, name: str) -> wire.PackageInfo:
+def package(registry: TheRegistry, actor: TheActor, user: str, name: str) -> Reply[wire.PackageInfo]:
     """One package."""
     return browse.info(registry, actor, user, name)
 
 
 @router.delete(wire.PACKAGE)
-def delete_package(registry: TheRegistry, actor: TheActor, user: str, name: str) -> wire.Deleted:
+def delete_package(registry: TheRegistry, actor: TheActor, user: str, name: str) -> Reply[wire.Deleted]:
     """Removes a package with all its states, log, tags, versions and grants."""
     return browse.delete(registry, actor, user, name)
 
@@ -45,7 +46,7 @@ def resolve(
     user: str,
     name: str,
     state: Annotated[str | None, Query(max_length=300, description="`sha256:…`, a version, a tag or a range")] = None,
-) -> wire.Resolved:
+) -> Reply[wire.Resolved]:
     """The full hash that a state means now; none is the tag `latest`."""
     return browse.resolve(registry, actor, user, name, state)
 
@@ -58,6 +59,6 @@ def log(
     name: str,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_PAGE,
-) -> wire.LogPage:
+) -> Reply[wire.LogPage]:
     """The pushes of a package, newest first."""
     return browse.log(registry, actor, user, name, cursor=cursor, limit=limit)

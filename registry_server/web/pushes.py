@@ -8,6 +8,7 @@ from datapkg.format import wire
 from registry_server.services import publish, uploads
 from registry_server.web.asking import TheActor, TheHash, TheRegistry
 from registry_server.web.bodies import read_in_thread
+from registry_server.web.messages import Reply, Sent
 
 router = APIRouter(tags=["push"])
 
@@ -19,15 +20,17 @@ def _takes(content_type: str) -> dict[str, object]:
 
 
 @router.post(wire.PUSHES)
-def start(registry: TheRegistry, actor: TheActor, user: str, name: str, wanted: wire.PushStart) -> wire.PushStarted:
+def start(
+    registry: TheRegistry, actor: TheActor, user: str, name: str, wanted: Sent[wire.PushStart]
+) -> Reply[wire.PushStarted]:
     """Begins a push."""
     return uploads.start(registry, actor, user, name, wanted)
 
 
 @router.post(wire.PUSH_MISSING)
 def missing(
-    registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, wanted: wire.HashList
-) -> wire.Missing:
+    registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, wanted: Sent[wire.HashList]
+) -> Reply[wire.Missing]:
     """Those of the objects that have to be sent."""
     return uploads.missing(registry, actor, user, name, push, wanted.hashes)
 
@@ -35,7 +38,7 @@ def missing(
 @router.put(wire.PUSH_OBJECT, openapi_extra=_takes("application/octet-stream"))
 async def put_object(
     request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, hash: TheHash
-) -> wire.Stored:
+) -> Reply[wire.Stored]:
     """Sends one object of any size."""
     uploads.check_push(registry, actor, user, name, push)
     return await read_in_thread(
@@ -48,7 +51,7 @@ async def put_object(
 @router.put(wire.PUSH_DELTA, openapi_extra=_takes(wire.DELTA_TYPE))
 async def put_delta(
     request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, hash: TheHash
-) -> wire.Stored:
+) -> Reply[wire.Stored]:
     """Sends one object as what is new in it, beside stretches of objects that the package has."""
     uploads.check_push(registry, actor, user, name, push)
     return await read_in_thread(
@@ -61,7 +64,7 @@ async def put_delta(
 @router.post(wire.PUSH_OBJECTS, openapi_extra=_takes(wire.FRAMES))
 async def put_objects(
     request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, push: str
-) -> wire.Stored:
+) -> Reply[wire.Stored]:
     """Sends many small objects in one body of frames."""
     uploads.check_push(registry, actor, user, name, push)
     return await read_in_thread(
@@ -71,7 +74,7 @@ async def put_objects(
 
 @router.post(wire.PUBLISH)
 def publish_push(
-    registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, request: wire.Publish
-) -> wire.Published:
+    registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, request: Sent[wire.Publish]
+) -> Reply[wire.Published]:
     """Makes what was pushed a state of the package, and moves `latest` to it."""
     return publish.publish(registry, actor, user, name, push, request)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from datapkg import __version__
+from tests.live_registry import LiveRegistry
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HEAVY = {"pandas", "numpy", "pyarrow", "requests", "urllib3", "rich", "pydantic", "yaml", "filelock", "asyncio"}
@@ -65,6 +66,18 @@ def test_nothing_heavy_is_loaded_at_start(words: list[str], also: set[str]) -> N
     loaded = set(done.stderr.split())
     assert "click" in loaded
     assert loaded & (HEAVY | also) == set()
+
+
+def test_what_asks_a_registry_loads_no_more_than_it_takes(registry: LiveRegistry, built: str, iris: Path) -> None:
+    mine = {"DATAPKG_REGISTRY": registry.url, "DATAPKG_TOKEN": registry.add_user("loader")}
+    datapkg("build", "loader/flowers", str(iris), code=0)
+    datapkg("push", "loader/flowers", "--version", "1.2.0", code=0, **mine)
+    for words in (["push", "loader/flowers"], ["install", "loader/flowers"], ["search", "flowers"], ["whoami"]):
+        code = f"import sys; from datapkg.cli.main import main; main({words!r}); print(*sys.modules, file=sys.stderr)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=own(mine), text=True, check=True)
+        loaded = set(done.stderr.splitlines()[-1].split())
+        assert "requests" in loaded
+        assert loaded & ((HEAVY | {"packaging"}) - {"requests", "urllib3", "filelock"}) == set()
 
 
 def test_ctrl_c_ends_without_a_traceback(tmp_path: Path) -> None:

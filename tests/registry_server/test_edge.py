@@ -6,6 +6,7 @@ import json
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 
 from datapkg.errors import DatapkgError, InvalidInput, NotFound
@@ -171,6 +172,25 @@ def test_the_description_has_every_path_of_the_wire(house: House) -> None:
         value for name, value in vars(wire).items() if name.isupper() and isinstance(value, str) and value[0] == "/"
     }
     assert constants - {wire.API, wire.PUSH} <= set(paths)
+
+
+def test_the_description_has_every_message_of_the_wire(house: House) -> None:
+    described = house.nobody.get("/openapi.json").json()
+    schemas = described["components"]["schemas"]
+    messages = [value for name, value in vars(wire).items() if isinstance(value, type) and name[0].isupper()]
+    assert {each.__name__ for each in messages if issubclass(each, msgspec.Struct)} <= schemas.keys()
+    for name, strict in (("Publish", True), ("PackageInfo", False)):
+        struct, schema = getattr(wire, name), schemas[name]
+        assert list(schema["properties"]) == list(struct.__struct_fields__)
+        assert (schema.get("additionalProperties") is False) == strict
+    assert schemas["Pointed"]["properties"]["hash"] == {
+        "type": "string",
+        "maxLength": 64,
+        "pattern": "^[0-9a-f]{64}$",
+        "title": "Hash",
+    }
+    entries = schemas["PackageInfo"]["properties"]["versions"]
+    assert entries["items"] == {"$ref": "#/components/schemas/VersionEntry"}
 
 
 def test_absolute_addresses_are_never_taken_from_the_request(ada: Client) -> None:

@@ -16,8 +16,10 @@ from datapkg.api import accounts, history, maintenance
 from datapkg.api.install import install_packages
 from datapkg.api.search import search
 from datapkg.errors import DatapkgError, Unreachable
+from datapkg.format import wire
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.remote.client import Client
 from datapkg.remote.session import Session
 from tests.conftest import Person
 
@@ -93,6 +95,29 @@ def test_answers_of_another_form_are_unreachable(tmp_path: Path, value: object) 
             with pytest.raises(DatapkgError) as caught:
                 ask()
             assert caught.value.exit_code in (7, 8), caught.value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"push": "x", "missing": ["a" * 64, "A" * 64]}, "missing[1]: Expected `str` matching"),
+        ({"push": "x", "missing": ["a" * 64 + "\n"]}, "missing[0]: Expected `str`"),
+        ({"push": "x\n", "missing": []}, "push: Expected `str` matching"),
+        ({"push": "x", "missing": [], "public": 1}, "public: Expected `bool`, got `int`"),
+        ({"push": "x"}, "the answer: Object missing required field `missing`"),
+        ({"push": "\ud800", "missing": []}, "not JSON"),
+    ],
+)
+def test_what_is_wrong_with_an_answer_is_said(value: object, said: str) -> None:
+    with server(answering(value)) as url, pytest.raises(Unreachable) as caught:
+        Client(Session(url)).start_push(REF, "a" * 64, [])
+    assert f"answered POST {wire.PUSHES.format(user=REF.user, name=REF.name)} " in caught.value.message
+    assert said in caught.value.message
+
+
+def test_what_a_newer_registry_says_besides_is_passed_over() -> None:
+    with server(answering({"push": "x", "missing": [], "news": 1})) as url:
+        assert Client(Session(url)).start_push(REF, "a" * 64, []) == wire.PushStarted(push="x", missing=[])
 
 
 @pytest.mark.parametrize("page", [{"packages": [], "entries": [], "next": "x"}])

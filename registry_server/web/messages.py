@@ -1,0 +1,80 @@
+"""How FastAPI takes and gives the messages of the wire: structs of msgspec, which pydantic checks and describes.
+
+The client loads the wire without pydantic, which with its models would be half of the time that loading takes. Here
+pydantic finds every mistake of a body at once, and gives OpenAPI the schemas.
+"""
+
+from __future__ import annotations
+
+from functools import cache, reduce
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from fastapi import Body
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler, create_model
+from pydantic_core import CoreSchema, core_schema
+
+T = TypeVar("T")
+
+
+class _AsWritten:
+    """Said of a type: it is read as msgspec would, be it a struct or made of structs."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(_for_pydantic(source))
+
+
+class _OfModel:
+    """Said of a struct: it is checked as a model of the same fields."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(value: Any, checked: ValidatorFunctionWrapHandler) -> Any:
+            return value if isinstance(value, source) else source(**dict(checked(value)))
+
+        return core_schema.no_info_wrap_validator_function(
+            read,
+            handler.generate_schema(_model(source)),
+            serialization=core_schema.plain_serializer_function_ser_schema(msgspec.to_builtins),
+        )
+
+
+Sent = Annotated[T, Body(), _AsWritten()]
+Reply = Annotated[T, _AsWritten()]
+
+
+@cache
+def _model(struct: type[msgspec.Struct]) -> type[BaseModel]:
+    extra = ConfigDict(extra="forbid" if struct.__struct_config__.forbid_unknown_fields else "ignore")
+    fields: dict[str, Any] = {
+        field.name: (_for_pydantic(field.type), _default(field)) for field in msgspec.structs.fields(struct)
+    }
+    return create_model(struct.__name__, __config__=extra, __doc__=struct.__doc__, **fields)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return ... if field.default is msgspec.NODEFAULT else field.default
+
+
+def _for_pydantic(annotation: Any) -> Any:
+    """The same type in pydantic's words."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return Annotated[annotation, _OfModel()]
+    if origin is Annotated:
+        inner, *limits = arguments
+        return Annotated[(_for_pydantic(inner), *map(_limits, limits))]
+    if origin in (Union, UnionType):
+        return reduce(or_, map(_for_pydantic, arguments))
+    if origin in (list, dict):
+        return origin[tuple(map(_for_pydantic, arguments))]
+    return annotation
+
+
+def _limits(meta: msgspec.Meta) -> Any:
+    # The end of the text is `$` for pydantic, and for who reads OpenAPI.
+    pattern = meta.pattern.replace(r"\Z", "$") if meta.pattern else None
+    return Field(pattern=pattern, max_length=meta.max_length)
