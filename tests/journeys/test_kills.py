@@ -18,7 +18,7 @@ KILLS = 8
 # All that takes long to import is imported before the command begins, so that kills fall into its work.
 COMMAND = """
 import sys, time
-import pandas, pyarrow.parquet, pydantic, requests
+import pandas, pyarrow.parquet, requests
 import datapkg.api.build, datapkg.api.install, datapkg.api.push, datapkg.building.tables, datapkg.remote.client
 from datapkg.cli.main import main
 print("ready", flush=True)
