@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
@@ -73,6 +74,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.registry = registry
     app.state.showcase = Showcase(registry)
     app.state.uploads = anyio.CapacityLimiter(settings.max_uploads)
+    app.state.mapping = anyio.CapacityLimiter(objects.MAPS_AT_ONCE)
+    app.state.map_turns = WeakValueDictionary()
     app.add_middleware(Edge, settings=settings)
     install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

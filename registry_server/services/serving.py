@@ -89,13 +89,12 @@ def object_chunks(served: Served) -> bytes:
 
 
 def _chunk_map(served: Served, kind: str, make: Callable[[], list[Chunk]]) -> bytes:
-    """A map that is kept, or made now: one at a time, since each reads the whole of what it is of."""
+    """A map that is kept, or made now; how many are made at a time is for the caller to see to."""
     maps, key = served.registry.chunk_maps, f"{kind}:{served.hash}"
-    with maps.making:
-        found = maps.get(key)
-        if found is None:
-            found = encode_chunks(make())
-            maps.keep(key, found)
+    found = maps.get(key)
+    if found is None:
+        found = encode_chunks(make())
+        maps.keep(key, found)
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
@@ -20,6 +21,7 @@ from registry_server.web.messages import Sent
 router = APIRouter(tags=["objects"])
 
 CHUNK_BYTES = 1 << 20
+MAPS_AT_ONCE = 4
 YEAR_S = 365 * 24 * 3600
 BYTES = "application/octet-stream"
 
@@ -39,11 +41,12 @@ async def read_manifest(
 
 
 @router.get(wire.MANIFEST_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
-def read_manifest_chunks(registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash) -> Response:
+async def read_manifest_chunks(
+    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
+) -> Response:
     """The chunk map of a manifest, so that of a long one only those chunks are fetched that are new; none if short."""
     served = serving.manifest(registry, actor, user, name, hash)
-    headers = {"cache-control": _lasting(served)}
-    return Response(serving.manifest_chunks(served), headers=headers, media_type=wire.CHUNKS_TYPE)
+    return await _chunk_map(request, served, serving.manifest_chunks)
 
 
 @router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
@@ -55,11 +58,24 @@ async def read_object(
 
 
 @router.get(wire.OBJECT_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
-def read_object_chunks(registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash) -> Response:
+async def read_object_chunks(
+    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
+) -> Response:
     """The chunk map of an object, against which ranges of its bytes are held."""
     served = serving.object(registry, actor, user, name, hash)
-    headers = {"cache-control": _lasting(served)}
-    return Response(serving.object_chunks(served), headers=headers, media_type=wire.CHUNKS_TYPE)
+    return await _chunk_map(request, served, serving.object_chunks)
+
+
+async def _chunk_map(request: Request, served: Served, make: Callable[[Served], bytes]) -> Response:
+    """Few are made at a time, since all of an object is read for one, and of one object once.
+
+    Whoever waits holds no thread: others would have none while a big object is read.
+    """
+    state = request.app.state
+    turn = state.map_turns.setdefault(served.hash, asyncio.Lock())
+    async with turn, state.mapping:
+        data = await anyio.to_thread.run_sync(make, served, limiter=anyio.CapacityLimiter(1))
+    return Response(data, headers={"cache-control": _lasting(served)}, media_type=wire.CHUNKS_TYPE)
 
 
 @router.post(wire.OBJECTS_READ, response_class=StreamingResponse, responses=_gives(wire.FRAMES))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from datapkg.errors import CorruptObject, Forbidden, InvalidInput, ObjectNotFound
 from datapkg.format import wire
-from datapkg.format.chunks import decode_chunks
-from datapkg.objects.chunking import CHUNK_BYTES
+from datapkg.format.chunks import Chunk, decode_chunks
+from datapkg.objects.base import Readable
+from datapkg.objects.chunking import CHUNK_BYTES, chunks_of_object
 from datapkg.objects.packs import PackedObjects
+from registry_server.services import serving
 from registry_server.services.policy import ANONYMOUS, THE_OPERATOR
 from registry_server.services.verifying import Damaged, Verified, verify
 from registry_server.web.conditions import wanted_part
+from registry_server.web.objects import MAPS_AT_ONCE
 from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 
 IRIS = f"{wire.PACKAGES}/ada/iris"
@@ -183,6 +188,42 @@ def test_chunks_of_an_object(reader: Client) -> None:
     assert [chunk.digest.hex() for chunk in chunks] == [sha256(BIG[each.start : each.stop]) for each in chunks]
     assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
     assert [chunk.stop for chunk in decode_chunks(reader.get(f"{ADDRESS}/chunks").body)] == [len(BODY)]
+
+
+def test_while_chunk_maps_are_made_others_are_answered(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the map of a big object takes no thread from those who ask for anything else."""
+    contents = Contents({f"f{number:02}": b"%d" % number for number in range(60)})
+    push = reader.start("ada/many", contents.manifest)["push"]
+    many = f"{wire.PACKAGES}/ada/many"
+    assert (
+        reader.post(f"{many}/pushes/{push}/objects", body=b"".join(wire.frames(contents.bodies.items()))).status == 200
+    )
+    assert reader.post(f"{many}/pushes/{push}/publish", {"manifest": contents.manifest.hash}).status == 200
+    done, made = threading.Event(), list[str]()
+
+    def slowly(objects: Readable, hash: str) -> list[Chunk]:
+        made.append(hash)
+        assert done.wait(60)
+        return chunks_of_object(objects, hash)
+
+    monkeypatch.setattr(serving, "chunks_of_object", slowly)
+    wanted = [*contents.manifest.objects()] * 2
+    headers = {"host": "registry.test", "authorization": f"Bearer {reader.token}"}
+
+    async def asked() -> list[int]:
+        ask = [reader._run("GET", f"{many}/objects/{hash}/chunks", [], headers, 0) for hash in wanted]
+        maps = [asyncio.create_task(each) for each in ask]
+        try:
+            while len(made) < MAPS_AT_ONCE:
+                await asyncio.sleep(0.01)
+            other = reader._run("GET", f"{many}/log", [], headers, 0)
+            assert (await asyncio.wait_for(other, 20)).status == 200
+        finally:
+            done.set()
+        return [(await each).status for each in maps]
+
+    assert asyncio.run(asked()) == [200] * len(wanted)
+    assert sorted(made) == sorted(contents.manifest.objects())
 
 
 def test_a_lost_or_shortened_object_is_said(house: House, reader: Client) -> None:
