@@ -88,13 +88,17 @@ def object_chunks(served: Served) -> bytes:
     return _chunk_map(served, "object", make)
 
 
+def kept_chunks(served: Served, kind: str) -> bytes | None:
+    """The chunk map of a "manifest" or an "object" that the actor may read, if it need not be made."""
+    return served.registry.chunk_maps.get(f"{kind}:{served.hash}")
+
+
 def _chunk_map(served: Served, kind: str, make: Callable[[], list[Chunk]]) -> bytes:
     """A map that is kept, or made now; how many are made at a time is for the caller to see to."""
-    maps, key = served.registry.chunk_maps, f"{kind}:{served.hash}"
-    found = maps.get(key)
+    found = kept_chunks(served, kind)
     if found is None:
         found = encode_chunks(make())
-        maps.keep(key, found)
+        served.registry.chunk_maps.keep(f"{kind}:{served.hash}", found)
     return found
 
 

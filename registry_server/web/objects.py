@@ -46,7 +46,7 @@ async def read_manifest_chunks(
 ) -> Response:
     """The chunk map of a manifest, so that of a long one only those chunks are fetched that are new; none if short."""
     served = serving.manifest(registry, actor, user, name, hash)
-    return await _chunk_map(request, served, serving.manifest_chunks)
+    return await _chunk_map(request, served, "manifest", serving.manifest_chunks)
 
 
 @router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
@@ -63,18 +63,20 @@ async def read_object_chunks(
 ) -> Response:
     """The chunk map of an object, against which ranges of its bytes are held."""
     served = serving.object(registry, actor, user, name, hash)
-    return await _chunk_map(request, served, serving.object_chunks)
+    return await _chunk_map(request, served, "object", serving.object_chunks)
 
 
-async def _chunk_map(request: Request, served: Served, make: Callable[[Served], bytes]) -> Response:
+async def _chunk_map(request: Request, served: Served, kind: str, make: Callable[[Served], bytes]) -> Response:
     """Few are made at a time, since all of an object is read for one, and of one object once.
 
     Whoever waits holds no thread: others would have none while a big object is read.
     """
     state = request.app.state
-    turn = state.map_turns.setdefault(served.hash, asyncio.Lock())
-    async with turn, state.mapping:
-        data = await anyio.to_thread.run_sync(make, served, limiter=anyio.CapacityLimiter(1))
+    data = serving.kept_chunks(served, kind)
+    if data is None:
+        turn = state.map_turns.setdefault(served.hash, asyncio.Lock())
+        async with turn, state.mapping:
+            data = await anyio.to_thread.run_sync(make, served, limiter=anyio.CapacityLimiter(1))
     return Response(data, headers={"cache-control": _lasting(served)}, media_type=wire.CHUNKS_TYPE)
 
 

@@ -199,6 +199,8 @@ def test_while_chunk_maps_are_made_others_are_answered(reader: Client, monkeypat
         reader.post(f"{many}/pushes/{push}/objects", body=b"".join(wire.frames(contents.bodies.items()))).status == 200
     )
     assert reader.post(f"{many}/pushes/{push}/publish", {"manifest": contents.manifest.hash}).status == 200
+    kept, *wanted = contents.manifest.objects()
+    assert reader.get(f"{many}/objects/{kept}/chunks").status == 200
     done, made = threading.Event(), list[str]()
 
     def slowly(objects: Readable, hash: str) -> list[Chunk]:
@@ -207,23 +209,23 @@ def test_while_chunk_maps_are_made_others_are_answered(reader: Client, monkeypat
         return chunks_of_object(objects, hash)
 
     monkeypatch.setattr(serving, "chunks_of_object", slowly)
-    wanted = [*contents.manifest.objects()] * 2
     headers = {"host": "registry.test", "authorization": f"Bearer {reader.token}"}
 
     async def asked() -> list[int]:
-        ask = [reader._run("GET", f"{many}/objects/{hash}/chunks", [], headers, 0) for hash in wanted]
+        ask = [reader._run("GET", f"{many}/objects/{hash}/chunks", [], headers, 0) for hash in wanted * 2]
         maps = [asyncio.create_task(each) for each in ask]
         try:
             while len(made) < MAPS_AT_ONCE:
                 await asyncio.sleep(0.01)
-            other = reader._run("GET", f"{many}/log", [], headers, 0)
-            assert (await asyncio.wait_for(other, 20)).status == 200
+            for path in ("log", f"objects/{kept}/chunks"):
+                other = reader._run("GET", f"{many}/{path}", [], headers, 0)
+                assert (await asyncio.wait_for(other, 20)).status == 200
         finally:
             done.set()
         return [(await each).status for each in maps]
 
-    assert asyncio.run(asked()) == [200] * len(wanted)
-    assert sorted(made) == sorted(contents.manifest.objects())
+    assert asyncio.run(asked()) == [200] * 2 * len(wanted)
+    assert sorted(made) == sorted(wanted)
 
 
 def test_a_lost_or_shortened_object_is_said(house: House, reader: Client) -> None:
