@@ -60,8 +60,11 @@ def append(
         try:
             return _append(home, ref, files, options, progress)
         except Conflict as error:  # somebody pushed to the same places meanwhile: once more, from there
-            if "theirs" not in error.detail or attempt == TRIES - 1:
+            if "theirs" not in error.detail:
                 raise
+            if attempt == TRIES - 1:
+                what = f"others pushed to the same places of {ref.package} at each of {TRIES} tries; nothing was added"
+                raise Conflict(what, hint="type the same again", **error.detail) from error
     raise AssertionError
 
 

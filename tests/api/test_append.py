@@ -186,3 +186,18 @@ def test_rows_that_two_append_at_once_are_both_there(
     done = append(person.home("one"), ref, [here / "one.csv"], Options("t"))
     assert done.rows_now == 3
     assert load(ref, person.home("one"), lazy=True).t()["n"].tolist() == [1, 3, 2]  # type: ignore[attr-defined]
+
+
+def test_whoever_is_always_late_is_told_to_type_it_again(
+    person: Person, ref: Ref, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def late(*_: object) -> None:
+        tries.append(1)
+        raise Conflict("somebody changed the package meanwhile", theirs="a" * 64)
+
+    monkeypatch.setattr("datapkg.api.append._append", late)
+    with pytest.raises(Conflict, match="at each of 5 tries; nothing was added") as caught:
+        append(person.home("two"), ref, [here / "more.csv"])
+    assert (len(tries), caught.value.hint) == (5, "type the same again")
