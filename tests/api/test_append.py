@@ -13,11 +13,11 @@ from datapkg.api.edit import Draft
 from datapkg.api.edit import Options as EditOptions
 from datapkg.api.push import push_package
 from datapkg.errors import Conflict, InvalidInput, NotFound, NotLoggedIn, Refused
-from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import silent
 from datapkg.reading.load import load
+from tests.api.states import latest, paths
 from tests.conftest import Person
 
 
@@ -41,16 +41,6 @@ def ref(person: Person) -> Ref:
     build_package(person.home("one"), ref, values)
     push_package(person.home("one"), ref)
     return ref
-
-
-def latest(person: Person, ref: Ref) -> Manifest:
-    client = person.home("asking").client(person.url)
-    hash = client.resolve(ref).hash
-    return Manifest.parse(client.manifest(ref, hash), expected=hash)
-
-
-def paths(manifest: Manifest) -> list[str]:
-    return [node.path for node in manifest.nodes]
 
 
 def test_files_become_nodes_and_folders_groups(person: Person, ref: Ref, here: Path) -> None:

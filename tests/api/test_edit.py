@@ -21,6 +21,7 @@ from datapkg.format.manifest import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import silent
+from tests.api.states import paths
 from tests.conftest import Person
 
 HERE = Options(push=False, progress=silent)
@@ -48,10 +49,6 @@ def state(home: Home, ref: Ref) -> Manifest:
     current = home.store.refs.current(ref.user, ref.name)
     assert current is not None
     return home.store.manifest(current.hash)
-
-
-def paths(manifest: Manifest) -> list[str]:
-    return [node.path for node in manifest.nodes]
 
 
 def latest(person: Person, ref: Ref) -> str:

@@ -17,10 +17,10 @@ from datapkg.api.status import statuses
 from datapkg.api.sync import Options, sync
 from datapkg.api.watch import Pace, Round, watch
 from datapkg.errors import BuildFailed, Conflict, InvalidInput, NotFound, NotLoggedIn, Unreachable
-from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import silent
+from tests.api.states import latest, paths
 from tests.conftest import Person
 from tests.live_registry import live_registry
 
@@ -40,16 +40,6 @@ def write(folder: Path, files: dict[str, str]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-
-def latest(person: Person, ref: Ref) -> Manifest:
-    client = person.home("asking").client(person.url)
-    hash = client.resolve(ref).hash
-    return Manifest.parse(client.manifest(ref, hash), expected=hash)
-
-
-def paths(manifest: Manifest) -> list[str]:
-    return [node.path for node in manifest.nodes]
 
 
 def test_the_state_is_the_one_that_a_build_makes(person: Person, folder: Path) -> None:
