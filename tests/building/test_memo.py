@@ -23,6 +23,7 @@ from datapkg.format.manifest import Manifest, TableNode
 from datapkg.objects.memory import MemoryObjects
 from datapkg.store.index import Index
 from tests.building.builds import Bench
+from tests.examples import seeds
 
 ROWS = 64
 
@@ -134,7 +135,7 @@ def test_an_inserted_row_reads_one_or_two(desk: Desk) -> None:
     assert desk.read[-2] <= 3
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", seeds(8, 25))
 def test_random_edits(desk: Desk, seed: int) -> None:
     dice = random.Random(seed)
     lines = [line(number) for number in range(dice.choice([300, 1_500, 4_000]))]
