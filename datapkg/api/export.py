@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.api.exporting.contents import Writer, Written, stored_bytes
-from datapkg.api.exporting.placing import TREE, make_tree, place_file, place_tree, total_size
+from datapkg.api.exporting.placing import TREE, make_tree, place_file, place_tree
 from datapkg.api.exporting.plan import SEPARATORS, Origins, Task, file_name, name_files, plan
 from datapkg.api.results import Exported
 from datapkg.building.package_file import FileEntry, check_package_file, needs_glob, package_file
@@ -161,7 +161,7 @@ def _export_file(job: _Job, task: Task, progress: Progress) -> Exported:
         place_file(staged, 0, parent, name, force=job.force)
     progress("files", task.node.size, task.node.size)
     path = inside.with_name(name)
-    return Exported([path], total_size([path]), [written.note] if written.note else [])
+    return Exported([path], written.size, [written.note] if written.note else [])
 
 
 def _by_suffix(job: _Job, task: Task) -> tuple[_Job, Task]:
@@ -197,15 +197,17 @@ def _export_folder(job: _Job, tasks: list[Task], named: frozenset[str], progress
         folders = [task.parts for task in groups]
         files = [each.task.parts for each in written]
         make_tree(staged, folders, [(each.number, each.task.parts) for each in written])
+        size = sum(each.size for each in written)
         if job.with_build_file:
-            files.append(_add_build_file(job, staged, groups, written))
+            size += _add_build_file(job, staged, groups, written)
+            files.append((BUILD_FILE,))
         place_tree(staged, parent, job.dest.name, folders, files, force=job.force)
     paths = [job.dest.joinpath(*parts) for parts in files]
-    return Exported(paths, total_size(paths), [each.note for each in written if each.note])
+    return Exported(paths, size, [each.note for each in written if each.note])
 
 
-def _add_build_file(job: _Job, staged: OpenFolder, groups: list[Task], written: list[Written]) -> tuple[str, ...]:
-    """Write `build.yml` into the staged tree, and read it back against what it is to say."""
+def _add_build_file(job: _Job, staged: OpenFolder, groups: list[Task], written: list[Written]) -> int:
+    """Write `build.yml` into the staged tree, read it back against what it is to say, and return its size."""
     depth = len(job.ref.path.split("/")) if job.ref.path else 0
     top = next((task.node for task in groups if not task.parts), None)
     meta = (top.meta if top else {}) if job.ref.path else job.manifest.meta
@@ -227,6 +229,6 @@ def _add_build_file(job: _Job, staged: OpenFolder, groups: list[Task], written: 
                 hint="leave out --with-build-file",
             )
         with tree.new_file(BUILD_FILE) as file:
-            file.write(package_file(entries, metas, meta).encode())
+            size = file.write(package_file(entries, metas, meta).encode())
         check_package_file(tree.path / BUILD_FILE, entries, metas, meta)
-    return (BUILD_FILE,)
+    return size

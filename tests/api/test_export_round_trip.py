@@ -358,7 +358,8 @@ def test_random_text_comes_back(case: tuple[str, bytes, dict[str, Any]]) -> None
 
 
 @pytest.mark.big
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(1800)
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_sources())
 def test_much_random_text_comes_back(case: tuple[str, bytes, dict[str, Any]]) -> None:
     _holds(case)

@@ -26,10 +26,11 @@ PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Written:
-    """A file that lies in the staging folder under a number: its task, the form of its text, and what to tell."""
+    """A file that lies in the staging folder under a number: its task, bytes, the form of its text, and a note."""
 
     task: Task
     number: int
+    size: int
     form: TextForm | None = None
     note: str = ""
 
@@ -48,11 +49,9 @@ class Writer:
         """Write the file of a task under a number."""
         node = task.node
         if not isinstance(node, TableNode):
-            self._put(number, stored_bytes(self.source, node))
-            return Written(task, number)
+            return Written(task, number, self._put(number, stored_bytes(self.source, node)))
         if task.separator is None:
-            self._put(number, _parquet(self.source, node))
-            return Written(task, number)
+            return Written(task, number, self._put(number, _parquet(self.source, node)))
         return self._write_text(task, node, number)
 
     def _write_text(self, task: Task, node: TableNode, number: int) -> Written:
@@ -61,16 +60,15 @@ class Writer:
         came_from_text = text_separator(node, self.origins) is not None
         if came_from_text or self.with_build_file:
             for form in self._forms(task, node):
-                if self._comes_back(node, form, number):
-                    return Written(task, number, form)
+                if (size := self._comes_back(node, form, number)) is not None:
+                    return Written(task, number, size, form)
         problem = f"{node.path}: {_why_not_text(self.source, node)}"
         if self.format is None:
-            self._put(number, _parquet(self.source, node))
-            return Written(replace(task, separator=None), number, note=f"{problem}; it is written as Parquet")
+            size = self._put(number, _parquet(self.source, node))
+            return Written(replace(task, separator=None), number, size, note=f"{problem}; it is written as Parquet")
         if self.with_build_file or not_as_text(parquet.schema(self.source, node)):
             raise InvalidInput(f"{problem}; nothing was written", hint="leave out --format, or say --format parquet")
-        self._put(number, write_text(self.source, node, Dialect(task.separator)))
-        return Written(task, number)
+        return Written(task, number, self._put(number, write_text(self.source, node, Dialect(task.separator))))
 
     def _forms(self, task: Task, node: TableNode) -> Iterator[TextForm]:
         origin = self.origins.get(node.path, {})
@@ -81,22 +79,21 @@ class Writer:
                 yield form
         yield from plain_forms(self.source, node, task.separator or ",", may_have_kwargs=self.with_build_file)
 
-    def _comes_back(self, node: TableNode, form: TextForm, number: int) -> bool:
-        """Whether a build of the text, which is written for it, gives the same values."""
+    def _comes_back(self, node: TableNode, form: TextForm, number: int) -> int | None:
+        """Write a table as text; return its size, or None if a build of the text would not give the same values."""
         try:
-            self._put(number, write_text(self.source, node, form.dialect))
+            size = self._put(number, write_text(self.source, node, form.dialect))
         except (UnicodeError, LookupError, TypeError, InvalidInput):  # an encoding, or a format, that does not fit
-            return False
+            return None
         path = self.staged.path / str(number)
-        return content_of_text(path, form.transform, form.kwargs) == node.content
+        return size if content_of_text(path, form.transform, form.kwargs) == node.content else None
 
-    def _put(self, number: int, pieces: Iterator[bytes]) -> None:
+    def _put(self, number: int, pieces: Iterator[bytes]) -> int:
         name = str(number)
         if self.staged.status(name) is not None:
             self.staged.remove_file(name)
         with self.staged.new_file(name) as file:
-            for piece in pieces:
-                file.write(piece)
+            return sum(file.write(piece) for piece in pieces)
 
 
 def _why_not_text(source: Source, node: TableNode) -> str:

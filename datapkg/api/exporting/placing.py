@@ -6,7 +6,6 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from datapkg.errors import Conflict
 from datapkg.objects.folders import OpenFolder, not_a_folder
@@ -154,8 +153,3 @@ def _undo(tree: OpenFolder, target: OpenFolder, replaced: OpenFolder, done: _Cha
                 folder.remove_folder(parts[-1])
         except (OSError, Conflict):
             continue
-
-
-def total_size(paths: Iterable[Path]) -> int:
-    """Return the bytes of these files."""
-    return sum(path.stat(follow_symlinks=False).st_size for path in paths)
