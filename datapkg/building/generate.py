@@ -5,6 +5,7 @@ What the build file says is exactly what the directory is without it: the packag
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from datapkg.building.directory import scan_directory
@@ -34,29 +35,40 @@ def generate(directory: Path) -> list[Path]:
     if not directory.is_dir():
         raise NotFound(f"there is no directory {shown(directory)}", path=str(directory))
     path, readme = directory / BUILD_FILE, directory / README
-    if path.exists() or path.is_symlink():
-        raise Conflict(
-            f"{shown(path)} is there already, and was not changed", hint="move it away to have a new one written"
-        )
-    written = [path]
-    if not (readme.exists() or readme.is_symlink()):
-        readme.write_text(f"# {directory.resolve().name}\n", encoding="utf-8")
-        written.append(readme)
+    if os.path.lexists(path):
+        raise _exists(path)
+    written: list[Path] = []
     try:
+        if not os.path.lexists(readme):
+            _write_new(readme, f"# {directory.resolve().name}\n", written)
         nodes = scan_directory(directory).nodes
         if len(nodes) * _VALUES_A_NODE > MAX_VALUES:
             raise InvalidInput(
                 f"{len(nodes):,} files are more than a build file can name one by one",
                 hint=f"take them by globs, or build the folder as it lies: datapkg build USER/NAME {directory}",
             )
-        text = build_file_text(nodes)
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except (InvalidInput, FileExistsError):
-        if readme in written:
-            readme.unlink()
+        _write_new(path, build_file_text(nodes), written)
+    except BaseException:
+        for each in written:
+            each.unlink(missing_ok=True)
         raise
-    return written
+    return written[::-1]
+
+
+def _write_new(path: Path, text: str, written: list[Path]) -> None:
+    """Write a file where nothing is, not even a link that was swapped in since that was checked (`O_EXCL`)."""
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            written.append(path)
+            stream.write(text)
+    except FileExistsError:
+        raise _exists(path) from None
+
+
+def _exists(path: Path) -> Conflict:
+    return Conflict(
+        f"{shown(path)} is there already, and was not changed", hint="move it away to have a new one written"
+    )
 
 
 def build_file_text(nodes: list[NodeSpec]) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -66,6 +67,17 @@ class OpenFolder:
         """Make a folder in this one; raise FileExistsError if the name is taken."""
         os.mkdir(name, dir_fd=self.descriptor)
 
+    @contextlib.contextmanager
+    def below(self, parts: Sequence[str], *, make: bool = False) -> Iterator[OpenFolder]:
+        """Open a folder some levels below, one level at a time; with `make`, those that are missing are made."""
+        folder = self
+        with contextlib.ExitStack() as stack:
+            for part in parts:
+                if make and folder.status(part) is None:
+                    folder.make_folder(part)
+                folder = stack.enter_context(folder.folder(part))
+            yield folder
+
     def new_file(self, name: str) -> IO[bytes]:
         """Open a new file for writing; raise FileExistsError if the name is taken, by a link too."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -74,6 +86,19 @@ class OpenFolder:
     def move(self, name: str, into: OpenFolder, new_name: str) -> None:
         """Move an entry, over a file or link of that name."""
         os.replace(name, new_name, src_dir_fd=self.descriptor, dst_dir_fd=into.descriptor)
+
+    def write(self, name: str, data: bytes, mode: int) -> None:
+        """Replace a file: readers see the old bytes or the new. A link of that name is replaced, not followed."""
+        temp = f".{name[:100]}-{secrets.token_hex(8)}"
+        try:
+            with self.new_file(temp) as file:
+                file.write(data)
+                os.fchmod(file.fileno(), mode)
+            self.move(temp, self, name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.remove_file(temp)
+            raise
 
     def remove_file(self, name: str) -> None:
         """Remove a file, or a link itself."""
@@ -92,7 +117,7 @@ class OpenFolder:
 
 def not_a_folder(path: Path) -> Conflict:
     """Return the error for a file or link where a folder is needed."""
-    return Conflict(f"{path} is in the way: it is not a folder; nothing was written", hint=f"move it: {path}")
+    return Conflict(f"{path} is in the way: it is not a folder; nothing was written there", hint=f"move it: {path}")
 
 
 @contextlib.contextmanager

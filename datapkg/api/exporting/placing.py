@@ -19,10 +19,10 @@ def make_tree(staged: OpenFolder, folders: Iterable[Parts], files: Iterable[tupl
     """Move the numbered files of a staging folder into a folder `tree` in it, under their names."""
     staged.make_folder(TREE)
     for parts in folders:
-        with _opened(staged, (TREE, *parts), make=True):
+        with staged.below((TREE, *parts), make=True):
             pass
     for number, parts in files:
-        with _opened(staged, (TREE, *parts[:-1]), make=True) as folder:
+        with staged.below((TREE, *parts[:-1]), make=True) as folder:
             staged.move(str(number), folder, parts[-1])
 
 
@@ -75,17 +75,6 @@ def _check_free(parent: OpenFolder, name: str, force: bool) -> None:
 
 
 @contextmanager
-def _opened(folder: OpenFolder, parts: Parts, *, make: bool = False) -> Iterator[OpenFolder]:
-    """Open a folder some levels below, one level at a time; with `make`, those that are missing are made."""
-    with ExitStack() as stack:
-        for part in parts:
-            if make and folder.status(part) is None:
-                folder.make_folder(part)
-            folder = stack.enter_context(folder.folder(part))
-        yield folder
-
-
-@contextmanager
 def _existing(folder: OpenFolder, parts: Parts) -> Iterator[OpenFolder | None]:
     """Open a folder some levels below, or yield None if it does not exist."""
     with ExitStack() as stack:
@@ -120,12 +109,12 @@ def _merge(
     done = _Changes()
     try:
         for parts in folders:
-            with _opened(target, parts[:-1]) as folder:
+            with target.below(parts[:-1]) as folder:
                 if folder.status(parts[-1]) is None:
                     folder.make_folder(parts[-1])
                     done.made.append(parts)
         for number, parts in enumerate(files):
-            with _opened(tree, parts[:-1]) as start, _opened(target, parts[:-1]) as folder:
+            with tree.below(parts[:-1]) as start, target.below(parts[:-1]) as folder:
                 kept = None
                 if folder.status(parts[-1]) is not None:
                     kept = str(number)
@@ -140,7 +129,7 @@ def _merge(
 def _undo(tree: OpenFolder, target: OpenFolder, replaced: OpenFolder, done: _Changes) -> None:
     for parts, kept in reversed(done.placed):
         try:
-            with _opened(tree, parts[:-1]) as start, _opened(target, parts[:-1]) as folder:
+            with tree.below(parts[:-1]) as start, target.below(parts[:-1]) as folder:
                 if start.status(parts[-1]) is None and folder.status(parts[-1]) is not None:
                     folder.move(parts[-1], start, parts[-1])
                 if kept is not None:
@@ -149,7 +138,7 @@ def _undo(tree: OpenFolder, target: OpenFolder, replaced: OpenFolder, done: _Cha
             continue
     for parts in reversed(done.made):
         try:
-            with _opened(target, parts[:-1]) as folder:
+            with target.below(parts[:-1]) as folder:
                 folder.remove_folder(parts[-1])
         except (OSError, Conflict):
             continue
