@@ -23,6 +23,7 @@ from datapkg.reading.source import Source
 
 _BAD_METADATA = (
     *(ArithmeticError, AttributeError, LookupError, NotImplementedError, SyntaxError, TypeError, ValueError),
+    *(MemoryError, RecursionError),
     pa.ArrowException,
 )
 
