@@ -59,6 +59,7 @@ def ask(
     that pandas has, whatever it was stored with; with `own`, the answer shares no memory with a warm copy.
     """
     named = None if columns is None else filtering.known(source, table, columns)
+    filters = filtering.plain(source, table, filters)
     condition = filtering.condition(source, table, filters)
     whole = _first_schema(source, table)
     filtering.check_types(source, table, filters, whole)

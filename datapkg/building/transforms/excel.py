@@ -112,10 +112,10 @@ def _listed(sheets: list[_Sheet]) -> str:
 def _table(file: Any, sheet: _Sheet, options: dict[str, Any], among: bool = False) -> Any:
     import pandas
 
-    from datapkg.building.frames import table_from_frame
+    from datapkg.building.frames import dtype_kwarg, table_from_frame
 
     try:
-        return table_from_frame(pandas.read_excel(file, sheet_name=sheet.name, **with_functions(options)))
+        return table_from_frame(pandas.read_excel(file, sheet_name=sheet.name, **with_functions(options)), dtype_kwarg)
     except ValueError as error:
         if not among:
             raise
