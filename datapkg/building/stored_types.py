@@ -7,9 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as types
 
+from datapkg.building.inner_extensions import without_inner_extensions
+
 
 def as_stored(table: pa.Table) -> pa.Table:
     """The table in the types that come back from Parquet; values are the same."""
+    table = without_inner_extensions(table)
     fields = [field.with_type(_stored_type(field.type)) for field in table.schema]
     columns = [
         column if column.type == field.type else _cast(column, field.type)
