@@ -175,18 +175,24 @@ def _from_value(spec: NodeSpec, value: Any, desk: Desk) -> Made:
 
 
 def plain_value(value: Any) -> Any:
-    """A value in memory as a transform would give it."""
+    """A value in memory as a transform would give it; raises `InvalidInput` for Arrow data that are not valid."""
     import numpy
     import pandas
     import pyarrow
 
     from datapkg.building.frames import table_from_arrow, table_from_frame
+    from datapkg.building.inner_extensions import without_inner_extensions
+    from datapkg.building.transforms.validity import check_values
 
     if isinstance(value, numpy.ndarray):
         return value
     if isinstance(value, pandas.Series):
         value = value.to_frame()
-    return table_from_frame(value) if isinstance(value, pandas.DataFrame) else table_from_arrow(pyarrow.table(value))
+    if isinstance(value, pandas.DataFrame):
+        return table_from_frame(value)
+    table = pyarrow.table(value)
+    check_values(table)
+    return table_from_arrow(without_inner_extensions(table))
 
 
 def _from_query(spec: NodeSpec, source: SqlSource, desk: Desk) -> Made:

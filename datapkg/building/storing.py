@@ -32,10 +32,8 @@ def read_source(spec: NodeSpec, source: FileSource, stream: BinaryIO, desk: Desk
         with explained(spec, source) as said:
             kept = transform.keep(stream)
         stream.seek(0)
-        if not isinstance(kept, tuple) and (blocks := desk.earlier.blocks(spec.path, kept.hash)):
-            return Result([_kept(kept, blocks)], said), False
-        hash, size = put_file(stream, desk.objects)
-        return Result([_kept(kept, [Block(hash, 0 if isinstance(kept, tuple) else kept.rows, size)])], said), True
+        if kept is not None:
+            return _keep(kept, spec, stream, desk, said)
     assert transform.read is not None
     with explained(spec, source) as said:
         # Absolute: pandas takes a relative "file:/x" for an address and "~/x" for the home folder.
@@ -43,6 +41,14 @@ def read_source(spec: NodeSpec, source: FileSource, stream: BinaryIO, desk: Desk
         stored = Storing(spec, desk, source)
         nodes = stored.nodes(value, "")
     return Result(nodes, said, stored.writer), stored.own
+
+
+def _keep(kept: Any, spec: NodeSpec, stream: BinaryIO, desk: Desk, said: list[str]) -> tuple[Result, bool]:
+    """The node of a file whose bytes are kept, or the objects that an earlier state has for its table."""
+    if not isinstance(kept, tuple) and (blocks := desk.earlier.blocks(spec.path, kept.hash)):
+        return Result([_kept(kept, blocks)], said), False
+    hash, size = put_file(stream, desk.objects)
+    return Result([_kept(kept, [Block(hash, 0 if isinstance(kept, tuple) else kept.rows, size)])], said), True
 
 
 def _kept(found: Any, blocks: list[Block]) -> Node:
