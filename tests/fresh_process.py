@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -59,6 +60,12 @@ class FreshProcess:
         """Send a signal to a process that may have ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+            self.wait(1)
+        return self.returncode
 
     def wait(self, timeout: float) -> int:
         """Return the exit code, negative for a signal; a process that takes longer is killed."""
