@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -20,10 +21,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 import types
 import warnings
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("pandas", "pyarrow.parquet", "pyarrow.dataset", "pyarrow.compute", "requests", "rich.progress", "yaml")
@@ -161,7 +163,34 @@ def _run(words: list[str], cwd: str, env: dict[str, str]) -> None:
         exec(compile(words[1], "<string>", "exec"), main.__dict__)
 
 
+def _code(**request: Any) -> int:
+    """Run what was asked for, and return the exit code of an interpreter that does."""
+    try:
+        _run(**request)
+    except SystemExit as exit:
+        if not isinstance(exit.code, str):
+            return int(exit.code or 0)
+        sys.stderr.write(f"{exit.code}\n")
+        return 1
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end(code: int) -> NoReturn:
+    """End as an interpreter does, but without taking the libraries apart, which takes longer than most tests."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
-    _run(**_serve(socket.socket(fileno=int(sys.argv[1]))))
+    gc.freeze()
+    _end(_code(**_serve(socket.socket(fileno=int(sys.argv[1])))))
