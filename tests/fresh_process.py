@@ -54,6 +54,9 @@ class FreshProcess:
 
     def __exit__(self, *_: object) -> None:
         self.wait(60)
+        self._close()
+
+    def _close(self) -> None:
         self.stdout.close()
         self._errors.close()
         self._status.close()
@@ -81,7 +84,7 @@ class FreshProcess:
         return self.returncode
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """Return what it prints until its end, and its errors; a process that takes longer is killed."""
+        """Return what it prints until its end, and its errors, once; a process that takes longer is killed."""
         watch = threading.Timer(timeout, self.send_signal, [signal.SIGKILL])
         watch.start()
         try:
@@ -90,7 +93,9 @@ class FreshProcess:
         finally:
             watch.cancel()
         self._errors.seek(0)
-        return out, self._errors.read()
+        err = self._errors.read()
+        self._close()
+        return out, err
 
 
 @functools.cache
@@ -149,6 +154,7 @@ def _watch(status: int, out: int, err: int) -> None:
 
 def _run(words: list[str], cwd: str, env: dict[str, str]) -> None:
     """Be a process that was started with these words."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background ignores it
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
