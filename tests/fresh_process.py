@@ -9,20 +9,23 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 import types
 import warnings
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("pandas", "pyarrow.parquet", "pyarrow.dataset", "pyarrow.compute", "requests", "rich.progress", "yaml")
@@ -51,6 +54,9 @@ class FreshProcess:
 
     def __exit__(self, *_: object) -> None:
         self.wait(60)
+        self._close()
+
+    def _close(self) -> None:
         self.stdout.close()
         self._errors.close()
         self._status.close()
@@ -59,6 +65,12 @@ class FreshProcess:
         """Send a signal to a process that may have ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+            self.wait(1)
+        return self.returncode
 
     def wait(self, timeout: float) -> int:
         """Return the exit code, negative for a signal; a process that takes longer is killed."""
@@ -72,7 +84,7 @@ class FreshProcess:
         return self.returncode
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """Return what it prints until its end, and its errors; a process that takes longer is killed."""
+        """Return what it prints until its end, and its errors, once; a process that takes longer is killed."""
         watch = threading.Timer(timeout, self.send_signal, [signal.SIGKILL])
         watch.start()
         try:
@@ -81,7 +93,9 @@ class FreshProcess:
         finally:
             watch.cancel()
         self._errors.seek(0)
-        return out, self._errors.read()
+        err = self._errors.read()
+        self._close()
+        return out, err
 
 
 @functools.cache
@@ -140,6 +154,7 @@ def _watch(status: int, out: int, err: int) -> None:
 
 def _run(words: list[str], cwd: str, env: dict[str, str]) -> None:
     """Be a process that was started with these words."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background ignores it
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
@@ -154,7 +169,34 @@ def _run(words: list[str], cwd: str, env: dict[str, str]) -> None:
         exec(compile(words[1], "<string>", "exec"), main.__dict__)
 
 
+def _code(**request: Any) -> int:
+    """Run what was asked for, and return the exit code of an interpreter that does."""
+    try:
+        _run(**request)
+    except SystemExit as exit:
+        if not isinstance(exit.code, str):
+            return int(exit.code or 0)
+        sys.stderr.write(f"{exit.code}\n")
+        return 1
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end(code: int) -> NoReturn:
+    """End as an interpreter does, but without taking the libraries apart, which takes longer than most tests."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
-    _run(**_serve(socket.socket(fileno=int(sys.argv[1]))))
+    gc.freeze()
+    _end(_code(**_serve(socket.socket(fileno=int(sys.argv[1])))))
