@@ -25,15 +25,17 @@ from datapkg.reading.source import Source
 class Dialect:
     """How rows become lines.
 
-    `levels` is how many lines the header has, for labels of several levels; `skipped` lines precede it. `missing` is
-    the marker of a null, `missing_of` those of single columns; `date_formats` are strftime formats by label ("" for all
-    columns). With `full_times` a time shows all digits of its unit, else as many as any value of its column needs.
+    `levels` is how many lines the header has, for labels of several levels; unless it `names_index`, it is shorter
+    than the rows by the columns of the index; `skipped` lines precede it. `missing` is the marker of a null,
+    `missing_of` those of single columns; `date_formats` are strftime formats by label ("" for all columns). With
+    `full_times` a time shows all digits of its unit, else as many as any value of its column needs.
     """
 
     separator: str = ","
     quote: str = '"'
     has_header: bool = True
     levels: int = 1
+    names_index: bool = True
     missing: str = ""
     missing_of: Mapping[str, str] = field(default_factory=dict)
     encoding: str = "utf-8"
@@ -67,6 +69,7 @@ def _write_text(source: Source, table: TableNode, dialect: Dialect) -> Iterator[
 
 
 def _header(columns: list[Column], dialect: Dialect) -> str:
+    columns = [each for each in columns if dialect.names_index or not each.is_index]
     lines = [[each.label for each in columns]]
     if dialect.levels > 1:
         lines = [list(line) for line in zip(*(_levels(each, dialect.levels) for each in columns), strict=True)]

@@ -44,6 +44,7 @@ TEXTS: dict[str, tuple[str, str, str, str | bytes]] = {
     "marked": ("marked.csv", "csv", "{keep_default_na: false, na_values: ['-9']}", "t,u\n-9,\nx,1\n"),
     "zeros": ("zeros.csv", "csv", "{dtype: {t: str}}", "t,u\n007,1\n010,2\n"),
     "index": ("index.csv", "csv", "{index_col: [k, l]}", "k,l,b\nx,1,2\ny,2,4\n"),
+    "implied": ("implied.csv", "csv", "{}", "k,l\nx,1,2\ny,2,4\n"),
     "dates": ("dates.csv", "csv", "{parse_dates: [d], date_format: '%Y%m%d'}", "d,b\n20200101,1\n20200102,\n"),
     "times": ("times.csv", "csv", "{parse_dates: [d]}", "d,b\n2020-01-01 10:00:00.123,1\n2020-01-02 00:00:00,\n"),
     "ns": ("ns.csv", "csv", "{parse_dates: [d]}", "d,b\n2020-01-01 10:00:00.123456789,1\n,2\n"),

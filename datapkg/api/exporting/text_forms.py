@@ -58,6 +58,7 @@ def recorded_form(schema: pa.Schema, transform: str, kwargs: dict[str, Any]) -> 
         quote,
         has_header,
         levels,
+        names_index=kwargs.get("index_col") is not None,
         encoding=kwargs.get("encoding") or "utf-8",
         decimal=decimal,
         booleans=(_first(kwargs.get("true_values"), "True"), _first(kwargs.get("false_values"), "False")),
