@@ -7,7 +7,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -125,16 +125,22 @@ def _check_free(job: _Job) -> None:
 
 @contextmanager
 def _staging(dest: Path) -> Iterator[tuple[OpenFolder, OpenFolder]]:
-    """Open the parent of a target, and in it a folder that nobody else knows; removed at the end, whatever happens."""
+    """Open the parent of a target, and a new folder with a random name, which is removed at the end.
+
+    That lies in the target if it is a folder, which may be on another disk than its parent, else beside it.
+    """
     name = f"{STAGED}{secrets.token_hex(8)}"
-    with made_folders(dest.parent), OpenFolder.at(dest.parent) as parent:
-        _sweep(parent)
-        parent.make_folder(name)
+    with made_folders(dest.parent), OpenFolder.at(dest.parent) as parent, ExitStack() as stack:
+        found = parent.status(dest.name)
+        is_folder = found is not None and stat.S_ISDIR(found.st_mode)
+        above = stack.enter_context(parent.folder(dest.name)) if is_folder else parent
+        _sweep(above)
+        above.make_folder(name)
         try:
-            with parent.folder(name) as staged:
+            with above.folder(name) as staged:
                 yield parent, staged
         finally:
-            parent.remove_tree(name)
+            above.remove_tree(name)
 
 
 def _sweep(folder: OpenFolder) -> None:
@@ -152,7 +158,7 @@ def _export_file(job: _Job, task: Task, progress: Progress) -> Exported:
     if not is_folder:
         job, task = _by_suffix(job, task)
         _check_free(job)
-    inside = job.dest / "x" if is_folder else job.dest
+    inside = job.dest / file_name(task, job.origins) if is_folder else job.dest
     with _staging(inside) as (parent, staged):
         written = _writer(job, staged).write(task, 0)
         name = file_name(written.task, job.origins) if is_folder else job.dest.name

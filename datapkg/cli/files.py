@@ -50,7 +50,12 @@ def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | No
         )
     for note in done.notes:
         session.out.note(note)
-    value = {"package": ref.package, "files": [str(each) for each in done.files], "size": done.size_bytes}
+    value = {
+        "package": ref.package,
+        "files": [str(each) for each in done.files],
+        "size": done.size_bytes,
+        "notes": done.notes,
+    }
     amount = f"{count_text(len(done.files), 'file')}, {size_text(done.size_bytes)}"
     session.out.answer(value, [f"wrote {dest}: {amount}"], quiet=[])
 

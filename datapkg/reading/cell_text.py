@@ -12,13 +12,14 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.frames import pandas_metadata
 from datapkg.format.manifest import TableNode
 from datapkg.reading import parquet
@@ -89,12 +90,13 @@ def explained(source: Source, table: TableNode, text: Iterator[bytes]) -> Iterat
     """Yield what an iterator yields; raise `InvalidInput` that names the table for values that cannot be rendered."""
     try:
         yield from text
-    except UnicodeEncodeError:
+    except (DatapkgError, UnicodeEncodeError):
         raise
     except (pa.ArrowException, ValueError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300]
-        message = f"{source.ref.package}/{table.path}: a value is not what the type of its column says: {reason}"
-        raise InvalidInput(message, hint="datapkg verify") from error
+        path = f"{source.ref.package}/{table.path}"
+        message = f"{path} cannot be written as text: {reason}"
+        raise InvalidInput(message, hint=f"datapkg export {quote(path)} FILE.parquet") from error
 
 
 def cell_text(array: pa.Array, digits: int | None = None) -> pa.Array:
@@ -115,6 +117,8 @@ def cell_text(array: pa.Array, digits: int | None = None) -> pa.Array:
         return pa.array([_duration(each, kind.unit) for each in array.cast(pa.int64()).to_pylist()], pa.string())
     if types.is_decimal(kind):
         return pa.array([None if each is None else f"{each:f}" for each in array.to_pylist()], pa.string())
+    if types.is_temporal(kind):
+        return _in_range(array.cast(pa.string()))
     if _is_plain(kind):
         return array.cast(pa.string())
     values = (None if value is None else json_value(value) for value in array.to_pylist())
@@ -129,7 +133,7 @@ def _floats(array: pa.Array) -> pa.Array:
 
 
 def _times(array: pa.Array, digits: int | None) -> pa.Array:
-    text = array.cast(pa.string())
+    text = _in_range(array.cast(pa.string()))
     if digits == DAYS:
         return pc.replace_substring_regex(text, " .*", "")
     if digits is not None:
@@ -139,6 +143,14 @@ def _times(array: pa.Array, digits: int | None) -> pa.Array:
         return text
     text = pc.replace_substring_regex(text, "([+-][0-9]{2})([0-9]{2})$", r"\1:\2")
     return pc.replace_substring_regex(text, "Z$", "+00:00")
+
+
+def _in_range(text: pa.Array) -> pa.Array:
+    """Return the text of times; raise ValueError where Arrow has only a remark instead of it."""
+    if pc.any(pc.starts_with(text, "<")).as_py():
+        odd = next(each for each in text.to_pylist() if each and each.startswith("<"))
+        raise ValueError(f"a time has no form as text: {odd}")
+    return text
 
 
 def _duration(value: int | None, unit: str) -> str | None:

@@ -25,21 +25,29 @@ from datapkg.reading.source import Source
 class Dialect:
     """How rows become lines.
 
-    `levels` is how many lines the header has, for labels of several levels; `skipped` lines precede it. `missing` is
-    the marker of a null, `missing_of` those of single columns; `date_formats` are strftime formats by label ("" for all
-    columns). With `full_times` a time shows all digits of its unit, else as many as any value of its column needs.
+    - `levels` is how many lines the header has, for labels of several levels; unless it `names_index`, it is shorter
+      than the rows by the columns of the index. These come first, or at the places `index_at`.
+    - `missing` is the marker of a null, `missing_of` those of single columns.
+    - `date_formats` are strftime formats by label ("" for all columns). With `full_times` a time shows all digits of
+      its unit, else as many as any value of its column needs.
+    - For a reader that leaves out lines, there are as many as it expects: the header again `above` times, blank lines
+      at the places `skipped` in and around the header, and a `footer`.
     """
 
     separator: str = ","
     quote: str = '"'
     has_header: bool = True
     levels: int = 1
+    names_index: bool = True
+    index_at: tuple[int, ...] = ()
     missing: str = ""
     missing_of: Mapping[str, str] = field(default_factory=dict)
     encoding: str = "utf-8"
     decimal: str = "."
     booleans: tuple[str, str] = ("True", "False")
-    skipped: int = 0
+    above: int = 0
+    skipped: frozenset[int] = frozenset()
+    footer: int = 0
     date_formats: Mapping[str, str] = field(default_factory=dict)
     full_times: bool = False
 
@@ -54,23 +62,42 @@ def write_text(source: Source, table: TableNode, dialect: Dialect) -> Iterator[b
 
 
 def _write_text(source: Source, table: TableNode, dialect: Dialect) -> Iterator[bytes]:
-    columns = columns_of(parquet.schema(source, table))
+    columns = _in_places(columns_of(parquet.schema(source, table)), dialect.index_at)
     encoder = codecs.getincrementalencoder(dialect.encoding)()
     is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
     digits = {} if dialect.full_times else digits_of_times(source, table, columns)
-    head = "\n" * dialect.skipped + (_header(columns, dialect) if dialect.has_header else "")
-    yield encoder.encode(head)
+    yield encoder.encode(_head(columns, dialect))
     for batch in pieces(source, table):
         lines = _lines(batch, columns, dialect, digits)
         yield lines if is_utf8 else encoder.encode(lines.decode())
-    yield encoder.encode("", final=True)
+    yield encoder.encode((dialect.separator * (len(columns) - 1) + "-\n") * dialect.footer, final=True)
 
 
-def _header(columns: list[Column], dialect: Dialect) -> str:
+def _in_places(columns: list[Column], places: tuple[int, ...]) -> list[Column]:
+    index = [each for each in columns if each.is_index]
+    if len(index) != len(places):
+        return columns
+    found = [each for each in columns if not each.is_index]
+    for place, column in sorted(zip(places, index, strict=True), key=lambda pair: pair[0]):
+        found.insert(place, column)
+    return found
+
+
+def _head(columns: list[Column], dialect: Dialect) -> str:
+    """Return all that precedes the rows."""
+    waiting = _header(columns, dialect) * (1 + dialect.above) if dialect.has_header else []
+    lines: list[str] = []
+    while waiting or len(lines) in dialect.skipped:
+        lines.append("\n" if len(lines) in dialect.skipped else waiting.pop(0))
+    return "".join(lines)
+
+
+def _header(columns: list[Column], dialect: Dialect) -> list[str]:
+    columns = [each for each in columns if dialect.names_index or not each.is_index]
     lines = [[each.label for each in columns]]
     if dialect.levels > 1:
         lines = [list(line) for line in zip(*(_levels(each, dialect.levels) for each in columns), strict=True)]
-    return "".join(_header_line(line, dialect) for line in lines)
+    return [_header_line(line, dialect) for line in lines]
 
 
 def _header_line(labels: list[str], dialect: Dialect) -> str:
@@ -118,7 +145,10 @@ def _rendered(array: pa.Array, column: Column, dialect: Dialect, digits: int | N
         return _rendered(array.dictionary, column, dialect, digits).take(array.indices)
     format = dialect.date_formats.get(column.label, dialect.date_formats.get("", ""))
     if types.is_timestamp(array.type) and format:
-        return pc.strftime(array.cast(pa.timestamp("s", array.type.tz), safe=False), format)
+        # Arrow's %S has the fraction that the unit of a time has.
+        unit = "us" if "%S.%f" in format else "s"
+        times = array.cast(pa.timestamp(unit, array.type.tz), safe=False)
+        return pc.strftime(times, format.replace("%S.%f", "%S"))
     if types.is_boolean(array.type):
         yes, no = dialect.booleans
         return pc.if_else(array, pa.scalar(yes), pa.scalar(no))

@@ -24,6 +24,8 @@ from datapkg.reading.source import Source
 
 SEPARATORS = {"csv": ",", "tsv": "\t", "ssv": ";"}
 _SPACES = (r"\s+", " +", r" +", "\\s*")
+# Of lines that a reader leaves out; with more than these, a text is not read back equal, and another form is taken.
+_MAX_LINES = 10_000
 _MARKERS = ("", "NA", "NULL", "\\N", "<NA>", "<missing>")
 
 
@@ -52,16 +54,24 @@ def recorded_form(schema: pa.Schema, transform: str, kwargs: dict[str, Any]) -> 
     if (levels > 1 and header != list(range(levels))) or not isinstance(kwargs.get("encoding", "utf-8"), str):
         return None
     has_header = header is not None and (header != "infer" or kwargs.get("names") is None)
-    skipped = kwargs.get("skiprows")
+    above, skipped, footer = (
+        header if type(header) is int else 0,
+        _lines(kwargs.get("skiprows")),
+        kwargs.get("skipfooter"),
+    )
     dialect = Dialect(
         separator,
         quote,
         has_header,
         levels,
+        names_index=kwargs.get("index_col") is not None,
+        index_at=_places(kwargs.get("index_col")),
         encoding=kwargs.get("encoding") or "utf-8",
         decimal=decimal,
         booleans=(_first(kwargs.get("true_values"), "True"), _first(kwargs.get("false_values"), "False")),
-        skipped=skipped if type(skipped) is int else 0,
+        above=min(above, _MAX_LINES),
+        skipped=skipped,
+        footer=min(footer, _MAX_LINES) if type(footer) is int else 0,
         date_formats=_date_formats(kwargs.get("date_format")),
     )
     markers = {each.label: _marker(missing_words(kwargs, each.label), separator) for each in columns}
@@ -77,6 +87,23 @@ def _in_order(dtype: dict[str, Any], labels: list[str]) -> dict[Any, Any]:
     places = {label: at for at, label in enumerate(labels)}
     keys = sorted(dtype, key=lambda key: places.get(str(key), len(labels)))
     return {numbers.get(key, key): dtype[key] for key in keys}
+
+
+def _places(said: Any) -> tuple[int, ...]:
+    """Return the places of the columns that `index_col` names by number."""
+    places = said if isinstance(said, list) else [said]
+    return tuple(places) if all(type(each) is int and each >= 0 for each in places) else ()
+
+
+def _lines(said: Any) -> frozenset[int]:
+    """Return the places of the lines that `skiprows` leaves out."""
+    if type(said) is int:
+        return frozenset(range(min(said, _MAX_LINES)))
+    return (
+        frozenset(said[:_MAX_LINES])
+        if isinstance(said, list) and all(type(each) is int for each in said)
+        else frozenset()
+    )
 
 
 def _first(words: Any, default: str) -> str:
