@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from datapkg.building.cache import Result, now_ns
 from datapkg.building.desk import BIG_BYTES, Desk, Earlier
 from datapkg.building.explained import explained, placed
 from datapkg.building.files import hash_source, open_source, put_file
+from datapkg.building.misnamed import check_content
 from datapkg.building.spec import FileSource, NodeSpec, PythonSource, SqlSource, ValueSource
 from datapkg.building.storing import Storing, read_source
 from datapkg.building.transforms import TRANSFORMS
@@ -80,14 +82,18 @@ def _make_file(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
     at = now_ns()
     with open_source(source.path, source.shown, source.within) as stream:
         status = os.fstat(stream.fileno())
+        wrong = check_content(source, stream)
         hash, size = put_file(stream, desk.objects)
     desk.cache.saw(source.path, status, at, hash)
-    return _file(spec, source, desk, hash, size, "read")
+    return _file(spec, source, desk, hash, size, "read", [f"{source.shown}: {each}" for each in wrong])
 
 
-def _file(spec: NodeSpec, source: FileSource, desk: Desk, hash: str, size: int, why: str) -> Made:
+def _file(
+    spec: NodeSpec, source: FileSource, desk: Desk, hash: str, size: int, why: str, warnings: Sequence[str] = ()
+) -> Made:
     node = file_node(spec, source, hash, size)
-    return Made([node], why in KNOWN or desk.earlier.has(node), said_of(spec, source, hash, size), why=why)
+    is_reused = why in KNOWN or desk.earlier.has(node)
+    return Made([node], is_reused, said_of(spec, source, hash, size), list(warnings), why)
 
 
 def file_node(spec: NodeSpec, source: FileSource, hash: str, size: int) -> FileNode:
