@@ -23,13 +23,13 @@ def explained(spec: NodeSpec, source: FileSource | None, known: Sequence[str] = 
         try:
             yield said
         except InvalidInput as error:
-            raise _failure(spec, source, error, known, error.hint) from error
+            raise failure(spec, source, error, known, error.hint) from error
         except StoreFailed as error:
             raise error.__cause__ or error from None
         except DatapkgError:
             raise
         except Exception as error:
-            raise _failure(spec, source, error, known) from error
+            raise failure(spec, source, error, known) from error
 
 
 @contextmanager
@@ -44,9 +44,10 @@ def placed(spec: NodeSpec) -> Iterator[None]:
         ) from error.__cause__
 
 
-def _failure(
+def failure(
     spec: NodeSpec, source: FileSource | None, error: Exception, known: Sequence[str], hint: str = ""
 ) -> TransformFailed:
+    """The error for what a library raises while it reads a source, or keeps a value that has none."""
     reason = " ".join(str(error).split())[:500] or type(error).__name__
     reason = "; ".join([*known, reason])
     if source is None:
