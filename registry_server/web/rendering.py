@@ -19,7 +19,6 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
-KEPT_READMES = 64
 
 # Controls, and what reorders or hides text: none of it may make a page say what its source does not.
 _HIDDEN = re.compile(
@@ -102,7 +101,6 @@ def licence_page(text: str) -> str:
     return f"https://spdx.org/licenses/{id}.html" if re.fullmatch(r"[A-Za-z0-9.-]+", id) else ""
 
 
-@lru_cache(maxsize=KEPT_READMES)
 def readme_html(text: str, name: str) -> Markup:
     """A README as safe HTML; `name` tells whether it is Markdown."""
     text = visible(text)
