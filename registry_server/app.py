@@ -31,6 +31,7 @@ from registry_server.web import accounts, objects, packages, pages, pointing, pu
 from registry_server.web.connection import TimedConnection
 from registry_server.web.edge import Edge
 from registry_server.web.errors import install
+from registry_server.web.logs import LineFormatter
 from registry_server.web.rendering import STATIC
 from registry_server.web.turns import Makers, Slots
 
@@ -116,7 +117,9 @@ def _run(app: FastAPI, listener: socket.socket, announce: Callable[[], None]) ->
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     # uvicorn raises again, at its end, the signal that ended it: stopping a server is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))

@@ -54,14 +54,13 @@ class Served:
                 yield data[start:stop]
                 return
             del data  # read again below: a reader that does not read on would keep it in memory
-        with self.open(start, stop) as stream:
-            left = stop - start
-            while left:
-                piece = stream.read(min(left, PIECE_BYTES))
-                if not piece:
-                    raise CorruptObject(f"object {self.hash} ends {left:,} bytes too early")
-                left -= len(piece)
-                yield piece
+        for at in range(start, stop, PIECE_BYTES):
+            end = min(at + PIECE_BYTES, stop)
+            with self.open(at, end) as stream:  # opened for each piece: an open stream has a buffer of 1 MiB
+                piece = stream.read(end - at)
+            if len(piece) < end - at:
+                raise CorruptObject(f"object {self.hash} ends {end - at - len(piece):,} bytes too early")
+            yield piece
 
 
 def read_checked(registry: Registry, hash: str) -> bytes:

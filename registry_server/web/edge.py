@@ -7,6 +7,7 @@ import gzip
 import logging
 import re
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -95,6 +96,7 @@ class _BoundedBody:
 
     def __init__(self, scope: Scope, receive: Receive, settings: Settings) -> None:
         self._headers = Headers(scope=scope)
+        self._address = (("path", scope["raw_path"]), ("query", scope["query_string"]))
         self._receive = receive
         self._timeout_s = settings.body_timeout_s
         _, self._setting, limit = next(each for each in _BOUNDS if each[0].match(scope["path"]))
@@ -107,7 +109,12 @@ class _BoundedBody:
         self.ended = empty and "transfer-encoding" not in self._headers
 
     def check_head(self) -> None:
-        """Raises for what the headers alone show to be refused."""
+        """Raises for what the address and the headers alone show to be refused."""
+        for what, raw in self._address:
+            try:
+                unquote_to_bytes(raw).decode()
+            except UnicodeDecodeError:
+                raise InvalidInput(f"the {what} of the address is not UTF-8 when its %XX are decoded") from None
         encoding = self._headers.get("content-encoding", "identity").lower()
         if encoding != "identity":
             raise InvalidInput("a compressed request is not read; send it without Content-Encoding")
