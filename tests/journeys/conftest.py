@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -98,11 +99,14 @@ class Machine:
         return FreshProcess([*words], cwd=self.folder, env=self.process_environ)
 
     def python(self, code: str) -> str:
-        """What a fresh process of Python prints that runs this."""
-        with self.start("-c", code) as process:
-            out, err = process.communicate(timeout=TIMEOUT_S)
-        assert process.returncode == 0, err
-        return out
+        """What a process of Python prints that runs this; one of its own, which has imported nothing before."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, env=self.process_environ, cwd=self.folder, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     @property
     def process_environ(self) -> dict[str, str]:
