@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datapkg.api.exporting.contents import Writer, Written, stored_bytes
@@ -18,7 +18,7 @@ from datapkg.api.exporting.plan import SEPARATORS, Origins, Task, file_name, nam
 from datapkg.api.results import Exported
 from datapkg.building.package_file import FileEntry, check_package_file, needs_glob, package_file
 from datapkg.building.tree import BUILD_FILE
-from datapkg.errors import Conflict, InvalidInput, NodeNotFound, ObjectNotFound
+from datapkg.errors import Conflict, CorruptObject, InvalidInput, NodeNotFound, ObjectNotFound
 from datapkg.format.manifest import GroupNode, Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Found, Home
@@ -31,6 +31,7 @@ from datapkg.reading.source import Source
 
 FORMATS = ("csv", "parquet")
 STAGED = ".datapkg-export-"
+_RECORDS = 20
 _OF_KIND = {"file": "id", "array": "numpy", "table": "parquet"}
 
 
@@ -72,7 +73,7 @@ def export(
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
     dest = Path(dest).expanduser().absolute()
-    job = _Job(found, ref, manifest, dest, _origins(found, ref), force, format, with_build_file)
+    job = _Job(found, ref, manifest, dest, _origins(found, ref, manifest), force, format, with_build_file)
     named = frozenset(node.path for node in manifest.below(ref.path) if with_build_file and needs_glob(node.path))
     tasks = plan(manifest, ref.path, format, job.origins, named)
     _check_present(found, manifest, ref)
@@ -101,12 +102,29 @@ def cat(home: Home, ref: Ref, write: Callable[[bytes], Any], *, as_json: bool = 
         write(piece)
 
 
-def _origins(found: Found, ref: Ref) -> Origins:
-    """Return what the record of the build of this state says of its sources, by path; {} if it is not here."""
-    record = found.store.refs.record(ref.user, ref.name, found.hash) or {}
-    sources = record.get("sources")
-    entries = [each for each in sources if isinstance(each, dict)] if isinstance(sources, list) else []
-    return {str(each.get("path")): each for each in entries if isinstance(each.get("kwargs", {}), dict)}
+def _origins(found: Found, ref: Ref, manifest: Manifest) -> Origins:
+    """Return what the record of the build of this state says of its sources, by path.
+
+    A state that was made otherwise (by `edit`, say) has what newer builds of the package say of files of the same
+    name. That may be out of date: text that is written by it counts only if it is read back equal.
+    """
+    refs = found.store.refs
+    try:
+        record = refs.record(ref.user, ref.name, found.hash)
+        records = [record] if record else refs.newest_records(ref.user, ref.name, _RECORDS)
+    except CorruptObject:  # a damaged event of the log is no reason to keep the data back
+        return {}
+    origins: dict[str, dict[str, Any]] = {}
+    for sources in (each.get("sources") for each in records):
+        for entry in sources if isinstance(sources, list) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("kwargs", {}), dict):
+                origins.setdefault(str(entry.get("path")), entry)
+    if record:
+        return origins
+    names = {node.path: node.file_name for node in manifest.below(ref.path) if isinstance(node, TableNode)}
+    return {
+        path: entry for path, entry in origins.items() if PurePosixPath(str(entry.get("file"))).name == names.get(path)
+    }
 
 
 def _check_present(found: Found, manifest: Manifest, ref: Ref) -> None:

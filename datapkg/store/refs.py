@@ -130,6 +130,13 @@ class Refs:
                     return LogEvent(**_known(LogEvent, value, folder / each)).record
         return None
 
+    def newest_records(self, user: str, name: str, most: int) -> list[dict[str, Any]]:
+        """Return the records of builds among the newest events of a package, the newest first; reads at most `most`."""
+        folder = self._package(user, name) / "log"
+        values = [(folder / each, _read_json(folder / each)) for each in _names(folder)[: -most - 1 : -1]]
+        events = [LogEvent(**_known(LogEvent, value, path)) for path, value in values if value]
+        return [each.record for each in events if each.event == "build"]
+
     def known_hashes(self, user: str, name: str) -> set[str]:
         """Every state of the package that this machine has heard of."""
         known = {event.hash for event in self.log(user, name)}

@@ -137,6 +137,25 @@ def test_text_is_built_again_by_the_build_file_of_export(texts: Path, tmp_path: 
         assert manifest_of(again).hash == manifest_of(home).hash
 
 
+def test_a_state_that_was_edited_has_the_text_of_the_build_before_it(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.data").write_text("1,x\n2,y\n")
+    own = "contents:\n  a: {file: a.data, transform: csv, kwargs: {header: , dtype: {z: float, b: str}}}\n"
+    (source / "build.yml").write_text(own)
+    home = built(tmp_path / "home", source)
+    build_package(home, REF, source)
+    node = manifest_of(home).nodes[0]
+    edited = Manifest.make([node], {"title": "T"})
+    home.store.save(edited)
+    export(home, Ref.parse(f"u/p@sha256:{edited.hash}"), tmp_path / "out")
+    assert (tmp_path / "out" / "a.data").read_text() == "1.0,x\n2.0,y\n"
+    for event in (home.store.refs.folder / "u" / "p" / "log").iterdir():
+        event.write_text("{")
+    export(home, REF, tmp_path / "unknown")
+    assert (tmp_path / "unknown" / "a.data").read_text() == "z,b\n1.0,x\n2.0,y\n"
+
+
 FRAMES: dict[str, pd.DataFrame] = {
     "times": pd.DataFrame(
         {
