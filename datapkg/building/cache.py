@@ -25,7 +25,7 @@ from datapkg.format.manifest import Block, Node
 from datapkg.store.index import TICK_NS, Index, stamp
 
 # Changes when the same source would become something else, though no library has another version.
-FORMAT = 1
+FORMAT = 2
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as types
 
+from datapkg.building.inner_extensions import without_inner_extensions
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
 
@@ -22,6 +23,7 @@ def as_stored(table: pa.Table) -> pa.Table:
                 f"column {shown(field.name)} holds only empty objects ({{}}), which Parquet has no type for",
                 column=field.name,
             )
+    table = without_inner_extensions(table)
     fields = [field.with_type(_stored_type(field.type)) for field in table.schema]
     columns = [
         column if column.type == field.type else _cast(column, field.type)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -44,6 +44,8 @@ __all__ = ["Content", "block_digests", "content_hash", "content_of_objects", "co
 
 PREFIX = "c1:"
 READ_ROWS = 65_536
+# Called with the rows of a batch and the number of the first of them, from 0.
+Check = Callable[[pa.Table, int], None]
 _ONES = memoryview(bytes([1]) * 65_536)
 
 
@@ -61,15 +63,16 @@ def content_of_table(table: pa.Table) -> Content:
     return content_of_parts([table], table.schema)
 
 
-def content_of_objects(objects: Sequence[BinaryIO]) -> Content:
+def content_of_objects(objects: Sequence[BinaryIO], check: Check | None = None) -> Content:
     """The content of a table that lies in Parquet objects, in this order; keeps a few blocks in memory.
 
-    The caller closes the streams. Raises pyarrow's errors for what is no Parquet, or has pages that are damaged.
+    `check` is called with each batch as it was read and the number of its first row, from 0. The caller closes the
+    streams. Raises pyarrow's errors for what is no Parquet, or has pages that are damaged, and what `check` raises.
     """
     files = [pq.ParquetFile(stream, page_checksum_verification=True) for stream in objects]
     schema = files[0].schema_arrow
-    categories = _all_categories(files, schema)
-    parts = (restore_categories(part, schema) for file in files for part in _batches(file))
+    categories = _all_categories(files, schema, check)
+    parts = (restore_categories(part, schema) for part in _batches(files, check))
     return content_of_parts((_with_categories(part, categories) for part in parts), schema)
 
 
@@ -89,12 +92,20 @@ def schema_of(table: pa.Table, schema: pa.Schema) -> pa.Schema:
     return table.schema.with_metadata(schema.metadata)
 
 
-def _batches(file: pq.ParquetFile) -> Iterator[pa.Table]:
-    for batch in file.iter_batches(batch_size=READ_ROWS):
-        yield pa.Table.from_batches([batch])
+def _batches(
+    files: Iterable[pq.ParquetFile], check: Check | None, columns: list[str] | None = None
+) -> Iterator[pa.Table]:
+    row = 0
+    for file in files:
+        for batch in file.iter_batches(batch_size=READ_ROWS, columns=columns):
+            table = pa.Table.from_batches([batch])
+            if check is not None:
+                check(table, row)
+            row += len(table)
+            yield table
 
 
-def _all_categories(files: list[pq.ParquetFile], schema: pa.Schema) -> dict[int, pa.Array]:
+def _all_categories(files: list[pq.ParquetFile], schema: pa.Schema, check: Check | None) -> dict[int, pa.Array]:
     """The categories of each dictionary column over all objects: a reader that joins them sees these."""
     found: dict[int, pa.Array] = {}
     forgotten = forgotten_categories(schema)
@@ -102,10 +113,10 @@ def _all_categories(files: list[pq.ParquetFile], schema: pa.Schema) -> dict[int,
         if not types.is_dictionary(field.type) or field.name in forgotten:
             continue
         chunks: list[pa.Array] = []
-        for file in files:
-            for batch in file.iter_batches(batch_size=READ_ROWS, columns=[field.name]):
-                if not chunks or not chunks[-1].dictionary.equals(batch.column(0).dictionary):
-                    chunks.append(batch.column(0).slice(0, 0))
+        for part in _batches(files, check, [field.name]):
+            for chunk in part.column(0).chunks:
+                if not chunks or not chunks[-1].dictionary.equals(chunk.dictionary):
+                    chunks.append(chunk.slice(0, 0))
         joined = pa.chunked_array(chunks, type=field.type).unify_dictionaries()
         found[index] = joined.chunk(0).dictionary if joined.num_chunks else pa.array([], field.type.value_type)
     return found

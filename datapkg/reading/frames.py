@@ -17,12 +17,14 @@ from datapkg.format.manifest import TableNode
 from datapkg.format.names import shown
 from datapkg.reading import parquet, statistics
 from datapkg.reading.filtering import Filters
+from datapkg.reading.nested import convertible
 from datapkg.reading.parquet import index_columns
 from datapkg.reading.rows import Picks
 from datapkg.reading.source import Source
 
 _BAD_METADATA = (
     *(ArithmeticError, AttributeError, LookupError, NotImplementedError, SyntaxError, TypeError, ValueError),
+    *(MemoryError, RecursionError),
     pa.ArrowException,
 )
 
@@ -209,6 +211,7 @@ def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
     if form.dtype_backend is not None:
         backed: pd.DataFrame = table.to_pandas(types_mapper=_types_mapper(form.dtype_backend))
         return backed
+    table = convertible(table)
     whole = _nested_integers(table)
     if form.frozen:
         return _read_only(_with_whole(table.to_pandas(split_blocks=True), whole))

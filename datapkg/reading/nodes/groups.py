@@ -113,7 +113,7 @@ class Group(Node):
         return functions.plot(self, limit, columns)
 
     def frames(self) -> pd.DataFrame | None:
-        """The tables directly in this group, one below the other in the order of their names; None without any."""
+        """All tables below this group, one below the other in the order of `walk`; None without any."""
         return functions.frames(self)
 
 
