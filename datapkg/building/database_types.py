@@ -83,7 +83,11 @@ class Column:
         """Takes in the next values; gives them as Arrow, for `settled`."""
         plain = [_as_json(each) for each in values] if self.is_json else _plain(self.name, values)
         if self.known is None:
-            return self.found.see(plain)
+            try:
+                return self.found.see(plain)
+            except InvalidInput as error:
+                hint = f"say in the query: CAST({self.name} AS text)"
+                raise InvalidInput(str(error), hint=hint, column=self.name) from error
         found = array(self.name, plain, self.known)
         self.found.take(found)
         return found

@@ -177,10 +177,29 @@ def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:
             pa.unify_schemas([bare[0].schema, part.schema], promote_options="permissive")
         except (pa.ArrowException, TypeError) as error:
             raise _not_joined(source, tables[0], table, str(error)) from error
+    _check_text(source, tables, bare)
     try:
         return to_pandas(pa.concat_tables(bare, promote_options="permissive"))
     except pa.ArrowException as error:
         raise _not_joined(source, tables[0], tables[-1], str(error)) from error
+
+
+def _check_text(source: Source, tables: list[TableNode], parts: list[pa.Table]) -> None:
+    """Raises `InvalidInput` for text beside bytes, of which Arrow would make bytes."""
+    for name in dict.fromkeys(parts[0].column_names):
+        kinds = [part.schema.field(part.schema.names.index(name)).type for part in parts]
+        texts = [table for table, kind in zip(tables, kinds, strict=True) if _is_text(kind)]
+        others = [table for table, kind in zip(tables, kinds, strict=True) if _is_bytes(kind)]
+        if texts and others:
+            raise _not_joined(source, texts[0], others[0], f"column {shown(name)} holds text and bytes")
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _not_joined(source: Source, one: TableNode, other: TableNode, why: str) -> InvalidInput:

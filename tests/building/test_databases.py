@@ -194,10 +194,11 @@ class TestSQLite:
         assert not (tmp_path / "none.db").exists()
 
     def test_what_is_no_result(self, database: str) -> None:
-        with pytest.raises(
-            InvalidInput, match=r"column .a. holds values of several types: int \(row 1\), str \(row 2\)"
-        ):
+        with pytest.raises(InvalidInput, match=r"several types: int \(row 1\), str \(row 2\)") as told:
             ask("select 1 a union all select 'x'", database)
+        assert told.value.hint == "say in the query: CAST(a AS text)"
+        with pytest.raises(InvalidInput, match=r"several types: int \(row 2\), str \(row 1\)"):
+            ask("select 'x' a union all select 1", database)
         with pytest.raises(InvalidInput, match="takes no kwargs"):
             ask("select 1", database, index="a")
         with pytest.raises(InvalidInput, match="gives no rows"):

@@ -188,6 +188,14 @@ def test_frames_of_numbers_become_the_wider_type(home: Home) -> None:
     assert list(joined) == ["n", "s", "day"]
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_frames_of_text_and_bytes_are_not_joined(home: Home, order: str) -> None:
+    values = dict(zip(order, ([None, "é"], [b"\xff", None]), strict=True))
+    nodes = [table_node(home, name, pd.DataFrame({"c": each})) for name, each in sorted(values.items())]
+    with pytest.raises(InvalidInput, match="column 'c' holds text and bytes"):
+        package(home, *nodes).frames()
+
+
 def test_nothing_is_set_on_a_node(iris: Package) -> None:
     with pytest.raises(TypeError, match="does not change"):
         iris.extra = 3

@@ -205,6 +205,7 @@ def test_pandas_is_told_to_take_the_frame(home: Home, take: Any) -> None:
     for frame in (numbered()[["n", "x"]], numbered()):
         with pytest.raises(WrongType, match=r"me/t/t is a table node, and pandas takes a DataFrame; write: t\.t\(\)"):
             take(stored(home, frame))
+    assert not hasattr(stored(home, numbered()), "_typ")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datapkg.reading.nodes.base import Node
-from datapkg.reading.nodes.unloaded import expression, no_frame, refuse_pandas
+from datapkg.reading.nodes.unloaded import expression, refuse_pandas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,9 +78,10 @@ class Exchanged(Node):
     def _typ(self) -> NoReturn:
         """What functions of pandas ask of all that they are given (`pandas/core/dtypes/generic.py`): `pd.concat`, say.
 
-        Raises `WrongType` with the line that loads the frame.
+        Raises `WrongType` with the line that loads the frame; for all others there is no such attribute.
         """
-        raise no_frame(self, f"{expression(self.__source__, self.__at__)}()")
+        refuse_pandas(self, f"{expression(self.__source__, self.__at__)}()")
+        raise AttributeError("_typ")
 
     def __narwhals_dataframe__(self) -> Any:
         """What narwhals works with, and so altair, plotly and others: all of the table, in memory."""

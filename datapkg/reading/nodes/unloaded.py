@@ -46,18 +46,14 @@ def expression(source: Source, path: str) -> str:
 
 
 def refuse_pandas(node: Node, line: str) -> None:
-    """Raise `WrongType` where a function of pandas asks the node for an array, which has no names and one dtype.
+    """Raise `WrongType` where a function of pandas asks a node for what only a frame has; `line` is what to type.
 
-    Called from `__array__`; numpy has no frame between it and the Python code that asks.
+    Called from `__array__` and `_typ`: an array has no names and one dtype. numpy, which passes the question on, has no
+    Python frame of its own.
     """
     if sys._getframe(2).f_globals.get("__name__", "").partition(".")[0] == "pandas":
-        raise no_frame(node, line)
-
-
-def no_frame(node: Node, line: str) -> WrongType:
-    """The error for a node given to pandas in place of a DataFrame; `line` is what to type."""
-    place = f"{node.__source__.ref.package}{'/' + node.__at__ if node.__at__ else ''}"
-    return WrongType(f"{place} is a {node.__kind__} node, and pandas takes a DataFrame; write: {line}", hint=line)
+        place = f"{node.__source__.ref.package}{'/' + node.__at__ if node.__at__ else ''}"
+        raise WrongType(f"{place} is a {node.__kind__} node, and pandas takes a DataFrame; write: {line}", hint=line)
 
 
 def no_attribute(node: Table, name: str) -> NodeNotFound:
