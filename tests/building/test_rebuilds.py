@@ -72,7 +72,9 @@ def as_excel(folder: Path, values: Values) -> None:
 
 
 FUNCTION = """
-import json, pandas
+import pandas
+def keys(path, m):
+    return pandas.DataFrame({"keys": [repr(list(m))]})
 def frame(path):
     return pandas.read_json(path, lines=True)
 def file(path):
@@ -118,6 +120,25 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 @pytest.mark.parametrize("source", SOURCES)
 def test_rebuilds(desk: Desk, source: str) -> None:
     rebuild(desk, source, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "second"),
+    [
+        ("file: a.csv", "header: null, dtype: {a: str, b: str}", "header: null, dtype: {b: str, a: str}"),
+        ("file: a.csv", "header: null, dtype: {0: str}", "header: null, dtype: {'0': str}"),
+        ("file: a.csv", "na_values: [.inf]", "na_values: ['inf']"),
+        ("python: 'make:keys', file: a.csv", "m: {a: 1, b: 2}", "m: {b: 2, a: 1}"),
+        ("python: 'make:keys', file: a.csv", "m: {1: 2}", "m: {'1': 2, c: 3}"),
+        ("python: 'make:keys', file: a.csv", "m: {'1': 2}", "m: {1: 2, c: 3}"),
+    ],
+)
+def test_kwargs_that_differ_in_order_or_in_the_type_of_a_key(desk: Desk, words: str, first: str, second: str) -> None:
+    (desk.folder / "make.py").write_text(FUNCTION)
+    desk.path.write_text("1,inf\n3,4\n")
+    desk.words = words
+    for kwargs in (first, second, first):
+        desk.check(kwargs=kwargs)
 
 
 @pytest.mark.big
