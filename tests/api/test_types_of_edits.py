@@ -25,6 +25,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.load import load
 from tests.building.desks import make_blocks_small
+from tests.building.test_memo_types import KINDS
 from tests.conftest import Person
 
 HERE = EditOptions(push=False)
@@ -190,3 +191,25 @@ def test_rows_of_a_file_that_need_a_wider_type_are_refused(home: Home, tmp_path:
     build_package(home, OLD, tmp_path / "t.csv")
     with pytest.raises(InvalidInput, match=r"more\.csv.*do not fit(?s:.)*expected"):
         append(home, OLD, [tmp_path / "more.csv"], AppendOptions(to="t", push=False))
+
+
+@pytest.mark.big
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_a_file_of_any_kind_fit_or_are_refused(home: Home, tmp_path: Path, kind: str) -> None:
+    """Of a file without any value the missing ones are `Int64` or `boolean`, which pandas never infers from a text."""
+    for number, (other, more) in enumerate(KINDS.items()):
+        old, whole = Ref("me", f"old{number}"), Ref("me", f"whole{number}")
+        texts = ["".join(f"{row},{each(row)}\n" for row in range(6)) for each in (KINDS[kind], more)]
+        for name, text in (("t", texts[0]), ("more", texts[1]), ("whole", "".join(texts))):
+            (tmp_path / f"{name}.csv").write_text(f"id,n\n{text}")
+        build_package(home, old, tmp_path / "t.csv")
+        try:
+            append(home, old, [tmp_path / "more.csv"], AppendOptions(to="t", push=False))
+        except InvalidInput:
+            continue
+        build_package(home, whole, tmp_path / "whole.csv")
+        found, expected = table(home, old), table(home, whole, "whole")
+        if other == "missing" and dict(found.columns)["n"] in ("int64", "bool"):
+            assert load(old, home).t()["n"][-6:].isna().all()
+        else:
+            assert found.content == expected.content
