@@ -166,11 +166,12 @@ class Draft:
         self._nodes[path] = msgspec.structs.replace(node, meta=deepcopy(meta))
 
     def append(self, path: str, rows: Any) -> None:
-        """Adds rows, a DataFrame or what speaks Arrow, at the end of a table; columns and types must be the same.
+        """Add rows, a DataFrame or an Arrow table, at the end of a table; columns and types must be the same.
 
         Of what is stored the footers and the last block are read, and fetched where they are not here; the whole table
-        only if the rows have categories that it has not, or if it was not written by datapkg in blocks. Raises
-        `NodeNotFound`, `InvalidInput` naming each column that does not fit.
+        only if the rows have categories that it has not or the first missing values of a column of integers or
+        booleans, or if it was not written by datapkg in blocks. Raises `NodeNotFound`, `InvalidInput` naming each
+        column that does not fit.
         """
         from datapkg.building.appending import Stored, appended
 

@@ -1,8 +1,9 @@
 """More rows for a table that is stored: the last block is read, all before it stays as it is.
 
 Digests of the blocks that are not read stand in their footers (`format/block_notes`), and are believed because they
-come to the table's content. Where they do not, or the rows have categories that the table has not, the whole table is
-read and written again.
+come to the table's content. Where they do not, the whole table is read and written again; likewise where the rows need
+another schema than the stored one: further categories, a nullable dtype for the first missing values of a column of
+integers or booleans, or a field that may be null.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from datapkg.building.explained import explained
+from datapkg.building.frames import with_nullable_dtypes
 from datapkg.building.nodes import plain_value
 from datapkg.building.rows import stored_rows
 from datapkg.building.spec import NodeSpec, ValueSource
 from datapkg.building.stored_types import as_stored
+from datapkg.building.transforms.batches import NULLABLE
 from datapkg.errors import InvalidInput
 from datapkg.format.block_notes import note_in
 from datapkg.format.content import block_digests, column_texts, content_hash
@@ -58,8 +61,10 @@ def appended(node: TableNode, rows: Any, stored: Stored) -> TableNode:
     _check_columns(node, dict(column_texts(new.schema)), new)
     with explained(spec, None):
         head, tail = _end(node, stored)
+    _check_order(node, tail, new)
+    with explained(spec, None):
         joined = _joined(tail, new)
-        if head is not None and _has_more_categories(joined, tail):
+        if head is not None and not _has_same_schema(joined, tail):
             head, joined = None, _joined(_read(stored, node.objects_), new)
         with stored.objects.batch():
             written = write_table(joined, stored.objects, head=head)
@@ -95,8 +100,11 @@ def _read(stored: Stored, blocks: Sequence[Block]) -> pa.Table:
 def _joined(before: pa.Table, new: pa.Table) -> pa.Table:
     import pyarrow as pa
 
-    new = new.select(before.column_names).cast(before.schema)
-    joined = pa.concat_tables([before, new]).unify_dictionaries()
+    new = new.select(before.column_names)
+    dtypes = _needed_dtypes(before, new)
+    schema = _common_schema(before, new)
+    joined = pa.concat_tables([_cast(before, schema), _cast(new, schema)]).unify_dictionaries()
+    joined = with_nullable_dtypes(joined, dtypes) if dtypes else joined
     description = pandas_metadata(before.schema)
     for index in description.get("index_columns") or []:
         if isinstance(index, dict) and index.get("kind") == "range":
@@ -106,13 +114,87 @@ def _joined(before: pa.Table, new: pa.Table) -> pa.Table:
     return joined
 
 
-def _has_more_categories(joined: pa.Table, before: pa.Table) -> bool:
+def _needed_dtypes(before: pa.Table, new: pa.Table) -> dict[str, str]:
+    """Return the pandas dtypes that keep the missing values of new rows, by column, where the table's own would not.
+
+    Other dtypes of the new rows do not count: those of the table stay.
+    """
+    description = pandas_metadata(before.schema)
+    if not description:
+        return {}
+    has_dtypes = dict(observed(before.schema).get("dtypes", []))
+    # Columns of Python objects, which hold missing booleans as they are; JSON's columns say `object` of their type too.
+    objects = [each for each in description["columns"] if each["numpy_type"] == "object" != each["pandas_type"]]
+    has_dtypes |= {each.get("field_name") or each.get("name"): "object" for each in objects}
+    given = dict(observed(new.schema).get("dtypes", []))
+    found = {}
+    for name, column in zip(new.column_names, new.columns, strict=True):
+        if column.null_count and column.type in NULLABLE and name not in has_dtypes:
+            found[name] = given.get(name) or ("" if pandas_metadata(new.schema) else NULLABLE[column.type])
+    return {name: dtype for name, dtype in found.items() if dtype}
+
+
+def _common_schema(before: pa.Table, new: pa.Table) -> pa.Schema:
+    """Return the table's schema, with nullable fields and room for further categories where new rows need these."""
+    import pyarrow as pa
     import pyarrow.types as types
 
-    return any(
-        types.is_dictionary(column.type) and len(column.chunk(0).dictionary) > len(old.chunk(0).dictionary)
+    schema = before.schema
+    for place, (field, old, more) in enumerate(zip(schema, before.columns, new.columns, strict=True)):
+        kind = field.type
+        if types.is_dictionary(kind) and set(_categories(more)) - set(_categories(old)):
+            kind = pa.dictionary(pa.int32(), kind.value_type, kind.ordered)
+        schema = schema.set(place, field.with_type(kind).with_nullable(field.nullable or more.null_count > 0))
+    return schema
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.types as types
+
+    columns = []
+    for column, field in zip(table.columns, schema, strict=True):
+        if types.is_dictionary(field.type) and column.type != field.type:
+            ordered, index = field.type.ordered, field.type.index_type
+            parts = [
+                pa.DictionaryArray.from_arrays(
+                    each.indices.cast(index), each.dictionary.cast(field.type.value_type), ordered=ordered
+                )
+                for each in column.chunks
+            ]
+            columns.append(pa.chunked_array(parts, field.type))
+        else:
+            columns.append(column.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _categories(column: pa.ChunkedArray) -> list[Any]:
+    """Return the categories of a column that has one dictionary."""
+    return column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
+
+
+def _has_same_schema(joined: pa.Table, before: pa.Table) -> bool:
+    """Return whether blocks of these two are blocks of one table: types, descriptions and categories are the same."""
+    import pyarrow.types as types
+
+    return joined.schema.equals(before.schema, check_metadata=True) and not any(
+        types.is_dictionary(column.type) and len(_categories(column)) > len(_categories(old))
         for column, old in zip(joined.columns, before.columns, strict=True)
     )
+
+
+def _check_order(node: TableNode, before: pa.Table, new: pa.Table) -> None:
+    """Raise `InvalidInput` for ordered categories that the rows have in another order than the table."""
+    for name, old in zip(before.column_names, before.columns, strict=True):
+        if not getattr(old.type, "ordered", False):
+            continue
+        ours, theirs = _categories(old), _categories(new[name])
+        places = {category: place for place, category in enumerate(dict.fromkeys([*ours, *theirs]))}
+        if [*theirs] != sorted(theirs, key=lambda category: places[category]):
+            expected, got = (" < ".join(shown(str(each)) for each in some[:10]) for some in (ours, theirs))
+            problem = (name, f"expected ordered categories {expected}, got {got}")
+            what = f"the rows do not fit {shown(node.path)}:\n  {shown(name)}: {problem[1]}"
+            raise InvalidInput(what, problems=[problem])
 
 
 def _check_columns(node: TableNode, given: dict[str, str], new: pa.Table) -> None:

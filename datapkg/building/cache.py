@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from datapkg.building.record import as_json, versions
+from datapkg.building.record import versions
 from datapkg.building.spec import NodeSpec
 from datapkg.building.transforms import TRANSFORMS
 from datapkg.format.manifest import Block, Node
@@ -184,9 +184,12 @@ def now_ns() -> int:
 
 
 def _reading(spec: NodeSpec) -> list[Any]:
-    """All that settles what a source of given bytes becomes."""
+    """Return all that settles what a source of given bytes becomes.
+
+    Kwargs as Python writes them: the order of a mapping may name columns, and JSON would make text of other keys.
+    """
     provider = TRANSFORMS[spec.transform].provider
-    return [spec.transform, provider, as_json(spec.kwargs), versions()]
+    return [spec.transform, provider, repr(spec.kwargs), versions()]
 
 
 def _digest(value: Any) -> str:

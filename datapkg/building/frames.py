@@ -271,6 +271,16 @@ def with_dtypes(table: pa.Table, dtypes: dict[str, str]) -> pa.Table:
     return _described(table, _description(table.column_names, table.column_names, dtypes))
 
 
+def with_nullable_dtypes(table: pa.Table, dtypes: dict[str, str]) -> pa.Table:
+    """Return a table that is described as a frame, with these dtypes in its description, by stored name."""
+    description = pandas_metadata(table.schema)
+    columns = [
+        {**each, "numpy_type": dtypes.get(each.get("field_name") or each.get("name"), each.get("numpy_type"))}
+        for each in description["columns"]
+    ]
+    return _described(table, {**description, "columns": columns})
+
+
 def _description(names: list[str], labels: list[str], dtypes: dict[str, str]) -> dict[str, Any]:
     columns = [
         {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -227,7 +226,7 @@ def _from_function(spec: NodeSpec, source: PythonSource, desk: Desk) -> Made:
     name = f"{source.module.name}:{source.function}"
     more: dict[str, Any] = {"python": name, "sha256": source_hash(source.module), "files": files}
     more |= {"kwargs": spec.kwargs} if spec.kwargs else {}
-    key = hash_bytes(json.dumps(more, sort_keys=True, default=repr).encode())
+    key = hash_bytes(repr(more).encode("utf-8", "backslashreplace"))
     known = desk.cache.result(spec, key, name) if files else None
     if known is not None and _usable(known, desk):
         return _finished(spec, None, desk, known, ("", 0), "same inputs", more)

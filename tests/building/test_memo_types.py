@@ -37,6 +37,16 @@ KINDS: dict[str, Callable[[int], str]] = {
     "quoted lines": lambda number: f'"{number}\n{number}"',
 }
 COLUMNS = 3
+# Read by each engine: with given types, with other missing words, by pandas in chunks, by pandas whole.
+KWARGS = [
+    "dtype: {a: str}",
+    "dtype: {a: Int64, b: boolean}",
+    "na_values: [t1, '7']",
+    "keep_default_na: false",
+    "usecols: [id, a, c]",
+    "thousands: ','",
+    "dtype: {a: category}",
+]
 
 
 class Rows:
@@ -108,7 +118,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 def states(desk: Desk, seed: int, edits: int) -> None:
     dice = random.Random(seed)
     rows = Rows(dice)
-    kwargs = "" if rows.header else "header: null"
+    kwargs = dice.choice(["", *KWARGS]) if rows.header else "header: null"
     for _ in range(edits):
         desk.path.write_text(rows.text())
         desk.check(kwargs=kwargs)

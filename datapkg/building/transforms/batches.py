@@ -17,7 +17,8 @@ from datapkg.building.transforms.validity import check_values
 # Rows of a batch that we make; those of a file come as they lie in it, cut to so many.
 BATCH_ROWS = 16_384
 _MOST_ROWS = 131_072
-_NULLABLE = {pa.bool_(): "boolean"} | {
+# The pandas dtypes that keep whole numbers and booleans beside nulls.
+NULLABLE = {pa.bool_(): "boolean"} | {
     kind: str(kind).replace("u", "U", 1).replace("int", "Int")
     for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
 }
@@ -69,5 +70,5 @@ def _has_categories(kind: pa.DataType) -> bool:
 
 def described(schema: pa.Schema, nulls: Mapping[str, int]) -> pa.Schema:
     """The schema with the dtypes that keep whole numbers and booleans beside nulls, for the columns that have some."""
-    dtypes = {each.name: _NULLABLE[each.type] for each in schema if nulls.get(each.name) and each.type in _NULLABLE}
+    dtypes = {each.name: NULLABLE[each.type] for each in schema if nulls.get(each.name) and each.type in NULLABLE}
     return with_dtypes(schema.empty_table(), dtypes).schema

@@ -1,0 +1,148 @@
+"""No type of an earlier build survives, whatever a table is made of: files of every kind, queries, functions."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import random
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.building.desks import Desk, make_blocks_small
+
+ROWS = 150
+
+KINDS: dict[str, Callable[[int], Any]] = {
+    "integer": lambda row: row,
+    "integer or none": lambda row: None if row % 3 == 0 else row,
+    "one float": lambda row: 0.5 if row == 140 else row,
+    "float": lambda row: row / 8,
+    "boolean": lambda row: row % 2 == 0,
+    "boolean or none": lambda row: None if row % 3 == 0 else row % 2 == 0,
+    "text": lambda row: f"t{row}",
+    "date": lambda row: f"2024-01-{row % 28 + 1:02}",
+    "none": lambda row: None,
+    "unsigned": lambda row: 2**63 + row,
+}
+NESTED: dict[str, Callable[[int], Any]] = {
+    "list": lambda row: [row] * (row % 3),
+    "list of floats": lambda row: [row / 8],
+    "record": lambda row: {"x": row},
+    "record with more": lambda row: {"x": row, "y": "z"},
+}
+
+Values = list[Any]
+
+
+def as_jsonl(folder: Path, values: Values) -> None:
+    (folder / "a.jsonl").write_text(
+        "".join(json.dumps({"id": row, "n": each}) + "\n" for row, each in enumerate(values))
+    )
+
+
+def as_json(folder: Path, values: Values) -> None:
+    (folder / "a.json").write_text(json.dumps([{"id": row, "n": each} for row, each in enumerate(values)]))
+
+
+def as_gzip(folder: Path, values: Values) -> None:
+    text = "".join(f"{row},{'' if each is None else each},{'p' * 20}\n" for row, each in enumerate(values))
+    (folder / "a.csv.gz").write_bytes(gzip.compress(f"id,n,text\n{text}".encode()))
+
+
+def as_sqlite(folder: Path, values: Values) -> None:
+    path = folder / "a.db"
+    path.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (id INTEGER, n)")
+        connection.executemany(
+            "INSERT INTO t VALUES (?, ?)",
+            [(row, str(each) if isinstance(each, int) and each >= 2**63 else each) for row, each in enumerate(values)],
+        )
+        connection.commit()
+
+
+def as_excel(folder: Path, values: Values) -> None:
+    pd.DataFrame({"n": pd.Series(values, dtype=object)}).to_excel(folder / "a.xlsx", index_label="id")
+
+
+FUNCTION = """
+import pandas
+def keys(path, m):
+    return pandas.DataFrame({"keys": [repr(list(m))]})
+def frame(path):
+    return pandas.read_json(path, lines=True)
+def file(path):
+    to = path.with_name(".made.csv")
+    frame(path).to_csv(to, index=False)
+    return to
+"""
+
+# How each source is written, and how a build file names it.
+SOURCES: dict[str, tuple[Callable[[Path, Values], None], str]] = {
+    "jsonl": (as_jsonl, "file: a.jsonl"),
+    "json": (as_json, "file: a.json"),
+    "gzip": (as_gzip, "file: a.csv.gz"),
+    "sqlite": (as_sqlite, "file: a.db, table: t"),
+    "sql": (as_sqlite, "sql: select * from t order by id, connection: DB"),
+    "excel": (as_excel, "file: a.xlsx"),
+    "frame of a function": (as_jsonl, "python: 'make:frame', file: a.jsonl"),
+    "file of a function": (as_jsonl, "python: 'make:file', file: a.jsonl"),
+}
+
+
+def rebuild(desk: Desk, source: str, seed: int, edits: int) -> None:
+    dice = random.Random(seed)
+    write, desk.words = SOURCES[source]
+    desk.url = f"sqlite:///{desk.folder / 'a.db'}"
+    (desk.folder / "make.py").write_text(FUNCTION)
+    kinds = KINDS | NESTED if "json" in source else KINDS
+    values: Values = []
+    for _ in range(edits):
+        kind = kinds[dice.choice(list(kinds))]
+        first = dice.choice([0, 0, 0, 100]) if values else 0
+        values = [*values[:first], *(kind(row) for row in range(first, ROWS + dice.randrange(2)))]
+        write(desk.folder, values)
+        desk.check()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    make_blocks_small(monkeypatch)
+    return Desk(tmp_path / "data")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_rebuilds(desk: Desk, source: str) -> None:
+    rebuild(desk, source, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "second"),
+    [
+        ("file: a.csv", "header: null, dtype: {a: str, b: str}", "header: null, dtype: {b: str, a: str}"),
+        ("file: a.csv", "header: null, dtype: {0: str}", "header: null, dtype: {'0': str}"),
+        ("file: a.csv", "na_values: [.inf]", "na_values: ['inf']"),
+        ("python: 'make:keys', file: a.csv", "m: {a: 1, b: 2}", "m: {b: 2, a: 1}"),
+        ("python: 'make:keys', file: a.csv", "m: {1: 2}", "m: {'1': 2, c: 3}"),
+        ("python: 'make:keys', file: a.csv", "m: {'1': 2}", "m: {1: 2, c: 3}"),
+    ],
+)
+def test_kwargs_that_differ_in_order_or_in_the_type_of_a_key(desk: Desk, words: str, first: str, second: str) -> None:
+    (desk.folder / "make.py").write_text(FUNCTION)
+    desk.path.write_text("1,inf\n3,4\n")
+    desk.words = words
+    for kwargs in (first, second, first):
+        desk.check(kwargs=kwargs)
+
+
+@pytest.mark.big
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("source", SOURCES)
+def test_many_rebuilds(desk: Desk, source: str, seed: int) -> None:
+    rebuild(desk, source, 10 + seed, 15)
