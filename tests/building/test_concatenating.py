@@ -74,6 +74,13 @@ def test_a_partitioned_folder_is_one_table(said: str, hive: Path) -> None:
     assert warnings == []
 
 
+def test_a_folder_without_a_build_file_says_what_makes_one_table(hive: Path) -> None:
+    built = Bench().build(hive)
+    (note,) = [each for each in built.warnings if "concat: true" in each]
+    assert note.startswith("folders such as 'year=2023' become groups")
+    assert "sales/year=2024/region=a%2Fb/part-0" in kinds(built)
+
+
 def test_a_glob_is_named_for_its_folder(hive: Path) -> None:
     bench = Bench()
     text = 'contents:\n  all:\n    "sales/**/*.parquet": {transform: parquet, concat: true}\n'
