@@ -18,7 +18,7 @@ from datapkg.building.cache import BuildCache
 from datapkg.building.fetching.opened import opened
 from datapkg.building.options import Options as BuildOptions
 from datapkg.building.package import Built, build_package
-from datapkg.building.spec import BuildSpec, FileSource, NodeSpec
+from datapkg.building.spec import BuildSpec, FileSource, FilesSource, NodeSpec
 from datapkg.building.unchanged import Split, settled, split
 from datapkg.errors import Conflict, InvalidInput, NotFound
 from datapkg.format.diff import diff, same_content
@@ -281,7 +281,8 @@ def _below(to: str, spec: BuildSpec) -> BuildSpec:
 
 
 def _is_of(node: NodeSpec, files: Collection[str]) -> bool:
-    return isinstance(node.source, FileSource) and str(node.source.path.absolute()) in files
+    sources = node.source.files if isinstance(node.source, FilesSource) else [node.source]
+    return any(isinstance(each, FileSource) and str(each.path.absolute()) in files for each in sources)
 
 
 def _listed(paths: list[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datapkg.building.ignoring import read_ignore_file
 from datapkg.building.spec import BuildSpec, FileSource, NodeSpec
-from datapkg.building.transforms import guess, node_name
+from datapkg.building.transforms import TRANSFORMS, guess, node_name
 from datapkg.building.tree import Found, walk
 from datapkg.errors import InvalidInput, InvalidName
 from datapkg.format.names import MAX_DEPTH, check_node_name, shown
@@ -24,7 +24,18 @@ def scan_directory(path: Path, *, allow_outside: bool = False) -> BuildSpec:
     tree = walk(path, left_out=read_ignore_file(path), allow_outside=allow_outside)
     nodes, problems = name_files(tree.files)
     raise_problems(problems, f"directory {shown(path)}")
-    return BuildSpec("directory", nodes, root=path, warnings=tree.warnings, skipped=tree.skipped)
+    warnings = [*tree.warnings, *_partition_note(nodes)]
+    return BuildSpec("directory", nodes, root=path, warnings=warnings, skipped=tree.skipped)
+
+
+def _partition_note(nodes: Iterable[NodeSpec]) -> list[str]:
+    """What is worth a line where tables lie in folders that are values of a column, such as `year=2024`."""
+    for node in nodes:
+        folders = [each for each in node.path.split("/")[:-1] if "=" in each]
+        if folders and TRANSFORMS[node.transform].kind == "table":
+            way = "in a build file `{file: FOLDER, concat: true}` makes one table of them, with these values as columns"
+            return [f"folders such as {shown(folders[0])} become groups; {way}"]
+    return []
 
 
 def scan_file(path: Path) -> BuildSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from datapkg.building.cache import Result, now_ns
@@ -15,6 +16,8 @@ from datapkg.building.storing import Storing
 from datapkg.building.transforms import TRANSFORMS
 from datapkg.errors import BuildFailed, DatapkgError
 from datapkg.format.names import shown
+
+_LEAVE_OUT = "mend the file, or leave it out by a narrower glob or a line in .datapkgignore"
 
 
 def hash_files(source: FilesSource, desk: Desk) -> tuple[list[str], int]:
@@ -66,12 +69,13 @@ def _read(spec: NodeSpec, file: FileSource, said: list[str]) -> Any:
     with open_source(file.path, file.shown, file.within) as stream:
         wrong = check_content(file, stream)
     said += [f"{file.shown}: {each}" for each in wrong]
+    plain = replace(spec, place="")  # the caller says where the node was asked for
     try:
         value = read(file.path.absolute(), spec.kwargs, lambda line: said.append(f"{file.shown}: {line}"))
     except DatapkgError as error:
-        raise failure(spec, file, error, wrong, error.hint) from error
+        raise failure(plain, file, error, wrong, error.hint or _LEAVE_OUT) from error
     except Exception as error:
-        raise failure(spec, file, error, wrong) from error
+        raise failure(plain, file, error, wrong, _LEAVE_OUT) from error
     return value
 
 

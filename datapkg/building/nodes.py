@@ -247,7 +247,7 @@ def _from_files(spec: NodeSpec, source: FilesSource, desk: Desk) -> Made:
     key = more["hash"]
     known = desk.cache.result(spec, key, source.shown)
     if known is not None and _usable(known, desk):
-        return _finished(spec, None, desk, known, ("", 0), "same bytes", more)
+        return _finished(spec, None, desk, known, ("", 0), "unchanged", more)
     import_libraries()
     with placed(spec):
         result, own = read_files(spec, source, desk)

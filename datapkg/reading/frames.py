@@ -219,7 +219,9 @@ def to_pandas(table: pa.Table, form: Form = _FRESH) -> pd.DataFrame:
     """
     try:
         return _frame(table, form)
-    except pa.ArrowInvalid as error:
+    except InvalidInput:
+        raise
+    except (pa.ArrowException, ValueError, OverflowError) as error:
         message = f"pandas cannot hold these values in its own types: {error}"
         raise InvalidInput(message, hint='node(dtype_backend="pyarrow"), or node.arrow()') from error
 

@@ -74,6 +74,13 @@ def test_a_partitioned_folder_is_one_table(said: str, hive: Path) -> None:
     assert warnings == []
 
 
+def test_a_folder_without_a_build_file_says_what_makes_one_table(hive: Path) -> None:
+    built = Bench().build(hive)
+    (note,) = [each for each in built.warnings if "concat: true" in each]
+    assert note.startswith("folders such as 'year=2023' become groups")
+    assert "sales/year=2024/region=a%2Fb/part-0" in kinds(built)
+
+
 def test_a_glob_is_named_for_its_folder(hive: Path) -> None:
     bench = Bench()
     text = 'contents:\n  all:\n    "sales/**/*.parquet": {transform: parquet, concat: true}\n'
@@ -151,6 +158,14 @@ def test_a_partition_that_is_a_column_too(tmp_path: Path) -> None:
         one_table(tmp_path)
 
 
+def test_a_file_that_cannot_be_read_is_named(hive: Path) -> None:
+    write(hive, {"sales/year=2023/region=north/bad.parquet": "PAR1", "build.yml": FOLDER})
+    with pytest.raises(TransformFailed, match=r"north/bad\.parquet' cannot be read as parquet") as caught:
+        Bench().build(hive)
+    assert str(caught.value).count("contents.t") == 1
+    assert "leave it out" in caught.value.hint
+
+
 def test_values_that_are_no_whole_numbers_stay_text(tmp_path: Path) -> None:
     files = {f"sales/k={k}/a.parquet": pa.table({"n": [1]}) for k in ("01", "2")}
     table, _ = one_table(parquet_files(tmp_path, files))
@@ -173,7 +188,7 @@ def test_nothing_is_read_where_nothing_changed(hive: Path) -> None:
     write(hive, {"build.yml": FOLDER})
     first, again = build(), build()
     assert again.manifest == first.manifest
-    assert again.why == {"t": "same bytes"}
+    assert again.why == {"t": "unchanged"}
     parquet_files(hive, {"sales/year=2025/region=z/a.parquet": pa.table({"n": [9], "t": ["new"]})})
     more = build()
     node = more.manifest.get("t")

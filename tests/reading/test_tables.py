@@ -17,6 +17,7 @@ from datapkg.building.frames import table_from_frame
 from datapkg.errors import CorruptObject, InvalidInput, NodeNotFound
 from datapkg.format.frames import remember_categories
 from datapkg.home import Home
+from datapkg.reading.frames import to_pandas
 from datapkg.reading.load import load
 from datapkg.reading.nodes.groups import Package
 from datapkg.reading.nodes.tables import Table
@@ -274,3 +275,23 @@ def test_blocks_of_different_types_are_refused(home: Home) -> None:
     node = stored(home, pd.DataFrame({"a": [1]}), pd.DataFrame({"a": ["x"]}))
     with pytest.raises(CorruptObject, match="differ in the types"):
         node()
+
+
+def test_values_that_python_has_no_type_for() -> None:
+    """A build refuses them; packages of others may hold them."""
+    table = pa.table({"day": pa.array([3_000_000], pa.int32()).view(pa.date32())})
+    with pytest.raises(InvalidInput, match="pandas cannot hold these values") as caught:
+        to_pandas(table)
+    assert "arrow()" in caught.value.hint
+
+
+def test_lists_of_bytes_of_one_length_and_of_views() -> None:
+    table = pa.table(
+        {
+            "bytes": pa.array([[b"ab", None]], pa.list_(pa.binary(2))),
+            "views": pa.array([[{"x": ["a"]}]], pa.list_(pa.struct([("x", pa.list_(pa.string_view()))]))),
+        }
+    )
+    frame = to_pandas(table)
+    assert list(frame["bytes"][0]) == [b"ab", None]
+    assert list(frame["views"][0][0]["x"]) == ["a"]

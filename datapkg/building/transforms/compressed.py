@@ -11,11 +11,15 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from datapkg.errors import InvalidInput
+
 ZST = ".zst"
+# The longest line, or record of JSON, that is read.
+LONGEST_BYTES, _PIECE_BYTES = 256 << 20, 1 << 20
 ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
@@ -23,6 +27,22 @@ def open_text(path: Path) -> BinaryIO:
     """The bytes of a file, decompressed if its name says that it is compressed; raises `ERRORS`."""
     stream: BinaryIO = SUFFIXES.get(path.suffix.lower(), open)(path, "rb")
     return stream
+
+
+def check_lines(path: Path) -> None:
+    """Raise `InvalidInput` for compressed text with a line of more than `LONGEST_BYTES`, which readers hold as a whole.
+
+    A file of a few MB may have one of many GB. Damage is left to the reader, which names it.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        return
+    length = 0
+    with suppress(*ERRORS), open_text(path) as stream:
+        while piece := stream.read(_PIECE_BYTES):
+            newline = max(piece.rfind(b"\n"), piece.rfind(b"\r"))
+            length = length + len(piece) if newline < 0 else len(piece) - newline - 1
+            if length > LONGEST_BYTES:
+                raise InvalidInput(f"it unpacks to a line longer than {LONGEST_BYTES >> 20} MiB")
 
 
 @contextmanager

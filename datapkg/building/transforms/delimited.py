@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from datapkg.building.transforms.compressed import check_lines
 from datapkg.building.transforms.converters import with_functions
 from datapkg.errors import InvalidInput
 
@@ -41,4 +42,5 @@ def _table(path: Path, separator: str, kwargs: dict[str, Any], warn: Warn) -> An
         raise InvalidInput("`parse_dates` names columns; pandas no longer joins several to one")
     if not kwargs.keys() & {"sep", "delimiter"}:
         kwargs = {"sep": separator, **kwargs}
+    check_lines(path)
     return read(path, with_functions(kwargs), warn)

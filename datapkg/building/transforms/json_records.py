@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from datapkg.building.transforms.compressed import ERRORS, for_pandas, open_text
+from datapkg.building.transforms.compressed import ERRORS, LONGEST_BYTES, for_pandas, open_text
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
 
@@ -26,7 +26,7 @@ _RECORDS = re.compile(rb"\s*\[\s*\{")
 _SPACES = re.compile(r"[ \t\n\r]*")
 _BOM = b"\xef\xbb\xbf"
 # Bounds of what is held at once: one record, one reading, the text of the records that become a batch.
-_LONGEST_BYTES, _READ_CHARS, _GROUP_BYTES = 256 << 20, 1 << 20, 32 << 20
+_READ_CHARS, _GROUP_BYTES = 1 << 20, 32 << 20
 
 # The number of a record (of its line), the length of its text, and what it says.
 Numbered = tuple[int, int, Any]
@@ -55,9 +55,9 @@ def _lines(path: Path) -> Iterator[Numbered]:
     decoder = msgspec.json.Decoder()
     with open_text(path) as stream:
         for number in itertools.count(1):
-            line = stream.readline(_LONGEST_BYTES)
-            if len(line) == _LONGEST_BYTES:
-                raise InvalidInput(f"line {number} is longer than {_LONGEST_BYTES >> 20} MiB")
+            line = stream.readline(LONGEST_BYTES)
+            if len(line) == LONGEST_BYTES:
+                raise InvalidInput(f"line {number} is longer than {LONGEST_BYTES >> 20} MiB")
             if not line:
                 return
             if number == 1:
@@ -116,8 +116,8 @@ class _Window:
     def more(self) -> bool:
         """Reads on: as much as is here, so that what is long is decoded few times. False at the end."""
         size = max(_READ_CHARS, len(self.text) - self.at)
-        if size > _LONGEST_BYTES:
-            raise InvalidInput(f"a record is longer than {_LONGEST_BYTES >> 20} MiB")
+        if size > LONGEST_BYTES:
+            raise InvalidInput(f"a record is longer than {LONGEST_BYTES >> 20} MiB")
         found = self.stream.read(size)
         self.text, self.at = self.text[self.at :] + found, 0
         self.ended = not found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from datapkg.format.names import shown
 
 _KINDS = "biufcmMSU"
 _ENDING = ".npy"
+# What numpy's parser of headers, which are Python literals, raises beside ValueError.
+_BAD_HEADER = (tokenize.TokenError, SyntaxError, TypeError, LookupError, ArithmeticError, MemoryError, RecursionError)
 # What an archive may unpack to: so many times its own size, and in any case so many bytes.
 _RATIO, _ALWAYS_BYTES = 200, 256 << 20
 
@@ -36,7 +39,10 @@ def _header(stream: IO[bytes], size: int) -> tuple[str, list[int]]:
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read is None:
         raise InvalidInput(f"version {version} of numpy's format is not known")
-    shape, _, dtype = read(stream)
+    try:
+        shape, _, dtype = read(stream)
+    except _BAD_HEADER as error:
+        raise InvalidInput(f"its header is damaged: {' '.join(str(error).split())[:200]}") from error
     expected = dtype.itemsize
     for length in shape:
         expected *= length

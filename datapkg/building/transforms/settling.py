@@ -15,6 +15,8 @@ from datapkg.format.value_kinds import ValueKinds
 _EXACT = 2**53
 _TOO_BIG = "integers beyond 64 bits, or some above 2^63 and some below 0, for which there is no type"
 _DIGITS = 76
+# Deeper types take time and memory that grow with the square of their depth, in all that handles them.
+MAX_DEPTH = 100
 
 
 class Settling:
@@ -37,6 +39,9 @@ class Settling:
         except InvalidInput as error:
             raise InvalidInput(str(error), column=self.name) from error
         found = array(self.name, plain)
+        if _depth(found.type) > MAX_DEPTH:
+            what = f"values nested in more than {MAX_DEPTH} levels"
+            raise InvalidInput(f"column {shown(self.name)} holds {what}", column=self.name)
         self.take(found)
         return found
 
@@ -67,6 +72,14 @@ class Settling:
         """So many rows have no such column."""
         self.nulls += rows
         self._kinds.missing(rows)
+
+
+def _depth(kind: pa.DataType) -> int:
+    """How many types are nested in each other, counted without recursion."""
+    depth, level = 0, [kind]
+    while level and depth <= MAX_DEPTH:
+        depth, level = depth + 1, [each.field(at).type for each in level for at in range(each.num_fields)]
+    return depth
 
 
 def _range(integers: pa.Array) -> tuple[int, int]:

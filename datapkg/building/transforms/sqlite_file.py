@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ MAGIC = b"SQLite format 3\0"
 _HOT_JOURNAL = bytes.fromhex("d9d505f920a163d7")
 _WAL_HEADER_BYTES = 32
 _OURS = "sqlite_"
+# Bounds of what is held at once: a generated column may make values of any length, and each row another one.
+MAX_VALUE_BYTES, _BATCH_BYTES = 256 << 20, 32 << 20
 
 
 def is_database(path: Path) -> bool:
@@ -76,6 +78,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     address = f"file:{quote(str(path))}?mode=ro&immutable=1"
     database = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
     try:
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
         for setting in ("trusted_schema = off", "query_only = on", "cell_size_check = on", "mmap_size = 0"):
             database.execute(f"PRAGMA {setting}")
         yield database
@@ -130,9 +133,26 @@ def _rows(path: Path, source: str, columns: list[Any], schema: Any) -> Iterator[
 
     with _opened(path) as database:
         cursor = database.execute(f"SELECT * FROM {source}")
-        while rows := cursor.fetchmany(BATCH_ROWS):
+        for rows in _groups(
+            cursor, [at for at, each in enumerate(schema.types) if not pa.types.is_primitive(each)], BATCH_ROWS
+        ):
             values = [column.array(each) for column, each in zip(columns, zip(*rows, strict=True), strict=True)]
             yield pa.Table.from_arrays(values, schema=schema)
+
+
+def _groups(cursor: Iterable[Any], long: Sequence[int], most: int) -> Iterator[list[Any]]:
+    """Rows in groups that memory holds easily; `long` are the columns of text and bytes."""
+    rows: list[Any] = []
+    size = 0
+    for row in cursor:
+        rows.append(row)
+        for at in long:
+            size += len(row[at]) if isinstance(row[at], (str, bytes)) else 0
+        if len(rows) == most or size > _BATCH_BYTES:
+            yield rows
+            rows, size = [], 0
+    if rows:
+        yield rows
 
 
 def quoted(name: str) -> str:

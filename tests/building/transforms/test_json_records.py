@@ -223,7 +223,7 @@ def test_text_in_other_encodings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz", "a.jsonl.gz"])
 def test_what_one_record_may_be(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small compressed file that never ends a record does not fill the memory."""
-    monkeypatch.setattr(json_records, "_LONGEST_BYTES", 1 << 20)
+    monkeypatch.setattr(json_records, "LONGEST_BYTES", 1 << 20)
     monkeypatch.setattr(json_records, "_READ_CHARS", 1 << 16)
     body = ("[" if ".jsonl" not in name else "").encode() + b'{"a": "' + b" " * (5 << 20)
     with pytest.raises(TransformFailed, match="is longer than 1 MiB"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import io
+import sqlite3
 import subprocess
 import sys
 import types
@@ -16,7 +19,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather
 
-from datapkg.building.transforms import excel_range, limited_reader
+from datapkg.building.transforms import excel_range, limited_reader, sqlite_file
 from datapkg.errors import TransformFailed
 from tests.building.builds import Bench, write
 from tests.building.transforms.test_ods import cell, header, ods
@@ -59,11 +62,11 @@ def test_more_cells_than_a_frame_can_hold(tmp_path: Path, monkeypatch: pytest.Mo
     book = openpyxl.Workbook()
     sheet = book.active
     assert sheet is not None
-    sheet.cell(60_000, 400, 1)
+    sheet.cell(10_000, 400, 1)
     sheet.cell(1, 1, 1)
     book.save(tmp_path / "t.xlsx")
-    monkeypatch.setattr(limited_reader, "max_bytes", lambda: 2 << 30)
-    with pytest.raises(TransformFailed, match=r"spans A1:OJ60000, more cells than fit into 2\.0 GiB"):
+    monkeypatch.setattr(limited_reader, "max_bytes", lambda: 1 << 28)
+    with pytest.raises(TransformFailed, match=r"spans A1:OJ10000, more cells than fit into 0\.2 GiB"):
         Bench().build(tmp_path)
 
 
@@ -75,7 +78,7 @@ def test_a_damaged_file_of_the_first_feather(tmp_path: Path) -> None:
         )
     data = (tmp_path / "t.feather").read_bytes()
     refused = 0
-    for at in range(60, len(data), 40):
+    for at in range(160, len(data), 40):
         (tmp_path / "t.feather").write_bytes(data[:at] + b"9999" + data[at:])
         try:
             Bench().build(tmp_path)
@@ -115,3 +118,37 @@ def test_arrow_tables_come_through_the_child(tmp_path: Path) -> None:
         feather.write_feather(table, str(tmp_path / "t.feather"), version=1)
     bench = Bench()
     assert bench.table(bench.build(tmp_path), "t").equals(table)
+
+
+def test_a_line_that_unpacks_without_end(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "t.csv.gz", "wb", 1) as stream:
+        stream.write(b"a,b\n1,")
+        for _ in range(300):
+            stream.write(bytes(1 << 20))
+    with pytest.raises(TransformFailed, match="a line longer than 256 MiB"):
+        Bench().build(tmp_path)
+
+
+def test_values_that_a_database_makes(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "t.db")) as database:
+        database.execute("create table t (a integer, b generated always as (zeroblob(900000000)) virtual)")
+        database.execute("insert into t (a) values (1)")
+        database.commit()
+    with pytest.raises(TransformFailed, match="too big"):
+        Bench().build(tmp_path)
+
+
+def test_long_values_of_a_database_come_in_short_groups() -> None:
+    rows = [("x" * (20 << 20), n) for n in range(5)]
+    assert [len(each) for each in sqlite_file._groups(iter(rows), [0], 16_384)] == [2, 2, 1]
+    assert [len(each) for each in sqlite_file._groups(iter(rows), [], 3)] == [3, 2]
+
+
+def test_json_that_is_nested_too_deep(tmp_path: Path) -> None:
+    for depth, built in ((90, True), (300, False), (100_000, False)):
+        write(tmp_path, {"t.jsonl": '{"a":' * depth + "1" + "}" * depth})
+        if built:
+            Bench().build(tmp_path)
+        else:
+            with pytest.raises(TransformFailed, match=r"nested in more than 100 levels|recursion"):
+                Bench().build(tmp_path)

@@ -69,3 +69,14 @@ def test_what_is_no_plain_array(tmp_path: Path, body: bytes, reason: str) -> Non
     with pytest.raises(TransformFailed, match=reason) as caught:
         Bench().build(write(tmp_path, {"w.npy": body}))
     assert "transform: id" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text", ["{'descr': (((", "{'descr': '<f8', 'shape': (1,)", "[" * 2_000, "{'descr': ['<f8'], 1: 2}"]
+)
+def test_a_damaged_header(text: str, tmp_path: Path) -> None:
+    header = text.encode().ljust(2_100)
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(TransformFailed, match="cannot be read as numpy") as caught:
+        Bench().build(tmp_path)
+    assert "Error" not in str(caught.value)
