@@ -81,19 +81,25 @@ class Store:
         return self._copies
 
     def _check_format(self) -> None:
-        try:
-            found = (self.folder / "format").read_text().strip()
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        if found != FORMAT:
+        found = self._format()
+        if found is not None and found.isascii() and found.isdigit() and found != FORMAT:
             raise InvalidInput(
                 f"the store {self.folder} has format {found[:20]!r}; this datapkg reads {FORMAT}",
                 hint="upgrade datapkg, or set DATAPKG_HOME to another folder",
             )
 
+    def _format(self) -> str | None:
+        """The format that the store says it has; None where it says nothing. What is no number is damage: every store
+        of this kind has format 1, so `prepare` writes it anew.
+        """
+        try:
+            return (self.folder / "format").read_text(errors="replace").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def prepare(self) -> None:
         """Makes the folder ready to be written, private to its owner; sweeps what killed processes left."""
-        if not (self.folder / "format").exists():
+        if self._format() != FORMAT:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomic(self.folder / "format", FORMAT.encode() + b"\n", self.tmp)
         sweep_temp(self.tmp)

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datapkg.format.content import column_texts
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.home import Home
 from datapkg.store.refs import Current
@@ -30,7 +31,7 @@ def table_node(home: Home, path: str, *blocks: pd.DataFrame | pa.Table, **more: 
     data = [parquet_bytes(each) for each in tables]
     hashes = home.store.objects.put_many(data)
     objects = [Block(hash, len(t), len(d)) for hash, t, d in zip(hashes, tables, data, strict=True)]
-    columns = [(field.name, str(field.type)) for field in tables[0].schema]
+    columns = column_texts(tables[0].schema)
     rows = sum(map(len, tables))
     return TableNode(path=path, columns=columns, content=CONTENT, objects_=objects, rows=rows, **more)
 

@@ -15,6 +15,7 @@ from typing import IO, Any, BinaryIO
 
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
+from datapkg.format.npy import check_size, read_header
 
 _KINDS = "biufcmMSU"
 _ENDING = ".npy"
@@ -30,20 +31,9 @@ def header(stream: BinaryIO) -> tuple[str, list[int]]:
 
 
 def _header(stream: IO[bytes], size: int) -> tuple[str, list[int]]:
-    from numpy.lib import format as npy
-
-    version = npy.read_magic(stream)
-    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-    if read is None:
-        raise InvalidInput(f"version {version} of numpy's format is not known")
-    shape, _, dtype = read(stream)
-    expected = dtype.itemsize
-    for length in shape:
-        expected *= length
-    actual = size - stream.tell()
+    shape, _, dtype = read_header(stream)
     text = check_dtype(dtype)
-    if actual != expected:
-        raise InvalidInput(f"the header promises {expected:,} bytes of data, there are {actual:,}")
+    check_size(shape, dtype, size - stream.tell())
     return text, list(shape)
 
 
