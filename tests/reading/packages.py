@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datapkg.format.content import column_texts
+from datapkg.format.frames import remember_categories
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.home import Home
 from datapkg.store.refs import Current
@@ -21,7 +22,7 @@ CONTENT = "c1:" + "0" * 64
 def parquet_bytes(data: pd.DataFrame | pa.Table) -> bytes:
     table = data if isinstance(data, pa.Table) else pa.Table.from_pandas(data)
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(remember_categories(table.unify_dictionaries()), sink, compression="zstd")
     return sink.getvalue()
 
 
