@@ -137,13 +137,12 @@ class Home:
         variable, default, _ = SETTINGS[name]
         if variable and self._environ.get(variable):
             return Setting(name, _from_text(name, self._environ[variable]), variable)
-        values = self._file_for(name)
-        if name in values:
+        if name in (values := self._file_for(name)):
             return Setting(name, _checked(name, values[name]), str(self.settings_path))
         return Setting(name, default, "default")
 
     def _file_for(self, name: str) -> dict[str, Any]:
-        """The settings file; a damaged one keeps nobody from what is on this machine, but names no registry."""
+        """The settings file; a damaged one blocks nothing that is on this machine, but names no registry."""
         try:
             return self._file
         except InvalidInput as error:
@@ -256,7 +255,7 @@ class Home:
             )
         for store in self.stores:
             if current := store.refs.current(ref.user, ref.name):
-                return Found(store, ref, current.hash, "current")
+                return Found(store, ref, store.here(ref.user, ref.name, current.hash), "current")
         raise not_installed(ref)
 
     def pin(self, ref: Ref, start: Path | None = None) -> Ref | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import DamagedFile, InvalidInput
 from datapkg.objects.files import sweep_temp, write_atomic
 from datapkg.store.refs import Refs
 
@@ -142,3 +143,17 @@ class Store:
         """Objects of a package (below a path) that are not here or damaged: hash to size in bytes."""
         wanted = manifest.objects(path)
         return {hash: wanted[hash] for hash in self.objects.missing(wanted)}
+
+    def here(self, user: str, name: str, hash: str) -> str:
+        """Return the hash that a package's pointer names, or the newest of its log that is here, if that one is not: a
+        digit of it may be damaged.
+        """
+        if self.holds(hash):
+            return hash
+        made = (each.hash for each in self.refs.log(user, name) if each.event != "push")
+        newest = next(filter(self.holds, made), None)
+        if newest is None:
+            return hash
+        used = f"{newest[:12]}…, the newest of its log that is, is used; type: datapkg install {user}/{name}"
+        warnings.warn(f"the state {hash[:12]}… of {user}/{name} is not here; {used}", DamagedFile, stacklevel=3)
+        return newest

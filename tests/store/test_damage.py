@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,15 @@ def test_verify_sets_damaged_files_aside_and_mends_what_it_can(home: Home) -> No
     assert again(home).store.refs.tags("me", "one") == {"latest": HASH}
     assert len(again(home).store.refs.log("me", "one")) == 1
     assert sum(each.read_bytes() == b"{" for each in (home.store.folder / "quarantine").iterdir()) == 3
+
+
+def test_a_pointer_to_what_is_not_here_gives_the_newest_that_is(home: Home) -> None:
+    refs = home.store.refs
+    before = refs.current("me", "one")
+    assert before is not None
+    refs.set_current("me", "one", replace(before, hash=before.hash[:-1] + ("0" if before.hash[-1] != "0" else "1")))
+    with pytest.warns(DamagedFile, match="the newest of its log that is, is used"):
+        assert again(home).find(ONE).hash == before.hash
 
 
 def test_commands_say_what_is_damaged_and_go_on(
