@@ -229,6 +229,10 @@ class MissingDependency(DatapkgError, ImportError):
     exit_code = 9
 
 
+class DamagedFile(UserWarning):
+    """A small file that datapkg keeps is damaged and was passed over; the text says what it was and what to type."""
+
+
 def _tree(cls: type[DatapkgError]) -> list[type[DatapkgError]]:
     return [cls, *(each for child in cls.__subclasses__() for each in _tree(child))]
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from datapkg.errors import (
+    DamagedFile,
     InvalidInput,
     InvalidLock,
     PackageNotFound,
@@ -122,7 +123,7 @@ class Home:
             value = json.loads(self.settings_path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             hint = f"mend or remove {self.settings_path}"
             raise InvalidInput(f"the settings {self.settings_path} cannot be read: {error}", hint=hint) from error
         if not isinstance(value, dict):
@@ -136,9 +137,19 @@ class Home:
         variable, default, _ = SETTINGS[name]
         if variable and self._environ.get(variable):
             return Setting(name, _from_text(name, self._environ[variable]), variable)
-        if name in self._file:
-            return Setting(name, _checked(name, self._file[name]), str(self.settings_path))
+        if name in (values := self._file_for(name)):
+            return Setting(name, _checked(name, values[name]), str(self.settings_path))
         return Setting(name, default, "default")
+
+    def _file_for(self, name: str) -> dict[str, Any]:
+        """The settings file; a damaged one blocks nothing that is on this machine, but names no registry."""
+        try:
+            return self._file
+        except InvalidInput as error:
+            if name in ("registry", "registries"):
+                raise
+            warnings.warn(f"{error.message}; {name} has its default; {error.hint}", DamagedFile, stacklevel=3)
+            return {}
 
     def settings(self) -> list[Setting]:
         """All settings."""
@@ -244,7 +255,7 @@ class Home:
             )
         for store in self.stores:
             if current := store.refs.current(ref.user, ref.name):
-                return Found(store, ref, current.hash, "current")
+                return Found(store, ref, store.here(ref.user, ref.name, current.hash), "current")
         raise not_installed(ref)
 
     def pin(self, ref: Ref, start: Path | None = None) -> Ref | None:

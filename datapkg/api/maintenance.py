@@ -9,7 +9,7 @@ from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.store.maintenance import check_objects, check_packs
+from datapkg.store.maintenance import check_objects, check_packs, mend_pointers
 from datapkg.store.store import Store
 
 _Use = tuple[str, str, bool]
@@ -18,9 +18,13 @@ _Use = tuple[str, str, bool]
 def verify(home: Home, ref: Ref | None = None, progress: Progress = silent) -> Verified:
     """Hashes every object again, of one package or of all; what is damaged goes into quarantine and is named.
 
+    So do small files of packages; what a package is now is then written anew from its log.
     An object is damaged while its bytes are wrong or gone; it is whole again once `install` or `build` brought it back.
     """
-    store = home.find(ref).store if ref else home.store
+    own = home.store
+    every = [(user, name) for user in own.refs.users() for name in own.refs.packages(user)]
+    set_aside = mend_pointers(own, [(ref.user, ref.name)] if ref else every)
+    store = home.find(ref).store if ref else own
     wrong = check_packs(store)
     used = _used(home, store, ref)
     hashes = set(used) if ref else {*used, *store.objects}
@@ -30,7 +34,7 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent) -> V
     bad = wrong | needed | (store.objects.quarantined() & used.keys())
     damaged = [Damaged(hash, *used.get(hash, ("", "", False))[:2]) for hash in bad]
     damaged.sort(key=lambda each: (each.package, each.path, each.hash))
-    return Verified(len(hashes - absent), damaged, len(absent - bad))
+    return Verified(len(hashes - absent), damaged, len(absent - bad), set_aside)
 
 
 def _used(home: Home, store: Store, ref: Ref | None) -> dict[str, _Use]:

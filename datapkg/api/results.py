@@ -202,11 +202,15 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Verified:
-    """How many objects were hashed, which were damaged, and how many are absent on purpose (partial installs)."""
+    """How many objects were hashed, which were damaged, and how many are absent on purpose (partial installs).
+
+    `set_aside` says of each small file (a pointer, an event of a log) that was damaged what was wrong with it.
+    """
 
     checked: int
     damaged: list[Damaged]
     absent: int = 0
+    set_aside: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -11,6 +14,7 @@ from datapkg import __version__
 from datapkg.cli.command import LazyGroup, Session, pass_session
 from datapkg.cli.failures import failure_of
 from datapkg.cli.output import abandon_stdout
+from datapkg.errors import DamagedFile
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
@@ -124,11 +128,30 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
     args = list(sys.argv[1:] if args is None else args)
     session = session or Session()
     try:
-        code = program.main(args, "datapkg", standalone_mode=False, obj=session)
+        with _damage_as_notes(session):
+            code = program.main(args, "datapkg", standalone_mode=False, obj=session)
         session.out.flush()
         return code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (told to the user, a bug as a bug)
         return _fail(session, error, args)
+
+
+@contextmanager
+def _damage_as_notes(session: Session) -> Iterator[None]:
+    """Inside, what a store warns of is a note, each once."""
+    told: set[str] = set()
+
+    def note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, DamagedFile):
+            shown_before(message, category, *place, **more)
+        elif str(message) not in told:
+            told.add(str(message))
+            session.out.note(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DamagedFile)
+        shown_before, warnings.showwarning = warnings.showwarning, note
+        yield
 
 
 def _fail(session: Session, error: BaseException, args: list[str]) -> int:

@@ -43,6 +43,11 @@ def verify(session: Session, ref: Ref | None) -> None:
             f"{count_text(len(found.damaged), 'object')} damaged",
             hint=f"datapkg install {' '.join(packages)}" if packages else "nothing installed uses them",
         )
+    if found.set_aside:
+        raise CorruptObject(
+            f"{count_text(len(found.set_aside), 'small file')} of packages damaged, and set aside",
+            hint="datapkg ls, then datapkg install what is not there any more",
+        )
 
 
 def _verified_lines(found: Verified) -> list[str]:
@@ -51,7 +56,7 @@ def _verified_lines(found: Verified) -> list[str]:
     damaged = [
         f"  {each.package}{'/' + each.path if each.path else ''}  {hash_text(each.hash)}" for each in found.damaged
     ]
-    return [checked + absent, *damaged]
+    return [checked + absent, *damaged, *(f"  {each}" for each in found.set_aside)]
 
 
 @click.command(

@@ -23,9 +23,8 @@ from datapkg.reading.rows import Picks
 from datapkg.reading.source import Source
 
 _BAD_METADATA = (
-    *(ArithmeticError, AttributeError, LookupError, NotImplementedError, SyntaxError, TypeError, ValueError),
-    *(MemoryError, RecursionError),
-    pa.ArrowException,
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, NotImplementedError, RecursionError, SyntaxError),
+    *(TypeError, ValueError, pa.ArrowException),
 )
 
 # Of a long table each column keeps the memory that it was read into; of a short one pandas lays columns of a type

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datapkg.errors import CorruptObject
+from datapkg.errors import CorruptObject, InvalidInput
+from datapkg.format.content import column_texts
+from datapkg.format.frames import forgotten_categories, restore_categories
 from datapkg.format.manifest import TableNode
 from datapkg.format.names import shown
 from datapkg.reading.long_text import open_plainly, open_with_long_text
@@ -87,6 +89,26 @@ def check_types(source: Source, table: TableNode, found: pa.Schema, first: pa.Sc
     """Raises `CorruptObject` where a block has other types than the first."""
     if not found.equals(first):
         raise CorruptObject(f"{source.ref.package}/{table.path}: its objects differ in the types of their columns")
+
+
+def check_columns(source: Source, table: TableNode, stored: pa.Schema) -> None:
+    """Raise `CorruptObject` where an object has other types than the manifest says: its columns are what lists show.
+
+    `stored` is the schema of the first block, which the others share.
+    """
+    try:
+        read = restore_categories(stored.empty_table()).schema if forgotten_categories(stored) else stored
+        found = column_texts(read)
+    except (InvalidInput, pa.ArrowException) as error:
+        raise unreadable(source, table, error) from error
+    wrong = [(*said, kind) for said, (_, kind) in zip(table.columns, found, strict=True) if said[1] != kind]
+    if wrong:
+        name, said, kind = wrong[0]
+        raise CorruptObject(
+            f"{source.ref.package}/{table.path}: column {shown(name)} of its object is {shown(kind)}, but the manifest "
+            f"says {shown(said)}",
+            hash=table.objects_[0].hash,
+        )
 
 
 def unreadable(source: Source, table: TableNode, error: Exception) -> CorruptObject:

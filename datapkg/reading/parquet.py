@@ -152,7 +152,9 @@ def _first_schema(source: Source, table: TableNode) -> pa.Schema:
         if copy is not None and not any(pa.types.is_dictionary(kind) for kind in copy.schema.types):
             return copy.schema
     (buffer,) = opening.buffers(source, table, opening.FIRST, [])
-    return opening.opened(source, table, 0, buffer).schema_arrow
+    found = opening.opened(source, table, 0, buffer).schema_arrow
+    opening.check_columns(source, table, found)
+    return found
 
 
 def footers(source: Source, table: TableNode) -> Iterator[pq.FileMetaData]:

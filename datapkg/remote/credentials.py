@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import DamagedFile, InvalidInput
 from datapkg.objects.files import write_atomic
 
 
@@ -61,8 +62,12 @@ class Credentials:
     path: Path
 
     def token(self, origin: str) -> str | None:
-        """The token kept for this origin, or None."""
-        entry = self._read().get(origin)
+        """The token kept for this origin, or None; a damaged file has none, so what is public can still be read."""
+        try:
+            entry = self._read().get(origin)
+        except InvalidInput as error:
+            warnings.warn(f"{error.message}; no token is sent; {error.hint}", DamagedFile, stacklevel=2)
+            return None
         if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
             return None
         return check_token(entry["token"])
@@ -88,7 +93,7 @@ class Credentials:
             value = json.loads(self.path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise InvalidInput(
                 f"the credentials {self.path} cannot be read: {error}",
                 hint=f"rm {os.fspath(self.path)}, then log in again",

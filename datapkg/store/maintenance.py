@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from datapkg.errors import CorruptObject, ObjectNotFound
+from datapkg.errors import CorruptObject, DamagedFile, DatapkgError, ObjectNotFound
 from datapkg.objects.pack_file import Pack, read_place
 from datapkg.objects.progress import Progress, silent
+from datapkg.store.refs import Current
 from datapkg.store.store import Store
 from datapkg.store.trusted import hash_file, hash_place
 
@@ -56,6 +61,35 @@ def check_packs(store: Store) -> set[str]:
         packed.rewrite(pack, without=set(bad))
         wrong.update(bad)
     return wrong
+
+
+def mend_pointers(store: Store, packages: Iterable[tuple[str, str]]) -> list[str]:
+    """Set damaged pointers of these packages aside, write what follows from the log anew; return their messages."""
+    messages = []
+    for user, name in packages:
+        for path, message in store.refs.damaged(user, name):
+            messages.append(message)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DamagedFile)
+                current = store.refs.current(user, name) if path.name == "current" else None
+            store.objects.quarantine_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            aside = f"{user}-{name}-{path.name}-{secrets.token_hex(4)}"
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, store.objects.quarantine_folder / aside)
+            if current is not None:
+                store.refs.set_current(user, name, _described(store, current))
+    return messages
+
+
+def _described(store: Store, current: Current) -> Current:
+    """A pointer that the log gave, with what lists show of its state."""
+    try:
+        manifest = store.manifest(current.hash)
+    except DatapkgError:
+        return current
+    size = sum(manifest.objects().values())
+    partial = bool(store.absent(manifest))
+    return Current(current.hash, current.origin, partial, str(manifest.meta.get("title", "")), size)
 
 
 def _readable(path: Path) -> Pack | None:

@@ -1,13 +1,19 @@
-"""The small pointers of a store: what each package is now, the registry's tags and versions, and the log."""
+"""The small pointers of a store: what each package is now, the registry's tags and versions, and the log.
+
+A damaged one is reported by a `DamagedFile` warning and skipped, so that one file never blocks the others: what a
+package is now then follows from its log; tags and versions come back with the next install. Reading writes nothing,
+since another process may replace the file at this moment; `verify` sets it aside and writes it anew.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import warnings
 from pathlib import Path
 
-from datapkg.errors import CorruptObject, InvalidName
+from datapkg.errors import CorruptObject, DamagedFile, InvalidName
 from datapkg.format.names import check_tag, check_version, is_hash
 from datapkg.format.values import dataclass
 from datapkg.objects.files import temp_path, write_atomic
@@ -65,10 +71,22 @@ class Refs:
         return [name for name in _names(self.folder / user) if (self.folder / user / name / "current").exists()]
 
     def current(self, user: str, name: str) -> Current | None:
-        """What was last built or installed, or None."""
+        """What was last built or installed, or None; where the pointer is damaged, what the log says of it."""
         path = self._package(user, name) / "current"
-        value = _read_json(path)
-        return Current(**_known(Current, value, path)) if value else None
+        try:
+            value = _read_json(path)
+            return Current(**_known(Current, value, path)) if value else None
+        except CorruptObject as error:
+            newest = self._newest(user, name)
+            then = f"it is {newest.hash[:12]}… by the log" if newest else f"type: datapkg install {user}/{name}"
+            _warn(error, f"what {user}/{name} is now is not known from it; {then}")
+            return newest
+
+    def _newest(self, user: str, name: str) -> Current | None:
+        """What the log says was built or installed last; objects of it may have been left out."""
+        made = (each for each in self.log(user, name) if each.event != "push")
+        newest = next(made, None)
+        return Current(newest.hash, newest.origin, partial=True) if newest else None
 
     def set_current(self, user: str, name: str, current: Current) -> None:
         """Moves the pointer; the last step of a build or install."""
@@ -84,7 +102,7 @@ class Refs:
 
     def _pointers(self, user: str, name: str, kind: str) -> dict[str, str]:
         folder = self._package(user, name) / kind
-        values = {each: _read_json(folder / each) for each in _names(folder)}
+        values = {each: _unless_damaged(folder / each) for each in _names(folder)}
         return {each: str(value["hash"]) for each, value in values.items() if value}
 
     def set_pointers(self, user: str, name: str, kind: Literal["tags", "versions"], values: dict[str, str]) -> None:
@@ -116,8 +134,7 @@ class Refs:
     def log(self, user: str, name: str, event: Event | None = None) -> list[LogEvent]:
         """The events of a package (of one kind), newest first."""
         folder = self._package(user, name) / "log"
-        values = ((folder / each, _read_json(folder / each)) for each in reversed(_names(folder)))
-        events = [LogEvent(**_known(LogEvent, value, path)) for path, value in values if value]
+        events = [found for each in reversed(_names(folder)) if (found := _event(folder / each))]
         return [each for each in events if event in (None, each.event)]
 
     def record(self, user: str, name: str, hash: str) -> dict[str, Any] | None:
@@ -125,17 +142,33 @@ class Refs:
         folder = self._package(user, name) / "log"
         for each in reversed(_names(folder)):
             if f"-{hash[:12]}-" in each:
-                value = _read_json(folder / each)
-                if value and value["hash"] == hash and value.get("event") == "build":
-                    return LogEvent(**_known(LogEvent, value, folder / each)).record
+                found = _event(folder / each)
+                if found and found.hash == hash and found.event == "build":
+                    return found.record
         return None
 
     def newest_records(self, user: str, name: str, most: int) -> list[dict[str, Any]]:
         """Return the records of builds among the newest events of a package, the newest first; reads at most `most`."""
         folder = self._package(user, name) / "log"
-        values = [(folder / each, _read_json(folder / each)) for each in _names(folder)[: -most - 1 : -1]]
-        events = [LogEvent(**_known(LogEvent, value, path)) for path, value in values if value]
-        return [each.record for each in events if each.event == "build"]
+        events = [_event(folder / each) for each in _names(folder)[: -most - 1 : -1]]
+        return [each.record for each in events if each and each.event == "build"]
+
+    def damaged(self, user: str, name: str) -> list[tuple[Path, str]]:
+        """Return the damaged files of a package, each with what is wrong."""
+        package = self._package(user, name)
+        pointers = [package / kind / each for kind in ("tags", "versions") for each in _names(package / kind)]
+        events = [package / "log" / each for each in _names(package / "log")]
+        found = []
+        kinds: dict[Path, type[Current] | type[LogEvent] | None] = {package / "current": Current}
+        kinds |= dict.fromkeys(pointers) | dict.fromkeys(events, LogEvent)
+        for path, cls in kinds.items():
+            try:
+                value = _read_json(path)
+                if value and cls:
+                    _known(cls, value, path)
+            except CorruptObject as error:
+                found.append((path, error.message))
+        return found
 
     def known_hashes(self, user: str, name: str) -> set[str]:
         """Every state of the package that this machine has heard of."""
@@ -168,6 +201,8 @@ def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any], path: Pat
     known = {name: value[name] for name in cls.__annotations__ if name in value}
     wrong = [name for name, kind in _TYPES[cls].items() if not isinstance(known.get(name, kind()), kind)]
     wrong += [name for name in _NEEDED[cls] if name not in known]
+    if cls is LogEvent and known.get("event") not in ("build", "install", "push"):
+        wrong.append("event")
     if wrong:
         raise _damaged(path, f"wrong or without: {', '.join(wrong)}")
     return known
@@ -181,7 +216,30 @@ _NEEDED = {Current: ("hash", "origin"), LogEvent: ("event", "hash", "at")}
 
 
 def _damaged(path: Path, what: object) -> CorruptObject:
-    return CorruptObject(f"{path} is damaged: {what}", hint="remove the file, then build or install again")
+    return CorruptObject(f"{path} is damaged: {what}", hint="datapkg verify")
+
+
+def _warn(error: CorruptObject, then: str) -> None:
+    warnings.warn(f"{error.message}; {then}; datapkg verify sets it aside", DamagedFile, stacklevel=3)
+
+
+def _unless_damaged(path: Path) -> dict[str, Any] | None:
+    """The value of a pointer; None where it is damaged, which is told."""
+    try:
+        return _read_json(path)
+    except CorruptObject as error:
+        _warn(error, "it was passed over")
+        return None
+
+
+def _event(path: Path) -> LogEvent | None:
+    """An event of a log; None where it is damaged, which is told."""
+    try:
+        value = _read_json(path)
+        return LogEvent(**_known(LogEvent, value, path)) if value else None
+    except CorruptObject as error:
+        _warn(error, "the log goes on without it")
+        return None
 
 
 def _names(folder: Path) -> list[str]:
@@ -198,6 +256,6 @@ def _read_json(path: Path) -> dict[str, Any] | None:
             raise ValueError("no hash in it")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise _damaged(path, error) from error
     return value

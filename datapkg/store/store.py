@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import DamagedFile, InvalidInput
 from datapkg.objects.files import sweep_temp, write_atomic
 from datapkg.store.refs import Refs
 
@@ -81,19 +82,25 @@ class Store:
         return self._copies
 
     def _check_format(self) -> None:
-        try:
-            found = (self.folder / "format").read_text().strip()
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        if found != FORMAT:
+        found = self._format()
+        if found is not None and found.isascii() and found.isdigit() and found != FORMAT:
             raise InvalidInput(
                 f"the store {self.folder} has format {found[:20]!r}; this datapkg reads {FORMAT}",
                 hint="upgrade datapkg, or set DATAPKG_HOME to another folder",
             )
 
+    def _format(self) -> str | None:
+        """The format that the store says it has; None where it says nothing. What is no number is damage: every store
+        of this kind has format 1, so `prepare` writes it anew.
+        """
+        try:
+            return (self.folder / "format").read_text(errors="replace").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def prepare(self) -> None:
         """Makes the folder ready to be written, private to its owner; sweeps what killed processes left."""
-        if not (self.folder / "format").exists():
+        if self._format() != FORMAT:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomic(self.folder / "format", FORMAT.encode() + b"\n", self.tmp)
         sweep_temp(self.tmp)
@@ -136,3 +143,17 @@ class Store:
         """Objects of a package (below a path) that are not here or damaged: hash to size in bytes."""
         wanted = manifest.objects(path)
         return {hash: wanted[hash] for hash in self.objects.missing(wanted)}
+
+    def here(self, user: str, name: str, hash: str) -> str:
+        """Return the hash that a package's pointer names, or the newest of its log that is here, if that one is not: a
+        digit of it may be damaged.
+        """
+        if self.holds(hash):
+            return hash
+        made = (each.hash for each in self.refs.log(user, name) if each.event != "push")
+        newest = next(filter(self.holds, made), None)
+        if newest is None:
+            return hash
+        used = f"{newest[:12]}…, the newest of its log that is, is used; type: datapkg install {user}/{name}"
+        warnings.warn(f"the state {hash[:12]}… of {user}/{name} is not here; {used}", DamagedFile, stacklevel=3)
+        return newest

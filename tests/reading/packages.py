@@ -10,6 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datapkg.format.content import column_texts
+from datapkg.format.frames import remember_categories
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.home import Home
 from datapkg.store.refs import Current
@@ -20,7 +22,7 @@ CONTENT = "c1:" + "0" * 64
 def parquet_bytes(data: pd.DataFrame | pa.Table) -> bytes:
     table = data if isinstance(data, pa.Table) else pa.Table.from_pandas(data)
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(remember_categories(table.unify_dictionaries()), sink, compression="zstd")
     return sink.getvalue()
 
 
@@ -30,7 +32,7 @@ def table_node(home: Home, path: str, *blocks: pd.DataFrame | pa.Table, **more: 
     data = [parquet_bytes(each) for each in tables]
     hashes = home.store.objects.put_many(data)
     objects = [Block(hash, len(t), len(d)) for hash, t, d in zip(hashes, tables, data, strict=True)]
-    columns = [(field.name, str(field.type)) for field in tables[0].schema]
+    columns = column_texts(tables[0].schema)
     rows = sum(map(len, tables))
     return TableNode(path=path, columns=columns, content=CONTENT, objects_=objects, rows=rows, **more)
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapkg.api.push import push_package
+from datapkg.format.content import column_texts
 from datapkg.format.manifest import Block, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -75,7 +76,7 @@ def ref(person: Person, data: list[bytes]) -> Iterator[Ref]:
     hashes = home.store.objects.put_many(data)
     blocks = [Block(hash, BLOCK_ROWS, len(each)) for hash, each in zip(hashes, data, strict=True)]
     schema = pq.read_schema(io.BytesIO(data[0]))
-    columns = [(field.name, str(field.type)) for field in schema]
+    columns = column_texts(schema)
     assert len(columns) == COLUMNS
     node = TableNode(path="t", columns=columns, content=CONTENT, objects_=blocks, rows=BLOCKS * BLOCK_ROWS)
     hash = install(home, ref.package, node)

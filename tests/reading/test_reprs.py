@@ -48,7 +48,7 @@ def test_a_table_is_its_schema_and_first_rows(iris: Package) -> None:
     assert first == f"uciml/iris/measurements@sha256:{iris.hash[:12]} · table · 3 rows × 3 columns · 2.87 kB"
     assert [line.split() for line in rest] == [
         ["petal_length", "petal_width", "class"],
-        ["double", "double", "large_string"],
+        ["double", "double", "string"],
         ["1.4", "0.2", "setosa"],
         ["4.7", "1.4", "versicolor"],
         ["6.0", "2.5", "virginica"],
@@ -84,7 +84,7 @@ def test_a_table_shows_what_is_said_of_it(described: Package) -> None:
     first, *rest = repr(described["measurements"]).splitlines()
     assert " · Petals · table · 3 rows × 3 columns" in first
     assert rest[0] == "  Measured by hand"
-    assert [each for each in re.split(r"\s{2,}", rest[2]) if each] == ["double, cm", "double, cm", "large_string"]
+    assert [each for each in re.split(r"\s{2,}", rest[2]) if each] == ["double, cm", "double, cm", "string"]
     assert rest[-3:] == ["", "  petal_length  From the base of the petal to its tip", "  class         The species"]
     assert "No such column" not in repr(described["measurements"])
 

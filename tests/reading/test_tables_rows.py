@@ -15,6 +15,7 @@ import pytest
 
 from datapkg.building.frames import table_from_frame
 from datapkg.errors import CorruptObject, InvalidInput, NodeNotFound
+from datapkg.format.content import column_texts
 from datapkg.format.frames import remember_categories
 from datapkg.format.manifest import Block, TableNode
 from datapkg.home import Home
@@ -189,7 +190,7 @@ def test_of_one_object_only_row_groups_with_wanted_rows_are_read(home: Home, mon
     table, sink = remember_categories(table_from_frame(frame_of(FRAMES["named"]))), io.BytesIO()
     pq.write_table(table, sink, row_group_size=4)
     hash = home.store.objects.put_bytes(sink.getvalue())
-    columns = [(field.name, str(field.type)) for field in table.schema]
+    columns = column_texts(table.schema)
     objects = [Block(hash, ROWS, len(sink.getvalue()))]
     install(home, "me/t", TableNode(path="t", columns=columns, content=CONTENT, objects_=objects, rows=ROWS))
     node = load("me/t/t", home)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from datapkg.errors import CorruptObject, InvalidInput, InvalidName, ObjectNotFound
+from datapkg.errors import CorruptObject, DamagedFile, InvalidInput, InvalidName, ObjectNotFound
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest import Block, FileNode, Manifest, TableNode
 from datapkg.objects.packs import PackedObjects
@@ -200,8 +200,11 @@ def test_pointers(store: Store) -> None:
 def test_a_damaged_pointer_says_so(store: Store, garbage: bytes) -> None:
     store.refs.set_current("u", "p", Current("a" * 64, "local"))
     (store.folder / "packages/u/p/current").write_bytes(garbage)
-    with pytest.raises(CorruptObject, match="current is damaged"):
-        store.refs.current("u", "p")
+    with pytest.warns(DamagedFile, match="current is damaged.*type: datapkg install u/p"):
+        assert store.refs.current("u", "p") is None
+    store.refs.append_log("u", "p", LogEvent("install", "b" * 64, "2024-01-01T00:00:00", "https://a.example"))
+    with pytest.warns(DamagedFile, match="it is bbbbbbbbbbbb… by the log"):
+        assert store.refs.current("u", "p") == Current("b" * 64, "https://a.example", partial=True)
 
 
 WRITER = """

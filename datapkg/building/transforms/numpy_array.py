@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -16,11 +15,10 @@ from typing import IO, Any, BinaryIO
 
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
+from datapkg.format.npy import check_size, read_header
 
 _KINDS = "biufcmMSU"
 _ENDING = ".npy"
-# What numpy's parser of headers, which are Python literals, raises beside ValueError.
-_BAD_HEADER = (tokenize.TokenError, SyntaxError, TypeError, LookupError, ArithmeticError, MemoryError, RecursionError)
 # What an archive may unpack to: so many times its own size, and in any case so many bytes.
 _RATIO, _ALWAYS_BYTES = 200, 256 << 20
 
@@ -33,23 +31,9 @@ def header(stream: BinaryIO) -> tuple[str, list[int]]:
 
 
 def _header(stream: IO[bytes], size: int) -> tuple[str, list[int]]:
-    from numpy.lib import format as npy
-
-    version = npy.read_magic(stream)
-    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-    if read is None:
-        raise InvalidInput(f"version {version} of numpy's format is not known")
-    try:
-        shape, _, dtype = read(stream)
-    except _BAD_HEADER as error:
-        raise InvalidInput(f"its header is damaged: {' '.join(str(error).split())[:200]}") from error
-    expected = dtype.itemsize
-    for length in shape:
-        expected *= length
-    actual = size - stream.tell()
+    shape, _, dtype = read_header(stream)
     text = check_dtype(dtype)
-    if actual != expected:
-        raise InvalidInput(f"the header promises {expected:,} bytes of data, there are {actual:,}")
+    check_size(shape, dtype, size - stream.tell())
     return text, list(shape)
 
 

@@ -30,16 +30,19 @@ class Array(Unloaded, Node):
         """A numpy array; raises `ObjectNotFound`, `CorruptObject`."""
         import numpy as np
 
+        from datapkg.format.npy import check_size, read_header
+
+        entry = self.__entry__
         with self.__source__.open(self.__at__, self.hash, whole=True) as stream:
             try:
-                found = _header(stream)
-                if found != (self.shape, np.dtype(self.dtype)):
-                    raise ValueError(
-                        f"the manifest says {self.dtype} {self.shape}, its object {found[1].str} {found[0]}"
-                    )
+                shape, _, dtype = read_header(stream)
+                if (shape, dtype) != (self.shape, np.dtype(self.dtype)):
+                    said = f"the manifest says {self.dtype} {self.shape}, its object {dtype.str} {shape}"
+                    raise InvalidInput(said)
+                check_size(shape, dtype, entry.size - stream.tell())
                 stream.seek(0)
                 array: np.ndarray[Any, Any] = np.load(stream, allow_pickle=False)
-            except (ValueError, EOFError) as error:
+            except (ValueError, TypeError, EOFError) as error:
                 raise CorruptObject(
                     f"{self.ref.package}/{self.__at__} is no array that can be read: {error}"
                 ) from error
@@ -96,15 +99,3 @@ class Array(Unloaded, Node):
     def open(self) -> BinaryIO:
         """The .npy object as a stream, which the caller closes."""
         return self.__source__.open(self.__at__, self.hash)
-
-
-def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type that a .npy object begins with."""
-    from numpy.lib import format
-
-    version = format.read_magic(stream)
-    read = {(1, 0): format.read_array_header_1_0, (2, 0): format.read_array_header_2_0}.get(version)
-    if read is None:
-        raise ValueError(f"version {version} of the format is not read")
-    shape, _, dtype = read(stream)
-    return shape, dtype

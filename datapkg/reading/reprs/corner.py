@@ -6,13 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.lib import format
 
-from datapkg.errors import CorruptObject
+from datapkg.errors import CorruptObject, InvalidInput
 from datapkg.format.manifest import ArrayNode
+from datapkg.format.npy import read_header
 from datapkg.reading.source import Source
-
-_HEADER_BYTES = 10_000  # numpy's own bound
 
 
 def corner(
@@ -24,13 +22,11 @@ def corner(
     """
     with source.open(entry.path, entry.hash) as stream:
         try:
-            version = format.read_magic(stream)
-            read = {(1, 0): format.read_array_header_1_0, (2, 0): format.read_array_header_2_0}[version]
-            shape, is_by_columns, kind = read(stream, max_header_size=_HEADER_BYTES)
+            shape, is_by_columns, kind = read_header(stream)
             if kind.hasobject or kind.fields or kind.subdtype or not kind.itemsize:
                 return None
             data = stream.read(limit_bytes)
-        except (KeyError, ValueError, EOFError) as error:
+        except InvalidInput as error:
             raise CorruptObject(f"{source.ref.package}/{entry.path} is no array that can be read: {error}") from error
     total = min(len(data) // kind.itemsize, math.prod(shape))
     values = np.frombuffer(data, kind, total)

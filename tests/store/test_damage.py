@@ -1,0 +1,165 @@
+"""Every small file of a store, with a bit flipped, cut short, emptied: told of, and everything else goes on."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from datapkg.api.build import build_package
+from datapkg.api.history import log
+from datapkg.api.install import install_packages
+from datapkg.api.listing import list_packages, show
+from datapkg.api.maintenance import verify
+from datapkg.cli.main import main
+from datapkg.errors import DamagedFile, DatapkgError, InvalidInput
+from datapkg.format.names import Ref, State
+from datapkg.home import Home
+from datapkg.reading.load import load
+
+ONE, OTHER = Ref("me", "one"), Ref("me", "other")
+HASH = "a" * 64
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home with two packages, tags, versions, a log of several events and a partial object."""
+    home = Home({"DATAPKG_HOME": str(tmp_path / "home")})
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for text in ("1", "2"):
+        (folder / "t.csv").write_text(f"a,b\n{text},x\n")
+        (folder / "f.txt").write_text(text)
+        for ref in (ONE, OTHER):
+            build_package(home, ref, folder)
+    for ref in (ONE, OTHER):
+        home.store.refs.set_pointers(ref.user, ref.name, "tags", {"latest": HASH, "beta": HASH})
+        home.store.refs.set_pointers(ref.user, ref.name, "versions", {"1.0": HASH})
+    with home.store.through(lambda: home.store.objects, "https://a.example").parts.part(HASH, 10) as part:
+        part.write(0, b"12345")
+        part.keep([(0, 5)])
+    return Home({"DATAPKG_HOME": str(tmp_path / "home")})
+
+
+def again(home: Home) -> Home:
+    return Home({"DATAPKG_HOME": str(home.data)})
+
+
+def small_files(home: Home) -> list[Path]:
+    store = home.store.folder
+    found = [store / "format", *(store / "packages/me/one").rglob("*"), *(store / "partial").rglob("*")]
+    return sorted(path for path in [*found, home.cache / "index.db"] if path.is_file())
+
+
+def damages(data: bytes, count: int) -> list[bytes]:
+    flips = random.Random(0).choices(range(8 * len(data)), k=count)
+    flipped = [data[: at // 8] + bytes([data[at // 8] ^ 1 << at % 8]) + data[at // 8 + 1 :] for at in flips]
+    return [b"", data[: len(data) // 2], b"\0" * len(data), b"[" * 100_000, *flipped]
+
+
+def use(home: Home) -> None:
+    """All that may be done; what fails of the damaged package does so in our words, and the other goes on."""
+    home = again(home)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamagedFile)
+        listed = {each.package for each in list_packages(home)}
+        assert "me/other" in listed
+        for ref in (ONE, OTHER):
+            try:
+                log(home, ref, remote=False)
+                show(home, ref)
+                node = load(str(ref), home=home)["t"]
+                assert node().b.tolist() == ["x"]
+                (outcome,) = install_packages(home, [ref.at(State("hash", home.find(ref).hash))])
+                assert outcome.installed is not None
+            except DatapkgError:
+                assert ref == ONE
+        verify(home, OTHER)
+        verify(home)
+
+
+@pytest.mark.parametrize("kind", ["format", "current", "tags", "versions", "log", "partial", "index.db"])
+def test_a_damaged_file_stops_nothing_else(home: Home, kind: str, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(home.data, whole, symlinks=True)
+    path = next(each for each in small_files(home) if kind in str(each.relative_to(home.data)))
+    for data in damages(path.read_bytes(), 4):
+        path.unlink()
+        path.write_bytes(data)
+        if kind == "format" and data.strip().isdigit() and data.strip() != b"1":
+            with pytest.raises(InvalidInput, match="this datapkg reads 1"):
+                use(home)
+        else:
+            use(home)
+        shutil.rmtree(home.data)
+        shutil.copytree(whole, home.data, symlinks=True)
+
+
+def test_an_empty_format_is_written_anew(home: Home) -> None:
+    path = home.store.folder / "format"
+    path.write_bytes(b"")
+    assert load("me/one", home=again(home))["t"]().b.tolist() == ["x"]
+    again(home).store.prepare()
+    assert path.read_text() == "1\n"
+
+
+def test_verify_sets_damaged_files_aside_and_mends_what_it_can(home: Home) -> None:
+    package = home.store.folder / "packages/me/one"
+    before = home.store.refs.current("me", "one")
+    event = sorted((package / "log").iterdir())[0]
+    for path in (package / "current", package / "tags/beta", event):
+        path.write_bytes(b"{")
+    found = verify(again(home))
+    assert [str(path) in "".join(found.set_aside) for path in (package / "current", package / "tags/beta", event)] == [
+        True
+    ] * 3
+    assert (found.damaged, verify(again(home)).set_aside) == ([], [])
+    assert again(home).store.refs.current("me", "one") == before
+    assert again(home).store.refs.tags("me", "one") == {"latest": HASH}
+    assert len(again(home).store.refs.log("me", "one")) == 1
+    assert sum(each.read_bytes() == b"{" for each in (home.store.folder / "quarantine").iterdir()) == 3
+
+
+def test_a_pointer_to_what_is_not_here_gives_the_newest_that_is(home: Home) -> None:
+    refs = home.store.refs
+    before = refs.current("me", "one")
+    assert before is not None
+    refs.set_current("me", "one", replace(before, hash=before.hash[:-1] + ("0" if before.hash[-1] != "0" else "1")))
+    with pytest.warns(DamagedFile, match="the newest of its log that is, is used"):
+        assert again(home).find(ONE).hash == before.hash
+
+
+def test_commands_say_what_is_damaged_and_go_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATAPKG_HOME", str(home.data))
+    path = home.store.folder / "packages/me/one/current"
+    path.write_bytes(b"")
+    assert main(["ls"]) == 0
+    out, err = capfd.readouterr()
+    assert "me/one" in out
+    assert "me/other" in out
+    assert err.count(f"note: {path} is damaged") == 1
+    assert main(["verify"]) == 6
+    out, err = capfd.readouterr()
+    assert f"{path} is damaged" in out
+    assert "1 small file of packages damaged, and set aside" in err
+    assert main(["verify"]) == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_damaged_settings_and_credentials_keep_nobody_from_what_is_here(home: Home, data: bytes) -> None:
+    (home.config / "settings.json").write_bytes(data)
+    (home.config / "credentials.json").write_bytes(data)
+    with pytest.warns(DamagedFile, match="settings"):
+        assert load("me/one", home=again(home))["t"]().b.tolist() == ["x"]
+    with pytest.warns(DamagedFile, match="credentials"):
+        assert again(home).token("https://a.example") is None
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        again(home).registry_url()
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        again(home).credentials.keep("https://a.example", "dpk_x", "me")
