@@ -8,7 +8,7 @@ import msgspec
 
 from datapkg.arrival import allowed_registry
 from datapkg.errors import InvalidInput, NotFound
-from datapkg.format.names import Ref, check_tag, check_version
+from datapkg.format.names import Ref, check_new_version, check_tag
 from datapkg.home import Home, not_installed
 from datapkg.remote.client import Client
 
@@ -86,7 +86,7 @@ def versions(home: Home, ref: Ref, registry: str | None = None) -> list[dict[str
 def add_version(home: Home, ref: Ref, version: str, registry: str | None = None) -> dict[str, str]:
     """Gives the ref's state (`latest` where it has none) a version, for good."""
     client = _client(home, ref, registry)
-    version = check_version(version)
+    version = check_new_version(version)
     hash = client.resolve(ref).hash
     client.add_version(ref, version, hash)
     return {"package": ref.package, "version": version, "hash": hash}

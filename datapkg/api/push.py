@@ -16,7 +16,7 @@ from datapkg.errors import Conflict, Forbidden, InvalidInput, ObjectNotFound, Pa
 from datapkg.format import wire
 from datapkg.format.diff import same_data
 from datapkg.format.manifest import Manifest
-from datapkg.format.names import Ref, check_tag, check_version
+from datapkg.format.names import Ref, check_new_version, check_tag
 from datapkg.format.splicing import read_manifest
 from datapkg.home import Home, not_installed
 from datapkg.objects.progress import Progress, silent
@@ -61,7 +61,7 @@ def push_package(
         message=message,
         record=record or {},
         tag=check_tag(tag) if tag else None,
-        version=check_version(version) if version else None,
+        version=check_new_version(version) if version else None,
     )
     manifest = home.store.manifest(request.manifest)
     client = home.client(allowed_registry(home, ref, registry))

@@ -31,6 +31,7 @@ _USER = re.compile(r"[a-z][a-z0-9]*\Z")
 _PACKAGE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 _TAG = re.compile(r"[a-z][a-z0-9._-]*\Z")
 _PLAIN_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*\Z")
+_RESERVED_VERSION = re.compile(r"0(\.0)*\.dev[0-9]+\Z")
 _PREFIX = re.compile(r"[0-9a-f]{6,64}\Z")
 _REGISTRY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _NODE_BAD = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -95,6 +96,17 @@ def check_version(text: str) -> str:
     if version.local is not None:
         raise InvalidName(f"version {shown(text)} is not allowed: a version has no local part ('+…')")
     return str(version)
+
+
+def check_new_version(text: str) -> str:
+    """The version to give to a state, in its normal form; raises `InvalidName` also for the reserved form `0.dev<N>`.
+
+    That form numbers states without a version in an index for pip. Those that exist are still read.
+    """
+    version = check_version(text)
+    if _RESERVED_VERSION.match(version):
+        raise InvalidName(f"version {shown(text)} is not allowed: 0.dev1, 0.dev2 … are reserved for states without one")
+    return version
 
 
 def check_node_name(text: str) -> str:

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from registry_server.db.tables import grants, packages, search, states, tags
+from registry_server.db.tables import grants, packages, search, states, tags, users
 
 LATEST = "latest"
 
@@ -66,24 +66,22 @@ def visible(user_id: int | None) -> ColumnElement[bool]:
     """The condition that a row of `packages` may be seen by this user (None: by everybody)."""
     if user_id is None:
         return packages.c.public
-    granted = select(grants.c.package_id).where(grants.c.user_id == user_id)
-    return or_(packages.c.public, packages.c.user_id == user_id, packages.c.id.in_(granted))
+    return or_(packages.c.public, packages.c.user_id == user_id, packages.c.id.in_(_granted_to(user_id)))
+
+
+def _granted_to(user_id: int) -> Select[int]:
+    return select(grants.c.package_id).join(users, users.c.name == grants.c.user_name).where(users.c.id == user_id)
 
 
 def find(connection: Connection, user: str, name: str, asked_by: int | None) -> Package | None:
-    """The package, whoever may see it."""
+    """The package if this user may see it; an invisible one is looked for by the same query as an absent one."""
     granted: ColumnElement[bool] = literal(False, Boolean)
     if asked_by is not None:
-        granted = (
-            select(grants.c.user_id)
-            .where(grants.c.package_id == packages.c.id, grants.c.user_id == asked_by)
-            .correlate(packages)
-            .exists()
-        )
+        granted = packages.c.id.in_(_granted_to(asked_by))
     row = connection.execute(
         select(
             packages.c.id, packages.c.user_name, packages.c.name, packages.c.public, packages.c.created_at, granted
-        ).where(packages.c.user_name == user, packages.c.name == name)
+        ).where(packages.c.user_name == user, packages.c.name == name, visible(asked_by))
     ).one_or_none()
     return Package(*row) if row else None
 

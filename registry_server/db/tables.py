@@ -133,11 +133,12 @@ versions = Table(
     sqlite_with_rowid=False,
 )
 
+# By name, whether or not there is such a user: so that adding a reader does not tell which users exist.
 grants = Table(
     "grants",
     metadata,
     _package_key(primary_key=True),
-    Column("user_id", Key, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("user_name", Name, primary_key=True, index=True),
 )
 
 # Every object whose bytes this registry has.

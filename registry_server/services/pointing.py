@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from datapkg.errors import Conflict, InvalidInput, ObjectNotFound, QuotaExceeded, TagNotFound
 from datapkg.format import wire
-from datapkg.format.names import check_tag, check_version, shown
+from datapkg.format.names import check_new_version, check_tag, shown
 from datapkg.format.splicing import read_manifest
 from registry_server.db import events, states
 from registry_server.db.packages import LATEST, Package
@@ -81,7 +81,7 @@ def remove_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str)
 def put_version(registry: Registry, actor: Actor, user: str, name: str, version: str, hash: str) -> wire.VersionList:
     """Gives a state a version; again is harmless, another state is a `Conflict`."""
     policy.check_own(actor, user, "package:version")
-    version = check_version(version)
+    version = check_new_version(version)
     with registry.db.write() as connection:
         package = policy.writable(connection, actor, user, name, "package:version")
         _check_state(connection, package, hash)

@@ -25,7 +25,7 @@ from datapkg.format.chunks import LONG_BYTES
 from datapkg.format.diff import changed
 from datapkg.format.lined_manifest import LinedManifest
 from datapkg.format.manifest import Manifest
-from datapkg.format.names import check_package, check_tag, check_version
+from datapkg.format.names import check_new_version, check_package, check_tag
 from datapkg.format.splicing import read_manifest
 from registry_server.db import events, objects, packages, pushes, states
 from registry_server.db.packages import LATEST, Package
@@ -117,7 +117,7 @@ def _check(registry: Registry, request: wire.Publish) -> _Wanted:
         confirm_public=request.confirm_public,
         message=request.message,
         tag=None if request.tag is None else check_tag(request.tag),
-        version=None if request.version is None else check_version(request.version),
+        version=None if request.version is None else check_new_version(request.version),
         record=record,
         previews=previews,
     )

@@ -16,6 +16,7 @@ from datapkg.objects.packs import PackedObjects
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import migrate
 from registry_server.services.chunk_maps import ChunkMaps
+from registry_server.services.replies import OpenReplies
 from registry_server.settings import Settings
 
 # From this many on, the objects of a batch share a file. Packs are looked through one after the other, so that there
@@ -40,6 +41,7 @@ class Registry:
     objects: Objects
     new_writer: Callable[[int], Objects]
     chunk_maps: ChunkMaps = field(default_factory=ChunkMaps)
+    replies: OpenReplies = field(default_factory=OpenReplies)
     now: Callable[[], datetime] = _now
 
 

@@ -17,10 +17,9 @@ from registry_server.db import objects, states
 from registry_server.services import policy
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
+from registry_server.services.replies import SLOW_BYTES, OpenReplies
 
 MAX_LISTED = 100
-# Two of these are in memory for each reader, however slowly it reads.
-PIECE_BYTES = 64 << 10
 logger = logging.getLogger(__name__)
 
 
@@ -47,20 +46,26 @@ class Served:
         return read_checked(self.registry, self.hash)
 
     def pieces(self, start: int, stop: int) -> Generator[bytes, None, None]:
-        """A part in pieces of `PIECE_BYTES`; of a small object only after all of it was checked."""
+        """A part in pieces; of a small object only after all of it was checked."""
         if self.small:
             data = self.read()
-            if len(data) <= PIECE_BYTES:
+            if len(data) <= SLOW_BYTES:
                 yield data[start:stop]
                 return
             del data  # read again below: a reader that does not read on would keep it in memory
-        for at in range(start, stop, PIECE_BYTES):
-            end = min(at + PIECE_BYTES, stop)
+        with self.registry.replies.one() as replies:
+            yield from self._opened(start, stop, replies)
+
+    def _opened(self, start: int, stop: int, replies: OpenReplies) -> Iterator[bytes]:
+        at = start
+        while at < stop:
+            end = min(at + replies.piece_bytes, stop)
             with self.open(at, end) as stream:  # opened for each piece: an open stream has a buffer of 1 MiB
                 piece = stream.read(end - at)
             if len(piece) < end - at:
                 raise CorruptObject(f"object {self.hash} ends {end - at - len(piece):,} bytes too early")
             yield piece
+            at = end
 
 
 def read_checked(registry: Registry, hash: str) -> bytes:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from datapkg.errors import Forbidden, NotFound
+from datapkg.errors import Forbidden, QuotaExceeded
 from datapkg.format import wire
-from datapkg.format.names import shown
-from registry_server.db import accounts, events, grants, packages
-from registry_server.db.accounts import User
+from datapkg.format.names import check_user
+from registry_server.db import events, grants, packages
 from registry_server.db.packages import Package
 from registry_server.services import policy, publish
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
 
 PUBLIC = "public"
+MAX_READERS = 10_000
 
 
 def access(registry: Registry, actor: Actor, user: str, name: str) -> wire.Access:
@@ -26,16 +26,17 @@ def access(registry: Registry, actor: Actor, user: str, name: str) -> wire.Acces
 
 
 def grant(registry: Registry, actor: Actor, user: str, name: str, who: str, *, confirmed: bool) -> wire.Access:
-    """Lets a user, or `public`, read the package."""
+    """Let a user, or `public`, read the package. A name that no user has is kept too, and nothing tells it apart."""
     with registry.db.write() as connection:
         package = policy.writable(connection, actor, user, name, "package:share")
         if who == PUBLIC:
             if not package.public:
                 package = publish.make_public(connection, registry, actor, package, confirmed=confirmed)
         elif who != package.user:
-            reader = _user(connection, who)
-            grants.add(connection, package.id, reader.id)
-            events.add(connection, "package:grant", user, package.full_name, registry.now(), who=who)
+            check_user(who)
+            if grants.add(connection, package.id, who):
+                _check_count(connection, package)
+                events.add(connection, "package:grant", user, package.full_name, registry.now(), who=who)
         return _access(connection, package)
 
 
@@ -49,17 +50,16 @@ def revoke(registry: Registry, actor: Actor, user: str, name: str, who: str) -> 
             packages.set_public(connection, package.id, False)
             changed = package.public
         else:
-            changed = grants.remove(connection, package.id, _user(connection, who).id)
+            check_user(who)
+            changed = grants.remove(connection, package.id, who)
         if changed:
             events.add(connection, "package:revoke", user, package.full_name, registry.now(), who=who)
         return _access(connection, policy.writable(connection, actor, user, name, "package:share"))
 
 
-def _user(connection: Connection, name: str) -> User:
-    user = accounts.user_named(connection, name)
-    if user is None:
-        raise NotFound(f"there is no user {shown(name)}")
-    return user
+def _check_count(connection: Connection, package: Package) -> None:
+    if len(grants.readers_of(connection, package.id)) > MAX_READERS:
+        raise QuotaExceeded(f"{package.full_name} has {MAX_READERS:,} readers by name, which is the most allowed")
 
 
 def _access(connection: Connection, package: Package, named: bool = True) -> wire.Access:

@@ -59,7 +59,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         body = _BoundedBody(scope, receive, self._settings)
-        reply = _Reply(scope, send, body)
+        reply = _Reply(scope, send, body, is_public=bool(self._settings.public_url))
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET", "asked_by_head": True}
         try:
@@ -176,9 +176,12 @@ class _BoundedBody:
 class _Reply:
     """A reply on its way out, given the headers that all have, and compressed where that pays."""
 
-    def __init__(self, scope: Scope, send: Send, body: _BoundedBody) -> None:
+    def __init__(self, scope: Scope, send: Send, body: _BoundedBody, *, is_public: bool) -> None:
         self._api = scope["path"].startswith("/api/")
         self._method = scope["method"]
+        # A page elsewhere may read what everybody may, and of a registry that has an address for everybody: one that
+        # only this network or machine reaches would be read through the browsers in it.
+        self._open = is_public and "authorization" not in Headers(scope=scope)
         self._zips = "gzip" in Headers(scope=scope).get("accept-encoding", "")
         self._send = send
         self._body = body
@@ -211,8 +214,9 @@ class _Reply:
         headers.setdefault("cache-control", "private, no-cache" if self._api else "no-cache")
         if self._api:
             headers.add_vary_header("Authorization")
-            headers.setdefault("access-control-allow-origin", "*")
-            headers.setdefault("access-control-expose-headers", EXPOSED)
+            if self._open:
+                headers.setdefault("access-control-allow-origin", "*")
+                headers.setdefault("access-control-expose-headers", EXPOSED)
 
 
 def _is_compressible(headers: MutableHeaders, message: Message) -> bool:

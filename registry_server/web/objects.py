@@ -11,7 +11,9 @@ from fastapi.responses import Response, StreamingResponse
 from datapkg.errors import InvalidInput
 from datapkg.format import wire
 from registry_server.services import serving
-from registry_server.services.serving import PIECE_BYTES, Served
+from registry_server.services.registry import Registry
+from registry_server.services.replies import SLOW_BYTES
+from registry_server.services.serving import Served
 from registry_server.web.asking import TheActor, TheHash, TheRegistry
 from registry_server.web.conditions import Part, etag, wanted_part
 from registry_server.web.errors import error_response
@@ -80,7 +82,7 @@ def read_objects(
 ) -> StreamingResponse:
     """Many small objects in one body of frames; one that is damaged at the registry is left out."""
     found = serving.objects_of(registry, actor, user, name, wanted.hashes)
-    return StreamingResponse(_gathered(found), media_type=wire.FRAMES, headers={"cache-control": "no-store"})
+    return StreamingResponse(_gathered(registry, found), media_type=wire.FRAMES, headers={"cache-control": "no-store"})
 
 
 async def _reply(request: Request, served: Served, content_type: str) -> Response:
@@ -102,7 +104,7 @@ async def _reply(request: Request, served: Served, content_type: str) -> Respons
         return Response(status_code=status, headers=headers, media_type=content_type)
     pieces = served.pieces(part.start, part.stop)
     # The first piece comes before the headers: a damaged object is told of, not sent.
-    first = await _next(pieces) if served.size > PIECE_BYTES else next(pieces, b"")
+    first = await _next(pieces) if served.size > SLOW_BYTES else next(pieces, b"")
     if len(first) == part.stop - part.start:
         pieces.close()
         return Response(first, status, headers=headers, media_type=content_type)
@@ -145,12 +147,13 @@ async def _streamed(first: bytes, pieces: Generator[bytes, None, None]) -> Async
         pieces.close()
 
 
-def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of `PIECE_BYTES`: each costs a step between threads."""
+def _gathered(registry: Registry, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in larger pieces: each costs a step between threads."""
     buffer = bytearray()
-    for piece in pieces:
-        buffer += piece
-        if len(buffer) >= PIECE_BYTES:
-            yield bytes(buffer)
-            buffer.clear()
-    yield bytes(buffer)
+    with registry.replies.one() as replies:
+        for piece in pieces:
+            buffer += piece
+            if len(buffer) >= replies.piece_bytes:
+                yield bytes(buffer)
+                buffer.clear()
+        yield bytes(buffer)

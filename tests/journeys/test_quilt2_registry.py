@@ -179,7 +179,7 @@ def test_084_the_owner_always_may_and_strangers_cannot_share(ada: Person, bob: P
     publish(ada, "p", {"a.csv": TABLE})
     at(ada).run("access", "rm", package, ada.name)
     assert can_install(ada, package)
-    assert at(ada).fail("access", "add", package, "nosuchuser0")["code"] == "not_found"
+    assert at(ada).fail("access", "add", package, "No-User")["code"] == "invalid"
     assert at(bob).fail("access", "add", package, bob.name)["code"] == "refused"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +12,9 @@ import pytest
 
 from datapkg.errors import DatapkgError, InvalidInput, NotFound
 from datapkg.format import wire
+from registry_server.app import create_app
 from registry_server.services import browse
+from registry_server.settings import Settings
 from tests.registry_server.asgi import Answer, Client, House
 
 PUSHES = f"{wire.PACKAGES}/ada/iris/pushes"
@@ -138,6 +141,15 @@ def test_other_origins_read_the_api_without_credentials(house: House, path: str)
 
 
 @pytest.mark.parametrize("path", [wire.HEALTH, "/openapi.json", "/nosuch"])
+def test_other_origins_read_only_what_everybody_may(house: House, ada: Client, tmp_path: Path) -> None:
+    ada.publish("ada/iris", {"a": b"1"}, public=True)
+    for path in (wire.ME, f"{wire.PACKAGES}/ada/iris", f"{wire.PACKAGES}/no/such"):
+        assert "access-control-allow-origin" not in ada.get(path).headers
+    inner = create_app(Settings(data=tmp_path / "inner"))  # without an address for everybody
+    assert "access-control-allow-origin" not in Client(inner).get(wire.PACKAGES).headers
+    inner.state.registry.db.close()
+
+
 def test_other_origins_read_nothing_else(house: House, path: str) -> None:
     assert "access-control-allow-origin" not in house.nobody.get(path).headers
 

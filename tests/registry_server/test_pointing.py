@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from datapkg.errors import Conflict, InvalidInput, InvalidName, NotFound, ObjectNotFound, TagNotFound
+from datapkg.errors import Conflict, InvalidInput, InvalidName, ObjectNotFound, TagNotFound
 from datapkg.format import wire
-from tests.registry_server.asgi import Client, House
+from tests.registry_server.asgi import Client, Contents, House
 
 IRIS = f"{wire.PACKAGES}/ada/iris"
 
@@ -128,11 +128,31 @@ def test_the_owner_always_may_read(ada: Client) -> None:
     assert ada.get(IRIS).status == 200
 
 
-@pytest.mark.parametrize("who", ["nosuch", "Upper", "a b", "%00", "x" * 500])
-def test_an_unknown_reader_is_not_found(ada: Client, who: str) -> None:
+@pytest.mark.parametrize("who", ["Upper", "a b", "%00", "x" * 500])
+def test_a_reader_whose_name_nobody_can_have_is_refused(ada: Client, who: str) -> None:
     ada.publish("ada/iris", {"a": b"1"})
     for answer in (ada.put(f"{IRIS}/access/{who}", {}), ada.delete(f"{IRIS}/access/{who}")):
-        assert (answer.status, isinstance(answer.error, NotFound)) == (404, True)
+        assert (answer.status, isinstance(answer.error, InvalidName)) == (400, True)
+
+
+def test_adding_a_reader_does_not_tell_which_users_exist(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/iris", {"a": b"1"})
+    for method in ("PUT", "PUT", "DELETE", "DELETE", "PUT"):
+        there, absent = (ada.request(method, f"{IRIS}/access/{who}", sends={}) for who in ("bob", "cyd"))
+        assert there.status == absent.status == 200
+    assert ada.get(f"{IRIS}/access").json()["readers"] == ["bob", "cyd"]
+    assert house.user("cyd").get(IRIS).status == bob.get(IRIS).status == 200  # whoever gets the name later
+    assert house.user("dan").get(IRIS).status == 404
+
+
+@pytest.mark.parametrize("version", ["0.dev1", "0.0.dev7", "0.DEV12", "0dev3"])
+def test_a_version_of_the_form_for_states_without_one_is_refused(ada: Client, version: str) -> None:
+    hash = ada.publish("ada/iris", {"a": b"1"})
+    put = ada.put(f"{IRIS}/versions/{version}", {"hash": hash})
+    pushed = ada.push("ada/iris", Contents({"a": b"2"}), version=version)
+    for answer in (put, pushed):
+        assert (answer.status, isinstance(answer.error, InvalidName)) == (400, True)
+    assert ada.put(f"{IRIS}/versions/0.1.dev1", {"hash": hash}).status == 200
 
 
 def test_public_has_to_be_confirmed_and_can_be_taken_back(house: House, ada: Client, bob: Client) -> None:
