@@ -25,8 +25,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -35,6 +37,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
+from datapkg.errors import IntegrityError
 from datapkg.format import canonical
 from datapkg.format.blocks import cut_batches
 from datapkg.format.frames import forgotten_categories, observed, restore_categories
@@ -44,6 +47,8 @@ __all__ = ["Content", "block_digests", "content_hash", "content_of_objects", "co
 
 PREFIX = "c1:"
 READ_ROWS = 65_536
+# What opens an object for reading; it is closed after each pass.
+Open = Callable[[], AbstractContextManager[BinaryIO]]
 _ONES = memoryview(bytes([1]) * 65_536)
 
 
@@ -66,10 +71,23 @@ def content_of_objects(objects: Sequence[BinaryIO]) -> Content:
 
     The caller closes the streams. Raises pyarrow's errors for what is no Parquet, or has pages that are damaged.
     """
-    files = [pq.ParquetFile(stream, page_checksum_verification=True) for stream in objects]
-    schema = files[0].schema_arrow
-    categories = _all_categories(files, schema)
-    parts = (restore_categories(part, schema) for file in files for part in _batches(file))
+    return content_of_opened([partial(_as_it_is, stream) for stream in objects])
+
+
+def _as_it_is(stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(stream)
+
+
+def content_of_opened(objects: Sequence[Open], rows: list[int] | None = None) -> Content:
+    """Return the content of a table in Parquet objects that are opened one at a time, however many there are.
+
+    `rows` receives the number of rows read from each object. Raises `IntegrityError` for an object whose columns
+    are not those of the first, and pyarrow's errors.
+    """
+    with _parquet(objects[0]) as first:
+        schema = first.schema_arrow
+    categories = _all_categories(objects, schema)
+    parts = (restore_categories(part, schema) for part in _parts(objects, schema, [] if rows is None else rows))
     return content_of_parts((_with_categories(part, categories) for part in parts), schema)
 
 
@@ -89,12 +107,24 @@ def schema_of(table: pa.Table, schema: pa.Schema) -> pa.Schema:
     return table.schema.with_metadata(schema.metadata)
 
 
-def _batches(file: pq.ParquetFile) -> Iterator[pa.Table]:
-    for batch in file.iter_batches(batch_size=READ_ROWS):
-        yield pa.Table.from_batches([batch])
+@contextmanager
+def _parquet(opened: Open) -> Iterator[pq.ParquetFile]:
+    with opened() as stream, pq.ParquetFile(stream, page_checksum_verification=True) as file:
+        yield file
 
 
-def _all_categories(files: list[pq.ParquetFile], schema: pa.Schema) -> dict[int, pa.Array]:
+def _parts(objects: Sequence[Open], schema: pa.Schema, rows: list[int]) -> Iterator[pa.Table]:
+    for number, opened in enumerate(objects):
+        rows.append(0)
+        with _parquet(opened) as file:
+            if column_texts(file.schema_arrow) != column_texts(schema):
+                raise IntegrityError(f"object {number + 1} of the table has other columns than the first")
+            for batch in file.iter_batches(batch_size=READ_ROWS):
+                rows[number] += len(batch)
+                yield pa.Table.from_batches([batch])
+
+
+def _all_categories(objects: Sequence[Open], schema: pa.Schema) -> dict[int, pa.Array]:
     """The categories of each dictionary column over all objects: a reader that joins them sees these."""
     found: dict[int, pa.Array] = {}
     forgotten = forgotten_categories(schema)
@@ -102,10 +132,11 @@ def _all_categories(files: list[pq.ParquetFile], schema: pa.Schema) -> dict[int,
         if not types.is_dictionary(field.type) or field.name in forgotten:
             continue
         chunks: list[pa.Array] = []
-        for file in files:
-            for batch in file.iter_batches(batch_size=READ_ROWS, columns=[field.name]):
-                if not chunks or not chunks[-1].dictionary.equals(batch.column(0).dictionary):
-                    chunks.append(batch.column(0).slice(0, 0))
+        for opened in objects:
+            with _parquet(opened) as file:
+                for batch in file.iter_batches(batch_size=READ_ROWS, columns=[field.name]):
+                    if not chunks or not chunks[-1].dictionary.equals(batch.column(0).dictionary):
+                        chunks.append(batch.column(0).slice(0, 0))
         joined = pa.chunked_array(chunks, type=field.type).unify_dictionaries()
         found[index] = joined.chunk(0).dictionary if joined.num_chunks else pa.array([], field.type.value_type)
     return found
