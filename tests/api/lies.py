@@ -25,6 +25,16 @@ def values(home: Home, table: TableNode) -> pa.Table:
     return pa.concat_tables(pq.read_table(home.store.objects.open(block.hash)) for block in table.objects_)
 
 
+def stored(home: Home, rows: pa.Table, notes: dict[bytes, bytes] | None = None) -> Block:
+    """Rows as an object that datapkg's own writer would not write."""
+    out = io.BytesIO()
+    with pq.ParquetWriter(out, rows.schema, compression="none") as writer:
+        writer.write_table(rows)
+        writer.add_key_value_metadata(notes or {})
+    data = out.getvalue()
+    return Block(home.store.objects.put_bytes(data), len(rows), len(data))
+
+
 def rewritten(home: Home, table: TableNode, *, swapped: bool) -> TableNode:
     """The same line of a manifest over objects of another writer; `swapped` ones hold other numbers."""
     blocks = []
@@ -32,14 +42,9 @@ def rewritten(home: Home, table: TableNode, *, swapped: bool) -> TableNode:
         rows = pq.read_table(home.store.objects.open(block.hash))
         if swapped:
             rows = rows.set_column(0, rows.schema.field(0), pc.add(rows.column(0), 1))
-        out = io.BytesIO()
         footer = pq.ParquetFile(home.store.objects.open(block.hash)).metadata.metadata or {}
         notes = {key: value for key, value in footer.items() if key == b"datapkg.block"}
-        with pq.ParquetWriter(out, rows.schema, compression="none") as writer:
-            writer.write_table(rows)
-            writer.add_key_value_metadata(notes)
-        data = out.getvalue()
-        blocks.append(Block(home.store.objects.put_bytes(data), block.rows, len(data)))
+        blocks.append(stored(home, rows, notes))
     return msgspec.structs.replace(table, objects_=blocks)
 
 

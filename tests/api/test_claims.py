@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,11 +19,14 @@ from datapkg.api.listing import show
 from datapkg.api.maintenance import verify
 from datapkg.api.merge import merge
 from datapkg.api.push import push_package
+from datapkg.building.cache import BuildCache
 from datapkg.errors import Conflict, HashMismatch
+from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
 from datapkg.store import claims
-from tests.api.lies import publish_otherwise, tables, values
+from datapkg.store.refs import Current
+from tests.api.lies import publish_otherwise, stored, tables, values
 from tests.conftest import Person
 from tests.live_registry import LiveRegistry, live_registry
 
@@ -196,3 +200,18 @@ def test_content_that_was_checked_here_is_no_longer_said_to_be_unchecked(owner: 
     assert show(other, ref).unchecked == ["t"]
     assert verify(other, ref, content=True).damaged == []
     assert show(other, ref).unchecked == []
+
+
+def test_blocks_of_a_true_table_that_is_cut_otherwise_are_not_taken_for_others(person: Person) -> None:
+    home, ref = person.home(), person.ref("odd")
+    frame = pd.DataFrame({"n": np.arange(100_000)})
+    node = tables(home, build_package(home, ref, {"t": frame}).hash)["t"]
+    assert len(node.objects_) == 2
+    rows = values(home, node)
+    cuts = [rows.slice(0, 10), rows.slice(10)]
+    odd = Manifest.make([msgspec.structs.replace(node, objects_=[stored(home, each) for each in cuts])])
+    home.store.save(odd)
+    home.store.refs.set_current(ref.user, ref.name, Current(odd.hash, "local", False))
+    assert build_package(home, ref, {"t": frame}).hash == odd.hash  # what is stated is true
+    known = BuildCache(home.index, ref.package).stored(node.content)
+    assert {block.hash for block in known.values()} == {block.hash for block in node.objects_}
