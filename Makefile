@@ -8,6 +8,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Debian packages that tests need beside Python's: a browser with a font, what mounts, a database.
 APT_PACKAGES := chromium fonts-dejavu-core fuse3 postgresql
 
+# Each process takes one half of the tests, so that what a module shares is made once, and then what the other has left.
+PARALLEL := -n 2 --dist worksteal
+
 # How much the benchmarks measure: tiny, small or full.
 SIZE := small
 
@@ -26,7 +29,7 @@ test: $(VENV)/.with-tests ## formatting, lint, types and tests; what is left out
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/check_wheel.py
-	$(BIN)/pytest -n 2 -rs
+	$(BIN)/pytest $(PARALLEL) -rs
 
 test-all: $(VENV)/.with-all-tests ## all of that, the big tests too; fails where a tool is absent
 	@scripts/apt.sh --required $(APT_PACKAGES)
@@ -34,7 +37,7 @@ test-all: $(VENV)/.with-all-tests ## all of that, the big tests too; fails where
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/check_wheel.py --install
-	$(BIN)/pytest -n 2 -rs --everything
+	$(BIN)/pytest $(PARALLEL) -rs --everything
 
 bench: $(VENV)/.with-tests ## run every benchmark, one file a question; SIZE=full for the figures of the documents
 	@scripts/apt.sh git-lfs

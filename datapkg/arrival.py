@@ -66,15 +66,16 @@ def resolve(home: Home, client: Client, ref: Ref, *, replace: bool = False) -> w
     return resolved
 
 
-def fetch_manifest(home: Home, client: Client, ref: Ref, hash: str) -> Manifest:
-    """The manifest of a state, from here or from the registry; its hash is the one asked for.
+def fetch_manifest(home: Home, client: Client, ref: Ref, resolved: wire.Resolved) -> Manifest:
+    """The manifest of a state, from here or from the registry; its hash and size are those that were resolved.
 
     Of a long one only what no earlier one has that is here is fetched and read.
     """
+    hash = resolved.hash
     if home.store.has(hash):
         return home.store.manifest(hash)
     older = _earlier_manifest(home, ref)
-    return read_manifest(client.manifest(ref, hash, older), hash, older=older)
+    return read_manifest(client.manifest(ref, hash, older, resolved.manifest_size), hash, older=older)
 
 
 def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
@@ -152,7 +153,7 @@ def find_or_meet(home: Home, ref: Ref, registry: str | None = None) -> Found:
         except NotFound as unknown:
             line = f"{absent.message}, and {client.url} has no such package that you may see: {unknown.message}"
             raise PackageNotInstalled(line, hint=absent.hint, package=ref.package) from unknown
-        manifest = fetch_manifest(home, client, wanted, resolved.hash)
+        manifest = fetch_manifest(home, client, wanted, resolved)
         keep(home, wanted, manifest, resolved)
         if home.store.refs.current(ref.user, ref.name) is None:
             make_current(home, wanted, manifest, client.url, partial=True)

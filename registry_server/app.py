@@ -14,9 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
-from weakref import WeakValueDictionary
 
-import anyio
 import anyio.to_thread
 import uvicorn
 from fastapi import FastAPI
@@ -28,13 +26,14 @@ from datapkg.errors import Conflict
 from registry_server.services import sweep
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
-from registry_server.services.showcase import Showcase
 from registry_server.settings import Settings
 from registry_server.web import accounts, objects, packages, pages, pointing, pushes, sharing
 from registry_server.web.connection import TimedConnection
 from registry_server.web.edge import Edge
 from registry_server.web.errors import install
+from registry_server.web.logs import LineFormatter
 from registry_server.web.rendering import STATIC
+from registry_server.web.turns import Makers, Slots
 
 SWEEP_EVERY_S = 3600
 # FastAPI can tell others of requests, and what was wrong with them; this registry tells nobody.
@@ -45,7 +44,9 @@ SILENT: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # as malloc.h has them
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8  # as malloc.h has them
+# Each arena keeps what it may: with one for each thread, 600 readers left hundreds of MB behind.
+_MALLOC = ((M_MMAP_THRESHOLD, 4 << 20), (M_TRIM_THRESHOLD, 16 << 20), (M_TOP_PAD, 4 << 20), (M_ARENA_MAX, 2))
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 5
 
@@ -72,10 +73,10 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry=SILENT,
     )
     app.state.registry = registry
-    app.state.showcase = Showcase(registry)
-    app.state.uploads = anyio.CapacityLimiter(settings.max_uploads)
-    app.state.mapping = anyio.CapacityLimiter(objects.MAPS_AT_ONCE)
-    app.state.map_turns = WeakValueDictionary()
+    app.state.uploads = Slots(settings.max_uploads, settings.slot_wait_s)
+    waits = settings.slot_wait_s, settings.body_timeout_s
+    app.state.maps = Makers(objects.MAPS_AT_ONCE, *waits)
+    app.state.pages = Makers(pages.PAGES_AT_ONCE, *waits, keep=pages.KEPT_PAGES)
     app.add_middleware(Edge, settings=settings)
     install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -106,7 +107,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
 def _run(app: FastAPI, listener: socket.socket, announce: Callable[[], None]) -> None:
     config = uvicorn.Config(
         app,
-        http=partial(TimedConnection, head_timeout_s=app.state.registry.settings.body_timeout_s),  # type: ignore[arg-type]
+        http=partial(TimedConnection, timeout_s=app.state.registry.settings.body_timeout_s),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
@@ -116,7 +117,9 @@ def _run(app: FastAPI, listener: socket.socket, announce: Callable[[], None]) ->
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     # uvicorn raises again, at its end, the signal that ended it: stopping a server is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
@@ -150,7 +153,7 @@ def _keep_buffers() -> None:
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(ctypes.util.find_library("c")).mallopt
-        for parameter, value in ((M_MMAP_THRESHOLD, 4 << 20), (M_TRIM_THRESHOLD, 16 << 20), (M_TOP_PAD, 16 << 20)):
+        for parameter, value in _MALLOC:
             mallopt(parameter, value)
 
 

@@ -62,6 +62,11 @@ class Settings:
         """The size of a publish request: its record, its previews, and what stands around them."""
         return self.max_record_bytes + self.max_previews_bytes + MIB
 
+    @property
+    def slot_wait_s(self) -> float:
+        """How long a request waits for a free slot before it is told to come back; clients give up after a minute."""
+        return self.body_timeout_s / 4
+
     def at(self, port: int) -> Settings:
         """The same settings with the port that is really listened on."""
         return replace(self, port=port)

@@ -12,9 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from tests import examples
 from tests.live_registry import LiveRegistry, live_registry
 
 CAP_SYS_ADMIN = 21
@@ -24,6 +26,19 @@ _numbers = itertools.count()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--everything", action="store_true", help="run big tests too, and fail where a tool is absent")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    examples.everything = config.getoption("--everything")
+    settings.register_profile("few", max_examples=25, deadline=None)
+    settings.register_profile("all", max_examples=100, deadline=None)
+    settings.load_profile("all" if examples.everything else "few")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what `big` cannot, as these tests do run."""
+    if not examples.everything:
+        terminalreporter.write_line("Properties were tried with few examples: `make test-all` tries all of them")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

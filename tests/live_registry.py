@@ -12,6 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from registry_server.services import accounts, policy
+from registry_server.services.registry import open_registry
+from registry_server.settings import read_settings
+
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60
 
@@ -26,10 +30,15 @@ class LiveRegistry:
     process: subprocess.Popen[bytes] = field(repr=False)
 
     def add_user(self, name: str) -> str:
-        """Adds a user and gives the token."""
-        done = _command("user", "add", name, "--data", str(self.data), "--json")
-        token: str = json.loads(done)["token"]
-        return token
+        """Add a user and return the token.
+
+        As `datapkg-registry user add` does it, but in this process, which takes a hundredth of the time.
+        """
+        registry = open_registry(read_settings({}, data=self.data))
+        try:
+            return accounts.add_user(registry, policy.THE_OPERATOR, name)
+        finally:
+            registry.db.close()
 
     def stop(self) -> int:
         """Asks it to end, and gives its exit code."""
@@ -81,20 +90,6 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
         raise RuntimeError(f"the registry did not start:\n{log.read_text()[-4000:]}")
     url: str = json.loads(line)["url"]
     return url
-
-
-def _command(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "registry_server", *arguments],
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        timeout=START_TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{arguments} ended with {done.returncode}: {done.stderr}")
-    return done.stdout
 
 
 def _environment() -> dict[str, str]:

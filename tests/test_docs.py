@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,11 +18,13 @@ import pytest
 from datapkg import errors
 from datapkg.home import SETTINGS
 from registry_server.settings import Settings, setting_name
+from tests.fresh_process import FreshProcess
 from tests.live_registry import LiveRegistry, live_registry
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SIMPLE = re.compile(r"datapkg [\w\s@./:=+-]*")  # nothing that a shell would expand or split
 RUN = ("console", "python")
 
 
@@ -36,6 +39,19 @@ class Desk:
 
     folder: Path
     environ: dict[str, str]
+
+    def python(self, *words: str) -> str:
+        """Return what a fresh process of Python with these words prints, errors among it."""
+        with FreshProcess([*words], cwd=self.folder, env=self.environ, merge=True) as process:
+            out, _ = process.communicate(timeout=100)
+        assert process.returncode == 0, f"{words} ended with {process.returncode}:\n{out}"
+        return out
+
+    def bash(self, command: str) -> str:
+        """Return what a command prints; one that is `datapkg` alone is run without a shell."""
+        if SIMPLE.fullmatch(command):
+            return self.python("-m", *shlex.split(command))
+        return self.run("bash", "-c", command)
 
     def run(self, *command: str) -> str:
         done = subprocess.run(
@@ -97,7 +113,7 @@ def run_console(desk: Desk, text: str) -> None:
         first, _, rest = part.partition("\n")
         more = re.match(r"(?:> .*\n)*", rest)[0]  # type: ignore[index]
         command, expected = f"{first}\n{more}".replace("\n> ", "\n"), rest.removeprefix(more)
-        said = desk.run("bash", "-c", command)
+        said = desk.bash(command.strip())
         if expected.strip():
             pattern = re.escape(expected.strip()).replace("…", ".*")
             assert re.fullmatch(pattern, said.strip(), re.DOTALL), f"$ {command}\nsaid:\n{said}\nnot:\n{expected}"
@@ -105,12 +121,12 @@ def run_console(desk: Desk, text: str) -> None:
 
 def run_python(desk: Desk, text: str) -> None:
     if ">>>" not in text:
-        desk.run(sys.executable, "-c", text)
+        desk.python("-c", text)
         return
     (desk.folder / "session.txt").write_text(text.replace("…", "..."))
     flags = "doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE"
     code = f"import doctest, sys; sys.exit(doctest.testfile('session.txt', False, optionflags={flags}).failed)"
-    desk.run(sys.executable, "-c", code)
+    desk.python("-c", code)
 
 
 def test_every_page_is_listed() -> None:

@@ -260,7 +260,7 @@ class Draft:
             resolved = resolve(self._home, client, self._ref)
         except NotFound:
             return None
-        manifest = fetch_manifest(self._home, client, self._ref, resolved.hash)
+        manifest = fetch_manifest(self._home, client, self._ref, resolved)
         if not self._options.dry_run:
             keep(self._home, self._ref, manifest, resolved)
         self._parent = manifest.hash

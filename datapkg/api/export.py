@@ -2,87 +2,88 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import secrets
-import shutil
+import stat
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from datapkg.api.exporting.contents import Writer, Written, stored_bytes
+from datapkg.api.exporting.placing import TREE, make_tree, place_file, place_tree
+from datapkg.api.exporting.plan import SEPARATORS, Origins, Task, file_name, name_files, plan
 from datapkg.api.results import Exported
+from datapkg.building.package_file import FileEntry, check_package_file, needs_glob, package_file
+from datapkg.building.tree import BUILD_FILE
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, ObjectNotFound
-from datapkg.format.manifest import ArrayNode, FileNode, GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest import GroupNode, Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Found, Home
 from datapkg.objects.files import STALE_TEMP_S
+from datapkg.objects.folders import OpenFolder, made_folders
 from datapkg.objects.progress import Progress, silent
-from datapkg.store.store import Store
+from datapkg.reading.delimited_text import Dialect, write_text
+from datapkg.reading.json_rows import write_json
+from datapkg.reading.source import Source
 
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".ssv": ";"}
-NO_TEXT = {
-    ".parquet",
-    ".pq",
-    ".xls",
-    ".xlsx",
-    ".xlsm",
-    ".ods",
-    ".feather",
-    ".arrow",
-    ".orc",
-    ".json",
-    ".jsonl",
-    ".ndjson",
-}
-COMPRESSED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 FORMATS = ("csv", "parquet")
-PIECE_BYTES = 1 << 20
 STAGED = ".datapkg-export-"
+_OF_KIND = {"file": "id", "array": "numpy", "table": "parquet"}
 
 
 @dataclass(frozen=True)
-class Task:
-    """One file to write: where below the target, from which node, and how (`separator` of text, or None for bytes)."""
+class _Job:
+    """One export: what is written, where to, and what the record of its build says of each source."""
 
-    parts: tuple[str, ...]
-    node: Node
-    separator: str | None = None
+    found: Found
+    ref: Ref
+    manifest: Manifest
+    dest: Path
+    origins: Origins
+    force: bool
+    format: str | None
+    with_build_file: bool
 
 
 def export(
-    home: Home, ref: Ref, dest: Path, *, force: bool = False, format: str | None = None, progress: Progress = silent
+    home: Home,
+    ref: Ref,
+    dest: Path,
+    *,
+    force: bool = False,
+    format: str | None = None,
+    with_build_file: bool = False,
+    progress: Progress = silent,
 ) -> Exported:
-    """Writes what a ref names to `dest`: a folder, or one file for one node; all of it or nothing.
+    """Write what a ref names to `dest`: a folder, or one file for one node; all of it or nothing.
 
-    Tables that came from csv or tsv are text again, others `.parquet`; `format` (csv, parquet) decides for all.
-    Never writes outside `dest`. Raises `Conflict` where it exists, unless `force`, which replaces files of the same
-    name and keeps others.
+    Tables that came from csv or tsv are text again if a build of the text gives the same values; all others are
+    `.parquet`. `format` (csv, parquet) decides for all, for one table the suffix of `dest` does.
+    `with_build_file` adds a `build.yml` that makes the same nodes, metadata and `content` of these files.
+
+    Nothing is written outside `dest`. Raise `Conflict` if it exists, unless `force`, which replaces files of the same
+    name and keeps others; `InvalidInput` for a table that `format` cannot hold.
     """
     if format not in (None, *FORMATS):
         raise InvalidInput(f"there is no export format {format!r}; there are {', '.join(FORMATS)}")
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
-    tasks = _plan(manifest, ref.path, format)
-    _check_present(found, manifest, ref)
     dest = Path(dest).expanduser().absolute()
-    single = len(tasks) == 1 and tasks[0].parts == ()
-    if single and dest.is_dir() and not dest.is_symlink():
-        dest, single = dest / _file_name(tasks[0].node, tasks[0].separator), True
-    if os.path.lexists(dest) and not force:
-        raise Conflict(f"{dest} exists; nothing was written", hint=f"datapkg export --force {ref} {dest}")
-    staged = _stage(found.store, dest, tasks, single, progress)
-    try:
-        return _settle(staged, dest, tasks, single)
-    finally:
-        _discard(staged)
+    job = _Job(found, ref, manifest, dest, _origins(found, ref), force, format, with_build_file)
+    named = frozenset(node.path for node in manifest.below(ref.path) if with_build_file and needs_glob(node.path))
+    tasks = plan(manifest, ref.path, format, job.origins, named)
+    _check_present(found, manifest, ref)
+    if len(tasks) == 1 and not tasks[0].parts and tasks[0].node.kind != "group":
+        return _export_file(job, tasks[0], progress)
+    _check_free(job)
+    return _export_folder(job, tasks, named, progress)
 
 
-def cat(home: Home, ref: Ref, write: Callable[[bytes], Any]) -> None:
-    """Writes the bytes of a file or array, or a table as csv text."""
+def cat(home: Home, ref: Ref, write: Callable[[bytes], Any], *, as_json: bool = False) -> None:
+    """Write the bytes of a file or array; a table as csv text, or `as_json` as an array with an object a row."""
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
     node = manifest.get(ref.path) if ref.path else None
@@ -91,88 +92,21 @@ def cat(home: Home, ref: Ref, write: Callable[[bytes], Any]) -> None:
         what = f"{ref} is a group" if ref.path else f"{ref} is a whole package"
         raise NodeNotFound(f"{what}; cat shows one table or file", hint=f"datapkg show {ref}")
     _check_present(found, manifest, ref)
-    separator = (_separator(node) or ",") if isinstance(node, TableNode) else None
-    for piece in _pieces(found.store, Task((), node, separator)):
+    source = Source(found.store, ref, found.hash)
+    if not isinstance(node, TableNode):
+        text = stored_bytes(source, node)
+    else:
+        text = write_json(source, node) if as_json else write_text(source, node, Dialect())
+    for piece in text:
         write(piece)
 
 
-def _plan(manifest: Manifest, path: str, format: str | None) -> list[Task]:
-    """Decides where each node goes; raises `Conflict` naming all pairs that would share a file.
-
-    Nodes of one group with one original file name (the sheets of a workbook) are written under their own names.
-    """
-    tasks, depth = [], len(path.split("/")) if path else 0
-    for node in manifest.below(path):
-        below = node.parts[depth:]
-        if isinstance(node, GroupNode):
-            tasks.append(Task(below, node))
-            continue
-        separator = None
-        if isinstance(node, TableNode):
-            separator = {"csv": _separator(node) or ",", "parquet": None, None: _separator(node)}[format]
-        parts = (*below[:-1], _file_name(node, separator)) if below else ()
-        tasks.append(Task(parts, node, separator))
-    count = Counter(task.parts for task in tasks)
-    tasks = [task if count[task.parts] == 1 or task.node.kind == "group" else _own_name(task) for task in tasks]
-    _check_apart(tasks)
-    return tasks
-
-
-def _own_name(task: Task) -> Task:
-    """The same file under the node's name, with the suffix that it would have had."""
-    suffix = PurePosixPath(task.parts[-1]).suffix
-    name = task.node.parts[-1]
-    return replace(task, parts=(*task.parts[:-1], name if name.endswith(suffix) else _shortened(name, suffix)))
-
-
-def _check_apart(tasks: list[Task]) -> None:
-    taken: dict[tuple[str, ...], Node] = {}
-    folders = {task.parts[:length] for task in tasks for length in range(1, len(task.parts))}
-    clashes = []
-    for task in tasks:
-        other = taken.setdefault(task.parts, task.node)
-        if other is not task.node:
-            clashes.append(f"{other.path} and {task.node.path} are both {'/'.join(task.parts)}")
-        elif task.parts in folders and task.node.kind != "group":
-            clashes.append(f"{task.node.path} is a file where a folder is needed: {'/'.join(task.parts)}")
-    if clashes:
-        listed = "\n".join(f"  {each}" for each in clashes)
-        raise Conflict(f"not every node has a file name of its own:\n{listed}", hint="export them one by one")
-
-
-def _separator(node: TableNode) -> str | None:
-    """What separates the columns of the text that the table came from; None if it was no text.
-
-    A name that does not tell (`iris.data`) was given to text by somebody who said so: it is text with commas.
-    """
-    suffix = PurePosixPath(_uncompressed(node.file_name).lower()).suffix
-    return None if not node.file_name or suffix in NO_TEXT else SEPARATORS.get(suffix, ",")
-
-
-def _uncompressed(name: str) -> str:
-    path = PurePosixPath(name)
-    return path.stem if path.suffix.lower() in COMPRESSED else name
-
-
-def _file_name(node: Node, separator: str | None) -> str:
-    """The original name of a node's file; a table that is not written in the form it had gets another suffix."""
-    if isinstance(node, GroupNode):
-        return node.parts[-1]
-    if isinstance(node, FileNode):
-        return node.file_name or node.parts[-1]
-    if isinstance(node, TableNode) and separator is not None and separator == _separator(node):
-        return _uncompressed(node.file_name)
-    suffix = ".npy" if isinstance(node, ArrayNode) else ".csv" if separator is not None else ".parquet"
-    name = _uncompressed(node.file_name)
-    if not name:
-        return _shortened(node.parts[-1], suffix)
-    path = PurePosixPath(name)
-    return name if path.suffix.lower() == suffix else _shortened(path.stem, suffix)
-
-
-def _shortened(stem: str, suffix: str) -> str:
-    """The stem with a suffix, cut so that a file system takes it."""
-    return stem.encode()[: 255 - len(suffix)].decode(errors="ignore") + suffix
+def _origins(found: Found, ref: Ref) -> Origins:
+    """Return what the record of the build of this state says of its sources, by path; {} if it is not here."""
+    record = found.store.refs.record(ref.user, ref.name, found.hash) or {}
+    sources = record.get("sources")
+    entries = [each for each in sources if isinstance(each, dict)] if isinstance(sources, list) else []
+    return {str(each.get("path")): each for each in entries if isinstance(each.get("kwargs", {}), dict)}
 
 
 def _check_present(found: Found, manifest: Manifest, ref: Ref) -> None:
@@ -184,145 +118,123 @@ def _check_present(found: Found, manifest: Manifest, ref: Ref) -> None:
         )
 
 
-def _stage(store: Store, dest: Path, tasks: list[Task], single: bool, progress: Progress) -> Path:
-    """Writes everything beside the target, in a folder that nobody else knows."""
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(dest.parent)
-    staged = dest.parent / f"{STAGED}{secrets.token_hex(8)}"
-    staged.mkdir()
-    try:
+def _check_free(job: _Job) -> None:
+    if os.path.lexists(job.dest) and not job.force:
+        raise Conflict(f"{job.dest} exists; nothing was written", hint=f"datapkg export --force {job.ref} {job.dest}")
+
+
+@contextmanager
+def _staging(dest: Path) -> Iterator[tuple[OpenFolder, OpenFolder]]:
+    """Open the parent of a target, and a new folder with a random name, which is removed at the end.
+
+    That lies in the target if it is a folder, which may be on another disk than its parent, else beside it.
+    """
+    name = f"{STAGED}{secrets.token_hex(8)}"
+    with made_folders(dest.parent), OpenFolder.at(dest.parent) as parent, ExitStack() as stack:
+        found = parent.status(dest.name)
+        is_folder = found is not None and stat.S_ISDIR(found.st_mode)
+        above = stack.enter_context(parent.folder(dest.name)) if is_folder else parent
+        _sweep(above)
+        above.make_folder(name)
+        try:
+            with above.folder(name) as staged:
+                yield parent, staged
+        finally:
+            above.remove_tree(name)
+
+
+def _sweep(folder: OpenFolder) -> None:
+    """Remove what exports that were killed long ago left."""
+    for name in folder.names():
+        found = folder.status(name) if name.startswith(STAGED) else None
+        if found and stat.S_ISDIR(found.st_mode) and time.time() - found.st_ctime > STALE_TEMP_S:
+            folder.remove_tree(name)
+
+
+def _export_file(job: _Job, task: Task, progress: Progress) -> Exported:
+    if job.with_build_file:
+        raise InvalidInput(f"{job.ref} is one node; a build file describes a package or a group of it")
+    is_folder = job.dest.is_dir() and not job.dest.is_symlink()
+    if not is_folder:
+        job, task = _by_suffix(job, task)
+        _check_free(job)
+    inside = job.dest / file_name(task, job.origins) if is_folder else job.dest
+    with _staging(inside) as (parent, staged):
+        written = _writer(job, staged).write(task, 0)
+        name = file_name(written.task, job.origins) if is_folder else job.dest.name
+        if is_folder:
+            _check_free(replace(job, dest=job.dest / name))
+        place_file(staged, 0, parent, name, force=job.force)
+    progress("files", task.node.size, task.node.size)
+    path = inside.with_name(name)
+    return Exported([path], written.size, [written.note] if written.note else [])
+
+
+def _by_suffix(job: _Job, task: Task) -> tuple[_Job, Task]:
+    """A table that goes to a file of this name has the format that the name says, unless `format` was given."""
+    suffix = job.dest.suffix.lower()
+    if not isinstance(task.node, TableNode) or job.format is not None:
+        return job, task
+    if suffix in SEPARATORS:
+        return replace(job, format="csv"), replace(task, separator=SEPARATORS[suffix])
+    return (job, replace(task, separator=None)) if suffix == ".parquet" else (job, task)
+
+
+def _writer(job: _Job, staged: OpenFolder) -> Writer:
+    source = Source(job.found.store, job.ref, job.found.hash)
+    return Writer(source, staged, job.origins, job.format, job.with_build_file)
+
+
+def _export_folder(job: _Job, tasks: list[Task], named: frozenset[str], progress: Progress) -> Exported:
+    with _staging(job.dest) as (parent, staged):
+        writer = _writer(job, staged)
         total, done = sum(task.node.size for task in tasks), 0
+        written = []
         for number, task in enumerate(tasks):
-            target = staged / str(number) if single else staged.joinpath(*task.parts)
-            if task.node.kind == "group":
-                target.mkdir(parents=True, exist_ok=True)
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with open(target, "xb") as file:
-                for piece in _pieces(store, task):
-                    file.write(piece)
-            done += task.node.size
-            progress("files", done, total)
-        return staged
-    except BaseException:
-        _discard(staged)
-        raise
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what exports that were killed long ago left."""
-    for path in folder.glob(f"{STAGED}*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.lstat().st_ctime > STALE_TEMP_S:
-                _discard(path)
-
-
-def _settle(staged: Path, dest: Path, tasks: list[Task], single: bool) -> Exported:
-    """Gives what was written its place; into a folder that exists, file by file, following no link."""
-    if single:
-        _refuse_folder(dest)
-        os.replace(staged / "0", dest)
-        files = [dest]
-    elif not os.path.lexists(dest):
-        os.rename(staged, dest)
-        files = [dest.joinpath(*task.parts) for task in tasks if task.node.kind != "group"]
-    else:
-        _make_folder(dest, ())
-        for task in tasks:
-            is_group = task.node.kind == "group"
-            _make_folder(dest, task.parts if is_group else task.parts[:-1])
-            if not is_group:
-                _refuse_folder(dest.joinpath(*task.parts))
-        files = []
-        for task in tasks:
             if task.node.kind != "group":
-                files.append(dest.joinpath(*task.parts))
-                os.replace(staged.joinpath(*task.parts), files[-1])
-    return Exported(files, sum(file.stat().st_size for file in files))
+                written.append(writer.write(task, number))
+                done += task.node.size
+                progress("files", done, total)
+        groups = [task for task in tasks if task.node.kind == "group"]
+        depth = len(job.ref.path.split("/")) if job.ref.path else 0
+        final = [replace(each.task, parts=each.task.node.parts[depth:]) for each in written]
+        final = name_files([*groups, *final], job.origins, named)[len(groups) :]
+        written = [replace(each, task=task) for each, task in zip(written, final, strict=True)]
+        folders = [task.parts for task in groups]
+        files = [each.task.parts for each in written]
+        make_tree(staged, folders, [(each.number, each.task.parts) for each in written])
+        size = sum(each.size for each in written)
+        if job.with_build_file:
+            size += _add_build_file(job, staged, groups, written)
+            files.append((BUILD_FILE,))
+        place_tree(staged, parent, job.dest.name, folders, files, force=job.force)
+    paths = [job.dest.joinpath(*parts) for parts in files]
+    return Exported(paths, size, [each.note for each in written if each.note])
 
 
-def _make_folder(dest: Path, parts: tuple[str, ...]) -> None:
-    for length in range(len(parts) + 1):
-        folder = dest.joinpath(*parts[:length])
-        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise Conflict(f"{folder} is in the way: it is no folder; nothing was written there")
-        folder.mkdir(exist_ok=True)
-
-
-def _refuse_folder(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        raise Conflict(f"{path} is a folder where a file is to be written")
-
-
-def _discard(staged: Path) -> None:
-    shutil.rmtree(staged, ignore_errors=True)
-
-
-def _pieces(store: Store, task: Task) -> Iterator[bytes]:
-    """The bytes of one file, piece by piece."""
-    node = task.node
-    if isinstance(node, TableNode) and task.separator is not None:
-        yield from _text(store, node, task.separator)
-    elif isinstance(node, TableNode) and len(node.objects_) > 1:
-        yield from _one_parquet(store, node)
-    else:
-        for hash, _ in node.objects():
-            with store.objects.open(hash) as stream:
-                while piece := stream.read(PIECE_BYTES):
-                    yield piece
-
-
-def _text(store: Store, node: TableNode, separator: str) -> Iterator[bytes]:
-    import pyarrow.parquet as pq
-
-    for number, (hash, _) in enumerate(node.objects()):
-        with store.objects.open(hash) as stream:
-            frame = pq.read_table(stream).to_pandas()
-        text = frame.to_csv(sep=separator, index=_has_index(frame), header=number == 0, lineterminator="\n")
-        yield text.encode()
-
-
-def _has_index(frame: Any) -> bool:
-    import pandas as pd
-
-    return not (isinstance(frame.index, pd.RangeIndex) and frame.index.name is None)
-
-
-def _one_parquet(store: Store, node: TableNode) -> Iterator[bytes]:
-    """The blocks of a table as the row groups of one Parquet file."""
-    import pyarrow.parquet as pq
-
-    pipe = _Pipe()
-    writer: Any = None
-    for hash, _ in node.objects():
-        with store.objects.open(hash) as stream:
-            table = pq.read_table(stream)
-        writer = writer or pq.ParquetWriter(pipe, table.schema, compression="zstd")
-        writer.write_table(table.cast(writer.schema), row_group_size=max(1, table.num_rows))
-        yield pipe.take()
-    writer.close()
-    yield pipe.take()
-
-
-class _Pipe(io.RawIOBase):
-    """A file that forgets what was taken from it, so that one of any size is written in little memory."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._pieces.append(bytes(data))
-        self._size += len(self._pieces[-1])
-        return len(self._pieces[-1])
-
-    def tell(self) -> int:
-        return self._size
-
-    def take(self) -> bytes:
-        """What was written since the last time."""
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
+def _add_build_file(job: _Job, staged: OpenFolder, groups: list[Task], written: list[Written]) -> int:
+    """Write `build.yml` into the staged tree, read it back against what it is to say, and return its size."""
+    depth = len(job.ref.path.split("/")) if job.ref.path else 0
+    top = next((task.node for task in groups if not task.parts), None)
+    meta = (top.meta if top else {}) if job.ref.path else job.manifest.meta
+    metas = {"/".join(task.parts): task.node.meta for task in groups if task.parts}
+    entries = [
+        FileEntry(
+            "/".join(each.task.node.parts[depth:]),
+            "/".join(each.task.parts),
+            each.form.transform if each.form else _OF_KIND[each.task.node.kind],
+            each.form.kwargs if each.form else {},
+            each.task.node.meta,
+        )
+        for each in written
+    ]
+    with staged.folder(TREE) as tree:
+        if tree.status(BUILD_FILE) is not None:
+            raise Conflict(
+                f"a file of the package is called {BUILD_FILE}, as the build file would be; nothing was written",
+                hint="leave out --with-build-file",
+            )
+        with tree.new_file(BUILD_FILE) as file:
+            size = file.write(package_file(entries, metas, meta).encode())
+        check_package_file(tree.path / BUILD_FILE, entries, metas, meta)
+    return size

@@ -260,16 +260,24 @@ def open_hook(
 
 
 def export(
-    ref: str, dest: str | Path, *, force: bool = False, format: str | None = None, progress: Progress | None = None
+    ref: str,
+    dest: str | Path,
+    *,
+    force: bool = False,
+    format: str | None = None,
+    with_build_file: bool = False,
+    progress: Progress | None = None,
 ) -> Exported:
-    """Writes a package or node as ordinary files with their original names; all of it or nothing.
+    """Write a package or node as ordinary files with their original names; all of it or nothing.
 
-    Raises `Conflict` where something is at `dest` already, unless `force`.
+    `with_build_file` adds a `build.yml` that builds an equal package. Raise `Conflict` if something is at `dest`
+    already, unless `force`.
     """
     from datapkg.api.export import export as export_files
 
     with shown(progress) as tell:
-        return export_files(Home(), Ref.parse(ref), Path(dest), force=force, format=format, progress=tell)
+        options: dict[str, Any] = {"force": force, "format": format, "with_build_file": with_build_file}
+        return export_files(Home(), Ref.parse(ref), Path(dest), **options, progress=tell)
 
 
 def search(query: str, *, registry: str | None = None) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def install_one(home: Home, ref: Ref, options: Options, progress: Progress = sil
         return installed
     client = home.client(arrival.allowed_registry(home, ref, options.registry))
     resolved = arrival.resolve(home, client, ref, replace=options.replace)
-    manifest = arrival.fetch_manifest(home, client, ref, resolved.hash)
+    manifest = arrival.fetch_manifest(home, client, ref, resolved)
     received = _fetch_objects(home, client, ref, manifest, options, progress)
     arrival.keep(home, ref, manifest, resolved)
     return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes))

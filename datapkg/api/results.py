@@ -236,10 +236,11 @@ class Warmed:
 
 @dataclass(frozen=True)
 class Exported:
-    """The files that were written, below a folder or as one file."""
+    """The files that were written, below a folder or as one file; `notes` say which tables got another format."""
 
     files: list[Path]
     size_bytes: int
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from datapkg.api.results import Stubs
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, InvalidName
 from datapkg.format.names import Ref, check_package, check_user
 from datapkg.home import Home, nearest_lock
-from datapkg.objects.files import write_atomic
+from datapkg.objects.folders import OpenFolder
 from datapkg.reading.stubs import MARK, USERS_STUB, PackageStub, classes_module, package_stub, user_stub
 
 # PEP 561: a checker looks into this folder before it looks into datapkg itself, and there for what is not in it.
@@ -34,7 +34,7 @@ def write_stubs(home: Home, start: Path, into: Path | None = None, *, dry_run: b
     strange = [str(folder / path) for path in written if path not in present and os.path.lexists(folder / path)]
     if strange:
         raise Conflict(f"{strange[0]} was not made by datapkg stubs, and is left alone", hint=f"move it: {strange[0]}")
-    if not dry_run:
+    if not dry_run and (written or removed):
         _change(folder, {path: wanted[path] for path in written}, removed)
     states = {package: hash for package, (hash, _) in packages.items()}
     return Stubs(folder, states, written, removed, failed)
@@ -107,24 +107,23 @@ def _ours(path: Path) -> str | None:
 
 
 def _change(folder: Path, written: dict[str, str], removed: list[str]) -> None:
-    """Writes and removes these files; folders that become empty go too."""
+    """Write and remove these files; folders that become empty go too. No link below `folder` is followed."""
     try:
-        for path, text in written.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(folder / path, text.encode(), (folder / path).parent, mode=0o644)
-        for path in removed:
-            (folder / path).unlink(missing_ok=True)
-            _remove_empty((folder / path).parent, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with OpenFolder.at(folder.parent) as above, above.folder(folder.name) as top:
+            for path, text in written.items():
+                *parts, name = path.split("/")
+                with top.below(parts, make=True) as into:
+                    into.write(name, text.encode(), 0o644)
+            for path in removed:
+                *parts, name = path.split("/")
+                with top.below(parts) as into:
+                    into.remove_file(name)
+                for length in range(len(parts), 0, -1):
+                    with top.below(parts[: length - 1]) as into:
+                        into.remove_folder(parts[length - 1])
+            if not top.names():
+                above.remove_folder(folder.name)
     except OSError as error:
         reason = f"{error.filename or folder} cannot be written: {error.strerror}"
         raise InvalidInput(reason, hint="name a folder of yours: datapkg stubs --into typings") from error
-
-
-def _remove_empty(folder: Path, last: Path) -> None:
-    for each in (folder, *folder.parents):
-        try:
-            each.rmdir()
-        except OSError:
-            return
-        if each == last:
-            return

@@ -19,10 +19,11 @@ from datapkg.building.document import Item, read_document
 from datapkg.building.globs import is_glob
 from datapkg.building.grammar import words
 from datapkg.building.grammar.folder import Folder, Parts
+from datapkg.building.grammar.many import is_concat, name_of
 from datapkg.building.grammar.notes import read_meta
 from datapkg.building.grammar.reading import Reading, transform_of
 from datapkg.building.grammar.said import Said
-from datapkg.building.grammar.sources import read_source
+from datapkg.building.grammar.sources import files_as_one, read_source
 from datapkg.building.kwargs import FAMILIES, Layer
 from datapkg.building.nearest import nearest
 from datapkg.building.spec import BuildSpec, Check, FileSource, NodeSpec, UrlSource
@@ -165,6 +166,9 @@ class _Reader:
         said = Said.of(value, place, value.line, self.problems)
         for name in said.others(words.OF_GLOB):
             said.wrong(name, words.unknown(name, words.OF_GLOB, "a glob"))
+        if is_concat(said):
+            self._concat(pattern, said, parts, inherited)
+            return
         meta = read_meta(said)
         files = self.folder.glob(pattern)
         if isinstance(files, str):
@@ -182,6 +186,22 @@ class _Reader:
             elif self._claim(here, value.line, "node"):
                 self._add(NodeSpec("/".join(here), source, transform, kwargs, meta, where), checks)
         self._need_table(said, [node.transform for node in self.nodes[before:]])
+
+    def _concat(self, pattern: str, said: Said, parts: Parts, inherited: _Inherited) -> None:
+        """Takes all files of a glob as one table, which is named for their folder."""
+        here = (*parts, name_of(pattern))
+        if problem := name_problem(here):
+            hint = f"name the table: some_name: {{file: {shown(pattern)}, concat: true}}"
+            self.problems.add(said.line, said.place, f"{problem}; {hint}")
+            return
+        reading = Reading(said, inherited.transform, inherited.layers)
+        source = files_as_one(said, "concat", self.folder, pattern, reading)
+        if source is None or not self._claim(here, said.line, "node"):
+            return
+        where = self.problems.place(said.line, said.place)
+        checks = tuple(self._checks_of(said, inherited).values())
+        path, meta = "/".join(here), read_meta(said)
+        self.nodes.append(NodeSpec(path, source.source, source.transform, source.kwargs, meta, where, checks))
 
     def _checks_of(self, said: Said, inherited: _Inherited) -> dict[str, Check]:
         """The checks of a node or group: those of the groups above, and its own."""

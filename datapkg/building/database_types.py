@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.types as types
 
-from datapkg.building.transforms.settling import Settling, array
+from datapkg.building.transforms.settling import Settling, array, decimal_type
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
 
@@ -41,6 +42,7 @@ _POSTGRESQL: dict[int, pa.DataType] = {
     1186: pa.duration("us"),
 }
 _NUMERIC, _JSON = 1700, (114, 3802)
+_DIGITS_OF_64_BITS = 20
 
 
 @dataclass
@@ -88,6 +90,9 @@ class Column:
 
     def settled(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """What `see` gave, in the type that all values have."""
+        if types.is_integer(column.type) and types.is_decimal(self.type):
+            # Arrow casts integers only to decimals that hold all of their type.
+            column = column.cast(decimal_type(_DIGITS_OF_64_BITS, self.type.scale))
         return column if column.type == self.type else column.cast(self.type)
 
 
@@ -96,16 +101,20 @@ def _as_json(value: Any) -> str | None:
 
 
 def _plain(name: str, values: Sequence[Any]) -> Sequence[Any]:
-    """Values that Arrow knows; those of one type are made so alike, by the first that is there."""
-    first = next((each for each in values if each is not None), None)
-    if type(first) in _AS_THEY_ARE:
-        if isinstance(first, decimal.Decimal):
-            _check_finite(name, values)
+    """Values that Arrow knows, each made of its own type, whatever stands before it."""
+    kinds = set(map(type, values))
+    if decimal.Decimal in kinds:
+        _check_finite(name, values)
+    if kinds <= _AS_THEY_ARE:
         return values
-    for kind, convert in _CONVERSIONS:
-        if isinstance(first, kind):
-            return [None if each is None else convert(each) for each in values]
-    return [None if each is None else str(each) for each in values]
+    converters = {kind: _converter(kind) for kind in kinds}
+    return [converters[type(each)](each) for each in values]
+
+
+def _converter(kind: type) -> Callable[[Any], Any]:
+    if kind in _AS_THEY_ARE:
+        return lambda value: value
+    return next((convert for types_, convert in _CONVERSIONS if issubclass(kind, types_)), str)
 
 
 def _check_finite(name: str, values: Sequence[Any]) -> None:
@@ -120,7 +129,7 @@ def _moment(value: Any) -> Any:
     return value if value.tzinfo is None else value.astimezone(datetime.UTC)
 
 
-_AS_THEY_ARE = (type(None), bool, int, float, str, bytes, decimal.Decimal, datetime.date, datetime.timedelta)
+_AS_THEY_ARE = {type(None), bool, int, float, str, bytes, decimal.Decimal, datetime.date, datetime.timedelta}
 _CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (datetime.datetime, _moment),
     (datetime.date, lambda value: value),

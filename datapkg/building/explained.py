@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from datapkg.building.files import StoreFailed
@@ -14,19 +14,22 @@ from datapkg.format.names import shown
 
 
 @contextmanager
-def explained(spec: NodeSpec, source: FileSource | None) -> Iterator[list[str]]:
-    """Turns what a library raises into `TransformFailed`, in one line; gives a list that its warnings are added to."""
+def explained(spec: NodeSpec, source: FileSource | None, known: Sequence[str] = ()) -> Iterator[list[str]]:
+    """Turns what a library raises into `TransformFailed`, in one line; gives a list that its warnings are added to.
+
+    `known` is what is wrong with the source in any case, and so the likely reason.
+    """
     with heard() as said:
         try:
             yield said
         except InvalidInput as error:
-            raise _failure(spec, source, error, error.hint) from error
+            raise failure(spec, source, error, known, error.hint) from error
         except StoreFailed as error:
             raise error.__cause__ or error from None
         except DatapkgError:
             raise
         except Exception as error:
-            raise _failure(spec, source, error) from error
+            raise failure(spec, source, error, known) from error
 
 
 @contextmanager
@@ -41,8 +44,12 @@ def placed(spec: NodeSpec) -> Iterator[None]:
         ) from error.__cause__
 
 
-def _failure(spec: NodeSpec, source: FileSource | None, error: Exception, hint: str = "") -> TransformFailed:
+def failure(
+    spec: NodeSpec, source: FileSource | None, error: Exception, known: Sequence[str], hint: str = ""
+) -> TransformFailed:
+    """The error for what a library raises while it reads a source, or keeps a value that has none."""
     reason = " ".join(str(error).split())[:500] or type(error).__name__
+    reason = "; ".join([*known, reason])
     if source is None:
         return TransformFailed(f"{shown(spec.path)} cannot be kept: {reason}", hint=hint, node=spec.path)
     row = re.search(r"\b(?:line|row) (\d+)", reason)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from datapkg.building.spec import FilesSource
 from datapkg.errors import BuildFailed
-from datapkg.format.hashing import copy_hashed
+from datapkg.format.hashing import copy_hashed, hash_bytes
 from datapkg.format.names import shown
 from datapkg.objects.base import Objects
 from datapkg.objects.files import naming
@@ -91,6 +93,12 @@ def hash_source(stream: BinaryIO) -> tuple[str, int]:
     found = copy_hashed(stream, _Nowhere())
     stream.seek(0)
     return found
+
+
+def files_hash(source: FilesSource, hashes: Sequence[str]) -> str:
+    """The hash of many files: of the names and the hash of each."""
+    names = [each.shown for each in source.files]
+    return hash_bytes(json.dumps(list(zip(names, hashes, strict=True))).encode("utf-8", "surrogateescape"))
 
 
 class _Nowhere:

@@ -1,16 +1,17 @@
 """How a pandas DataFrame becomes an Arrow table from which the same DataFrame comes back.
 
-pyarrow does most of it. Here is what it leaves out: labels that are no text or stand twice, integers beyond 64 bits,
-and a description of the frame that depends on nothing but types (pyarrow's own has versions and row counts in it).
+pyarrow does most of it. Here is what it leaves out: labels that are no text or stand twice, columns of Python objects
+(`value_kinds`), and a description of the frame that depends on nothing but types (pyarrow's own has versions and row
+counts in it).
 """
 
 from __future__ import annotations
 
-import decimal
 import json
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from datapkg.building.attrs import plain_attrs
 from datapkg.errors import InvalidInput
 from datapkg.format.frames import PANDAS_KEY, others_without_origin, pandas_metadata, without_origin
 from datapkg.format.names import shown
+from datapkg.format.value_kinds import ValueKinds
 
 if TYPE_CHECKING:
     import pandas
@@ -38,13 +40,25 @@ _LEVEL: dict[str, Any] = {
     "numpy_type": "str",
     "metadata": None,
 }
-_DECIMAL_DIGITS = 38
+AsText: TypeAlias = Callable[[Any], str]
+"""What to type so that the column with a label, or the index (None), is read as text."""
 
 
-def table_from_frame(frame: pandas.DataFrame) -> pa.Table:
+def _astype(label: Any) -> str:
+    return (
+        "frame.index = frame.index.astype(str)" if label is None else f"frame[{label!r}] = frame[{label!r}].astype(str)"
+    )
+
+
+def dtype_kwarg(label: Any) -> str:
+    """The hint for a source that is read with kwargs of pandas."""
+    return "" if label is None else f"to read it as text say kwargs: {{dtype: {{{label}: str}}}}"
+
+
+def table_from_frame(frame: pandas.DataFrame, as_text: AsText = _astype) -> pa.Table:
     """The frame as an Arrow table; the frame is not changed.
 
-    Raises `InvalidInput` naming the column that Arrow has no type for.
+    Raises `InvalidInput` naming the column that Arrow has no type for, with the hint that `as_text` gives for it.
     """
     import pandas
 
@@ -53,7 +67,7 @@ def table_from_frame(frame: pandas.DataFrame) -> pa.Table:
     is_default = isinstance(index, pandas.RangeIndex) and (index.start, index.step, index.name) == (0, 1, None)
     if not _arrow_keeps(labels):
         frame = frame.set_axis(_stored_names([_plain_label(label) for label in labels]), axis=1)
-    frame = _without_big_integers(frame)
+    frame = _with_plain_values(frame, as_text)
     try:
         table = pa.Table.from_pandas(frame, preserve_index=None if is_default else True)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -122,61 +136,97 @@ def _with_labels(table: pa.Table, labels: pandas.Index) -> pa.Table:
     return _described(table, description)
 
 
-def _without_big_integers(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """Integers beyond 64 bits as decimals, or as text above 38 digits: Arrow has no type for them.
+def _with_plain_values(frame: pandas.DataFrame, as_text: AsText) -> pandas.DataFrame:
+    """The frame with Python objects from which Arrow infers the one type that holds them exactly.
 
-    In columns, among categories and in the index.
+    In columns, among categories and in the index. Raises `InvalidInput` where there is no such type.
     """
+    import pandas
+
     changed = {}
     for position, dtype in enumerate(frame.dtypes):
-        if dtype.kind == "O" and (column := _smaller(frame.iloc[:, position])) is not None:
-            changed[position] = column
-    index = _smaller_index(frame.index)
+        if dtype.kind == "O":
+            label = frame.columns[position]
+            with _hinted(label, as_text):
+                column = _plain_column(frame.iloc[:, position], f"column {shown(label)}")
+            if column is not None:
+                changed[position] = pandas.Series(column, index=frame.index, dtype=column.dtype)
+    with _hinted(None, as_text):
+        index = _plain_index(frame.index, "the index")
     if not changed and index is None:
         return frame
     frame = frame.copy(deep=False)
-    for position, column in changed.items():
-        frame.isetitem(position, column.array)
+    for position, values in changed.items():
+        frame.isetitem(position, values)
     if index is not None:
         frame.index = index
     return frame
 
 
-def _smaller(column: pandas.Series) -> pandas.Series | None:
+@contextmanager
+def _hinted(label: Any, as_text: AsText) -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        column = {} if label is None else {"column": str(label)}
+        raise InvalidInput(str(error), hint=as_text(label), **column) from error
+
+
+def _plain_column(column: pandas.Series, place: str) -> Any:
+    """The values to put in place of a column's; None where they stay."""
     import pandas
 
     if isinstance(column.dtype, pandas.CategoricalDtype):
-        change = _change(column.cat.categories)
-        return None if change is None else column.cat.rename_categories(change)
-    change = _change(column)
-    return None if change is None else column.map(change)
+        categories = _plain_categories(column.cat.categories, column, place)
+        return None if categories is None else column.cat.rename_categories(categories).array
+    return None if column.dtype != object else _plain_objects(column.tolist(), place)
 
 
-def _smaller_index(index: Any) -> Any:
+def _plain_objects(values: list[Any], place: str, counted: str = "row") -> Any:
+    """An array of pandas with the values as Arrow is to see them; None where they stay."""
+    import numpy
+    import pandas
+
+    found = ValueKinds(place, of_frame=True, counted=counted).see(values)
+    if found is values or not isinstance(found, list):
+        return None if found is values else found
+    array = numpy.empty(len(found), object)
+    for at, value in enumerate(found):  # one by one: numpy would take lists of one length for a matrix
+        array[at] = value
+    return pandas.arrays.NumpyExtensionArray(array)
+
+
+def _plain_categories(categories: Any, values: Any, place: str) -> Any:
+    """New categories as an index; an error names the rows of `values`, which hold them."""
+    import pandas
+
+    if categories.dtype != object:
+        return None
+    try:
+        found = _plain_objects(categories.tolist(), place, "category")
+    except InvalidInput:
+        _plain_objects(list(values), place)
+        raise
+    if found is None:
+        return None
+    return pandas.Index(found, dtype=object if found.dtype == object else None, name=categories.name)
+
+
+def _plain_index(index: Any, place: str) -> Any:
     import pandas
 
     if isinstance(index, pandas.MultiIndex):
-        levels = {level: _smaller_index(values) for level, values in enumerate(index.levels)}
-        for level, values in levels.items():
-            index = index if values is None else index.set_levels(values, level=level)
-        return index if any(values is not None for values in levels.values()) else None
-    is_categorical = isinstance(index, pandas.CategoricalIndex)
-    change = _change(index.categories if is_categorical else index)
-    if change is None:
-        return None
-    return index.rename_categories(change) if is_categorical else index.map(change)
-
-
-def _change(values: Any) -> Callable[[Any], Any] | None:
-    """How to change values so that no integer among them is beyond 64 bits; None if none is."""
-    if values.dtype != "O":
-        return None
-    integers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-    if not integers or -(2**63) <= min(integers) <= max(integers) < 2**63:
-        return None
-    fits = max(len(str(abs(value))) for value in (min(integers), max(integers))) <= _DECIMAL_DIGITS
-    new = decimal.Decimal if fits else str
-    return lambda value: new(value) if isinstance(value, int) else value
+        used = index.remove_unused_levels()
+        found = {
+            level: values
+            for level, each in enumerate(used.levels)
+            if (values := _plain_categories(each, used.get_level_values(level), place)) is not None
+        }
+        return used.set_levels(list(found.values()), level=list(found)) if found else None
+    if isinstance(index, pandas.CategoricalIndex):
+        categories = _plain_categories(index.categories, index, place)
+        return None if categories is None else index.rename_categories(categories)
+    return _plain_categories(index, index, place)
 
 
 def _bad_column(frame: pandas.DataFrame, error: Exception) -> InvalidInput:
@@ -188,13 +238,6 @@ def _bad_column(frame: pandas.DataFrame, error: Exception) -> InvalidInput:
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as reason:
             if column.dtype.kind == "c":
                 return InvalidInput(f"column {shown(label)} holds complex numbers, which Parquet has no type for")
-            kinds = sorted({type(value).__name__ for value in column.dropna().head(10_000)})
-            if column.dtype == object and len(kinds) > 1:
-                return InvalidInput(
-                    f"column {shown(label)} holds values of several types: {', '.join(kinds)}",
-                    hint=f"to read it as text say kwargs: {{dtype: {{{label}: str}}}}",
-                    column=str(label),
-                )
             return InvalidInput(f"column {shown(label)} ({column.dtype}): {reason}", column=str(label))
     return InvalidInput(str(error))
 

@@ -271,6 +271,8 @@ def _table(value: Any, place: str) -> Any:
     import pyarrow as pa
 
     from datapkg.building.frames import table_from_arrow, table_from_frame
+    from datapkg.building.inner_extensions import without_inner_extensions
+    from datapkg.building.transforms.validity import check_values
 
     if isinstance(value, pandas.DataFrame):
         return table_from_frame(value)
@@ -278,5 +280,5 @@ def _table(value: Any, place: str) -> Any:
         expected = "a DataFrame, an Arrow table, whatever else speaks Arrow, a numpy array, a pathlib.Path, or a dict"
         raise InvalidInput(f"{place} gave a {type(value).__name__}; expected {expected}")
     table = pa.table(value)
-    table.validate(full=True)
-    return table_from_arrow(table)
+    check_values(table)
+    return table_from_arrow(without_inner_extensions(table))

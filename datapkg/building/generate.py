@@ -5,8 +5,7 @@ What the build file says is exactly what the directory is without it: the packag
 
 from __future__ import annotations
 
-import json
-import re
+import os
 from pathlib import Path
 
 from datapkg.building.directory import scan_directory
@@ -14,14 +13,13 @@ from datapkg.building.document import MAX_VALUES
 from datapkg.building.grammar.words import RESERVED
 from datapkg.building.spec import FileSource, NodeSpec
 from datapkg.building.tree import BUILD_FILE
+from datapkg.building.yaml_text import quoted, yaml_text
 from datapkg.errors import Conflict, InvalidInput, NotFound
 from datapkg.format.names import shown
 
 README = "README.md"
 # Its name, a mapping, `file` with a path, `transform` with a word, and room for the groups that it lies in.
 _VALUES_A_NODE = 8
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
-_WORDS = frozenset("y n yes no on off true false null none".split())
 _HEADER = """\
 # What the package is made of. Build it with: datapkg build USER/NAME
 # All that can be said here is in datapkg's documentation, docs/build.md.
@@ -37,29 +35,40 @@ def generate(directory: Path) -> list[Path]:
     if not directory.is_dir():
         raise NotFound(f"there is no directory {shown(directory)}", path=str(directory))
     path, readme = directory / BUILD_FILE, directory / README
-    if path.exists() or path.is_symlink():
-        raise Conflict(
-            f"{shown(path)} is there already, and was not changed", hint="move it away to have a new one written"
-        )
-    written = [path]
-    if not (readme.exists() or readme.is_symlink()):
-        readme.write_text(f"# {directory.resolve().name}\n", encoding="utf-8")
-        written.append(readme)
+    if os.path.lexists(path):
+        raise _exists(path)
+    written: list[Path] = []
     try:
+        if not os.path.lexists(readme):
+            _write_new(readme, f"# {directory.resolve().name}\n", written)
         nodes = scan_directory(directory).nodes
         if len(nodes) * _VALUES_A_NODE > MAX_VALUES:
             raise InvalidInput(
                 f"{len(nodes):,} files are more than a build file can name one by one",
                 hint=f"take them by globs, or build the folder as it lies: datapkg build USER/NAME {directory}",
             )
-        text = build_file_text(nodes)
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except (InvalidInput, FileExistsError):
-        if readme in written:
-            readme.unlink()
+        _write_new(path, build_file_text(nodes), written)
+    except BaseException:
+        for each in written:
+            each.unlink(missing_ok=True)
         raise
-    return written
+    return written[::-1]
+
+
+def _write_new(path: Path, text: str, written: list[Path]) -> None:
+    """Write a file where nothing is, not even a link that was swapped in since that was checked (`O_EXCL`)."""
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            written.append(path)
+            stream.write(text)
+    except FileExistsError:
+        raise _exists(path) from None
+
+
+def _exists(path: Path) -> Conflict:
+    return Conflict(
+        f"{shown(path)} is there already, and was not changed", hint="move it away to have a new one written"
+    )
 
 
 def build_file_text(nodes: list[NodeSpec]) -> str:
@@ -69,7 +78,7 @@ def build_file_text(nodes: list[NodeSpec]) -> str:
     for node in nodes:
         parts = node.path.split("/")
         assert isinstance(node.source, FileSource)
-        if pattern := _glob_instead(parts, node.source.shown):
+        if pattern := glob_instead(parts, node.source.shown):
             globs[pattern] = None
             continue
         group = tree
@@ -79,42 +88,40 @@ def build_file_text(nodes: list[NodeSpec]) -> str:
             group = below
         group[parts[-1]] = node
     lines = ["contents: {}" if not nodes else "contents:", *_lines(tree, 1)]
-    lines += [f"  {_quoted(pattern)}: {{}}" for pattern in globs]
+    lines += [f"  {quoted(pattern)}: {{}}" for pattern in globs]
     return _HEADER + "\n".join(lines) + "\n"
 
 
 def _lines(tree: dict[str, object], depth: int) -> list[str]:
     lines = []
     for name, value in tree.items():
-        start = f"{'  ' * depth}{_text(name)}:"
+        start = f"{'  ' * depth}{yaml_text(name)}:"
         if isinstance(value, dict):
             lines += [start, *_lines(value, depth + 1)]
         elif isinstance(value, NodeSpec) and isinstance(value.source, FileSource):
             transform = "" if value.transform == "id" else f", transform: {value.transform}"
-            lines.append(f"{start} {{file: {_text(value.source.shown)}{transform}}}")
+            lines.append(f"{start} {{file: {yaml_text(value.source.shown)}{transform}}}")
     return lines
 
 
-def _text(text: str) -> str:
-    return text if _PLAIN.match(text) and text.lower() not in _WORDS else _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    """Text in YAML's double quotes, which are JSON's."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
-
-
-def _glob_instead(parts: list[str], shown: str) -> str:
+def glob_instead(parts: list[str], shown: str) -> str:
     """The glob for a node whose path a build file cannot spell out, or for the folder that is to blame; "" for others.
 
     Its first part has a wildcard, so that no folder of it is fixed and all become groups.
     """
     for index, part in enumerate(parts):
         if part == "meta" or (part in RESERVED and index < len(parts) - 1):
-            blamed = "/".join(_pattern(each) for each in shown.split("/")[: index + 1])
+            blamed = literal_glob("/".join(shown.split("/")[: index + 1]))
             return f"{blamed}/**/*" if index < len(parts) - 1 else blamed
     return ""
+
+
+def literal_glob(shown: str) -> str:
+    """Return the pattern that matches this path alone, with a wildcard in each part of it.
+
+    Raise `InvalidInput` for a name of nothing but characters that mean something in patterns.
+    """
+    return "/".join(map(_pattern, shown.split("/")))
 
 
 def _pattern(part: str) -> str:

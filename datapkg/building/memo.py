@@ -1,9 +1,11 @@
 """What is known of a text from which a table was built: which stretch of it became which block.
 
-A stretch that stands in the text as it did is not parsed again. Where a block ends depends on the row after it, so a
-known block counts only if the next row begins a block whatever comes before: if it is a hit (`format/blocks`), or the
-text ends there. Types depend on all of the text, so what each stretch demands of them is kept, and has to come to the
-same types in the end; if it does not, everything is read.
+A stretch of text that is unchanged is not parsed again. Where a block ends depends on the row after it, so a known
+block counts only if the next row begins a block whatever comes before: if it is a hit (`format/blocks`), or the text
+ends there. The key of the table is reused only if the first known block has all the rows that the key depends on. Types
+depend on all of the text: those of the earlier build are assumed, and what each stretch demands is kept. All demands
+together must come to the assumed types in the end; otherwise nothing is assumed and everything is read again, whether
+or not any block was reused.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 import msgspec
 
 from datapkg.building.stream import Needs, Part, TextStream
-from datapkg.format.blocks import MIN_ROWS, Cutter
+from datapkg.format.blocks import FIRST_ROWS, MIN_ROWS, Cutter
 from datapkg.format.manifest import Block
 
 _HEAD_BYTES = 64
@@ -104,7 +106,7 @@ class Memo:
         return Memo(self.source, self.choices, self.key, self.needs, kept)
 
     def after(self, text: TextStream, key: list[int] | None, blocks: list[Known | None]) -> Memo | None:
-        """What is known after a build; None if the types are not surely those that all of the text demands."""
+        """Return what is known after a build; None if not all of the text surely demands the types that are settled."""
         known = [each for each in blocks if each is not None]
         if not known or len(known) < len(blocks) or key is None:
             return None
@@ -139,10 +141,9 @@ class Walk:
         """The blocks in order: those that are known, and those that have to be read."""
         at = self._text.first
         held: Known | None = None  # known, if only the next row is a hit
-        if self._known(at):
-            self.key = self._old_key
+        self.key = self._old_key if self._settles_key(at) else None
         while at < self._text.size:
-            known = self._known(at)
+            known = self._known(at) if self.key is not None else None
             if known and (held is None or _ends_before(held, known.hit)):
                 if held:
                     yield held
@@ -150,7 +151,9 @@ class Walk:
                 continue
             parts = iter(self._text.parts(at))
             if held:
-                part = next(parts)
+                part = next((each for each in parts if len(each.table)), None)
+                if part is None:  # only blank lines follow
+                    break
                 if _ends_before(held, self._is_hit(part)):
                     yield held
                     parts = _then(part, parts)
@@ -183,6 +186,11 @@ class Walk:
             yield Fresh(cut.rows, cut.hit, *places.next(len(cut.rows)), self._source)
         return self._text.size
 
+    def _settles_key(self, at: int) -> bool:
+        """Return whether the block at the beginning is known and has all the rows on which the table's key depends."""
+        known = self._known(at)
+        return known is not None and (known.block.rows >= FIRST_ROWS or at + known.length == self._text.size)
+
     def _is_hit(self, part: Part) -> bool:
         return Cutter(self.key).is_hit(self._as_stored(part.table.slice(0, 1)))
 
@@ -193,14 +201,16 @@ class Walk:
         return self._looked[1]
 
     def _look(self, at: int) -> Known | None:
-        if not self._by_head or at >= self._text.size:
+        size = self._text.size
+        if not self._by_head or at >= size:
             return None
         with open(self._source, "rb", buffering=0) as file:
             head = os.pread(file.fileno(), _HEAD_BYTES, at)
-        for known in self._by_head.get(head, ()):
-            if at + known.length <= self._text.size:
-                sha256, _ = _hash_stretch(self._source, at, at + known.length)
-                if sha256 == known.sha256:
+            for known in self._by_head.get(head, ()):
+                stop = at + known.length
+                # A stretch that was the end of a text without a last newline may now end within a record.
+                is_whole = stop == size or (stop < size and os.pread(file.fileno(), 1, stop - 1) == b"\n")
+                if is_whole and _hash_stretch(self._source, at, stop)[0] == known.sha256:
                     return known
         return None
 

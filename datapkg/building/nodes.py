@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,9 @@ from datapkg.building.cache import Result, now_ns
 from datapkg.building.desk import BIG_BYTES, Desk, Earlier
 from datapkg.building.explained import explained, placed
 from datapkg.building.files import hash_source, open_source, put_file
-from datapkg.building.spec import FileSource, NodeSpec, PythonSource, SqlSource, ValueSource
+from datapkg.building.many_files import hash_files, read_files, said_of_files
+from datapkg.building.misnamed import check_content
+from datapkg.building.spec import FileSource, FilesSource, NodeSpec, PythonSource, SqlSource, ValueSource
 from datapkg.building.storing import Storing, read_source
 from datapkg.building.transforms import TRANSFORMS
 from datapkg.errors import InvalidInput
@@ -51,6 +54,8 @@ def make_node(spec: NodeSpec, desk: Desk) -> Made:
         return _from_query(spec, source, desk)
     if isinstance(source, PythonSource):
         return _from_function(spec, source, desk)
+    if isinstance(source, FilesSource):
+        return _from_files(spec, source, desk)
     assert isinstance(source, FileSource)
     if TRANSFORMS[spec.transform].kind == "file":
         return _make_file(spec, source, desk)
@@ -80,14 +85,18 @@ def _make_file(spec: NodeSpec, source: FileSource, desk: Desk) -> Made:
     at = now_ns()
     with open_source(source.path, source.shown, source.within) as stream:
         status = os.fstat(stream.fileno())
+        wrong = check_content(source, stream)
         hash, size = put_file(stream, desk.objects)
     desk.cache.saw(source.path, status, at, hash)
-    return _file(spec, source, desk, hash, size, "read")
+    return _file(spec, source, desk, hash, size, "read", [f"{source.shown}: {each}" for each in wrong])
 
 
-def _file(spec: NodeSpec, source: FileSource, desk: Desk, hash: str, size: int, why: str) -> Made:
+def _file(
+    spec: NodeSpec, source: FileSource, desk: Desk, hash: str, size: int, why: str, warnings: Sequence[str] = ()
+) -> Made:
     node = file_node(spec, source, hash, size)
-    return Made([node], why in KNOWN or desk.earlier.has(node), said_of(spec, source, hash, size), why=why)
+    is_reused = why in KNOWN or desk.earlier.has(node)
+    return Made([node], is_reused, said_of(spec, source, hash, size), list(warnings), why)
 
 
 def file_node(spec: NodeSpec, source: FileSource, hash: str, size: int) -> FileNode:
@@ -175,18 +184,24 @@ def _from_value(spec: NodeSpec, value: Any, desk: Desk) -> Made:
 
 
 def plain_value(value: Any) -> Any:
-    """A value in memory as a transform would give it."""
+    """A value in memory as a transform would give it; raises `InvalidInput` for Arrow data that are not valid."""
     import numpy
     import pandas
     import pyarrow
 
     from datapkg.building.frames import table_from_arrow, table_from_frame
+    from datapkg.building.inner_extensions import without_inner_extensions
+    from datapkg.building.transforms.validity import check_values
 
     if isinstance(value, numpy.ndarray):
         return value
     if isinstance(value, pandas.Series):
         value = value.to_frame()
-    return table_from_frame(value) if isinstance(value, pandas.DataFrame) else table_from_arrow(pyarrow.table(value))
+    if isinstance(value, pandas.DataFrame):
+        return table_from_frame(value)
+    table = pyarrow.table(value)
+    check_values(table)
+    return table_from_arrow(without_inner_extensions(table))
 
 
 def _from_query(spec: NodeSpec, source: SqlSource, desk: Desk) -> Made:
@@ -224,6 +239,21 @@ def _from_function(spec: NodeSpec, source: PythonSource, desk: Desk) -> Made:
     if files and called.sha256 == more["sha256"]:
         desk.cache.keep_result(spec, key, name, result, own=stored.own)
     return _finished(spec, None, desk, result, ("", 0), "asked" if not files else "read", more)
+
+
+def _from_files(spec: NodeSpec, source: FilesSource, desk: Desk) -> Made:
+    """The one table of many files, read again only if one of them has changed."""
+    hashes, size = hash_files(source, desk)
+    more = said_of_files(spec, source, hashes, size)
+    key = more["hash"]
+    known = desk.cache.result(spec, key, source.shown)
+    if known is not None and _usable(known, desk):
+        return _finished(spec, None, desk, known, ("", 0), "same bytes", more)
+    import_libraries()
+    with placed(spec):
+        result, own = read_files(spec, source, desk)
+    desk.cache.keep_result(spec, key, source.shown, result, own=own)
+    return _finished(spec, None, desk, result, ("", 0), "read", more)
 
 
 def said_of(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:

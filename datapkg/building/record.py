@@ -5,16 +5,15 @@ from __future__ import annotations
 import datetime
 import math
 import platform
-import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from datapkg.building import git
 from datapkg.building.spec import BuildSpec
 
 LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine")
-_GIT_SECONDS = 2.0
 
 
 def make_record(
@@ -30,8 +29,8 @@ def make_record(
         record["packages"] = packages
     if checks:
         record["checks"] = checks
-    git = spec.git or (git_state(spec.root) if spec.root is not None else None)
-    return {**record, "git": git} if git else record
+    state = spec.git or (git_state(spec.root) if spec.root is not None else None)
+    return {**record, "git": state} if state else record
 
 
 @cache
@@ -60,19 +59,21 @@ def as_json(value: Any) -> Any:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """The commit that a folder is checked out at, and whether anything in it differs; None outside of git.
+    """Return the commit that a folder is checked out at, and whether anything in it differs; None outside of git.
 
     `dirty` is None where that cannot be told. Nothing that a repository's settings name is run: no hook, no monitor of
-    the file system, no filter, and nothing in a submodule.
+    the file system, no filter, no transport, and nothing in a submodule.
     """
-    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    commit = git.answer(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:
         return None
     return {"commit": commit.strip(), "dirty": _is_dirty(folder)}
 
 
 def _is_dirty(folder: Path) -> bool | None:
-    filters = _git(folder, "config", "--null", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$", empty=1)
+    filters = git.answer(
+        folder, "config", "--null", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$", empty=1
+    )
     if filters is None or "=" in filters:
         return None
     without = [part for name in filters.split("\0") if name for part in ("-c", f"{name}=")]
@@ -81,15 +82,5 @@ def _is_dirty(folder: Path) -> bool | None:
         ("diff-files", "--name-only", "--ignore-submodules", "--", "."),
         ("ls-files", "--others", "--exclude-standard", "--directory", "--", "."),
     )
-    answers = [_git(folder, *without, *question) for question in questions]
+    answers = [git.answer(folder, *without, *question) for question in questions]
     return None if None in answers else any(answers)
-
-
-def _git(folder: Path, *arguments: str, empty: int = 0) -> str | None:
-    """What git says; None if it fails. `empty` is the exit code that stands for nothing found."""
-    command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_GIT_SECONDS, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode in (0, empty) else None

@@ -81,6 +81,14 @@ class PythonSource:
 
 
 @dataclass(frozen=True)
+class FilesSource:
+    """Files of one kind whose rows become one table, in this order; `shown` is the folder or glob that means them."""
+
+    files: tuple[FileSource, ...]
+    shown: str
+
+
+@dataclass(frozen=True)
 class PackageSource:
     """A node, group or the whole of another package."""
 
@@ -113,7 +121,7 @@ class NodeSpec:
     """One node to build (a package source may become many); `place` says where it was asked for."""
 
     path: str
-    source: FileSource | UrlSource | SqlSource | PythonSource | PackageSource | ValueSource
+    source: FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource | ValueSource
     transform: str = "id"
     kwargs: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)

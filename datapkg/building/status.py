@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datapkg.building.cache import BuildCache, now_ns
-from datapkg.building.files import hash_source, open_source
+from datapkg.building.files import files_hash, hash_source, open_source
 from datapkg.building.record import as_json
-from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, UrlSource
+from datapkg.building.spec import BuildSpec, FileSource, FilesSource, NodeSpec, UrlSource
 
 
 @dataclass
@@ -74,6 +74,9 @@ def hash_now(source: object, cache: BuildCache) -> str | None:
     """What the bytes of a source hash to now: of an address what its build file says; None if only a build can tell."""
     if isinstance(source, UrlSource) and not source.extract and source.inside is None:
         return source.sha256 or None
+    if isinstance(source, FilesSource):
+        hashes = [hash_now(each, cache) for each in source.files]
+        return files_hash(source, [each for each in hashes if each is not None])
     if not isinstance(source, FileSource):
         return None
     if known := cache.hash_of(source.path):

@@ -7,15 +7,40 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as types
 
+from datapkg.building.inner_extensions import without_inner_extensions
+from datapkg.errors import InvalidInput
+from datapkg.format.names import shown
+
 
 def as_stored(table: pa.Table) -> pa.Table:
-    """The table in the types that come back from Parquet; values are the same."""
+    """The table in the types that come back from Parquet; values are the same.
+
+    Raises `InvalidInput` naming a column that holds dicts without any key: Parquet has no type for these.
+    """
+    for field in table.schema:
+        if _is_empty_struct(field.type):
+            raise InvalidInput(
+                f"column {shown(field.name)} holds only empty objects ({{}}), which Parquet has no type for",
+                column=field.name,
+            )
+    table = without_inner_extensions(table)
     fields = [field.with_type(_stored_type(field.type)) for field in table.schema]
     columns = [
         column if column.type == field.type else _cast(column, field.type)
         for column, field in zip(table.columns, fields, strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields, table.schema.metadata))
+
+
+def _is_empty_struct(kind: Any) -> bool:
+    """Whether there is a struct without fields in a type, at any depth."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _is_empty_struct(kind.storage_type)
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return _is_empty_struct(kind.value_type)
+    if types.is_struct(kind) and not kind.num_fields:
+        return True
+    return any(_is_empty_struct(kind.field(at).type) for at in range(kind.num_fields))
 
 
 def _stored_type(kind: Any) -> Any:

@@ -14,6 +14,7 @@ from datapkg.building.desk import BIG_BYTES, Desk
 from datapkg.building.directory import name_problem
 from datapkg.building.explained import explained
 from datapkg.building.files import open_source, put_file, put_made
+from datapkg.building.misnamed import check_content
 from datapkg.building.spec import FileSource, NodeSpec
 from datapkg.building.transforms import TRANSFORMS, guess
 from datapkg.errors import InvalidInput
@@ -28,21 +29,29 @@ if TYPE_CHECKING:
 def read_source(spec: NodeSpec, source: FileSource, stream: BinaryIO, desk: Desk) -> tuple[Result, bool]:
     """What a source becomes, and whether nothing but the source settled it."""
     transform = TRANSFORMS[spec.transform]
+    wrong = check_content(source, stream)
     if transform.keep is not None and not spec.kwargs.get("rewrite"):
-        with explained(spec, source) as said:
+        with explained(spec, source, wrong) as said:
             kept = transform.keep(stream)
+        said += wrong
         stream.seek(0)
-        if not isinstance(kept, tuple) and (blocks := desk.earlier.blocks(spec.path, kept.hash)):
-            return Result([_kept(kept, blocks)], said), False
-        hash, size = put_file(stream, desk.objects)
-        return Result([_kept(kept, [Block(hash, 0 if isinstance(kept, tuple) else kept.rows, size)])], said), True
+        if kept is not None:
+            return _keep(kept, spec, stream, desk, said)
     assert transform.read is not None
-    with explained(spec, source) as said:
+    with explained(spec, source, wrong) as said:
         # Absolute: pandas takes a relative "file:/x" for an address and "~/x" for the home folder.
         value = transform.read(source.path.absolute(), spec.kwargs, said.append)
         stored = Storing(spec, desk, source)
         nodes = stored.nodes(value, "")
-    return Result(nodes, said, stored.writer), stored.own
+    return Result(nodes, said + wrong, stored.writer), stored.own
+
+
+def _keep(kept: Any, spec: NodeSpec, stream: BinaryIO, desk: Desk, said: list[str]) -> tuple[Result, bool]:
+    """The node of a file whose bytes are kept, or the objects that an earlier state has for its table."""
+    if not isinstance(kept, tuple) and (blocks := desk.earlier.blocks(spec.path, kept.hash)):
+        return Result([_kept(kept, blocks)], said), False
+    hash, size = put_file(stream, desk.objects)
+    return Result([_kept(kept, [Block(hash, 0 if isinstance(kept, tuple) else kept.rows, size)])], said), True
 
 
 def _kept(found: Any, blocks: list[Block]) -> Node:

@@ -34,8 +34,9 @@ from datapkg.objects.base import Objects
 MAX_COLUMNS_BYTES = 640 << 10
 WORKERS = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
-# With what is known of the text, without it, and with types that only the whole text could tell.
-_ATTEMPTS = 3
+# With the types of an earlier build, without them, with types that only the whole text could tell, and by the engine
+# that is left where another one cannot go on.
+_ATTEMPTS = 4
 
 Digests = list[bytes]
 # The mark of a table's schema and the digests of a block that is stored already, joined, to its object.
@@ -139,11 +140,15 @@ class _Writer:
         self._choices = head.choices if head else None
 
     def write(self, stream: TableStream, text: TextStream | None, memo: Memo | None) -> WrittenTable:
-        """Stores the table; raises `StartAgain` too if what the memo says of its types is not surely so."""
+        """Store the table; raise `StartAgain` where types were assumed and the text does not confirm them.
+
+        That all blocks were parsed confirms nothing: an assumed type may be wider than their text demands.
+        """
         walk = None
         steps: Iterator[Fresh | Known] = iter(())
+        is_assumed = text is not None and memo is not None and memo.of(text)
         if text is not None and memo is not None:
-            if memo.of(text):
+            if is_assumed:
                 text.assume(memo.needs)
             walk = memo.walk(text, self._as_stored)
             steps = walk.steps()
@@ -158,8 +163,9 @@ class _Writer:
         after = None
         if text is not None and memo is not None and walk is not None:
             after = memo.after(text, walk.key, [each.known for each in done])
-            if after is None and not all(each.read for each in done):
+            if after is None and is_assumed:
                 raise StartAgain
+            after = after or memo.forgetting()  # types that a text does not confirm are not assumed again
         return self._written(done, after)
 
     def _written(self, done: list[_Done], memo: Memo | None) -> WrittenTable:

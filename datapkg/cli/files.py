@@ -21,24 +21,41 @@ if TYPE_CHECKING:
     datapkg export uciml/iris ./iris
     datapkg export uciml/iris/measurements measurements.csv
     datapkg export uciml/iris ./iris --format parquet --force
+    datapkg export uciml/iris ./iris --with-build-file
     """,
 )
 @ref_argument
 @click.argument("dest", type=PATH)
 @click.option("--force", is_flag=True, help="Replace files that are there.")
 @click.option("--format", type=click.Choice(["csv", "parquet"]), help="How tables are written.")
+@click.option("--with-build-file", is_flag=True, help="Add a build.yml that builds the same package.")
 @pass_session
-def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | None) -> None:
+def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | None, with_build_file: bool) -> None:
     """Write a package as ordinary files with their original names.
 
-    REF is a package on this machine, or a node in it. Tables that came from csv or tsv are text again, others
-    Parquet. Nothing is written outside DEST.
+    REF is a package on this machine, or a node in it. Tables that came from csv or tsv are text again if a build of
+    the text gives equal values, others are Parquet. Nothing is written outside DEST.
     """
     from datapkg.api.export import export as write
 
     with session.progress() as progress:
-        done = write(session.home, ref, dest, force=force, format=format, progress=progress)
-    value = {"package": ref.package, "files": [str(each) for each in done.files], "size": done.size_bytes}
+        done = write(
+            session.home,
+            ref,
+            dest,
+            force=force,
+            format=format,
+            with_build_file=with_build_file,
+            progress=progress,
+        )
+    for note in done.notes:
+        session.out.note(note)
+    value = {
+        "package": ref.package,
+        "files": [str(each) for each in done.files],
+        "size": done.size_bytes,
+        "notes": done.notes,
+    }
     amount = f"{count_text(len(done.files), 'file')}, {size_text(done.size_bytes)}"
     session.out.answer(value, [f"wrote {dest}: {amount}"], quiet=[])
 
@@ -48,6 +65,7 @@ def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | No
     examples="""
     datapkg cat uciml/iris/README
     datapkg cat uciml/iris/measurements | head
+    datapkg cat uciml/iris/measurements --json
     datapkg cat me/pictures/cat.jpg > cat.jpg
     """,
 )
@@ -56,8 +74,9 @@ def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | No
 def cat(session: Session, ref: Ref) -> None:
     """Print one file or table of a package.
 
-    A file as its bytes, a table as csv text. A terminal gets text alone.
+    A file as its bytes, a table as text with commas (CSV), whatever it came from; with --json a table as one array
+    with an object a row. A terminal gets text alone.
     """
     from datapkg.api.export import cat as read
 
-    read(session.home, ref, session.out.raw)
+    read(session.home, ref, session.out.raw, as_json=session.out.json)

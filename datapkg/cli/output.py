@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from datapkg.cli.texts import UNSAFE, aligned, clean, clean_lines, cut, width_of
+from datapkg.cli.texts import aligned, clean, clean_lines, cut, width_of
 from datapkg.errors import InvalidInput
+from datapkg.format.visible import UNSAFE, visible
 
 if TYPE_CHECKING:
     from datapkg.errors import DatapkgError
@@ -188,7 +189,7 @@ def text_for_people(data: bytes) -> str:
     if b"\x00" in data:
         raise InvalidInput("these bytes are no text; a terminal would not take them well", hint="add: > FILE")
     text = data.decode("utf-8", errors="replace")
-    return UNSAFE.sub(lambda match: match[0] if match[0] in "\n\t" else "\ufffd", text.replace("\r\n", "\n"))
+    return visible(text.replace("\r\n", "\n"))
 
 
 def _untold_problems(error: DatapkgError) -> list[tuple[str, str]]:

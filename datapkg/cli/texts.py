@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # controls, the escape that begins terminal sequences among them
-    "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"  # what turns the direction of text, or cannot be seen
-    "\u2028\u2029\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
-)
+from datapkg.format.visible import UNSAFE
+
 SHOWN_HASH_DIGITS = 12
 MAX_TEXT = 4000
 UNITS = ("kB", "MB", "GB", "TB", "PB")

@@ -24,6 +24,7 @@ LONG_BYTES = 1 << 20
 """Shorter bytes travel whole."""
 TARGET_BYTES, MIN_BYTES, MAX_BYTES = 64 << 10, 16 << 10, 256 << 10
 ENTRY_BYTES = 36
+MIN_MEAN_BYTES = 1 << 10
 REFINED_BYTES = 16 << 20
 _WORD = 8
 _WORDS_OF_START, _WORDS_OF_END = 12, 8
@@ -66,6 +67,11 @@ def decode_chunks(data: bytes) -> list[Chunk]:
         chunks.append(Chunk(data[start : start + 32], at, at + size))
         at += size
     return chunks
+
+
+def max_map_bytes(size: int) -> int:
+    """Return how long the chunk map of `size` bytes may be: no cut makes chunks of less than 1 KiB on average."""
+    return ENTRY_BYTES * (size // MIN_MEAN_BYTES + 16)
 
 
 def line_offsets(data: bytes | mmap | memoryview) -> Sequence[int]:

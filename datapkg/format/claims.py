@@ -36,7 +36,7 @@ def claim_difference(table: TableNode, objects: Sequence[Open]) -> str:
 
     rows: list[int] = []
     try:
-        found = content_of_opened(objects, rows)
+        found = content_of_opened(objects, rows=rows)
     except CorruptObject:
         raise
     except IntegrityError as error:

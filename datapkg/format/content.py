@@ -49,6 +49,8 @@ PREFIX = "c1:"
 READ_ROWS = 65_536
 # What opens an object for reading; it is closed after each pass.
 Open = Callable[[], AbstractContextManager[BinaryIO]]
+# Called with the rows of a batch and the number of the first of them, from 0.
+Check = Callable[[pa.Table, int], None]
 _ONES = memoryview(bytes([1]) * 65_536)
 
 
@@ -66,28 +68,29 @@ def content_of_table(table: pa.Table) -> Content:
     return content_of_parts([table], table.schema)
 
 
-def content_of_objects(objects: Sequence[BinaryIO]) -> Content:
+def content_of_objects(objects: Sequence[BinaryIO], check: Check | None = None) -> Content:
     """The content of a table that lies in Parquet objects, in this order; keeps a few blocks in memory.
 
-    The caller closes the streams. Raises pyarrow's errors for what is no Parquet, or has pages that are damaged.
+    `check` is called with each batch as it was read and the number of its first row, from 0. The caller closes the
+    streams. Raises pyarrow's errors for what is no Parquet, or has pages that are damaged, and what `check` raises.
     """
-    return content_of_opened([partial(_as_it_is, stream) for stream in objects])
+    return content_of_opened([partial(_as_it_is, stream) for stream in objects], check)
 
 
 def _as_it_is(stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
     return nullcontext(stream)
 
 
-def content_of_opened(objects: Sequence[Open], rows: list[int] | None = None) -> Content:
+def content_of_opened(objects: Sequence[Open], check: Check | None = None, rows: list[int] | None = None) -> Content:
     """Return the content of a table in Parquet objects that are opened one at a time, however many there are.
 
-    `rows` receives the number of rows read from each object. Raises `IntegrityError` for an object whose columns
-    are not those of the first, and pyarrow's errors.
+    `check` is that of `content_of_objects`; `rows` receives the number of rows read from each object. Raises
+    `IntegrityError` for an object whose columns are not those of the first, pyarrow's errors, and what `check` raises.
     """
     with _parquet(objects[0]) as first:
         schema = first.schema_arrow
-    categories = _all_categories(objects, schema)
-    parts = (restore_categories(part, schema) for part in _parts(objects, schema, [] if rows is None else rows))
+    categories = _all_categories(objects, schema, check)
+    parts = (restore_categories(part, schema) for part in _batches(objects, schema, check, rows=rows))
     return content_of_parts((_with_categories(part, categories) for part in parts), schema)
 
 
@@ -113,18 +116,30 @@ def _parquet(opened: Open) -> Iterator[pq.ParquetFile]:
         yield file
 
 
-def _parts(objects: Sequence[Open], schema: pa.Schema, rows: list[int]) -> Iterator[pa.Table]:
-    for number, opened in enumerate(objects):
-        rows.append(0)
+def _batches(
+    objects: Sequence[Open],
+    schema: pa.Schema,
+    check: Check | None,
+    columns: list[str] | None = None,
+    rows: list[int] | None = None,
+) -> Iterator[pa.Table]:
+    row = 0
+    for number, opened in enumerate(objects, start=1):
+        start = row
         with _parquet(opened) as file:
             if column_texts(file.schema_arrow) != column_texts(schema):
-                raise IntegrityError(f"object {number + 1} of the table has other columns than the first")
-            for batch in file.iter_batches(batch_size=READ_ROWS):
-                rows[number] += len(batch)
-                yield pa.Table.from_batches([batch])
+                raise IntegrityError(f"object {number} of the table has other columns than the first")
+            for batch in file.iter_batches(batch_size=READ_ROWS, columns=columns):
+                table = pa.Table.from_batches([batch])
+                if check is not None:
+                    check(table, row)
+                row += len(table)
+                yield table
+        if rows is not None:
+            rows.append(row - start)
 
 
-def _all_categories(objects: Sequence[Open], schema: pa.Schema) -> dict[int, pa.Array]:
+def _all_categories(objects: Sequence[Open], schema: pa.Schema, check: Check | None) -> dict[int, pa.Array]:
     """The categories of each dictionary column over all objects: a reader that joins them sees these."""
     found: dict[int, pa.Array] = {}
     forgotten = forgotten_categories(schema)
@@ -132,11 +147,10 @@ def _all_categories(objects: Sequence[Open], schema: pa.Schema) -> dict[int, pa.
         if not types.is_dictionary(field.type) or field.name in forgotten:
             continue
         chunks: list[pa.Array] = []
-        for opened in objects:
-            with _parquet(opened) as file:
-                for batch in file.iter_batches(batch_size=READ_ROWS, columns=[field.name]):
-                    if not chunks or not chunks[-1].dictionary.equals(batch.column(0).dictionary):
-                        chunks.append(batch.column(0).slice(0, 0))
+        for part in _batches(objects, schema, check, [field.name]):
+            for chunk in part.column(0).chunks:
+                if not chunks or not chunks[-1].dictionary.equals(chunk.dictionary):
+                    chunks.append(chunk.slice(0, 0))
         joined = pa.chunked_array(chunks, type=field.type).unify_dictionaries()
         found[index] = joined.chunk(0).dictionary if joined.num_chunks else pa.array([], field.type.value_type)
     return found

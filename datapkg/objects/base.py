@@ -37,8 +37,9 @@ class Readable(ABC):
         with self.open(hash) as stream:
             return stream.read()
 
-    def chunks(self, hash: str) -> list[Chunk] | None:
-        """The chunks of an object in order, against which parts of it are held; None where nobody knows them.
+    def chunks(self, hash: str, size: int) -> list[Chunk] | None:
+        """The chunks of an object of `size` bytes in order, against which parts of it are held; None where nobody
+        knows them.
 
         Raises `ObjectNotFound`, `InvalidInput` for what is no chunk map.
         """

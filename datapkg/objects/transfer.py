@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
+from datapkg.errors import IntegrityError
 from datapkg.format.hashing import check_bytes
 from datapkg.objects.base import Readable, Writable
 from datapkg.objects.progress import Progress, silent
@@ -43,38 +45,77 @@ def plan(wanted: Mapping[str, int], target: Writable) -> Plan:
 def transfer(source: Readable, target: Writable, planned: Plan, progress: Progress = silent) -> Moved:
     """Moves what a plan says; what arrived before a failure stays, so that the next try goes on from there.
 
-    Raises `HashMismatch` for bytes that are not their hash's, `ObjectNotFound` for what the source lacks.
+    Raises `HashMismatch` for bytes that are not their hash's, `IntegrityError` at the first byte beyond the size that
+    the plan states, `ObjectNotFound` for what the source lacks.
     """
     total, done = planned.size_bytes, 0
     for group in groups(planned.needed):
         with target.batch():
-            small = [hash for hash, size in group.items() if size < SMALL_BYTES]
+            small = {hash: size for hash, size in group.items() if size < SMALL_BYTES}
             done = _move_small(source, target, small, (done, total), progress)
             for hash, size in group.items():
                 if size >= SMALL_BYTES:
                     with source.open(hash) as stream:
-                        target.put(stream, expected=hash)
+                        target.put(cast(BinaryIO, _Stated(stream, hash, size)), expected=hash)
                     done += size
                     progress("objects", done, total)
     return Moved(len(planned.needed), total)
 
 
 def _move_small(
-    source: Readable, target: Writable, hashes: list[str], sofar: tuple[int, int], progress: Progress
+    source: Readable, target: Writable, sizes: Mapping[str, int], sofar: tuple[int, int], progress: Progress
 ) -> int:
     done, total = sofar
 
     def checked() -> Iterator[bytes]:
         nonlocal done
-        for hash, data in source.read_many(hashes):
+        for hash, data in source.read_many(sizes):
             check_bytes(data, hash)
+            if len(data) != sizes[hash]:
+                raise _not_as_stated(hash, sizes[hash], "longer" if len(data) > sizes[hash] else "shorter")
             done += len(data)
             progress("objects", done, total)
             yield data
 
-    if hashes:
+    if sizes:
         target.put_many(checked())
     return done
+
+
+class _Stated:
+    """A stream of which no byte beyond the stated size is given; seekable where the other is."""
+
+    def __init__(self, stream: BinaryIO, hash: str, size: int) -> None:
+        self._stream, self._hash, self._size = stream, hash, size
+        self._left = size
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._stream.read(self._left + 1 if size < 0 else min(size, self._left + 1))
+        if len(piece) > self._left:
+            raise _not_as_stated(self._hash, self._size, "longer")
+        if size and not piece and self._left:
+            raise _not_as_stated(self._hash, self._size, "shorter")
+        self._left -= len(piece)
+        return piece
+
+    def seekable(self) -> bool:
+        return self._stream.seekable()
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seek(self, offset: int) -> int:
+        """Only to where the stream began: a push that broke off sends all of it again."""
+        self._left = self._size
+        return self._stream.seek(offset)
+
+
+def _not_as_stated(hash: str, size: int, how: str) -> IntegrityError:
+    return IntegrityError(
+        f"object {hash} is {how} than the {size:,} bytes that its manifest states; it was not used",
+        hint="ask whoever published the package to publish it anew",
+        hash=hash,
+    )
 
 
 def groups(needed: Mapping[str, int], group_bytes: int = GROUP_BYTES) -> Iterable[dict[str, int]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from datapkg.errors import InvalidInput, NodeNotFound
 from datapkg.format.absent import advice
 from datapkg.format.manifest import TableNode
 from datapkg.format.names import shown
+from datapkg.format.value_kinds import ValueKinds
 from datapkg.reading.source import Source
 
 Filters: TypeAlias = Any
@@ -42,6 +44,29 @@ def no_column(source: Source, table: TableNode, name: object) -> NodeNotFound:
     """The error for a column that a table has not; it names others."""
     near = advice(str(name), [each for each, _ in table.columns])
     return NodeNotFound(f"{source.ref.package}/{table.path} has no column {shown(name)}{near}")
+
+
+def plain(source: Source, table: TableNode, filters: Filters) -> Filters:
+    """Filters whose lists of values are such that pyarrow infers one type for them; some mixtures end the process.
+
+    Raises `InvalidInput` for a list with values of several kinds. What is no list of conditions is returned as it is.
+    """
+    if not isinstance(filters, list):
+        return filters
+    return [
+        plain(source, table, each) if isinstance(each, list) else _plain_term(source, table, each) for each in filters
+    ]
+
+
+def _plain_term(source: Source, table: TableNode, term: Any) -> Any:
+    if not isinstance(term, tuple) or len(term) != 3 or term[1] not in _IN:
+        return term
+    name, operator, values = term
+    is_objects = isinstance(values, np.ndarray) and values.dtype.kind == "O"
+    if not is_objects and not isinstance(values, list | tuple | set | frozenset):
+        return term
+    place = f"{source.ref.package}/{table.path}: the filter of column {shown(name)}"
+    return name, operator, ValueKinds(place, of_frame=True, counted="value").see(list(values))
 
 
 def condition(source: Source, table: TableNode, filters: Filters) -> pc.Expression | None:

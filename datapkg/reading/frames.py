@@ -15,20 +15,25 @@ from datapkg.errors import InvalidInput
 from datapkg.format.frames import ORIGIN_KEY, pandas_metadata
 from datapkg.format.manifest import TableNode
 from datapkg.format.names import shown
-from datapkg.reading import parquet
+from datapkg.reading import parquet, statistics
 from datapkg.reading.filtering import Filters
+from datapkg.reading.nested import convertible
 from datapkg.reading.parquet import index_columns
 from datapkg.reading.rows import Picks
 from datapkg.reading.source import Source
 
 _BAD_METADATA = (
     *(ArithmeticError, AttributeError, LookupError, NotImplementedError, SyntaxError, TypeError, ValueError),
+    *(MemoryError, RecursionError),
     pa.ArrowException,
 )
 
 # Of a long table each column keeps the memory that it was read into; of a short one pandas lays columns of a type
 # together, as it likes them best. It warns of frames in a hundred pieces.
 _LONG, _MANY_COLUMNS = 65_536, 90
+
+# What pandas makes of booleans and integers beside nulls, by the kinds of their dtypes.
+_DTYPES_WITH_NULLS: dict[str, Any] = {"b": object, "i": "float64", "u": "float64"}
 
 _BACKENDS = (None, "pyarrow", "numpy_nullable")
 
@@ -104,7 +109,11 @@ def numbered(
     passed a condition is numbered anew.
     """
     start, step, name = _range(question.schema) if question.condition is None else (0, 1, None)
-    frame = to_pandas(found, form or Form())
+    form = form or Form()
+    schema = found.schema  # the table is gone when the frame is there
+    frame = to_pandas(found, form)
+    if not len(frame) and question.table.rows and form.dtype_backend is None:
+        frame = _with_dtypes_of_nulls(question, schema, frame)
     if places is not None and not index_columns(question.schema):
         if isinstance(places, range):  # a long one is not written out
             first, last = start + step * places.start, start + step * places.stop
@@ -114,6 +123,26 @@ def numbered(
     source = question.source
     frame.attrs[ORIGIN_KEY] = {"package": source.ref.package, "hash": source.hash, "path": question.table.path}
     return frame
+
+
+def _with_dtypes_of_nulls(question: parquet.Question, schema: pa.Schema, empty: pd.DataFrame) -> pd.DataFrame:
+    """A frame without rows in the dtypes of the whole one, where nulls make floats of integers, objects of booleans."""
+    index = index_columns(schema)
+    shown = [name for name in schema.names if name not in index]
+    plain = {name for name, kind in zip(shown, empty.dtypes, strict=True) if _changes_with_nulls(kind)}
+    plain |= {name for name in index if len(index) == 1 and _changes_with_nulls(empty.index.dtype)}
+    found = statistics.column_statistics(question.source, question.table, sorted(plain)) if plain else {}
+    with_nulls = {name for name, each in found.items() if each.nulls}
+    for at, name in enumerate(shown):
+        if name in with_nulls and _changes_with_nulls(empty.dtypes.iloc[at]):
+            empty.isetitem(at, np.empty(0, _DTYPES_WITH_NULLS[empty.dtypes.iloc[at].kind]))
+    if with_nulls & set(index):
+        empty.index = empty.index.astype(_DTYPES_WITH_NULLS[empty.index.dtype.kind])
+    return empty
+
+
+def _changes_with_nulls(kind: Any) -> bool:
+    return isinstance(kind, np.dtype) and kind.kind in _DTYPES_WITH_NULLS
 
 
 def _range(schema: pa.Schema) -> tuple[int, int, Any]:
@@ -182,6 +211,7 @@ def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
     if form.dtype_backend is not None:
         backed: pd.DataFrame = table.to_pandas(types_mapper=_types_mapper(form.dtype_backend))
         return backed
+    table = convertible(table)
     whole = _nested_integers(table)
     if form.frozen:
         return _read_only(_with_whole(table.to_pandas(split_blocks=True), whole))

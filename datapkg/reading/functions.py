@@ -136,14 +136,14 @@ def plot(group: Group, limit: int = 25, columns: int = 5) -> Figure:
 
 
 def frames(group: Group) -> pd.DataFrame | None:
-    """The tables directly in a group, one below the other in the order of their names, as one DataFrame.
+    """All tables below a group, at any depth, one below the other in the order of `walk`, as one DataFrame.
 
     None where there is no table. Raises `InvalidInput` where their columns differ in names or types.
     """
     from datapkg.reading.frames import concatenate
     from datapkg.reading.nodes.tables import Table
 
-    tables = [node.__entry__ for node in values(group) if isinstance(node, Table)]
+    tables = [node.__entry__ for _, node in walk(group) if isinstance(node, Table)]
     return concatenate(group.__source__, tables)
 
 

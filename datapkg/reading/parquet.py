@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.types as types
 
 from datapkg.errors import DatapkgError
 from datapkg.format.frames import forgotten_categories, pandas_metadata, restore_categories
@@ -59,6 +60,7 @@ def ask(
     that pandas has, whatever it was stored with; with `own`, the answer shares no memory with a warm copy.
     """
     named = None if columns is None else filtering.known(source, table, columns)
+    filters = filtering.plain(source, table, filters)
     condition = filtering.condition(source, table, filters)
     whole = _first_schema(source, table)
     filtering.check_types(source, table, filters, whole)
@@ -70,8 +72,14 @@ def ask(
 def read(question: Question, picks: rows.Picks | None = None) -> pa.Table:
     """What was asked for: columns in the order asked, and of some rows (all, or `picks`) those that pass the filters.
 
-    Raises `InvalidInput` for filters that do not fit, `ObjectNotFound`, `CorruptObject`.
+    A result without rows has the categories of the whole table. Raises `InvalidInput` for filters that do not fit,
+    `ObjectNotFound`, `CorruptObject`.
     """
+    found = _read(question, picks)
+    return found if len(found) or not question.table.rows else _with_categories(question, found)
+
+
+def _read(question: Question, picks: rows.Picks | None) -> pa.Table:
     if (copy := from_copy(question, picks)) is not None:
         return copy
     try:
@@ -80,6 +88,28 @@ def read(question: Question, picks: rows.Picks | None = None) -> pa.Table:
         raise
     except (pa.ArrowException, OSError) as error:
         raise unreadable(question, error) from error
+
+
+def _with_categories(question: Question, empty: pa.Table) -> pa.Table:
+    """A result without rows, with those categories that no schema has: they are in the pages of their column.
+
+    Each block of ours has all of them; an object that is a table by itself may have others in each row group.
+    """
+    kept = forgotten_categories(question.schema)
+    lost = [field.name for field in empty.schema if types.is_dictionary(field.type) and field.name not in kept]
+    if not lost:
+        return empty
+    columns = list(dict.fromkeys(lost))
+    is_alone = len(question.table.objects_) == 1
+    some = _read(
+        replace(question, columns=columns, condition=None), None if is_alone else range(1)
+    ).unify_dictionaries()
+    for name in columns:
+        places = zip(empty.schema.get_all_field_indices(name), some.schema.get_all_field_indices(name), strict=True)
+        for at, there in places:
+            values = some.column(there).chunk(0)
+            empty = empty.set_column(at, empty.schema.field(at).with_type(values.type), pa.chunked_array([values[:0]]))
+    return empty
 
 
 def sliced(question: Question, wanted: slice | None) -> pa.Table:

@@ -20,6 +20,7 @@ from datapkg.remote.objects import IDENTITY, RegistryObjects
 from datapkg.remote.session import Session
 
 MAX_PAGES = 10_000
+MAX_LIST_BYTES = 256 << 20
 
 P = TypeVar("P", wire.PackagePage, wire.LogPage)
 
@@ -44,13 +45,16 @@ class Client:
             yield from page.packages
 
     def _pages(self, model: type[P], path: str, params: dict[str, str]) -> Iterator[P]:
-        """All pages of a list; raises `Unreachable` for a registry that turns them in a circle."""
+        """All pages of a list; raises `Unreachable` for a registry that turns them in a circle, or sends too much."""
         seen: set[str] = set()
+        before = self.session.received_bytes
         while True:
             page = self.session.reply(model, "GET", path, params=params)
             yield page
             if not page.next:
                 return
+            if self.session.received_bytes - before > MAX_LIST_BYTES:
+                raise Unreachable(f"{self.url} lists {path} with more than {MAX_LIST_BYTES:,} bytes")
             if page.next in seen or len(seen) >= MAX_PAGES:
                 raise Unreachable(f"{self.url} lists {path} without an end")
             seen.add(page.next)
@@ -71,20 +75,22 @@ class Client:
         check_hash(reply.hash)
         return reply
 
-    def manifest(self, ref: Ref, hash: str, older: Manifest | None = None) -> bytes:
-        """The bytes of a state's manifest, checked against its hash.
+    def manifest(self, ref: Ref, hash: str, older: Manifest | None = None, size: int | None = None) -> bytes:
+        """Return the bytes of a state's manifest, checked against its hash; no more than `size` where that is known.
 
         What a long one has in common with an older one that is here does not travel. Where that fails for any reason
         the whole is fetched.
         """
         path = _path(wire.MANIFEST, ref, hash=check_hash(hash))
+        limit = MAX_MANIFEST_BYTES if size is None else min(size, MAX_MANIFEST_BYTES)
         if isinstance(older, LinedManifest):
             with contextlib.suppress(DatapkgError):
-                return fetch_by_chunks(self.session, path, _path(wire.MANIFEST_CHUNKS, ref, hash=hash), hash, older)
+                chunks_path = _path(wire.MANIFEST_CHUNKS, ref, hash=hash)
+                return fetch_by_chunks(self.session, path, chunks_path, hash, older, limit)
 
         def attempt() -> bytes:
             with self.session.request("GET", path, headers=IDENTITY) as response:
-                return self.session.body(response, MAX_MANIFEST_BYTES)
+                return self.session.body(response, limit)
 
         data = self.session.retried(attempt)
         check_bytes(data, hash, "manifest")

@@ -18,20 +18,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
-import urllib3
 from requests.auth import AuthBase
 
-from datapkg import __version__
-from datapkg.errors import BuildFailed, DatapkgError, Forbidden, InvalidInput, NotFound, Unreachable
+from datapkg.errors import BuildFailed, DatapkgError, Forbidden, NotFound, Unreachable
 from datapkg.format.addresses import bare, check_address
 from datapkg.format.names import shown
 from datapkg.objects.files import naming, sync_file
 from datapkg.objects.progress import Progress, silent
-from datapkg.remote.credentials import is_loopback
-from datapkg.remote.session import CONNECT_TIMEOUT_S, RETRIED, Pace, TimedAdapter, pause_s, reason_of
+from datapkg.remote.session import CONNECT_TIMEOUT_S, RETRIED, Pace, pause_s
+from datapkg.remote.transport import Transport, number_in, raw_pieces, reason_of, translated
 
 TRIES = 5
 MAX_REDIRECTS = 10
@@ -39,9 +37,8 @@ PIECE_BYTES = 1 << 18
 # What a try must have brought for the tries to be counted anew: a bad line gets there, a server that teases does not.
 HEADWAY_BYTES = 1 << 20
 SPARE_BYTES = 64 << 20
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
-_WHOLE = re.compile(r"bytes \*/(\d+)\Z")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\Z")
+_WHOLE = re.compile(r"bytes \*/([0-9]{1,18})\Z")
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def download(
     than `limit_bytes`; no message has the query of the address in it.
     """
     work = _Download(check_address(url), path, limit_bytes, timeout_s, progress)
-    with contextlib.closing(work.session):
+    with contextlib.closing(work.transport):
         number = 1
         while True:
             before = _size(path)
@@ -85,23 +82,13 @@ class _NoCredentials(AuthBase):
         return request
 
 
-class _Requests(requests.Session):
-    """A session that leaves redirects to us: requests would read their bodies whole, however long."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
-
-
 class _Download:
     def __init__(self, url: str, path: Path, limit_bytes: int, timeout_s: float, progress: Progress) -> None:
         self.url, self.path, self.limit_bytes, self.progress = url, path, limit_bytes, progress
         self.notes = path.with_name(f"{path.name}.json")
         self.timeout = (CONNECT_TIMEOUT_S, timeout_s)
-        self.session = _Requests()
-        self.session.auth = _NoCredentials()
-        self.session.headers.update({"User-Agent": f"datapkg/{__version__}", "Accept-Encoding": "identity"})
-        for prefix in ("http://", "https://"):
-            self.session.mount(prefix, TimedAdapter(max_retries=0))
+        headers = {"Accept-Encoding": "identity"}
+        self.transport = Transport(_NoCredentials(), headers=headers, max_redirects=MAX_REDIRECTS)
 
     def once(self) -> Downloaded:
         """One try: continues what is here, or begins anew."""
@@ -120,8 +107,8 @@ class _Download:
             return self._receive(response, start if response.status_code == 206 else 0)
 
     def _receive(self, response: requests.Response, start: int) -> Downloaded:
-        length = response.headers.get("Content-Length", "")
-        total = start + int(length) if length.isdigit() and len(length) < 20 else 0
+        length = number_in(response.headers, "Content-Length")
+        total = 0 if length is None else start + length
         self._check_size(total)
         _check_space(self.path.parent, total - start)
         if not start:
@@ -129,29 +116,24 @@ class _Download:
             self._note(response)
         with naming(self.path), open(self.path, "ab", buffering=0) as file:
             sha256 = _hash_of(self.path, start) if start else hashlib.sha256()
-            size, pace = start, Pace(bare(self.url))
-            for piece in _pieces(response):
+            size = checked = start
+            pace = Pace(bare(self.url))
+            for piece in raw_pieces(response, PIECE_BYTES):
                 sha256.update(piece)
                 file.write(piece)
                 size += len(piece)
                 pace.add(len(piece))
                 self._check_size(size)
+                if size >= checked + SPARE_BYTES:  # a server need not say how long a file is
+                    _check_space(self.path.parent, 0)
+                    checked = size
                 self.progress("downloading", size, total)
             sync_file(file)
         return Downloaded(sha256.hexdigest(), size, start)
 
     def _answer(self, headers: dict[str, str]) -> requests.Response:
         """The answer behind all redirects, its body still to be read; raises for one that is no file."""
-        url = self.url
-        for _ in range(MAX_REDIRECTS + 1):
-            self.session.trust_env = not is_loopback(url)  # no proxy between this machine and itself
-            response = self.session.get(url, headers=headers, stream=True, timeout=self.timeout)
-            if response.status_code not in _REDIRECTS or "Location" not in response.headers:
-                break
-            response.close()
-            url = _target(url, response.headers["Location"])
-        else:
-            raise Unreachable(f"{bare(self.url)} redirects more than {MAX_REDIRECTS} times")
+        response = self.transport.answer("GET", self.url, follow=True, headers=headers, timeout=self.timeout)
         if response.status_code not in (200, 206, 416):
             with response:
                 raise _refusal(bare(self.url), response)
@@ -191,26 +173,9 @@ class _Download:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        """Inside, what requests raises are our errors; without their causes, which have the whole address in them."""
-        where = bare(self.url)
-        try:
+        """Inside, what a server makes of the libraries are our errors."""
+        with translated(bare(self.url), hint="", again_hint=_AGAIN, reason=self._without_secrets):
             yield
-        except (requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise Unreachable(f"{where} did not answer in time", hint=_AGAIN, again=True) from None
-        except requests.exceptions.SSLError as error:
-            reason = self._without_secrets(error)
-            raise Unreachable(f"{where} has no certificate that is trusted: {reason}") from None
-        except (
-            requests.ConnectionError,
-            requests.exceptions.ChunkedEncodingError,
-            urllib3.exceptions.HTTPError,
-        ) as error:
-            reason = self._without_secrets(error)
-            raise Unreachable(f"{where} cannot be reached: {reason}", hint=_AGAIN, again=True) from None
-        except (requests.RequestException, UnicodeError, ValueError) as error:
-            if isinstance(error, DatapkgError):
-                raise
-            raise Unreachable(f"{where} cannot be asked: {self._without_secrets(error)}") from None
 
     def _without_secrets(self, error: BaseException) -> str:
         reason, query = reason_of(error), urlsplit(self.url).query
@@ -218,19 +183,6 @@ class _Download:
 
 
 _AGAIN = "try again: what came is kept, and taken up where it broke off"
-
-
-def _target(url: str, location: str) -> str:
-    """Where a redirect leads: anywhere by http(s), but from https never on to http, which others may change."""
-    with contextlib.suppress(UnicodeError):
-        location = location.encode("latin-1").decode("utf-8")
-    try:
-        target = check_address(urljoin(url, location.replace(" ", "%20")))
-    except (InvalidInput, ValueError) as error:
-        raise Unreachable(f"{bare(url)} redirects to where nothing is asked: {error}") from None
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise Unreachable(f"{bare(url)} redirects from https to plain http ({bare(target)}), which is not followed")
-    return target
 
 
 def _refusal(where: str, response: requests.Response) -> DatapkgError:
@@ -242,13 +194,8 @@ def _refusal(where: str, response: requests.Response) -> DatapkgError:
         return Forbidden(f"{where} may not be read by everybody: HTTP status {status}", hint=hint)
     error = Unreachable(f"{where} answered with HTTP status {status}")
     if status in RETRIED:
-        error.detail.update(again=True, retry_after_s=response.headers.get("Retry-After"))
+        error.detail.update(again=True, retry_after_s=number_in(response.headers, "Retry-After"))
     return error
-
-
-def _pieces(response: requests.Response) -> Iterator[bytes]:
-    while piece := response.raw.read1(PIECE_BYTES, decode_content=False):
-        yield piece
 
 
 def _whole(response: requests.Response) -> int | None:

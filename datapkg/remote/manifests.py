@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from datapkg.errors import Unreachable
-from datapkg.format.chunks import Chunk, decode_chunks
+from datapkg.format.chunks import Chunk, decode_chunks, max_map_bytes
 from datapkg.format.hashing import check_bytes
 from datapkg.format.lined_manifest import LinedManifest
 from datapkg.remote.session import Session
@@ -19,18 +19,20 @@ NEAR_BYTES = 32 << 10
 MAX_RANGES = 256
 
 
-def fetch_by_chunks(session: Session, path: str, chunks_path: str, hash: str, older: LinedManifest) -> bytes:
-    """The bytes of a manifest, whose hash is right; what the older one has too does not travel.
+def fetch_by_chunks(
+    session: Session, path: str, chunks_path: str, hash: str, older: LinedManifest, limit: int
+) -> bytes:
+    """Return the bytes of a manifest (at most `limit`), whose hash is right; what the older one has does not travel.
 
     Raises one of our errors where the whole had better be fetched: for a registry that knows of no chunks, for one
     whose answers do not make up the manifest, and where most of it is new.
     """
     with session.request("GET", chunks_path, headers=IDENTITY) as response:
-        chunks = decode_chunks(session.body(response, MAX_MAP_BYTES))
+        chunks = decode_chunks(session.body(response, min(MAX_MAP_BYTES, max_map_bytes(limit))))
     size = chunks[-1].stop if chunks else 0
     known = {chunk.digest: chunk for chunk in older.chunks}
     ranges = _ranges([chunk for chunk in chunks if chunk.digest not in known])
-    if not 0 < size <= MAX_MANIFEST_BYTES or len(ranges) > MAX_RANGES or 2 * _total(ranges) > size:
+    if not 0 < size <= limit or len(ranges) > MAX_RANGES or 2 * _total(ranges) > size:
         raise Unreachable(f"{session.url} has little of the manifest {hash} in chunks that are here")
     parts: list[bytes | memoryview] = []
     here, at = older.view, 0

@@ -9,17 +9,17 @@ from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from datapkg.errors import InvalidInput, NotFound, ObjectNotFound, Unreachable
+from datapkg.errors import InvalidInput, NotFound, ObjectNotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
-from datapkg.format.chunks import Chunk, decode_chunks
+from datapkg.format.chunks import Chunk, decode_chunks, max_map_bytes
 from datapkg.format.deltas import Step, encode_delta
 from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
 from datapkg.objects.base import Writable
 from datapkg.remote.session import TRIES, Pace, Session
+from datapkg.remote.transport import number_in
 
 IDENTITY = {"Accept-Encoding": "identity"}
 READ_MANY_COUNT = 20_000
-MAX_MAP_BYTES = 256 << 20
 
 
 class RegistryObjects(Writable):
@@ -58,13 +58,14 @@ class RegistryObjects(Writable):
         path = self._path(wire.OBJECT, hash=check_hash(hash))
         try:
             with self._session.request("HEAD", path, headers=IDENTITY) as response:
-                return int(response.headers["Content-Length"])
-        except (KeyError, ValueError) as error:
-            raise Unreachable(f"{self._session.url} did not tell the size of {hash}") from error
+                size = number_in(response.headers, "Content-Length")
         except (NotFound, Unreachable) as error:  # the answer to a HEAD has no body that could explain
             if isinstance(error, NotFound) or error.detail.get("status") == 404:
                 raise ObjectNotFound(f"object {hash} is not at {self._session.url}", hash=hash) from error
             raise
+        if size is None:
+            raise Unreachable(f"{self._session.url} did not tell the size of {hash}")
+        return size
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         path = self._path(wire.OBJECT, hash=check_hash(hash))
@@ -75,12 +76,12 @@ class RegistryObjects(Writable):
         self._session.retried(body.connect)
         return cast(BinaryIO, body)
 
-    def chunks(self, hash: str) -> list[Chunk] | None:
+    def chunks(self, hash: str, size: int) -> list[Chunk] | None:
         path = self._path(wire.OBJECT_CHUNKS, hash=check_hash(hash))
 
         def attempt() -> bytes:
             with self._session.request("GET", path, headers=IDENTITY) as response:
-                return self._session.body(response, MAX_MAP_BYTES)
+                return self._session.body(response, max_map_bytes(size))
 
         try:
             return decode_chunks(self._session.retried(attempt))
@@ -97,7 +98,9 @@ class RegistryObjects(Writable):
                 before = len(left)
                 try:
                     for hash, data in self._read_group(list(left)):
-                        left.pop(hash, None)
+                        if hash not in left:
+                            raise Unreachable(f"{self._session.url} sent object {hash} twice, or without being asked")
+                        del left[hash]
                         yield hash, data
                     if left:
                         self.open(next(iter(left))).close()  # asked for alone, the registry says why it did not come
@@ -118,6 +121,8 @@ class RegistryObjects(Writable):
                     yield from wire.read_frames(cast(BinaryIO, _Body(session, response.raw)))
                 except InvalidInput as error:
                     raise Unreachable(f"{session.url} broke off: {error}", again=True) from error
+                except QuotaExceeded as error:
+                    raise Unreachable(f"{session.url} sent what was not asked for: {error}") from error
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         if expected is None:
@@ -211,7 +216,7 @@ class _Body:
         self._pace = Pace(session.url)
 
     def read(self, size: int) -> bytes:
-        piece: bytes = self._raw.read1(size)
+        piece: bytes = self._raw.read1(size, decode_content=False)
         self._session.received_bytes += len(piece)
         self._pace.add(len(piece))
         return piece
@@ -248,6 +253,8 @@ class _ResumingBody(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
+        if self._stop is not None:  # whatever else comes behind what was asked for
+            view = view[: max(0, self._stop - self._at)]
         piece = self._resumed(lambda: self._read(len(view)))
         view[: len(piece)] = piece
         self._at += len(piece)

@@ -138,7 +138,7 @@ class ReadThrough(Readable):
         chunks = proofs.kept_chunks(part)
         if chunks is None:
             try:
-                chunks = proofs.asked_chunks(part, lambda: self.theirs.chunks(hash))
+                chunks = proofs.asked_chunks(part, lambda: self.theirs.chunks(hash, part.size))
             except InvalidInput as error:
                 raise CorruptObject(f"object {hash}: {error.message}", hash=hash) from error
         if chunks is None:

@@ -183,6 +183,11 @@ def _words(query: str) -> list[str]:
     return words
 
 
+def is_text(value: str) -> bool:
+    """Whether a database takes it: no NUL, and no surrogate, which JSON can write (`"\\ud800"`) and UTF-8 cannot."""
+    return "\0" not in value and not any("\ud800" <= each <= "\udfff" for each in value)
+
+
 def _write_cursor(key: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(list(key)).encode()).decode()
 
@@ -197,6 +202,7 @@ def _read_cursor(text: str, types: tuple[type, ...]) -> list[Any]:
         or len(key) != len(types)
         or any(type(value) is not kind for value, kind in zip(key, types, strict=True))
         or any(isinstance(value, int) and abs(value) >= 1 << 63 for value in key)
+        or any(isinstance(value, str) and not is_text(value) for value in key)
     ):
         raise InvalidInput(f"{shown(text)} is no place in this list", hint="begin without a cursor")
     return key

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from packaging.utils import canonicalize_version
 from packaging.version import Version as Pep440
 from sqlalchemy import Connection
@@ -36,7 +38,7 @@ def versions(registry: Registry, actor: Actor, user: str, name: str) -> wire.Ver
 
 def version_entries(connection: Connection, package: Package) -> list[wire.VersionEntry]:
     """The versions of a package, in the order of PEP 440."""
-    found = sorted(states.versions_of(connection, package.id), key=lambda each: Pep440(each.version))
+    found = sorted(states.versions_of(connection, package.id), key=lambda each: _parsed(each.version))
     return [
         wire.VersionEntry(version=each.version, hash=each.hash, created_at=each.created_at.isoformat())
         for each in found
@@ -119,6 +121,10 @@ def add_version(
     events.add(
         connection, "package:version", actor.name or "", package.full_name, row.created_at, version=version, hash=hash
     )
+
+
+# Parsing 10,000 versions takes 0.1 s, and several requests of each page ask for all of them.
+_parsed = lru_cache(maxsize=100_000)(Pep440)
 
 
 def version_key(version: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -19,6 +19,8 @@ from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
 
 MAX_LISTED = 100
+# Two of these are in memory for each reader, however slowly it reads.
+PIECE_BYTES = 64 << 10
 logger = logging.getLogger(__name__)
 
 
@@ -43,6 +45,22 @@ class Served:
     def read(self) -> bytes:
         """All of it, checked; raises `CorruptObject`."""
         return read_checked(self.registry, self.hash)
+
+    def pieces(self, start: int, stop: int) -> Generator[bytes, None, None]:
+        """A part in pieces of `PIECE_BYTES`; of a small object only after all of it was checked."""
+        if self.small:
+            data = self.read()
+            if len(data) <= PIECE_BYTES:
+                yield data[start:stop]
+                return
+            del data  # read again below: a reader that does not read on would keep it in memory
+        for at in range(start, stop, PIECE_BYTES):
+            end = min(at + PIECE_BYTES, stop)
+            with self.open(at, end) as stream:  # opened for each piece: an open stream has a buffer of 1 MiB
+                piece = stream.read(end - at)
+            if len(piece) < end - at:
+                raise CorruptObject(f"object {self.hash} ends {end - at - len(piece):,} bytes too early")
+            yield piece
 
 
 def read_checked(registry: Registry, hash: str) -> bytes:
@@ -133,10 +151,8 @@ def _corrupt(registry: Registry, hash: str) -> CorruptObject:
     )
 
 
-def objects_of(
-    registry: Registry, actor: Actor, user: str, name: str, hashes: Collection[str]
-) -> Iterator[tuple[str, bytes]]:
-    """Small objects of the package, each checked; one that is damaged here is left out, and said when asked for alone.
+def objects_of(registry: Registry, actor: Actor, user: str, name: str, hashes: Collection[str]) -> Iterator[bytes]:
+    """Frames of small objects of the package, each checked; one that is damaged is left out, as is said of it alone.
 
     Raises before the first of them: `ObjectNotFound` naming those that the package does not hold, `InvalidInput` for
     one too large for a batch.
@@ -157,12 +173,16 @@ def objects_of(
                 f"object {hash} is {size:,} bytes large; what is over {wire.SMALL_BYTES:,} is read on its own",
                 hash=hash,
             )
-    return _checked(registry, hashes)
+    return _frames(Served(hash, sizes[hash], package.public, registry) for hash in hashes)
 
 
-def _checked(registry: Registry, hashes: list[str]) -> Iterator[tuple[str, bytes]]:
-    for hash in hashes:
+def _frames(wanted: Iterable[Served]) -> Iterator[bytes]:
+    for served in wanted:
+        pieces = served.pieces(0, served.size)
         try:
-            yield hash, read_checked(registry, hash)
-        except (CorruptObject, OSError):
+            first = next(pieces, b"")
+        except (CorruptObject, ObjectNotFound, OSError):
             continue
+        yield wire.frame_head(served.hash, served.size)
+        yield first
+        yield from pieces

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -24,7 +23,6 @@ MAX_FACTS = 30
 MAX_FACT = 500
 MAX_README_BYTES = 256 << 10
 SHOWN_PUSHES = 20
-KEPT_EXHIBITS = 64
 MAX_UNIT, MAX_NOTE = 50, 300
 MAX_LICENCE_FILES = 5
 _SHOWN_ELSEWHERE = ("title", "description", *LICENCE_KEYS)
@@ -90,11 +88,10 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Shown:
-    """A package's page: the state that was asked for, and what changes around it."""
+    """A package's page without its exhibit: the state that was asked for, and what changes around it."""
 
     info: wire.PackageInfo
     resolved: wire.Resolved
-    exhibit: Exhibit
     log: wire.LogPage
     asked: str | None
 
@@ -109,56 +106,74 @@ class Shown:
         return wire.OBJECT.format(user=user, name=name, hash=hash)
 
 
-class Showcase:
-    """Makes exhibits, and keeps the last ones: a manifest may be large, and a page is asked for often."""
+def find_shown(registry: Registry, actor: Actor, user: str, name: str, state: str | None) -> Shown:
+    """Find what a page shows of a package; raises as `browse.resolve` and `serving.manifest` do."""
+    info = browse.info(registry, actor, user, name)
+    resolved = browse.resolve(registry, actor, user, name, state)
+    serving.manifest(registry, actor, user, name, resolved.hash)
+    return Shown(
+        info=info,
+        resolved=resolved,
+        log=browse.log(registry, actor, user, name, limit=SHOWN_PUSHES),
+        asked=state or None,
+    )
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._exhibit_of = lru_cache(maxsize=KEPT_EXHIBITS)(self._make)
 
-    def show(self, actor: Actor, user: str, name: str, state: str | None) -> Shown:
-        """The page of a package that the actor may read; raises as `browse.resolve` and `serving.manifest` do."""
-        info = browse.info(self._registry, actor, user, name)
-        resolved = browse.resolve(self._registry, actor, user, name, state)
-        serving.manifest(self._registry, actor, user, name, resolved.hash)
-        return Shown(
-            info=info,
-            resolved=resolved,
-            exhibit=self._exhibit_of(resolved.hash),
-            log=browse.log(self._registry, actor, user, name, limit=SHOWN_PUSHES),
-            asked=state or None,
-        )
+def read_exhibit(registry: Registry, hash: str) -> Exhibit:
+    """Read a manifest and its README, and return what is shown of them; takes up to seconds for a long one.
 
-    def _make(self, hash: str) -> Exhibit:
-        manifest = read_manifest(serving.read_checked(self._registry, hash), hash, believed=True)
-        return make_exhibit(manifest, readme_text(manifest, self._registry.objects, MAX_README_BYTES))
+    The caller has checked that the state may be read.
+    """
+    manifest = read_manifest(serving.read_checked(registry, hash), hash, believed=True)
+    return make_exhibit(manifest, readme_text(manifest, registry.objects, MAX_README_BYTES))
 
 
 def make_exhibit(manifest: Manifest, readme: str) -> Exhibit:
     """What is shown of a manifest."""
     state = describe(manifest)
     node = readme_node(manifest)
-    tables = [each for each in manifest.nodes if isinstance(each, TableNode)]
     facts = [(key, _fact(value)) for key, value in manifest.meta.items()]
     others = ((key, value) for key, value in facts if key.casefold() not in _SHOWN_ELSEWHERE)
-    tree = _with_bounded_notes(islice(_tree(manifest.nodes[: MAX_ROWS * 2]), MAX_ROWS))
+    first = list(islice(manifest.entries(), MAX_ROWS * 2))
+    tree = _with_bounded_notes(islice(_tree(first), MAX_ROWS))
     shown = {row.path for row in tree}
+    counted = _count(manifest)
     return Exhibit(
         title=state.title,
         description=state.description,
         licence=next((value for key, value in facts if key.casefold() in LICENCE_KEYS), ""),
-        licence_files=tuple((file.path, file.hash) for file in licence_nodes(manifest)[:MAX_LICENCE_FILES]),
+        licence_files=tuple((file.path, file.hash) for file in licence_nodes(manifest, MAX_LICENCE_FILES)),
         facts=tuple(islice(others, MAX_FACTS)),
         tree=tuple(tree),
-        more_nodes=sum(each.path not in shown for each in manifest.nodes),
-        tables=len(tables),
-        files=sum(isinstance(each, FileNode) for each in manifest.nodes),
-        rows=sum(each.rows for each in tables),
+        more_nodes=counted.nodes - sum(each.path in shown for each in first),
+        tables=counted.tables,
+        files=counted.files,
+        rows=counted.rows,
         size=state.bytes_logical,
         readme=readme,
         readme_name=(node.file_name or node.path) if node else "",
         readme_cut=node is not None and node.size > MAX_README_BYTES,
     )
+
+
+class _Counts(NamedTuple):
+    nodes: int
+    tables: int
+    files: int
+    rows: int
+
+
+def _count(manifest: Manifest) -> _Counts:
+    """Count the nodes in one pass, of which none is kept: there may be a million."""
+    nodes = tables = files = rows = 0
+    for node in manifest.entries():
+        nodes += 1
+        if isinstance(node, TableNode):
+            tables += 1
+            rows += node.rows
+        elif isinstance(node, FileNode):
+            files += 1
+    return _Counts(nodes, tables, files, rows)
 
 
 def _fact(value: object) -> str:

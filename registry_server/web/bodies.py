@@ -12,15 +12,21 @@ import anyio
 import anyio.to_thread
 from fastapi import Request
 
+from registry_server.web.turns import Slots
+
 PIECE_BYTES = 1 << 20
 PIECES_WAITING = 4
 T = TypeVar("T")
 
 
-async def read_in_thread(request: Request, limiter: anyio.CapacityLimiter, work: Callable[[BinaryIO], T]) -> T:
-    """Runs `work` on the request's body, in a thread; at most a few MiB of it are in memory at a time."""
-    body = _Body(asyncio.get_running_loop())
-    async with limiter:
+async def read_in_thread(request: Request, user: str, work: Callable[[BinaryIO], T]) -> T:
+    """Run `work` on the request's body in a thread, in a slot of this user; few MiB of it are in memory at a time.
+
+    Raises `Unreachable` if no slot is free in time.
+    """
+    slots: Slots = request.app.state.uploads
+    async with slots.hold(user):
+        body = _Body(asyncio.get_running_loop())
         pump = asyncio.create_task(body.pump(request))
         try:
             # The thread has no slot of the common pool: a slow upload holds up other uploads at most.

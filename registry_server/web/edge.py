@@ -7,6 +7,7 @@ import gzip
 import logging
 import re
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,11 +20,10 @@ from registry_server.web.errors import error_response, unexpected_response
 
 logger = logging.getLogger(__name__)
 
-# A body has to bring this much in every `body_timeout_s`.
-PROGRESS_BYTES = 64 << 10
+# A body has to bring this much in every `body_timeout_s` in which it is waited for: 17 kB/s by default.
+PROGRESS_BYTES = 1 << 20
 # What is read, before a refusal, of a body that nobody wants, so that the client hears the refusal.
 DRAIN_BYTES, DRAIN_S = 4 << 20, 2.0
-STOPPING = 503
 
 COMMON = {
     "x-content-type-options": "nosniff",
@@ -81,11 +81,8 @@ class Edge:
 
     async def _fail(self, scope: Scope, reply: _Reply, error: Exception) -> None:
         request = Request(scope)
-        status = STOPPING if isinstance(error, Unreachable) else None
         response = (
-            error_response(request, error, status=status)
-            if isinstance(error, DatapkgError)
-            else unexpected_response(request, error)
+            error_response(request, error) if isinstance(error, DatapkgError) else unexpected_response(request, error)
         )
         await response(scope, _nothing, reply.send)
 
@@ -99,18 +96,25 @@ class _BoundedBody:
 
     def __init__(self, scope: Scope, receive: Receive, settings: Settings) -> None:
         self._headers = Headers(scope=scope)
+        self._address = (("path", scope["raw_path"]), ("query", scope["query_string"]))
         self._receive = receive
         self._timeout_s = settings.body_timeout_s
         _, self._setting, limit = next(each for each in _BOUNDS if each[0].match(scope["path"]))
         self._limit = limit(settings)
         self._size = 0
         self._mark = 0
-        self._deadline: float | None = None
+        self._waited_s = 0.0
         self.patient = True
-        self.ended = "content-length" not in self._headers and "transfer-encoding" not in self._headers
+        empty = self._headers.get("content-length", "0") == "0"
+        self.ended = empty and "transfer-encoding" not in self._headers
 
     def check_head(self) -> None:
-        """Raises for what the headers alone show to be refused."""
+        """Raises for what the address and the headers alone show to be refused."""
+        for what, raw in self._address:
+            try:
+                unquote_to_bytes(raw).decode()
+            except UnicodeDecodeError:
+                raise InvalidInput(f"the {what} of the address is not UTF-8 when its %XX are decoded") from None
         encoding = self._headers.get("content-encoding", "identity").lower()
         if encoding != "identity":
             raise InvalidInput("a compressed request is not read; send it without Content-Encoding")
@@ -121,17 +125,19 @@ class _BoundedBody:
     async def receive(self) -> Message:
         if self.ended:
             return await self._receive()
-        now = asyncio.get_running_loop().time()
-        if self._deadline is None or self._size - self._mark >= PROGRESS_BYTES:
-            self._deadline, self._mark = now + self._timeout_s, self._size
+        if self._size - self._mark >= PROGRESS_BYTES:
+            self._waited_s, self._mark = 0.0, self._size
+        # Only the client's time counts: while the registry is busy with what came, nothing is waited for.
+        started = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout(self._timeout_s - self._waited_s):
                 message = await self._receive()
         except TimeoutError:
             raise QuotaExceeded(
                 f"the body came too slowly: less than {PROGRESS_BYTES:,} bytes in {self._timeout_s} s "
                 f"({setting_name('body_timeout_s')})"
             ) from None
+        self._waited_s += asyncio.get_running_loop().time() - started
         self._note(message)
         if self._size > self._limit:
             raise self._too_large()
@@ -190,8 +196,8 @@ class _Reply:
                 message = {**message, "body": _compressed(headers, message["body"])}
             if self._start["status"] >= 400:
                 await self._body.drain()
-                if not self._body.ended:
-                    headers["connection"] = "close"
+            if not self._body.ended:
+                headers["connection"] = "close"  # nobody reads the rest, however slowly it comes
             self.started = True
             await self._send({**self._start, "headers": headers.raw})
         if self._method == "HEAD":

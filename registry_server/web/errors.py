@@ -13,14 +13,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from datapkg.errors import DatapkgError, InvalidInput, NotFound, QuotaExceeded
+from datapkg.errors import DatapkgError, InvalidInput, NotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
 from datapkg.format.names import shown
 from registry_server.web.rendering import render
 
 MAX_PROBLEMS = 20
 HEADINGS = {404: "Nothing here", 400: "That cannot be asked", 405: "Not that way", 500: "That was our fault"}
-INSUFFICIENT_STORAGE = 507
+UNAVAILABLE, INSUFFICIENT_STORAGE = 503, 507
+RETRY_AFTER_S = 5
 logger = logging.getLogger(__name__)
 
 
@@ -36,6 +37,9 @@ def error_response(
 ) -> Response:
     """The reply that tells of an error, never to be kept by a cache."""
     headers = {"cache-control": "no-store", **(headers or {})}
+    if isinstance(error, Unreachable):  # busy or stopping, never "bad gateway": there is nobody behind this server
+        status = UNAVAILABLE
+        headers["retry-after"] = str(RETRY_AFTER_S)
     status = status or error.status
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="datapkg"'

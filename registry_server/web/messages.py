@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import msgspec
 from fastapi import Body
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler, create_model
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 T = TypeVar("T")
 
@@ -23,7 +23,9 @@ class _AsWritten:
     """Said of a type: it is read as msgspec would, be it a struct or made of structs."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return handler.generate_schema(_for_pydantic(source))
+        return core_schema.no_info_before_validator_function(
+            _check_text, handler.generate_schema(_for_pydantic(source))
+        )
 
 
 class _OfModel:
@@ -42,6 +44,17 @@ class _OfModel:
 
 Sent = Annotated[T, Body(), _AsWritten()]
 Reply = Annotated[T, _AsWritten()]
+
+
+def _check_text(value: Any) -> Any:
+    """Return the value itself; raises for text with a lone surrogate, which JSON can write and nothing can store."""
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        raise PydanticCustomError("text", "a lone surrogate (\\ud800 to \\udfff) is not text") from None
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        return value  # a reply of ours, or a number that its own check refuses
+    return value
 
 
 @cache

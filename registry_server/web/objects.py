@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from datapkg.errors import CorruptObject, InvalidInput
+from datapkg.errors import InvalidInput
 from datapkg.format import wire
 from registry_server.services import serving
-from registry_server.services.serving import Served
+from registry_server.services.serving import PIECE_BYTES, Served
 from registry_server.web.asking import TheActor, TheHash, TheRegistry
 from registry_server.web.conditions import Part, etag, wanted_part
 from registry_server.web.errors import error_response
 from registry_server.web.messages import Sent
+from registry_server.web.turns import Makers
 
 router = APIRouter(tags=["objects"])
 
-CHUNK_BYTES = 1 << 20
 MAPS_AT_ONCE = 4
 YEAR_S = 365 * 24 * 3600
 BYTES = "application/octet-stream"
@@ -67,16 +66,11 @@ async def read_object_chunks(
 
 
 async def _chunk_map(request: Request, served: Served, kind: str, make: Callable[[Served], bytes]) -> Response:
-    """Few are made at a time, since all of an object is read for one, and of one object once.
-
-    Whoever waits holds no thread: others would have none while a big object is read.
-    """
-    state = request.app.state
+    """Few are made at a time, since all of an object is read for one."""
     data = serving.kept_chunks(served, kind)
     if data is None:
-        turn = state.map_turns.setdefault(served.hash, asyncio.Lock())
-        async with turn, state.mapping:
-            data = await anyio.to_thread.run_sync(make, served, limiter=anyio.CapacityLimiter(1))
+        maps: Makers[bytes] = request.app.state.maps
+        data = await maps.get(f"{kind}:{served.hash}", lambda: make(served))
     return Response(data, headers={"cache-control": _lasting(served)}, media_type=wire.CHUNKS_TYPE)
 
 
@@ -86,9 +80,7 @@ def read_objects(
 ) -> StreamingResponse:
     """Many small objects in one body of frames; one that is damaged at the registry is left out."""
     found = serving.objects_of(registry, actor, user, name, wanted.hashes)
-    return StreamingResponse(
-        _gathered(wire.frames(found)), media_type=wire.FRAMES, headers={"cache-control": "no-store"}
-    )
+    return StreamingResponse(_gathered(found), media_type=wire.FRAMES, headers={"cache-control": "no-store"})
 
 
 async def _reply(request: Request, served: Served, content_type: str) -> Response:
@@ -108,10 +100,13 @@ async def _reply(request: Request, served: Served, content_type: str) -> Respons
     headers["content-length"] = str(part.stop - part.start)
     if request.scope.get("asked_by_head"):
         return Response(status_code=status, headers=headers, media_type=content_type)
-    if served.small:
-        data = served.read()[part.start : part.stop]
-        return Response(data, status, headers=headers, media_type=content_type)
-    return StreamingResponse(_chunks(served, part), status, headers=headers, media_type=content_type)
+    pieces = served.pieces(part.start, part.stop)
+    # The first piece comes before the headers: a damaged object is told of, not sent.
+    first = await _next(pieces) if served.size > PIECE_BYTES else next(pieces, b"")
+    if len(first) == part.stop - part.start:
+        pieces.close()
+        return Response(first, status, headers=headers, media_type=content_type)
+    return StreamingResponse(_streamed(first, pieces), status, headers=headers, media_type=content_type)
 
 
 def _headers(served: Served, part: Part) -> dict[str, str]:
@@ -136,26 +131,26 @@ def _no_such_range(served: Served) -> InvalidInput:
     return InvalidInput(f"the object has {served.size:,} bytes, and none in the range asked for", size=served.size)
 
 
-async def _chunks(served: Served, part: Part) -> AsyncIterator[bytes]:
-    stream = await anyio.to_thread.run_sync(served.open, part.start, part.stop)
+async def _next(pieces: Iterator[bytes]) -> bytes:
+    return await anyio.to_thread.run_sync(next, pieces, b"")
+
+
+async def _streamed(first: bytes, pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
     try:
-        left = part.stop - part.start
-        while left:
-            chunk = await anyio.to_thread.run_sync(stream.read, min(left, CHUNK_BYTES))
-            if not chunk:
-                raise CorruptObject(f"object {served.hash} ends {left:,} bytes too early")
-            left -= len(chunk)
-            yield chunk
+        yield first
+        del first
+        while piece := await _next(pieces):
+            yield piece
     finally:
-        stream.close()
+        pieces.close()
 
 
 def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of about 1 MiB: each costs a step between threads."""
+    """The same bytes in pieces of `PIECE_BYTES`: each costs a step between threads."""
     buffer = bytearray()
     for piece in pieces:
         buffer += piece
-        if len(buffer) >= CHUNK_BYTES:
+        if len(buffer) >= PIECE_BYTES:
             yield bytes(buffer)
             buffer.clear()
     yield bytes(buffer)

@@ -43,7 +43,7 @@ async def put_object(
     uploads.check_push(registry, actor, user, name, push)
     return await read_in_thread(
         request,
-        request.app.state.uploads,
+        user,
         lambda body: uploads.put_object(registry, actor, user, name, push, hash, body),
     )
 
@@ -56,7 +56,7 @@ async def put_delta(
     uploads.check_push(registry, actor, user, name, push)
     return await read_in_thread(
         request,
-        request.app.state.uploads,
+        user,
         lambda body: uploads.put_delta(registry, actor, user, name, push, hash, body),
     )
 
@@ -67,9 +67,7 @@ async def put_objects(
 ) -> Reply[wire.Stored]:
     """Sends many small objects in one body of frames."""
     uploads.check_push(registry, actor, user, name, push)
-    return await read_in_thread(
-        request, request.app.state.uploads, lambda body: uploads.put_batch(registry, actor, user, name, push, body)
-    )
+    return await read_in_thread(request, user, lambda body: uploads.put_batch(registry, actor, user, name, push, body))
 
 
 @router.post(wire.PUBLISH)

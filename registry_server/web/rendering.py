@@ -19,13 +19,13 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
-KEPT_READMES = 64
 
 # Controls, and what reorders or hides text: none of it may make a page say what its source does not.
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_LINES = re.compile("[\t\n\r]")
 _TAGS = {
     *("a abbr b blockquote br code dd del dl dt em h2 h3 h4 h5 h6 hr i kbd li ol p pre s strong sub sup").split(),
     *("table tbody td th thead tr ul").split(),
@@ -56,9 +56,14 @@ def _final(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def visible(text: str) -> str:
-    """The text with control and direction characters written out, as in ⟨U+202E⟩."""
-    return _HIDDEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+def visible(text: str, *, lines: bool = False) -> str:
+    """The text with control and direction characters written out, as in ⟨U+202E⟩; with `lines`, line ends too."""
+    text = _HIDDEN.sub(_written, text)
+    return _LINES.sub(_written, text) if lines else text
+
+
+def _written(match: re.Match[str]) -> str:
+    return f"⟨U+{ord(match[0]):04X}⟩"
 
 
 def size(number: int) -> str:
@@ -102,7 +107,6 @@ def licence_page(text: str) -> str:
     return f"https://spdx.org/licenses/{id}.html" if re.fullmatch(r"[A-Za-z0-9.-]+", id) else ""
 
 
-@lru_cache(maxsize=KEPT_READMES)
 def readme_html(text: str, name: str) -> Markup:
     """A README as safe HTML; `name` tells whether it is Markdown."""
     text = visible(text)

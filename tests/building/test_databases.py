@@ -194,7 +194,9 @@ class TestSQLite:
         assert not (tmp_path / "none.db").exists()
 
     def test_what_is_no_result(self, database: str) -> None:
-        with pytest.raises(InvalidInput, match="column 'a' holds values of several types: int, str"):
+        with pytest.raises(
+            InvalidInput, match=r"column .a. holds values of several types: int \(row 1\), str \(row 2\)"
+        ):
             ask("select 1 a union all select 'x'", database)
         with pytest.raises(InvalidInput, match="takes no kwargs"):
             ask("select 1", database, index="a")

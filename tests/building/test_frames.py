@@ -184,10 +184,13 @@ def test_arrow_types_that_parquet_changes_are_settled_before() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (pandas.DataFrame({"a": [1, "x"]}), "column 'a' holds values of several types: int, str"),
+        (
+            pandas.DataFrame({"a": [1, "x"]}),
+            "column 'a' holds values of several types: int \\(row 1\\), str \\(row 2\\)",
+        ),
         (pandas.DataFrame({"a": [1 + 2j]}), "complex"),
         (pandas.DataFrame({"a": [object()]}), "column 'a'"),
-        (pandas.DataFrame({"a": [{}]}), "no child field"),
+        (pandas.DataFrame({"a": [{}]}), "column .a. holds only empty objects"),
         (pandas.DataFrame(), "no column"),
         (pandas.DataFrame([[1] * 3_000], columns=[f"{i:0300}" for i in range(3_000)]), "more than 640 KiB"),
         (pandas.DataFrame([[1, 2]], columns=[(1,), "b"]), "label"),

@@ -124,6 +124,19 @@ def test_a_link_for_a_build_file_is_not_followed(tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_a_link_swapped_in_is_not_followed_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "target"
+    folder = write(tmp_path / "folder", {"a.csv": "n\n1\n"})
+    monkeypatch.setattr("os.path.lexists", lambda path: False)
+    for name in ("README.md", "build.yml"):
+        (folder / name).symlink_to(target)
+        with pytest.raises(Conflict, match="is there already"):
+            generate(folder)
+        assert not target.exists()
+        (folder / name).unlink()
+        assert [path.name for path in folder.iterdir()] == ["a.csv"]
+
+
 def test_no_directory(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         generate(tmp_path / "nothing")

@@ -23,6 +23,7 @@ from datapkg.building.spec import FileSource
 from datapkg.errors import BuildFailed, InvalidBuildFile, InvalidInput
 from datapkg.format.canonical import check_metadata
 from tests.building.builds import write
+from tests.examples import examples
 
 # On a machine that has other things to do; alone each takes a second at most.
 SECONDS = 10.0
@@ -236,7 +237,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(40, 150), deadline=None)
 @given(st.dictionaries(WORDS, VALUES, max_size=4), st.booleans())
 def test_whatever_it_says_it_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any], update: bool

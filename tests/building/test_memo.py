@@ -4,84 +4,27 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from datapkg.building import memo, nodes, storing, tables
-from datapkg.building.cache import BuildCache
-from datapkg.building.delimited import engines
-from datapkg.building.delimited.fast import Pace
-from datapkg.building.memo import Fresh, Known, Memo, Walk
-from datapkg.building.package import Built, build_package
-from datapkg.building.sources import spec_for
-from datapkg.format import blocks
-from datapkg.format.manifest import Manifest, TableNode
-from datapkg.objects.memory import MemoryObjects
-from datapkg.store.index import Index
+from datapkg.building import tables
+from datapkg.building.memo import Memo
 from tests.building.builds import Bench
-
-ROWS = 64
+from tests.building.desks import Desk, make_blocks_small, watch_walks
+from tests.examples import seeds
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "MIN_ROWS", ROWS)
-    monkeypatch.setattr(memo, "MIN_ROWS", ROWS)
-    monkeypatch.setattr(blocks, "MAX_ROWS", 8 * ROWS)
-    monkeypatch.setattr(blocks, "FIRST_ROWS", 32)
-    monkeypatch.setattr(blocks, "_HIT", np.uint64(2**64 // ROWS))
-    for module in (nodes, storing):
-        monkeypatch.setattr(module, "BIG_BYTES", 1_000)
-    limits = engines.Limits(fast=1_000, pace=Pace(piece=1_500, workers=2))
-    monkeypatch.setattr(engines.read, "__defaults__", (limits,))
-
-
-class Desk:
-    """One package that is built again and again from a.csv, in memory but for the index."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "a.csv"
-        self.folder = folder
-        self.index = Index(folder.parent / f"{folder.name}.db")
-        self.objects = MemoryObjects()
-        self.built: Built | None = None
-        self.read: list[int] = []
-
-    def build(self, *, forced: bool = False, kwargs: str = "") -> TableNode:
-        (self.folder / "build.yml").write_text(f"contents: {{a: {{file: a.csv, kwargs: {{{kwargs}}}}}}}")
-        previous: Manifest | None = self.built.manifest if self.built else None
-        self.built = build_package(
-            spec_for(self.folder),
-            self.objects,
-            previous=previous,
-            find_package=Bench().find,
-            cache=BuildCache(self.index, "me/a", forced=forced),
-        )
-        node = self.built.manifest.get("a")
-        assert isinstance(node, TableNode)
-        return node
+    make_blocks_small(monkeypatch)
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    desk = Desk(folder)
-    steps = Walk.steps
-
-    def watched(self: Walk) -> Iterator[Fresh | Known]:
-        count = 0
-        for step in steps(self):
-            count += isinstance(step, Fresh)
-            yield step
-        desk.read.append(count)
-
-    monkeypatch.setattr(Walk, "steps", watched)
-    yield desk
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    desk = Desk(tmp_path / "data")
+    watch_walks(desk, monkeypatch)
+    return desk
 
 
 def line(number: int) -> str:
@@ -96,30 +39,14 @@ def write(desk: Desk, lines: list[str], head: str = HEAD) -> None:
     desk.path.write_text(head + "".join(lines))
 
 
-def clean(desk: Desk) -> TableNode:
-    """What a build makes that knows nothing."""
-    found = Bench().build(desk.folder).manifest.get("a")
-    assert isinstance(found, TableNode)
-    return found
-
-
-def check(desk: Desk, **options: Any) -> None:
-    node = desk.build(**options)
-    assert (node.content, node.rows) == ((wanted := clean(desk)).content, wanted.rows)
-    bench = Bench()
-    bench.objects = desk.objects
-    assert desk.built
-    bench.table(desk.built, "a")  # recomputes the content from the objects
-
-
 def test_an_appended_row_reads_the_last_block(desk: Desk) -> None:
     lines = [line(number) for number in range(5_000)]
     write(desk, lines)
-    check(desk)
+    desk.check()
     blocks = desk.read[0]
     assert blocks > 20
     write(desk, [*lines, line(9_999)])
-    check(desk)
+    desk.check()
     assert desk.read[-2] <= 2, "and a clean build reads all of them"
     assert desk.read[-1] >= blocks
 
@@ -127,24 +54,24 @@ def test_an_appended_row_reads_the_last_block(desk: Desk) -> None:
 def test_an_inserted_row_reads_one_or_two(desk: Desk) -> None:
     lines = [line(number) for number in range(5_000)]
     write(desk, lines)
-    check(desk)
+    desk.check()
     lines.insert(2_500, line(77_777))
     write(desk, lines)
-    check(desk)
+    desk.check()
     assert desk.read[-2] <= 3
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", seeds(8, 25))
 def test_random_edits(desk: Desk, seed: int) -> None:
     dice = random.Random(seed)
     lines = [line(number) for number in range(dice.choice([300, 1_500, 4_000]))]
     write(desk, lines)
-    check(desk)
+    desk.check()
     for _ in range(4):
         for _ in range(dice.randint(1, 3)):
             edit(lines, dice)
         write(desk, lines)
-        check(desk)
+        desk.check()
 
 
 def edit(lines: list[str], dice: random.Random) -> None:
@@ -175,28 +102,28 @@ def edit(lines: list[str], dice: random.Random) -> None:
 
 def test_rows_that_are_all_alike(desk: Desk) -> None:
     write(desk, ["1,1.5,a,2\n"] * 3_000)
-    check(desk)
+    desk.check()
     write(desk, ["1,1.5,a,2\n"] * 3_001)
-    check(desk)
+    desk.check()
 
 
 def test_a_type_that_the_removed_row_alone_demanded(desk: Desk) -> None:
     lines = [line(number) for number in range(1, 3_000)]
     for odd in ("1,1.5,a,2.5\n", "1,1.5,a,none\n", "x,1.5,a,2\n"):
         write(desk, [*lines[:2_000], odd, *lines[2_000:]])
-        check(desk)
+        desk.check()
         write(desk, lines)
-        check(desk)
+        desk.check()
 
 
 def test_another_header_or_other_kwargs_forget_all(desk: Desk) -> None:
     lines = [line(number) for number in range(2_000)]
     write(desk, lines)
-    check(desk)
+    desk.check()
     write(desk, lines, "id,share,words,count\n")
-    check(desk)
+    desk.check()
     assert desk.read[-2] > 5
-    check(desk, kwargs="dtype: {id: str}")
+    desk.check(kwargs="dtype: {id: str}")
     assert desk.read[-2] > 5
 
 
@@ -207,7 +134,7 @@ def test_objects_that_are_gone_are_read_again(desk: Desk) -> None:
     for hash, _ in list(node.objects())[3:6]:
         desk.objects.delete(hash)
     write(desk, [*lines, line(5_000)])
-    check(desk)
+    desk.check()
 
 
 def test_garbage_in_the_index_is_no_memo(desk: Desk) -> None:
@@ -219,7 +146,7 @@ def test_garbage_in_the_index_is_no_memo(desk: Desk) -> None:
     assert found
     desk.index.keep_found({key: b"\x80garbage" for (key,) in found})
     write(desk, [*lines, line(5_000)])
-    check(desk)
+    desk.check()
 
 
 def test_force_reads_all(desk: Desk) -> None:

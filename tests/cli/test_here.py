@@ -236,6 +236,21 @@ def test_cat(run: Run, built: str, iris: Path) -> None:
     assert run("cat", "me/flowers").code == 3
 
 
+def test_cat_prints_commas_or_json_whatever_a_table_came_from(run: Run) -> None:
+    Path("tabs.tsv").write_text("a\tb\n1\tx\n\t\n")
+    assert run("build", "me/tabs", "tabs.tsv").code == 0
+    assert run("cat", "me/tabs/tabs").out == "a,b\n1.0,x\n,\n"
+    assert run("cat", "me/tabs/tabs", "--json").json == [{"a": 1.0, "b": "x"}, {"a": None, "b": None}]
+
+
+def test_export_with_a_build_file(run: Run, built: str) -> None:
+    ended = run("export", "me/flowers", "out", "--with-build-file", "--json")
+    assert str(Path("out/build.yml").absolute()) in ended.json["files"]
+    assert ended.json["notes"] == []
+    again = run("build", "me/again", "out", "--json").json
+    assert again["hash"] == run("show", "me/flowers", "--json").json["hash"]
+
+
 def test_export(run: Run, built: str, iris: Path) -> None:
     ended = run("export", "me/flowers", "out", "--json")
     assert ended.json["package"] == "me/flowers"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,23 @@ def test_what_is_no_longer_here_goes_and_nothing_else(run: Run) -> None:
     run("stubs", "--into", "typings")
     assert files(Path("typings")) == ["datapkg-stubs/data/uciml/own.pyi"]
     own.unlink()
+
+
+def test_no_link_in_the_folder_of_stubs_is_followed(run: Run, tmp_path: Path) -> None:
+    install_iris(Home())
+    (tmp_path / "elsewhere").mkdir()
+    for link in ("typings/datapkg-stubs/data/uciml", "typings/datapkg-stubs/data", "typings/datapkg-stubs"):
+        Path(link).parent.mkdir(parents=True, exist_ok=True)
+        Path(link).symlink_to(tmp_path / "elsewhere")
+        ended = run("stubs", "--into", "typings")
+        assert ended.code == 4
+        assert "in the way" in ended.err
+        assert files(tmp_path / "elsewhere") == []
+        shutil.rmtree("typings")
+    Path("typings/datapkg-stubs").mkdir(parents=True)
+    Path("typings/datapkg-stubs/py.typed").symlink_to(tmp_path / "elsewhere" / "py.typed")
+    assert run("stubs", "--into", "typings").code == 4
+    assert files(tmp_path / "elsewhere") == []
 
 
 def test_a_file_of_somebody_else_is_never_overwritten(run: Run) -> None:

@@ -26,6 +26,7 @@ from datapkg.format.chunks import (
     refined,
 )
 from datapkg.format.deltas import HEAD_BYTES, DeltaStream, Step, encode_delta, steps_over
+from tests.examples import examples
 
 GOLDEN = "38bc635fb1ff6c42161f780f540d79d54134c85649797ab131338b2252126f21"
 LINE = b'{"file_name":"%d.jpg","hash":"%s","kind":"file","path":"raw/%08d.jpg","size":%d}\n'
@@ -97,7 +98,7 @@ def source_of(objects: dict[str, bytes]) -> Callable[[str, int, int], BinaryIO]:
     return lambda hash, start, stop: io.BytesIO(objects[hash][start:stop])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(st.data())
 def test_whatever_differs_lies_in_the_gaps(data: st.DataObject) -> None:
     pool = lines(4_000) + lines(2_000, seed=3)

@@ -22,6 +22,7 @@ from datapkg.format.blocks import MAX_ROWS, MIN_ROWS, cut_batches, cut_table
 from datapkg.format.content import block_digests, content_hash, content_of_objects, content_of_table
 from datapkg.format.frames import remember_categories
 from datapkg.format.type_names import type_text
+from tests.examples import examples
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "content.json"
 
@@ -335,7 +336,7 @@ def columns(depth: int = 2) -> st.SearchStrategy[tuple[pa.DataType, Any]]:
     return flat | lists | fixed | structs | maps
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(40, 150), deadline=None)
 @given(st.data())
 def test_any_values_in_any_pieces(data: st.DataObject) -> None:
     kind, values = data.draw(columns())

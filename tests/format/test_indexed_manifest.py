@@ -14,6 +14,7 @@ from datapkg.format import manifest_index
 from datapkg.format.indexed_manifest import IndexedManifest
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import attribute_name
+from tests.examples import examples
 
 CONTENT = "c1:" + "0" * 64
 NAMES = ["a", "a b", "a_b", "a.b", "class", "class_", "日本", "é", "A", "1", "n1", "~", "a!", "…", "\U0001f600"]
@@ -88,7 +89,7 @@ LINES = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(40, 150), deadline=None)
 @given(wanted=st.lists(LINES, max_size=25), long=st.sampled_from([0, 2, 5, 256]))
 def test_odd_trees_are_read_alike(wanted: list[tuple[str, list[str], int, dict[str, Any]]], long: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

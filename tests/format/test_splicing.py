@@ -16,6 +16,7 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.lined_manifest import LinedManifest
 from datapkg.format.manifest import FileNode, GroupNode, Manifest, Node
 from datapkg.format.overlay import Overlay
+from tests.examples import seeds
 from tests.format.test_indexed_manifest import assert_alike, hash_of, made, node
 
 NAMES = ["a", "b", "c", "é", "~"]
@@ -70,7 +71,7 @@ def edited(rng: random.Random, nodes: dict[str, Node], overlay: Overlay) -> None
     assert dict(overlay) == nodes
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", seeds(25, 100))
 def test_changes_upon_lines_make_what_all_nodes_make(seed: int) -> None:
     rng = random.Random(seed)
     old = some_manifest(rng)
@@ -85,7 +86,7 @@ def test_changes_upon_lines_make_what_all_nodes_make(seed: int) -> None:
     assert diff(lined(old), new) == diff(old, wanted)
 
 
-@pytest.mark.parametrize("seed", range(140))
+@pytest.mark.parametrize("seed", seeds(35, 140))
 def test_what_is_refused_whole_is_refused_beside_an_older_one(seed: int) -> None:
     rng = random.Random(seed)
     old = some_manifest(rng)

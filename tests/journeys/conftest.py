@@ -7,7 +7,6 @@ import io
 import itertools
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ import pytest
 import datapkg
 from datapkg.cli.main import main
 from datapkg.home import Home
-from registry_server.__main__ import run as run_registry_command
 from tests.conftest import Person
-from tests.live_registry import ROOT, LiveRegistry
+from tests.fresh_process import FreshProcess
+from tests.live_registry import ROOT
 
 Files = Mapping[str, str | bytes]
 TIMEOUT_S = 100
@@ -93,17 +92,10 @@ class Machine:
         """The error, as JSON, that a command ends with."""
         return self.run(*words, "--json").error
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> FreshProcess:
         """A process of its own: `python` with these words, its output piped."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return subprocess.Popen(
-            [sys.executable, *words],
-            env=self.process_environ,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return FreshProcess([*words], cwd=self.folder, env=self.process_environ)
 
     def python(self, code: str) -> str:
         """What a fresh process of Python prints that runs this."""
@@ -134,22 +126,6 @@ def new_folder(tmp_path: Path) -> Callable[[Files], Path]:
     """Writes files into a folder that no other call has."""
     numbers = itertools.count()
     return lambda files: write(tmp_path / f"source{next(numbers)}", files)
-
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def new_person(registry: LiveRegistry, tmp_path: Path) -> Callable[[], Person]:
-    """Makes users of the shared registry with names that no other test has; in this process, which is quicker."""
-
-    def make() -> Person:
-        name, out = f"j{os.getpid()}x{next(_numbers)}", io.StringIO()
-        with contextlib.redirect_stdout(out):
-            assert run_registry_command(["user", "add", name, "--data", str(registry.data), "--json"]) == 0
-        return Person(name, json.loads(out.getvalue())["token"], registry.url, tmp_path / name)
-
-    return make
 
 
 Build = Callable[..., Any]

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Person
+from tests.examples import examples
 from tests.journeys.conftest import Machine, at, write
 
-KILLS = 8
+KILLS = examples(4, 8)
 # All that takes long to import is imported before the command begins, so that kills fall into its work.
 COMMAND = """
 import sys, time

@@ -418,7 +418,9 @@ def test_eight_processes_on_an_empty_store_fetch_each_object_once(
             monkeypatch.setenv(name, value)
         package: Any = load(published, person.home("reader", way.url), lazy=True)
         asked = [(package, f"s{at:03}.txt") for at in range(8)]
-        with multiprocessing.get_context("spawn").Pool(8) as pool:
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload(["pandas", "pyarrow.parquet", "pyarrow.dataset"])
+        with processes.Pool(8) as pool:
             found = pool.map(_read_all, asked, chunksize=1)
         total = float(wide_frame()["c01"].sum())
         assert found == [((3 << 20) + len(f"small {at}\n"), total) for at in range(8)]

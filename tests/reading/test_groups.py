@@ -151,7 +151,7 @@ def test_a_group_is_not_called(iris: Package) -> None:
         iris.raw()
 
 
-def test_frames_are_put_one_below_the_other_in_the_order_of_names(home: Home) -> None:
+def test_frames_are_all_tables_below_in_the_order_of_names(home: Home) -> None:
     frame = iris_frame()
     odd = package(
         home,
@@ -162,8 +162,9 @@ def test_frames_are_put_one_below_the_other_in_the_order_of_names(home: Home) ->
         group_node("none"),
     )
     joined = odd.g.frames()
-    assert joined["class"].tolist() == ["setosa", "versicolor", "virginica"]
-    assert joined.index.tolist() == [0, 1, 2]
+    assert joined["class"].tolist() == ["setosa", "versicolor", "virginica"] * 2  # that of `deeper` too
+    assert joined.index.tolist() == [0, 1, 2, 3, 4, 5]
+    assert len(odd.frames()) == 6
     assert odd["none"].frames() is None
 
 

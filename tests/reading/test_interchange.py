@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import duckdb
 import matplotlib as mpl
@@ -179,6 +181,45 @@ def test_numpy_takes_a_node_of_numbers(home: Home) -> None:
     assert np.array(node, copy=True)[0, 0] == 1
     with pytest.raises(ValueError, match="copy=False"):
         np.asarray(node, copy=False)
+
+
+def test_an_array_of_floats_rounds_no_integer(home: Home) -> None:
+    node = stored(home, pd.DataFrame({"a": [1, 2**53 + 1], "b": [0.5, 1.5]}))
+    for give in (np.asarray, Table.numpy):
+        with pytest.raises(WrongType, match="column 'a' holds integers above 2\\^53"):
+            give(node)
+    assert np.asarray(node, dtype=object).tolist() == [[1, 0.5], [2**53 + 1, 1.5]]
+    assert np.asarray(stored(home, pd.DataFrame({"a": [2**53 + 1]}))).tolist() == [[2**53 + 1]]
+
+
+PANDAS: list[Any] = [
+    *(pd.DataFrame, pd.Series, pd.Index, pd.array, pd.isna, pd.to_numeric, pd.unique),
+    *(lambda node: pd.DataFrame(node, columns=["n"]), lambda node: pd.DataFrame({"x": node})),
+    *(lambda node: pd.concat([node]), lambda node: pd.DataFrame({"n": [1]}).merge(node)),
+]
+
+
+@pytest.mark.parametrize("take", PANDAS)
+def test_pandas_is_told_to_take_the_frame(home: Home, take: Any) -> None:
+    """A function of pandas would make a table of an array: without names, and floats of its integers."""
+    for frame in (numbered()[["n", "x"]], numbered()):
+        with pytest.raises(WrongType, match=r"me/t/t is a table node, and pandas takes a DataFrame; write: t\.t\(\)"):
+            take(stored(home, frame))
+
+
+@pytest.mark.parametrize(
+    "take", [list, tuple, dict, sorted, enumerate, lambda node: [*node], lambda node: pd.DataFrame([node])]
+)
+def test_a_table_that_is_not_loaded_is_not_iterated(node: Table, take: Any) -> None:
+    with pytest.raises(TypeError, match=r"write: (for each in )?t\.t\(\)"):
+        take(node)
+
+
+def test_pandas_takes_no_group(iris: Any) -> None:
+    for take in (pd.DataFrame, pd.Series, pd.Index):
+        with pytest.raises(WrongType, match=r"uciml/iris is a package node, and pandas takes a DataFrame; write: "):
+            take(iris)
+    assert np.asarray(iris).tolist() == list(iris)
 
 
 def test_an_index_is_no_column_of_an_array(home: Home) -> None:

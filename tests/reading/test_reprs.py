@@ -22,6 +22,7 @@ from datapkg.reading.reprs.markdown import to_html
 from datapkg.reading.reprs.spread import spread
 from datapkg.reading.reprs.style import SHEET
 from datapkg.reading.reprs.words import pad, size, visible, visible_lines, width
+from tests.examples import examples
 from tests.reading.packages import array_node, file_node, group_node, install, install_iris, iris_frame, table_node
 
 EVIL = "<script>alert('1')</script>\u202egpj.exe\u200b"
@@ -247,7 +248,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(60, 300), deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
 def test_no_readme_is_markup(text: str) -> None:
     check_safe(to_html(visible_lines(text, 10_000)))

@@ -14,6 +14,7 @@ from datapkg.format.manifest import Block, FileNode, GroupNode, Manifest, Node, 
 from datapkg.format.names import check_node_name
 from datapkg.reading import stubs
 from datapkg.reading.stubs import package_stub, user_stub
+from tests.examples import examples
 
 HASH = "0" * 64
 ODD = [
@@ -86,7 +87,7 @@ def names() -> st.SearchStrategy[str]:
     return (st.sampled_from(ODD) | st.text(min_size=1, max_size=12)).filter(allowed)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(40, 150))
 @given(st.sets(names(), max_size=6), st.lists(st.text(max_size=20) | st.sampled_from(ODD), max_size=5), st.text())
 def test_nothing_in_a_manifest_leaves_its_string(nodes: set[str], columns: list[str], text: str) -> None:
     said = {"columns": {each: {"description": text} for each in columns}}

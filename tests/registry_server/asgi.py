@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from fastapi import FastAPI
+from starlette.routing import BaseRoute
 
 from datapkg.errors import DatapkgError, from_wire
 from datapkg.format import wire
@@ -20,7 +23,7 @@ from datapkg.objects.packs import PackedObjects
 from registry_server.app import create_app
 from registry_server.services import accounts
 from registry_server.services.policy import THE_OPERATOR
-from registry_server.services.registry import Registry
+from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
 
 
@@ -177,12 +180,34 @@ class Contents:
         return [(hash, self.bodies[hash]) for hash in hashes]
 
 
+@functools.cache
+def _empty_database() -> bytes:
+    """The database of a new registry. Migrating one takes longer than most tests do."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(data=Path(folder))
+        open_registry(settings).db.close()
+        return settings.database.read_bytes()
+
+
+@functools.cache
+def _routes() -> list[BaseRoute]:
+    """The routes of the app, which FastAPI analyses at the first request; apps differ in their state alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = create_app(Settings(data=Path(folder)))
+        app.state.registry.db.close()
+        return app.router.routes
+
+
 class House:
     """A registry in this process, in a folder, with a client for each user."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.settings = Settings(data=folder / "registry", public_url="https://data.example.org", **settings)
+        if not self.settings.data.exists():
+            self.settings.data.mkdir(parents=True)
+            self.settings.database.write_bytes(_empty_database())
         self.app = create_app(self.settings)
+        self.app.router.routes[:] = _routes()
         self.nobody = Client(self.app)
 
     @property

@@ -16,6 +16,8 @@ from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import configuration, migrate
 from registry_server.services import accounts
 from registry_server.services.policy import ANONYMOUS, THE_OPERATOR, Actor
+from registry_server.services.registry import open_registry
+from registry_server.settings import Settings
 from tests.registry_server.asgi import Client, House
 
 
@@ -119,6 +121,8 @@ def test_a_copy_of_the_folder_is_a_registry(house: House, ada: Client, tmp_path:
     copy.close()
 
 
-def test_the_folder_is_its_owners_alone(house: House) -> None:
-    assert house.settings.data.stat().st_mode & 0o777 == 0o700
-    assert house.settings.database.stat().st_mode & 0o777 == 0o600
+def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "registry")
+    open_registry(settings).db.close()
+    assert settings.data.stat().st_mode & 0o777 == 0o700
+    assert settings.database.stat().st_mode & 0o777 == 0o600

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -11,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,6 +28,17 @@ from tests.registry_server.test_checks import OTHER, ROWS, contents, parquet, st
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, without what the environment of the tests sets."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAPKG_")}
+    out, err = io.StringIO(), io.StringIO()
+    environ = mock.patch.dict(os.environ, kept | environment, clear=True)
+    with environ, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = program.run([*arguments])
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def run_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, where even a warning while it is imported ends it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAPKG_")}
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "registry_server", *arguments],
@@ -53,7 +67,7 @@ def check_failure(done: subprocess.CompletedProcess[str], code: int) -> dict[str
 
 def test_a_user_is_added_and_listed(tmp_path: Path) -> None:
     data = str(tmp_path / "new" / "registry")
-    done = run("user", "add", "ada", "--data", data, "--json")
+    done = run_process("user", "add", "ada", "--data", data, "--json")
     answer = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
     assert (answer["user"], answer["token"][:4]) == ("ada", "dpk_")
@@ -126,9 +140,10 @@ def test_tables_that_were_published_unchecked_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["user", "serve"])
 def test_a_folder_that_cannot_be_used(tmp_path: Path, what: str) -> None:
     (tmp_path / "file").write_text("x")
+    start = run if what == "user" else run_process  # serving changes limits of its process
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/registry")):
         arguments = ["user", "add", "ada"] if what == "user" else ["serve", "--port", "0"]
-        error = check_failure(run(*arguments, "--data", str(folder), "--json"), 2)
+        error = check_failure(start(*arguments, "--data", str(folder), "--json"), 2)
         assert str(folder) in error["message"]
 
 
@@ -162,10 +177,10 @@ def test_help_has_an_example(arguments: list[str]) -> None:
 
 
 def test_nothing_typed_is_answered_with_help() -> None:
-    done = run()
+    done = run_process()
     assert done.returncode == 2
     assert "serve" in done.stderr
-    assert run("--version").returncode == 0
+    assert run_process("--version").returncode == 0
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
@@ -173,7 +188,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = run("serve", "--data", str(tmp_path / "registry"), "--port", str(port), "--json")
+        done = run_process("serve", "--data", str(tmp_path / "registry"), "--port", str(port), "--json")
     error = check_failure(done, 4)
     assert (error["code"], str(port) in error["message"]) == ("conflict", True)
 

@@ -34,6 +34,13 @@ def registry(tmp_path: Path) -> Iterator[LiveRegistry]:
         yield registry
 
 
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRegistry]:
+    """A registry that what one test sends must not harm for the next."""
+    with live_registry(tmp_path_factory.mktemp("steady")) as registry:
+        yield registry
+
+
 class Person(requests.Session):
     """A user with a token, or nobody."""
 
@@ -159,7 +166,7 @@ def peak_mib(registry: LiveRegistry) -> int:
 
 def test_a_big_object_takes_no_memory(registry: LiveRegistry) -> None:
     block = os.urandom(MIB)
-    size = 300
+    size = 120
 
     def body() -> Iterator[bytes]:
         for _ in range(size):
@@ -230,12 +237,12 @@ def talk(registry: LiveRegistry, *pieces: bytes, then_close: bool = False) -> by
         (b"POST /api/v1/packages/a/b/pushes HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",),
     ],
 )
-def test_what_is_no_http_harms_nobody(registry: LiveRegistry, pieces: tuple[bytes, ...]) -> None:
-    answer = talk(registry, *pieces)
+def test_what_is_no_http_harms_nobody(steady: LiveRegistry, pieces: tuple[bytes, ...]) -> None:
+    answer = talk(steady, *pieces)
     assert b"Traceback" not in answer
     assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 200"))
-    assert requests.get(f"{registry.url}/healthz", timeout=10).status_code == 200
-    assert "Traceback" not in registry.log.read_text()
+    assert requests.get(f"{steady.url}/healthz", timeout=10).status_code == 200
+    assert "Traceback" not in steady.log.read_text()
 
 
 def test_a_body_cut_short_keeps_nothing(registry: LiveRegistry) -> None:
@@ -303,3 +310,72 @@ def test_slow_uploads_do_not_hold_up_others(tmp_path: Path) -> None:
             assert answer.startswith(b"HTTP/1.1 413")
             error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
             assert "DATAPKG_REGISTRY_BODY_TIMEOUT_S" in error["message"]
+
+
+def test_slow_uploads_of_one_user_leave_slots_for_others(tmp_path: Path) -> None:
+    bounds = {"DATAPKG_REGISTRY_MAX_UPLOADS": "4", "DATAPKG_REGISTRY_BODY_TIMEOUT_S": "4"}
+    with live_registry(tmp_path, **bounds) as registry, contextlib.ExitStack() as stack:
+        ada = stack.enter_context(Person(registry, registry.add_user("ada")))
+        bob = stack.enter_context(Person(registry, registry.add_user("bob")))
+        asked = {"manifest": "0" * 64, "hashes": []}
+        push = ada.post(f"{ada.api}/ada/slow/pushes", json=asked, timeout=30).json()["push"]
+        path = f"{wire.PACKAGES}/ada/slow/pushes/{push}/objects"
+        token = ada.headers["Authorization"]
+        head = f"PUT {path}/{'0' * 64} HTTP/1.1\r\nHost: x\r\nAuthorization: {token!s}\r\nContent-Length: 99\r\n\r\n"
+        for _ in range(8):
+            stack.enter_context(opened(registry)).sendall(head.encode() + b"x")
+        assert bob.push("bob/iris", Contents({"a": b"1"})).status_code == 200
+        refused = ada.post(registry.url + path, data=b"", timeout=30)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert refused.json()["error"]["code"] == "unreachable"
+
+
+def opened(registry: LiveRegistry, receive_bytes: int = 0) -> socket.socket:
+    """A connection, which takes in about `receive_bytes` by itself if that is given."""
+    address = urlsplit(registry.url)
+    connection = socket.socket()
+    connection.settimeout(30)
+    if receive_bytes:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    connection.connect((address.hostname, address.port))
+    return connection
+
+
+def test_readers_that_do_not_read_are_let_go(tmp_path: Path) -> None:
+    contents = Contents({f"f{number}": os.urandom(900_000) for number in range(12)})
+    hashes = [sha256(data) for data in contents.files.values()]
+    body = json.dumps({"hashes": hashes}).encode()
+    head = f"POST {wire.PACKAGES}/ada/big/objects/read HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    request = head.encode() + b"Content-Type: application/json\r\n\r\n" + body
+    with live_registry(tmp_path, DATAPKG_REGISTRY_BODY_TIMEOUT_S="2") as registry, contextlib.ExitStack() as stack:
+        ada = stack.enter_context(Person(registry, registry.add_user("ada")))
+        assert ada.push("ada/big", contents, public=True).status_code == 200
+        peak = peak_mib(registry)
+        for _ in range(30):
+            connection = stack.enter_context(opened(registry, receive_bytes=4096))
+            connection.sendall(request)
+            assert connection.recv(1) == b"H"
+        deadline = time.monotonic() + 60
+        while open_sockets(registry) > 5 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert open_sockets(registry) <= 5  # the listener, the loop's own pair, one of `ada`
+        assert peak_mib(registry) - peak < 100
+        assert (
+            len(ada.post(f"{ada.api}/ada/big/objects/read", json={"hashes": hashes}, timeout=60).content) > 12 * 900_000
+        )
+
+
+def open_sockets(registry: LiveRegistry) -> int:
+    count = 0
+    for each in Path(f"/proc/{registry.process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            count += os.readlink(each).startswith("socket:")
+    return count
+
+
+def test_a_body_that_nobody_reads_ends_with_the_reply(registry: LiveRegistry) -> None:
+    with opened(registry) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer.lower()

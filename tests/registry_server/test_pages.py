@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Iterator
@@ -12,8 +13,12 @@ from typing import Any
 import pytest
 
 from datapkg.format import wire
+from datapkg.format.lined_manifest import LinedManifest
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
-from registry_server.services.showcase import MAX_NOTE, MAX_NOTES, MAX_ROWS, make_exhibit
+from datapkg.format.splicing import read_manifest
+from registry_server.services.registry import Registry
+from registry_server.services.showcase import MAX_NOTE, MAX_NOTES, MAX_ROWS, Exhibit, make_exhibit, read_exhibit
+from registry_server.web import pages
 from registry_server.web.rendering import is_link, licence_page, readme_html, size, visible
 from tests.registry_server.asgi import Client, Contents, House, sha256
 
@@ -478,3 +483,42 @@ def test_what_is_a_link() -> None:
 def test_text_of_every_script_stays_as_it_is() -> None:
     for text in ("日本語", "עברית", "मनुष्य", "می‌خواهم", "👩‍🔬", "a\tb\nc"):
         assert visible(text) == text
+
+
+def test_of_many_files_only_those_shown_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["README.md", "LICENSE", *(f"file{number:05}.bin" for number in range(12_000))]
+    data = Manifest.make([FileNode(path=name, hash=sha256(b"1"), size=1) for name in names]).data
+    manifest = read_manifest(data, sha256(data), believed=True)
+    assert isinstance(manifest, LinedManifest)
+    read: list[str] = []
+    get = LinedManifest.get
+
+    def noted(self: LinedManifest, path: str) -> Node | None:
+        read.append(path)
+        return get(self, path)
+
+    monkeypatch.setattr(LinedManifest, "get", noted)
+    exhibit = make_exhibit(manifest, "")
+    assert (exhibit.readme_name, [name for name, _ in exhibit.licence_files]) == ("README.md", ["LICENSE"])
+    assert (exhibit.files, exhibit.more_nodes) == (len(names), len(names) - MAX_ROWS)
+    assert set(read) == {"README.md", "LICENSE"}
+
+
+def test_a_page_asked_for_by_many_at_once_is_made_once(
+    house: House, ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada.publish("ada/iris", {"README.md": b"# Hello"}, public=True)
+    made: list[str] = []
+
+    def counted(registry: Registry, hash: str) -> Exhibit:
+        made.append(hash)
+        return read_exhibit(registry, hash)
+
+    monkeypatch.setattr(pages, "read_exhibit", counted)
+
+    async def asked() -> list[int]:
+        answers = (house.nobody._run("GET", "/ada/iris", [], {"host": "registry.test"}, 0) for _ in range(6))
+        return [answer.status for answer in await asyncio.gather(*answers)]
+
+    assert asyncio.run(asked()) == [200] * 6
+    assert len(made) == 1

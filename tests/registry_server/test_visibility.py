@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,17 @@ from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 
 SECRET = b"nobody else's"
 HASH = sha256(SECRET)
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """The user of a registry with the package ada/open, for requests that change nothing."""
+    house = House(tmp_path_factory.mktemp("refusing"))
+    ada = house.user("ada")
+    ada.publish("ada/open", {"a": SECRET}, public=True)
+    yield ada
+    house.close()
+
 
 READS: list[tuple[str, str, Any]] = [
     ("GET", "", None),
@@ -65,8 +77,8 @@ def test_what_may_not_be_read_is_as_what_is_not_there(house: House, ada: Client,
 
 @pytest.mark.parametrize("request_", READS, ids=lambda each: f"{each[0]} {each[1]}")
 @pytest.mark.parametrize("package", ["ADA/secret", "ada/SECRET", "a-b/c", "x" * 500 + "/y", "api/pip", "%00/%00"])
-def test_reading_a_name_that_nobody_can_have_is_404(house: House, ada: Client, package: str, request_: Any) -> None:
-    assert ask(ada, package, request_).status == 404
+def test_reading_a_name_that_nobody_can_have_is_404(refusing: Client, package: str, request_: Any) -> None:
+    assert ask(refusing, package, request_).status == 404
 
 
 @pytest.mark.parametrize("request_", WRITES, ids=lambda each: f"{each[0]} {each[1]}")
@@ -89,13 +101,11 @@ def test_writing_elsewhere_is_refused_whether_or_not_it_is_there(
 @pytest.mark.parametrize("request_", [*READS, *WRITES], ids=lambda each: f"{each[0]} {each[1]}")
 @pytest.mark.parametrize("header", ["Bearer dpk_wrong", "Bearer", "Basic YTpi", "dpk_", "Bearer \xff\xfe"])
 def test_a_wrong_token_is_said_even_where_none_is_needed(
-    house: House, ada: Client, request_: tuple[str, str, Any], header: str
+    refusing: Client, request_: tuple[str, str, Any], header: str
 ) -> None:
-    ada.publish("ada/open", {"a": SECRET}, public=True)
     method, path, sends = request_
-    answer = house.nobody.request(
-        method, f"{wire.PACKAGES}/ada/open{path}", sends=sends, headers={"authorization": header}
-    )
+    nobody = Client(refusing.app)
+    answer = nobody.request(method, f"{wire.PACKAGES}/ada/open{path}", sends=sends, headers={"authorization": header})
     assert answer.status == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
 

@@ -14,6 +14,7 @@ from datapkg.api.maintenance import verify
 from datapkg.api.push import push_package
 from datapkg.api.results import Outcome
 from datapkg.errors import DatapkgError, HashMismatch, InvalidInput, Unreachable
+from datapkg.format import wire
 from datapkg.remote.session import Session
 from tests.conftest import Person
 from tests.faulty_proxy import Fault, Way, faulty_way
@@ -125,17 +126,17 @@ def test_a_push_that_broke_off_is_taken_up(person: Person, way: Way, tmp_path: P
 def test_a_slow_registry_ends_in_time(person: Person, way: Way) -> None:
     way.faults.append(Fault("slow", "/me"))
     with pytest.raises(Unreachable, match=r"in time|cannot be reached"):
-        Session(way.url, tries=1, read_timeout_s=0.3).json("GET", "/api/v1/me")
+        Session(way.url, tries=1, read_timeout_s=0.3).reply(wire.Me, "GET", wire.ME)
 
 
 def test_nobody_there() -> None:
     with pytest.raises(Unreachable, match="cannot be reached"):
-        Session("http://127.0.0.1:9").json("GET", "/api/v1/me")
+        Session("http://127.0.0.1:9").reply(wire.Me, "GET", wire.ME)
 
 
 def test_a_token_never_follows_to_another_origin(person: Person, way: Way, registry: object) -> None:
-    session = Session(person.url, "dpk_secret")
-    other = session._session.prepare_request(__import__("requests").Request("GET", way.url + "/api/v1/me"))
+    session = Session(person.url, "dpk_secret")._transport._session
+    other = session.prepare_request(__import__("requests").Request("GET", way.url + "/api/v1/me"))
     assert "Authorization" not in other.headers
 
 
@@ -147,7 +148,7 @@ def test_netrc_does_not_overrule(person: Person, tmp_path: Path, monkeypatch: py
     assert person.home().client().me().user == person.name
     assert person.home().client(token=None).me().user == person.name
     anonymous = Session(person.url)
-    assert anonymous.json("GET", "/api/v1/me") == {"user": None}
+    assert anonymous.reply(wire.Me, "GET", wire.ME) == wire.Me(user=None)
 
 
 @pytest.mark.parametrize("host", ["data.example.org", "127.example.org", "127.0.0.1.example.org", "10.0.0.1"])

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,49 +19,9 @@ from datapkg.home import Home
 from datapkg.remote.client import Client
 from datapkg.remote.session import Session
 from tests.conftest import Person
+from tests.remote.lying import Serve, answering, server
 
 REF = Ref("alice", "iris")
-Serve = Callable[[socket.socket], None]
-
-
-@contextmanager
-def server(serve: Serve, heard: list[bytes] | None = None) -> Iterator[str]:
-    """Answers every connection on a free port of this machine with `serve`; keeps what was asked in `heard`."""
-    requests = [] if heard is None else heard
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        stop = threading.Event()
-
-        def one(connection: socket.socket) -> None:
-            with connection:
-                try:
-                    connection.settimeout(10)
-                    requests.append(connection.recv(65536))
-                    serve(connection)
-                except OSError:
-                    pass
-
-        def loop() -> None:
-            listener.settimeout(0.1)
-            while not stop.is_set():
-                try:
-                    connection, _ = listener.accept()
-                except TimeoutError:
-                    continue
-                threading.Thread(target=one, args=(connection,), daemon=True).start()
-
-        thread = threading.Thread(target=loop, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            stop.set()
-            thread.join()
-
-
-def answering(value: object, status: str = "200 OK") -> Serve:
-    body = json.dumps(value).encode()
-    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    return lambda connection: connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
 
 
 def home_at(tmp_path: Path, url: str) -> Home:
@@ -167,7 +124,7 @@ def test_an_answer_that_drips_for_ever_ends(monkeypatch: pytest.MonkeyPatch, sta
     with server(drip(forever(start, piece))) as url:
         begun = time.monotonic()
         with pytest.raises(Unreachable):
-            Session(url, tries=1, read_timeout_s=0.5).json("GET", "/api/v1/me")
+            Session(url, tries=1, read_timeout_s=0.5).reply(wire.Me, "GET", wire.ME)
         assert time.monotonic() - begun < 20
 
 
@@ -176,19 +133,18 @@ def test_netrc_has_no_say_after_a_redirect(person: Person, tmp_path: Path, monke
     netrc.write_text("machine 127.0.0.1 login someone password secret\nmachine localhost login a password b\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    seen: list[bytes] = []
+    heard: list[bytes] = []
 
     def serve(connection: socket.socket) -> None:
-        if not seen:
-            seen.append(b"")
+        if b"/again" not in heard[-1]:
             connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")
-            seen.append(connection.recv(65536))
+            return
         answering({"user": None})(connection)
 
-    with server(serve) as url:
-        assert Session(url).json("GET", "/api/v1/me") == {"user": None}
-    assert b"/again" in seen[1]
-    assert b"authorization" not in seen[1].lower()
+    with server(serve, heard) as url:
+        assert Session(url).reply(wire.Me, "GET", wire.ME) == wire.Me(user=None)
+    assert b"/again" in heard[1]
+    assert b"authorization" not in heard[1].lower()
 
 
 def test_a_proxy_is_not_asked_for_this_machine(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +158,7 @@ def test_a_redirect_elsewhere_carries_no_token() -> None:
     with server(answering({"user": None}), heard) as target:
         head = f"HTTP/1.1 302 Found\r\nLocation: {target}/api/v1/me\r\nContent-Length: 0\r\n\r\n".encode()
         with server(lambda connection: connection.sendall(head), sent) as url:
-            Session(url, "dpk_secret", tries=1).json("GET", "/api/v1/me")
+            Session(url, "dpk_secret", tries=1).reply(wire.Me, "GET", wire.ME)
     assert b"dpk_secret" in sent[0]
     assert b"GET /api/v1/me" in heard[0]
     assert b"dpk_secret" not in heard[0]

@@ -70,15 +70,21 @@ def least_demand(values: pa.ChunkedArray, given: str, first_texts: Callable[[], 
 
 
 def _base_of_floats(values: pa.ChunkedArray, first_texts: Callable[[], pa.Array]) -> str:
-    """Whether some of these are surely not integers: because they are none, or are not written as one."""
+    """Return `float` if one of these is surely no integer: because of its value, or because of how it is written.
+
+    It must come before any integer that may be beyond 64 bits: pandas makes text of a column where such a one is first.
+    """
     import pyarrow.compute as pc
 
-    if pc.any(pc.not_equal(values, pc.floor(values))).as_py():
+    fraction = pc.index(pc.not_equal(values, pc.floor(values)), True).as_py()
+    big = pc.index(pc.greater_equal(pc.abs(values), _BIG), True).as_py()
+    if fraction >= 0 and (big < 0 or fraction < big):
         return "float"
-    if (_data(first_texts()) == ord(".")).any():
+    texts = first_texts()
+    if (_data(texts if big < 0 else texts.slice(0, big + 1)) == ord(".")).any():
         return "float"
     # Zeros may be written -0: what they are then depends on the rest of the column.
-    return UNKNOWN if pc.max(pc.abs(values)).as_py() >= _BIG or pc.min(pc.abs(values)).as_py() == 0 else "int"
+    return UNKNOWN if big >= 0 or pc.min(pc.abs(values)).as_py() == 0 else "int"
 
 
 def demands(text: pa.Array) -> tuple[str, bool]:

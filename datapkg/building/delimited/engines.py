@@ -109,7 +109,7 @@ class WholeStream:
 
 
 def _whole_table(path: Path, kwargs: dict[str, Any], warn: Warn) -> pa.Table:
-    from datapkg.building.frames import table_from_frame
+    from datapkg.building.frames import dtype_kwarg, table_from_frame
     from datapkg.building.stored_types import as_stored
 
     size, memory = _estimated_size(path), _memory()
@@ -118,7 +118,7 @@ def _whole_table(path: Path, kwargs: dict[str, Any], warn: Warn) -> pa.Table:
             f"about {size >> 30:,} GiB of text are loaded whole into {memory >> 30:,} GiB of memory, "
             f"since no other way surely gives what pandas gives: {', '.join(sorted(kwargs))}"
         )
-    return as_stored(table_from_frame(frame(path, kwargs, warn)))
+    return as_stored(table_from_frame(frame(path, kwargs, warn), dtype_kwarg))
 
 
 def _text(path: Path, kwargs: dict[str, Any]) -> Text | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Part of what a block is remembered by: raised when the same text comes to be read in another way.
-VERSION = 1
+VERSION = 2
 _MARK = b"\xef\xbb\xbf"
 # Of this much text pandas says how it is laid out, if a row ends in it.
 _FIRST_ROWS = 32 << 10
@@ -104,16 +104,17 @@ def _layout(head: bytes, first: int, separator: str, kwargs: dict[str, Any]) -> 
     missing: dict[str, Any] = {
         name: kwargs[name] for name in ("na_values", "keep_default_na", "na_filter") if name in kwargs
     }
+    used = tuple(list(every.columns).index(label) for label in chosen.columns)
     return Layout(
         separator=separator,
         width=width,
-        used=tuple(list(every.columns).index(label) for label in chosen.columns),
+        used=used,
         labels=chosen.columns,
         given=given,
         missing_words=_missing_words(missing),
         is_ascii=_codec(kwargs.get("encoding")) == "ascii",
         first=first,
-        choices=_choices(head[:first], kwargs),
+        choices=_choices(head[:first], kwargs, [width, used, [repr(label) for label in chosen.columns], given]),
         missing_options=missing,
     )
 
@@ -165,13 +166,14 @@ def _missing_words(kwargs: dict[str, Any]) -> list[str]:
     return sorted(words | STR_NA_VALUES if kwargs.get("keep_default_na", True) else words)
 
 
-def _choices(header: bytes, kwargs: dict[str, Any]) -> str:
+def _choices(header: bytes, kwargs: dict[str, Any], columns: list[Any]) -> str:
+    """Return the choices as text. `columns` is what the first row settles where no header does."""
     import pandas
     import pyarrow as pa
 
     said = {name: repr(value) for name, value in kwargs.items()}
     return json.dumps(
-        [VERSION, pandas.__version__, pa.__version__, header.decode("utf-8", "replace"), said], sort_keys=True
+        [VERSION, pandas.__version__, pa.__version__, header.decode("utf-8", "replace"), said, columns], sort_keys=True
     )
 
 

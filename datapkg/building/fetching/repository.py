@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from datapkg.building import git
 from datapkg.errors import BuildFailed, InvalidInput, MissingDependency, NotFound, Unreachable
 from datapkg.format.addresses import bare
 from datapkg.format.names import shown
@@ -36,6 +36,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SCP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)")
 _REV = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,249}\Z")
 _PLAIN = re.compile(r"[!-~]+\Z")
+_NO_LFS = ("-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false")
 _KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_\w+|PROXY_SSL_\w+|HTTP_\w+|EXEC_PATH)\Z")
 
 
@@ -128,9 +129,9 @@ def checked_out(address: Address, under: Path, environ: Mapping[str, str], limit
     root = temp_path(under, "repository")
     root.mkdir(mode=0o700)
     try:
-        git = _Git(root, address, environ, limit_bytes)
-        commit = git.fetch()
-        git.check_out(commit)
+        work = _Git(root, address, environ, limit_bytes)
+        commit = work.fetch()
+        work.check_out(commit)
         folder = root / "work" / address.folder if address.folder else root / "work"
         said = {"remote": address.shown, "commit": commit}
         yield Checkout(folder, {**said, **({"folder": address.folder} if address.folder else {})})
@@ -145,20 +146,17 @@ class _Git:
         self._root, self._address, self._limit_bytes = root, address, limit_bytes
         self._work = root / "work"
         scheme = urlsplit(address.remote).scheme if _SCHEME.match(address.remote) else "ssh"
+        self._protocols = "http" if scheme == "http" else "https:ssh"
         kept = {
             name: value for name, value in environ.items() if not name.startswith("GIT_") or _KEPT_VARIABLES.match(name)
         }
         self._environ = {
             **kept,
-            "LC_ALL": "C",
             "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "false",
             "SSH_ASKPASS": "false",
             "SSH_ASKPASS_REQUIRE": "never",
-            "GIT_ALLOW_PROTOCOL": "http" if scheme == "http" else "https:ssh",
             "GIT_LFS_SKIP_SMUDGE": "1",
-            "GIT_NO_LAZY_FETCH": "1",
             "GIT_CEILING_DIRECTORIES": str(root),
         }
 
@@ -234,35 +232,25 @@ class _Git:
     def _process(
         self, arguments: list[str], *, folder: Path | None = None, own_settings: bool
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """git running, in a session of its own so that ssh has no terminal to ask at; killed with all that it started.
+        """git running; killed with all that it started.
 
         `own_settings` are those of the user: who they are to a host, and which proxy is used. Files are written without
-        them, since a filter in them would run.
+        them, since a filter in them would run, and without a protocol, since all of the commit is here.
         """
         environ = self._environ if own_settings else {**self._environ, "GIT_CONFIG_GLOBAL": os.devnull}
-        streams = arguments[0] == "ls-tree"
         with open(self._root / "out", "wb") as out, open(self._root / "said", "wb") as said:
             try:
-                process = subprocess.Popen(
-                    ["git", *_SETTINGS, *arguments],
-                    cwd=folder or self._work,
-                    env=environ,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if streams else out,
-                    stderr=said,
-                    start_new_session=True,
-                )
+                with git.running(
+                    [*_NO_LFS, *arguments],
+                    folder=folder or self._work,
+                    protocols=self._protocols if arguments[0] == "fetch" else git.NO_PROTOCOL,
+                    environ=environ,
+                    out=subprocess.PIPE if arguments[0] == "ls-tree" else out,
+                    said=said,
+                ) as process:
+                    yield process
             except FileNotFoundError:
                 raise MissingDependency("building from a repository needs git", hint="apt-get install git") from None
-            try:
-                yield process
-            finally:
-                if process.poll() is None:
-                    with contextlib.suppress(OSError):
-                        os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                if process.stdout is not None:
-                    process.stdout.close()
 
     def _failure(self, verb: str, said: bytes) -> Unreachable | NotFound | BuildFailed:
         lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines()]
@@ -279,33 +267,6 @@ class _Git:
                 what, hint="look whether the address and the revision are right; a commit has all 40 digits"
             )
         return Unreachable(what, hint="try it by hand: git ls-remote " + self._address.shown)
-
-
-# Said to every call: what a repository, or a server, could otherwise make git do.
-_SETTINGS = tuple(
-    part
-    for setting in (
-        "core.hooksPath=/dev/null",
-        "core.fsmonitor=false",
-        "core.protectNTFS=true",
-        "core.protectHFS=true",
-        "submodule.recurse=false",
-        "fetch.recurseSubmodules=false",
-        "protocol.ext.allow=never",
-        "protocol.file.allow=never",
-        "http.followRedirects=initial",
-        "http.lowSpeedLimit=1000",
-        "http.lowSpeedTime=60",
-        "gc.auto=0",
-        "maintenance.auto=false",
-        "filter.lfs.smudge=",
-        "filter.lfs.process=",
-        "filter.lfs.required=false",
-        "credential.interactive=false",
-        "advice.detachedHead=false",
-    )
-    for part in ("-c", setting)
-)
 
 
 def _size(folder: Path) -> int:

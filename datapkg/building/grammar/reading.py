@@ -36,6 +36,11 @@ class Reading:
             self._check_words(family, transform)
         return transform, {**merged(self._layers, family, own), **self._words}
 
+    @property
+    def transform(self) -> str | None:
+        """The transform that is said, of the node or a group above it; None where the name of a file tells."""
+        return self._own or self._inherited
+
     def later(self, name: str) -> tuple[str, dict[str, Any], How]:
         """The same for a file that is not here yet, of this name if it is known, and what is to be settled then."""
         how = How(self._own or self._inherited or "", self._layers, {}, self._words)

@@ -11,14 +11,15 @@ from datapkg.building.grammar import words
 from datapkg.building.grammar.addresses import read_inside, read_url
 from datapkg.building.grammar.computed import read_keywords, read_python, read_sql
 from datapkg.building.grammar.folder import Folder
+from datapkg.building.grammar.many import is_concat, read_many
 from datapkg.building.grammar.reading import Reading, transform_of
 from datapkg.building.grammar.said import Said
-from datapkg.building.spec import FileSource, PackageSource, PythonSource, SqlSource, UrlSource
+from datapkg.building.spec import FileSource, FilesSource, PackageSource, PythonSource, SqlSource, UrlSource
 from datapkg.errors import InvalidName
 from datapkg.format.addresses import file_name
 from datapkg.format.names import Ref
 
-Source = FileSource | UrlSource | SqlSource | PythonSource | PackageSource
+Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def _stray(word: str, kind: str) -> str:
 
 def _file(said: Said, folder: Folder, reading: Reading) -> Read | None:
     text = said.text("file", "the path of a file")
+    if text is not None and is_concat(said):
+        return files_as_one(said, "file", folder, text, reading)
     file = folder.file(text) if text is not None else None
     if isinstance(file, str):
         said.wrong("file", file)
@@ -72,6 +75,17 @@ def _file(said: Said, folder: Folder, reading: Reading) -> Read | None:
         return _later(source, reading)
     transform, kwargs = reading.of(file.path if file is not None else None)
     return Read(file, transform, kwargs) if file is not None else None
+
+
+def files_as_one(said: Said, word: str, folder: Folder, text: str, reading: Reading) -> Read | None:
+    """The files of a folder or glob as one source; None, and noted behind `word`, where they cannot be."""
+    found = read_many(said, folder, text, reading.transform)
+    if isinstance(found, str):
+        said.wrong(word, found)
+        return None
+    source, transform = found
+    named, kwargs = reading.of(source.files[0].path)
+    return Read(source, transform if reading.transform is None else named, kwargs)
 
 
 def _url(said: Said, reading: Reading, update: bool) -> Read | None:

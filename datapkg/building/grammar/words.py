@@ -12,16 +12,16 @@ SETTINGS = ("transform", "kwargs", "checks", "meta")
 UNSUPPORTED = ("environments", "stage")
 OF_ALL = ("checks", "meta", "columns")
 _READ_AS = ("transform", "kwargs", "sheet", "table")
-OF_GLOB = (*_READ_AS, *OF_ALL)
+OF_GLOB = ("concat", *_READ_AS, *OF_ALL)
 OF_SOURCE: dict[str, tuple[str, ...]] = {
-    "file": ("extract", *_READ_AS, *OF_ALL),
+    "file": ("extract", "concat", *_READ_AS, *OF_ALL),
     "url": ("sha256", "extract", *_READ_AS, *OF_ALL),
     "package": OF_ALL,
     "sql": ("connection", *OF_ALL),
     "python": ("file", "files", "kwargs", "transform", *OF_ALL),
 }
 # Said of nodes alone. Below a group each is the name of a group if a mapping stands behind it, but for `columns`.
-OF_NODES = ("columns", "connection", "extract", "files", "sha256", "sheet", "table")
+OF_NODES = ("columns", "concat", "connection", "extract", "files", "sha256", "sheet", "table")
 RESERVED = frozenset((*SOURCES, *SETTINGS, *UNSUPPORTED, *OF_NODES))
 
 

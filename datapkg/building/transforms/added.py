@@ -99,6 +99,8 @@ def _read(function: Callable[..., Any], path: Path, kwargs: dict[str, Any], warn
     import pyarrow as pa
 
     from datapkg.building.frames import table_from_arrow, table_from_frame
+    from datapkg.building.inner_extensions import without_inner_extensions
+    from datapkg.building.transforms.validity import check_values
 
     try:
         value = function(path, **copy.deepcopy(kwargs))
@@ -109,8 +111,8 @@ def _read(function: Callable[..., Any], path: Path, kwargs: dict[str, Any], warn
     if not hasattr(value, "__arrow_c_stream__"):
         raise InvalidInput(f"it gave a {type(value).__name__}, neither a DataFrame nor anything that speaks Arrow")
     table = pa.table(value)
-    table.validate(full=True)
-    return table_from_arrow(table)
+    check_values(table)
+    return table_from_arrow(without_inner_extensions(table))
 
 
 def _reason(error: BaseException) -> str:

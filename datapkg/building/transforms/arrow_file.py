@@ -5,12 +5,15 @@ These are the IPC file (Feather's version 2), the IPC stream, and Feather's vers
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from datapkg.building.transforms.columnar import chosen_columns
+from datapkg.building.transforms import limited_reader
+from datapkg.building.transforms.columnar import chosen_columns, chosen_schema
+from datapkg.errors import InvalidInput
 
 _FILE, _OLD_FEATHER = b"ARROW1", b"FEA1"
 
@@ -19,23 +22,39 @@ def arrow(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> An
     """The table in the file; nothing in it is believed before it was checked, since its bytes are used as they lie."""
     import pyarrow as pa
 
-    from datapkg.building.frames import table_from_arrow
     from datapkg.building.transforms.batches import batches
 
     with pa.OSFile(str(path), "rb") as file:
         start = file.read(len(_FILE))
     if start.startswith(_OLD_FEATHER):
-        from pyarrow import feather
-
-        return table_from_arrow(chosen_columns(_checked(feather.read_table(path, memory_map=False)), kwargs))
+        return _old_feather(path, kwargs)
 
     def read() -> Iterator[Any]:
         with _reader(path, start) as reader:
             for batch in _each(reader):
-                yield chosen_columns(pa.Table.from_batches([_checked(batch)]), kwargs)
+                yield chosen_columns(pa.Table.from_batches([batch]), kwargs)
 
     with _reader(path, start) as reader:
-        return batches(chosen_columns(reader.schema.empty_table(), kwargs).schema, read)
+        return batches(chosen_schema(reader.schema, kwargs), read)
+
+
+def _old_feather(path: Path, kwargs: dict[str, Any]) -> Any:
+    """The table in Feather's first version, converted by a child process: its reader crashes on damaged files."""
+    import pyarrow as pa
+
+    from datapkg.building.frames import table_from_arrow
+    from datapkg.building.transforms.validity import check_values
+
+    with tempfile.TemporaryFile() as converted:
+        try:
+            limited_reader.run("feather", path, pa, converted)
+        except limited_reader.ReaderDied as died:
+            raise InvalidInput("it is damaged: the reader of Feather's first version fails on it") from died
+        converted.seek(0)
+        with pa.ipc.open_stream(converted) as reader:
+            table = chosen_columns(reader.read_all(), kwargs)
+    check_values(table)
+    return table_from_arrow(table)
 
 
 @contextmanager
@@ -52,8 +71,3 @@ def _each(reader: Any) -> Iterator[Any]:
     if hasattr(reader, "num_record_batches"):
         return (reader.get_batch(number) for number in range(reader.num_record_batches))
     return iter(reader)
-
-
-def _checked(data: Any) -> Any:
-    data.validate(full=True)
-    return data

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from datapkg.building.frames import table_from_arrow, with_dtypes
+from datapkg.building.inner_extensions import has_inner_extensions, schema_without, without_inner_extensions
 from datapkg.building.stream import Part
+from datapkg.building.transforms.validity import check_values
 
 # Rows of a batch that we make; those of a file come as they lie in it, cut to so many.
 BATCH_ROWS = 16_384
@@ -38,11 +40,19 @@ def batches(schema: pa.Schema, read: Callable[[], Iterable[Any]]) -> pa.Table | 
     """A stream of the record batches or tables that `read()` gives, all of this schema.
 
     Where each batch may have categories of its own they are one table, read at once: a table has one list of them.
+    Raises `InvalidInput` for values that are not valid, once they are reached.
     """
 
+    if has_inner_extensions(schema):
+        schema = schema_without(schema)
+
     def parts() -> Iterator[pa.Table]:
+        row = 0
         for batch in read():
             table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+            check_values(table, row)  # before anything follows an offset in it
+            table = without_inner_extensions(table)
+            row += len(table)
             for start in range(0, len(table), _MOST_ROWS):
                 yield table.slice(start, _MOST_ROWS)
 

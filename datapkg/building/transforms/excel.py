@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building.nearest import nearest
+from datapkg.building.transforms import limited_reader
 from datapkg.building.transforms.converters import with_functions
+from datapkg.building.transforms.excel_range import cell_range
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
 
@@ -31,12 +33,34 @@ def excel(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> An
     """The table on a sheet, or the tables by the names of theirs."""
     import pandas
 
+    _check_size(path)
     options = {key: value for key, value in kwargs.items() if key not in _CHOOSERS}
     with pandas.ExcelFile(path, engine="calamine") as file:
         chosen = _chosen(_sheets(file.book), kwargs, warn)
         if isinstance(chosen, _Sheet):
             return _table(file, chosen, options)
         return {sheet.name: _table(file, sheet, options, among=True) for sheet in chosen}
+
+
+def _check_size(path: Path) -> None:
+    """Raise `InvalidInput` for a workbook that calamine cannot open in the memory that is there; it would abort."""
+    import python_calamine
+
+    try:
+        limited_reader.run("workbook", path, python_calamine)
+    except limited_reader.ReaderDied as died:
+        most = f"{limited_reader.max_bytes() / 2**30:.1f} GiB of memory"
+        if not died.doing:
+            raise InvalidInput(f"it cannot be opened in {most}, or the reader fails on it") from died
+        number = int(died.doing)
+        name = python_calamine.CalamineWorkbook.from_path(path).sheet_names[number]
+        corners = cell_range(path, number)
+        spans = f"spans {':'.join(corners)}, more cells than fit" if corners else "spans more cells than fit"
+        stray = f"clear the stray cells up to {corners[1]}" if corners else "clear cells that stray far from the data"
+        raise InvalidInput(
+            f"sheet {shown(name)} {spans} into {most}",
+            hint=f"{stray} and save the file again, or save the sheet as CSV",
+        ) from died
 
 
 def _sheets(book: Any) -> list[_Sheet]:
@@ -112,10 +136,10 @@ def _listed(sheets: list[_Sheet]) -> str:
 def _table(file: Any, sheet: _Sheet, options: dict[str, Any], among: bool = False) -> Any:
     import pandas
 
-    from datapkg.building.frames import table_from_frame
+    from datapkg.building.frames import dtype_kwarg, table_from_frame
 
     try:
-        return table_from_frame(pandas.read_excel(file, sheet_name=sheet.name, **with_functions(options)))
+        return table_from_frame(pandas.read_excel(file, sheet_name=sheet.name, **with_functions(options)), dtype_kwarg)
     except ValueError as error:
         if not among:
             raise

@@ -152,10 +152,10 @@ class _Window:
 def _by_pandas(path: Path, kwargs: dict[str, Any]) -> Any:
     import pandas
 
-    from datapkg.building.frames import table_from_frame
+    from datapkg.building.frames import dtype_kwarg, table_from_frame
 
     with for_pandas(path, kwargs) as (source, options):
-        return table_from_frame(pandas.read_json(source, **options))
+        return table_from_frame(pandas.read_json(source, **options), dtype_kwarg)
 
 
 def _stream(read: Callable[[], Iterator[Numbered]], what: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from datapkg.building.transforms.columnar import chosen_columns
+from datapkg.building.transforms.columnar import chosen_columns, chosen_schema
 
 
 def orc(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
@@ -23,4 +23,4 @@ def orc(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
                 yield chosen_columns(pa.Table.from_batches([stripes.read_stripe(number)]), kwargs)
 
     with pa.OSFile(str(path), "rb") as file:
-        return batches(chosen_columns(ORCFile(file).schema.empty_table(), kwargs).schema, read)
+        return batches(chosen_schema(ORCFile(file).schema, kwargs), read)

@@ -10,6 +10,7 @@ import pyarrow.types as types
 
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
+from datapkg.format.value_kinds import ValueKinds
 
 _EXACT = 2**53
 _TOO_BIG = "integers beyond 64 bits, or some above 2^63 and some below 0, for which there is no type"
@@ -24,16 +25,19 @@ class Settling:
         self.type: pa.DataType = pa.null()
         self.nulls = 0
         self.lowest = self._highest = 0
-        self._row = 0
+        self._kinds = ValueKinds(f"column {shown(name)}", of_frame=False)
 
     def see(self, values: Sequence[Any]) -> pa.Array:
         """Takes in the values of the next rows; gives them as Arrow, in the type that they alone have.
 
-        Raises `InvalidInput` naming the column, where values have no type in common.
+        Raises `InvalidInput` naming the column, the kinds and their rows, where values have no type in common.
         """
-        found = array(self.name, values)
+        try:
+            plain = self._kinds.see(values)
+        except InvalidInput as error:
+            raise InvalidInput(str(error), column=self.name) from error
+        found = array(self.name, plain)
         self.take(found)
-        self._row += len(values)
         return found
 
     def take(self, found: pa.Array) -> None:
@@ -42,20 +46,27 @@ class Settling:
             low, high = _range(found)
             self.lowest, self._highest = min(self.lowest, low), max(self._highest, high)
         try:
-            self.type = joined(self.type, found.type, self.lowest)
+            self.type = joined(*self._beside_decimals(found), self.lowest)
         except TypeError as error:
-            rows = f"at rows {self._row + 1:,} to {self._row + len(found):,}"
-            raise InvalidInput(f"column {shown(self.name)} holds {error}; seen {rows}", column=self.name) from None
+            raise InvalidInput(f"column {shown(self.name)} holds {error}", column=self.name) from None
         self.nulls += found.null_count
         biggest = max(self._highest, -self.lowest)
         if types.is_floating(self.type) and biggest > _EXACT:
             what = f"fractions beside the integer {biggest}, which a float does not hold exactly"
             raise InvalidInput(f"column {shown(self.name)} holds {what}", column=self.name)
 
+    def _beside_decimals(self, found: pa.Array) -> tuple[pa.DataType, pa.DataType]:
+        """The two types to join; that of integers beside decimals is the decimal with as many digits as they have."""
+        kinds = (self.type, found.type)
+        if not any(map(types.is_decimal, kinds)):
+            return kinds
+        digits = decimal_type(len(str(max(self._highest, -self.lowest))), 0)
+        return (digits if types.is_integer(kinds[0]) else kinds[0], digits if types.is_integer(kinds[1]) else kinds[1])
+
     def missing(self, rows: int) -> None:
         """So many rows have no such column."""
         self.nulls += rows
-        self._row += rows
+        self._kinds.missing(rows)
 
 
 def _range(integers: pa.Array) -> tuple[int, int]:

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as types
 
 from datapkg.errors import InvalidInput, WrongType
 from datapkg.format.names import shown
 from datapkg.reading import parquet
 from datapkg.reading.nodes.interchange import Exchanged
+
+_EXACT = 2**53
 
 
 def convert(table: Exchanged, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
@@ -23,7 +26,7 @@ def convert(table: Exchanged, columns: Sequence[str] | None = None, filters: Any
     """
     found = _read(table, columns, filters)
     if all(map(is_number, found.schema.types)) and found.num_columns:
-        return _matrix(found)
+        return _matrix(table, found)
     names = found.column_names
     fields = [_field(table, name, column) for name, column in zip(names, found.columns, strict=True)]
     if len(set(names)) < len(names):
@@ -48,8 +51,7 @@ def matrix(table: Exchanged, dtype: Any, copy: bool | None) -> np.ndarray[Any, A
             f"columns with node[[…]], load it with node(), or take records with node.numpy()",
             columns=names,
         )
-    found = _matrix(_read(table, None, None))
-    return found if dtype is None else found.astype(dtype, copy=False)
+    return _matrix(table, _read(table, None, None), dtype)
 
 
 def values(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
@@ -75,12 +77,25 @@ def _columns(table: Exchanged) -> list[str]:
     return list(dict.fromkeys(name for name in kind.names if name not in index))
 
 
-def _matrix(table: pa.Table) -> np.ndarray[Any, Any]:
-    columns = [values(column) for column in table.columns]
-    found = np.empty((len(table), len(columns)), np.result_type(*columns) if columns else float)
+def _matrix(table: Exchanged, read: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
+    """Rows by columns in a dtype, or in the one that numpy finds; raises `WrongType` if that one rounds integers."""
+    columns = [values(column) for column in read.columns]
+    kind = np.dtype(dtype) if dtype is not None else np.result_type(*columns) if columns else np.dtype(float)
+    if dtype is None and kind.kind == "f":
+        _check_exact(table, read)
+    found = np.empty((len(read), len(columns)), kind)
     for at, column in enumerate(columns):
         found[:, at] = column
     return found
+
+
+def _check_exact(table: Exchanged, read: pa.Table) -> None:
+    for name, column in zip(read.column_names, read.columns, strict=True):
+        if types.is_int64(column.type) or types.is_uint64(column.type):
+            ends = pc.min_max(column).as_py().values()
+            if any(each is not None and abs(each) > _EXACT for each in ends):
+                what = f"column {shown(name)} holds integers above 2^53, which an array of floats rounds"
+                raise WrongType(f"{_place(table)}: {what}; choose columns with node[[…]], or load it with node()")
 
 
 def _field(table: Exchanged, name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datapkg.errors import InvalidInput, NodeNotFound
 from datapkg.reading import functions
 from datapkg.reading.nodes.base import Node, is_dunder
+from datapkg.reading.nodes.unloaded import refuse_pandas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -64,6 +66,14 @@ class Group(Node):
     def _ipython_key_completions_(self) -> list[str]:
         return functions.keys(self)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """The names of the nodes, as of any mapping; raises `WrongType` to pandas."""
+        import numpy as np
+
+        tables = self.__source__.manifest.tables() if not self.__at__ else []
+        refuse_pandas(self, f"{self.__source__.ref.name}()" if len(tables) == 1 else "datapkg.frames(group)")
+        return np.array(functions.keys(self), dtype)
+
     def __call__(self, *_: Any, **__: Any) -> Any:
         line = f"{_place(self)}: a group is not called; its tables as one DataFrame: .frames()"
         raise InvalidInput(line, hint="datapkg.frames(group)")
@@ -103,7 +113,7 @@ class Group(Node):
         return functions.plot(self, limit, columns)
 
     def frames(self) -> pd.DataFrame | None:
-        """The tables directly in this group, one below the other in the order of their names; None without any."""
+        """All tables below this group, one below the other in the order of `walk`; None without any."""
         return functions.frames(self)
 
 

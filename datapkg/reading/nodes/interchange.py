@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datapkg.reading.nodes.base import Node
+from datapkg.reading.nodes.unloaded import expression, no_frame, refuse_pandas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from typing import Any
+    from typing import Any, NoReturn
 
     import numpy as np
     import pandas as pd
@@ -67,10 +68,19 @@ class Exchanged(Node):
         return self.arrow().__dataframe__(nan_as_null, allow_copy)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """Rows by columns, where all columns are numbers; raises `WrongType` where they are not."""
+        """Rows by columns, where all columns are numbers; raises `WrongType` where they are not, and to pandas."""
+        refuse_pandas(self, f"{expression(self.__source__, self.__at__)}()")
         from datapkg.reading.adapters import numpy_array
 
         return numpy_array.matrix(self, dtype, copy)
+
+    @property
+    def _typ(self) -> NoReturn:
+        """What functions of pandas ask of all that they are given (`pandas/core/dtypes/generic.py`): `pd.concat`, say.
+
+        Raises `WrongType` with the line that loads the frame.
+        """
+        raise no_frame(self, f"{expression(self.__source__, self.__at__)}()")
 
     def __narwhals_dataframe__(self) -> Any:
         """What narwhals works with, and so altair, plotly and others: all of the table, in memory."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datapkg.reading.nodes.interchange import Exchanged
-from datapkg.reading.nodes.unloaded import Unloaded, no_attribute
+from datapkg.reading.nodes.unloaded import Unloaded, expression, no_attribute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ class Table(Unloaded, Exchanged):
         return name in self.columns
 
     def __iter__(self) -> Iterator[Any]:
-        raise TypeError("a table is not iterated as it is: load it with node(), or take node.columns")
+        loaded = expression(self.__source__, self.__at__)
+        raise TypeError(
+            f"a table node is not loaded, so it is not iterated; write: for each in {loaded}(), or .columns"
+        )
 
     def __len__(self) -> int:
         return self.rows

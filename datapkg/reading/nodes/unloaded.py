@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datapkg.errors import NodeNotFound
+import sys
+
+from datapkg.errors import NodeNotFound, WrongType
 from datapkg.format.names import attribute_name, shown
 
 TYPE_CHECKING = False
@@ -41,6 +43,21 @@ def expression(source: Source, path: str) -> str:
         written += f".{attribute}" if alone else f"[{part!r}]"
         group = f"{group}/{part}" if group else part
     return written
+
+
+def refuse_pandas(node: Node, line: str) -> None:
+    """Raise `WrongType` where a function of pandas asks the node for an array, which has no names and one dtype.
+
+    Called from `__array__`; numpy has no frame between it and the Python code that asks.
+    """
+    if sys._getframe(2).f_globals.get("__name__", "").partition(".")[0] == "pandas":
+        raise no_frame(node, line)
+
+
+def no_frame(node: Node, line: str) -> WrongType:
+    """The error for a node given to pandas in place of a DataFrame; `line` is what to type."""
+    place = f"{node.__source__.ref.package}{'/' + node.__at__ if node.__at__ else ''}"
+    return WrongType(f"{place} is a {node.__kind__} node, and pandas takes a DataFrame; write: {line}", hint=line)
 
 
 def no_attribute(node: Table, name: str) -> NodeNotFound:

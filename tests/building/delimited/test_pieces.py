@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from datapkg.building.delimited.leaving import Leave
 from datapkg.building.delimited.pieces import PackedFile, Piece, Text, pieces, record_end, row_starts
+from tests.examples import examples
 
 TEXTS = st.text(st.sampled_from('",\n\r a'), max_size=40).map(str.encode)
 
@@ -35,13 +36,13 @@ def whole(data: bytes) -> bool:
     return not data or ends_of_records(data + b"\n")[-1:] == [len(data) + 1]
 
 
-@settings(derandomize=True, max_examples=500, deadline=None)
+@settings(derandomize=True, max_examples=examples(100, 500), deadline=None)
 @given(data=TEXTS)
 def test_the_last_end_of_a_record(data: bytes) -> None:
     assert record_end(data, b",", False) == (ends_of_records(data) or [0])[-1]
 
 
-@settings(derandomize=True, max_examples=500, deadline=None)
+@settings(derandomize=True, max_examples=examples(100, 500), deadline=None)
 @given(data=TEXTS, size=st.integers(1, 12))
 def test_pieces_are_whole_records(tmp_path_factory: pytest.TempPathFactory, data: bytes, size: int) -> None:
     path = tmp_path_factory.getbasetemp() / "text"
@@ -61,7 +62,7 @@ def test_pieces_are_whole_records(tmp_path_factory: pytest.TempPathFactory, data
         assert {piece.stop for piece in found} - {len(data)} <= set(ends_of_records(data))
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@settings(derandomize=True, max_examples=examples(60, 300), deadline=None)
 @given(data=TEXTS.filter(lambda data: whole(data) and b"\r" not in data and data != b""))
 def test_where_rows_begin(data: bytes) -> None:
     ends = [end for end in ends_of_records(data) if end < len(data)]

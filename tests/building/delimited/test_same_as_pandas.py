@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.building.delimited.engines import Left, by_pandas, difference, fast, in_chunks
 from tests.building.delimited.odd_tables import odd_table
+from tests.examples import examples, seeds
 
 # (what it is, text, kwargs): all of these the fast engine reads itself.
 FAST: list[tuple[str, str | bytes, dict[str, Any]]] = [
@@ -174,7 +175,7 @@ def test_pandas_stumbling_over_carriage_returns_in_chunks_is_no_error(tmp_path: 
     _check(_result(in_chunks, path, {"sep": ";"}, rows), by_pandas(path, {"sep": ";"}), str(rows))
 
 
-@pytest.mark.parametrize("tens", range(60))
+@pytest.mark.parametrize("tens", seeds(15, 60))
 def test_made_up_tables(tmp_path: Path, tens: int) -> None:
     """Where pandas raises, the engines leave the file to it, or raise too."""
     for seed in range(tens * 10, tens * 10 + 10):
@@ -192,7 +193,7 @@ def test_most_made_up_tables_are_read_by_the_fast_engine(tmp_path: Path) -> None
     assert sum(read) > 40
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@settings(derandomize=True, max_examples=examples(60, 300), deadline=None)
 @given(
     body=st.text(st.sampled_from(',"\n\r a1.\0é'), max_size=60),
     header=st.sampled_from(["a,b\n", "a\n", "a,b,c\r\n"]),

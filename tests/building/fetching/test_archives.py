@@ -23,6 +23,7 @@ from datapkg.errors import BuildFailed
 from datapkg.format.hashing import hash_bytes
 from datapkg.store.index import Index
 from tests.building.fetching.archives import MAKERS, Entries, packed, tar_of, zip_of
+from tests.examples import examples
 
 FILES: Entries = {"a.csv": b"x\n1\n", "data/": None, "data/b.csv": b"x\n2\n", "data/deep/c.txt": b"c" * 100_000}
 
@@ -281,7 +282,7 @@ def test_a_list_that_lies_about_its_place(shelf: Shelf) -> None:
 NAMES = st.text(st.sampled_from("ab./\\:~\0é\n*"), min_size=1, max_size=12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(10, 25), deadline=None)
 @given(st.dictionaries(NAMES, st.binary(max_size=30), max_size=5), st.sampled_from(["zip", "tar", "tar.gz"]))
 def test_no_name_leads_out_of_the_shelf(tmp_path_factory: pytest.TempPathFactory, files: Entries, kind: str) -> None:
     tmp_path = tmp_path_factory.mktemp("names")
@@ -297,7 +298,7 @@ def test_no_name_leads_out_of_the_shelf(tmp_path_factory: pytest.TempPathFactory
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in outside} <= {"archive", "index.db"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(st.data(), st.sampled_from(["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"]))
 def test_damaged_archives_end_in_our_errors(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, kind: str

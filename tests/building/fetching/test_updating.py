@@ -13,6 +13,7 @@ from datapkg.building.build_file import read_build_file
 from datapkg.building.fetching.updating import write_sums
 from datapkg.building.spec import UrlSource
 from datapkg.errors import Conflict
+from tests.examples import examples
 
 OLD, NEW, OTHER = "0" * 64, "ab" * 32, "12" * 32
 URL = "https://a.example/x.csv"
@@ -121,7 +122,7 @@ SPACES = st.sampled_from(["", " ", "   "])
 COMMENTS = st.sampled_from(["", "  # a comment", "  # sha256: x, url: y"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["flow", "block"]), st.booleans(), COMMENTS, SPACES), min_size=1, max_size=6))
 def test_all_layouts_at_once(tmp_path_factory: pytest.TempPathFactory, nodes: list[tuple[str, bool, str, str]]) -> None:
     text = "# first\ncontents:\n"

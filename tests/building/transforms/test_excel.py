@@ -143,7 +143,7 @@ contents:
 @pytest.mark.parametrize(
     ("kwargs", "reason"),
     [
-        ("{sheet_name: Mixed}", "column 'm' holds values of several types: int, str"),
+        ("{sheet_name: Mixed}", "column 'm' holds values of several types: int \\(row 1\\), str \\(row 2\\)"),
         ("{sheet_name: None}", "there is no sheet 'None'; there are 'One', 'Mixed'"),
         ("{sheet_name: [One, Mixed]}", "one sheet"),
         ("{sheet_name: }", "one sheet"),

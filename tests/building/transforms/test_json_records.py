@@ -70,9 +70,10 @@ def test_a_json_file_is_a_table_if_it_begins_as_records(tmp_path: Path, body: st
     [
         ("a.json", "[{", "Expecting"),
         ("a.json", '[{"a": 1}, 2]', "record 2 is no record"),
-        ("a.json", '[{"a": 1}, {"a": "x"}]', "column 'a' holds values of several types: int, str"),
+        ("a.json", '[{"a": 1}, {"a": "x"}]', r"column .a. holds values of several types: int \(row 1\), str \(row 2\)"),
         ("a.json", "[{}]", "no column"),
-        ("a.json", '[{"a": {}}]', "no child field"),
+        ("a.json", '[{"a": {}}]', "column 'a' holds only empty objects"),
+        ("a.jsonl", '{"a": [{}]}\n{"a": [{}]}\n', "column 'a' holds only empty objects"),
         ("a.json", f'[{{"a": {10**30}}}]', "column 'a'"),
         ("a.json", '[{"a":' + "[" * 100_000, "recursion|nest"),
         ("a.jsonl", '{"a": 1}\n{"a"\n', "line 2 is no JSON"),
@@ -156,8 +157,8 @@ def test_types_do_not_depend_on_where_a_value_stands(
 @pytest.mark.parametrize(
     ("late", "reason"),
     [
-        ({"x": "text"}, "column 'x' holds values of several types: int, str"),
-        ({"x": {"y": 1}}, "column 'x' holds values of several types: dict, int"),
+        ({"x": "text"}, "column 'x' holds values of several types: int (row 1), str (row 95)"),
+        ({"x": {"y": 1}}, "column 'x' holds values of several types: dict (row 95), int (row 1)"),
         ({"x": -1}, "some above 2^63 and some below 0"),
         ({"x": 10**30}, "column 'x'"),
         (5, "95 is no record"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -13,6 +14,7 @@ import pytest
 
 from datapkg.errors import TransformFailed
 from datapkg.format.manifest import TableNode
+from datapkg.reading.frames import to_pandas
 from tests.building.builds import Bench, write
 
 
@@ -96,3 +98,61 @@ def test_no_columns(tmp_path: Path) -> None:
     pandas.DataFrame(index=range(3)).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(TransformFailed, match="no column"):
         Bench().build(tmp_path)
+
+
+def nested_extensions() -> pa.Table:
+    json = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{}", None]))
+    uuid = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16, None], pa.binary(16)))
+    matrix = pa.fixed_shape_tensor(pa.float64(), (2, 2), permutation=[1, 0])
+    return pa.table(
+        {
+            "list": pa.ListArray.from_arrays([0, 1, 2], json),
+            "struct": pa.StructArray.from_arrays([uuid, json], ["u", "j"]),
+            "map": pa.MapArray.from_arrays([0, 1, 2], pa.array(["a", "b"]), uuid),
+            "fixed": pa.FixedSizeListArray.from_arrays(uuid, 1),
+            "tensor": pa.ExtensionArray.from_storage(
+                matrix, pa.array([[1.0, 2, 3, 4], None], pa.list_(pa.float64(), 4))
+            ),
+            "top": uuid,
+        }
+    )
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "value"])
+def test_nested_extension_types_are_read_as_their_storage(form: str, tmp_path: Path) -> None:
+    table = nested_extensions()
+    source: Any = tmp_path
+    if form == "parquet":
+        pq.write_table(table, tmp_path / "t.parquet")
+    elif form == "arrow":
+        with pa.OSFile(str(tmp_path / "t.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+    else:
+        source = {"t": table}
+    bench = Bench()
+    built = bench.build(source)
+    found = bench.table(built, "t")
+    assert found.column("list").to_pylist() == [["{}"], [None]]
+    assert found.column("struct").to_pylist()[0] == {"u": b"0" * 16, "j": "{}"}
+    assert found.column("map").to_pylist() == [[("a", b"0" * 16)], [("b", None)]]
+    assert found.column("tensor").to_pylist() == [[1, 2, 3, 4], None]
+    assert found.schema.field("top").type == pa.uuid()
+    assert len(to_pandas(found)) == 2
+    notes = [each for each in built.warnings if "is kept as" in each]
+    assert [name for name in table.column_names if any(f"'{name}'" in each for each in notes)] == [
+        *("list", "struct", "map", "fixed", "tensor"),
+    ]
+
+
+def test_int96_beyond_nanoseconds_is_microseconds(tmp_path: Path) -> None:
+    times = pa.array([253_402_300_799 * 10**6, 1_704_067_200 * 10**6, None], pa.timestamp("us"))
+    table = pa.table({"t": times, "in a list": pa.ListArray.from_arrays([0, 1, 1, 3], times)})
+    pq.write_table(table, tmp_path / "far.parquet", use_deprecated_int96_timestamps=True)
+    pq.write_table(table.slice(1), tmp_path / "near.parquet", use_deprecated_int96_timestamps=True)
+    bench = Bench()
+    built = bench.build(tmp_path)
+    assert bench.table(built, "far").to_pylist() == table.to_pylist()
+    assert bench.table(built, "near").schema.field("t").type == pa.timestamp("ns")
+    assert [each for each in built.warnings if "INT96" in each] == [
+        "far.parquet: INT96 times beyond what nanoseconds can hold are kept in microseconds"
+    ]

@@ -1,0 +1,158 @@
+"""The bytes of exported files: objects as they are, tables as one Parquet file, as text or as JSON."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datapkg.api.exporting.plan import Origins, Task, text_separator
+from datapkg.api.exporting.text_forms import SEPARATORS, TextForm, plain_forms, recorded_form
+from datapkg.building.rereading import content_of_text
+from datapkg.errors import InvalidInput
+from datapkg.format.frames import BLOCK_KEY
+from datapkg.format.manifest import TableNode
+from datapkg.format.names import shown
+from datapkg.objects.folders import OpenFolder
+from datapkg.reading import parquet
+from datapkg.reading.cell_text import not_as_text
+from datapkg.reading.delimited_text import Dialect, write_text
+from datapkg.reading.source import Source
+
+PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that lies in the staging folder under a number: its task, bytes, the form of its text, and a note."""
+
+    task: Task
+    number: int
+    size: int
+    form: TextForm | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes the nodes of one package into a staging folder; see `export` for `format` and `with_build_file`."""
+
+    source: Source
+    staged: OpenFolder
+    origins: Origins
+    format: str | None = None
+    with_build_file: bool = False
+
+    def write(self, task: Task, number: int) -> Written:
+        """Write the file of a task under a number."""
+        node = task.node
+        if not isinstance(node, TableNode):
+            return Written(task, number, self._put(number, stored_bytes(self.source, node)))
+        if task.separator is None:
+            return Written(task, number, self._put(number, _parquet(self.source, node)))
+        return self._write_text(task, node, number)
+
+    def _write_text(self, task: Task, node: TableNode, number: int) -> Written:
+        """Write a table as text that was read back and came out equal; else as the format demands."""
+        assert task.separator is not None
+        came_from_text = text_separator(node, self.origins) is not None
+        if came_from_text or self.with_build_file:
+            for form in self._forms(task, node):
+                if (size := self._comes_back(node, form, number)) is not None:
+                    return Written(task, number, size, form)
+        problem = f"{node.path}: {_why_not_text(self.source, node)}"
+        if self.format is None:
+            size = self._put(number, _parquet(self.source, node))
+            return Written(replace(task, separator=None), number, size, note=f"{problem}; it is written as Parquet")
+        if self.with_build_file or not_as_text(parquet.schema(self.source, node)):
+            raise InvalidInput(f"{problem}; nothing was written", hint="leave out --format, or say --format parquet")
+        return Written(task, number, self._put(number, write_text(self.source, node, Dialect(task.separator))))
+
+    def _forms(self, task: Task, node: TableNode) -> Iterator[TextForm]:
+        origin = self.origins.get(node.path, {})
+        if origin.get("transform") in SEPARATORS:
+            schema = parquet.schema(self.source, node)
+            kwargs = origin.get("kwargs") or {}
+            if (form := recorded_form(schema, origin["transform"], kwargs)) and not not_as_text(schema):
+                yield form
+        yield from plain_forms(self.source, node, task.separator or ",", may_have_kwargs=self.with_build_file)
+
+    def _comes_back(self, node: TableNode, form: TextForm, number: int) -> int | None:
+        """Write a table as text; return its size, or None if a build of the text would not give the same values."""
+        try:
+            size = self._put(number, write_text(self.source, node, form.dialect))
+        except (UnicodeError, LookupError, TypeError, InvalidInput):  # an encoding, or a format, that does not fit
+            return None
+        path = self.staged.path / str(number)
+        return size if content_of_text(path, form.transform, form.kwargs) == node.content else None
+
+    def _put(self, number: int, pieces: Iterator[bytes]) -> int:
+        name = str(number)
+        if self.staged.status(name) is not None:
+            self.staged.remove_file(name)
+        with self.staged.new_file(name) as file:
+            return sum(file.write(piece) for piece in pieces)
+
+
+def _why_not_text(source: Source, node: TableNode) -> str:
+    odd = [f"{shown(each.label)} ({each.kind})" for each in not_as_text(parquet.schema(source, node))]
+    if odd:
+        return f"text cannot hold the values of column {', '.join(odd[:5])}"
+    return "as text it would not come back equal (its types, index or labels would differ)"
+
+
+def stored_bytes(source: Source, node: Any) -> Iterator[bytes]:
+    """Yield the bytes of a node's objects, piece by piece."""
+    for hash, _ in node.objects():
+        with source.open(node.path, hash, whole=True) as stream:
+            while piece := stream.read(PIECE_BYTES):
+                yield piece
+
+
+def _parquet(source: Source, node: TableNode) -> Iterator[bytes]:
+    """Yield one Parquet file: the object of a table, or its blocks as row groups."""
+    if len(node.objects_) == 1:
+        yield from stored_bytes(source, node)
+        return
+    import pyarrow.parquet as pq
+
+    pipe = _Pipe()
+    writer: Any = None
+    for hash, _ in node.objects():
+        with closing(source.open(node.path, hash, whole=True)) as stream:
+            table = pq.read_table(stream)
+        if writer is None:
+            # A note about the first block would be wrong for the whole.
+            metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != BLOCK_KEY}
+            writer = pq.ParquetWriter(pipe, table.schema.with_metadata(metadata), compression="zstd")
+        table = table.replace_schema_metadata(writer.schema.metadata)
+        writer.write_table(table.cast(writer.schema), row_group_size=max(1, table.num_rows))
+        yield pipe.take()
+    writer.close()
+    yield pipe.take()
+
+
+class _Pipe(io.RawIOBase):
+    """A file that forgets what was taken from it, so that one of any size is written in little memory."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._pieces.append(bytes(data))
+        self._size += len(self._pieces[-1])
+        return len(self._pieces[-1])
+
+    def tell(self) -> int:
+        return self._size
+
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)

@@ -1,0 +1,220 @@
+"""HTTP as servers that nobody trusts may speak it: the one place where what they send becomes values or our errors.
+
+requests follows redirects by itself, reads their bodies whole and unpacks any number of compressions; none of that is
+used here. A redirect is followed without reading its body, and never from https to http, which others may change. A
+compressed body is unpacked a piece at a time, so that a small one cannot become a big one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from datapkg import __version__
+from datapkg.errors import DatapkgError, InvalidInput, Unreachable
+from datapkg.format.addresses import bare, check_address
+from datapkg.format.names import shown
+from datapkg.format.visible import visible
+from datapkg.remote.credentials import is_loopback
+
+READ_TIMEOUT_S = 60
+HEAD_FACTOR = 2
+PIECE_BYTES = 1 << 16
+MAX_PIECE_BYTES = 1 << 20
+MAX_NUMBER_DIGITS = 18
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# What a hostile answer makes of the parsers of requests, urllib3 and the standard library, besides their own errors.
+_NO_HTTP = (ValueError, LookupError, AttributeError, RecursionError, http.client.HTTPException)
+
+
+class _TimedHead:
+    """A connection that gives up a server whose answer's head does not end, however steadily it drips."""
+
+    timeout: Any
+    sock: Any
+
+    def getresponse(self) -> Any:
+        seconds = self.timeout if isinstance(self.timeout, (int, float)) else READ_TIMEOUT_S
+        watch = threading.Timer(HEAD_FACTOR * seconds, self._shut, [self.sock])
+        watch.daemon = True
+        watch.start()
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        finally:
+            watch.cancel()
+
+    @staticmethod
+    def _shut(sock: socket.socket | None) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+
+
+class _Connection(_TimedHead, HTTPConnection):
+    pass
+
+
+class _SecureConnection(_TimedHead, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _TimedAdapter(HTTPAdapter):
+    """Connections that give up an answer whose head never ends."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+
+class _Requests(requests.Session):
+    """A session that leaves redirects to us."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+class Transport:
+    """Requests to any server; `auth` decides at every address which credentials go along, and no cookies are kept."""
+
+    def __init__(self, auth: AuthBase, *, headers: Mapping[str, str], max_redirects: int, pool_size: int = 1) -> None:
+        self._max_redirects = max_redirects
+        self._session = _Requests()
+        self._session.auth = auth  # also keeps ~/.netrc out
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._session.headers.update({"User-Agent": f"datapkg/{__version__}", **headers})
+        for prefix in ("http://", "https://"):
+            self._session.mount(prefix, _TimedAdapter(max_retries=0, pool_maxsize=pool_size))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def answer(self, method: str, url: str, *, follow: bool, **options: Any) -> requests.Response:
+        """Return the answer behind all redirects, its body still to be read.
+
+        Raises `Unreachable` for a redirect that leads nowhere or in a circle, and what requests raises.
+        """
+        at = url
+        for _ in range(self._max_redirects + 1):
+            self._session.trust_env = not is_loopback(at)  # no proxy between this machine and itself
+            response = self._session.request(method, at, stream=True, allow_redirects=False, **options)
+            location = response.headers.get("Location")
+            if not follow or response.status_code not in _REDIRECTS or location is None:
+                return response
+            response.close()
+            at = redirect_target(at, location)
+        raise Unreachable(f"{bare(url)} redirects more than {self._max_redirects} times")
+
+
+def redirect_target(url: str, location: str) -> str:
+    """Return where a redirect leads: anywhere by http(s), but never from https to http, which others may change."""
+    with contextlib.suppress(UnicodeError):
+        location = location.encode("latin-1").decode("utf-8")
+    try:
+        target = check_address(urljoin(url, location.replace(" ", "%20")))
+    except (InvalidInput, ValueError) as error:
+        raise Unreachable(f"{bare(url)} redirects to where nothing is asked: {error}") from None
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        raise Unreachable(f"{bare(url)} redirects from https to plain http ({bare(target)}), which is not followed")
+    return target
+
+
+@contextlib.contextmanager
+def translated(
+    what: str, asked: str = "", *, hint: str, again_hint: str, reason: Callable[[BaseException], str] | None = None
+) -> Iterator[None]:
+    """Inside, whatever a server's answer makes of the HTTP libraries is an `Unreachable` about the server `what`.
+
+    `asked` is what was asked of it, `reason` makes the text of an error (by default `reason_of`). Causes are left out:
+    they hold whole addresses. Errors of this machine's files pass, and so do ours.
+    """
+    said, asked = reason or reason_of, f" {asked}" if asked else ""
+    try:
+        yield
+    except DatapkgError:
+        raise
+    except (requests.Timeout, urllib3.exceptions.TimeoutError):
+        raise Unreachable(f"{what} did not answer{asked} in time", hint=again_hint, again=True) from None
+    except requests.exceptions.SSLError as error:
+        raise Unreachable(f"{what} has no certificate that is trusted: {said(error)}", hint=hint) from None
+    except (
+        requests.ConnectionError,
+        requests.exceptions.ChunkedEncodingError,
+        urllib3.exceptions.HTTPError,
+    ) as error:
+        raise Unreachable(f"{what} cannot be reached: {said(error)}", hint=again_hint, again=True) from None
+    except requests.RequestException as error:
+        raise Unreachable(f"{what} cannot be asked: {said(error)}", hint=hint) from None
+    except _NO_HTTP as error:
+        raise Unreachable(f"{what} answered{asked} with something that is not HTTP: {said(error)}", hint=hint) from None
+
+
+def number_in(headers: Any, name: str) -> int | None:
+    """Return the whole number that a header holds; None where it is absent or anything else (digits are 0 to 9)."""
+    text = str(headers.get(name, "")).strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_NUMBER_DIGITS else None
+
+
+def raw_pieces(response: requests.Response, size: int = PIECE_BYTES) -> Iterator[bytes]:
+    """Yield the body as it travels, in pieces of at most `size` bytes."""
+    while piece := response.raw.read1(size, decode_content=False):
+        yield piece
+
+
+def unpacked_pieces(response: requests.Response) -> Iterator[bytes]:
+    """Yield the body without its compression, in pieces of at most `MAX_PIECE_BYTES`, whatever it unfolds to.
+
+    Raises `Unreachable` for a compression that was not asked for, and for a body that breaks off or has more behind it.
+    """
+    coding = str(response.headers.get("Content-Encoding", "")).strip().lower()
+    if coding in ("", "identity"):
+        yield from raw_pieces(response)
+        return
+    if coding not in ("gzip", "x-gzip"):
+        raise Unreachable(f"an answer came in the compression {shown(coding, 40)}, which was not asked for")
+    unpacking, is_empty = zlib.decompressobj(wbits=31), True
+    try:
+        for piece in raw_pieces(response):
+            is_empty = False
+            while piece and not unpacking.eof:
+                yield unpacking.decompress(piece, MAX_PIECE_BYTES)
+                piece = unpacking.unconsumed_tail
+            if unpacking.unused_data or piece:
+                raise Unreachable("an answer has more bytes than its compression says")
+    except zlib.error as error:
+        raise Unreachable(f"an answer cannot be decompressed: {error}") from None
+    if not unpacking.eof and not is_empty:
+        raise Unreachable("an answer broke off in its compression", again=True)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the innermost cause, in a few words that are safe to show."""
+    while True:
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    text = re.sub(r"^\w+\(host=.*?\): ", "", str(error).rpartition(">: ")[2]) or type(error).__name__
+    return visible(" ".join(text.split())[:200])

@@ -1,0 +1,90 @@
+"""Limits on what is done at once: slots shared fairly by users, and one maker per key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+import anyio.to_thread
+
+from datapkg.errors import Unreachable
+
+T = TypeVar("T")
+PER_USER = 4  # the share of all slots that one user can hold: one in this many
+
+
+def busy(what: str) -> Unreachable:
+    """The error for a request that waited in vain; it is sent as 503 with Retry-After."""
+    return Unreachable(f"the registry is busy: {what}", hint="try again in a few seconds")
+
+
+class Slots:
+    """At most `total` at once, and at most a quarter of them for one user."""
+
+    def __init__(self, total: int, wait_s: float) -> None:
+        self._all = asyncio.Semaphore(total)
+        self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._per_user = max(1, total // PER_USER)
+        self._wait_s = wait_s
+
+    @asynccontextmanager
+    async def hold(self, user: str) -> AsyncIterator[None]:
+        """Hold a slot inside the block; raises `Unreachable` if none is free within `wait_s`."""
+        own = self._own.setdefault(user, asyncio.Semaphore(self._per_user))
+        # The user's own first: who waits for that holds none of the slots that others wait for.
+        async with (
+            _waiting(own, self._wait_s, f"{self._per_user} uploads of {user} are under way"),
+            _waiting(self._all, self._wait_s, "all slots for uploads are taken"),
+        ):
+            yield
+
+
+class Makers(Generic[T]):
+    """Values that take a while to make: each is made once, few at a time, and the last `keep` are kept."""
+
+    def __init__(self, at_once: int, wait_s: float, turn_wait_s: float, keep: int = 0) -> None:
+        self._slots = asyncio.Semaphore(at_once)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._kept: OrderedDict[str, T] = OrderedDict()
+        self._wait_s = wait_s
+        self._turn_wait_s = turn_wait_s
+        self._keep = keep
+
+    async def get(self, key: str, make: Callable[[], T]) -> T:
+        """Return the value of a key, made by `make` in a thread if it is not kept.
+
+        Requests that wait hold no thread. Raises `Unreachable` if the value cannot be begun within `wait_s`, or is not
+        there within `turn_wait_s` where another request makes it.
+        """
+        if key not in self._kept:
+            turn = self._turns.setdefault(key, asyncio.Lock())
+            async with _waiting(turn, self._turn_wait_s, "what you ask for is being prepared"):
+                if key not in self._kept:
+                    async with _waiting(self._slots, self._wait_s, "others are being answered"):
+                        made = await anyio.to_thread.run_sync(make, limiter=anyio.CapacityLimiter(1))
+                    if not self._keep:
+                        return made
+                    self._kept[key] = made
+                    while len(self._kept) > self._keep:
+                        self._kept.popitem(last=False)
+                    return made
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+@asynccontextmanager
+async def _waiting(lock: asyncio.Semaphore | asyncio.Lock, wait_s: float, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(wait_s):
+            await lock.acquire()
+    except TimeoutError:
+        raise busy(what) from None
+    try:
+        yield
+    finally:
+        lock.release()

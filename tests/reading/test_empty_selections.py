@@ -1,0 +1,130 @@
+"""Selections without rows have the columns, dtypes, categories and index of the whole table, as pandas' own have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import datapkg
+from datapkg.api.build import build_package
+from datapkg.api.push import push_package
+from datapkg.reading import warming
+from datapkg.reading.load import load
+from tests.building.test_frames import FRAMES
+from tests.conftest import Person
+
+WITH_ROWS = {name: frame for name, frame in FRAMES.items() if len(frame)}
+EMPTY: dict[str, Callable[[Any], pd.DataFrame]] = {
+    "head": lambda node: node.head(0),
+    "tail": lambda node: node.tail(0),
+    "slice": lambda node: node(rows=slice(1, 1)),
+    "backwards": lambda node: node(rows=slice(0, 0, -1)),
+    "frozen": lambda node: node(rows=slice(0, 0), frozen=True),
+}
+NO_ROW = [("k", "<", -1)]
+RULED_OUT_LATE = [("k", ">", 0), ("k", "<", 1)]
+
+
+def same_types(empty: pd.DataFrame, whole: pd.DataFrame) -> None:
+    assert len(empty) == 0
+    pd.testing.assert_frame_equal(empty, whole.iloc[:0], check_index_type=True)
+    for found, expected in zip(empty.dtypes, whole.dtypes, strict=True):
+        if isinstance(expected, pd.CategoricalDtype):
+            assert list(found.categories) == list(expected.categories)
+            assert found.ordered == expected.ordered
+
+
+@pytest.mark.parametrize("name", WITH_ROWS)
+def test_an_empty_slice_of_each_kind_of_frame(name: str) -> None:
+    node = datapkg.build("me/e", {"t": WITH_ROWS[name]}).t
+    for whole, empties in (
+        (node(), [make(node) for make in EMPTY.values()]),
+        *((node(dtype_backend=b), [node(dtype_backend=b, rows=slice(0, 0))]) for b in ("pyarrow", "numpy_nullable")),
+    ):
+        for empty in empties:
+            same_types(empty, whole)
+
+
+@pytest.fixture(scope="module")
+def long_frame() -> pd.DataFrame:
+    """A table of several blocks."""
+    rows = 150_000
+    frame = pd.DataFrame(
+        {
+            "k": np.arange(rows),
+            "text": pd.Categorical.from_codes(np.arange(rows) % 2, categories=["lo", "mid", "hi"], ordered=True),
+            "whole": pd.Categorical.from_codes(np.arange(rows) % 2, categories=[3, 1, 2]),
+            "nulls": pd.array([None, *range(1, rows)], dtype="Int64"),
+            "flag": pd.Series([True] * (rows - 1) + [None], dtype=object),
+        }
+    )
+    return frame.set_index(pd.CategoricalIndex(frame["text"].array, name="i"))
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_filters_that_no_row_of_a_long_table_passes(long_frame: pd.DataFrame, is_warm: bool) -> None:
+    node = datapkg.build("me/e", {"t": long_frame}).t
+    assert len(node.__entry__.objects_) > 1
+    if is_warm:
+        warming.write(node.__source__, node.__entry__)
+    for filters in (NO_ROW, RULED_OUT_LATE, [("text", "=", "hi")]):
+        same_types(node(filters=filters), node())
+        same_types(node(["text", "flag"], filters), node(["text", "flag"]))
+    same_types(node(rows=slice(0, 0), filters=[("k", "=", 1)]), node())
+    for options in ({"filters": NO_ROW}, {"rows": slice(0, 0)}):
+        empty = node.arrow(**options)
+        assert empty.schema == node.arrow().schema
+        assert empty["text"].chunk(0).dictionary.to_pylist() == ["lo", "mid", "hi"]
+    assert node.polars(["text"], NO_ROW).schema == node.polars(["text"]).schema
+    assert node.duckdb(["text"], NO_ROW).types == node.duckdb(["text"]).types
+
+
+def test_categories_that_differ_between_the_row_groups_of_a_file(tmp_path: Path) -> None:
+    parts = [pa.table({"k": [at], "c": pa.array([word]).dictionary_encode()}) for at, word in enumerate("zyx")]
+    with pq.ParquetWriter(tmp_path / "t.parquet", parts[0].schema) as writer:
+        for part in parts:
+            writer.write_table(part)
+    node: Any = datapkg.build("me/e", tmp_path).t
+    assert list(node()["c"].cat.categories) == ["z", "y", "x"]
+    same_types(node.head(0), node())
+    same_types(node(filters=NO_ROW), node())
+
+
+def test_integers_and_booleans_with_nulls_of_a_foreign_file(tmp_path: Path) -> None:
+    table = pa.table({"k": [1, 2], "n": [1, None], "b": [True, None], "u": pa.array([None, 7], pa.uint8())})
+    pq.write_table(table, tmp_path / "t.parquet")
+    node: Any = datapkg.build("me/e", tmp_path).t
+    assert [str(each) for each in node.head(0).dtypes] == ["int64", "float64", "object", "float64"]
+    same_types(node(filters=NO_ROW), node())
+
+
+@settings(max_examples=25, deadline=None)
+@given(start=st.none() | st.integers(-4, 4), stop=st.none() | st.integers(-4, 4), step=st.sampled_from([1, 2, -1]))
+def test_any_slice_has_the_categories_of_the_table(start: int | None, stop: int | None, step: int) -> None:
+    frame = pd.DataFrame({"k": [0, 1, 2], "c": pd.Categorical(["a", "b", None], ["x", "b", "a"], ordered=True)})
+    node = datapkg.build("me/e", {"t": frame}).t
+    pd.testing.assert_frame_equal(
+        node(rows=slice(start, stop, step)), frame.iloc[start:stop:step], check_index_type=False
+    )
+
+
+def test_a_table_that_is_read_where_it_is(person: Person, long_frame: pd.DataFrame) -> None:
+    home, ref = person.home("publisher"), person.ref("empty")
+    build_package(home, ref, {"t": long_frame})
+    push_package(home, ref)
+    package: Any = load(ref, person.home("reader"), lazy=True)
+    empty, filtered = package.t.head(0), package.t(filters=NO_ROW)
+    assert isinstance(package.t.polars(["text"], NO_ROW), pl.DataFrame)
+    whole = package.t()
+    same_types(empty, whole)
+    same_types(filtered, whole)
