@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 from datapkg.errors import Conflict, HashMismatch, InvalidInput, Refused
@@ -13,6 +14,7 @@ from datapkg.home import Found, Home
 from datapkg.store.refs import Current, LogEvent
 
 LATEST = "latest"
+_UNCHECKED = "unchecked:"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,10 +91,28 @@ def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
 
 
 def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> None:
-    """Keeps a manifest, and what the registry said of tags and versions."""
+    """Keeps a manifest, and what the registry said of tags, versions, and tables that it has not checked."""
     home.store.save(manifest)
+    home.index.keep_found({f"{_UNCHECKED}{manifest.hash}": json.dumps(resolved.unchecked).encode()})
     home.store.refs.set_pointers(ref.user, ref.name, "tags", resolved.tags)
     home.store.refs.set_pointers(ref.user, ref.name, "versions", resolved.versions)
+
+
+def unchecked_tables(home: Home, manifest: Manifest, path: str = "") -> list[str]:
+    """Return the paths of tables, below a path, whose content neither the registry nor this machine has checked.
+
+    They are those that the registry named when the state came from it; all, if it did not say.
+    """
+    from datapkg.format.manifest import TableNode
+
+    found = home.index.found([_UNCHECKED + manifest.hash])
+    named = json.loads(found[_UNCHECKED + manifest.hash]) if found else []
+    if named == []:
+        return []
+    is_meant = set(named).__contains__ if named is not None else lambda _: True
+    tables = [node for node in manifest.below(path) if isinstance(node, TableNode) and is_meant(node.path)]
+    home.store.claims.look_up(tables)
+    return [table.path for table in tables if not home.store.claims.is_verified(table)]
 
 
 def make_current(home: Home, ref: Ref, manifest: Manifest, origin: str, partial: bool) -> Current | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,7 @@ def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(registry, **options)
         finally:
-            registry.db.close()
+            registry.close()
 
     return wrapped
 
@@ -234,29 +234,41 @@ def list_users(registry: Any, as_json: bool) -> None:
 
 @cli.command()
 @_data_option
+@click.option("--content", is_flag=True, help="Read tables too whose content was never found right.")
 @_json_option
 @_with_registry
-def verify(registry: Any, as_json: bool) -> int:
+def verify(registry: Any, content: bool, as_json: bool) -> int:
     """Hash every object again, and say what is damaged; works while the registry runs.
 
     What is damaged is not deleted. It is no longer given out, and the next push of a package that holds it brings it
     again. The exit code is 6 if there is any.
 
+    With --content, the tables that were published unchecked are read, a worker with limits at a time, and those that
+    hold other values than their manifests state are named; that is exit code 6 too.
+
     \b
     Example:
       datapkg-registry verify --data ./registry
     """
-    from registry_server.services import policy, verifying
+    from registry_server.services import checking, policy, verifying
 
     found = verifying.verify(registry, policy.THE_OPERATOR)
+    tables = checking.recheck(registry, policy.THE_OPERATOR) if content else None
+    false = tables.false if tables else []
     if as_json:
         damaged = [{"hash": each.hash, "packages": each.packages} for each in found.damaged]
-        click.echo(json.dumps({"checked": found.checked, "damaged": damaged}))
+        click.echo(
+            json.dumps({"checked": found.checked, "damaged": damaged, **({"tables": asdict(tables)} if tables else {})})
+        )
     else:
+        for table in false:
+            click.echo(f"false content: {table.path} of {table.package}@sha256:{table.state[:16]}: {table.reason}")
+        if tables:
+            click.echo(f"{tables.tables:,} tables are checked, {tables.unchecked:,} could not be.")
         for each in found.damaged:
             click.echo(f"damaged: {each.hash} of {', '.join(each.packages) or 'no package'}")
         click.echo(f"{found.checked:,} objects are checked, {len(found.damaged):,} of them are damaged.")
-    return CorruptObject.exit_code if found.damaged else 0
+    return CorruptObject.exit_code if found.damaged or false else 0
 
 
 def _print_token(name: str, token: str, as_json: bool) -> None:

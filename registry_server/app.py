@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         sweeper.cancel()
         await asyncio.wait([sweeper])
-        registry.db.close()
+        registry.close()
 
     app = FastAPI(
         title="datapkg registry",

@@ -41,6 +41,9 @@ class Settings:
     max_versions: int = 10_000
     max_pushes: int = 10_000
     max_uploads: int = 64
+    max_check_bytes: int = 256 * MIB
+    max_check_memory_bytes: int = 1024 * MIB
+    check_timeout_s: int = 20
     body_timeout_s: int = 60
     push_age_s: int = 24 * 3600
 

@@ -195,7 +195,7 @@ class _Adder(Draft):
 
     def _put(self, path: str, node: Node) -> None:
         before = self._nodes.get(path)
-        after = settled(node, before)
+        after = settled(node, before, self._is_right)
         if before is None:
             self._added += [] if isinstance(node, GroupNode) else [path]
         elif not isinstance(node, GroupNode):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,8 +18,8 @@ from datapkg.api.rebase import ancestors, rebased
 from datapkg.api.sending import new_objects
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn
-from datapkg.format.diff import same_data
-from datapkg.format.manifest import Block, GroupNode, Manifest, Node, TableNode
+from datapkg.format.diff import same_data, stored_otherwise
+from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
 from datapkg.format.overlay import Overlay
 from datapkg.home import Home
@@ -29,9 +28,8 @@ from datapkg.reading.source import Remote, Source
 from datapkg.store.refs import Current, LogEvent
 
 if TYPE_CHECKING:
-    from pyarrow.parquet import FileMetaData
-
     from datapkg.api.results import Pushed
+    from datapkg.building.appending import Stored
     from datapkg.building.spec import BuildSpec
 
 TRIES = 5
@@ -168,29 +166,43 @@ class Draft:
     def append(self, path: str, rows: Any) -> None:
         """Add rows, a DataFrame or an Arrow table, at the end of a table; columns and types must be the same.
 
-        Of what is stored the footers and the last block are read, and fetched where they are not here; the whole table
-        only if the rows have categories that it has not or the first missing values of a column of integers or
-        booleans, or if it was not written by datapkg in blocks. Raises `NodeNotFound`, `InvalidInput` naming each
-        column that does not fit.
+        Reads, and fetches where they are not here, the footers and the last block; the whole table if it was never
+        verified on this machine, if the rows have other categories or the first missing values of a column of integers
+        or booleans, or if it was not written by datapkg in blocks. Raises `NodeNotFound`, `InvalidInput` naming each
+        column that does not fit, `HashMismatch` for a false table.
         """
-        from datapkg.building.appending import Stored, appended
+        from datapkg.building.appending import appended
 
         self._at(path)
         node = self._nodes.get(path)
         if not isinstance(node, TableNode):
             raise InvalidInput(f"{shown(path)} is no table: rows can be appended to tables alone")
-        self._nodes[path] = appended(node, rows, Stored(self._home.store.objects, *self._reading(node)))
+        self._nodes[path] = after = appended(node, rows, self._stored(node))
+        self._home.store.claims.mark_verified([after])
 
-    def _reading(self, node: TableNode) -> tuple[Callable[..., list[FileMetaData]], Callable[..., object]]:
-        """What gives footers of a table's blocks, and what brings blocks here."""
+    def _stored(self, node: TableNode) -> Stored:
+        """What gives footers of a table's blocks, what brings blocks here, and what is wrong with what is stated."""
+        from datapkg.building.appending import Stored
         from datapkg.reading.parquet import footers
 
         source, path = self._source_of(node.path)
+        part = partial(msgspec.structs.replace, node, path=path)
+        return Stored(
+            self._home.store.objects,
+            footers=lambda blocks: list(footers(source, part(objects_=blocks))),
+            bring=lambda blocks: source.bring(part(objects_=blocks)),
+            problem=lambda: source.claim_problem(part()),
+        )
 
-        def part(blocks: Sequence[Block]) -> TableNode:
-            return msgspec.structs.replace(node, path=path, objects_=blocks)
-
-        return lambda blocks: list(footers(source, part(blocks))), lambda blocks: source.bring(part(blocks))
+    def _is_right(self, table: TableNode, state: Manifest | None = None) -> bool:
+        """Verify a table of a state (by default, that which the edit started from); a false one gives a warning."""
+        state = state or self._base
+        assert state is not None
+        source = Source(self._home.store, self._ref, state.hash, Remote(self._home, self._options.registry))
+        if problem := source.claim_problem(table):
+            line = f"{shown(table.path)} at the registry was not reused: {problem}"
+            self.warnings = list(dict.fromkeys([*self.warnings, line]))
+        return not problem
 
     def _source_of(self, path: str) -> tuple[Source, str]:
         """The state that has what was at a path in the beginning, and its path there."""
@@ -261,7 +273,9 @@ class Draft:
         pushed = self._home.store.refs.log(self._ref.user, self._ref.name, "push")
         if any(event.hash == current.hash for event in pushed):
             return False
-        return not same_data(theirs, self._home.store.manifest(current.hash))
+        mine = self._home.store.manifest(current.hash)
+        is_right = (self._is_right(table, theirs) for table in stored_otherwise(mine, theirs))
+        return not (same_data(theirs, mine) and all(is_right))
 
     def _free(self, path: str) -> str:
         """A path at which a node can be; raises `InvalidInput` where it would lie in one that is no group."""

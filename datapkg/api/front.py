@@ -294,14 +294,17 @@ def login(token: str, *, registry: str | None = None) -> str:
     return keep_token(Home(), token, registry)["user"]
 
 
-def verify(ref: str | None = None, *, progress: Progress | None = None) -> Verified:
-    """Hashes every object of a package, or of all of them, again; names what is damaged."""
+def verify(ref: str | None = None, *, content: bool = False, progress: Progress | None = None) -> Verified:
+    """Hashes every object of a package, or of all of them, again; names what is damaged.
+
+    With `content`, tables are read too, and those that hold other values than their manifest states are named.
+    """
     from datapkg.api.maintenance import verify as verify_objects
 
     if ref is not None and not isinstance(ref, str):
         raise InvalidInput("verify takes a reference such as 'uciml/iris', or nothing")
     with shown(progress) as tell:
-        return verify_objects(Home(), Ref.parse(ref) if ref else None, tell)
+        return verify_objects(Home(), Ref.parse(ref) if ref else None, tell, content=content)
 
 
 def _opened(home: Home, ref: Ref, hash: str) -> Node:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from datapkg import arrival
-from datapkg.api.results import Installed, Outcome
+from datapkg.api.results import Installed, Outcome, unchecked_text
 from datapkg.errors import DatapkgError, QuotaExceeded
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref, State
@@ -171,6 +171,9 @@ def _finish(
     if before and before.hash != manifest.hash and before.origin == "local" and before.hash not in pushed:
         state = State("hash", before.hash)
         note = f"the build that was here was never pushed; it is kept as {ref.package}@{state}"
+    if unchecked := arrival.unchecked_tables(home, manifest, ref.path):
+        line = f"{unchecked_text(unchecked)}; type: datapkg verify --content {ref.package}"
+        note = f"{note}; {line}" if note else line
     wanted = selection.of(manifest, ref.path)
     left = sum(home.store.absent(manifest).values()) if bool(ref.path) or selection.is_partial else 0
     return Installed(ref.package, manifest.hash, received[0], received[1], sum(wanted.values()), note, left)

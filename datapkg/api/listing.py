@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from datapkg.api.results import Listed, Shown
+from datapkg.arrival import unchecked_tables
 from datapkg.errors import DatapkgError
 from datapkg.format.manifest import FileNode, Manifest
 from datapkg.format.metadata import licence_files_among, readme_among
@@ -48,6 +49,7 @@ def show(home: Home, ref: Ref) -> Shown:
         licence_file=files[licences[0]] if licences else "",
         checks=_checks(found.store, ref, found.hash),
         bytes_absent=_bytes_absent(found.store, ref, manifest),
+        unchecked=unchecked_tables(home, manifest, ref.path),
     )
 
 

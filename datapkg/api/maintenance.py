@@ -5,7 +5,8 @@ from __future__ import annotations
 from datapkg.api.results import Damaged, Verified
 from datapkg.arrival import allowed_registry
 from datapkg.errors import DatapkgError, InvalidInput
-from datapkg.format.manifest import Manifest
+from datapkg.format.claims import claim_key
+from datapkg.format.manifest import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
@@ -15,10 +16,12 @@ from datapkg.store.store import Store
 _Use = tuple[str, str, bool]
 
 
-def verify(home: Home, ref: Ref | None = None, progress: Progress = silent) -> Verified:
+def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, content: bool = False) -> Verified:
     """Hashes every object again, of one package or of all; what is damaged goes into quarantine and is named.
 
-    So do small files of packages; what a package is now is then written anew from its log.
+    Small files of packages are checked too; a damaged pointer is set aside and written anew from the package's log.
+    With `content`, all tables that are here are read too: one that holds other values than its manifest states is named
+    among what is damaged, and stays where it is.
     An object is damaged while its bytes are wrong or gone; it is whole again once `install` or `build` brought it back.
     """
     own = home.store
@@ -33,8 +36,28 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent) -> V
     needed = {hash for hash in absent if hash in used and used[hash][2]}
     bad = wrong | needed | (store.objects.quarantined() & used.keys())
     damaged = [Damaged(hash, *used.get(hash, ("", "", False))[:2]) for hash in bad]
-    damaged.sort(key=lambda each: (each.package, each.path, each.hash))
-    return Verified(len(hashes - absent), damaged, len(absent - bad), set_aside)
+    false, tables = _false_tables(home, store, ref, progress) if content else ([], 0)
+    damaged = sorted(damaged + false, key=lambda each: (each.package, each.path, each.hash))
+    return Verified(len(hashes - absent), damaged, len(absent - bad), set_aside, tables)
+
+
+def _false_tables(home: Home, store: Store, ref: Ref | None, progress: Progress) -> tuple[list[Damaged], int]:
+    """The tables that do not hold what their manifests state, and how many of them are here and were read."""
+    found: dict[str, Damaged | None] = {}
+    for package, hash, _ in _states(home, store, ref):
+        try:
+            nodes = store.manifest(hash).below(ref.path if ref else "")
+        except DatapkgError:
+            continue
+        for node in nodes:
+            if not isinstance(node, TableNode) or (key := claim_key(node)) in found:
+                continue
+            if store.objects.missing(hash for hash, _ in node.objects()):
+                continue
+            progress("tables", len(found), 0)
+            problem = store.claims.problem(node, store.objects, again=True)
+            found[key] = Damaged(node.objects_[0].hash, package, node.path, problem) if problem else None
+    return [each for each in found.values() if each], len(found)
 
 
 def _used(home: Home, store: Store, ref: Ref | None) -> dict[str, _Use]:

@@ -12,10 +12,11 @@ from datapkg.api.edit import Draft
 from datapkg.api.edit import Options as EditOptions
 from datapkg.api.results import Merged
 from datapkg.arrival import find_or_meet, origin_of
+from datapkg.building.appending import false_content
 from datapkg.building.merging import Merging, Part, merged
 from datapkg.building.rows import stored_rows
 from datapkg.errors import DatapkgError, InvalidInput
-from datapkg.format.manifest import Manifest, Node
+from datapkg.format.manifest import Manifest, Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.format.overlay import Overlay
 from datapkg.home import Found, Home
@@ -54,15 +55,22 @@ def merge(
 ) -> Merged:
     """Makes a state of the package `into` of what the refs name, packages or groups in them, and makes it current here.
 
-    Nothing is fetched but manifests, tables that are to be put together, and what lies at another registry than the one
-    that a push would go to. The record pins what was put in. Raises `Conflict` that lists all places that differ,
-    `PackageNotInstalled`, `NodeNotFound`, and the errors of a registry.
+    Nothing is fetched but manifests, tables that are to be put together or that stand for another of the same content
+    and were never verified here, and what lies at another registry than the one that a push would go to. The record
+    pins what was put in. Raises `Conflict` that lists all places that differ, `PackageNotInstalled`, `NodeNotFound`,
+    `HashMismatch` for a false table, and the errors of a registry.
     """
     if into.path or into.state or into.registry is not None:
         raise InvalidInput(f"{into} is not what a merge makes: name a package alone", hint=f"-o {into.package}")
     home.store.prepare()
     inputs = [_found(home, ref, options.registry) for ref in refs]
-    merging = merged([each.part for each in inputs], options.on_conflict, concat=options.concat)
+
+    def check(number: int, table: TableNode) -> None:
+        source, path = _source(home, inputs[number], table.path, options.registry)
+        if problem := source.claim_problem(msgspec.structs.replace(table, path=path)):
+            raise false_content(f"{refs[number].package}/{path}", problem, table.content)
+
+    merging = merged([each.part for each in inputs], options.on_conflict, concat=options.concat, check=check)
     edit = EditOptions(options.message, push=False, registry=options.registry, progress=progress, origin="merge")
     with _Merger(home, into, edit) as draft:
         draft.take(inputs, merging, options, progress)

@@ -9,18 +9,19 @@ from typing import Any
 
 import msgspec
 
-from datapkg.api.results import Pushed
+from datapkg.api.results import Pushed, unchecked_text
 from datapkg.api.sending import Sending, new_objects
 from datapkg.arrival import LATEST, allowed_registry
-from datapkg.errors import Conflict, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
+from datapkg.errors import Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
 from datapkg.format import wire
-from datapkg.format.diff import same_data
+from datapkg.format.diff import same_data, stored_otherwise
 from datapkg.format.manifest import Manifest
-from datapkg.format.names import Ref, check_new_version, check_tag
+from datapkg.format.names import Ref, check_new_version, check_tag, shown
 from datapkg.format.splicing import read_manifest
 from datapkg.home import Home, not_installed
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import Plan, transfer
+from datapkg.reading.source import Remote, Source
 from datapkg.remote.client import Client
 from datapkg.store.refs import LogEvent
 
@@ -76,8 +77,10 @@ def _push(
     started = client.start_push(ref, manifest.hash, list(asked)[: wire.MAX_HASHES])
     request = msgspec.structs.replace(request, parent=request.parent or _parent(home, ref, started.latest))
     _check_started(ref, started, request)
-    manifest = _adopted(home, client, ref, manifest, started.latest)
+    manifest, refused = _adopted(home, client, ref, manifest, started.latest)
     adopted = manifest.hash != request.manifest
+    if adopted:  # a push is of one manifest
+        started = client.start_push(ref, manifest.hash, [manifest.hash])
     record = request.record or _record(home, ref, manifest.hash)
     request = msgspec.structs.replace(request, manifest=manifest.hash, record=record)
     sending = Sending(client.objects(ref, started.push), started, before)
@@ -92,7 +95,7 @@ def _push(
         changed=manifest.hash != started.latest,
         public=started.public or request.public,
         record=record,
-        warnings=_warnings(home, manifest) if request.public else [],
+        warnings=refused + (_warnings(home, manifest) if request.public else []),
     )
     if dry_run:
         return result
@@ -103,7 +106,15 @@ def _push(
     published = client.publish(ref, started.push, request)
     _remember(home, ref, manifest, client.url, request, published.changed)
     sent = client.session.sent_bytes - sent_before
-    return replace(result, bytes_sent=sent, url=published.url, changed=published.changed, public=published.public)
+    warnings = result.warnings + ([unchecked_text(published.unchecked)] if published.unchecked else [])
+    return replace(
+        result,
+        bytes_sent=sent,
+        url=published.url,
+        changed=published.changed,
+        public=published.public,
+        warnings=warnings,
+    )
 
 
 def _size(home: Home, ref: Ref, manifest: Manifest) -> int:
@@ -164,18 +175,31 @@ def _check_started(ref: Ref, started: wire.PushStarted, request: wire.Publish) -
         )
 
 
-def _adopted(home: Home, client: Client, ref: Ref, manifest: Manifest, latest: str | None) -> Manifest:
-    """The registry's own manifest where it holds the same data, cut and written in another way; else ours."""
+def _adopted(
+    home: Home, client: Client, ref: Ref, manifest: Manifest, latest: str | None
+) -> tuple[Manifest, list[str]]:
+    """The registry's own manifest where it holds the same data, cut and written in another way; else ours.
+
+    Its tables are fetched and read once, unless they were verified here before; what is wrong with them is said.
+    """
     if latest is None or latest == manifest.hash:
-        return manifest
+        return manifest, []
     if home.store.has(latest):
         theirs = home.store.manifest(latest)
     else:
         theirs = read_manifest(client.manifest(ref, latest, manifest), latest, older=manifest)
     if not same_data(theirs, manifest):
-        return manifest
+        return manifest, []
+    source = Source(home.store, ref, latest, Remote(home, client.url))
+    for table in stored_otherwise(manifest, theirs):
+        try:
+            problem = source.claim_problem(table)
+        except DatapkgError as error:
+            problem = error.message
+        if problem:
+            return manifest, [f"{shown(table.path)} at the registry is replaced by yours: {problem}"]
     home.store.save(theirs)
-    return theirs
+    return theirs, []
 
 
 def _parent(home: Home, ref: Ref, latest: str | None) -> str | None:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.errors import DatapkgError
+from datapkg.format.names import shown
+
+_PATHS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,8 @@ class Shown:
 
     `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none. `checks`
     have the outcome of each check when the state was built, if it was built here: path, check, outcome, rows, wrong.
-    `bytes_absent` are those of objects that are not on this machine.
+    `bytes_absent` are those of objects that are not on this machine. `unchecked` are paths of tables whose content
+    neither the registry nor this machine has checked.
     """
 
     package: str
@@ -189,15 +193,21 @@ class Shown:
     licence_file: str = ""
     checks: list[dict[str, Any]] = field(default_factory=list)
     bytes_absent: int = 0
+    unchecked: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """An object whose bytes are wrong, and where it is used (empty where nothing uses it)."""
+    """An object whose bytes are wrong, and where it is used (empty where nothing uses it).
+
+    With a `problem`, a table whose objects are intact and hold other values than its manifest states; `hash` is that of
+    the first.
+    """
 
     hash: str
     package: str
     path: str
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -205,12 +215,14 @@ class Verified:
     """How many objects were hashed, which were damaged, and how many are absent on purpose (partial installs).
 
     `set_aside` says of each small file (a pointer, an event of a log) that was damaged what was wrong with it.
+    `tables` counts the tables whose content was recomputed.
     """
 
     checked: int
     damaged: list[Damaged]
     absent: int = 0
     set_aside: list[str] = field(default_factory=list)
+    tables: int = 0
 
 
 @dataclass(frozen=True)
@@ -255,3 +267,9 @@ class Mounted:
     folder: Path
     package: str
     hash: str
+
+
+def unchecked_text(paths: list[str]) -> str:
+    """Return a sentence that names tables whose content nobody has checked."""
+    named = ", ".join(map(shown, paths[:_PATHS_SHOWN])) + (" and more" if len(paths) > _PATHS_SHOWN else "")
+    return f"the registry has not checked the content of {'tables' if len(paths) > 1 else 'table'} {named}"

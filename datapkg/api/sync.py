@@ -165,7 +165,7 @@ class _Follower(Draft):
         """The nodes of the folder, of which those are built that the state has not."""
         home, ref = self._home, self._ref
         cache = BuildCache(home.index, ref.package)
-        parted = split(spec.nodes, self._theirs, cache)
+        parted = split(spec.nodes, self._theirs, cache, self._is_right)
         with objects_for(home.store, self._how.dry_run) as objects:
             built = build_package(
                 replace(spec, nodes=parted.left),
@@ -178,7 +178,7 @@ class _Follower(Draft):
             )
         self._note(parted, built)
         made = [*parted.nodes, *built.manifest.nodes]
-        return {node.path: settled(node, self._theirs.get(node.path)) for node in made}
+        return {node.path: settled(node, self._theirs.get(node.path), self._is_right) for node in made}
 
     def _note(self, parted: Split, built: Built) -> None:
         sources = [*parted.sources, *built.record["sources"]]

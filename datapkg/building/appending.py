@@ -1,9 +1,10 @@
 """More rows for a table that is stored: the last block is read, all before it stays as it is.
 
-Digests of the blocks that are not read stand in their footers (`format/block_notes`), and are believed because they
-come to the table's content. Where they do not, the whole table is read and written again; likewise where the rows need
-another schema than the stored one: further categories, a nullable dtype for the first missing values of a column of
-integers or booleans, or a field that may be null.
+Digests of the blocks that are not read come from their footers (`format/block_notes`). They prove nothing by
+themselves, even if they come to the table's content, since whoever wrote the objects wrote them too; so the content of
+a table that was not written here is recomputed once. Where the digests do not come to it, the whole table is read and
+written again; likewise where the rows need another schema than the stored one: further categories, a nullable dtype for
+the first missing values of a column of integers or booleans, or a field that may be null.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from datapkg.building.rows import stored_rows
 from datapkg.building.spec import NodeSpec, ValueSource
 from datapkg.building.stored_types import as_stored
 from datapkg.building.transforms.batches import NULLABLE
-from datapkg.errors import InvalidInput
+from datapkg.errors import HashMismatch, InvalidInput
 from datapkg.format.block_notes import note_in
 from datapkg.format.content import block_digests, column_texts, content_hash
 from datapkg.format.frames import PANDAS_KEY, observed, pandas_metadata
@@ -39,17 +40,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stored:
-    """A table's objects where they are: `footers` are those of blocks, `bring` sees to it that blocks are here."""
+    """A table's objects where they are: `footers` are those of blocks, `bring` sees to it that blocks are here.
+
+    `problem` says how the objects differ from what the manifest states of a table; "" if they do not.
+    """
 
     objects: Objects
     footers: Callable[[Sequence[Block]], list[pq.FileMetaData]]
     bring: Callable[[Sequence[Block]], object]
+    problem: Callable[[], str]
 
 
 def appended(node: TableNode, rows: Any, stored: Stored) -> TableNode:
     """The table with these rows at its end, whose columns may come in another order; new blocks are stored.
 
-    Raises `InvalidInput` that lists every column that does not fit, `TransformFailed` for what cannot be stored.
+    Raises `InvalidInput` that lists every column that does not fit, `TransformFailed` for what cannot be stored,
+    `HashMismatch` for a table that holds other values than its manifest states.
     """
     from datapkg.building.tables import write_table
 
@@ -59,6 +65,8 @@ def appended(node: TableNode, rows: Any, stored: Stored) -> TableNode:
     with explained(spec, None):
         new = as_stored(plain_value(rows).unify_dictionaries())
     _check_columns(node, dict(column_texts(new.schema)), new)
+    if problem := stored.problem():
+        raise false_content(shown(node.path), problem, node.content)
     with explained(spec, None):
         head, tail = _end(node, stored)
     _check_order(node, tail, new)
@@ -70,6 +78,15 @@ def appended(node: TableNode, rows: Any, stored: Stored) -> TableNode:
             written = write_table(joined, stored.objects, head=head)
     return msgspec.structs.replace(
         node, content=written.content, objects_=written.blocks, rows=written.rows, columns=written.columns
+    )
+
+
+def false_content(what: str, problem: str, content: str) -> HashMismatch:
+    """Return the error for a table that holds other values than its manifest states."""
+    return HashMismatch(
+        f"{what} does not hold the values that its manifest states; nothing was taken over: {problem}",
+        hint="datapkg verify --content; whoever published the table has to build and push it again",
+        expected=content,
     )
 
 

@@ -22,6 +22,7 @@ from datapkg.building.record import versions
 from datapkg.building.spec import NodeSpec
 from datapkg.building.transforms import TRANSFORMS
 from datapkg.format.manifest import Block, Node
+from datapkg.store.claims import Claims
 from datapkg.store.index import TICK_NS, Index, stamp
 
 # Changes when the same source would become something else, though no library has another version.
@@ -52,6 +53,7 @@ class BuildCache:
         self._found: dict[str, bytes] = {}
         self._new: dict[str, bytes] = {}
         self._lock = threading.Lock()
+        self.claims = Claims(index)
 
     def look_below(self, folders: Iterable[Path]) -> None:
         """Reads what is known of the files below these folders."""
@@ -140,7 +142,7 @@ class BuildCache:
 
     def stored(self, content: str) -> dict[bytes, Block]:
         """The blocks of a table of this content: the mark of its schema and the digests of a block, to its object."""
-        data = self._one(f"blocks:{content}")
+        data = self._one(f"blocks:{FORMAT}:{content}")
         try:
             kept = msgspec.msgpack.decode(data, type=_StoredBlocks) if data else None
         except msgspec.MsgspecError:
@@ -151,7 +153,7 @@ class BuildCache:
         """Keeps which blocks a table of this content has."""
         kept = _StoredBlocks(mark, list(zip(digests, blocks, strict=True)))
         with self._lock:
-            self._new[f"blocks:{content}"] = msgspec.msgpack.encode(kept)
+            self._new[f"blocks:{FORMAT}:{content}"] = msgspec.msgpack.encode(kept)
 
     def keep_place(self, path: Path, build_file: bool, allow_outside: bool) -> None:
         """Keeps where the package was built from, and how, for `status`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -44,8 +44,18 @@ class Merging:
     clashes: list[tuple[str, str]] = field(default_factory=list)
 
 
-def merged(parts: Sequence[Part], on_conflict: str = "error", *, concat: bool = False) -> Merging:
-    """Puts parts together in order; nothing is read.
+# Raises unless a table of the part with this number, as it is there, holds the content that its manifest states.
+Check = Callable[[int, TableNode], None]
+
+
+def _no_check(number: int, table: TableNode) -> None:
+    """Believe every table."""
+
+
+def merged(
+    parts: Sequence[Part], on_conflict: str = "error", *, concat: bool = False, check: Check = _no_check
+) -> Merging:
+    """Puts parts together in order; nothing is read, but by `check` where one table is to stand for another.
 
     The same content at one path is one node. Of what differs there, and of metadata key by key, `ours` takes the
     first, `theirs` the last, `rename` both, the later one under a name with its package's; with `concat` tables of the
@@ -53,7 +63,7 @@ def merged(parts: Sequence[Part], on_conflict: str = "error", *, concat: bool = 
     """
     if on_conflict not in POLICIES:
         raise InvalidInput(f"there is no policy {shown(on_conflict)}; there are {', '.join(POLICIES)}")
-    merger = _Merger(parts, on_conflict, concat)
+    merger = _Merger(parts, on_conflict, concat, check)
     for number in range(len(parts)):
         merger.add(number)
     if merger.found.clashes:
@@ -62,8 +72,8 @@ def merged(parts: Sequence[Part], on_conflict: str = "error", *, concat: bool = 
 
 
 class _Merger:
-    def __init__(self, parts: Sequence[Part], on_conflict: str, concat: bool) -> None:
-        self._parts, self._policy, self._concat = parts, on_conflict, concat
+    def __init__(self, parts: Sequence[Part], on_conflict: str, concat: bool, check: Check) -> None:
+        self._parts, self._policy, self._concat, self._check = parts, on_conflict, concat, check
         self.found = Merging()
         self._groups: set[str] = set()
 
@@ -115,8 +125,12 @@ class _Merger:
     def _is_one(self, place: str, here: Node, later: Node, number: int) -> bool:
         """Whether both become one node, because they hold the same or their rows go together."""
         more = self.found.more.get(place, [])
-        if any(same_content(each, later) for each in (here, *(table for _, table in more))):
-            return True
+        old = self.found.renamed.get(place, place)
+        for owner, node, path in [(self.found.of[place], here, old), *((at, each, each.path) for at, each in more)]:
+            if same_content(node, later):
+                if isinstance(node, TableNode) and list(node.objects()) != list(later.objects()):
+                    self._check(owner, msgspec.structs.replace(node, path=path))
+                return True
         if self._concat and isinstance(here, TableNode) and isinstance(later, TableNode) and _fit(here, later):
             self.found.more.setdefault(place, []).append((number, later))
             return True

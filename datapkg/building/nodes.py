@@ -167,7 +167,7 @@ def placed_nodes(spec: NodeSpec, result: Result, earlier: Earlier, file_name: st
         changes: dict[str, Any] = {"path": path}
         if not node.path and not isinstance(node, GroupNode):
             changes |= {"meta": {**node.meta, **spec.meta}, "file_name": file_name or getattr(node, "file_name", "")}
-        if isinstance(node, TableNode) and (blocks := earlier.blocks(path, node.content)):
+        if isinstance(node, TableNode) and (blocks := earlier.blocks(path, node.content, node.objects_)):
             changes["objects_"] = blocks
         nodes.append(msgspec.structs.replace(node, **changes))
     if spec.meta and all(node.path != spec.path for node in nodes):

@@ -14,11 +14,11 @@ from datapkg.building.desk import Desk, Earlier, Secret
 from datapkg.building.hearing import listening
 from datapkg.building.making import make_all
 from datapkg.building.metadata import warnings_for
-from datapkg.building.nodes import Made
+from datapkg.building.nodes import KNOWN, Made
 from datapkg.building.record import make_record
 from datapkg.building.spec import BuildSpec, PackageSource
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
-from datapkg.format.manifest import GroupNode, Manifest, Node
+from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.objects.base import Objects, Readable
 from datapkg.objects.progress import Progress, silent
@@ -69,7 +69,7 @@ def build_package(
     built is then stored all the same, known to nobody but the cache, for the next attempt.
     """
     cache = cache or BuildCache()
-    desk = Desk(objects, Earlier(previous, objects), cache, secret)
+    desk = Desk(objects, Earlier(previous, objects, cache.claims), cache, secret)
     work = _Work()
     try:
         with objects.batch(), listening():
@@ -83,6 +83,7 @@ def build_package(
             work.raise_failures()
             groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
             manifest = Manifest.make(joined([*work.nodes, *groups]), spec.meta, like=previous)
+        cache.claims.mark_verified(work.tables)
     finally:
         cache.save()
     results = run_checks(spec.nodes, manifest, objects)
@@ -93,7 +94,13 @@ def build_package(
         built=work.built,
         reused=work.reused,
         bytes_logical=sum(node.size for node in manifest.nodes),
-        warnings=[*spec.warnings, *work.warnings, *warnings_for(manifest), *warnings_of(results)],
+        warnings=[
+            *spec.warnings,
+            *work.warnings,
+            *desk.earlier.warnings,
+            *warnings_for(manifest),
+            *warnings_of(results),
+        ],
         skipped=spec.skipped,
         checks=results,
         why=work.why,
@@ -105,6 +112,7 @@ class _Work:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self.tables: list[TableNode] = []  # written now, or verified
         self.sources: list[dict[str, Any]] = []
         self.packages: list[dict[str, Any]] = []
         self.warnings: list[str] = []
@@ -114,6 +122,8 @@ class _Work:
 
     def add(self, made: Made) -> None:
         self.nodes += made.nodes
+        if made.why not in KNOWN:
+            self.tables += [node for node in made.nodes if isinstance(node, TableNode)]
         self.sources += [made.source] if made.source else []
         self.warnings += made.warnings
         nodes = [node for node in made.nodes if not isinstance(node, GroupNode)]

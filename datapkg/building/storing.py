@@ -108,12 +108,12 @@ class Storing:
         cache, objects = self._desk.cache, self._desk.objects
         whole = f"{self._spec.path}/{path}" if path else self._spec.path
         written = write_table(value, objects, stored=self._stored(whole), memo=self._memo(path))
-        blocks = self._desk.earlier.blocks(whole, written.content) or written.blocks
+        blocks = self._desk.earlier.blocks(whole, written.content, written.blocks) or written.blocks
         if blocks != written.blocks:
             objects.forget(written.put)
         elif written.memo is not None:
             cache.keep_memo(self._spec, written.memo.encode())
-        if len(blocks) == len(written.blocks) > 1:
+        if len(blocks) > 1 and [each.rows for each in blocks] == [each.rows for each in written.blocks]:
             cache.keep_stored(written.content, written.mark, written.digests, blocks)
         self.own = self.own and written.own and blocks == written.blocks
         self.writer = self.writer or written.writer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,9 @@ from datapkg.format.diff import same_content
 from datapkg.format.manifest import FileNode, Node, TableNode
 from datapkg.objects.memory import MemoryObjects
 
+# Whether a table of a state holds the content that its manifest states.
+IsRight = Callable[[TableNode], bool]
+
 _NOTHING = Earlier(None, MemoryObjects())
 
 
@@ -32,16 +35,17 @@ class Split:
     left: list[NodeSpec] = field(default_factory=list)
 
 
-def split(specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCache) -> Split:
+def split(specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCache, is_right: IsRight) -> Split:
     """Parts sources by whether they would become nodes with the content that the state has at their paths.
 
-    Files are hashed where their stat is not known and they may be the same. What has checks is left: they look at data.
-    Raises `BuildFailed` for a file that cannot be read.
+    A table of the state that lies in other objects than the source became here has to be right. Files are hashed where
+    their stat is not known and they may be the same. What has checks is left: they look at data. Raises `BuildFailed`
+    for a file that cannot be read.
     """
     _look(specs, state, cache)
     found = Split()
     for spec in specs:
-        known = None if spec.checks or not isinstance(spec.source, FileSource) else _known(spec, state, cache)
+        known = None if spec.checks or not isinstance(spec.source, FileSource) else _known(spec, state, cache, is_right)
         if known is None:
             found.left.append(spec)
         else:
@@ -50,15 +54,17 @@ def split(specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCach
     return found
 
 
-def settled(made: Node, before: Node | None) -> Node:
+def settled(made: Node, before: Node | None, is_right: IsRight) -> Node:
     """A node made anew, with what else was said of the one before it, and that one's objects where they hold the same.
+
+    Objects that differ are taken only from a table that is right.
 
     Metadata of one of another kind are not kept.
     """
     if before is None or before.kind != made.kind:
         return made
     changes: dict[str, Any] = {"meta": {**before.meta, **made.meta}}
-    if isinstance(made, TableNode) and isinstance(before, TableNode) and same_content(made, before):
+    if isinstance(made, TableNode) and isinstance(before, TableNode) and _is_same(made, before, is_right):
         changes["objects_"] = before.objects_
     return msgspec.structs.replace(made, **changes)
 
@@ -74,7 +80,9 @@ def _look(specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCach
     cache.look_for((spec, hash[0], name) for spec, hash, name in known if hash)
 
 
-def _known(spec: NodeSpec, state: Mapping[str, Node], cache: BuildCache) -> tuple[list[Node], dict[str, Any]] | None:
+def _known(
+    spec: NodeSpec, state: Mapping[str, Node], cache: BuildCache, is_right: IsRight
+) -> tuple[list[Node], dict[str, Any]] | None:
     """The nodes of a file that the state has, and what the record says; None where they differ or cannot be told."""
     source = spec.source
     assert isinstance(source, FileSource)
@@ -88,12 +96,16 @@ def _known(spec: NodeSpec, state: Mapping[str, Node], cache: BuildCache) -> tupl
     else:
         result = cache.result(spec, known[0], source.name)
         nodes = placed_nodes(spec, result, _NOTHING, source.name) if result else []
-    is_there = nodes and all(_is_same(node, state.get(node.path)) for node in nodes)
+    is_there = nodes and all(_is_same(node, state.get(node.path), is_right) for node in nodes)
     return (nodes, said_of(spec, source, *known)) if is_there else None
 
 
-def _is_same(node: Node, before: Node | None) -> bool:
-    return before is not None and (node == before or same_content(node, before))
+def _is_same(node: Node, before: Node | None, is_right: IsRight) -> bool:
+    if before is None or not same_content(node, before):
+        return False
+    if isinstance(node, TableNode) and isinstance(before, TableNode) and node.objects_ != before.objects_:
+        return is_right(before)
+    return True
 
 
 def _hash_if_alike(source: FileSource, before: Node | None, cache: BuildCache) -> tuple[str, int] | None:

@@ -70,6 +70,7 @@ def show(session: Session, ref: Ref) -> None:
     REF is a package on this machine, or a node in it. Of a table, each column with what its publisher says of it.
     """
     from datapkg.api.listing import show as look
+    from datapkg.api.results import unchecked_text
 
     shown = look(session.home, ref)
     out = session.out
@@ -85,6 +86,8 @@ def show(session: Session, ref: Ref) -> None:
         out.answer({}, _checks(shown))
     if not out.quiet:
         out.say(*_readme(session, ref, shown))
+    if shown.unchecked:
+        out.say("", f"  {unchecked_text(shown.unchecked)}; check it  datapkg verify --content {ref}")
     if shown.bytes_absent:
         missing = f"{size_text(shown.bytes_absent)} of it are not on this machine"
         out.say("", f"  {missing}; get them  datapkg fetch {ref}")

@@ -22,26 +22,36 @@ if TYPE_CHECKING:
     examples="""
     datapkg verify
     datapkg verify uciml/iris
+    datapkg verify --content uciml/iris
     """,
 )
 @click.argument("ref", type=REF, required=False)
+@click.option("--content", is_flag=True, help="Read all tables too, and compare their values with the manifest.")
 @pass_session
-def verify(session: Session, ref: Ref | None) -> None:
+def verify(session: Session, ref: Ref | None, content: bool) -> None:
     """Hash everything again and name what is damaged.
 
     Of one package, or of all. What is damaged is set aside and never used; installing or building again brings it
     back. Ends with exit code 6 if anything is.
+
+    Hashes prove that the bytes are those that were published. With --content, each table is read and the hash of its
+    values is compared with the one that its manifest states, which the publisher may have made up.
     """
     from datapkg.api.maintenance import verify as check
 
     with session.progress() as progress:
-        found = check(session.home, ref, progress)
+        found = check(session.home, ref, progress, content=content)
     session.out.answer(asdict(found), _verified_lines(found))
     if found.damaged:
         packages = sorted({each.package for each in found.damaged if each.package})
+        false = sum(bool(each.problem) for each in found.damaged)
+        bad = [count_text(false, "table") + " with false content"] if false else []
+        bad = [f"{count_text(len(found.damaged) - false, 'object')} damaged", *bad][len(found.damaged) == false :]
         raise CorruptObject(
-            f"{count_text(len(found.damaged), 'object')} damaged",
-            hint=f"datapkg install {' '.join(packages)}" if packages else "nothing installed uses them",
+            ", ".join(bad),
+            hint=(f"datapkg install {' '.join(packages)}" if packages else "nothing installed uses them")
+            if len(found.damaged) > false
+            else "do not use them; whoever published them has to build and push them again",
         )
     if found.set_aside:
         raise CorruptObject(
@@ -52,9 +62,12 @@ def verify(session: Session, ref: Ref | None) -> None:
 
 def _verified_lines(found: Verified) -> list[str]:
     checked = f"{count_text(found.checked, 'object')} checked, {len(found.damaged):,} damaged"
+    if found.tables:
+        checked += f", content of {count_text(found.tables, 'table')} checked"
     absent = f", {found.absent:,} left out on purpose" if found.absent else ""
     damaged = [
-        f"  {each.package}{'/' + each.path if each.path else ''}  {hash_text(each.hash)}" for each in found.damaged
+        f"  {each.package}{'/' + each.path if each.path else ''}  {each.problem or hash_text(each.hash)}"
+        for each in found.damaged
     ]
     return [checked + absent, *damaged, *(f"  {each}" for each in found.set_aside)]
 

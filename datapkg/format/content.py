@@ -26,7 +26,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -35,6 +37,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
+from datapkg.errors import IntegrityError
 from datapkg.format import canonical
 from datapkg.format.blocks import cut_batches
 from datapkg.format.frames import forgotten_categories, observed, restore_categories
@@ -44,6 +47,8 @@ __all__ = ["Content", "block_digests", "content_hash", "content_of_objects", "co
 
 PREFIX = "c1:"
 READ_ROWS = 65_536
+# What opens an object for reading; it is closed after each pass.
+Open = Callable[[], AbstractContextManager[BinaryIO]]
 # Called with the rows of a batch and the number of the first of them, from 0.
 Check = Callable[[pa.Table, int], None]
 _ONES = memoryview(bytes([1]) * 65_536)
@@ -69,10 +74,23 @@ def content_of_objects(objects: Sequence[BinaryIO], check: Check | None = None) 
     `check` is called with each batch as it was read and the number of its first row, from 0. The caller closes the
     streams. Raises pyarrow's errors for what is no Parquet, or has pages that are damaged, and what `check` raises.
     """
-    files = [pq.ParquetFile(stream, page_checksum_verification=True) for stream in objects]
-    schema = files[0].schema_arrow
-    categories = _all_categories(files, schema, check)
-    parts = (restore_categories(part, schema) for part in _batches(files, check))
+    return content_of_opened([partial(_as_it_is, stream) for stream in objects], check)
+
+
+def _as_it_is(stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(stream)
+
+
+def content_of_opened(objects: Sequence[Open], check: Check | None = None, rows: list[int] | None = None) -> Content:
+    """Return the content of a table in Parquet objects that are opened one at a time, however many there are.
+
+    `check` is that of `content_of_objects`; `rows` receives the number of rows read from each object. Raises
+    `IntegrityError` for an object whose columns are not those of the first, pyarrow's errors, and what `check` raises.
+    """
+    with _parquet(objects[0]) as first:
+        schema = first.schema_arrow
+    categories = _all_categories(objects, schema, check)
+    parts = (restore_categories(part, schema) for part in _batches(objects, schema, check, rows=rows))
     return content_of_parts((_with_categories(part, categories) for part in parts), schema)
 
 
@@ -92,20 +110,36 @@ def schema_of(table: pa.Table, schema: pa.Schema) -> pa.Schema:
     return table.schema.with_metadata(schema.metadata)
 
 
+@contextmanager
+def _parquet(opened: Open) -> Iterator[pq.ParquetFile]:
+    with opened() as stream, pq.ParquetFile(stream, page_checksum_verification=True) as file:
+        yield file
+
+
 def _batches(
-    files: Iterable[pq.ParquetFile], check: Check | None, columns: list[str] | None = None
+    objects: Sequence[Open],
+    schema: pa.Schema,
+    check: Check | None,
+    columns: list[str] | None = None,
+    rows: list[int] | None = None,
 ) -> Iterator[pa.Table]:
     row = 0
-    for file in files:
-        for batch in file.iter_batches(batch_size=READ_ROWS, columns=columns):
-            table = pa.Table.from_batches([batch])
-            if check is not None:
-                check(table, row)
-            row += len(table)
-            yield table
+    for number, opened in enumerate(objects, start=1):
+        start = row
+        with _parquet(opened) as file:
+            if column_texts(file.schema_arrow) != column_texts(schema):
+                raise IntegrityError(f"object {number} of the table has other columns than the first")
+            for batch in file.iter_batches(batch_size=READ_ROWS, columns=columns):
+                table = pa.Table.from_batches([batch])
+                if check is not None:
+                    check(table, row)
+                row += len(table)
+                yield table
+        if rows is not None:
+            rows.append(row - start)
 
 
-def _all_categories(files: list[pq.ParquetFile], schema: pa.Schema, check: Check | None) -> dict[int, pa.Array]:
+def _all_categories(objects: Sequence[Open], schema: pa.Schema, check: Check | None) -> dict[int, pa.Array]:
     """The categories of each dictionary column over all objects: a reader that joins them sees these."""
     found: dict[int, pa.Array] = {}
     forgotten = forgotten_categories(schema)
@@ -113,7 +147,7 @@ def _all_categories(files: list[pq.ParquetFile], schema: pa.Schema, check: Check
         if not types.is_dictionary(field.type) or field.name in forgotten:
             continue
         chunks: list[pa.Array] = []
-        for part in _batches(files, check, [field.name]):
+        for part in _batches(objects, schema, check, [field.name]):
             for chunk in part.column(0).chunks:
                 if not chunks or not chunks[-1].dictionary.equals(chunk.dictionary):
                     chunks.append(chunk.slice(0, 0))

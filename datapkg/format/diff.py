@@ -67,6 +67,14 @@ def same_data(one: Manifest, other: Manifest) -> bool:
     return one.meta == other.meta and not diff(one, other)
 
 
+def stored_otherwise(one: Manifest, other: Manifest) -> list[TableNode]:
+    """Return the tables of `other`, of the same data, that lie in other objects than those of `one`.
+
+    For these, that the data are the same is only what both manifests state (`format/claims`).
+    """
+    return [node for node in changed(one, other)[1].values() if isinstance(node, TableNode)]
+
+
 def same_content(one: Node, other: Node) -> bool:
     """Whether two nodes hold the same data, wherever they are, whatever is said of them and however they are cut."""
     left, right = _fields(one), _fields(other)

@@ -50,10 +50,12 @@ SMALL_BYTES = 1 << 20
 BATCH_BYTES = 16 << 20
 MAX_HASHES = 100_000
 MAX_MESSAGE = 10_000
+MAX_UNCHECKED = 100
 
 # A pattern ends with `\Z`, since `$` would take a line end more.
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", max_length=64)]
 Hashes = Annotated[list[Hash], Meta(max_length=MAX_HASHES)]
+Unchecked = Annotated[list[str], Meta(max_length=MAX_UNCHECKED)] | None
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,7 +111,11 @@ class PackageInfo(_Reply, kw_only=True, frozen=True):
 
 
 class Resolved(_Reply, kw_only=True, frozen=True):
-    """The full hash that a state means now, with all tags and versions of the package for the client's cache."""
+    """The full hash that a state means now, with all tags and versions of the package for the client's cache.
+
+    `unchecked` are paths of tables whose `content` the registry has not checked, at most `MAX_UNCHECKED` of them; None
+    from a registry that does not say, or of a state that it never looked at.
+    """
 
     package: str
     hash: Hash
@@ -119,6 +125,7 @@ class Resolved(_Reply, kw_only=True, frozen=True):
     bytes_logical: int
     tags: dict[str, Hash] = {}
     versions: dict[str, Hash] = {}
+    unchecked: Unchecked = None
 
     def __post_init__(self) -> None:
         _check_names(self.tags, self.versions)
@@ -178,13 +185,17 @@ class Publish(_Request, kw_only=True, frozen=True):
 
 
 class Published(_Reply, kw_only=True, frozen=True):
-    """`changed` is false where the registry already was in this state; `url` is the package's page."""
+    """`changed` is false where the registry already was in this state; `url` is the package's page.
+
+    `unchecked` is that of `Resolved`.
+    """
 
     package: str
     hash: str
     url: str
     changed: bool
     public: bool
+    unchecked: Unchecked = None
 
 
 class LogEntry(_Reply, kw_only=True, frozen=True):

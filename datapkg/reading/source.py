@@ -188,6 +188,18 @@ class Source:
         with self.explained(*((entries[0].path,) if len(entries) == 1 else ("", f"a part of {self.ref.package}"))):
             return self.through.bring({hash: size for each in entries for hash, size in each.objects()}, progress)
 
+    def claim_problem(self, entry: TableNode) -> str:
+        """Return how a table's objects differ from what the manifest states of their values; "" if they do not.
+
+        A table that was neither written nor verified on this machine is fetched whole, and read once.
+        """
+        claims = self.store.claims
+        if claims.is_verified(entry):
+            return ""
+        self.bring(entry)
+        with self.explained(entry.path):
+            return claims.problem(entry, self.store.objects)
+
     def part(self, hash: str, size: int) -> Part | None:
         """What was fetched of an object that is not here as a whole; None where it is, or nothing may be fetched."""
         if not self.is_lazy or self.through.has(hash):

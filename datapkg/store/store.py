@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from datapkg.format.manifest import Manifest
     from datapkg.objects.base import Readable
+    from datapkg.store.claims import Claims
     from datapkg.store.copies import Copies
     from datapkg.store.index import Index
     from datapkg.store.links import Links
@@ -35,6 +36,7 @@ class Store:
         self._index = index
         self._opened: dict[str, TrustedObjects] = {}
         self._copies: Copies | None = None
+        self._claims: Claims | None = None
         self._check_format()
 
     @property
@@ -80,6 +82,16 @@ class Store:
 
         self._copies = Copies(self._index.path.parent / "warm", self._index)
         return self._copies
+
+    @property
+    def claims(self) -> Claims:
+        """Which tables are known to hold the content that their manifests state."""
+        if found := self._claims:
+            return found
+        from datapkg.store.claims import Claims
+
+        self._claims = Claims(self._index)
+        return self._claims
 
     def _check_format(self) -> None:
         found = self._format()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,18 +10,27 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from registry_server.db.packages import LATEST
-from registry_server.db.tables import log, search, states, tags, versions
+from registry_server.db.tables import log, packages, search, states, tags, versions
 
 
 @dataclass(frozen=True)
 class State:
-    """One manifest of a package and what was derived from it."""
+    """One manifest of a package and what was derived from it.
+
+    `unchecked` is JSON: the paths of tables whose content was not checked; None where that was never looked at.
+    """
 
     hash: str
     manifest_size: int
     bytes_logical: int
     title: str
     description: str
+    unchecked: str | None = None
+
+    @property
+    def unchecked_paths(self) -> list[str] | None:
+        """The paths of the tables whose content was not checked."""
+        return None if self.unchecked is None else json.loads(self.unchecked)
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,14 @@ class Version:
     created_at: datetime
 
 
-_STATE = (states.c.hash, states.c.manifest_size, states.c.bytes_logical, states.c.title, states.c.description)
+_STATE = (
+    states.c.hash,
+    states.c.manifest_size,
+    states.c.bytes_logical,
+    states.c.title,
+    states.c.description,
+    states.c.unchecked,
+)
 
 
 def find(connection: Connection, package_id: int, hash: str) -> State | None:
@@ -72,6 +89,19 @@ def keep(connection: Connection, package_id: int, state: State, previews: str) -
     known = (states.c.package_id == package_id) & (states.c.hash == state.hash)
     connection.execute(delete(states).where(known))
     connection.execute(insert(states).values(package_id=package_id, previews=previews, **vars(state)))
+
+
+def set_unchecked(connection: Connection, package_id: int, hash: str, paths: list[str]) -> None:
+    """Note which tables of a state were not checked."""
+    here = (states.c.package_id == package_id) & (states.c.hash == hash)
+    connection.execute(update(states).where(here).values(unchecked=json.dumps(paths)))
+
+
+def all_of(connection: Connection) -> list[tuple[int, str, str]]:
+    """Return each state as the id and name (`user/name`) of its package and its hash."""
+    full_name = packages.c.user_name + "/" + packages.c.name
+    query = select(states.c.package_id, full_name, states.c.hash).join(packages, packages.c.id == states.c.package_id)
+    return [(id, name, hash) for id, name, hash in connection.execute(query.order_by(full_name, states.c.hash))]
 
 
 def add_push(

@@ -95,6 +95,17 @@ states = Table(
     Column("title", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("previews", Text, nullable=False),
+    # Paths of the tables whose content was not checked, as JSON; null where the state was published before that began.
+    Column("unchecked", Text),
+)
+
+# Tables whose content was found to be that of their objects, by `format/claims.claim_key`.
+checked_tables = Table(
+    "checked_tables",
+    metadata,
+    Column("key", Hash, primary_key=True),
+    Column("checked_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # The log: one line a push, also where the same state is pushed again later.

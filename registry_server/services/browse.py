@@ -92,6 +92,7 @@ def resolve(registry: Registry, actor: Actor, user: str, name: str, text: str | 
             version, hash = entry.version, entry.hash
         state = states.find(connection, package.id, hash)
     assert state is not None
+    unchecked = state.unchecked_paths
     return wire.Resolved(
         package=package.full_name,
         hash=hash,
@@ -101,6 +102,7 @@ def resolve(registry: Registry, actor: Actor, user: str, name: str, text: str | 
         bytes_logical=state.bytes_logical,
         tags=tags,
         versions={each.version: each.hash for each in versions},
+        unchecked=None if unchecked is None else unchecked[: wire.MAX_UNCHECKED],
     )
 
 

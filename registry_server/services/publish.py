@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,13 +24,14 @@ from datapkg.format import canonical, wire
 from datapkg.format.chunks import LONG_BYTES
 from datapkg.format.diff import changed
 from datapkg.format.lined_manifest import LinedManifest
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest import Manifest, TableNode
 from datapkg.format.names import check_new_version, check_package, check_tag
 from datapkg.format.splicing import read_manifest
-from registry_server.db import events, objects, packages, pushes, states
+from registry_server.db import checks, events, objects, packages, pushes, states
 from registry_server.db.packages import LATEST, Package
 from registry_server.db.pushes import Push
-from registry_server.services import pointing, policy, serving, uploads
+from registry_server.services import checking, pointing, policy, serving, uploads
+from registry_server.services.checking import Checked
 from registry_server.services.describing import describe, search_texts
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
@@ -71,6 +72,8 @@ def publish(
     state = describe(manifest)
     _check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
     texts = search_texts(f"{user}/{name}", manifest, registry.objects)
+    checked = _check_tables(registry, actor, user, name, push_id, manifest, older)
+    state = replace(state, unchecked=checked.unchecked_text)
     with registry.db.write() as connection:
         push = uploads.find_push(connection, registry, actor, user, name, push_id)
         package = packages.find(connection, user, name, actor.id)
@@ -83,6 +86,7 @@ def publish(
         package = package or _add_package(connection, registry, actor, user, name, wanted)
         if changed:
             objects.hold(connection, package.id, {manifest.hash, *stated})
+            checks.keep(connection, checked.keys, registry.now())
             states.keep(connection, package.id, state, wanted.previews)
             states.index(connection, package.id, texts)
             _log(connection, registry, actor, package, wanted, latest)
@@ -98,7 +102,39 @@ def publish(
         url=f"{registry.settings.url}/{package.full_name}",
         changed=changed,
         public=package.public,
+        unchecked=checked.unchecked[: wire.MAX_UNCHECKED],
     )
+
+
+def _check_tables(
+    registry: Registry,
+    actor: Actor,
+    user: str,
+    name: str,
+    push_id: str,
+    manifest: Manifest,
+    older: LinedManifest | None,
+) -> Checked:
+    """Check the content of tables that are new here; no transaction is open meanwhile.
+
+    Raises `HashMismatch` for a false one, and for objects as the transaction that publishes does: none is read that
+    this push may not rely on.
+    """
+    with registry.db.read() as connection:
+        push = uploads.find_push(connection, registry, actor, user, name, push_id)
+        package = packages.find(connection, user, name, actor.id)
+        published = states.find(connection, package.id, manifest.hash) if package else None
+        if published is not None and (paths := published.unchecked_paths) is not None:
+            return Checked([], paths)
+        before = states.find(connection, package.id, older.hash) if package and older else None
+        planned = checking.plan(connection, manifest, older, before)
+        if planned.tables:
+            _check_objects(connection, push, package, manifest.hash, _stated(planned.tables))
+    return checking.check(registry, user, planned)
+
+
+def _stated(tables: Iterable[TableNode]) -> dict[str, int]:
+    return {hash: size for table in tables for hash, size in table.objects()}
 
 
 def _check(registry: Registry, request: wire.Publish) -> _Wanted:

@@ -18,6 +18,7 @@ from registry_server.db.schema import migrate
 from registry_server.services.chunk_maps import ChunkMaps
 from registry_server.services.replies import OpenReplies
 from registry_server.settings import Settings
+from registry_server.workers.checker import ClaimChecker
 
 # From this many on, the objects of a batch share a file. Packs are looked through one after the other, so that there
 # should not be many of them.
@@ -40,15 +41,21 @@ class Registry:
     db: Database
     objects: Objects
     new_writer: Callable[[int], Objects]
+    checker: ClaimChecker
     chunk_maps: ChunkMaps = field(default_factory=ChunkMaps)
     replies: OpenReplies = field(default_factory=OpenReplies)
     now: Callable[[], datetime] = _now
+
+    def close(self) -> None:
+        """End the worker processes and the connections to the database."""
+        self.checker.close()
+        self.db.close()
 
 
 def open_registry(settings: Settings) -> Registry:
     """The registry in the data folder, made or brought up to date where needed.
 
-    Raises `InvalidInput` for a folder that cannot be used; whoever calls closes `db`.
+    Raises `InvalidInput` for a folder that cannot be used; whoever calls closes it.
     """
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -72,10 +79,17 @@ def open_registry(settings: Settings) -> Registry:
     except BaseException:
         database.close()
         raise
+    stored = PackedObjects(settings.data)
     return Registry(
         settings=settings,
         db=database,
-        objects=PackedObjects(settings.data),
+        objects=stored,
+        checker=ClaimChecker(
+            stored.locate,
+            seconds=settings.check_timeout_s,
+            max_bytes=settings.max_check_bytes,
+            memory_bytes=settings.max_check_memory_bytes,
+        ),
         new_writer=lambda count: _new_writer(settings, count),
     )
 

@@ -230,7 +230,8 @@ def blocks_here(home: Home, node: TableNode) -> list[bool]:
     return [block.hash not in absent for block in node.objects_]
 
 
-def test_only_the_last_block_is_fetched_to_append(person: Person) -> None:
+@pytest.mark.parametrize("is_verified", [True, False])
+def test_only_the_last_block_of_a_verified_table_is_fetched_to_append(person: Person, is_verified: bool) -> None:
     ref, old = person.ref("wide"), noise(0, 250_000)
     build_package(person.home("one"), ref, {"t": old})
     push_package(person.home("one"), ref)
@@ -238,14 +239,15 @@ def test_only_the_last_block_is_fetched_to_append(person: Person) -> None:
     assert isinstance(before, TableNode)
     assert len(before.objects_) > 2
     home = person.home("two")
+    home.store.claims.mark_verified([before] if is_verified else [])
     with edit(home, ref) as draft:
         draft.append("t", noise(1, 60_000))
-        assert blocks_here(home, before) == [False] * (len(before.objects_) - 1) + [True]
+        assert blocks_here(home, before) == [not is_verified] * (len(before.objects_) - 1) + [True]
         draft.append("t", noise(2, 60_000))
     (node,) = state(home, ref).nodes
     assert isinstance(node, TableNode)
     assert node.objects_[: len(before.objects_) - 1] == before.objects_[:-1]
-    assert not any(blocks_here(home, before)[:-1])
+    assert any(blocks_here(home, before)[:-1]) != is_verified
     whole = pd.concat([old, noise(1, 60_000), noise(2, 60_000)], ignore_index=True)
     build_package(person.home("three"), ref, {"t": whole})
     assert state(person.home("three"), ref).hash == draft.hash

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from datapkg.format.manifest import Manifest, TableNode
 from datapkg.home import Home
+from tests.api.lies import rewritten
 from tests.cli.conftest import Run
 
 
@@ -286,9 +289,26 @@ def test_verify(run: Run, built: str) -> None:
     ended = run("verify", "--json")
     assert ended.code == 6
     assert ended.json["damaged"]
-    assert ended.json["damaged"][0].keys() == {"hash", "package", "path"}
+    assert ended.json["damaged"][0].keys() == {"hash", "package", "path", "problem"}
     assert ended.error["code"] == "integrity"
     assert run("verify").code == 6
+
+
+def test_verify_content(run: Run, built: str) -> None:
+    home = Home()
+    assert "0 damaged, content of 1 table checked" in run("verify", "--content").out
+    current = home.store.refs.current("me", "flowers")
+    assert current
+    nodes = home.store.manifest(current.hash).nodes
+    lie = Manifest.make(
+        [rewritten(home, each, swapped=True) if isinstance(each, TableNode) else each for each in nodes]
+    )
+    home.store.save(lie)
+    home.store.refs.set_current("me", "flowers", replace(current, hash=lie.hash))
+    assert run("verify", "me/flowers").code == 0
+    ended = run("verify", "--content", "me/flowers")
+    assert (ended.code, "expected content c1:" in ended.out) == (6, True)
+    assert "1 table with false content" in ended.err
 
 
 def test_config(run: Run) -> None:

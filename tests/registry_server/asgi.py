@@ -234,7 +234,7 @@ class House:
             file.write(bytes([first[0] ^ 1]))
 
     def close(self) -> None:
-        self.registry.db.close()
+        self.registry.close()
 
 
 def sha256(data: bytes) -> str:

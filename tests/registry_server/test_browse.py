@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+import pyarrow as pa
 import pytest
 
 from datapkg.errors import InvalidInput, InvalidName, ObjectNotFound, PackageNotFound, TagNotFound, VersionNotFound
 from datapkg.format import wire
-from datapkg.format.manifest import Block, Manifest, TableNode
 from registry_server.db import states
 from tests.registry_server.asgi import Client, Contents, House, sha256
+from tests.registry_server.test_checks import contents, parquet, stated
 
 IRIS = f"{wire.PACKAGES}/ada/iris"
 
@@ -127,17 +128,9 @@ def test_a_search(library: Client, query: str, expected: list[str]) -> None:
 
 
 def test_a_search_finds_columns_of_tables(ada: Client) -> None:
-    node = TableNode(
-        path="measurements",
-        columns=[("petal_length", "double")],
-        content="c1:" + "0" * 64,
-        objects_=[Block(hash=sha256(b"parquet"), rows=1, size=7)],
-        rows=1,
-    )
-    contents = Contents({"x": b"parquet"})
-    contents.manifest = Manifest.make([node])
-    contents.bodies[contents.manifest.hash] = contents.manifest.data
-    assert ada.push("ada/iris", contents).status == 200
+    table = pa.table({"petal_length": [1.4]})
+    body = parquet(table)
+    assert ada.push("ada/iris", contents([stated(table, body, path="measurements")], body)).status == 200
     assert names(ada, "q=petal") == ["ada/iris"]
 
 

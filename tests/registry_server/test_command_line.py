@@ -24,6 +24,7 @@ from registry_server import __main__ as program
 from registry_server.settings import read_settings
 from tests.live_registry import ROOT, live_registry
 from tests.registry_server.asgi import House
+from tests.registry_server.test_checks import OTHER, ROWS, contents, parquet, stated
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -119,6 +120,20 @@ def test_what_is_damaged_is_said(tmp_path: Path) -> None:
     done = run("verify", *data)
     assert (done.returncode, json.loads(done.stdout)["damaged"]) == (6, [{"hash": hash, "packages": ["ada/iris"]}])
     assert "ada/iris" in run("verify", *data[:2]).stdout
+    house.close()
+
+
+def test_tables_that_were_published_unchecked_are_read(tmp_path: Path) -> None:
+    house, body = House(tmp_path, max_check_bytes=0), parquet(OTHER)
+    lie = contents([stated(ROWS, body)], body)
+    house.user("ada").push("ada/iris", lie)
+    data = ["--data", str(house.settings.data)]
+    assert run("verify", *data).returncode == 0
+    done = run("verify", "--content", *data, "--json")
+    assert done.returncode == 6
+    (false,) = json.loads(done.stdout)["tables"]["false"]
+    assert (false["package"], false["state"], false["path"]) == ("ada/iris", lie.manifest.hash, "t")
+    assert "false content: t of ada/iris@sha256:" in run("verify", "--content", *data).stdout
     house.close()
 
 

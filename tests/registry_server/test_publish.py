@@ -48,6 +48,7 @@ def test_a_first_push_makes_the_package(ada: Client) -> None:
         "url": "https://data.example.org/ada/iris",
         "changed": True,
         "public": False,
+        "unchecked": [],
     }
     assert latest(ada) == contents.manifest.hash
     again = ada.start("ada/iris", contents.manifest)

@@ -1,0 +1,120 @@
+"""Whether tables hold the content that their manifests state: checked once, by a worker, when they are published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from datapkg.errors import CorruptObject, HashMismatch
+from datapkg.format.claims import claim_key
+from datapkg.format.diff import changed
+from datapkg.format.lined_manifest import LinedManifest
+from datapkg.format.manifest import Manifest, Node, TableNode
+from datapkg.format.names import shown
+from datapkg.format.splicing import read_manifest
+from registry_server.db import checks, states
+from registry_server.db.states import State
+from registry_server.services import policy, serving
+from registry_server.services.policy import Actor
+from registry_server.services.registry import Registry
+
+MAX_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found of a state: keys of tables that are right now, and paths of those that were not checked."""
+
+    keys: list[str]
+    unchecked: list[str]
+
+    @property
+    def unchecked_text(self) -> str:
+        """The paths as the database keeps them."""
+        return json.dumps(self.unchecked)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tables to check, and paths of those that an earlier state left unchecked."""
+
+    tables: list[TableNode]
+    unchecked: list[str]
+
+
+def plan(
+    connection: Connection, manifest: Manifest, older: LinedManifest | None = None, before: State | None = None
+) -> Plan:
+    """Return the tables that were never found right; of `older`, the state `before`, what was found then stays."""
+    paths = before.unchecked_paths if before is not None else None
+    if older is None or paths is None:
+        return Plan(_unknown(connection, manifest.nodes), [])
+    gone, new = changed(older, manifest)
+    return Plan(_unknown(connection, new.values()), [path for path in paths if path not in gone])
+
+
+def _unknown(connection: Connection, nodes: Iterable[Node]) -> list[TableNode]:
+    tables = [(claim_key(node), node) for node in nodes if isinstance(node, TableNode)]
+    known = checks.known(connection, {key for key, _ in tables})
+    return [table for key, table in tables if key not in known]
+
+
+@dataclass(frozen=True)
+class FalseTable:
+    """A table that holds other values than a state of its package states."""
+
+    package: str
+    state: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rechecked:
+    """What a check of all states found; `tables` counts those that were read, `unchecked` those that could not be."""
+
+    tables: int
+    unchecked: int
+    false: list[FalseTable]
+
+
+def recheck(registry: Registry, actor: Actor) -> Rechecked:
+    """Check the tables of all states that were never found right, and note what of each state is left unchecked."""
+    policy.check_operator(actor, "registry:verify")
+    tables = unchecked = 0
+    false: list[FalseTable] = []
+    with registry.db.read() as connection:
+        all_states = states.all_of(connection)
+    for package_id, package, hash in all_states:
+        try:
+            manifest = read_manifest(serving.read_checked(registry, hash), hash)
+        except CorruptObject:
+            continue
+        with registry.db.read() as connection:
+            wanted = plan(connection, manifest).tables
+        found = registry.checker.check("", wanted)
+        with registry.db.write() as connection:
+            checks.keep(connection, {claim_key(table) for table in found.right}, registry.now())
+            states.set_unchecked(connection, package_id, hash, sorted({*found.unchecked, *found.false}))
+        tables += len(wanted) - len(found.unchecked)
+        unchecked += len(found.unchecked)
+        false += [FalseTable(package, hash, path, why) for path, why in found.false.items()]
+    return Rechecked(tables, unchecked, false)
+
+
+def check(registry: Registry, user: str, planned: Plan) -> Checked:
+    """Check the tables; raises `HashMismatch` that names those that hold other values than is stated."""
+    found = registry.checker.check(user, planned.tables)
+    if found.false:
+        lines = "".join(f"\n  {shown(path)}: {why}" for path, why in list(found.false.items())[:MAX_NAMED])
+        more = f"\n  … and {len(found.false) - MAX_NAMED:,} more" if len(found.false) > MAX_NAMED else ""
+        what = "a table does" if len(found.false) == 1 else f"{len(found.false):,} tables do"
+        raise HashMismatch(
+            f"{what} not hold the values that the manifest states; nothing was published:{lines}{more}",
+            hint="datapkg verify --content names the tables; build them again from their sources, and push",
+            paths=list(found.false)[:MAX_NAMED],
+        )
+    return Checked(sorted({claim_key(table) for table in found.right}), sorted({*planned.unchecked, *found.unchecked}))

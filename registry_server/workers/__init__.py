@@ -1,0 +1,1 @@
+"""Child processes that read what strangers sent: nothing else of the registry reads Parquet."""

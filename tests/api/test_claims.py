@@ -1,0 +1,217 @@
+"""What a manifest states of a table is verified once before its objects stand for data that somebody has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from datapkg.api import append, sync
+from datapkg.api.build import build_package
+from datapkg.api.edit import Draft
+from datapkg.api.edit import Options as EditOptions
+from datapkg.api.install import install_packages
+from datapkg.api.listing import show
+from datapkg.api.maintenance import verify
+from datapkg.api.merge import merge
+from datapkg.api.push import push_package
+from datapkg.building.cache import BuildCache
+from datapkg.errors import Conflict, HashMismatch
+from datapkg.format.manifest import Manifest
+from datapkg.format.names import Ref, State
+from datapkg.home import Home
+from datapkg.store import claims
+from datapkg.store.refs import Current
+from tests.api.lies import publish_otherwise, stored, tables, values
+from tests.conftest import Person
+from tests.live_registry import LiveRegistry, live_registry
+
+CSV = "n,s\n1,a\n2,b\n3,c\n"
+HONEST = [1, 2, 3]
+
+
+@pytest.fixture(scope="module")
+def careless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRegistry]:
+    """A registry that checks nothing, as one that lies does."""
+    with live_registry(tmp_path_factory.mktemp("careless"), DATAPKG_REGISTRY_MAX_CHECK_BYTES="0") as live:
+        yield live
+
+
+@pytest.fixture
+def owner(careless: LiveRegistry, tmp_path: Path) -> Person:
+    name = f"o{abs(hash(tmp_path)) % 10**12}"
+    return Person(name, careless.add_user(name), careless.url, tmp_path / name)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "t.csv").write_text(CSV)
+    return folder
+
+
+@pytest.fixture
+def lie(owner: Person, folder: Path) -> str:
+    """The owner's honest table was pushed, and its object swapped at the registry; the hash of that state."""
+    home, ref = owner.home("first"), owner.ref("sales")
+    built = build_package(home, ref, folder)
+    push_package(home, ref)
+    return publish_otherwise(home, ref, built.hash, swapped=True)
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of tables whose content is recomputed, as they are."""
+    found: list[str] = []
+    problem = claims.claim_problem
+    monkeypatch.setattr(
+        claims, "claim_problem", lambda table, opened: found.append(table.path) or problem(table, opened)
+    )
+    return found
+
+
+def numbers(home: Home, hash: str, path: str = "t") -> list[int]:
+    return values(home, tables(home, hash)[path]).column(0).to_pylist()
+
+
+def latest(person: Person, ref: Ref) -> str:
+    return person.home("asking").client().resolve(ref).hash
+
+
+def test_a_rebuild_after_an_install_keeps_the_owners_data(owner: Person, folder: Path, lie: str) -> None:
+    home, ref = owner.home("other"), owner.ref("sales")
+    (outcome,) = install_packages(home, [ref])
+    assert outcome.installed
+    assert outcome.installed.hash == lie
+    assert "has not checked the content of table 't'" in outcome.installed.note
+    assert show(home, ref).unchecked == ["t"]
+    built = build_package(home, ref, folder)
+    assert numbers(home, built.hash) == HONEST
+    assert any("'t' of the state before was not reused: expected content c1:" in each for each in built.warnings)
+    assert numbers(home, build_package(home, ref, folder).hash) == HONEST
+
+
+def test_a_push_does_not_adopt_a_state_that_lies(owner: Person, folder: Path, lie: str) -> None:
+    home, ref = owner.home("other"), owner.ref("sales")
+    built = build_package(home, ref, folder)
+    pushed = push_package(home, ref, force=True)
+    assert pushed.hash == built.hash == latest(owner, ref) != lie
+    assert "'t' at the registry is replaced by yours" in pushed.warnings[0]
+
+
+@pytest.mark.parametrize("is_built", [False, True])
+def test_a_sync_does_not_take_a_lie_for_the_same(owner: Person, folder: Path, lie: str, is_built: bool) -> None:
+    home, ref = owner.home("other"), owner.ref("sales")
+    if is_built:  # so that the cache knows what the file becomes
+        build_package(home, owner.ref("elsewhere"), folder)
+    synced = sync.sync(home, folder, ref)
+    assert synced.pushed
+    assert numbers(home, latest(owner, ref)) == HONEST
+    assert any("was not reused" in each for each in synced.warnings)
+
+
+def test_a_file_that_is_appended_again_does_not_take_over_a_lie(owner: Person, folder: Path, lie: str) -> None:
+    home, ref = owner.home("other"), owner.ref("sales")
+    append.append(home, ref, [folder / "t.csv"])
+    assert numbers(home, latest(owner, ref)) == HONEST
+
+
+@pytest.mark.parametrize("rows", [3, 80_000])
+def test_rows_are_not_appended_to_a_lie(owner: Person, rows: int) -> None:
+    first, home, ref = owner.home("first"), owner.home("other"), owner.ref("long")
+    built = build_package(first, ref, {"t": pd.DataFrame({"n": np.arange(rows)})})
+    push_package(first, ref)
+    lie = publish_otherwise(first, ref, built.hash, swapped=True)
+    with (
+        pytest.raises(HashMismatch, match="does not hold the values"),
+        Draft(home, ref, EditOptions()) as draft,
+    ):
+        draft.append("t", pd.DataFrame({"n": [7]}))
+    assert latest(owner, ref) == lie
+
+
+def test_an_edit_does_not_take_a_lie_for_the_build_that_is_here(owner: Person, folder: Path, lie: str) -> None:
+    home, ref = owner.home("other"), owner.ref("sales")
+    build_package(home, ref, folder)
+    with pytest.raises(Conflict, match="was built here and not pushed"), Draft(home, ref, EditOptions()) as draft:
+        draft.meta["title"] = "x"
+
+
+def test_a_merge_does_not_let_a_lie_stand_for_the_same_data(owner: Person, folder: Path, lie: str) -> None:
+    home, ref, good = owner.home("other"), owner.ref("sales"), owner.ref("good")
+    honest = build_package(home, good, folder)
+    false = ref.at(State("hash", lie))
+    with pytest.raises(HashMismatch, match=f"{ref.package}/t does not hold"):
+        merge(home, [false, good], owner.ref("both"))
+    merged = merge(home, [good, false], owner.ref("both"))
+    assert tables(home, merged.hash)["t"].objects_ == tables(home, honest.hash)["t"].objects_
+
+
+def test_what_another_writer_wrote_is_read_once(owner: Person, folder: Path, readings: list[str]) -> None:
+    first, home, ref = owner.home("first"), owner.home("other"), owner.ref("sales")
+    built = build_package(first, ref, folder)
+    push_package(first, ref)
+    theirs = publish_otherwise(first, ref, built.hash, swapped=False)
+    build_package(home, ref, folder)
+    for _ in range(2):
+        assert push_package(home, ref, force=True).hash == theirs
+    install_packages(home, [ref])
+    assert build_package(home, ref, folder).hash == theirs
+    assert readings == ["t"]
+    home.index.path.unlink()
+    assert build_package(owner.home("other"), ref, folder, message="again").hash == theirs
+    assert readings == ["t", "t"]
+
+
+def test_what_was_written_here_is_never_read(owner: Person, folder: Path, readings: list[str]) -> None:
+    home, ref = owner.home("first"), owner.ref("mine")
+    for number in range(2):
+        (folder / "other.csv").write_text(f"m\n{number}\n")
+        build_package(home, ref, folder)
+        push_package(home, ref)
+    sync.sync(home, folder, ref)
+    with Draft(home, ref, EditOptions()) as draft:
+        draft.append("t", pd.DataFrame({"n": [4], "s": ["d"]}))
+        draft.append("t", pd.DataFrame({"n": [5], "s": ["e"]}))
+    assert readings == []
+
+
+def test_verify_reads_every_table_where_it_is_asked_to(owner: Person, folder: Path, lie: str) -> None:
+    home, ref = owner.home("other"), owner.ref("sales")
+    install_packages(home, [ref])
+    assert verify(home).damaged == []
+    found = verify(home, content=True)
+    assert (found.tables, [(each.package, each.path) for each in found.damaged]) == (1, [(ref.package, "t")])
+    assert found.damaged[0].problem.startswith("expected content c1:")
+    assert numbers(home, lie) == [2, 3, 4]  # nothing was taken away
+
+
+def test_content_that_was_checked_here_is_no_longer_said_to_be_unchecked(owner: Person, folder: Path) -> None:
+    home, ref = owner.home("first"), owner.ref("sales")
+    build_package(home, ref, folder)
+    assert "has not checked" in push_package(home, ref).warnings[0]
+    other = owner.home("other")
+    install_packages(other, [ref])
+    assert show(other, ref).unchecked == ["t"]
+    assert verify(other, ref, content=True).damaged == []
+    assert show(other, ref).unchecked == []
+
+
+def test_blocks_of_a_true_table_that_is_cut_otherwise_are_not_taken_for_others(person: Person) -> None:
+    home, ref = person.home(), person.ref("odd")
+    frame = pd.DataFrame({"n": np.arange(100_000)})
+    node = tables(home, build_package(home, ref, {"t": frame}).hash)["t"]
+    assert len(node.objects_) == 2
+    rows = values(home, node)
+    cuts = [rows.slice(0, 10), rows.slice(10)]
+    odd = Manifest.make([msgspec.structs.replace(node, objects_=[stored(home, each) for each in cuts])])
+    home.store.save(odd)
+    home.store.refs.set_current(ref.user, ref.name, Current(odd.hash, "local", False))
+    assert build_package(home, ref, {"t": frame}).hash == odd.hash  # what is stated is true
+    known = BuildCache(home.index, ref.package).stored(node.content)
+    assert {block.hash for block in known.values()} == {block.hash for block in node.objects_}
