@@ -182,7 +182,7 @@ def test_what_others_push_meanwhile_to_other_paths_is_kept(person: Person, ref: 
         Fault("flip", "/chunks"),
         Fault("half", "/chunks", 1),
         Fault("500", "/chunks"),
-        Fault("flip", "/manifests/", 2),
+        Fault("flip", "/manifests/", 1),
         Fault("whole", "/manifests/"),
         Fault("half", "/manifests/", 3),
         Fault("500", "/delta"),
