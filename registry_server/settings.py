@@ -41,6 +41,7 @@ class Settings:
     max_versions: int = 10_000
     max_pushes: int = 10_000
     max_uploads: int = 64
+    max_unpublished_bytes: int = 16 * TIB
     body_timeout_s: int = 60
     push_age_s: int = 24 * 3600
 
