@@ -91,6 +91,7 @@ def _build(
 ) -> BuildResult:
     from dataclasses import asdict
 
+    from datapkg.building.checks.definitions import unpacked
     from datapkg.building.explaining import explain
     from datapkg.building.fetching.opened import opened
 
@@ -112,7 +113,7 @@ def _build(
         list(built.skipped),
         [asdict(each) for each in found.sums if is_written and each.old != each.new],
         explain(built.why, built.record, record, options.force),
-        built.record.get("checks", []),
+        unpacked(built.record),
     )
 
 
@@ -186,7 +187,7 @@ def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | No
 def _same_checks(home: Home, ref: Ref, built: Built) -> bool:
     """Whether the log has what the checks came to, which are no part of a state."""
     record = home.store.refs.record(ref.user, ref.name, built.manifest.hash) or {}
-    return bool(record.get("checks") == built.record.get("checks"))
+    return all(record.get(key) == built.record.get(key) for key in ("checks", "rules"))
 
 
 def _remember(

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from datapkg.api.bar import shown as shown_progress
-from datapkg.api.rebase import ancestors, rebased
-from datapkg.api.sending import new_objects
+from datapkg.api.new_state import NewState, Options
+from datapkg.api.rebase import ancestors
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn
 from datapkg.format.diff import same_data, stored_otherwise
@@ -23,32 +21,12 @@ from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
 from datapkg.format.overlay import Overlay
 from datapkg.home import Home
-from datapkg.objects.progress import Progress
 from datapkg.reading.source import Remote, Source
-from datapkg.store.refs import Current, LogEvent
+from datapkg.store.refs import Current
 
 if TYPE_CHECKING:
-    from datapkg.api.results import Pushed
     from datapkg.building.appending import Stored
     from datapkg.building.spec import BuildSpec
-
-TRIES = 5
-FEW = 1_000
-
-
-@dataclass(frozen=True)
-class Options:
-    """What an edit says in the log, and where it goes; with `push` it goes to the registry too.
-
-    `origin` is what the record says made the state; of a `dry_run` nothing is kept or sent.
-    """
-
-    message: str = ""
-    push: bool = True
-    registry: str | None = None
-    progress: Progress | None = None
-    origin: str = "edit"
-    dry_run: bool = False
 
 
 def group_path(text: str) -> str:
@@ -59,31 +37,20 @@ def group_path(text: str) -> str:
     return path
 
 
-class Draft:
+class Draft(NewState):
     """A package while it is edited, inside a `with`; leaving that makes a new state of it, an exception does not.
 
     `hash` and `package` are those of the new state, once the block was left, `pushed` what its push came to. `message`
     goes into the log.
     """
 
-    # Whether the new state becomes the current one here before it is pushed: a push that fails can then be repeated.
-    _is_kept_first = True
     _otherwise = "edit with push=False"
 
-    def __init__(self, home: Home, ref: Ref, options: Options = Options()) -> None:
+    def __init__(self, home: Home, ref: Ref, options: Options = Options()) -> None:  # noqa: B008 - it is frozen
         if ref.state is not None or ref.path:
             raise InvalidInput(f"{ref} is not what can be edited: name a package alone", hint=f"edit {ref.package}")
-        self._home, self._ref, self._options = home, ref, options
-        self._base: Manifest | None = None
-        self._parent: str | None = None
-        self._nodes = Overlay()
-        self._record: dict[str, Any] = {"origin": options.origin, "sources": []}
+        super().__init__(home, ref, options)
         self._is_open = False
-        self.meta: dict[str, Any] = {}
-        self.warnings: list[str] = []
-        self.message = options.message
-        self.pushed: Pushed | None = None
-        self.hash = ""
 
     @property
     def base(self) -> Manifest | None:
@@ -150,6 +117,7 @@ class Draft:
         for each, node in nodes.items():
             path = new + each[len(old) :]
             self._nodes[path] = msgspec.structs.replace(node, path=path)
+        self._checks.move(old, new)
 
     def meta_of(self, path: str) -> dict[str, Any]:
         """The metadata of a node or group, a copy; raises `NodeNotFound`."""
@@ -310,6 +278,8 @@ class Draft:
         from datapkg.building.package import build_package
 
         before = [self._nodes[each.path] for each in spec.nodes if each.path in self._nodes]
+        self._checks.ask(spec.nodes)  # tried on the whole state: a foreign key may name a table that is not built here
+        spec = replace(spec, nodes=[replace(each, checks=()) for each in spec.nodes])
         with shown_progress(self._options.progress) as tell:
             built = build_package(
                 spec,
@@ -323,78 +293,3 @@ class Draft:
         self._record["sources"] += built.record["sources"]
         self.warnings += built.warnings
         return built.manifest.nodes
-
-    def _commit(self) -> None:
-        manifest = self._nodes.manifest(self.meta)
-        if self._options.dry_run or (self._base is not None and manifest.hash == self._base.hash):
-            self.hash = manifest.hash
-        elif self._options.push:
-            with shown_progress(self._options.progress) as tell:
-                self._push(manifest, tell)
-        else:
-            self._keep_here(manifest)
-
-    def _keep_here(self, manifest: Manifest) -> None:
-        """Keeps a state that is not pushed, on top of what became current here meanwhile."""
-        current = self._home.store.refs.current(self._ref.user, self._ref.name)
-        parent = self._base
-        if current is not None and (parent is None or current.hash != parent.hash):
-            before, parent = parent, self._home.store.manifest(current.hash)
-            manifest = rebased(before, manifest, parent)
-        self._keep(manifest, parent)
-
-    def _keep(self, manifest: Manifest, parent: Manifest | None, at: str = "") -> None:
-        """Makes a state the current one here; the pointer moves last."""
-        store, user, name = self._home.store, self._ref.user, self._ref.name
-        store.save(manifest)
-        at, record = at or datetime.now(UTC).isoformat(), self._recorded(parent)
-        store.refs.append_log(user, name, LogEvent("build", manifest.hash, at, "local", self.message, record))
-        is_partial = self._is_partial(manifest)
-        title = str(manifest.meta.get("title", ""))
-        store.refs.set_current(user, name, Current(manifest.hash, "local", is_partial, title, manifest.size()))
-        self.hash = manifest.hash
-
-    def _is_partial(self, manifest: Manifest) -> bool:
-        """Whether objects of a state are not here."""
-        store, current = self._home.store, self._home.store.refs.current(self._ref.user, self._ref.name)
-        if current is not None and not current.partial and store.has(current.hash):
-            return bool(store.objects.missing(new_objects(store.manifest(current.hash), manifest)))
-        first = [hash for node in islice(manifest.entries(), FEW) for hash, _ in node.objects()]
-        return bool(store.objects.missing(first) or store.absent(manifest))
-
-    def _recorded(self, parent: Manifest | None) -> dict[str, Any]:
-        """What is said of how the new state came from this one."""
-        from datapkg.building.record import versions
-
-        return {"libraries": versions(), **self._record, **({"parent": parent.hash} if parent else {})}
-
-    def _push(self, manifest: Manifest, tell: Progress) -> None:
-        """Pushes what is new; what others pushed meanwhile to other paths is taken in first, a few times."""
-        from datapkg.api.push import push_package
-
-        base, options = self._base, self._options
-        for attempt in range(TRIES):
-            at = datetime.now(UTC).isoformat()
-            if self._is_kept_first:
-                self._keep(manifest, base)
-            else:
-                self._home.store.save(manifest)
-            exact, parent = self._ref.at(State("hash", manifest.hash)), self._parent
-            try:
-                self.pushed = push_package(
-                    self._home,
-                    exact,
-                    message=self.message,
-                    parent=parent,
-                    record=self._recorded(base),
-                    registry=options.registry,
-                    progress=tell,
-                )
-                if not self._is_kept_first:
-                    self._keep(manifest, base, at)
-                return
-            except Conflict:
-                theirs = self._latest()
-                if theirs is None or theirs.hash == parent or attempt == TRIES - 1:
-                    raise
-            manifest, base = rebased(base, manifest, theirs), theirs

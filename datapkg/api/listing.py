@@ -62,9 +62,11 @@ def _bytes_absent(store: Store, ref: Ref, manifest: Manifest) -> int:
 
 def _checks(store: Store, ref: Ref, hash: str) -> list[dict[str, Any]]:
     """What the checks of the tables that the ref names came to, as the record of the build has it."""
+    from datapkg.building.checks.definitions import unpacked
+
     record = store.refs.record(ref.user, ref.name, hash) or {}
     below = f"{ref.path}/"
-    return [each for each in record.get("checks", []) if not ref.path or f"{each['path']}/".startswith(below)]
+    return [each for each in unpacked(record) if not ref.path or f"{each['path']}/".startswith(below)]
 
 
 def readme_lines(home: Home, ref: Ref, path: str, limit: int) -> list[str]:

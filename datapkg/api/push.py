@@ -81,7 +81,7 @@ def _push(
     adopted = manifest.hash != request.manifest
     if adopted:  # a push is of one manifest
         started = client.start_push(ref, manifest.hash, [manifest.hash])
-    record = request.record or _record(home, ref, manifest.hash)
+    record = request.record or _record(home, ref, manifest.hash) or _record(home, ref, request.manifest)
     request = msgspec.structs.replace(request, manifest=manifest.hash, record=record)
     sending = Sending(client.objects(ref, started.push), started, before)
     planned = Plan({}, len(asked)) if adopted else sending.plan(manifest, asked)

@@ -10,11 +10,12 @@ from typing import Any
 
 from datapkg.api.build import fetcher, find_package, objects_for
 from datapkg.api.edit import Draft, group_path
-from datapkg.api.edit import Options as EditOptions
+from datapkg.api.new_state import Options as EditOptions
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import Synced
 from datapkg.arrival import allowed_registry, make_current
 from datapkg.building.cache import BuildCache
+from datapkg.building.checks.demands import below
 from datapkg.building.fetching.opened import opened
 from datapkg.building.options import Options as BuildOptions
 from datapkg.building.package import Built, build_package
@@ -25,6 +26,7 @@ from datapkg.format.diff import diff, same_content
 from datapkg.format.manifest import GroupNode, Manifest, Node
 from datapkg.format.names import Ref, shown
 from datapkg.home import Home
+from datapkg.objects.base import Objects
 from datapkg.objects.progress import Progress, silent
 
 _PATHS_SHOWN = 10
@@ -44,6 +46,7 @@ class Options:
     message: str = ""
     dry_run: bool = False
     registry: str | None = None
+    checks: bool = True
 
 
 def sync(
@@ -66,8 +69,11 @@ def sync(
     options = replace(options, to=group_path(options.to))
     _check(folder, ref)
     build_options = BuildOptions()
-    with opened(folder, fetcher(home, progress), build_options, environ=home.environ) as found:
-        draft = _Follower(home, ref, options, progress)
+    with (
+        opened(folder, fetcher(home, progress), build_options, environ=home.environ) as found,
+        objects_for(home.store, options.dry_run) as objects,
+    ):
+        draft = _Follower(home, ref, options, objects, progress)
         try:
             with draft:
                 draft.follow(found.spec, folder, busy)
@@ -96,10 +102,11 @@ class _Follower(Draft):
 
     _is_kept_first = False
 
-    def __init__(self, home: Home, ref: Ref, options: Options, progress: Progress) -> None:
-        given = {"message": options.message, "registry": options.registry, "dry_run": options.dry_run}
-        super().__init__(home, ref, EditOptions(**given, progress=progress, origin="sync"))  # type: ignore[arg-type]
+    def __init__(self, home: Home, ref: Ref, options: Options, objects: Objects, progress: Progress) -> None:
+        edit = EditOptions(options.message, True, options.registry, progress, "sync", options.dry_run, options.checks)
+        super().__init__(home, ref, edit)
         self._how, self._tell = options, progress
+        self._objects: Objects = objects
         self._unpushed: Manifest | None = None
         self._theirs: dict[str, Node] = {}
         self._kept: list[str] = []
@@ -114,7 +121,9 @@ class _Follower(Draft):
         taken = {str(each.absolute()) for each in busy}
         held = [node.path for node in spec.nodes if taken and _is_of(node, taken)]
         spec = replace(spec, nodes=[node for node in spec.nodes if node.path not in set(held)])
-        made = self._made(spec)
+        made = self._made(replace(spec, nodes=[replace(node, checks=()) for node in spec.nodes]))
+        # On the whole state, and not on what was built of it: a foreign key may name a table that did not change.
+        self._checks.ask(spec.nodes, settled=made if spec.origin == "build file" else ())
         alone = self._alone(made, held)
         if self._how.delete:
             self._check_left(folder, made, held, alone)
@@ -166,16 +175,15 @@ class _Follower(Draft):
         home, ref = self._home, self._ref
         cache = BuildCache(home.index, ref.package)
         parted = split(spec.nodes, self._theirs, cache, self._is_right)
-        with objects_for(home.store, self._how.dry_run) as objects:
-            built = build_package(
-                replace(spec, nodes=parted.left),
-                objects,
-                previous=self._base,
-                find_package=lambda wanted: find_package(home, wanted),
-                cache=cache,
-                secret=home.secret,
-                progress=self._tell,
-            )
+        built = build_package(
+            replace(spec, nodes=parted.left),
+            self._objects,
+            previous=self._base,
+            find_package=lambda wanted: find_package(home, wanted),
+            cache=cache,
+            secret=home.secret,
+            progress=self._tell,
+        )
         self._note(parted, built)
         made = [*parted.nodes, *built.manifest.nodes]
         return {node.path: settled(node, self._theirs.get(node.path), self._is_right) for node in made}
@@ -275,7 +283,10 @@ def _below(to: str, spec: BuildSpec) -> BuildSpec:
     """The same in a group, whose metadata are those of the package."""
     if not to:
         return spec
-    nodes = [replace(node, path=f"{to}/{node.path}") for node in spec.nodes]
+    nodes = [
+        replace(node, path=f"{to}/{node.path}", checks=tuple(below(check, f"{to}/") for check in node.checks))
+        for node in spec.nodes
+    ]
     groups: dict[str, dict[str, Any]] = {f"{to}/{path}": meta for path, meta in spec.groups.items()}
     return replace(spec, nodes=nodes, groups=({to: spec.meta} if spec.meta else {}) | groups, meta={})
 

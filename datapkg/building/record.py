@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building import git
+from datapkg.building.checks.definitions import packed
 from datapkg.building.spec import BuildSpec
 
 LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine")
@@ -27,8 +28,7 @@ def make_record(
     }
     if packages:
         record["packages"] = packages
-    if checks:
-        record["checks"] = checks
+    record |= packed(checks)
     state = spec.git or (git_state(spec.root) if spec.root is not None else None)
     return {**record, "git": state} if state else record
 

@@ -102,6 +102,9 @@ registry_option = click.option(
     "--registry", type=TEXT, metavar="R", help="A registry's address, or its name in the settings."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
+no_checks_option = click.option(
+    "--no-checks", is_flag=True, help="Leave out the checks of the data; the record of the state says so."
+)
 message_option = click.option(
     "-m", "--message", type=MESSAGE, metavar="TEXT", default="", help="What changed, for the log."
 )

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.cli.arguments import PATH, REF, TEXT, import_line, message_option, pinned, ref_argument, registry_option
+from datapkg.cli.arguments import (
+    PATH,
+    REF,
+    TEXT,
+    import_line,
+    message_option,
+    no_checks_option,
+    pinned,
+    ref_argument,
+    registry_option,
+)
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.failures import EXIT_INTERRUPTED
 from datapkg.cli.texts import count_text, hash_text, size_text
@@ -40,6 +50,7 @@ _PATHS_SHOWN = 10
 @click.option("--replace", is_flag=True, help="Replace nodes that are there.")
 @message_option
 @click.option("--no-push", is_flag=True, help="Keep the new state on this machine.")
+@no_checks_option
 @registry_option
 @pass_session
 def append(
@@ -50,6 +61,7 @@ def append(
     replace: bool,
     message: str,
     no_push: bool,
+    no_checks: bool,
     registry: str | None,
 ) -> None:
     """Add files to a package, or rows to a table in it.
@@ -60,7 +72,7 @@ def append(
     from datapkg.api.append import Options
     from datapkg.api.append import append as add
 
-    options = Options(to, replace, message, not no_push, registry)
+    options = Options(to, replace, message, not no_push, registry, checks=not no_checks)
     with session.progress() as progress:
         done = add(session.home, ref, files, options, progress=progress)
     for warning in done.warnings:
@@ -129,6 +141,7 @@ def _new_line(package: str, pushed: Pushed | None) -> str:
 )
 @click.option("--concat", is_flag=True, help="Put the rows of tables with the same columns together.")
 @message_option
+@no_checks_option
 @registry_option
 @pass_session
 def merge(
@@ -138,6 +151,7 @@ def merge(
     on_conflict: str,
     concat: bool,
     message: str,
+    no_checks: bool,
     registry: str | None,
 ) -> None:
     """Put packages together into one.
@@ -148,7 +162,7 @@ def merge(
     from datapkg.api.merge import Options
     from datapkg.api.merge import merge as put_together
 
-    options = Options(on_conflict, concat, message, registry)
+    options = Options(on_conflict, concat, message, registry, checks=not no_checks)
     with session.progress() as progress:
         done = put_together(session.home, refs, output, options, progress=progress)
     out = session.out
@@ -189,6 +203,7 @@ def _merge_lines(done: Merged) -> Iterator[str]:
 @message_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--yes", is_flag=True, help="Agree that an empty DIR empties the package, with --delete.")
+@no_checks_option
 @registry_option
 @pass_session
 def sync(
@@ -201,6 +216,7 @@ def sync(
     message: str,
     dry_run: bool,
     yes: bool,
+    no_checks: bool,
     registry: str | None,
 ) -> None:
     """Make a package at its registry follow a folder.
@@ -211,7 +227,7 @@ def sync(
     from datapkg.api.sync import Options
     from datapkg.api.sync import sync as make_follow
 
-    options = Options(to, delete, yes, message, dry_run, registry)
+    options = Options(to, delete, yes, message, dry_run, registry, checks=not no_checks)
     if watch:
         _watch(session, folder, ref, options)
         return

@@ -101,7 +101,8 @@ def _size(listed: Listed) -> str:
 def _checks(shown: Shown) -> list[str]:
     """How the checks came out when the package was built, and which did not pass without a word."""
     counts = Counter(each["outcome"] for each in shown.checks)
-    said = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in ("ok", "warned", "failed") if counts[outcome])
+    outcomes = [each for each in ("ok", "warned", "failed", "skipped") if counts[each]]
+    said = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in outcomes)
     odd = [each for each in shown.checks if each["outcome"] != "ok"]
     lines = [f"  {each['outcome']}  {each['path']}  {each['check']}{_wrong(each)}" for each in odd[:MAX_COLUMNS]]
     more = [f"  … {len(odd) - MAX_COLUMNS:,} more"] if len(odd) > MAX_COLUMNS else []
@@ -109,6 +110,8 @@ def _checks(shown: Shown) -> list[str]:
 
 
 def _wrong(check: dict[str, Any]) -> str:
+    if check.get("why"):
+        return f"  {check['why']}"
     return f"  {check['wrong']:,} of {count_text(check['rows'], 'row')}" if check.get("wrong") else ""
 
 

@@ -115,6 +115,10 @@ class Client:
         for page in self._pages(wire.LogPage, _path(wire.LOG, ref), {}):
             yield from page.entries
 
+    def checks(self, ref: Ref, hash: str) -> wire.StateChecks:
+        """Return what the record of a state says of checks."""
+        return self.session.reply(wire.StateChecks, "GET", _path(wire.CHECKS, ref, hash=check_hash(hash)))
+
     def tags(self, ref: Ref) -> dict[str, str]:
         """Tag to hash."""
         return self.session.reply(wire.TagList, "GET", _path(wire.TAGS, ref)).tags

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from datapkg.api.build import build_package
-from datapkg.api.edit import Draft, Options
+from datapkg.api.edit import Draft
 from datapkg.api.install import install_packages
+from datapkg.api.new_state import Options
 from datapkg.api.push import push_package
 from datapkg.building.frames import table_from_frame
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, ObjectNotFound
