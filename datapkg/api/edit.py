@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -14,13 +15,15 @@ import msgspec
 from datapkg.api.bar import shown as shown_progress
 from datapkg.api.new_state import NewState, Options
 from datapkg.api.rebase import ancestors
+from datapkg.api.results import Edited
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
-from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn
+from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound
 from datapkg.format.diff import same_data, stored_otherwise
 from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
 from datapkg.format.overlay import Overlay
 from datapkg.home import Home
+from datapkg.objects.base import Readable
 from datapkg.reading.source import Remote, Source
 from datapkg.store.refs import Current
 
@@ -48,7 +51,7 @@ class Draft(NewState):
 
     def __init__(self, home: Home, ref: Ref, options: Options = Options()) -> None:  # noqa: B008 - it is frozen
         if ref.state is not None or ref.path:
-            raise InvalidInput(f"{ref} is not what can be edited: name a package alone", hint=f"edit {ref.package}")
+            raise InvalidInput(f"{ref} names more than a package", hint=f"name the package alone: {ref.package}")
         super().__init__(home, ref, options)
         self._is_open = False
 
@@ -84,6 +87,8 @@ class Draft(NewState):
 
     def __setitem__(self, path: str, value: Any) -> None:
         """Makes a node or group of a value, of any kind that a build takes; what was there goes.
+
+        A node or package that was opened is pinned in the record, and its data stay where they are.
 
         Metadata of a node stay where the new one is of the same kind. The value is stored now, and known to nobody
         until the block is left. Raises `InvalidInput`, `BuildFailed`.
@@ -273,7 +278,6 @@ class Draft(NewState):
 
     def _built(self, spec: BuildSpec) -> list[Node]:
         """The nodes of sources, stored; no state has them yet."""
-        from datapkg.api.build import find_package
         from datapkg.building.cache import BuildCache
         from datapkg.building.package import build_package
 
@@ -285,11 +289,58 @@ class Draft(NewState):
                 spec,
                 self._home.store.objects,
                 previous=Manifest.make(before),
-                find_package=partial(find_package, self._home),
+                find_package=self._find_package,
                 cache=BuildCache(self._home.index, self._ref.package),
                 secret=self._home.secret,
                 progress=tell,
             )
         self._record["sources"] += built.record["sources"]
+        if pins := built.record.get("packages"):
+            self._record["packages"] = [*self._record.get("packages", []), *pins]
         self.warnings += built.warnings
         return built.manifest.nodes
+
+    def _find_package(self, wanted: Ref) -> tuple[Manifest, Readable]:
+        from datapkg.api.build import find_package
+
+        manifest, readable = find_package(self._home, wanted, self._options.registry)
+        self._others.append(Source(self._home.store, wanted, manifest.hash, Remote(self._home)))
+        return manifest, readable
+
+
+class _Editor(Draft):
+    """A draft of the command line."""
+
+    _otherwise = "edit with --no-push"
+
+
+def edit(
+    home: Home,
+    ref: Ref,
+    *,
+    remove: Sequence[str] = (),
+    move: Sequence[tuple[str, str]] = (),
+    options: Options = Options(),  # noqa: B008 - it is frozen
+) -> Edited:
+    """Take nodes or groups out of a package, then give others another path; all of it or nothing.
+
+    Raises `PackageNotFound`, `NodeNotFound`, `Conflict` where something is at a new path, and the errors of a push.
+    """
+    with _Editor(home, ref, options) as draft:
+        if draft.base is None:
+            raise PackageNotFound(f"there is no package {ref.package}, here or at its registry", package=ref.package)
+        for path in map(group_path, remove):
+            del draft[path]
+        moves = [(group_path(old), group_path(new)) for old, new in move]
+        for old, new in moves:
+            draft.move(old, new)
+    before, after = draft.base, home.store.manifest(draft.hash)
+    return Edited(
+        package=ref.package,
+        hash=draft.hash,
+        removed=[group_path(path) for path in remove],
+        moved=dict(moves),
+        nodes_removed=sum(node.kind != "group" for node in before.nodes) - sum(n.kind != "group" for n in after.nodes),
+        pushed=draft.pushed,
+        warnings=draft.warnings,
+    )

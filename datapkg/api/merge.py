@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from datapkg.api.build import push_target
 from datapkg.api.checking import known_checks
 from datapkg.api.edit import Draft
 from datapkg.api.new_state import Options as EditOptions
@@ -201,17 +202,12 @@ class _Merger(Draft):
             self._copy(each, {hash: size for hash, size in needed.items() if hash not in there}, progress)
             return
         origin = origin_of(self._home, each.ref, each.found.hash)
-        if origin is not None and origin != self._target(registry):
+        if origin is not None and origin != push_target(self._home, registry):
             transfer(self._home.client(origin).objects(each.ref), mine, plan(needed, mine), progress)
 
     def _copy(self, each: Input, sizes: dict[str, int], progress: Progress) -> None:
         mine = self._home.store.objects
         transfer(each.found.store.objects, mine, plan(sizes, mine), progress)
-
-    def _target(self, registry: str | None) -> str | None:
-        """The address of the registry that a push would go to."""
-        is_known = registry or self._home.setting("registry").value
-        return self._home.registry_url(registry) if is_known else None
 
 
 def _source(home: Home, each: Input, path: str, registry: str | None) -> tuple[Source, str]:

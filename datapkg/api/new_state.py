@@ -59,6 +59,7 @@ class NewState:
         self._record: dict[str, Any] = {"origin": options.origin, "sources": []}
         self._checks = StateChecks(home, ref, options.registry)
         self._objects: Readable = home.store.objects
+        self._others: list[Source] = []  # of packages of which nodes were taken over
         self.meta: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.message = options.message
@@ -91,7 +92,7 @@ class NewState:
 
     def _sources(self) -> list[Source]:
         """The states that nodes of the draft came from."""
-        return [self._state(self._base)] if self._base else []
+        return [*([self._state(self._base)] if self._base else []), *self._others]
 
     def _state(self, manifest: Manifest) -> Source:
         return Source(self._home.store, self._ref, manifest.hash, Remote(self._home, self._options.registry))

@@ -89,6 +89,22 @@ class Appended:
 
 
 @dataclass(frozen=True)
+class Edited:
+    """What was taken out of a package or got another path: `removed` paths, and `moved` old ones with the new.
+
+    `nodes_removed` counts tables, files and arrays, those below a group too.
+    """
+
+    package: str
+    hash: str
+    removed: list[str]
+    moved: dict[str, str]
+    nodes_removed: int
+    pushed: Pushed | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Merged:
     """What packages became: `inputs` pin each by package and hash, `nodes` counts those that there are now.
 

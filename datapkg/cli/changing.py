@@ -1,4 +1,4 @@
-"""Commands that change packages without downloading them: append, merge, sync."""
+"""Commands that change packages without downloading them: append, edit, merge, sync."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from datapkg.cli.texts import count_text, hash_text, size_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from datapkg.api.results import Appended, Merged, Pushed, Synced
+    from datapkg.api.results import Appended, Edited, Merged, Pushed, Synced
     from datapkg.api.sync import Options
     from datapkg.api.watch import Round
     from datapkg.format.names import Ref
@@ -120,6 +120,72 @@ def _new_line(package: str, pushed: Pushed | None) -> str:
     if pushed is None or pushed.public:
         return f"  {package} is new"
     return f"  {package} is new and private; datapkg push {package} --public shows it to everybody"
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg edit me/sales --remove drafts --remove old/2019
+    datapkg edit me/sales --move may months/may -m "May is a month"
+    """,
+)
+@ref_argument
+@click.option(
+    "--remove", type=TEXT, metavar="PATH", multiple=True, help="A node or group to take out; may be repeated."
+)
+@click.option(
+    "--move", type=(TEXT, TEXT), metavar="OLD NEW", multiple=True, help="Another path for a node; may be repeated."
+)
+@message_option
+@click.option("--no-push", is_flag=True, help="Keep the new state on this machine.")
+@no_checks_option
+@registry_option
+@pass_session
+def edit(
+    session: Session,
+    ref: Ref,
+    remove: tuple[str, ...],
+    move: tuple[tuple[str, str], ...],
+    message: str,
+    no_push: bool,
+    no_checks: bool,
+    registry: str | None,
+) -> None:
+    """Take nodes out of a package, or give them other paths.
+
+    What is taken out goes first, then nodes and groups move in the order given. The package is not downloaded; its new
+    state is pushed. Earlier states keep what they have. datapkg append adds nodes and rows.
+    """
+    from datapkg.api.edit import edit as change
+    from datapkg.api.new_state import Options
+
+    if not (remove or move):
+        raise click.UsageError("say what to change: --remove PATH or --move OLD NEW", click.get_current_context())
+    with session.progress() as progress:
+        options = Options(message, not no_push, registry, progress, checks=not no_checks)
+        done = change(session.home, ref, remove=remove, move=move, options=options)
+    for warning in done.warnings:
+        session.out.note(warning)
+    state = pinned(done.package, done.hash)
+    value = {**asdict(done), "pushed": _pushed_value(done.pushed) if done.pushed else None}
+    session.out.answer(value, _edit_lines(done, state), quiet=[state])
+    if no_push:
+        session.out.say("", f"  publish it  datapkg push {done.package}")
+    elif done.pushed:
+        session.out.say("", f"  install it  datapkg install {done.package}")
+
+
+def _edit_lines(done: Edited, state: str) -> Iterator[str]:
+    said = [f"removed {count_text(done.nodes_removed, 'node')}"] if done.removed else []
+    said += [f"moved {count_text(len(done.moved), 'path')}"] if done.moved else []
+    yield f"{', '.join(said)} in {done.package}"
+    paths = [*(f"  - {path}" for path in done.removed), *(f"  {old} → {new}" for old, new in done.moved.items())]
+    yield from paths[:_PATHS_SHOWN]
+    if len(paths) > _PATHS_SHOWN:
+        yield f"  … and {len(paths) - _PATHS_SHOWN:,} more"
+    yield f"  {state}"
+    if done.pushed:
+        yield _sent_line(done.pushed)
 
 
 @click.command(

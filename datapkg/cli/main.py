@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
     "config": ("datapkg.cli.settings:config", "Show settings and where each comes from, or change one."),
     "delete": ("datapkg.cli.maintenance:delete", "Delete a package at its registry."),
+    "edit": ("datapkg.cli.changing:edit", "Take nodes out of a package, or give them other paths."),
     "export": ("datapkg.cli.files:export", "Write a package as ordinary files with their original names."),
     "fetch": ("datapkg.cli.installing:fetch", "Get what is absent here of an installed package."),
     "generate": ("datapkg.cli.publishing:generate", "Write a build file and a README to start from."),

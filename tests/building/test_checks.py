@@ -307,7 +307,8 @@ def test_the_iris_of_the_product_page() -> None:
     bench = Bench()
     built = bench.build(SAMPLES / "iris")
     assert built.record["checks"] == [
-        {"path": "measurements", "check": name, "outcome": "ok", "rows": 150} for name in ("no_nulls", "ranges")
+        {"path": "measurements", "check": name, "outcome": "ok", "rows": 150, "rule": rule}
+        for rule, name in enumerate(("no_nulls", "ranges"))
     ]
 
 
