@@ -70,7 +70,7 @@ def _data_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "--data",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="The folder that holds everything; made if it is not there. [env: DATAPKG_REGISTRY_DATA]",
+        help="The folder that holds everything; only serve makes a new one. [env: DATAPKG_REGISTRY_DATA]",
     )(function)
 
 
@@ -126,9 +126,11 @@ def serve(data: Path | None, host: str | None, port: int | None, public_url: str
     app.serve(settings, _announce)
 
 
-def _announce(settings: Settings) -> None:
+def _announce(settings: Settings, created: bool) -> None:
     click.echo(json.dumps({"url": settings.address}))
     sys.stdout.flush()
+    if created:
+        click.echo(f"A new registry was made in {settings.data}.", err=True)
     click.echo(
         f"The registry of {settings.data} listens on {settings.address}"
         f"{f', and calls itself {settings.url}' if settings.public_url else ''}.\n"

@@ -53,7 +53,7 @@ SHUTDOWN_S = 5
 
 def create_app(settings: Settings) -> FastAPI:
     """The ASGI app of a registry with these settings."""
-    registry = open_registry(settings)
+    registry = open_registry(settings, create=True)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -91,8 +91,9 @@ async def _sweep(registry: Registry) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
-def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
-    """Serves until it is told to stop; calls `announce` once requests are accepted, with the port that it got.
+def serve(settings: Settings, announce: Callable[[Settings, bool], None]) -> None:
+    """Serves until it is told to stop; calls `announce` once requests are accepted, with the port that it got, and
+    whether the registry is new.
 
     Raises `InvalidInput` or `Conflict` if it cannot begin.
     """
@@ -101,7 +102,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
         _keep_buffers()
         settings = settings.at(listener.getsockname()[1])
         app = create_app(settings)
-        _run(app, listener, lambda: announce(settings))
+        _run(app, listener, lambda: announce(settings, app.state.registry.created))
 
 
 def _run(app: FastAPI, listener: socket.socket, announce: Callable[[], None]) -> None:
