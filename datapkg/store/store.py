@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 from datapkg.errors import DamagedFile, InvalidInput
-from datapkg.objects.files import sweep_temp, write_atomic
+from datapkg.objects.files import private_folder, sweep_temp, write_atomic
 from datapkg.store.refs import Refs
 
 TYPE_CHECKING = False
@@ -113,7 +113,7 @@ class Store:
     def prepare(self) -> None:
         """Makes the folder ready to be written, private to its owner; sweeps what killed processes left."""
         if self._format() != FORMAT:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self.folder)
             write_atomic(self.folder / "format", FORMAT.encode() + b"\n", self.tmp)
         sweep_temp(self.tmp)
 
