@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from datapkg.store.refs import Refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from datapkg.format.manifest import Manifest
     from datapkg.objects.base import Readable
@@ -37,6 +38,7 @@ class Store:
         self._opened: dict[str, TrustedObjects] = {}
         self._copies: Copies | None = None
         self._claims: Claims | None = None
+        self._writers = 0
         self._check_format()
 
     @property
@@ -116,6 +118,32 @@ class Store:
             private_folder(self.folder)
             write_atomic(self.folder / "format", FORMAT.encode() + b"\n", self.tmp)
         sweep_temp(self.tmp)
+
+    @property
+    def work_lock(self) -> Path:
+        """The lock that everybody shares who writes to the store."""
+        return self.folder / "work.lock"
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Inside, the store may be written, and what is counted as present is not deleted by others; may be nested.
+
+        Space that could not be freed when a package was removed is freed first.
+        """
+        from datapkg.store import gc, work
+
+        if not self._writers:
+            self.prepare()
+            if gc.has_removed(self):
+                gc.free(self, wait=False)
+        with work.shared(self.work_lock):
+            self._writers += 1
+            self.objects.is_renewing = True
+            try:
+                yield
+            finally:
+                self._writers -= 1
+                self.objects.is_renewing = self._writers > 0
 
     def save(self, manifest: Manifest) -> str:
         """Keeps a manifest, whose objects must be here already (or are left out on purpose); gives its hash."""
