@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from pathlib import Path
 
-from datapkg.errors import DamagedFile, InvalidInput
+from datapkg.errors import UPGRADE_HINT, DamagedFile, InvalidInput
 from datapkg.objects.files import private_folder, sweep_temp, write_atomic
 from datapkg.store.refs import Refs
 
@@ -100,7 +100,7 @@ class Store:
         if found is not None and found.isascii() and found.isdigit() and found != FORMAT:
             raise InvalidInput(
                 f"the store {self.folder} has format {found[:20]!r}; this datapkg reads {FORMAT}",
-                hint="upgrade datapkg, or set DATAPKG_HOME to another folder",
+                hint=f"{UPGRADE_HINT}; or set DATAPKG_HOME to another folder",
             )
 
     def _format(self) -> str | None:
