@@ -198,7 +198,8 @@ class Shown:
     `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none. `checks`
     have the outcome of each check when the state was built, if it was built here: path, check, outcome, rows, wrong.
     `bytes_absent` are those of objects that are not on this machine. `unchecked` are paths of tables whose content
-    neither the registry nor this machine has checked.
+    neither the registry nor this machine has checked. `registry` is the address that the package was looked at, where
+    it is not this machine's; `is_imported` says that an import of the package gives this state.
     """
 
     package: str
@@ -210,6 +211,8 @@ class Shown:
     checks: list[dict[str, Any]] = field(default_factory=list)
     bytes_absent: int = 0
     unchecked: list[str] = field(default_factory=list)
+    registry: str = ""
+    is_imported: bool = True
 
 
 @dataclass(frozen=True)

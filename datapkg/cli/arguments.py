@@ -13,6 +13,8 @@ from datapkg.format.names import Ref, shown
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from datapkg.cli.command import Session
+
 MAX_TEXT = 100_000
 MAX_MESSAGE = 10_000  # as a registry has it
 
@@ -110,9 +112,19 @@ message_option = click.option(
 )
 
 
+remote_option = click.option("--remote", is_flag=True, help="What the registry has now, be it installed or not.")
+
+
 def pinned(package: str, hash: str) -> str:
     """The ref that means exactly this state."""
     return f"{package}@sha256:{hash}"
+
+
+def tell_looked_at(session: Session, ref: Ref, url: str, remote: bool) -> None:
+    """Print a note that a package was looked at where its registry has it; nothing for one of this machine."""
+    if url:
+        absent = "" if remote else f"{ref.package} is not installed; "
+        session.out.note(f"{absent}this is what {url} has")
 
 
 def import_line(package: str) -> str:

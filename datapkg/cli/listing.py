@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.cli.arguments import TEXT, import_line, pinned, ref_argument, registry_option
+from datapkg.cli.arguments import (
+    TEXT,
+    import_line,
+    pinned,
+    ref_argument,
+    registry_option,
+    remote_option,
+    tell_looked_at,
+)
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.texts import aligned, count_text, cut, hash_text, size_text, time_text
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
@@ -34,13 +42,19 @@ MAX_TITLE = 60
     examples="""
     datapkg ls
     datapkg ls --json
+    datapkg ls --remote
     """,
 )
+@remote_option
+@registry_option
 @pass_session
-def ls(session: Session) -> None:
-    """List the packages on this machine."""
+def ls(session: Session, remote: bool, registry: str | None) -> None:
+    """List the packages on this machine, or with --remote those of a registry."""
     from datapkg.api.listing import list_packages
 
+    if remote or registry:
+        _print_found(session, "", registry, "there is no package that you may see")
+        return
     packages = list_packages(session.home)
     out = session.out
     if out.json:
@@ -60,20 +74,25 @@ def ls(session: Session) -> None:
     datapkg show uciml/iris
     datapkg show uciml/iris@1.2.0
     datapkg show uciml/iris/measurements --json
+    datapkg show uciml/iris --remote
     """,
 )
 @ref_argument
+@remote_option
+@registry_option
 @pass_session
-def show(session: Session, ref: Ref) -> None:
+def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None:
     """Show what is in a package: tables, columns, files, sizes.
 
-    REF is a package on this machine, or a node in it. Of a table, each column with what its publisher says of it.
+    REF is a package, or a node in it, here or, where it is not installed, at its registry, of which the manifest alone
+    is fetched. Of a table, each column with what its publisher says of it.
     """
     from datapkg.api.listing import show as look
     from datapkg.api.results import unchecked_text
 
-    shown = look(session.home, ref)
+    shown = look(session.home, ref, remote=remote, registry=registry)
     out = session.out
+    tell_looked_at(session, ref, shown.registry, remote)
     table = _only_table(shown, ref)
     out.answer(asdict(shown), _head(shown, ref, table))
     if out.json:
@@ -91,7 +110,18 @@ def show(session: Session, ref: Ref) -> None:
     if shown.bytes_absent:
         missing = f"{size_text(shown.bytes_absent)} of it are not on this machine"
         out.say("", f"  {missing}; get them  datapkg fetch {ref}")
-    out.say("", f"  import it  {import_line(shown.package)}")
+    out.say("", *_next_lines(ref, shown))
+
+
+def _next_lines(ref: Ref, shown: Shown) -> list[str]:
+    """What to type to have this state."""
+    if shown.is_imported:
+        return [f"  import it  {import_line(shown.package)}"]
+    name = f"{shown.package}@sha256:{shown.hash}"
+    if shown.registry:
+        state = f"{ref.package}@{ref.state}" if ref.state else ref.package
+        return [f"  install it  datapkg install {quote(state)}", f'  read it     datapkg.open("{name}")']
+    return [f'  load it  datapkg.load("{name}")   (an import of {shown.package} gives another state)']
 
 
 def _size(listed: Listed) -> str:
@@ -176,7 +206,7 @@ def _readme(session: Session, ref: Ref, shown: Shown) -> list[str]:
 
     if not shown.readme:
         return []
-    lines = readme_lines(session.home, ref, shown.readme, README_LINES + 1)
+    lines = readme_lines(session.home, ref, shown, README_LINES + 1)
     more = f"  … all of it  datapkg cat {quote(str(replace(ref, path=shown.readme)))}"
     said = [f"  │ {cut(line.expandtabs(4), MAX_README_LINE)}".rstrip() for line in lines[:README_LINES]]
     return ["", f"  {shown.readme}", *said, *([more] if len(lines) > README_LINES else [])] if lines else []
@@ -266,14 +296,19 @@ def search(session: Session, query: tuple[str, ...], registry: str | None) -> No
 
     Lists those that you may see and that hold every word of QUERY; all of them without QUERY.
     """
+    _print_found(session, " ".join(query), registry, "no package holds these words")
+
+
+def _print_found(session: Session, query: str, registry: str | None, nothing: str) -> None:
+    """Print the packages of a registry that hold every word of a query."""
     from datapkg.api.search import search as find
 
-    found = find(session.home, " ".join(query), registry=registry)
+    found = find(session.home, query, registry=registry)
     out = session.out
     if out.json:
         out.answer({"packages": found}, [])
     elif not found:
-        out.say("no package holds these words")
+        out.say(nothing)
     else:
         rows = [
             (
