@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 
 from datapkg.errors import (
     Conflict,
@@ -16,17 +17,21 @@ from datapkg.errors import (
 )
 from datapkg.format.chunks import LONG_BYTES
 from datapkg.format.manifest import Manifest
-from datapkg.format.names import Ref
+from datapkg.format.names import Ref, State
 from datapkg.format.splicing import read_manifest
 from datapkg.home import Found, Home
+from datapkg.objects.spread import Spread
 from datapkg.store.refs import Current, LogEvent
 
 LATEST = "latest"
 _UNCHECKED = "unchecked:"
+# How many states back is looked for packages that a state took nodes from.
+_PARENTS = 100
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datapkg.format import wire
+    from datapkg.objects.base import Readable
     from datapkg.remote.client import Client
 
 
@@ -221,6 +226,44 @@ def registry_of(home: Home, ref: Ref, given: str | None = None) -> str:
         return allowed_registry(home, ref, given)
     assert ref.state is not None
     return origin_of(home, ref, ref.state.value) or allowed_registry(home, ref, None)
+
+
+def objects_of(home: Home, ref: Ref, given: str | None = None) -> Readable:
+    """Return the objects of an exact ref that are not on this machine, from the registry that has them.
+
+    Those of a state that was made here of other packages, and not pushed, are read from these packages.
+    """
+    assert ref.state is not None
+
+    def own() -> Readable:
+        return home.client(registry_of(home, ref, given)).objects(ref)
+
+    if origin_of(home, ref, ref.state.value) is not None:
+        return own()
+    homes = []
+    for pin in _pins(home, ref, ref.state.value):
+        if pin.state and home.store.holds(pin.state.value):
+            held = home.store.manifest(pin.state.value).objects()
+            homes.append((held, partial(_objects_of_pin, home, pin)))
+    return Spread(homes, own) if homes else own()
+
+
+def _objects_of_pin(home: Home, exact: Ref) -> Readable:
+    return home.client(registry_of(home, exact)).objects(exact)
+
+
+def _pins(home: Home, ref: Ref, hash: str) -> list[Ref]:
+    """The exact states of which a state that was made here has nodes, by its record and those of the states before."""
+    found: dict[str, Ref] = {}
+    for _ in range(_PARENTS):
+        record = home.store.refs.record(ref.user, ref.name, hash) or {}
+        for pin in record.get("packages", ()):
+            package = Ref.parse(str(pin["package"]))
+            found[str(pin["hash"])] = Ref(package.user, package.name, state=State("hash", str(pin["hash"])))
+        if "parent" not in record:
+            break
+        hash = str(record["parent"])
+    return list(found.values())
 
 
 def origin_of(home: Home, ref: Ref, hash: str) -> str | None:

@@ -11,12 +11,14 @@ import pytest
 
 from datapkg.api.build import build_package
 from datapkg.api.edit import Draft, edit
+from datapkg.api.install import fetch
 from datapkg.api.new_state import Options
 from datapkg.api.push import push_package
 from datapkg.api.sharing import grant
 from datapkg.errors import CheckFailed, Conflict, InvalidInput, NodeNotFound, PackageNotFound
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref
+from datapkg.format.selection import EVERYTHING
 from datapkg.home import Home
 from datapkg.objects.progress import silent
 from datapkg.reading.load import load
@@ -88,6 +90,11 @@ def test_a_build_takes_them_too(person: Person, theirs: Ref) -> None:
     made = home.store.refs.current(ref.user, ref.name)
     assert made is not None
     assert made.partial
+    assert load(ref, home, lazy=True).old.t()["n"].tolist() == [1, 2], "from its own package, before any push"
+    with Draft(home, ref, Options(push=False, progress=silent)) as draft:
+        draft.move("old/g", "g")
+    assert fetch(home, ref, EVERYTHING).objects_received == 3
+    assert load(ref, home).g.a()["n"].tolist() == [3, 3]
     push_package(home, ref)
     assert load(ref, person.home("two"), lazy=True).old.t()["n"].tolist() == [1, 2]
     build_package(home, ref, package)
