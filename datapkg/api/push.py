@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
@@ -79,22 +79,10 @@ def _push(
 ) -> Pushed:
     before = _state_before(home, ref, request.parent)
     asked = {manifest.hash: manifest.size_bytes, **new_objects(before, manifest)}
-    started = client.start_push(ref, manifest.hash, list(asked)[: wire.MAX_HASHES])
-    request = msgspec.structs.replace(request, parent=_parent(home, ref, request.parent, started.latest))
-    _check_started(ref, started, request)
-    theirs = _their_manifest(home, client, ref, manifest, started.latest)
-    manifest, refused = _adopted(home, client, ref, manifest, theirs)
-    adopted = manifest.hash != request.manifest
-    if manifest.hash != started.latest:
-        _check_parent(ref, client.url, started.latest, request)
-    if request.force and request.parent and not is_hash(request.parent):
-        request = msgspec.structs.replace(request, parent=started.latest)
-    if adopted:  # a push is of one manifest
-        started = client.start_push(ref, manifest.hash, [manifest.hash])
-    record = request.record or _record(home, ref, manifest.hash)
-    request = msgspec.structs.replace(request, manifest=manifest.hash, record=record)
+    begun = _begin(home, client, ref, manifest, request, list(asked)[: wire.MAX_HASHES])
+    started, request, manifest = begun.started, begun.request, begun.manifest
     sending = Sending(client.objects(ref, started.push), started, before)
-    planned = Plan({}, len(asked)) if adopted else sending.plan(manifest, asked)
+    planned = Plan({}, len(asked)) if begun.is_adopted else sending.plan(manifest, asked)
     result = Pushed(
         package=ref.package,
         hash=manifest.hash,
@@ -104,13 +92,13 @@ def _push(
         url=f"{client.url}/{ref.package}",
         changed=manifest.hash != started.latest,
         public=started.public or request.public,
-        record=record,
-        warnings=refused + (_warnings(home, manifest) if request.public else []),
+        record=request.record,
+        warnings=begun.refused + (_warnings(home, manifest) if request.public else []),
     )
     _check_here(home, ref, planned)
     if dry_run:
         client.check_publish(ref, started.push, _check_of(request, manifest, planned))
-        return replace(result, changes=review(theirs, manifest))
+        return replace(result, changes=review(begun.theirs, manifest))
     sent_before = client.session.sent_bytes
     left = sending.send_manifest(planned, manifest)
     transfer(home.store.objects, sending.target, left, progress)
@@ -126,6 +114,41 @@ def _push(
         public=published.public,
         warnings=warnings,
     )
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A push that was begun and that the registry's latest state, `theirs`, does not forbid.
+
+    `is_adopted` says that the manifest is theirs, which holds the same data; `refused` says why theirs was not taken.
+    """
+
+    started: wire.PushStarted
+    request: wire.Publish
+    manifest: Manifest
+    theirs: Manifest | None
+    is_adopted: bool
+    refused: list[str]
+
+
+def _begin(
+    home: Home, client: Client, ref: Ref, manifest: Manifest, request: wire.Publish, hashes: list[str]
+) -> _Begun:
+    """Begin a push; raises `Conflict`, `Forbidden` before anything of it is sent."""
+    started = client.start_push(ref, manifest.hash, hashes)
+    request = msgspec.structs.replace(request, parent=_parent(home, ref, request.parent, started.latest))
+    _check_started(ref, started, request)
+    theirs = _their_manifest(home, client, ref, manifest, started.latest)
+    agreed, refused = _adopted(home, client, ref, manifest, theirs)
+    is_adopted = agreed.hash != manifest.hash
+    if agreed.hash != started.latest:
+        _check_parent(ref, client.url, started.latest, request)
+    if is_adopted:  # a push is of one manifest
+        started = client.start_push(ref, agreed.hash, [agreed.hash])
+    parent = request.parent if request.parent is None or is_hash(request.parent) else started.latest
+    record = request.record or _record(home, ref, agreed.hash)
+    request = msgspec.structs.replace(request, manifest=agreed.hash, record=record, parent=parent)
+    return _Begun(started, request, agreed, theirs, is_adopted, refused)
 
 
 def _check_of(request: wire.Publish, manifest: Manifest, planned: Plan) -> wire.PublishCheck:
