@@ -18,6 +18,8 @@ from __future__ import annotations
 from errno import EISDIR, ENOENT, ENOTDIR, EROFS
 
 TYPE_CHECKING = False
+# The public package index has another project under our name: what installs the right one is a line of each registry.
+UPGRADE_HINT = "upgrade datapkg; the page /client/ of your registry has the line to type"
 if TYPE_CHECKING:
     from typing import Any, ClassVar
 

@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("datapkg.cli.changing:merge", "Put packages together into one."),
     "mount": ("datapkg.cli.mounting:mount", "Show a package as a folder of read-only files."),
     "push": ("datapkg.cli.publishing:push", "Publish a package at a registry."),
-    "rm": ("datapkg.cli.maintenance:rm", "Forget a package on this machine."),
+    "rm": ("datapkg.cli.maintenance:rm", "Remove a package from this machine, and free its space."),
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show what is in a package: tables, columns, files, sizes."),
     "status": ("datapkg.cli.publishing:status", "Compare working files with what was last built from them."),
