@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from datapkg.api.states import named, unpushed_build
 from datapkg.arrival import LATEST, allowed_registry
-from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound
+from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound, Unreachable
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref, check_new_version, check_tag
 from datapkg.format.review import review
@@ -46,6 +46,10 @@ def log(
             if remote or not local:
                 raise
             client = None
+        except Unreachable as error:
+            if local:
+                error.explain("", f"datapkg log {ref.package} --local")
+            raise
     if not (pushes or local):
         raise not_installed(ref.at(None))
     entries = _merged(pushes, local)

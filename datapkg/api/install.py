@@ -14,9 +14,10 @@ from datapkg.errors import DatapkgError, QuotaExceeded
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
-from datapkg.home import Home
+from datapkg.home import Found, Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import Plan, plan, transfer
+from datapkg.reading.vanished import explained
 from datapkg.remote.client import Client
 
 
@@ -64,7 +65,8 @@ def _install_from_registry(home: Home, ref: Ref, options: Options, progress: Pro
     client = home.client(arrival.allowed_registry(home, ref, options.registry))
     resolved = arrival.resolve(home, client, ref, replace=options.replace)
     manifest = arrival.fetch_manifest(home, client, ref, resolved)
-    received = _fetch_objects(home, client, ref, manifest, options, progress)
+    with explained(Found(home.store, ref, manifest.hash, "ref")):
+        received = _fetch_objects(home, client, ref, manifest, options, progress)
     arrival.keep(home, ref, manifest, resolved)
     return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes))
 
@@ -127,7 +129,8 @@ def fetch(
 def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress) -> Installed:
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
-    planned = _planned(home, ref, manifest, selection)
+    with explained(found):
+        planned = _planned(home, ref, manifest, selection)
     if not planned.needed:
         return Installed(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
     exact = ref.at(State("hash", found.hash))

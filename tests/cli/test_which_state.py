@@ -70,6 +70,13 @@ def test_the_log_has_local_builds_and_each_push_once(ada: Person, flowers: str, 
     ]
 
 
+def test_without_its_registry_the_log_names_what_works(ada: Person, flowers: str) -> None:
+    ada.environment["DATAPKG_REGISTRY"] = "http://127.0.0.1:9"
+    ended = ada("log", flowers)
+    assert (ended.code, f"hint: datapkg log {flowers} --local" in ended.err) == (8, True)
+    assert ada("log", flowers, "--local").code == 0
+
+
 def test_the_log_of_one_state(ada: Person, flowers: str, iris: Path) -> None:
     first = ada("show", flowers, "--json").json["hash"]
     local = build(ada, flowers, iris, "petal\n1\n")
@@ -153,6 +160,9 @@ def test_a_node_that_vanished_is_named_with_the_states_that_had_it(ada: Person, 
         assert f"(the state is sha256:{hash[:12]}; it was in 1.0)" in ended.err
         assert f"hint: datapkg show {flowers}@1.0\n" in ended.err
     assert f"(the state is sha256:{hash[:12]})" in ada("show", f"{flowers}/never").err
+    assert ada("push", flowers).code == 0
+    for words in (("install", f"{flowers}/picture.bin"), ("fetch", f"{flowers}/picture.bin")):
+        assert f"(the state is sha256:{hash[:12]}; it was in 1.0)" in ada(*words).err
 
 
 def test_a_sync_names_what_it_pushes(ada: Person, run: Run, tmp_path: Path) -> None:
