@@ -255,9 +255,10 @@ class Draft:
     def _latest(self) -> Manifest | None:
         """The registry's latest state, of which the manifest alone is fetched; None where it has no such package."""
         client = self._home.client(allowed_registry(self._home, self._ref, self._options.registry))
-        if self._options.push and self._home.token(client.url) is None:
-            what = f"changing {self._ref.package} at {client.url} needs a token"
-            raise NotLoggedIn(what, hint=f"datapkg login --registry {client.url}")
+        credential = client.session.credential
+        if self._options.push and credential.token is None:
+            what = f"changing {self._ref.package} at {client.url} needs a token ({credential.note})"
+            raise NotLoggedIn(what, hint=credential.hint)
         try:
             resolved = resolve(self._home, client, self._ref)
         except NotFound:

@@ -6,8 +6,8 @@ import contextlib
 import warnings
 from pathlib import Path
 
-from datapkg.errors import DamagedFile, InvalidInput
-from datapkg.objects.files import sweep_temp, write_atomic
+from datapkg.errors import UPGRADE_HINT, DamagedFile, InvalidInput
+from datapkg.objects.files import private_folder, sweep_temp, write_atomic
 from datapkg.store.refs import Refs
 
 TYPE_CHECKING = False
@@ -100,7 +100,7 @@ class Store:
         if found is not None and found.isascii() and found.isdigit() and found != FORMAT:
             raise InvalidInput(
                 f"the store {self.folder} has format {found[:20]!r}; this datapkg reads {FORMAT}",
-                hint="upgrade datapkg, or set DATAPKG_HOME to another folder",
+                hint=f"{UPGRADE_HINT}; or set DATAPKG_HOME to another folder",
             )
 
     def _format(self) -> str | None:
@@ -115,7 +115,7 @@ class Store:
     def prepare(self) -> None:
         """Makes the folder ready to be written, private to its owner; sweeps what killed processes left."""
         if self._format() != FORMAT:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self.folder)
             write_atomic(self.folder / "format", FORMAT.encode() + b"\n", self.tmp)
         sweep_temp(self.tmp)
 
