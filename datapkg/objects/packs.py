@@ -10,13 +10,13 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 from weakref import WeakSet
 
-from datapkg.errors import CorruptObject
+from datapkg.errors import CorruptObject, ObjectNotFound
 from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.directory import DirectoryObjects, Named, no_notice
@@ -27,6 +27,7 @@ SMALL_BYTES = 1 << 20
 PACK_BYTES = 256 << 20
 FEW_LOOKUPS = 64
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
+T = TypeVar("T")
 
 
 class PackedObjects(Objects):
@@ -106,12 +107,22 @@ class PackedObjects(Objects):
         return self.locate(hash).size
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        return open_place(self.locate(hash), start, stop)
+        return self._at_place(hash, lambda place: open_place(place, start, stop))
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         with contextlib.closing(OpenFiles()) as files:
             for hash in hashes:
-                yield hash, files.read(self.locate(hash))
+                yield hash, self._at_place(hash, files.read)
+
+    def _at_place(self, hash: str, read: Callable[[Place], T]) -> T:
+        """Return what `read` gives for the object's place; its pack may be replaced between the two steps."""
+        place = self.locate(hash)
+        try:
+            return read(place)
+        except ObjectNotFound:
+            with self._lock:
+                self._listed_at = None
+            return read(self.locate(hash))
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         if not self._depth:
@@ -192,21 +203,31 @@ class PackedObjects(Objects):
 
         An object whose bytes are wrong is left out too.
         """
+        self.copy_pack(pack, without)
+        pack.path.unlink(missing_ok=True)
+        with self._lock:
+            self._listed_at = None
+
+    def copy_pack(self, pack: Pack, without: set[str]) -> None:
+        """Write a pack of the objects of this one except these and those whose bytes are wrong; durable at return."""
         writer = PackWriter(temp_path(self.tmp, "pack"))
-        for digest, place in pack.entries():
-            if place and digest.hex() not in without:
-                data = read_place(place)
-                if hashlib.sha256(data).digest() == digest:
-                    writer.add(digest, data)
-        if writer.entries:
+        try:
+            for digest, place in pack.entries():
+                if place and digest.hex() not in without:
+                    data = read_place(place)
+                    if hashlib.sha256(data).digest() == digest:
+                        writer.add(digest, data)
+            if not writer.entries:
+                writer.discard()
+                return
             name = writer.finish()
             with open(writer.temp, "rb") as file:
                 sync_file(file)
             rename(writer.temp, self.packs_folder / f"{name}.pack")
-            sync_folder(self.packs_folder)
-        else:
+        except BaseException:
             writer.discard()
-        pack.path.unlink(missing_ok=True)
+            raise
+        sync_folder(self.packs_folder)
         with self._lock:
             self._listed_at = None
 

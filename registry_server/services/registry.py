@@ -14,6 +14,7 @@ from datapkg.errors import InvalidInput, NotFound
 from datapkg.objects.base import Objects
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
+from datapkg.objects.trash import Trash
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import migrate
 from registry_server.services.chunk_maps import ChunkMaps
@@ -36,12 +37,13 @@ class Registry:
 
     `created` tells whether it was made when it was opened. `objects` is for reading. Who writes says how many objects
     and takes a `new_writer`, since a batch is durable at its end only where nobody else's batch is under way in the
-    same home.
+    same home. `trash` has the files of objects that nothing refers to, until they are deleted.
     """
 
     settings: Settings
     db: Database
-    objects: Objects
+    objects: PackedObjects
+    trash: Trash
     new_writer: Callable[[int], Objects]
     checker: ClaimChecker
     created: bool = False
@@ -94,6 +96,7 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
         settings=settings,
         db=database,
         objects=stored,
+        trash=Trash(stored),
         checker=ClaimChecker(
             stored.locate,
             seconds=settings.check_timeout_s,
@@ -107,7 +110,7 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
 
 def _what_is_left(settings: Settings) -> str:
     """What only a registry of before can have left in the data folder, or nothing."""
-    for name in ("packs", "objects"):
+    for name in ("packs", "objects", "trash"):
         folder = settings.data / name
         if folder.is_dir() and any(each.is_file() for each in folder.rglob("*")):
             return f"{name}/"

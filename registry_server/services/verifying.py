@@ -39,7 +39,7 @@ def verify(registry: Registry, actor: Actor) -> Verified:
     for page in _pages(registry):
         checked += len(page)
         bad = [hash for hash, size in page.items() if not _is_whole(registry, hash, size)]
-        _note(registry, page.keys() - bad, bad)
+        bad = _note(registry, page.keys() - bad, bad)
         with registry.db.read() as connection:
             damaged += [Damaged(hash, objects.holders(connection, hash)) for hash in bad]
     return Verified(checked, damaged)
@@ -56,15 +56,15 @@ def _pages(registry: Registry) -> Iterator[dict[str, int]]:
         last = max(page)
 
 
-def _note(registry: Registry, whole: set[str], bad: list[str]) -> None:
+def _note(registry: Registry, whole: set[str], bad: list[str]) -> list[str]:
+    """Return the damaged ones; those that were swept meanwhile are not."""
     with registry.db.read() as connection:
         mended = whole & objects.damaged(connection)
     if not mended and not bad:
-        return
+        return []
     with registry.db.write() as connection:
         objects.set_whole(connection, mended)
-        for hash in bad:
-            objects.set_damaged(connection, hash, registry.now())
+        return [hash for hash in bad if objects.set_damaged(connection, hash, registry.now())]
 
 
 def _is_whole(registry: Registry, hash: str, size: int) -> bool:
