@@ -16,7 +16,7 @@ from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.trash import Trash
 from registry_server.db.database import Database, sqlite_url
-from registry_server.db.schema import migrate
+from registry_server.db.schema import migrate, problems
 from registry_server.services.chunk_maps import ChunkMaps
 from registry_server.services.replies import OpenReplies
 from registry_server.settings import Settings
@@ -81,10 +81,7 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
         created = migrate(database, create=create and not filled)
     except DatabaseError as error:
         database.close()
-        raise InvalidInput(
-            f"the database {settings.database} cannot be used: {error.orig}",
-            hint="restore it from a backup, or give another folder with --data",
-        ) from error
+        raise unusable(settings, error) from error
     except NotFound as error:
         database.close()
         raise _no_registry(settings, filled) from error
@@ -106,6 +103,23 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
         new_writer=lambda count: _new_writer(settings, count),
         created=created,
     )
+
+
+def unusable(settings: Settings, error: DatabaseError) -> InvalidInput:
+    """Return what to say where the database fails."""
+    return InvalidInput(
+        f"the database {settings.database} cannot be used: {error.orig}",
+        hint="restore it from a backup, or give another folder with --data",
+    )
+
+
+def database_problems(registry: Registry) -> list[str]:
+    """Return what is damaged in the database; reads all of it."""
+    try:
+        with registry.db.read() as connection:
+            return problems(connection)
+    except DatabaseError as error:
+        return [str(error.orig)]
 
 
 def _what_is_left(settings: Settings) -> str:

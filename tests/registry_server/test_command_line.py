@@ -160,6 +160,23 @@ def test_what_is_damaged_is_said(tmp_path: Path) -> None:
     house.close()
 
 
+def test_a_damaged_database_is_said(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.user("ada").publish("ada/iris", {"a": b"1"})
+    house.close()
+    with contextlib.closing(sqlite3.connect(house.settings.database)) as connection:
+        connection.execute("DROP TABLE tags")
+    data = ["--data", str(house.settings.data)]
+    done = run("verify", *data, "--json")
+    assert (done.returncode, json.loads(done.stdout)["database"]) == (6, ["table tags is missing"])
+    done = run("verify", *data)
+    assert (done.returncode, "registry.db: table tags is missing; restore it" in done.stdout) == (6, True)
+    with contextlib.closing(sqlite3.connect(house.settings.database)) as connection:
+        connection.execute("DROP TABLE tokens")
+    error = check_failure(run("user", "list", *data, "--json"), 2)
+    assert "no such table: tokens" in error["message"]
+
+
 def test_tables_that_were_published_unchecked_are_read(tmp_path: Path) -> None:
     house, body = House(tmp_path, max_check_bytes=0), parquet(OTHER)
     lie = contents([stated(ROWS, body)], body)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from datapkg.errors import CorruptObject
 from datapkg.format import wire
 from datapkg.format.manifest import Manifest
 from datapkg.objects.packs import PackedObjects
@@ -306,3 +309,24 @@ def test_a_sweep_killed_at_each_step(tmp_path: Path) -> None:
         assert verify(again.registry, THE_OPERATOR) == Verified(len(hashes(alive)), [])
         assert sha256(manifest.data) in on_disk(again)
         again.close()
+
+
+def test_nothing_is_deleted_by_a_damaged_database(tmp_path: Path) -> None:
+    house = House(tmp_path / "base")
+    house.user("ada").publish("ada/iris", {"a": b"needed"})
+    house.close()
+    hash = sha256(b"needed")
+    whole = house.settings.database.read_bytes()
+    places = [each.start() for each in re.finditer(hash.encode(), whole)]
+    refused = 0
+    for place in places:  # in the tables, in an index, or in bytes that are no longer used
+        shutil.copytree(house.settings.data, tmp_path / str(place) / "registry")
+        (tmp_path / str(place) / "registry" / "registry.db").write_bytes(whole[:place] + b"g" + whole[place + 1 :])
+        damaged = House(tmp_path / str(place))
+        for time in (GRACE * 2, GRACE * 4):
+            with contextlib.suppress(CorruptObject):
+                sweep_later(damaged, time)
+        assert hash in on_disk(damaged)
+        refused += bool(verify(damaged.registry, THE_OPERATOR).database)
+        damaged.close()
+    assert refused >= 3
