@@ -263,7 +263,7 @@ def verify(registry: Any, content: bool, as_json: bool) -> int:
     false = tables.false if tables else []
     if as_json:
         damaged = [{"hash": each.hash, "packages": each.packages} for each in found.damaged]
-        more = {"tables": asdict(tables)} if tables else {}
+        more: dict[str, Any] = {"tables": asdict(tables)} if tables else {}
         more |= {"database": found.database} if found.database else {}
         click.echo(json.dumps({"checked": found.checked, "damaged": damaged, **more}))
     else:

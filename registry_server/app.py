@@ -79,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.registry = registry
     app.state.uploads = Slots(settings.max_uploads, settings.slot_wait_s)
     waits = settings.slot_wait_s, settings.body_timeout_s
+    app.state.searches = Makers(packages.SEARCHES_AT_ONCE, *waits)
     app.state.maps = Makers(objects.MAPS_AT_ONCE, *waits)
     app.state.pages = Makers(pages.PAGES_AT_ONCE, *waits, keep=pages.KEPT_PAGES)
     app.add_middleware(Edge, settings=settings)

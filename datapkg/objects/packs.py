@@ -6,6 +6,7 @@ Creating a file is the dear thing on most file systems; a batch of 10,000 small 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import threading
@@ -51,7 +52,7 @@ class PackedObjects(Objects):
         self._finished: list[tuple[str, Path, set[bytes]]] = []
 
     def packs(self) -> list[Pack]:
-        """All packs here now; one whose index is unreadable is passed over (verify finds it)."""
+        """All packs here now; one that cannot be read is passed over (verify finds it), and costs its objects alone."""
         with self._lock:
             now = time.time_ns()
             try:
@@ -63,7 +64,7 @@ class PackedObjects(Objects):
                 for name in self._packs.keys() - names:
                     del self._packs[name]
                 for name in names - self._packs.keys():
-                    with contextlib.suppress(CorruptObject, FileNotFoundError):
+                    with _passing_over_unreadable():
                         self._packs[name] = Pack(self.packs_folder / name)
                 # A pack that gets its name now may leave the folder its time: what was listed is not believed.
                 self._listed_at = stamp if abs(now - stamp) >= TICK_NS else None
@@ -74,7 +75,7 @@ class PackedObjects(Objects):
         path = self.loose._place(hash)
         try:
             return Place(path, 0, os.stat(path).st_size)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         digest = bytes.fromhex(hash)
         if (writer := self._writer) and digest in writer.entries:
@@ -241,6 +242,18 @@ class PackedObjects(Objects):
                 if (hash := digest.hex()) not in seen:
                     seen.add(hash)
                     yield hash
+
+
+@contextmanager
+def _passing_over_unreadable() -> Iterator[None]:
+    """Inside, ignore what is wrong with one file; other errors (too many open files, say) concern all of them."""
+    try:
+        yield
+    except (CorruptObject, FileNotFoundError, IsADirectoryError, PermissionError):
+        pass
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
 
 
 _homes: WeakSet[PackedObjects] = WeakSet()

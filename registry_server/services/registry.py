@@ -25,6 +25,7 @@ from registry_server.workers.checker import ClaimChecker
 # From this many on, the objects of a batch share a file. Packs are looked through one after the other, so that there
 # should not be many of them.
 PACK_FROM_OBJECTS = 64
+FOLDERS = ("packs", "objects", "trash", "tmp")
 
 
 def _now() -> datetime:
@@ -70,6 +71,9 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
+        for name in FOLDERS:
+            if os.path.lexists(settings.data / name) and not (settings.data / name).is_dir():
+                raise NotADirectoryError(20, f"{name} is not a folder")
         settings.database.touch(mode=0o600)
     except OSError as error:
         raise InvalidInput(
@@ -124,7 +128,7 @@ def database_problems(registry: Registry) -> list[str]:
 
 def _what_is_left(settings: Settings) -> str:
     """What only a registry of before can have left in the data folder, or nothing."""
-    for name in ("packs", "objects", "trash"):
+    for name in FOLDERS[:3]:
         folder = settings.data / name
         if folder.is_dir() and any(each.is_file() for each in folder.rglob("*")):
             return f"{name}/"

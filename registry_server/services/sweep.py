@@ -48,10 +48,9 @@ def sweep(registry: Registry, actor: Actor, is_stopped: Callable[[], bool] = lam
         if not is_mine:
             return
         sweep_temp(registry.settings.temporary, registry.settings.push_age_s)
-        with registry.db.write() as connection:
-            pushes.remove_older(connection, registry.now())
         check = cache(partial(_check_database, registry))
-        for step in (_empty_trash, _sweep_files, _sweep_packs, _forget):
+        # The trash first, which needs no space on a full disk.
+        for step in (_empty_trash, _forget_pushes, _sweep_files, _sweep_packs, _forget_objects):
             for _ in step(registry, check):
                 if is_stopped():
                     return
@@ -93,6 +92,12 @@ def _empty_trash(registry: Registry, check: Check) -> Iterator[None]:
             yield
     with registry.db.write():  # no upload looks for its objects meanwhile
         registry.trash.remove_folders()
+
+
+def _forget_pushes(registry: Registry, check: Check) -> Iterator[None]:
+    with registry.db.write() as connection:
+        pushes.remove_older(connection, registry.now())
+    yield
 
 
 def _sweep_files(registry: Registry, check: Check) -> Iterator[None]:
@@ -143,7 +148,7 @@ def _is_whole(pack: Pack) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == pack.hash
 
 
-def _forget(registry: Registry, check: Check) -> Iterator[None]:
+def _forget_objects(registry: Registry, check: Check) -> Iterator[None]:
     """Forget the objects that nothing refers to and whose bytes are gone."""
     last = ""
     while True:

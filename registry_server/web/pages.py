@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -17,7 +18,7 @@ from registry_server.services.registry import Registry
 from registry_server.services.showcase import Exhibit, Shown, find_shown, read_exhibit
 from registry_server.web.asking import TheRegistry
 from registry_server.web.rendering import readme_html, render
-from registry_server.web.turns import Makers
+from registry_server.web.turns import Makers, search
 
 PAGES_AT_ONCE, KEPT_PAGES = 2, 64
 
@@ -28,10 +29,11 @@ Place = Annotated[str | None, Query(max_length=500)]
 
 
 @router.get("/")
-def front(registry: TheRegistry, q: Words = "", cursor: Place = None) -> HTMLResponse:
+async def front(request: Request, registry: TheRegistry, q: Words = "", cursor: Place = None) -> HTMLResponse:
     """The public packages: the last pushed first, or those that a search finds."""
     q = q[: browse.MAX_QUERY]
-    page = browse.find_packages(registry, ANONYMOUS, query=q, recent=True, cursor=cursor)
+    find = partial(browse.find_packages, registry, ANONYMOUS, query=q, recent=True, cursor=cursor)
+    page = await search(request, q, find)
     return HTMLResponse(render("packages.html", page=page, query=q, user=None, base="/", site=registry.settings.url))
 
 

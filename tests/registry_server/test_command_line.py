@@ -201,6 +201,14 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path, what: str) -> None:
         assert str(folder) in error["message"]
 
 
+@pytest.mark.parametrize("name", ["objects", "packs", "tmp", "trash"])
+def test_a_file_in_the_place_of_a_folder(tmp_path: Path, name: str) -> None:
+    House(tmp_path).close()
+    (tmp_path / "registry" / name).write_bytes(b"x")
+    error = check_failure(run("user", "add", "ada", "--data", str(tmp_path / "registry"), "--json"), 2)
+    assert f"{name} is not a folder" in error["message"]
+
+
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "registry.db").write_bytes(b"this is no database" * 1_000)
     error = check_failure(run("user", "add", "ada", "--data", str(tmp_path), "--json"), 2)

@@ -159,6 +159,21 @@ def test_an_upload_takes_back_what_was_swept_before_it_was_noted(house: House, a
     assert verify(house.registry, THE_OPERATOR).damaged == []
 
 
+@pytest.mark.parametrize("kind", ["folder", "link to itself", "text"])
+def test_a_stray_file_among_packs_costs_no_object(house: House, ada: Client, kind: str) -> None:
+    ada.publish("ada/iris", bodies("kept", 100))
+    stray = house.settings.data / "packs" / "stray.pack"
+    if kind == "folder":
+        stray.mkdir()
+    elif kind == "text":
+        stray.write_text("x")
+    else:
+        stray.symlink_to(stray.name)
+    assert verify(house.registry, THE_OPERATOR) == Verified(101, [])
+    sweep_later(house, DAY, DAY)
+    assert verify(house.registry, THE_OPERATOR) == Verified(101, [])
+
+
 def test_what_came_back_into_use_is_taken_out_of_the_trash(house: House, ada: Client) -> None:
     ada.publish("ada/iris", bodies("kept", 100))
     trash = house.registry.trash
