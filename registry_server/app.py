@@ -28,7 +28,7 @@ from registry_server.services import sweep
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
-from registry_server.web import accounts, objects, packages, pages, pointing, pushes, sharing
+from registry_server.web import accounts, client, objects, packages, pages, pointing, pushes, sharing
 from registry_server.web.connection import TimedConnection
 from registry_server.web.edge import Edge
 from registry_server.web.errors import install
@@ -85,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Edge, settings=settings)
     install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (accounts, packages, pointing, sharing, pushes, objects, pages):
+    for room in (accounts, packages, pointing, sharing, pushes, objects, client, pages):
         app.include_router(room.router)
     return app
 

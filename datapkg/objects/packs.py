@@ -121,8 +121,7 @@ class PackedObjects(Objects):
         try:
             return read(place)
         except ObjectNotFound:
-            with self._lock:
-                self._listed_at = None
+            self.look_again()
             return read(self.locate(hash))
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
@@ -204,13 +203,12 @@ class PackedObjects(Objects):
 
         An object whose bytes are wrong is left out too.
         """
-        self.copy_pack(pack, without)
+        self.write_without(pack, without)
         pack.path.unlink(missing_ok=True)
-        with self._lock:
-            self._listed_at = None
+        self.look_again()
 
-    def copy_pack(self, pack: Pack, without: set[str]) -> None:
-        """Write a pack of the objects of this one except these and those whose bytes are wrong; durable at return."""
+    def write_without(self, pack: Pack, without: set[str]) -> int:
+        """Write a pack that lacks these objects of another one, as `rewrite` does, beside it; return its size."""
         writer = PackWriter(temp_path(self.tmp, "pack"))
         try:
             for digest, place in pack.entries():
@@ -220,15 +218,21 @@ class PackedObjects(Objects):
                         writer.add(digest, data)
             if not writer.entries:
                 writer.discard()
-                return
-            name = writer.finish()
+                return 0
+            path = self.packs_folder / f"{writer.finish()}.pack"
             with open(writer.temp, "rb") as file:
                 sync_file(file)
-            rename(writer.temp, self.packs_folder / f"{name}.pack")
         except BaseException:
             writer.discard()
             raise
+        rename(writer.temp, path)
         sync_folder(self.packs_folder)
+        self.look_again()
+        self._named([path])
+        return writer.size
+
+    def look_again(self) -> None:
+        """List the packs anew at the next question: they were changed here, by other means than a batch."""
         with self._lock:
             self._listed_at = None
 

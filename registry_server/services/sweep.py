@@ -136,7 +136,7 @@ def _sweep_pack(registry: Registry, check: Check, pack: Pack) -> None:
         logger.error("pack %s is damaged; it is kept as it is: datapkg-registry verify", pack.path.name)
         return
     if len(dead) < len(sizes):
-        registry.objects.copy_pack(pack, without=dead)
+        registry.objects.write_without(pack, without=dead)
     with registry.db.write() as connection:
         if not objects.referenced(connection, dead):
             registry.trash.move(pack.path)
