@@ -196,7 +196,7 @@ push_objects = Table(
     "push_objects",
     metadata,
     Column("push_id", Name, ForeignKey("pushes.id", ondelete="CASCADE"), primary_key=True),
-    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True),
+    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True, index=True),
     sqlite_with_rowid=False,
 )
 
