@@ -13,5 +13,8 @@ MAX_RESULTS = 1000
 
 
 def search(home: Home, query: str, registry: str | None = None, limit: int = MAX_RESULTS) -> list[dict[str, Any]]:
-    """The packages that one may see and that hold every word of the query, at most `limit`."""
-    return [msgspec.structs.asdict(each) for each in islice(home.client(registry).packages(query), limit)]
+    """Return the packages that one may see and that hold every word of the query, at most `limit`.
+
+    `matches` of each says where: for each word a dict of `word`, `where`, `text` and `path`.
+    """
+    return [msgspec.to_builtins(each) for each in islice(home.client(registry).packages(query), limit)]

@@ -197,6 +197,23 @@ def test_the_list_has_the_last_pushed_first(house: House, ada: Client) -> None:
     assert "Nothing public" in page(house.nobody, "/?q=nosuch").text
 
 
+def test_a_search_shows_where_it_found_what_the_list_does_not_show(house: House, ada: Client) -> None:
+    meta = {"title": "Iris", "description": "d " * 150 + "hidden", "keywords": ["botany"]}
+    publish(ada, "ada/iris", [table("measured", ["Petal.Length"])], meta, {})
+    for words, shown in (
+        ("iris", ""),
+        ("botany", "keywords: botany"),
+        ("petal", "column Petal.Length of measured"),
+        ("measured", "node measured"),
+        ("hidden", "hidden"),
+    ):
+        lines = re.findall(r'<p class="found">(.*)</p>', house.nobody.get(f"/?q={words}").text)
+        text = re.sub("<[^>]*>", "", "".join(lines))
+        assert bool(lines) is bool(shown)
+        assert shown in text
+    assert "found" not in house.nobody.get("/").text
+
+
 def test_the_list_goes_on(house: House, ada: Client) -> None:
     for number in range(53):
         ada.publish(f"ada/p{number:02}", {"a": b"1"}, public=True)
