@@ -296,4 +296,4 @@ def _place(match: dict[str, str]) -> str:
         return f"column {text} of {match['path']}"
     if where == "node":
         return f"node {match['path']}"
-    return where if where in ("name", "title") else f"{where}: {text}"
+    return where if where in ("name", "title") else f"{'README' if where == 'readme' else where}: {text}"
