@@ -46,6 +46,13 @@ class DatapkgError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def explain(self, text: str, hint: str | None = None) -> None:
+        """Add a clause to the message, and replace the hint where one is given."""
+        self.message = f"{self.message} ({text})" if text else self.message
+        if hint is not None:
+            self.hint = hint
+            self.__notes__ = [f"hint: {hint}"] if hint else []
+
     def __reduce__(self) -> tuple[Any, ...]:
         return from_wire, (self.to_wire(), self.status)
 
@@ -231,8 +238,16 @@ class MissingDependency(DatapkgError, ImportError):
     exit_code = 9
 
 
-class DamagedFile(UserWarning):
+class Notice(UserWarning):
+    """Something that did not stop the work and that a user should know; the command line prints it as a note."""
+
+
+class DamagedFile(Notice):
     """A small file that datapkg keeps is damaged and was passed over; the text says what it was and what to type."""
+
+
+class RejectedToken(Notice):
+    """A registry rejected the token, and public packages were read without it; the text names its source."""
 
 
 def _tree(cls: type[DatapkgError]) -> list[type[DatapkgError]]:
