@@ -109,6 +109,17 @@ class Merged:
 
 
 @dataclass(frozen=True)
+class Copied:
+    """A package that is a copy of a state of `source`; `bytes_absent` are those of objects that are not here."""
+
+    package: str
+    hash: str
+    source: str
+    bytes_logical: int
+    bytes_absent: int = 0
+
+
+@dataclass(frozen=True)
 class Synced:
     """What a package took over of a folder: paths of nodes; `kept` are those that the package alone has.
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -150,6 +151,7 @@ grants = Table(
     metadata,
     _package_key(primary_key=True),
     Column("user_name", Name, primary_key=True, index=True),
+    Column("may_write", Boolean(create_constraint=False), nullable=False, server_default=false()),
 )
 
 # Every object whose bytes this registry has.

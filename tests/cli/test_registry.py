@@ -128,7 +128,7 @@ def test_push_says_what_to_type_next(ada: Person, iris: Path, registry: LiveRegi
 def test_install_for_machines(ada: Person, bob: Person, flowers: str) -> None:
     assert bob("install", flowers).code == 3
     ended = ada("access", "add", flowers, bob.name, "--json")
-    assert ended.json == {"package": flowers, "public": False, "owner": ada.name, "readers": [bob.name]}
+    assert ended.json == {"package": flowers, "public": False, "owner": ada.name, "readers": [bob.name], "writers": []}
     (installed,) = bob("install", flowers, "--json").json["installed"]
     assert installed["package"] == flowers
     assert installed["hash"] == ada("show", flowers, "--json").json["hash"]

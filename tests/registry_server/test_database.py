@@ -59,6 +59,15 @@ def test_grants_of_an_older_database_name_their_users(kind: str, tmp_path: Path)
             }
         assert [each and each.granted for each in found.values()] == [False, True, True, None, None]
         with db.write() as connection:
+            assert grants.writers_of(connection, package.id) == []
+            assert grants.add(connection, package.id, "bob", write=True)
+            assert not grants.add(connection, package.id, "bob", write=True)
+            assert not grants.add(connection, package.id, "bob")
+            assert grants.writers_of(connection, package.id) == ["bob"]
+        with db.read() as connection:
+            found = {user: packages.find(connection, "ada", "secret", user) for user in (ada.id, bob.id, cyd.id)}
+        assert [each and each.writable for each in found.values()] == [False, True, False]
+        with db.write() as connection:
             packages.remove(connection, package.id)
             assert grants.readers_of(connection, package.id) == []
 
