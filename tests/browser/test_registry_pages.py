@@ -210,8 +210,10 @@ def test_a_readme_shows_its_image_and_leads_to_nodes(chromium: Any, site: str) -
     page, _ = opened(chromium, site + PACKAGE, 390)
     image = page.locator(".readme img")
     image.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector('.readme img').complete")
-    assert image.evaluate("each => [each.naturalWidth, each.width <= each.parentElement.clientWidth]") == [600, True]
+    shown = image.evaluate(
+        "each => each.decode().then(() => [each.naturalWidth, each.width <= each.parentElement.clientWidth])"
+    )
+    assert shown == [600, True]
     for link, target in (("The table", "node:data/petals"), ("usage", "readme-usage")):
         page.get_by_role("link", name=link, exact=True).click()
         assert page.evaluate("document.querySelector(':target').id") == target
