@@ -113,6 +113,7 @@ def _push(
         url=published.url,
         changed=published.changed,
         public=published.public,
+        role=published.role,
         warnings=warnings,
     )
 

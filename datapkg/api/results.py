@@ -52,7 +52,8 @@ class Checked:
 class Pushed:
     """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
 
-    `record` is what goes up with the state about how it was built; `warnings` are worth a line each.
+    `record` is what goes up with the state about how it was built; `warnings` are worth a line each. `role` is owner or
+    writer: a writer cannot share the package.
     """
 
     package: str
@@ -63,6 +64,7 @@ class Pushed:
     url: str
     changed: bool = True
     public: bool = False
+    role: str = "owner"
     record: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

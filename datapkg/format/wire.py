@@ -203,7 +203,7 @@ class Publish(_Request, kw_only=True, frozen=True):
 class Published(_Reply, kw_only=True, frozen=True):
     """`changed` is false where the registry already was in this state; `url` is the package's page.
 
-    `unchecked` is that of `Resolved`.
+    `unchecked` is that of `Resolved`, `role` says what the pusher may do: a writer cannot share the package.
     """
 
     package: str
@@ -212,6 +212,7 @@ class Published(_Reply, kw_only=True, frozen=True):
     changed: bool
     public: bool
     unchecked: Unchecked = None
+    role: Literal["owner", "writer"] = "owner"
 
 
 class LogEntry(_Reply, kw_only=True, frozen=True):

@@ -104,6 +104,7 @@ def publish(
         changed=changed,
         public=package.public,
         unchecked=checked.unchecked[: wire.MAX_UNCHECKED],
+        role="owner" if actor.name == package.user else "writer",
     )
 
 

@@ -139,6 +139,7 @@ def test_a_writer_reads_and_publishes_as_himself(house: House, ada: Client, bob:
     assert pushed.status == 200, pushed.text
     assert [each["author"] for each in ada.get(f"{base}/log").json()["entries"]] == ["bob", "ada"]
     hash = pushed.json()["hash"]
+    assert pushed.json()["role"] == "writer"
     assert ada.get(f"{base}/tags").json()["tags"] == {"beta": hash, "latest": hash}
     assert bob.push("ada/shared", Contents({"a": b"more"}), public=True, confirm_public=True).status == 403
     assert bob.put(f"{base}/tags/latest", {"hash": first}).status == 200
