@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from datapkg.building.installed import installed_by
 from datapkg.format.values import dataclass
 from datapkg.store.index import TICK_NS, Index, stamp
 
@@ -54,7 +55,8 @@ def look(folder: Path, settings: Iterable[object]) -> Snapshot | None:
                     if not _matters(entry.name):
                         continue
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+                        if installed_by(entry.name, entry.path) is None:
+                            waiting.append(entry.path)
                         continue
                     if entry.is_symlink() and entry.is_dir():
                         return None
@@ -84,7 +86,7 @@ def _name(entry: os.DirEntry[str]) -> str:
 
 def _matters(name: str) -> bool:
     """Whether a build would look at what is called so (`building/tree`), or reads rules from it."""
-    return (not name.startswith(".") and name != "__pycache__") or name == ".datapkgignore"
+    return (not name.startswith(".") and name != "__pycache__") or name in (".datapkgignore", ".gitignore")
 
 
 def keep(index: Index, package: str, snapshot: Snapshot, objects: Iterable[Path], result: dict[str, Any]) -> None:

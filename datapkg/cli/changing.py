@@ -188,7 +188,7 @@ def _merge_lines(done: Merged) -> Iterator[str]:
 @click.option("--watch", is_flag=True, help="Go on: do it again whenever something in DIR changes.")
 @message_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--yes", is_flag=True, help="Agree that an empty DIR empties the package, with --delete.")
+@click.option("--allow-empty", "--yes", is_flag=True, help="With --delete, let an empty DIR empty the package.")
 @registry_option
 @pass_session
 def sync(
@@ -200,7 +200,7 @@ def sync(
     watch: bool,
     message: str,
     dry_run: bool,
-    yes: bool,
+    allow_empty: bool,
     registry: str | None,
 ) -> None:
     """Make a package at its registry follow a folder.
@@ -211,7 +211,7 @@ def sync(
     from datapkg.api.sync import Options
     from datapkg.api.sync import sync as make_follow
 
-    options = Options(to, delete, yes, message, dry_run, registry)
+    options = Options(to, delete, allow_empty, message, dry_run, registry)
     if watch:
         _watch(session, folder, ref, options)
         return
