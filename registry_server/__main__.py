@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import wraps
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
+from packaging.requirements import Requirement
 
 from datapkg import __version__
 from datapkg.errors import CorruptObject, DatapkgError, InvalidInput, MissingDependency
@@ -45,7 +48,7 @@ def run(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if "--debug" in arguments or str(error.name).startswith(("registry_server", "datapkg")):
             raise
-        missing = MissingDependency(f"a registry needs the library {error.name}", hint="pip install '.[server]'")
+        missing = MissingDependency(f"a registry needs the library {error.name}", hint=_libraries_line(str(error.name)))
         _say(missing, as_json)
         return missing.exit_code
     except Exception as error:
@@ -54,6 +57,19 @@ def run(arguments: list[str]) -> int:
         _say(DatapkgError(f"{type(error).__name__}: {error}", hint=f"{PROGRAM} --debug … shows where"), as_json)
         return DatapkgError.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _libraries_line(missing: str) -> str:
+    """The line that installs what the extra `server` names, or at least what is missing.
+
+    It names no datapkg, so that it works however that was installed: the public index has another project of the name.
+    """
+    try:
+        needed = [Requirement(text) for text in metadata.requires("datapkg") or ()]
+    except metadata.PackageNotFoundError:
+        needed = []
+    server = [each for each in needed if each.marker and "server" in str(each.marker)]
+    return shlex.join(["pip", "install", *([f"{each.name}{each.specifier}" for each in server] or [missing])])
 
 
 def _say(error: DatapkgError, as_json: bool) -> None:
@@ -70,7 +86,7 @@ def _data_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "--data",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="The folder that holds everything; made if it is not there. [env: DATAPKG_REGISTRY_DATA]",
+        help="The folder that holds everything; only serve makes a new one. [env: DATAPKG_REGISTRY_DATA]",
     )(function)
 
 
@@ -126,13 +142,16 @@ def serve(data: Path | None, host: str | None, port: int | None, public_url: str
     app.serve(settings, _announce)
 
 
-def _announce(settings: Settings) -> None:
+def _announce(settings: Settings, created: bool) -> None:
     click.echo(json.dumps({"url": settings.address}))
     sys.stdout.flush()
+    if created:
+        click.echo(f"A new registry was made in {settings.data}.", err=True)
     click.echo(
         f"The registry of {settings.data} listens on {settings.address}"
         f"{f', and calls itself {settings.url}' if settings.public_url else ''}.\n"
         f"A first user:   {PROGRAM} user add NAME --data {settings.data}\n"
+        f"The client:     {settings.url}/client/ has the line that installs it\n"
         f"Elsewhere:      export DATAPKG_REGISTRY={settings.url} DATAPKG_TOKEN=dpk_…",
         err=True,
     )

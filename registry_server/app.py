@@ -27,7 +27,7 @@ from registry_server.services import sweep
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
-from registry_server.web import accounts, objects, packages, pages, pointing, pushes, sharing
+from registry_server.web import accounts, client, objects, packages, pages, pointing, pushes, sharing
 from registry_server.web.connection import TimedConnection
 from registry_server.web.edge import Edge
 from registry_server.web.errors import install
@@ -53,7 +53,7 @@ SHUTDOWN_S = 5
 
 def create_app(settings: Settings) -> FastAPI:
     """The ASGI app of a registry with these settings."""
-    registry = open_registry(settings)
+    registry = open_registry(settings, create=True)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -80,7 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Edge, settings=settings)
     install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (accounts, packages, pointing, sharing, pushes, objects, pages):
+    for room in (accounts, packages, pointing, sharing, pushes, objects, client, pages):
         app.include_router(room.router)
     return app
 
@@ -91,8 +91,9 @@ async def _sweep(registry: Registry) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
-def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
-    """Serves until it is told to stop; calls `announce` once requests are accepted, with the port that it got.
+def serve(settings: Settings, announce: Callable[[Settings, bool], None]) -> None:
+    """Serves until it is told to stop; calls `announce` once requests are accepted, with the port that it got, and
+    whether the registry is new.
 
     Raises `InvalidInput` or `Conflict` if it cannot begin.
     """
@@ -101,7 +102,7 @@ def serve(settings: Settings, announce: Callable[[Settings], None]) -> None:
         _keep_buffers()
         settings = settings.at(listener.getsockname()[1])
         app = create_app(settings)
-        _run(app, listener, lambda: announce(settings))
+        _run(app, listener, lambda: announce(settings, app.state.registry.created))
 
 
 def _run(app: FastAPI, listener: socket.socket, announce: Callable[[], None]) -> None:

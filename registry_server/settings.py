@@ -44,6 +44,7 @@ class Settings:
     max_check_bytes: int = 256 * MIB
     max_check_memory_bytes: int = 1024 * MIB
     check_timeout_s: int = 20
+    max_unpublished_bytes: int = TIB
     body_timeout_s: int = 60
     push_age_s: int = 24 * 3600
 

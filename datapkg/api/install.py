@@ -54,9 +54,11 @@ def install_one(home: Home, ref: Ref, options: Options, progress: Progress = sil
 
     A full hash that is here already is installed without a request. What arrived before a failure stays in the store.
     """
-    home.store.prepare()
-    if installed := _install_offline(home, ref, options):
-        return installed
+    with home.store.writing():
+        return _install_offline(home, ref, options) or _install_from_registry(home, ref, options, progress)
+
+
+def _install_from_registry(home: Home, ref: Ref, options: Options, progress: Progress) -> Installed:
     client = home.client(arrival.allowed_registry(home, ref, options.registry))
     resolved = arrival.resolve(home, client, ref, replace=options.replace)
     manifest = arrival.fetch_manifest(home, client, ref, resolved)
@@ -116,7 +118,11 @@ def fetch(
 
     Raises `PackageNotInstalled`, `NodeNotFound`, and the errors of a registry.
     """
-    home.store.prepare()
+    with home.store.writing():
+        return _fetch(home, ref, selection, registry, progress)
+
+
+def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress) -> Installed:
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
     planned = _planned(home, ref, manifest, selection)

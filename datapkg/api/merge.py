@@ -62,7 +62,11 @@ def merge(
     """
     if into.path or into.state or into.registry is not None:
         raise InvalidInput(f"{into} is not what a merge makes: name a package alone", hint=f"-o {into.package}")
-    home.store.prepare()
+    with home.store.writing():
+        return _merge(home, refs, into, options, progress)
+
+
+def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: Options, progress: Progress) -> Merged:
     inputs = [_found(home, ref, options.registry) for ref in refs]
 
     def check(number: int, table: TableNode) -> None:

@@ -227,6 +227,24 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class Removed:
+    """A package that was removed, and the bytes that this freed.
+
+    `bytes_shared` stay since other packages use them. `bytes_left` stay since a process at work may use them;
+    they may go at `frees_at`. `problem` says why nothing was freed, `still_in` names a read-only store that has the
+    package too.
+    """
+
+    package: str
+    bytes_freed: int
+    bytes_shared: int = 0
+    bytes_left: int = 0
+    frees_at: str | None = None
+    problem: str = ""
+    still_in: str = ""
+
+
+@dataclass(frozen=True)
 class Warmed:
     """A table that has a warm copy, and the bytes of that; not `made` where it was here before."""
 

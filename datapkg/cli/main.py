@@ -14,7 +14,7 @@ from datapkg import __version__
 from datapkg.cli.command import LazyGroup, Session, pass_session
 from datapkg.cli.failures import failure_of
 from datapkg.cli.output import abandon_stdout
-from datapkg.errors import DamagedFile
+from datapkg.errors import Notice
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("datapkg.cli.changing:merge", "Put packages together into one."),
     "mount": ("datapkg.cli.mounting:mount", "Show a package as a folder of read-only files."),
     "push": ("datapkg.cli.publishing:push", "Publish a package at a registry."),
-    "rm": ("datapkg.cli.maintenance:rm", "Forget a package on this machine."),
+    "rm": ("datapkg.cli.maintenance:rm", "Remove a package from this machine, and free its space."),
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show what is in a package: tables, columns, files, sizes."),
     "status": ("datapkg.cli.publishing:status", "Compare working files with what was last built from them."),
@@ -128,7 +128,7 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
     args = list(sys.argv[1:] if args is None else args)
     session = session or Session()
     try:
-        with _damage_as_notes(session):
+        with _notices_as_notes(session):
             code = program.main(args, "datapkg", standalone_mode=False, obj=session)
         session.out.flush()
         return code if isinstance(code, int) else 0
@@ -137,19 +137,19 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
 
 
 @contextmanager
-def _damage_as_notes(session: Session) -> Iterator[None]:
-    """Inside, what a store warns of is a note, each once."""
+def _notices_as_notes(session: Session) -> Iterator[None]:
+    """Inside, each `Notice` is printed as a note, once."""
     told: set[str] = set()
 
     def note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if not issubclass(category, DamagedFile):
+        if not issubclass(category, Notice):
             shown_before(message, category, *place, **more)
         elif str(message) not in told:
             told.add(str(message))
             session.out.note(str(message))
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", DamagedFile)
+        warnings.simplefilter("always", Notice)
         shown_before, warnings.showwarning = warnings.showwarning, note
         yield
 

@@ -192,21 +192,36 @@ class PackedObjects(Objects):
 
         An object whose bytes are wrong is left out too.
         """
+        self.write_without(pack, without)
+        pack.path.unlink(missing_ok=True)
+        self.look_again()
+
+    def write_without(self, pack: Pack, without: set[str]) -> int:
+        """Write a pack that lacks these objects of another one, as `rewrite` does, beside it; return its size."""
         writer = PackWriter(temp_path(self.tmp, "pack"))
-        for digest, place in pack.entries():
-            if place and digest.hex() not in without:
-                data = read_place(place)
-                if hashlib.sha256(data).digest() == digest:
-                    writer.add(digest, data)
-        if writer.entries:
-            name = writer.finish()
+        try:
+            for digest, place in pack.entries():
+                if place and digest.hex() not in without:
+                    data = read_place(place)
+                    if hashlib.sha256(data).digest() == digest:
+                        writer.add(digest, data)
+            if not writer.entries:
+                writer.discard()
+                return 0
+            path = self.packs_folder / f"{writer.finish()}.pack"
             with open(writer.temp, "rb") as file:
                 sync_file(file)
-            rename(writer.temp, self.packs_folder / f"{name}.pack")
-            sync_folder(self.packs_folder)
-        else:
+        except BaseException:
             writer.discard()
-        pack.path.unlink(missing_ok=True)
+            raise
+        rename(writer.temp, path)
+        sync_folder(self.packs_folder)
+        self.look_again()
+        self._named([path])
+        return writer.size
+
+    def look_again(self) -> None:
+        """List the packs anew at the next question: they were changed here, by other means than a batch."""
         with self._lock:
             self._listed_at = None
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from registry_server.db.tables import push_objects, pushes
+from registry_server.db.tables import objects, push_objects, pushes
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,20 @@ def find(connection: Connection, id: str) -> Push | None:
 
 def count_of(connection: Connection, user_id: int) -> int:
     return connection.execute(select(func.count()).where(pushes.c.user_id == user_id)).scalar_one()
+
+
+def unpublished_bytes(connection: Connection, user_id: int) -> int:
+    """The size of all that came in the user's pushes and was not published yet."""
+    sent = (
+        select(objects.c.size)
+        .distinct()
+        .add_columns(objects.c.hash)
+        .join(push_objects, push_objects.c.hash == objects.c.hash)
+        .join(pushes, pushes.c.id == push_objects.c.push_id)
+        .where(pushes.c.user_id == user_id)
+        .subquery()
+    )
+    return int(connection.execute(select(func.coalesce(func.sum(sent.c.size), 0))).scalar_one())
 
 
 def finish(connection: Connection, push: str, until: datetime) -> None:

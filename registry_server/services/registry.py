@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy.exc import DatabaseError
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import InvalidInput, NotFound
 from datapkg.objects.base import Objects
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
@@ -33,8 +34,9 @@ def _now() -> datetime:
 class Registry:
     """One registry.
 
-    `objects` is for reading. Who writes says how many objects and takes a `new_writer`, since a batch is durable at its
-    end only where nobody else's batch is under way in the same home.
+    `created` tells whether it was made when it was opened. `objects` is for reading. Who writes says how many objects
+    and takes a `new_writer`, since a batch is durable at its end only where nobody else's batch is under way in the
+    same home.
     """
 
     settings: Settings
@@ -42,6 +44,7 @@ class Registry:
     objects: Objects
     new_writer: Callable[[int], Objects]
     checker: ClaimChecker
+    created: bool = False
     chunk_maps: ChunkMaps = field(default_factory=ChunkMaps)
     replies: OpenReplies = field(default_factory=OpenReplies)
     now: Callable[[], datetime] = _now
@@ -52,12 +55,16 @@ class Registry:
         self.db.close()
 
 
-def open_registry(settings: Settings) -> Registry:
-    """The registry in the data folder, made or brought up to date where needed.
+def open_registry(settings: Settings, *, create: bool = False) -> Registry:
+    """Open the registry in the data folder, brought up to date where needed; with `create`, make one if there is none.
 
-    Raises `InvalidInput` for a folder that cannot be used; whoever calls closes it.
+    Raises `InvalidInput` for a folder that cannot be used or has no registry; the caller closes the registry.
     """
     try:
+        filled = _what_is_left(settings)
+        exists = settings.database.is_file() and settings.database.stat().st_size > 0
+        if not exists and (filled or not create):
+            raise _no_registry(settings, filled)
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
@@ -69,13 +76,16 @@ def open_registry(settings: Settings) -> Registry:
         ) from error
     database = Database(sqlite_url(settings.database))
     try:
-        migrate(database)
+        created = migrate(database, create=create and not filled)
     except DatabaseError as error:
         database.close()
         raise InvalidInput(
             f"the database {settings.database} cannot be used: {error.orig}",
             hint="restore it from a backup, or give another folder with --data",
         ) from error
+    except NotFound as error:
+        database.close()
+        raise _no_registry(settings, filled) from error
     except BaseException:
         database.close()
         raise
@@ -91,6 +101,30 @@ def open_registry(settings: Settings) -> Registry:
             memory_bytes=settings.max_check_memory_bytes,
         ),
         new_writer=lambda count: _new_writer(settings, count),
+        created=created,
+    )
+
+
+def _what_is_left(settings: Settings) -> str:
+    """What only a registry of before can have left in the data folder, or nothing."""
+    for name in ("packs", "objects"):
+        folder = settings.data / name
+        if folder.is_dir() and any(each.is_file() for each in folder.rglob("*")):
+            return f"{name}/"
+    wal = settings.database.with_name(settings.database.name + "-wal")
+    return wal.name if wal.is_file() and wal.stat().st_size and not settings.database.is_file() else ""
+
+
+def _no_registry(settings: Settings, filled: str) -> InvalidInput:
+    if filled:
+        return InvalidInput(
+            f"the database {settings.database} is missing or empty, but {settings.data / filled} is not: users, "
+            "packages and permissions of that registry cannot be made anew from its objects; nothing was changed",
+            hint=f"restore {settings.database.name} from a backup, or give another folder with --data",
+        )
+    return InvalidInput(
+        f"there is no registry in {settings.data}; only `serve` makes one",
+        hint=f"check --data; a new one: datapkg-registry serve --data {shlex.quote(str(settings.data))}",
     )
 
 

@@ -87,6 +87,19 @@ def find_push(connection: Connection, registry: Registry, actor: Actor, user: st
 def check_push(registry: Registry, actor: Actor, user: str, name: str, push_id: str) -> None:
     """Raises unless the actor may send objects in this push; asked before the first byte is read."""
     with registry.db.read() as connection:
+        push = find_push(connection, registry, actor, user, name, push_id)
+        limit = registry.settings.max_unpublished_bytes
+        if pushes.unpublished_bytes(connection, push.user_id) > limit:
+            raise QuotaExceeded(
+                f"more than {limit:,} bytes of yours were sent and not published, which is the most allowed "
+                f"({setting_name('max_unpublished_bytes')})",
+                hint="publish them, or wait until the pushes that sent them are forgotten",
+                limit=limit,
+            )
+
+
+def _check_under_way(registry: Registry, actor: Actor, user: str, name: str, push_id: str) -> None:
+    with registry.db.read() as connection:
         find_push(connection, registry, actor, user, name, push_id)
 
 
@@ -94,7 +107,7 @@ def put_object(
     registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str, stream: BinaryIO
 ) -> wire.Stored:
     """Takes in one object of any size; raises `HashMismatch`, and keeps nothing, if it is not what `hash` says."""
-    check_push(registry, actor, user, name, push_id)
+    _check_under_way(registry, actor, user, name, push_id)
     counted = _Counted(stream)
     registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
     _note(registry, actor, user, name, push_id, {hash: counted.size_bytes})
@@ -109,7 +122,7 @@ def put_delta(
     Raises `ObjectNotFound` for any other, wherever it may be, `InvalidInput` for bytes that an object has not,
     `HashMismatch`, and keeps nothing, if what comes of it is not what `hash` says.
     """
-    check_push(registry, actor, user, name, push_id)
+    _check_under_way(registry, actor, user, name, push_id)
     sizes: dict[str, int] = {}
 
     def part(source: str, start: int, stop: int) -> BinaryIO:
@@ -139,7 +152,7 @@ def _size_in(registry: Registry, actor: Actor, user: str, name: str, push_id: st
 
 def put_batch(registry: Registry, actor: Actor, user: str, name: str, push_id: str, stream: BinaryIO) -> wire.Stored:
     """Takes in a body of frames; what came whole before a mistake in it is kept, and need not be sent again."""
-    check_push(registry, actor, user, name, push_id)
+    _check_under_way(registry, actor, user, name, push_id)
     stored: list[str] = []
     for batch in _batches(wire.read_frames(stream)):
         for hash, data in batch.items():

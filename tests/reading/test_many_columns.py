@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -22,7 +21,6 @@ from datapkg.reading.parquet import only
 FEW, MANY = 800, 4_000
 
 
-@cache
 def _table(columns: int) -> pa.Table:
     return table_from_frame(pd.DataFrame({f"c{number}": [1, 2] for number in range(columns)}))
 

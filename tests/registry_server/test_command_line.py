@@ -6,8 +6,10 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from packaging.requirements import Requirement
 
 from datapkg.format import wire
 from registry_server import __main__ as program
@@ -66,6 +69,7 @@ def check_failure(done: subprocess.CompletedProcess[str], code: int) -> dict[str
 
 
 def test_a_user_is_added_and_listed(tmp_path: Path) -> None:
+    House(tmp_path / "new").close()
     data = str(tmp_path / "new" / "registry")
     done = run_process("user", "add", "ada", "--data", data, "--json")
     answer = json.loads(done.stdout)
@@ -83,6 +87,7 @@ def test_a_user_is_added_and_listed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("json_", [[], ["--json"]])
 def test_what_is_wrong_with_a_command(tmp_path: Path, json_: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    House(tmp_path).close()
     data = ["--data", str(tmp_path / "registry"), *json_]
     assert run("user", "add", "ada", *data).returncode == 0
     capsys.readouterr()
@@ -108,6 +113,40 @@ def test_what_is_wrong_with_a_command(tmp_path: Path, json_: list[str], capsys: 
         done = subprocess.CompletedProcess(arguments, program.run(arguments), *capsys.readouterr())
         error = check_failure(done, code)
         assert not json_ or error["code"] in ("invalid", "not_found", "conflict")
+
+
+@pytest.mark.parametrize("words", [["user", "add", "ada"], ["user", "list"], ["user", "token", "ada"], ["verify"]])
+def test_only_serve_makes_a_registry(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "mistyped", tmp_path / "empty"):
+        assert program.run([*words, "--data", str(folder)]) == 2
+        said = capsys.readouterr().err
+        assert f"there is no registry in {folder}" in said
+        assert f"datapkg-registry serve --data {folder}" in said
+    assert [each.name for each in tmp_path.rglob("*")] == ["empty"]
+
+
+@pytest.mark.parametrize("left", ["missing", "empty", "without tables"])
+def test_a_lost_database_beside_objects_is_not_replaced(
+    tmp_path: Path, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = House(tmp_path)
+    house.user("ada").publish("ada/iris", {str(number): b"%d" % number for number in range(70)})
+    house.close()
+    database = house.settings.database
+    for each in database.parent.glob("registry.db*"):
+        each.unlink()
+    if left != "missing":
+        database.touch()
+    if left == "without tables":
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.executescript("PRAGMA user_version = 1; CREATE TABLE x (y); DROP TABLE x;")
+    size = database.stat().st_size if left != "missing" else None
+    for words in (["serve", "--port", "0"], ["user", "add", "bob"], ["verify"]):
+        assert program.run([*words, "--data", str(house.settings.data)]) == 2
+        said = capsys.readouterr().err
+        assert "restore registry.db from a backup" in said
+    assert (database.stat().st_size if database.exists() else None) == size
 
 
 def test_what_is_damaged_is_said(tmp_path: Path) -> None:
@@ -254,4 +293,8 @@ def test_a_missing_library_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 9
     assert "uvicorn" in done.stderr
-    assert "pip install '.[server]'" in done.stderr
+    hint = done.stderr.partition("hint: ")[2].strip()
+    program, action, *libraries = shlex.split(hint)
+    assert (program, action) == ("pip", "install")
+    assert {"uvicorn", "fastapi", "nh3"} <= {Requirement(each).name for each in libraries}
+    assert "pytest" not in hint

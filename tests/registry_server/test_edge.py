@@ -140,16 +140,16 @@ def test_other_origins_read_the_api_without_credentials(house: House, path: str)
     assert "access-control-allow-credentials" not in headers
 
 
-@pytest.mark.parametrize("path", [wire.HEALTH, "/openapi.json", "/nosuch"])
 def test_other_origins_read_only_what_everybody_may(house: House, ada: Client, tmp_path: Path) -> None:
     ada.publish("ada/iris", {"a": b"1"}, public=True)
     for path in (wire.ME, f"{wire.PACKAGES}/ada/iris", f"{wire.PACKAGES}/no/such"):
         assert "access-control-allow-origin" not in ada.get(path).headers
     inner = create_app(Settings(data=tmp_path / "inner"))  # without an address for everybody
     assert "access-control-allow-origin" not in Client(inner).get(wire.PACKAGES).headers
-    inner.state.registry.db.close()
+    inner.state.registry.close()
 
 
+@pytest.mark.parametrize("path", [wire.HEALTH, "/openapi.json", "/nosuch"])
 def test_other_origins_read_nothing_else(house: House, path: str) -> None:
     assert "access-control-allow-origin" not in house.nobody.get(path).headers
 

@@ -224,3 +224,24 @@ def test_a_full_disk_is_said_and_keeps_nothing(
         assert ada.post(f"{push}/objects", body=frames(b"x")).status == 507
     assert missing(ada, push, sha256(b"x")) == [sha256(b"x")]
     assert put(ada, push, b"x").status == 200
+
+
+def test_what_is_sent_and_not_published_is_counted(tmp_path: Path) -> None:
+    house = House(tmp_path, max_unpublished_bytes=1_000)
+    ada, bob = house.user("ada"), house.user("bob")
+    contents = Contents({"a": b"x" * 2_000})
+
+    def send(client: Client, push: str) -> Answer:
+        base = f"{wire.PACKAGES}/{client.name}/iris/pushes/{push}"
+        return client.post(f"{base}/objects", body=b"".join(wire.frames(contents.bodies.items())))
+
+    first, second = (ada.start("ada/iris", contents.manifest)["push"] for _ in range(2))
+    assert send(ada, first).status == 200
+    refused = send(ada, second)
+    assert refused.status == 413
+    assert "DATAPKG_REGISTRY_MAX_UNPUBLISHED_BYTES" in refused.error.message
+    assert send(bob, bob.start("bob/iris", contents.manifest)["push"]).status == 200
+    published = {"manifest": contents.manifest.hash}
+    assert ada.post(f"{wire.PACKAGES}/ada/iris/pushes/{first}/publish", published).status == 200
+    assert send(ada, second).status == 200
+    house.close()
