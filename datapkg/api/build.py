@@ -122,6 +122,7 @@ def _build(
         explain(built.why, built.record, record, options.force),
         built.record.get("checks", []),
         built.left_out,
+        built.reread,
     )
 
 

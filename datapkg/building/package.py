@@ -36,7 +36,8 @@ def no_secret(name: str) -> str:
 class Built:
     """What a build made: the manifest, whose objects are stored, and the record of how; nothing is named by it yet.
 
-    `built` and `reused` count nodes; reused are those whose objects were here before, or come from another package.
+    `built` and `reused` count nodes; reused are those whose objects were here before, or come from another package,
+    and `reread` those of them whose source was read all the same, and gave what was here.
     `checks` are the results of all checks, `why` says of each node's path why it was built, or was not. `left_out` has
     what went wrong with each source that is not in the manifest, by the node's path.
     """
@@ -51,6 +52,7 @@ class Built:
     checks: list[Result] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    reread: int = 0
 
 
 def build_package(
@@ -111,6 +113,7 @@ def build_package(
         checks=results,
         why=work.why,
         left_out=left_out,
+        reread=work.reread,
     )
 
 
@@ -140,7 +143,7 @@ class _Work:
         self.warnings: list[str] = []
         self.failures: dict[str, DatapkgError] = {}
         self.why: dict[str, str] = {}
-        self.built = self.reused = 0
+        self.built = self.reused = self.reread = 0
 
     def add(self, made: Made) -> None:
         self.nodes += made.nodes
@@ -152,6 +155,7 @@ class _Work:
         self.why.update((node.path, made.why) for node in nodes)
         self.reused += len(nodes) if made.reused else 0
         self.built += 0 if made.reused else len(nodes)
+        self.reread += len(nodes) if made.reused and made.why not in KNOWN else 0
 
     def add_package(self, nodes: list[Node], pin: dict[str, Any]) -> None:
         self.nodes += nodes

@@ -15,6 +15,8 @@ from datapkg.building.tree import BUILD_FILE
 from datapkg.errors import InvalidInput, NotFound
 from datapkg.format.names import shown
 
+_VALUES_HINT = 'datapkg.build("USER/NAME", {"table": dataframe, "file": pathlib.Path("a.csv")})'
+
 
 def spec_for(
     path: Path,
@@ -58,7 +60,7 @@ def spec_from_values(values: Any) -> BuildSpec:
         reader.group(values, ())
     else:
         reader.node(values, ("data",))
-    raise_problems(reader.problems, "this")
+    raise_problems(reader.problems, "what was given", _VALUES_HINT)
     return BuildSpec("values", reader.nodes, reader.groups, warnings=reader.warnings, skipped=reader.skipped)
 
 

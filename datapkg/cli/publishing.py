@@ -85,7 +85,7 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
 @click.option("--allow-outside", is_flag=True, help="Let the build file name files outside its folder.")
 @click.option("--update", is_flag=True, help="Download anew, and write the new sums into the build file.")
 @click.option("--allow-code", is_flag=True, help="Let the build file of a repository have code run here.")
-@click.option("--force", is_flag=True, help="Read every source anew, whatever earlier builds found out.")
+@click.option("--force", is_flag=True, help="Download and read every source anew, whatever earlier builds know.")
 @click.option("--explain", is_flag=True, help="Say of each node why it was built, or was not.")
 @click.option("--dry-run", is_flag=True, help="Build and check, and keep nothing of it.")
 @gitignore_option
@@ -132,7 +132,9 @@ def _tell_built(out: Output, result: BuildResult, *, explain: bool, dry_run: boo
     for note in _build_notes(result):
         out.note(note)
     state = pinned(result.package, result.hash)
-    nodes = f"{count_text(result.built, 'node')} built, {result.reused:,} reused, {size_text(result.bytes_logical)}"
+    reread = f" ({result.reread:,} read again: the same data)" if result.reread else ""
+    counts = f"{count_text(result.built, 'node')} built, {result.reused:,} reused{reread}"
+    nodes = f"{counts}, {size_text(result.bytes_logical)}"
     value = {
         "package": result.package,
         "hash": result.hash,

@@ -88,7 +88,7 @@ def _of_path(path: Path, fetcher: Fetcher, options: Options, hint: str, *, is_fo
     if is_foreign and not options.allow_code:
         _refuse_code(spec)
     sources = tuple(node.source for node in spec.nodes if isinstance(node.source, UrlSource))
-    here = fetched(spec, fetcher, update=options.update, hint=hint)
+    here = fetched(spec, fetcher, update=options.update, force=options.force, hint=hint)
     if not options.update:
         return Opened(here.spec)
     hashes = {url: each.new for url, each in here.sums.items()}
