@@ -14,7 +14,7 @@ from typing import Any
 from datapkg.building import git
 from datapkg.building.spec import BuildSpec
 
-LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine")
+LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine", "pyreadstat")
 
 
 def make_record(

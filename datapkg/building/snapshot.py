@@ -74,7 +74,7 @@ def look(folder: Path, settings: Iterable[object]) -> Snapshot | None:
 def versions() -> list[str]:
     """The versions of the libraries that have a say in what a build makes, as cheaply as can be told."""
     found = []
-    for name in ("pandas", "pyarrow", "numpy", "python_calamine"):
+    for name in ("pandas", "pyarrow", "numpy", "python_calamine", "pyreadstat"):
         folders = (Path(each) for each in sys.path)
         found += sorted(path.name for folder in folders for path in folder.glob(f"{name}-*.dist-info"))
     return found
