@@ -178,6 +178,7 @@ def _merge_lines(done: Merged) -> Iterator[str]:
     datapkg sync ./sales me/sales
     datapkg sync ./sales me/sales --delete --dry-run
     datapkg sync ./photos me/sales --to photos -m "the new ones"
+    datapkg sync ./sales me/sales --version 1.3.0 --tag stable
     datapkg sync ./sales me/sales --watch
     """,
 )
@@ -187,6 +188,8 @@ def _merge_lines(done: Merged) -> Iterator[str]:
 @click.option("--delete", is_flag=True, help="Take out of the package what DIR has not.")
 @click.option("--watch", is_flag=True, help="Go on: do it again whenever something in DIR changes.")
 @message_option
+@click.option("-t", "--tag", type=TEXT, help="Make this tag name the state, besides latest.")
+@click.option("-v", "--version", type=TEXT, help="Give the state this version, for good.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--allow-empty", "--yes", is_flag=True, help="With --delete, let an empty DIR empty the package.")
 @registry_option
@@ -199,6 +202,8 @@ def sync(
     delete: bool,
     watch: bool,
     message: str,
+    tag: str | None,
+    version: str | None,
     dry_run: bool,
     allow_empty: bool,
     registry: str | None,
@@ -211,7 +216,9 @@ def sync(
     from datapkg.api.sync import Options
     from datapkg.api.sync import sync as make_follow
 
-    options = Options(to, delete, allow_empty, message, dry_run, registry)
+    options = Options(to, delete, allow_empty, message, dry_run, registry, tag, version)
+    if watch and version:
+        raise click.UsageError("--version names one state; it does not go with --watch", click.get_current_context())
     if watch:
         _watch(session, folder, ref, options)
         return
@@ -220,6 +227,8 @@ def sync(
     _tell_notes(session, synced)
     state = pinned(synced.package, synced.hash)
     lines = [_sync_line(synced, state, folder, dry_run), *_sync_details(synced, dry_run)]
+    if synced.hash and not dry_run:
+        lines += [f"  it is {synced.package}@{name}" for name in (version, tag) if name]
     session.out.answer({**_value(synced), "dry_run": dry_run}, lines, quiet=[state] if synced.hash else [])
 
 

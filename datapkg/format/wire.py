@@ -31,6 +31,7 @@ PUSH_OBJECT = PUSH + "/objects/{hash}"
 PUSH_DELTA = PUSH_OBJECT + "/delta"
 PUSH_OBJECTS = PUSH + "/objects"
 PUBLISH = PUSH + "/publish"
+PUBLISH_CHECK = PUSH + "/publish/check"
 LOG = PACKAGE + "/log"
 TAGS = PACKAGE + "/tags"
 TAG = TAGS + "/{tag}"
@@ -184,6 +185,25 @@ class Publish(_Request, kw_only=True, frozen=True):
     previews: dict[str, Any] = {}
 
 
+class PublishCheck(_Request, kw_only=True, frozen=True):
+    """Asks whether a push could be published, before anything of it is sent.
+
+    The sizes are those of the manifest, of all objects of the state, and of the largest and of all that will be sent.
+    """
+
+    publish: Publish
+    manifest_size: int
+    bytes_logical: int
+    largest_to_send: int = 0
+    bytes_to_send: int = 0
+
+
+class PublishChecked(_Reply, kw_only=True, frozen=True):
+    """The push may be published as it was asked; `changed` says whether that makes a new state."""
+
+    changed: bool
+
+
 class Published(_Reply, kw_only=True, frozen=True):
     """`changed` is false where the registry already was in this state; `url` is the package's page.
 
@@ -223,7 +243,10 @@ class Pointed(_Request, kw_only=True, frozen=True):
 
 
 class TagList(_Reply, kw_only=True, frozen=True):
+    """Name to hash; `moved_at` says when each tag came to name its state, where the registry knows."""
+
     tags: dict[str, Hash]
+    moved_at: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         _check_names(self.tags)
