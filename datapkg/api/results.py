@@ -18,7 +18,8 @@ class BuildResult:
 
     `skipped` are the files of a folder that were left out, each with the reason; `updated` the addresses whose new sums
     were written into the build file: url, old, new. `why` says of each node why it was built or not, `checks` has what
-    came of the checks.
+    came of the checks, `left_out` what went wrong with each source that is not in the package, by the node's path.
+    `reread` counts those taken over that were read all the same.
     """
 
     package: str
@@ -31,6 +32,8 @@ class BuildResult:
     updated: list[dict[str, str]] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
     checks: list[dict[str, Any]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    reread: int = 0
 
 
 @dataclass(frozen=True)
