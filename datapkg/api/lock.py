@@ -10,9 +10,10 @@ from datapkg.arrival import allowed_registry
 from datapkg.errors import DatapkgError, InvalidLock, NotFound
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, Requirements, parse_requirements
 from datapkg.format.names import Ref, State
-from datapkg.home import Home, nearest_lock, nearest_requirements
+from datapkg.home import Home
 from datapkg.objects.files import write_atomic
 from datapkg.objects.progress import Progress, silent
+from datapkg.project import nearest_lock, nearest_requirements
 
 
 def write_lock(
