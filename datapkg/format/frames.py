@@ -131,15 +131,19 @@ def remember_categories(table: pa.Table) -> pa.Table:
     A table without rows keeps all of them there. Every dictionary column has one dictionary (`unify_dictionaries`).
     """
     kept = {
-        field.name: [field.type.ordered, _to_text(table.column(index).chunk(0).dictionary)]
+        field.name: [field.type.ordered, _to_text(_dictionary(table.column(index)))]
         for index, field in enumerate(table.schema)
-        if types.is_dictionary(field.type) and table.column(index).num_chunks
-        if not len(table) or not types.is_string(field.type.value_type)
+        if types.is_dictionary(field.type)
+        if not (types.is_string(field.type.value_type) and (len(table) or not table.column(index).num_chunks))
     }
     metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != CATEGORIES_KEY}
     if kept:
         metadata[CATEGORIES_KEY] = json.dumps(kept).encode()
     return table.replace_schema_metadata(metadata)
+
+
+def _dictionary(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0).dictionary if column.num_chunks else pa.array([], column.type.value_type)
 
 
 def forgotten_categories(schema: pa.Schema) -> dict[str, tuple[bool, pa.Array]]:
