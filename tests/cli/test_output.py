@@ -192,3 +192,11 @@ def test_an_answer_may_be_shorter_with_quiet(capsys: pytest.CaptureFixture[str])
     out.json = True
     out.answer(value, ["built x"])
     assert capsys.readouterr().out == '{"hash": "x"}\n'
+
+
+def test_a_hash_is_never_broken_over_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datapkg.cli.output._is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    hash = "sha256:0123456789ab"
+    Output().table(("when", "state", "names", "message"), [("2026-01-01 10:00", hash, "n" * 40, "m" * 60)])
+    assert hash in capsys.readouterr().out
