@@ -252,6 +252,22 @@ def merge(
     return open_node(made.at(State("hash", done.hash)), home, lazy=True, registry=registry)
 
 
+def copy(
+    ref: str, into: str, *, message: str = "", registry: str | None = None, progress: Progress | None = None
+) -> Any:
+    """Copy a state of a package, by its manifest, as the package `into`; return that.
+
+    Data that are at a registry alone stay there, and a push of the copy does not send them. Raise
+    `PackageNotInstalled` for a package that is neither here nor at the registry.
+    """
+    from datapkg.api.copy import copy as copy_package
+
+    home, made = Home(), Ref.parse(into)
+    with shown(progress) as tell:
+        done = copy_package(home, Ref.parse(ref), made, message=message, registry=registry, progress=tell)
+    return open_node(made.at(State("hash", done.hash)), home, lazy=True, registry=registry)
+
+
 def open_hook(
     folder: str | PathLike[str], ref: str | None = None, *, lazy: bool | None = None, registry: str | None = None
 ) -> OpenHook:

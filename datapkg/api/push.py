@@ -112,6 +112,7 @@ def _push(
         url=published.url,
         changed=published.changed,
         public=published.public,
+        role=published.role,
         warnings=warnings,
     )
 

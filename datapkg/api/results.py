@@ -52,8 +52,9 @@ class Checked:
 class Pushed:
     """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
 
-    `record` is what goes up with the state about how it was built; `warnings` are worth a line each. Of a dry run
-    `changes` says what differs from the registry's latest state, as `format.review.review` does.
+    `record` is what goes up with the state about how it was built; `warnings` are worth a line each. `role` is owner or
+    writer: a writer cannot share the package. Of a dry run `changes` says what differs from the registry's latest state,
+    as `format.review.review` does.
     """
 
     package: str
@@ -64,6 +65,7 @@ class Pushed:
     url: str
     changed: bool = True
     public: bool = False
+    role: str = "owner"
     record: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
@@ -108,6 +110,17 @@ class Merged:
     bytes_logical: int
     bytes_absent: int
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A package that is a copy of a state of `source`; `bytes_absent` are those of objects that are not here."""
+
+    package: str
+    hash: str
+    source: str
+    bytes_logical: int
+    bytes_absent: int = 0
 
 
 @dataclass(frozen=True)

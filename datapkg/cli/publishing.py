@@ -267,4 +267,5 @@ def _push_line(pushed: Pushed, state: str, dry_run: bool) -> str:
 
 
 def _readers(pushed: Pushed) -> list[str]:
-    return [] if pushed.public else [f"  share it    datapkg access add {pushed.package} USER   (it is private)"]
+    may_share = pushed.role == "owner" and not pushed.public
+    return [] if not may_share else [f"  share it    datapkg access add {pushed.package} USER   (it is private)"]

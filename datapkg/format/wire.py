@@ -97,11 +97,11 @@ class VersionEntry(_Reply, kw_only=True, frozen=True):
 
 
 class PackageInfo(_Reply, kw_only=True, frozen=True):
-    """A package as the actor sees it; `role` is owner, reader, or public."""
+    """A package as the actor sees it; `role` is owner, writer, reader, or public."""
 
     package: str
     public: bool
-    role: Literal["owner", "reader", "public"]
+    role: Literal["owner", "writer", "reader", "public"]
     latest: Hash | None = None
     tags: dict[str, Hash] = {}
     versions: list[VersionEntry] = []
@@ -207,7 +207,7 @@ class PublishChecked(_Reply, kw_only=True, frozen=True):
 class Published(_Reply, kw_only=True, frozen=True):
     """`changed` is false where the registry already was in this state; `url` is the package's page.
 
-    `unchecked` is that of `Resolved`.
+    `unchecked` is that of `Resolved`, `role` says what the pusher may do: a writer cannot share the package.
     """
 
     package: str
@@ -216,6 +216,7 @@ class Published(_Reply, kw_only=True, frozen=True):
     changed: bool
     public: bool
     unchecked: Unchecked = None
+    role: Literal["owner", "writer"] = "owner"
 
 
 class LogEntry(_Reply, kw_only=True, frozen=True):
@@ -257,17 +258,19 @@ class VersionList(_Reply, kw_only=True, frozen=True):
 
 
 class Access(_Reply, kw_only=True, frozen=True):
-    """Who may read: `public` or named users; the owner always may."""
+    """Who may read: `public` or named users; `writers` may also push, tag and version; the owner always may all."""
 
     public: bool
     owner: str
     readers: list[str]
+    writers: list[str] = []
 
 
 class GrantRequest(_Request, kw_only=True, frozen=True):
-    """`confirm` says that making a package with earlier pushes public is meant."""
+    """`confirm` says that making a package with earlier pushes public is meant; `write` allows pushes as well."""
 
     confirm: bool = False
+    write: bool = False
 
 
 class Me(_Reply, kw_only=True, frozen=True):

@@ -141,15 +141,16 @@ class Client:
         return self.session.reply(wire.VersionList, "PUT", _path(wire.VERSION, ref, version=version), {"hash": hash})
 
     def access(self, ref: Ref) -> wire.Access:
-        """Who may read the package."""
+        """Who may read and write the package."""
         return self.session.reply(wire.Access, "GET", _path(wire.ACCESS, ref))
 
-    def grant(self, ref: Ref, who: str, confirm: bool = False) -> wire.Access:
-        """Lets a user, or `public`, read the package."""
-        return self.session.reply(wire.Access, "PUT", _path(wire.GRANT, ref, who=who), {"confirm": confirm})
+    def grant(self, ref: Ref, who: str, confirm: bool = False, write: bool = False) -> wire.Access:
+        """Let a user, or `public`, read the package; with `write`, let a user push to it too."""
+        body = {"confirm": confirm, **({"write": True} if write else {})}
+        return self.session.reply(wire.Access, "PUT", _path(wire.GRANT, ref, who=who), body)
 
     def revoke(self, ref: Ref, who: str) -> wire.Access:
-        """Takes the right to read from a user, or `public`."""
+        """Take the rights to read and write from a user, or `public`."""
         return self.session.reply(wire.Access, "DELETE", _path(wire.GRANT, ref, who=who))
 
 

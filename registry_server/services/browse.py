@@ -52,7 +52,7 @@ def info(registry: Registry, actor: Actor, user: str, name: str) -> wire.Package
         package = policy.readable(connection, actor, user, name)
         tags = states.tags_of(connection, package.id)
         role = policy.role_in(actor, package)
-        assert role in ("owner", "reader", "public")
+        assert role in ("owner", "writer", "reader", "public")
         return wire.PackageInfo(
             package=package.full_name,
             public=package.public,

@@ -49,7 +49,8 @@ def version_entries(connection: Connection, package: Package) -> list[wire.Versi
 
 def put_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str, hash: str) -> wire.TagList:
     """Makes a tag name a state; `latest` too, which so goes back to an earlier push."""
-    policy.check_own(actor, user, "package:tag")
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:tag")
     check_tag(tag)
     with registry.db.read() as connection:
         _check_state(connection, policy.writable(connection, actor, user, name, "package:tag"), hash)
@@ -68,7 +69,8 @@ def put_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str, ha
 
 def remove_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str) -> wire.TagList:
     """Removes a tag; raises `TagNotFound`, and `InvalidInput` for `latest`, which a package always has."""
-    policy.check_own(actor, user, "package:tag")
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:tag")
     check_tag(tag)
     if tag == LATEST:
         raise InvalidInput("the tag 'latest' cannot be removed", hint="move it: datapkg tag add USER/NAME@STATE latest")
@@ -82,7 +84,8 @@ def remove_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str)
 
 def put_version(registry: Registry, actor: Actor, user: str, name: str, version: str, hash: str) -> wire.VersionList:
     """Gives a state a version; again is harmless, another state is a `Conflict`."""
-    policy.check_own(actor, user, "package:version")
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:version")
     version = check_new_version(version)
     with registry.db.write() as connection:
         package = policy.writable(connection, actor, user, name, "package:version")

@@ -65,7 +65,8 @@ def publish(
     A package that is not there yet is made. Publishing what `latest` is already succeeds whatever the parent, so that
     a request may be sent again; tag, version and `public` are applied then too.
     """
-    policy.check_own(actor, user, "package:publish")
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:publish")
     check_package(name)
     wanted = _check(registry, request)
     manifest, older = _read_manifest(registry, actor, user, name, push_id, wanted.hash)
@@ -103,6 +104,7 @@ def publish(
         changed=changed,
         public=package.public,
         unchecked=checked.unchecked[: wire.MAX_UNCHECKED],
+        role="owner" if actor.name == package.user else "writer",
     )
 
 
@@ -324,6 +326,7 @@ def _log(
 def _publicise(connection: Connection, registry: Registry, actor: Actor, package: Package, wanted: _Wanted) -> Package:
     if not wanted.public or package.public:
         return package
+    policy.check_writer(connection, actor, package.user, package.name, "package:share")
     return make_public(connection, registry, actor, package, confirmed=wanted.confirm_public)
 
 

@@ -64,7 +64,7 @@ def test_push_says_what_to_type_next(ada: Person, iris: Path, registry: LiveRegi
 def test_install_for_machines(ada: Person, bob: Person, flowers: str) -> None:
     assert bob("install", flowers).code == 3
     ended = ada("access", "add", flowers, bob.name, "--json")
-    assert ended.json == {"package": flowers, "public": False, "owner": ada.name, "readers": [bob.name]}
+    assert ended.json == {"package": flowers, "public": False, "owner": ada.name, "readers": [bob.name], "writers": []}
     (installed,) = bob("install", flowers, "--json").json["installed"]
     assert installed["package"] == flowers
     assert installed["hash"] == ada("show", flowers, "--json").json["hash"]
@@ -77,6 +77,24 @@ def test_install_for_machines(ada: Person, bob: Person, flowers: str) -> None:
     assert bob("cat", f"{flowers}/README.md").out == "# Flowers\n"
     assert ada("access", "rm", flowers, bob.name).out.endswith("nobody else\n")
     assert bob("install", flowers).code == 3
+
+
+def test_a_writer_pushes_and_is_told_nothing_that_he_may_not_do(
+    ada: Person, bob: Person, flowers: str, iris: Path
+) -> None:
+    said = f"{flowers} belongs to {ada.name}; it can be written by {bob.name}; it can be read by nobody else\n"
+    assert ada("access", "add", flowers, bob.name, "--write").out == said
+    assert ada("access", "ls", flowers, "--json").json["writers"] == [bob.name]
+    assert bob("install", flowers).code == 0
+    (iris / "more.txt").write_text("more")
+    assert bob("build", flowers, str(iris)).code == 0
+    pushed = bob("push", flowers, "--tag", "his")
+    assert pushed.code == 0
+    assert "share it" not in pushed.out
+    assert bob("delete", flowers, "--yes").code == bob("access", "add", flowers, "cyd").code == 7
+    assert ada("access", "rm", flowers, bob.name).code == 0
+    refused = bob("push", flowers, "--json").error
+    assert refused["hint"] == f"datapkg cp {flowers} {bob.name}/flowers"
 
 
 def test_install_one_state(ada: Person, flowers: str, iris: Path, bob: Person) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +13,9 @@ import pytest
 from datapkg.errors import InvalidInput, InvalidName, ObjectNotFound, PackageNotFound, TagNotFound, VersionNotFound
 from datapkg.format import wire
 from registry_server.db import states
-from tests.registry_server.asgi import Client, Contents, House, sha256
+from registry_server.services import browse
+from registry_server.web.packages import SEARCHES_AT_ONCE
+from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 from tests.registry_server.test_checks import contents, parquet, stated
 
 IRIS = f"{wire.PACKAGES}/ada/iris"
@@ -291,3 +295,42 @@ def test_what_is_no_state(
     answer = ada.get(f"{IRIS}/resolve?state={quote(state)}")
     assert answer.status == status
     assert isinstance(answer.error, error)
+
+
+def test_searches_leave_threads_for_others(ada: Client, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search reads the texts of all packages; as many as there are threads would hold up everything."""
+    ada.publish("ada/iris", {"a": b"1"}, public=True)
+    ada.publish("ada/hidden", {"a": b"1"})
+    done, real = threading.Event(), browse.find_packages
+    running: list[str] = []
+
+    def find_slowly(*arguments: Any, query: str, **options: Any) -> Any:
+        running.append(query)
+        done.wait(20)
+        return real(*arguments, query=query, **options)
+
+    monkeypatch.setattr(browse, "find_packages", find_slowly)
+
+    async def asked() -> list[Answer]:
+        users = [ada, bob] * 30
+        searches = [
+            asyncio.ensure_future(
+                each._run("GET", f"{wire.PACKAGES}?q=ada", [], {"authorization": f"Bearer {each.token}"}, 0)
+            )
+            for each in users
+        ]
+        pages = [asyncio.ensure_future(ada._run("GET", f"/?q={word}", [], {}, 0)) for word in "abcd"]
+        try:
+            while len(running) < SEARCHES_AT_ONCE:
+                await asyncio.sleep(0.01)
+            other = ada._run("GET", f"{wire.PACKAGES}/ada/iris", [], {"authorization": f"Bearer {ada.token}"}, 0)
+            assert (await asyncio.wait_for(other, 20)).status == 200
+            assert len(running) == SEARCHES_AT_ONCE
+        finally:
+            done.set()
+        assert {(await each).status for each in pages} == {200}
+        return [await each for each in searches]
+
+    found = asyncio.run(asked())
+    packages = [[each["package"] for each in answer.json()["packages"]] for answer in found]
+    assert packages == [["ada/hidden", "ada/iris"], ["ada/iris"]] * 30
