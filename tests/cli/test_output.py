@@ -196,7 +196,8 @@ def test_an_answer_may_be_shorter_with_quiet(capsys: pytest.CaptureFixture[str])
 
 def test_a_hash_is_never_broken_over_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datapkg.cli.output._is_terminal", lambda _: True)
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COLUMNS", "60")
     hash = "sha256:0123456789ab"
-    Output().table(("when", "state", "names", "message"), [("2026-01-01 10:00", hash, "n" * 40, "m" * 60)])
+    row = ("2026-01-01 10:00", "install", hash, "somebody", "n" * 40, "m" * 60)
+    Output().table(("when", "event", "state", "who", "names", "message"), [row])
     assert hash in capsys.readouterr().out
