@@ -303,7 +303,7 @@ def export(
 
 
 def search(query: str, *, registry: str | None = None) -> list[dict[str, Any]]:
-    """The packages of a registry that hold every word of the query."""
+    """Return the packages of a registry that hold every word of the query; `matches` of each says where."""
     from datapkg.api.search import search as search_packages
 
     return search_packages(Home(), query, registry)

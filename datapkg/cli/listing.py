@@ -286,7 +286,8 @@ def _log_row(entry: dict[str, Any]) -> tuple[str, ...]:
 def search(session: Session, query: tuple[str, ...], registry: str | None) -> None:
     """Find packages at a registry.
 
-    Lists those that you may see and that hold every word of QUERY; all of them without QUERY.
+    Lists those that you may see and that hold every word of QUERY, and where each word was found; all of them without
+    QUERY.
     """
     from datapkg.api.search import search as find
 
@@ -304,8 +305,20 @@ def search(session: Session, query: tuple[str, ...], registry: str | None) -> No
                 size_text(each["bytes_logical"]),
                 time_text(each["pushed_at"] or ""),
                 (each["title"] or each["description"])[:MAX_TITLE],
+                *([", ".join(dict.fromkeys(map(_place, each["matches"])))] if query else []),
             )
             for each in found
         ]
-        out.table(("package", "access", "size", "pushed (UTC)", "title"), rows, right=[2])
+        header = ("package", "access", "size", "pushed (UTC)", "title", *(["found in"] if query else []))
+        out.table(header, rows, right=[2])
         out.say("", f"  install one  datapkg install {found[0]['package']}")
+
+
+def _place(match: dict[str, str]) -> str:
+    """Where a word was found, for people; the name and title are in the table already."""
+    where, text = match["where"], match["text"]
+    if where == "column":
+        return f"column {text} of {match['path']}"
+    if where == "node":
+        return f"node {match['path']}"
+    return where if where in ("name", "title") else f"{'README' if where == 'readme' else where}: {text}"

@@ -70,8 +70,23 @@ class _Reply(msgspec.Struct, frozen=True):
     """
 
 
+class SearchMatch(_Reply, kw_only=True, frozen=True):
+    """Where a search found a word, as written there: `text` is the place, or the part of it that has the word.
+
+    `where` is name, title, description, keywords, node, column or readme; `path` is the node, or that of the column.
+    """
+
+    word: str
+    where: str
+    text: str
+    path: str = ""
+
+
 class PackageSummary(_Reply, kw_only=True, frozen=True):
-    """One line of a list or search; `bytes_logical` is the size of all objects of its latest state."""
+    """One line of a list or search; `bytes_logical` is the size of all objects of its latest state.
+
+    `matches` has one entry for each word that was searched for; none in a list, or from a registry that does not tell.
+    """
 
     package: str
     public: bool
@@ -80,6 +95,7 @@ class PackageSummary(_Reply, kw_only=True, frozen=True):
     description: str = ""
     pushed_at: str | None = None
     bytes_logical: int = 0
+    matches: list[SearchMatch] = []
 
 
 class PackagePage(_Reply, kw_only=True, frozen=True):

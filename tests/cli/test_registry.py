@@ -210,7 +210,12 @@ def test_search(ada: Person, bob: Person, iris: Path) -> None:
     ada("push", package)
     found = ada("search", "botany", "--json").json["packages"]
     assert [each["package"] for each in found] == [package]
+    assert found[0]["matches"] == [{"word": "botany", "where": "name", "text": package, "path": ""}]
     assert package in ada("search").out
+    assert "FOUND IN" not in ada("search").out
+    shown = ada("search", "botany", "petal", "--json").json["packages"][0]["matches"][1]
+    assert (shown["where"], shown["text"]) == ("column", "petal")
+    assert f"  name, column petal of {shown['path']}\n" in ada("search", "botany", "petal").out
     assert bob("search", "botany", "--json").json == {"packages": []}
     assert bob("search", "botany").out == "no package holds these words\n"
 
