@@ -41,7 +41,8 @@ FEW = 1_000
 class Options:
     """What an edit says in the log, and where it goes; with `push` it goes to the registry too.
 
-    `origin` is what the record says made the state; of a `dry_run` nothing is kept or sent.
+    `origin` is what the record says made the state; of a `dry_run` nothing is kept or sent. `tag` and `version` name
+    the state that is pushed.
     """
 
     message: str = ""
@@ -50,6 +51,8 @@ class Options:
     progress: Progress | None = None
     origin: str = "edit"
     dry_run: bool = False
+    tag: str | None = None
+    version: str | None = None
 
 
 def group_path(text: str) -> str:
@@ -255,10 +258,9 @@ class Draft:
     def _latest(self) -> Manifest | None:
         """The registry's latest state, of which the manifest alone is fetched; None where it has no such package."""
         client = self._home.client(allowed_registry(self._home, self._ref, self._options.registry))
-        credential = client.session.credential
-        if self._options.push and credential.token is None:
-            what = f"changing {self._ref.package} at {client.url} needs a token ({credential.note})"
-            raise NotLoggedIn(what, hint=credential.hint)
+        if self._options.push and (known := client.session.credential).token is None:
+            what = f"changing {self._ref.package} at {client.url} needs a token ({known.note})"
+            raise NotLoggedIn(what, hint=known.hint)
         try:
             resolved = resolve(self._home, client, self._ref)
         except NotFound:
@@ -382,14 +384,10 @@ class Draft:
                 self._home.store.save(manifest)
             exact, parent = self._ref.at(State("hash", manifest.hash)), self._parent
             try:
+                given: dict[str, Any] = {"tag": options.tag, "version": options.version, "registry": options.registry}
+                record, message = self._recorded(base), self.message
                 self.pushed = push_package(
-                    self._home,
-                    exact,
-                    message=self.message,
-                    parent=parent,
-                    record=self._recorded(base),
-                    registry=options.registry,
-                    progress=tell,
+                    self._home, exact, parent=parent, message=message, record=record, progress=tell, **given
                 )
                 if not self._is_kept_first:
                     self._keep(manifest, base, at)

@@ -53,7 +53,8 @@ class Pushed:
     """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
 
     `record` is what goes up with the state about how it was built; `warnings` are worth a line each. `role` is owner or
-    writer: a writer cannot share the package.
+    writer: a writer cannot share the package. Of a dry run `changes` says what differs from the registry's latest state,
+    as `format.review.review` does.
     """
 
     package: str
@@ -67,6 +68,7 @@ class Pushed:
     role: str = "owner"
     record: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class Installed:
     """An installed state, and what travelled for it (bodies, in bytes); `note` is worth a line if not empty.
 
     `bytes_logical` are those of the objects that were asked for, `bytes_left` those of the state's others that are not
-    on this machine.
+    on this machine. `overruled_by` is the lock file that pins another state, which imports here use.
     """
 
     package: str
@@ -165,6 +167,7 @@ class Installed:
     bytes_logical: int
     note: str = ""
     bytes_left: int = 0
+    overruled_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Listed:
-    """A package on this machine; `partial` if some of its data may be at its registry alone."""
+    """A package on this machine; `partial` if some of its data may be at its registry alone.
+
+    `states` are all that are kept, the current one first: hash, created_at, tags and versions of each.
+    """
 
     package: str
     hash: str
@@ -186,6 +192,7 @@ class Listed:
     bytes_logical: int
     title: str = ""
     partial: bool = False
+    states: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,8 @@ class Shown:
     `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none. `checks`
     have the outcome of each check when the state was built, if it was built here: path, check, outcome, rows, wrong.
     `bytes_absent` are those of objects that are not on this machine. `unchecked` are paths of tables whose content
-    neither the registry nor this machine has checked.
+    neither the registry nor this machine has checked. `why` says what decided on the state: "ref", "current", or the
+    path of a lock file.
     """
 
     package: str
@@ -207,6 +215,7 @@ class Shown:
     checks: list[dict[str, Any]] = field(default_factory=list)
     bytes_absent: int = 0
     unchecked: list[str] = field(default_factory=list)
+    why: str = "current"
 
 
 @dataclass(frozen=True)

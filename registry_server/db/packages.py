@@ -63,6 +63,19 @@ class PackageLine:
     key: tuple[Any, ...]
 
 
+@dataclass(frozen=True)
+class IndexedTexts:
+    """What a search looks in, beside name, title and description.
+
+    The casefolded texts are empty where the `originals` are kept.
+    """
+
+    originals: str | None
+    about: str
+    nodes: str
+    readme: str
+
+
 def visible(user_id: int | None) -> ColumnElement[bool]:
     """The condition that a row of `packages` may be seen by this user (None: by everybody)."""
     if user_id is None:
@@ -139,6 +152,17 @@ def page(
         query = query.where(tuple_(*order) > tuple_(*after))
     rows = connection.execute(query.order_by(*order).limit(limit))
     return [_line(row) for row in rows]
+
+
+def indexed_texts(connection: Connection, user: str, name: str) -> IndexedTexts | None:
+    """The texts of a package that a search looks in, to show where it found a word; None where it is gone."""
+    folded = (case((search.c.originals.is_(None), place), else_="") for place in _PLACES[1:])
+    row = connection.execute(
+        select(search.c.originals, *folded)
+        .join(packages, packages.c.id == search.c.package_id)
+        .where(packages.c.user_name == user, packages.c.name == name)
+    ).one_or_none()
+    return IndexedTexts(*row) if row else None
 
 
 def _line(row: Sequence[Any]) -> PackageLine:

@@ -196,11 +196,12 @@ push_objects = Table(
     "push_objects",
     metadata,
     Column("push_id", Name, ForeignKey("pushes.id", ondelete="CASCADE"), primary_key=True),
-    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True),
+    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True, index=True),
     sqlite_with_rowid=False,
 )
 
-# What a search looks in: texts of the latest state, casefolded.
+# What a search looks in: texts of the latest state, casefolded; `originals` has those of keywords, nodes and README as
+# they were written, as JSON, to show where a word was found (null where the state was indexed before that began).
 search = Table(
     "search",
     metadata,
@@ -209,6 +210,7 @@ search = Table(
     Column("about", Text, nullable=False),
     Column("nodes", Text, nullable=False),
     Column("readme", Text, nullable=False),
+    Column("originals", Text),
 )
 
 # The audit: never changed, and kept when what it tells of is gone.

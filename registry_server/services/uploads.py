@@ -176,6 +176,8 @@ def _keep(registry: Registry, batch: dict[str, bytes]) -> None:
 def _note(registry: Registry, actor: Actor, user: str, name: str, push_id: str, sizes: dict[str, int]) -> None:
     with registry.db.write() as connection:
         push = find_push(connection, registry, actor, user, name, push_id)
+        # The sweep moves files in a transaction that writes, too: what it took since they got their names comes back.
+        registry.trash.restore(sizes)
         objects.add_sent(connection, push.id, sizes, registry.now())
 
 

@@ -104,7 +104,7 @@ def test_ls(run: Run, built: str) -> None:
     listed = run("ls", "--json").json["packages"]
     assert [(each["package"], each["hash"], each["title"]) for each in listed] == [("me/flowers", built, "Flowers")]
     lines = run("ls").out.splitlines()
-    assert lines[0].split() == ["PACKAGE", "STATE", "SIZE", "FROM", "TITLE"]
+    assert lines[0].split() == ["PACKAGE", "STATE", "NAMES", "SIZE", "FROM", "TITLE"]
     assert lines[1].startswith(f"me/flowers  sha256:{built[:12]}  ")
 
 
