@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datapkg.api.front import (
         build,
         check,
+        copy,
         edit,
         export,
         fetch,
@@ -63,7 +64,20 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "datapkg.api.front": (
-        *("build", "check", "edit", "export", "fetch", "install", "load", "login", "merge", "open", "open_hook"),
+        *(
+            "build",
+            "check",
+            "copy",
+            "edit",
+            "export",
+            "fetch",
+            "install",
+            "load",
+            "login",
+            "merge",
+            "open",
+            "open_hook",
+        ),
         *("push", "search", "sync", "verify"),
     ),
     "datapkg.reading.functions": (
@@ -94,6 +108,7 @@ __all__ = [
     "Unreachable",
     "build",
     "check",
+    "copy",
     "edit",
     "export",
     "fetch",

@@ -173,11 +173,15 @@ def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def wrapped(data: Path | None, **options: Any) -> Any:
-        from registry_server.services.registry import open_registry
+        from sqlalchemy.exc import DatabaseError
+
+        from registry_server.services.registry import open_registry, unusable
 
         registry = open_registry(read_settings(data=data))
         try:
             return command(registry, **options)
+        except DatabaseError as error:
+            raise unusable(registry.settings, error) from error
         finally:
             registry.close()
 
@@ -257,7 +261,7 @@ def list_users(registry: Any, as_json: bool) -> None:
 @_json_option
 @_with_registry
 def verify(registry: Any, content: bool, as_json: bool) -> int:
-    """Hash every object again, and say what is damaged; works while the registry runs.
+    """Check the database, hash every object again, and say what is damaged; works while the registry runs.
 
     What is damaged is not deleted. It is no longer given out, and the next push of a package that holds it brings it
     again. The exit code is 6 if there is any.
@@ -272,22 +276,24 @@ def verify(registry: Any, content: bool, as_json: bool) -> int:
     from registry_server.services import checking, policy, verifying
 
     found = verifying.verify(registry, policy.THE_OPERATOR)
-    tables = checking.recheck(registry, policy.THE_OPERATOR) if content else None
+    tables = checking.recheck(registry, policy.THE_OPERATOR) if content and not found.database else None
     false = tables.false if tables else []
     if as_json:
         damaged = [{"hash": each.hash, "packages": each.packages} for each in found.damaged]
-        click.echo(
-            json.dumps({"checked": found.checked, "damaged": damaged, **({"tables": asdict(tables)} if tables else {})})
-        )
+        more: dict[str, Any] = {"tables": asdict(tables)} if tables else {}
+        more |= {"database": found.database} if found.database else {}
+        click.echo(json.dumps({"checked": found.checked, "damaged": damaged, **more}))
     else:
         for table in false:
             click.echo(f"false content: {table.path} of {table.package}@sha256:{table.state[:16]}: {table.reason}")
         if tables:
             click.echo(f"{tables.tables:,} tables are checked, {tables.unchecked:,} could not be.")
+        for problem in found.database:
+            click.echo(f"damaged: the database {registry.settings.database}: {problem}; restore it from a backup")
         for each in found.damaged:
             click.echo(f"damaged: {each.hash} of {', '.join(each.packages) or 'no package'}")
         click.echo(f"{found.checked:,} objects are checked, {len(found.damaged):,} of them are damaged.")
-    return CorruptObject.exit_code if found.damaged or false else 0
+    return CorruptObject.exit_code if found.damaged or found.database or false else 0
 
 
 def _print_token(name: str, token: str, as_json: bool) -> None:

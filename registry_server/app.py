@@ -11,8 +11,10 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -20,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
+from filelock import FileLock, Timeout
 
 from datapkg import __version__
 from datapkg.errors import Conflict
@@ -36,6 +39,9 @@ from registry_server.web.rendering import STATIC
 from registry_server.web.turns import Makers, Slots
 
 SWEEP_EVERY_S = 3600
+logger = logging.getLogger(__name__)
+# Locked by the operating system, so that it is free once the process has ended, however it did.
+LOCK_FILE = "serve.lock"
 # FastAPI can tell others of requests, and what was wrong with them; this registry tells nobody.
 SILENT: TelemetryConfig = {
     "tracing": False,
@@ -57,8 +63,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweeper = asyncio.create_task(_sweep(registry))
+        is_ending = threading.Event()
+        sweeper = asyncio.create_task(_sweep(registry, is_ending))
         yield
+        is_ending.set()
         sweeper.cancel()
         await asyncio.wait([sweeper])
         registry.close()
@@ -75,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.registry = registry
     app.state.uploads = Slots(settings.max_uploads, settings.slot_wait_s)
     waits = settings.slot_wait_s, settings.body_timeout_s
+    app.state.searches = Makers(packages.SEARCHES_AT_ONCE, *waits)
     app.state.maps = Makers(objects.MAPS_AT_ONCE, *waits)
     app.state.pages = Makers(pages.PAGES_AT_ONCE, *waits, keep=pages.KEPT_PAGES)
     app.add_middleware(Edge, settings=settings)
@@ -85,9 +94,12 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _sweep(registry: Registry) -> None:
+async def _sweep(registry: Registry, is_ending: threading.Event) -> None:
     while True:
-        await anyio.to_thread.run_sync(sweep.sweep, registry, THE_OPERATOR)
+        try:
+            await anyio.to_thread.run_sync(sweep.sweep, registry, THE_OPERATOR, is_ending.is_set)
+        except Exception as error:  # noqa: BLE001 - a full disk, say; the next one may succeed
+            logger.error("the sweep ended early: %s; the next one is in %d seconds", error, SWEEP_EVERY_S)
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
@@ -97,12 +109,33 @@ def serve(settings: Settings, announce: Callable[[Settings, bool], None]) -> Non
 
     Raises `InvalidInput` or `Conflict` if it cannot begin.
     """
-    with _listen(settings) as listener:
+    with _alone(settings.data), _listen(settings) as listener:
         _allow_files()
         _keep_buffers()
         settings = settings.at(listener.getsockname()[1])
         app = create_app(settings)
         _run(app, listener, lambda: announce(settings, app.state.registry.created))
+
+
+@contextlib.contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Hold the data folder for one process, whose memory has the uploads in progress; raise `Conflict` for a second."""
+    with contextlib.suppress(OSError):  # what is wrong with the folder is told by `open_registry`
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not data.is_dir():
+        yield
+        return
+    lock = FileLock(data / LOCK_FILE, mode=0o600)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Conflict(
+            f"another process serves the registry of {data}", hint="datapkg-registry serve --data ANOTHER_FOLDER"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _run(app: FastAPI, listener: socket.socket, announce: Callable[[], None]) -> None:

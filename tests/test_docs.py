@@ -26,6 +26,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SIMPLE = re.compile(r"datapkg [\w\s@./:=+-]*")  # nothing that a shell would expand or split
 RUN = ("console", "python")
+PROMPT = re.compile(r"^(\w*)\$ ", re.MULTILINE)  # `bob$ ` is typed by another user
 
 
 # By its bare name pip installs another project from the public index; a registry's page has the line that works.
@@ -104,16 +105,23 @@ def as_user(text: str, user: str) -> str:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_sessions_run(page: Path, docs_registry: LiveRegistry, tmp_path: Path) -> None:
     user = "me" + os.urandom(4).hex()
-    desk = desk_of(docs_registry, tmp_path / "desk", user)
+    others = {each for kind, text in blocks(page) if kind == "console" for each in PROMPT.findall(text)} - {""}
+    desks = {"": desk_of(docs_registry, tmp_path / "desk", user)}
+    desks |= {each + user: desk_of(docs_registry, tmp_path / each, each + user) for each in others}
     for kind, text in blocks(page):
+        text = as_user(text, user)
+        for each in others:
+            text = re.sub(rf"\b{each}\b", each + user, text)
         if kind == "python":
-            run_python(desk, as_user(text, user))
+            run_python(desks[""], text)
         else:
-            run_console(desk, as_user(text, user))
+            run_console(desks, text)
 
 
-def run_console(desk: Desk, text: str) -> None:
-    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+def run_console(desks: dict[str, Desk], text: str) -> None:
+    parts = PROMPT.split(text)
+    for who, part in zip(parts[1::2], parts[2::2], strict=True):
+        desk = desks[who]
         first, _, rest = part.partition("\n")
         more = re.match(r"(?:> .*\n)*", rest)[0]  # type: ignore[index]
         command, expected = f"{first}\n{more}".replace("\n> ", "\n"), rest.removeprefix(more)
@@ -187,5 +195,5 @@ def test_no_text_installs_datapkg_by_its_bare_name() -> None:
 
 def test_the_docs_install_the_client_from_a_registry() -> None:
     line = re.compile(r"pip install 'datapkg @ https://[a-z.]+/client/datapkg-([\w.]+)-py3-none-any\.whl'")
-    for page in (ROOT / "README.md", ROOT / "docs/install.md", ROOT / "docs/registry.md"):
+    for page in (ROOT / "docs/install.md", ROOT / "docs/registry.md"):
         assert line.findall(page.read_text()) == [__version__], page

@@ -229,10 +229,9 @@ class Draft(NewState):
     def _latest(self) -> Manifest | None:
         """The registry's latest state, of which the manifest alone is fetched; None where it has no such package."""
         client = self._home.client(allowed_registry(self._home, self._ref, self._options.registry))
-        credential = client.session.credential
-        if self._options.push and credential.token is None:
-            what = f"changing {self._ref.package} at {client.url} needs a token ({credential.note})"
-            raise NotLoggedIn(what, hint=credential.hint)
+        if self._options.push and (known := client.session.credential).token is None:
+            what = f"changing {self._ref.package} at {client.url} needs a token ({known.note})"
+            raise NotLoggedIn(what, hint=known.hint)
         try:
             resolved = resolve(self._home, client, self._ref)
         except NotFound:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -34,6 +35,9 @@ def build(
     allow_code: bool = False,
     update: bool = False,
     force: bool = False,
+    gitignore: bool = True,
+    allow_empty: bool = False,
+    keep_going: bool = False,
     message: str = "",
     progress: Progress | None = None,
 ) -> Any:
@@ -41,16 +45,21 @@ def build(
 
     A text may be the address of a git repository; `allow_code` lets its build file have code run. `update` takes the
     files at addresses as they are now, and writes their sums into the build file; `force` believes nothing of earlier
-    builds. Raises `InvalidName`, `InvalidBuildFile` (all mistakes at once), `BuildFailed`, `HashMismatch`,
+    builds. Of a folder without a build file, `gitignore=False` takes what its `.gitignore` ignores too; where there is
+    nothing to build, `allow_empty` makes an empty package. With `keep_going` sources that cannot be read are left out,
+    with a warning. Raises `InvalidName`, `InvalidBuildFile` (all mistakes at once), `BuildFailed`, `HashMismatch`,
     `Unreachable`.
     """
     from datapkg.api.build import build_package
     from datapkg.building.options import Options
 
     home, ref = Home(), Ref.parse(package)
-    options = Options(build_file, allow_outside, allow_code, update, force)
+    ways = {"gitignore": gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
+    options = Options(build_file, allow_outside, allow_code, update, force, **ways)
     with shown(progress) as tell:
         built = build_package(home, ref, source, options, message=message, progress=tell)
+    for path, reason in built.left_out.items():
+        warnings.warn(f"{path} was left out of {built.package}: {reason}", stacklevel=2)
     return _opened(home, ref, built.hash)
 
 
@@ -81,13 +90,17 @@ def push(
     message: str = "",
     tag: str | None = None,
     version: str | None = None,
+    onto: str | None = None,
     force: bool = False,
     confirm: bool = False,
+    dry_run: bool = False,
     registry: str | None = None,
     progress: Progress | None = None,
 ) -> Pushed:
-    """Publishes the last built state of a package (or the one named) at its registry.
+    """Publish the last built state of a package (or the one named) at its registry.
 
+    `onto` is the hash of the registry's latest state, for a package that this machine has never seen. A `dry_run` sends
+    nothing: its `changes` list what would change for consumers, and it raises what the push would raise.
     `confirm` says that showing all earlier pushes is meant, where `public` makes a private package public. Raises
     `Conflict` if somebody pushed meanwhile, unless `force`; `Refused`, `Unreachable`.
     """
@@ -101,8 +114,10 @@ def push(
             message=message,
             tag=tag,
             version=version,
+            parent=onto,
             force=force,
             confirm=confirm,
+            dry_run=dry_run,
             registry=registry,
             progress=tell,
         )
@@ -221,7 +236,7 @@ def sync(
     from datapkg.api.sync import Options
     from datapkg.api.sync import sync as follow
 
-    options = Options(to, delete, confirm, message, dry_run, registry, checks)
+    options = Options(to, delete, confirm, message, dry_run, registry, checks=checks)
     with shown(progress) as tell:
         return follow(Home(), Path(folder), Ref.parse(package), options, progress=tell)
 
@@ -250,6 +265,22 @@ def merge(
     wanted = [Ref.parse(each) for each in ([refs] if isinstance(refs, str) else refs)]
     with shown(progress) as tell:
         done = put_together(home, wanted, made, Options(on_conflict, concat, message, registry, checks), progress=tell)
+    return open_node(made.at(State("hash", done.hash)), home, lazy=True, registry=registry)
+
+
+def copy(
+    ref: str, into: str, *, message: str = "", registry: str | None = None, progress: Progress | None = None
+) -> Any:
+    """Copy a state of a package, by its manifest, as the package `into`; return that.
+
+    Data that are at a registry alone stay there, and a push of the copy does not send them. Raise
+    `PackageNotInstalled` for a package that is neither here nor at the registry.
+    """
+    from datapkg.api.copy import copy as copy_package
+
+    home, made = Home(), Ref.parse(into)
+    with shown(progress) as tell:
+        done = copy_package(home, Ref.parse(ref), made, message=message, registry=registry, progress=tell)
     return open_node(made.at(State("hash", done.hash)), home, lazy=True, registry=registry)
 
 
@@ -288,7 +319,7 @@ def export(
 
 
 def search(query: str, *, registry: str | None = None) -> list[dict[str, Any]]:
-    """The packages of a registry that hold every word of the query."""
+    """Return the packages of a registry that hold every word of the query; `matches` of each says where."""
     from datapkg.api.search import search as search_packages
 
     return search_packages(Home(), query, registry)

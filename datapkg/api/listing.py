@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from datapkg.api.results import Listed, Shown
+from datapkg.api.states import kept_states
 from datapkg.arrival import find_or_look, unchecked_tables
 from datapkg.errors import DatapkgError, NotFound
 from datapkg.format.manifest import FileNode, Manifest
@@ -32,6 +33,7 @@ def list_packages(home: Home) -> list[Listed]:
                     listed[package] = Listed(
                         *(package, current.hash, current.origin, current.bytes_logical, current.title),
                         partial=current.partial,
+                        states=kept_states(store, Ref(user, name)),
                     )
     return [listed[package] for package in sorted(listed)]
 
@@ -41,10 +43,13 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
 
     With `remote`, or where it is not installed, as its registry has it; nothing is installed by that.
     """
+    from datapkg.reading.vanished import explained
+
     found = find_or_look(home, ref, registry, remote=remote)
     looked_at = found.why if "://" in found.why else ""
     manifest = found.store.manifest(found.hash)
-    nodes = manifest.below(ref.path)
+    with explained(found):
+        nodes = manifest.below(ref.path)
     depth = ref.path.count("/") + 2 if ref.path else 1
     files = {node.parts[-1]: node.path for node in nodes if isinstance(node, FileNode) and len(node.parts) == depth}
     licences = licence_files_among(files)
@@ -58,6 +63,7 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
         checks=_checks(home, found, ref, looked_at),
         bytes_absent=0 if looked_at else _bytes_absent(found.store, ref, manifest),
         unchecked=unchecked_tables(home, manifest, ref.path),
+        why=found.why,
         registry=looked_at,
         is_imported=not looked_at and _is_imported(home, ref, found.hash),
     )

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from datapkg.api.build import push_target
+from datapkg.api.bringing import bring_foreign
 from datapkg.api.checking import known_checks
 from datapkg.api.edit import Draft
 from datapkg.api.new_state import Options as EditOptions
 from datapkg.api.results import Merged
-from datapkg.arrival import find_or_meet, origin_of
+from datapkg.arrival import find_or_meet
 from datapkg.building.appending import false_content
 from datapkg.building.checks.demands import Demand, demands_of
 from datapkg.building.merging import Merging, Part, merged
@@ -25,7 +25,6 @@ from datapkg.format.names import Ref
 from datapkg.format.overlay import Overlay
 from datapkg.home import Found, Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import plan, transfer
 from datapkg.reading.source import Remote, Source
 
 
@@ -157,7 +156,8 @@ class _Merger(Draft):
         self._record |= {"packages": [{"path": "", **each} for each in _pins(inputs)], "merge": said}
         for number, each in enumerate(inputs):
             mine = [node for path, node in merging.nodes.items() if merging.of[path] == number]
-            self._bring_foreign(each, mine, options.registry, progress)
+            sizes = {hash: size for node in mine for hash, size in node.objects()}
+            bring_foreign(self._home, each.ref, each.found, sizes, options.registry, progress)
         demands = (self._demands(each, number, merging) for number, each in enumerate(inputs))
         self._checks.take(demand for some in demands for demand in some)
         self._inputs = [_source(self._home, each, "", options.registry)[0] for each in inputs]
@@ -193,25 +193,6 @@ class _Merger(Draft):
         """The package that the table which is appended to came from: of a long one the last block is fetched alone."""
         each, place = self._first
         return _source(self._home, each, place, self._options.registry)
-
-    def _bring_foreign(self, each: Input, nodes: Sequence[Node], registry: str | None, progress: Progress) -> None:
-        """Brings what a push could not rely on: objects of another store or another registry."""
-        mine = self._home.store.objects
-        sizes = {hash: size for node in nodes for hash, size in node.objects()}
-        needed = plan(sizes, mine).needed
-        if not needed:
-            return
-        if each.found.store is not self._home.store:
-            there = each.found.store.objects.missing(needed)
-            self._copy(each, {hash: size for hash, size in needed.items() if hash not in there}, progress)
-            return
-        origin = origin_of(self._home, each.ref, each.found.hash)
-        if origin is not None and origin != push_target(self._home, registry):
-            transfer(self._home.client(origin).objects(each.ref), mine, plan(needed, mine), progress)
-
-    def _copy(self, each: Input, sizes: dict[str, int], progress: Progress) -> None:
-        mine = self._home.store.objects
-        transfer(each.found.store.objects, mine, plan(sizes, mine), progress)
 
 
 def _source(home: Home, each: Input, path: str, registry: str | None) -> tuple[Source, str]:

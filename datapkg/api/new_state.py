@@ -32,8 +32,8 @@ FEW = 1_000
 class Options:
     """What an edit says in the log, and where it goes; with `push` it goes to the registry too.
 
-    `origin` is what the record says made the state; of a `dry_run` nothing is kept or sent. Without `checks` none is
-    tried, and the record says so.
+    `origin` is what the record says made the state; of a `dry_run` nothing is kept or sent. `tag` and `version` name
+    the state that is pushed. Without `checks` none is tried, and the record says so.
     """
 
     message: str = ""
@@ -42,6 +42,8 @@ class Options:
     progress: Progress | None = None
     origin: str = "edit"
     dry_run: bool = False
+    tag: str | None = None
+    version: str | None = None
     checks: bool = True
 
 
@@ -141,14 +143,10 @@ class NewState:
                 self._home.store.save(manifest)
             exact, parent = self._ref.at(State("hash", manifest.hash)), self._parent
             try:
+                given: dict[str, Any] = {"tag": options.tag, "version": options.version, "registry": options.registry}
+                record, message = self._recorded(base), self.message
                 self.pushed = push_package(
-                    self._home,
-                    exact,
-                    message=self.message,
-                    parent=parent,
-                    record=self._recorded(base),
-                    registry=options.registry,
-                    progress=tell,
+                    self._home, exact, parent=parent, message=message, record=record, progress=tell, **given
                 )
                 if not self._is_kept_first:
                     self._keep(manifest, base, at)

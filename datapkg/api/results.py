@@ -18,7 +18,8 @@ class BuildResult:
 
     `skipped` are the files of a folder that were left out, each with the reason; `updated` the addresses whose new sums
     were written into the build file: url, old, new. `why` says of each node why it was built or not, `checks` has what
-    came of the checks.
+    came of the checks, `left_out` what went wrong with each source that is not in the package, by the node's path.
+    `reread` counts those taken over that were read all the same.
     """
 
     package: str
@@ -31,6 +32,8 @@ class BuildResult:
     updated: list[dict[str, str]] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
     checks: list[dict[str, Any]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    reread: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ class Checked:
 class Pushed:
     """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
 
-    `record` is what goes up with the state about how it was built; `warnings` are worth a line each.
+    `record` is what goes up with the state about how it was built; `warnings` are worth a line each. `role` is owner or
+    writer: a writer cannot share the package. In a dry run, `changes` lists what differs from the registry's latest
+    state (see `format.review.review`).
     """
 
     package: str
@@ -63,8 +68,10 @@ class Pushed:
     url: str
     changed: bool = True
     public: bool = False
+    role: str = "owner"
     record: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,17 @@ class Merged:
 
 
 @dataclass(frozen=True)
+class Copied:
+    """A package that is a copy of a state of `source`; `bytes_absent` are those of objects that are not here."""
+
+    package: str
+    hash: str
+    source: str
+    bytes_logical: int
+    bytes_absent: int = 0
+
+
+@dataclass(frozen=True)
 class Synced:
     """What a package took over of a folder: paths of nodes; `kept` are those that the package alone has.
 
@@ -158,7 +176,7 @@ class Installed:
     """An installed state, and what travelled for it (bodies, in bytes); `note` is worth a line if not empty.
 
     `bytes_logical` are those of the objects that were asked for, `bytes_left` those of the state's others that are not
-    on this machine.
+    on this machine. `overruled_by` is the lock file that pins another state, which imports here use.
     """
 
     package: str
@@ -168,6 +186,7 @@ class Installed:
     bytes_logical: int
     note: str = ""
     bytes_left: int = 0
+    overruled_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,7 +200,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Listed:
-    """A package on this machine; `partial` if some of its data may be at its registry alone."""
+    """A package on this machine; `partial` if some of its data may be at its registry alone.
+
+    `states` are all that are kept, the current one first: hash, created_at, tags and versions of each.
+    """
 
     package: str
     hash: str
@@ -189,6 +211,7 @@ class Listed:
     bytes_logical: int
     title: str = ""
     partial: bool = False
+    states: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -199,7 +222,8 @@ class Shown:
     have the outcome of each check when the state was built, if it was built here: path, check, outcome, rows, wrong.
     `bytes_absent` are those of objects that are not on this machine. `unchecked` are paths of tables whose content
     neither the registry nor this machine has checked. `registry` is the address that the package was looked at, where
-    it is not this machine's; `is_imported` says that an import of the package gives this state.
+    it is not this machine's; `is_imported` says that an import of the package gives this state. `why` says what decided
+    on the state: "ref", "current", the path of a lock file, or the address of the registry.
     """
 
     package: str
@@ -213,6 +237,7 @@ class Shown:
     unchecked: list[str] = field(default_factory=list)
     registry: str = ""
     is_imported: bool = True
+    why: str = "current"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from datapkg.api.states import unpushed_build
 from datapkg.building.cache import BuildCache
+from datapkg.building.options import Options
 from datapkg.building.sources import spec_for
 from datapkg.building.status import Changes, compare
 from datapkg.errors import NotFound
@@ -15,12 +17,16 @@ from datapkg.home import Home
 
 @dataclass(frozen=True)
 class PackageStatus:
-    """One package: the state that was last built, where from, and what has changed there since."""
+    """One package: the state that was last built, where from, and what has changed there since.
+
+    `is_pushed` says whether this machine pushed the state, or got it from a registry.
+    """
 
     package: str
     hash: str
     source: str
     changes: Changes
+    is_pushed: bool = False
 
 
 def statuses(home: Home, ref: Ref | None = None, source: Path | None = None) -> list[PackageStatus]:
@@ -56,9 +62,11 @@ def _status(home: Home, ref: Ref, source: Path | None) -> PackageStatus:
             hint=f"datapkg build {ref.package} {source or 'PATH'}",
         )
     cache = BuildCache(home.index, ref.package)
-    place = (source, True, False) if source else cache.place()
+    place = (source, Options()) if source else cache.place()
     if place is None or not place[0].exists():
         raise NotFound(f"where {ref.package} was built from is not known", hint=f"datapkg status {ref.package} PATH")
-    path, build_file, allow_outside = place
-    spec = spec_for(path, build_file=build_file, allow_outside=allow_outside)
-    return PackageStatus(ref.package, current.hash, str(path), compare(spec, record, cache))
+    path, how = place
+    ways = {"build_file": how.build_file, "allow_outside": how.allow_outside, "gitignore": how.gitignore}
+    spec = spec_for(path, **ways)
+    changes, is_pushed = compare(spec, record, cache), unpushed_build(home, ref) is None
+    return PackageStatus(ref.package, current.hash, str(path), changes, is_pushed)

@@ -8,8 +8,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from packaging.version import Version
+
 from datapkg.api.build import fetcher, find_package, objects_for
 from datapkg.api.edit import Draft, group_path
+from datapkg.api.history import add_version, set_tag, versions
 from datapkg.api.new_state import Options as EditOptions
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import Synced
@@ -24,7 +27,7 @@ from datapkg.building.unchanged import Split, settled, split
 from datapkg.errors import Conflict, InvalidInput, NotFound
 from datapkg.format.diff import diff, same_content
 from datapkg.format.manifest import GroupNode, Manifest, Node
-from datapkg.format.names import Ref, shown
+from datapkg.format.names import Ref, State, check_new_version, check_tag, shown
 from datapkg.home import Home
 from datapkg.objects.base import Objects
 from datapkg.objects.progress import Progress, silent
@@ -37,7 +40,8 @@ _KINDS = ("added", "changed", "removed")
 class Options:
     """How a package follows a folder: in the group `to`; with `delete`, without what the folder has not.
 
-    `confirm` says that an empty folder is meant to empty the package too. Of a `dry_run` nothing is kept or sent.
+    `confirm` says that an empty folder is meant to empty the package too. Of a `dry_run` nothing is kept or sent. `tag`
+    and `version` name the state at the registry, also where nothing had to be pushed.
     """
 
     to: str = ""
@@ -46,6 +50,8 @@ class Options:
     message: str = ""
     dry_run: bool = False
     registry: str | None = None
+    tag: str | None = None
+    version: str | None = None
     checks: bool = True
 
 
@@ -83,7 +89,7 @@ def sync(
                 raise Conflict(error.message, hint=f"{line} puts yours over theirs", **error.detail) from error
             raise
     if not options.to and not options.dry_run:
-        BuildCache(home.index, ref.package).keep_place(folder, True, False)
+        BuildCache(home.index, ref.package).keep_place(folder, build_options)
     return draft.result()
 
 
@@ -103,7 +109,16 @@ class _Follower(Draft):
     _is_kept_first = False
 
     def __init__(self, home: Home, ref: Ref, options: Options, objects: Objects, progress: Progress) -> None:
-        edit = EditOptions(options.message, True, options.registry, progress, "sync", options.dry_run, options.checks)
+        edit = EditOptions(
+            message=options.message,
+            registry=options.registry,
+            progress=progress,
+            origin="sync",
+            dry_run=options.dry_run,
+            tag=check_tag(options.tag) if options.tag else None,
+            version=check_new_version(options.version) if options.version else None,
+            checks=options.checks,
+        )
         super().__init__(home, ref, edit)
         self._how, self._tell = options, progress
         self._objects: Objects = objects
@@ -160,8 +175,12 @@ class _Follower(Draft):
     def _commit(self) -> None:
         if self._base or self._nodes or self.meta:
             super()._commit()
-        if self._base and self.hash == self._base.hash and not self._how.dry_run:
+        if self._how.dry_run:
+            self._check_version()
+        elif self._base and self.hash == self._base.hash:
             self._meet(self._base)
+            if self.pushed is None:  # else the push, for the sake of its checks, named it
+                self._name(self._base)
 
     def _meet(self, state: Manifest) -> None:
         """Makes what the registry had already the current state here: made elsewhere, or by a sync that was killed."""
@@ -169,6 +188,23 @@ class _Follower(Draft):
         current = home.store.refs.current(ref.user, ref.name)
         if current is None or current.hash != state.hash:
             make_current(home, ref, state, allowed_registry(home, ref, self._how.registry), partial=True)
+
+    def _check_version(self) -> None:
+        """Raise `Conflict` where another state has the version that is asked for, as a push would."""
+        if self._how.version is None or self._base is None:
+            return
+        for each in versions(self._home, self._ref, self._how.registry):
+            if Version(each["name"]) == Version(self._how.version) and each["hash"] != self.hash:
+                what = f"version {each['name']} of {self._ref.package} is {each['hash']}, and versions never move"
+                raise Conflict(what, hint="choose a new version, or use --tag", expected=self.hash, actual=each["hash"])
+
+    def _name(self, state: Manifest) -> None:
+        """Give the registry's state, to which nothing had to be pushed, the tag and version that are asked for."""
+        exact, how = self._ref.at(State("hash", state.hash)), self._how
+        if how.tag:
+            set_tag(self._home, exact, how.tag, registry=how.registry)
+        if how.version:
+            add_version(self._home, exact, how.version, registry=how.registry)
 
     def _made(self, spec: BuildSpec) -> dict[str, Node]:
         """The nodes of the folder, of which those are built that the state has not."""
@@ -220,7 +256,7 @@ class _Follower(Draft):
             raise InvalidInput(
                 f"{shown(folder)} has nothing that a package is made of, and --delete would take all {len(alone):,} "
                 f"nodes out of {where}; nothing was changed",
-                hint="if that is meant: the same with --yes",
+                hint="if that is meant: the same with --allow-empty",
             )
 
     def _check_room(self, made: dict[str, Node], alone: list[str]) -> None:

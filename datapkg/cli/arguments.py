@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.names import Ref, shown
 
 if TYPE_CHECKING:
@@ -125,6 +125,20 @@ def tell_looked_at(session: Session, ref: Ref, url: str, remote: bool) -> None:
     if url:
         absent = "" if remote else f"{ref.package} is not installed; "
         session.out.note(f"{absent}this is what {url} has")
+
+
+def tell_pin(session: Session, ref: Ref) -> None:
+    """Print a note where a lock file, and not what is current, decides which state a ref means."""
+    if ref.state is not None:
+        return
+    try:
+        found = session.home.find(ref)
+    except DatapkgError:  # the command fails by it too
+        return
+    current = found.store.refs.current(ref.user, ref.name)
+    if found.why not in ("current", "ref") and (current is None or current.hash != found.hash):
+        also = f"; the current state is sha256:{current.hash[:12]}" if current else ""
+        session.out.note(f"{ref.package} is sha256:{found.hash[:12]} here: {found.why} pins it{also}")
 
 
 def import_line(package: str) -> str:

@@ -17,7 +17,7 @@ from datapkg.cli.output import abandon_stdout
 from datapkg.errors import Notice
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
+    "access": ("datapkg.cli.sharing:access", "Say who may read and write a package at its registry."),
     "append": ("datapkg.cli.changing:append", "Add files to a package, or rows to a table in it."),
     "build": ("datapkg.cli.publishing:build", "Make a package of a folder, build file, data file or repository."),
     "cache": ("datapkg.cli.caching:cache", "Keep tables ready to be mapped into memory, or free the space."),
@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("datapkg.cli.checking:check", "Try the checks of a build file, and make no package."),
     "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
     "config": ("datapkg.cli.settings:config", "Show settings and where each comes from, or change one."),
+    "cp": ("datapkg.cli.changing:cp", "Copy a package under another name."),
     "delete": ("datapkg.cli.maintenance:delete", "Delete a package at its registry."),
     "edit": ("datapkg.cli.changing:edit", "Take nodes out of a package, or give them other paths."),
     "export": ("datapkg.cli.files:export", "Write a package as ordinary files with their original names."),
@@ -56,7 +57,9 @@ SYNONYMS = {
     "add": "append",
     "checkout": "install",
     "combine": "merge",
+    "copy": "cp",
     "download": "install",
+    "fork": "cp",
     "freeze": "lock",
     "get": "install",
     "history": "log",
@@ -65,9 +68,11 @@ SYNONYMS = {
     "inspect": "show",
     "list": "ls",
     "mirror": "sync",
+    "mv": "cp",
     "publish": "push",
     "pull": "install",
     "remove": "rm",
+    "rename": "cp",
     "share": "access",
     "umount": "unmount",
     "uninstall": "rm",

@@ -146,7 +146,7 @@ def delete(session: Session, ref: Ref, yes: bool, dry_run: bool, registry: str |
         states = sorted({each["hash"] for each in pushes})
         lines = [f"would delete {ref.package} with {count_text(len(states), 'state')}"]
         lines += [f"  {pinned(ref.package, each)}" for each in states]
-        session.out.answer({**value, "states": states}, lines)
+        session.out.answer({**value, "states": [{"hash": each} for each in states]}, lines)
         return
     if not yes:
         _ask_to_delete(session, ref)

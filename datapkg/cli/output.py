@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from datapkg.cli.texts import aligned, clean, clean_lines, cut, width_of
 from datapkg.errors import InvalidInput
@@ -62,7 +62,9 @@ class Output:
 
         table = Table(box=None, pad_edge=False, header_style="")
         for number, name in enumerate(header):
-            table.add_column(name.upper(), justify="right" if number in right else "left", overflow="fold")
+            holds_hashes = any(row[number].startswith("sha256:") for row in rows)  # to be copied, so never broken
+            justify: Literal["left", "right"] = "right" if number in right else "left"
+            table.add_column(name.upper(), justify=justify, overflow="fold", no_wrap=holds_hashes)
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         with _reader():

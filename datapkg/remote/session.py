@@ -211,7 +211,8 @@ class Session:
         elif type(error) in (NotLoggedIn, Forbidden, PackageNotFound) and "needs" not in error.detail:
             rejected = self._auth.was_rejected and is_public_read(method, path)
             note = f"without the rejected token from {self.credential.source}" if rejected else self.credential.note
-            is_about_token = isinstance(error, NotLoggedIn) or rejected
+            is_withheld = not self.credential.token and bool(self.credential.source)
+            is_about_token = isinstance(error, NotLoggedIn) or rejected or is_withheld
             error.explain(note, self.credential.hint if is_about_token else None)
         return error
 

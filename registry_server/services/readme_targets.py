@@ -18,6 +18,7 @@ from registry_server.services.images import is_shown_image
 
 # How many addresses of one README are looked up; for an image an object is opened.
 MAX_LOOKED_UP = 500
+MAX_SUFFIXES = 3  # petals.csv.tar.gz
 
 
 class Target(NamedTuple):
@@ -83,9 +84,10 @@ def _path(address: str) -> str:
 
 
 def _candidates(path: str) -> Iterator[str]:
-    """The path, and what it is without one suffix after the other: nodes are called so."""
+    """The path, and what it is without its last suffixes, one more each time: nodes are called so."""
     yield path
     folder, slash, name = path.rpartition("/")
-    while (stem := name.rpartition(".")[0]) != "":
-        yield folder + slash + stem
-        name = stem
+    for _ in range(MAX_SUFFIXES):
+        name = name.rpartition(".")[0]
+        if name:
+            yield folder + slash + name

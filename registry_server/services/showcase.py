@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -95,6 +96,7 @@ class Exhibit:
     size: int
     readme: str
     readme_name: str
+    readme_path: str
     readme_cut: bool
 
 
@@ -107,10 +109,10 @@ class Shown:
     log: wire.LogPage
     asked: str | None
 
-    @property
-    def ref(self) -> str:
-        """What to install: the package, in the state asked for."""
-        return f"{self.info.package}@{self.asked}" if self.asked else self.info.package
+    def typed_ref(self, node: str = "") -> str:
+        """What to type for the package, or a node of it, in the state asked for; quoted for a shell."""
+        path = f"{self.info.package}/{node}" if node else self.info.package
+        return shlex.quote(f"{path}@{self.asked}" if self.asked else path)
 
     def object_path(self, hash: str) -> str:
         """Where the bytes of a file of the package are."""
@@ -171,6 +173,7 @@ def make_exhibit(manifest: Manifest, readme: str) -> Exhibit:
         size=state.bytes_logical,
         readme=readme,
         readme_name=(node.file_name or node.path) if node else "",
+        readme_path=node.path if node else "",
         readme_cut=node is not None and node.size > MAX_README_BYTES,
     )
 

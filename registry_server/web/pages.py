@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -24,7 +25,7 @@ from registry_server.web.edge import API_POLICY
 from registry_server.web.objects import reply
 from registry_server.web.readme import Link, readme_html
 from registry_server.web.rendering import render
-from registry_server.web.turns import Makers
+from registry_server.web.turns import Makers, search
 
 PAGES_AT_ONCE, KEPT_PAGES = 2, 64
 IMAGE = "/{user}/{name}/images/{hash}"
@@ -36,10 +37,11 @@ Place = Annotated[str | None, Query(max_length=500)]
 
 
 @router.get("/")
-def front(registry: TheRegistry, q: Words = "", cursor: Place = None) -> HTMLResponse:
+async def front(request: Request, registry: TheRegistry, q: Words = "", cursor: Place = None) -> HTMLResponse:
     """The public packages: the last pushed first, or those that a search finds."""
     q = q[: browse.MAX_QUERY]
-    page = browse.find_packages(registry, ANONYMOUS, query=q, recent=True, cursor=cursor)
+    find = partial(browse.find_packages, registry, ANONYMOUS, query=q, recent=True, cursor=cursor)
+    page = await search(request, q, find)
     return HTMLResponse(render("packages.html", page=page, query=q, user=None, base="/", **_setup(registry)))
 
 

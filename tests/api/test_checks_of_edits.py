@@ -12,6 +12,7 @@ import pytest
 
 from datapkg.api import append, merge, sync
 from datapkg.api.build import build_package
+from datapkg.api.copy import copy
 from datapkg.api.edit import Draft
 from datapkg.api.listing import show
 from datapkg.api.new_state import Options
@@ -246,3 +247,13 @@ def test_checks_that_changed_alone_go_up_with_a_push(person: Person, ref: Ref, f
 )
 def test_a_record_from_elsewhere_is_not_believed_blindly(record: dict[str, Any]) -> None:
     assert unpacked(record) == []
+
+
+def test_a_copy_takes_the_checks_along(person: Person, ref: Ref) -> None:
+    for machine in ("one", "two"):  # built here, and known to the registry alone
+        home, mine = person.home(machine), person.ref(f"copy_{machine}")
+        copy(home, ref, mine)
+        assert outcomes(home, mine) == ALL_OK
+        push_package(home, mine)
+        with pytest.raises(CheckFailed, match="positive"), Draft(person.home("three"), mine, QUIET) as draft:
+            draft.append("sales", rows(("a", -1)))

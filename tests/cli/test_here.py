@@ -104,7 +104,7 @@ def test_ls(run: Run, built: str) -> None:
     listed = run("ls", "--json").json["packages"]
     assert [(each["package"], each["hash"], each["title"]) for each in listed] == [("me/flowers", built, "Flowers")]
     lines = run("ls").out.splitlines()
-    assert lines[0].split() == ["PACKAGE", "STATE", "SIZE", "FROM", "TITLE"]
+    assert lines[0].split() == ["PACKAGE", "STATE", "NAMES", "SIZE", "FROM", "TITLE"]
     assert lines[1].startswith(f"me/flowers  sha256:{built[:12]}  ")
 
 
@@ -277,6 +277,18 @@ def test_log_and_rm(run: Run, built: str) -> None:
         assert run(*words).code == 3
     assert run("rm").code == run("rm", "--dry-run").code == 2
     assert run("rm", "--now").out == "freed 0 B\n"
+
+
+def test_cp(run: Run, built: str) -> None:
+    copied = run("cp", "me/flowers", "me/again")
+    assert copied.out.startswith(f"copied me/flowers to me/again@sha256:{built}\n")
+    assert "publish it  datapkg push me/again" in copied.out
+    assert run("cp", "me/flowers", "me/again", "-q").out == f"me/again@sha256:{built}\n"
+    answer = run("cp", "me/flowers", "me/third", "--json").json
+    assert (answer["package"], answer["hash"], answer["source"]) == ("me/third", built, "me/flowers")
+    assert answer["bytes_absent"] == 0
+    assert run("cp", "me/flowers/raw", "me/raw").code == 2
+    assert run("cat", "me/third/README").out == run("cat", "me/flowers/README").out
 
 
 def test_rm_says_what_stays_and_why(run: Run, built: str) -> None:

@@ -91,8 +91,9 @@ def test_messages_say_why_no_token_was_sent(person: Person) -> None:
     with pytest.raises(NotLoggedIn, match="sent to the registry in DATAPKG_REGISTRY, which is not set") as caught:
         whoami(home, person.url)
     assert caught.value.hint == f"export DATAPKG_REGISTRY={person.url}"
-    with pytest.raises(PackageNotFound, match="no token was sent: DATAPKG_TOKEN is only sent"):
+    with pytest.raises(PackageNotFound, match="no token was sent: DATAPKG_TOKEN is only sent") as caught:
         home.client(person.url).package(person.ref("none"))
+    assert caught.value.hint == f"export DATAPKG_REGISTRY={person.url}"
     elsewhere = Home({**person.environ(), "DATAPKG_REGISTRY": "https://other.example.org"})
     with pytest.raises(NotLoggedIn, match=r"which is https://other\.example\.org"):
         whoami(elsewhere, person.url)
