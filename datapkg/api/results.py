@@ -53,8 +53,8 @@ class Pushed:
     """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
 
     `record` is what goes up with the state about how it was built; `warnings` are worth a line each. `role` is owner or
-    writer: a writer cannot share the package. Of a dry run `changes` says what differs from the registry's latest state,
-    as `format.review.review` does.
+    writer: a writer cannot share the package. Of a dry run `changes` says what differs from the registry's latest
+    state, as `format.review.review` does.
     """
 
     package: str
