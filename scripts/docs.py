@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from datapkg.cli.main import GROUPS
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "commands.md"
 PROGRAMS = ("datapkg", "datapkg-registry")
@@ -47,9 +49,10 @@ def help_of(command: tuple[str, ...]) -> str:
 
 
 def sub_commands(said: str) -> list[str]:
-    """The names under `Commands:`, where a help page has such a list."""
-    _, _, commands = said.partition("\nCommands:\n")
-    return re.findall(r"^  ([a-z][\w-]*)(?: |$)", commands, flags=re.MULTILINE)
+    """The names under `Commands:`, or under the headings of the client's, where a help page has such a list."""
+    headings = "|".join(map(re.escape, ("Commands", *GROUPS)))
+    lists: list[str] = re.findall(rf"^(?:{headings}):\n((?:  .*\n)+)", said, flags=re.MULTILINE)
+    return [name for each in lists for name in re.findall(r"^  ([a-z][\w-]*)(?: |$)", each, flags=re.MULTILINE)]
 
 
 if __name__ == "__main__":

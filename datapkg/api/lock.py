@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from datapkg.api.install import Options, install_one, install_packages
 from datapkg.api.results import Installed, Outcome
 from datapkg.arrival import allowed_registry
-from datapkg.errors import DatapkgError, InvalidLock, NotFound
+from datapkg.errors import Conflict, DatapkgError, InvalidLock, NotAFolder, NotFound
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, Requirements, parse_requirements
-from datapkg.format.names import Ref, State
+from datapkg.format.names import Ref, State, shown
 from datapkg.home import Home, nearest_lock, nearest_requirements
 from datapkg.objects.files import write_atomic
 from datapkg.objects.progress import Progress, silent
+
+_EMPTY = """# The data packages of this project, a line each, such as `- user/name@1.2.0`.
+# `datapkg lock` writes their exact hashes into datapkg.lock; `datapkg install` gets them. Commit both files.
+packages: []
+"""
+
+
+def start_project(folder: Path) -> Path:
+    """Write a `datapkg.yml` without packages into a folder and return its path.
+
+    Raise `Conflict` where there is one, `NotAFolder` where there is no such folder.
+    """
+    path = folder / REQUIREMENTS
+    if not folder.is_dir():
+        raise NotAFolder(f"{shown(folder)} is not a folder", hint=f"mkdir -p {quote(str(folder))}")
+    if path.exists() or path.is_symlink():
+        raise Conflict(f"{path} exists and was left as it is", hint="datapkg lock pins what it names")
+    write_atomic(path, _EMPTY.encode(), folder, mode=0o644)
+    return path
 
 
 def write_lock(
@@ -129,7 +149,7 @@ def _requirements_path(start: Path) -> Path:
     if path is None:
         raise InvalidLock(
             f"there is no {REQUIREMENTS} in {start} or above it",
-            hint=f"echo 'packages: [user/name@1.0]' > {REQUIREMENTS}   (or name what to install)",
+            hint="datapkg init   (starts one; or name what to install)",
         )
     return path
 

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fetch": ("datapkg.cli.installing:fetch", "Get what is absent here of an installed package."),
     "generate": ("datapkg.cli.publishing:generate", "Write a build file and a README to start from."),
     "help": ("datapkg.cli.settings:help", "Explain a command."),
+    "init": ("datapkg.cli.projects:init", "Start a project with an empty datapkg.yml."),
     "install": ("datapkg.cli.installing:install", "Get packages from a registry, or what a project asks for."),
     "lock": ("datapkg.cli.installing:lock", "Write down exactly what a project's requirements mean now."),
     "log": ("datapkg.cli.listing:log", "List the pushes of a package."),
@@ -51,8 +52,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "version": ("datapkg.cli.pointers:version", "Number pushed states; a version never moves."),
     "whoami": ("datapkg.cli.accounts:whoami", "Say whom the token for a registry stands for."),
 }
+# How `--help` lists them.
+GROUPS = {
+    "Get": ("search", "install", "fetch", "ls", "show", "log", "cat", "export", "mount", "unmount"),
+    "Make": ("generate", "build", "check", "status", "append", "merge"),
+    "Publish": ("push", "sync", "tag", "version", "access", "delete"),
+    "Project": ("init", "lock", "stubs"),
+    "This machine": ("config", "login", "logout", "whoami", "rm", "verify", "cache", "completion", "help"),
+}
+# Commands that remove something; a mistyped word never suggests one.
+REMOVING = frozenset({"delete", "logout", "rm"})
 SYNONYMS = {
-    "add": "append",
     "checkout": "install",
     "combine": "merge",
     "download": "install",
@@ -60,13 +70,11 @@ SYNONYMS = {
     "get": "install",
     "history": "log",
     "info": "show",
-    "init": "generate",
     "inspect": "show",
     "list": "ls",
     "mirror": "sync",
     "publish": "push",
     "pull": "install",
-    "remove": "rm",
     "share": "access",
     "umount": "unmount",
     "uninstall": "rm",
@@ -101,7 +109,9 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 @click.command(
     cls=LazyGroup,
     members=COMMANDS,
+    sections=GROUPS,
     synonyms=SYNONYMS,
+    removing=REMOVING,
     examples=EXAMPLES,
     invoke_without_command=True,
     params=[
@@ -129,7 +139,7 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
     session = session or Session()
     try:
         with _damage_as_notes(session):
-            code = program.main(args, "datapkg", standalone_mode=False, obj=session)
+            code = program.main(args, "datapkg", standalone_mode=False, obj=session, color=session.out.has_colour)
         session.out.flush()
         return code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (told to the user, a bug as a bug)
