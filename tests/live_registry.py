@@ -38,7 +38,7 @@ class LiveRegistry:
         try:
             return accounts.add_user(registry, policy.THE_OPERATOR, name)
         finally:
-            registry.db.close()
+            registry.close()
 
     def stop(self) -> int:
         """Asks it to end, and gives its exit code."""

@@ -185,7 +185,7 @@ def _empty_database() -> bytes:
     """The database of a new registry. Migrating one takes longer than most tests do."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data=Path(folder))
-        open_registry(settings).db.close()
+        open_registry(settings, create=True).close()
         return settings.database.read_bytes()
 
 
@@ -194,7 +194,7 @@ def _routes() -> list[BaseRoute]:
     """The routes of the app, which FastAPI analyses at the first request; apps differ in their state alone."""
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(Settings(data=Path(folder)))
-        app.state.registry.db.close()
+        app.state.registry.close()
         return app.router.routes
 
 

@@ -123,6 +123,6 @@ def test_a_copy_of_the_folder_is_a_registry(house: House, ada: Client, tmp_path:
 
 def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "registry")
-    open_registry(settings).db.close()
+    open_registry(settings, create=True).close()
     assert settings.data.stat().st_mode & 0o777 == 0o700
     assert settings.database.stat().st_mode & 0o777 == 0o600

@@ -146,7 +146,7 @@ def test_other_origins_read_only_what_everybody_may(house: House, ada: Client, t
         assert "access-control-allow-origin" not in ada.get(path).headers
     inner = create_app(Settings(data=tmp_path / "inner"))  # without an address for everybody
     assert "access-control-allow-origin" not in Client(inner).get(wire.PACKAGES).headers
-    inner.state.registry.db.close()
+    inner.state.registry.close()
 
 
 @pytest.mark.parametrize("path", [wire.HEALTH, "/openapi.json", "/nosuch"])

@@ -55,7 +55,7 @@ def test_only_a_state_of_the_package_has_a_name(ada: Client, states: tuple[str, 
     assert tags(ada) == {"latest": states[1]}
 
 
-@pytest.mark.parametrize("tag", ["1.0", "Upper", "a b", "x" * 65, "%ff", "-a"])
+@pytest.mark.parametrize("tag", ["1.0", "Upper", "a b", "x" * 65, "%07", "-a"])
 def test_a_tag_has_to_have_an_allowed_name(ada: Client, states: tuple[str, str], tag: str) -> None:
     for answer in (ada.put(f"{IRIS}/tags/{tag}", {"hash": states[0]}), ada.delete(f"{IRIS}/tags/{tag}")):
         assert (answer.status, isinstance(answer.error, InvalidName)) == (400, True)
