@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         sync,
         verify,
     )
+    from datapkg.api.inventory import access, config, lock, log, ls, rm, status, tag, version
     from datapkg.errors import (
         BuildFailed,
         Conflict,
@@ -66,6 +67,7 @@ _PLACES = {
         *("build", "check", "edit", "export", "fetch", "install", "load", "login", "merge", "open", "open_hook"),
         *("push", "search", "sync", "verify"),
     ),
+    "datapkg.api.inventory": ("access", "config", "lock", "log", "ls", "rm", "status", "tag", "version"),
     "datapkg.reading.functions": (
         *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
         *("prefetch", "to_frame", "values", "walk"),
@@ -92,8 +94,10 @@ __all__ = [
     "Ref",
     "Refused",
     "Unreachable",
+    "access",
     "build",
     "check",
+    "config",
     "edit",
     "export",
     "fetch",
@@ -106,7 +110,10 @@ __all__ = [
     "keys",
     "kind",
     "load",
+    "lock",
+    "log",
     "login",
+    "ls",
     "merge",
     "meta",
     "name",
@@ -116,12 +123,16 @@ __all__ = [
     "prefetch",
     "push",
     "ref",
+    "rm",
     "search",
     "size",
+    "status",
     "sync",
+    "tag",
     "to_frame",
     "values",
     "verify",
+    "version",
     "walk",
 ]
 

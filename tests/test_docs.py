@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import datapkg
 from datapkg import errors
 from datapkg.home import SETTINGS
 from registry_server.settings import Settings, setting_name
@@ -140,9 +142,14 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} leads to {target}, which is not there"
 
 
-def test_command_pages_are_those_of_the_program() -> None:
+def test_generated_pages_are_those_of_the_program() -> None:
     done = subprocess.run([sys.executable, "scripts/docs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_public_function_is_on_the_page_of_python() -> None:
+    public = {name for name in datapkg.__all__ if inspect.isfunction(getattr(datapkg, name))}
+    assert set(re.findall(r"^### (\w+)$", (ROOT / "docs" / "python.md").read_text(), re.MULTILINE)) == public
 
 
 def test_every_setting_is_documented() -> None:
