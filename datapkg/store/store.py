@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from datapkg.errors import DamagedFile, InvalidInput
+from datapkg.errors import DamagedFile, NewerFormat
 from datapkg.objects.files import sweep_temp, write_atomic
 from datapkg.store.refs import Refs
 
@@ -96,7 +96,7 @@ class Store:
     def _check_format(self) -> None:
         found = self._format()
         if found is not None and found.isascii() and found.isdigit() and found != FORMAT:
-            raise InvalidInput(
+            raise NewerFormat(
                 f"the store {self.folder} has format {found[:20]!r}; this datapkg reads {FORMAT}",
                 hint="upgrade datapkg, or set DATAPKG_HOME to another folder",
             )
