@@ -234,7 +234,7 @@ def parse_head(line: bytes) -> dict[str, Any]:
             raise InvalidManifest("this is no manifest: it does not begin with a format version ('datapkg')")
         if version > FORMAT:
             raise NewerFormat(
-                f"format {version} is newer than {FORMAT}, which this datapkg reads", hint="upgrade datapkg"
+                f"format {version} is newer than what this datapkg reads ({FORMAT})", hint="upgrade datapkg"
             )
         head = _head_decoder.decode(line)
         head.meta = canonical.widen_integers(head.meta)

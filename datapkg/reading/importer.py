@@ -110,12 +110,13 @@ class Finder:
     def _package(self, fullname: str, user: str, name: str) -> ModuleSpec:
         ref = Ref(user, check_package(name))
         home = Home()
+        is_lazy = home.setting("lazy").value
         try:
-            source = opened(ref, home, lazy=home.setting("lazy").value)
+            source = opened(ref, home, lazy=is_lazy)
         except PackageNotInstalled as error:
             raise _not_installed(error.message, error.hint) from None
         except (InvalidInput, Refused, Unreachable) as error:
-            if not home.setting("lazy").value:
+            if not is_lazy:
                 raise
             line = f"datapkg install {ref}"
             raise _not_installed(f"{ref} is not installed, and cannot be fetched now: {error.message}", line) from None

@@ -245,7 +245,7 @@ def _check_parent(package: str, wanted: _Wanted, latest: str | None) -> None:
         raise Conflict(
             f"somebody pushed to {package} meanwhile: its latest state is {latest or 'none'}, "
             f"this push goes on from {wanted.parent or 'none'}",
-            hint="look at it with `datapkg log`, or overrule it with `datapkg push --force`",
+            hint=f"look at it with `datapkg log {package}`, or overrule it with `datapkg push {package} --force`",
             expected=wanted.parent,
             actual=latest,
         )
