@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datapkg.api.front import (
         build,
         check,
+        copy,
         edit,
         export,
         fetch,
@@ -64,7 +65,20 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "datapkg.api.front": (
-        *("build", "check", "edit", "export", "fetch", "install", "load", "login", "merge", "open", "open_hook"),
+        *(
+            "build",
+            "check",
+            "copy",
+            "edit",
+            "export",
+            "fetch",
+            "install",
+            "load",
+            "login",
+            "merge",
+            "open",
+            "open_hook",
+        ),
         *("push", "search", "sync", "verify"),
     ),
     "datapkg.api.inventory": ("access", "config", "lock", "log", "ls", "rm", "status", "tag", "version"),
@@ -98,6 +112,7 @@ __all__ = [
     "build",
     "check",
     "config",
+    "copy",
     "edit",
     "export",
     "fetch",

@@ -147,16 +147,16 @@ def find_or_meet(home: Home, ref: Ref, registry: str | None = None) -> Found:
         pin = home.pin(ref) if ref.state is None else None
         wanted = pin or ref
         client = home.client(allowed_registry(home, wanted, registry))
-        home.store.prepare()
-        try:
-            resolved = resolve(home, client, wanted)
-        except NotFound as unknown:
-            line = f"{absent.message}, and {client.url} has no such package that you may see: {unknown.message}"
-            raise PackageNotInstalled(line, hint=absent.hint, package=ref.package) from unknown
-        manifest = fetch_manifest(home, client, wanted, resolved)
-        keep(home, wanted, manifest, resolved)
-        if home.store.refs.current(ref.user, ref.name) is None:
-            make_current(home, wanted, manifest, client.url, partial=True)
+        with home.store.writing():
+            try:
+                resolved = resolve(home, client, wanted)
+            except NotFound as unknown:
+                line = f"{absent.message}, and {client.url} has no such package that you may see: {unknown.message}"
+                raise PackageNotInstalled(line, hint=absent.hint, package=ref.package) from unknown
+            manifest = fetch_manifest(home, client, wanted, resolved)
+            keep(home, wanted, manifest, resolved)
+            if home.store.refs.current(ref.user, ref.name) is None:
+                make_current(home, wanted, manifest, client.url, partial=True)
         return Found(home.store, ref, resolved.hash, client.url)
 
 

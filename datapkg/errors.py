@@ -18,6 +18,8 @@ from __future__ import annotations
 from errno import EISDIR, ENOENT, ENOTDIR, EROFS
 
 TYPE_CHECKING = False
+# The public package index has another project under our name: what installs the right one is a line of each registry.
+UPGRADE_HINT = "upgrade datapkg; the page /client/ of your registry has the line to type"
 if TYPE_CHECKING:
     from typing import Any, ClassVar
 
@@ -43,6 +45,13 @@ class DatapkgError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def explain(self, text: str, hint: str | None = None) -> None:
+        """Add a clause to the message, and replace the hint where one is given."""
+        self.message = f"{self.message} ({text})" if text else self.message
+        if hint is not None:
+            self.hint = hint
+            self.__notes__ = [f"hint: {hint}"] if hint else []
 
     def __reduce__(self) -> tuple[Any, ...]:
         return from_wire, (self.to_wire(), self.status)
@@ -233,8 +242,16 @@ class MissingDependency(DatapkgError, ImportError):
     exit_code = 9
 
 
-class DamagedFile(UserWarning):
+class Notice(UserWarning):
+    """Something that did not stop the work and that a user should know; the command line prints it as a note."""
+
+
+class DamagedFile(Notice):
     """A small file that datapkg keeps is damaged and was passed over; the text says what it was and what to type."""
+
+
+class RejectedToken(Notice):
+    """A registry rejected the token, and public packages were read without it; the text names its source."""
 
 
 def _tree(cls: type[DatapkgError]) -> list[type[DatapkgError]]:

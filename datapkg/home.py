@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +11,15 @@ from pathlib import Path
 from datapkg.errors import (
     DamagedFile,
     InvalidInput,
-    InvalidLock,
     PackageNotFound,
     PackageNotInstalled,
     TagNotFound,
     VersionNotFound,
 )
-from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock
 from datapkg.format.names import Ref, State
 from datapkg.format.values import dataclass
-from datapkg.objects.files import write_atomic
+from datapkg.objects.files import private_folder, write_atomic
+from datapkg.project import nearest_lock
 from datapkg.store.index import Index
 from datapkg.store.store import Store
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from datapkg.remote.client import Client
-    from datapkg.remote.credentials import Credentials
+    from datapkg.remote.credentials import Credential, Credentials
 
 APP = "datapkg"
 
@@ -49,7 +47,7 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
     "registry": ("DATAPKG_REGISTRY", None, "address of the registry that is meant where none is named"),
     "registries": ("", {}, "names for other registries, as used in work:user/name"),
     "path": ("DATAPKG_PATH", [], "read-only stores that are looked in after the own one"),
-    "timeout_s": ("DATAPKG_TIMEOUT_S", 60, "seconds to wait for a registry that sends nothing"),
+    "timeout_s": ("DATAPKG_TIMEOUT_S", 60, "seconds to wait for a registry that sends nothing, retries included"),
     "lazy": ("DATAPKG_LAZY", False, "whether what is read and not on this machine is fetched from its registry then"),
     "max_source_bytes": (
         *("DATAPKG_MAX_SOURCE_BYTES", 100 << 30),
@@ -174,7 +172,7 @@ class Home:
         else:
             raise InvalidInput(f"there is no setting {name!r}; there are {', '.join(SETTINGS)} and registries.NAME")
         kept = {key: value for key, value in values.items() if value not in (None, {})}
-        self.config.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self.config)
         write_atomic(self.settings_path, json.dumps(kept, indent=2).encode() + b"\n", self.config / "tmp")
         self.__dict__.pop("_file", None)
 
@@ -216,13 +214,28 @@ class Home:
         return url in {check_origin(each) for each in known if each}
 
     def token(self, url: str) -> str | None:
-        """The token for a registry: `DATAPKG_TOKEN` for that of `DATAPKG_REGISTRY` alone, else what `login` kept."""
-        from datapkg.remote.credentials import check_origin, check_token
+        """The token for a registry, if there is one."""
+        return self.credential(url).token
+
+    def credential(self, url: str) -> Credential:
+        """The token for a registry: `DATAPKG_TOKEN` for `DATAPKG_REGISTRY` alone, else what `login` kept.
+
+        Without a token the source is the reason why `DATAPKG_TOKEN` is not it.
+        """
+        from datapkg.remote.credentials import Credential, check_origin, check_token
 
         given, registry = self._environ.get("DATAPKG_TOKEN"), self._environ.get("DATAPKG_REGISTRY")
+        login = f"datapkg login --registry {url}"
         if given and registry and check_origin(registry) == url:
-            return check_token(given)
-        return self.credentials.token(url)
+            hint = "set DATAPKG_TOKEN to a valid token, or unset it to use the one of `datapkg login`"
+            return Credential(check_token(given), "DATAPKG_TOKEN", hint)
+        if token := self.credentials.token(url):
+            return Credential(token, "`datapkg login`", login)
+        if given:
+            where = f"is {check_origin(registry)}" if registry else "is not set"
+            why = f"DATAPKG_TOKEN is only sent to the registry in DATAPKG_REGISTRY, which {where}"
+            return Credential(None, why, f"export DATAPKG_REGISTRY={url}")
+        return Credential(None, "", login)
 
     def client(self, named: str | None = None, token: str | None = None) -> Client:
         """A client of a registry (see `registry_url`), with the token kept for it."""
@@ -231,7 +244,7 @@ class Home:
 
         url = self.registry_url(named)
         timeout_s = self.setting("timeout_s").value
-        return Client(Session(url, token or self.token(url), read_timeout_s=timeout_s))
+        return Client(Session(url, token or self.credential(url), read_timeout_s=timeout_s))
 
     def users(self) -> list[str]:
         """Users of whom a package is here, in order."""
@@ -352,56 +365,3 @@ def _checked(name: str, value: Any) -> Any:
             f"setting {name} has a value that it cannot have: {str(value)[:80]!r}", hint="datapkg config"
         )
     return value
-
-
-def project_folders(start: Path | None = None) -> list[Path]:
-    """The folders in which a project's files are looked for: from `start` upwards to the repository's root,
-    the home folder or the edge of the file system, whichever comes first.
-    """
-    try:
-        folder = (start or Path.cwd()).absolute()
-        device = folder.stat().st_dev
-        stop = Path.home()
-    except (OSError, RuntimeError):
-        return []
-    folders = []
-    for each in (folder, *folder.parents):
-        try:
-            if each.stat().st_dev != device:
-                break
-        except OSError:
-            break
-        folders.append(each)
-        if each == stop or (each / ".git").exists():
-            break
-    return folders
-
-
-def nearest_lock(start: Path | None = None) -> tuple[Path, Lock] | None:
-    """The nearest lock file upwards and what it says; one that belongs to somebody else is passed over."""
-    for folder in project_folders(start):
-        path = folder / LOCK
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidLock(f"{path} is no ordinary file", hint=f"move it away: {path}")
-        if status.st_uid in (os.getuid(), 0) and not _is_foreign(path):
-            try:
-                return path, Lock.parse(path.read_bytes(), str(path))
-            except OSError as error:
-                raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error
-        warnings.warn(f"{path} belongs to somebody else and was passed over", stacklevel=2)
-    return None
-
-
-def nearest_requirements(start: Path | None = None) -> Path | None:
-    """The nearest `datapkg.yml` upwards, or None."""
-    return next((folder / REQUIREMENTS for folder in project_folders(start) if (folder / REQUIREMENTS).is_file()), None)
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether somebody else could write this file: it lies in a folder that all may write, and is not ours."""
-    folder = path.parent.stat()
-    return bool(folder.st_mode & stat.S_IWOTH) and path.stat().st_uid != os.getuid()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import wraps
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
+from packaging.requirements import Requirement
 
 from datapkg import __version__
 from datapkg.errors import CorruptObject, DatapkgError, InvalidInput, MissingDependency
@@ -45,7 +48,7 @@ def run(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if "--debug" in arguments or str(error.name).startswith(("registry_server", "datapkg")):
             raise
-        missing = MissingDependency(f"a registry needs the library {error.name}", hint="pip install '.[server]'")
+        missing = MissingDependency(f"a registry needs the library {error.name}", hint=_libraries_line(str(error.name)))
         _say(missing, as_json)
         return missing.exit_code
     except Exception as error:
@@ -54,6 +57,19 @@ def run(arguments: list[str]) -> int:
         _say(DatapkgError(f"{type(error).__name__}: {error}", hint=f"{PROGRAM} --debug … shows where"), as_json)
         return DatapkgError.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _libraries_line(missing: str) -> str:
+    """The line that installs what the extra `server` names, or at least what is missing.
+
+    It names no datapkg, so that it works however that was installed: the public index has another project of the name.
+    """
+    try:
+        needed = [Requirement(text) for text in metadata.requires("datapkg") or ()]
+    except metadata.PackageNotFoundError:
+        needed = []
+    server = [each for each in needed if each.marker and "server" in str(each.marker)]
+    return shlex.join(["pip", "install", *([f"{each.name}{each.specifier}" for each in server] or [missing])])
 
 
 def _say(error: DatapkgError, as_json: bool) -> None:
@@ -139,6 +155,7 @@ def _announce(settings: Settings, created: bool) -> None:
         f"The registry of {settings.data} listens on {settings.address}"
         f"{f', and calls itself {settings.url}' if settings.public_url else ''}.\n"
         f"A first user:   {PROGRAM} user add NAME --data {settings.data}\n"
+        f"The client:     {settings.url}/client/ has the line that installs it\n"
         f"Elsewhere:      datapkg login {settings.url}   (to read: datapkg config registry {settings.url})",
         err=True,
     )
@@ -160,11 +177,15 @@ def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def wrapped(data: Path | None, **options: Any) -> Any:
-        from registry_server.services.registry import open_registry
+        from sqlalchemy.exc import DatabaseError
+
+        from registry_server.services.registry import open_registry, unusable
 
         registry = open_registry(read_settings(data=data))
         try:
             return command(registry, **options)
+        except DatabaseError as error:
+            raise unusable(registry.settings, error) from error
         finally:
             registry.close()
 
@@ -247,7 +268,7 @@ def list_users(registry: Any, as_json: bool) -> None:
 @_json_option
 @_with_registry
 def verify(registry: Any, content: bool, as_json: bool) -> int:
-    """Hash every object again, and say what is damaged; works while the registry runs.
+    """Check the database, hash every object again, and say what is damaged; works while the registry runs.
 
     What is damaged is not deleted. It is no longer given out, and the next push of a package that holds it brings it
     again. The exit code is 6 if there is any.
@@ -262,22 +283,24 @@ def verify(registry: Any, content: bool, as_json: bool) -> int:
     from registry_server.services import checking, policy, verifying
 
     found = verifying.verify(registry, policy.THE_OPERATOR)
-    tables = checking.recheck(registry, policy.THE_OPERATOR) if content else None
+    tables = checking.recheck(registry, policy.THE_OPERATOR) if content and not found.database else None
     false = tables.false if tables else []
     if as_json:
         damaged = [{"hash": each.hash, "packages": each.packages} for each in found.damaged]
-        click.echo(
-            json.dumps({"checked": found.checked, "damaged": damaged, **({"tables": asdict(tables)} if tables else {})})
-        )
+        more: dict[str, Any] = {"tables": asdict(tables)} if tables else {}
+        more |= {"database": found.database} if found.database else {}
+        click.echo(json.dumps({"checked": found.checked, "damaged": damaged, **more}))
     else:
         for table in false:
             click.echo(f"false content: {table.path} of {table.package}@sha256:{table.state[:16]}: {table.reason}")
         if tables:
             click.echo(f"{tables.tables:,} tables are checked, {tables.unchecked:,} could not be.")
+        for problem in found.database:
+            click.echo(f"damaged: the database {registry.settings.database}: {problem}; restore it from a backup")
         for each in found.damaged:
             click.echo(f"damaged: {each.hash} of {', '.join(each.packages) or 'no package'}")
         click.echo(f"{found.checked:,} objects are checked, {len(found.damaged):,} of them are damaged.")
-    return CorruptObject.exit_code if found.damaged or false else 0
+    return CorruptObject.exit_code if found.damaged or found.database or false else 0
 
 
 def _print_token(name: str, token: str, as_json: bool, quiet: bool) -> None:

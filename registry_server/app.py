@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -27,7 +28,7 @@ from registry_server.services import sweep
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
-from registry_server.web import accounts, objects, packages, pages, pointing, pushes, sharing
+from registry_server.web import accounts, client, objects, packages, pages, pointing, pushes, sharing
 from registry_server.web.connection import TimedConnection
 from registry_server.web.edge import Edge
 from registry_server.web.errors import install
@@ -36,6 +37,7 @@ from registry_server.web.rendering import STATIC
 from registry_server.web.turns import Makers, Slots
 
 SWEEP_EVERY_S = 3600
+logger = logging.getLogger(__name__)
 # FastAPI can tell others of requests, and what was wrong with them; this registry tells nobody.
 SILENT: TelemetryConfig = {
     "tracing": False,
@@ -57,8 +59,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweeper = asyncio.create_task(_sweep(registry))
+        is_ending = threading.Event()
+        sweeper = asyncio.create_task(_sweep(registry, is_ending))
         yield
+        is_ending.set()
         sweeper.cancel()
         await asyncio.wait([sweeper])
         registry.close()
@@ -75,19 +79,23 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.registry = registry
     app.state.uploads = Slots(settings.max_uploads, settings.slot_wait_s)
     waits = settings.slot_wait_s, settings.body_timeout_s
+    app.state.searches = Makers(packages.SEARCHES_AT_ONCE, *waits)
     app.state.maps = Makers(objects.MAPS_AT_ONCE, *waits)
     app.state.pages = Makers(pages.PAGES_AT_ONCE, *waits, keep=pages.KEPT_PAGES)
     app.add_middleware(Edge, settings=settings)
     install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (accounts, packages, pointing, sharing, pushes, objects, pages):
+    for room in (accounts, packages, pointing, sharing, pushes, objects, client, pages):
         app.include_router(room.router)
     return app
 
 
-async def _sweep(registry: Registry) -> None:
+async def _sweep(registry: Registry, is_ending: threading.Event) -> None:
     while True:
-        await anyio.to_thread.run_sync(sweep.sweep, registry, THE_OPERATOR)
+        try:
+            await anyio.to_thread.run_sync(sweep.sweep, registry, THE_OPERATOR, is_ending.is_set)
+        except Exception as error:  # noqa: BLE001 - a full disk, say; the next one may succeed
+            logger.error("the sweep ended early: %s; the next one is in %d seconds", error, SWEEP_EVERY_S)
         await asyncio.sleep(SWEEP_EVERY_S)
 
 

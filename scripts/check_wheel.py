@@ -67,6 +67,7 @@ def run_in_empty_environment(wheel: Path, environment: Path) -> None:
     run("python", "-c", "import fsspec; fsspec.filesystem('datapkg').ls('')")
     pip("install", f"{wheel}[server]")
     run("datapkg-registry", "--help")
+    run("python", "-c", "from registry_server.services.client_wheel import client_wheel; assert client_wheel()")
     pip("check")
 
 

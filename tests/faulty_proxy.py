@@ -71,6 +71,9 @@ def faulty_way(target: str) -> Iterator[Way]:
                 self.close_connection = True
             elif kind == "redirect":
                 self._answer(302, b"", {"Location": "http://localhost:9/elsewhere"})
+            elif kind == "moved" or kind.startswith("to "):
+                target = kind.removeprefix("to ") if kind != "moved" else "http://localhost:9"
+                self._answer(301, b"", {"Location": target + self.path})
             else:
                 self._pass_on(body, kind)
 

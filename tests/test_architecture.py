@@ -19,7 +19,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"errors"},
         {"format"},
         {"objects"},
-        {"store", "remote"},
+        {"store", "remote", "project"},
         {"home"},
         {"arrival"},
         {"building", "reading"},

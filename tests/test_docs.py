@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import datapkg
-from datapkg import errors
+from datapkg import __version__, errors
 from datapkg.cli.failures import EXIT_INTERRUPTED
 from datapkg.cli.output import EXIT_READER_GONE
 from datapkg.home import SETTINGS
@@ -30,6 +30,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SIMPLE = re.compile(r"datapkg [\w\s@./:=+-]*")  # nothing that a shell would expand or split
 RUN = ("console", "python")
+PROMPT = re.compile(r"^(\w*)\$ ", re.MULTILINE)  # `bob$ ` is typed by another user
+
+
+# By its bare name pip installs another project from the public index; a registry's page has the line that works.
+BARE_INSTALL = re.compile(r"pip3? install(?: -\S+)* ['\"]?datapkg\b(?!(\[[^\]\n]*\])? @ )")
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -104,16 +109,23 @@ def as_user(text: str, user: str) -> str:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_sessions_run(page: Path, docs_registry: LiveRegistry, tmp_path: Path) -> None:
     user = "me" + os.urandom(4).hex()
-    desk = desk_of(docs_registry, tmp_path / "desk", user)
+    others = {each for kind, text in blocks(page) if kind == "console" for each in PROMPT.findall(text)} - {""}
+    desks = {"": desk_of(docs_registry, tmp_path / "desk", user)}
+    desks |= {each + user: desk_of(docs_registry, tmp_path / each, each + user) for each in others}
     for kind, text in blocks(page):
+        text = as_user(text, user)
+        for each in others:
+            text = re.sub(rf"\b{each}\b", each + user, text)
         if kind == "python":
-            run_python(desk, as_user(text, user))
+            run_python(desks[""], text)
         else:
-            run_console(desk, as_user(text, user))
+            run_console(desks, text)
 
 
-def run_console(desk: Desk, text: str) -> None:
-    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+def run_console(desks: dict[str, Desk], text: str) -> None:
+    parts = PROMPT.split(text)
+    for who, part in zip(parts[1::2], parts[2::2], strict=True):
+        desk = desks[who]
         first, _, rest = part.partition("\n")
         more = re.match(r"(?:> .*\n)*", rest)[0]  # type: ignore[index]
         command, expected = f"{first}\n{more}".replace("\n> ", "\n"), rest.removeprefix(more)
@@ -202,3 +214,22 @@ def test_the_examples_of_testing_work(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
+
+
+def test_no_text_installs_datapkg_by_its_bare_name() -> None:
+    texts = [*PAGES, *(path for room in ("datapkg", "registry_server") for path in (ROOT / room).rglob("*.*"))]
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in texts
+        if path.suffix in (".md", ".py", ".html", ".yml")
+        for match in BARE_INSTALL.finditer(path.read_text())
+    ]
+    assert found == []
+    assert BARE_INSTALL.search("pip install --upgrade datapkg")
+    assert not BARE_INSTALL.search("pip install 'datapkg @ https://data.example.org/client/…'")
+
+
+def test_the_docs_install_the_client_from_a_registry() -> None:
+    line = re.compile(r"pip install 'datapkg @ https://[a-z.]+/client/datapkg-([\w.]+)-py3-none-any\.whl'")
+    for page in (ROOT / "docs/install.md", ROOT / "docs/registry.md"):
+        assert line.findall(page.read_text()) == [__version__], page

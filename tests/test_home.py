@@ -11,7 +11,8 @@ from datapkg.errors import InvalidInput, InvalidLock, PackageNotInstalled, TagNo
 from datapkg.format.lockfile import Lock, Pin
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref
-from datapkg.home import Home, nearest_lock
+from datapkg.home import Home
+from datapkg.project import nearest_lock
 from datapkg.store.refs import Current, LogEvent
 
 ONE, TWO = Manifest.make([], {"n": 1}), Manifest.make([], {"n": 2})

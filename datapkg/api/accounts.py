@@ -33,5 +33,6 @@ def whoami(home: Home, registry: str | None = None) -> dict[str, str | None]:
     client = home.client(registry)
     user = client.me().user
     if user is None:
-        raise NotLoggedIn(f"you are not logged in to {client.url}", hint=f"datapkg login --registry {client.url}")
+        credential = client.session.credential
+        raise NotLoggedIn(f"you are not logged in to {client.url} ({credential.note})", hint=credential.hint)
     return {"registry": client.url, "user": user}

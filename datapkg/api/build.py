@@ -96,7 +96,8 @@ def _build(
 
     record = home.store.refs.record(ref.user, ref.name, before.hash) if before else None
     hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, str | Path) else ""
-    with opened(source, fetcher(home, progress), options, environ=home.environ, hint=hint) as found:
+    opening = opened(source, fetcher(home, progress), options, environ=home.environ, hint=hint)
+    with opening as found, home.store.writing():
         built = _built(home, ref, found.spec, options, before, progress)
         is_written = not options.dry_run and found.write_sums()
         if not options.dry_run:
@@ -132,8 +133,6 @@ def _built(
     from datapkg.building.package import build_package as build_from
 
     store = home.store
-    store.prepare()
-
     with objects_for(store, options.dry_run) as objects:
         return build_from(
             spec,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -40,7 +41,8 @@ FEW = 1_000
 class Options:
     """What an edit says in the log, and where it goes; with `push` it goes to the registry too.
 
-    `origin` is what the record says made the state; of a `dry_run` nothing is kept or sent.
+    `origin` is what the record says made the state; of a `dry_run` nothing is kept or sent. `tag` and `version` name
+    the state that is pushed.
     """
 
     message: str = ""
@@ -49,6 +51,8 @@ class Options:
     progress: Progress | None = None
     origin: str = "edit"
     dry_run: bool = False
+    tag: str | None = None
+    version: str | None = None
 
 
 def group_path(text: str) -> str:
@@ -81,9 +85,8 @@ class Draft:
         self._is_open = False
         self.meta: dict[str, Any] = {}
         self.warnings: list[str] = []
-        self.message = options.message
+        self.message, self.hash = options.message, ""
         self.pushed: Pushed | None = None
-        self.hash = ""
 
     @property
     def base(self) -> Manifest | None:
@@ -100,17 +103,18 @@ class Draft:
         return load(self._ref.at(State("hash", self.hash)), self._home, lazy=True, registry=self._options.registry)
 
     def __enter__(self) -> Self:
-        self._home.store.prepare()
-        self._base = base = self._begin()
-        self._nodes = Overlay(base)
-        self.meta = deepcopy(base.meta) if base else {}
-        self._is_open = True
+        with ExitStack() as stack:
+            stack.enter_context(self._home.store.writing())
+            self._base = base = self._begin()
+            self._nodes, self.meta = Overlay(base), deepcopy(base.meta) if base else {}
+            self._is_open, self._writing = True, stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._is_open = False
-        if kind is None:
-            self._commit()
+        with self._writing:
+            if kind is None:
+                self._commit()
 
     def __contains__(self, path: object) -> bool:
         return isinstance(path, str) and (path in self._nodes or any(self._nodes.below(path)))
@@ -254,9 +258,9 @@ class Draft:
     def _latest(self) -> Manifest | None:
         """The registry's latest state, of which the manifest alone is fetched; None where it has no such package."""
         client = self._home.client(allowed_registry(self._home, self._ref, self._options.registry))
-        if self._options.push and self._home.token(client.url) is None:
-            what = f"changing {self._ref.package} at {client.url} needs a token"
-            raise NotLoggedIn(what, hint=f"datapkg login --registry {client.url}")
+        if self._options.push and (known := client.session.credential).token is None:
+            what = f"changing {self._ref.package} at {client.url} needs a token ({known.note})"
+            raise NotLoggedIn(what, hint=known.hint)
         try:
             resolved = resolve(self._home, client, self._ref)
         except NotFound:
@@ -349,9 +353,8 @@ class Draft:
         store.save(manifest)
         at, record = at or datetime.now(UTC).isoformat(), self._recorded(parent)
         store.refs.append_log(user, name, LogEvent("build", manifest.hash, at, "local", self.message, record))
-        is_partial = self._is_partial(manifest)
-        title = str(manifest.meta.get("title", ""))
-        store.refs.set_current(user, name, Current(manifest.hash, "local", is_partial, title, manifest.size()))
+        facts = self._is_partial(manifest), str(manifest.meta.get("title", "")), manifest.size()
+        store.refs.set_current(user, name, Current(manifest.hash, "local", *facts))
         self.hash = manifest.hash
 
     def _is_partial(self, manifest: Manifest) -> bool:
@@ -381,14 +384,10 @@ class Draft:
                 self._home.store.save(manifest)
             exact, parent = self._ref.at(State("hash", manifest.hash)), self._parent
             try:
+                given: dict[str, Any] = {"tag": options.tag, "version": options.version, "registry": options.registry}
+                record, message = self._recorded(base), self.message
                 self.pushed = push_package(
-                    self._home,
-                    exact,
-                    message=self.message,
-                    parent=parent,
-                    record=self._recorded(base),
-                    registry=options.registry,
-                    progress=tell,
+                    self._home, exact, parent=parent, message=message, record=record, progress=tell, **given
                 )
                 if not self._is_kept_first:
                     self._keep(manifest, base, at)

@@ -28,6 +28,7 @@ from datapkg.objects.progress import Progress, silent
 from datapkg.reading.delimited_text import Dialect, write_text
 from datapkg.reading.json_rows import write_json
 from datapkg.reading.source import Source
+from datapkg.reading.vanished import explained
 
 FORMATS = ("csv", "parquet")
 STAGED = ".datapkg-export-"
@@ -89,7 +90,8 @@ def cat(home: Home, ref: Ref, write: Callable[[bytes], Any], *, as_json: bool = 
     manifest = found.store.manifest(found.hash)
     node = manifest.get(ref.path) if ref.path else None
     if node is None or isinstance(node, GroupNode):
-        manifest.below(ref.path)
+        with explained(found):
+            manifest.below(ref.path)
         what = f"{ref} is a group" if ref.path else f"{ref} is a whole package"
         raise NodeNotFound(f"{what}; cat shows one table or file", hint=f"datapkg show {ref}")
     _check_present(found, manifest, ref)

@@ -81,13 +81,17 @@ def push(
     message: str = "",
     tag: str | None = None,
     version: str | None = None,
+    onto: str | None = None,
     force: bool = False,
     confirm: bool = False,
+    dry_run: bool = False,
     registry: str | None = None,
     progress: Progress | None = None,
 ) -> Pushed:
-    """Publishes the last built state of a package (or the one named) at its registry.
+    """Publish the last built state of a package (or the one named) at its registry.
 
+    `onto` is the hash of the registry's latest state, for a package that this machine has never seen. A `dry_run` sends
+    nothing: its `changes` list what would change for consumers, and it raises what the push would raise.
     `confirm` says that showing all earlier pushes is meant, where `public` makes a private package public. Raises
     `Conflict` if somebody pushed meanwhile, unless `force`; `Refused`, `Unreachable`.
     """
@@ -101,8 +105,10 @@ def push(
             message=message,
             tag=tag,
             version=version,
+            parent=onto,
             force=force,
             confirm=confirm,
+            dry_run=dry_run,
             registry=registry,
             progress=tell,
         )
@@ -246,6 +252,22 @@ def merge(
     return open_node(made.at(State("hash", done.hash)), home, lazy=True, registry=registry)
 
 
+def copy(
+    ref: str, into: str, *, message: str = "", registry: str | None = None, progress: Progress | None = None
+) -> Any:
+    """Copy a state of a package, by its manifest, as the package `into`; return that.
+
+    Data that are at a registry alone stay there, and a push of the copy does not send them. Raise
+    `PackageNotInstalled` for a package that is neither here nor at the registry.
+    """
+    from datapkg.api.copy import copy as copy_package
+
+    home, made = Home(), Ref.parse(into)
+    with shown(progress) as tell:
+        done = copy_package(home, Ref.parse(ref), made, message=message, registry=registry, progress=tell)
+    return open_node(made.at(State("hash", done.hash)), home, lazy=True, registry=registry)
+
+
 def open_hook(
     folder: str | PathLike[str], ref: str | None = None, *, lazy: bool | None = None, registry: str | None = None
 ) -> OpenHook:
@@ -281,7 +303,7 @@ def export(
 
 
 def search(query: str, *, registry: str | None = None) -> list[dict[str, Any]]:
-    """The packages of a registry that hold every word of the query."""
+    """Return the packages of a registry that hold every word of the query; `matches` of each says where."""
     from datapkg.api.search import search as search_packages
 
     return search_packages(Home(), query, registry)

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 
 from datapkg import arrival
 from datapkg.api.results import Installed, Outcome, unchecked_text
+from datapkg.api.states import completed, overruling_lock, unpushed_build
 from datapkg.errors import DatapkgError, QuotaExceeded
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
-from datapkg.home import Home
+from datapkg.home import Found, Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import Plan, plan, transfer
+from datapkg.reading.vanished import explained
 from datapkg.remote.client import Client
 
 
@@ -54,13 +56,17 @@ def install_one(home: Home, ref: Ref, options: Options, progress: Progress = sil
 
     A full hash that is here already is installed without a request. What arrived before a failure stays in the store.
     """
-    home.store.prepare()
-    if installed := _install_offline(home, ref, options):
-        return installed
+    with home.store.writing():
+        ref = completed(home, ref)
+        return _install_offline(home, ref, options) or _install_from_registry(home, ref, options, progress)
+
+
+def _install_from_registry(home: Home, ref: Ref, options: Options, progress: Progress) -> Installed:
     client = home.client(arrival.allowed_registry(home, ref, options.registry))
     resolved = arrival.resolve(home, client, ref, replace=options.replace)
     manifest = arrival.fetch_manifest(home, client, ref, resolved)
-    received = _fetch_objects(home, client, ref, manifest, options, progress)
+    with explained(Found(home.store, ref, manifest.hash, "ref")):
+        received = _fetch_objects(home, client, ref, manifest, options, progress)
     arrival.keep(home, ref, manifest, resolved)
     return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes))
 
@@ -116,10 +122,15 @@ def fetch(
 
     Raises `PackageNotInstalled`, `NodeNotFound`, and the errors of a registry.
     """
-    home.store.prepare()
+    with home.store.writing():
+        return _fetch(home, ref, selection, registry, progress)
+
+
+def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress) -> Installed:
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
-    planned = _planned(home, ref, manifest, selection)
+    with explained(found):
+        planned = _planned(home, ref, manifest, selection)
     if not planned.needed:
         return Installed(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
     exact = ref.at(State("hash", found.hash))
@@ -163,17 +174,20 @@ def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> 
 def _finish(
     home: Home, ref: Ref, manifest: Manifest, origin: str, options: Options, received: tuple[int, int]
 ) -> Installed:
-    refs = home.store.refs
-    pushed = {event.hash for event in refs.log(ref.user, ref.name) if event.event != "build"}
+    unpushed = unpushed_build(home, ref)
     selection = options.selection
     before = arrival.make_current(home, ref, manifest, origin, partial=bool(ref.path) or selection.is_partial)
-    note = ""
-    if before and before.hash != manifest.hash and before.origin == "local" and before.hash not in pushed:
+    notes = []
+    if before and before == unpushed and before.hash != manifest.hash:
         state = State("hash", before.hash)
-        note = f"the build that was here was never pushed; it is kept as {ref.package}@{state}"
+        notes.append(f"the build that was here was never pushed; it is kept as {ref.package}@{state}")
     if unchecked := arrival.unchecked_tables(home, manifest, ref.path):
-        line = f"{unchecked_text(unchecked)}; type: datapkg verify --content {ref.package}"
-        note = f"{note}; {line}" if note else line
+        notes.append(f"{unchecked_text(unchecked)}; type: datapkg verify --content {ref.package}")
+    lock = overruling_lock(ref.package, manifest.hash)
+    if lock:
+        pinned = f"{lock[0]} pins {ref.package} to sha256:{lock[1][:12]}, which imports in this project use"
+        notes.append(f"{pinned}; to change the pin: edit datapkg.yml, then datapkg lock --update")
     wanted = selection.of(manifest, ref.path)
     left = sum(home.store.absent(manifest).values()) if bool(ref.path) or selection.is_partial else 0
-    return Installed(ref.package, manifest.hash, received[0], received[1], sum(wanted.values()), note, left)
+    size, overruled_by = sum(wanted.values()), str(lock[0]) if lock else ""
+    return Installed(ref.package, manifest.hash, *received, size, "; ".join(notes), left, overruled_by)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapkg.api.bar import shown
-from datapkg.api.results import Listed, Locked
+from datapkg.api.results import Listed, Locked, Removed
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -24,18 +24,23 @@ def ls() -> list[Listed]:
     return list_packages(Home())
 
 
-def log(ref: str, *, remote: bool | None = None, registry: str | None = None) -> list[dict[str, Any]]:
+def log(
+    ref: str, *, remote: bool | None = None, changes: bool = False, registry: str | None = None
+) -> list[dict[str, Any]]:
     """Return the history of a package, newest first: the pushes at its registry, or what happened on this machine.
 
-    With `remote` None, the registry's where one is set and has the package, else this machine's. Raise
+    With `remote` None, the registry's where one is set and has the package, else this machine's. With `changes`, each
+    state says what it changed for those who use the package. Raise
     `PackageNotFound`, `PackageNotInstalled`, `Unreachable`.
     """
     from datapkg.api.history import log as read
 
-    return read(Home(), Ref.parse(ref), remote=remote, registry=registry)
+    return read(Home(), Ref.parse(ref), remote=remote, registry=registry, changes=changes)
 
 
-def tag(ref: str, name: str | None = None, *, remove: bool = False, registry: str | None = None) -> Any:
+def tag(
+    ref: str, name: str | None = None, *, remove: bool = False, registry: str | None = None
+) -> list[dict[str, Any]]:
     """Return the tags of a package at its registry; with `name`, after this tag was set to the state of `ref`.
 
     Without a state in `ref` that is `latest`. With `remove`, the tag `name` is removed; the state that it named stays.
@@ -70,12 +75,14 @@ def access(
     package: str,
     who: str | None = None,
     *,
+    write: bool = False,
     remove: bool = False,
     confirm: bool = False,
     registry: str | None = None,
 ) -> dict[str, Any]:
-    """Return who may read a package; with `who` (a user, or `public`), after access was given or, by `remove`, taken.
+    """Return who has access to a package; with `who` (a user, or `public`), after it was given or, by `remove`, taken.
 
+    It is the right to read, and with `write` also to push, tag and version.
     `confirm` agrees that `public` shows all earlier pushes of a private package. Raise `PackageNotFound`, `Refused`.
     """
     from datapkg.api import sharing
@@ -86,7 +93,7 @@ def access(
         return sharing.access(home, wanted, registry)
     if remove:
         return sharing.revoke(home, wanted, who, registry)
-    return sharing.grant(home, wanted, who, confirm, registry)
+    return sharing.grant(home, wanted, who, confirm, registry, write=write)
 
 
 def lock(
@@ -137,8 +144,11 @@ def status(package: str | None = None, path: str | PathLike[str] | None = None) 
     return statuses(Home(), ref, Path(path) if path is not None else None)
 
 
-def rm(package: str) -> Any:
-    """Remove a package from this machine; what its registry has stays."""
+def rm(package: str) -> Removed:
+    """Remove a package from this machine, and return what this freed; what its registry has stays.
+
+    Raise `PackageNotInstalled` where it is not here.
+    """
     from datapkg.api.maintenance import remove
 
     return remove(Home(), Ref.parse(package))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from datapkg.api.results import Listed, Shown
+from datapkg.api.states import kept_states
 from datapkg.arrival import unchecked_tables
 from datapkg.errors import DatapkgError
 from datapkg.format.manifest import FileNode, Manifest
 from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.reading.vanished import explained
 from datapkg.store.store import Store
 
 _README_BYTES = 16_384
@@ -28,6 +30,7 @@ def list_packages(home: Home) -> list[Listed]:
                     listed[package] = Listed(
                         *(package, current.hash, current.origin, current.bytes_logical, current.title),
                         partial=current.partial,
+                        states=kept_states(store, Ref(user, name)),
                     )
     return [listed[package] for package in sorted(listed)]
 
@@ -36,7 +39,8 @@ def show(home: Home, ref: Ref) -> Shown:
     """The nodes of a package, or of the part of it that the ref names."""
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
-    nodes = manifest.below(ref.path)
+    with explained(found):
+        nodes = manifest.below(ref.path)
     depth = ref.path.count("/") + 2 if ref.path else 1
     files = {node.parts[-1]: node.path for node in nodes if isinstance(node, FileNode) and len(node.parts) == depth}
     licences = licence_files_among(files)
@@ -50,6 +54,7 @@ def show(home: Home, ref: Ref) -> Shown:
         checks=_checks(found.store, ref, found.hash),
         bytes_absent=_bytes_absent(found.store, ref, manifest),
         unchecked=unchecked_tables(home, manifest, ref.path),
+        why=found.why,
     )
 
 

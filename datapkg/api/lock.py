@@ -11,9 +11,10 @@ from datapkg.arrival import allowed_registry
 from datapkg.errors import Conflict, DatapkgError, InvalidLock, NotAFolder, Unreachable
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, Requirements, parse_requirements
 from datapkg.format.names import Ref, State, shown
-from datapkg.home import Home, nearest_lock, nearest_requirements
+from datapkg.home import Home
 from datapkg.objects.files import write_atomic
 from datapkg.objects.progress import Progress, silent
+from datapkg.project import nearest_lock, nearest_requirements
 
 _EMPTY = """# The data packages of this project, a line each, such as `- user/name@1.2.0`.
 # `datapkg lock` writes their exact hashes into datapkg.lock; `datapkg install` gets them. Commit both files.

@@ -1,15 +1,19 @@
-"""Maintenance: what is damaged on this machine, and forgetting packages here or at the registry."""
+"""Maintenance: what is damaged on this machine, and removing packages here or at the registry."""
 
 from __future__ import annotations
 
-from datapkg.api.results import Damaged, Verified
+from datetime import UTC, datetime
+from pathlib import Path
+
+from datapkg.api.results import Damaged, Removed, Verified
 from datapkg.arrival import allowed_registry
-from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput, PackageNotInstalled, Refused
 from datapkg.format.claims import claim_key
 from datapkg.format.manifest import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
+from datapkg.store import gc
 from datapkg.store.maintenance import check_objects, check_packs, mend_pointers
 from datapkg.store.store import Store
 
@@ -101,11 +105,42 @@ def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, b
     return states
 
 
-def remove(home: Home, ref: Ref) -> bool:
-    """Forgets a package on this machine; false if it was not here. Objects that others use stay."""
+def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) -> Removed:
+    """Remove a package from this machine, and free the space of what no other state here refers to.
+
+    What a process that is at work may rely on stays for up to an hour, unless `now` says that there is none. Raise
+    `PackageNotInstalled` where there is no such package, `Refused` for one that is in a read-only store alone.
+    """
     if ref.path or ref.state:
         raise InvalidInput(f"{ref} names more than a package", hint=f"datapkg rm {ref.package}")
-    return home.store.refs.remove(ref.user, ref.name)
+    store, key = home.store, (ref.user, ref.name)
+    other = next((each.folder for each in home.stores[1:] if each.refs.current(*key)), None)
+    if key not in store.refs.folders():
+        if other is not None:
+            raise Refused(
+                f"{ref.package} is in the read-only store {other}; it was not removed", hint="datapkg config path"
+            )
+        raise PackageNotInstalled(f"{ref.package} is not installed; nothing was removed", hint="datapkg ls")
+    if dry_run:
+        return _removed(ref.package, gc.estimate(store, *key), other)
+    from datapkg.api.cache import remove_copies
+
+    copies = remove_copies(home, ref)
+    store.refs.remove(*key)
+    freed = gc.free(store, now=now)
+    return _removed(ref.package, freed, other, sum(each.size_bytes for each in copies))
+
+
+def free_left(home: Home) -> Removed:
+    """Free what earlier removals left; no other process may be at work."""
+    return _removed("", gc.free(home.store, now=True))
+
+
+def _removed(package: str, freed: gc.Freed, other: Path | None = None, more_bytes: int = 0) -> Removed:
+    until = datetime.fromtimestamp(freed.until, UTC).isoformat(timespec="seconds") if freed.left_bytes else None
+    size_bytes = freed.size_bytes + more_bytes
+    still_in = str(other) if other else ""
+    return Removed(package, size_bytes, freed.shared_bytes, freed.left_bytes, until, freed.problem, still_in)
 
 
 def delete(home: Home, ref: Ref, registry: str | None = None) -> None:

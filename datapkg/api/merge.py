@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from datapkg.api.bringing import bring_foreign
 from datapkg.api.edit import Draft
 from datapkg.api.edit import Options as EditOptions
 from datapkg.api.results import Merged
-from datapkg.arrival import find_or_meet, origin_of
+from datapkg.arrival import find_or_meet
 from datapkg.building.appending import false_content
 from datapkg.building.merging import Merging, Part, merged
 from datapkg.building.rows import stored_rows
@@ -21,7 +22,6 @@ from datapkg.format.names import Ref
 from datapkg.format.overlay import Overlay
 from datapkg.home import Found, Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import plan, transfer
 from datapkg.reading.source import Remote, Source
 
 
@@ -62,7 +62,11 @@ def merge(
     """
     if into.path or into.state or into.registry is not None:
         raise InvalidInput(f"{into} is not what a merge makes: name a package alone", hint=f"-o {into.package}")
-    home.store.prepare()
+    with home.store.writing():
+        return _merge(home, refs, into, options, progress)
+
+
+def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: Options, progress: Progress) -> Merged:
     inputs = [_found(home, ref, options.registry) for ref in refs]
 
     def check(number: int, table: TableNode) -> None:
@@ -132,7 +136,8 @@ class _Merger(Draft):
         self._record |= {"packages": [{"path": "", **each} for each in _pins(inputs)], "merge": said}
         for number, each in enumerate(inputs):
             mine = [node for path, node in merging.nodes.items() if merging.of[path] == number]
-            self._bring_foreign(each, mine, options.registry, progress)
+            sizes = {hash: size for node in mine for hash, size in node.objects()}
+            bring_foreign(self._home, each.ref, each.found, sizes, options.registry, progress)
         for path, more in merging.more.items():
             self._first = inputs[merging.of[path]], merging.renamed.get(path, path)
             for number, table in more:
@@ -144,30 +149,6 @@ class _Merger(Draft):
         """The package that the table which is appended to came from: of a long one the last block is fetched alone."""
         each, place = self._first
         return _source(self._home, each, place, self._options.registry)
-
-    def _bring_foreign(self, each: Input, nodes: Sequence[Node], registry: str | None, progress: Progress) -> None:
-        """Brings what a push could not rely on: objects of another store or another registry."""
-        mine = self._home.store.objects
-        sizes = {hash: size for node in nodes for hash, size in node.objects()}
-        needed = plan(sizes, mine).needed
-        if not needed:
-            return
-        if each.found.store is not self._home.store:
-            there = each.found.store.objects.missing(needed)
-            self._copy(each, {hash: size for hash, size in needed.items() if hash not in there}, progress)
-            return
-        origin = origin_of(self._home, each.ref, each.found.hash)
-        if origin is not None and origin != self._target(registry):
-            transfer(self._home.client(origin).objects(each.ref), mine, plan(needed, mine), progress)
-
-    def _copy(self, each: Input, sizes: dict[str, int], progress: Progress) -> None:
-        mine = self._home.store.objects
-        transfer(each.found.store.objects, mine, plan(sizes, mine), progress)
-
-    def _target(self, registry: str | None) -> str | None:
-        """The address of the registry that a push would go to."""
-        is_known = registry or self._home.setting("registry").value
-        return self._home.registry_url(registry) if is_known else None
 
 
 def _source(home: Home, each: Input, path: str, registry: str | None) -> tuple[Source, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
@@ -16,7 +16,8 @@ from datapkg.errors import Conflict, DatapkgError, Forbidden, InvalidInput, Obje
 from datapkg.format import wire
 from datapkg.format.diff import same_data, stored_otherwise
 from datapkg.format.manifest import Manifest
-from datapkg.format.names import Ref, check_new_version, check_tag, shown
+from datapkg.format.names import Ref, State, check_new_version, check_tag, is_hash, shown
+from datapkg.format.review import review
 from datapkg.format.splicing import read_manifest
 from datapkg.home import Home, not_installed
 from datapkg.objects.progress import Progress, silent
@@ -24,6 +25,8 @@ from datapkg.objects.transfer import Plan, transfer
 from datapkg.reading.source import Remote, Source
 from datapkg.remote.client import Client
 from datapkg.store.refs import LogEvent
+
+SHOWN_DIGITS = 12
 
 
 def push_package(
@@ -42,24 +45,26 @@ def push_package(
     registry: str | None = None,
     progress: Progress = silent,
 ) -> Pushed:
-    """Pushes the last built state (or the ref's own) and makes it the registry's `latest`, `tag` and `version`.
+    """Push the last built state (or the ref's own) and make it the registry's `latest`, `tag` and `version`.
 
-    `parent` is the state that this one goes on from, where that is not what was last seen of the registry here;
-    `record` says how it was made, where the log here does not. Objects that only the registry has need not be here.
-    Raises `Conflict` if somebody pushed meanwhile, unless `force`; `ObjectNotFound` for objects that are at neither. A
-    push that broke off is taken up by the next one.
+    `parent` is the state (its hash, or the beginning of it) that this one goes on from, where that is not what was last
+    seen of the registry here; `message` and `record` are those of the build, where none are given. Objects that only
+    the registry has need not be here. A `dry_run` raises what the push would raise before its objects are sent, and
+    gives what would change. Raises `Conflict` if the registry's latest state is another one than `parent`, unless
+    `force`; `ObjectNotFound` for objects that are at neither. A push that broke off is taken up by the next one.
     """
     if ref.path:
         raise InvalidInput(f"{ref} names a node; a push takes a whole package", hint=f"datapkg push {ref.package}")
     if len(message) > wire.MAX_MESSAGE:
         raise InvalidInput(f"the message has {len(message):,} characters; at most {wire.MAX_MESSAGE:,} are allowed")
+    hash = _state_to_push(home, ref)
     request = wire.Publish(
-        manifest=_state_to_push(home, ref),
-        parent=parent,
+        manifest=hash,
+        parent=State.parse(f"sha256:{parent.removeprefix('sha256:')}").value if parent else None,
         force=force,
         public=public,
         confirm_public=confirm,
-        message=message,
+        message=message or _message(home, ref, hash),
         record=record or {},
         tag=check_tag(tag) if tag else None,
         version=check_new_version(version) if version else None,
@@ -74,17 +79,10 @@ def _push(
 ) -> Pushed:
     before = _state_before(home, ref, request.parent)
     asked = {manifest.hash: manifest.size_bytes, **new_objects(before, manifest)}
-    started = client.start_push(ref, manifest.hash, list(asked)[: wire.MAX_HASHES])
-    request = msgspec.structs.replace(request, parent=request.parent or _parent(home, ref, started.latest))
-    _check_started(ref, started, request)
-    manifest, refused = _adopted(home, client, ref, manifest, started.latest)
-    adopted = manifest.hash != request.manifest
-    if adopted:  # a push is of one manifest
-        started = client.start_push(ref, manifest.hash, [manifest.hash])
-    record = request.record or _record(home, ref, manifest.hash)
-    request = msgspec.structs.replace(request, manifest=manifest.hash, record=record)
+    begun = _begin(home, client, ref, manifest, request, list(asked)[: wire.MAX_HASHES])
+    started, request, manifest = begun.started, begun.request, begun.manifest
     sending = Sending(client.objects(ref, started.push), started, before)
-    planned = Plan({}, len(asked)) if adopted else sending.plan(manifest, asked)
+    planned = Plan({}, len(asked)) if begun.is_adopted else sending.plan(manifest, asked)
     result = Pushed(
         package=ref.package,
         hash=manifest.hash,
@@ -94,12 +92,13 @@ def _push(
         url=f"{client.url}/{ref.package}",
         changed=manifest.hash != started.latest,
         public=started.public or request.public,
-        record=record,
-        warnings=refused + (_warnings(home, manifest) if request.public else []),
+        record=request.record,
+        warnings=begun.refused + (_warnings(home, manifest) if request.public else []),
     )
-    if dry_run:
-        return result
     _check_here(home, ref, planned)
+    if dry_run:
+        client.check_publish(ref, started.push, _check_of(request, manifest, planned))
+        return replace(result, changes=review(begun.theirs, manifest))
     sent_before = client.session.sent_bytes
     left = sending.send_manifest(planned, manifest)
     transfer(home.store.objects, sending.target, left, progress)
@@ -113,7 +112,53 @@ def _push(
         url=published.url,
         changed=published.changed,
         public=published.public,
+        role=published.role,
         warnings=warnings,
+    )
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A push that was begun and that the registry's latest state, `theirs`, does not forbid.
+
+    `is_adopted` says that the manifest is theirs, which holds the same data; `refused` says why theirs was not taken.
+    """
+
+    started: wire.PushStarted
+    request: wire.Publish
+    manifest: Manifest
+    theirs: Manifest | None
+    is_adopted: bool
+    refused: list[str]
+
+
+def _begin(
+    home: Home, client: Client, ref: Ref, manifest: Manifest, request: wire.Publish, hashes: list[str]
+) -> _Begun:
+    """Begin a push; raises `Conflict`, `Forbidden` before anything of it is sent."""
+    started = client.start_push(ref, manifest.hash, hashes)
+    request = msgspec.structs.replace(request, parent=_parent(home, ref, request.parent, started.latest))
+    _check_started(ref, started, request)
+    theirs = _their_manifest(home, client, ref, manifest, started.latest)
+    agreed, refused = _adopted(home, client, ref, manifest, theirs)
+    is_adopted = agreed.hash != manifest.hash
+    if agreed.hash != started.latest:
+        _check_parent(ref, client.url, started.latest, request)
+    if is_adopted:  # a push is of one manifest
+        started = client.start_push(ref, agreed.hash, [agreed.hash])
+    parent = request.parent if request.parent is None or is_hash(request.parent) else started.latest
+    record = request.record or _record(home, ref, agreed.hash)
+    request = msgspec.structs.replace(request, manifest=agreed.hash, record=record, parent=parent)
+    return _Begun(started, request, agreed, theirs, is_adopted, refused)
+
+
+def _check_of(request: wire.Publish, manifest: Manifest, planned: Plan) -> wire.PublishCheck:
+    return wire.PublishCheck(
+        publish=request,
+        manifest_size=manifest.size_bytes,
+        bytes_logical=manifest.size(),
+        largest_to_send=max(planned.needed.values(), default=0),
+        bytes_to_send=planned.size_bytes,
     )
 
 
@@ -126,7 +171,7 @@ def _size(home: Home, ref: Ref, manifest: Manifest) -> int:
 def _state_before(home: Home, ref: Ref, parent: str | None) -> Manifest | None:
     """The state that this one probably goes on from at the registry, if it is here."""
     hash = parent or home.store.refs.tags(ref.user, ref.name).get(LATEST)
-    return home.store.manifest(hash) if hash and home.store.has(hash) else None
+    return home.store.manifest(hash) if hash and is_hash(hash) and home.store.has(hash) else None
 
 
 def _check_here(home: Home, ref: Ref, planned: Plan) -> None:
@@ -175,22 +220,43 @@ def _check_started(ref: Ref, started: wire.PushStarted, request: wire.Publish) -
         )
 
 
+def _check_parent(ref: Ref, url: str, latest: str | None, request: wire.Publish) -> None:
+    """Raise `Conflict`, before anything is sent, where the registry's latest state is not the parent."""
+    if request.force or latest is None or request.parent == latest:
+        return
+    known = f"sha256:{latest[:SHOWN_DIGITS]}…"
+    if request.parent is None:
+        said = f"{ref.package} is at {url} already, in the state {known}, which this machine has never seen"
+    else:
+        said = f"somebody pushed to {ref.package} meanwhile: its latest state at {url} is {known}"
+        said += f", and this push goes on from sha256:{request.parent[:SHOWN_DIGITS]}…"
+    raise Conflict(
+        f"{said}; nothing was pushed",
+        hint=f"datapkg push {ref} --onto sha256:{latest} (what changed: datapkg log {ref.package} --changes)",
+        expected=request.parent,
+        actual=latest,
+    )
+
+
+def _their_manifest(home: Home, client: Client, ref: Ref, manifest: Manifest, latest: str | None) -> Manifest | None:
+    """The registry's latest state; None where it has none."""
+    if latest is None or latest == manifest.hash:
+        return manifest if latest else None
+    if home.store.has(latest):
+        return home.store.manifest(latest)
+    return read_manifest(client.manifest(ref, latest, manifest), latest, older=manifest)
+
+
 def _adopted(
-    home: Home, client: Client, ref: Ref, manifest: Manifest, latest: str | None
+    home: Home, client: Client, ref: Ref, manifest: Manifest, theirs: Manifest | None
 ) -> tuple[Manifest, list[str]]:
     """The registry's own manifest where it holds the same data, cut and written in another way; else ours.
 
     Its tables are fetched and read once, unless they were verified here before; what is wrong with them is said.
     """
-    if latest is None or latest == manifest.hash:
+    if theirs is None or theirs.hash == manifest.hash or not same_data(theirs, manifest):
         return manifest, []
-    if home.store.has(latest):
-        theirs = home.store.manifest(latest)
-    else:
-        theirs = read_manifest(client.manifest(ref, latest, manifest), latest, older=manifest)
-    if not same_data(theirs, manifest):
-        return manifest, []
-    source = Source(home.store, ref, latest, Remote(home, client.url))
+    source = Source(home.store, ref, theirs.hash, Remote(home, client.url))
     for table in stored_otherwise(manifest, theirs):
         try:
             problem = source.claim_problem(table)
@@ -202,14 +268,22 @@ def _adopted(
     return theirs, []
 
 
-def _parent(home: Home, ref: Ref, latest: str | None) -> str | None:
-    """The registry's `latest` as it was last seen here.
+def _parent(home: Home, ref: Ref, given: str | None, latest: str | None) -> str | None:
+    """The state that a push goes on from: the given one, else the registry's `latest` as it was last seen here.
 
     What was built here since the last push or install was seen too: a push of it was killed once the registry had it.
     """
+    if given is not None:
+        return latest if latest and latest.startswith(given) else given
     events = home.store.refs.log(ref.user, ref.name)
     unpushed = {event.hash for event in takewhile(lambda event: event.event == "build", events)}
     return latest if latest in unpushed else home.store.refs.tags(ref.user, ref.name).get(LATEST)
+
+
+def _message(home: Home, ref: Ref, hash: str) -> str:
+    """The message of the build that made this state here, or nothing."""
+    events = home.store.refs.log(ref.user, ref.name, "build")
+    return next((event.message for event in events if event.hash == hash), "")
 
 
 def _record(home: Home, ref: Ref, hash: str) -> dict[str, object]:

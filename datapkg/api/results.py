@@ -53,7 +53,9 @@ class Checked:
 class Pushed:
     """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
 
-    `record` is what goes up with the state about how it was built; `warnings` are worth a line each.
+    `record` is what goes up with the state about how it was built; `warnings` are worth a line each. `role` is owner or
+    writer: a writer cannot share the package. Of a dry run `changes` says what differs from the registry's latest
+    state, as `format.review.review` does.
     """
 
     package: str
@@ -64,8 +66,10 @@ class Pushed:
     url: str
     changed: bool = True
     public: bool = False
+    role: str = "owner"
     record: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,17 @@ class Merged:
 
 
 @dataclass(frozen=True)
+class Copied:
+    """A package that is a copy of a state of `source`; `bytes_absent` are those of objects that are not here."""
+
+    package: str
+    hash: str
+    source: str
+    bytes_logical: int
+    bytes_absent: int = 0
+
+
+@dataclass(frozen=True)
 class Synced:
     """What a package took over of a folder: paths of nodes; `kept` are those that the package alone has.
 
@@ -143,7 +158,7 @@ class Installed:
     """An installed state, and what travelled for it (bodies, in bytes); `note` is worth a line if not empty.
 
     `bytes_logical` are those of the objects that were asked for, `bytes_left` those of the state's others that are not
-    on this machine.
+    on this machine. `overruled_by` is the lock file that pins another state, which imports here use.
     """
 
     package: str
@@ -153,6 +168,7 @@ class Installed:
     bytes_logical: int
     note: str = ""
     bytes_left: int = 0
+    overruled_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,7 +191,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Listed:
-    """A package on this machine; `partial` if some of its data may be at its registry alone."""
+    """A package on this machine; `partial` if some of its data may be at its registry alone.
+
+    `states` are all that are kept, the current one first: hash, created_at, tags and versions of each.
+    """
 
     package: str
     hash: str
@@ -183,6 +202,7 @@ class Listed:
     bytes_logical: int
     title: str = ""
     partial: bool = False
+    states: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -192,7 +212,8 @@ class Shown:
     `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none. `checks`
     have the outcome of each check when the state was built, if it was built here: path, check, outcome, rows, wrong.
     `bytes_absent` are those of objects that are not on this machine. `unchecked` are paths of tables whose content
-    neither the registry nor this machine has checked.
+    neither the registry nor this machine has checked. `why` says what decided on the state: "ref", "current", or the
+    path of a lock file.
     """
 
     package: str
@@ -204,6 +225,7 @@ class Shown:
     checks: list[dict[str, Any]] = field(default_factory=list)
     bytes_absent: int = 0
     unchecked: list[str] = field(default_factory=list)
+    why: str = "current"
 
 
 @dataclass(frozen=True)
@@ -233,6 +255,24 @@ class Verified:
     absent: int = 0
     set_aside: list[str] = field(default_factory=list)
     tables: int = 0
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A package that was removed, and the bytes that this freed.
+
+    `bytes_shared` stay since other packages use them. `bytes_left` stay since a process at work may use them;
+    they may go at `frees_at`. `problem` says why nothing was freed, `still_in` names a read-only store that has the
+    package too.
+    """
+
+    package: str
+    bytes_freed: int
+    bytes_shared: int = 0
+    bytes_left: int = 0
+    frees_at: str | None = None
+    problem: str = ""
+    still_in: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,5 +13,10 @@ MAX_RESULTS = 1000
 
 
 def search(home: Home, query: str, registry: str | None = None, limit: int = MAX_RESULTS) -> list[dict[str, Any]]:
-    """The packages that one may see and that hold every word of the query, at most `limit`."""
-    return [msgspec.structs.asdict(each) for each in islice(home.client(registry).packages(query), limit)]
+    """Return the packages that one may see and that hold every word of the query, at most `limit`.
+
+    Each has package, hash (of its latest state), public, title, description, pushed_at, bytes_logical and `matches`,
+    which says where each word was found: dicts of `word`, `where`, `text` and `path`.
+    """
+    found = (msgspec.to_builtins(each) for each in islice(home.client(registry).packages(query), limit))
+    return [{"package": each.pop("package"), "hash": each.pop("latest"), **each} for each in found]

@@ -1,4 +1,4 @@
-"""Sharing: who may read a package at its registry."""
+"""Sharing: who may read and write a package at its registry."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from datapkg.arrival import allowed_registry
+from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, check_user
 from datapkg.home import Home
 from datapkg.remote.client import Client
@@ -15,17 +16,26 @@ PUBLIC = "public"
 
 
 def access(home: Home, ref: Ref, registry: str | None = None) -> dict[str, Any]:
-    """Whether the package is public, its owner, and who else may read it."""
+    """Whether the package is public, its owner, and who else may read it, or write it too."""
     return msgspec.structs.asdict(_client(home, ref, registry).access(ref))
 
 
-def grant(home: Home, ref: Ref, who: str, confirm: bool = False, registry: str | None = None) -> dict[str, Any]:
-    """Lets a user, or `public`, read the package; `confirm` says that showing earlier pushes to all is meant."""
-    return msgspec.structs.asdict(_client(home, ref, registry).grant(ref, _who(who), confirm))
+def grant(
+    home: Home, ref: Ref, who: str, confirm: bool = False, registry: str | None = None, *, write: bool = False
+) -> dict[str, Any]:
+    """Let a user, or `public`, read the package; `confirm` says that showing earlier pushes to all is meant.
+
+    With `write`, the user may also push, tag and version it; a later call without it does not take that away.
+    """
+    if write and who == PUBLIC:
+        raise InvalidInput(
+            "only users can be allowed to write, not the public", hint=f"datapkg access add {ref} USER --write"
+        )
+    return msgspec.structs.asdict(_client(home, ref, registry).grant(ref, _who(who), confirm, write))
 
 
 def revoke(home: Home, ref: Ref, who: str, registry: str | None = None) -> dict[str, Any]:
-    """Takes the right to read from a user, or `public`."""
+    """Take the rights to read and write from a user, or `public`."""
     return msgspec.structs.asdict(_client(home, ref, registry).revoke(ref, _who(who)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from datapkg.api.states import unpushed_build
 from datapkg.building.cache import BuildCache
 from datapkg.building.sources import spec_for
 from datapkg.building.status import Changes, compare
@@ -15,12 +16,16 @@ from datapkg.home import Home
 
 @dataclass(frozen=True)
 class PackageStatus:
-    """One package: the state that was last built, where from, and what has changed there since."""
+    """One package: the state that was last built, where from, and what has changed there since.
+
+    `is_pushed` says whether this machine pushed the state, or got it from a registry.
+    """
 
     package: str
     hash: str
     source: str
     changes: Changes
+    is_pushed: bool = False
 
 
 def statuses(home: Home, ref: Ref | None = None, source: Path | None = None) -> list[PackageStatus]:
@@ -61,4 +66,5 @@ def _status(home: Home, ref: Ref, source: Path | None) -> PackageStatus:
         raise NotFound(f"where {ref.package} was built from is not known", hint=f"datapkg status {ref.package} PATH")
     path, build_file, allow_outside = place
     spec = spec_for(path, build_file=build_file, allow_outside=allow_outside)
-    return PackageStatus(ref.package, current.hash, str(path), compare(spec, record, cache))
+    changes, is_pushed = compare(spec, record, cache), unpushed_build(home, ref) is None
+    return PackageStatus(ref.package, current.hash, str(path), changes, is_pushed)

@@ -9,8 +9,9 @@ from pathlib import Path
 from datapkg.api.results import Stubs
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, InvalidName
 from datapkg.format.names import Ref, check_package, check_user
-from datapkg.home import Home, nearest_lock
+from datapkg.home import Home
 from datapkg.objects.folders import OpenFolder
+from datapkg.project import nearest_lock
 from datapkg.reading.stubs import MARK, USERS_STUB, PackageStub, classes_module, package_stub, user_stub
 
 # PEP 561: a checker looks into this folder before it looks into datapkg itself, and there for what is not in it.

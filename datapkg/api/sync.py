@@ -8,9 +8,12 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from packaging.version import Version
+
 from datapkg.api.build import fetcher, find_package, objects_for
 from datapkg.api.edit import Draft, group_path
 from datapkg.api.edit import Options as EditOptions
+from datapkg.api.history import add_version, set_tag, versions
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import Synced
 from datapkg.arrival import allowed_registry, make_current
@@ -23,7 +26,7 @@ from datapkg.building.unchanged import Split, settled, split
 from datapkg.errors import Conflict, InvalidInput, NotFound
 from datapkg.format.diff import diff, same_content
 from datapkg.format.manifest import GroupNode, Manifest, Node
-from datapkg.format.names import Ref, shown
+from datapkg.format.names import Ref, State, check_new_version, check_tag, shown
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 
@@ -35,7 +38,8 @@ _KINDS = ("added", "changed", "removed")
 class Options:
     """How a package follows a folder: in the group `to`; with `delete`, without what the folder has not.
 
-    `confirm` says that an empty folder is meant to empty the package too. Of a `dry_run` nothing is kept or sent.
+    `confirm` says that an empty folder is meant to empty the package too. Of a `dry_run` nothing is kept or sent. `tag`
+    and `version` name the state at the registry, also where nothing had to be pushed.
     """
 
     to: str = ""
@@ -44,6 +48,8 @@ class Options:
     message: str = ""
     dry_run: bool = False
     registry: str | None = None
+    tag: str | None = None
+    version: str | None = None
 
 
 def sync(
@@ -100,6 +106,10 @@ class _Follower(Draft):
 
     def __init__(self, home: Home, ref: Ref, options: Options, progress: Progress) -> None:
         given = {"message": options.message, "registry": options.registry, "dry_run": options.dry_run}
+        given |= {
+            "tag": check_tag(options.tag) if options.tag else None,
+            "version": check_new_version(options.version) if options.version else None,
+        }
         super().__init__(home, ref, EditOptions(**given, progress=progress, origin="sync"))  # type: ignore[arg-type]
         self._how, self._tell = options, progress
         self._unpushed: Manifest | None = None
@@ -153,8 +163,11 @@ class _Follower(Draft):
     def _commit(self) -> None:
         if self._base or self._nodes or self.meta:
             super()._commit()
-        if self._base and self.hash == self._base.hash and not self._how.dry_run:
+        if self._how.dry_run:
+            self._check_version()
+        elif self._base and self.hash == self._base.hash:
             self._meet(self._base)
+            self._name(self._base)
 
     def _meet(self, state: Manifest) -> None:
         """Makes what the registry had already the current state here: made elsewhere, or by a sync that was killed."""
@@ -162,6 +175,23 @@ class _Follower(Draft):
         current = home.store.refs.current(ref.user, ref.name)
         if current is None or current.hash != state.hash:
             make_current(home, ref, state, allowed_registry(home, ref, self._how.registry), partial=True)
+
+    def _check_version(self) -> None:
+        """Raise `Conflict` where another state has the version that is asked for, as a push would."""
+        if self._how.version is None or self._base is None:
+            return
+        for each in versions(self._home, self._ref, self._how.registry):
+            if Version(each["name"]) == Version(self._how.version) and each["hash"] != self.hash:
+                what = f"version {each['name']} of {self._ref.package} is {each['hash']}, and versions never move"
+                raise Conflict(what, hint="choose a new version, or use --tag", expected=self.hash, actual=each["hash"])
+
+    def _name(self, state: Manifest) -> None:
+        """Give the registry's state, to which nothing had to be pushed, the tag and version that are asked for."""
+        exact, how = self._ref.at(State("hash", state.hash)), self._how
+        if how.tag:
+            set_tag(self._home, exact, how.tag, registry=how.registry)
+        if how.version:
+            add_version(self._home, exact, how.version, registry=how.registry)
 
     def _made(self, spec: BuildSpec) -> dict[str, Node]:
         """The nodes of the folder, of which those are built that the state has not."""

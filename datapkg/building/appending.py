@@ -63,7 +63,7 @@ def appended(node: TableNode, rows: Any, stored: Stored) -> TableNode:
         raise InvalidInput(f"rows are a DataFrame or an Arrow table, got {type(rows).__name__}")
     spec = NodeSpec(node.path, ValueSource(rows))
     with explained(spec, None):
-        new = as_stored(plain_value(rows).unify_dictionaries())
+        new = as_stored(plain_value(rows))
     _check_columns(node, dict(column_texts(new.schema)), new)
     if problem := stored.problem():
         raise false_content(shown(node.path), problem, node.content)

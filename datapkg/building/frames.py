@@ -65,14 +65,15 @@ def table_from_frame(frame: pandas.DataFrame, as_text: AsText = _astype) -> pa.T
     frame = _with_plain_attrs(frame)
     index, labels = frame.index, frame.columns
     is_default = isinstance(index, pandas.RangeIndex) and (index.start, index.step, index.name) == (0, 1, None)
-    if not _arrow_keeps(labels):
+    is_kept = _arrow_keeps(labels)
+    if not is_kept:
         frame = frame.set_axis(_stored_names([_plain_label(label) for label in labels]), axis=1)
     frame = _with_plain_values(frame, as_text)
     try:
         table = pa.Table.from_pandas(frame, preserve_index=None if is_default else True)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise _bad_column(frame, error) from error
-    return normal_schema(table if frame.columns is labels else _with_labels(table, labels))
+    return normal_schema(table if is_kept else _with_labels(table, labels))
 
 
 def _with_plain_attrs(frame: pandas.DataFrame) -> pandas.DataFrame:

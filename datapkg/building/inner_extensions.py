@@ -7,6 +7,7 @@ top level are kept as they are; unregistered ones are their storage anyway.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -60,16 +61,21 @@ def storage_of(kind: Any, is_inner: bool = False) -> Any:
         return storage_of(kind.storage_type, True)
     if types.is_dictionary(kind):
         return pa.dictionary(kind.index_type, storage_of(kind.value_type, True), kind.ordered)
+    return with_children(kind, lambda child: storage_of(child, True))
+
+
+def with_children(kind: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a nested type with each type directly below it changed; any other type as it is."""
+
+    def changed(field: pa.Field) -> pa.Field:
+        return field.with_type(change(field.type))
+
     if types.is_map(kind):
-        return pa.map_(storage_of(kind.key_type, True), _field(kind.item_field))
+        return pa.map_(changed(kind.key_field), changed(kind.item_field), kind.keys_sorted)
     if types.is_fixed_size_list(kind):
-        return pa.list_(_field(kind.value_field), kind.list_size)
+        return pa.list_(changed(kind.value_field), kind.list_size)
     if types.is_struct(kind):
-        return pa.struct([_field(field) for field in kind.fields])
+        return pa.struct([changed(field) for field in kind.fields])
     if is_list(kind):
-        return (pa.large_list if types.is_large_list(kind) else pa.list_)(_field(kind.value_field))
+        return (pa.large_list if types.is_large_list(kind) else pa.list_)(changed(kind.value_field))
     return kind
-
-
-def _field(field: pa.Field) -> pa.Field:
-    return field.with_type(storage_of(field.type, True))

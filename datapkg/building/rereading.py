@@ -49,7 +49,7 @@ def _content(value: Any) -> str:
     from datapkg.format.content import content_of_parts, content_of_table
 
     if isinstance(value, pa.Table):
-        return content_of_table(as_stored(value.unify_dictionaries())).hash
+        return content_of_table(as_stored(value)).hash
     for _ in range(_ATTEMPTS):
         try:
             return content_of_parts(_parts(value), as_stored(value.schema.empty_table()).schema).hash
@@ -62,4 +62,4 @@ def _parts(stream: TableStream) -> Iterator[pa.Table]:
     from datapkg.building.stored_types import as_stored
 
     for part in stream.parts():
-        yield as_stored(part.table.unify_dictionaries())
+        yield as_stored(part.table)

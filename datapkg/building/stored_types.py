@@ -7,13 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as types
 
-from datapkg.building.inner_extensions import without_inner_extensions
+from datapkg.building.inner_extensions import with_children, without_inner_extensions
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
 
 
 def as_stored(table: pa.Table) -> pa.Table:
-    """The table in the types that come back from Parquet; values are the same.
+    """The table in the types that come back from Parquet, with one dictionary a column; values are the same.
 
     Raises `InvalidInput` naming a column that holds dicts without any key: Parquet has no type for these.
     """
@@ -25,11 +25,9 @@ def as_stored(table: pa.Table) -> pa.Table:
             )
     table = without_inner_extensions(table)
     fields = [field.with_type(_stored_type(field.type)) for field in table.schema]
-    columns = [
-        column if column.type == field.type else _cast(column, field.type)
-        for column, field in zip(table.columns, fields, strict=True)
-    ]
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields, table.schema.metadata))
+    columns = [_cast(column, field) for column, field in zip(table.columns, fields, strict=True)]
+    columns = [_null_as_no_category(column) for column in columns]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, table.schema.metadata)).unify_dictionaries()
 
 
 def _is_empty_struct(kind: Any) -> bool:
@@ -50,11 +48,30 @@ def _stored_type(kind: Any) -> Any:
         return pa.time32("ms")
     if types.is_timestamp(kind) and kind.unit == "s":
         return pa.timestamp("ms", kind.tz)
+    if types.is_decimal32(kind) or types.is_decimal64(kind):  # pandas reads neither in lists
+        return pa.decimal128(kind.precision, kind.scale)
     if types.is_run_end_encoded(kind):
         return _stored_type(kind.value_type)
-    if types.is_dictionary(kind) and _stored_text(kind.value_type) is not None:
-        return pa.dictionary(kind.index_type, _stored_text(kind.value_type), kind.ordered)
-    return _stored_text(kind) or kind
+    if types.is_dictionary(kind):
+        values = _stored_type(kind.value_type)
+        is_one = _are_categories(values)
+        return pa.dictionary(kind.index_type, values, kind.ordered) if is_one else _inner_type(kind.value_type)
+    return _stored_text(kind) or with_children(kind, _inner_type)
+
+
+def _inner_type(kind: Any) -> Any:
+    """Return the type of values below the top level, where a dictionary is only an encoding."""
+    if types.is_dictionary(kind):
+        return _inner_type(kind.value_type)
+    # Long offsets make no other type, and text would be copied; views end the process while they are written.
+    return kind if types.is_large_string(kind) or types.is_large_binary(kind) else _stored_type(kind)
+
+
+def _are_categories(kind: Any) -> bool:
+    """Whether Arrow can look up values of this type, so that they are read back as categories."""
+    tests = (types.is_integer, types.is_float32, types.is_float64, types.is_boolean, types.is_temporal)
+    is_other = types.is_string(kind) or types.is_binary(kind) or types.is_fixed_size_binary(kind)
+    return is_other or types.is_decimal(kind) or any(test(kind) for test in tests)
 
 
 def _stored_text(kind: Any) -> Any:
@@ -65,10 +82,32 @@ def _stored_text(kind: Any) -> Any:
     return None
 
 
-def _cast(column: pa.ChunkedArray, kind: Any) -> pa.ChunkedArray:
-    """The column in another type, in pieces that 32-bit offsets can reach."""
+def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    """The column in the type of a field, in pieces that 32-bit offsets can reach."""
+    if column.type == field.type:
+        return column
     pieces = [piece for chunk in column.chunks for piece in _pieces(chunk)]
-    return pa.chunked_array([_cast_array(piece, kind) for piece in pieces], type=kind)
+    try:
+        return pa.chunked_array([_cast_array(piece, field.type) for piece in pieces], type=field.type)
+    except pa.ArrowNotImplementedError as error:
+        message = f"column {shown(field.name)}: a table cannot keep Arrow's type {column.type}"
+        raise InvalidInput(message, column=field.name) from error
+
+
+def _null_as_no_category(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column with nulls as its positions, where dictionaries have a null among their values."""
+    if not types.is_dictionary(column.type) or not any(chunk.dictionary.null_count for chunk in column.chunks):
+        return column
+    import pyarrow.compute as pc
+
+    chunks = []
+    for chunk in column.chunks:
+        is_valid = chunk.dictionary.is_valid()
+        place = pc.subtract(pc.cumulative_sum(is_valid.cast(pa.int64())), 1)
+        place = pc.if_else(is_valid, place, pa.scalar(None, pa.int64())).cast(column.type.index_type)
+        values = chunk.dictionary.drop_null()
+        chunks.append(pa.DictionaryArray.from_arrays(place.take(chunk.indices), values, ordered=column.type.ordered))
+    return pa.chunked_array(chunks, type=column.type)
 
 
 def _cast_array(array: Any, kind: Any) -> Any:
@@ -76,10 +115,11 @@ def _cast_array(array: Any, kind: Any) -> Any:
         import pyarrow.compute as pc
 
         array = pc.run_end_decode(array)
-    if types.is_dictionary(kind):
-        return pa.DictionaryArray.from_arrays(
-            array.indices, array.dictionary.cast(kind.value_type), ordered=kind.ordered
-        )
+    if types.is_dictionary(array.type) and types.is_dictionary(kind):
+        values = array.dictionary.cast(kind.value_type)
+        return pa.DictionaryArray.from_arrays(array.indices, values, ordered=kind.ordered)
+    if types.is_dictionary(array.type):
+        array = array.dictionary.take(array.indices)
     return array.cast(kind)
 
 

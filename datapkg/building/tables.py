@@ -199,7 +199,7 @@ class _Writer:
         """A part in the types that are stored; the first settles the schema for all."""
         if not table.num_columns:
             raise InvalidInput("there is no column in it")
-        table = as_stored(table.unify_dictionaries())
+        table = as_stored(table)
         if self._schema is None:
             columns = column_texts(table.schema)
             if len(encode(columns)) > MAX_COLUMNS_BYTES:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.names import Ref, shown
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from datapkg.cli.command import Session
 
 MAX_TEXT = 100_000
 MAX_MESSAGE = 10_000  # as a registry has it
@@ -110,6 +112,20 @@ message_option = click.option(
 def pinned(package: str, hash: str) -> str:
     """The ref that means exactly this state."""
     return f"{package}@sha256:{hash}"
+
+
+def tell_pin(session: Session, ref: Ref) -> None:
+    """Print a note where a lock file, and not what is current, decides which state a ref means."""
+    if ref.state is not None:
+        return
+    try:
+        found = session.home.find(ref)
+    except DatapkgError:  # the command fails by it too
+        return
+    current = found.store.refs.current(ref.user, ref.name)
+    if found.why not in ("current", "ref") and (current is None or current.hash != found.hash):
+        also = f"; the current state is sha256:{current.hash[:12]}" if current else ""
+        session.out.note(f"{ref.package} is sha256:{found.hash[:12]} here: {found.why} pins it{also}")
 
 
 def import_line(package: str) -> str:

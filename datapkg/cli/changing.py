@@ -1,4 +1,4 @@
-"""Commands that change packages without downloading them: append, merge, sync."""
+"""Commands that change packages without downloading them: append, cp, merge, sync."""
 
 from __future__ import annotations
 
@@ -175,9 +175,40 @@ def _merge_lines(done: Merged) -> Iterator[str]:
 @click.command(
     cls=Command,
     examples="""
+    datapkg cp me/sales alice/sales
+    datapkg cp uciml/iris@1.0.0 me/iris -m "to be extended"
+    """,
+)
+@ref_argument
+@click.argument("into", type=REF)
+@message_option
+@registry_option
+@pass_session
+def cp(session: Session, ref: Ref, into: Ref, message: str, registry: str | None) -> None:
+    """Copy a package under another name.
+
+    REF is a package here or at a registry, of which the manifest alone is fetched; INTO is the copy, made on this
+    machine in the place of what it was. A push of the copy sends no data that the registry has and you may read. To
+    rename a package, copy it, push the copy, and remove or delete the old one.
+    """
+    from datapkg.api.copy import copy
+
+    with session.progress() as progress:
+        done = copy(session.home, ref, into, message=message, registry=registry, progress=progress)
+    state = pinned(done.package, done.hash)
+    absent = f", {size_text(done.bytes_absent)} of it at its registry alone" if done.bytes_absent else ""
+    lines = [f"copied {ref} to {state}", f"  {size_text(done.bytes_logical)}{absent}"]
+    lines.append(f"  publish it  datapkg push {done.package}")
+    session.out.answer(asdict(done), lines, quiet=[state])
+
+
+@click.command(
+    cls=Command,
+    examples="""
     datapkg sync ./sales me/sales
     datapkg sync ./sales me/sales --delete --dry-run
     datapkg sync ./photos me/sales --to photos -m "the new ones"
+    datapkg sync ./sales me/sales --version 1.3.0 --tag stable
     datapkg sync ./sales me/sales --watch
     """,
 )
@@ -187,6 +218,8 @@ def _merge_lines(done: Merged) -> Iterator[str]:
 @click.option("--delete", is_flag=True, help="Take out of the package what DIR has not.")
 @click.option("--watch", is_flag=True, help="Go on: do it again whenever something in DIR changes.")
 @message_option
+@click.option("-t", "--tag", type=TEXT, help="Make this tag name the state, besides latest.")
+@click.option("-v", "--version", type=TEXT, help="Give the state this version, for good.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--yes", is_flag=True, help="Agree that an empty DIR empties the package, with --delete.")
 @registry_option
@@ -199,6 +232,8 @@ def sync(
     delete: bool,
     watch: bool,
     message: str,
+    tag: str | None,
+    version: str | None,
     dry_run: bool,
     yes: bool,
     registry: str | None,
@@ -211,7 +246,9 @@ def sync(
     from datapkg.api.sync import Options
     from datapkg.api.sync import sync as make_follow
 
-    options = Options(to, delete, yes, message, dry_run, registry)
+    options = Options(to, delete, yes, message, dry_run, registry, tag, version)
+    if watch and version:
+        raise click.UsageError("--version names one state; it does not go with --watch", click.get_current_context())
     if watch:
         _watch(session, folder, ref, options)
         return
@@ -220,6 +257,8 @@ def sync(
     _tell_notes(session, synced)
     state = pinned(synced.package, synced.hash)
     lines = [_sync_line(synced, state, folder, dry_run), *_sync_details(synced, dry_run)]
+    if synced.hash and not dry_run:
+        lines += [f"  it is {synced.package}@{name}" for name in (version, tag) if name]
     session.out.answer({**_value(synced), "dry_run": dry_run}, lines, quiet=[state] if synced.hash else [])
 
 

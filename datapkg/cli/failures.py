@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from datapkg.cli.texts import cut
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, Refused, Unreachable
+from datapkg.objects.files import OTHER_HOME, UNWRITABLE
 
 if TYPE_CHECKING:
     from datapkg.cli.command import Session
+    from datapkg.home import Home
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
@@ -63,9 +66,19 @@ def _system_error(error: OSError, session: Session) -> DatapkgError:
     places = " → ".join(cut(each, 300) for each in (place, other) if each)
     reason = error.strerror or os.strerror(error.errno or 0)
     hint = OS_HINTS.get(error.errno or 0, "")
+    if error.errno in UNWRITABLE and _is_at_home(place, session.home):
+        return Refused(f"datapkg cannot write {cut(place, 300)}: {reason}", hint=OTHER_HOME)
     if "{home}" in hint:
         hint = hint.format(home=session.home.data)
     return _class_of(error)(f"{places}: {reason}" if places else reason, hint=hint)
+
+
+def _is_at_home(place: str, home: Home) -> bool:
+    """Whether a path is in a folder of datapkg itself, or above one that could not be made."""
+    if not place:
+        return False
+    path = Path(place).absolute()
+    return any(path.is_relative_to(own) or own.is_relative_to(path) for own in (home.data, home.config, home.cache))
 
 
 def _class_of(error: OSError) -> type[DatapkgError]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from datapkg.cli.arguments import PATH, REF, ref_argument
+from datapkg.cli.arguments import PATH, REF, ref_argument, tell_pin
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.texts import count_text, size_text
 
@@ -38,6 +38,7 @@ def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | No
     """
     from datapkg.api.export import export as write
 
+    tell_pin(session, ref)
     with session.progress() as progress:
         done = write(
             session.home,
@@ -79,4 +80,5 @@ def cat(session: Session, ref: Ref) -> None:
     """
     from datapkg.api.export import cat as read
 
+    tell_pin(session, ref)
     read(session.home, ref, session.out.raw, as_json=session.out.json)

@@ -152,8 +152,8 @@ def _report(session: Session, outcomes: list[Outcome]) -> None:
     for each in done:
         if each.note:
             out.note(each.note)
-    if done:
-        out.say("", *(f"  import it  {import_line(each.package)}" for each in done))
+    if importable := [each for each in done if not each.overruled_by]:
+        out.say("", *(f"  import it  {import_line(each.package)}" for each in importable))
     _raise_failures(session, outcomes)
 
 

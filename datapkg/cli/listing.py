@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.cli.arguments import TEXT, import_line, pinned, ref_argument, registry_option
+from datapkg.cli.arguments import TEXT, import_line, pinned, ref_argument, registry_option, tell_pin
+from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.texts import count_text, cut, hash_text, size_text, time_text
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datapkg.format.names import Ref
 
 MAX_COLUMNS = 30
+MAX_STATES = 5
 MAX_LISTED_COLUMNS = 1_000
 MAX_META = 300
 MAX_UNIT = 30
@@ -38,7 +40,10 @@ MAX_TITLE = 60
 )
 @pass_session
 def ls(session: Session) -> None:
-    """List the packages on this machine."""
+    """List the packages on this machine.
+
+    Each with its versions and tags, as last seen at the registry, and the other states of it that are kept.
+    """
     from datapkg.api.listing import list_packages
 
     packages = list_packages(session.home)
@@ -48,10 +53,8 @@ def ls(session: Session) -> None:
     elif not packages:
         out.say("nothing is installed here", "", "  get something  datapkg install USER/NAME")
     else:
-        rows = [
-            (each.package, hash_text(each.hash), _size(each), each.origin, each.title[:MAX_TITLE]) for each in packages
-        ]
-        out.table(("package", "state", "size", "from", "title"), rows, right=[2])
+        rows = [row for each in packages for row in _listed_rows(each)]
+        out.table(("package", "state", "names", "size", "from", "title"), rows, right=[3])
 
 
 @click.command(
@@ -72,6 +75,7 @@ def show(session: Session, ref: Ref) -> None:
     from datapkg.api.listing import show as look
     from datapkg.api.results import unchecked_text
 
+    tell_pin(session, ref)
     shown = look(session.home, ref)
     out = session.out
     table = _only_table(shown, ref)
@@ -94,6 +98,23 @@ def show(session: Session, ref: Ref) -> None:
         missing = f"{size_text(shown.bytes_absent)} of it are not on this machine"
         out.say("", f"  {missing}; get them  datapkg fetch {ref}")
     out.say("", f"  import it  {import_line(shown.package)}")
+
+
+def _listed_rows(listed: Listed) -> Iterator[tuple[str, ...]]:
+    """A row for the current state, then one for each other state that is kept."""
+    names = {each["hash"]: _names(each) for each in listed.states}
+    title = listed.title[:MAX_TITLE]
+    yield listed.package, hash_text(listed.hash), names.get(listed.hash, ""), _size(listed), listed.origin, title
+    others = [hash for hash in names if hash != listed.hash]
+    for hash in others[:MAX_STATES]:
+        yield "", hash_text(hash), names[hash], "", "", ""
+    if len(others) > MAX_STATES:
+        yield "", f"… {len(others) - MAX_STATES:,} more", "", "", "", f"datapkg log {listed.package} --local"
+
+
+def _names(entry: dict[str, Any]) -> str:
+    """The versions and tags of a state."""
+    return ", ".join(each["name"] for each in [*entry["versions"], *entry["tags"]])
 
 
 def _size(listed: Listed) -> str:
@@ -223,37 +244,41 @@ def _array_type(node: dict[str, Any]) -> list[str]:
     examples="""
     datapkg log uciml/iris
     datapkg log me/sales --local
+    datapkg log me/sales@1.2.0 --changes
     """,
 )
 @ref_argument
-@click.option("--remote/--local", default=None, help="At its registry, or what happened on this machine.")
+@click.option("--remote/--local", default=None, help="Only what is at its registry, or what happened on this machine.")
+@click.option("--changes", is_flag=True, help="Show what each state changed for consumers.")
 @registry_option
 @pass_session
-def log(session: Session, ref: Ref, remote: bool | None, registry: str | None) -> None:
-    """List the pushes of a package.
+def log(session: Session, ref: Ref, remote: bool | None, changes: bool, registry: str | None) -> None:
+    """List the pushes and local builds of a package.
 
-    At its registry, newest first; where there is no registry, or it does not have the package, builds and installs
-    on this machine.
+    Pushes at its registry, builds and installs on this machine, newest first. With a state in REF, what happened to
+    that state.
     """
     from datapkg.api.history import log as read
 
-    entries = read(session.home, ref, remote=remote, registry=registry)
+    entries = read(session.home, ref, remote=remote, registry=registry, changes=changes)
     out = session.out
     if out.json:
         out.answer({"package": ref.package, "log": entries}, [])
         return
-    rows = [
-        (
-            time_text(each["at"]),
-            each["event"],
-            hash_text(each["hash"]),
-            each["author"],
-            ", ".join([*each["versions"], *each["tags"]]),
-            each["message"],
-        )
-        for each in entries
-    ]
-    out.table(("when (UTC)", "event", "state", "who", "names", "message"), rows)
+    header = ("when (UTC)", "event", "state", "who", "names", "message")
+    if not changes:
+        out.table(header, [_log_row(each) for each in entries])
+        return
+    for each in entries:
+        lines = ["  not known: a state is neither here nor at the registry"]
+        lines = lines if each["changes"] is None else change_lines(each["changes"])
+        out.answer({}, ["  ".join(filter(None, _log_row(each))), *lines])
+
+
+def _log_row(entry: dict[str, Any]) -> tuple[str, ...]:
+    who = entry["author"] or "this machine"
+    state, names = hash_text(entry["hash"]), _names(entry)
+    return time_text(entry["created_at"]), entry["event"], state, who, names, entry["message"]
 
 
 @click.command(
@@ -269,7 +294,8 @@ def log(session: Session, ref: Ref, remote: bool | None, registry: str | None) -
 def search(session: Session, query: tuple[str, ...], registry: str | None) -> None:
     """Find packages at a registry.
 
-    Lists those that you may see and that hold every word of QUERY; all of them without QUERY.
+    Lists those that you may see and that hold every word of QUERY, and where each word was found; all of them without
+    QUERY.
     """
     from datapkg.api.search import search as find
 
@@ -287,8 +313,20 @@ def search(session: Session, query: tuple[str, ...], registry: str | None) -> No
                 size_text(each["bytes_logical"]),
                 time_text(each["pushed_at"] or ""),
                 (each["title"] or each["description"])[:MAX_TITLE],
+                *([", ".join(dict.fromkeys(map(_place, each["matches"])))] if query else []),
             )
             for each in found
         ]
-        out.table(("package", "access", "size", "pushed (UTC)", "title"), rows, right=[2])
+        header = ("package", "access", "size", "pushed (UTC)", "title", *(["found in"] if query else []))
+        out.table(header, rows, right=[2])
         out.say("", f"  install one  datapkg install {found[0]['package']}")
+
+
+def _place(match: dict[str, str]) -> str:
+    """Where a word was found, for people; the name and title are in the table already."""
+    where, text = match["where"], match["text"]
+    if where == "column":
+        return f"column {text} of {match['path']}"
+    if where == "node":
+        return f"node {match['path']}"
+    return where if where in ("name", "title") else f"{'README' if where == 'readme' else where}: {text}"

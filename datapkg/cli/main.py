@@ -14,10 +14,10 @@ from datapkg import __version__
 from datapkg.cli.command import LazyGroup, Session, pass_session
 from datapkg.cli.failures import failure_of
 from datapkg.cli.output import abandon_stdout
-from datapkg.errors import DamagedFile
+from datapkg.errors import Notice
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "access": ("datapkg.cli.sharing:access", "Say who may read a package at its registry."),
+    "access": ("datapkg.cli.sharing:access", "Say who may read and write a package at its registry."),
     "append": ("datapkg.cli.changing:append", "Add files to a package, or rows to a table in it."),
     "build": ("datapkg.cli.publishing:build", "Make a package of a folder, build file, data file or repository."),
     "cache": ("datapkg.cli.caching:cache", "Keep tables ready to be mapped into memory, or free the space."),
@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("datapkg.cli.checking:check", "Try the checks of a build file, and make no package."),
     "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
     "config": ("datapkg.cli.settings:config", "Show settings and where each comes from, or change one."),
+    "cp": ("datapkg.cli.changing:cp", "Copy a package under another name."),
     "delete": ("datapkg.cli.maintenance:delete", "Delete a package at its registry."),
     "export": ("datapkg.cli.files:export", "Write a package as ordinary files with their original names."),
     "fetch": ("datapkg.cli.installing:fetch", "Get what is absent here of an installed package."),
@@ -40,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("datapkg.cli.changing:merge", "Put packages together into one."),
     "mount": ("datapkg.cli.mounting:mount", "Show a package as a folder of read-only files."),
     "push": ("datapkg.cli.publishing:push", "Publish a package at a registry."),
-    "rm": ("datapkg.cli.maintenance:rm", "Forget a package on this machine."),
+    "rm": ("datapkg.cli.maintenance:rm", "Remove a package from this machine, and free its space."),
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show what is in a package: tables, columns, files, sizes."),
     "status": ("datapkg.cli.publishing:status", "Compare working files with what was last built from them."),
@@ -55,7 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 # How `--help` lists them.
 GROUPS = {
     "Get": ("search", "install", "fetch", "ls", "show", "log", "cat", "export", "mount", "unmount"),
-    "Make": ("generate", "build", "check", "status", "append", "merge"),
+    "Make": ("generate", "build", "check", "status", "append", "merge", "cp"),
     "Publish": ("push", "sync", "tag", "version", "access", "delete"),
     "Project": ("init", "lock", "stubs"),
     "This machine": ("config", "login", "logout", "whoami", "rm", "verify", "cache", "completion", "help"),
@@ -65,7 +66,9 @@ REMOVING = frozenset({"delete", "logout", "rm"})
 SYNONYMS = {
     "checkout": "install",
     "combine": "merge",
+    "copy": "cp",
     "download": "install",
+    "fork": "cp",
     "freeze": "lock",
     "get": "install",
     "history": "log",
@@ -73,8 +76,10 @@ SYNONYMS = {
     "inspect": "show",
     "list": "ls",
     "mirror": "sync",
+    "mv": "cp",
     "publish": "push",
     "pull": "install",
+    "rename": "cp",
     "share": "access",
     "umount": "unmount",
     "uninstall": "rm",
@@ -138,7 +143,7 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
     args = list(sys.argv[1:] if args is None else args)
     session = session or Session()
     try:
-        with _damage_as_notes(session):
+        with _notices_as_notes(session):
             code = program.main(args, "datapkg", standalone_mode=False, obj=session, color=session.out.has_colour)
         session.out.flush()
         return code if isinstance(code, int) else 0
@@ -147,19 +152,19 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
 
 
 @contextmanager
-def _damage_as_notes(session: Session) -> Iterator[None]:
-    """Inside, what a store warns of is a note, each once."""
+def _notices_as_notes(session: Session) -> Iterator[None]:
+    """Inside, each `Notice` is printed as a note, once."""
     told: set[str] = set()
 
     def note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if not issubclass(category, DamagedFile):
+        if not issubclass(category, Notice):
             shown_before(message, category, *place, **more)
         elif str(message) not in told:
             told.add(str(message))
             session.out.note(str(message))
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", DamagedFile)
+        warnings.simplefilter("always", Notice)
         shown_before, warnings.showwarning = warnings.showwarning, note
         yield
 

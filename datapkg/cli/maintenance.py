@@ -9,11 +9,11 @@ import click
 
 from datapkg.cli.arguments import REF, pinned, ref_argument, registry_option
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import count_text, hash_text
+from datapkg.cli.texts import count_text, hash_text, size_text, time_text
 from datapkg.errors import CorruptObject, InvalidInput
 
 if TYPE_CHECKING:
-    from datapkg.api.results import Verified
+    from datapkg.api.results import Removed, Verified
     from datapkg.format.names import Ref
 
 
@@ -77,29 +77,44 @@ def _verified_lines(found: Verified) -> list[str]:
     examples="""
     datapkg rm uciml/iris
     datapkg rm uciml/iris --dry-run
+    datapkg rm --now
     """,
 )
-@ref_argument
-@click.option("--dry-run", is_flag=True, help="Say what would be forgotten, and forget nothing.")
+@click.argument("ref", type=REF, required=False)
+@click.option("--now", is_flag=True, help="Free everything: no other datapkg process is at work.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @pass_session
-def rm(session: Session, ref: Ref, dry_run: bool) -> None:
-    """Forget a package on this machine.
+def rm(session: Session, ref: Ref | None, now: bool, dry_run: bool) -> None:
+    """Remove a package from this machine, and free its space.
 
-    What other packages share with it stays, and so does all that the registry has.
+    What other packages share with it stays, and so does all that the registry has. While another process builds or
+    installs, what was used within the last hour stays too, since that process may rely on it; the next command that
+    writes frees it. With --now it is freed at once; without REF, what earlier removals left.
     """
-    from datapkg.api.listing import list_packages
-    from datapkg.api.maintenance import remove
+    from datapkg.api.maintenance import free_left, remove
 
-    if ref.path or ref.state:
-        raise InvalidInput(f"{ref} names more than a package", hint=f"datapkg rm {ref.package}")
-    if dry_run:
-        is_here = any(each.package == ref.package for each in list_packages(session.home))
-        said = f"would remove {ref.package}" if is_here else f"{ref.package} is not here"
-    else:
-        is_here = remove(session.home, ref)
-        said = f"removed {ref.package}" if is_here else f"{ref.package} was not here"
-    value = {"package": ref.package, "removed": is_here and not dry_run, "dry_run": dry_run}
-    session.out.answer(value, [said], quiet=[])
+    if ref is None and (dry_run or not now):
+        raise InvalidInput("name the package to remove", hint="datapkg ls")
+    done = remove(session.home, ref, now=now, dry_run=dry_run) if ref else free_left(session.home)
+    value = {**asdict(done), "removed": ref is not None and not dry_run, "dry_run": dry_run}
+    session.out.answer(value, _removed_lines(done, dry_run), quiet=[])
+
+
+def _removed_lines(done: Removed, dry_run: bool) -> list[str]:
+    freed = f"{'frees' if dry_run else 'freed'} {size_text(done.bytes_freed)}"
+    what = f"{'would remove' if dry_run else 'removed'} {done.package}; {freed}" if done.package else freed
+    lines = [what]
+    if done.bytes_shared:
+        lines.append(f"  {size_text(done.bytes_shared)} stay: other packages use them")
+    if done.bytes_left:
+        at = time_text(done.frees_at or "")
+        lines.append(f"  {size_text(done.bytes_left)} stay until {at} UTC: another datapkg process may use them")
+        lines.append("  with none at work, free them  datapkg rm --now")
+    if done.problem:
+        lines.append(f"  nothing was freed: {done.problem}; mend it  datapkg verify")
+    if done.still_in:
+        lines.append(f"  {done.package} is still found in the read-only store {done.still_in}")
+    return lines
 
 
 @click.command(
@@ -131,7 +146,7 @@ def delete(session: Session, ref: Ref, yes: bool, dry_run: bool, registry: str |
         states = sorted({each["hash"] for each in pushes})
         lines = [f"would delete {ref.package} with {count_text(len(states), 'state')}"]
         lines += [f"  {pinned(ref.package, each)}" for each in states]
-        session.out.answer({**value, "states": states}, lines)
+        session.out.answer({**value, "states": [{"hash": each} for each in states]}, lines)
         return
     if not yes:
         _ask_to_delete(session, ref)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from datapkg.cli.arguments import TEXT, ref_argument, registry_option
 from datapkg.cli.command import Group, Session, pass_session
 from datapkg.cli.texts import hash_text, time_text
+from datapkg.errors import InvalidInput
+from datapkg.format.names import Ref, State, check_new_version, check_tag
 
 if TYPE_CHECKING:
-    from datapkg.format.names import Ref
+    from datapkg.api.history import Kind
+
+state_option = click.option(
+    "--state",
+    type=TEXT,
+    metavar="HASH",
+    help="The pushed state that is meant, also where this machine has a newer one.",
+)
 
 
 @click.group(
@@ -32,14 +41,18 @@ def tag() -> None:
 @tag.command("add", examples="datapkg tag add me/sales@1.2.0 stable")
 @ref_argument
 @click.argument("tag", type=TEXT)
+@state_option
 @registry_option
 @pass_session
-def add_tag(session: Session, ref: Ref, tag: str, registry: str | None) -> None:
-    """Make a tag name the state that REF names (latest without one)."""
+def add_tag(session: Session, ref: Ref, tag: str, state: str | None, registry: str | None) -> None:
+    """Make a tag name the state that REF names (latest without one).
+
+    Fails if REF names no state and the newest one on this machine was not pushed.
+    """
     from datapkg.api.history import set_tag
 
-    done = set_tag(session.home, ref, tag, registry=registry)
-    session.out.answer(done, [f"{done['package']}@{done['tag']} is {hash_text(done['hash'])}"], quiet=[])
+    exact = _named(session, _with_state(ref, state), "tag", check_tag(tag), registry)
+    _tell_name(session, set_tag(session.home, exact, tag, registry=registry))
 
 
 @tag.command("rm", examples="datapkg tag rm me/sales stable")
@@ -68,7 +81,7 @@ def list_tags(session: Session, ref: Ref, registry: str | None) -> None:
     if out.json:
         out.answer({"package": ref.package, "tags": found}, [])
     else:
-        out.table(("tag", "state"), [(name, hash_text(hash)) for name, hash in found.items()])
+        out.table(*_table("tag", found))
 
 
 @click.group(
@@ -88,14 +101,49 @@ def version() -> None:
 @version.command("add", examples="datapkg version add me/sales@sha256:1f3a9c 1.2.0")
 @ref_argument
 @click.argument("version", type=TEXT)
+@state_option
 @registry_option
 @pass_session
-def add_version(session: Session, ref: Ref, version: str, registry: str | None) -> None:
-    """Give the state that REF names (latest without one) a version, for good."""
+def add_version(session: Session, ref: Ref, version: str, state: str | None, registry: str | None) -> None:
+    """Give the state that REF names (latest without one) a version, for good.
+
+    Fails if REF names no state and the newest one on this machine was not pushed.
+    """
     from datapkg.api.history import add_version as add
 
-    done = add(session.home, ref, version, registry=registry)
-    session.out.answer(done, [f"{done['package']}@{done['version']} is {hash_text(done['hash'])}"], quiet=[])
+    exact = _named(session, _with_state(ref, state), "version", check_new_version(version), registry)
+    _tell_name(session, add(session.home, exact, version, registry=registry))
+
+
+def _with_state(ref: Ref, state: str | None) -> Ref:
+    """The ref in the state that --state gives."""
+    if state is None:
+        return ref
+    if ref.state is not None:
+        raise InvalidInput(
+            f"{ref} names a state already, and so does --state", hint=f"--state goes with {ref.at(None)}"
+        )
+    return ref.at(State.parse(f"sha256:{state.removeprefix('sha256:')}"))
+
+
+def _named(session: Session, ref: Ref, kind: Kind, name: str, registry: str | None) -> Ref:
+    """The ref with the full hash of its state, which is told before it gets a name."""
+    from datapkg.api.history import state_to_name
+
+    found = state_to_name(session.home, ref, kind, name, registry)
+    by = f", pushed {time_text(found['created_at'])} by {found['author']}" if found["created_at"] else ""
+    message = f": {found['message']}" if found["message"] else ""
+    session.out.say(f"{hash_text(found['hash'])} at {found['origin']}{by}{message}")
+    return ref.at(State("hash", found["hash"]))
+
+
+def _tell_name(session: Session, done: dict[str, Any]) -> None:
+    session.out.answer(done, [f"{done['package']}@{done['name']} is {hash_text(done['hash'])}"], quiet=[])
+
+
+def _table(title: str, found: list[dict[str, Any]]) -> tuple[tuple[str, str, str], list[tuple[str, str, str]]]:
+    rows = [(each["name"], hash_text(each["hash"]), time_text(each["created_at"] or "")) for each in found]
+    return (title, "state", "since (UTC)"), rows
 
 
 @version.command("ls", examples="datapkg version ls me/sales")
@@ -111,5 +159,4 @@ def list_versions(session: Session, ref: Ref, registry: str | None) -> None:
     if out.json:
         out.answer({"package": ref.package, "versions": found}, [])
     else:
-        rows = [(each["version"], hash_text(each["hash"]), time_text(each["created_at"])) for each in found]
-        out.table(("version", "state", "since (UTC)"), rows)
+        out.table(*_table("version", found))

@@ -21,6 +21,7 @@ from datapkg.cli.arguments import (
     ref_argument,
     registry_option,
 )
+from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.texts import count_text, size_text
 from datapkg.errors import InvalidInput
@@ -148,13 +149,21 @@ def status(session: Session, ref: Ref | None, path: Path | None) -> None:
     """Compare working files with what was last built from them.
 
     Without REF, of all packages that were built from this folder or below; PATH is by default where the package was
-    built from. A file is read only if its size or times have changed.
+    built from. A file is read only if its size or times have changed. What a push would change for consumers is told
+    by datapkg push --dry-run, the review before a release.
     """
     from datapkg.api.status import statuses
 
     found = statuses(session.home, ref, path)
     value = [
-        {"package": each.package, "hash": each.hash, "source": each.source, **asdict(each.changes)} for each in found
+        {
+            "package": each.package,
+            "hash": each.hash,
+            "source": each.source,
+            "is_pushed": each.is_pushed,
+            **asdict(each.changes),
+        }
+        for each in found
     ]
     lines = [line for each in found for line in _status_lines(each)]
     session.out.answer({"packages": value}, lines, quiet=[each.package for each in found if each.changes])
@@ -169,6 +178,8 @@ def _status_lines(status: PackageStatus) -> Iterator[str]:
     yield from (f"  renamed  {old} → {new}" for old, new in changes.renamed)
     yield from (f"  unseen   {path}: only a build can tell" for path in changes.unseen)
     yield f"  build it  datapkg build {status.package} {quote(status.source)}" if changes else "  nothing changed"
+    if not status.is_pushed:
+        yield f"  not pushed yet; review what would change for consumers  datapkg push {status.package} --dry-run"
 
 
 def _build_file_here(ref: Ref) -> Path:
@@ -185,6 +196,7 @@ def _build_file_here(ref: Ref) -> Path:
     datapkg push me/sales --version 1.2.0 --tag stable
     datapkg push me/sales --public
     datapkg push me/sales --dry-run
+    datapkg push me/sales --onto sha256:1f3a9c
     """,
 )
 @ref_argument
@@ -192,9 +204,12 @@ def _build_file_here(ref: Ref) -> Path:
 @message_option
 @click.option("-t", "--tag", type=TEXT, help="Make this tag name the state, besides latest.")
 @click.option("-v", "--version", type=TEXT, help="Give the state this version, for good.")
-@click.option("--force", is_flag=True, help="Push even if somebody else pushed meanwhile.")
+@click.option(
+    "--onto", type=TEXT, metavar="HASH", help="The registry's latest state, which this one replaces knowingly."
+)
+@click.option("--force", is_flag=True, help="Push whatever the registry's latest state is.")
 @click.option("--yes", is_flag=True, help="Agree that --public shows all earlier pushes of a private package.")
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change for consumers, and send nothing.")
 @registry_option
 @pass_session
 def push(
@@ -204,6 +219,7 @@ def push(
     message: str,
     tag: str | None,
     version: str | None,
+    onto: str | None,
     force: bool,
     yes: bool,
     dry_run: bool,
@@ -212,7 +228,8 @@ def push(
     """Publish a package at a registry.
 
     Sends what was built last (or the state that REF names); only what the registry lacks travels. The state becomes
-    the registry's latest.
+    the registry's latest. --dry-run is the review before a release: it fails where the push would fail, and lists
+    nodes, columns, types and rows that change.
     """
     from datapkg.api.push import push_package
 
@@ -224,6 +241,7 @@ def push(
             message=message,
             tag=tag,
             version=version,
+            parent=onto,
             force=force,
             confirm=yes,
             dry_run=dry_run,
@@ -234,7 +252,9 @@ def push(
         session.out.note(warning)
     state = pinned(pushed.package, pushed.hash)
     value = {**asdict(pushed), "dry_run": dry_run}
-    session.out.answer(value, [_push_line(pushed, state, dry_run), f"  {pushed.url}"], quiet=[state])
+    lines = [_push_line(pushed, state, dry_run), f"  {pushed.url}"]
+    lines += ["", *change_lines(pushed.changes)] if dry_run else []
+    session.out.answer(value, lines, quiet=[state])
     if not dry_run:
         session.out.say("", f"  install it  datapkg install {pushed.package}", *_readers(pushed))
 
@@ -247,4 +267,5 @@ def _push_line(pushed: Pushed, state: str, dry_run: bool) -> str:
 
 
 def _readers(pushed: Pushed) -> list[str]:
-    return [] if pushed.public else [f"  share it    datapkg access add {pushed.package} USER   (it is private)"]
+    may_share = pushed.role == "owner" and not pushed.public
+    return [] if not may_share else [f"  share it    datapkg access add {pushed.package} USER   (it is private)"]

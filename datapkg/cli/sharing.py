@@ -1,4 +1,4 @@
-"""The command for who may read a package: access."""
+"""The command for who may read and write a package: access."""
 
 from __future__ import annotations
 
@@ -17,28 +17,39 @@ if TYPE_CHECKING:
     cls=Group,
     examples="""
     datapkg access add me/sales bob
+    datapkg access add me/sales cyd --write
     datapkg access add me/sales public --yes
     datapkg access ls me/sales
     """,
 )
 def access() -> None:
-    """Say who may read a package at its registry.
+    """Say who may read and write a package at its registry.
 
     The owner always may. WHO is the name of a user, or public for everybody.
     """
 
 
-@access.command("add", examples="datapkg access add me/sales bob")
+@access.command(
+    "add",
+    examples="""
+    datapkg access add me/sales bob
+    datapkg access add me/sales cyd --write
+    """,
+)
 @ref_argument
 @click.argument("who", type=TEXT)
+@click.option("--write", is_flag=True, help="Let the user push, tag and version it too.")
 @click.option("--yes", is_flag=True, help="Agree that public shows all earlier pushes of a private package.")
 @registry_option
 @pass_session
-def add_access(session: Session, ref: Ref, who: str, yes: bool, registry: str | None) -> None:
-    """Let a user, or the public, read a package."""
+def add_access(session: Session, ref: Ref, who: str, write: bool, yes: bool, registry: str | None) -> None:
+    """Let a user, or the public, read a package, or a user write it.
+
+    Who may write can push, tag and version the package. Deleting it and changing who has access stay with its owner.
+    """
     from datapkg.api.sharing import grant
 
-    _tell(session, ref, grant(session.home, ref, who, confirm=yes, registry=registry))
+    _tell(session, ref, grant(session.home, ref, who, confirm=yes, registry=registry, write=write))
 
 
 @access.command("rm", examples="datapkg access rm me/sales public")
@@ -47,7 +58,7 @@ def add_access(session: Session, ref: Ref, who: str, yes: bool, registry: str | 
 @registry_option
 @pass_session
 def remove_access(session: Session, ref: Ref, who: str, registry: str | None) -> None:
-    """Take the right to read from a user, or the public."""
+    """Take all rights from a user, or the public."""
     from datapkg.api.sharing import revoke
 
     _tell(session, ref, revoke(session.home, ref, who, registry=registry))
@@ -58,7 +69,7 @@ def remove_access(session: Session, ref: Ref, who: str, registry: str | None) ->
 @registry_option
 @pass_session
 def list_access(session: Session, ref: Ref, registry: str | None) -> None:
-    """List who may read a package."""
+    """List who may read and write a package."""
     from datapkg.api.sharing import access as look
 
     _tell(session, ref, look(session.home, ref, registry=registry), is_result=True)
@@ -66,5 +77,6 @@ def list_access(session: Session, ref: Ref, registry: str | None) -> None:
 
 def _tell(session: Session, ref: Ref, found: dict[str, Any], is_result: bool = False) -> None:
     readers = "everybody" if found["public"] else ", ".join(found["readers"]) or "nobody else"
-    lines = [f"{ref.package} belongs to {found['owner']}; it can be read by {readers}"]
+    writers = f"; it can be written by {', '.join(found['writers'])}" if found["writers"] else ""
+    lines = [f"{ref.package} belongs to {found['owner']}{writers}; it can be read by {readers}"]
     session.out.answer({"package": ref.package, **found}, lines, quiet=None if is_result else [])

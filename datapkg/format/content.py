@@ -209,7 +209,9 @@ def _positions(array: pa.Array) -> pa.Array:
     """The int64 positions in the categories; null where the category is."""
     positions = array.indices.cast(pa.int64())
     if array.dictionary.null_count:
-        positions = pc.if_else(array.is_null(), pa.scalar(None, pa.int64()), positions)
+        # `array.is_null()` ends the process for categories of the type null.
+        is_valid = array.dictionary.is_valid().take(array.indices)
+        positions = pc.if_else(is_valid, positions, pa.scalar(None, pa.int64()))
     return positions
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from datapkg.errors import DatapkgError, InvalidManifest, NewerFormat
+from datapkg.errors import UPGRADE_HINT, DatapkgError, InvalidManifest, NewerFormat
 from datapkg.format import canonical
 from datapkg.format.absent import no_node
 from datapkg.format.hashing import check_bytes, hash_bytes, is_hash
@@ -233,9 +233,7 @@ def parse_head(line: bytes) -> dict[str, Any]:
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise InvalidManifest("this is no manifest: it does not begin with a format version ('datapkg')")
         if version > FORMAT:
-            raise NewerFormat(
-                f"format {version} is newer than what this datapkg reads ({FORMAT})", hint="upgrade datapkg"
-            )
+            raise NewerFormat(f"format {version} is newer than what this datapkg reads ({FORMAT})", hint=UPGRADE_HINT)
         head = _head_decoder.decode(line)
         head.meta = canonical.widen_integers(head.meta)
         if canonical.encode(_Head(FORMAT, canonical.prepare(head.meta))) != line:

@@ -31,6 +31,7 @@ PUSH_OBJECT = PUSH + "/objects/{hash}"
 PUSH_DELTA = PUSH_OBJECT + "/delta"
 PUSH_OBJECTS = PUSH + "/objects"
 PUBLISH = PUSH + "/publish"
+PUBLISH_CHECK = PUSH + "/publish/check"
 LOG = PACKAGE + "/log"
 TAGS = PACKAGE + "/tags"
 TAG = TAGS + "/{tag}"
@@ -69,8 +70,23 @@ class _Reply(msgspec.Struct, frozen=True):
     """
 
 
+class SearchMatch(_Reply, kw_only=True, frozen=True):
+    """Where a search found a word, as written there: `text` is the place, or the part of it that has the word.
+
+    `where` is name, title, description, keywords, node, column or readme; `path` is the node, or that of the column.
+    """
+
+    word: str
+    where: str
+    text: str
+    path: str = ""
+
+
 class PackageSummary(_Reply, kw_only=True, frozen=True):
-    """One line of a list or search; `bytes_logical` is the size of all objects of its latest state."""
+    """One line of a list or search; `bytes_logical` is the size of all objects of its latest state.
+
+    `matches` has one entry for each word that was searched for; none in a list, or from a registry that does not tell.
+    """
 
     package: str
     public: bool
@@ -79,6 +95,7 @@ class PackageSummary(_Reply, kw_only=True, frozen=True):
     description: str = ""
     pushed_at: str | None = None
     bytes_logical: int = 0
+    matches: list[SearchMatch] = []
 
 
 class PackagePage(_Reply, kw_only=True, frozen=True):
@@ -96,11 +113,11 @@ class VersionEntry(_Reply, kw_only=True, frozen=True):
 
 
 class PackageInfo(_Reply, kw_only=True, frozen=True):
-    """A package as the actor sees it; `role` is owner, reader, or public."""
+    """A package as the actor sees it; `role` is owner, writer, reader, or public."""
 
     package: str
     public: bool
-    role: Literal["owner", "reader", "public"]
+    role: Literal["owner", "writer", "reader", "public"]
     latest: Hash | None = None
     tags: dict[str, Hash] = {}
     versions: list[VersionEntry] = []
@@ -184,10 +201,29 @@ class Publish(_Request, kw_only=True, frozen=True):
     previews: dict[str, Any] = {}
 
 
+class PublishCheck(_Request, kw_only=True, frozen=True):
+    """Asks whether a push could be published, before anything of it is sent.
+
+    The sizes are those of the manifest, of all objects of the state, and of the largest and of all that will be sent.
+    """
+
+    publish: Publish
+    manifest_size: int
+    bytes_logical: int
+    largest_to_send: int = 0
+    bytes_to_send: int = 0
+
+
+class PublishChecked(_Reply, kw_only=True, frozen=True):
+    """The push may be published as it was asked; `changed` says whether that makes a new state."""
+
+    changed: bool
+
+
 class Published(_Reply, kw_only=True, frozen=True):
     """`changed` is false where the registry already was in this state; `url` is the package's page.
 
-    `unchecked` is that of `Resolved`.
+    `unchecked` is that of `Resolved`, `role` says what the pusher may do: a writer cannot share the package.
     """
 
     package: str
@@ -196,6 +232,7 @@ class Published(_Reply, kw_only=True, frozen=True):
     changed: bool
     public: bool
     unchecked: Unchecked = None
+    role: Literal["owner", "writer"] = "owner"
 
 
 class LogEntry(_Reply, kw_only=True, frozen=True):
@@ -223,7 +260,10 @@ class Pointed(_Request, kw_only=True, frozen=True):
 
 
 class TagList(_Reply, kw_only=True, frozen=True):
+    """Name to hash; `moved_at` says when each tag came to name its state, where the registry knows."""
+
     tags: dict[str, Hash]
+    moved_at: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         _check_names(self.tags)
@@ -234,17 +274,19 @@ class VersionList(_Reply, kw_only=True, frozen=True):
 
 
 class Access(_Reply, kw_only=True, frozen=True):
-    """Who may read: `public` or named users; the owner always may."""
+    """Who may read: `public` or named users; `writers` may also push, tag and version; the owner always may all."""
 
     public: bool
     owner: str
     readers: list[str]
+    writers: list[str] = []
 
 
 class GrantRequest(_Request, kw_only=True, frozen=True):
-    """`confirm` says that making a package with earlier pushes public is meant."""
+    """`confirm` says that making a package with earlier pushes public is meant; `write` allows pushes as well."""
 
     confirm: bool = False
+    write: bool = False
 
 
 class Me(_Reply, kw_only=True, frozen=True):

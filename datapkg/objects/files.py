@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from functools import cache
 from pathlib import Path
+
+from datapkg.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +17,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import IO
 
+UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+OTHER_HOME = "export DATAPKG_HOME=FOLDER, one that you may write"
 STALE_TEMP_S = 24 * 3600
 MANY_FOLDERS = 8
 SEALED_MTIME_NS = 946_684_800 * 10**9  # the year 2000
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder of datapkg's own, and those above it, private to its owner; one that exists is left as it is.
+
+    Raises `Refused`, which names `DATAPKG_HOME`, where it may not be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise Refused(f"datapkg cannot make the folder {folder}: a file is there", hint=OTHER_HOME) from error
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise Refused(f"datapkg cannot write {folder}: {error.strerror}", hint=OTHER_HOME) from error
 
 
 def temp_path(folder: Path, kind: str = "put") -> Path:

@@ -6,17 +6,18 @@ Creating a file is the dear thing on most file systems; a batch of 10,000 small 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 from weakref import WeakSet
 
-from datapkg.errors import CorruptObject
+from datapkg.errors import CorruptObject, ObjectNotFound
 from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.directory import DirectoryObjects, Named, no_notice
@@ -27,6 +28,7 @@ SMALL_BYTES = 1 << 20
 PACK_BYTES = 256 << 20
 FEW_LOOKUPS = 64
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
+T = TypeVar("T")
 
 
 class PackedObjects(Objects):
@@ -50,7 +52,7 @@ class PackedObjects(Objects):
         self._finished: list[tuple[str, Path, set[bytes]]] = []
 
     def packs(self) -> list[Pack]:
-        """All packs here now; one whose index is unreadable is passed over (verify finds it)."""
+        """All packs here now; one that cannot be read is passed over (verify finds it), and costs its objects alone."""
         with self._lock:
             now = time.time_ns()
             try:
@@ -62,7 +64,7 @@ class PackedObjects(Objects):
                 for name in self._packs.keys() - names:
                     del self._packs[name]
                 for name in names - self._packs.keys():
-                    with contextlib.suppress(CorruptObject, FileNotFoundError):
+                    with _passing_over_unreadable():
                         self._packs[name] = Pack(self.packs_folder / name)
                 # A pack that gets its name now may leave the folder its time: what was listed is not believed.
                 self._listed_at = stamp if abs(now - stamp) >= TICK_NS else None
@@ -73,7 +75,7 @@ class PackedObjects(Objects):
         path = self.loose._place(hash)
         try:
             return Place(path, 0, os.stat(path).st_size)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         digest = bytes.fromhex(hash)
         if (writer := self._writer) and digest in writer.entries:
@@ -106,12 +108,21 @@ class PackedObjects(Objects):
         return self.locate(hash).size
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        return open_place(self.locate(hash), start, stop)
+        return self._at_place(hash, lambda place: open_place(place, start, stop))
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         with contextlib.closing(OpenFiles()) as files:
             for hash in hashes:
-                yield hash, files.read(self.locate(hash))
+                yield hash, self._at_place(hash, files.read)
+
+    def _at_place(self, hash: str, read: Callable[[Place], T]) -> T:
+        """Return what `read` gives for the object's place; its pack may be replaced between the two steps."""
+        place = self.locate(hash)
+        try:
+            return read(place)
+        except ObjectNotFound:
+            self.look_again()
+            return read(self.locate(hash))
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         if not self._depth:
@@ -192,21 +203,36 @@ class PackedObjects(Objects):
 
         An object whose bytes are wrong is left out too.
         """
+        self.write_without(pack, without)
+        pack.path.unlink(missing_ok=True)
+        self.look_again()
+
+    def write_without(self, pack: Pack, without: set[str]) -> int:
+        """Write a pack that lacks these objects of another one, as `rewrite` does, beside it; return its size."""
         writer = PackWriter(temp_path(self.tmp, "pack"))
-        for digest, place in pack.entries():
-            if place and digest.hex() not in without:
-                data = read_place(place)
-                if hashlib.sha256(data).digest() == digest:
-                    writer.add(digest, data)
-        if writer.entries:
-            name = writer.finish()
+        try:
+            for digest, place in pack.entries():
+                if place and digest.hex() not in without:
+                    data = read_place(place)
+                    if hashlib.sha256(data).digest() == digest:
+                        writer.add(digest, data)
+            if not writer.entries:
+                writer.discard()
+                return 0
+            path = self.packs_folder / f"{writer.finish()}.pack"
             with open(writer.temp, "rb") as file:
                 sync_file(file)
-            rename(writer.temp, self.packs_folder / f"{name}.pack")
-            sync_folder(self.packs_folder)
-        else:
+        except BaseException:
             writer.discard()
-        pack.path.unlink(missing_ok=True)
+            raise
+        rename(writer.temp, path)
+        sync_folder(self.packs_folder)
+        self.look_again()
+        self._named([path])
+        return writer.size
+
+    def look_again(self) -> None:
+        """List the packs anew at the next question: they were changed here, by other means than a batch."""
         with self._lock:
             self._listed_at = None
 
@@ -220,6 +246,18 @@ class PackedObjects(Objects):
                 if (hash := digest.hex()) not in seen:
                     seen.add(hash)
                     yield hash
+
+
+@contextmanager
+def _passing_over_unreadable() -> Iterator[None]:
+    """Inside, ignore what is wrong with one file; other errors (too many open files, say) concern all of them."""
+    try:
+        yield
+    except (CorruptObject, FileNotFoundError, IsADirectoryError, PermissionError):
+        pass
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
 
 
 _homes: WeakSet[PackedObjects] = WeakSet()

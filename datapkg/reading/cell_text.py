@@ -7,14 +7,16 @@ Numbers have the fewest digits that give the same value back, times as many as a
 from __future__ import annotations
 
 import base64
-import datetime
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from shlex import quote
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
@@ -107,8 +109,8 @@ def cell_text(array: pa.Array, digits: int | None = None) -> pa.Array:
     kind = array.type
     if types.is_dictionary(kind):
         return cell_text(array.dictionary, digits).take(array.indices)
-    if types.is_boolean(kind):
-        return pc.if_else(array, pa.scalar("True"), pa.scalar("False"))
+    if types.is_boolean(kind) or kind == pa.bool8():
+        return pc.if_else(array.cast(pa.bool_()), pa.scalar("True"), pa.scalar("False"))
     if types.is_floating(kind):
         return _floats(array)
     if types.is_timestamp(kind):
@@ -118,10 +120,10 @@ def cell_text(array: pa.Array, digits: int | None = None) -> pa.Array:
     if types.is_decimal(kind):
         return pa.array([None if each is None else f"{each:f}" for each in array.to_pylist()], pa.string())
     if types.is_temporal(kind):
-        return _in_range(array.cast(pa.string()))
+        return array.cast(pa.string())
     if _is_plain(kind):
         return array.cast(pa.string())
-    values = (None if value is None else json_value(value) for value in array.to_pylist())
+    values = json_values(array)
     texts = [v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values]
     return pa.array(texts, pa.large_string())
 
@@ -133,7 +135,7 @@ def _floats(array: pa.Array) -> pa.Array:
 
 
 def _times(array: pa.Array, digits: int | None) -> pa.Array:
-    text = _in_range(array.cast(pa.string()))
+    text = _with_far_years(array, array.cast(pa.string()))
     if digits == DAYS:
         return pc.replace_substring_regex(text, " .*", "")
     if digits is not None:
@@ -145,12 +147,13 @@ def _times(array: pa.Array, digits: int | None) -> pa.Array:
     return pc.replace_substring_regex(text, "Z$", "+00:00")
 
 
-def _in_range(text: pa.Array) -> pa.Array:
-    """Return the text of times; raise ValueError where Arrow has only a remark instead of it."""
-    if pc.any(pc.starts_with(text, "<")).as_py():
-        odd = next(each for each in text.to_pylist() if each and each.startswith("<"))
-        raise ValueError(f"a time has no form as text: {odd}")
-    return text
+def _with_far_years(array: pa.Array, text: pa.Array) -> pa.Array:
+    """Return the text of times with numpy's form of the years that Arrow has only a remark for, those above 32,767."""
+    if not pc.any(pc.starts_with(text, "<")).as_py():
+        return text
+    far = np.datetime_as_string(array.to_numpy(zero_copy_only=False))
+    pairs = zip(text.to_pylist(), far.tolist(), strict=True)
+    return pa.array([re.sub("(?<=[0-9])T", " ", other) if each and each[0] == "<" else each for each, other in pairs])
 
 
 def _duration(value: int | None, unit: str) -> str | None:
@@ -185,18 +188,63 @@ def _divides(values: pa.Array, by: int) -> bool:
     return bool(pc.all(pc.equal(pc.multiply(pc.divide(values, by), by), values)).as_py() in (True, None))
 
 
-def json_value(value: Any) -> Any:
-    """Return a value of Arrow as JSON can hold it: binary as base64, times as ISO text, decimals as text."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
+def json_values(array: pa.Array) -> list[Any]:
+    """Return values as JSON can hold them: binary as base64, times as ISO text, decimals and durations as text.
+
+    A map is a list of pairs, and so is a struct in which a name stands twice. Nothing passes through Python's types of
+    time, which have neither nanoseconds nor the years beyond 9999.
+    """
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _json_extension(array)
+    if types.is_dictionary(kind):
+        values = json_values(array.dictionary)
+        return [None if at is None else values[at] for at in array.indices.to_pylist()]
+    if types.is_nested(kind):
+        rows = _json_structs(array) if types.is_struct(kind) else _json_lists(array)
+        return [row if valid else None for row, valid in zip(rows, array.is_valid().to_pylist(), strict=True)]
+    if types.is_temporal(kind) or types.is_decimal(kind):
+        text = cell_text(array)
+        return (_iso(text) if types.is_timestamp(kind) or types.is_time(kind) else text).to_pylist()
+    return [_json_value(each) for each in array.to_pylist()]
+
+
+def _json_extension(array: pa.Array) -> list[Any]:
+    if array.type == pa.uuid():
+        return [None if each is None else str(each) for each in array.to_pylist()]
+    return json_values(array.cast(pa.bool_()) if array.type == pa.bool8() else array.storage)
+
+
+def _json_structs(array: pa.Array) -> list[Any]:
+    names = [field.name for field in array.type.fields]
+    columns = [json_values(child) for child in array.flatten()]
+    pairs = [list(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [list(map(list, row)) for row in pairs] if len(set(names)) < len(names) else list(map(dict, pairs))
+
+
+def _json_lists(array: pa.Array) -> list[Any]:
+    if types.is_map(array.type):
+        start, *stops = array.offsets.to_pylist()
+        keys, items = (
+            json_values(each.slice(start, stops[-1] - start)) if stops else [] for each in (array.keys, array.items)
+        )
+        flat: list[Any] = [list(pair) for pair in zip(keys, items, strict=True)]
+        lengths = [stop - begin for begin, stop in zip([start, *stops], stops, strict=False)]
+    else:
+        flat = json_values(array.flatten())
+        lengths = [length or 0 for length in pc.list_value_length(array).to_pylist()]
+    ends = list(accumulate(lengths))
+    return [flat[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def _iso(text: pa.Array) -> pa.Array:
+    """Return times in the form of ISO 8601, without zeros at the end of a fraction."""
+    text = pc.replace_substring_regex(text, r"\.0+($|[+-])", r"\1")
+    text = pc.replace_substring_regex(text, r"(\.[0-9]*[1-9])0+($|[+-])", r"\1\2")
+    return pc.replace_substring(text, " ", "T", max_replacements=1)
+
+
+def _json_value(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {str(key): json_value(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_value(each) for each in value]
-    return str(value)
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value

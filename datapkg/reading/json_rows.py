@@ -12,7 +12,7 @@ import pyarrow.types as types
 
 from datapkg.format.manifest import TableNode
 from datapkg.reading import parquet
-from datapkg.reading.cell_text import cell_text, columns_of, digits_of_times, explained, json_value, pieces
+from datapkg.reading.cell_text import cell_text, columns_of, digits_of_times, explained, json_values, pieces
 from datapkg.reading.source import Source
 
 
@@ -46,4 +46,4 @@ def _values(array: pa.Array, digits: int | None) -> list[Any]:
     kind = array.type.value_type if types.is_dictionary(array.type) else array.type
     if types.is_temporal(kind) or types.is_decimal(kind):
         return cell_text(array, digits).to_pylist()
-    return [json_value(each) for each in array.to_pylist()]
+    return json_values(array)

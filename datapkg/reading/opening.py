@@ -51,11 +51,17 @@ def _mapped(source: Source, table: TableNode, number: int) -> pa.Buffer:
     if (part := source.part(block.hash, block.size)) is not None:
         with part:
             return pa.py_buffer(part.mapped())
-    with source.explained(table.path):
-        place = source.store.objects.trusted(block.hash)
-    with pa.memory_map(str(place.path)) as mapped:
-        mapped.seek(place.offset)
-        return mapped.read_buffer(place.size)
+    for is_last in (False, True):
+        with source.explained(table.path):
+            place = source.store.objects.trusted(block.hash)
+        try:
+            with pa.memory_map(str(place.path)) as mapped:
+                mapped.seek(place.offset)
+                return mapped.read_buffer(place.size)
+        except FileNotFoundError:  # another process has just written its pack anew
+            if is_last:
+                raise
+    raise AssertionError
 
 
 def opened(source: Source, table: TableNode, number: int, buffer: pa.Buffer, long_text: bool = False) -> pq.ParquetFile:

@@ -164,7 +164,9 @@ class Source:
 
     def no_node(self, path: str) -> NodeNotFound:
         """The error for a path at which there is nothing: it names the group that is there, and names that are near."""
-        return no_node(self.manifest, path, self.ref.package)
+        from datapkg.reading.vanished import explain
+
+        return explain(no_node(self.manifest, path, self.ref.package), self.store, self.ref, self.manifest.hash)
 
     @property
     def is_lazy(self) -> bool:

@@ -110,41 +110,47 @@ class Client:
         body = msgspec.to_builtins(request)
         return self.session.reply(wire.Published, "POST", _path(wire.PUBLISH, ref, push=push), body)
 
+    def check_publish(self, ref: Ref, push: str, request: wire.PublishCheck) -> wire.PublishChecked:
+        """Raise what `publish` would raise for this push, as far as that is known before its objects are sent."""
+        body = msgspec.to_builtins(request)
+        return self.session.reply(wire.PublishChecked, "POST", _path(wire.PUBLISH_CHECK, ref, push=push), body)
+
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
         """The pushes of a package, newest first."""
         for page in self._pages(wire.LogPage, _path(wire.LOG, ref), {}):
             yield from page.entries
 
-    def tags(self, ref: Ref) -> dict[str, str]:
-        """Tag to hash."""
-        return self.session.reply(wire.TagList, "GET", _path(wire.TAGS, ref)).tags
+    def tag_list(self, ref: Ref) -> wire.TagList:
+        """The tags: name to hash, and when each was moved."""
+        return self.session.reply(wire.TagList, "GET", _path(wire.TAGS, ref))
 
-    def set_tag(self, ref: Ref, tag: str, hash: str) -> None:
-        """Makes a tag name this state, whatever it named before."""
-        self.session.reply(wire.TagList, "PUT", _path(wire.TAG, ref, tag=tag), {"hash": hash})
+    def set_tag(self, ref: Ref, tag: str, hash: str) -> wire.TagList:
+        """Make a tag name this state, whatever it named before; return all tags."""
+        return self.session.reply(wire.TagList, "PUT", _path(wire.TAG, ref, tag=tag), {"hash": hash})
 
-    def remove_tag(self, ref: Ref, tag: str) -> None:
-        """Removes a tag; the state stays."""
-        self.session.reply(wire.TagList, "DELETE", _path(wire.TAG, ref, tag=tag))
+    def remove_tag(self, ref: Ref, tag: str) -> wire.TagList:
+        """Remove a tag; the state stays. Return the other tags."""
+        return self.session.reply(wire.TagList, "DELETE", _path(wire.TAG, ref, tag=tag))
 
     def versions(self, ref: Ref) -> list[wire.VersionEntry]:
         """The versions in the order of PEP 440."""
         return self.session.reply(wire.VersionList, "GET", _path(wire.VERSIONS, ref)).versions
 
-    def add_version(self, ref: Ref, version: str, hash: str) -> None:
-        """Gives a state a version, for good."""
-        self.session.reply(wire.VersionList, "PUT", _path(wire.VERSION, ref, version=version), {"hash": hash})
+    def add_version(self, ref: Ref, version: str, hash: str) -> wire.VersionList:
+        """Give a state a version, for good; return all versions."""
+        return self.session.reply(wire.VersionList, "PUT", _path(wire.VERSION, ref, version=version), {"hash": hash})
 
     def access(self, ref: Ref) -> wire.Access:
-        """Who may read the package."""
+        """Who may read and write the package."""
         return self.session.reply(wire.Access, "GET", _path(wire.ACCESS, ref))
 
-    def grant(self, ref: Ref, who: str, confirm: bool = False) -> wire.Access:
-        """Lets a user, or `public`, read the package."""
-        return self.session.reply(wire.Access, "PUT", _path(wire.GRANT, ref, who=who), {"confirm": confirm})
+    def grant(self, ref: Ref, who: str, confirm: bool = False, write: bool = False) -> wire.Access:
+        """Let a user, or `public`, read the package; with `write`, let a user push to it too."""
+        body = {"confirm": confirm, **({"write": True} if write else {})}
+        return self.session.reply(wire.Access, "PUT", _path(wire.GRANT, ref, who=who), body)
 
     def revoke(self, ref: Ref, who: str) -> wire.Access:
-        """Takes the right to read from a user, or `public`."""
+        """Take the rights to read and write from a user, or `public`."""
         return self.session.reply(wire.Access, "DELETE", _path(wire.GRANT, ref, who=who))
 
 

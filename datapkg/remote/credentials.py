@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from datapkg.errors import DamagedFile, InvalidInput
-from datapkg.objects.files import write_atomic
+from datapkg.objects.files import private_folder, write_atomic
 
 
 def check_origin(url: str) -> str:
@@ -56,6 +56,25 @@ def is_loopback(url: str) -> bool:
 
 
 @dataclass(frozen=True)
+class Credential:
+    """The token for one registry and where it comes from; without a token, `source` says why there is none, if known.
+
+    `hint` is the line that replaces a token which the registry rejects.
+    """
+
+    token: str | None = None
+    source: str = ""
+    hint: str = "datapkg login"
+
+    @property
+    def note(self) -> str:
+        """Whether a token is sent, and from where."""
+        if self.token:
+            return f"the token from {self.source} was sent" if self.source else "a token was sent"
+        return f"no token was sent: {self.source}" if self.source else "no token was sent"
+
+
+@dataclass(frozen=True)
 class Credentials:
     """The credentials file."""
 
@@ -85,7 +104,7 @@ class Credentials:
         return True
 
     def _write(self, entries: dict[str, Any]) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self.path.parent)
         write_atomic(self.path, json.dumps(entries, indent=2).encode() + b"\n", self.path.parent / "tmp", mode=0o600)
 
     def _read(self) -> dict[str, Any]:

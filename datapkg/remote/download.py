@@ -28,7 +28,8 @@ from datapkg.format.addresses import bare, check_address
 from datapkg.format.names import shown
 from datapkg.objects.files import naming, sync_file
 from datapkg.objects.progress import Progress, silent
-from datapkg.remote.session import CONNECT_TIMEOUT_S, RETRIED, Pace, pause_s
+from datapkg.remote.patience import CONNECT_TIMEOUT_S, Pace
+from datapkg.remote.session import RETRIED, pause_s
 from datapkg.remote.transport import Transport, number_in, raw_pieces, reason_of, translated
 
 TRIES = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
@@ -15,7 +16,7 @@ from datapkg.format.chunks import Chunk, decode_chunks, max_map_bytes
 from datapkg.format.deltas import Step, encode_delta
 from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
 from datapkg.objects.base import Writable
-from datapkg.remote.session import TRIES, Pace, Session
+from datapkg.remote.session import TRIES, Session
 from datapkg.remote.transport import number_in
 
 IDENTITY = {"Accept-Encoding": "identity"}
@@ -93,7 +94,7 @@ class RegistryObjects(Writable):
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         for group in _groups(hashes, READ_MANY_COUNT):
             left = dict.fromkeys(group)
-            failures = 0
+            failures, since = 0, time.monotonic()
             while left:
                 before = len(left)
                 try:
@@ -106,8 +107,11 @@ class RegistryObjects(Writable):
                         self.open(next(iter(left))).close()  # asked for alone, the registry says why it did not come
                         raise ObjectNotFound(f"object {next(iter(left))} did not come with the others asked for")
                 except Unreachable as error:
-                    failures = failures + 1 if len(left) == before else 1
-                    if failures >= TRIES or not error.detail.get("again"):
+                    if len(left) < before:
+                        failures, since = 0, time.monotonic()
+                    failures += 1
+                    is_late = time.monotonic() - since >= self._session.patience.limit_s
+                    if failures >= TRIES or is_late or not error.detail.get("again"):
                         raise
 
     def _read_group(self, hashes: list[str]) -> Iterator[tuple[str, bytes]]:
@@ -134,8 +138,9 @@ class RegistryObjects(Writable):
             if start is not None:
                 stream.seek(start)
             body = HashingReader(stream)
+            pieces = _pieces(body, self._session.patience.moved)
             headers = {"Content-Type": "application/octet-stream"}
-            with self._session.request("PUT", path, data=_pieces(body), headers=headers) as response:
+            with self._session.request("PUT", path, data=pieces, headers=headers) as response:
                 self._session.body(response, 1 << 20)
             self._session.sent_bytes += body.size_bytes
             if body.hexdigest() != expected:
@@ -183,9 +188,10 @@ def _is_absent(error: Unreachable) -> bool:
     return error.detail.get("status") in (404, 405)
 
 
-def _pieces(reader: HashingReader) -> Iterator[bytes]:
+def _pieces(reader: HashingReader, moved: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
     while piece := reader.read(1 << 20):
         yield piece
+        moved(len(piece))
 
 
 def _groups(hashes: Iterable[str], count: int) -> Iterator[list[str]]:
@@ -213,11 +219,12 @@ class _Body:
     def __init__(self, session: Session, raw: Any) -> None:
         self._session = session
         self._raw = raw
-        self._pace = Pace(session.url)
+        self._pace = session.pace()
 
     def read(self, size: int) -> bytes:
         piece: bytes = self._raw.read1(size, decode_content=False)
         self._session.received_bytes += len(piece)
+        self._session.patience.moved(len(piece))
         self._pace.add(len(piece))
         return piece
 
@@ -232,7 +239,6 @@ class _ResumingBody(io.RawIOBase):
         self._stop = stop
         self._stack = ExitStack()
         self._body: _Body | None = None
-        self._failures = 0
 
     def connect(self) -> None:
         """Asks for what is left."""
@@ -255,27 +261,21 @@ class _ResumingBody(io.RawIOBase):
         view = memoryview(buffer)
         if self._stop is not None:  # whatever else comes behind what was asked for
             view = view[: max(0, self._stop - self._at)]
-        piece = self._resumed(lambda: self._read(len(view)))
+        piece = self._session.retried(lambda: self._read(len(view)))
         view[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)
 
     def _read(self, size: int) -> bytes:
+        if self._body is None:
+            self.connect()
         assert self._body is not None
-        with self._session.reading():
-            return self._body.read(size)
-
-    def _resumed(self, read: Callable[[], bytes]) -> bytes:
-        while True:
-            try:
-                piece = read()
-                self._failures = 0
-                return piece
-            except Unreachable as error:
-                self._failures += 1
-                if self._failures >= TRIES or not error.detail.get("again"):
-                    raise
-                self._session.retried(self.connect)
+        try:
+            with self._session.reading():
+                return self._body.read(size)
+        except Unreachable:
+            self._body = None
+            raise
 
     def close(self) -> None:
         self._stack.close()

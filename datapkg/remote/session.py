@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -14,19 +15,38 @@ import msgspec
 import requests
 from requests.auth import AuthBase
 
-from datapkg.errors import DatapkgError, InvalidInput, Unreachable, from_wire
+from datapkg.errors import (
+    DatapkgError,
+    Forbidden,
+    InvalidInput,
+    NotLoggedIn,
+    PackageNotFound,
+    RejectedToken,
+    Unreachable,
+    from_wire,
+)
+from datapkg.format import wire
+from datapkg.format.addresses import bare
 from datapkg.format.visible import visible
-from datapkg.remote.credentials import may_carry_token
-from datapkg.remote.transport import READ_TIMEOUT_S, Transport, number_in, translated, unpacked_pieces
+from datapkg.remote.credentials import Credential, may_carry_token
+from datapkg.remote.patience import Pace, Patience
+from datapkg.remote.transport import (
+    READ_TIMEOUT_S,
+    REDIRECTS,
+    Transport,
+    number_in,
+    redirect_target,
+    translated,
+    unpacked_pieces,
+)
 
-CONNECT_TIMEOUT_S = 10
 TRIES = 4
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 MAX_REDIRECTS = 5
 MAX_JSON_BYTES = 64 << 20
 MAX_ERROR_BYTES = 1 << 20
-PATIENCE_S = 60
-MIN_BYTES_PER_S = 1024
+_HINT = "check the address (datapkg config) and the network"
+_READ_BY_POST = wire.OBJECTS_READ.rpartition("}")[2]
 
 T = TypeVar("T")
 M = TypeVar("M", bound=msgspec.Struct)
@@ -38,10 +58,13 @@ class _Token(AuthBase):
     def __init__(self, token: str | None, origin: str) -> None:
         self._token = token
         self._origin = origin
+        self.was_rejected = False
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers.pop("Authorization", None)
-        if self._token and origin_of(request.url or "") == self._origin:
+        path = urlsplit(request.url or "").path
+        is_left_out = self.was_rejected and is_public_read(request.method or "", path)
+        if self._token and not is_left_out and origin_of(request.url or "") == self._origin:
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
@@ -52,15 +75,28 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port or {'http': 80, 'https': 443}.get(parts.scheme)}"
 
 
+def is_public_read(method: str, path: str) -> bool:
+    """Whether a request may be answered without a token: all that read, but for the question who one is."""
+    return path != wire.ME and (method in ("GET", "HEAD") or path.endswith(_READ_BY_POST))
+
+
 class Session:
     """Requests to one registry at `url`; raises our errors only.
 
-    `sent_bytes` and `received_bytes` count bodies.
+    `timeout_s` limits the wait for one request with all its tries. `sent_bytes` and `received_bytes` count bodies. A
+    token that the registry rejects is left out of reads, with a `RejectedToken` warning: public packages need none.
     """
 
     def __init__(
-        self, url: str, token: str | None = None, *, tries: int = TRIES, read_timeout_s: float = READ_TIMEOUT_S
+        self,
+        url: str,
+        token: str | Credential | None = None,
+        *,
+        tries: int = TRIES,
+        read_timeout_s: float = READ_TIMEOUT_S,
     ):
+        self.credential = token if isinstance(token, Credential) else Credential(token)
+        token = self.credential.token
         if token and not may_carry_token(url):
             raise InvalidInput(
                 f"a token is not sent over plain http to {url}: anybody on the way could read it",
@@ -70,10 +106,10 @@ class Session:
         self.sent_bytes = 0
         self.received_bytes = 0
         self._tries = tries
-        self._timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
+        self.patience = Patience(read_timeout_s)
         headers = {"Accept-Encoding": "gzip"}
-        auth = _Token(token, origin_of(url))
-        self._transport = Transport(auth, headers=headers, max_redirects=MAX_REDIRECTS, pool_size=8)
+        self._auth = _Token(token, origin_of(url))
+        self._transport = Transport(self._auth, headers=headers, max_redirects=MAX_REDIRECTS, pool_size=8)
 
     def reply(
         self, model: type[M], method: str, path: str, body: Any = None, params: dict[str, Any] | None = None
@@ -82,60 +118,112 @@ class Session:
 
         What the model does not name is passed over, and becomes no value in memory.
         """
-        text = self._text(method, path, body, params)
+        text, redirected = self._text(method, path, body, params)
         try:
             return msgspec.json.decode(text, type=model)
         except msgspec.ValidationError as error:
             what, _, where = str(error).partition(" - at ")
             where = where.strip("`").removeprefix("$.") or "the answer"
-            message = f"{self.url} answered {method} {path} in words that are not ours: {where}: {what}"
-            raise self._unreachable(visible(message)) from error
+            message = f"{self.url} answered {method} {path} in words that are not ours: {where}: {what}{redirected}"
+            raise Unreachable(visible(message), hint=_HINT) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Unreachable(f"{self.url} answered {method} {path} with something that is not JSON") from error
+            message = f"{self.url} answered {method} {path} with something that is not JSON{redirected}"
+            raise Unreachable(message, hint=_HINT) from error
 
-    def _text(self, method: str, path: str, body: Any, params: dict[str, Any] | None) -> bytes:
+    def _text(self, method: str, path: str, body: Any, params: dict[str, Any] | None) -> tuple[bytes, str]:
+        """Return the body of an answer, and a clause that names the redirect before it, if there was one."""
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Content-Type": "application/json"} if data is not None else {}
 
-        def attempt() -> bytes:
+        def attempt() -> tuple[bytes, str]:
             with self.request(method, path, data=data, headers=headers, params=params) as response:
                 text = self.body(response, MAX_JSON_BYTES)
             self.sent_bytes += len(data or b"")
-            return text
+            to = self._other_origin(response)
+            return text, f" (redirected to {to})" if to else ""
 
         return self.retried(attempt)
 
     def retried(self, attempt: Callable[[], T]) -> T:
-        """Tries again what failed on the way or at the server, after a pause that grows; `attempt` may run often."""
-        for number in range(1, self._tries + 1):
-            try:
-                return attempt()
-            except DatapkgError as error:
-                if number == self._tries or not error.detail.get("again"):
-                    raise
-                time.sleep(pause_s(number, error.detail.get("retry_after_s")))
+        """Retry what failed on the way or at the server, after a pause that grows, while the time limit lasts."""
+        with self.patience.waiting():
+            for number in range(1, self._tries + 1):
+                try:
+                    return attempt()
+                except DatapkgError as error:
+                    pause = pause_s(number, error.detail.get("retry_after_s"))
+                    if number == self._tries or not error.detail.get("again") or pause >= self.patience.left_s:
+                        raise
+                    time.sleep(pause)
         raise AssertionError("unreachable")
 
     @contextlib.contextmanager
     def request(self, method: str, path: str, **options: Any) -> Iterator[requests.Response]:
-        """One try; inside, the body is still to be read. A refusal raises the error that the registry told."""
-        with self._translated(f"{method} {path}"):
-            response = self._transport.answer(
-                method,
-                self.url + path,
-                follow=method in ("GET", "HEAD"),
-                timeout=self._timeout,
-                **options,
-            )
+        """One try; inside, the body is still to be read. A refusal raises the error that the registry told.
+
+        A read whose token is rejected is asked again without it.
+        """
+        response = self._answer(method, path, options)
         try:
-            if response.status_code >= 300 and response.status_code != 304:
-                raise self._refusal(response)
+            if _is_refused(response):
+                refusal = self._refusal(response, method, path)
+                if not (isinstance(refusal, NotLoggedIn) and self._may_omit_token(method, path)):
+                    raise refusal
+                response.close()
+                self._auth.was_rejected = True
+                response = self._answer(method, path, options)
+                if _is_refused(response):
+                    raise refusal
+                self._warn_of_token()
             yield response
         finally:
             response.close()
 
-    def _refusal(self, response: requests.Response) -> DatapkgError:
+    def _answer(self, method: str, path: str, options: dict[str, Any]) -> requests.Response:
+        with self._translated(f"{method} {path}"):
+            return self._transport.answer(
+                method,
+                self.url + path,
+                follow=method in ("GET", "HEAD"),
+                timeout=self.patience.timeouts,
+                **options,
+            )
+
+    def _may_omit_token(self, method: str, path: str) -> bool:
+        return bool(self.credential.token) and not self._auth.was_rejected and is_public_read(method, path)
+
+    def _warn_of_token(self) -> None:
+        source = f" from {self.credential.source}" if self.credential.source else ""
+        said = f"{self.url} rejected the token{source}; public packages are read without it"
+        warnings.warn(f"{said}; to replace it: {self.credential.hint}", RejectedToken, stacklevel=2)
+
+    def _other_origin(self, response: requests.Response) -> str:
+        """Return the address that answered, if a redirect led to another origin; tokens are not sent there."""
+        return "" if origin_of(response.url) == origin_of(self.url) else bare(response.url)
+
+    def _refusal(self, response: requests.Response, method: str, path: str) -> DatapkgError:
         status = response.status_code
+        if status in REDIRECTS and "Location" in response.headers:
+            return self._redirect(response, method, path)
+        error = self._explained(response, status)
+        if to := self._other_origin(response):
+            error.explain(f"redirected to {to}; tokens are not sent past a redirect")
+        elif type(error) in (NotLoggedIn, Forbidden, PackageNotFound) and "needs" not in error.detail:
+            rejected = self._auth.was_rejected and is_public_read(method, path)
+            note = f"without the rejected token from {self.credential.source}" if rejected else self.credential.note
+            is_withheld = not self.credential.token and bool(self.credential.source)
+            is_about_token = isinstance(error, NotLoggedIn) or rejected or is_withheld
+            error.explain(note, self.credential.hint if is_about_token else None)
+        return error
+
+    def _redirect(self, response: requests.Response, method: str, path: str) -> DatapkgError:
+        """The error for a redirect of a request that changes something; such a one is not followed."""
+        target = redirect_target(self.url + path, response.headers["Location"])
+        moved = target.partition(path)[0] if path in target else ""
+        hint = f"if that is your registry: datapkg config registry {visible(moved)}" if moved else _HINT
+        return Unreachable(f"{self.url} redirects {method} {path} to {visible(bare(target))}", hint=hint)
+
+    def _explained(self, response: requests.Response, status: int) -> DatapkgError:
         try:
             value = _visible(json.loads(self.body(response, MAX_ERROR_BYTES)))
         except (ValueError, RecursionError, DatapkgError):
@@ -145,7 +233,7 @@ class Session:
             error.detail.pop(ours, None)
         if isinstance(error, Unreachable) and "status" in error.detail:
             error.message = f"{self.url} answered with HTTP status {status} and no explanation of ours"
-            error.hint = "is this the address of a datapkg registry?"
+            error.explain("", "is this the address of a datapkg registry? (datapkg config)")
         if status in RETRIED:
             error.detail["again"] = True
             error.detail["retry_after_s"] = number_in(response.headers, "Retry-After")
@@ -153,11 +241,12 @@ class Session:
 
     def body(self, response: requests.Response, limit: int) -> bytes:
         """Return the whole body of an answer; raises `Unreachable` if that is more than `limit` bytes, unpacked too."""
-        pieces, size, pace = [], 0, Pace(self.url)
+        pieces, size, pace = [], 0, self.pace()
         said = number_in(response.headers, "Content-Length") or 0
         with self.reading():
             for piece in unpacked_pieces(response) if said <= limit else ():
                 pieces.append(piece)
+                self.patience.moved(len(piece))
                 pace.add(len(piece))
                 size += len(piece)
                 if size > limit:
@@ -169,12 +258,13 @@ class Session:
 
     @contextlib.contextmanager
     def _translated(self, asked: str) -> Iterator[None]:
-        hint = "check the address (datapkg config) and the network"
-        with translated(self.url, asked, hint=hint, again_hint=hint):
+        limit = f"within {self.patience.limit_s:g} s (DATAPKG_TIMEOUT_S)"
+        with translated(self.url, asked, hint=_HINT, again_hint=_HINT, limit=limit):
             yield
 
-    def _unreachable(self, message: str, **detail: Any) -> Unreachable:
-        return Unreachable(message, hint="check the address (datapkg config) and the network", **detail)
+    def pace(self) -> Pace:
+        """A check on the speed of one body, with the time limit of this session."""
+        return Pace(self.url, self.patience.limit_s)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -194,20 +284,8 @@ def _visible(value: Any) -> Any:
     return value
 
 
-class Pace:
-    """Notices a server that sends so slowly that it would never end."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._start = time.monotonic()
-        self._size = 0
-
-    def add(self, size: int) -> None:
-        """Counts bytes that came; raises `Unreachable` when they are too few for the time."""
-        self._size += size
-        waited = time.monotonic() - self._start
-        if waited > PATIENCE_S and self._size < waited * MIN_BYTES_PER_S:
-            raise Unreachable(f"{self._url} sends too slowly: {self._size:,} bytes in {waited:.0f} s", again=True)
+def _is_refused(response: requests.Response) -> bool:
+    return response.status_code >= 300 and response.status_code != 304
 
 
 def pause_s(number: int, retry_after: object) -> float:

@@ -33,11 +33,12 @@ from datapkg.format.visible import visible
 from datapkg.remote.credentials import is_loopback
 
 READ_TIMEOUT_S = 60
-HEAD_FACTOR = 2
+HEAD_FACTOR = 1.1
 PIECE_BYTES = 1 << 16
 MAX_PIECE_BYTES = 1 << 20
 MAX_NUMBER_DIGITS = 18
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECTED = "redirected to "
 # What a hostile answer makes of the parsers of requests, urllib3 and the standard library, besides their own errors.
 _NO_HTTP = (ValueError, LookupError, AttributeError, RecursionError, http.client.HTTPException)
 
@@ -119,13 +120,31 @@ class Transport:
         at = url
         for _ in range(self._max_redirects + 1):
             self._session.trust_env = not is_loopback(at)  # no proxy between this machine and itself
-            response = self._session.request(method, at, stream=True, allow_redirects=False, **options)
+            with _named_redirect(url, at):
+                response = self._session.request(method, at, stream=True, allow_redirects=False, **options)
             location = response.headers.get("Location")
-            if not follow or response.status_code not in _REDIRECTS or location is None:
+            if not follow or response.status_code not in REDIRECTS or location is None:
                 return response
             response.close()
             at = redirect_target(at, location)
         raise Unreachable(f"{bare(url)} redirects more than {self._max_redirects} times")
+
+
+@contextlib.contextmanager
+def _named_redirect(url: str, at: str) -> Iterator[None]:
+    """Inside, an error of the HTTP libraries gets a note of the address that a redirect led to."""
+    try:
+        yield
+    except Exception as error:
+        if at != url:
+            error.add_note(f"{_REDIRECTED}{bare(at)}")
+        raise
+
+
+def _redirected(error: BaseException) -> str:
+    """Return the clause that names the redirect before an error, or nothing."""
+    notes = getattr(error, "__notes__", [])
+    return next((f" ({each})" for each in notes if each.startswith(_REDIRECTED)), "")
 
 
 def redirect_target(url: str, location: str) -> str:
@@ -143,31 +162,42 @@ def redirect_target(url: str, location: str) -> str:
 
 @contextlib.contextmanager
 def translated(
-    what: str, asked: str = "", *, hint: str, again_hint: str, reason: Callable[[BaseException], str] | None = None
+    what: str,
+    asked: str = "",
+    *,
+    hint: str,
+    again_hint: str,
+    reason: Callable[[BaseException], str] | None = None,
+    limit: str = "in time",
 ) -> Iterator[None]:
     """Inside, whatever a server's answer makes of the HTTP libraries is an `Unreachable` about the server `what`.
 
-    `asked` is what was asked of it, `reason` makes the text of an error (by default `reason_of`). Causes are left out:
-    they hold whole addresses. Errors of this machine's files pass, and so do ours.
+    `asked` is what was asked of it, `reason` makes the text of an error (by default `reason_of`), `limit` names the
+    time limit. Causes are left out: they hold whole addresses. Errors of this machine's files pass, and so do ours.
     """
     said, asked = reason or reason_of, f" {asked}" if asked else ""
     try:
         yield
     except DatapkgError:
         raise
-    except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise Unreachable(f"{what} did not answer{asked} in time", hint=again_hint, again=True) from None
+    except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
+        what += _redirected(error)
+        raise Unreachable(f"{what} did not answer{asked} {limit}", hint=again_hint, again=True) from None
     except requests.exceptions.SSLError as error:
+        what += _redirected(error)
         raise Unreachable(f"{what} has no certificate that is trusted: {said(error)}", hint=hint) from None
     except (
         requests.ConnectionError,
         requests.exceptions.ChunkedEncodingError,
         urllib3.exceptions.HTTPError,
     ) as error:
+        what += _redirected(error)
         raise Unreachable(f"{what} cannot be reached: {said(error)}", hint=again_hint, again=True) from None
     except requests.RequestException as error:
+        what += _redirected(error)
         raise Unreachable(f"{what} cannot be asked: {said(error)}", hint=hint) from None
     except _NO_HTTP as error:
+        what += _redirected(error)
         raise Unreachable(f"{what} answered{asked} with something that is not HTTP: {said(error)}", hint=hint) from None
 
 

@@ -58,6 +58,7 @@ class Refs:
     def __init__(self, folder: Path, tmp: Path) -> None:
         self.folder = Path(folder)
         self.tmp = Path(tmp)
+        self.removed = self.tmp.parent / "trash" / "removed"
 
     def _package(self, user: str, name: str) -> Path:
         return self.folder / user / name
@@ -69,6 +70,10 @@ class Refs:
     def packages(self, user: str) -> list[str]:
         """The packages of a user that are here, in order."""
         return [name for name in _names(self.folder / user) if (self.folder / user / name / "current").exists()]
+
+    def folders(self) -> list[tuple[str, str]]:
+        """Return every package of which anything is here, be it only a log or the registry's tags, in order."""
+        return [(user, name) for user in _names(self.folder) for name in _names(self.folder / user)]
 
     def current(self, user: str, name: str) -> Current | None:
         """What was last built or installed, or None; where the pointer is damaged, what the log says of it."""
@@ -179,15 +184,18 @@ class Refs:
         return known
 
     def remove(self, user: str, name: str) -> bool:
-        """Forgets a package, its log included, in one step; false if it was not here."""
-        import shutil
+        """Move a package, its log included, into the trash in one step; False if it was not here.
 
-        doomed = temp_path(self.tmp, "removed")
+        From there `gc` knows what the package referred to.
+        """
+        target = temp_path(self.removed, "package") / user / name
+        target.parent.mkdir(mode=0o700, parents=True)
         try:
-            os.replace(self._package(user, name), doomed)
+            os.replace(self._package(user, name), target)
         except FileNotFoundError:
+            for each in (target.parent, target.parent.parent):
+                each.rmdir()
             return False
-        shutil.rmtree(doomed, ignore_errors=True)
         with contextlib.suppress(OSError):
             os.rmdir(self.folder / user)
         return True

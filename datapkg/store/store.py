@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 
-from datapkg.errors import DamagedFile, NewerFormat
-from datapkg.objects.files import sweep_temp, write_atomic
+from datapkg.errors import UPGRADE_HINT, DamagedFile, NewerFormat
+from datapkg.objects.files import private_folder, sweep_temp, write_atomic
 from datapkg.store.refs import Refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from datapkg.format.manifest import Manifest
     from datapkg.objects.base import Readable
@@ -37,6 +38,7 @@ class Store:
         self._opened: dict[str, TrustedObjects] = {}
         self._copies: Copies | None = None
         self._claims: Claims | None = None
+        self._writers = 0
         self._check_format()
 
     @property
@@ -98,7 +100,7 @@ class Store:
         if found is not None and found.isascii() and found.isdigit() and found != FORMAT:
             raise NewerFormat(
                 f"the store {self.folder} has format {found[:20]!r}; this datapkg reads {FORMAT}",
-                hint="upgrade datapkg, or set DATAPKG_HOME to another folder",
+                hint=f"{UPGRADE_HINT}; or set DATAPKG_HOME to another folder",
             )
 
     def _format(self) -> str | None:
@@ -113,9 +115,35 @@ class Store:
     def prepare(self) -> None:
         """Makes the folder ready to be written, private to its owner; sweeps what killed processes left."""
         if self._format() != FORMAT:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self.folder)
             write_atomic(self.folder / "format", FORMAT.encode() + b"\n", self.tmp)
         sweep_temp(self.tmp)
+
+    @property
+    def work_lock(self) -> Path:
+        """The lock that everybody shares who writes to the store."""
+        return self.folder / "work.lock"
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Inside, the store may be written, and what is counted as present is not deleted by others; may be nested.
+
+        Space that could not be freed when a package was removed is freed first.
+        """
+        from datapkg.store import gc, work
+
+        if not self._writers:
+            self.prepare()
+            if gc.has_removed(self):
+                gc.free(self, wait=False)
+        with work.shared(self.work_lock):
+            self._writers += 1
+            self.objects.is_renewing = True
+            try:
+                yield
+            finally:
+                self._writers -= 1
+                self.objects.is_renewing = self._writers > 0
 
     def save(self, manifest: Manifest) -> str:
         """Keeps a manifest, whose objects must be here already (or are left out on purpose); gives its hash."""

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,6 +20,8 @@ from datapkg.objects.pack_file import OpenFiles, Place, open_place, read_place
 from datapkg.objects.packs import FEW_LOOKUPS, PackedObjects
 from datapkg.store.index import Index
 
+RENEWED_NS = 300 * 10**9
+
 
 class TrustedObjects(Objects):
     """Packed objects and the index that says which of their files may be believed without hashing them again."""
@@ -27,15 +30,22 @@ class TrustedObjects(Objects):
         self.packed = PackedObjects(folder, named=index.believe)
         self.quarantine_folder = folder / "quarantine"
         self.index = index
+        self.is_renewing = False
 
     def trusted(self, hash: str) -> Place:
         """Where the object lies, its bytes being right.
 
         Raises `ObjectNotFound`; `CorruptObject` where the bytes have changed since they were stored.
         """
-        place = self.packed.locate(hash)
-        if self._file_is_right(place, hash) or hash_place(place) == hash:
-            return place
+        for is_last in (False, True):
+            place = self.packed.locate(hash)
+            try:
+                if self._file_is_right(place, hash) or hash_place(place) == hash:
+                    return place
+                break
+            except (FileNotFoundError, ObjectNotFound):  # another process has just written its pack anew
+                if is_last:
+                    raise
         raise CorruptObject(
             f"object {hash} in the store is damaged: its bytes have changed since it was stored; they were not used",
             hint="datapkg verify, then datapkg install the package again",
@@ -57,9 +67,14 @@ class TrustedObjects(Objects):
         return True
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
-        """Those not here, and those damaged, which are put into quarantine on the way."""
-        wanted = set(hashes)
-        wanted -= self._in_whole_packs(wanted)
+        """Those not here, and those damaged, which are put into quarantine on the way.
+
+        While the store is written to, the files of the others get a new access time: they are not deleted by others for
+        an hour (`gc`).
+        """
+        asked = set(hashes)
+        wanted = asked.copy()
+        packs = self._in_whole_packs(wanted)
         absent = self.packed.missing(wanted)
         whole: set[Path] = set()
         suspect: set[Path] = set()
@@ -71,21 +86,45 @@ class TrustedObjects(Objects):
                 if place.path in suspect and hash_place(place) != hash:
                     self.quarantine(hash)
                     absent.add(hash)
-            except ObjectNotFound:
+            except (FileNotFoundError, ObjectNotFound):
                 absent.add(hash)
+        if self.is_renewing and not self._renew(packs | whole | suspect):
+            absent |= self.packed.missing(asked - absent)
         return absent
 
-    def _in_whole_packs(self, wanted: set[str]) -> set[str]:
-        """Those in packs that may be believed as they lie; quick, where there are many."""
+    def _renew(self, paths: set[Path]) -> bool:
+        """Give files a new access time, unless theirs is recent; False where one is not there any more."""
+        now, renewed, is_here = time.time_ns(), [], True
+        for path in paths:
+            with contextlib.suppress(OSError):  # the file of another owner stays as it is
+                try:
+                    status = os.stat(path)
+                    if now - status.st_atime_ns < RENEWED_NS or path.parent == self.packed.tmp:
+                        continue
+                    is_believed = self.index.believes(path)
+                    os.utime(path, ns=(now, status.st_mtime_ns))
+                except FileNotFoundError:
+                    is_here = False
+                    continue
+                if is_believed:
+                    renewed.append(path)
+        self.index.believe(renewed)
+        return is_here
+
+    def _in_whole_packs(self, wanted: set[str]) -> set[Path]:
+        """Take those out of `wanted` that lie in packs which may be believed as they are, and return these packs;
+        quick, where there are many.
+        """
+        packs: set[Path] = set()
         if len(wanted) <= FEW_LOOKUPS:
-            return set()
+            return packs
         digests = {bytes.fromhex(hash) for hash in wanted}
-        found: set[bytes] = set()
         for pack in self.packed.packs():
             here = digests.intersection(pack.hashes())
             if here and self.index.believes(pack.path):
-                found |= here
-        return {digest.hex() for digest in found}
+                wanted.difference_update(digest.hex() for digest in here)
+                packs.add(pack.path)
+        return packs
 
     def files(self, hashes: Iterable[str]) -> set[Path]:
         """The files in which these objects lie."""
@@ -123,7 +162,10 @@ class TrustedObjects(Objects):
         return self.packed.size(hash)
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        return open_place(self.trusted(hash), start, stop)
+        try:
+            return open_place(self.trusted(hash), start, stop)
+        except ObjectNotFound:  # gone between the look and this: its pack was written anew
+            return open_place(self.trusted(hash), start, stop)
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         whole: set[Path] = set()
@@ -134,7 +176,11 @@ class TrustedObjects(Objects):
                     place = self.trusted(hash)
                     if self._believed(place):
                         whole.add(place.path)
-                yield hash, files.read(place)
+                try:
+                    data = files.read(place)
+                except ObjectNotFound:
+                    data = files.read(self.trusted(hash))
+                yield hash, data
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         return self.packed.put(stream, expected)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,11 @@ def insert_new(connection: Connection, table: Table, rows: Collection[Mapping[st
     connection.execute(statement, list(rows))
 
 
-def batches(values: Collection[str], size: int = BATCH) -> Iterator[list[str]]:
+def batches(values: Iterable[str], size: int = BATCH) -> Iterator[list[str]]:
     """The values in lists short enough for the parameters of one statement."""
-    values = list(values)
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
+    rest = iter(values)
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 def sqlite_url(path: Path) -> URL:

@@ -26,3 +26,13 @@ def about(connection: Connection, subject: str) -> list[tuple[str, str, dict[str
         .order_by(events.c.id)
     )
     return [(action, actor, json.loads(detail)) for action, actor, detail in rows]
+
+
+def newest_by(connection: Connection, subject: str, action: str, key: str) -> dict[str, datetime]:
+    """Return, by the value that `key` has in the detail, when this last happened to a package or user."""
+    rows = connection.execute(
+        select(events.c.detail, events.c.at)
+        .where(events.c.subject == subject, events.c.action == action)
+        .order_by(events.c.id)
+    )
+    return {json.loads(detail).get(key, ""): at for detail, at in rows}

@@ -1,8 +1,8 @@
-"""Who may read a package besides its owner, by name: a grant can be older than the user that it names."""
+"""Who may read or write a package besides its owner, by name: a grant can be older than the user that it names."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from registry_server.db.database import insert_new
 from registry_server.db.tables import grants
@@ -16,12 +16,27 @@ def readers_of(connection: Connection, package_id: int) -> list[str]:
     return list(rows.scalars())
 
 
-def add(connection: Connection, package_id: int, user_name: str) -> bool:
-    """Whether there was no such grant before."""
+def writers_of(connection: Connection, package_id: int) -> list[str]:
+    """Return the names of those who may write, too, sorted."""
+    rows = connection.execute(
+        select(grants.c.user_name)
+        .where(grants.c.package_id == package_id, grants.c.may_write)
+        .order_by(grants.c.user_name)
+    )
+    return list(rows.scalars())
+
+
+def add(connection: Connection, package_id: int, user_name: str, *, write: bool = False) -> bool:
+    """Grant the right to read, with `write` to write as well; return whether that is new. A wider right stays."""
     here = (grants.c.package_id == package_id) & (grants.c.user_name == user_name)
-    if connection.execute(select(grants.c.package_id).where(here)).one_or_none():
+    found = connection.execute(select(grants.c.may_write).where(here)).one_or_none()
+    if found is None:
+        row = {"package_id": package_id, "user_name": user_name, "may_write": write}
+        insert_new(connection, grants, [row])
+    elif write and not found.may_write:
+        connection.execute(update(grants).where(here).values(may_write=True))
+    else:
         return False
-    insert_new(connection, grants, [{"package_id": package_id, "user_name": user_name}])
     return True
 
 

@@ -54,9 +54,12 @@ def damaged(connection: Connection) -> set[str]:
     return set(connection.execute(select(damaged_objects.c.hash)).scalars())
 
 
-def set_damaged(connection: Connection, hash: str, now: datetime) -> None:
-    """Notes that the bytes of an object are wrong or lost."""
+def set_damaged(connection: Connection, hash: str, now: datetime) -> bool:
+    """Note that the bytes of an object are wrong or lost; return False, and do nothing, where nothing refers to it."""
+    if not referenced(connection, [hash]):
+        return False
     insert_new(connection, damaged_objects, [{"hash": hash, "found_at": now}])
+    return True
 
 
 def set_whole(connection: Connection, hashes: Collection[str]) -> None:
@@ -66,11 +69,27 @@ def set_whole(connection: Connection, hashes: Collection[str]) -> None:
 
 
 def after(connection: Connection, hash: str, limit: int) -> dict[str, int]:
-    """All objects with their sizes in bytes, in the order of their hashes, at most `limit` after this one."""
-    rows = connection.execute(
-        select(objects.c.hash, objects.c.size).where(objects.c.hash > hash).order_by(objects.c.hash).limit(limit)
-    )
-    return {row.hash: row.size for row in rows}
+    """The objects that are referred to, with their sizes in bytes, in the order of their hashes, at most `limit`."""
+    query = select(objects.c.hash, objects.c.size).where(objects.c.hash > hash, _is_referenced())
+    return {row.hash: row.size for row in connection.execute(query.order_by(objects.c.hash).limit(limit))}
+
+
+def referenced(connection: Connection, hashes: Collection[str]) -> set[str]:
+    """Return those that a package or a push under way refers to; no push may rely on any other."""
+    return set(_sizes(connection, hashes, _is_referenced()))
+
+
+def unreferenced_after(connection: Connection, hash: str, limit: int) -> list[str]:
+    """Return the objects that nothing refers to, in the order of their hashes, at most `limit` after this one."""
+    query = select(objects.c.hash).where(objects.c.hash > hash, ~_is_referenced())
+    return list(connection.execute(query.order_by(objects.c.hash).limit(limit)).scalars())
+
+
+def remove(connection: Connection, hashes: Collection[str]) -> None:
+    """Forget objects that nothing refers to."""
+    for batch in batches(hashes):
+        connection.execute(delete(damaged_objects).where(damaged_objects.c.hash.in_(batch)))
+        connection.execute(delete(objects).where(objects.c.hash.in_(batch)))
 
 
 def holders(connection: Connection, hash: str) -> list[str]:
@@ -102,6 +121,12 @@ def _in_package(package_id: int) -> ColumnElement[bool]:
 def _in_push(push: str) -> ColumnElement[bool]:
     sent = select(push_objects.c.hash).where(push_objects.c.push_id == push, push_objects.c.hash == objects.c.hash)
     return sent.correlate(objects).exists()
+
+
+def _is_referenced() -> ColumnElement[bool]:
+    held = select(package_objects.c.hash).where(package_objects.c.hash == objects.c.hash)
+    sent = select(push_objects.c.hash).where(push_objects.c.hash == objects.c.hash)
+    return or_(held.correlate(objects).exists(), sent.correlate(objects).exists())
 
 
 def _in_visible(user_id: int) -> ColumnElement[bool]:

@@ -32,7 +32,7 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class Package:
-    """A package's row, and what it is to the user who asked: whether theirs, whether shared with them."""
+    """A package's row, and what it is to the user who asked: whether shared with them, and to be written as well."""
 
     id: int
     user: str
@@ -40,6 +40,7 @@ class Package:
     public: bool
     created_at: datetime
     granted: bool
+    writable: bool = False
 
     @property
     def full_name(self) -> str:
@@ -62,6 +63,19 @@ class PackageLine:
     key: tuple[Any, ...]
 
 
+@dataclass(frozen=True)
+class IndexedTexts:
+    """What a search looks in, beside name, title and description.
+
+    The casefolded texts are empty where the `originals` are kept.
+    """
+
+    originals: str | None
+    about: str
+    nodes: str
+    readme: str
+
+
 def visible(user_id: int | None) -> ColumnElement[bool]:
     """The condition that a row of `packages` may be seen by this user (None: by everybody)."""
     if user_id is None:
@@ -73,15 +87,21 @@ def _granted_to(user_id: int) -> Select[int]:
     return select(grants.c.package_id).join(users, users.c.name == grants.c.user_name).where(users.c.id == user_id)
 
 
+def _is_granted(user_id: int | None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Whether a row of `packages` is shared with a user, and whether for writing."""
+    if user_id is None:
+        return literal(False, Boolean), literal(False, Boolean)
+    granted = _granted_to(user_id)
+    return packages.c.id.in_(granted), packages.c.id.in_(granted.where(grants.c.may_write))
+
+
 def find(connection: Connection, user: str, name: str, asked_by: int | None) -> Package | None:
     """The package if this user may see it; an invisible one is looked for by the same query as an absent one."""
-    granted: ColumnElement[bool] = literal(False, Boolean)
-    if asked_by is not None:
-        granted = packages.c.id.in_(_granted_to(asked_by))
+    columns = packages.c.id, packages.c.user_name, packages.c.name, packages.c.public, packages.c.created_at
     row = connection.execute(
-        select(
-            packages.c.id, packages.c.user_name, packages.c.name, packages.c.public, packages.c.created_at, granted
-        ).where(packages.c.user_name == user, packages.c.name == name, visible(asked_by))
+        select(*columns, *_is_granted(asked_by)).where(
+            packages.c.user_name == user, packages.c.name == name, visible(asked_by)
+        )
     ).one_or_none()
     return Package(*row) if row else None
 
@@ -132,6 +152,17 @@ def page(
         query = query.where(tuple_(*order) > tuple_(*after))
     rows = connection.execute(query.order_by(*order).limit(limit))
     return [_line(row) for row in rows]
+
+
+def indexed_texts(connection: Connection, user: str, name: str) -> IndexedTexts | None:
+    """The texts of a package that a search looks in, to show where it found a word; None where it is gone."""
+    folded = (case((search.c.originals.is_(None), place), else_="") for place in _PLACES[1:])
+    row = connection.execute(
+        select(search.c.originals, *folded)
+        .join(packages, packages.c.id == search.c.package_id)
+        .where(packages.c.user_name == user, packages.c.name == name)
+    ).one_or_none()
+    return IndexedTexts(*row) if row else None
 
 
 def _line(row: Sequence[Any]) -> PackageLine:

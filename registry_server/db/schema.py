@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from datapkg.errors import InvalidInput, NotFound
 from registry_server.db.database import Database
+from registry_server.db.tables import metadata
 
+MAX_PROBLEMS = 10
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -37,6 +40,22 @@ def migrate(database: Database, *, create: bool = True) -> bool:
             )
         command.upgrade(config, "head")
         return current is None
+
+
+def problems(connection: Connection) -> list[str]:
+    """Return what is damaged in an SQLite database: pages, indexes that differ from their tables, rows that are lost.
+
+    Reads all of it. PostgreSQL has tools of its own (pg_amcheck).
+    """
+    if connection.dialect.name != "sqlite":
+        return []
+    absent = metadata.tables.keys() - set(inspect(connection).get_table_names())
+    found = [f"table {name} is missing" for name in sorted(absent)]
+    found += [row[0] for row in connection.exec_driver_sql(f"PRAGMA integrity_check({MAX_PROBLEMS})") if row[0] != "ok"]
+    if not found:
+        orphans = islice(connection.exec_driver_sql("PRAGMA foreign_key_check"), MAX_PROBLEMS)
+        found += [f"a row of {table} refers to one of {parent} that is missing" for table, _, parent, _ in orphans]
+    return list(dict.fromkeys(" ".join(each.split()) for each in found))[:MAX_PROBLEMS]
 
 
 def configuration(connection: Connection) -> Config:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -150,6 +151,7 @@ grants = Table(
     metadata,
     _package_key(primary_key=True),
     Column("user_name", Name, primary_key=True, index=True),
+    Column("may_write", Boolean(create_constraint=False), nullable=False, server_default=false()),
 )
 
 # Every object whose bytes this registry has.
@@ -194,11 +196,12 @@ push_objects = Table(
     "push_objects",
     metadata,
     Column("push_id", Name, ForeignKey("pushes.id", ondelete="CASCADE"), primary_key=True),
-    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True),
+    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True, index=True),
     sqlite_with_rowid=False,
 )
 
-# What a search looks in: texts of the latest state, casefolded.
+# What a search looks in: texts of the latest state, casefolded; `originals` has those of keywords, nodes and README as
+# they were written, as JSON, to show where a word was found (null where the state was indexed before that began).
 search = Table(
     "search",
     metadata,
@@ -207,6 +210,7 @@ search = Table(
     Column("about", Text, nullable=False),
     Column("nodes", Text, nullable=False),
     Column("readme", Text, nullable=False),
+    Column("originals", Text),
 )
 
 # The audit: never changed, and kept when what it tells of is gone.

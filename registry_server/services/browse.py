@@ -18,6 +18,7 @@ from registry_server.db.packages import LATEST, Package, PackageLine
 from registry_server.services import pointing, policy
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
+from registry_server.services.search_matches import Originals, explain, read_originals
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 MAX_QUERY, MAX_WORDS = 200, 10
@@ -42,8 +43,17 @@ def find_packages(
         found = packages.page(
             connection, actor.id, words, user=user, recent=recent and not words, after=after, limit=limit + 1
         )
+        listed = [_summary(line, _matches(connection, words, line)) for line in found[:limit]]
     more = _write_cursor(found[limit - 1].key) if len(found) > limit else None
-    return wire.PackagePage(packages=[_summary(line) for line in found[:limit]], next=more)
+    return wire.PackagePage(packages=listed, next=more)
+
+
+def _matches(connection: Connection, words: list[str], line: PackageLine) -> list[wire.SearchMatch]:
+    def read() -> Originals:
+        texts = packages.indexed_texts(connection, line.user, line.name)
+        return read_originals(texts) if texts else Originals()
+
+    return explain(words, line, read)
 
 
 def info(registry: Registry, actor: Actor, user: str, name: str) -> wire.PackageInfo:
@@ -52,7 +62,7 @@ def info(registry: Registry, actor: Actor, user: str, name: str) -> wire.Package
         package = policy.readable(connection, actor, user, name)
         tags = states.tags_of(connection, package.id)
         role = policy.role_in(actor, package)
-        assert role in ("owner", "reader", "public")
+        assert role in ("owner", "writer", "reader", "public")
         return wire.PackageInfo(
             package=package.full_name,
             public=package.public,
@@ -164,7 +174,7 @@ def log(
     return wire.LogPage(entries=entries, next=_write_cursor([lines[limit - 1].id]) if len(lines) > limit else None)
 
 
-def _summary(line: PackageLine) -> wire.PackageSummary:
+def _summary(line: PackageLine, matches: list[wire.SearchMatch]) -> wire.PackageSummary:
     return wire.PackageSummary(
         package=f"{line.user}/{line.name}",
         public=line.public,
@@ -173,6 +183,7 @@ def _summary(line: PackageLine) -> wire.PackageSummary:
         description=line.description,
         pushed_at=line.pushed_at.isoformat(),
         bytes_logical=line.bytes_logical,
+        matches=matches,
     )
 
 

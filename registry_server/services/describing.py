@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from datapkg.errors import DatapkgError
-from datapkg.format.manifest import FileNode, Manifest, TableNode
+from datapkg.format.manifest import FileNode, Manifest, Node, TableNode
 from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.objects.base import Readable
 from registry_server.db.states import State
+from registry_server.services.search_matches import Originals
 
 MAX_TITLE, MAX_DESCRIPTION = 300, 2_000
 MAX_NODES_TEXT = 64 << 10
@@ -27,13 +28,15 @@ def describe(manifest: Manifest) -> State:
 
 
 def search_texts(name: str, manifest: Manifest, objects: Readable) -> dict[str, str]:
-    """What a search finds a package by: the columns of the table `search`, casefolded."""
+    """What a search finds a package by: the columns of the table `search`, casefolded but for the originals."""
     title, description = _text(manifest, "title", MAX_TITLE), _text(manifest, "description", MAX_DESCRIPTION)
+    found = Originals(_keywords(manifest), _named(manifest), readme_text(manifest, objects, MAX_README_TEXT))
     return {
         "name": name.casefold(),
-        "about": f"{title}\n{description}\n{_keywords(manifest)}".casefold(),
-        "nodes": _nodes_text(manifest).casefold(),
-        "readme": readme_text(manifest, objects, MAX_README_TEXT).casefold(),
+        "about": "\n".join([title, description, *found.keywords]).casefold(),
+        "nodes": "\n".join(" ".join(names) for names in found.nodes).casefold(),
+        "readme": found.readme.casefold(),
+        "originals": found.encode(),
     }
 
 
@@ -76,20 +79,25 @@ def _text(manifest: Manifest, key: str, limit: int) -> str:
     return value[:limit].replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else ""
 
 
-def _keywords(manifest: Manifest) -> str:
+def _keywords(manifest: Manifest) -> list[str]:
     words = manifest.meta.get("keywords")
     texts = [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
-    return "\n".join(texts)[:MAX_DESCRIPTION].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return "\n".join(texts)[:MAX_DESCRIPTION].replace("\0", "\N{REPLACEMENT CHARACTER}").splitlines()
 
 
-def _nodes_text(manifest: Manifest) -> str:
-    lines: list[str] = []
-    size = 0
+def _named(manifest: Manifest) -> list[list[str]]:
+    """The path of each node, with the names of its columns, as many as `MAX_NODES_TEXT` characters hold."""
+    found: list[list[str]] = []
+    left = MAX_NODES_TEXT
     for node in manifest.entries():
-        columns = [name for name, _ in node.columns] if isinstance(node, TableNode) else []
-        line = " ".join([node.path, *columns])
-        size += len(line) + 1
-        if size > MAX_NODES_TEXT:
-            break
-        lines.append(line)
-    return "\n".join(lines).replace("\0", "\N{REPLACEMENT CHARACTER}")
+        found.append([])
+        for name in [node.path, *(name for name, _ in _columns(node))]:
+            left -= len(name) + 1
+            if left < 0:
+                return [names for names in found if names]
+            found[-1].append(name.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+    return found
+
+
+def _columns(node: Node) -> Sequence[tuple[str, str]]:
+    return node.columns if isinstance(node, TableNode) else ()

@@ -26,7 +26,9 @@ def tags(registry: Registry, actor: Actor, user: str, name: str) -> wire.TagList
     """All tags, sorted by name."""
     with registry.db.read() as connection:
         package = policy.readable(connection, actor, user, name)
-        return wire.TagList(tags=states.tags_of(connection, package.id))
+        moved = events.newest_by(connection, package.full_name, "package:tag", "tag")
+        tags = states.tags_of(connection, package.id)
+        return wire.TagList(tags=tags, moved_at={tag: moved[tag].isoformat() for tag in tags if tag in moved})
 
 
 def versions(registry: Registry, actor: Actor, user: str, name: str) -> wire.VersionList:
@@ -47,7 +49,8 @@ def version_entries(connection: Connection, package: Package) -> list[wire.Versi
 
 def put_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str, hash: str) -> wire.TagList:
     """Makes a tag name a state; `latest` too, which so goes back to an earlier push."""
-    policy.check_own(actor, user, "package:tag")
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:tag")
     check_tag(tag)
     with registry.db.read() as connection:
         _check_state(connection, policy.writable(connection, actor, user, name, "package:tag"), hash)
@@ -66,7 +69,8 @@ def put_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str, ha
 
 def remove_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str) -> wire.TagList:
     """Removes a tag; raises `TagNotFound`, and `InvalidInput` for `latest`, which a package always has."""
-    policy.check_own(actor, user, "package:tag")
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:tag")
     check_tag(tag)
     if tag == LATEST:
         raise InvalidInput("the tag 'latest' cannot be removed", hint="move it: datapkg tag add USER/NAME@STATE latest")
@@ -80,7 +84,8 @@ def remove_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str)
 
 def put_version(registry: Registry, actor: Actor, user: str, name: str, version: str, hash: str) -> wire.VersionList:
     """Gives a state a version; again is harmless, another state is a `Conflict`."""
-    policy.check_own(actor, user, "package:version")
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:version")
     version = check_new_version(version)
     with registry.db.write() as connection:
         package = policy.writable(connection, actor, user, name, "package:version")
@@ -91,31 +96,44 @@ def put_version(registry: Registry, actor: Actor, user: str, name: str, version:
 
 def set_tag(connection: Connection, registry: Registry, actor: Actor, package: Package, tag: str, hash: str) -> None:
     """Makes a tag name a state of the package, and notes it if that is a change."""
-    known = states.tags_of(connection, package.id)
-    if known.get(tag) == hash:
+    if check_tag_room(connection, registry, package, tag).get(tag) == hash:
         return
-    if tag not in known and len(known) >= registry.settings.max_tags:
-        raise _too_many("tags", registry.settings.max_tags, "max_tags")
     states.set_tag(connection, package.id, tag, hash)
     events.add(connection, "package:tag", actor.name or "", package.full_name, registry.now(), tag=tag, hash=hash)
+
+
+def check_tag_room(connection: Connection, registry: Registry, package: Package, tag: str) -> dict[str, str]:
+    """Return the tags of a package; raises `QuotaExceeded` where this one would be one too many."""
+    known = states.tags_of(connection, package.id)
+    if tag not in known and len(known) >= registry.settings.max_tags:
+        raise _too_many("tags", registry.settings.max_tags, "max_tags")
+    return known
+
+
+def is_new_version(connection: Connection, registry: Registry, package: Package, version: str, hash: str) -> bool:
+    """Return whether the version is free; False where this state has it already.
+
+    Raises `Conflict` if another state has it, `QuotaExceeded` where it would be one too many.
+    """
+    known = states.version_of(connection, package.id, version_key(version))
+    if known is not None and known.hash != hash:
+        raise Conflict(
+            f"version {known.version} of {package.full_name} is {known.hash}, and versions never move",
+            hint="choose a new version, or use a tag",
+            expected=hash,
+            actual=known.hash,
+        )
+    if known is None and states.count_versions(connection, package.id) >= registry.settings.max_versions:
+        raise _too_many("versions", registry.settings.max_versions, "max_versions")
+    return known is None
 
 
 def add_version(
     connection: Connection, registry: Registry, actor: Actor, package: Package, version: str, hash: str
 ) -> None:
     """Gives a state of the package a version in normal form; raises `Conflict` if another state has it."""
-    known = states.version_of(connection, package.id, version_key(version))
-    if known is not None:
-        if known.hash != hash:
-            raise Conflict(
-                f"version {known.version} of {package.full_name} is {known.hash}, and versions never move",
-                hint="choose a new version, or use a tag",
-                expected=hash,
-                actual=known.hash,
-            )
+    if not is_new_version(connection, registry, package, version, hash):
         return
-    if states.count_versions(connection, package.id) >= registry.settings.max_versions:
-        raise _too_many("versions", registry.settings.max_versions, "max_versions")
     row = Version(version_key(version), version, hash, registry.now())
     states.add_version(connection, package.id, row)
     events.add(

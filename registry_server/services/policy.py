@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import Connection
 
-from datapkg.errors import Forbidden, NotLoggedIn, PackageNotFound
-from datapkg.format.names import shown
+from datapkg.errors import Forbidden, InvalidName, NotLoggedIn, PackageNotFound
+from datapkg.format.names import check_package, check_user, shown
 from registry_server.db import packages
 from registry_server.db.packages import Package
 
-Role = Literal["owner", "reader", "public", "operator"]
+Role = Literal["owner", "writer", "reader", "public", "operator"]
 
 OWNER: frozenset[Role] = frozenset({"owner"})
-READERS: frozenset[Role] = frozenset({"owner", "reader"})
-ANYBODY: frozenset[Role] = frozenset({"owner", "reader", "public"})
+WRITERS: frozenset[Role] = frozenset({"owner", "writer"})
+READERS: frozenset[Role] = frozenset({"owner", "writer", "reader"})
+ANYBODY: frozenset[Role] = frozenset({"owner", "writer", "reader", "public"})
 OPERATOR: frozenset[Role] = frozenset({"operator"})
 
 ACTIONS: dict[str, frozenset[Role]] = {
     "package:read": ANYBODY,
     "package:readers": READERS,
-    "package:publish": OWNER,
-    "package:tag": OWNER,
-    "package:version": OWNER,
+    "package:publish": WRITERS,
+    "package:tag": WRITERS,
+    "package:version": WRITERS,
     "package:share": OWNER,
     "package:delete": OWNER,
     "user:add": OPERATOR,
@@ -32,6 +34,13 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "user:token": OPERATOR,
     "registry:sweep": OPERATOR,
     "registry:verify": OPERATOR,
+}
+_VERBS = {
+    "package:publish": "push to",
+    "package:tag": "tag",
+    "package:version": "version",
+    "package:share": "change who may use",
+    "package:delete": "delete",
 }
 
 
@@ -58,7 +67,7 @@ def role_in(actor: Actor, package: Package) -> Role | None:
     if actor.name == package.user:
         return "owner"
     if package.granted:
-        return "reader"
+        return "writer" if package.writable else "reader"
     return "public" if package.public else None
 
 
@@ -76,21 +85,38 @@ def readable(connection: Connection, actor: Actor, user: str, name: str, action:
     return package
 
 
-def check_own(actor: Actor, user: str, action: str) -> int:
-    """The actor's id; raises `NotLoggedIn` or `Forbidden` unless the namespace is the actor's.
+def check_writer(connection: Connection, actor: Actor, user: str, name: str, action: str) -> int:
+    """Return the actor's id; raise `NotLoggedIn` or `Forbidden` unless the actor may do this to the package.
 
-    Whether a package is there makes no difference, so that a refusal tells nothing.
+    In a namespace of one's own the package need not be there. In another one, a package that is not there is refused as
+    one that the actor may not write, so that a refusal tells nothing.
     """
     if actor.id is None:
-        raise NotLoggedIn(f"{action} in {shown(user)} needs a token", hint="datapkg login")
-    if not may(action, "owner" if actor.name == user else None):
-        raise Forbidden(f"{action}: {shown(user)} is not yours; you are {actor.name!r}", hint=f"name it {actor.name}/…")
+        raise NotLoggedIn(
+            f"to {_VERBS.get(action, action)} a package of {shown(user)} you need a token", hint="datapkg login"
+        )
+    role: Role | None = "owner" if actor.name == user else None
+    if role is None and (package := packages.find(connection, user, name, actor.id)) is not None:
+        role = role_in(actor, package)
+    if not may(action, role):
+        raise _forbidden(actor, user, name, action)
     return actor.id
 
 
+def _forbidden(actor: Actor, user: str, name: str, action: str) -> Forbidden:
+    hint = f"ask {shown(user)}"
+    if action == "package:publish":
+        with contextlib.suppress(InvalidName):
+            hint = f"datapkg cp {check_user(user)}/{check_package(name)} {actor.name}/{name}"
+    package = shown(f"{user}/{name}")
+    return Forbidden(
+        f"{package} is not yours, and you ({actor.name}) may not {_VERBS.get(action, action)} it", hint=hint
+    )
+
+
 def writable(connection: Connection, actor: Actor, user: str, name: str, action: str) -> Package:
-    """The actor's own package; raises as `check_own` does, and `PackageNotFound`."""
-    check_own(actor, user, action)
+    """The package, which the actor may do this to; raises as `check_writer` does, and `PackageNotFound`."""
+    check_writer(connection, actor, user, name, action)
     package = packages.find(connection, user, name, actor.id)
     if package is None:
         raise not_found(user, name)

@@ -65,7 +65,8 @@ def publish(
     A package that is not there yet is made. Publishing what `latest` is already succeeds whatever the parent, so that
     a request may be sent again; tag, version and `public` are applied then too.
     """
-    policy.check_own(actor, user, "package:publish")
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:publish")
     check_package(name)
     wanted = _check(registry, request)
     manifest, older = _read_manifest(registry, actor, user, name, push_id, wanted.hash)
@@ -103,7 +104,41 @@ def publish(
         changed=changed,
         public=package.public,
         unchecked=checked.unchecked[: wire.MAX_UNCHECKED],
+        role="owner" if actor.name == package.user else "writer",
     )
+
+
+def check(
+    registry: Registry, actor: Actor, user: str, name: str, push_id: str, asked: wire.PublishCheck
+) -> wire.PublishChecked:
+    """Raise what `publish` would raise for a push, before its objects were sent; change nothing.
+
+    What depends on the objects themselves (a damaged one, a table with other values) is found at publishing only.
+    """
+    policy.check_own(actor, user, "package:publish")
+    check_package(name)
+    wanted, settings = _check(registry, asked.publish), registry.settings
+    _check_bound("the manifest", asked.manifest_size, settings.max_manifest_bytes, "max_manifest_bytes")
+    _check_bound("the package", asked.bytes_logical, settings.max_package_bytes, "max_package_bytes")
+    _check_bound("an object", asked.largest_to_send, settings.max_object_bytes, "max_object_bytes")
+    with registry.db.read() as connection:
+        push = uploads.find_push(connection, registry, actor, user, name, push_id)
+        unpublished = pushes.unpublished_bytes(connection, push.user_id) + asked.bytes_to_send
+        _check_bound(
+            "what is sent and not published", unpublished, settings.max_unpublished_bytes, "max_unpublished_bytes"
+        )
+        package = packages.find(connection, user, name, actor.id)
+        latest = states.latest_of(connection, package.id) if package else None
+        if latest != wanted.hash:
+            _check_parent(f"{user}/{name}", wanted, latest)
+        if package:
+            if wanted.public and not package.public:
+                _check_confirmed(package, wanted.confirm_public)
+            for tag in filter(None, (LATEST, wanted.tag)):
+                pointing.check_tag_room(connection, registry, package, tag)
+            if wanted.version:
+                pointing.is_new_version(connection, registry, package, wanted.version, wanted.hash)
+    return wire.PublishChecked(changed=latest != wanted.hash)
 
 
 def _check_tables(
@@ -245,7 +280,10 @@ def _check_parent(package: str, wanted: _Wanted, latest: str | None) -> None:
         raise Conflict(
             f"somebody pushed to {package} meanwhile: its latest state is {latest or 'none'}, "
             f"this push goes on from {wanted.parent or 'none'}",
-            hint=f"look at it with `datapkg log {package}`, or overrule it with `datapkg push {package} --force`",
+            hint=f"look at it: datapkg log {package} --changes; to go on from it: datapkg push {package} --onto "
+            f"sha256:{latest}"
+            if latest
+            else f"datapkg push {package} --force",
             expected=wanted.parent,
             actual=latest,
         )
@@ -288,19 +326,24 @@ def _log(
 def _publicise(connection: Connection, registry: Registry, actor: Actor, package: Package, wanted: _Wanted) -> Package:
     if not wanted.public or package.public:
         return package
+    policy.check_writer(connection, actor, package.user, package.name, "package:share")
     return make_public(connection, registry, actor, package, confirmed=wanted.confirm_public)
 
 
-def make_public(
-    connection: Connection, registry: Registry, actor: Actor, package: Package, *, confirmed: bool
-) -> Package:
-    """Lets everybody read the package; raises `Forbidden` unless it is confirmed that earlier pushes are meant too."""
+def _check_confirmed(package: Package, confirmed: bool) -> None:
     if not confirmed:
         raise Forbidden(
             f"{package.full_name} is private: made public, all its earlier pushes become visible to everybody",
             hint="say that this is meant with --yes",
             needs="confirm",
         )
+
+
+def make_public(
+    connection: Connection, registry: Registry, actor: Actor, package: Package, *, confirmed: bool
+) -> Package:
+    """Lets everybody read the package; raises `Forbidden` unless it is confirmed that earlier pushes are meant too."""
+    _check_confirmed(package, confirmed)
     packages.set_public(connection, package.id, True)
     events.add(connection, "package:public", actor.name or "", package.full_name, registry.now(), public=True)
     return packages.Package(**{**vars(package), "public": True})

@@ -14,8 +14,9 @@ from datapkg.errors import InvalidInput, NotFound
 from datapkg.objects.base import Objects
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
+from datapkg.objects.trash import Trash
 from registry_server.db.database import Database, sqlite_url
-from registry_server.db.schema import migrate
+from registry_server.db.schema import migrate, problems
 from registry_server.services.chunk_maps import ChunkMaps
 from registry_server.services.replies import OpenReplies
 from registry_server.settings import Settings
@@ -24,6 +25,7 @@ from registry_server.workers.checker import ClaimChecker
 # From this many on, the objects of a batch share a file. Packs are looked through one after the other, so that there
 # should not be many of them.
 PACK_FROM_OBJECTS = 64
+FOLDERS = ("packs", "objects", "trash", "tmp")
 
 
 def _now() -> datetime:
@@ -36,12 +38,13 @@ class Registry:
 
     `created` tells whether it was made when it was opened. `objects` is for reading. Who writes says how many objects
     and takes a `new_writer`, since a batch is durable at its end only where nobody else's batch is under way in the
-    same home.
+    same home. `trash` has the files of objects that nothing refers to, until they are deleted.
     """
 
     settings: Settings
     db: Database
-    objects: Objects
+    objects: PackedObjects
+    trash: Trash
     new_writer: Callable[[int], Objects]
     checker: ClaimChecker
     created: bool = False
@@ -68,6 +71,9 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
+        for name in FOLDERS:
+            if os.path.lexists(settings.data / name) and not (settings.data / name).is_dir():
+                raise NotADirectoryError(20, f"{name} is not a folder")
         settings.database.touch(mode=0o600)
     except OSError as error:
         raise InvalidInput(
@@ -79,10 +85,7 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
         created = migrate(database, create=create and not filled)
     except DatabaseError as error:
         database.close()
-        raise InvalidInput(
-            f"the database {settings.database} cannot be used: {error.orig}",
-            hint="restore it from a backup, or give another folder with --data",
-        ) from error
+        raise unusable(settings, error) from error
     except NotFound as error:
         database.close()
         raise _no_registry(settings, filled) from error
@@ -94,6 +97,7 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
         settings=settings,
         db=database,
         objects=stored,
+        trash=Trash(stored),
         checker=ClaimChecker(
             stored.locate,
             seconds=settings.check_timeout_s,
@@ -105,9 +109,26 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
     )
 
 
+def unusable(settings: Settings, error: DatabaseError) -> InvalidInput:
+    """Return what to say where the database fails."""
+    return InvalidInput(
+        f"the database {settings.database} cannot be used: {error.orig}",
+        hint="restore it from a backup, or give another folder with --data",
+    )
+
+
+def database_problems(registry: Registry) -> list[str]:
+    """Return what is damaged in the database; reads all of it."""
+    try:
+        with registry.db.read() as connection:
+            return problems(connection)
+    except DatabaseError as error:
+        return [str(error.orig)]
+
+
 def _what_is_left(settings: Settings) -> str:
     """What only a registry of before can have left in the data folder, or nothing."""
-    for name in ("packs", "objects"):
+    for name in FOLDERS[:3]:
         folder = settings.data / name
         if folder.is_dir() and any(each.is_file() for each in folder.rglob("*")):
             return f"{name}/"

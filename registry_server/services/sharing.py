@@ -1,10 +1,10 @@
-"""Who may read a package, and how its owner changes that."""
+"""Who may read and write a package, and how its owner changes that."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from datapkg.errors import Forbidden, QuotaExceeded
+from datapkg.errors import Forbidden, InvalidInput, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.names import check_user
 from registry_server.db import events, grants, packages
@@ -25,8 +25,15 @@ def access(registry: Registry, actor: Actor, user: str, name: str) -> wire.Acces
         return _access(connection, package, named=named)
 
 
-def grant(registry: Registry, actor: Actor, user: str, name: str, who: str, *, confirmed: bool) -> wire.Access:
-    """Let a user, or `public`, read the package. A name that no user has is kept too, and nothing tells it apart."""
+def grant(
+    registry: Registry, actor: Actor, user: str, name: str, who: str, *, confirmed: bool, write: bool = False
+) -> wire.Access:
+    """Let a user, or `public`, read the package, and with `write` let a user push, tag and version it.
+
+    A name that no user has is kept too, and nothing tells it apart. Who may write already still may.
+    """
+    if write and who == PUBLIC:
+        raise InvalidInput("only users can be allowed to write, not the public")
     with registry.db.write() as connection:
         package = policy.writable(connection, actor, user, name, "package:share")
         if who == PUBLIC:
@@ -34,14 +41,15 @@ def grant(registry: Registry, actor: Actor, user: str, name: str, who: str, *, c
                 package = publish.make_public(connection, registry, actor, package, confirmed=confirmed)
         elif who != package.user:
             check_user(who)
-            if grants.add(connection, package.id, who):
+            if grants.add(connection, package.id, who, write=write):
                 _check_count(connection, package)
-                events.add(connection, "package:grant", user, package.full_name, registry.now(), who=who)
+                what = {"who": who, **({"write": True} if write else {})}
+                events.add(connection, "package:grant", user, package.full_name, registry.now(), **what)
         return _access(connection, package)
 
 
 def revoke(registry: Registry, actor: Actor, user: str, name: str, who: str) -> wire.Access:
-    """Takes the right to read from a user, or from `public`; one who has none is no error."""
+    """Take the rights to read and write from a user, or from `public`; one who has none is no error."""
     with registry.db.write() as connection:
         package = policy.writable(connection, actor, user, name, "package:share")
         if who == package.user:
@@ -63,5 +71,6 @@ def _check_count(connection: Connection, package: Package) -> None:
 
 
 def _access(connection: Connection, package: Package, named: bool = True) -> wire.Access:
-    readers = grants.readers_of(connection, package.id) if named else []
-    return wire.Access(public=package.public, owner=package.user, readers=readers)
+    writers = grants.writers_of(connection, package.id) if named else []
+    readers = [each for each in grants.readers_of(connection, package.id) if each not in writers] if named else []
+    return wire.Access(public=package.public, owner=package.user, readers=readers, writers=writers)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
+from urllib.parse import quote
 
 from datapkg.format import wire
 from datapkg.format.manifest import ArrayNode, FileNode, Manifest, Node, TableNode
@@ -15,6 +17,7 @@ from datapkg.format.splicing import read_manifest
 from registry_server.services import browse, serving
 from registry_server.services.describing import describe, licence_nodes, readme_node, readme_text
 from registry_server.services.policy import Actor
+from registry_server.services.readme_targets import ReadmeTargets
 from registry_server.services.registry import Registry
 
 MAX_ROWS = 300
@@ -22,7 +25,7 @@ MAX_COLUMNS = 60
 MAX_FACTS = 30
 MAX_FACT = 500
 MAX_README_BYTES = 256 << 10
-SHOWN_PUSHES = 20
+SHOWN_PUSHES = 10
 MAX_UNIT, MAX_NOTE = 50, 300
 MAX_LICENCE_FILES = 5
 _SHOWN_ELSEWHERE = ("title", "description", *LICENCE_KEYS)
@@ -58,9 +61,19 @@ class TreeRow:
     about: str = ""
 
     @property
+    def anchor(self) -> str:
+        """The id of this line on the page, which a README's links lead to."""
+        return anchor(self.path)
+
+    @property
     def is_described(self) -> bool:
         """Whether anything is said of a column."""
         return any(column.description for column in self.columns)
+
+
+def anchor(path: str) -> str:
+    """The id that the line of a node has on its package's page; no id of anything else begins so."""
+    return "node:" + quote(path)
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,7 @@ class Exhibit:
     size: int
     readme: str
     readme_name: str
+    readme_path: str
     readme_cut: bool
 
 
@@ -95,15 +109,20 @@ class Shown:
     log: wire.LogPage
     asked: str | None
 
-    @property
-    def ref(self) -> str:
-        """What to install: the package, in the state asked for."""
-        return f"{self.info.package}@{self.asked}" if self.asked else self.info.package
+    def typed_ref(self, node: str = "") -> str:
+        """What to type for the package, or a node of it, in the state asked for; quoted for a shell."""
+        path = f"{self.info.package}/{node}" if node else self.info.package
+        return shlex.quote(f"{path}@{self.asked}" if self.asked else path)
 
     def object_path(self, hash: str) -> str:
         """Where the bytes of a file of the package are."""
-        user, name = self.info.package.split("/")
-        return wire.OBJECT.format(user=user, name=name, hash=hash)
+        return object_path(self.info.package, hash)
+
+
+def object_path(package: str, hash: str) -> str:
+    """Where the bytes of an object of a package are."""
+    user, name = package.split("/")
+    return wire.OBJECT.format(user=user, name=name, hash=hash)
 
 
 def find_shown(registry: Registry, actor: Actor, user: str, name: str, state: str | None) -> Shown:
@@ -119,13 +138,15 @@ def find_shown(registry: Registry, actor: Actor, user: str, name: str, state: st
     )
 
 
-def read_exhibit(registry: Registry, hash: str) -> Exhibit:
-    """Read a manifest and its README, and return what is shown of them; takes up to seconds for a long one.
+def read_exhibit(registry: Registry, hash: str) -> tuple[Exhibit, ReadmeTargets]:
+    """Read a manifest and its README, and return what is shown of them, and what the README's addresses lead to.
 
-    The caller has checked that the state may be read.
+    Takes up to seconds for a long one. The targets hold the whole manifest: they are for the rendering alone. The
+    caller has checked that the state may be read.
     """
     manifest = read_manifest(serving.read_checked(registry, hash), hash, believed=True)
-    return make_exhibit(manifest, readme_text(manifest, registry.objects, MAX_README_BYTES))
+    exhibit = make_exhibit(manifest, readme_text(manifest, registry.objects, MAX_README_BYTES))
+    return exhibit, ReadmeTargets(manifest, registry.objects)
 
 
 def make_exhibit(manifest: Manifest, readme: str) -> Exhibit:
@@ -152,6 +173,7 @@ def make_exhibit(manifest: Manifest, readme: str) -> Exhibit:
         size=state.bytes_logical,
         readme=readme,
         readme_name=(node.file_name or node.path) if node else "",
+        readme_path=node.path if node else "",
         readme_cut=node is not None and node.size > MAX_README_BYTES,
     )
 

@@ -1,17 +1,164 @@
-"""What time makes useless, removed."""
+"""Removing what time makes useless: pushes, temporary files, and the bytes of objects that nothing refers to.
+
+A file is deleted in two steps. It moves to the trash if it is older than `GRACE` and no package and no push under way
+refers to an object in it, and is deleted a `GRACE` later if that is still so. Both are decided in a transaction that
+writes, of which SQLite allows one at a time: an upload that stores such an object meanwhile notes it in a later one,
+and takes the file back from the trash there. A kill at any step leaves files that are whole and that the next sweep
+finds again. Before the first file of a sweep goes, the database is checked: a damaged one may have lost rows.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache, partial
+from pathlib import Path
+
+from datapkg.errors import CorruptObject
 from datapkg.objects.files import sweep_temp
-from registry_server.db import pushes
+from datapkg.objects.pack_file import Pack
+from registry_server.db import objects, pushes
+from registry_server.db.database import batches
 from registry_server.services import policy
 from registry_server.services.policy import Actor
-from registry_server.services.registry import Registry
+from registry_server.services.registry import Registry, database_problems
+
+GRACE = timedelta(hours=1)
+AT_ONCE = 1_000
+# A pack is written anew without its dead objects once they are this part of its bytes: so they never take more than
+# the others do, and what is copied is never more than what is freed.
+DEAD_SHARE = 0.5
+Check = Callable[[], None]
+logger = logging.getLogger(__name__)
 
 
-def sweep(registry: Registry, actor: Actor) -> int:
-    """Forgets the pushes whose time is over, and removes what killed uploads left; gives how many pushes there were."""
+def sweep(registry: Registry, actor: Actor, is_stopped: Callable[[], bool] = lambda: False) -> None:
+    """Forget pushes whose time is over, and delete what killed uploads left and objects that nothing refers to.
+
+    Do nothing while another process sweeps; end early, at a file's boundary, once `is_stopped` returns True.
+    """
     policy.check_operator(actor, "registry:sweep")
-    sweep_temp(registry.settings.temporary, registry.settings.push_age_s)
+    with _only_one(registry) as is_mine:
+        if not is_mine:
+            return
+        sweep_temp(registry.settings.temporary, registry.settings.push_age_s)
+        check = cache(partial(_check_database, registry))
+        # The trash first, which needs no space on a full disk.
+        for step in (_empty_trash, _forget_pushes, _sweep_files, _sweep_packs, _forget_objects):
+            for _ in step(registry, check):
+                if is_stopped():
+                    return
+
+
+def _check_database(registry: Registry) -> None:
+    if problems := database_problems(registry):
+        raise CorruptObject(
+            f"the database {registry.settings.database} is damaged, so that no object is deleted: {problems[0]}",
+            hint="restore it from a backup",
+        )
+
+
+@contextmanager
+def _only_one(registry: Registry) -> Iterator[bool]:
+    with open(registry.settings.data / "sweep.lock", "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _is_old(registry: Registry, path: Path) -> bool:
+    """Whether the file has been there under its name for `GRACE`; a rename counts as a change."""
+    with contextlib.suppress(FileNotFoundError):
+        return registry.now().timestamp() - os.stat(path).st_ctime >= GRACE.total_seconds()
+    return False
+
+
+def _empty_trash(registry: Registry, check: Check) -> Iterator[None]:
+    for path, hashes in registry.trash.files():
+        if _is_old(registry, path):
+            check()
+            with registry.db.write() as connection:
+                registry.trash.restore(objects.referenced(connection, hashes))
+                path.unlink(missing_ok=True)
+            yield
+    with registry.db.write():  # no upload looks for its objects meanwhile
+        registry.trash.remove_folders()
+
+
+def _forget_pushes(registry: Registry, check: Check) -> Iterator[None]:
     with registry.db.write() as connection:
-        return pushes.remove_older(connection, registry.now())
+        pushes.remove_older(connection, registry.now())
+    yield
+
+
+def _sweep_files(registry: Registry, check: Check) -> Iterator[None]:
+    loose = registry.objects.loose
+    for hashes in batches(loose, AT_ONCE):
+        dead = [hash for hash in _dead(registry, hashes) if _is_old(registry, loose.path(hash))]
+        if dead:
+            check()
+            with registry.db.write() as connection:
+                for hash in set(dead) - objects.referenced(connection, dead):
+                    registry.trash.move(loose.path(hash))
+        yield
+
+
+def _dead(registry: Registry, hashes: Iterable[str]) -> list[str]:
+    hashes = list(hashes)
+    with registry.db.read() as connection:
+        alive = objects.referenced(connection, hashes)
+    return [hash for hash in hashes if hash not in alive]
+
+
+def _sweep_packs(registry: Registry, check: Check) -> Iterator[None]:
+    for pack in registry.objects.packs():
+        if _is_old(registry, pack.path):
+            _sweep_pack(registry, check, pack)
+        yield
+
+
+def _sweep_pack(registry: Registry, check: Check, pack: Pack) -> None:
+    sizes = {digest.hex(): place.size if place else 0 for digest, place in pack.entries()}
+    dead = set(_dead(registry, sizes))
+    if not dead or (len(dead) < len(sizes) and sum(sizes[hash] for hash in dead) < DEAD_SHARE * sum(sizes.values())):
+        return
+    check()
+    if not _is_whole(pack):
+        logger.error("pack %s is damaged; it is kept as it is: datapkg-registry verify", pack.path.name)
+        return
+    if len(dead) < len(sizes):
+        registry.objects.write_without(pack, without=dead)
+    with registry.db.write() as connection:
+        if not objects.referenced(connection, dead):
+            registry.trash.move(pack.path)
+
+
+def _is_whole(pack: Pack) -> bool:
+    """Whether the pack is what its name says: a wrong index hides objects, which would seem to be dead."""
+    with open(pack.path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == pack.hash
+
+
+def _forget_objects(registry: Registry, check: Check) -> Iterator[None]:
+    """Forget the objects that nothing refers to and whose bytes are gone."""
+    last = ""
+    while True:
+        with registry.db.read() as connection:
+            page = objects.unreferenced_after(connection, last, AT_ONCE)
+        if not page:
+            return
+        if gone := registry.objects.missing(page):
+            check()
+            with registry.db.write() as connection:
+                objects.remove(connection, gone - objects.referenced(connection, gone))
+        yield
+        last = page[-1]

@@ -29,7 +29,8 @@ BATCH_OBJECTS = 20_000
 
 def start(registry: Registry, actor: Actor, user: str, name: str, wanted: wire.PushStart) -> wire.PushStarted:
     """Begins a push and says what of it is missing here."""
-    user_id = policy.check_own(actor, user, "package:publish")
+    with registry.db.read() as connection:
+        user_id = policy.check_writer(connection, actor, user, name, "package:publish")
     check_package(name)
     with registry.db.write() as connection:
         push = Push(
@@ -77,7 +78,7 @@ def _missing(connection: Connection, push: Push, package: Package | None, hashes
 
 def find_push(connection: Connection, registry: Registry, actor: Actor, user: str, name: str, push_id: str) -> Push:
     """The actor's push to this package; raises `NotFound` for any other, and for one whose time is over."""
-    user_id = policy.check_own(actor, user, "package:publish")
+    user_id = policy.check_writer(connection, actor, user, name, "package:publish")
     push = pushes.find(connection, push_id)
     if push is None or push.user_id != user_id or push.package != f"{user}/{name}" or push.expires_at <= registry.now():
         raise NotFound(f"there is no push {shown(push_id)} under way to {user}/{name}", hint="push again")
@@ -175,6 +176,8 @@ def _keep(registry: Registry, batch: dict[str, bytes]) -> None:
 def _note(registry: Registry, actor: Actor, user: str, name: str, push_id: str, sizes: dict[str, int]) -> None:
     with registry.db.write() as connection:
         push = find_push(connection, registry, actor, user, name, push_id)
+        # The sweep moves files in a transaction that writes, too: what it took since they got their names comes back.
+        registry.trash.restore(sizes)
         objects.add_sent(connection, push.id, sizes, registry.now())
 
 

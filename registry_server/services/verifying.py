@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from datapkg.errors import ObjectNotFound
 from datapkg.format.hashing import READ_BYTES
 from registry_server.db import objects
 from registry_server.services import policy
 from registry_server.services.policy import Actor
-from registry_server.services.registry import Registry
+from registry_server.services.registry import Registry, database_problems
 
 AT_ONCE = 1_000
 
@@ -26,20 +26,26 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Verified:
-    """What a check of all objects found."""
+    """What a check of the database and of all objects found."""
 
     checked: int
     damaged: list[Damaged]
+    database: list[str] = field(default_factory=list)
 
 
 def verify(registry: Registry, actor: Actor) -> Verified:
-    """Hashes every object again; what is damaged stays where it is, and is asked for in the next push that needs it."""
+    """Hash every object again; what is damaged stays where it is, and is asked for in the next push that needs it.
+
+    Where the database is damaged, objects are not hashed: it would not name all of them.
+    """
     policy.check_operator(actor, "registry:verify")
+    if problems := database_problems(registry):
+        return Verified(0, [], problems)
     checked, damaged = 0, []
     for page in _pages(registry):
         checked += len(page)
         bad = [hash for hash, size in page.items() if not _is_whole(registry, hash, size)]
-        _note(registry, page.keys() - bad, bad)
+        bad = _note(registry, page.keys() - bad, bad)
         with registry.db.read() as connection:
             damaged += [Damaged(hash, objects.holders(connection, hash)) for hash in bad]
     return Verified(checked, damaged)
@@ -56,15 +62,15 @@ def _pages(registry: Registry) -> Iterator[dict[str, int]]:
         last = max(page)
 
 
-def _note(registry: Registry, whole: set[str], bad: list[str]) -> None:
+def _note(registry: Registry, whole: set[str], bad: list[str]) -> list[str]:
+    """Return the damaged ones; those that were swept meanwhile are not."""
     with registry.db.read() as connection:
         mended = whole & objects.damaged(connection)
     if not mended and not bad:
-        return
+        return []
     with registry.db.write() as connection:
         objects.set_whole(connection, mended)
-        for hash in bad:
-            objects.set_damaged(connection, hash, registry.now())
+        return [hash for hash in bad if objects.set_damaged(connection, hash, registry.now())]
 
 
 def _is_whole(registry: Registry, hash: str, size: int) -> bool:

@@ -38,7 +38,7 @@ async def read_manifest(
 ) -> Response:
     """A manifest: one state of the package."""
     served = serving.manifest(registry, actor, user, name, hash)
-    return await _reply(request, served, wire.MANIFEST_TYPE)
+    return await reply(request, served, wire.MANIFEST_TYPE)
 
 
 @router.get(wire.MANIFEST_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
@@ -55,7 +55,7 @@ async def read_object(
     request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
 ) -> Response:
     """An object of the package, or a range of its bytes."""
-    return await _reply(request, serving.object(registry, actor, user, name, hash), BYTES)
+    return await reply(request, serving.object(registry, actor, user, name, hash), BYTES)
 
 
 @router.get(wire.OBJECT_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
@@ -85,7 +85,8 @@ def read_objects(
     return StreamingResponse(_gathered(registry, found), media_type=wire.FRAMES, headers={"cache-control": "no-store"})
 
 
-async def _reply(request: Request, served: Served, content_type: str) -> Response:
+async def reply(request: Request, served: Served, content_type: str) -> Response:
+    """The bytes of an object or manifest: all, a range, or none where the client has them."""
     part = wanted_part(
         served.hash,
         served.size,

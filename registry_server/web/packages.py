@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from datapkg.format import wire
 from registry_server.services import browse
 from registry_server.web.asking import DEFAULT_PAGE, Cursor, Limit, TheActor, TheRegistry
 from registry_server.web.messages import Reply
+from registry_server.web.turns import search
+
+SEARCHES_AT_ONCE = 2
 
 router = APIRouter(tags=["packages"])
 
 
 @router.get(wire.PACKAGES)
-def find_packages(
+async def find_packages(
+    request: Request,
     registry: TheRegistry,
     actor: TheActor,
     q: Annotated[str, Query(description="words that all have to be found")] = "",
@@ -24,7 +29,8 @@ def find_packages(
     limit: Limit = DEFAULT_PAGE,
 ) -> Reply[wire.PackagePage]:
     """Packages that may be read; with `q`, those where every word was found, best first."""
-    return browse.find_packages(registry, actor, query=q, user=user, cursor=cursor, limit=limit)
+    find = partial(browse.find_packages, registry, actor, query=q, user=user, cursor=cursor, limit=limit)
+    return await search(request, q, find)
 
 
 @router.get(wire.PACKAGE)

@@ -70,6 +70,14 @@ async def put_objects(
     return await read_in_thread(request, user, lambda body: uploads.put_batch(registry, actor, user, name, push, body))
 
 
+@router.post(wire.PUBLISH_CHECK)
+def check_publish(
+    registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, asked: Sent[wire.PublishCheck]
+) -> Reply[wire.PublishChecked]:
+    """Refuses what publishing would refuse, before anything was sent; changes nothing."""
+    return publish.check(registry, actor, user, name, push, asked)
+
+
 @router.post(wire.PUBLISH)
 def publish_push(
     registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, request: Sent[wire.Publish]

@@ -1,20 +1,15 @@
-"""HTML from values: templates that escape everything, and READMEs through a sanitiser."""
+"""HTML from values: templates that escape everything."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import nh3
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 HERE = Path(__file__).parent
@@ -26,11 +21,6 @@ _HIDDEN = re.compile(
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _LINES = re.compile("[\t\n\r]")
-_TAGS = {
-    *("a abbr b blockquote br code dd del dl dt em h2 h3 h4 h5 h6 hr i kbd li ol p pre s strong sub sup").split(),
-    *("table tbody td th thead tr ul").split(),
-}
-_PLAIN = (".txt", ".rst")
 
 
 def render(template: str, **values: Any) -> str:
@@ -105,45 +95,3 @@ def licence_page(text: str) -> str:
     except InvalidLicenseExpression:
         return ""
     return f"https://spdx.org/licenses/{id}.html" if re.fullmatch(r"[A-Za-z0-9.-]+", id) else ""
-
-
-def readme_html(text: str, name: str) -> Markup:
-    """A README as safe HTML; `name` tells whether it is Markdown."""
-    text = visible(text)
-    if name.casefold().endswith(_PLAIN):
-        return Markup("<pre>{}</pre>").format(text)
-    html = _markdown().render(text)
-    return Markup(
-        nh3.clean(
-            html,
-            tags=_TAGS,
-            attributes={"a": {"href", "title"}, "td": {"align"}, "th": {"align"}, "ol": {"start"}},
-            url_schemes={"http", "https", "mailto"},
-            url_relative="deny",
-            link_rel="noopener noreferrer nofollow",
-        )
-    )
-
-
-@lru_cache(maxsize=1)
-def _markdown() -> MarkdownIt:
-    markdown = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(["table", "strikethrough"])
-    markdown.add_render_rule("image", _image)
-    markdown.add_render_rule("heading_open", _heading)
-    markdown.add_render_rule("heading_close", _heading)
-    return markdown
-
-
-def _image(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Mapping[str, Any]) -> str:
-    """An image elsewhere as a link to it; nothing is loaded from other places, and what is beside the README is not."""
-    token = tokens[index]
-    address = str(token.attrs.get("src", ""))
-    words = escape(token.content or "image")
-    return f'<a href="{escape(address)}">{words}</a>' if is_link(address) else str(words)
-
-
-def _heading(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Mapping[str, Any]) -> str:
-    """A heading one level lower: the page's own is the first."""
-    token = tokens[index]
-    level = min(6, int(token.tag[1:]) + 1)
-    return f"<{'/' if token.nesting < 0 else ''}h{level}>"

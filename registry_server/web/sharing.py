@@ -1,4 +1,4 @@
-"""Who may read a package, over HTTP."""
+"""Who may read and write a package, over HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ router = APIRouter(tags=["access"])
 
 @router.get(wire.ACCESS)
 def access(registry: TheRegistry, actor: TheActor, user: str, name: str) -> Reply[wire.Access]:
-    """Who may read a package."""
+    """Who may read and write a package."""
     return sharing.access(registry, actor, user, name)
 
 
@@ -27,12 +27,12 @@ def grant(
     who: str,
     request: Sent[wire.GrantRequest | None] = None,
 ) -> Reply[wire.Access]:
-    """Lets a user, or `public`, read a package; `public` has to be confirmed."""
-    confirmed = request is not None and request.confirm
-    return sharing.grant(registry, actor, user, name, who, confirmed=confirmed)
+    """Lets a user, or `public`, read a package, or a user write it; `public` has to be confirmed."""
+    request = request or wire.GrantRequest()
+    return sharing.grant(registry, actor, user, name, who, confirmed=request.confirm, write=request.write)
 
 
 @router.delete(wire.GRANT)
 def revoke(registry: TheRegistry, actor: TheActor, user: str, name: str, who: str) -> Reply[wire.Access]:
-    """Takes that right away."""
+    """Takes these rights away."""
     return sharing.revoke(registry, actor, user, name, who)

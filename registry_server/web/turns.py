@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
+from fastapi import Request
 
 from datapkg.errors import Unreachable
 
@@ -75,6 +76,17 @@ class Makers(Generic[T]):
                     return made
         self._kept.move_to_end(key)
         return self._kept[key]
+
+
+async def search(request: Request, query: str, find: Callable[[], T]) -> T:
+    """Return what `find` gives, in a thread; with a query, which reads the texts of all packages, few at a time.
+
+    The same query waits for itself, so that one that many send leaves the other slots free.
+    """
+    if not query:
+        return await anyio.to_thread.run_sync(find)
+    searches: Makers[T] = request.app.state.searches
+    return await searches.get(query, find)
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ def test_each_call_returns_what_then_holds(
 ) -> None:
     hash = datapkg.hash(datapkg.load(package))
     assert [(each.package, each.hash) for each in datapkg.ls()] == [(package, hash)]
-    assert [each["message"] for each in datapkg.log(package)] == ["first"]
+    assert [each["message"] for each in datapkg.log(package, remote=True)] == ["first"]
     assert [each["event"] for each in datapkg.log(package, remote=False)] == ["push", "build"]
 
     assert [each["version"] for each in datapkg.version(package, "1.0")] == ["1.0"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import pytest
 
 from datapkg.cli.main import main
 from tests.live_registry import LiveRegistry, live_registry
+
+_numbers = itertools.count(1)
 
 
 @dataclass
@@ -72,3 +75,63 @@ def iris(tmp_path: Path) -> Path:
     (folder / "README.md").write_text("# Flowers\n")
     (folder / "picture.bin").write_bytes(bytes(range(256)))
     return folder
+
+
+@dataclass
+class Person:
+    """Somebody with a home and a token, who types commands."""
+
+    name: str
+    run: Run
+    environment: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch
+
+    def __call__(self, *words: str, stdin: str = "") -> Ended:
+        for name in ("DATAPKG_REGISTRY", "DATAPKG_TOKEN", "DATAPKG_HOME"):
+            self.monkeypatch.delenv(name, raising=False)
+        for name, value in self.environment.items():
+            self.monkeypatch.setenv(name, value)
+        return self.run(*words, stdin=stdin)
+
+
+@pytest.fixture
+def ada(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Somebody with an account."""
+    return person(run, registry, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def bob(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Somebody else with an account."""
+    return person(run, registry, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def stranger(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Somebody without an account."""
+    home = {"DATAPKG_REGISTRY": registry.url, "DATAPKG_HOME": str(tmp_path / "stranger")}
+    return Person("", run, home, monkeypatch)
+
+
+def person(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
+    name = f"user{next(_numbers)}"
+    token = registry.add_user(name)
+    home = {"DATAPKG_REGISTRY": registry.url, "DATAPKG_TOKEN": token, "DATAPKG_HOME": str(tmp_path / name)}
+    return Person(name, run, home, monkeypatch)
+
+
+@pytest.fixture
+def flowers(ada: Person, iris: Path) -> str:
+    """A package of ada's that is pushed, as version 1.0."""
+    package = f"{ada.name}/flowers"
+    assert ada("build", package, str(iris)).code == 0
+    assert ada("push", package, "-m", "first", "-v", "1.0", "-t", "stable").code == 0
+    return package
+
+
+def changed(ada: Person, package: str, iris: Path) -> str:
+    """Builds and pushes a second state and gives its hash."""
+    (iris / "flowers.csv").write_text("petal,kind\n9.9,setosa\n")
+    hash: str = ada("build", package, str(iris), "--json").json["hash"]
+    assert ada("push", package).code == 0
+    return hash

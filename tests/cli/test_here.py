@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_ls(run: Run, built: str) -> None:
     listed = run("ls", "--json").json["packages"]
     assert [(each["package"], each["hash"], each["title"]) for each in listed] == [("me/flowers", built, "Flowers")]
     lines = run("ls").out.splitlines()
-    assert lines[0].split() == ["PACKAGE", "STATE", "SIZE", "FROM", "TITLE"]
+    assert lines[0].split() == ["PACKAGE", "STATE", "NAMES", "SIZE", "FROM", "TITLE"]
     assert lines[1].startswith(f"me/flowers  sha256:{built[:12]}  ")
 
 
@@ -267,12 +268,39 @@ def test_log_and_rm(run: Run, built: str) -> None:
     run("build", "me/flowers", str(Path("../sources")), "-m", "again\x1b[2J")
     assert [entry["event"] for entry in run("log", "me/flowers", "--json").json["log"]] == ["build", "build"]
     assert "again�[2J" in run("log", "me/flowers").out
-    assert run("rm", "me/flowers", "--dry-run").out == "would remove me/flowers\n"
+    would = run("rm", "me/flowers", "--dry-run").out
+    assert re.fullmatch(r"would remove me/flowers; frees \d.*B\n", would)
     assert run("rm", "me/flowers/raw").code == 2
-    assert run("rm", "me/flowers", "--json").json == {"package": "me/flowers", "removed": True, "dry_run": False}
-    assert run("rm", "me/flowers").out == "me/flowers was not here\n"
-    assert run("show", "me/flowers").code == 3
-    assert run("rm", "me/flowers", "--dry-run", "-q").out == ""
+    done = run("rm", "me/flowers", "--json").json
+    assert (done["package"], done["removed"], done["bytes_left"], done["frees_at"]) == ("me/flowers", True, 0, None)
+    assert done["bytes_freed"] > 0
+    for words in (["rm", "me/flowers"], ["rm", "me/flowers", "--dry-run"], ["show", "me/flowers"]):
+        assert run(*words).code == 3
+    assert run("rm").code == run("rm", "--dry-run").code == 2
+    assert run("rm", "--now").out == "freed 0 B\n"
+
+
+def test_cp(run: Run, built: str) -> None:
+    copied = run("cp", "me/flowers", "me/again")
+    assert copied.out.startswith(f"copied me/flowers to me/again@sha256:{built}\n")
+    assert "publish it  datapkg push me/again" in copied.out
+    assert run("cp", "me/flowers", "me/again", "-q").out == f"me/again@sha256:{built}\n"
+    answer = run("cp", "me/flowers", "me/third", "--json").json
+    assert (answer["package"], answer["hash"], answer["source"]) == ("me/third", built, "me/flowers")
+    assert answer["bytes_absent"] == 0
+    assert run("cp", "me/flowers/raw", "me/raw").code == 2
+    assert run("cat", "me/third/README").out == run("cat", "me/flowers/README").out
+
+
+def test_rm_says_what_stays_and_why(run: Run, built: str) -> None:
+    assert run("build", "me/again", "../sources").code == 0
+    assert "other packages use them" in run("rm", "me/again").out
+    with Home().store.writing():
+        left = run("rm", "me/flowers").out
+    assert re.search(r"removed me/flowers; freed 0 B\n  \d.* stay until 20.* UTC: another", left)
+    freed = run("rm", "--now", "--json").json
+    assert freed["bytes_freed"] > 0
+    assert not list((Home().data / "store" / "objects").rglob("*/*"))
 
 
 def test_verify(run: Run, built: str) -> None:

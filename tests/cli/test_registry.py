@@ -2,77 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Ended, Run
+from tests.cli.conftest import Person, changed
 from tests.cli.test_process import at_terminal
 from tests.live_registry import LiveRegistry
-
-_numbers = itertools.count(1)
-
-
-@dataclass
-class Person:
-    """Somebody with a home and a token, who types commands."""
-
-    name: str
-    run: Run
-    environment: dict[str, str]
-    monkeypatch: pytest.MonkeyPatch
-
-    def __call__(self, *words: str, stdin: str = "") -> Ended:
-        for name in ("DATAPKG_REGISTRY", "DATAPKG_TOKEN", "DATAPKG_HOME"):
-            self.monkeypatch.delenv(name, raising=False)
-        for name, value in self.environment.items():
-            self.monkeypatch.setenv(name, value)
-        return self.run(*words, stdin=stdin)
-
-
-@pytest.fixture
-def ada(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    """Somebody with an account."""
-    return person(run, registry, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def bob(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    """Somebody else with an account."""
-    return person(run, registry, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def stranger(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    """Somebody without an account."""
-    home = {"DATAPKG_REGISTRY": registry.url, "DATAPKG_HOME": str(tmp_path / "stranger")}
-    return Person("", run, home, monkeypatch)
-
-
-def person(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    name = f"user{next(_numbers)}"
-    token = registry.add_user(name)
-    home = {"DATAPKG_REGISTRY": registry.url, "DATAPKG_TOKEN": token, "DATAPKG_HOME": str(tmp_path / name)}
-    return Person(name, run, home, monkeypatch)
-
-
-@pytest.fixture
-def flowers(ada: Person, iris: Path) -> str:
-    """A package of ada's that is pushed, as version 1.0."""
-    package = f"{ada.name}/flowers"
-    assert ada("build", package, str(iris)).code == 0
-    assert ada("push", package, "-m", "first", "-v", "1.0", "-t", "stable").code == 0
-    return package
-
-
-def changed(ada: Person, package: str, iris: Path) -> str:
-    """Builds and pushes a second state and gives its hash."""
-    (iris / "flowers.csv").write_text("petal,kind\n9.9,setosa\n")
-    hash: str = ada("build", package, str(iris), "--json").json["hash"]
-    assert ada("push", package).code == 0
-    return hash
 
 
 def test_a_public_package_without_a_licence_is_told_of(ada: Person, tmp_path: Path) -> None:
@@ -128,7 +64,7 @@ def test_push_says_what_to_type_next(ada: Person, iris: Path, registry: LiveRegi
 def test_install_for_machines(ada: Person, bob: Person, flowers: str) -> None:
     assert bob("install", flowers).code == 3
     ended = ada("access", "add", flowers, bob.name, "--json")
-    assert ended.json == {"package": flowers, "public": False, "owner": ada.name, "readers": [bob.name]}
+    assert ended.json == {"package": flowers, "public": False, "owner": ada.name, "readers": [bob.name], "writers": []}
     (installed,) = bob("install", flowers, "--json").json["installed"]
     assert installed["package"] == flowers
     assert installed["hash"] == ada("show", flowers, "--json").json["hash"]
@@ -141,6 +77,24 @@ def test_install_for_machines(ada: Person, bob: Person, flowers: str) -> None:
     assert bob("cat", f"{flowers}/README.md").out == "# Flowers\n"
     assert ada("access", "rm", flowers, bob.name).out.endswith("nobody else\n")
     assert bob("install", flowers).code == 3
+
+
+def test_a_writer_pushes_and_is_told_nothing_that_he_may_not_do(
+    ada: Person, bob: Person, flowers: str, iris: Path
+) -> None:
+    said = f"{flowers} belongs to {ada.name}; it can be written by {bob.name}; it can be read by nobody else\n"
+    assert ada("access", "add", flowers, bob.name, "--write").out == said
+    assert ada("access", "ls", flowers, "--json").json["writers"] == [bob.name]
+    assert bob("install", flowers).code == 0
+    (iris / "more.txt").write_text("more")
+    assert bob("build", flowers, str(iris)).code == 0
+    pushed = bob("push", flowers, "--tag", "his")
+    assert pushed.code == 0
+    assert "share it" not in pushed.out
+    assert bob("delete", flowers, "--yes").code == bob("access", "add", flowers, "cyd").code == 7
+    assert ada("access", "rm", flowers, bob.name).code == 0
+    refused = bob("push", flowers, "--json").error
+    assert refused["hint"] == f"datapkg cp {flowers} {bob.name}/flowers"
 
 
 def test_install_one_state(ada: Person, flowers: str, iris: Path, bob: Person) -> None:
@@ -217,20 +171,25 @@ def test_at_a_terminal_an_unknown_registry_is_asked_about(
 def test_tags_and_versions(ada: Person, flowers: str, iris: Path) -> None:
     first = ada("show", flowers, "--json").json["hash"]
     second = changed(ada, flowers, iris)
-    assert ada("tag", "ls", flowers, "--json").json["tags"] == {"latest": second, "stable": first}
+    tags = ada("tag", "ls", flowers, "--json").json["tags"]
+    assert [(each["name"], each["hash"]) for each in tags] == [("latest", second), ("stable", first)]
+    assert all(each["created_at"] for each in tags)
     assert ada("tag", "add", flowers, "stable", "--json").json["hash"] == second
-    assert ada("tag", "add", f"{flowers}@1.0", "old").out == f"{flowers}@old is sha256:{first[:12]}\n"
+    named = ada("tag", "add", f"{flowers}@1.0", "old").out.splitlines()
+    assert named[0].startswith(f"sha256:{first[:12]} at http://")
+    assert named[0].endswith(f"by {ada.name}: first")
+    assert named[1] == f"{flowers}@old is sha256:{first[:12]}"
     assert ada("tag", "rm", flowers, "old").code == 0
     assert ada("tag", "rm", flowers, "old").code == 3
     assert "stable  sha256:" in ada("tag", "ls", flowers).out
     assert ada("version", "add", flowers, "1.1", "--json").json["hash"] == second
     assert ada("version", "add", f"{flowers}@1.0", "1.1").code == 4
     versions = ada("version", "ls", flowers, "--json").json["versions"]
-    assert [(each["version"], each["hash"]) for each in versions] == [("1.0", first), ("1.1", second)]
+    assert [(each["name"], each["hash"]) for each in versions] == [("1.0", first), ("1.1", second)]
     assert ada("version", "ls", flowers).out.splitlines()[1].startswith("1.0 ")
-    log = ada("log", flowers, "--json").json["log"]
+    log = ada("log", flowers, "--remote", "--json").json["log"]
     assert [each["hash"] for each in log] == [second, first]
-    assert log[1].keys() == {"event", "hash", "at", "author", "message", "tags", "versions", "origin"}
+    assert log[1].keys() == {"event", "hash", "created_at", "author", "message", "tags", "versions", "origin"}
     assert "first" in ada("log", flowers).out
     assert "build" in ada("log", flowers, "--local").out
 
@@ -251,7 +210,12 @@ def test_search(ada: Person, bob: Person, iris: Path) -> None:
     ada("push", package)
     found = ada("search", "botany", "--json").json["packages"]
     assert [each["package"] for each in found] == [package]
+    assert found[0]["matches"] == [{"word": "botany", "where": "name", "text": package, "path": ""}]
     assert package in ada("search").out
+    assert "FOUND IN" not in ada("search").out
+    shown = ada("search", "botany", "petal", "--json").json["packages"][0]["matches"][1]
+    assert (shown["where"], shown["text"]) == ("column", "petal")
+    assert f"  name, column petal of {shown['path']}\n" in ada("search", "botany", "petal").out
     assert bob("search", "botany", "--json").json == {"packages": []}
     assert bob("search", "botany").out == "no package holds these words\n"
 
@@ -276,7 +240,7 @@ def test_accounts(ada: Person, registry: LiveRegistry) -> None:
 def test_delete(ada: Person, flowers: str) -> None:
     hash = ada("show", flowers, "--json").json["hash"]
     dry = ada("delete", flowers, "--dry-run", "--json").json
-    assert dry == {"package": flowers, "deleted": False, "dry_run": True, "states": [hash]}
+    assert dry == {"package": flowers, "deleted": False, "dry_run": True, "states": [{"hash": hash}]}
     assert ada("delete", flowers).code == 2
     assert ada("delete", f"{flowers}@1.0", "--yes").code == 2
     assert ada("install", flowers).code == 0

@@ -432,5 +432,5 @@ def test_a_newer_format_is_told_in_python_as_on_the_command_line(home: Home) -> 
     for read in (lambda: list(datapkg.load("me/new")), lambda: import_module("datapkg.data.me.new").keys()):
         with pytest.raises(NewerFormat, match="format 2 is newer than what") as caught:
             read()
-        assert caught.value.hint == "upgrade datapkg"
+        assert caught.value.hint.startswith("upgrade datapkg")
         assert "verify" not in str(caught.value)

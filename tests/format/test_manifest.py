@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datapkg.errors import HashMismatch, InvalidInput, InvalidManifest, NodeNotFound
+from datapkg.errors import UPGRADE_HINT, HashMismatch, InvalidInput, InvalidManifest, NodeNotFound
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, TableNode
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "manifest"
@@ -46,7 +46,7 @@ def test_golden_folders_and_tables_agree() -> None:
 def test_what_a_newer_version_wrote_says_what_to_do() -> None:
     with pytest.raises(InvalidManifest) as caught:
         Manifest.parse((GOLDEN / "bad" / "newer_format.jsonl").read_bytes())
-    assert caught.value.hint == "upgrade datapkg"
+    assert caught.value.hint == UPGRADE_HINT
 
 
 def test_other_bytes_than_asked_for_are_a_mismatch() -> None:

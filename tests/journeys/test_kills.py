@@ -156,6 +156,64 @@ def test_an_install_killed_at_any_moment(person: Person, tmp_path: Path, before:
     assert not [name for name in os.listdir(other.folder) if name.startswith(".datapkg")]
 
 
+def test_an_rm_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
+    kept = write(tmp_path / "kept", {**files(1), "own.txt": "own"})
+    here.ask("build", "me/kept", str(kept))
+    here.ask("build", "me/p", str(write(tmp_path / "source-1", files(2))))
+    whole_s = duration_s(here, "rm", "me/p")
+    alone = size_bytes(here)
+    for number, after_s in enumerate(moments(6, whole_s)):
+        here.ask("build", "me/p", str(write(tmp_path / f"source{number}", files(number))))
+        kill(here, after_s, "rm", "me/p")
+        assert here.ask("verify")["damaged"] == []
+        here.run("rm", "me/p", "--json")
+        here.ask("rm", "--now")
+        assert size_bytes(here) == alone
+    here.ask("export", "me/kept", "out")
+    assert (here.folder / "out/big.bin").read_bytes() == files(1)["big.bin"]
+
+
+def test_an_install_beside_an_rm(person: Person, tmp_path: Path) -> None:
+    """Two packages share most of their objects: one is removed all the time, the other installed."""
+    mine, packages = at(person), [f"{person.name}/{name}" for name in ("p", "q")]
+    for package in packages:
+        mine.ask("build", package, str(write(tmp_path / package, {**files(1), "own.txt": package})))
+        mine.ask("push", package)
+    other = at(person, "other")
+    for _ in range(KILLS):
+        other.ask("install", packages[0])
+        with other.start("-c", COMMAND, "install", packages[1]) as installing:
+            with other.start("-c", COMMAND, "rm", packages[0]) as removing:
+                removing.communicate(timeout=60)
+            _, err = installing.communicate(timeout=60)
+        assert installing.returncode == 0, err
+        assert len(states_here(other)) == 1
+        assert other.ask("show", packages[1])["bytes_absent"] == 0
+        other.ask("rm", packages[1])
+    other.ask("rm", "--now")
+    assert size_bytes(other) == 0
+
+
+def test_what_was_removed_is_not_there_for_a_partial_install(person: Person, tmp_path: Path) -> None:
+    mine, package = at(person), f"{person.name}/p"
+    mine.ask("build", package, str(write(tmp_path / "source", files(1))))
+    mine.ask("push", package)
+    other = at(person, "other")
+    other.ask("install", package)
+    other.ask("rm", package)
+    other.ask("install", package, "--include", "t*")
+    left = sum(len(data) for name, data in files(1).items() if not name.startswith("t"))
+    assert other.ask("show", package)["bytes_absent"] == left
+    assert other.fail("cat", f"{package}/big.bin")
+
+
+def size_bytes(machine: Machine) -> int:
+    """What the objects of a machine take, and what its trash holds."""
+    folder = machine.home.store.folder
+    places = [folder / name for name in ("objects", "packs", "trash", "partial", "links")]
+    return sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
+
+
 def test_an_export_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
     here.ask("build", "me/p", str(write(tmp_path / "source", files(1))))
     whole_s = duration_s(here, "export", "me/p", str(tmp_path / "measured"))

@@ -83,15 +83,15 @@ def test_pushes_at_once_have_one_winner(person: Person, new_folder: NewFolder) -
     ]
     codes = all_at_once(*((machine, ("push", package)) for machine in machines))
     assert sorted(codes) == [0, 4, 4]
-    assert machines[0].ask("log", package)["log"][0]["hash"] == hashes[codes.index(0)]
-    assert len(machines[0].ask("log", package)["log"]) == 1
+    assert machines[0].ask("log", package, "--remote")["log"][0]["hash"] == hashes[codes.index(0)]
+    assert len(machines[0].ask("log", package, "--remote")["log"]) == 1
 
 
 def test_the_same_push_twice_at_once_succeeds_twice(person: Person, new_folder: NewFolder) -> None:
     package, machine = f"{person.name}/p", at(person)
     machine.ask("build", package, str(new_folder(many_files())))
     assert all_at_once(*[(machine, ("push", package))] * 3) == [0] * 3
-    assert len(machine.ask("log", package)["log"]) == 1
+    assert len(machine.ask("log", package, "--remote")["log"]) == 1
 
 
 def test_texts_that_are_null_stay_null(build: Build, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_097_removed_is_gone_and_what_others_share_stays(build: Build, here: Mac
 
 
 def test_097_removing_what_is_not_there(here: Machine) -> None:
-    assert here.ask("rm", "me/absent")["removed"] is False
+    assert here.fail("rm", "me/absent")["code"] == "not_found"
     assert here.fail("rm", "me/p/node")["code"] == "invalid"
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datapkg.building.stored_types import as_stored
 from datapkg.format.content import column_texts
 from datapkg.format.frames import remember_categories
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
@@ -20,7 +21,7 @@ CONTENT = "c1:" + "0" * 64
 
 
 def parquet_bytes(data: pd.DataFrame | pa.Table) -> bytes:
-    table = data if isinstance(data, pa.Table) else pa.Table.from_pandas(data)
+    table = as_stored(data if isinstance(data, pa.Table) else pa.Table.from_pandas(data))
     sink = io.BytesIO()
     pq.write_table(remember_categories(table.unify_dictionaries()), sink, compression="zstd")
     return sink.getvalue()

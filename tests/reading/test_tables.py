@@ -232,7 +232,7 @@ def test_what_only_a_frame_has_says_load_it_first(measurements: Table) -> None:
         measurements.groupby  # noqa: B018
     with pytest.raises(AttributeError, match=r"taken with \['petal_length'\]"):
         measurements.petal_length  # noqa: B018
-    with pytest.raises(TypeError, match="load it"):
+    with pytest.raises(TypeError, match=r"write: for each in iris\.measurements\(\)"):
         list(measurements)
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
+from sqlalchemy import update
 
 from datapkg.errors import InvalidInput, InvalidName, ObjectNotFound, PackageNotFound, TagNotFound, VersionNotFound
 from datapkg.format import wire
+from datapkg.format.manifest import Block, FileNode, Manifest, TableNode
+from datapkg.objects.memory import MemoryObjects
 from registry_server.db import states
-from tests.registry_server.asgi import Client, Contents, House, sha256
+from registry_server.db.packages import PackageLine
+from registry_server.db.tables import search
+from registry_server.services import browse
+from registry_server.services.describing import MAX_NODES_TEXT, search_texts
+from registry_server.services.search_matches import Originals, explain
+from registry_server.web.packages import SEARCHES_AT_ONCE
+from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 from tests.registry_server.test_checks import contents, parquet, stated
 
 IRIS = f"{wire.PACKAGES}/ada/iris"
@@ -46,6 +58,7 @@ def test_a_line_of_a_list(ada: Client) -> None:
         "title": "Iris",
         "description": "Flowers",
         "bytes_logical": 8,
+        "matches": [],
     }
 
 
@@ -132,6 +145,77 @@ def test_a_search_finds_columns_of_tables(ada: Client) -> None:
     body = parquet(table)
     assert ada.push("ada/iris", contents([stated(table, body, path="measurements")], body)).status == 200
     assert names(ada, "q=petal") == ["ada/iris"]
+
+
+def matches(client: Client, query: str) -> list[list[tuple[str, str, str, str]]]:
+    """Word, place, text and path of the matches of each package that is found."""
+    found = client.get(f"{wire.PACKAGES}?q={quote(query)}").json()["packages"]
+    fields = ("word", "where", "text", "path")
+    return [[tuple(match[each] for each in fields) for match in package["matches"]] for package in found]
+
+
+def test_a_search_says_where_each_word_was_found(ada: Client) -> None:
+    table = pa.table({"id": [1], "Petal.Length": [1.4]})
+    body = parquet(table)
+    readme = (
+        b"# Irises\n\n"
+        + b"Nothing here. " * 20
+        + "Measured in der Stra\u00dfe\nby Fisher (1936). ".encode()
+        + b"x" * 200
+    )
+    nodes = [
+        stated(table, body, path="Data/Measurements"),
+        FileNode(path="README", hash=sha256(readme), size=len(readme)),
+    ]
+    meta = {"title": "Iris flowers", "description": "From the Gaspé", "keywords": ["Botany", "Setosa"]}
+    assert ada.push("ada/iris", contents(nodes, body, readme, meta=meta)).status == 200
+    assert matches(ada, "ADA/ flower gasp\u00c9 botany measure petal fisher") == [
+        [
+            ("ada/", "name", "ada/iris", ""),
+            ("flower", "title", "Iris flowers", ""),
+            ("gaspé", "description", "From the Gaspé", ""),
+            ("botany", "keywords", "Botany", ""),
+            ("measure", "node", "Data/Measurements", "Data/Measurements"),
+            ("petal", "column", "Petal.Length", "Data/Measurements"),
+            ("fisher", "readme", "…in der Straße by Fisher (1936).…", ""),
+        ]
+    ]
+    assert matches(ada, "") == [[]]
+    assert matches(ada, "iris") == [[("iris", "name", "ada/iris", "")]]
+
+
+def test_a_package_that_was_indexed_before_says_where_too(house: House, ada: Client) -> None:
+    ada.push("ada/iris", Contents({"Raw": b"1", "README.md": b"About Fisher"}, {"keywords": ["Botany"]}))
+    with house.registry.db.write() as connection:
+        connection.execute(update(search).values(originals=None))
+    assert matches(ada, "botany raw fisher") == [
+        [("botany", "keywords", "botany", ""), ("raw", "node", "raw", "raw"), ("fisher", "readme", "about fisher", "")]
+    ]
+
+
+def test_the_first_columns_of_a_very_wide_table_are_searched() -> None:
+    columns = [(f"sensor_{number:05}_temperature", "double") for number in range(8_000)]
+    block = Block(hash=sha256(b"x"), rows=1, size=1)
+    table = TableNode(path="t", columns=columns, content="c1:" + "0" * 64, objects_=[block], rows=1)
+    texts = search_texts("ada/wide", Manifest.make([table]), MemoryObjects())
+    assert texts["nodes"].startswith("t sensor_00000_temperature sensor_00001")
+    assert MAX_NODES_TEXT - 100 < len(texts["nodes"]) <= MAX_NODES_TEXT
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "expected"),
+    [
+        ("Iris", "iris", "Iris"),
+        ("a\nb  c", "b", "a b c"),
+        ("ß" * 100 + "Iris" + "b" * 100, "iris", "…" + "ß" * 25 + "Iris" + "b" * 51 + "…"),
+        ("x" * 300, "x" * 150, "x" * 175 + "…"),
+        ("İ" * 50 + "z" + "y" * 50, "z", "…" + "İ" * 25 + "z" + "y" * 50),
+    ],
+)
+def test_the_text_around_a_word(text: str, word: str, expected: str) -> None:
+    line = PackageLine("u", "p", True, "0" * 64, text, "", 0, datetime.now(UTC), ())
+    (match,) = explain([word], line, Originals)
+    assert (match.where, match.text) == ("title", expected)
 
 
 def test_a_search_hides_what_is_private(house: House, library: Client, bob: Client) -> None:
@@ -291,3 +375,42 @@ def test_what_is_no_state(
     answer = ada.get(f"{IRIS}/resolve?state={quote(state)}")
     assert answer.status == status
     assert isinstance(answer.error, error)
+
+
+def test_searches_leave_threads_for_others(ada: Client, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search reads the texts of all packages; as many as there are threads would hold up everything."""
+    ada.publish("ada/iris", {"a": b"1"}, public=True)
+    ada.publish("ada/hidden", {"a": b"1"})
+    done, real = threading.Event(), browse.find_packages
+    running: list[str] = []
+
+    def find_slowly(*arguments: Any, query: str, **options: Any) -> Any:
+        running.append(query)
+        done.wait(20)
+        return real(*arguments, query=query, **options)
+
+    monkeypatch.setattr(browse, "find_packages", find_slowly)
+
+    async def asked() -> list[Answer]:
+        users = [ada, bob] * 30
+        searches = [
+            asyncio.ensure_future(
+                each._run("GET", f"{wire.PACKAGES}?q=ada", [], {"authorization": f"Bearer {each.token}"}, 0)
+            )
+            for each in users
+        ]
+        pages = [asyncio.ensure_future(ada._run("GET", f"/?q={word}", [], {}, 0)) for word in "abcd"]
+        try:
+            while len(running) < SEARCHES_AT_ONCE:
+                await asyncio.sleep(0.01)
+            other = ada._run("GET", f"{wire.PACKAGES}/ada/iris", [], {"authorization": f"Bearer {ada.token}"}, 0)
+            assert (await asyncio.wait_for(other, 20)).status == 200
+            assert len(running) == SEARCHES_AT_ONCE
+        finally:
+            done.set()
+        assert {(await each).status for each in pages} == {200}
+        return [await each for each in searches]
+
+    found = asyncio.run(asked())
+    packages = [[each["package"] for each in answer.json()["packages"]] for answer in found]
+    assert packages == [["ada/hidden", "ada/iris"], ["ada/iris"]] * 30

@@ -44,9 +44,9 @@ def stated(table: pa.Table, *bodies: bytes, rows: Sequence[int] = (), path: str 
     return TableNode(path=path, columns=content.columns, content=content.hash, objects_=blocks, rows=len(table))
 
 
-def contents(nodes: Sequence[Node], *bodies: bytes) -> Contents:
+def contents(nodes: Sequence[Node], *bodies: bytes, meta: dict[str, Any] | None = None) -> Contents:
     made = Contents({})
-    made.manifest = Manifest.make(list(nodes))
+    made.manifest = Manifest.make(list(nodes), meta)
     made.bodies = {sha256(body): body for body in [*bodies, made.manifest.data]}
     return made
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import sqlite3
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from packaging.requirements import Requirement
 
 from datapkg.format import wire
 from registry_server import __main__ as program
@@ -166,6 +168,23 @@ def test_what_is_damaged_is_said(tmp_path: Path) -> None:
     house.close()
 
 
+def test_a_damaged_database_is_said(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.user("ada").publish("ada/iris", {"a": b"1"})
+    house.close()
+    with contextlib.closing(sqlite3.connect(house.settings.database)) as connection:
+        connection.execute("DROP TABLE tags")
+    data = ["--data", str(house.settings.data)]
+    done = run("verify", *data, "--json")
+    assert (done.returncode, json.loads(done.stdout)["database"]) == (6, ["table tags is missing"])
+    done = run("verify", *data)
+    assert (done.returncode, "registry.db: table tags is missing; restore it" in done.stdout) == (6, True)
+    with contextlib.closing(sqlite3.connect(house.settings.database)) as connection:
+        connection.execute("DROP TABLE tokens")
+    error = check_failure(run("user", "list", *data, "--json"), 2)
+    assert "no such table: tokens" in error["message"]
+
+
 def test_tables_that_were_published_unchecked_are_read(tmp_path: Path) -> None:
     house, body = House(tmp_path, max_check_bytes=0), parquet(OTHER)
     lie = contents([stated(ROWS, body)], body)
@@ -188,6 +207,14 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path, what: str) -> None:
         arguments = ["user", "add", "ada"] if what == "user" else ["serve", "--port", "0"]
         error = check_failure(start(*arguments, "--data", str(folder), "--json"), 2)
         assert str(folder) in error["message"]
+
+
+@pytest.mark.parametrize("name", ["objects", "packs", "tmp", "trash"])
+def test_a_file_in_the_place_of_a_folder(tmp_path: Path, name: str) -> None:
+    House(tmp_path).close()
+    (tmp_path / "registry" / name).write_bytes(b"x")
+    error = check_failure(run("user", "add", "ada", "--data", str(tmp_path / "registry"), "--json"), 2)
+    assert f"{name} is not a folder" in error["message"]
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -297,4 +324,8 @@ def test_a_missing_library_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 9
     assert "uvicorn" in done.stderr
-    assert "pip install '.[server]'" in done.stderr
+    hint = done.stderr.partition("hint: ")[2].strip()
+    program, action, *libraries = shlex.split(hint)
+    assert (program, action) == ("pip", "install")
+    assert {"uvicorn", "fastapi", "nh3"} <= {Requirement(each).name for each in libraries}
+    assert "pytest" not in hint

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, inspect, text
 
-from registry_server.db import accounts, grants, packages
+from registry_server.db import accounts, grants, objects, packages, pushes
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import configuration, migrate
 from tests.conftest import find_program
@@ -59,6 +60,15 @@ def test_grants_of_an_older_database_name_their_users(kind: str, tmp_path: Path)
             }
         assert [each and each.granted for each in found.values()] == [False, True, True, None, None]
         with db.write() as connection:
+            assert grants.writers_of(connection, package.id) == []
+            assert grants.add(connection, package.id, "bob", write=True)
+            assert not grants.add(connection, package.id, "bob", write=True)
+            assert not grants.add(connection, package.id, "bob")
+            assert grants.writers_of(connection, package.id) == ["bob"]
+        with db.read() as connection:
+            found = {user: packages.find(connection, "ada", "secret", user) for user in (ada.id, bob.id, cyd.id)}
+        assert [each and each.writable for each in found.values()] == [False, True, False]
+        with db.write() as connection:
             packages.remove(connection, package.id)
             assert grants.readers_of(connection, package.id) == []
 
@@ -81,3 +91,54 @@ def test_an_invisible_package_is_looked_for_as_an_absent_one(kind: str, tmp_path
                 assert packages.find(connection, "ada", "absent", user) is None
             assert hidden == asked
             assert len(asked) == 1
+
+
+# One row or more for each table of the first form, which later ones have to keep.
+FIRST_ROWS = """
+INSERT INTO users VALUES (1, 'ada', 1), (2, 'bob', 2);
+INSERT INTO tokens VALUES (1, 1, 'aa', 1);
+INSERT INTO packages VALUES (1, 1, 'ada', 'iris', false, 1, 1);
+INSERT INTO states VALUES (1, 'ab', 3, 4, 'Iris', '', '{}');
+INSERT INTO log VALUES (1, 1, 'ab', NULL, 'ada', 'first', 1, '{}');
+INSERT INTO tags VALUES (1, 'latest', 'ab');
+INSERT INTO versions VALUES (1, '1', '1.0', 'ab', 1);
+INSERT INTO grants VALUES (1, 2);
+INSERT INTO objects VALUES ('ab', 3, 1), ('cd', 1, 1);
+INSERT INTO damaged_objects VALUES ('cd', 1);
+INSERT INTO package_objects VALUES (1, 'ab');
+INSERT INTO pushes VALUES ('p', 1, 'ada/iris', 'ab', 1);
+INSERT INTO push_objects VALUES ('p', 'cd');
+INSERT INTO search VALUES (1, 'ada/iris', 'iris', '', '');
+INSERT INTO events VALUES (1, 1, 'package:add', 'ada', 'ada/iris', '{}');
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_database_of_the_first_form_is_brought_up_with_its_rows(kind: str, tmp_path: Path) -> None:
+    with database(kind, tmp_path) as db:
+        with db.write() as connection:
+            command.upgrade(configuration(connection), "0001")
+            for statement in filter(str.strip, FIRST_ROWS.split(";")):
+                connection.execute(text(statement))
+            before = rows(connection)
+        assert migrate(db) is False
+        with db.write() as connection:
+            after = rows(connection)
+            command.check(configuration(connection))  # raises where the tables differ from those of the program
+        assert before.pop("grants") == [(1, 2)]
+        assert after.pop("grants") == [(1, "bob")]
+        after["states"] = [row[:-1] for row in after["states"]]
+        assert {table: after[table] for table in before} == before
+        with db.write() as connection:
+            assert objects.unreferenced_after(connection, "", 10) == []
+            assert pushes.remove_older(connection, NOW) == 1
+            assert objects.unreferenced_after(connection, "", 10) == ["cd"]
+            objects.remove(connection, ["cd"])
+            packages.remove(connection, 1)
+            assert objects.unreferenced_after(connection, "", 10) == ["ab"]
+
+
+def rows(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables."""
+    names = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
+    return {name: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {name}")))) for name in names}

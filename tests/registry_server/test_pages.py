@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from datapkg.cli.command import Session
+from datapkg.cli.main import program
 from datapkg.format import wire
 from datapkg.format.lined_manifest import LinedManifest
 from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.format.splicing import read_manifest
+from registry_server.services.readme_targets import ReadmeTargets
 from registry_server.services.registry import Registry
-from registry_server.services.showcase import MAX_NOTE, MAX_NOTES, MAX_ROWS, Exhibit, make_exhibit, read_exhibit
+from registry_server.services.showcase import (
+    MAX_NOTE,
+    MAX_NOTES,
+    MAX_ROWS,
+    SHOWN_PUSHES,
+    Exhibit,
+    make_exhibit,
+    read_exhibit,
+)
 from registry_server.web import pages
-from registry_server.web.rendering import is_link, licence_page, readme_html, size, visible
+from registry_server.web.readme import readme_html
+from registry_server.web.rendering import is_link, licence_page, size, visible
 from tests.registry_server.asgi import Client, Contents, House, sha256
 
 HASH = sha256(b"x")
@@ -61,7 +76,7 @@ def check_safe(text: str) -> None:
         assert not name.startswith("on"), (tag, name)
         assert name != "style", (tag, value)
         if name == "src" or (tag == "link" and name == "href" and not value.startswith("https://data.example.org/")):
-            assert value.startswith("/static/"), value
+            assert re.match(r"/static/|/[a-z0-9]+/[a-z0-9_]+/images/[0-9a-f]{64}\Z", value), value
         if name in ("href", "action"):
             assert re.match(r"(/|#|https?://|mailto:)", value), value
 
@@ -121,7 +136,7 @@ def test_a_package(house: House, iris: Client) -> None:
         "1.0",
         "stable",
         f"sha256:{hash}",
-        "DATAPKG_REGISTRY=https://data.example.org",
+        "datapkg config registry https://data.example.org",
     ):
         assert text in found.text, text
     assert "https://example.org/i?a=1&b" in found.links
@@ -193,6 +208,23 @@ def test_the_list_has_the_last_pushed_first(house: House, ada: Client) -> None:
     assert "/ada/two" in page(house.nobody, "/?q=two").links
     assert "/ada/one" not in page(house.nobody, "/?q=two").links
     assert "Nothing public" in page(house.nobody, "/?q=nosuch").text
+
+
+def test_a_search_shows_where_it_found_what_the_list_does_not_show(house: House, ada: Client) -> None:
+    meta = {"title": "Iris", "description": "d " * 150 + "hidden", "keywords": ["botany"]}
+    publish(ada, "ada/iris", [table("measured", ["Petal.Length"])], meta, {})
+    for words, shown in (
+        ("iris", ""),
+        ("botany", "keywords: botany"),
+        ("petal", "column Petal.Length of measured"),
+        ("measured", "node measured"),
+        ("hidden", "hidden"),
+    ):
+        lines = re.findall(r'<p class="found">(.*)</p>', house.nobody.get(f"/?q={words}").text)
+        text = re.sub("<[^>]*>", "", "".join(lines))
+        assert bool(lines) is bool(shown)
+        assert shown in text
+    assert "found" not in house.nobody.get("/").text
 
 
 def test_the_list_goes_on(house: House, ada: Client) -> None:
@@ -339,8 +371,8 @@ def test_foreign_text_does_nothing(house: House, ada: Client) -> None:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("# Big\n\n## Small", "<h2>Big</h2><h3>Small</h3>"),
-        ("###### Least", "<h6>Least</h6>"),
+        ("# Big\n\n## Small", '<h2 id="readme-big">Big</h2><h3 id="readme-small">Small</h3>'),
+        ("###### Least", '<h6 id="readme-least">Least</h6>'),
         ("![a plot](plot.png)", "<p>a plot</p>\n"),
         (
             "![p](https://e.org/p.png)",
@@ -510,7 +542,7 @@ def test_a_page_asked_for_by_many_at_once_is_made_once(
     ada.publish("ada/iris", {"README.md": b"# Hello"}, public=True)
     made: list[str] = []
 
-    def counted(registry: Registry, hash: str) -> Exhibit:
+    def counted(registry: Registry, hash: str) -> tuple[Exhibit, ReadmeTargets]:
         made.append(hash)
         return read_exhibit(registry, hash)
 
@@ -522,3 +554,37 @@ def test_a_page_asked_for_by_many_at_once_is_made_once(
 
     assert asyncio.run(asked()) == [200] * 6
     assert len(made) == 1
+
+
+def commands(text: str) -> list[str]:
+    """What a page says to type, line by line, without prompts."""
+    text = re.sub(r'<span class="prompt">.*?</span>', "", text)
+    return [html.unescape(line) for line in re.findall(r'<(?:code|span class="line")>(datapkg .*?)</', text)]
+
+
+def test_every_command_on_a_page_can_be_typed(house: House, ada: Client) -> None:
+    found = commands(house.nobody.get("/").text) + commands(house.nobody.get("/client/").text)
+    assert "datapkg push me/sales --public" in found
+    tables: list[Node] = [table(f"t{number:04}", ["a"]) for number in range(MAX_ROWS + 1)]
+    for _ in range(SHOWN_PUSHES + 1):
+        readme = b"word " * 60_000 + str(_).encode()
+        nodes = [*tables, FileNode(path="README", hash=sha256(readme), size=len(readme), file_name="README.md")]
+        publish(ada, "ada/iris", nodes, {}, {"README": readme})
+    for state, shown in (("", ""), ("@%3E=0,%3C2", "@>=0,<2")):
+        if state:
+            hash = ada.get(f"{wire.PACKAGES}/ada/iris").json()["latest"]
+            assert ada.put(f"{wire.PACKAGES}/ada/iris/versions/1.0", {"hash": hash}).status == 200
+        lines = commands(house.nobody.get(f"/ada/iris{state}").text)
+        words = [shlex.split(line) for line in lines]
+        assert ["datapkg", "install", f"ada/iris{shown}"] in words
+        assert ["datapkg", "show", f"ada/iris{shown}"] in words
+        assert ["datapkg", "cat", f"ada/iris/README{shown}"] in words
+        assert ["datapkg", "verify", "--content", f"ada/iris{shown}"] in words
+        assert ["datapkg", "log", "ada/iris"] in words
+        found += lines
+    for line in found:
+        _, name, *arguments = shlex.split(line)
+        parent = click.Context(program, obj=Session())
+        command = program.get_command(parent, name)
+        assert command, line
+        command.make_context(name, arguments, parent=parent)

@@ -111,7 +111,7 @@ def test_bounds_name_themselves(tmp_path: Path) -> None:
 
 def test_who_may_read(house: House, ada: Client, bob: Client) -> None:
     ada.publish("ada/iris", {"a": b"1"})
-    assert ada.get(f"{IRIS}/access").json() == {"public": False, "owner": "ada", "readers": []}
+    assert ada.get(f"{IRIS}/access").json() == {"public": False, "owner": "ada", "readers": [], "writers": []}
     for _ in range(2):
         assert ada.put(f"{IRIS}/access/bob", {}).json()["readers"] == ["bob"]
     assert bob.get(f"{IRIS}/access").json()["readers"] == ["bob"]
@@ -166,7 +166,7 @@ def test_public_has_to_be_confirmed_and_can_be_taken_back(house: House, ada: Cli
         assert ada.put(f"{IRIS}/access/public", {"confirm": True}).json()["public"] is True
     assert house.nobody.get(IRIS).status == 200
     ada.put(f"{IRIS}/access/bob", {})
-    assert house.nobody.get(f"{IRIS}/access").json() == {"public": True, "owner": "ada", "readers": []}
+    assert house.nobody.get(f"{IRIS}/access").json() == {"public": True, "owner": "ada", "readers": [], "writers": []}
     for _ in range(2):
         assert ada.delete(f"{IRIS}/access/public").json()["public"] is False
     assert house.nobody.get(IRIS).status == 404

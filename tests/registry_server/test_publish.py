@@ -315,3 +315,39 @@ def test_bounds_name_themselves(tmp_path: Any) -> None:
         assert isinstance(answer.error, QuotaExceeded)
         assert setting in answer.error.message
     house.close()
+
+
+def test_a_check_refuses_as_publishing_does_and_changes_nothing(tmp_path: Any) -> None:
+    house = House(
+        tmp_path, max_package_bytes=100, max_object_bytes=50, max_unpublished_bytes=80, max_tags=2, max_versions=1
+    )
+    ada = house.user("ada")
+    first = ada.publish("ada/iris", ONE, version="1.0", tag="stable")
+    contents = Contents(TWO)
+    push = ada.start("ada/iris", contents.manifest)["push"]
+    sizes = {"manifest_size": 1, "bytes_logical": 1}
+
+    def check(**given: Any) -> Any:
+        size = {name: given.pop(name) for name in list(given) if name in wire.PublishCheck.__struct_fields__}
+        asked = {"publish": {"manifest": contents.manifest.hash, "parent": first, **given}, **sizes, **size}
+        return ada.post(f"{IRIS}/pushes/{push}/publish/check", asked)
+
+    before = ada.get(IRIS).json()
+    assert check().json() == {"changed": True}
+    for given, kind in [
+        ({"parent": "f" * 64}, Conflict),
+        ({"version": "1.0.0"}, Conflict),
+        ({"version": "2.0"}, QuotaExceeded),
+        ({"tag": "third"}, QuotaExceeded),
+        ({"tag": "Not"}, InvalidName),
+        ({"public": True}, Forbidden),
+        ({"message": "\0"}, InvalidInput),
+        ({"bytes_logical": 101}, QuotaExceeded),
+        ({"largest_to_send": 51}, QuotaExceeded),
+        ({"bytes_to_send": 81}, QuotaExceeded),
+    ]:
+        assert type(check(**given).error) is kind, given
+    assert check(public=True, confirm_public=True, tag="stable").status == 200
+    assert check(parent=None, force=True).status == 200
+    assert ada.get(IRIS).json() == before
+    assert house.user("bob").post(f"{IRIS}/pushes/{push}/publish/check", {}).status in (400, 403)

@@ -98,6 +98,74 @@ def test_writing_elsewhere_is_refused_whether_or_not_it_is_there(
     assert house.nobody.get(f"{wire.PACKAGES}/ada/open").status == 200
 
 
+# What a writer is answered: 200, or why the request itself fails; 403 is for the owner alone.
+OF_A_WRITER = {
+    ("DELETE", ""): 403,
+    ("POST", "/pushes"): 200,
+    ("POST", "/pushes/abc/missing"): 404,
+    ("PUT", f"/pushes/abc/objects/{HASH}"): 404,
+    ("POST", "/pushes/abc/objects"): 404,
+    ("POST", "/pushes/abc/publish"): 404,
+    ("PUT", "/tags/stable"): 404,
+    ("DELETE", "/tags/stable"): 404,
+    ("PUT", "/versions/1.0"): 404,
+    ("PUT", "/access/bob"): 403,
+    ("PUT", "/access/public"): 403,
+    ("DELETE", "/access/bob"): 403,
+}
+
+
+@pytest.mark.parametrize("request_", WRITES, ids=lambda each: f"{each[0]} {each[1]}")
+def test_a_writer_pushes_tags_and_versions_and_no_more(house: House, ada: Client, bob: Client, request_: Any) -> None:
+    for name in ("shared", "other"):
+        ada.publish(f"ada/{name}", {"a": SECRET})
+    ada.put(f"{wire.PACKAGES}/ada/shared/access/bob", {"write": True})
+    assert ask(bob, "ada/shared", request_).status == OF_A_WRITER[request_[:2]]
+    for package in ("ada/other", "ada/absent"):
+        assert ask(bob, package, request_).status == 403
+    assert ada.get(f"{wire.PACKAGES}/ada/shared").json()["public"] is False
+
+
+def test_a_writer_reads_and_publishes_as_himself(house: House, ada: Client, bob: Client) -> None:
+    first = ada.publish("ada/shared", {"a": SECRET})
+    base = f"{wire.PACKAGES}/ada/shared"
+    granted = ada.put(f"{base}/access/bob", {"write": True}).json()
+    assert (granted["readers"], granted["writers"]) == ([], ["bob"])
+    assert ada.put(f"{base}/access/bob", {}).json() == granted, "a grant to read takes nothing away"
+    assert bob.get(base).json()["role"] == "writer"
+    assert bob.get(f"{base}/access").json()["writers"] == ["bob"]
+    assert all(ask(bob, "ada/shared", each).status == 200 for each in (READS[0], READS[1], *READS[8:]))
+    pushed = bob.push("ada/shared", Contents({"a": b"bob's"}), tag="beta", version="1.0")
+    assert pushed.status == 200, pushed.text
+    assert [each["author"] for each in ada.get(f"{base}/log").json()["entries"]] == ["bob", "ada"]
+    hash = pushed.json()["hash"]
+    assert pushed.json()["role"] == "writer"
+    assert ada.get(f"{base}/tags").json()["tags"] == {"beta": hash, "latest": hash}
+    assert bob.push("ada/shared", Contents({"a": b"more"}), public=True, confirm_public=True).status == 403
+    assert bob.put(f"{base}/tags/latest", {"hash": first}).status == 200
+    assert bob.delete(f"{base}/tags/beta").status == 200
+    assert house.nobody.get(base).status == 404
+
+
+def test_who_may_not_write_any_more_ends_no_push(house: House, ada: Client, bob: Client) -> None:
+    ada.publish("ada/shared", {"a": SECRET})
+    base = f"{wire.PACKAGES}/ada/shared"
+    ada.put(f"{base}/access/bob", {"write": True})
+    contents = Contents({"a": SECRET})
+    push = bob.start("ada/shared", contents.manifest)["push"]
+    ada.delete(f"{base}/access/bob")
+    ada.put(f"{base}/access/bob", {})
+    for each in (f"/pushes/{push}/missing", f"/pushes/{push}/publish"):
+        sends = {"hashes": []} if each.endswith("missing") else {"manifest": contents.manifest.hash}
+        assert bob.post(f"{base}{each}", sends).status == 403
+    assert bob.get(base).json()["role"] == "reader"
+
+
+def test_everybody_cannot_be_made_a_writer(house: House, ada: Client) -> None:
+    ada.publish("ada/open", {"a": SECRET}, public=True)
+    assert ada.put(f"{wire.PACKAGES}/ada/open/access/public", {"confirm": True, "write": True}).status == 400
+
+
 @pytest.mark.parametrize("request_", [*READS, *WRITES], ids=lambda each: f"{each[0]} {each[1]}")
 @pytest.mark.parametrize("header", ["Bearer dpk_wrong", "Bearer", "Basic YTpi", "dpk_", "Bearer \xff\xfe"])
 def test_a_wrong_token_is_said_even_where_none_is_needed(
@@ -191,11 +259,11 @@ def test_a_push_is_for_one_user_and_one_package(house: House, ada: Client, bob: 
     assert ada.put(f"{wire.PACKAGES}/ada/one/pushes/{push}/objects/{HASH}", body=SECRET).status == 200
 
 
-def test_an_action_that_the_table_lacks_is_refused_to_everybody() -> None:
-    for role in ("owner", "reader", "public", "operator", None):
+def test_an_action_that_the_table_lacks_is_refused_to_everybody(house: House) -> None:
+    for role in ("owner", "writer", "reader", "public", "operator", None):
         assert not policy.may("package:frobnicate", role)
-    with pytest.raises(Forbidden):
-        policy.check_own(Actor(1, "ada"), "ada", "package:frobnicate")
+    with house.registry.db.read() as connection, pytest.raises(Forbidden):
+        policy.check_writer(connection, Actor(1, "ada"), "ada", "any", "package:frobnicate")
     with pytest.raises(Forbidden):
         policy.check_operator(policy.THE_OPERATOR, "package:frobnicate")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from datapkg.api.install import install_packages
 from datapkg.api.maintenance import verify
 from datapkg.api.push import push_package
 from datapkg.api.results import Outcome
-from datapkg.errors import DatapkgError, HashMismatch, InvalidInput, Unreachable
+from datapkg.errors import DatapkgError, HashMismatch, InvalidInput, PackageNotFound, Unreachable
 from datapkg.format import wire
+from datapkg.remote.patience import MIN_BYTES_PER_S, Patience
 from datapkg.remote.session import Session
 from tests.conftest import Person
 from tests.faulty_proxy import Fault, Way, faulty_way
+from tests.live_registry import LiveRegistry
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +128,7 @@ def test_a_push_that_broke_off_is_taken_up(person: Person, way: Way, tmp_path: P
 
 def test_a_slow_registry_ends_in_time(person: Person, way: Way) -> None:
     way.faults.append(Fault("slow", "/me"))
-    with pytest.raises(Unreachable, match=r"in time|cannot be reached"):
+    with pytest.raises(Unreachable, match=r"within 0.3 s \(DATAPKG_TIMEOUT_S\)"):
         Session(way.url, tries=1, read_timeout_s=0.3).reply(wire.Me, "GET", wire.ME)
 
 
@@ -156,3 +159,38 @@ def test_a_token_is_not_sent_over_plain_http_to_elsewhere(host: str) -> None:
     with pytest.raises(InvalidInput, match="plain http") as caught:
         Session(f"http://{host}", "dpk_secret")
     assert "dpk_secret" not in str(caught.value)
+
+
+def test_the_time_limit_holds_over_all_tries(person: Person, way: Way) -> None:
+    way.faults.append(Fault("slow", "/me"))
+    start = time.monotonic()
+    with pytest.raises(Unreachable, match=r"within 0.4 s \(DATAPKG_TIMEOUT_S\)"):
+        Session(way.url, read_timeout_s=0.4).reply(wire.Me, "GET", wire.ME)
+    assert time.monotonic() - start < 1.5
+
+
+def test_bytes_that_travel_extend_the_limit(person: Person) -> None:
+    patience = Patience(10)
+    with patience.waiting():
+        patience._deadline = time.monotonic() + 1
+        patience.moved(2 * MIN_BYTES_PER_S)
+        assert 2 < patience.left_s < 3.1
+        patience.moved(1 << 30)
+        assert 9 < patience.left_s <= 10
+    assert patience.timeouts == (10, 10)
+
+
+def test_a_redirect_of_a_change_is_named(person: Person, way: Way) -> None:
+    way.faults.append(Fault("moved", "/pushes"))
+    with pytest.raises(Unreachable, match=r"redirects POST \S+/pushes to http://localhost:9/api/\S+/pushes") as caught:
+        person.home(url=way.url).client().start_push(person.ref("p"), "a" * 64, [])
+    assert caught.value.hint == "if that is your registry: datapkg config registry http://localhost:9"
+
+
+def test_a_redirect_of_a_read_is_named(person: Person, way: Way, registry: LiveRegistry) -> None:
+    way.faults.append(Fault("moved", "/resolve"))
+    with pytest.raises(Unreachable, match=r"\(redirected to http://localhost:9/api/\S+\) cannot be reached"):
+        person.home(url=way.url).client().resolve(person.ref("p"))
+    way.faults[:] = [Fault(f"to {registry.url}", "/resolve")]
+    with pytest.raises(PackageNotFound, match=rf"redirected to {registry.url}/api/.*; tokens are not sent past"):
+        person.home(url=way.url).client().resolve(person.ref("p"))

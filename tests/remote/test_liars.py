@@ -120,7 +120,7 @@ def forever(start: bytes, piece: bytes) -> Iterator[bytes]:
     ],
 )
 def test_an_answer_that_drips_for_ever_ends(monkeypatch: pytest.MonkeyPatch, start: bytes, piece: bytes) -> None:
-    monkeypatch.setattr("datapkg.remote.session.PATIENCE_S", 1)
+    monkeypatch.setattr("datapkg.remote.patience.PATIENCE_S", 1)
     with server(drip(forever(start, piece))) as url:
         begun = time.monotonic()
         with pytest.raises(Unreachable):

@@ -1,0 +1,64 @@
+"""Copy: a state of a package under another name, by its manifest; data stay where they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from datapkg.api.bringing import bring_foreign
+from datapkg.api.results import Copied
+from datapkg.arrival import find_or_meet
+from datapkg.errors import InvalidInput
+from datapkg.format.names import Ref
+from datapkg.home import Found, Home
+from datapkg.objects.progress import Progress, silent
+from datapkg.store.refs import Current, LogEvent
+
+
+def copy(
+    home: Home, ref: Ref, into: Ref, *, message: str = "", registry: str | None = None, progress: Progress = silent
+) -> Copied:
+    """Make the state that a ref names the current one of the package `into`, as a build of it would.
+
+    Of a package that is not here the manifest alone is fetched. A push of `into` sends no object that the registry has
+    and the user may read. What `into` was before stays in its log. Raise `PackageNotInstalled`, `NodeNotFound`, and
+    the errors of a registry.
+    """
+    if ref.path:
+        raise InvalidInput(f"{ref} names a node; cp takes a package", hint=f"datapkg merge {ref} -o {into.package}")
+    if into.path or into.state or into.registry is not None:
+        raise InvalidInput(f"{into} is not a name for a copy", hint=f"datapkg cp {ref} {into.package}")
+    if (ref.user, ref.name) == (into.user, into.name):
+        raise InvalidInput(f"{ref} and {into} are the same package", hint=f"datapkg cp {ref} {into.user}/OTHER")
+    with home.store.writing():
+        found = find_or_meet(home, ref, registry)
+        manifest = found.store.manifest(found.hash)
+        sizes = manifest.objects()
+        bring_foreign(home, ref, found, sizes, registry, progress)
+        home.store.save(manifest)
+        absent = home.store.absent(manifest)
+        title = str(manifest.meta.get("title", ""))
+        current = Current(manifest.hash, "local", bool(absent), title, sum(sizes.values()))
+        _keep(home, into, current, message, _record(ref, found))
+    return Copied(into.package, manifest.hash, ref.package, sum(sizes.values()), sum(absent.values()))
+
+
+def _record(ref: Ref, found: Found) -> dict[str, Any]:
+    """How the state was built, if it was built here, and what it is a copy of."""
+    record = found.store.refs.record(ref.user, ref.name, found.hash) or {"sources": []}
+    made = {name: value for name, value in record.items() if name not in ("parent", "origin")}
+    return {**made, "origin": "copy", "packages": [{"path": "", "package": ref.package, "hash": found.hash}]}
+
+
+def _keep(home: Home, into: Ref, current: Current, message: str, record: dict[str, Any]) -> None:
+    """Names the state; no event is written if it is what was copied or built there last."""
+    refs = home.store.refs
+    before = refs.current(into.user, into.name)
+    newest = next(iter(refs.log(into.user, into.name)), None)
+    if message or newest is None or (newest.event, newest.hash) != ("build", current.hash):
+        parent = {"parent": before.hash} if before and before.hash != current.hash else {}
+        at = datetime.now(UTC).isoformat()
+        event = LogEvent("build", current.hash, at, "local", message, {**record, **parent})
+        refs.append_log(into.user, into.name, event)
+    if before != current:
+        refs.set_current(into.user, into.name, current)

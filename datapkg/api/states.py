@@ -1,0 +1,78 @@
+"""Which states of packages are on this machine: those that are kept, and builds that were never pushed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datapkg.arrival import LATEST
+from datapkg.format.diff import same_data
+from datapkg.format.names import Ref, State
+from datapkg.home import Home
+from datapkg.project import nearest_lock
+from datapkg.store.refs import Current
+from datapkg.store.store import Store
+
+
+def unpushed_build(home: Home, ref: Ref, latest: str | None = None) -> Current | None:
+    """Return the current state if it was made on this machine and never pushed; else None.
+
+    `latest` is the registry's latest state, by default as it was last seen here. A build of the same data, written in
+    another way, counts as pushed.
+    """
+    store, user, name = home.store, ref.user, ref.name
+    current = store.refs.current(user, name)
+    latest = latest or store.refs.tags(user, name).get(LATEST, "")
+    if current is None or current.origin != "local" or current.hash == latest:
+        return None
+    if any(event.hash == current.hash and event.event != "build" for event in store.refs.log(user, name)):
+        return None
+    if latest and store.has(latest) and same_data(store.manifest(latest), store.manifest(current.hash)):
+        return None
+    return current
+
+
+def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
+    """Return the states of a package whose manifests are in a store, the current one first, then the newest.
+
+    Each has `hash`, `created_at` (when it was last built or installed here, None where the log does not say), and
+    `tags` and `versions` as they were last seen at the registry.
+    """
+    refs, user, name = store.refs, ref.user, ref.name
+    current = refs.current(user, name)
+    times = {event.hash: event.at for event in reversed(refs.log(user, name))}
+    tags, versions = refs.tags(user, name), refs.versions(user, name)
+    hashes = [current.hash] if current else []
+    hashes += sorted(times, key=lambda hash: times[hash], reverse=True)
+    hashes += [*versions.values(), *tags.values()]
+    return [
+        {
+            "hash": hash,
+            "created_at": times.get(hash),
+            "tags": named(tags, hash),
+            "versions": named(versions, hash),
+        }
+        for hash in dict.fromkeys(hashes)
+        if store.holds(hash)
+    ]
+
+
+def named(pointers: dict[str, str], hash: str) -> list[dict[str, Any]]:
+    """Return the names of a state, as `[{name, hash, created_at}]`; when they were given is not known here."""
+    return [{"name": name, "hash": hash, "created_at": None} for name, each in pointers.items() if each == hash]
+
+
+def completed(home: Home, ref: Ref) -> Ref:
+    """Return a ref with its short hash completed to the one state here that begins so; else the ref itself."""
+    if ref.state is None or ref.state.kind != "hash" or ref.state.is_full_hash:
+        return ref
+    known = home.store.refs.known_hashes(ref.user, ref.name)
+    found = [hash for hash in known if hash.startswith(ref.state.value) and home.store.holds(hash)]
+    return ref.at(State("hash", found[0])) if len(found) == 1 else ref
+
+
+def overruling_lock(package: str, hash: str, start: Path | None = None) -> tuple[Path, str] | None:
+    """Return the nearest lock file and the hash that it pins, where that is another state than `hash`."""
+    lock = nearest_lock(start)
+    pinned = lock[1].hash_of(package) if lock else None
+    return (lock[0], pinned) if lock and pinned and pinned != hash else None

@@ -1,0 +1,65 @@
+"""The files of a project, `datapkg.yml` and `datapkg.lock`: where the nearest ones are."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from pathlib import Path
+
+from datapkg.errors import InvalidLock
+from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock
+
+
+def project_folders(start: Path | None = None) -> list[Path]:
+    """Return the folders in which a project's files are looked for, from `start` upwards.
+
+    The last is the repository's root, the home folder or the edge of the file system, whichever comes first.
+    """
+    try:
+        folder = (start or Path.cwd()).absolute()
+        device = folder.stat().st_dev
+        stop = Path.home()
+    except (OSError, RuntimeError):
+        return []
+    folders = []
+    for each in (folder, *folder.parents):
+        try:
+            if each.stat().st_dev != device:
+                break
+        except OSError:
+            break
+        folders.append(each)
+        if each == stop or (each / ".git").exists():
+            break
+    return folders
+
+
+def nearest_lock(start: Path | None = None) -> tuple[Path, Lock] | None:
+    """Return the nearest lock file upwards and what it pins; one that belongs to somebody else is skipped."""
+    for folder in project_folders(start):
+        path = folder / LOCK
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidLock(f"{path} is no ordinary file", hint=f"move it away: {path}")
+        if status.st_uid in (os.getuid(), 0) and not _is_foreign(path):
+            try:
+                return path, Lock.parse(path.read_bytes(), str(path))
+            except OSError as error:
+                raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error
+        warnings.warn(f"{path} belongs to somebody else and was passed over", stacklevel=2)
+    return None
+
+
+def nearest_requirements(start: Path | None = None) -> Path | None:
+    """Return the nearest `datapkg.yml` upwards, or None."""
+    return next((folder / REQUIREMENTS for folder in project_folders(start) if (folder / REQUIREMENTS).is_file()), None)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Return whether somebody else could have written this file: its folder is writable by all, and it is not ours."""
+    folder = path.parent.stat()
+    return bool(folder.st_mode & stat.S_IWOTH) and path.stat().st_uid != os.getuid()

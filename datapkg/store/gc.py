@@ -1,0 +1,334 @@
+"""Freeing the space of removed packages: what no other state refers to goes, and nothing that a process relies on.
+
+The steps: the pointers of a package go into the trash (`Refs.remove`); mark what the states that stay refer to; move
+objects and packs that are not marked into the trash; mark again; put back what is needed after all; delete the rest.
+A package stays in the trash until all its space is freed, so a run that was killed, or that had to leave something, is
+continued by the next one.
+
+A process that writes holds a lock (`Store.writing`), and what it counts as present gets a new access time
+(`TrustedObjects.missing`). While there is such a process, files used within the last hour stay. The second look finds
+one that began after the first. One that ended before it has written its pointer, which the second marking finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from datapkg.errors import CorruptObject, DatapkgError, ObjectNotFound
+from datapkg.format.hashing import is_hash
+from datapkg.objects.files import rename
+from datapkg.objects.pack_file import Pack, Place
+from datapkg.store import work
+from datapkg.store.refs import Refs
+from datapkg.store.store import Store
+from datapkg.store.trusted import hash_place
+
+GRACE_S = 3600
+_MANIFEST_HEAD = b'{"datapkg":'
+
+
+@dataclass(frozen=True)
+class Freed:
+    """Bytes that were freed, that stay since other states use them, and that stay because they were used lately.
+
+    `until` is when the last of those may go, in seconds since 1970; `problem` says why nothing was freed.
+    """
+
+    size_bytes: int = 0
+    shared_bytes: int = 0
+    left_bytes: int = 0
+    until: float = 0
+    problem: str = ""
+
+
+@dataclass
+class _Garbage:
+    """What removed states alone refer to: hash to size, manifests apart; `shared` is what others refer to as well.
+
+    `kept` are the states that were marked.
+    """
+
+    objects: dict[str, int] = field(default_factory=dict)
+    manifests: dict[str, int] = field(default_factory=dict)
+    shared: set[str] = field(default_factory=set)
+    shared_bytes: int = 0
+    kept: set[str] = field(default_factory=set)
+
+    @property
+    def hashes(self) -> set[str]:
+        return {*self.objects, *self.manifests}
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """A file that was moved into the trash: where it was, the garbage in it, and how many bytes go with it."""
+
+    home: Path
+    trash: Path
+    hashes: set[str]
+    size_bytes: int
+
+
+def estimate(store: Store, user: str, name: str) -> Freed:
+    """Return what removing a package would free, if no other process was at work."""
+    try:
+        garbage = _find_garbage(store, store.refs.known_hashes(user, name), without=(user, name))
+    except DatapkgError as error:
+        return Freed(problem=error.message)
+    absent = store.objects.packed.missing(garbage.hashes)
+    sizes = garbage.objects | garbage.manifests
+    return Freed(sum(size for hash, size in sizes.items() if hash not in absent), garbage.shared_bytes)
+
+
+def free(store: Store, *, now: bool = False, wait: bool = True) -> Freed:
+    """Free the space of all packages that were removed; with `now`, no process but this one is at work.
+
+    One run at a time: another one is waited for, or nothing is done without `wait`.
+    """
+    trash = store.folder / "trash"
+    with work.exclusive(trash / "lock", wait=wait) as is_held:
+        if not is_held:
+            return Freed()
+        _put_all_back(store, trash)
+        removed = _removed(trash)
+        hashes = {hash for refs, user, name in removed for hash in refs.known_hashes(user, name)}
+        try:
+            garbage = _find_garbage(store, hashes)
+        except DatapkgError as error:
+            return Freed(problem=error.message)
+        freed, is_all = _free_files(store, trash, garbage, now=now)
+        if is_all:
+            freed = replace(freed, size_bytes=freed.size_bytes + _delete_derived(store, garbage))
+            shutil.rmtree(trash / "removed", ignore_errors=True)
+        return freed
+
+
+def has_removed(store: Store) -> bool:
+    """Return whether the space of a removed package may still have to be freed."""
+    return bool(_names(store.folder / "trash" / "removed"))
+
+
+def _removed(trash: Path) -> list[tuple[Refs, str, str]]:
+    """The removed packages, each as it was when it was removed."""
+    found = []
+    for token in _names(trash / "removed"):
+        refs = Refs(trash / "removed" / token, trash)
+        found += [(refs, user, name) for user, name in refs.folders()]
+    return found
+
+
+def _find_garbage(store: Store, removed: set[str], without: tuple[str, str] | None = None) -> _Garbage:
+    """Mark, and return what only these states refer to. Raise for what hides which objects are needed."""
+    garbage = _Garbage()
+    named = _named_states(store, without)
+    for hash in removed:
+        with contextlib.suppress(DatapkgError):  # of one that is not here, or damaged, nothing is known
+            manifest = store.open_manifest(hash)
+            garbage.manifests[hash] = manifest.size_bytes
+            garbage.objects |= manifest.objects()
+    sizes = garbage.objects | garbage.manifests
+    if not sizes:
+        return garbage
+    garbage.kept = named | set(_manifests(store, sizes.keys()))
+    marked = _mark(store, garbage.kept, named).intersection(sizes)
+    garbage.shared = marked - store.objects.packed.missing(marked)
+    garbage.shared_bytes = sum(sizes[hash] for hash in garbage.shared)
+    for hash in marked:
+        garbage.objects.pop(hash, None)
+        garbage.manifests.pop(hash, None)
+    return garbage
+
+
+def _named_states(store: Store, without: tuple[str, str] | None = None) -> set[str]:
+    """Every state that a pointer or a log of this store names. Raise `CorruptObject` where one cannot be read."""
+    named: set[str] = set()
+    for user, name in store.refs.folders():
+        if (user, name) == without:
+            continue
+        if damaged := store.refs.damaged(user, name):
+            raise CorruptObject(f"{damaged[0][1]}, so it is not known what {user}/{name} needs")
+        named |= store.refs.known_hashes(user, name)
+    return named
+
+
+def _manifests(store: Store, garbage: Collection[str]) -> Iterator[str]:
+    """The manifests among the other objects: of states that no pointer names, too, such as one that a lock pins.
+
+    Garbage is not read: that would give it a new access time.
+    """
+    loose = store.objects.packed.loose
+    for hash in loose:
+        if hash in garbage:
+            continue
+        with contextlib.suppress(OSError, ObjectNotFound), loose.open(hash, 0, len(_MANIFEST_HEAD)) as stream:
+            if stream.read(len(_MANIFEST_HEAD)) == _MANIFEST_HEAD:
+                yield hash
+
+
+def _mark(store: Store, states: Iterable[str], named: set[str]) -> set[str]:
+    """The manifests and objects of states. Raise for a damaged one that is `named`: its objects are not known."""
+    marked: set[str] = set()
+    for hash in states:
+        try:
+            manifest = store.open_manifest(hash)
+        except ObjectNotFound:
+            continue
+        except DatapkgError:
+            if hash in named:
+                raise
+            continue
+        marked.add(hash)
+        marked.update(manifest.objects())
+    return marked
+
+
+def _free_files(store: Store, trash: Path, garbage: _Garbage, *, now: bool) -> tuple[Freed, bool]:
+    """Move, mark again, put back, delete; the second value says whether nothing had to be left.
+
+    Manifests go last, and only if all else may go: without them it would not be known what of a state is left.
+    """
+    lock = store.work_lock
+    limit = None if now or work.is_alone(lock) else time.time() - GRACE_S
+    left: list[tuple[int, float]] = []
+    moved = list(_move_objects(store, trash, garbage.objects, limit, left))
+    moved += _move_packs(store, trash, garbage, limit, left)
+    if limit is None:
+        moved += _move_objects(store, trash, garbage.manifests, limit, left)
+    if moved:
+        if not now and not work.is_alone(lock):
+            limit = time.time() - GRACE_S
+        needed = _newly_needed(store, garbage)
+        moved = [each for each in moved if not _put_back_if_needed(store, each, needed, limit, left)]
+    if limit is not None:
+        for each in [each for each in moved if each.hashes & garbage.manifests.keys()]:
+            _put_back(store, each.trash, each.home)
+            moved.remove(each)
+    for each in moved:
+        each.trash.unlink(missing_ok=True)
+    left_bytes = sum(size for size, _ in left)
+    until = max((used for _, used in left), default=0.0) + GRACE_S
+    freed = Freed(sum(each.size_bytes for each in moved), garbage.shared_bytes, left_bytes, until if left else 0)
+    return freed, limit is None
+
+
+def _newly_needed(store: Store, garbage: _Garbage) -> set[str]:
+    """What states refer to that came since the first marking; all garbage, if one of the removed states came back."""
+    named = _named_states(store)
+    if named & garbage.manifests.keys():
+        return garbage.hashes
+    return _mark(store, (named | set(_manifests(store, garbage.hashes))) - garbage.kept, set())
+
+
+def _move_objects(
+    store: Store, trash: Path, hashes: Iterable[str], limit: float | None, left: list[tuple[int, float]]
+) -> Iterator[_Moved]:
+    for hash in hashes:
+        path = store.objects.packed.loose.path(hash)
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            if limit is not None and status.st_atime > limit:
+                left.append((status.st_size, status.st_atime))
+                continue
+            target = trash / "objects" / hash
+            rename(path, target)
+            yield _Moved(path, target, {hash}, status.st_size)
+
+
+def _move_packs(
+    store: Store, trash: Path, garbage: _Garbage, limit: float | None, left: list[tuple[int, float]]
+) -> Iterator[_Moved]:
+    """A pack in which other objects are is written anew without the garbage, whatever its share: what stayed in it
+    could be read again as soon as a part of the package is installed. Second copies of objects go along.
+    """
+    packed = store.objects.packed
+    digests = {bytes.fromhex(hash) for hash in garbage.hashes | garbage.shared}
+    for pack in packed.packs():
+        inside = {digest.hex() for digest in digests.intersection(pack.hashes())}
+        dead = inside - garbage.shared
+        spare = {hash for hash in inside - dead if _is_elsewhere(store, hash, pack)}
+        if not dead and len(spare) < pack.count:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            status = pack.path.stat()
+            if limit is not None and status.st_atime > limit:
+                left.append((_size_in(pack, dead), status.st_atime))
+                continue
+            gone = dead | spare
+            new_bytes = packed.write_without(pack, gone) if len(gone) < pack.count else 0
+            target = trash / "packs" / pack.path.name
+            rename(pack.path, target)
+            packed.look_again()
+            yield _Moved(pack.path, target, dead, status.st_size - new_bytes)
+
+
+def _is_elsewhere(store: Store, hash: str, pack: Pack) -> bool:
+    """Return whether an object that is in a pack has an undamaged copy outside of it."""
+    packed, digest = store.objects.packed, bytes.fromhex(hash)
+    path = packed.loose.path(hash)
+    places = [Place(path, 0, path.stat().st_size)] if path.exists() else []
+    places += [place for each in packed.packs() if each.path != pack.path and (place := each.find(digest))]
+    return any(hash_place(place) == hash for place in places)
+
+
+def _size_in(pack: Pack, hashes: set[str]) -> int:
+    return sum(place.size for digest, place in pack.entries() if place and digest.hex() in hashes)
+
+
+def _put_back_if_needed(
+    store: Store, moved: _Moved, needed: set[str], limit: float | None, left: list[tuple[int, float]]
+) -> bool:
+    used = moved.trash.stat().st_atime
+    is_needed = bool(moved.hashes & needed)
+    if not is_needed and (limit is None or used <= limit):
+        return False
+    _put_back(store, moved.trash, moved.home)
+    if not is_needed:
+        left.append((moved.size_bytes, used))
+    return True
+
+
+def _put_back(store: Store, trash: Path, home: Path) -> None:
+    """Gives a file its name again; what came there meanwhile has the same bytes."""
+    rename(trash, home)
+    if home.suffix == ".pack":
+        store.objects.packed.look_again()
+
+
+def _put_all_back(store: Store, trash: Path) -> None:
+    """Puts back what a run that was killed had moved; what of it is still garbage is found again."""
+    packed = store.objects.packed
+    for name in _names(trash / "objects"):
+        if is_hash(name):
+            _put_back(store, trash / "objects" / name, packed.loose.path(name))
+    for name in _names(trash / "packs"):
+        _put_back(store, trash / "packs" / name, packed.packs_folder / name)
+
+
+def _delete_derived(store: Store, garbage: _Garbage) -> int:
+    """Deletes what was made of these objects: paths of nodes, and partial files; gives their size in bytes."""
+    size_bytes = 0
+    for hash in garbage.manifests:
+        for path in (store.links_folder / hash).glob("*/*"):
+            with contextlib.suppress(OSError):
+                size_bytes += 0 if path.is_symlink() else path.stat().st_size
+        shutil.rmtree(store.links_folder / hash, ignore_errors=True)
+    hashes = garbage.hashes
+    for path in (store.folder / "partial").glob("*/*"):
+        if path.name[:64] in hashes:
+            with contextlib.suppress(OSError):
+                size_bytes += path.stat().st_blocks * 512
+                path.unlink()
+    return size_bytes
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

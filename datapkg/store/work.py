@@ -1,0 +1,61 @@
+"""Which processes are writing to a store: they share a lock, so that whoever frees space can tell whether it is alone.
+
+The kernel releases the lock of a process that ends, however it ends. Readers take no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold the lock in this file together with other writers; where the file system has no locks, go on without."""
+    with _open(path) as fd:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock in this file alone; gives False, without `wait`, if another process holds it."""
+    with _open(path) as fd:
+        is_held = True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            is_held = False
+        except OSError:  # no locks here: whoever else frees space moves each file once, as renaming is atomic
+            pass
+        yield is_held
+
+
+def is_alone(path: Path) -> bool:
+    """Return whether nobody holds the lock in this file; False where that cannot be known."""
+    with _open(path) as fd:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[int]:
+    """Open a lock file; closing it releases the lock, unless the child of a fork has it open too."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield fd
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        os.close(fd)

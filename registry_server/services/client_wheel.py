@@ -1,0 +1,140 @@
+"""The client as a wheel, made of the `datapkg` that this registry runs on, so that users install the one that fits.
+
+The public package index has another project under this name, so a registry hands out its client itself. It is made in
+memory, from the installed files or from a checkout alike: nothing has to be built before, and nothing is left behind
+that an upgrade would make stale. Equal files give equal bytes on every machine, since members are stored (what
+compression gives depends on the version of zlib), sorted and without times.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from datapkg import __version__, errors
+
+NAME = "datapkg"
+PATH = "/client/"
+# What is the registry's or the developers' alone: a client does not have the modules that these are for.
+LEFT_OUT_EXTRAS = ("server", "test", "test-all")
+SUFFIXES = (".py", ".pyi", ".typed")
+_HEADERS = (
+    *("Metadata-Version", "Name", "Version", "Summary", "Keywords", "License-Expression", "License-File"),
+    *("Classifier", "Requires-Python", "Requires-Dist", "Provides-Extra"),
+)
+_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
+_FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can state
+_MODE = 0o100644 << 16
+_WHEEL = f"Wheel-Version: 1.0\nGenerator: {NAME} {__version__}\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+@dataclass(frozen=True)
+class ClientWheel:
+    """A wheel of the client: its file name, its bytes and their sha256."""
+
+    name: str
+    data: bytes
+    sha256: str
+
+    def install_line(self, site: str) -> str:
+        """The line that installs the client from the registry at `site`; pip verifies the hash."""
+        return f"pip install '{NAME} @ {site}{PATH}{self.name}#sha256={self.sha256}'"
+
+
+@lru_cache(maxsize=1)
+def client_wheel() -> ClientWheel | None:
+    """Return the wheel of the client, or None where datapkg runs without metadata, not being installed in any way."""
+    installed = _distribution()
+    if installed is None:
+        return None
+    data = _archive(dict(_members(installed)))
+    return ClientWheel(f"{NAME}-{__version__}-py3-none-any.whl", data, hashlib.sha256(data).hexdigest())
+
+
+def _distribution() -> metadata.Distribution | None:
+    # A checkout may have more than one: that of the editable install has the licence.
+    found = [each for each in metadata.distributions(name=NAME) if each.version == __version__]
+    return next((each for each in found if _licence(each)), None)
+
+
+def _licence(installed: metadata.Distribution) -> str:
+    return installed.read_text("licenses/LICENSE") or ""
+
+
+def _members(installed: metadata.Distribution) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of all members but RECORD, the metadata last, as PEP 427 recommends."""
+    root = Path(errors.__file__).parent
+    for path in sorted(_files_of_ours(root), key=lambda path: path.relative_to(root).as_posix()):
+        yield f"{NAME}/{path.relative_to(root).as_posix()}", path.read_bytes()
+    info = _info_folder()
+    yield f"{info}/METADATA", _metadata(installed).encode()
+    yield f"{info}/WHEEL", _WHEEL.encode()
+    yield f"{info}/entry_points.txt", _entry_points(installed).encode()
+    yield f"{info}/top_level.txt", f"{NAME}\n".encode()
+    yield f"{info}/licenses/LICENSE", _licence(installed).encode()
+
+
+def _files_of_ours(folder: Path) -> Iterator[Path]:
+    """The modules, stubs and markers below a package.
+
+    A folder that is no package is left out, and all below `datapkg.data`: other distributions install files there.
+    """
+    for path in folder.iterdir():
+        if path.is_dir():
+            if (path / "__init__.py").is_file() and folder.name != "data":
+                yield from _files_of_ours(path)
+        elif path.suffix in SUFFIXES and not path.name.startswith("."):
+            yield path
+
+
+def _metadata(installed: metadata.Distribution) -> str:
+    """The core metadata of the client, as this installation has them, without what only a registry needs."""
+    lines = [
+        f"{name}: {value}"
+        for name in _HEADERS
+        for value in installed.metadata.get_all(name) or []
+        if not (name == "Provides-Extra" and value in LEFT_OUT_EXTRAS)
+        if not (name == "Requires-Dist" and set(_EXTRA.findall(value)) & set(LEFT_OUT_EXTRAS))
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _entry_points(installed: metadata.Distribution) -> str:
+    own = [each for each in installed.entry_points if each.module.partition(".")[0] == NAME]
+    groups = sorted({each.group for each in own})
+    sections = (
+        f"[{group}]\n" + "".join(f"{each.name} = {each.value}\n" for each in sorted(own) if each.group == group)
+        for group in groups
+    )
+    return "\n".join(sections)
+
+
+def _archive(members: dict[str, bytes]) -> bytes:
+    record = f"{_info_folder()}/RECORD"
+    lines = [f"{name},sha256={_digest(data)},{len(data)}" for name, data in members.items()]
+    members[record] = "\n".join([*lines, f"{record},,", ""]).encode()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in members.items():
+            member = zipfile.ZipInfo(name, _FIRST_TIME)
+            member.external_attr = _MODE
+            member.create_system = 3  # Unix, wherever it is made
+            archive.writestr(member, data)
+    return out.getvalue()
+
+
+def _digest(data: bytes) -> str:
+    """The hash of a file as RECORD states it: urlsafe base64 without padding."""
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def _info_folder() -> str:
+    return f"{NAME}-{__version__}.dist-info"

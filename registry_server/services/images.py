@@ -1,0 +1,48 @@
+"""Which objects of packages are images that a page may show, told by their first bytes and never by a name."""
+
+from __future__ import annotations
+
+from datapkg.errors import DatapkgError, NotFound
+from datapkg.objects.base import Readable
+from registry_server.services import serving
+from registry_server.services.policy import Actor
+from registry_server.services.registry import Registry
+from registry_server.services.serving import Served
+
+MAX_IMAGE_BYTES = 20 << 20
+# Pixels alone. SVG is a document, which can hold scripts and load from elsewhere.
+_SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+_HEAD_BYTES = 12
+
+
+def find_image(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> tuple[Served, str]:
+    """Return an object of the package that is an image, and its media type; raises `NotFound` if it is none."""
+    served = serving.object(registry, actor, user, name, hash)
+    media_type = _media_type(registry.objects, hash, served.size)
+    if not media_type:
+        raise NotFound(f"object {hash} of {user}/{name} is not an image that a page shows")
+    return served, media_type
+
+
+def is_shown_image(objects: Readable, hash: str, size: int) -> bool:
+    """Whether an object is an image that a page may show."""
+    return bool(_media_type(objects, hash, size))
+
+
+def _media_type(objects: Readable, hash: str, size: int) -> str:
+    """`image/png`; "" for what is not an image, too large, or unreadable."""
+    if not _HEAD_BYTES <= size <= MAX_IMAGE_BYTES:
+        return ""
+    try:
+        with objects.open(hash, 0, _HEAD_BYTES) as stream:
+            head = stream.read(_HEAD_BYTES)
+    except (DatapkgError, OSError):
+        return ""
+    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        return "image/webp"
+    return next((kind for signature, kind in _SIGNATURES.items() if head.startswith(signature)), "")

@@ -1,0 +1,46 @@
+"""The client of this registry: the page with the line that installs it, and the wheel itself."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from datapkg.errors import NotFound
+from registry_server.services.client_wheel import PATH, ClientWheel, client_wheel
+from registry_server.web.asking import TheRegistry
+from registry_server.web.conditions import etag, wanted_part
+from registry_server.web.rendering import render
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get(PATH)
+@router.get(PATH.rstrip("/"))
+def page(registry: TheRegistry) -> HTMLResponse:
+    """The line that installs the client, and what to set after that."""
+    return HTMLResponse(render("client.html", client=_wheel(), site=registry.settings.url))
+
+
+@router.get(PATH + "{name}")
+def wheel(request: Request, registry: TheRegistry, name: str) -> Response:
+    """The wheel of the client; only the version of this registry is there."""
+    found = _wheel()
+    if name != found.name:
+        raise NotFound(
+            f"this registry has no file {name!r} of a client, only {found.name}",
+            hint=found.install_line(registry.settings.url),
+        )
+    headers = {"etag": etag(found.sha256)}
+    known = wanted_part(
+        found.sha256, len(found.data), range=None, if_range=None, if_none_match=request.headers.get("if-none-match")
+    )
+    if known.kind == "unchanged":
+        return Response(status_code=304, headers=headers)
+    return Response(found.data, media_type="application/octet-stream", headers=headers)
+
+
+def _wheel() -> ClientWheel:
+    found = client_wheel()
+    if found is None:
+        raise NotFound("this registry has no client to hand out: its own datapkg is not installed, only on the path")
+    return found

@@ -1,0 +1,170 @@
+"""A README as safe HTML: nothing in it runs, and nothing is loaded from elsewhere.
+
+Markdown is rendered without HTML of its own, then passed through a sanitiser. Relative addresses become those of this
+registry that the caller finds for them; the sanitiser lets through no other relative address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markupsafe import Markup, escape
+
+from registry_server.web.rendering import is_link, visible
+
+_TAGS = {
+    *("a abbr b blockquote br code dd del dl dt em h2 h3 h4 h5 h6 hr i img kbd li ol p pre s strong sub sup").split(),
+    *("table tbody td th thead tr ul").split(),
+}
+_ATTRIBUTES = {
+    "a": {"href", "title", "download"},
+    "img": {"src", "alt", "loading"},
+    "td": {"align"},
+    "th": {"align"},
+    "ol": {"start"},
+    **{f"h{level}": {"id"} for level in range(2, 7)},
+}
+_SCHEMES = {"http", "https", "mailto"}
+_PLAIN = (".txt", ".rst")
+_ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
+
+
+class Link(NamedTuple):
+    """Where a relative address leads: `href`, the name to download it by, and `src` if it can be shown as an image."""
+
+    href: str
+    download: str = ""
+    src: str = ""
+
+
+Finds = Callable[[str], Link | None]
+
+
+def _nothing(address: str) -> Link | None:
+    return None
+
+
+def readme_html(text: str, name: str, find: Finds = _nothing) -> Markup:
+    """Return a README as safe HTML; `name` tells whether it is Markdown, `find` where a relative address leads."""
+    text = visible(text)
+    if name.casefold().endswith(_PLAIN):
+        return Markup("<pre>{}</pre>").format(text)
+    page = _Page(find)
+    html = _markdown().render(text, {"page": page})
+    return Markup(
+        nh3.clean(
+            html,
+            tags=_TAGS,
+            attributes=_ATTRIBUTES,
+            attribute_filter=partial(_allowed, page.own),
+            url_schemes=_SCHEMES,
+            url_relative="pass_through",
+            link_rel="noopener noreferrer nofollow",
+        )
+    )
+
+
+def _allowed(own: set[str], tag: str, attribute: str, value: str) -> str | None:
+    """The value, unless it is an address: of those, an image has only our own, and a link those of other sites too."""
+    if attribute not in ("href", "src") or value in own:
+        return value
+    return value if attribute == "href" and value.partition(":")[0].lower() in _SCHEMES else None
+
+
+class _Page:
+    """What is remembered while one README is rendered: `own` are the relative addresses that were put into it."""
+
+    def __init__(self, find: Finds) -> None:
+        self._find = find
+        self.own: set[str] = set()
+        self.links = 0
+        self.headings: dict[str, int] = {}
+
+    def find(self, address: str) -> Link | None:
+        """Where a relative address leads."""
+        if _ELSEWHERE.match(address):
+            return None
+        found = Link(f"#{heading_id(address[1:])}") if address.startswith("#") else self._find(address)
+        if found:
+            self.own |= {found.href, found.src}
+        return found
+
+    def new_heading(self, text: str) -> str:
+        """The id of a heading; of equal ones the second ends in -1, as GitHub numbers them."""
+        id = heading_id(text)
+        number = self.headings.get(id, 0)
+        self.headings[id] = number + 1
+        return f"{id}-{number}" if number else id
+
+
+def heading_id(text: str) -> str:
+    """The id of a heading with this text, or of one that is linked by its id: `Some words!` → `readme-some-words`."""
+    return "readme-" + re.sub(r"[^\w-]", "", text.strip().lower().replace(" ", "-"))
+
+
+@lru_cache(maxsize=1)
+def _markdown() -> MarkdownIt:
+    markdown = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(["table", "strikethrough"])
+    for name, rule in (
+        ("image", _image),
+        ("link_open", _link),
+        ("link_close", _link_end),
+        ("heading_open", _heading),
+        ("heading_close", _heading),
+    ):
+        markdown.add_render_rule(name, rule)
+    return markdown
+
+
+_Env = MutableMapping[str, Any]
+
+
+def _image(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+    """An image of the package as itself, one elsewhere as a link to it, and as its words what is neither."""
+    page: _Page = env["page"]
+    token = tokens[index]
+    address = str(token.attrs.get("src", ""))
+    words = escape(token.content or "image")
+    found = page.find(address)
+    if found and found.src:
+        return f'<img src="{escape(found.src)}" alt="{escape(token.content)}" loading="lazy">'
+    href = found.href if found else address if is_link(address) else ""
+    if not href or page.links:  # in a link already: its words are what the link shows
+        return str(words)
+    return f"{_opened(href, found)}{words}</a>"
+
+
+def _link(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+    page: _Page = env["page"]
+    page.links += 1
+    address = str(tokens[index].attrs.get("href", ""))
+    found = page.find(address)
+    return _opened(found.href if found else address, found, str(tokens[index].attrs.get("title", "")))
+
+
+def _link_end(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+    env["page"].links -= 1
+    return "</a>"
+
+
+def _opened(href: str, found: Link | None, title: str = "") -> str:
+    values = {"href": href, "title": title, "download": found.download if found else ""}
+    return "<a" + "".join(f' {name}="{escape(value)}"' for name, value in values.items() if value) + ">"
+
+
+def _heading(
+    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: _Env | Mapping[str, Any]
+) -> str:
+    """A heading one level lower: the page's own is the first."""
+    token = tokens[index]
+    level = min(6, int(token.tag[1:]) + 1)
+    if token.nesting < 0:
+        return f"</h{level}>"
+    return f'<h{level} id="{escape(env["page"].new_heading(tokens[index + 1].content))}">'

@@ -1,0 +1,181 @@
+"""Which state is meant: by a new name, a log, an install, under a lock; and what a list of states shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Person, Run, changed
+
+
+def build(ada: Person, package: str, iris: Path, text: str, message: str = "") -> str:
+    (iris / "flowers.csv").write_text(text)
+    hash: str = ada("build", package, str(iris), "-m", message, "--json").json["hash"]
+    return hash
+
+
+@pytest.mark.parametrize(("kind", "name"), [("version", "2.0"), ("tag", "good")])
+def test_a_name_is_not_given_to_another_state_than_the_newest_here(
+    ada: Person, flowers: str, iris: Path, kind: str, name: str
+) -> None:
+    pushed = ada("show", flowers, "--json").json["hash"]
+    mine = build(ada, flowers, iris, "petal\n1\n")
+    refused = ada(kind, "add", flowers, name)
+    assert refused.code == 4
+    assert f"sha256:{mine[:12]}, was not pushed" in refused.err
+    assert f"hint: datapkg push {flowers} --{kind} {name} (" in refused.err
+    assert name not in ada(kind, "ls", flowers).out
+    assert ada(kind, "add", flowers, name, "--state", mine).code == 3
+    assert ada(kind, "add", f"{flowers}@1.0", name, "--state", pushed).code == 2
+    assert ada(kind, "add", flowers, name, "--state", f"sha256:{pushed[:9]}", "--json").json["hash"] == pushed
+    assert ada("push", flowers).code == 0
+    assert ada("tag", "add", flowers, "after", "--json").json["hash"] == mine
+
+
+def test_a_name_is_shown_on_this_machine(ada: Person, flowers: str) -> None:
+    assert ada("version", "add", flowers, "1.5").code == 0
+    (listed,) = ada("ls", "--json").json["packages"]
+    assert [each["name"] for each in listed["states"][0]["versions"]] == ["1.0", "1.5"]
+
+
+def test_naming_does_not_count_as_having_seen_what_others_pushed(ada: Person, flowers: str, iris: Path) -> None:
+    own = ada.environment["DATAPKG_HOME"]
+    ada.environment["DATAPKG_HOME"] = f"{own}-other"
+    assert ada("install", flowers).code == 0
+    changed(ada, flowers, iris)
+    ada.environment["DATAPKG_HOME"] = own
+    assert ada("tag", "add", flowers, "seen").code == 0
+    build(ada, flowers, iris, "petal\n2\n")
+    assert "somebody pushed" in ada("push", flowers).err
+
+
+def test_the_log_has_local_builds_and_each_push_once(ada: Person, flowers: str, iris: Path) -> None:
+    first = ada("show", flowers, "--json").json["hash"]
+    local = build(ada, flowers, iris, "petal\n1\n", "mine")
+    entries = ada("log", flowers, "--json").json["log"]
+    assert [(each["event"], each["hash"], each["message"]) for each in entries] == [
+        ("build", local, "mine"),
+        ("push", first, "first"),
+        ("build", first, ""),
+    ]
+    assert [each["name"] for each in entries[1]["versions"]] == ["1.0"]
+    assert entries[1]["versions"] == entries[2]["versions"]
+    assert entries[0]["versions"] == []
+    assert [each["event"] for each in ada("log", flowers, "--remote", "--json").json["log"]] == ["push"]
+    assert [each["event"] for each in ada("log", flowers, "--local", "--json").json["log"]] == [
+        "build",
+        "push",
+        "build",
+    ]
+
+
+def test_without_its_registry_the_log_names_what_works(ada: Person, flowers: str) -> None:
+    ada.environment["DATAPKG_REGISTRY"] = "http://127.0.0.1:9"
+    ended = ada("log", flowers)
+    assert (ended.code, f"hint: datapkg log {flowers} --local" in ended.err) == (8, True)
+    assert ada("log", flowers, "--local").code == 0
+
+
+def test_the_log_of_one_state(ada: Person, flowers: str, iris: Path) -> None:
+    first = ada("show", flowers, "--json").json["hash"]
+    local = build(ada, flowers, iris, "petal\n1\n")
+    for state in ("1.0", "stable", f"sha256:{first[:8]}"):
+        assert {each["hash"] for each in ada("log", f"{flowers}@{state}", "--json").json["log"]} == {first}
+    assert [each["hash"] for each in ada("log", f"{flowers}@sha256:{local}", "--json").json["log"]] == [local]
+    for state in ("nope", "9.9", "sha256:000000"):
+        assert ada("log", f"{flowers}@{state}").code == 3
+        assert ada("log", f"{flowers}@{state}", "--local").code == 3
+    assert ada("log", f"{flowers}/README.md").code == 2
+
+
+def test_the_log_tells_what_changed(ada: Person, flowers: str, iris: Path) -> None:
+    build(ada, flowers, iris, "petal\n1\n")
+    newest, pushed, _ = ada("log", flowers, "--changes", "--json").json["log"]
+    (change,) = newest["changes"]
+    assert change["what"][0] == "column kind removed"
+    assert {each["change"] for each in pushed["changes"]} == {"added"}
+    text = ada("log", flowers, "--changes").out
+    assert "\n  changed  flowers  column kind removed, column petal: double → int64, 2 → 1 rows\n" in text
+    dry = ada("push", flowers, "--dry-run", "--json").json
+    assert dry["changes"] == newest["changes"]
+
+
+def test_a_state_that_was_never_pushed_is_installed_by_its_short_hash(ada: Person, flowers: str, iris: Path) -> None:
+    local = build(ada, flowers, iris, "petal\n1\n")
+    build(ada, flowers, iris, "petal\n2\n")
+    assert ada("install", f"{flowers}@sha256:{local[:8]}").code == 0
+    assert ada("show", flowers, "--json").json["hash"] == local
+    del ada.environment["DATAPKG_REGISTRY"]
+    assert ada("install", flowers, "-x", local[:12], "--json").json["installed"][0]["hash"] == local
+
+
+def test_all_states_that_are_kept_are_listed(ada: Person, flowers: str, iris: Path) -> None:
+    first = ada("show", flowers, "--json").json["hash"]
+    states = [build(ada, flowers, iris, f"petal\n{number}\n") for number in range(7)]
+    (listed,) = ada("ls", "--json").json["packages"]
+    assert [each["hash"] for each in listed["states"]] == [*states[::-1], first]
+    assert [each["name"] for each in listed["states"][-1]["tags"]] == ["latest", "stable"]
+    lines = ada("ls").out.splitlines()
+    assert len(lines) == 1 + 1 + 5 + 1
+    assert "… 2 more" in lines[-1]
+    assert "1.0, latest, stable" not in "".join(lines)
+
+
+def test_the_review_is_named_where_a_build_was_not_pushed(ada: Person, flowers: str, iris: Path) -> None:
+    review = f"datapkg push {flowers} --dry-run"
+    assert review not in ada("status", flowers).out
+    build(ada, flowers, iris, "petal\n1\n")
+    assert review in ada("status", flowers).out
+    assert ada("status", flowers, "--json").json["packages"][0]["is_pushed"] is False
+
+
+def test_a_lock_that_decides_is_named(ada: Person, flowers: str, iris: Path) -> None:
+    first = ada("show", flowers, "--json").json["hash"]
+    second = changed(ada, flowers, iris)
+    Path("datapkg.yml").write_text(f"packages: ['{flowers}@1.0']\n")
+    assert ada("lock").code == 0
+    installed = ada("install", flowers)
+    assert f"pins {flowers} to sha256:{first[:12]}" in installed.err
+    assert "import it" not in installed.out
+    lock = str(Path("datapkg.lock").absolute())
+    assert ada("install", flowers, "--json").json["installed"][0]["overruled_by"] == lock
+    note = f"note: {flowers} is sha256:{first[:12]} here: {lock} pins it; the current state is sha256:{second[:12]}\n"
+    for words in (("show", flowers), ("cat", f"{flowers}/README.md"), ("export", flowers, "out")):
+        assert ada(*words).err == note
+    assert ada("show", flowers, "--json").json["why"] == lock
+    assert ada("show", f"{flowers}@1.0").err == ""
+    assert "import it" in ada("install").out
+    assert ada("show", flowers).err == ""
+
+
+def test_a_node_that_vanished_is_named_with_the_states_that_had_it(ada: Person, flowers: str, iris: Path) -> None:
+    (iris / "picture.bin").unlink()
+    (iris / "flowers.csv").write_text("petal\n1\n")
+    hash = ada("build", flowers, str(iris), "--json").json["hash"]
+    for words in (("show", f"{flowers}/picture.bin"), ("cat", f"{flowers}/picture.bin")):
+        ended = ada(*words)
+        assert ended.code == 3
+        assert f"{flowers} has no node 'picture.bin'" in ended.err
+        assert f"(the state is sha256:{hash[:12]}; it was in 1.0)" in ended.err
+        assert f"hint: datapkg show {flowers}@1.0\n" in ended.err
+    assert f"(the state is sha256:{hash[:12]})" in ada("show", f"{flowers}/never").err
+    assert ada("push", flowers).code == 0
+    for words in (("install", f"{flowers}/picture.bin"), ("fetch", f"{flowers}/picture.bin")):
+        assert f"(the state is sha256:{hash[:12]}; it was in 1.0)" in ada(*words).err
+
+
+def test_a_sync_names_what_it_pushes(ada: Person, run: Run, tmp_path: Path) -> None:
+    folder, package = tmp_path / "folder", f"{ada.name}/followed"
+    folder.mkdir()
+    (folder / "a.csv").write_text("n\n1\n")
+    hash = ada("sync", str(folder), package, "-v", "1.0", "-t", "good", "--json").json["hash"]
+    assert ada("sync", str(folder), package, "-v", "1.1").out.endswith(f"it is {package}@1.1\n")
+    names = {each["name"]: each["hash"] for each in ada("version", "ls", package, "--json").json["versions"]}
+    assert names == {"1.0": hash, "1.1": hash}
+    assert "good" in ada("tag", "ls", package).out
+    (folder / "a.csv").write_text("n\n2\n")
+    for dry_run in (["--dry-run"], []):
+        refused = ada("sync", str(folder), package, "-v", "1.0", *dry_run)
+        assert (refused.code, "versions never move" in refused.err) == (4, True)
+    assert ada("sync", str(folder), package, "-v", "2.0", "--watch").code == 2

@@ -1,0 +1,106 @@
+"""Which token is sent, what a rejected one stops, and what messages say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from datapkg.api.accounts import login, whoami
+from datapkg.api.build import build_package
+from datapkg.api.install import install_packages
+from datapkg.api.push import push_package
+from datapkg.errors import NotLoggedIn, PackageNotFound, RejectedToken
+from datapkg.home import Home
+from registry_server.services import accounts, policy
+from registry_server.services.registry import open_registry
+from registry_server.settings import read_settings
+from tests.conftest import Person
+from tests.live_registry import LiveRegistry
+
+
+def revoke(registry: LiveRegistry, name: str) -> None:
+    opened = open_registry(read_settings({}, data=registry.data))
+    accounts.revoke_tokens(opened, policy.THE_OPERATOR, name)
+    opened.db.close()
+
+
+@pytest.fixture
+def packages(person: Person, tmp_path: Path) -> None:
+    """A public and a private package."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(3):
+        (source / f"{number}.bin").write_bytes(f"{person.name} {number}".encode())
+    for name, public in (("open", True), ("closed", False)):
+        build_package(person.home(), person.ref(name), source)
+        push_package(person.home(), person.ref(name), public=public)
+
+
+def logged_in(person: Person, machine: str) -> Home:
+    home = Home({"DATAPKG_HOME": str(person.folder / machine)})
+    login(home, person.token, person.url)
+    return Home({"DATAPKG_HOME": str(person.folder / machine)})
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_revoked_token_does_not_stop_public_reads(
+    person: Person, new_person: Callable[[], Person], registry: LiveRegistry
+) -> None:
+    bob = new_person()
+    home = logged_in(bob, "laptop")
+    revoke(registry, bob.name)
+    with pytest.warns(RejectedToken, match=rf"`datapkg login`; public .*: datapkg login --registry {bob.url}") as told:
+        (done,) = install_packages(home, [person.ref("open")])
+    assert done.error is None
+    assert len(told) == 1
+    assert home.find(person.ref("open")).hash == person.home().find(person.ref("open")).hash
+    (private,) = install_packages(home, [person.ref("closed")])
+    assert isinstance(private.error, NotLoggedIn)
+    assert "the token from `datapkg login` was sent" in private.error.message
+    assert private.error.hint == f"datapkg login --registry {bob.url}"
+
+
+@pytest.mark.usefixtures("packages")
+def test_after_a_rejected_token_what_is_not_public_names_it(
+    person: Person, new_person: Callable[[], Person], registry: LiveRegistry
+) -> None:
+    bob = new_person()
+    revoke(registry, bob.name)
+    client = bob.home().client()
+    with pytest.warns(RejectedToken, match="the token from DATAPKG_TOKEN"):
+        client.package(person.ref("open"))
+    with pytest.raises(PackageNotFound, match="without the rejected token from DATAPKG_TOKEN") as caught:
+        client.package(person.ref("closed"))
+    assert "DATAPKG_TOKEN" in caught.value.hint
+
+
+def test_who_one_is_and_changes_are_not_asked_without_the_token(person: Person, registry: LiveRegistry) -> None:
+    revoke(registry, person.name)
+    client = person.home().client()
+    with pytest.raises(NotLoggedIn, match="the token from DATAPKG_TOKEN was sent") as caught:
+        client.me()
+    assert "DATAPKG_TOKEN" in caught.value.hint
+    with pytest.raises(NotLoggedIn, match="not valid"):
+        client.start_push(person.ref("p"), "a" * 64, [])
+
+
+def test_messages_say_why_no_token_was_sent(person: Person) -> None:
+    home = Home({"DATAPKG_HOME": str(person.folder), "DATAPKG_TOKEN": person.token})
+    with pytest.raises(NotLoggedIn, match="sent to the registry in DATAPKG_REGISTRY, which is not set") as caught:
+        whoami(home, person.url)
+    assert caught.value.hint == f"export DATAPKG_REGISTRY={person.url}"
+    with pytest.raises(PackageNotFound, match="no token was sent: DATAPKG_TOKEN is only sent") as caught:
+        home.client(person.url).package(person.ref("none"))
+    assert caught.value.hint == f"export DATAPKG_REGISTRY={person.url}"
+    elsewhere = Home({**person.environ(), "DATAPKG_REGISTRY": "https://other.example.org"})
+    with pytest.raises(NotLoggedIn, match=r"which is https://other\.example\.org"):
+        whoami(elsewhere, person.url)
+    with pytest.raises(PackageNotFound, match=r"\(no token was sent\)"):
+        Home({"DATAPKG_HOME": str(person.folder)}).client(person.url).package(person.ref("none"))
+
+
+def test_the_token_goes_to_the_same_address_however_it_is_written(person: Person) -> None:
+    home = Home({**person.environ(), "DATAPKG_REGISTRY": person.url + "/"})
+    assert whoami(home, person.url.replace("http://", "HTTP://"))["user"] == person.name

@@ -1,0 +1,270 @@
+"""Removing a package frees what it alone needs, whatever else is in the store, is at work, or kills it on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datapkg.errors import ObjectNotFound
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.manifest import FileNode, Manifest
+from datapkg.store import gc, work
+from datapkg.store.index import Index
+from datapkg.store.refs import Current, LogEvent
+from datapkg.store.store import Store
+from tests.examples import examples
+
+LOOSE = b"L" * 10_000
+AT = "2026-01-01T00:00:00+00:00"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "store", Index(tmp_path / "cache" / "index.db"))
+    store.prepare()
+    return store
+
+
+def again(store: Store) -> Store:
+    """The same store as another process sees it."""
+    return Store(store.folder, Index(store.index_path.with_name("other.db")))
+
+
+def manifest_of(*contents: bytes) -> Manifest:
+    return Manifest.make(
+        [FileNode(path=f"n{at}", hash=hash_bytes(data), size=len(data)) for at, data in enumerate(contents)]
+    )
+
+
+def keep(store: Store, name: str, *contents: bytes, is_current: bool = True) -> str:
+    """Puts contents, in a pack but for long ones, and a state of them as `u/NAME`; gives its hash."""
+    manifest = manifest_of(*contents)
+    store.objects.put_many(each for each in contents if len(each) < len(LOOSE))
+    for each in contents:
+        if len(each) >= len(LOOSE):
+            store.objects.put_bytes(each)
+    store.save(manifest)
+    if is_current:
+        store.refs.append_log("u", name, LogEvent("build", manifest.hash, AT))
+        store.refs.set_current("u", name, Current(manifest.hash, "local"))
+    return manifest.hash
+
+
+def remove(store: Store, name: str, **options: bool) -> gc.Freed:
+    assert store.refs.remove("u", name)
+    return gc.free(store, **options)
+
+
+def files(store: Store) -> set[str]:
+    """What is left in the store, but for locks and the folders of packages."""
+    found = {str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.is_file()}
+    return {each for each in found if not each.endswith("lock") and not each.startswith("packages/")} - {"format"}
+
+
+def make_old(store: Store) -> None:
+    """Makes everything in the store used two hours ago."""
+    for path in [*store.folder.glob("objects/*/*"), *store.folder.glob("packs/*")]:
+        os.utime(path, ns=(time.time_ns() - 7200 * 10**9, path.stat().st_mtime_ns))
+
+
+@contextmanager
+def somebody_at_work(store: Store) -> Iterator[Store]:
+    other = again(store)
+    with other.writing():
+        yield other
+
+
+def test_all_of_a_package_goes(store: Store) -> None:
+    hash = keep(store, "p", b"small", LOOSE)
+    node = store.manifest(hash).nodes[0]
+    assert isinstance(node, FileNode)
+    store.links.path(hash, node)
+    (store.folder / "partial/0").mkdir(parents=True)
+    (store.folder / f"partial/0/{hash_bytes(LOOSE)}-{len(LOOSE)}").write_bytes(b"a part")
+    expected = gc.estimate(store, "u", "p")
+    freed = remove(store, "p")
+    assert files(store) == set()
+    assert freed.size_bytes > expected.size_bytes > len(LOOSE)
+    assert not gc.has_removed(store)
+
+
+def test_what_other_states_need_stays(store: Store) -> None:
+    keep(store, "q", b"in its log", b"of both")
+    keep(store, "q", b"current")
+    keep(store, "p", b"of both", LOOSE, b"mine")
+    freed = remove(store, "p")
+    assert freed.shared_bytes == len(b"of both")
+    assert freed.size_bytes > len(LOOSE)
+    assert not store.objects.missing(map(hash_bytes, (b"in its log", b"of both", b"current")))
+    assert store.objects.missing(map(hash_bytes, (LOOSE, b"mine"))) == {hash_bytes(LOOSE), hash_bytes(b"mine")}
+
+
+def test_a_pack_is_written_anew_without_what_goes(store: Store) -> None:
+    keep(store, "p", b"mine", b"of both", b"more", b"and more")
+    keep(store, "q", b"of both", is_current=True)
+    before = {path.name for path in (store.folder / "packs").iterdir()}
+    remove(store, "p")
+    assert again(store).objects.read(hash_bytes(b"of both")) == b"of both"
+    with pytest.raises(ObjectNotFound):
+        again(store).objects.read(hash_bytes(b"mine"))
+    after = {path.name for path in (store.folder / "packs").iterdir()}
+    assert len(after - before) <= 1
+    for name in after:
+        assert hash_bytes((store.folder / "packs" / name).read_bytes()) == name.removesuffix(".pack")
+
+
+def test_a_state_that_no_pointer_names_keeps_its_objects(store: Store) -> None:
+    keep(store, "", b"of a lock", is_current=False)
+    keep(store, "p", b"of a lock", b"mine")
+    remove(store, "p")
+    assert store.objects.read(hash_bytes(b"of a lock")) == b"of a lock"
+    assert store.objects.missing([hash_bytes(b"mine")])
+
+
+@pytest.mark.parametrize("damaged", ["pointer", "manifest"])
+def test_nothing_goes_while_it_is_not_known_what_is_needed(store: Store, damaged: str) -> None:
+    other = keep(store, "q", b"theirs")
+    keep(store, "p", b"theirs", b"mine")
+    path = store.folder / "packages/u/q/current"
+    if damaged == "manifest":
+        path = store.objects.packed.loose.path(other)
+        path.chmod(0o600)
+    whole = path.read_bytes()
+    path.write_bytes(b"{}")
+    freed = remove(again(store), "p")
+    assert freed.problem
+    assert not freed.size_bytes
+    assert store.objects.read(hash_bytes(b"theirs")) == b"theirs"
+    path.write_bytes(whole)
+    assert gc.free(again(store)).size_bytes
+    assert again(store).objects.missing([hash_bytes(b"mine")])
+
+
+def test_what_was_used_lately_stays_while_somebody_is_at_work(store: Store) -> None:
+    keep(store, "p", b"mine", LOOSE)
+    with somebody_at_work(store):
+        freed = remove(store, "p")
+        assert not freed.size_bytes
+        assert freed.left_bytes == len(b"mine") + len(LOOSE)
+        assert 3000 < freed.until - time.time() <= gc.GRACE_S
+        assert gc.free(store).left_bytes
+        make_old(store)
+        assert gc.free(store).size_bytes > len(LOOSE)
+    gc.free(store)
+    assert files(store) == set()
+
+
+def test_the_next_that_writes_frees_what_was_left(store: Store) -> None:
+    keep(store, "p", b"mine", LOOSE)
+    with somebody_at_work(store):
+        assert remove(store, "p").left_bytes
+    with again(store).writing():
+        assert files(store) == set()
+
+
+def test_with_now_nobody_is_at_work(store: Store) -> None:
+    keep(store, "p", b"mine", LOOSE)
+    with somebody_at_work(store):
+        assert remove(store, "p", now=True).left_bytes == 0
+    assert files(store) == set()
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_who_counted_on_it_between_two_looks_has_it(store: Store, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
+    """Another process installs the package at the moment when its objects go."""
+    hash = keep(store, "p", b"mine", LOOSE)
+    make_old(store)
+    other, is_alone = again(store), work.is_alone
+    working = other.writing()
+
+    def look(path: Path) -> bool:
+        found = is_alone(path)
+        if not looked:
+            working.__enter__()
+            assert not other.absent(manifest_of(b"mine", LOOSE))
+            assert other.has(hash)
+        elif ended:
+            other.save(manifest_of(b"mine", LOOSE))
+            other.refs.set_current("u", "p", Current(hash, "local"))
+            working.__exit__(None, None, None)
+            found = is_alone(path)
+        looked.append(found)
+        return found
+
+    looked: list[bool] = []
+    monkeypatch.setattr(work, "is_alone", look)
+    freed = remove(store, "p")
+    assert looked == [True, ended]
+    assert not freed.size_bytes
+    assert again(store).objects.read(hash_bytes(LOOSE)) == LOOSE
+    assert not again(store).absent(store.manifest(hash))
+    if not ended:
+        working.__exit__(None, None, None)
+
+
+def test_counting_on_an_object_renews_it_and_it_stays_believed(store: Store) -> None:
+    hash = keep(store, "p", b"mine", LOOSE)
+    make_old(store)
+    paths = store.objects.files([hash, hash_bytes(b"mine"), hash_bytes(LOOSE)])
+    store.objects.index.believe(paths)
+    assert not again(store).objects.packed.missing([hash])
+    assert not store.objects.missing([hash_bytes(LOOSE)])
+    assert all(time.time() - path.stat().st_atime > 3600 for path in paths), "nothing was written"
+    with store.writing():
+        store.absent(store.manifest(hash))
+        assert store.has(hash)
+    assert all(time.time() - path.stat().st_atime < 60 for path in paths)
+    assert all(store.objects.index.believes(path) for path in paths)
+
+
+class _Killed(BaseException):
+    pass
+
+
+def test_killed_at_any_step_the_next_run_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in range(0, 100, examples(4, 1)):
+        folder = tmp_path / str(step)
+        store = Store(folder / "store", Index(folder / "index.db"))
+        store.prepare()
+        kept = [keep(store, "q", b"of both", b"theirs"), keep(store, "r", LOOSE + b"theirs")]
+        keep(store, "p", b"mine", b"of both", LOOSE, LOOSE + b"more")
+        left = step
+
+        def killing(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **named: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise _Killed
+                return real(*args, **named)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("replace", "unlink", "mkdir", "rmdir"):
+                patch.setattr(os, name, killing(getattr(os, name)))
+            with contextlib.suppress(_Killed):
+                remove(store, "p")
+        is_done = left >= 0
+        now = again(store)
+        for hash in kept:
+            assert not now.absent(now.manifest(hash))
+        if now.refs.current("u", "p"):
+            now.refs.remove("u", "p")
+        with now.writing():
+            left_over = {hash_bytes(each) for each in (b"mine", LOOSE, LOOSE + b"more")}
+            assert now.objects.missing(left_over) == left_over
+        assert not [each for each in files(now) if each.startswith("trash")]
+        for hash in kept:
+            assert not now.absent(now.manifest(hash))
+        if is_done:
+            assert step > 10
+            return
+    raise AssertionError("it has no end")
