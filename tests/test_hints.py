@@ -27,7 +27,8 @@ HASH = "a" * 64
 # What stands for the values that a text fills in, by a word in their expression.
 FILLED = (
     (r"is_|if .* else", ""),
-    (r"^user$", "u"),
+    (r"^kind$", "tag"),
+    (r"\buser$", "u"),
     (r"\bpath\b", "u/p/x"),
     (r"origin|url|registry", "https://data.example.org"),
     (r"limit|size|bytes", "1000"),
@@ -94,6 +95,7 @@ def understood(command: str) -> None:
     command = (
         command.replace("USER/NAME", "u/p")
         .replace("u/NAME", "u/p")
+        .replace("/OTHER", "/other")
         .replace("sha256:…", f"sha256:{HASH}")
         .replace("@STATE", "@1.0")
     )

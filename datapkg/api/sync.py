@@ -83,7 +83,7 @@ def sync(
                 raise Conflict(error.message, hint=f"{line} puts yours over theirs", **error.detail) from error
             raise
     if not options.to and not options.dry_run:
-        BuildCache(home.index, ref.package).keep_place(folder, True, False)
+        BuildCache(home.index, ref.package).keep_place(folder, build_options)
     return draft.result()
 
 
@@ -244,7 +244,7 @@ class _Follower(Draft):
             raise InvalidInput(
                 f"{shown(folder)} has nothing that a package is made of, and --delete would take all {len(alone):,} "
                 f"nodes out of {where}; nothing was changed",
-                hint="if that is meant: the same with --yes",
+                hint="if that is meant: the same with --allow-empty",
             )
 
     def _check_room(self, made: dict[str, Node], alone: list[str]) -> None:

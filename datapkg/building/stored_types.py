@@ -69,7 +69,7 @@ def _inner_type(kind: Any) -> Any:
 
 def _are_categories(kind: Any) -> bool:
     """Whether Arrow can look up values of this type, so that they are read back as categories."""
-    tests = (types.is_integer, types.is_float32, types.is_float64, types.is_boolean, types.is_temporal)
+    tests = (types.is_integer, types.is_float32, types.is_float64, types.is_boolean, types.is_temporal, types.is_null)
     is_other = types.is_string(kind) or types.is_binary(kind) or types.is_fixed_size_binary(kind)
     return is_other or types.is_decimal(kind) or any(test(kind) for test in tests)
 

@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("datapkg.cli.projects:init", "Start a project with an empty datapkg.yml."),
     "install": ("datapkg.cli.installing:install", "Get packages from a registry, or what a project asks for."),
     "lock": ("datapkg.cli.installing:lock", "Write down exactly what a project's requirements mean now."),
-    "log": ("datapkg.cli.listing:log", "List the pushes of a package."),
+    "log": ("datapkg.cli.listing:log", "List the pushes and local builds of a package."),
     "login": ("datapkg.cli.accounts:login", "Keep a token for a registry."),
     "logout": ("datapkg.cli.accounts:logout", "Forget the token for a registry."),
     "ls": ("datapkg.cli.listing:ls", "List the packages on this machine."),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -130,15 +131,19 @@ def remember_categories(table: pa.Table) -> pa.Table:
     A table without rows keeps all of them there. Every dictionary column has one dictionary (`unify_dictionaries`).
     """
     kept = {
-        field.name: [field.type.ordered, _to_text(table.column(index).chunk(0).dictionary)]
+        field.name: [field.type.ordered, _to_text(_dictionary(table.column(index)))]
         for index, field in enumerate(table.schema)
-        if types.is_dictionary(field.type) and table.column(index).num_chunks
-        if not len(table) or not types.is_string(field.type.value_type)
+        if types.is_dictionary(field.type)
+        if not (types.is_string(field.type.value_type) and (len(table) or not table.column(index).num_chunks))
     }
     metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != CATEGORIES_KEY}
     if kept:
         metadata[CATEGORIES_KEY] = json.dumps(kept).encode()
     return table.replace_schema_metadata(metadata)
+
+
+def _dictionary(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0).dictionary if column.num_chunks else pa.array([], column.type.value_type)
 
 
 def forgotten_categories(schema: pa.Schema) -> dict[str, tuple[bool, pa.Array]]:
@@ -158,14 +163,26 @@ def restore_categories(table: pa.Table, schema: pa.Schema | None = None) -> pa.T
     `schema` is that of the object, where the table's own has lost its metadata. Raises `IntegrityError` for categories
     that cannot be read, or are not those of the column.
     """
+    columns = {}
     for name, (ordered, categories) in forgotten_categories(schema or table.schema).items():
         for index in table.schema.get_all_field_indices(name):
             try:
-                column = _as_categories(table.column(index), categories, ordered)
+                columns[index] = _as_categories(table.column(index), categories, ordered)
             except _UNREADABLE as error:
                 raise IntegrityError(f"column {name!r} does not fit the categories kept for it: {error}") from error
-            table = table.set_column(index, table.schema.field(index).with_type(column.type), column)
-    return table
+    return with_columns(table, columns)
+
+
+def with_columns(table: pa.Table, columns: Mapping[int, pa.ChunkedArray]) -> pa.Table:
+    """Return a table with other values, of any type, in the columns at these places.
+
+    `Table.set_column` copies the list of all columns at each call, which adds up where a table has thousands.
+    """
+    if not columns:
+        return table
+    fields = [field.with_type(columns[at].type) if at in columns else field for at, field in enumerate(table.schema)]
+    arrays = [columns.get(at, column) for at, column in enumerate(table.columns)]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, table.schema.metadata))
 
 
 def _as_categories(column: pa.ChunkedArray, categories: pa.Array, ordered: bool) -> pa.ChunkedArray:

@@ -244,7 +244,7 @@ class Ref:
     def parse(cls, text: str) -> Ref:
         """Reads `[registry:]user/name[/node…][@state]` or the address of a package's page.
 
-        Raises `InvalidName` that says what is allowed.
+        `user/name@state/node`, as fsspec has it, means the same. Raises `InvalidName` that says what is allowed.
         """
         if not isinstance(text, str) or len(text) > 20_000:
             raise InvalidName("a reference is text of at most 20,000 characters, such as user/name@1.0")
@@ -280,6 +280,9 @@ def _parse_body(body: str, text: str, registry: str | None, decode: object) -> R
     names, at, state = body.rpartition("@")
     if not at:
         names, state = body, ""
+    elif "/" in state and _is_package(names):  # neither a state nor the name of a package holds a slash
+        state, _, node = state.partition("/")
+        names = f"{names}/{node}"
     elif "/" in state or "@" in names:
         raise InvalidName(f"{shown(text)} has an '@' in a node's name: write it as %40")
     user, slash, rest = names.partition("/")
@@ -316,6 +319,11 @@ def _refuse_pinned(text: str, package: str, operator: str, version: str) -> NoRe
         f"{shown(text)} is not a reference: a state follows '@', as in user/name@1.2.0"
         + _did_you_mean(meant, bool(meant))
     )
+
+
+def _is_package(text: str) -> bool:
+    user, _, package = text.partition("/")
+    return _USER.match(user) is not None and _PACKAGE.match(package) is not None
 
 
 _NOT_IN_IDENTIFIERS = {code: "_" for code in range(128) if not chr(code).isalnum()}

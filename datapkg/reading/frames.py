@@ -185,8 +185,10 @@ def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:
 
 def _check_text(source: Source, tables: list[TableNode], parts: list[pa.Table]) -> None:
     """Raises `InvalidInput` for text beside bytes, of which Arrow would make bytes."""
+    # Of columns that share a name, the first.
+    types_by_name = [{field.name: field.type for field in reversed(list(part.schema))} for part in parts]
     for name in dict.fromkeys(parts[0].column_names):
-        kinds = [part.schema.field(part.schema.names.index(name)).type for part in parts]
+        kinds = [each[name] for each in types_by_name]
         texts = [table for table, kind in zip(tables, kinds, strict=True) if _is_text(kind)]
         others = [table for table, kind in zip(tables, kinds, strict=True) if _is_bytes(kind)]
         if texts and others:
@@ -232,12 +234,13 @@ def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
         backed: pd.DataFrame = table.to_pandas(types_mapper=_types_mapper(form.dtype_backend))
         return backed
     table = convertible(table)
-    whole = _nested_integers(table)
+    whole, levels = _nested_integers(table), _extension_levels(table)
     if form.frozen:
-        return _read_only(_with_whole(table.to_pandas(split_blocks=True), whole))
+        return _read_only(_with_levels(_with_whole(table.to_pandas(split_blocks=True), whole), levels))
     apart = len(table) >= _LONG and table.num_columns <= _MANY_COLUMNS
     memory = _memory(table) if apart else {}
     frame = _with_whole(table.to_pandas(self_destruct=True, split_blocks=apart), whole)
+    frame = _with_levels(frame, levels)
     for at, kind in enumerate(frame.dtypes):
         # What lies in Arrow's memory may not be written to.
         if isinstance(kind, pd.CategoricalDtype) or (apart and isinstance(kind, pd.DatetimeTZDtype)):
@@ -253,6 +256,44 @@ def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
 def _with_whole(frame: pd.DataFrame, whole: dict[int, pd.Series]) -> pd.DataFrame:
     for at, column in whole.items():
         frame.isetitem(at, column.array)
+    return frame
+
+
+def _extension_levels(table: pa.Table) -> dict[str, Any]:
+    """The levels of the index that have a dtype of pandas' own, `Int64` say, by stored name.
+
+    pyarrow gives these dtypes to columns alone: in the index it makes floats of integers beside nulls.
+    """
+    described = pandas_metadata(table.schema).get("columns")
+    dtypes = {each.get("field_name"): str(each.get("numpy_type")) for each in described} if described else {}
+    found = {}
+    for name in index_columns(table.schema):
+        dtype = _extension_dtype(dtypes.get(name, ""))
+        found[name] = None if dtype is None else dtype.__from_arrow__(table.column(name))
+    return found if any(level is not None for level in found.values()) else {}
+
+
+def _extension_dtype(name: str) -> Any:
+    """The extension dtype of a name, for integers, floats, booleans, text and types of Arrow; else None."""
+    if not name.startswith(("Int", "UInt", "Float", "boolean", "string")) and not name.endswith("[pyarrow]"):
+        return None
+    try:
+        return pd.api.types.pandas_dtype(name)
+    except (TypeError, NotImplementedError):  # a pandas that does not know it
+        return None
+
+
+def _with_levels(frame: pd.DataFrame, levels: dict[str, Any]) -> pd.DataFrame:
+    """The frame with the levels of `_extension_levels` in the place of those that pyarrow made; None keeps one."""
+    if len(levels) != frame.index.nlevels:
+        return frame
+    names = frame.index.names
+    arrays = [
+        frame.index.get_level_values(at) if level is None else pd.Index(level)
+        for at, level in enumerate(levels.values())
+    ]
+    one = arrays[0].rename(names[0])
+    frame.index = one if len(arrays) == 1 else pd.MultiIndex.from_arrays(arrays, names=names)
     return frame
 
 
@@ -299,12 +340,13 @@ def _nested_integers(table: pa.Table) -> dict[int, pd.Series]:
 
     Arrow would make floats of these, and of those beyond 2^53 others.
     """
-    index = index_columns(table.schema)
-    shown = [at for at, name in enumerate(table.schema.names) if name not in index]
+    index = set(index_columns(table.schema))
+    # `Schema.names` and `Schema.types` are made anew each time they are asked for: in a loop, time in the square.
+    shown = [(at, field.type) for at, field in enumerate(table.schema) if field.name not in index]
     return {
         place: table.column(at).to_pandas(integer_object_nulls=True)
-        for place, at in enumerate(shown)
-        if types.is_nested(table.schema.types[at]) and any(_has_null_integers(each) for each in table.column(at).chunks)
+        for place, (at, kind) in enumerate(shown)
+        if types.is_nested(kind) and any(_has_null_integers(each) for each in table.column(at).chunks)
     }
 
 

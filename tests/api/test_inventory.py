@@ -32,7 +32,7 @@ def test_each_call_returns_what_then_holds(
     assert [each["message"] for each in datapkg.log(package, remote=True)] == ["first"]
     assert [each["event"] for each in datapkg.log(package, remote=False)] == ["push", "build"]
 
-    assert [each["version"] for each in datapkg.version(package, "1.0")] == ["1.0"]
+    assert [each["name"] for each in datapkg.version(package, "1.0")] == ["1.0"]
     assert datapkg.version(package)[0]["hash"] == hash
     before = datapkg.tag(package)
     assert "stable" in str(datapkg.tag(f"{package}@1.0", "stable"))

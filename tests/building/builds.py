@@ -19,6 +19,7 @@ from datapkg.format.manifest import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.objects.base import Objects, Readable
 from datapkg.objects.memory import MemoryObjects
+from datapkg.reading.frames import to_pandas
 
 
 class Bench:
@@ -52,7 +53,7 @@ class Bench:
 
     def frame(self, built: Built, path: str) -> pandas.DataFrame:
         """A table node as a reader gets it."""
-        return self.table(built, path).to_pandas()
+        return to_pandas(self.table(built, path))
 
 
 def paths(built: Built) -> list[str]:

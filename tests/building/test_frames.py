@@ -56,6 +56,12 @@ FRAMES: dict[str, pandas.DataFrame] = {
             "none": pandas.Categorical([None] * 3),
         }
     ),
+    "nullable index": pandas.DataFrame({"a": [1, 2]}, index=pandas.Index([2**53 + 1, None], dtype="Int64")),
+    "nullable levels": pandas.DataFrame(
+        {"a": [1, 2]},
+        index=pandas.MultiIndex.from_arrays([pandas.Index([2**53 + 1, None], dtype="Int64"), ["x", "y"]]),
+    ),
+    "no categories": pandas.DataFrame({"t": pandas.Series([], dtype="category")}),
     "categories without rows": pandas.DataFrame({"t": pandas.Categorical([], categories=["x", "y"])}),
     "nullable": pandas.DataFrame(
         {

@@ -35,6 +35,12 @@ GOOD_REFS = {
     "uciml/iris/日本.txt": Ref("uciml", "iris", "日本.txt"),
     "uciml/iris/2024 sales": Ref("uciml", "iris", "2024 sales"),
     "uciml/iris/a:b": Ref("uciml", "iris", "a:b"),
+    "uciml/iris@1.2.0/tables/bezdek": Ref("uciml", "iris", "tables/bezdek", State("version", "1.2.0")),
+    "work:uciml/iris@sha256:1f3a9c/raw/": Ref("uciml", "iris", "raw", State("hash", "1f3a9c"), "work"),
+    "uciml/iris@stable/a%40b": Ref("uciml", "iris", "a@b", State("tag", "stable")),
+    "https://data.example.org/uciml/iris@1.2.0/raw": Ref(
+        "uciml", "iris", "raw", State("version", "1.2.0"), "https://data.example.org"
+    ),
     "uciml/iris/a%40b@1.0": Ref("uciml", "iris", "a@b", State("version", "1.0")),
     "uciml/iris/100%25": Ref("uciml", "iris", "100%"),
     "uciml/iris/raw/": Ref("uciml", "iris", "raw"),
@@ -81,6 +87,8 @@ BAD_REFS = {
     "uciml/iris/" + "/".join("a" * 65): "deeper than 64",
     "uciml/iris/a@b/c": "%40",
     "uciml/iris@": "ends with '@'",
+    "uciml/iris@/a": "ends with '@'",
+    "uciml/iris@1.0/a@b": "%40",
     "uciml/iris@@1": "%40",
     "uciml/iris@sha256:12345": "at least 6",
     "uciml/iris@sha256:xyzxyz": "hex digits",

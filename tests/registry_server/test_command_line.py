@@ -329,3 +329,13 @@ def test_a_missing_library_says_what_to_install(tmp_path: Path) -> None:
     assert (program, action) == ("pip", "install")
     assert {"uvicorn", "fastapi", "nh3"} <= {Requirement(each).name for each in libraries}
     assert "pytest" not in hint
+
+
+def test_one_process_serves_a_folder(tmp_path: Path) -> None:
+    with live_registry(tmp_path) as first:
+        ended = run("serve", "--data", str(first.data), "--port", "0")
+        assert ended.returncode == 4
+        assert f"another process serves the registry of {first.data}" in ended.stderr
+        first.kill()
+        with live_registry(tmp_path) as second:
+            assert requests.get(second.url, timeout=10).ok
