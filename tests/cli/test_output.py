@@ -251,12 +251,3 @@ def test_an_answer_may_be_shorter_with_quiet(capsys: pytest.CaptureFixture[str])
     out.json = True
     out.answer(value, ["built x"])
     assert capsys.readouterr().out == '{"hash": "x"}\n'
-
-
-def test_a_hash_is_never_broken_over_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datapkg.cli.output._is_terminal", lambda _: True)
-    monkeypatch.setenv("COLUMNS", "60")
-    hash = "sha256:0123456789ab"
-    row = ("2026-01-01 10:00", "install", hash, "somebody", "n" * 40, "m" * 60)
-    Output().table(("when", "event", "state", "who", "names", "message"), [row])
-    assert hash in capsys.readouterr().out
