@@ -12,8 +12,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -21,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
+from filelock import FileLock, Timeout
 
 from datapkg import __version__
 from datapkg.errors import Conflict
@@ -38,6 +40,8 @@ from registry_server.web.turns import Makers, Slots
 
 SWEEP_EVERY_S = 3600
 logger = logging.getLogger(__name__)
+# Locked by the operating system, so that it is free once the process has ended, however it did.
+LOCK_FILE = "serve.lock"
 # FastAPI can tell others of requests, and what was wrong with them; this registry tells nobody.
 SILENT: TelemetryConfig = {
     "tracing": False,
@@ -105,12 +109,33 @@ def serve(settings: Settings, announce: Callable[[Settings, bool], None]) -> Non
 
     Raises `InvalidInput` or `Conflict` if it cannot begin.
     """
-    with _listen(settings) as listener:
+    with _alone(settings.data), _listen(settings) as listener:
         _allow_files()
         _keep_buffers()
         settings = settings.at(listener.getsockname()[1])
         app = create_app(settings)
         _run(app, listener, lambda: announce(settings, app.state.registry.created))
+
+
+@contextlib.contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Hold the data folder for one process, whose memory has the uploads in progress; raise `Conflict` for a second."""
+    with contextlib.suppress(OSError):  # what is wrong with the folder is told by `open_registry`
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not data.is_dir():
+        yield
+        return
+    lock = FileLock(data / LOCK_FILE, mode=0o600)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Conflict(
+            f"another process serves the registry of {data}", hint="datapkg-registry serve --data ANOTHER_FOLDER"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _run(app: FastAPI, listener: socket.socket, announce: Callable[[], None]) -> None:

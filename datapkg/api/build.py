@@ -7,17 +7,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from datapkg import __version__
 from datapkg.api.results import BuildResult
 from datapkg.building.options import Options
 from datapkg.errors import InvalidInput
+from datapkg.format.names import shown
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.refs import Current, LogEvent
 
+_SKIPPED_SHOWN = 5
+
 if TYPE_CHECKING:
     from datapkg.building.fetching.fetched import Fetcher
+    from datapkg.building.generate import Generated
     from datapkg.building.package import Built
     from datapkg.building.snapshot import Snapshot
     from datapkg.building.spec import BuildSpec
@@ -65,7 +70,7 @@ def _look(source: Any, options: Options) -> Snapshot | None:
     path = Path(source).absolute()
     if path.is_file() and path.suffix.lower() not in (".yml", ".yaml"):
         return None
-    settings = [__version__, path, options.build_file, options.allow_outside, *snapshot.versions()]
+    settings = [__version__, path, options.build_file, options.allow_outside, options.gitignore, *snapshot.versions()]
     return snapshot.look(path if path.is_dir() else path.parent, settings)
 
 
@@ -98,6 +103,8 @@ def _build(
     hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, str | Path) else ""
     opening = opened(source, fetcher(home, progress), options, environ=home.environ, hint=hint)
     with opening as found, home.store.writing():
+        if not options.allow_empty:
+            _refuse_empty(ref, source, found.spec)
         built = _built(home, ref, found.spec, options, before, progress)
         is_written = not options.dry_run and found.write_sums()
         if not options.dry_run:
@@ -114,7 +121,21 @@ def _build(
         [asdict(each) for each in found.sums if is_written and each.old != each.new],
         explain(built.why, built.record, record, options.force),
         built.record.get("checks", []),
+        built.left_out,
+        built.reread,
     )
+
+
+def _refuse_empty(ref: Ref, source: Any, spec: BuildSpec) -> None:
+    """Raise `InvalidInput` where there is nothing to build: a disk may be gone, or a folder misspelt."""
+    if spec.nodes or spec.groups:
+        return
+    is_path = isinstance(source, str | Path)
+    place = shown(source) if is_path else "the mapping"
+    more = f", … ({len(spec.skipped):,})" if len(spec.skipped) > _SKIPPED_SHOWN else ""
+    left_out = f"; left out: {', '.join(spec.skipped[:_SKIPPED_SHOWN])}{more}" if spec.skipped else ""
+    line = f"datapkg build {ref.package} {quote(str(source))} --allow-empty" if is_path else "allow_empty=True"
+    raise InvalidInput(f"{place} has nothing to build{left_out}", hint=f"to make an empty package: {line}")
 
 
 def fetcher(home: Home, progress: Progress) -> Fetcher:
@@ -141,6 +162,7 @@ def _built(
             find_package=partial(find_package, home),
             cache=BuildCache(home.index, ref.package, forced=options.force),
             secret=home.secret,
+            keep_going=options.keep_going,
             progress=progress,
         )
 
@@ -171,7 +193,7 @@ def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | No
     store, manifest = home.store, built.manifest
     store.save(manifest)
     is_same = before and before.hash == manifest.hash and before.origin == "local" and not before.partial
-    if is_same and not message and _same_checks(home, ref, built):
+    if is_same and not message and _same_outcome(home, ref, built):
         return
     parent = before.hash if before and before.hash != manifest.hash else None
     record = {**built.record, **({"parent": parent} if parent else {})}
@@ -182,10 +204,10 @@ def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | No
     store.refs.set_current(ref.user, ref.name, current)
 
 
-def _same_checks(home: Home, ref: Ref, built: Built) -> bool:
-    """Whether the log has what the checks came to, which are no part of a state."""
+def _same_outcome(home: Home, ref: Ref, built: Built) -> bool:
+    """Return whether the log has what the checks came to and what was left out, which are not part of a state."""
     record = home.store.refs.record(ref.user, ref.name, built.manifest.hash) or {}
-    return bool(record.get("checks") == built.record.get("checks"))
+    return all(record.get(key) == built.record.get(key) for key in ("checks", "left_out"))
 
 
 def _remember(
@@ -197,9 +219,9 @@ def _remember(
     from datapkg.building.spec import FileSource
 
     if isinstance(source, str | Path) and spec.root is not None and not spec.git:
-        BuildCache(home.index, ref.package).keep_place(Path(source), options.build_file, options.allow_outside)
+        BuildCache(home.index, ref.package).keep_place(Path(source), options)
     paths = [node.source.path for node in spec.nodes if isinstance(node.source, FileSource)]
-    if seen is None or len(paths) < len(spec.nodes) or not seen.holds(paths):
+    if seen is None or built.left_out or len(paths) < len(spec.nodes) or not seen.holds(paths):
         return
     files = home.store.objects.files([*built.manifest.objects(), built.manifest.hash])
     result = {
@@ -214,8 +236,8 @@ def _remember(
     snapshot.keep(home.index, ref.package, seen, files, result)
 
 
-def generate(directory: Path) -> list[Path]:
-    """Writes a `build.yml` and a `README.md` to start from into a directory; gives the files that were written."""
+def generate(directory: Path, *, gitignore: bool = True) -> Generated:
+    """Write a `build.yml` and a `README.md` to start from into a directory."""
     from datapkg.building.generate import generate as write_build_file
 
-    return write_build_file(Path(directory))
+    return write_build_file(Path(directory), gitignore=gitignore)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -34,6 +35,9 @@ def build(
     allow_code: bool = False,
     update: bool = False,
     force: bool = False,
+    gitignore: bool = True,
+    allow_empty: bool = False,
+    keep_going: bool = False,
     message: str = "",
     progress: Progress | None = None,
 ) -> Any:
@@ -41,16 +45,21 @@ def build(
 
     A text may be the address of a git repository; `allow_code` lets its build file have code run. `update` takes the
     files at addresses as they are now, and writes their sums into the build file; `force` believes nothing of earlier
-    builds. Raises `InvalidName`, `InvalidBuildFile` (all mistakes at once), `BuildFailed`, `HashMismatch`,
+    builds. Of a folder without a build file, `gitignore=False` takes what its `.gitignore` ignores too; where there is
+    nothing to build, `allow_empty` makes an empty package. With `keep_going` sources that cannot be read are left out,
+    with a warning. Raises `InvalidName`, `InvalidBuildFile` (all mistakes at once), `BuildFailed`, `HashMismatch`,
     `Unreachable`.
     """
     from datapkg.api.build import build_package
     from datapkg.building.options import Options
 
     home, ref = Home(), Ref.parse(package)
-    options = Options(build_file, allow_outside, allow_code, update, force)
+    ways = {"gitignore": gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
+    options = Options(build_file, allow_outside, allow_code, update, force, **ways)
     with shown(progress) as tell:
         built = build_package(home, ref, source, options, message=message, progress=tell)
+    for path, reason in built.left_out.items():
+        warnings.warn(f"{path} was left out of {built.package}: {reason}", stacklevel=2)
     return _opened(home, ref, built.hash)
 
 

@@ -12,7 +12,6 @@ from datapkg.format.manifest import FileNode, Manifest
 from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from datapkg.reading.vanished import explained
 from datapkg.store.store import Store
 
 _README_BYTES = 16_384
@@ -37,6 +36,8 @@ def list_packages(home: Home) -> list[Listed]:
 
 def show(home: Home, ref: Ref) -> Shown:
     """The nodes of a package, or of the part of it that the ref names."""
+    from datapkg.reading.vanished import explained
+
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
     with explained(found):

@@ -12,7 +12,7 @@ import msgspec
 from datapkg.api.results import Pushed, unchecked_text
 from datapkg.api.sending import Sending, new_objects
 from datapkg.arrival import LATEST, allowed_registry
-from datapkg.errors import Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
+from datapkg.errors import BuildFailed, Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
 from datapkg.format import wire
 from datapkg.format.diff import same_data, stored_otherwise
 from datapkg.format.manifest import Manifest
@@ -26,6 +26,7 @@ from datapkg.reading.source import Remote, Source
 from datapkg.remote.client import Client
 from datapkg.store.refs import LogEvent
 
+_LEFT_OUT_SHOWN = 3
 SHOWN_DIGITS = 12
 
 
@@ -179,7 +180,7 @@ def _check_here(home: Home, ref: Ref, planned: Plan) -> None:
         raise ObjectNotFound(
             f"{len(lacking):,} objects of {ref.package} are neither on this machine nor at the registry, "
             f"the first is {min(lacking)}; nothing was pushed",
-            hint=f"datapkg fetch {ref.package} from where they are, or build the package again",
+            hint=f"datapkg fetch {ref.package}, or build the package again",
             hash=min(lacking),
         )
 
@@ -203,6 +204,13 @@ def _state_to_push(home: Home, ref: Ref) -> str:
         raise InvalidInput(
             f"nothing of {ref.package} was built since it was installed; there is nothing new to push",
             hint=f"datapkg build {ref.package} PATH (or push a state by its hash: {ref.package}@sha256:…)",
+        )
+    if left_out := events[0].record.get("left_out"):
+        named = ", ".join(shown(each["path"]) for each in left_out[:_LEFT_OUT_SHOWN])
+        more = f" and {len(left_out) - _LEFT_OUT_SHOWN:,} more" if len(left_out) > _LEFT_OUT_SHOWN else ""
+        raise BuildFailed(
+            f"{ref.package} was built with --keep-going, without {named}{more}; nothing was pushed",
+            hint=f"to push it as it is: datapkg push {ref.package}@sha256:{events[0].hash}",
         )
     return events[0].hash
 

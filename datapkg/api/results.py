@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.errors import DatapkgError
+from datapkg.format.lockfile import Pin
 from datapkg.format.names import shown
 
 _PATHS_SHOWN = 5
@@ -18,7 +19,8 @@ class BuildResult:
 
     `skipped` are the files of a folder that were left out, each with the reason; `updated` the addresses whose new sums
     were written into the build file: url, old, new. `why` says of each node why it was built or not, `checks` has what
-    came of the checks.
+    came of the checks, `left_out` what went wrong with each source that is not in the package, by the node's path.
+    `reread` counts those taken over that were read all the same.
     """
 
     package: str
@@ -31,6 +33,8 @@ class BuildResult:
     updated: list[dict[str, str]] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
     checks: list[dict[str, Any]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    reread: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class Pushed:
     """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
 
     `record` is what goes up with the state about how it was built; `warnings` are worth a line each. `role` is owner or
-    writer: a writer cannot share the package. Of a dry run `changes` says what differs from the registry's latest state,
-    as `format.review.review` does.
+    writer: a writer cannot share the package. In a dry run, `changes` lists what differs from the registry's latest
+    state (see `format.review.review`).
     """
 
     package: str
@@ -168,6 +172,15 @@ class Installed:
     note: str = ""
     bytes_left: int = 0
     overruled_by: str = ""
+
+
+@dataclass(frozen=True)
+class Locked:
+    """A lock file that was written: its path, a pin for each requirement, and what is worth a line."""
+
+    path: Path
+    pins: list[Pin]
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

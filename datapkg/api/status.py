@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datapkg.api.states import unpushed_build
 from datapkg.building.cache import BuildCache
+from datapkg.building.options import Options
 from datapkg.building.sources import spec_for
 from datapkg.building.status import Changes, compare
 from datapkg.errors import NotFound
@@ -61,10 +62,11 @@ def _status(home: Home, ref: Ref, source: Path | None) -> PackageStatus:
             hint=f"datapkg build {ref.package} {source or 'PATH'}",
         )
     cache = BuildCache(home.index, ref.package)
-    place = (source, True, False) if source else cache.place()
+    place = (source, Options()) if source else cache.place()
     if place is None or not place[0].exists():
         raise NotFound(f"where {ref.package} was built from is not known", hint=f"datapkg status {ref.package} PATH")
-    path, build_file, allow_outside = place
-    spec = spec_for(path, build_file=build_file, allow_outside=allow_outside)
+    path, how = place
+    ways = {"build_file": how.build_file, "allow_outside": how.allow_outside, "gitignore": how.gitignore}
+    spec = spec_for(path, **ways)
     changes, is_pushed = compare(spec, record, cache), unpushed_build(home, ref) is None
     return PackageStatus(ref.package, current.hash, str(path), changes, is_pushed)

@@ -83,7 +83,7 @@ def sync(
                 raise Conflict(error.message, hint=f"{line} puts yours over theirs", **error.detail) from error
             raise
     if not options.to and not options.dry_run:
-        BuildCache(home.index, ref.package).keep_place(folder, True, False)
+        BuildCache(home.index, ref.package).keep_place(folder, build_options)
     return draft.result()
 
 
@@ -94,7 +94,9 @@ def _check(folder: Path, ref: Ref) -> None:
     if not folder.exists():
         raise NotFound(f"there is no folder {shown(folder)}", hint="give the path of a folder", path=str(folder))
     if not folder.is_dir():
-        raise InvalidInput(f"{shown(folder)} is no folder", hint="datapkg append adds single files")
+        raise InvalidInput(
+            f"{shown(folder)} is not a folder", hint=f"datapkg append {ref.package} {quote(str(folder))}"
+        )
 
 
 class _Follower(Draft):
@@ -242,7 +244,7 @@ class _Follower(Draft):
             raise InvalidInput(
                 f"{shown(folder)} has nothing that a package is made of, and --delete would take all {len(alone):,} "
                 f"nodes out of {where}; nothing was changed",
-                hint="if that is meant: the same with --yes",
+                hint="if that is meant: the same with --allow-empty",
             )
 
     def _check_room(self, made: dict[str, Node], alone: list[str]) -> None:

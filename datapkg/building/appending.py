@@ -71,9 +71,9 @@ def appended(node: TableNode, rows: Any, stored: Stored) -> TableNode:
         head, tail = _end(node, stored)
     _check_order(node, tail, new)
     with explained(spec, None):
-        joined = _joined(tail, new)
+        joined = joined_rows(tail, new)
         if head is not None and not _has_same_schema(joined, tail):
-            head, joined = None, _joined(_read(stored, node.objects_), new)
+            head, joined = None, joined_rows(_read(stored, node.objects_), new)
         with stored.objects.batch():
             written = write_table(joined, stored.objects, head=head)
     return msgspec.structs.replace(
@@ -114,7 +114,8 @@ def _read(stored: Stored, blocks: Sequence[Block]) -> pa.Table:
     return stored_rows(blocks, stored.objects)
 
 
-def _joined(before: pa.Table, new: pa.Table) -> pa.Table:
+def joined_rows(before: pa.Table, new: pa.Table) -> pa.Table:
+    """Return both tables as one, in the columns, types and description of the first as far as these hold the second."""
     import pyarrow as pa
 
     new = new.select(before.column_names)
@@ -144,10 +145,11 @@ def _needed_dtypes(before: pa.Table, new: pa.Table) -> dict[str, str]:
     objects = [each for each in description["columns"] if each["numpy_type"] == "object" != each["pandas_type"]]
     has_dtypes |= {each.get("field_name") or each.get("name"): "object" for each in objects}
     given = dict(observed(new.schema).get("dtypes", []))
+    is_described = bool(pandas_metadata(new.schema))
     found = {}
     for name, column in zip(new.column_names, new.columns, strict=True):
         if column.null_count and column.type in NULLABLE and name not in has_dtypes:
-            found[name] = given.get(name) or ("" if pandas_metadata(new.schema) else NULLABLE[column.type])
+            found[name] = given.get(name) or ("" if is_described else NULLABLE[column.type])
     return {name: dtype for name, dtype in found.items() if dtype}
 
 
@@ -156,13 +158,13 @@ def _common_schema(before: pa.Table, new: pa.Table) -> pa.Schema:
     import pyarrow as pa
     import pyarrow.types as types
 
-    schema = before.schema
-    for place, (field, old, more) in enumerate(zip(schema, before.columns, new.columns, strict=True)):
+    fields = []
+    for field, old, more in zip(before.schema, before.columns, new.columns, strict=True):
         kind = field.type
         if types.is_dictionary(kind) and set(_categories(more)) - set(_categories(old)):
             kind = pa.dictionary(pa.int32(), kind.value_type, kind.ordered)
-        schema = schema.set(place, field.with_type(kind).with_nullable(field.nullable or more.null_count > 0))
-    return schema
+        fields.append(field.with_type(kind).with_nullable(field.nullable or more.null_count > 0))
+    return pa.schema(fields, before.schema.metadata)
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:

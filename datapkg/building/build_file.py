@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datapkg.building.checks.grammar import CheckReader
@@ -66,7 +66,7 @@ class _Reader:
         self.groups: dict[str, dict[str, Any]] = {}
         self.meta: dict[str, Any] = {}
         self._checks = CheckReader(problems)
-        self._taken: dict[str, tuple[str, int]] = {}
+        self._taken: dict[str, tuple[str, int, str]] = {}
 
     def read(self, document: Item | None) -> None:
         name = self.folder.path.name
@@ -183,7 +183,7 @@ class _Reader:
             here = (*parts, *names[:-1], node_name(names[-1], transform))
             if problem := name_problem(here):
                 self.problems.add(value.line, place, f"{shown(source.shown)}: {problem}")
-            elif self._claim(here, value.line, "node"):
+            elif self._claim(here, value.line, "node", source.shown):
                 self._add(NodeSpec("/".join(here), source, transform, kwargs, meta, where), checks)
         self._need_table(said, [node.transform for node in self.nodes[before:]])
 
@@ -221,16 +221,28 @@ class _Reader:
         if "checks" in said and transforms and not (wrong or tables):
             said.wrong("checks", f"checks are for tables, and transform {transforms[0]} gives none")
 
-    def _claim(self, parts: Parts, line: int, kind: str) -> bool:
-        """Takes a path, and its groups, for what stands on a line; notes a problem if something else has it."""
+    def _claim(self, parts: Parts, line: int, kind: str, file: str = "") -> bool:
+        """Take a path, and its groups, for what stands on a line; note a problem if something else has it.
+
+        `file` tells the files of one glob apart, which share a line.
+        """
         for depth in range(1, len(parts) + 1):
             path, wanted = "/".join(parts[:depth]), kind if depth == len(parts) else "group"
-            before = self._taken.setdefault(path, (wanted, line))
-            if before != (wanted, line) and (wanted, before[0]) != ("group", "group"):
-                what = f"node {shown(path)} is named twice: here and on line {before[1]}"
-                self.problems.add(line, path_text("contents", *parts), what)
+            claim = (wanted, line, file)
+            before = self._taken.setdefault(path, claim)
+            if before != claim and (wanted, before[0]) != ("group", "group"):
+                self.problems.add(line, path_text("contents", *parts), _taken_twice(path, before, claim))
                 return False
         return True
+
+
+def _taken_twice(path: str, before: tuple[str, int, str], now: tuple[str, int, str]) -> str:
+    """Return what is wrong about two claims of a path: (kind, line, file of a glob)."""
+    if before[1] != now[1]:
+        return f"node {shown(path)} is named twice: here and on line {before[1]}"
+    files = sorted(each or "a folder" for each in {before[2], now[2]})
+    names = ", ".join(f"{PurePosixPath(each).name.replace('.', '_')}: {{file: {each}}}" for each in files)
+    return f"{' and '.join(map(shown, files))} would both be node {shown(path)}; name them one by one: {names}"
 
 
 def _is_leaf(item: Item) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from datapkg.building.options import Options
 from datapkg.building.record import versions
 from datapkg.building.spec import NodeSpec
 from datapkg.building.transforms import TRANSFORMS
@@ -155,18 +156,20 @@ class BuildCache:
         with self._lock:
             self._new[f"blocks:{FORMAT}:{content}"] = msgspec.msgpack.encode(kept)
 
-    def keep_place(self, path: Path, build_file: bool, allow_outside: bool) -> None:
-        """Keeps where the package was built from, and how, for `status`."""
-        value = [os.path.abspath(path), build_file, allow_outside]
+    def keep_place(self, path: Path, options: Options) -> None:
+        """Keep where the package was built from, and how, for `status`."""
+        value = [os.path.abspath(path), options.build_file, options.allow_outside, options.gitignore]
         if self._index is not None:
             self._index.keep_found({f"place:{self._package}": json.dumps(value).encode()})
 
-    def place(self) -> tuple[Path, bool, bool] | None:
-        """Where the package was last built from on this machine, if by its build file, and if from outside too."""
+    def place(self) -> tuple[Path, Options] | None:
+        """Return where the package was last built from on this machine, and how the files there were chosen."""
         data = self._one(f"place:{self._package}")
         try:
-            path, build_file, allow_outside = json.loads(data) if data else (None, True, False)
-            return (Path(path), bool(build_file), bool(allow_outside)) if path else None
+            # Before there was `gitignore`, three values were kept.
+            path, build_file, allow_outside, gitignore = [*json.loads(data), True][:4] if data else (None, 1, 0, 1)
+            ways = {"build_file": build_file, "allow_outside": allow_outside, "gitignore": gitignore}
+            return (Path(path), Options(**{name: bool(value) for name, value in ways.items()})) if path else None
         except (ValueError, TypeError):
             return None
 

@@ -104,15 +104,17 @@ class Concatenated:
     def _missing(self) -> dict[str, list[_File]]:
         """The files that lack a column which others have."""
         names = dict.fromkeys(name for each in self._files for name in each.schema.names)
-        found = {name: [each for each in self._files if name not in each.schema.names] for name in names}
+        having = [(each, set(each.schema.names)) for each in self._files]
+        found = {name: [each for each, has in having if name not in has] for name in names}
         return {name: files for name, files in found.items() if files and name not in self._files[0].values}
 
     def _notes(self) -> Iterator[str]:
         for name, files in self._missing().items():
             some = f"{len(files):,} of {len(self._files):,} files, the first is {files[0].shown}"
             yield f"column {shown(name)} is missing in {some}; it is null there"
+        having = [{field.name: field.type for field in each.schema} for each in self._files]
         for name, kind in zip(self.schema.names, self.schema.types, strict=True):
-            found = {each.schema.field(name).type for each in self._files if name in each.schema.names} - {pa.null()}
+            found = {each[name] for each in having if name in each} - {pa.null()}
             if any(types.is_dictionary(each) for each in found):
                 yield f"column {shown(name)}: categories of several files are kept as values"
             elif len(found) > 1:
@@ -121,8 +123,9 @@ class Concatenated:
     def _fitting(self, table: pa.Table, file: _File) -> pa.Table:
         """Rows of a file in the columns and types of all."""
         columns = []
+        names = set(table.column_names)
         for field in self.schema:
-            if field.name in table.column_names:
+            if field.name in names:
                 column = _as(table.column(field.name), field, file)
                 if field.name in file.values:
                     _check_same(column, field.name, file)
@@ -197,17 +200,20 @@ class _File:
         if len(set(schema.names)) < len(schema.names):
             raise InvalidInput(f"{self.shown} has two columns of one name")
         self.schema = schema
-        text = (schema.metadata or {}).get(PANDAS_KEY, b"")
-        self.nullable = [each.name for each in schema if _is_described_nullable(text, each)]
+        self.nullable = described_as_nullable(schema)
 
 
-def _is_described_nullable(description: bytes, field: pa.Field) -> bool:
-    """Whether pandas' description gives a column of whole numbers or booleans a dtype that has nulls."""
-    if not description or not (types.is_integer(field.type) or types.is_boolean(field.type)):
-        return False
-    columns = json.loads(description).get("columns", [])
+def described_as_nullable(schema: pa.Schema) -> list[str]:
+    """Return the columns of whole numbers or booleans whose dtype, by pandas' description, has nulls."""
+    description = (schema.metadata or {}).get(PANDAS_KEY)
+    columns = json.loads(description).get("columns", []) if description else []
     dtypes = {each.get("field_name"): str(each.get("numpy_type")) for each in columns}
-    return dtypes.get(field.name, "").startswith(("Int", "UInt", "boolean"))
+    return [
+        field.name
+        for field in schema
+        if (types.is_integer(field.type) or types.is_boolean(field.type))
+        and dtypes.get(field.name, "").startswith(("Int", "UInt", "boolean"))
+    ]
 
 
 def _check_partitions(files: Sequence[_File]) -> None:

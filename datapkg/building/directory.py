@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 
-from datapkg.building.ignoring import read_ignore_file
+from datapkg.building.ignoring import IGNORED_BY_GIT, read_ignore_file
 from datapkg.building.spec import BuildSpec, FileSource, NodeSpec
 from datapkg.building.transforms import TRANSFORMS, guess, node_name
 from datapkg.building.tree import Found, walk
@@ -14,18 +16,37 @@ from datapkg.errors import InvalidInput, InvalidName
 from datapkg.format.names import MAX_DEPTH, check_node_name, shown
 
 Problem = tuple[str, str]
+_COLLIDE = "would both be node"
 
 
-def scan_directory(path: Path, *, allow_outside: bool = False) -> BuildSpec:
-    """The package that a directory is without a build file; its `.datapkgignore` says what is left out.
+def scan_directory(
+    path: Path, *, allow_outside: bool = False, gitignore: bool = True, apart: bool = False
+) -> BuildSpec:
+    """Return the package that a directory is without a build file.
 
-    Raises `InvalidInput` listing all files whose names cannot be nodes, and all that would share a name.
+    Its `.datapkgignore`, and with `gitignore` its `.gitignore` files, say what is left out; with `apart` files that
+    would share the path of a node are named by their extensions too. Raise `InvalidInput` that lists all files whose
+    names cannot be nodes, and all that share a path.
     """
-    tree = walk(path, left_out=read_ignore_file(path), allow_outside=allow_outside)
-    nodes, problems = name_files(tree.files)
-    raise_problems(problems, f"directory {shown(path)}")
-    warnings = [*tree.warnings, *_partition_note(nodes)]
+    tree = walk(path, left_out=read_ignore_file(path, gitignore=gitignore), allow_outside=allow_outside)
+    nodes, problems = name_files(tree.files, apart=apart)
+    collide = problems and all(_COLLIDE in problem for _, problem in problems)
+    raise_problems(problems, f"directory {shown(path)}", f"datapkg generate {quote(str(path))}" if collide else "")
+    warnings = [*tree.warnings, *_gitignore_note(tree.skipped), *_partition_note(nodes)]
     return BuildSpec("directory", nodes, root=path, warnings=warnings, skipped=tree.skipped)
+
+
+def _gitignore_note(skipped: Iterable[str]) -> list[str]:
+    """Return the line that tells how much `.gitignore` left out, and how to include it."""
+    suffix = f": {IGNORED_BY_GIT}"
+    found = [each.removesuffix(suffix) for each in skipped if each.endswith(suffix)]
+    if not found:
+        return []
+    files = f"{len(found):,} files and folders" if len(found) > 1 else "1 file or folder"
+    named = ", ".join(map(shown, found[:3])) + (", …" if len(found) > 3 else "")
+    line = f"!{found[0]}"
+    ways = f"`datapkg build USER/NAME --no-gitignore` includes them, as does a line such as {line} in .datapkgignore"
+    return [f"left out {files} that .gitignore ignores: {named}; {ways}"]
 
 
 def _partition_note(nodes: Iterable[NodeSpec]) -> list[str]:
@@ -45,20 +66,50 @@ def scan_file(path: Path) -> BuildSpec:
     return BuildSpec("file", nodes, root=path.parent)
 
 
-def name_files(files: Iterable[Found]) -> tuple[list[NodeSpec], list[Problem]]:
-    """The nodes of files, named by the rule, with what is wrong about the names."""
+def name_files(files: Iterable[Found], *, apart: bool = False) -> tuple[list[NodeSpec], list[Problem]]:
+    """Return the nodes of files, named by the rule, with what is wrong about the names.
+
+    With `apart` files that would share a path get names of their own: `a_csv` and `a_tsv` of `a.csv` and `a.tsv`.
+    """
     nodes: list[NodeSpec] = []
     problems: list[Problem] = []
     taken: dict[str, tuple[str, ...]] = {}
-    for file in files:
-        transform = guess(file.path)
-        parts = (*file.names[:-1], node_name(file.names[-1], transform))
+    found = [(file, transform := guess(file.path), _path_of(file, transform)) for file in files]
+    for file, transform, parts in _apart(found) if apart else found:
         problem = name_problem(parts) or _claim(parts, file.parts, taken)
         if problem:
             problems.append((_printable(file.shown), problem))
         else:
             nodes.append(NodeSpec("/".join(parts), FileSource(file.path, file.shown), transform, place=file.shown))
     return nodes, problems
+
+
+def _path_of(file: Found, transform: str) -> tuple[str, ...]:
+    return (*file.names[:-1], node_name(file.names[-1], transform))
+
+
+def _apart(found: list[tuple[Found, str, tuple[str, ...]]]) -> list[tuple[Found, str, tuple[str, ...]]]:
+    """Return the same with another path for each file whose path is that of a second file, or of a folder."""
+    times = Counter(parts for _, _, parts in found)
+    groups = {file.names[:depth] for file, _, _ in found for depth in range(1, len(file.names))}
+    alone = {parts for parts, count in times.items() if count == 1 and parts not in groups}
+    taken = groups | alone
+    named = []
+    for file, transform, parts in found:
+        if parts not in alone:
+            parts = _free((*file.names[:-1], file.names[-1].replace(".", "_")), taken)
+            taken.add(parts)
+        named.append((file, transform, parts))
+    return named
+
+
+def _free(parts: tuple[str, ...], taken: set[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the path, with a number behind it where something else has it."""
+    candidate, number = parts, 1
+    while candidate in taken:
+        number += 1
+        candidate = (*parts[:-1], f"{parts[-1]}_{number}")
+    return candidate
 
 
 def name_problem(parts: tuple[str, ...]) -> str:
@@ -86,7 +137,7 @@ def _claim(parts: tuple[str, ...], origin: tuple[str, ...], taken: dict[str, tup
             break
         if before != source:
             other = _printable("/".join(before))
-            return f"it and {shown(other)} would both be node {shown(path)}; name them in a build file"
+            return f"it and {shown(other)} {_COLLIDE} {shown(path)}; name them in a build file"
     return ""
 
 
@@ -94,14 +145,14 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def raise_problems(problems: list[Problem], what: str) -> None:
-    """Raises `InvalidInput` that lists all problems, if there are any."""
+def raise_problems(problems: list[Problem], what: str, hint: str = "") -> None:
+    """Raise `InvalidInput` that lists all problems, if there are any."""
     if not problems:
         return
     lines = "".join(f"\n  {_printable(shown(place))}: {_printable(problem)}" for place, problem in problems[:20])
     more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
     raise InvalidInput(
         f"{_printable(what)} cannot be built:{lines}{more}",
-        hint="name the files in a build file: contents: {some_name: {file: …}}",
+        hint=hint or "name the files in a build file: contents: {some_name: {file: …}}",
         problems=[(place, _printable(problem)) for place, problem in problems],
     )

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from datapkg.building.encodings import encoding_hint
 from datapkg.building.files import StoreFailed
 from datapkg.building.hearing import heard
 from datapkg.building.spec import FileSource, NodeSpec
+from datapkg.building.transforms import TRANSFORMS
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput, TransformFailed, Unreachable
 from datapkg.format.names import shown
 
@@ -55,6 +57,8 @@ def failure(
     row = re.search(r"\b(?:line|row) (\d+)", reason)
     place = f"{spec.place}: " if spec.place and spec.place != source.shown else ""
     as_it_is = "transform: id" if source.said else f"{{file: {source.shown}, transform: id}}"
+    family = TRANSFORMS[spec.transform].family
+    hint = encoding_hint(error, family, source.path, source.shown, spec.kwargs) or hint
     return TransformFailed(
         f"{place}{shown(source.shown)} cannot be read as {spec.transform}: {reason}",
         hint=hint or f"to keep the file as it is, say in a build file: {as_it_is}",

@@ -1,11 +1,13 @@
 """A build file and a README to start from, for a directory that has none.
 
-What the build file says is exactly what the directory is without it: the package of both has the same hash.
+What the build file says is exactly what the directory is without it: the package of both has the same hash. Files that
+would share the path of a node, which cannot be built without a build file, are named apart.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from datapkg.building.directory import scan_directory
@@ -27,10 +29,19 @@ _HEADER = """\
 """
 
 
-def generate(directory: Path) -> list[Path]:
-    """Writes `build.yml` and `README.md` into a directory and gives their paths; a README that is there is kept.
+@dataclass(frozen=True)
+class Generated:
+    """The files that were written, and what is worth a line."""
 
-    Raises `Conflict` where there is a build file, `InvalidInput` for files that cannot be nodes.
+    files: list[Path]
+    warnings: list[str]
+
+
+def generate(directory: Path, *, gitignore: bool = True) -> Generated:
+    """Write `build.yml` and `README.md` into a directory; a README that is there is kept.
+
+    Without what `.gitignore` ignores, unless `gitignore` is false. Raise `Conflict` where there is a build file,
+    `InvalidInput` for files that cannot be nodes.
     """
     if not directory.is_dir():
         raise NotFound(f"there is no directory {shown(directory)}", path=str(directory))
@@ -41,7 +52,8 @@ def generate(directory: Path) -> list[Path]:
     try:
         if not os.path.lexists(readme):
             _write_new(readme, f"# {directory.resolve().name}\n", written)
-        nodes = scan_directory(directory).nodes
+        spec = scan_directory(directory, gitignore=gitignore, apart=True)
+        nodes = spec.nodes
         if len(nodes) * _VALUES_A_NODE > MAX_VALUES:
             raise InvalidInput(
                 f"{len(nodes):,} files are more than a build file can name one by one",
@@ -52,7 +64,7 @@ def generate(directory: Path) -> list[Path]:
         for each in written:
             each.unlink(missing_ok=True)
         raise
-    return written[::-1]
+    return Generated(written[::-1], spec.warnings)
 
 
 def _write_new(path: Path, text: str, written: list[Path]) -> None:

@@ -1,8 +1,10 @@
-"""`.datapkgignore`: which files of a folder are no data, by patterns that mean what they mean in a `.gitignore`.
+"""`.datapkgignore` and `.gitignore`: which files of a folder are not data.
 
-The rules are those of gitignore(5) for one file at the root: the last rule that matches decides, and what lies in a
-folder that is left out stays out. Letters are compared, not bytes, and in Unicode's normal form NFC. Where git itself
-departs from that page (`a**/b`, `a//b`, a slash in a set), the page holds.
+The rules are those of gitignore(5): the last rule that matches decides, and what lies in a folder that is left out
+stays out. Letters are compared, not bytes, and in Unicode's normal form NFC. Where git itself departs from that page
+(`a**/b`, `a//b`, a slash in a set), the page holds. `.datapkgignore` is one file at the root, and is asked first, so
+that it can take back what a `.gitignore` ignores. A `.gitignore` counts in each folder from the root on; those above
+the root, the index of a repository and the settings of git do not, so that a package is a function of its folder.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapkg.building.tree import IGNORE_FILE, LeftOut, is_inside
+from datapkg.building.tree import GIT_FILE, IGNORE_FILE, LeftOut, is_inside
 from datapkg.errors import InvalidInput
 from datapkg.format.names import shown
 from datapkg.format.patterns import Part, path_matcher
 
 MAX_BYTES = 1 << 20
+IGNORED_BY_GIT = f"ignored by {GIT_FILE}"
+LEFT_OUT = f"left out by {IGNORE_FILE}"
+# Whether rules leave something out, or take it back; None where none of them matches.
+_Verdict = Callable[[Sequence[str], bool], bool | None]
 _CLASSES = {
     "alnum": "a-zA-Z0-9",
     "alpha": "a-zA-Z",
@@ -42,14 +48,18 @@ class _Rule:
     matches: Callable[[Sequence[str]], bool]
 
 
-def read_ignore_file(folder: Path) -> LeftOut:
-    """What the `.datapkgignore` of a folder leaves out; nothing, if there is none.
+def read_ignore_file(folder: Path, *, gitignore: bool = False) -> LeftOut:
+    """Return what the `.datapkgignore` of a folder leaves out, and with `gitignore` its `.gitignore` files too.
 
-    Raises `InvalidInput` for one that is no text, or that leads out of the folder.
+    Raise `InvalidInput` for a `.datapkgignore` that is not text, or that leads out of the folder.
     """
+    return left_out_by(_text_of(folder), _GitRules(folder) if gitignore else None)
+
+
+def _text_of(folder: Path) -> str:
     path = folder / IGNORE_FILE
     if not path.exists() and not path.is_symlink():
-        return left_out_by("")
+        return ""
     if not path.is_file() or not is_inside(path, folder):
         raise InvalidInput(f"{shown(path)} is no ordinary file in this folder")
     try:
@@ -63,27 +73,74 @@ def read_ignore_file(folder: Path) -> LeftOut:
         raise InvalidInput(f"{IGNORE_FILE}:{line}: this is no UTF-8") from error
     if len(data) > MAX_BYTES:
         raise InvalidInput(f"{IGNORE_FILE} has more than {MAX_BYTES >> 20} MiB")
-    return left_out_by(text)
+    return text
 
 
-def left_out_by(text: str) -> LeftOut:
-    """What these patterns leave out, asked of a folder before what lies in it."""
-    rules = [rule for line in text.split("\n") if (rule := _rule(unicodedata.normalize("NFC", line)))]
-    rules.reverse()
+def left_out_by(text: str, git_rules: _GitRules | None = None) -> LeftOut:
+    """Return what these patterns, and behind them those of git, leave out; ask of a folder before what lies in it."""
+    verdict = _verdict_of(text)
 
-    def left_out(names: Sequence[str], is_folder: bool) -> bool:
-        for rule in rules:
-            if (is_folder or not rule.folders_only) and rule.matches(names):
-                return not rule.negated
-        return False
+    def left_out(names: Sequence[str], is_folder: bool) -> str:
+        is_out = verdict(names, is_folder)
+        if is_out is None and git_rules is not None and git_rules.ignore(names, is_folder):
+            return IGNORED_BY_GIT
+        return LEFT_OUT if is_out else ""
 
     return left_out
 
 
+def _verdict_of(text: str) -> _Verdict:
+    rules = [rule for line in text.split("\n") if (rule := _rule(unicodedata.normalize("NFC", line)))]
+    rules.reverse()
+
+    def verdict(names: Sequence[str], is_folder: bool) -> bool | None:
+        for rule in rules:
+            if (is_folder or not rule.folders_only) and rule.matches(names):
+                return not rule.negated
+        return None
+
+    return verdict
+
+
+class _GitRules:
+    """The rules of the `.gitignore` files below a folder; each is read when something beside it is first asked of."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._verdicts: dict[tuple[str, ...], _Verdict | None] = {}
+
+    def ignore(self, names: Sequence[str], is_folder: bool) -> bool:
+        """Return whether the innermost `.gitignore` with a rule for this path ignores it."""
+        for depth in range(len(names) - 1, -1, -1):
+            verdict = self._verdict(tuple(names[:depth]))
+            is_out = verdict(names[depth:], is_folder) if verdict else None
+            if is_out is not None:
+                return is_out
+        return False
+
+    def _verdict(self, parts: tuple[str, ...]) -> _Verdict | None:
+        if parts not in self._verdicts:
+            self._verdicts[parts] = self._read(self._folder.joinpath(*parts, GIT_FILE))
+        return self._verdicts[parts]
+
+    @staticmethod
+    def _read(path: Path) -> _Verdict | None:
+        """Return the rules of one file; None where there is none, or a link, which git does not follow either."""
+        try:
+            if path.is_symlink() or not path.is_file():
+                return None
+            with path.open("rb") as stream:
+                data = stream.read(MAX_BYTES)
+        except OSError:
+            return None
+        return _verdict_of(data.decode("utf-8-sig", "surrogateescape"))
+
+
 def below(left_out: LeftOut, folder: Sequence[str]) -> LeftOut:
     """The same, asked of names from one of its folders on."""
-    if any(left_out(folder[:count], True) for count in range(1, len(folder) + 1)):
-        return lambda names, is_folder: True
+    reason = next(filter(None, (left_out(folder[:count], True) for count in range(1, len(folder) + 1))), "")
+    if reason:
+        return lambda names, is_folder: reason
     return lambda names, is_folder: left_out((*folder, *names), is_folder)
 
 

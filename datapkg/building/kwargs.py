@@ -36,8 +36,21 @@ REFUSED: dict[str, dict[str, str]] = {
         "typ": "a source becomes a table",
         "lines": "`transform: jsonl` says so",
     },
+    "stata": {
+        "filepath_or_buffer": _THE_FILE,
+        "iterator": _WHOLE,
+        "chunksize": _WHOLE,
+        "storage_options": _CREDENTIALS,
+        "convert_missing": "every kind of missing value becomes a missing value",
+    },
+    "sas": {
+        "filepath_or_buffer": _THE_FILE,
+        "iterator": _WHOLE,
+        "chunksize": _WHOLE,
+        "format": "`transform: xport` reads files for transport",
+    },
 }
-_READERS = {"csv": "read_csv", "excel": "read_excel", "json": "read_json"}
+_READERS = {"csv": "read_csv", "excel": "read_excel", "json": "read_json", "stata": "read_stata", "sas": "read_sas"}
 _OURS: dict[str, frozenset[str]] = {
     "arrow": frozenset({"columns"}),
     "orc": frozenset({"columns"}),

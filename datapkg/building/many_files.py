@@ -14,6 +14,7 @@ from datapkg.building.misnamed import check_content
 from datapkg.building.spec import FileSource, FilesSource, NodeSpec
 from datapkg.building.storing import Storing
 from datapkg.building.transforms import TRANSFORMS
+from datapkg.building.transforms.base import Described
 from datapkg.errors import BuildFailed, DatapkgError
 from datapkg.format.names import shown
 
@@ -76,7 +77,7 @@ def _read(spec: NodeSpec, file: FileSource, said: list[str]) -> Any:
         raise failure(plain, file, error, wrong, error.hint or _LEAVE_OUT) from error
     except Exception as error:
         raise failure(plain, file, error, wrong, _LEAVE_OUT) from error
-    return value
+    return value.table if isinstance(value, Described) else value
 
 
 def _stamp(file: FileSource) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from datapkg.building.transforms import TRANSFORMS
 from datapkg.errors import InvalidInput
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest import FileNode, GroupNode, Node, TableNode
+from datapkg.format.metadata import COLUMNS_KEY
 
 # Reasons for which nothing was read: all objects were here before.
 KNOWN = ("unchanged", "same bytes", "same inputs")
@@ -166,13 +167,24 @@ def placed_nodes(spec: NodeSpec, result: Result, earlier: Earlier, file_name: st
         path = f"{spec.path}/{node.path}" if node.path else spec.path
         changes: dict[str, Any] = {"path": path}
         if not node.path and not isinstance(node, GroupNode):
-            changes |= {"meta": {**node.meta, **spec.meta}, "file_name": file_name or getattr(node, "file_name", "")}
+            changes |= {
+                "meta": _joined_meta(node.meta, spec.meta),
+                "file_name": file_name or getattr(node, "file_name", ""),
+            }
         if isinstance(node, TableNode) and (blocks := earlier.blocks(path, node.content, node.objects_)):
             changes["objects_"] = blocks
         nodes.append(msgspec.structs.replace(node, **changes))
     if spec.meta and all(node.path != spec.path for node in nodes):
         nodes.insert(0, GroupNode(path=spec.path, meta=spec.meta))
     return nodes
+
+
+def _joined_meta(source: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """Return what a source states of itself and what a build file says; of columns both, key by key."""
+    columns, others = source.get(COLUMNS_KEY), said.get(COLUMNS_KEY)
+    if not (isinstance(columns, dict) and isinstance(others, dict)):
+        return {**source, **said}
+    return {**source, **said, COLUMNS_KEY: {**columns, **others}}
 
 
 def _from_value(spec: NodeSpec, value: Any, desk: Desk) -> Made:

@@ -8,7 +8,9 @@ from datapkg.format.values import dataclass
 @dataclass(frozen=True)
 class Options:
     """How to build: by the folder's build file if it has one; with files from outside of the folder; with code of a
-    repository that is fetched; with new sums for addresses; believing nothing of earlier builds; keeping nothing.
+    repository that is fetched; with new sums for addresses; believing nothing of earlier builds; keeping nothing;
+    without what `.gitignore` ignores in a folder that has no build file; also where there is nothing to build; also
+    where some sources cannot be read.
     """
 
     build_file: bool = True
@@ -17,3 +19,6 @@ class Options:
     update: bool = False
     force: bool = False
     dry_run: bool = False
+    gitignore: bool = True
+    allow_empty: bool = False
+    keep_going: bool = False

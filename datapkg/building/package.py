@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datapkg.building.cache import BuildCache
@@ -16,7 +16,7 @@ from datapkg.building.making import make_all
 from datapkg.building.metadata import warnings_for
 from datapkg.building.nodes import KNOWN, Made
 from datapkg.building.record import make_record
-from datapkg.building.spec import BuildSpec, PackageSource
+from datapkg.building.spec import BuildSpec, NodeSpec, PackageSource
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
 from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref
@@ -36,8 +36,10 @@ def no_secret(name: str) -> str:
 class Built:
     """What a build made: the manifest, whose objects are stored, and the record of how; nothing is named by it yet.
 
-    `built` and `reused` count nodes; reused are those whose objects were here before, or come from another package.
-    `checks` are the results of all checks, `why` says of each node's path why it was built, or was not.
+    `built` and `reused` count nodes; reused are those whose objects were here before, or come from another package,
+    and `reread` those of them whose source was read all the same, and gave what was here.
+    `checks` are the results of all checks, `why` says of each node's path why it was built, or was not. `left_out` has
+    what went wrong with each source that is not in the manifest, by the node's path.
     """
 
     manifest: Manifest
@@ -49,6 +51,8 @@ class Built:
     skipped: list[str] = field(default_factory=list)
     checks: list[Result] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    reread: int = 0
 
 
 def build_package(
@@ -59,6 +63,7 @@ def build_package(
     find_package: FindPackage,
     cache: BuildCache | None = None,
     secret: Secret = no_secret,
+    keep_going: bool = False,
     progress: Progress = silent,
 ) -> Built:
     """Builds a package into `objects` and gives its manifest, which the caller saves and names.
@@ -66,7 +71,8 @@ def build_package(
     `previous` is the state built or installed before at this name: tables of equal content keep its objects. `secret`
     gives the value of an environment variable by its name. Raises `BuildFailed` for sources that cannot be read, all of
     them at once, `CheckFailed` for data that break a check, `NotFound` for a package that is not there; what could be
-    built is then stored all the same, known to nobody but the cache, for the next attempt.
+    built is then stored all the same, known to nobody but the cache, for the next attempt. With `keep_going` sources
+    that cannot be read are left out as long as there are others; so are checks that compare with their tables.
     """
     cache = cache or BuildCache()
     desk = Desk(objects, Earlier(previous, objects, cache.claims), cache, secret)
@@ -79,18 +85,20 @@ def build_package(
                 elif isinstance(made, Made):
                     work.add(made)
                 elif made is not None:
-                    work.failures.append(made)
-            work.raise_failures()
+                    work.failures[node.path] = made
+            if not (keep_going and work.nodes):
+                work.raise_failures()
             groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
             manifest = Manifest.make(joined([*work.nodes, *groups]), spec.meta, like=previous)
         cache.claims.mark_verified(work.tables)
     finally:
         cache.save()
-    results = run_checks(spec.nodes, manifest, objects)
+    results = run_checks(_without(spec.nodes, work.failures), manifest, objects)
     raise_failed(results)
+    left_out = {path: str(error) for path, error in work.failures.items()}
     return Built(
         manifest,
-        make_record(spec, work.sources, work.packages, recorded(results)),
+        make_record(spec, work.sources, work.packages, recorded(results), left_out),
         built=work.built,
         reused=work.reused,
         bytes_logical=sum(node.size for node in manifest.nodes),
@@ -104,7 +112,24 @@ def build_package(
         skipped=spec.skipped,
         checks=results,
         why=work.why,
+        left_out=left_out,
+        reread=work.reread,
     )
+
+
+def _without(nodes: list[NodeSpec], failures: Mapping[str, DatapkgError]) -> list[NodeSpec]:
+    """Return the nodes that were made, without checks that compare with a table that was not."""
+    if not failures:
+        return nodes
+    absent = tuple(f"{path}{mark}" for path in failures for mark in "./")
+    return [
+        replace(
+            node,
+            checks=tuple(each for each in node.checks if not str(each.rules.get("foreign_key", "")).startswith(absent)),
+        )
+        for node in nodes
+        if node.path not in failures
+    ]
 
 
 class _Work:
@@ -116,9 +141,9 @@ class _Work:
         self.sources: list[dict[str, Any]] = []
         self.packages: list[dict[str, Any]] = []
         self.warnings: list[str] = []
-        self.failures: list[DatapkgError] = []
+        self.failures: dict[str, DatapkgError] = {}
         self.why: dict[str, str] = {}
-        self.built = self.reused = 0
+        self.built = self.reused = self.reread = 0
 
     def add(self, made: Made) -> None:
         self.nodes += made.nodes
@@ -130,6 +155,7 @@ class _Work:
         self.why.update((node.path, made.why) for node in nodes)
         self.reused += len(nodes) if made.reused else 0
         self.built += 0 if made.reused else len(nodes)
+        self.reread += len(nodes) if made.reused and made.why not in KNOWN else 0
 
     def add_package(self, nodes: list[Node], pin: dict[str, Any]) -> None:
         self.nodes += nodes
@@ -138,16 +164,16 @@ class _Work:
 
     def raise_failures(self) -> None:
         """Raises what went wrong: the one error, or one that lists them all."""
-        if len(self.failures) == 1:
-            raise self.failures[0]
-        if self.failures:
-            lines = "".join(f"\n  {each}" for each in self.failures[:_FAILURES_SHOWN])
-            more = len(self.failures) - _FAILURES_SHOWN
+        failures = list(self.failures.values())
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            lines = "".join(f"\n  {each}" for each in failures[:_FAILURES_SHOWN])
+            more = len(failures) - _FAILURES_SHOWN
             raise BuildFailed(
-                f"{len(self.failures):,} sources cannot be built:{lines}"
-                + (f"\n  … and {more:,} more" if more > 0 else ""),
-                hint=self.failures[0].hint,
-                problems=[(str(each.detail.get("node", "")), str(each)) for each in self.failures],
+                f"{len(failures):,} sources cannot be built:{lines}" + (f"\n  … and {more:,} more" if more > 0 else ""),
+                hint=failures[0].hint,
+                problems=[(str(each.detail.get("node", "")), str(each)) for each in failures],
             )
 
 

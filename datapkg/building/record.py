@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import platform
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,11 +14,15 @@ from typing import Any
 from datapkg.building import git
 from datapkg.building.spec import BuildSpec
 
-LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine")
+LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine", "pyreadstat")
 
 
 def make_record(
-    spec: BuildSpec, sources: list[dict[str, Any]], packages: list[dict[str, Any]], checks: list[dict[str, Any]]
+    spec: BuildSpec,
+    sources: list[dict[str, Any]],
+    packages: list[dict[str, Any]],
+    checks: list[dict[str, Any]],
+    left_out: Mapping[str, str] = {},
 ) -> dict[str, Any]:
     """All that can be said of how a package was built, as JSON values; the caller adds who, when and why."""
     record: dict[str, Any] = {
@@ -29,6 +34,8 @@ def make_record(
         record["packages"] = packages
     if checks:
         record["checks"] = checks
+    if left_out:
+        record["left_out"] = [{"path": path, "reason": reason} for path, reason in left_out.items()]
     state = spec.git or (git_state(spec.root) if spec.root is not None else None)
     return {**record, "git": state} if state else record
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from datapkg.building.installed import installed_by
 from datapkg.format.values import dataclass
 from datapkg.store.index import TICK_NS, Index, stamp
 
@@ -54,7 +55,8 @@ def look(folder: Path, settings: Iterable[object]) -> Snapshot | None:
                     if not _matters(entry.name):
                         continue
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+                        if installed_by(entry.name, entry.path) is None:
+                            waiting.append(entry.path)
                         continue
                     if entry.is_symlink() and entry.is_dir():
                         return None
@@ -72,7 +74,7 @@ def look(folder: Path, settings: Iterable[object]) -> Snapshot | None:
 def versions() -> list[str]:
     """The versions of the libraries that have a say in what a build makes, as cheaply as can be told."""
     found = []
-    for name in ("pandas", "pyarrow", "numpy", "python_calamine"):
+    for name in ("pandas", "pyarrow", "numpy", "python_calamine", "pyreadstat"):
         folders = (Path(each) for each in sys.path)
         found += sorted(path.name for folder in folders for path in folder.glob(f"{name}-*.dist-info"))
     return found
@@ -84,7 +86,7 @@ def _name(entry: os.DirEntry[str]) -> str:
 
 def _matters(name: str) -> bool:
     """Whether a build would look at what is called so (`building/tree`), or reads rules from it."""
-    return (not name.startswith(".") and name != "__pycache__") or name == ".datapkgignore"
+    return (not name.startswith(".") and name != "__pycache__") or name in (".datapkgignore", ".gitignore")
 
 
 def keep(index: Index, package: str, snapshot: Snapshot, objects: Iterable[Path], result: dict[str, Any]) -> None:

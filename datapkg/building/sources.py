@@ -15,18 +15,27 @@ from datapkg.building.tree import BUILD_FILE
 from datapkg.errors import InvalidInput, NotFound
 from datapkg.format.names import shown
 
+_VALUES_HINT = 'datapkg.build("USER/NAME", {"table": dataframe, "file": pathlib.Path("a.csv")})'
 
-def spec_for(path: Path, *, build_file: bool = True, allow_outside: bool = False, update: bool = False) -> BuildSpec:
-    """What to build from a path: a directory (by its build.yml, if it has one), a build file or one data file.
 
-    With `build_file=False` a directory is built as it lies; with `update` a build file need not say the sums of its
-    addresses. Raises `NotFound` where there is nothing.
+def spec_for(
+    path: Path,
+    *,
+    build_file: bool = True,
+    allow_outside: bool = False,
+    update: bool = False,
+    gitignore: bool = True,
+) -> BuildSpec:
+    """Return what to build from a path: a directory (by its build.yml, if it has one), a build file or one data file.
+
+    With `build_file=False` a directory is built as it lies, with `gitignore=False` also what its `.gitignore` files
+    ignore; with `update` a build file need not say the sums of its addresses. Raise `NotFound` where there is nothing.
     """
     if path.is_dir():
         inside = path / BUILD_FILE
         if build_file and inside.is_file():
             return read_build_file(inside, allow_outside=allow_outside, update=update)
-        return scan_directory(path, allow_outside=allow_outside)
+        return scan_directory(path, allow_outside=allow_outside, gitignore=gitignore)
     if not path.exists():
         raise NotFound(
             f"there is no file or directory {shown(path)}",
@@ -51,7 +60,7 @@ def spec_from_values(values: Any) -> BuildSpec:
         reader.group(values, ())
     else:
         reader.node(values, ("data",))
-    raise_problems(reader.problems, "this")
+    raise_problems(reader.problems, "what was given", _VALUES_HINT)
     return BuildSpec("values", reader.nodes, reader.groups, warnings=reader.warnings, skipped=reader.skipped)
 
 

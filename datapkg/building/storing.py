@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from datapkg.building.attrs import plain_attrs
 from datapkg.building.cache import Result
 from datapkg.building.desk import BIG_BYTES, Desk
 from datapkg.building.directory import name_problem
@@ -17,6 +18,7 @@ from datapkg.building.files import open_source, put_file, put_made
 from datapkg.building.misnamed import check_content
 from datapkg.building.spec import FileSource, NodeSpec
 from datapkg.building.transforms import TRANSFORMS, guess
+from datapkg.building.transforms.base import Described
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest import ArrayNode, Block, FileNode, Node, TableNode
 from datapkg.format.names import shown
@@ -78,6 +80,9 @@ class Storing:
             return [node for name, each in value.items() for node in self.nodes(each, self._below(path, name))]
         if isinstance(value, Path):
             return self._of_file(value, path)
+        if isinstance(value, Described):
+            meta, _ = plain_attrs(value.meta)
+            return [msgspec.structs.replace(self._table(value.table, path), meta=meta)]
         if isinstance(value, numpy.ndarray):
             return [_array_node(value, path, self._desk.objects)]
         return [self._table(value, path)]

@@ -1,6 +1,6 @@
 """The files below a folder that are data.
 
-What is hidden, made by Python, reached by a link to elsewhere, or left out by a rule of the folder is not.
+What is hidden, made by Python or npm, reached by a link to elsewhere, or left out by a rule of the folder is not.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from datapkg.building.installed import installed_by
 from datapkg.errors import InvalidInput
 from datapkg.format.names import MAX_DEPTH, shown
 
 BUILD_FILE = "build.yml"
 IGNORE_FILE = ".datapkgignore"
+GIT_FILE = ".gitignore"
 
-# Whether a rule leaves out what has these names from the folder on, and is a folder or not.
-LeftOut = Callable[[Sequence[str], bool], bool]
+# Why a rule leaves out what has these names from the folder on, and is a folder or not; "" for what stays.
+LeftOut = Callable[[Sequence[str], bool], str]
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def _files(
     for entry in _entries(folder):
         here = (*parts, entry.name)
         reason = _not_data(entry, parts)
-        if reason is None and left_out(_normal(here), _is_dir(entry)):
-            reason = f"left out by {IGNORE_FILE}"
+        if reason is None:
+            reason = left_out(_normal(here), _is_dir(entry)) or None
         if reason is None and entry.is_symlink():
             reason = _bad_link(entry.path, fence, above)
             if reason:
@@ -116,13 +118,13 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 def _not_data(entry: os.DirEntry[str], parts: tuple[str, ...]) -> str | None:
     """Why this is no data; "" for what says how to build, of which nothing need be said; None for data."""
-    if entry.name in (BUILD_FILE, IGNORE_FILE) and not parts:
+    if entry.name == GIT_FILE or (entry.name in (BUILD_FILE, IGNORE_FILE) and not parts):
         return ""
     if entry.name.startswith("."):
         return "hidden"
     if entry.name == "__pycache__":
         return "made by Python"
-    return None
+    return installed_by(entry.name, entry.path) if _is_dir(entry) else None
 
 
 def _bad_link(path: str, fence: tuple[str, ...], above: tuple[str, ...]) -> str | None:

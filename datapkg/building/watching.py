@@ -20,7 +20,7 @@ def look(folder: Path) -> Look:
     Raises `InvalidInput` for a folder that cannot be read.
     """
     has_build_file = (folder / BUILD_FILE).is_file()
-    left_out = left_out_by("") if has_build_file else read_ignore_file(folder)
+    left_out = left_out_by("") if has_build_file else read_ignore_file(folder, gitignore=True)
     paths = [found.path for found in walk(folder, left_out=left_out).files]
     found = {}
     for path in (*paths, folder / BUILD_FILE, folder / IGNORE_FILE):

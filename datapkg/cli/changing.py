@@ -221,7 +221,7 @@ def cp(session: Session, ref: Ref, into: Ref, message: str, registry: str | None
 @click.option("-t", "--tag", type=TEXT, help="Make this tag name the state, besides latest.")
 @click.option("-v", "--version", type=TEXT, help="Give the state this version, for good.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--yes", is_flag=True, help="Agree that an empty DIR empties the package, with --delete.")
+@click.option("--allow-empty", "--yes", is_flag=True, help="With --delete, let an empty DIR empty the package.")
 @registry_option
 @pass_session
 def sync(
@@ -235,7 +235,7 @@ def sync(
     tag: str | None,
     version: str | None,
     dry_run: bool,
-    yes: bool,
+    allow_empty: bool,
     registry: str | None,
 ) -> None:
     """Make a package at its registry follow a folder.
@@ -246,7 +246,7 @@ def sync(
     from datapkg.api.sync import Options
     from datapkg.api.sync import sync as make_follow
 
-    options = Options(to, delete, yes, message, dry_run, registry, tag, version)
+    options = Options(to, delete, allow_empty, message, dry_run, registry, tag, version)
     if watch and version:
         raise click.UsageError("--version names one state; it does not go with --watch", click.get_current_context())
     if watch:

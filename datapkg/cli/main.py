@@ -31,9 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fetch": ("datapkg.cli.installing:fetch", "Get what is absent here of an installed package."),
     "generate": ("datapkg.cli.publishing:generate", "Write a build file and a README to start from."),
     "help": ("datapkg.cli.settings:help", "Explain a command."),
+    "init": ("datapkg.cli.projects:init", "Start a project with an empty datapkg.yml."),
     "install": ("datapkg.cli.installing:install", "Get packages from a registry, or what a project asks for."),
     "lock": ("datapkg.cli.installing:lock", "Write down exactly what a project's requirements mean now."),
-    "log": ("datapkg.cli.listing:log", "List the pushes of a package."),
+    "log": ("datapkg.cli.listing:log", "List the pushes and local builds of a package."),
     "login": ("datapkg.cli.accounts:login", "Keep a token for a registry."),
     "logout": ("datapkg.cli.accounts:logout", "Forget the token for a registry."),
     "ls": ("datapkg.cli.listing:ls", "List the packages on this machine."),
@@ -52,8 +53,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "version": ("datapkg.cli.pointers:version", "Number pushed states; a version never moves."),
     "whoami": ("datapkg.cli.accounts:whoami", "Say whom the token for a registry stands for."),
 }
+# How `--help` lists them.
+GROUPS = {
+    "Get": ("search", "install", "fetch", "ls", "show", "log", "cat", "export", "mount", "unmount"),
+    "Make": ("generate", "build", "check", "status", "append", "merge", "cp"),
+    "Publish": ("push", "sync", "tag", "version", "access", "delete"),
+    "Project": ("init", "lock", "stubs"),
+    "This machine": ("config", "login", "logout", "whoami", "rm", "verify", "cache", "completion", "help"),
+}
+# Commands that remove something; a mistyped word never suggests one.
+REMOVING = frozenset({"delete", "logout", "rm"})
 SYNONYMS = {
-    "add": "append",
     "checkout": "install",
     "combine": "merge",
     "copy": "cp",
@@ -63,14 +73,12 @@ SYNONYMS = {
     "get": "install",
     "history": "log",
     "info": "show",
-    "init": "generate",
     "inspect": "show",
     "list": "ls",
     "mirror": "sync",
     "mv": "cp",
     "publish": "push",
     "pull": "install",
-    "remove": "rm",
     "rename": "cp",
     "share": "access",
     "umount": "unmount",
@@ -106,7 +114,9 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 @click.command(
     cls=LazyGroup,
     members=COMMANDS,
+    sections=GROUPS,
     synonyms=SYNONYMS,
+    removing=REMOVING,
     examples=EXAMPLES,
     invoke_without_command=True,
     params=[
@@ -134,7 +144,7 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
     session = session or Session()
     try:
         with _notices_as_notes(session):
-            code = program.main(args, "datapkg", standalone_mode=False, obj=session)
+            code = program.main(args, "datapkg", standalone_mode=False, obj=session, color=session.out.has_colour)
         session.out.flush()
         return code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (told to the user, a bug as a bug)

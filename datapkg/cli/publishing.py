@@ -24,15 +24,22 @@ from datapkg.cli.arguments import (
 from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.texts import count_text, size_text
-from datapkg.errors import InvalidInput
+from datapkg.errors import BuildFailed, InvalidInput
 
 if TYPE_CHECKING:
-    from datapkg.api.results import Pushed
+    from datapkg.api.results import BuildResult, Pushed
     from datapkg.api.status import PackageStatus
+    from datapkg.cli.output import Output
     from datapkg.format.names import Ref
 
 BUILD_FILE = "build.yml"
 _SKIPPED_SHOWN = 5
+_TOLD = "ignored by .gitignore"  # which has a note of its own
+_WAS = ("was left out", "were left out")
+
+gitignore_option = click.option(
+    "--no-gitignore", is_flag=True, help="Take what .gitignore ignores too, in a folder without a build file."
+)
 
 
 @click.command(
@@ -42,8 +49,9 @@ _SKIPPED_SHOWN = 5
     """,
 )
 @click.argument("directory", type=PATH, metavar="DIR")
+@gitignore_option
 @pass_session
-def generate(session: Session, directory: Path) -> None:
+def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
     """Write a build file and a README to start from.
 
     DIR/build.yml names every data file below DIR as a node; DIR/README.md is to be filled in. Files that exist are
@@ -51,7 +59,10 @@ def generate(session: Session, directory: Path) -> None:
     """
     from datapkg.api.build import generate as write
 
-    files = write(directory)
+    written = write(directory, gitignore=not no_gitignore)
+    for warning in written.warnings:
+        session.out.note(warning)
+    files = written.files
     session.out.answer({"files": [str(each) for each in files]}, [f"wrote {each}" for each in files])
     session.out.say("", f"  look at {directory / BUILD_FILE}, then:  datapkg build USER/NAME {directory}")
 
@@ -75,9 +86,12 @@ def generate(session: Session, directory: Path) -> None:
 @click.option("--allow-outside", is_flag=True, help="Let the build file name files outside its folder.")
 @click.option("--update", is_flag=True, help="Download anew, and write the new sums into the build file.")
 @click.option("--allow-code", is_flag=True, help="Let the build file of a repository have code run here.")
-@click.option("--force", is_flag=True, help="Read every source anew, whatever earlier builds found out.")
+@click.option("--force", is_flag=True, help="Download and read every source anew, whatever earlier builds know.")
 @click.option("--explain", is_flag=True, help="Say of each node why it was built, or was not.")
 @click.option("--dry-run", is_flag=True, help="Build and check, and keep nothing of it.")
+@gitignore_option
+@click.option("--allow-empty", is_flag=True, help="Make an empty package where there is nothing to build.")
+@click.option("--keep-going", is_flag=True, help="Leave out sources that cannot be read; the exit code is 5.")
 @pass_session
 def build(
     session: Session,
@@ -91,6 +105,9 @@ def build(
     force: bool,
     explain: bool,
     dry_run: bool,
+    no_gitignore: bool,
+    allow_empty: bool,
+    keep_going: bool,
 ) -> None:
     """Make a package of a folder, build file, data file or repository.
 
@@ -100,23 +117,25 @@ def build(
     from datapkg.api.build import Options, build_package
 
     source = path or _build_file_here(ref)
-    options = Options(not no_build_file, allow_outside, allow_code, update, force, dry_run)
+    ways = {"gitignore": not no_gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
+    options = Options(not no_build_file, allow_outside, allow_code, update, force, dry_run, **ways)
     with session.progress() as progress:
         result = build_package(
             session.home, ref, source, options, message=message, explained=explain, progress=progress
         )
-    out = session.out
-    for warning in result.warnings:
-        out.note(warning)
-    for each in result.updated:
-        out.note(
-            f"{each['url']}: sha256 was {each['old'] or 'not said'}, is {each['new']} and stands in the build file"
-        )
-    if result.skipped:
-        more = " …" if len(result.skipped) > _SKIPPED_SHOWN else ""
-        out.note(f"left out {len(result.skipped):,}: {', '.join(result.skipped[:_SKIPPED_SHOWN])}{more}")
+    _tell_built(session.out, result, explain=explain, dry_run=dry_run)
+    if result.left_out:
+        click.get_current_context().exit(BuildFailed.exit_code)
+
+
+def _tell_built(out: Output, result: BuildResult, *, explain: bool, dry_run: bool) -> None:
+    """Print what a build made, and what it left out."""
+    for note in _build_notes(result):
+        out.note(note)
     state = pinned(result.package, result.hash)
-    nodes = f"{count_text(result.built, 'node')} built, {result.reused:,} reused, {size_text(result.bytes_logical)}"
+    reread = f" ({result.reread:,} read again: the same data)" if result.reread else ""
+    counts = f"{count_text(result.built, 'node')} built, {result.reused:,} reused{reread}"
+    nodes = f"{counts}, {size_text(result.bytes_logical)}"
     value = {
         "package": result.package,
         "hash": result.hash,
@@ -125,13 +144,31 @@ def build(
         "warnings": result.warnings,
         "skipped": result.skipped,
         "updated": result.updated,
+        **({"left_out": result.left_out} if result.left_out else {}),
         **({"explain": result.why} if explain else {}),
         **({"dry_run": True} if dry_run else {}),
     }
     reasons = [f"  {path}: {why}" for path, why in result.why.items()] if explain else []
-    out.answer(value, [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *reasons], quiet=[state])
-    if not dry_run:
+    lines = [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *reasons, *_left_out_lines(result)]
+    out.answer(value, lines, quiet=[state])
+    if not dry_run and not result.left_out:
         out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")
+
+
+def _build_notes(result: BuildResult) -> Iterator[str]:
+    yield from result.warnings
+    for each in result.updated:
+        yield f"{each['url']}: sha256 was {each['old'] or 'not said'}, is {each['new']} and stands in the build file"
+    skipped = [each for each in result.skipped if not each.endswith(_TOLD)]
+    if skipped:
+        more = " …" if len(skipped) > _SKIPPED_SHOWN else ""
+        yield f"left out {len(skipped):,}: {', '.join(skipped[:_SKIPPED_SHOWN])}{more}"
+
+
+def _left_out_lines(result: BuildResult) -> Iterator[str]:
+    if result.left_out:
+        yield f"  {count_text(len(result.left_out), 'source')} could not be read and {_WAS[len(result.left_out) > 1]}:"
+        yield from (f"    {path}: {reason}" for path, reason in result.left_out.items())
 
 
 @click.command(

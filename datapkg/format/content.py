@@ -40,7 +40,7 @@ import pyarrow.types as types
 from datapkg.errors import IntegrityError
 from datapkg.format import canonical
 from datapkg.format.blocks import cut_batches
-from datapkg.format.frames import forgotten_categories, observed, restore_categories
+from datapkg.format.frames import forgotten_categories, observed, restore_categories, with_columns
 from datapkg.format.type_names import is_list, type_text
 
 __all__ = ["Content", "block_digests", "content_hash", "content_of_objects", "content_of_table", "type_text"]
@@ -157,6 +157,7 @@ def _all_categories(objects: Sequence[Open], schema: pa.Schema, check: Check | N
 
 
 def _with_categories(table: pa.Table, categories: dict[int, pa.Array]) -> pa.Table:
+    columns = {}
     for index, values in categories.items():
         column = table.column(index)
         chunks = []
@@ -166,8 +167,8 @@ def _with_categories(table: pa.Table, categories: dict[int, pa.Array]) -> pa.Tab
                 pa.DictionaryArray.from_arrays(places.take(chunk.indices), values, ordered=column.type.ordered)
             )
         kind = pa.dictionary(pa.int32(), values.type, column.type.ordered)
-        table = table.set_column(index, table.schema.field(index).with_type(kind), pa.chunked_array(chunks, type=kind))
-    return table
+        columns[index] = pa.chunked_array(chunks, type=kind)
+    return with_columns(table, columns)
 
 
 def column_texts(schema: pa.Schema) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -162,14 +163,26 @@ def restore_categories(table: pa.Table, schema: pa.Schema | None = None) -> pa.T
     `schema` is that of the object, where the table's own has lost its metadata. Raises `IntegrityError` for categories
     that cannot be read, or are not those of the column.
     """
+    columns = {}
     for name, (ordered, categories) in forgotten_categories(schema or table.schema).items():
         for index in table.schema.get_all_field_indices(name):
             try:
-                column = _as_categories(table.column(index), categories, ordered)
+                columns[index] = _as_categories(table.column(index), categories, ordered)
             except _UNREADABLE as error:
                 raise IntegrityError(f"column {name!r} does not fit the categories kept for it: {error}") from error
-            table = table.set_column(index, table.schema.field(index).with_type(column.type), column)
-    return table
+    return with_columns(table, columns)
+
+
+def with_columns(table: pa.Table, columns: Mapping[int, pa.ChunkedArray]) -> pa.Table:
+    """Return a table with other values, of any type, in the columns at these places.
+
+    `Table.set_column` copies the list of all columns at each call, which adds up where a table has thousands.
+    """
+    if not columns:
+        return table
+    fields = [field.with_type(columns[at].type) if at in columns else field for at, field in enumerate(table.schema)]
+    arrays = [columns.get(at, column) for at, column in enumerate(table.columns)]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, table.schema.metadata))
 
 
 def _as_categories(column: pa.ChunkedArray, categories: pa.Array, ordered: bool) -> pa.ChunkedArray:

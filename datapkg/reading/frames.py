@@ -185,8 +185,10 @@ def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:
 
 def _check_text(source: Source, tables: list[TableNode], parts: list[pa.Table]) -> None:
     """Raises `InvalidInput` for text beside bytes, of which Arrow would make bytes."""
+    # Of columns that share a name, the first.
+    types_by_name = [{field.name: field.type for field in reversed(list(part.schema))} for part in parts]
     for name in dict.fromkeys(parts[0].column_names):
-        kinds = [part.schema.field(part.schema.names.index(name)).type for part in parts]
+        kinds = [each[name] for each in types_by_name]
         texts = [table for table, kind in zip(tables, kinds, strict=True) if _is_text(kind)]
         others = [table for table, kind in zip(tables, kinds, strict=True) if _is_bytes(kind)]
         if texts and others:
@@ -338,12 +340,13 @@ def _nested_integers(table: pa.Table) -> dict[int, pd.Series]:
 
     Arrow would make floats of these, and of those beyond 2^53 others.
     """
-    index = index_columns(table.schema)
-    shown = [at for at, name in enumerate(table.schema.names) if name not in index]
+    index = set(index_columns(table.schema))
+    # `Schema.names` and `Schema.types` are made anew each time they are asked for: in a loop, time in the square.
+    shown = [(at, field.type) for at, field in enumerate(table.schema) if field.name not in index]
     return {
         place: table.column(at).to_pandas(integer_object_nulls=True)
-        for place, at in enumerate(shown)
-        if types.is_nested(table.schema.types[at]) and any(_has_null_integers(each) for each in table.column(at).chunks)
+        for place, (at, kind) in enumerate(shown)
+        if types.is_nested(kind) and any(_has_null_integers(each) for each in table.column(at).chunks)
     }
 
 

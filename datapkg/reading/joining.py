@@ -38,10 +38,11 @@ class Joint:
 
     def table(self) -> pa.Table:
         """The table, when all parts were added."""
-        return pa.Table.from_arrays([self._column(at) for at in range(len(self._schema))], schema=self._schema)
+        columns = [self._column(at, field.type) for at, field in enumerate(self._schema)]
+        return pa.Table.from_arrays(columns, schema=self._schema)
 
-    def _column(self, at: int) -> pa.ChunkedArray:
-        kind, memory = self._schema.types[at], self._memory[at]
+    def _column(self, at: int, kind: pa.DataType) -> pa.ChunkedArray:
+        memory = self._memory[at]
         kept = [columns[at] for columns in self._kept]
         if memory is not None and not any(kept_column is not None for kept_column in kept):
             return pa.chunked_array([_array(kind, memory)])

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.types as types
 
+from datapkg.format.frames import with_columns
+
 
 def convertible(table: pa.Table) -> pa.Table:
     """The table with plain binary and text inside lists; what is not in a list stays as it is."""
-    for at, field in enumerate(table.schema):
-        kind = _plain(field.type)
-        if kind != field.type:
-            table = table.set_column(at, field.with_type(kind), table.column(at).cast(kind))
-    return table
+    kinds = {at: kind for at, field in enumerate(table.schema) if (kind := _plain(field.type)) != field.type}
+    return with_columns(table, {at: table.column(at).cast(kind) for at, kind in kinds.items()})
 
 
 def _plain(kind: pa.DataType, in_list: bool = False) -> pa.DataType:

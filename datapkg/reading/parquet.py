@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as types
 
 from datapkg.errors import DatapkgError
-from datapkg.format.frames import forgotten_categories, pandas_metadata, restore_categories
+from datapkg.format.frames import forgotten_categories, pandas_metadata, restore_categories, with_columns
 from datapkg.format.manifest import TableNode
 from datapkg.reading import filtering, opening, rows, warm
 from datapkg.reading.filtering import Filters
@@ -104,12 +104,12 @@ def _with_categories(question: Question, empty: pa.Table) -> pa.Table:
     some = _read(
         replace(question, columns=columns, condition=None), None if is_alone else range(1)
     ).unify_dictionaries()
+    found = {}
     for name in columns:
         places = zip(empty.schema.get_all_field_indices(name), some.schema.get_all_field_indices(name), strict=True)
         for at, there in places:
-            values = some.column(there).chunk(0)
-            empty = empty.set_column(at, empty.schema.field(at).with_type(values.type), pa.chunked_array([values[:0]]))
-    return empty
+            found[at] = pa.chunked_array([some.column(there).chunk(0)[:0]])
+    return with_columns(empty, found)
 
 
 def sliced(question: Question, wanted: slice | None) -> pa.Table:
@@ -167,8 +167,8 @@ def footers(source: Source, table: TableNode) -> Iterator[pq.FileMetaData]:
 def index_columns(schema: pa.Schema) -> list[str]:
     """The columns in which pandas kept an index, as its metadata say."""
     described = pandas_metadata(schema).get("index_columns")
-    described = described if isinstance(described, list) else []
-    return [each for each in described if isinstance(each, str) and each in schema.names]
+    names = set(schema.names) if isinstance(described, list) and described else set()
+    return [each for each in described or () if isinstance(each, str) and each in names]
 
 
 def unreadable(question: Question, error: Exception) -> Exception:
@@ -207,7 +207,10 @@ def only(found: pa.Table, columns: list[str] | None) -> pa.Table:
     names = found.column_names
     if columns is None or names == columns:
         return found
-    return found.select([at for name in columns for at, each in enumerate(names) if each == name])
+    places: dict[str, list[int]] = {}
+    for at, name in enumerate(names):
+        places.setdefault(name, []).append(at)
+    return found.select([at for name in columns for at in places.get(name, ())])
 
 
 def _together(question: Question, parts: list[Part], buffers: list[pa.Buffer], needed: list[str] | None) -> pa.Table:
@@ -216,7 +219,8 @@ def _together(question: Question, parts: list[Part], buffers: list[pa.Buffer], n
     is_wide = False
     if question.long_text and buffers and table.rows >= _LONG and (wide := with_long_text(buffers[0], whole)):
         whole, is_wide = wide, True
-    names = whole.names if needed is None else [name for name in whole.names if name in set(needed)]
+    wanted = None if needed is None else set(needed)
+    names = whole.names if wanted is None else [name for name in whole.names if name in wanted]
     schema = whole if needed is None else pa.schema([whole.field(at) for at in _places(whole, names)], whole.metadata)
 
     def one(at: int, use_threads: bool) -> pa.Table:

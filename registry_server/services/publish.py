@@ -115,7 +115,8 @@ def check(
 
     What depends on the objects themselves (a damaged one, a table with other values) is found at publishing only.
     """
-    policy.check_own(actor, user, "package:publish")
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:publish")
     check_package(name)
     wanted, settings = _check(registry, asked.publish), registry.settings
     _check_bound("the manifest", asked.manifest_size, settings.max_manifest_bytes, "max_manifest_bytes")
@@ -133,6 +134,7 @@ def check(
             _check_parent(f"{user}/{name}", wanted, latest)
         if package:
             if wanted.public and not package.public:
+                policy.check_writer(connection, actor, user, name, "package:share")
                 _check_confirmed(package, wanted.confirm_public)
             for tag in filter(None, (LATEST, wanted.tag)):
                 pointing.check_tag_room(connection, registry, package, tag)

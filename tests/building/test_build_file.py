@@ -363,6 +363,14 @@ def test_single_mistakes(tmp_path: Path, text: str, expected: str) -> None:
     assert any(re.search(expected, each) or expected in each for each in found), found
 
 
+def test_files_of_one_glob_that_would_share_a_path_are_told(tmp_path: Path) -> None:
+    write(tmp_path, {"ok.csv": "x\n1\n", "ok.tsv": "x\n1\n"})
+    assert problems(tmp_path, "contents:\n  'ok.*':\n") == [
+        "2: contents.ok: 'ok.csv' and 'ok.tsv' would both be node 'ok'; name them one by one: "
+        "ok_csv: {file: ok.csv}, ok_tsv: {file: ok.tsv}"
+    ]
+
+
 def test_nesting_of_groups_is_bounded(tmp_path: Path) -> None:
     text = "contents:\n" + "".join(" " * (n + 1) + "a:\n" for n in range(100))
     assert "deeper than 64 names" in problems(tmp_path, text)[0]

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from datapkg.building.generate import generate
+from datapkg.building.sources import spec_for
+from datapkg.building.spec import FileSource
 from datapkg.errors import Conflict, InvalidInput, NotFound
 from tests.building.builds import Bench, paths, write
 
@@ -66,7 +68,7 @@ def test_odd_names_build_to_the_same_package(tmp_path: Path) -> None:
     bodies = {name: '{"a": 1}\n' if name.endswith("jsonl") else "x\n1\n" for name in ODD}
     folder = write(tmp_path, bodies)
     written = generate(folder)
-    assert written == [folder / "build.yml"]
+    assert written.files == [folder / "build.yml"]
     bench = Bench()
     by_file, by_folder = bench.build(folder), bench.build(folder, build_file=False)
     assert paths(by_file) == paths(by_folder)
@@ -76,7 +78,7 @@ def test_odd_names_build_to_the_same_package(tmp_path: Path) -> None:
 
 def test_it_reads_well(tmp_path: Path) -> None:
     folder = write(tmp_path, {"sales.csv": "x\n1\n", "photos/cat.jpg": "", "no": ""})
-    assert generate(folder) == [folder / "build.yml", folder / "README.md"]
+    assert generate(folder).files == [folder / "build.yml", folder / "README.md"]
     lines = (folder / "build.yml").read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == [
         "contents:",
@@ -107,11 +109,40 @@ def test_what_is_there_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "build.yml").read_text() == text
 
 
-def test_nothing_is_written_where_names_collide(tmp_path: Path) -> None:
-    write(tmp_path, {"a.csv": "", "a.tsv": ""})
-    with pytest.raises(InvalidInput, match=r"'a.csv' would both be node 'a'|'a.tsv'"):
+@pytest.mark.parametrize(
+    ("files", "nodes"),
+    [
+        (["a.csv", "a.tsv", "b.csv"], ["a_csv", "a_tsv", "b"]),
+        (["a.csv", "a/x.txt"], ["a/x.txt", "a_csv"]),
+        (["a", "a.csv", "a_csv.tsv"], ["a", "a_csv", "a_csv_2"]),
+        (["g/a.csv.gz", "g/a.jsonl", "g/a_jsonl"], ["g/a_csv_gz", "g/a_jsonl", "g/a_jsonl_2"]),
+    ],
+)
+def test_files_that_would_share_a_path_are_named_apart(tmp_path: Path, files: list[str], nodes: list[str]) -> None:
+    folder = write(tmp_path, {**dict.fromkeys(files, ""), "README.md": ""})
+    generate(folder)
+    spec = spec_for(folder)
+    assert sorted(node.path for node in spec.nodes) == sorted([*nodes, "README.md"])
+    assert sorted(node.source.shown for node in spec.nodes if isinstance(node.source, FileSource)) == sorted(
+        [*files, "README.md"]
+    )
+
+
+def test_nothing_is_written_where_a_name_cannot_be_told(tmp_path: Path) -> None:
+    write(tmp_path, {"caf\u00e9.csv": "", "cafe\u0301.csv": "", "b\x7f.csv": ""})
+    with pytest.raises(InvalidInput, match=r"b\\x7f"):
         generate(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.tsv"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv"] * 3
+
+
+def test_what_git_ignores_is_not_named_and_counted(tmp_path: Path) -> None:
+    write(tmp_path, {".gitignore": "*.log\nout/\n", "a.csv": "", "x.log": "", "out/b.csv": "", "README.md": ""})
+    written = generate(tmp_path)
+    assert "left out 2 files and folders that .gitignore ignores: 'out', 'x.log'" in written.warnings[0]
+    assert [node.path for node in spec_for(tmp_path).nodes] == ["README.md", "a"]
+    (tmp_path / "build.yml").unlink()
+    assert not generate(tmp_path, gitignore=False).warnings
+    assert [node.path for node in spec_for(tmp_path).nodes] == ["README.md", "a", "out/b", "x.log"]
 
 
 def test_a_link_for_a_build_file_is_not_followed(tmp_path: Path) -> None:

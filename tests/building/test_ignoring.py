@@ -207,3 +207,64 @@ def test_rules_from_elsewhere_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(folder / ".datapkgignore")
     with pytest.raises(InvalidInput, match="no ordinary file"):
         Bench().build(folder)
+
+
+GIT_FILES = {
+    ".gitignore": "*.tmp\n/out/\n!keep.tmp\n",
+    "a.csv": "",
+    "a.tmp": "",
+    "keep.tmp": "",
+    "out/x.csv": "",
+    "sub/out/y.csv": "",
+    "sub/b.tmp": "",
+    "sub/.gitignore": "!b.tmp\n*.csv\ndeep/\n",
+    "sub/c.csv": "",
+    "sub/deep/.gitignore": "!*\n",
+    "sub/deep/d.txt": "",
+    "other/keep.tmp": "",
+}
+
+
+@pytest.mark.needs("git")
+def test_files_of_git_in_every_folder_mean_what_git_says(tmp_path: Path) -> None:
+    folder = write(tmp_path, GIT_FILES)
+    subprocess.run(["git", "init", "-q"], check=True, cwd=folder)
+    listed = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard"], check=True, capture_output=True, text=True, cwd=folder
+    )
+    found = walk(folder, left_out=read_ignore_file(folder, gitignore=True)).files
+    assert {each.shown for each in found} == {each for each in listed.stdout.split() if not each.endswith(".gitignore")}
+
+
+def test_what_git_ignores_is_left_out_with_a_note(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"a": "", "b.tmp": "", "c.tmp": "", ".gitignore": "*.tmp\n"})
+    built = Bench().build(folder)
+    assert (paths(built), built.skipped) == (["a"], ["b.tmp: ignored by .gitignore", "c.tmp: ignored by .gitignore"])
+    assert "left out 2 files and folders that .gitignore ignores: 'b.tmp', 'c.tmp'" in built.warnings[0]
+    assert paths(Bench().build(folder, gitignore=False)) == ["a", "b.tmp", "c.tmp"]
+    write(folder, {".datapkgignore": "!b.tmp\n"})
+    assert paths(Bench().build(folder)) == ["a", "b.tmp"]
+
+
+def test_a_link_for_a_file_of_git_is_not_followed(tmp_path: Path) -> None:
+    folder = write(tmp_path / "folder", {"a": ""})
+    (folder / ".gitignore").symlink_to(write(tmp_path, {"elsewhere": "a\n"}) / "elsewhere")
+    assert paths(Bench().build(folder)) == ["a"]
+
+
+def test_a_build_file_takes_what_it_names(tmp_path: Path) -> None:
+    text = "contents: {x: {file: x.csv}, '*.txt': {}}"
+    folder = write(tmp_path, {"x.csv": "n\n1\n", "y.txt": "", ".gitignore": "*\n", "build.yml": text})
+    assert paths(Bench().build(folder)) == ["x", "y.txt"]
+
+
+def test_installed_libraries_are_not_data(tmp_path: Path) -> None:
+    files = {"a": "", "venv/pyvenv.cfg": "", "env/pyvenv.cfg": "", "env/lib/x.py": "", "site/node_modules/m/x.js": ""}
+    folder = write(tmp_path, {**files, "lib/x.py": ""})
+    built = Bench().build(folder)
+    assert paths(built) == ["a", "lib/x.py"]
+    assert built.skipped == [
+        "env: a virtual environment of Python",
+        "site/node_modules: installed by npm",
+        "venv: a virtual environment of Python",
+    ]

@@ -60,7 +60,13 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         "check.check",
         {"source": Path("data"), "options": Options(allow_outside=True, allow_code=True, force=True)},
     ),
-    ("generate data", "build.generate", {"directory": Path("data")}),
+    ("generate data", "build.generate", {"directory": Path("data"), "gitignore": True}),
+    ("generate data --no-gitignore", "build.generate", {"gitignore": False}),
+    (
+        "build a/b data --no-gitignore --allow-empty --keep-going",
+        "build.build_package",
+        {"options": Options(gitignore=False, allow_empty=True, keep_going=True)},
+    ),
     (
         "build a/b data",
         "build.build_package",
@@ -117,7 +123,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("sync data a/b", "sync.sync", {"folder": Path("data"), "ref": REF, "options": sync.Options()}),
     (
-        "sync data a/b --to raw --delete --yes -m why -t stable -v 1.2 --dry-run --registry work",
+        "sync data a/b --to raw --delete --allow-empty -m why -t stable -v 1.2 --dry-run --registry work",
         "sync.sync",
         {"options": sync.Options("raw", True, True, "why", True, "work", "stable", "1.2")},
     ),

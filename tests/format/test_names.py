@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import keyword
+import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -33,6 +35,12 @@ GOOD_REFS = {
     "uciml/iris/日本.txt": Ref("uciml", "iris", "日本.txt"),
     "uciml/iris/2024 sales": Ref("uciml", "iris", "2024 sales"),
     "uciml/iris/a:b": Ref("uciml", "iris", "a:b"),
+    "uciml/iris@1.2.0/tables/bezdek": Ref("uciml", "iris", "tables/bezdek", State("version", "1.2.0")),
+    "work:uciml/iris@sha256:1f3a9c/raw/": Ref("uciml", "iris", "raw", State("hash", "1f3a9c"), "work"),
+    "uciml/iris@stable/a%40b": Ref("uciml", "iris", "a@b", State("tag", "stable")),
+    "https://data.example.org/uciml/iris@1.2.0/raw": Ref(
+        "uciml", "iris", "raw", State("version", "1.2.0"), "https://data.example.org"
+    ),
     "uciml/iris/a%40b@1.0": Ref("uciml", "iris", "a@b", State("version", "1.0")),
     "uciml/iris/100%25": Ref("uciml", "iris", "100%"),
     "uciml/iris/raw/": Ref("uciml", "iris", "raw"),
@@ -79,6 +87,8 @@ BAD_REFS = {
     "uciml/iris/" + "/".join("a" * 65): "deeper than 64",
     "uciml/iris/a@b/c": "%40",
     "uciml/iris@": "ends with '@'",
+    "uciml/iris@/a": "ends with '@'",
+    "uciml/iris@1.0/a@b": "%40",
     "uciml/iris@@1": "%40",
     "uciml/iris@sha256:12345": "at least 6",
     "uciml/iris@sha256:xyzxyz": "hex digits",
@@ -185,3 +195,52 @@ def test_attribute_names_are_identifiers(name: str) -> None:
 
 def test_node_paths() -> None:
     assert check_node_path("a/b c/日本.txt") == ("a", "b c", "日本.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("uciml/gap-minder", "gap_minder"),
+        ("uciml/Gap Minder", "gap_minder"),
+        ("Alice/iris", "alice"),
+        ("uci-ml/iris", "uciml"),
+        ("uciml/iris==1.0", "uciml/iris@1.0"),
+        ("uciml/iris ~=1.0", "uciml/iris@~=1.0"),
+        ("uciml/iris>=1.2", "uciml/iris@>=1.2"),
+        ("uciml/iris:1.0", "uciml/iris@1.0"),
+        ("uciml/iris=v1.0", "uciml/iris@1.0"),
+        ("uciml/iris@Stable", "stable"),
+    ],
+)
+def test_a_name_that_is_nearly_allowed_is_answered_with_one_that_is(text: str, meant: str) -> None:
+    with pytest.raises(InvalidName, match=rf"did you mean '{re.escape(meant)}'\?"):
+        Ref.parse(text)
+
+
+@pytest.mark.parametrize(("text", "meant"), [("v1.0", "1.0"), ("==1.0", "1.0"), ("= 2", "2")])
+def test_a_version_that_is_nearly_one_is_answered_with_it(text: str, meant: str) -> None:
+    with pytest.raises(InvalidName, match=f"did you mean '{meant}'"):
+        check_version(text)
+
+
+@given(st.text(max_size=70), st.sampled_from([check_user, check_package, check_tag, check_version, Ref.parse]))
+def test_what_is_suggested_is_allowed(text: str, check: Callable[[str], object]) -> None:
+    try:
+        check(text)
+    except InvalidName as error:
+        for meant in re.findall(r"did you mean '(.*)'\?$", error.message):
+            (check_user if "user name" in error.message else check if check is not Ref.parse else _any_name)(meant)
+
+
+def _any_name(text: str) -> object:
+    for check in (check_package, check_tag, check_version, Ref.parse):
+        try:
+            return check(text)
+        except InvalidName:
+            continue
+    raise AssertionError(f"{text!r} is no name of any kind")
+
+
+def test_paths_are_read_in_the_form_that_builds_give_them() -> None:
+    assert Ref.parse("u/p/cafe\u0301.txt@1.0") == Ref.parse("u/p/caf\u00e9.txt@1.0")
+    assert Ref.parse("https://x.example/u/p/cafe%CC%81") == Ref.parse("https://x.example/u/p/caf\u00e9")

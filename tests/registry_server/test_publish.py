@@ -49,6 +49,7 @@ def test_a_first_push_makes_the_package(ada: Client) -> None:
         "changed": True,
         "public": False,
         "unchecked": [],
+        "role": "owner",
     }
     assert latest(ada) == contents.manifest.hash
     again = ada.start("ada/iris", contents.manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from datapkg.store import gc, work
 from datapkg.store.index import Index
 from datapkg.store.refs import Current, LogEvent
 from datapkg.store.store import Store
-from tests.examples import examples
+from tests.examples import examples, seeds
 
 LOOSE = b"L" * 10_000
 AT = "2026-01-01T00:00:00+00:00"
@@ -268,3 +269,29 @@ def test_killed_at_any_step_the_next_run_ends_it(tmp_path: Path, monkeypatch: py
             assert step > 10
             return
     raise AssertionError("it has no end")
+
+
+@pytest.mark.parametrize("seed", seeds(3, 60))
+def test_random_packages_come_and_go(store: Store, seed: int) -> None:
+    """Packages share objects at random; each is whole as long as it is here, and nothing is left when all are gone."""
+    chance = random.Random(seed)
+    pool = [bytes([n]) * chance.choice([3, 40, 2 * len(LOOSE)]) for n in range(20)]
+    states: dict[str, set[str]] = {}
+    for _ in range(25):
+        name = chance.choice("abcd")
+        if name in states and chance.random() < 0.5:
+            with somebody_at_work(store) if chance.random() < 0.3 else contextlib.nullcontext():
+                if chance.random() < 0.5:
+                    make_old(store)
+                remove(store, name)
+            del states[name]
+        else:
+            contents = chance.sample(pool, chance.randrange(1, 8))
+            with again(store).writing():
+                states.setdefault(name, set()).add(keep(again(store), name, *contents))
+        for hash in {hash for some in states.values() for hash in some}:
+            assert not again(store).absent(again(store).manifest(hash)), "a state that is here has lost an object"
+    for name in states:
+        remove(store, name)
+    gc.free(store)
+    assert files(store) == set()

@@ -57,8 +57,10 @@ class Fetched:
     sums: dict[str, Sum] = field(default_factory=dict)
 
 
-def fetched(spec: BuildSpec, fetcher: Fetcher, *, update: bool = False, hint: str = "") -> Fetched:
+def fetched(spec: BuildSpec, fetcher: Fetcher, *, update: bool = False, force: bool = False, hint: str = "") -> Fetched:
     """Brings all files of a package here; with `update` each address is asked anew, and its sum taken as it is.
+
+    With `force` each address is asked anew too, and its sum must be the one that the build file states.
 
     `hint` is the line that would do so. Raises `HashMismatch` for all addresses whose bytes are others than was said;
     `Unreachable`, `NotFound`, `BuildFailed` with the place in the build file.
@@ -66,7 +68,7 @@ def fetched(spec: BuildSpec, fetcher: Fetcher, *, update: bool = False, hint: st
     asked = [node for node in spec.nodes if isinstance(node.source, UrlSource)]
     if not asked:
         return Fetched(spec)
-    downloads = _Downloads(fetcher, update)
+    downloads = _Downloads(fetcher, update, force)
     files = {node.path: downloads.file(node) for node in asked}
     downloads.raise_changed(hint)
     taken = _taken_out(asked, files, fetcher)
@@ -95,8 +97,8 @@ class _File:
 class _Downloads:
     """The files behind addresses, each asked for once; those that have changed are gathered."""
 
-    def __init__(self, fetcher: Fetcher, update: bool) -> None:
-        self._fetcher, self._update = fetcher, update
+    def __init__(self, fetcher: Fetcher, update: bool, force: bool) -> None:
+        self._fetcher, self._update, self._force = fetcher, update, force
         self._here: dict[tuple[str, str, str], _File] = {}
         self._changed: list[tuple[str, Sum]] = []
         self.sums: dict[str, Sum] = {}
@@ -123,7 +125,7 @@ class _Downloads:
     def _bring(self, url: str, sha256: str, name: str) -> tuple[Path | None, str]:
         """The file at an address and its hash; of a file that is not what it should be, the hash alone."""
         shelf = self._fetcher.shelf
-        if sha256 and (path := shelf.find(sha256, name)):
+        if sha256 and not self._force and (path := shelf.find(sha256, name)):
             return path, sha256
         from filelock import FileLock
 
@@ -131,7 +133,7 @@ class _Downloads:
         piece = shelf.pieces / hashlib.sha256(url.encode()).hexdigest()[:32]
         piece.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{piece}.lock"):
-            if sha256 and (path := shelf.find(sha256, name)):  # another process was quicker
+            if sha256 and not self._force and (path := shelf.find(sha256, name)):  # another process was quicker
                 return path, sha256
             hash = self._download(url, piece, sha256)
             os.replace(piece, temp)

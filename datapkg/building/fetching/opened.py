@@ -57,7 +57,8 @@ def opened(
     if options.update:
         raise InvalidInput("--update writes into a build file, and one in a repository cannot be changed from here")
     with checked_out(address, fetcher.shelf.folder / "tmp", environ, fetcher.limit_bytes) as checkout:
-        plain = replace(options, allow_outside=False)
+        # All that a checkout has was committed, whatever its `.gitignore` says.
+        plain = replace(options, allow_outside=False, gitignore=False)
         found = _of_path(checkout.folder, fetcher, plain, hint, is_foreign=True)
         warnings = [*_lfs_warning(checkout.folder), *found.spec.warnings]
         yield replace(found, spec=replace(found.spec, git=checkout.said, warnings=warnings))
@@ -83,11 +84,11 @@ def _address(source: str | Path) -> Any:
 
 def _of_path(path: Path, fetcher: Fetcher, options: Options, hint: str, *, is_foreign: bool = False) -> Opened:
     ways = {"build_file": options.build_file, "allow_outside": options.allow_outside, "update": options.update}
-    spec = spec_for(path, **ways)
+    spec = spec_for(path, **ways, gitignore=options.gitignore)
     if is_foreign and not options.allow_code:
         _refuse_code(spec)
     sources = tuple(node.source for node in spec.nodes if isinstance(node.source, UrlSource))
-    here = fetched(spec, fetcher, update=options.update, hint=hint)
+    here = fetched(spec, fetcher, update=options.update, force=options.force, hint=hint)
     if not options.update:
         return Opened(here.spec)
     hashes = {url: each.new for url, each in here.sums.items()}

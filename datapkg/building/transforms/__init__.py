@@ -17,6 +17,7 @@ from datapkg.building.transforms import (
     orc,
     parquet,
     sqlite_file,
+    statistical,
 )
 from datapkg.building.transforms.added import Transforms
 from datapkg.building.transforms.base import Transform
@@ -36,6 +37,10 @@ TRANSFORMS = Transforms(
     Transform("orc", "table", "orc", read=orc.orc),
     Transform("parquet", "table", "parquet", read=parquet.parquet, keep=parquet.content),
     Transform("sqlite", "table", "sqlite", read=sqlite_file.sqlite, kwargs=frozenset({"table"})),
+    Transform("stata", "table", "stata", read=statistical.stata),
+    Transform("sas", "table", "sas", read=statistical.sas),
+    Transform("spss", "table", "spss", read=statistical.spss, kwargs=statistical.SPSS_KWARGS),
+    Transform("xport", "table", "xport", read=statistical.xport, kwargs=statistical.XPORT_KWARGS),
     Transform("numpy", "array", "numpy", keep=numpy_array.header),
     Transform("npz", "array", "numpy", read=numpy_array.npz),
     Transform("id", "file", "id"),
@@ -56,6 +61,12 @@ _EXTENSIONS = {
     ".arrows": "arrow",
     ".orc": "orc",
     ".parquet": "parquet",
+    ".dta": "stata",
+    ".sas7bdat": "sas",
+    ".sav": "spss",
+    ".zsav": "spss",
+    ".por": "spss",
+    ".xpt": "xport",
     ".npy": "numpy",
     ".npz": "npz",
     ".sqlite": "sqlite",

@@ -12,6 +12,7 @@ from typing import Any
 
 from datapkg.building.transforms.compressed import check_lines
 from datapkg.building.transforms.converters import with_functions
+from datapkg.building.transforms.headers import header_note
 from datapkg.errors import InvalidInput
 
 Warn = Callable[[str], None]
@@ -43,4 +44,6 @@ def _table(path: Path, separator: str, kwargs: dict[str, Any], warn: Warn) -> An
     if not kwargs.keys() & {"sep", "delimiter"}:
         kwargs = {"sep": separator, **kwargs}
     check_lines(path)
+    if note := header_note(path, kwargs):
+        warn(note)
     return read(path, with_functions(kwargs), warn)

@@ -90,6 +90,18 @@ def test_an_address_becomes_a_file_once(web: Web, tmp_path: Path) -> None:
     assert files(fetch(tmp_path, text.replace("  a:", "  b:"))) == {"b": ("csv", "prices.csv", b"x\n1\n")}
 
 
+def test_force_asks_an_address_anew_and_holds_it_against_its_sum(web: Web, tmp_path: Path) -> None:
+    url = web.put("/a.csv", b"x\n1\n")
+    text = f"contents:\n  a: {{url: {url}, sha256: {sha256(CSV)}}}\n"
+    fetch(tmp_path, text)
+    assert files(fetch(tmp_path, text, force=True))["a"][2] == b"x\n1\n"
+    assert len(web.seen) == 2
+    web.put("/a.csv", b"x\n2\n")
+    with pytest.raises(HashMismatch):
+        fetch(tmp_path, text, force=True)
+    assert files(fetch(tmp_path, text))["a"][2] == b"x\n1\n"
+
+
 def test_a_damaged_file_on_the_shelf_is_fetched_again(web: Web, tmp_path: Path) -> None:
     url = web.put("/a.csv", b"x\n1\n")
     text = f"contents:\n  a: {{url: {url}, sha256: {sha256(CSV)}}}\n"

@@ -1,0 +1,103 @@
+"""Builds that find nothing, or cannot read a source: refused, or without it on demand, and never pushed by accident."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+import datapkg
+from datapkg.errors import BuildFailed, InvalidInput
+from datapkg.home import Home
+from tests.cli.conftest import Run
+
+BAD = b"name\nJos\xe9\n"
+SETTLED_S = 0.06
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two tables, of which one cannot be read."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "good.csv").write_text("x\n1\n")
+    (path / "bad.csv").write_bytes(BAD)
+    return path
+
+
+def test_nothing_to_build_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.txt").touch()
+    assert run("build", "me/x", str(tmp_path / "full")).code == 0
+    before = Home().store.refs.current("me", "x")
+    empty = tmp_path / "empty"
+    for names in ((), (".hidden.csv",), (".hidden.csv", "build.yml")):
+        empty.mkdir(exist_ok=True)
+        for name in names:
+            (empty / name).write_text("contents: {}\n" if name == "build.yml" else "")
+        ended = run("build", "me/x", str(empty))
+        assert ended.code == 2
+        assert "has nothing to build" in ended.err
+        assert f"datapkg build me/x {empty} --allow-empty" in ended.err
+        assert ("hidden" in ended.err) == (names == (".hidden.csv",))
+    assert Home().store.refs.current("me", "x") == before
+    with pytest.raises(InvalidInput, match="the mapping has nothing to build"):
+        datapkg.build("me/x", {"a": empty})
+    assert run("build", "me/x", str(empty), "--allow-empty", "--json").json["nodes"] == {"built": 0, "reused": 0}
+    assert len(datapkg.build("me/y", {}, allow_empty=True)) == 0
+    assert list(datapkg.build("me/z", {"group": None})) == ["group"]
+
+
+def test_the_rest_is_built_and_what_is_left_out_is_told(run: Run, folder: Path) -> None:
+    assert run("build", "me/x", str(folder)).code == 5
+    assert Home().store.refs.current("me", "x") is None
+    ended = run("build", "me/x", str(folder), "--keep-going")
+    assert ended.code == 5
+    assert "1 source could not be read and was left out:\n    bad: 'bad.csv' cannot be read as csv" in ended.out
+    assert "datapkg push" not in ended.out
+    found = run("build", "me/x", str(folder), "--keep-going", "--json")
+    assert (found.code, list(found.json["left_out"])) == (5, ["bad"])
+    assert [node.path for node in Home().store.manifest(found.json["hash"]).nodes] == ["good"]
+    assert run("status", "me/x", "--json").json["packages"][0]["added"] == ["bad"]
+    assert run("build", "me/x", str(folder)).code == 5
+
+
+def test_what_lacks_a_source_is_pushed_by_its_hash_alone(run: Run, folder: Path) -> None:
+    hash = run("build", "me/x", str(folder), "--keep-going", "--json").json["hash"]
+    ended = run("push", "me/x", "--registry", "http://127.0.0.1:1")
+    assert ended.code == 5
+    assert "without 'bad'; nothing was pushed" in ended.err
+    assert f"datapkg push me/x@sha256:{hash}" in ended.err
+    assert run("push", f"me/x@sha256:{hash}", "--registry", "http://127.0.0.1:1").code == 8
+    (folder / "bad.csv").unlink()
+    time.sleep(SETTLED_S)
+    assert run("build", "me/x", str(folder), "--json").json["hash"] == hash
+    assert run("push", "me/x", "--registry", "http://127.0.0.1:1").code == 8
+
+
+def test_where_no_source_can_be_read_nothing_is_made(run: Run, folder: Path) -> None:
+    (folder / "good.csv").unlink()
+    assert run("build", "me/x", str(folder), "--keep-going").code == 5
+    assert Home().store.refs.current("me", "x") is None
+
+
+def test_checks_that_compare_with_what_is_left_out_are_not_tried(run: Run, folder: Path) -> None:
+    (folder / "build.yml").write_text(
+        "checks:\n  known: {column: x, foreign_key: bad.name}\n  whole: {column: x, max: 0}\n"
+        "contents:\n  bad: {file: bad.csv}\n  good: {file: good.csv, checks: [known]}\n"
+    )
+    found = run("build", "me/x", str(folder), "--keep-going", "--json")
+    assert (found.code, list(found.json["left_out"])) == (5, ["bad"])
+    text = (folder / "build.yml").read_text()
+    (folder / "build.yml").write_text(text.replace("[known]", "[known, whole]"))
+    ended = run("build", "me/x", str(folder), "--keep-going")
+    assert (ended.code, "is above 0" in ended.err) == (5, True)
+
+
+def test_from_python_with_a_warning(folder: Path) -> None:
+    with pytest.raises(BuildFailed):
+        datapkg.build("me/x", folder)
+    with pytest.warns(UserWarning, match="bad was left out of me/x: 'bad.csv' cannot be read"):
+        package = datapkg.build("me/x", folder, keep_going=True)
+    assert list(package) == ["good"]
