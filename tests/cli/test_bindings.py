@@ -19,6 +19,7 @@ from datapkg.api import (
     build,
     cache,
     check,
+    copy,
     export,
     history,
     install,
@@ -45,7 +46,7 @@ from tests.cli.conftest import Run
 from tests.cli.test_main import ALL
 
 MODULES: tuple[ModuleType, ...] = (
-    *(accounts, build, cache, check, export, history, install, listing, lock, maintenance, mount, push, search),
+    *(accounts, build, cache, check, copy, export, history, install, listing, lock, maintenance, mount, push, search),
     *(sharing, status, stubs, append, merge, sync, watch),
 )
 ELSEWHERE = {"--background"}  # starts a process of its own: tried with real mounts
@@ -237,6 +238,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("stubs --into x", "stubs.write_stubs", {"into": Path("x"), "dry_run": False}),
     ("stubs --check", "stubs.write_stubs", {"into": None, "dry_run": True}),
     ("stubs --dry-run", "stubs.write_stubs", {"dry_run": True}),
+    ("init here", "lock.start_project", {"folder": Path("here")}),
     ("completion bash", "", {}),
     ("help build", "", {}),
 ]
