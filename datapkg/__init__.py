@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         sync,
         verify,
     )
+    from datapkg.api.inventory import access, config, lock, log, ls, rm, status, tag, version
     from datapkg.errors import (
         BuildFailed,
         Conflict,
@@ -80,6 +81,7 @@ _PLACES = {
         ),
         *("push", "search", "sync", "verify"),
     ),
+    "datapkg.api.inventory": ("access", "config", "lock", "log", "ls", "rm", "status", "tag", "version"),
     "datapkg.reading.functions": (
         *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
         *("prefetch", "to_frame", "values", "walk"),
@@ -106,8 +108,10 @@ __all__ = [
     "Ref",
     "Refused",
     "Unreachable",
+    "access",
     "build",
     "check",
+    "config",
     "copy",
     "edit",
     "export",
@@ -121,7 +125,10 @@ __all__ = [
     "keys",
     "kind",
     "load",
+    "lock",
+    "log",
     "login",
+    "ls",
     "merge",
     "meta",
     "name",
@@ -131,12 +138,16 @@ __all__ = [
     "prefetch",
     "push",
     "ref",
+    "rm",
     "search",
     "size",
+    "status",
     "sync",
+    "tag",
     "to_frame",
     "values",
     "verify",
+    "version",
     "walk",
 ]
 

@@ -2,7 +2,7 @@
 
 DatapkgError
 ├─ InvalidInput          InvalidName · InvalidBuildFile · InvalidManifest · InvalidLock · WrongType · NotAFile
-│                        NotAFolder
+│                        NotAFolder · NewerFormat
 ├─ NotFound              PackageNotFound (PackageNotInstalled) · VersionNotFound · TagNotFound
 │                        ObjectNotFound · NodeNotFound · NoSuchFile
 ├─ Conflict
@@ -92,6 +92,10 @@ class InvalidManifest(InvalidInput):
 
 class InvalidLock(InvalidInput):
     """`datapkg.yml` or `datapkg.lock` has mistakes, or does not fit the other."""
+
+
+class NewerFormat(InvalidManifest, InvalidLock):
+    """A manifest, a lock or a store has a format that only a newer datapkg reads; nothing is damaged."""
 
 
 class WrongType(InvalidInput, TypeError):

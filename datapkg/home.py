@@ -77,6 +77,8 @@ class Home:
         own = self._environ.get("DATAPKG_HOME")
         if own:
             base = Path(own).expanduser().absolute()
+            if base.exists() and not base.is_dir():
+                raise InvalidInput(f"DATAPKG_HOME is {base}, which is not a folder", hint="unset DATAPKG_HOME")
             self.data, self.config, self.cache = base, base, base / "cache"
         else:
             import appdirs
@@ -134,7 +136,10 @@ class Home:
             raise InvalidInput(f"there is no setting {name!r}; there are {', '.join(SETTINGS)}")
         variable, default, _ = SETTINGS[name]
         if variable and self._environ.get(variable):
-            return Setting(name, _from_text(name, self._environ[variable]), variable)
+            try:
+                return Setting(name, _from_text(name, self._environ[variable]), variable)
+            except InvalidInput as error:
+                raise InvalidInput(f"{variable}: {error.message}", hint=f"unset {variable}") from None
         if name in (values := self._file_for(name)):
             return Setting(name, _checked(name, values[name]), str(self.settings_path))
         return Setting(name, default, "default")

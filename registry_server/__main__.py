@@ -90,6 +90,10 @@ def _data_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def _quiet_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("-q", "--quiet", is_flag=True, help="Print the token alone, for a pipe.")(function)
+
+
 def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines; errors too.")(function)
 
@@ -152,7 +156,7 @@ def _announce(settings: Settings, created: bool) -> None:
         f"{f', and calls itself {settings.url}' if settings.public_url else ''}.\n"
         f"A first user:   {PROGRAM} user add NAME --data {settings.data}\n"
         f"The client:     {settings.url}/client/ has the line that installs it\n"
-        f"Elsewhere:      export DATAPKG_REGISTRY={settings.url} DATAPKG_TOKEN=dpk_…",
+        f"Elsewhere:      datapkg login {settings.url}   (to read: datapkg config registry {settings.url})",
         err=True,
     )
 
@@ -191,30 +195,33 @@ def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
 @user.command()
 @click.argument("name")
 @_data_option
+@_quiet_option
 @_json_option
 @_with_registry
-def add(registry: Any, name: str, as_json: bool) -> None:
+def add(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
     """Add a user and print a first token, which cannot be shown again.
 
     \b
-    Example:
+    Examples:
       datapkg-registry user add ada --data ./registry
+      datapkg-registry user add ada --data ./registry --quiet | datapkg login http://127.0.0.1:8484 --token -
     """
     from registry_server.services import accounts, policy
 
-    _print_token(name, accounts.add_user(registry, policy.THE_OPERATOR, name), as_json)
+    _print_token(name, accounts.add_user(registry, policy.THE_OPERATOR, name), as_json, quiet)
 
 
 @user.command()
 @click.argument("name")
 @_data_option
+@_quiet_option
 @_json_option
 @_with_registry
-def token(registry: Any, name: str, as_json: bool) -> None:
+def token(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
     """Print one more token of a user; earlier ones stay valid."""
     from registry_server.services import accounts, policy
 
-    _print_token(name, accounts.add_token(registry, policy.THE_OPERATOR, name), as_json)
+    _print_token(name, accounts.add_token(registry, policy.THE_OPERATOR, name), as_json, quiet)
 
 
 @user.command()
@@ -296,11 +303,13 @@ def verify(registry: Any, content: bool, as_json: bool) -> int:
     return CorruptObject.exit_code if found.damaged or found.database or false else 0
 
 
-def _print_token(name: str, token: str, as_json: bool) -> None:
+def _print_token(name: str, token: str, as_json: bool, quiet: bool) -> None:
     if as_json:
         click.echo(json.dumps({"user": name, "token": token}))
-        return
-    click.echo(f"The token of {name}, shown only now:\n\n  {token}\n\nUse it with:  datapkg login --token -")
+    elif quiet:
+        click.echo(token)
+    else:
+        click.echo(f"The token of {name}, shown only now:\n\n  {token}\n\nUse it with:  datapkg login URL")
 
 
 if __name__ == "__main__":

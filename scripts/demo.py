@@ -43,39 +43,44 @@ def demo(folder: Path) -> None:
     """The story: a registry, a user who publishes, a reader who installs and imports."""
     say("A registry of our own, on a free port")
     with registry(folder / "registry") as url:
-        say(f"A user, {USER!r}")
+        say(f"A user, {USER!r}, who logs in")
+        publisher = at(folder / "home")
         data = shlex.quote(str(folder / "registry"))
-        token = answer(f"datapkg-registry user add {USER} --data {data} --json", os.environ)["token"]
+        show(f"datapkg-registry user add {USER} --data {data} --quiet | datapkg login {url} --token -", publisher)
 
-        say("What that user has is built and pushed")
-        publisher = at(folder / "home", DATAPKG_REGISTRY=url, DATAPKG_TOKEN=token)
-        built = {path.parent.name: publish(path.parent, publisher) for path in samples()}
+        say("That user builds a package of a folder and publishes it")
+        show(f"datapkg build {USER}/iris sample_packages/iris", publisher)
+        show(f"datapkg push {USER}/iris --public", publisher)
 
-        say("Somebody else, with an empty home and no account, installs one")
-        reader = at(folder / "second-home", DATAPKG_REGISTRY=url)
-        installed = answer(f"datapkg install {USER}/iris --json", reader)["installed"][0]["hash"]
-        if installed != built["iris"]:
-            raise Failed(f"{built['iris']} was pushed, {installed} was installed")
+        say("and four more")
+        for name in [each for each in samples() if each != "iris"]:
+            build = f"datapkg build {USER}/{name} sample_packages/{name} --quiet > /dev/null"
+            show(f"{build} && datapkg push {USER}/{name} --public --quiet", publisher)
+
+        say("Somebody else, with an empty home and no account, finds one and installs it")
+        reader = at(folder / "second-home")
+        show(f"datapkg config registry {url}", reader)
+        show("datapkg search iris", reader)
+        show(f"datapkg install {USER}/iris", reader)
+
+        say("looks at what is in it")
+        show(f"datapkg show {USER}/iris/measurements", reader)
 
         say("and imports it in a fresh Python process")
         code = f"from datapkg.data.{USER} import iris; print(iris.measurements())"
-        print(run(f"python -c {shlex.quote(code)}", reader, folder=folder))
-    print(f"The package hash, which names these very bytes:\n  {USER}/iris@sha256:{installed}\n\n{what_next()}")
+        show(f"python -c {shlex.quote(code)}", reader)
+
+        built, installed = (run(f"datapkg show {USER}/iris --json", home) for home in (publisher, reader))
+        hash = json.loads(installed)["hash"]
+        if hash != json.loads(built)["hash"]:
+            raise Failed(f"what was installed is not what was pushed:\n{built}\n{installed}")
+    say("It is what was published, byte for byte")
+    print(f"  {USER}/iris@sha256:{hash}\n\n{what_next()}")
 
 
-def samples() -> list[Path]:
-    """The build files of all sample packages."""
-    return sorted((ROOT / "sample_packages").glob("*/build.yml"))
-
-
-def publish(sample: Path, publisher: Mapping[str, str]) -> str:
-    """Builds and pushes one sample package; returns its hash."""
-    name = f"{USER}/{sample.name}"
-    built: str = answer(f"datapkg build {name} {sample.relative_to(ROOT)} --json", publisher)["hash"]
-    pushed = answer(f"datapkg push {name} --public --json", publisher)["hash"]
-    if pushed != built:
-        raise Failed(f"{built} was built, {pushed} was pushed")
-    return built
+def samples() -> list[str]:
+    """The folders of all sample packages."""
+    return sorted(path.parent.name for path in (ROOT / "sample_packages").glob("*/build.yml"))
 
 
 @contextmanager
@@ -114,33 +119,31 @@ def first_line(process: subprocess.Popen[bytes], out: Path, timeout_s: float = 6
     return line
 
 
-def at(home: Path, **settings: str) -> dict[str, str]:
+def at(home: Path) -> dict[str, str]:
     """The environment of one person on one machine, printed as it would be typed; this machine's own is left out."""
-    settings = {"DATAPKG_HOME": str(home), **settings}
-    shown = {name: "dpk_…" if name == "DATAPKG_TOKEN" else value for name, value in settings.items()}
-    print("$ export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in shown.items()))
+    print(f"$ export DATAPKG_HOME={shlex.quote(str(home))}")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAPKG_")}
-    return kept | settings
+    path = os.pathsep.join([str(PROGRAMS), kept.get("PATH", os.defpath)])
+    return kept | {"DATAPKG_HOME": str(home), "PATH": path}
 
 
-def answer(command: str, env: Mapping[str, str]) -> dict[str, Any]:
-    """What a command says with `--json`, printed too; a token is not."""
-    said = run(command, env)
-    try:
-        found: dict[str, Any] = json.loads(said)
-    except ValueError:
-        raise Failed(f"`{command}` printed no JSON:\n{said}") from None
-    shown = {name: "dpk_…" if name == "token" else value for name, value in found.items()}
-    print(f"  {json.dumps(shown, ensure_ascii=False)}")
-    return found
-
-
-def run(command: str, env: Mapping[str, str], folder: Path = ROOT) -> str:
-    """Prints a command as it would be typed, runs it and returns its output; raises `Failed` with what it said."""
+def show(command: str, env: Mapping[str, str]) -> None:
+    """Print a command as it would be typed, and what it answers."""
     print(f"$ {command}", flush=True)
+    print(*(f"  {line}".rstrip() for line in run(command, env).rstrip().splitlines()), sep="\n", flush=True)
+
+
+def run(command: str, env: Mapping[str, str]) -> str:
+    """Run a command and return its output; raise `Failed` with what it said."""
     try:
         done = subprocess.run(
-            typed(command), env=env, cwd=folder, capture_output=True, text=True, timeout=STEP_TIMEOUT_S, check=False
+            ["bash", "-o", "pipefail", "-c", command],
+            env=env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=STEP_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise Failed(f"`{command}` did not end within {STEP_TIMEOUT_S} s") from None

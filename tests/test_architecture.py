@@ -35,8 +35,9 @@ NEVER = {("registry_server.web", "registry_server.db")}
 # All that one package may use of another.
 ACROSS = {("registry_server", "datapkg"): {"errors", "format", "objects"}, ("datapkg", "registry_server"): set()}
 
-READS_ENVIRONMENT = {"datapkg.home", "registry_server.settings"}
-PRINTS = ("datapkg.cli", "registry_server.app", "registry_server.__main__")
+READS_ENVIRONMENT = {"datapkg.cli.terminal", "datapkg.home", "registry_server.settings"}
+# The last one prints nothing: it asks for the encoding that a text is to have.
+PRINTS = ("datapkg.cli", "registry_server.app", "registry_server.__main__", "datapkg.reading.reprs.printing")
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb", "appdirs"}
 OUTPUT = {"sys.stdout", "sys.stderr", "click.echo"}
 

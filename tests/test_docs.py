@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import re
 import shlex
@@ -15,7 +16,10 @@ from pathlib import Path
 
 import pytest
 
+import datapkg
 from datapkg import __version__, errors
+from datapkg.cli.failures import EXIT_INTERRUPTED
+from datapkg.cli.output import EXIT_READER_GONE
 from datapkg.home import SETTINGS
 from registry_server.settings import Settings, setting_name
 from tests.fresh_process import FreshProcess
@@ -152,9 +156,14 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} leads to {target}, which is not there"
 
 
-def test_command_pages_are_those_of_the_program() -> None:
+def test_generated_pages_are_those_of_the_program() -> None:
     done = subprocess.run([sys.executable, "scripts/docs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_public_function_is_on_the_page_of_python() -> None:
+    public = {name for name in datapkg.__all__ if inspect.isfunction(getattr(datapkg, name))}
+    assert set(re.findall(r"^### (\w+)$", (ROOT / "docs" / "python.md").read_text(), re.MULTILINE)) == public
 
 
 def test_every_setting_is_documented() -> None:
@@ -178,6 +187,33 @@ def test_every_error_code_is_documented_with_its_numbers() -> None:
     for cls in errors.CLASSES.values():
         real.setdefault(cls.code, (cls.exit_code, set()))[1].add(cls.status)
     assert documented == real
+
+
+def test_every_exit_code_is_documented_and_no_other() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text()
+    documented = [int(number) for number in re.findall(r"^\|[^|]*\| (\d+) \|", text, re.MULTILINE)]
+    ended = {cls.exit_code for cls in errors.CLASSES.values()}
+    assert sorted(documented) == sorted({0, *ended, EXIT_INTERRUPTED, EXIT_READER_GONE})
+
+
+def test_the_examples_of_testing_work(tmp_path: Path) -> None:
+    """The fixture in a pytest of its own, and the server's module, on the package that the fixture makes."""
+    fixture, app = re.findall(
+        r"^```py\n(.*?)^```$", (ROOT / "docs" / "testing.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    imports = "import sys\nimport datapkg, pytest\nimport pandas as pd\n"
+    (tmp_path / "conftest.py").write_text(imports + fixture)
+    (tmp_path / "app.py").write_text(app)
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n@pytest.mark.parametrize('again', [0, 1])\ndef test_rows(small_iris, again):\n"
+        "    import datapkg\n    from datapkg.data.uciml import iris\n    assert len(iris.measurements()) == 1\n"
+        "    import app\n    assert app.row(0) == {'petal_length': 1.4}\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", tmp_path]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
 
 
 def test_no_text_installs_datapkg_by_its_bare_name() -> None:

@@ -216,3 +216,26 @@ def test_files_of_a_read_only_store_are_linked_elsewhere(home: Home, tmp_path: P
     assert path.read_text() == "text"
     assert path.is_relative_to(tmp_path / "own")
     assert not (home.store.folder / "links").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATAPKG_LAZY", "perhaps"),
+        ("DATAPKG_TIMEOUT_S", "soon"),
+        ("DATAPKG_MAX_SOURCE_BYTES", "-1"),
+        ("DATAPKG_REGISTRY", "nonsense"),
+    ],
+)
+def test_a_variable_with_a_wrong_value_is_named(variable: str, value: str) -> None:
+    home = Home({"DATAPKG_HOME": "/nowhere", variable: value})
+    with pytest.raises(InvalidInput, match=f"^{variable}: ") as caught:
+        home.settings()
+    assert value in caught.value.message
+    assert caught.value.hint == f"unset {variable}"
+
+
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match=f"DATAPKG_HOME is {tmp_path}/file, which is not a folder"):
+        Home({"DATAPKG_HOME": str(tmp_path / "file")})

@@ -134,7 +134,7 @@ class _Adder(Draft):
         if at is not None and not isinstance(at, GroupNode):
             raise InvalidInput(
                 f"{shown(options.to)} is a {at.kind}; files are added to a group, or their rows to a table",
-                hint=f"datapkg show {self._ref.package} lists the nodes",
+                hint=f"datapkg show {self._ref.package}",
             )
         prefix = f"{options.to}/" if options.to else ""
         spec = _joined([self._spec(file, prefix) for file in files])

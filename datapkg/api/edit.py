@@ -270,7 +270,7 @@ class Draft(NewState):
         self._check_open()
         found = [*([path] if path in self._nodes else []), *self._nodes.below(path)]
         if not found:
-            hint = f"datapkg show {self._ref.package} lists the nodes"
+            hint = f"datapkg show {self._ref.package}"
             raise NodeNotFound(f"the draft of {self._ref.package} has no node {shown(path)}", hint=hint, path=path)
         return found
 

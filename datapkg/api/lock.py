@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from datapkg.api.install import Options, install_one, install_packages
 from datapkg.api.results import Installed, Outcome
 from datapkg.arrival import allowed_registry
-from datapkg.errors import DatapkgError, InvalidLock, NotFound
+from datapkg.errors import Conflict, DatapkgError, InvalidLock, NotAFolder, Unreachable
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, Requirements, parse_requirements
-from datapkg.format.names import Ref, State
+from datapkg.format.names import Ref, State, shown
 from datapkg.home import Home
 from datapkg.objects.files import write_atomic
 from datapkg.objects.progress import Progress, silent
 from datapkg.project import nearest_lock, nearest_requirements
+
+_EMPTY = """# The data packages of this project, a line each, such as `- user/name@1.2.0`.
+# `datapkg lock` writes their exact hashes into datapkg.lock; `datapkg install` gets them. Commit both files.
+packages: []
+"""
+
+
+def start_project(folder: Path) -> Path:
+    """Write a `datapkg.yml` without packages into a folder and return its path.
+
+    Raise `Conflict` where there is one, `NotAFolder` where there is no such folder.
+    """
+    path = folder / REQUIREMENTS
+    if not folder.is_dir():
+        raise NotAFolder(f"{shown(folder)} is not a folder", hint=f"mkdir -p {quote(str(folder))}")
+    if path.exists() or path.is_symlink():
+        raise Conflict(f"{path} exists and was left as it is", hint="datapkg lock")
+    write_atomic(path, _EMPTY.encode(), folder, mode=0o644)
+    return path
 
 
 def write_lock(
@@ -85,19 +105,38 @@ def _misfits(wanted: Requirements, lock: Lock | None) -> list[tuple[str, str]]:
 
 
 def _resolve(home: Home, wanted: Requirements, old: Lock | None, registry: str | None, progress: Progress) -> Lock:
-    pins = []
+    pins: list[Pin] = []
+    failed: list[tuple[Ref, DatapkgError]] = []
     for number, ref in enumerate(wanted.refs):
         progress("requirements", number, len(wanted.refs))
         kept = old.pin_of(str(ref)) if old else None
-        pins.append(kept or _pin(home, ref, registry))
+        try:
+            pins.append(kept or _pin(home, ref, registry))
+        except Unreachable:  # the others would wait as long
+            raise
+        except DatapkgError as error:
+            failed.append((ref, error))
+    if failed:
+        raise _unresolved(failed)
     return Lock(tuple(pins))
+
+
+def _unresolved(failed: list[tuple[Ref, DatapkgError]]) -> DatapkgError:
+    """The one error, or one of the same kind as the first that lists all."""
+    first = failed[0][1]
+    if len(failed) == 1:
+        return first
+    listed = "\n".join(f"  {error.message}" for _, error in failed)
+    problems = [(str(ref), error.message) for ref, error in failed]
+    message = f"{len(failed)} of the requirements could not be resolved; nothing was written:\n{listed}"
+    return type(first)(message, hint=first.hint, **(first.detail | {"problems": problems}))
 
 
 def _pin(home: Home, ref: Ref, registry: str | None) -> Pin:
     client = home.client(allowed_registry(home, ref, registry))
     try:
         resolved = client.resolve(ref)
-    except NotFound as error:
+    except DatapkgError as error:
         error.message = f"{ref}: {error.message}"
         raise
     return Pin(
@@ -130,7 +169,7 @@ def _requirements_path(start: Path) -> Path:
     if path is None:
         raise InvalidLock(
             f"there is no {REQUIREMENTS} in {start} or above it",
-            hint=f"echo 'packages: [user/name@1.0]' > {REQUIREMENTS}   (or name what to install)",
+            hint="datapkg init",
         )
     return path
 

@@ -180,7 +180,7 @@ def _check_here(home: Home, ref: Ref, planned: Plan) -> None:
         raise ObjectNotFound(
             f"{len(lacking):,} objects of {ref.package} are neither on this machine nor at the registry, "
             f"the first is {min(lacking)}; nothing was pushed",
-            hint=f"datapkg fetch {ref.package} from where they are, or build the package again",
+            hint=f"datapkg fetch {ref.package}, or build the package again",
             hash=min(lacking),
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.errors import DatapkgError
+from datapkg.format.lockfile import Pin
 from datapkg.format.names import shown
 
 _PATHS_SHOWN = 5
@@ -187,6 +188,15 @@ class Installed:
     note: str = ""
     bytes_left: int = 0
     overruled_by: str = ""
+
+
+@dataclass(frozen=True)
+class Locked:
+    """A lock file that was written: its path, a pin for each requirement, and what is worth a line."""
+
+    path: Path
+    pins: list[Pin]
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

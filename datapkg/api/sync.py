@@ -100,7 +100,9 @@ def _check(folder: Path, ref: Ref) -> None:
     if not folder.exists():
         raise NotFound(f"there is no folder {shown(folder)}", hint="give the path of a folder", path=str(folder))
     if not folder.is_dir():
-        raise InvalidInput(f"{shown(folder)} is no folder", hint="datapkg append adds single files")
+        raise InvalidInput(
+            f"{shown(folder)} is not a folder", hint=f"datapkg append {ref.package} {quote(str(folder))}"
+        )
 
 
 class _Follower(Draft):

@@ -44,7 +44,8 @@ def _gitignore_note(skipped: Iterable[str]) -> list[str]:
         return []
     files = f"{len(found):,} files and folders" if len(found) > 1 else "1 file or folder"
     named = ", ".join(map(shown, found[:3])) + (", …" if len(found) > 3 else "")
-    ways = f"datapkg build --no-gitignore includes them, as does a line such as !{found[0]} in .datapkgignore"
+    line = f"!{found[0]}"
+    ways = f"`datapkg build USER/NAME --no-gitignore` includes them, as does a line such as {line} in .datapkgignore"
     return [f"left out {files} that .gitignore ignores: {named}; {ways}"]
 
 

@@ -1,15 +1,20 @@
 """Content that is not what the name of a file says: a pointer instead of the data, an error page, text cut short.
 
 Such files come from clones without Git LFS, downloads that answered with a login page, and copies that broke off. Only
-the first and last bytes are looked at.
+the first and last bytes are looked at, of compressed text the first below the compression too.
 """
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import re
+import zlib
+from collections.abc import Callable
 from pathlib import PurePath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from datapkg.building.spec import FileSource
 from datapkg.building.transforms.compressed import SUFFIXES
@@ -44,6 +49,7 @@ _BINARY = (
     *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".wav", ".mp3", ".flac", ".ogg", ".mp4"),
     *(".zip", ".tar", ".tgz", ".7z", ".gz", ".bz2", ".xz", ".zst"),
 )
+_OPENERS: dict[str, Callable[[BinaryIO], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _PAGE = re.compile(rb"<!doctype html|<html[\s>]|<head[\s>]", re.IGNORECASE)
 _MARKUP = {"an HTML page": _PAGE, "an XML document": re.compile(rb"<\?xml\s|<Error>")}
 _OTHERS = {
@@ -66,10 +72,26 @@ def check_content(source: FileSource, stream: BinaryIO) -> list[str]:
     stream.seek(0)
     start = stream.read(_START_BYTES)
     stream.seek(0)
-    if size <= _POINTER_BYTES:
-        _refuse_pointer(source, start)
+    inner = _unpacked(source.name, stream)
+    for each in (start, inner) if size <= _POINTER_BYTES else ():
+        _refuse_pointer(source, each.removeprefix(_BOM))
     what = unlike_name(source.name, start) or _cut_short(source.name, start, stream, size)
+    what = what or (unlike_name(PurePath(source.name).stem, inner) if inner else "")
     return [what] if what else []
+
+
+def _unpacked(name: str, stream: BinaryIO) -> bytes:
+    """The start of the text below a compression; empty where there is none, or it cannot be read."""
+    inner, suffix = PurePath(PurePath(name.lower()).stem).suffix, PurePath(name.lower()).suffix
+    if inner not in _TEXT_TABLES or suffix not in _OPENERS:
+        return b""
+    try:
+        with _OPENERS[suffix](stream) as text:
+            return bytes(text.read(_START_BYTES))
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error):  # the reader says what is wrong
+        return b""
+    finally:
+        stream.seek(0)
 
 
 def _refuse_pointer(source: FileSource, start: bytes) -> None:

@@ -16,20 +16,26 @@ MAX_TOKEN_CHARACTERS = 10_000
 @click.command(
     cls=Command,
     examples="""
-    datapkg login --registry https://data.example.org
-    datapkg login --token - < token.txt
+    datapkg login https://data.example.org
+    datapkg login https://data.example.org --token - < token.txt
+    datapkg login --registry work
     """,
 )
+@click.argument("url", type=TEXT, required=False)
 @click.option("--token", type=TEXT, help="The token; - reads it from standard input. Asked for on a terminal.")
 @registry_option
 @pass_session
-def login(session: Session, token: str | None, registry: str | None) -> None:
+def login(session: Session, url: str | None, token: str | None, registry: str | None) -> None:
     """Keep a token for a registry.
 
-    It is sent to that registry alone. Where DATAPKG_REGISTRY and DATAPKG_TOKEN are set, no login is needed.
+    URL is its address, by default that of the settings; the first one that you log in to becomes it. The token is sent
+    to that registry alone. Where DATAPKG_REGISTRY and DATAPKG_TOKEN are set, no login is needed.
     """
     from datapkg.api.accounts import login as log_in
 
+    if url is not None and registry is not None:
+        raise click.UsageError("name one registry, by URL or by --registry", click.get_current_context())
+    registry = url or registry
     given = _token(session, token, registry)
     done = log_in(session.home, given, registry=registry)
     session.out.answer(done, [f"logged in to {done['registry']} as {done['user']}"], quiet=[])
@@ -41,7 +47,9 @@ def _token(session: Session, given: str | None, registry: str | None) -> str:
     if given is not None:
         return given
     if not session.out.can_ask:
-        raise InvalidInput("no token is given, and nobody to ask", hint="datapkg login --token - < FILE")
+        raise InvalidInput(
+            "no token is given, and nobody to ask", hint=f"datapkg login {registry or 'URL'} --token - < FILE"
+        )
     return session.out.ask(f"Token for {session.home.registry_url(registry)}", hidden=True)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from datapkg.cli.output import Output
+from datapkg.cli.terminal import styled
+from datapkg.errors import InvalidInput
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -61,8 +63,35 @@ def switches() -> list[click.Option]:
     return [_switch(name, flags, help) for name, (flags, help) in SWITCHES.items()]
 
 
+class _Formatter(click.HelpFormatter):
+    """Writes a help page, in colour where the terminal has it."""
+
+    has_colour = False
+
+    def write_heading(self, heading: str) -> None:
+        """Write a heading, in bold."""
+        super().write_heading(styled(heading, "bold") if self.has_colour else heading)
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write names and what is said of each; the names in colour."""
+        pairs = [(styled(first, "cyan") if self.has_colour else first, second) for first, second in rows]
+        super().write_dl(pairs, col_max, col_spacing)
+
+
+class _Context(click.Context):
+    """A call of a command."""
+
+    def make_formatter(self) -> click.HelpFormatter:
+        """Return what writes the help page."""
+        formatter = _Formatter(width=self.terminal_width, max_width=self.max_content_width)
+        formatter.has_colour = bool(self.color)
+        return formatter
+
+
 class _Explained(click.Command):
     """Adds the options of all commands, and examples, printed as they are written."""
+
+    context_class = _Context
 
     def __init__(self, *args: Any, examples: str = "", **options: Any) -> None:
         options["context_settings"] = {**CONTEXT, **options.get("context_settings", {})}
@@ -100,15 +129,24 @@ class Group(_Explained, click.Group):
 class LazyGroup(Group):
     """A group whose members are imported when one of them is called: name → ("module:attribute", one line of help).
 
-    `synonyms` are words of other programs; they are not taken, but answered with ours.
+    `sections` are the headings under which the help lists them. `synonyms` are words of other programs; they are not
+    taken, but answered with ours. The members in `removing` are never suggested.
     """
 
     def __init__(
-        self, *args: Any, members: dict[str, tuple[str, str]], synonyms: dict[str, str], **options: Any
+        self,
+        *args: Any,
+        members: Mapping[str, tuple[str, str]],
+        sections: Mapping[str, Sequence[str]],
+        synonyms: Mapping[str, str],
+        removing: Collection[str],
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self.members = members
+        self.sections = sections
         self.synonyms = synonyms
+        self.removing = removing
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self.members)
@@ -123,20 +161,35 @@ class LazyGroup(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self.members[name][1]) for name in self.list_commands(ctx)])
+        widest = max(map(len, self.members))
+        for heading, names in self.sections.items():
+            with formatter.section(heading):
+                # Names of one width put the texts of all sections below each other.
+                formatter.write_dl([(name.ljust(widest), self.members[name][1]) for name in names])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in self.members and not name.startswith("-") and not ctx.resilient_parsing:
-            raise click.UsageError(f"there is no command {name[:80]!r}{self._meant(name)}", ctx)
+            self._refuse(name, ctx)
         return super().resolve_command(ctx, args)
 
-    def _meant(self, name: str) -> str:
+    def _refuse(self, name: str, ctx: click.Context) -> NoReturn:
+        """Raise for a word that is no command, with the commands that were probably meant.
+
+        A word that means one that removes something leads to its help page, which is harmless to type.
+        """
+        message = f"there is no command {name[:80]!r}"
+        meant = self.synonyms.get(name.lower())
+        if meant in self.removing:
+            raise InvalidInput(message, hint=f"{ctx.command_path} {meant} --help")
+        close = self._close(name)
+        raise click.UsageError(f"{message}; did you mean {' or '.join(close)}?" if close else message, ctx)
+
+    def _close(self, name: str) -> list[str]:
         from difflib import get_close_matches
 
-        known: Sequence[str] = [*self.members, *self.synonyms]
-        close = [self.synonyms.get(each, each) for each in get_close_matches(name[:80].lower(), known)]
-        return f"; did you mean {' or '.join(dict.fromkeys(close))}?" if close else ""
+        close = get_close_matches(name[:80].lower(), [*self.members, *self.synonyms])
+        commands = dict.fromkeys(self.synonyms.get(each, each) for each in close)
+        return [each for each in commands if each not in self.removing]

@@ -23,7 +23,7 @@ from datapkg.cli.arguments import (
 )
 from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import aligned, count_text, cut, hash_text, size_text, time_text
+from datapkg.cli.texts import count_text, cut, hash_text, size_text, time_text
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None
     out.answer(asdict(shown), _head(shown, ref, table))
     if out.json:
         return
+    out.facts(_facts(shown, ref, table))
+    out.answer({}, [""])
     if table:
         out.table(*_dictionary(table))
     elif rows := list(_tree(shown.nodes)):
@@ -181,6 +183,13 @@ def _head(shown: Shown, ref: Ref, table: dict[str, Any] | None) -> list[str]:
     if table:
         total = f"{count_text(table['rows'], 'row')} × {count_text(len(table['columns']), 'column')}, {total}"
     title = [str(meta["title"])] if "title" in meta else []
+    name = str(replace(ref, registry=None, state=None))
+    return [pinned(name, shown.hash), *title, f"  {total}"]
+
+
+def _facts(shown: Shown, ref: Ref, table: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """The metadata, a pair of texts each, but the title and what is said of columns elsewhere."""
+    meta = _meta(shown, ref)
     facts = [
         (f"  {key}", cut(_fact(value), MAX_META))
         for key, value in meta.items()
@@ -188,8 +197,7 @@ def _head(shown: Shown, ref: Ref, table: dict[str, Any] | None) -> list[str]:
     ]
     if shown.licence_file and not (ref.path or licence_of(meta)):
         facts.append(("  licence", f"see {shown.licence_file}"))
-    name = str(replace(ref, registry=None, state=None))
-    return [pinned(name, shown.hash), *title, f"  {total}", *(aligned(facts) if facts else []), ""]
+    return facts
 
 
 def _fact(value: Any) -> str:

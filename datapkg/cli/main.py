@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "append": ("datapkg.cli.changing:append", "Add files to a package, or rows to a table in it."),
     "build": ("datapkg.cli.publishing:build", "Make a package of a folder, build file, data file or repository."),
     "cache": ("datapkg.cli.caching:cache", "Keep tables ready to be mapped into memory, or free the space."),
-    "cat": ("datapkg.cli.files:cat", "Print one file or table of a package."),
+    "cat": ("datapkg.cli.files:cat", "Print one file or table of a package, installed or not."),
     "check": ("datapkg.cli.checking:check", "Try the checks of a build file, and make no package."),
     "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
     "config": ("datapkg.cli.settings:config", "Show settings and where each comes from, or change one."),
@@ -32,12 +32,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fetch": ("datapkg.cli.installing:fetch", "Get what is absent here of an installed package."),
     "generate": ("datapkg.cli.publishing:generate", "Write a build file and a README to start from."),
     "help": ("datapkg.cli.settings:help", "Explain a command."),
+    "init": ("datapkg.cli.projects:init", "Start a project with an empty datapkg.yml."),
     "install": ("datapkg.cli.installing:install", "Get packages from a registry, or what a project asks for."),
     "lock": ("datapkg.cli.installing:lock", "Write down exactly what a project's requirements mean now."),
-    "log": ("datapkg.cli.listing:log", "List the pushes of a package."),
+    "log": ("datapkg.cli.listing:log", "List the pushes and local builds of a package."),
     "login": ("datapkg.cli.accounts:login", "Keep a token for a registry."),
     "logout": ("datapkg.cli.accounts:logout", "Forget the token for a registry."),
-    "ls": ("datapkg.cli.listing:ls", "List the packages on this machine."),
+    "ls": ("datapkg.cli.listing:ls", "List the packages on this machine, or with --remote those of a registry."),
     "merge": ("datapkg.cli.changing:merge", "Put packages together into one."),
     "mount": ("datapkg.cli.mounting:mount", "Show a package as a folder of read-only files."),
     "push": ("datapkg.cli.publishing:push", "Publish a package at a registry."),
@@ -53,8 +54,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "version": ("datapkg.cli.pointers:version", "Number pushed states; a version never moves."),
     "whoami": ("datapkg.cli.accounts:whoami", "Say whom the token for a registry stands for."),
 }
+# How `--help` lists them.
+GROUPS = {
+    "Get": ("search", "install", "fetch", "ls", "show", "log", "cat", "export", "mount", "unmount"),
+    "Make": ("generate", "build", "check", "status", "append", "edit", "merge", "cp"),
+    "Publish": ("push", "sync", "tag", "version", "access", "delete"),
+    "Project": ("init", "lock", "stubs"),
+    "This machine": ("config", "login", "logout", "whoami", "rm", "verify", "cache", "completion", "help"),
+}
+# Commands that remove something; a mistyped word never suggests one.
+REMOVING = frozenset({"delete", "logout", "rm"})
 SYNONYMS = {
-    "add": "append",
     "checkout": "install",
     "combine": "merge",
     "copy": "cp",
@@ -64,14 +74,12 @@ SYNONYMS = {
     "get": "install",
     "history": "log",
     "info": "show",
-    "init": "generate",
     "inspect": "show",
     "list": "ls",
     "mirror": "sync",
     "mv": "cp",
     "publish": "push",
     "pull": "install",
-    "remove": "rm",
     "rename": "cp",
     "share": "access",
     "umount": "unmount",
@@ -107,7 +115,9 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 @click.command(
     cls=LazyGroup,
     members=COMMANDS,
+    sections=GROUPS,
     synonyms=SYNONYMS,
+    removing=REMOVING,
     examples=EXAMPLES,
     invoke_without_command=True,
     params=[
@@ -135,7 +145,7 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
     session = session or Session()
     try:
         with _notices_as_notes(session):
-            code = program.main(args, "datapkg", standalone_mode=False, obj=session)
+            code = program.main(args, "datapkg", standalone_mode=False, obj=session, color=session.out.has_colour)
         session.out.flush()
         return code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (told to the user, a bug as a bug)

@@ -6,9 +6,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from datapkg.cli.texts import aligned, clean, clean_lines, cut, width_of
+from datapkg.cli.terminal import columns, fitted, has_colour, is_terminal, styled
+from datapkg.cli.texts import aligned, clean, clean_lines, cut
 from datapkg.errors import InvalidInput
 from datapkg.format.visible import UNSAFE, visible
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from datapkg.errors import DatapkgError
 
 EXIT_READER_GONE = 141  # 128 + SIGPIPE, as a program ends that does not handle it
-MAX_FOLDED_ROWS = 1000
 
 
 class Output:
@@ -44,37 +44,30 @@ class Output:
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]], right: Iterable[int] = ()) -> None:
         """Aligned columns, for people; `right` are the numbers of columns that hold numbers.
 
-        What is too wide for a terminal is folded within its columns.
+        On a terminal, what is too wide is wrapped within its columns.
         """
-        cells = [[clean(cell) for cell in row] for row in rows]
-        numbers = frozenset(right)
-        lines = aligned([[each.upper() for each in header], *cells], numbers)
-        if len(lines) <= MAX_FOLDED_ROWS and _is_terminal(sys.stdout) and _is_too_wide(lines):
-            self._folded_table(header, cells, numbers)
-            return
-        for line in lines:
+        cells = [[each.upper() for each in header], *([clean(cell) for cell in row] for row in rows)]
+        first, *rest = _aligned(cells, frozenset(right))
+        self._write(sys.stdout, (styled(first, "bold") if self.has_colour else first) + "\n")
+        for line in rest:
             self._write(sys.stdout, line + "\n")
 
-    def _folded_table(self, header: Sequence[str], rows: list[list[str]], right: frozenset[int]) -> None:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
+    def facts(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Names and what is said of each, below each other; long texts are wrapped on a terminal."""
+        if self.json or not pairs:
+            return
+        for line in _aligned([[clean(each) for each in pair] for pair in pairs], frozenset()):
+            self._write(sys.stdout, line + "\n")
 
-        table = Table(box=None, pad_edge=False, header_style="")
-        for number, name in enumerate(header):
-            holds_hashes = any(row[number].startswith("sha256:") for row in rows)  # to be copied, so never broken
-            justify: Literal["left", "right"] = "right" if number in right else "left"
-            table.add_column(name.upper(), justify=justify, overflow="fold", no_wrap=holds_hashes)
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        with _reader():
-            Console(file=sys.stdout, highlight=False).print(table)
+    def help(self, text: str) -> None:
+        """A help page of ours, whose colours are those that the terminal has."""
+        self._write(sys.stdout, text + "\n")
 
     def raw(self, data: bytes) -> None:
         """Bytes as they are, into a file or pipe; on a terminal text alone, made harmless."""
         if sys.stdout is None:
             return
-        if _is_terminal(sys.stdout):
+        if is_terminal(sys.stdout):
             self._write(sys.stdout, text_for_people(data))
             return
         with _reader():
@@ -89,36 +82,41 @@ class Output:
     def note(self, text: str) -> None:
         """Something worth a line, on standard error."""
         if not (self.quiet or self.json):
-            self._write(sys.stderr, f"note: {clean_lines(cut(text))}\n")
+            self._write(sys.stderr, f"{_label('note', 'yellow')} {clean_lines(cut(text))}\n")
 
     def error(self, error: DatapkgError, traceback: str = "") -> None:
         """A failure, on standard error."""
         self._write(sys.stderr, self.error_text(error, traceback))
 
     def error_text(self, error: DatapkgError, traceback: str = "") -> str:
-        """A failure as it is printed."""
+        """A failure as it is printed on standard error."""
         if self.json:
             wire = error.to_wire()
             wire["message"] = cut(wire["message"])
             wire["detail"] |= {"traceback": traceback} if traceback else {}
             return json_text({"error": wire}, sys.stderr) + "\n"
         text = f"{clean_lines(traceback)}\n" if traceback else ""
-        text += f"error: {clean_lines(cut(error.message))}\n"
+        text += f"{_label('error', 'bold', 'red')} {clean_lines(cut(error.message))}\n"
         for place, what in _untold_problems(error):
             text += f"  {clean(cut(place, 400))}: {clean(cut(what, 400))}\n"
         if error.hint:
-            text += f"hint: {clean(cut(error.hint, 1000))}\n"
+            text += f"{_label('hint', 'cyan')} {clean(cut(error.hint, 1000))}\n"
         return text
+
+    @property
+    def has_colour(self) -> bool:
+        """Whether results may be coloured."""
+        return has_colour(sys.stdout)
 
     @property
     def can_ask(self) -> bool:
         """Whether somebody sits there to answer."""
-        return not (self.json or self.quiet) and _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+        return not (self.json or self.quiet) and is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
     @property
     def shows_progress(self) -> bool:
         """Whether somebody may want to see how far the work is."""
-        return not (self.json or self.quiet) and _is_terminal(sys.stderr)
+        return not (self.json or self.quiet) and is_terminal(sys.stderr)
 
     def ask(self, question: str, hidden: bool = False) -> str:
         """What somebody at the terminal answers; ask `can_ask` before. Ends the program on Ctrl-C and Ctrl-D."""
@@ -144,6 +142,11 @@ class Output:
             return
         with _reader() if stream is sys.stdout else contextlib.suppress(OSError):
             stream.write(text)
+
+
+def _label(word: str, *styles: str) -> str:
+    """The word before a line on standard error, coloured where that is a terminal that can."""
+    return styled(f"{word}:", *styles) if has_colour(sys.stderr) else f"{word}:"
 
 
 @contextlib.contextmanager
@@ -173,17 +176,9 @@ def json_text(value: object, stream: TextIO | None = None) -> str:
     return UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # closed
-        return False
-
-
-def _is_too_wide(lines: list[str]) -> bool:
-    from shutil import get_terminal_size
-
-    return max(map(width_of, lines)) > get_terminal_size().columns
+def _aligned(rows: Sequence[Sequence[str]], right: frozenset[int]) -> list[str]:
+    """The rows as lines, within the width of the terminal if there is one."""
+    return fitted(rows, right, columns()) if is_terminal(sys.stdout) else aligned(rows, right)
 
 
 def text_for_people(data: bytes) -> str:

@@ -105,6 +105,9 @@ def help(session: Session, context: click.Context, names: tuple[str, ...]) -> No
             raise InvalidInput(f"{found.command_path} has no commands", hint=f"{found.command_path} --help")
         _, command, _ = group.resolve_command(found, [name])
         assert command is not None
-        found = click.Context(command, found, name)
+        found = command.context_class(command, found, name)
     text = found.get_help()
-    session.out.answer({"help": text}, text.splitlines())
+    if session.out.json:
+        session.out.answer({"help": click.unstyle(text)}, [])
+    else:
+        session.out.help(text)

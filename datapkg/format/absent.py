@@ -41,5 +41,5 @@ def no_node(manifest: Manifest, path: str, package: str = "the package") -> Node
         group, _, name = group.rpartition("/")
     near = advice(name, list(manifest.children(group)))
     where = f"{package}/{group}" if group else package
-    hint = "" if near else "datapkg show lists the nodes"
+    hint = f"datapkg show {package}" if "/" in package and not near else ""
     return NodeNotFound(f"{where} has no node {shown(name)}{near}", hint=hint, path=path)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from datapkg.errors import UPGRADE_HINT, InvalidLock, InvalidName
+from datapkg.errors import UPGRADE_HINT, InvalidLock, InvalidName, NewerFormat
 from datapkg.format.names import SAFE_PREFIX, Ref, check_node_path, check_package, check_user, is_hash
 from datapkg.format.values import dataclass
 
@@ -70,7 +70,7 @@ class Lock:
             raise _bad_lock(place, f"it is not JSON ({error})") from error
         version = value.get("datapkg") if isinstance(value, dict) else None
         if isinstance(version, int) and version > FORMAT:
-            raise InvalidLock(f"{place} has format {version}, newer than this datapkg reads", hint=UPGRADE_HINT)
+            raise NewerFormat(f"{place}: format {version} is newer than what this datapkg reads", hint=UPGRADE_HINT)
         if version != FORMAT or not isinstance(value.get("packages"), list):
             raise _bad_lock(place, "it has no format version ('datapkg') or no 'packages'")
         pins = tuple(_pin(item, f"{place}: packages[{i}]") for i, item in enumerate(value["packages"]))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from datapkg.errors import UPGRADE_HINT, DatapkgError, InvalidManifest
+from datapkg.errors import UPGRADE_HINT, DatapkgError, InvalidManifest, NewerFormat
 from datapkg.format import canonical
 from datapkg.format.absent import no_node
 from datapkg.format.hashing import check_bytes, hash_bytes, is_hash
@@ -233,16 +233,15 @@ def parse_head(line: bytes) -> dict[str, Any]:
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise InvalidManifest("this is no manifest: it does not begin with a format version ('datapkg')")
         if version > FORMAT:
-            raise InvalidManifest(
-                f"format {version} is newer than what this datapkg reads ({FORMAT})", hint=UPGRADE_HINT
-            )
+            raise NewerFormat(f"format {version} is newer than what this datapkg reads ({FORMAT})", hint=UPGRADE_HINT)
         head = _head_decoder.decode(line)
         head.meta = canonical.widen_integers(head.meta)
         if canonical.encode(_Head(FORMAT, canonical.prepare(head.meta))) != line:
             raise InvalidManifest("not in canonical form")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DatapkgError) as error:
         hint = error.hint if isinstance(error, DatapkgError) else ""
-        raise InvalidManifest(f"manifest, line 1: {error}", hint=hint, line=1) from error
+        kind = NewerFormat if isinstance(error, NewerFormat) else InvalidManifest
+        raise kind(f"manifest, line 1: {error}", hint=hint, line=1) from error
     return head.meta
 
 

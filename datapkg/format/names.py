@@ -11,7 +11,7 @@ from datapkg.format.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import Literal, NoReturn
 
     StateKind = Literal["hash", "version", "tag", "range"]
 
@@ -43,6 +43,14 @@ def shown(text: object, limit: int = 80) -> str:
     return repr(text if len(text) <= limit else text[:limit] + "…")
 
 
+def normal_form(text: str) -> str:
+    """Return the text in Unicode's normal form NFC, in which names of nodes are kept.
+
+    File systems and input methods also give `é` as two characters; whoever looks for a name means the same one.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 def is_hash(text: object) -> bool:
     """Whether this is a full hash."""
     return isinstance(text, str) and _HASH.match(text) is not None
@@ -61,7 +69,9 @@ def check_package(text: str) -> str:
 
 def _identifier(text: str, what: str, pattern: re.Pattern[str], limit: int, rule: str) -> str:
     if not isinstance(text, str) or not pattern.match(text) or len(text) > limit:
-        raise InvalidName(f"{what} {shown(text)} is not allowed: it is {rule}, at most {limit} characters")
+        meant = re.sub(r"[^a-z0-9]+", "_" if pattern is _PACKAGE else "", str(text).strip().lower()).strip("_")
+        advice = _did_you_mean(meant, pattern.match(meant) is not None and len(meant) <= limit)
+        raise InvalidName(f"{what} {shown(text)} is not allowed: it is {rule}, at most {limit} characters{advice}")
     if keyword.iskeyword(text):
         raise InvalidName(f"{what} {text!r} is not allowed: it is a keyword of Python, and the name is imported")
     if what == "user name" and text in RESERVED:
@@ -69,12 +79,18 @@ def _identifier(text: str, what: str, pattern: re.Pattern[str], limit: int, rule
     return text
 
 
+def _did_you_mean(text: str, is_allowed: bool) -> str:
+    return f"; did you mean {text!r}?" if is_allowed else ""
+
+
 def check_tag(text: str) -> str:
     """The tag itself; raises `InvalidName` that says what is allowed."""
     if not isinstance(text, str) or not _TAG.match(text) or len(text) > MAX_TAG:
+        meant = re.sub(r"[^a-z0-9._-]+", "-", str(text).strip().lower()).strip("-")
         raise InvalidName(
             f"tag {shown(text)} is not allowed: it is a lower-case letter, then lower-case letters, digits, "
             f"'.', '_' and '-', at most {MAX_TAG} characters"
+            + _did_you_mean(meant, _TAG.match(meant) is not None and len(meant) <= MAX_TAG)
         )
     return text
 
@@ -90,8 +106,10 @@ def check_version(text: str) -> str:
             raise InvalidVersion(text)
         version = Version(text)
     except (InvalidVersion, TypeError):
+        meant = str(text).strip().lstrip("=vV ")
         raise InvalidName(
             f"version {shown(text)} is not allowed: it is a PEP 440 version that begins with a digit, such as 1.2.0"
+            + _did_you_mean(meant, len(meant) <= MAX_VERSION and _PLAIN_VERSION.match(meant) is not None)
         ) from None
     if version.local is not None:
         raise InvalidName(f"version {shown(text)} is not allowed: a version has no local part ('+…')")
@@ -272,15 +290,35 @@ def _parse_body(body: str, text: str, registry: str | None, decode: object) -> R
         raise InvalidName(f"{shown(text)} names no package: a package is user/name, such as uciml/iris")
     package, slash, path = rest.partition("/")
     check_user(user)
+    if pinned := _PINNED.match(rest):
+        _refuse_pinned(text, f"{user}/{pinned['name']}", pinned["operator"], pinned["version"])
     check_package(package)
     if slash:
         assert callable(decode)
         path = "/".join(decode(part) for part in path.removesuffix("/").split("/")) if path.strip("/") else ""
+        path = normal_form(path)
         if path:
             check_node_path(path)
     if at and not state:
         raise InvalidName(f"{shown(text)} ends with '@': after it comes a version, a tag or sha256:…")
     return Ref(user, package, path, State.parse(state) if state else None, registry)
+
+
+# A package and a version as pip and others write them.
+_PINNED = re.compile(r"(?P<name>[A-Za-z0-9_]+) ?(?P<operator>===?|=|:|~=|!=|[<>]=?) ?(?P<version>v?[0-9][^/:]*)\Z")
+
+
+def _refuse_pinned(text: str, package: str, operator: str, version: str) -> NoReturn:
+    """Raise for `user/name==1.0` with the reference that was meant."""
+    state = version.removeprefix("v") if operator in ("==", "===", "=", ":") else operator + version
+    try:
+        meant = str(Ref.parse(f"{package}@{state}"))
+    except InvalidName:
+        meant = ""
+    raise InvalidName(
+        f"{shown(text)} is not a reference: a state follows '@', as in user/name@1.2.0"
+        + _did_you_mean(meant, bool(meant))
+    )
 
 
 def _is_package(text: str) -> bool:

@@ -52,7 +52,7 @@ class Selection:
         nodes = manifest.below(path)
         for pattern in self.include:
             if not any(_matches((pattern,), node) for node in nodes):
-                raise NotFound(f"no node matches --include {shown(pattern)}", hint="datapkg show lists the nodes")
+                raise NotFound(f"no node matches --include {shown(pattern)}", hint="datapkg show USER/NAME")
         return {hash: size for node in nodes if self.wants(node) for hash, size in node.objects()}
 
 

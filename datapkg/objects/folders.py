@@ -123,6 +123,8 @@ def not_a_folder(path: Path) -> Conflict:
 @contextlib.contextmanager
 def made_folders(path: Path) -> Iterator[None]:
     """Make a folder and those above it that are missing; remove those that were made if the block raises."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(path)  # raises for a path that is too long, before its thousands of parents are looked at
     missing = []
     for each in (path, *path.parents):
         if os.path.lexists(each):

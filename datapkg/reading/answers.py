@@ -163,7 +163,7 @@ def os_listxattr(spot: Spot, real: Callable[..., Any], **kwargs: Any) -> list[st
 def refuse(spot: Spot, real: Callable[..., Any], *args: Any, **kwargs: Any) -> NoReturn:
     """All that would write."""
     what = f"{spot.text} belongs to {spot.tree.source.ref.package}, which is only read here"
-    raise _named(ReadOnly(f"{what}; a new state of it is made by: datapkg build"), spot)
+    raise _named(ReadOnly(f"{what}; a new state of it is made by: datapkg build USER/NAME PATH"), spot)
 
 
 def _named(error: _Error, spot: Spot) -> _Error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from datapkg.errors import CorruptObject, NodeNotFound, NotAFile, NotAFolder
 from datapkg.format.absent import advice
 from datapkg.format.manifest import ArrayNode, GroupNode, TableNode
-from datapkg.format.names import MAX_NODE_NAME_BYTES, shown
+from datapkg.format.names import MAX_NODE_NAME_BYTES, normal_form, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ class FileTree:
 
     def look(self, path: str) -> Entry:
         """What is at a path, the root for the empty one; raises `NodeNotFound` with names that are near."""
-        full = "/".join(part for part in (self.top, path.strip("/")) if part)
+        full = "/".join(part for part in (self.top, normal_form(path).strip("/")) if part)
         if entry := self._find(full):
             return entry
         raise self._nothing(full)

@@ -158,7 +158,8 @@ class DatapkgFileSystem(AbstractFileSystem):
     def _refuse(self, *paths: object, **kwargs: Any) -> NoReturn:
         """All that would write."""
         what = ", ".join(str(path) for path in paths[:1])
-        raise ReadOnly(f"{what or 'datapkg://'}: packages are only read here; a new state is made by: datapkg build")
+        what = what or "datapkg://"
+        raise ReadOnly(f"{what}: packages are only read here; a new state is made by: datapkg build USER/NAME PATH")
 
     mkdir = makedirs = rmdir = rm = rm_file = _rm = mv = touch = _refuse
     cp_file = copy = put = put_file = pipe = pipe_file = _refuse

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datapkg.format.names import normal_form
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -164,5 +166,6 @@ def prefetch(node: Node) -> Prefetch:
 
 
 def below(group: Group, path: str) -> str:
-    """The path in the package of what has this path in a group."""
+    """Return the path in the package of what has this path in a group, in the normal form that names are kept in."""
+    path = normal_form(path)
     return f"{group.__at__}/{path}" if group.__at__ else path

@@ -60,12 +60,28 @@ class Finder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What is to be imported; raises `PackageNotInstalled` with the line to type.
+        """Return what is to be imported; raise `PackageNotInstalled` with the line to type.
 
-        The state of a package is decided here: at its import and at each reload.
+        The state of a package is decided here: at its import and at each reload. To `importlib.util.find_spec`, which
+        only asks, what is absent is None.
         """
         if not fullname.startswith(f"{ROOT}.") or "._" in fullname:
             return None
+        asked = _asked_for()
+        try:
+            return self._found(fullname)
+        except ModuleNotFoundError:
+            if not asked:
+                raise
+            user = fullname.split(".")[2]
+            if asked != fullname == f"{ROOT}.{user}":
+                return self._user_spec(fullname, user, [])  # has to be imported before a package can be asked for
+            _forget_user(user)
+            if asked == fullname:
+                return None
+            raise
+
+    def _found(self, fullname: str) -> ModuleSpec:
         user, _, rest = fullname.removeprefix(f"{ROOT}.").partition(".")
         name, _, deeper = rest.partition(".")
         if deeper:
@@ -74,7 +90,7 @@ class Finder:
             check_user(user)
             return self._package(fullname, user, name) if name else self._user(fullname, user)
         except InvalidName as error:
-            raise PackageNotInstalled(f"{fullname} cannot be imported: {error}") from error
+            raise PackageNotInstalled(f"{fullname} cannot be imported: {error}") from None
 
     def _user(self, fullname: str, user: str) -> ModuleSpec:
         folders = [os.path.join(entry or os.getcwd(), *ROOT.split("."), user) for entry in sys.path]
@@ -84,6 +100,9 @@ class Finder:
             if not name:
                 raise _not_installed(f"no package of {user} is installed", f"datapkg install {user}/NAME")
             self._package(f"{fullname}.{name}", user, name)  # says what to type, or follows a lock
+        return self._user_spec(fullname, user, folders)
+
+    def _user_spec(self, fullname: str, user: str, folders: list[str]) -> ModuleSpec:
         spec = ModuleSpec(fullname, self, origin=f"packages of {user}", is_package=True)  # type: ignore[arg-type]
         spec.submodule_search_locations = folders
         return spec
@@ -91,15 +110,16 @@ class Finder:
     def _package(self, fullname: str, user: str, name: str) -> ModuleSpec:
         ref = Ref(user, check_package(name))
         home = Home()
+        is_lazy = home.setting("lazy").value
         try:
-            source = opened(ref, home, lazy=home.setting("lazy").value)
+            source = opened(ref, home, lazy=is_lazy)
         except PackageNotInstalled as error:
-            raise _not_installed(error.message, error.hint) from error
+            raise _not_installed(error.message, error.hint) from None
         except (InvalidInput, Refused, Unreachable) as error:
-            if not home.setting("lazy").value:
+            if not is_lazy:
                 raise
             line = f"datapkg install {ref}"
-            raise _not_installed(f"{ref} is not installed, and cannot be fetched now: {error.message}", line) from error
+            raise _not_installed(f"{ref} is not installed, and cannot be fetched now: {error.message}", line) from None
         return ModuleSpec(fullname, PackageLoader(source), origin=str(source.ref), is_package=True)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -137,13 +157,30 @@ def child_module(parent: str, name: str) -> ModuleType:
         try:
             return import_module(f"{parent}.{name}")
         except PackageNotInstalled as error:
-            raise AttributeError(str(error), name=name) from error
+            raise AttributeError(str(error), name=name) from None
     raise AttributeError(f"module {parent!r} has no attribute {name!r}", name=name)
 
 
 def users() -> list[str]:
     """The users of whom a package is on this machine, in order."""
     return Home().users()
+
+
+def _asked_for() -> str:
+    """The module that `importlib.util.find_spec` was asked for, if that is what looks for a module now; "" else."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__") in (__name__, "importlib._bootstrap"):
+        frame = frame.f_back
+    is_asked = frame.f_globals.get("__name__") == "importlib.util" and frame.f_code.co_name == "find_spec"
+    return str(frame.f_locals.get("fullname") or "") if is_asked else ""
+
+
+def _forget_user(user: str) -> None:
+    """Take a user of whom nothing is here out of what was imported: an import of it says so again."""
+    module = sys.modules.get(f"{ROOT}.{user}")
+    if isinstance(module, UserModule) and not module.__path__ and not Home().packages(user):
+        del sys.modules[module.__name__]
+        vars(sys.modules[ROOT]).pop(user, None)
 
 
 def _not_installed(what: str, line: str) -> PackageNotInstalled:

@@ -16,6 +16,7 @@ from threading import Lock
 from typing import BinaryIO
 
 from datapkg.errors import CorruptObject, DatapkgError
+from datapkg.format.names import normal_form
 from datapkg.reading.file_tree import Entry, FileTree
 
 FILE_MODE = stat.S_IFREG | 0o444
@@ -97,7 +98,7 @@ class MountedTree:
 
     def _look(self, path: str) -> Entry:
         """What is at a path: what a listing shows and nothing else, found without a search for names that are near."""
-        folder, _, name = path.strip("/").rpartition("/")
+        folder, _, name = normal_form(path).strip("/").rpartition("/")
         if not name:
             return self._root
         entry = self._folder(folder).get(name)

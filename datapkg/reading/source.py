@@ -9,6 +9,7 @@ from datapkg.errors import (
     IntegrityError,
     InvalidInput,
     InvalidManifest,
+    NewerFormat,
     NodeNotFound,
     ObjectNotFound,
     Unreachable,
@@ -250,6 +251,8 @@ class Source:
             line = self.fetch_line(path)
             message = f"{what} is not on this machine, and cannot be fetched now: {error.message}; later type: {line}"
             raise Unreachable(message, hint=line, **error.detail) from error
+        except NewerFormat as error:
+            raise NewerFormat(f"{what}: {error.message}", hint=error.hint, **error.detail) from error
         except (IntegrityError, InvalidManifest) as error:
             line = "datapkg verify"
             message = f"{what}: {error}; type: {line}, then: datapkg install {exact}"

@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from pathlib import Path
 
-from datapkg.errors import UPGRADE_HINT, DamagedFile, InvalidInput
+from datapkg.errors import UPGRADE_HINT, DamagedFile, NewerFormat
 from datapkg.objects.files import private_folder, sweep_temp, write_atomic
 from datapkg.store.refs import Refs
 
@@ -98,7 +98,7 @@ class Store:
     def _check_format(self) -> None:
         found = self._format()
         if found is not None and found.isascii() and found.isdigit() and found != FORMAT:
-            raise InvalidInput(
+            raise NewerFormat(
                 f"the store {self.folder} has format {found[:20]!r}; this datapkg reads {FORMAT}",
                 hint=f"{UPGRADE_HINT}; or set DATAPKG_HOME to another folder",
             )

@@ -35,7 +35,7 @@ def add_user(registry: Registry, actor: Actor, name: str) -> str:
     check_user(name)
     with registry.db.write() as connection:
         if accounts.user_named(connection, name):
-            raise Conflict(f"user {name!r} exists", hint=f"datapkg-registry user token {name} makes another token")
+            raise Conflict(f"user {name!r} exists", hint=f"datapkg-registry user token {name}")
         user = accounts.add_user(connection, name, registry.now())
         token = _new_token()
         accounts.add_token(connection, user, _hash(token), registry.now())

@@ -114,7 +114,7 @@ def check(registry: Registry, user: str, planned: Plan) -> Checked:
         what = "a table does" if len(found.false) == 1 else f"{len(found.false):,} tables do"
         raise HashMismatch(
             f"{what} not hold the values that the manifest states; nothing was published:{lines}{more}",
-            hint="datapkg verify --content names the tables; build them again from their sources, and push",
+            hint="`datapkg verify --content` names the tables; build them again from their sources, and push",
             paths=list(found.false)[:MAX_NAMED],
         )
     return Checked(sorted({claim_key(table) for table in found.right}), sorted({*planned.unchecked, *found.unchecked}))

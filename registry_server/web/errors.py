@@ -84,9 +84,38 @@ async def _on_ours(request: Request, error: Exception) -> Response:
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    problems = [(_place(each["loc"]), str(each["msg"])) for each in error.errors()[:MAX_PROBLEMS]]
-    message = "; ".join(f"{place}: {what}" for place, what in problems)
+    problems = [(_place(each["loc"]), _what(each)) for each in error.errors()[:MAX_PROBLEMS]]
+    message = "; ".join(f"{place} {what}" for place, what in problems)
     return error_response(request, InvalidInput(f"the request is not right: {message}", problems=problems))
+
+
+# What is wrong with a value, by pydantic's name for it; its own texts are for its own users.
+_WRONG = {
+    "bool_parsing": "is not true or false",
+    "bool_type": "is not true or false",
+    "dict_type": "is not a mapping",
+    "extra_forbidden": "is not known",
+    "greater_than_equal": "is less than {ge}",
+    "int_from_float": "is not a whole number",
+    "int_parsing": "is not a whole number",
+    "int_type": "is not a whole number",
+    "json_invalid": "is not JSON",
+    "less_than_equal": "is more than {le}",
+    "list_type": "is not a list",
+    "missing": "is missing",
+    "model_attributes_type": "is not a mapping",
+    "model_type": "is not a mapping",
+    "string_pattern_mismatch": "does not have the form {pattern}",
+    "string_too_long": "is longer than {max_length} characters",
+    "string_too_short": "is shorter than {min_length} characters",
+    "string_type": "is not text",
+    "too_long": "has more than {max_length} items",
+}
+
+
+def _what(problem: Mapping[str, Any]) -> str:
+    words = _WRONG.get(str(problem["type"]), "is not allowed")
+    return words.format_map(problem.get("ctx", {})) if "{" in words else words
 
 
 def _place(parts: tuple[Any, ...]) -> str:

@@ -23,7 +23,7 @@ async def find_packages(
     request: Request,
     registry: TheRegistry,
     actor: TheActor,
-    q: Annotated[str, Query(max_length=browse.MAX_QUERY, description="words that all have to be found")] = "",
+    q: Annotated[str, Query(description="words that all have to be found")] = "",
     user: Annotated[str | None, Query(max_length=100, description="only packages of this user")] = None,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_PAGE,

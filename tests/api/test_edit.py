@@ -372,7 +372,7 @@ def test_what_cannot_be_is_said_at_once(person: Person, ref: Ref) -> None:
         with pytest.raises(Conflict, match="cannot become"):
             draft.move("raw", "raw/in")
     assert draft.hash == latest(person, ref)
-    with pytest.raises(InvalidInput, match="name a package alone"):
+    with pytest.raises(InvalidInput, match="names more than a package"):
         Draft(person.home("one"), person.ref("p@1.0"))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,18 @@ def test_a_pointer_of_git_lfs_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match=f"'{name}' is a pointer of Git LFS, not the data") as caught:
         Bench().build(write(tmp_path, {name: LFS}))
     assert caught.value.hint == "git lfs pull"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_what_is_below_a_compression_or_a_byte_order_mark(pack: Callable[[bytes], bytes]) -> None:
+    name = {gzip.compress: "a.csv.gz", bz2.compress: "a.csv.bz2"}.get(pack, "a.json.xz")
+    source = FileSource(Path(name), name)
+    [warning] = check_content(source, io.BytesIO(pack(PAGE)))
+    assert "it is an HTML page" in warning
+    assert check_content(source, io.BytesIO(pack(b"[1]"))) == check_content(source, io.BytesIO(pack(b"")[:5])) == []
+    for data in (pack(LFS), b"\xef\xbb\xbf" + LFS):
+        with pytest.raises(BuildFailed, match="pointer of Git LFS"):
+            check_content(source, io.BytesIO(data))
 
 
 def test_a_pointer_of_git_annex_is_refused(tmp_path: Path) -> None:

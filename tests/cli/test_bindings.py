@@ -19,6 +19,7 @@ from datapkg.api import (
     build,
     cache,
     check,
+    copy,
     edit,
     export,
     history,
@@ -46,8 +47,8 @@ from tests.cli.conftest import Run
 from tests.cli.test_main import ALL
 
 MODULES: tuple[ModuleType, ...] = (
-    *(accounts, build, cache, check, edit, export, history, install, listing, lock, maintenance, mount, push, search),
-    *(sharing, status, stubs, append, merge, sync, watch),
+    *(accounts, build, cache, check, copy, edit, export, history, install, listing, lock, maintenance, mount, push),
+    *(search, sharing, status, stubs, append, merge, sync, watch),
 )
 ELSEWHERE = {"--background"}  # starts a process of its own: tried with real mounts
 HASH = "1f3a9c" * 3
@@ -207,6 +208,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("version ls a/b --registry work", "history.versions", {"ref": REF, "registry": "work"}),
     ("access add a/b bob --registry work", "sharing.grant", {"who": "bob", "confirm": False, "registry": "work"}),
     ("access add a/b public --yes", "sharing.grant", {"who": "public", "confirm": True}),
+    ("access add a/b bob --write", "sharing.grant", {"who": "bob", "write": True}),
     ("access rm a/b bob --registry work", "sharing.revoke", {"who": "bob", "registry": "work"}),
     ("access ls a/b --registry work", "sharing.access", {"ref": REF, "registry": "work"}),
     ("login --token dpk_x --registry work", "accounts.login", {"token": "dpk_x", "registry": "work"}),
@@ -220,8 +222,14 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("cat a/b/c", "export.cat", {"ref": Ref.parse("a/b/c"), "as_json": False}),
     ("cat a/b/c --remote --registry work", "export.cat", {"remote": True, "registry": "work"}),
     ("cat a/b/c --json", "export.cat", {"ref": Ref.parse("a/b/c"), "as_json": True}),
-    ("rm a/b", "maintenance.remove", {"ref": REF}),
-    ("rm a/b --dry-run", "maintenance.remove", {"ref": REF, "dry_run": True}),
+    ("rm a/b", "maintenance.remove", {"ref": REF, "now": False, "dry_run": False}),
+    ("rm a/b --dry-run --now", "maintenance.remove", {"ref": REF, "now": True, "dry_run": True}),
+    ("rm --now", "maintenance.free_left", {}),
+    (
+        "cp a/b c/d -m text --registry work",
+        "copy.copy",
+        {"ref": REF, "into": Ref.parse("c/d"), "message": "text", "registry": "work"},
+    ),
     ("delete a/b --yes --registry work", "maintenance.delete", {"ref": REF, "registry": "work"}),
     ("delete a/b --dry-run --registry work", "history.log", {"remote": True, "registry": "work"}),
     ("verify", "maintenance.verify", {"ref": None, "content": False}),
@@ -241,6 +249,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("stubs --into x", "stubs.write_stubs", {"into": Path("x"), "dry_run": False}),
     ("stubs --check", "stubs.write_stubs", {"into": None, "dry_run": True}),
     ("stubs --dry-run", "stubs.write_stubs", {"dry_run": True}),
+    ("init here", "lock.start_project", {"folder": Path("here")}),
     ("completion bash", "", {}),
     ("help build", "", {}),
 ]

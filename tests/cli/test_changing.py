@@ -50,7 +50,7 @@ def test_sync_refuses_what_is_likely_a_mistake(run: Run, me: str, iris: Path) ->
     run("sync", str(iris), f"{me}/p")
     Path("empty").mkdir()
     refused = run("sync", "empty", f"{me}/p", "--delete")
-    assert (refused.code, "--yes" in refused.err) == (2, True)
+    assert (refused.code, "--allow-empty" in refused.err) == (2, True)
     assert run("sync", "nothing", f"{me}/p").code == 3
     assert run("sync", str(iris / "README.md"), f"{me}/p").code == 2
     assert "--to 'a group'" in run("sync", str(iris), f"{me}/p/a group").err

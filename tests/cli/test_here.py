@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from datapkg.format.lockfile import parse_requirements
 from datapkg.format.manifest import Manifest, TableNode
 from datapkg.home import Home
 from tests.api.lies import rewritten
@@ -187,9 +188,9 @@ def test_show_a_table_lists_its_columns_with_what_is_said_of_them(run: Run, desc
     assert lines[0].startswith("me/described/tables/petals@sha256:")
     assert lines[1] == "Petals"
     assert lines[2].startswith("  3 rows × 3 columns, ")
-    assert lines[3:6] == ["  instrument  5", "", "COLUMN        TYPE          UNIT" + lines[5].partition("UNIT")[2]]
+    assert lines[3:6] == ["  instrument  5", "", "COLUMN        TYPE    UNIT" + lines[5].partition("UNIT")[2]]
     assert lines[6].split() == ["petal_length", "double", "cm", "From", "base", "to", "tip\ufffd[2J"]
-    assert lines[8].split() == ["class", "large_string", "The", "\ufffdspecies"]
+    assert lines[8].split() == ["class", "string", "The", "\ufffdspecies"]
     assert "no such column" not in "".join(lines)
     assert lines[-1] == "  import it  from datapkg.data.me import described"
     (node,) = run("show", "me/described/tables/petals", "--json").json["nodes"]
@@ -392,3 +393,17 @@ def test_help_of_what_is_not_there(run: Run) -> None:
     assert run("help", "build", "x").err.startswith("error: datapkg build has no commands")
     assert run("help").out == run("--help").out
     assert "Usage: datapkg push" in run("help", "push", "--json").json["help"]
+
+
+def test_init_starts_a_project_and_leaves_one_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = run("init")
+    assert (ended.code, ended.out.splitlines()[0]) == (0, "wrote datapkg.yml")
+    assert parse_requirements(Path("datapkg.yml").read_bytes()).refs == ()
+    Path("datapkg.yml").write_text("packages: [me/x]\n")
+    ended = run("init", ".")
+    assert (ended.code, Path("datapkg.yml").read_text()) == (4, "packages: [me/x]\n")
+    assert run("init", "nowhere", "--json").error["detail"]["type"] == "NotAFolder"
+    Path("other").mkdir()
+    assert run("init", "other", "--json").json == {"file": "other/datapkg.yml"}
+    monkeypatch.chdir("/")
+    assert "hint: datapkg init" in run("lock").err

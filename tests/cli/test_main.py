@@ -11,7 +11,7 @@ import pytest
 
 from datapkg import __version__
 from datapkg.api import listing
-from datapkg.cli.main import COMMANDS, SYNONYMS, program
+from datapkg.cli.main import COMMANDS, GROUPS, REMOVING, SYNONYMS, program
 from datapkg.errors import CLASSES, DatapkgError
 from tests.cli.conftest import Run
 
@@ -41,10 +41,12 @@ def test_every_command_is_there() -> None:
     assert not COMMANDS.keys() & SYNONYMS.keys()
 
 
-def test_help_lists_all_in_order(run: Run) -> None:
-    listed = run("--help").out.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in listed] == sorted(COMMANDS)
-    assert all(len(line.split()) > 2 for line in listed)
+def test_help_lists_all_in_groups(run: Run) -> None:
+    said = run("--help").out
+    listed = {head: said.partition(f"\n{head}:\n")[2].partition("\n\n")[0].splitlines() for head in GROUPS}
+    assert {head: tuple(line.split()[0] for line in lines) for head, lines in listed.items()} == GROUPS
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
+    assert all(len(line.split()) > 2 for lines in listed.values() for line in lines)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -90,13 +92,32 @@ def test_switches_stand_after_a_group(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("isntall", "install"), ("lis", "ls"), ("upload", "push"), ("PUSH", "push"), ("remov", "rm")]
+    ("typed", "meant"),
+    [("isntall", "install"), ("lis", "ls"), ("upload", "push"), ("PUSH", "push"), ("appendd", "append")],
 )
 def test_a_misspelt_command_is_answered_with_what_was_meant(run: Run, typed: str, meant: str) -> None:
     ended = run(typed)
     assert ended.code == 2
     assert f"there is no command '{typed}'; did you mean " in ended.err
     assert meant in ended.err
+
+
+@pytest.mark.parametrize(
+    "typed", ["delte", "delete_", "rmm", "rn", "lgoout", "logut", "uninstal", "unpublsh", "remove", "add"]
+)
+def test_no_mistyped_word_suggests_to_remove_something(run: Run, typed: str) -> None:
+    ended = run(typed)
+    assert ended.code == 2
+    assert not REMOVING & set(ended.err.replace("?", " ").split())
+
+
+@pytest.mark.parametrize(("typed", "help"), [("uninstall", "rm"), ("unpublish", "delete")])
+def test_a_word_that_means_to_remove_leads_to_a_help_page(run: Run, typed: str, help: str) -> None:
+    ended = run(typed)
+    assert (ended.code, ended.err) == (
+        2,
+        f"error: there is no command '{typed}'\nhint: datapkg {help} --help\n",
+    )
 
 
 def test_an_unknown_command_lists_none(run: Run) -> None:

@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import click
 import pytest
 
 from datapkg.cli import progress as progress_module
+from datapkg.cli.main import main
 from datapkg.cli.output import Output, json_text
 from datapkg.cli.progress import Progress, progress_line
+from datapkg.cli.terminal import fitted
 from datapkg.cli.texts import aligned, clean, clean_lines, count_text, cut, hash_text, size_text, time_text
-from datapkg.errors import InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput
 
 HOSTILE = "a\x1b[2J\u202eb\u200f\u2066c\x07\x9b\ud800\U000e0041\u2028d"
 
@@ -105,14 +108,70 @@ def test_a_table_on_a_terminal_takes_no_markup_and_no_commands(sit_down: Callabl
         Output().table(("name", "size"), [("[red]a\x1b[31m :smile:" + " x" * width, 1)], right=[1])
         assert "[red]a�[31m :smile: x" in terminal.getvalue()
         assert "\x1b[3" not in terminal.getvalue()
-        assert max(map(len, terminal.getvalue().splitlines())) <= 60
+        assert max(map(len, click.unstyle(terminal.getvalue()).splitlines())) <= 60
 
 
-def test_no_colour_is_honoured(sit_down: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_has_colours(sit_down: Callable[[], Terminal]) -> None:
     terminal = sit_down()
-    monkeypatch.setenv("NO_COLOR", "1")
-    Output().table(("name",), [("a" * 100,)])
+    out = Output()
+    out.table(("name",), [("a\x1b[31m",)])
+    out.error(DatapkgError("failed", hint="datapkg ls"))
+    out.note("worth a line")
+    assert terminal.getvalue() == (
+        "\x1b[1mNAME\x1b[0m\na�[31m\n\x1b[1;31merror:\x1b[0m failed\n\x1b[36mhint:\x1b[0m datapkg ls\n"
+        "\x1b[33mnote:\x1b[0m worth a line\n"
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_no_colour_is_honoured(
+    sit_down: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    terminal = sit_down()
+    monkeypatch.setenv(name, value)
+    out = Output()
+    out.table(("name",), [("a" * 100,)])
+    out.error(DatapkgError("failed", hint="datapkg ls"))
+    out.note("worth a line")
+    assert main(["--help"]) == main(["help", "tag"]) == 0
     assert "\x1b" not in terminal.getvalue()
+
+
+def test_help_has_colours_on_a_terminal_alone(
+    sit_down: Callable[[], Terminal], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["help", "tag"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    terminal = sit_down()
+    for words in (["help", "tag"], ["tag", "--help"]):
+        assert main(words) == 0
+        assert "\x1b[1mCommands\x1b[0m:\n" in terminal.getvalue()
+    assert main(["--json", "help", "tag"]) == 0
+    assert "\x1b" not in json.loads(terminal.getvalue().splitlines()[-1])["help"]
+
+
+@pytest.mark.parametrize("width", [44, 60, 80])
+def test_a_hash_is_never_broken_over_two_lines(width: int) -> None:
+    rows = [
+        ("PACKAGE", "STATE", "FROM", "TITLE"),
+        ("examples/co2_mauna_loa", "sha256:0c5d9b6eb8a1", "http://127.0.0.1:8484", "Carbon dioxide, parts per million"),
+    ]
+    lines = fitted(rows, frozenset(), width)
+    assert sum("sha256:0c5d9b6eb8a1" in line for line in lines) == 1
+    assert max(map(len, lines)) <= width
+
+
+def test_wrapped_cells_keep_their_words_and_their_indentation() -> None:
+    rows = [("NODE", "WHAT"), ("  .column", "one two three four five six seven"), ("日本日本日本日本日本日本", "x")]
+    assert fitted(rows, frozenset(), 36) == [
+        "NODE                      WHAT",
+        "  .column                 one two",
+        "                          three four",
+        "                          five six",
+        "                          seven",
+        "日本日本日本日本日本日本  x",
+    ]
+    assert fitted(rows, frozenset(), 25)[-2:] == ["日本日本日本日本日  x", "本日本"]
 
 
 def test_a_terminal_gets_text_alone(sit_down: Callable[[], Terminal]) -> None:
@@ -192,12 +251,3 @@ def test_an_answer_may_be_shorter_with_quiet(capsys: pytest.CaptureFixture[str])
     out.json = True
     out.answer(value, ["built x"])
     assert capsys.readouterr().out == '{"hash": "x"}\n'
-
-
-def test_a_hash_is_never_broken_over_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datapkg.cli.output._is_terminal", lambda _: True)
-    monkeypatch.setenv("COLUMNS", "60")
-    hash = "sha256:0123456789ab"
-    row = ("2026-01-01 10:00", "install", hash, "somebody", "n" * 40, "m" * 60)
-    Output().table(("when", "event", "state", "who", "names", "message"), [row])
-    assert hash in capsys.readouterr().out

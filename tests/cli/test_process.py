@@ -210,4 +210,4 @@ def test_without_a_terminal_nothing_asks() -> None:
     done = datapkg("delete", "me/flowers", code=2)
     assert b"--yes" in done.stderr
     done = datapkg("login", code=2)
-    assert b"login --token -" in done.stderr
+    assert b"login URL --token -" in done.stderr

@@ -64,4 +64,4 @@ def test_a_file_in_the_place_of_the_home(run: Run, iris: Path, tmp_path: Path, m
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DATAPKG_HOME", str(tmp_path / "file"))
     ended = run("build", "me/x", str(iris))
-    assert (ended.code, "a file is there" in ended.err, "DATAPKG_HOME" in ended.err) == (7, True, True)
+    assert (ended.code, "which is not a folder" in ended.err, "DATAPKG_HOME" in ended.err) == (2, True, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import io
 import os
 import pydoc
 import subprocess
@@ -12,17 +13,21 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from datapkg.errors import PackageNotInstalled
+import datapkg
+from datapkg.errors import NewerFormat, PackageNotInstalled
 from datapkg.format.lockfile import Lock, Pin
 from datapkg.home import Home
 from datapkg.reading.load import load
 from datapkg.reading.nodes.groups import Package
 from datapkg.reading.nodes.tables import Table
 from datapkg.store import manifests
+from datapkg.store.refs import Current
 from tests.reading.packages import file_node, install, install_iris, iris_frame, table_node
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -382,3 +387,50 @@ thread.join()
 @pytest.mark.usefixtures("home")
 def test_children_of_a_fork_read_on() -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], check=True, timeout=60, cwd=ROOT, env=os.environ)
+
+
+@pytest.mark.parametrize("name", ["asah", "asah.iris", "Asah.iris", "uciml.nosuch", "uciml.iris.measurements"])
+def test_find_spec_of_what_is_absent_is_none_and_changes_nothing(home: Home, name: str) -> None:
+    before = {each for each in sys.modules if each.startswith("datapkg.data.")}
+    assert find_spec(f"datapkg.data.{name}") is None
+    assert {each for each in sys.modules if each.startswith("datapkg.data.")} - before <= {
+        "datapkg.data.uciml",
+        "datapkg.data.uciml.iris",
+    }
+    with pytest.raises(ModuleNotFoundError):
+        import_module(f"datapkg.data.{name}")
+    assert find_spec("datapkg.data.uciml.iris") is not None
+
+
+def test_below_an_absent_package_find_spec_raises_as_everywhere(home: Home) -> None:
+    with pytest.raises(PackageNotInstalled, match="datapkg install asah/iris"):
+        find_spec("datapkg.data.asah.iris.petals")
+    assert "datapkg.data.asah" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from datapkg.data.asah import iris",
+        "import datapkg.data.asah.iris",
+        "import datapkg.data as data; data.asah",
+        "from datapkg.data.Asah import iris",
+    ],
+)
+def test_an_import_of_what_is_absent_shows_one_stack(home: Home, code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback (most recent call last)") == 1
+    last = done.stderr.splitlines()[-1]
+    assert "datapkg install asah" in last or "did you mean 'asah'?" in last
+
+
+def test_a_newer_format_is_told_in_python_as_on_the_command_line(home: Home) -> None:
+    data = b'{"datapkg":2,"meta":{}}\n'
+    hash = home.store.objects.put(io.BytesIO(data))
+    home.store.refs.set_current("me", "new", Current(hash, "local"))
+    for read in (lambda: list(datapkg.load("me/new")), lambda: import_module("datapkg.data.me.new").keys()):
+        with pytest.raises(NewerFormat, match="format 2 is newer than what") as caught:
+            read()
+        assert caught.value.hint.startswith("upgrade datapkg")
+        assert "verify" not in str(caught.value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import keyword
+import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -193,3 +195,52 @@ def test_attribute_names_are_identifiers(name: str) -> None:
 
 def test_node_paths() -> None:
     assert check_node_path("a/b c/日本.txt") == ("a", "b c", "日本.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("uciml/gap-minder", "gap_minder"),
+        ("uciml/Gap Minder", "gap_minder"),
+        ("Alice/iris", "alice"),
+        ("uci-ml/iris", "uciml"),
+        ("uciml/iris==1.0", "uciml/iris@1.0"),
+        ("uciml/iris ~=1.0", "uciml/iris@~=1.0"),
+        ("uciml/iris>=1.2", "uciml/iris@>=1.2"),
+        ("uciml/iris:1.0", "uciml/iris@1.0"),
+        ("uciml/iris=v1.0", "uciml/iris@1.0"),
+        ("uciml/iris@Stable", "stable"),
+    ],
+)
+def test_a_name_that_is_nearly_allowed_is_answered_with_one_that_is(text: str, meant: str) -> None:
+    with pytest.raises(InvalidName, match=rf"did you mean '{re.escape(meant)}'\?"):
+        Ref.parse(text)
+
+
+@pytest.mark.parametrize(("text", "meant"), [("v1.0", "1.0"), ("==1.0", "1.0"), ("= 2", "2")])
+def test_a_version_that_is_nearly_one_is_answered_with_it(text: str, meant: str) -> None:
+    with pytest.raises(InvalidName, match=f"did you mean '{meant}'"):
+        check_version(text)
+
+
+@given(st.text(max_size=70), st.sampled_from([check_user, check_package, check_tag, check_version, Ref.parse]))
+def test_what_is_suggested_is_allowed(text: str, check: Callable[[str], object]) -> None:
+    try:
+        check(text)
+    except InvalidName as error:
+        for meant in re.findall(r"did you mean '(.*)'\?$", error.message):
+            (check_user if "user name" in error.message else check if check is not Ref.parse else _any_name)(meant)
+
+
+def _any_name(text: str) -> object:
+    for check in (check_package, check_tag, check_version, Ref.parse):
+        try:
+            return check(text)
+        except InvalidName:
+            continue
+    raise AssertionError(f"{text!r} is no name of any kind")
+
+
+def test_paths_are_read_in_the_form_that_builds_give_them() -> None:
+    assert Ref.parse("u/p/cafe\u0301.txt@1.0") == Ref.parse("u/p/caf\u00e9.txt@1.0")
+    assert Ref.parse("https://x.example/u/p/cafe%CC%81") == Ref.parse("https://x.example/u/p/caf\u00e9")

@@ -267,7 +267,7 @@ def test_a_package_of_another_store_is_taken_over_whole(
     shutil.rmtree(tmp_path / "shared")
     mine = datapkg.load("me/mine")
     assert (len(mine["all"].t()), mine["all/b.bin"].size) == (2, 3 << 20)
-    assert here.ask("verify") == {"checked": 3, "damaged": [], "absent": 0, "tables": 0}
+    assert here.ask("verify") == {"checked": 3, "damaged": [], "absent": 0, "set_aside": [], "tables": 0}
 
 
 def test_an_object_that_is_gone_breaks_its_node_alone(person: Person, publish: Publish) -> None:

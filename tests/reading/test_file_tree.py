@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 
+import datapkg
 from datapkg.errors import CorruptObject, NodeNotFound, NotAFile, NotAFolder, ObjectNotFound
 from datapkg.format.manifest import FileNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.file_tree import FileTree
+from datapkg.reading.mount import MountedTree
 from datapkg.reading.source import Source
 from tests.reading.packages import array_node, file_node, group_node, install, iris_frame, table_node
 
@@ -164,3 +167,20 @@ def test_an_object_of_another_size_than_the_manifest_says_is_refused(home: Home)
 def test_a_listing_is_the_callers_own(mixed: FileTree) -> None:
     mixed.listing("").clear()
     assert len(mixed.listing("")) == 7
+
+
+def test_names_are_found_in_whatever_form_their_accents_are_typed(home: Home) -> None:
+    install(home, "me/menu", file_node(home, "caf\u00e9/t\u00e9.txt", b"x"))
+    typed = "cafe\u0301/te\u0301.txt"
+    package = datapkg.load("me/menu")
+    node = package[typed]
+    assert node.path.name == package["cafe\u0301"]["te\u0301.txt"].path.name == "t\u00e9.txt"
+    assert typed in package
+    assert datapkg.load(f"me/menu/{typed}") == node
+    assert [found for found, _ in datapkg.find(package, "cafe\u0301/*")] == ["caf\u00e9/t\u00e9.txt"]
+    with fsspec.open(f"datapkg://me/menu/{typed}") as stream:
+        assert stream.read() == b"x"
+    with datapkg.open_hook("somewhere", "me/menu"), open(f"somewhere/{typed}") as file:
+        assert file.read() == "x"
+    found = FileTree(Source(home.store, Ref("me", "menu"), datapkg.hash(package)))
+    assert MountedTree(found, 0, lambda path, error: None).getattr(f"/{typed}")["st_size"] == 1

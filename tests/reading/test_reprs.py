@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import io
 import re
 from typing import Any
 
@@ -471,3 +472,19 @@ def test_words() -> None:
     assert visible("a\x00\u202eé日\n") == r"a\x00\u202eé日\n"
     assert visible("x" * 20, 5) == "xxxxx…"
     assert (width("日本a"), pad("日", 4)) == (5, "日  ")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8", "latin-1", "cp437"])
+def test_print_never_fails(home: Home, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(
+        home, "me/odd", file_node(home, "日本/é.txt", b"x"), file_node(home, "\U0001f600", b""), meta={"title": "ž…"}
+    )
+    package = load("me/odd", home)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", stream)
+    stream.write(f"{package} {package['日本']} {package['日本/é.txt']}")
+    stream.flush()
+    said = stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+    assert "me/odd" in said
+    assert ("日本" in said) == (encoding == "utf-8")
+    assert (str(package) == repr(package)) == (encoding == "utf-8")

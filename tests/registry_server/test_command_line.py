@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -77,10 +78,15 @@ def test_a_user_is_added_and_listed(tmp_path: Path) -> None:
     assert (answer["user"], answer["token"][:4]) == ("ada", "dpk_")
     plain = run("user", "add", "bob", "--data", data)
     assert plain.stdout.count("dpk_") == 1
+    assert re.fullmatch(r"dpk_\S+\n", run("user", "add", "cy", "--data", data, "--quiet").stdout)
     more = json.loads(run("user", "token", "ada", "--data", data, "--json").stdout)
     assert more["token"] != answer["token"]
     users = json.loads(run("user", "list", "--data", data, "--json").stdout)["users"]
-    assert [(each["user"], each["tokens"], each["packages"]) for each in users] == [("ada", 2, 0), ("bob", 1, 0)]
+    assert [(each["user"], each["tokens"], each["packages"]) for each in users] == [
+        ("ada", 2, 0),
+        ("bob", 1, 0),
+        ("cy", 1, 0),
+    ]
     assert "bob" in run("user", "list", DATAPKG_REGISTRY_DATA=data).stdout
     assert json.loads(run("user", "revoke", "ada", "--data", data, "--json").stdout) == {"user": "ada", "revoked": 2}
 

@@ -99,6 +99,12 @@ class Node:
 
         return describe(self)
 
+    def __str__(self) -> str:
+        """The same text in characters that standard output can show: `print` of a package never fails."""
+        from datapkg.reading.reprs.printing import printable
+
+        return printable(repr(self))
+
     def _repr_html_(self) -> str:
         from datapkg.reading.reprs.page import describe
 

@@ -1,0 +1,159 @@
+"""The calls from Python that list, name, share, pin, set and remove: texts in, values out, nothing printed."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datapkg.api.bar import shown
+from datapkg.api.results import Listed, Locked, Removed
+from datapkg.errors import InvalidInput
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from datapkg.objects.progress import Progress
+
+if TYPE_CHECKING:
+    from datapkg.api.status import PackageStatus
+
+
+def ls() -> list[Listed]:
+    """Return the packages on this machine, in order, each with the state that is current."""
+    from datapkg.api.listing import list_packages
+
+    return list_packages(Home())
+
+
+def log(
+    ref: str, *, remote: bool | None = None, changes: bool = False, registry: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the history of a package, newest first: the pushes at its registry, or what happened on this machine.
+
+    With `remote` None, the registry's where one is set and has the package, else this machine's. With `changes`, each
+    state says what it changed for those who use the package. Raise
+    `PackageNotFound`, `PackageNotInstalled`, `Unreachable`.
+    """
+    from datapkg.api.history import log as read
+
+    return read(Home(), Ref.parse(ref), remote=remote, registry=registry, changes=changes)
+
+
+def tag(
+    ref: str, name: str | None = None, *, remove: bool = False, registry: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the tags of a package at its registry; with `name`, after this tag was set to the state of `ref`.
+
+    Without a state in `ref` that is `latest`. With `remove`, the tag `name` is removed; the state that it named stays.
+    Raise `TagNotFound`, `Refused`, `Unreachable`.
+    """
+    from datapkg.api import history
+
+    home, wanted = Home(), Ref.parse(ref)
+    if name is None:
+        _needs_name(remove, "tag")
+    elif remove:
+        history.remove_tag(home, wanted, name, registry)
+    else:
+        history.set_tag(home, wanted, name, registry)
+    return history.tags(home, wanted.at(None), registry)
+
+
+def version(ref: str, name: str | None = None, *, registry: str | None = None) -> list[dict[str, Any]]:
+    """Return the versions of a package at its registry; with `name`, after the state of `ref` got this version.
+
+    Without a state in `ref` that is `latest`. A version never moves: raise `Conflict` if another state has it.
+    """
+    from datapkg.api import history
+
+    home, wanted = Home(), Ref.parse(ref)
+    if name is not None:
+        history.add_version(home, wanted, name, registry)
+    return history.versions(home, wanted.at(None), registry)
+
+
+def access(
+    package: str,
+    who: str | None = None,
+    *,
+    write: bool = False,
+    remove: bool = False,
+    confirm: bool = False,
+    registry: str | None = None,
+) -> dict[str, Any]:
+    """Return who has access to a package; with `who` (a user, or `public`), after it was given or, by `remove`, taken.
+
+    It is the right to read, and with `write` also to push, tag and version.
+    `confirm` agrees that `public` shows all earlier pushes of a private package. Raise `PackageNotFound`, `Refused`.
+    """
+    from datapkg.api import sharing
+
+    home, wanted = Home(), Ref.parse(package)
+    if who is None:
+        _needs_name(remove, "user")
+        return sharing.access(home, wanted, registry)
+    if remove:
+        return sharing.revoke(home, wanted, who, registry)
+    return sharing.grant(home, wanted, who, confirm, registry, write=write)
+
+
+def lock(
+    folder: str | PathLike[str] = ".",
+    *,
+    update: bool = False,
+    registry: str | None = None,
+    progress: Progress | None = None,
+) -> Locked:
+    """Write the `datapkg.lock` of the project that a folder is in, and return what it pins.
+
+    Pins that still fit `datapkg.yml` are kept unless `update`. Raise `InvalidLock` that names everything that could not
+    be resolved.
+    """
+    from datapkg.api.lock import write_lock
+
+    with shown(progress) as tell:
+        path, written, warnings = write_lock(Home(), Path(folder), update=update, registry=registry, progress=tell)
+    return Locked(path, list(written.pins), warnings)
+
+
+def config(name: str | None = None, value: str | None = None, *, unset: bool = False) -> Any:
+    """Return the value of a setting, or all of them by name; with `value`, write it into the settings file first.
+
+    `unset` takes it out of the file. An environment variable overrides the file, so what is returned may be another
+    value than was written.
+    """
+    home = Home()
+    if name is None:
+        _needs_name(unset or value is not None, "setting")
+        return {each.name: each.value for each in home.settings()}
+    if unset and value is not None:
+        raise InvalidInput("unset takes a setting out of the file; it does not go with a value")
+    if unset or value is not None:
+        home.set_setting(name, value)
+    head, _, key = name.partition(".")
+    return home.setting(head).value.get(key) if head == "registries" and key else home.setting(name).value
+
+
+def status(package: str | None = None, path: str | PathLike[str] | None = None) -> list[PackageStatus]:
+    """Compare working files with what was last built from them: of a package, or of all built from this folder.
+
+    `path` is by default where the package was built from. Raise `NotFound` where nothing was built.
+    """
+    from datapkg.api.status import statuses
+
+    ref = Ref.parse(package) if package is not None else None
+    return statuses(Home(), ref, Path(path) if path is not None else None)
+
+
+def rm(package: str) -> Removed:
+    """Remove a package from this machine, and return what this freed; what its registry has stays.
+
+    Raise `PackageNotInstalled` where it is not here.
+    """
+    from datapkg.api.maintenance import remove
+
+    return remove(Home(), Ref.parse(package))
+
+
+def _needs_name(is_change: bool, what: str) -> None:
+    if is_change:
+        raise InvalidInput(f"name the {what} that is to be changed")

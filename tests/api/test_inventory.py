@@ -1,0 +1,74 @@
+"""The calls from Python that list, name, share, pin, set and remove: they return what then holds, and print nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import datapkg
+from datapkg.errors import InvalidInput, NotFound
+from tests.conftest import Person
+
+
+@pytest.fixture
+def package(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A pushed package of the person whose home this process has."""
+    for name, value in person.environ().items():
+        if name.startswith("DATAPKG_"):
+            monkeypatch.setenv(name, value)
+    (tmp_path / "data.csv").write_text("n\n1\n")
+    ref = f"{person.name}/p"
+    datapkg.build(ref, tmp_path / "data.csv")
+    datapkg.push(ref, message="first")
+    return ref
+
+
+def test_each_call_returns_what_then_holds(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hash = datapkg.hash(datapkg.load(package))
+    assert [(each.package, each.hash) for each in datapkg.ls()] == [(package, hash)]
+    assert [each["message"] for each in datapkg.log(package, remote=True)] == ["first"]
+    assert [each["event"] for each in datapkg.log(package, remote=False)] == ["push", "build"]
+
+    assert [each["name"] for each in datapkg.version(package, "1.0")] == ["1.0"]
+    assert datapkg.version(package)[0]["hash"] == hash
+    before = datapkg.tag(package)
+    assert "stable" in str(datapkg.tag(f"{package}@1.0", "stable"))
+    assert datapkg.tag(package, "stable", remove=True) == before == datapkg.tag(package)
+
+    assert datapkg.access(package)["public"] is False
+    assert datapkg.access(package, "public", confirm=True)["public"] is True
+    assert datapkg.access(package, "public", remove=True) == datapkg.access(package)
+
+    assert not datapkg.status(package)[0].changes
+    (tmp_path / "data.csv").write_text("n\n2\n")
+    assert datapkg.status(package)[0].changes.changed
+
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "datapkg.yml").write_text(f"packages: ['{package}@1.0']\n")
+    locked = datapkg.lock(project)
+    assert (locked.path, [pin.hash for pin in locked.pins]) == (project / "datapkg.lock", [hash])
+
+    assert datapkg.config("registries.work", "https://data.example.org") == "https://data.example.org"
+    assert datapkg.config()["registries"] == {"work": "https://data.example.org"}
+    assert datapkg.config("registries.work", unset=True) is None
+
+    datapkg.rm(package)
+    assert datapkg.ls() == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_change_without_a_name_changes_nothing(package: str) -> None:
+    for call in (
+        lambda: datapkg.tag(package, remove=True),
+        lambda: datapkg.access(package, remove=True),
+        lambda: datapkg.config(unset=True),
+        lambda: datapkg.config("lazy", "1", unset=True),
+    ):
+        with pytest.raises(InvalidInput):
+            call()
+    with pytest.raises(NotFound):
+        datapkg.status("no/such")

@@ -1,0 +1,139 @@
+"""What a new user types first: the README's quick start, in a fresh clone with two empty homes, and `make demo`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import wrap
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SECTION = re.compile(r"^## Quick start\n(.*?)^## ", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+DEFAULT_PORT = "8484"
+MAX_LINES = 10
+SCREEN_LINES, SCREEN_COLUMNS = 24, 80
+TIMEOUT_S = 240
+
+
+def blocks() -> list[str]:
+    """What the README says to type, a block a person: who runs the registry, who publishes, who reads."""
+    section = SECTION.search((ROOT / "README.md").read_text())
+    assert section
+    return BLOCK.findall(section[1])
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The files of this repository, and a virtual environment that finds libraries without a network."""
+    folder = tmp_path / "clone"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info", "tests", "benchmarks")
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    libraries = folder / ".venv" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    libraries.mkdir(parents=True)
+    known = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    # Before what `venv` puts there, which may be too old to build with, and only once that is there.
+    line = (
+        f"import os, sys; os.path.exists(sys.prefix + '/bin/activate') and sys.path.__setitem__(slice(1, 1), {known!r})"
+    )
+    (libraries / "libraries.pth").write_text(line + "\n")
+    return folder
+
+
+def environ(home: Path, port: int) -> dict[str, str]:
+    """The environment of somebody who never used datapkg, on a machine where the usual port may be taken."""
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATAPKG_", "XDG_", "PYTHON"))}
+    pip = {
+        "PIP_REQUIRE_VIRTUALENV": "1",
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return kept | pip | {"HOME": str(home), "PATH": path, "DATAPKG_REGISTRY_PORT": str(port)}
+
+
+@contextmanager
+def typed_and_running(text: str, folder: Path, env: dict[str, str]) -> Iterator[str]:
+    """Type what runs until it is stopped; give the line that says that it is ready."""
+    process = subprocess.Popen(
+        ["bash", "-e", "-c", text],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    said: list[str] = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if '"url"' in line:
+                break
+        assert '"url"' in said[-1], "".join(said)
+        yield said[-1]
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+        process.stdout.close()
+
+
+def test_the_quick_start_works_as_it_is_typed(clone: Path, tmp_path: Path) -> None:
+    serve, publish, read = blocks()
+    assert len([*serve.splitlines(), *publish.splitlines(), *read.splitlines()]) <= MAX_LINES
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = environ(tmp_path / "home", port)
+    with typed_and_running(serve, clone, env) as line:
+        assert f"http://127.0.0.1:{port}" in line
+        rest = (publish + read).replace(f":{DEFAULT_PORT}", f":{port}")
+        done = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", rest],
+            cwd=clone,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"logged in to http://127.0.0.1:{port} as alice" in done.stdout
+    assert "installed alice/iris@sha256:" in done.stdout
+    assert done.stdout.rstrip().endswith("[150 rows x 5 columns]")
+    assert "error" not in done.stderr.lower()
+    assert (clone / "second-home" / "store").is_dir()
+
+
+def test_the_demo_shows_a_screen_for_people_at_each_step(tmp_path: Path) -> None:
+    env = environ(tmp_path / "home", 0)
+    done = subprocess.run(
+        [sys.executable, "scripts/demo.py"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = done.stdout.split("\n── ")[1:]
+    assert len(steps) >= 5
+    for step in steps:
+        lines = [piece for line in step.splitlines() for piece in wrap(line, SCREEN_COLUMNS) or [""]]
+        assert len(lines) < SCREEN_LINES, step
+        assert not re.search(r'^\s*[{\[]"', step, re.MULTILINE), step
+    assert "[150 rows x 5 columns]" in done.stdout
+    assert not (tmp_path / "home" / ".local").exists()
