@@ -262,14 +262,19 @@ def _with_whole(frame: pd.DataFrame, whole: dict[int, pd.Series]) -> pd.DataFram
 def _extension_levels(table: pa.Table) -> dict[str, Any]:
     """The levels of the index that have a dtype of pandas' own, `Int64` say, by stored name.
 
-    pyarrow gives these dtypes to columns alone: in the index it makes floats of integers beside nulls.
+    pyarrow gives these dtypes to columns alone: in the index it makes floats of integers beside nulls. Metadata that do
+    not fit the table give {}.
     """
-    described = pandas_metadata(table.schema).get("columns")
-    dtypes = {each.get("field_name"): str(each.get("numpy_type")) for each in described} if described else {}
-    found = {}
-    for name in index_columns(table.schema):
-        dtype = _extension_dtype(dtypes.get(name, ""))
-        found[name] = None if dtype is None else dtype.__from_arrow__(table.column(name))
+    names = index_columns(table.schema)
+    if not names:
+        return {}
+    try:
+        described = pandas_metadata(table.schema)["columns"]
+        dtypes = {each["field_name"]: str(each["numpy_type"]) for each in described}
+        kinds = {name: _extension_dtype(dtypes.get(name, "")) for name in names}
+        found = {name: kind and kind.__from_arrow__(table.column(name)) for name, kind in kinds.items()}
+    except _BAD_METADATA:
+        return {}
     return found if any(level is not None for level in found.values()) else {}
 
 

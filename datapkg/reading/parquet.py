@@ -167,8 +167,9 @@ def footers(source: Source, table: TableNode) -> Iterator[pq.FileMetaData]:
 def index_columns(schema: pa.Schema) -> list[str]:
     """The columns in which pandas kept an index, as its metadata say."""
     described = pandas_metadata(schema).get("index_columns")
-    names = set(schema.names) if isinstance(described, list) and described else set()
-    return [each for each in described or () if isinstance(each, str) and each in names]
+    described = described if isinstance(described, list) else []
+    names = set(schema.names) if described else set()
+    return [each for each in described if isinstance(each, str) and each in names]
 
 
 def unreadable(question: Question, error: Exception) -> Exception:
