@@ -52,10 +52,10 @@ MAX_TITLE = 60
 @registry_option
 @pass_session
 def ls(session: Session, remote: bool, registry: str | None) -> None:
-    """List the packages on this machine, or with --remote those of a registry.
+    """List packages on this machine, or with --remote at a registry.
 
-    Of those on this machine with their versions and tags, as last seen at the registry, and the other states of each
-    that are kept.
+    Those on this machine with their versions and tags, as last seen at the registry, and the other states of each that
+    are kept.
     """
     from datapkg.api.listing import list_packages
 
