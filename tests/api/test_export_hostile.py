@@ -17,7 +17,7 @@ from datapkg.api import export as exporting
 from datapkg.api.build import build_package
 from datapkg.api.export import cat, export
 from datapkg.api.exporting import contents
-from datapkg.errors import Conflict, DatapkgError, InvalidInput
+from datapkg.errors import Conflict, DatapkgError
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.folders import OpenFolder
