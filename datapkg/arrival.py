@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 
-from datapkg.errors import Conflict, HashMismatch, InvalidInput, Refused
+from datapkg.errors import (
+    Conflict,
+    HashMismatch,
+    InvalidInput,
+    NotFound,
+    PackageNotInstalled,
+    Refused,
+    Unreachable,
+)
 from datapkg.format.chunks import LONG_BYTES
 from datapkg.format.manifest import Manifest
-from datapkg.format.names import Ref
+from datapkg.format.names import Ref, State
 from datapkg.format.splicing import read_manifest
 from datapkg.home import Found, Home
+from datapkg.objects.spread import Spread
 from datapkg.store.refs import Current, LogEvent
 
 LATEST = "latest"
 _UNCHECKED = "unchecked:"
+# How many states back is looked for packages that a state took nodes from.
+_PARENTS = 100
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datapkg.format import wire
+    from datapkg.objects.base import Readable
     from datapkg.remote.client import Client
 
 
@@ -92,10 +105,14 @@ def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
 
 def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> None:
     """Keeps a manifest, and what the registry said of tags, versions, and tables that it has not checked."""
-    home.store.save(manifest)
-    home.index.keep_found({f"{_UNCHECKED}{manifest.hash}": json.dumps(resolved.unchecked).encode()})
+    _save(home, manifest, resolved)
     home.store.refs.set_pointers(ref.user, ref.name, "tags", resolved.tags)
     home.store.refs.set_pointers(ref.user, ref.name, "versions", resolved.versions)
+
+
+def _save(home: Home, manifest: Manifest, resolved: wire.Resolved) -> None:
+    home.store.save(manifest)
+    home.index.keep_found({f"{_UNCHECKED}{manifest.hash}": json.dumps(resolved.unchecked).encode()})
 
 
 def unchecked_tables(home: Home, manifest: Manifest, path: str = "") -> list[str]:
@@ -139,25 +156,64 @@ def find_or_meet(home: Home, ref: Ref, registry: str | None = None) -> Found:
     It becomes what is current only where nothing was. Raises the errors of `Home.find` where the registry has no such
     package either, and those of a registry.
     """
-    from datapkg.errors import NotFound, PackageNotInstalled
-
     try:
         return home.find(ref)
     except NotFound as absent:
-        pin = home.pin(ref) if ref.state is None else None
-        wanted = pin or ref
-        client = home.client(allowed_registry(home, wanted, registry))
         with home.store.writing():
-            try:
-                resolved = resolve(home, client, wanted)
-            except NotFound as unknown:
-                line = f"{absent.message}, and {client.url} has no such package that you may see: {unknown.message}"
-                raise PackageNotInstalled(line, hint=absent.hint, package=ref.package) from unknown
+            wanted, client = _asked(home, ref, registry)
+            resolved = _resolved(home, client, wanted, absent)
             manifest = fetch_manifest(home, client, wanted, resolved)
             keep(home, wanted, manifest, resolved)
             if home.store.refs.current(ref.user, ref.name) is None:
                 make_current(home, wanted, manifest, client.url, partial=True)
         return Found(home.store, ref, resolved.hash, client.url)
+
+
+def find_or_look(home: Home, ref: Ref, registry: str | None = None, *, remote: bool = False) -> Found:
+    """Return the state that a ref means here; with `remote`, or where it is not here, that of its registry.
+
+    Of the latter the manifest alone is fetched, and no pointer of this machine moves: looking does not install. `why`
+    is then the address of the registry. Raises the errors of `Home.find` where no registry is set, or it has no such
+    package either, and those of a registry.
+    """
+    absent = None
+    if not remote:
+        try:
+            return home.find(ref)
+        except NotFound as error:
+            if not (registry or ref.registry or home.setting("registry").value):
+                raise
+            absent = error
+    with home.store.writing():
+        wanted, client = (
+            (ref, home.client(allowed_registry(home, ref, registry))) if remote else _asked(home, ref, registry)
+        )
+        try:
+            resolved = _resolved(home, client, wanted, absent)
+        except Unreachable as error:
+            if absent is None:
+                raise
+            what = f"{absent.message}, and its registry cannot be asked: {error.message}"
+            raise Unreachable(what, hint=error.hint, **error.detail) from error
+        _save(home, fetch_manifest(home, client, wanted, resolved), resolved)
+    return Found(home.store, ref, resolved.hash, client.url)
+
+
+def _asked(home: Home, ref: Ref, registry: str | None) -> tuple[Ref, Client]:
+    """What a registry is asked for where a package is not here, a lock's pin before all, and the registry."""
+    wanted = (home.pin(ref) if ref.state is None else None) or ref
+    return wanted, home.client(allowed_registry(home, wanted, registry))
+
+
+def _resolved(home: Home, client: Client, wanted: Ref, absent: NotFound | None) -> wire.Resolved:
+    """What a registry means by a ref; where it has no such package, the error tells of the one `absent` here too."""
+    try:
+        return resolve(home, client, wanted)
+    except NotFound as unknown:
+        if absent is None:
+            raise
+        line = f"{absent.message}, and {client.url} has no such package that you may see: {unknown.message}"
+        raise PackageNotInstalled(line, hint=unknown.hint or absent.hint, package=wanted.package) from unknown
 
 
 def registry_of(home: Home, ref: Ref, given: str | None = None) -> str:
@@ -170,6 +226,44 @@ def registry_of(home: Home, ref: Ref, given: str | None = None) -> str:
         return allowed_registry(home, ref, given)
     assert ref.state is not None
     return origin_of(home, ref, ref.state.value) or allowed_registry(home, ref, None)
+
+
+def objects_of(home: Home, ref: Ref, given: str | None = None) -> Readable:
+    """Return the objects of an exact ref that are not on this machine, from the registry that has them.
+
+    Those of a state that was made here of other packages, and not pushed, are read from these packages.
+    """
+    assert ref.state is not None
+
+    def own() -> Readable:
+        return home.client(registry_of(home, ref, given)).objects(ref)
+
+    if origin_of(home, ref, ref.state.value) is not None:
+        return own()
+    homes = []
+    for pin in _pins(home, ref, ref.state.value):
+        if pin.state and home.store.holds(pin.state.value):
+            held = home.store.manifest(pin.state.value).objects()
+            homes.append((held, partial(_objects_of_pin, home, pin)))
+    return Spread(homes, own) if homes else own()
+
+
+def _objects_of_pin(home: Home, exact: Ref) -> Readable:
+    return home.client(registry_of(home, exact)).objects(exact)
+
+
+def _pins(home: Home, ref: Ref, hash: str) -> list[Ref]:
+    """The exact states of which a state that was made here has nodes, by its record and those of the states before."""
+    found: dict[str, Ref] = {}
+    for _ in range(_PARENTS):
+        record = home.store.refs.record(ref.user, ref.name, hash) or {}
+        for pin in record.get("packages", ()):
+            package = Ref.parse(str(pin["package"]))
+            found[str(pin["hash"])] = Ref(package.user, package.name, state=State("hash", str(pin["hash"])))
+        if "parent" not in record:
+            break
+        hash = str(record["parent"])
+    return list(found.values())
 
 
 def origin_of(home: Home, ref: Ref, hash: str) -> str | None:

@@ -10,10 +10,12 @@ from typing import Any
 
 from datapkg.api.bar import shown as shown_progress
 from datapkg.api.build import fetcher, objects_for
-from datapkg.api.edit import TRIES, Draft, group_path
-from datapkg.api.edit import Options as EditOptions
+from datapkg.api.edit import Draft, group_path
+from datapkg.api.new_state import TRIES
+from datapkg.api.new_state import Options as EditOptions
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import Appended
+from datapkg.building.checks.demands import below
 from datapkg.building.directory import name_problem, raise_problems
 from datapkg.building.fetching.opened import opened
 from datapkg.building.options import Options as BuildOptions
@@ -38,6 +40,7 @@ class Options:
     message: str = ""
     push: bool = True
     registry: str | None = None
+    checks: bool = True
 
 
 def append(
@@ -69,7 +72,9 @@ def append(
 
 
 def _append(home: Home, ref: Ref, files: Sequence[Path], options: Options, progress: Progress) -> Appended:
-    edit = EditOptions(options.message, options.push, options.registry, progress, origin="append")
+    edit = EditOptions(
+        options.message, options.push, options.registry, progress, origin="append", checks=options.checks
+    )
     with _Adder(home, ref, edit) as draft:
         if isinstance(draft.node(options.to), TableNode):
             draft.add_rows(options.to, files)
@@ -172,7 +177,10 @@ class _Adder(Draft):
         how = BuildOptions(build_file=is_folder)
         with opened(path, fetcher(self._home, silent), how, environ=self._home.environ) as found:
             spec = found.spec
-        nodes = [replace(each, path=f"{prefix}{each.path}") for each in spec.nodes]
+        nodes = [
+            replace(each, path=f"{prefix}{each.path}", checks=tuple(below(check, prefix) for check in each.checks))
+            for each in spec.nodes
+        ]
         groups: dict[str, dict[str, Any]] = {f"{prefix}{each}": meta for each, meta in spec.groups.items()}
         return replace(spec, nodes=nodes, groups=groups, meta={})
 

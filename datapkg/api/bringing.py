@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from datapkg.api.build import push_target
 from datapkg.arrival import origin_of
 from datapkg.format.names import Ref
 from datapkg.home import Found, Home
@@ -27,11 +28,5 @@ def bring_foreign(
         transfer(found.store.objects, mine, plan(here, mine), progress)
         return
     origin = origin_of(home, ref, found.hash)
-    if origin is not None and origin != _target(home, registry):
+    if origin is not None and origin != push_target(home, registry):
         transfer(home.client(origin).objects(ref), mine, plan(needed, mine), progress)
-
-
-def _target(home: Home, registry: str | None) -> str | None:
-    """The address of the registry that a push would go to."""
-    is_known = registry or home.setting("registry").value
-    return home.registry_url(registry) if is_known else None

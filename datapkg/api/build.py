@@ -96,6 +96,7 @@ def _build(
 ) -> BuildResult:
     from dataclasses import asdict
 
+    from datapkg.building.checks.definitions import unpacked
     from datapkg.building.explaining import explain
     from datapkg.building.fetching.opened import opened
 
@@ -108,7 +109,7 @@ def _build(
         built = _built(home, ref, found.spec, options, before, progress)
         is_written = not options.dry_run and found.write_sums()
         if not options.dry_run:
-            _keep(home, ref, built, message, before)
+            _keep(home, ref, built, message, before, _note_absent(home, built))
             _remember(home, ref, source, options, seen, found.spec, built)
     return BuildResult(
         ref.package,
@@ -120,7 +121,7 @@ def _build(
         list(built.skipped),
         [asdict(each) for each in found.sums if is_written and each.old != each.new],
         explain(built.why, built.record, record, options.force),
-        built.record.get("checks", []),
+        unpacked(built.record),
         built.left_out,
         built.reread,
     )
@@ -170,10 +171,25 @@ def _built(
         )
 
 
-def find_package(home: Home, wanted: Ref) -> tuple[Manifest, Readable]:
-    """The manifest and the objects of a package that a build file names."""
+def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[Manifest, Readable]:
+    """Return the manifest and the objects of a package of which nodes are taken over.
+
+    Those that are at the registry that a push goes to may be absent; of another registry, they are fetched when read.
+    """
+    from datapkg.arrival import origin_of
+    from datapkg.reading.source import Remote, Source
+
     found = home.find(wanted)
-    return found.store.manifest(found.hash), found.store.objects
+    manifest, origin = found.store.manifest(found.hash), origin_of(home, wanted, found.hash)
+    if found.store is home.store and origin is not None and origin != push_target(home, registry):
+        return manifest, Source(found.store, wanted, found.hash, Remote(home, origin)).through
+    return manifest, found.store.objects
+
+
+def push_target(home: Home, registry: str | None = None) -> str | None:
+    """Return the address of the registry that a push would go to; None where none is set."""
+    is_known = registry or home.setting("registry").value
+    return home.registry_url(registry) if is_known else None
 
 
 @contextmanager
@@ -191,11 +207,20 @@ def objects_for(store: Store, dry_run: bool) -> Iterator[Objects]:
         yield ScratchObjects(store.objects, Path(folder))
 
 
-def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | None) -> None:
+def _note_absent(home: Home, built: Built) -> bool:
+    """Say of nodes that were taken over whether data of them are absent here; return that."""
+    absent = sum(home.store.absent(built.manifest).values()) if built.record.get("packages") else 0
+    if absent:
+        what = f"{absent:,} bytes of the nodes that were taken over are not on this machine"
+        built.warnings.append(f"{what}; they stay at their registry, where a push finds them")
+    return bool(absent)
+
+
+def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | None, is_partial: bool) -> None:
     """Saves what was built and names it; no event is written if it is what was built before, and no more is said."""
     store, manifest = home.store, built.manifest
     store.save(manifest)
-    is_same = before and before.hash == manifest.hash and before.origin == "local" and not before.partial
+    is_same = before and before.hash == manifest.hash and before.origin == "local" and before.partial == is_partial
     if is_same and not message and _same_outcome(home, ref, built):
         return
     parent = before.hash if before and before.hash != manifest.hash else None
@@ -203,14 +228,14 @@ def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | No
     at = datetime.now(UTC).isoformat()
     store.refs.append_log(ref.user, ref.name, LogEvent("build", manifest.hash, at, "local", message, record))
     title = str(manifest.meta.get("title", ""))
-    current = Current(manifest.hash, "local", False, title, built.bytes_logical)
+    current = Current(manifest.hash, "local", is_partial, title, built.bytes_logical)
     store.refs.set_current(ref.user, ref.name, current)
 
 
 def _same_outcome(home: Home, ref: Ref, built: Built) -> bool:
     """Return whether the log has what the checks came to and what was left out, which are not part of a state."""
     record = home.store.refs.record(ref.user, ref.name, built.manifest.hash) or {}
-    return all(record.get(key) == built.record.get(key) for key in ("checks", "left_out"))
+    return all(record.get(key) == built.record.get(key) for key in ("checks", "rules", "left_out"))
 
 
 def _remember(

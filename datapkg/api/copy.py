@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from datapkg.api.bringing import bring_foreign
+from datapkg.api.checking import known_checks
 from datapkg.api.results import Copied
 from datapkg.arrival import find_or_meet
+from datapkg.building.checks.definitions import packed
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref
 from datapkg.home import Found, Home
@@ -39,15 +41,22 @@ def copy(
         absent = home.store.absent(manifest)
         title = str(manifest.meta.get("title", ""))
         current = Current(manifest.hash, "local", bool(absent), title, sum(sizes.values()))
-        _keep(home, into, current, message, _record(ref, found))
+        _keep(home, into, current, message, _record(home, ref, found))
     return Copied(into.package, manifest.hash, ref.package, sum(sizes.values()), sum(absent.values()))
 
 
-def _record(ref: Ref, found: Found) -> dict[str, Any]:
-    """How the state was built, if it was built here, and what it is a copy of."""
+def _record(home: Home, ref: Ref, found: Found) -> dict[str, Any]:
+    """How the state was built, if it was built here, what its checks came to, and what it is a copy of."""
     record = found.store.refs.record(ref.user, ref.name, found.hash) or {"sources": []}
     made = {name: value for name, value in record.items() if name not in ("parent", "origin")}
-    return {**made, "origin": "copy", "packages": [{"path": "", "package": ref.package, "hash": found.hash}]}
+    asked = found.why if "://" in found.why else None  # else the registry that the state came from
+    checks = packed(known_checks(home, found.store, ref, found.hash, asked)[0])
+    return {
+        **made,
+        **checks,
+        "origin": "copy",
+        "packages": [{"path": "", "package": ref.package, "hash": found.hash}],
+    }
 
 
 def _keep(home: Home, into: Ref, current: Current, message: str, record: dict[str, Any]) -> None:

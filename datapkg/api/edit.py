@@ -3,56 +3,34 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from datapkg.api.bar import shown as shown_progress
-from datapkg.api.rebase import ancestors, rebased
-from datapkg.api.sending import new_objects
+from datapkg.api.new_state import NewState, Options
+from datapkg.api.rebase import ancestors
+from datapkg.api.results import Edited
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
-from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn
+from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound
 from datapkg.format.diff import same_data, stored_otherwise
 from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
 from datapkg.format.overlay import Overlay
 from datapkg.home import Home
-from datapkg.objects.progress import Progress
+from datapkg.objects.base import Readable
 from datapkg.reading.source import Remote, Source
-from datapkg.store.refs import Current, LogEvent
+from datapkg.store.refs import Current
 
 if TYPE_CHECKING:
-    from datapkg.api.results import Pushed
     from datapkg.building.appending import Stored
     from datapkg.building.spec import BuildSpec
-
-TRIES = 5
-FEW = 1_000
-
-
-@dataclass(frozen=True)
-class Options:
-    """What an edit says in the log, and where it goes; with `push` it goes to the registry too.
-
-    `origin` is what the record says made the state; of a `dry_run` nothing is kept or sent. `tag` and `version` name
-    the state that is pushed.
-    """
-
-    message: str = ""
-    push: bool = True
-    registry: str | None = None
-    progress: Progress | None = None
-    origin: str = "edit"
-    dry_run: bool = False
-    tag: str | None = None
-    version: str | None = None
 
 
 def group_path(text: str) -> str:
@@ -63,30 +41,20 @@ def group_path(text: str) -> str:
     return path
 
 
-class Draft:
+class Draft(NewState):
     """A package while it is edited, inside a `with`; leaving that makes a new state of it, an exception does not.
 
     `hash` and `package` are those of the new state, once the block was left, `pushed` what its push came to. `message`
     goes into the log.
     """
 
-    # Whether the new state becomes the current one here before it is pushed: a push that fails can then be repeated.
-    _is_kept_first = True
     _otherwise = "edit with push=False"
 
-    def __init__(self, home: Home, ref: Ref, options: Options = Options()) -> None:
+    def __init__(self, home: Home, ref: Ref, options: Options = Options()) -> None:  # noqa: B008 - it is frozen
         if ref.state is not None or ref.path:
-            raise InvalidInput(f"{ref} is not what can be edited: name a package alone", hint=f"edit {ref.package}")
-        self._home, self._ref, self._options = home, ref, options
-        self._base: Manifest | None = None
-        self._parent: str | None = None
-        self._nodes = Overlay()
-        self._record: dict[str, Any] = {"origin": options.origin, "sources": []}
+            raise InvalidInput(f"{ref} names more than a package", hint=f"name the package alone: {ref.package}")
+        super().__init__(home, ref, options)
         self._is_open = False
-        self.meta: dict[str, Any] = {}
-        self.warnings: list[str] = []
-        self.message, self.hash = options.message, ""
-        self.pushed: Pushed | None = None
 
     @property
     def base(self) -> Manifest | None:
@@ -122,6 +90,8 @@ class Draft:
     def __setitem__(self, path: str, value: Any) -> None:
         """Makes a node or group of a value, of any kind that a build takes; what was there goes.
 
+        A node or package that was opened is pinned in the record, and its data stay where they are.
+
         Metadata of a node stay where the new one is of the same kind. The value is stored now, and known to nobody
         until the block is left. Raises `InvalidInput`, `BuildFailed`.
         """
@@ -154,6 +124,7 @@ class Draft:
         for each, node in nodes.items():
             path = new + each[len(old) :]
             self._nodes[path] = msgspec.structs.replace(node, path=path)
+        self._checks.move(old, new)
 
     def meta_of(self, path: str) -> dict[str, Any]:
         """The metadata of a node or group, a copy; raises `NodeNotFound`."""
@@ -309,91 +280,69 @@ class Draft:
 
     def _built(self, spec: BuildSpec) -> list[Node]:
         """The nodes of sources, stored; no state has them yet."""
-        from datapkg.api.build import find_package
         from datapkg.building.cache import BuildCache
         from datapkg.building.package import build_package
 
         before = [self._nodes[each.path] for each in spec.nodes if each.path in self._nodes]
+        self._checks.ask(spec.nodes)  # tried on the whole state: a foreign key may name a table that is not built here
+        spec = replace(spec, nodes=[replace(each, checks=()) for each in spec.nodes])
         with shown_progress(self._options.progress) as tell:
             built = build_package(
                 spec,
                 self._home.store.objects,
                 previous=Manifest.make(before),
-                find_package=partial(find_package, self._home),
+                find_package=self._find_package,
                 cache=BuildCache(self._home.index, self._ref.package),
                 secret=self._home.secret,
                 progress=tell,
             )
         self._record["sources"] += built.record["sources"]
+        if pins := built.record.get("packages"):
+            self._record["packages"] = [*self._record.get("packages", []), *pins]
         self.warnings += built.warnings
         return built.manifest.nodes
 
-    def _commit(self) -> None:
-        manifest = self._nodes.manifest(self.meta)
-        if self._options.dry_run or (self._base is not None and manifest.hash == self._base.hash):
-            self.hash = manifest.hash
-        elif self._options.push:
-            with shown_progress(self._options.progress) as tell:
-                self._push(manifest, tell)
-        else:
-            self._keep_here(manifest)
+    def _find_package(self, wanted: Ref) -> tuple[Manifest, Readable]:
+        from datapkg.api.build import find_package
 
-    def _keep_here(self, manifest: Manifest) -> None:
-        """Keeps a state that is not pushed, on top of what became current here meanwhile."""
-        current = self._home.store.refs.current(self._ref.user, self._ref.name)
-        parent = self._base
-        if current is not None and (parent is None or current.hash != parent.hash):
-            before, parent = parent, self._home.store.manifest(current.hash)
-            manifest = rebased(before, manifest, parent)
-        self._keep(manifest, parent)
+        manifest, readable = find_package(self._home, wanted, self._options.registry)
+        self._others.append(Source(self._home.store, wanted, manifest.hash, Remote(self._home)))
+        return manifest, readable
 
-    def _keep(self, manifest: Manifest, parent: Manifest | None, at: str = "") -> None:
-        """Makes a state the current one here; the pointer moves last."""
-        store, user, name = self._home.store, self._ref.user, self._ref.name
-        store.save(manifest)
-        at, record = at or datetime.now(UTC).isoformat(), self._recorded(parent)
-        store.refs.append_log(user, name, LogEvent("build", manifest.hash, at, "local", self.message, record))
-        facts = self._is_partial(manifest), str(manifest.meta.get("title", "")), manifest.size()
-        store.refs.set_current(user, name, Current(manifest.hash, "local", *facts))
-        self.hash = manifest.hash
 
-    def _is_partial(self, manifest: Manifest) -> bool:
-        """Whether objects of a state are not here."""
-        store, current = self._home.store, self._home.store.refs.current(self._ref.user, self._ref.name)
-        if current is not None and not current.partial and store.has(current.hash):
-            return bool(store.objects.missing(new_objects(store.manifest(current.hash), manifest)))
-        first = [hash for node in islice(manifest.entries(), FEW) for hash, _ in node.objects()]
-        return bool(store.objects.missing(first) or store.absent(manifest))
+class _Editor(Draft):
+    """A draft of the command line."""
 
-    def _recorded(self, parent: Manifest | None) -> dict[str, Any]:
-        """What is said of how the new state came from this one."""
-        from datapkg.building.record import versions
+    _otherwise = "edit with --no-push"
 
-        return {"libraries": versions(), **self._record, **({"parent": parent.hash} if parent else {})}
 
-    def _push(self, manifest: Manifest, tell: Progress) -> None:
-        """Pushes what is new; what others pushed meanwhile to other paths is taken in first, a few times."""
-        from datapkg.api.push import push_package
+def edit(
+    home: Home,
+    ref: Ref,
+    *,
+    remove: Sequence[str] = (),
+    move: Sequence[tuple[str, str]] = (),
+    options: Options = Options(),  # noqa: B008 - it is frozen
+) -> Edited:
+    """Take nodes or groups out of a package, then give others another path; all of it or nothing.
 
-        base, options = self._base, self._options
-        for attempt in range(TRIES):
-            at = datetime.now(UTC).isoformat()
-            if self._is_kept_first:
-                self._keep(manifest, base)
-            else:
-                self._home.store.save(manifest)
-            exact, parent = self._ref.at(State("hash", manifest.hash)), self._parent
-            try:
-                given: dict[str, Any] = {"tag": options.tag, "version": options.version, "registry": options.registry}
-                record, message = self._recorded(base), self.message
-                self.pushed = push_package(
-                    self._home, exact, parent=parent, message=message, record=record, progress=tell, **given
-                )
-                if not self._is_kept_first:
-                    self._keep(manifest, base, at)
-                return
-            except Conflict:
-                theirs = self._latest()
-                if theirs is None or theirs.hash == parent or attempt == TRIES - 1:
-                    raise
-            manifest, base = rebased(base, manifest, theirs), theirs
+    Raises `PackageNotFound`, `NodeNotFound`, `Conflict` where something is at a new path, and the errors of a push.
+    """
+    with _Editor(home, ref, options) as draft:
+        if draft.base is None:
+            raise PackageNotFound(f"there is no package {ref.package}, here or at its registry", package=ref.package)
+        for path in map(group_path, remove):
+            del draft[path]
+        moves = [(group_path(old), group_path(new)) for old, new in move]
+        for old, new in moves:
+            draft.move(old, new)
+    before, after = draft.base, home.store.manifest(draft.hash)
+    return Edited(
+        package=ref.package,
+        hash=draft.hash,
+        removed=[group_path(path) for path in remove],
+        moved=dict(moves),
+        nodes_removed=sum(node.kind != "group" for node in before.nodes) - sum(n.kind != "group" for n in after.nodes),
+        pushed=draft.pushed,
+        warnings=draft.warnings,
+    )

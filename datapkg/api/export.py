@@ -16,6 +16,7 @@ from datapkg.api.exporting.contents import Writer, Written, stored_bytes
 from datapkg.api.exporting.placing import TREE, make_tree, place_file, place_tree
 from datapkg.api.exporting.plan import SEPARATORS, Origins, Task, file_name, name_files, plan
 from datapkg.api.results import Exported
+from datapkg.arrival import find_or_look
 from datapkg.building.package_file import FileEntry, check_package_file, needs_glob, package_file
 from datapkg.building.tree import BUILD_FILE
 from datapkg.errors import Conflict, CorruptObject, InvalidInput, NodeNotFound, ObjectNotFound
@@ -27,7 +28,7 @@ from datapkg.objects.folders import OpenFolder, made_folders
 from datapkg.objects.progress import Progress, silent
 from datapkg.reading.delimited_text import Dialect, write_text
 from datapkg.reading.json_rows import write_json
-from datapkg.reading.source import Source
+from datapkg.reading.source import Remote, Source
 from datapkg.reading.vanished import explained
 
 FORMATS = ("csv", "parquet")
@@ -84,9 +85,22 @@ def export(
     return _export_folder(job, tasks, named, progress)
 
 
-def cat(home: Home, ref: Ref, write: Callable[[bytes], Any], *, as_json: bool = False) -> None:
-    """Write the bytes of a file or array; a table as csv text, or `as_json` as an array with an object a row."""
-    found = home.find(ref)
+def cat(
+    home: Home,
+    ref: Ref,
+    write: Callable[[bytes], Any],
+    *,
+    as_json: bool = False,
+    remote: bool = False,
+    registry: str | None = None,
+    tell: Callable[[str], Any] = lambda url: None,
+) -> None:
+    """Write the bytes of a file or array; a table as csv text, or `as_json` as an array with an object a row.
+
+    With `remote`, or where the package is not installed, the data come from its registry, whose address `tell` is
+    called with before.
+    """
+    found = find_or_look(home, ref, registry, remote=remote)
     manifest = found.store.manifest(found.hash)
     node = manifest.get(ref.path) if ref.path else None
     if node is None or isinstance(node, GroupNode):
@@ -94,8 +108,12 @@ def cat(home: Home, ref: Ref, write: Callable[[bytes], Any], *, as_json: bool = 
             manifest.below(ref.path)
         what = f"{ref} is a group" if ref.path else f"{ref} is a whole package"
         raise NodeNotFound(f"{what}; cat shows one table or file", hint=f"datapkg show {ref}")
-    _check_present(found, manifest, ref)
-    source = Source(found.store, ref, found.hash)
+    if "://" in found.why:
+        tell(found.why)
+        source = Source(found.store, ref, found.hash, Remote(home, found.why))
+    else:
+        _check_present(found, manifest, ref)
+        source = Source(found.store, ref, found.hash)
     if not isinstance(node, TableNode):
         text = stored_bytes(source, node)
     else:

@@ -198,16 +198,20 @@ def edit(
     message: str = "",
     push: bool = True,
     registry: str | None = None,
+    checks: bool = True,
     progress: Progress | None = None,
 ) -> Draft:
     """A package to change inside a `with`, of which the manifest alone is fetched; one that is not there is begun.
 
-    Leaving the block makes a new state here and, with `push`, at the registry; an exception in it changes nothing.
-    Raises `Conflict` where somebody pushed other changes to the same paths meanwhile; `Refused`, `Unreachable`.
+    Leaving the block makes a new state here and, with `push`, at the registry; an exception in it changes nothing. The
+    checks of what changed are tried first; without `checks` they are not, and the record of the state says so. Raises
+    `CheckFailed` for data that break one, `Conflict` where somebody pushed other changes to the same paths meanwhile;
+    `Refused`, `Unreachable`.
     """
-    from datapkg.api.edit import Draft, Options
+    from datapkg.api.edit import Draft
+    from datapkg.api.new_state import Options
 
-    return Draft(Home(), Ref.parse(package), Options(message, push, registry, progress))
+    return Draft(Home(), Ref.parse(package), Options(message, push, registry, progress, checks=checks))
 
 
 def sync(
@@ -220,18 +224,19 @@ def sync(
     message: str = "",
     dry_run: bool = False,
     registry: str | None = None,
+    checks: bool = True,
     progress: Progress | None = None,
 ) -> Synced:
     """Makes a package at its registry follow a folder, or its group `to`; gives what was added, changed and removed.
 
     Only what differs is built and sent, and nothing is downloaded. With `delete` the package loses what the folder has
-    not; `confirm` says that an empty folder is meant. Raises `Conflict` where somebody pushed other changes to the same
-    paths meanwhile; `BuildFailed`, `Refused`, `Unreachable`.
+    not; `confirm` says that an empty folder is meant; `checks` as in `edit`. Raises `CheckFailed`, `Conflict` where
+    somebody pushed other changes to the same paths meanwhile; `BuildFailed`, `Refused`, `Unreachable`.
     """
     from datapkg.api.sync import Options
     from datapkg.api.sync import sync as follow
 
-    options = Options(to, delete, confirm, message, dry_run, registry)
+    options = Options(to, delete, confirm, message, dry_run, registry, checks=checks)
     with shown(progress) as tell:
         return follow(Home(), Path(folder), Ref.parse(package), options, progress=tell)
 
@@ -244,12 +249,14 @@ def merge(
     concat: bool = False,
     message: str = "",
     registry: str | None = None,
+    checks: bool = True,
     progress: Progress | None = None,
 ) -> Any:
     """Puts packages, or groups in them, together as the package `into`, by their manifests; gives it.
 
     Of what differs at one path `ours` takes the first, `theirs` the last, `rename` both; with `concat` tables of the
-    same columns become one. Raises `Conflict` that lists all such places otherwise; `PackageNotInstalled`.
+    same columns become one; `checks` as in `edit`. Raises `CheckFailed`, `Conflict` that lists all such places
+    otherwise; `PackageNotInstalled`.
     """
     from datapkg.api.merge import Options
     from datapkg.api.merge import merge as put_together
@@ -257,7 +264,7 @@ def merge(
     home, made = Home(), Ref.parse(into)
     wanted = [Ref.parse(each) for each in ([refs] if isinstance(refs, str) else refs)]
     with shown(progress) as tell:
-        done = put_together(home, wanted, made, Options(on_conflict, concat, message, registry), progress=tell)
+        done = put_together(home, wanted, made, Options(on_conflict, concat, message, registry, checks), progress=tell)
     return open_node(made.at(State("hash", done.hash)), home, lazy=True, registry=registry)
 
 

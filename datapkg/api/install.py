@@ -134,12 +134,11 @@ def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, pro
     if not planned.needed:
         return Installed(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
     exact = ref.at(State("hash", found.hash))
-    client = home.client(arrival.registry_of(home, exact, registry))
-    moved = transfer(client.objects(ref), home.store.objects, planned, progress)
+    moved = transfer(arrival.objects_of(home, exact, registry), home.store.objects, planned, progress)
     home.store.forget_parts()
     _note_whole(home, ref, manifest)
     wanted = sum(selection.of(manifest, ref.path).values())
-    return Installed(ref.package, found.hash, moved.objects, client.session.received_bytes, wanted)
+    return Installed(ref.package, found.hash, moved.objects, moved.size_bytes, wanted)
 
 
 def _note_whole(home: Home, ref: Ref, manifest: Manifest) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
+
+import msgspec
 
 from datapkg.api.results import Listed, Shown
 from datapkg.api.states import kept_states
-from datapkg.arrival import unchecked_tables
-from datapkg.errors import DatapkgError
+from datapkg.arrival import find_or_look, unchecked_tables
+from datapkg.errors import DatapkgError, NotFound
 from datapkg.format.manifest import FileNode, Manifest
 from datapkg.format.metadata import licence_files_among, readme_among
-from datapkg.format.names import Ref
-from datapkg.home import Home
+from datapkg.format.names import Ref, State
+from datapkg.home import Found, Home
+from datapkg.reading.source import Remote, Source
 from datapkg.store.store import Store
 
 _README_BYTES = 16_384
@@ -34,11 +38,15 @@ def list_packages(home: Home) -> list[Listed]:
     return [listed[package] for package in sorted(listed)]
 
 
-def show(home: Home, ref: Ref) -> Shown:
-    """The nodes of a package, or of the part of it that the ref names."""
+def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = None) -> Shown:
+    """The nodes of a package, or of the part of it that the ref names.
+
+    With `remote`, or where it is not installed, as its registry has it; nothing is installed by that.
+    """
     from datapkg.reading.vanished import explained
 
-    found = home.find(ref)
+    found = find_or_look(home, ref, registry, remote=remote)
+    looked_at = found.why if "://" in found.why else ""
     manifest = found.store.manifest(found.hash)
     with explained(found):
         nodes = manifest.below(ref.path)
@@ -52,11 +60,21 @@ def show(home: Home, ref: Ref) -> Shown:
         [_shown(node) for node in nodes],
         readme=files.get(readme_among(files), ""),
         licence_file=files[licences[0]] if licences else "",
-        checks=_checks(found.store, ref, found.hash),
-        bytes_absent=_bytes_absent(found.store, ref, manifest),
+        checks=_checks(home, found, ref, looked_at),
+        bytes_absent=0 if looked_at else _bytes_absent(found.store, ref, manifest),
         unchecked=unchecked_tables(home, manifest, ref.path),
         why=found.why,
+        registry=looked_at,
+        is_imported=not looked_at and _is_imported(home, ref, found.hash),
     )
+
+
+def _is_imported(home: Home, ref: Ref, hash: str) -> bool:
+    """Whether an import of the package, which names no state, gives this one."""
+    try:
+        return home.find(ref.at(None)).hash == hash
+    except NotFound:
+        return False
 
 
 def _bytes_absent(store: Store, ref: Ref, manifest: Manifest) -> int:
@@ -66,21 +84,27 @@ def _bytes_absent(store: Store, ref: Ref, manifest: Manifest) -> int:
     return sum(store.absent(manifest, ref.path).values())
 
 
-def _checks(store: Store, ref: Ref, hash: str) -> list[dict[str, Any]]:
-    """What the checks of the tables that the ref names came to, as the record of the build has it."""
-    record = store.refs.record(ref.user, ref.name, hash) or {}
+def _checks(home: Home, found: Found, ref: Ref, registry: str) -> list[dict[str, Any]]:
+    """What the checks of the tables that the ref names came to, as the record of the build has it, here or there."""
+    from datapkg.building.checks.definitions import unpacked
+
+    record = found.store.refs.record(ref.user, ref.name, found.hash) or {}
+    if registry:
+        with contextlib.suppress(DatapkgError):  # of whatever kind: they are the least of what is shown
+            record = msgspec.to_builtins(home.client(registry).checks(ref, found.hash))
     below = f"{ref.path}/"
-    return [each for each in record.get("checks", []) if not ref.path or f"{each['path']}/".startswith(below)]
+    return [each for each in unpacked(record) if not ref.path or f"{each['path']}/".startswith(below)]
 
 
-def readme_lines(home: Home, ref: Ref, path: str, limit: int) -> list[str]:
-    """The first lines of the README at a path, blank ones left out at both ends; nothing where it cannot be read."""
-    found = home.find(ref)
-    node = found.store.manifest(found.hash).get(path)
+def readme_lines(home: Home, ref: Ref, shown: Shown, limit: int) -> list[str]:
+    """The first lines of the README, blank ones left out at both ends; nothing where it cannot be read."""
+    found = home.find(ref.at(State("hash", shown.hash)))
+    node = found.store.manifest(found.hash).get(shown.readme)
     if not isinstance(node, FileNode):
         return []
     try:
-        with found.store.objects.open(node.hash, 0, min(node.size, _README_BYTES)) as stream:
+        source = Source(found.store, ref, found.hash, Remote(home, shown.registry) if shown.registry else None)
+        with source.open(node.path, node.hash) as stream:
             text = stream.read(_README_BYTES).decode("utf-8-sig", "replace")
     except (DatapkgError, OSError):
         return []

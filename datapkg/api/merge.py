@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from datapkg.api.bringing import bring_foreign
+from datapkg.api.checking import known_checks
 from datapkg.api.edit import Draft
-from datapkg.api.edit import Options as EditOptions
+from datapkg.api.new_state import Options as EditOptions
 from datapkg.api.results import Merged
 from datapkg.arrival import find_or_meet
 from datapkg.building.appending import false_content
+from datapkg.building.checks.demands import Demand, demands_of
 from datapkg.building.merging import Merging, Part, merged
 from datapkg.building.rows import stored_rows
 from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.format.diff import same_content
 from datapkg.format.manifest import Manifest, Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.format.overlay import Overlay
@@ -35,6 +38,7 @@ class Options:
     concat: bool = False
     message: str = ""
     registry: str | None = None
+    checks: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: Options, progres
             raise false_content(f"{refs[number].package}/{path}", problem, table.content)
 
     merging = merged([each.part for each in inputs], options.on_conflict, concat=options.concat, check=check)
-    edit = EditOptions(options.message, push=False, registry=options.registry, progress=progress, origin="merge")
+    edit = EditOptions(options.message, False, options.registry, progress, "merge", checks=options.checks)
     with _Merger(home, into, edit) as draft:
         draft.take(inputs, merging, options, progress)
     manifest = home.store.manifest(draft.hash)
@@ -111,6 +115,21 @@ def _found(home: Home, ref: Ref, registry: str | None) -> Input:
     return Input(ref, found, Part(ref.package, [node for node in nodes if node.path], meta), f"{ref.path}/")
 
 
+def _places(each: Input, number: int, merging: Merging) -> dict[str, str]:
+    """The path that each table of what was put in has now, by its path in its own package."""
+    found: dict[str, str] = {}
+    renamed = {old: new for new, old in merging.renamed.items() if merging.of.get(new) == number}
+    for node in each.part.nodes:
+        if not isinstance(node, TableNode):
+            continue
+        now = renamed.get(node.path, node.path)
+        there = merging.nodes.get(now)
+        meets = [there, *(table for _, table in merging.more.get(now, ()))] if there is not None else []
+        if any(same_content(other, node) for other in meets):
+            found[each.above + node.path] = now
+    return found
+
+
 def _pins(inputs: Sequence[Input]) -> list[dict[str, str]]:
     return [{"package": str(each.ref.at(None)), "hash": each.found.hash} for each in inputs]
 
@@ -119,6 +138,7 @@ class _Merger(Draft):
     """A draft that is made of other packages."""
 
     _first: tuple[Input, str]
+    _inputs: list[Source]
 
     def _begin(self) -> Manifest | None:
         """What is here; a merge is a build, for which no registry need be asked."""
@@ -138,12 +158,36 @@ class _Merger(Draft):
             mine = [node for path, node in merging.nodes.items() if merging.of[path] == number]
             sizes = {hash: size for node in mine for hash, size in node.objects()}
             bring_foreign(self._home, each.ref, each.found, sizes, options.registry, progress)
+        demands = (self._demands(each, number, merging) for number, each in enumerate(inputs))
+        self._checks.take(demand for some in demands for demand in some)
+        self._inputs = [_source(self._home, each, "", options.registry)[0] for each in inputs]
         for path, more in merging.more.items():
             self._first = inputs[merging.of[path]], merging.renamed.get(path, path)
             for number, table in more:
                 source, place = _source(self._home, inputs[number], table.path, options.registry)
                 source.bring(msgspec.structs.replace(table, path=place))
                 self.append(path, stored_rows(table.objects_, source.store.objects))
+
+    def _demands(self, each: Input, number: int, merging: Merging) -> list[Demand]:
+        """What is demanded of tables that were put in, at the paths that they have now."""
+        entries, problem = known_checks(self._home, each.found.store, each.ref, each.found.hash, self._options.registry)
+        self.warnings += [problem] if problem else []
+        places = _places(each, number, merging)
+        state = each.found.store.manifest(each.found.hash)
+        found = []
+        for demand in demands_of(entries, state.get):
+            if demand.path not in places:
+                continue
+            lost = [path for path, _ in demand.keys if path not in places]
+            if lost:
+                demand = replace(demand, check=None, why=f"{lost[0]} is not a part of the merge", said={}, keys=())
+            keys = tuple((places[path], column) for path, column in demand.keys)
+            found.append(replace(demand, path=places[demand.path], keys=keys))
+        return found
+
+    def _sources(self) -> list[Source]:
+        """The states that were put in."""
+        return self._inputs
 
     def _source_of(self, path: str) -> tuple[Source, str]:
         """The package that the table which is appended to came from: of a long one the last block is fetched alone."""

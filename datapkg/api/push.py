@@ -148,7 +148,7 @@ def _begin(
     if is_adopted:  # a push is of one manifest
         started = client.start_push(ref, agreed.hash, [agreed.hash])
     parent = request.parent if request.parent is None or is_hash(request.parent) else started.latest
-    record = request.record or _record(home, ref, agreed.hash)
+    record = request.record or _record(home, ref, agreed.hash) or _record(home, ref, manifest.hash)
     request = msgspec.structs.replace(request, manifest=agreed.hash, record=record, parent=parent)
     return _Begun(started, request, agreed, theirs, is_adopted, refused)
 

@@ -97,6 +97,22 @@ class Appended:
 
 
 @dataclass(frozen=True)
+class Edited:
+    """What was taken out of a package or got another path: `removed` paths, and `moved` old ones with the new.
+
+    `nodes_removed` counts tables, files and arrays, those below a group too.
+    """
+
+    package: str
+    hash: str
+    removed: list[str]
+    moved: dict[str, str]
+    nodes_removed: int
+    pushed: Pushed | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Merged:
     """What packages became: `inputs` pin each by package and hash, `nodes` counts those that there are now.
 
@@ -215,8 +231,9 @@ class Shown:
     `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none. `checks`
     have the outcome of each check when the state was built, if it was built here: path, check, outcome, rows, wrong.
     `bytes_absent` are those of objects that are not on this machine. `unchecked` are paths of tables whose content
-    neither the registry nor this machine has checked. `why` says what decided on the state: "ref", "current", or the
-    path of a lock file.
+    neither the registry nor this machine has checked. `registry` is the address that the package was looked at, where
+    it is not this machine's; `is_imported` says that an import of the package gives this state. `why` says what decided
+    on the state: "ref", "current", the path of a lock file, or the address of the registry.
     """
 
     package: str
@@ -228,6 +245,8 @@ class Shown:
     checks: list[dict[str, Any]] = field(default_factory=list)
     bytes_absent: int = 0
     unchecked: list[str] = field(default_factory=list)
+    registry: str = ""
+    is_imported: bool = True
     why: str = "current"
 
 

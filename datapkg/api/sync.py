@@ -12,12 +12,13 @@ from packaging.version import Version
 
 from datapkg.api.build import fetcher, find_package, objects_for
 from datapkg.api.edit import Draft, group_path
-from datapkg.api.edit import Options as EditOptions
 from datapkg.api.history import add_version, set_tag, versions
+from datapkg.api.new_state import Options as EditOptions
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import Synced
 from datapkg.arrival import allowed_registry, make_current
 from datapkg.building.cache import BuildCache
+from datapkg.building.checks.demands import below
 from datapkg.building.fetching.opened import opened
 from datapkg.building.options import Options as BuildOptions
 from datapkg.building.package import Built, build_package
@@ -28,6 +29,7 @@ from datapkg.format.diff import diff, same_content
 from datapkg.format.manifest import GroupNode, Manifest, Node
 from datapkg.format.names import Ref, State, check_new_version, check_tag, shown
 from datapkg.home import Home
+from datapkg.objects.base import Objects
 from datapkg.objects.progress import Progress, silent
 
 _PATHS_SHOWN = 10
@@ -50,6 +52,7 @@ class Options:
     registry: str | None = None
     tag: str | None = None
     version: str | None = None
+    checks: bool = True
 
 
 def sync(
@@ -72,8 +75,11 @@ def sync(
     options = replace(options, to=group_path(options.to))
     _check(folder, ref)
     build_options = BuildOptions()
-    with opened(folder, fetcher(home, progress), build_options, environ=home.environ) as found:
-        draft = _Follower(home, ref, options, progress)
+    with (
+        opened(folder, fetcher(home, progress), build_options, environ=home.environ) as found,
+        objects_for(home.store, options.dry_run) as objects,
+    ):
+        draft = _Follower(home, ref, options, objects, progress)
         try:
             with draft:
                 draft.follow(found.spec, folder, busy)
@@ -104,14 +110,20 @@ class _Follower(Draft):
 
     _is_kept_first = False
 
-    def __init__(self, home: Home, ref: Ref, options: Options, progress: Progress) -> None:
-        given = {"message": options.message, "registry": options.registry, "dry_run": options.dry_run}
-        given |= {
-            "tag": check_tag(options.tag) if options.tag else None,
-            "version": check_new_version(options.version) if options.version else None,
-        }
-        super().__init__(home, ref, EditOptions(**given, progress=progress, origin="sync"))  # type: ignore[arg-type]
+    def __init__(self, home: Home, ref: Ref, options: Options, objects: Objects, progress: Progress) -> None:
+        edit = EditOptions(
+            message=options.message,
+            registry=options.registry,
+            progress=progress,
+            origin="sync",
+            dry_run=options.dry_run,
+            tag=check_tag(options.tag) if options.tag else None,
+            version=check_new_version(options.version) if options.version else None,
+            checks=options.checks,
+        )
+        super().__init__(home, ref, edit)
         self._how, self._tell = options, progress
+        self._objects: Objects = objects
         self._unpushed: Manifest | None = None
         self._theirs: dict[str, Node] = {}
         self._kept: list[str] = []
@@ -126,7 +138,9 @@ class _Follower(Draft):
         taken = {str(each.absolute()) for each in busy}
         held = [node.path for node in spec.nodes if taken and _is_of(node, taken)]
         spec = replace(spec, nodes=[node for node in spec.nodes if node.path not in set(held)])
-        made = self._made(spec)
+        made = self._made(replace(spec, nodes=[replace(node, checks=()) for node in spec.nodes]))
+        # On the whole state, and not on what was built of it: a foreign key may name a table that did not change.
+        self._checks.ask(spec.nodes, settled=made if spec.origin == "build file" else ())
         alone = self._alone(made, held)
         if self._how.delete:
             self._check_left(folder, made, held, alone)
@@ -167,7 +181,8 @@ class _Follower(Draft):
             self._check_version()
         elif self._base and self.hash == self._base.hash:
             self._meet(self._base)
-            self._name(self._base)
+            if self.pushed is None:  # else the push, for the sake of its checks, named it
+                self._name(self._base)
 
     def _meet(self, state: Manifest) -> None:
         """Makes what the registry had already the current state here: made elsewhere, or by a sync that was killed."""
@@ -198,16 +213,15 @@ class _Follower(Draft):
         home, ref = self._home, self._ref
         cache = BuildCache(home.index, ref.package)
         parted = split(spec.nodes, self._theirs, cache, self._is_right)
-        with objects_for(home.store, self._how.dry_run) as objects:
-            built = build_package(
-                replace(spec, nodes=parted.left),
-                objects,
-                previous=self._base,
-                find_package=lambda wanted: find_package(home, wanted),
-                cache=cache,
-                secret=home.secret,
-                progress=self._tell,
-            )
+        built = build_package(
+            replace(spec, nodes=parted.left),
+            self._objects,
+            previous=self._base,
+            find_package=lambda wanted: find_package(home, wanted),
+            cache=cache,
+            secret=home.secret,
+            progress=self._tell,
+        )
         self._note(parted, built)
         made = [*parted.nodes, *built.manifest.nodes]
         return {node.path: settled(node, self._theirs.get(node.path), self._is_right) for node in made}
@@ -307,7 +321,10 @@ def _below(to: str, spec: BuildSpec) -> BuildSpec:
     """The same in a group, whose metadata are those of the package."""
     if not to:
         return spec
-    nodes = [replace(node, path=f"{to}/{node.path}") for node in spec.nodes]
+    nodes = [
+        replace(node, path=f"{to}/{node.path}", checks=tuple(below(check, f"{to}/") for check in node.checks))
+        for node in spec.nodes
+    ]
     groups: dict[str, dict[str, Any]] = {f"{to}/{path}": meta for path, meta in spec.groups.items()}
     return replace(spec, nodes=nodes, groups=({to: spec.meta} if spec.meta else {}) | groups, meta={})
 

@@ -21,7 +21,8 @@ def take_over(spec: NodeSpec, objects: Objects, find_package: FindPackage) -> tu
     """The nodes that a package source stands for, and its pin for the record.
 
     A node comes under the path of the spec, a group or a whole package as a group there; the spec's metadata goes over
-    what they had. Raises `NotFound` naming the place in the build file.
+    what they had. Objects that are in neither place stay where they are, unless checks have to read them. Raises
+    `NotFound` naming the place in the build file.
     """
     assert isinstance(spec.source, PackageSource)
     ref = spec.source.ref
@@ -35,7 +36,8 @@ def take_over(spec: NodeSpec, objects: Objects, find_package: FindPackage) -> tu
     if not nodes or nodes[0].path != spec.path:
         nodes.insert(0, GroupNode(path=spec.path, meta={} if ref.path else manifest.meta))
     nodes[0] = msgspec.structs.replace(nodes[0], meta={**nodes[0].meta, **spec.meta})
-    _copy({hash: size for node in nodes for hash, size in node.objects()}, readable, objects)
+    sizes = {hash: size for node in nodes for hash, size in node.objects()}
+    _copy(sizes, readable, objects, is_whole=bool(spec.checks))
     return nodes, {"path": spec.path, "package": str(ref.at(None)), "hash": manifest.hash}
 
 
@@ -44,8 +46,10 @@ def _moved(node: Node, old: str, new: str) -> Node:
     return msgspec.structs.replace(node, path=f"{new}/{tail}" if tail else new)
 
 
-def _copy(sizes: dict[str, int], source: Readable, objects: Objects) -> None:
+def _copy(sizes: dict[str, int], source: Readable, objects: Objects, *, is_whole: bool) -> None:
     missing = objects.missing(sizes)
+    if missing and not is_whole:
+        missing -= source.missing(missing)
     small = [hash for hash in sizes if hash in missing and sizes[hash] < _SMALL_BYTES]
     for hash, data in source.read_many(small):
         objects.put_bytes(data, hash)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building import git
+from datapkg.building.checks.definitions import packed
 from datapkg.building.spec import BuildSpec
 
 LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine", "pyreadstat")
@@ -32,8 +33,7 @@ def make_record(
     }
     if packages:
         record["packages"] = packages
-    if checks:
-        record["checks"] = checks
+    record |= packed(checks)
     if left_out:
         record["left_out"] = [{"path": path, "reason": reason} for path, reason in left_out.items()]
     state = spec.git or (git_state(spec.root) if spec.root is not None else None)

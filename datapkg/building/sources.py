@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datapkg.building.build_file import read_build_file
 from datapkg.building.directory import name_problem, raise_problems, scan_directory, scan_file
-from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, ValueSource
+from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, PackageSource, ValueSource
 from datapkg.building.transforms import guess
 from datapkg.building.tree import BUILD_FILE
 from datapkg.errors import InvalidInput, NotFound
-from datapkg.format.names import shown
+from datapkg.format.names import Ref, shown
 
 _VALUES_HINT = 'datapkg.build("USER/NAME", {"table": dataframe, "file": pathlib.Path("a.csv")})'
 
@@ -52,16 +53,40 @@ def spec_for(
 def spec_from_values(values: Any) -> BuildSpec:
     """What to build from values in memory: a DataFrame, an Arrow table or a numpy array is the node `data`.
 
-    A dict names its nodes, and may hold dicts (groups), None (an empty group) and paths of files or directories. No
+    A dict names its nodes, and may hold dicts (groups), None (an empty group), paths of files or directories, and
+    packages or nodes of packages, which are pinned and not copied. A package or group alone gives what is in it. No
     value is changed. Raises `InvalidInput` listing what cannot be a node.
     """
     reader = _Values()
+    ref = _ref_of(values)
     if isinstance(values, dict):
         reader.group(values, ())
-    else:
+    elif ref is None:
         reader.node(values, ("data",))
+    elif values.__kind__ in ("group", "package"):
+        reader.group({name: values[name] for name in values.__source__.children(ref.path).names}, ())
+    else:
+        reader.node(values, (ref.path.rpartition("/")[2],))
     raise_problems(reader.problems, "what was given", _VALUES_HINT)
-    return BuildSpec("values", reader.nodes, reader.groups, warnings=reader.warnings, skipped=reader.skipped)
+    meta = _meta_of(values, ref) if ref else {}
+    return BuildSpec("values", reader.nodes, reader.groups, meta, warnings=reader.warnings, skipped=reader.skipped)
+
+
+def _ref_of(value: Any) -> Ref | None:
+    """The exact reference of a package or node that was opened; None for any other value."""
+    said = getattr(value, "__dict__", {})
+    if "__source__" not in said or "__at__" not in said:
+        return None
+    ref = said["__source__"].ref
+    return Ref(ref.user, ref.name, said["__at__"], ref.state)
+
+
+def _meta_of(value: Any, ref: Ref) -> dict[str, Any]:
+    """The metadata of a package or group whose content is taken; those of a table or file come with the node."""
+    if value.__kind__ not in ("group", "package"):
+        return {}
+    entry = value.__source__.entry(ref.path) if ref.path else value.__source__.manifest
+    return deepcopy(entry.meta) if entry else {}
 
 
 class _Values:
@@ -96,10 +121,14 @@ class _Values:
             self.groups[path] = {}
         elif isinstance(value, Path):
             self._path(value, path)
+        elif ref := _ref_of(value):
+            self.nodes.append(NodeSpec(path, PackageSource(ref)))
         elif _is_data(value):
             self.nodes.append(NodeSpec(path, ValueSource(value)))
         else:
-            expected = "a DataFrame, an Arrow table, a numpy array, a pathlib.Path, a dict or None"
+            expected = (
+                "a DataFrame, an Arrow table, a numpy array, a package or a node of one, a pathlib.Path, a dict or None"
+            )
             self.problems.append((path, f"expected {expected}, got {type(value).__name__}"))
 
     def _path(self, value: Path, path: str) -> None:

@@ -39,13 +39,12 @@ def split(specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCach
     """Parts sources by whether they would become nodes with the content that the state has at their paths.
 
     A table of the state that lies in other objects than the source became here has to be right. Files are hashed where
-    their stat is not known and they may be the same. What has checks is left: they look at data. Raises `BuildFailed`
-    for a file that cannot be read.
+    their stat is not known and they may be the same. Raises `BuildFailed` for a file that cannot be read.
     """
     _look(specs, state, cache)
     found = Split()
     for spec in specs:
-        known = None if spec.checks or not isinstance(spec.source, FileSource) else _known(spec, state, cache, is_right)
+        known = _known(spec, state, cache, is_right) if isinstance(spec.source, FileSource) else None
         if known is None:
             found.left.append(spec)
         else:

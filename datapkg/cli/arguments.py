@@ -104,14 +104,27 @@ registry_option = click.option(
     "--registry", type=TEXT, metavar="R", help="A registry's address, or its name in the settings."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
+no_checks_option = click.option(
+    "--no-checks", is_flag=True, help="Leave out the checks of the data; the record of the state says so."
+)
 message_option = click.option(
     "-m", "--message", type=MESSAGE, metavar="TEXT", default="", help="What changed, for the log."
 )
 
 
+remote_option = click.option("--remote", is_flag=True, help="What the registry has now, be it installed or not.")
+
+
 def pinned(package: str, hash: str) -> str:
     """The ref that means exactly this state."""
     return f"{package}@sha256:{hash}"
+
+
+def tell_looked_at(session: Session, ref: Ref, url: str, remote: bool) -> None:
+    """Print a note that a package was looked at where its registry has it; nothing for one of this machine."""
+    if url:
+        absent = "" if remote else f"{ref.package} is not installed; "
+        session.out.note(f"{absent}this is what {url} has")
 
 
 def tell_pin(session: Session, ref: Ref) -> None:

@@ -1,4 +1,4 @@
-"""Commands that change packages without downloading them: append, cp, merge, sync."""
+"""Commands that change packages without downloading them: append, cp, edit, merge, sync."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.cli.arguments import PATH, REF, TEXT, import_line, message_option, pinned, ref_argument, registry_option
+from datapkg.cli.arguments import (
+    PATH,
+    REF,
+    TEXT,
+    import_line,
+    message_option,
+    no_checks_option,
+    pinned,
+    ref_argument,
+    registry_option,
+)
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.failures import EXIT_INTERRUPTED
 from datapkg.cli.texts import count_text, hash_text, size_text
@@ -17,7 +27,7 @@ from datapkg.cli.texts import count_text, hash_text, size_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from datapkg.api.results import Appended, Merged, Pushed, Synced
+    from datapkg.api.results import Appended, Edited, Merged, Pushed, Synced
     from datapkg.api.sync import Options
     from datapkg.api.watch import Round
     from datapkg.format.names import Ref
@@ -40,6 +50,7 @@ _PATHS_SHOWN = 10
 @click.option("--replace", is_flag=True, help="Replace nodes that are there.")
 @message_option
 @click.option("--no-push", is_flag=True, help="Keep the new state on this machine.")
+@no_checks_option
 @registry_option
 @pass_session
 def append(
@@ -50,6 +61,7 @@ def append(
     replace: bool,
     message: str,
     no_push: bool,
+    no_checks: bool,
     registry: str | None,
 ) -> None:
     """Add files to a package, or rows to a table in it.
@@ -60,7 +72,7 @@ def append(
     from datapkg.api.append import Options
     from datapkg.api.append import append as add
 
-    options = Options(to, replace, message, not no_push, registry)
+    options = Options(to, replace, message, not no_push, registry, checks=not no_checks)
     with session.progress() as progress:
         done = add(session.home, ref, files, options, progress=progress)
     for warning in done.warnings:
@@ -113,6 +125,72 @@ def _new_line(package: str, pushed: Pushed | None) -> str:
 @click.command(
     cls=Command,
     examples="""
+    datapkg edit me/sales --remove drafts --remove old/2019
+    datapkg edit me/sales --move may months/may -m "May is a month"
+    """,
+)
+@ref_argument
+@click.option(
+    "--remove", type=TEXT, metavar="PATH", multiple=True, help="A node or group to take out; may be repeated."
+)
+@click.option(
+    "--move", type=(TEXT, TEXT), metavar="OLD NEW", multiple=True, help="Another path for a node; may be repeated."
+)
+@message_option
+@click.option("--no-push", is_flag=True, help="Keep the new state on this machine.")
+@no_checks_option
+@registry_option
+@pass_session
+def edit(
+    session: Session,
+    ref: Ref,
+    remove: tuple[str, ...],
+    move: tuple[tuple[str, str], ...],
+    message: str,
+    no_push: bool,
+    no_checks: bool,
+    registry: str | None,
+) -> None:
+    """Take nodes out of a package, or give them other paths.
+
+    What is taken out goes first, then nodes and groups move in the order given. The package is not downloaded; its new
+    state is pushed. Earlier states keep what they have. datapkg append adds nodes and rows.
+    """
+    from datapkg.api.edit import edit as change
+    from datapkg.api.new_state import Options
+
+    if not (remove or move):
+        raise click.UsageError("say what to change: --remove PATH or --move OLD NEW", click.get_current_context())
+    with session.progress() as progress:
+        options = Options(message, not no_push, registry, progress, checks=not no_checks)
+        done = change(session.home, ref, remove=remove, move=move, options=options)
+    for warning in done.warnings:
+        session.out.note(warning)
+    state = pinned(done.package, done.hash)
+    value = {**asdict(done), "pushed": _pushed_value(done.pushed) if done.pushed else None}
+    session.out.answer(value, _edit_lines(done, state), quiet=[state])
+    if no_push:
+        session.out.say("", f"  publish it  datapkg push {done.package}")
+    elif done.pushed:
+        session.out.say("", f"  install it  datapkg install {done.package}")
+
+
+def _edit_lines(done: Edited, state: str) -> Iterator[str]:
+    said = [f"removed {count_text(done.nodes_removed, 'node')}"] if done.removed else []
+    said += [f"moved {count_text(len(done.moved), 'path')}"] if done.moved else []
+    yield f"{', '.join(said)} in {done.package}"
+    paths = [*(f"  - {path}" for path in done.removed), *(f"  {old} → {new}" for old, new in done.moved.items())]
+    yield from paths[:_PATHS_SHOWN]
+    if len(paths) > _PATHS_SHOWN:
+        yield f"  … and {len(paths) - _PATHS_SHOWN:,} more"
+    yield f"  {state}"
+    if done.pushed:
+        yield _sent_line(done.pushed)
+
+
+@click.command(
+    cls=Command,
+    examples="""
     datapkg merge ann/sales bob/prices -o me/shop
     datapkg merge ann/sales bob/sales@1.2 -o me/sales --concat --on-conflict ours
     datapkg merge ann/sales/north bob/sales/south -o me/regions --on-conflict rename
@@ -129,6 +207,7 @@ def _new_line(package: str, pushed: Pushed | None) -> str:
 )
 @click.option("--concat", is_flag=True, help="Put the rows of tables with the same columns together.")
 @message_option
+@no_checks_option
 @registry_option
 @pass_session
 def merge(
@@ -138,6 +217,7 @@ def merge(
     on_conflict: str,
     concat: bool,
     message: str,
+    no_checks: bool,
     registry: str | None,
 ) -> None:
     """Put packages together into one.
@@ -148,7 +228,7 @@ def merge(
     from datapkg.api.merge import Options
     from datapkg.api.merge import merge as put_together
 
-    options = Options(on_conflict, concat, message, registry)
+    options = Options(on_conflict, concat, message, registry, checks=not no_checks)
     with session.progress() as progress:
         done = put_together(session.home, refs, output, options, progress=progress)
     out = session.out
@@ -222,6 +302,7 @@ def cp(session: Session, ref: Ref, into: Ref, message: str, registry: str | None
 @click.option("-v", "--version", type=TEXT, help="Give the state this version, for good.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--allow-empty", "--yes", is_flag=True, help="With --delete, let an empty DIR empty the package.")
+@no_checks_option
 @registry_option
 @pass_session
 def sync(
@@ -236,6 +317,7 @@ def sync(
     version: str | None,
     dry_run: bool,
     allow_empty: bool,
+    no_checks: bool,
     registry: str | None,
 ) -> None:
     """Make a package at its registry follow a folder.
@@ -246,7 +328,8 @@ def sync(
     from datapkg.api.sync import Options
     from datapkg.api.sync import sync as make_follow
 
-    options = Options(to, delete, allow_empty, message, dry_run, registry, tag, version)
+    given: dict[str, Any] = {"tag": tag, "version": version, "checks": not no_checks}
+    options = Options(to, delete, allow_empty, message, dry_run, registry, **given)
     if watch and version:
         raise click.UsageError("--version names one state; it does not go with --watch", click.get_current_context())
     if watch:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.cli.arguments import PATH, REF, ref_argument, tell_pin
+from datapkg.cli.arguments import PATH, REF, ref_argument, registry_option, remote_option, tell_looked_at, tell_pin
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.texts import count_text, size_text
 
@@ -71,14 +71,21 @@ def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | No
     """,
 )
 @click.argument("ref", type=REF, metavar="REF/PATH")
+@remote_option
+@registry_option
 @pass_session
-def cat(session: Session, ref: Ref) -> None:
-    """Print one file or table of a package.
+def cat(session: Session, ref: Ref, remote: bool, registry: str | None) -> None:
+    """Print one file or table of a package, installed or not.
 
     A file as its bytes, a table as text with commas (CSV), whatever it came from; with --json a table as one array
     with an object a row. A terminal gets text alone.
     """
     from datapkg.api.export import cat as read
 
-    tell_pin(session, ref)
-    read(session.home, ref, session.out.raw, as_json=session.out.json)
+    def tell(url: str) -> None:
+        tell_looked_at(session, ref, url, remote)
+
+    if not remote:
+        tell_pin(session, ref)
+    how: dict[str, Any] = {"remote": remote, "registry": registry, "tell": tell}
+    read(session.home, ref, session.out.raw, as_json=session.out.json, **how)

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.cli.arguments import TEXT, import_line, pinned, ref_argument, registry_option, tell_pin
+from datapkg.cli.arguments import (
+    TEXT,
+    import_line,
+    pinned,
+    ref_argument,
+    registry_option,
+    remote_option,
+    tell_looked_at,
+    tell_pin,
+)
 from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.texts import count_text, cut, hash_text, size_text, time_text
@@ -36,16 +45,23 @@ MAX_TITLE = 60
     examples="""
     datapkg ls
     datapkg ls --json
+    datapkg ls --remote
     """,
 )
+@remote_option
+@registry_option
 @pass_session
-def ls(session: Session) -> None:
-    """List the packages on this machine.
+def ls(session: Session, remote: bool, registry: str | None) -> None:
+    """List the packages on this machine, or with --remote those of a registry.
 
-    Each with its versions and tags, as last seen at the registry, and the other states of it that are kept.
+    Of those on this machine with their versions and tags, as last seen at the registry, and the other states of each
+    that are kept.
     """
     from datapkg.api.listing import list_packages
 
+    if remote or registry:
+        _print_found(session, "", registry, "there is no package that you may see")
+        return
     packages = list_packages(session.home)
     out = session.out
     if out.json:
@@ -63,21 +79,27 @@ def ls(session: Session) -> None:
     datapkg show uciml/iris
     datapkg show uciml/iris@1.2.0
     datapkg show uciml/iris/measurements --json
+    datapkg show uciml/iris --remote
     """,
 )
 @ref_argument
+@remote_option
+@registry_option
 @pass_session
-def show(session: Session, ref: Ref) -> None:
+def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None:
     """Show what is in a package: tables, columns, files, sizes.
 
-    REF is a package on this machine, or a node in it. Of a table, each column with what its publisher says of it.
+    REF is a package, or a node in it, here or, where it is not installed, at its registry, of which the manifest alone
+    is fetched. Of a table, each column with what its publisher says of it.
     """
     from datapkg.api.listing import show as look
     from datapkg.api.results import unchecked_text
 
-    tell_pin(session, ref)
-    shown = look(session.home, ref)
+    if not remote:
+        tell_pin(session, ref)
+    shown = look(session.home, ref, remote=remote, registry=registry)
     out = session.out
+    tell_looked_at(session, ref, shown.registry, remote)
     table = _only_table(shown, ref)
     out.answer(asdict(shown), _head(shown, ref, table))
     if out.json:
@@ -97,7 +119,18 @@ def show(session: Session, ref: Ref) -> None:
     if shown.bytes_absent:
         missing = f"{size_text(shown.bytes_absent)} of it are not on this machine"
         out.say("", f"  {missing}; get them  datapkg fetch {ref}")
-    out.say("", f"  import it  {import_line(shown.package)}")
+    out.say("", *_next_lines(ref, shown))
+
+
+def _next_lines(ref: Ref, shown: Shown) -> list[str]:
+    """What to type to have this state."""
+    if shown.is_imported:
+        return [f"  import it  {import_line(shown.package)}"]
+    name = f"{shown.package}@sha256:{shown.hash}"
+    if shown.registry:
+        state = f"{ref.package}@{ref.state}" if ref.state else ref.package
+        return [f"  install it  datapkg install {quote(state)}", f'  read it     datapkg.open("{name}")']
+    return [f'  load it  datapkg.load("{name}")   (an import of {shown.package} gives another state)']
 
 
 def _listed_rows(listed: Listed) -> Iterator[tuple[str, ...]]:
@@ -124,7 +157,8 @@ def _size(listed: Listed) -> str:
 def _checks(shown: Shown) -> list[str]:
     """How the checks came out when the package was built, and which did not pass without a word."""
     counts = Counter(each["outcome"] for each in shown.checks)
-    said = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in ("ok", "warned", "failed") if counts[outcome])
+    outcomes = [each for each in ("ok", "warned", "failed", "skipped") if counts[each]]
+    said = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in outcomes)
     odd = [each for each in shown.checks if each["outcome"] != "ok"]
     lines = [f"  {each['outcome']}  {each['path']}  {each['check']}{_wrong(each)}" for each in odd[:MAX_COLUMNS]]
     more = [f"  … {len(odd) - MAX_COLUMNS:,} more"] if len(odd) > MAX_COLUMNS else []
@@ -132,6 +166,8 @@ def _checks(shown: Shown) -> list[str]:
 
 
 def _wrong(check: dict[str, Any]) -> str:
+    if check.get("why"):
+        return f"  {check['why']}"
     return f"  {check['wrong']:,} of {count_text(check['rows'], 'row')}" if check.get("wrong") else ""
 
 
@@ -202,7 +238,7 @@ def _readme(session: Session, ref: Ref, shown: Shown) -> list[str]:
 
     if not shown.readme:
         return []
-    lines = readme_lines(session.home, ref, shown.readme, README_LINES + 1)
+    lines = readme_lines(session.home, ref, shown, README_LINES + 1)
     more = f"  … all of it  datapkg cat {quote(str(replace(ref, path=shown.readme)))}"
     said = [f"  │ {cut(line.expandtabs(4), MAX_README_LINE)}".rstrip() for line in lines[:README_LINES]]
     return ["", f"  {shown.readme}", *said, *([more] if len(lines) > README_LINES else [])] if lines else []
@@ -297,14 +333,19 @@ def search(session: Session, query: tuple[str, ...], registry: str | None) -> No
     Lists those that you may see and that hold every word of QUERY, and where each word was found; all of them without
     QUERY.
     """
+    _print_found(session, " ".join(query), registry, "no package holds these words")
+
+
+def _print_found(session: Session, query: str, registry: str | None, nothing: str) -> None:
+    """Print the packages of a registry that hold every word of a query."""
     from datapkg.api.search import search as find
 
-    found = find(session.home, " ".join(query), registry=registry)
+    found = find(session.home, query, registry=registry)
     out = session.out
     if out.json:
         out.answer({"packages": found}, [])
     elif not found:
-        out.say("no package holds these words")
+        out.say(nothing)
     else:
         rows = [
             (

@@ -33,6 +33,7 @@ PUSH_OBJECTS = PUSH + "/objects"
 PUBLISH = PUSH + "/publish"
 PUBLISH_CHECK = PUSH + "/publish/check"
 LOG = PACKAGE + "/log"
+CHECKS = PACKAGE + "/checks/{hash}"
 TAGS = PACKAGE + "/tags"
 TAG = TAGS + "/{tag}"
 VERSIONS = PACKAGE + "/versions"
@@ -251,6 +252,15 @@ class LogEntry(_Reply, kw_only=True, frozen=True):
 class LogPage(_Reply, kw_only=True, frozen=True):
     entries: list[LogEntry]
     next: str | None = None
+
+
+class StateChecks(_Reply, kw_only=True, frozen=True):
+    """What the record of a state says of checks: `checks` has an entry for each check of each table, which names its
+    definition by its place in `rules`.
+    """
+
+    checks: list[dict[str, Any]] = []
+    rules: list[str] = []
 
 
 class Pointed(_Request, kw_only=True, frozen=True):

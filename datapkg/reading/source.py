@@ -103,9 +103,9 @@ class Remote:
 
     def objects(self, ref: Ref) -> Readable:
         """The objects of a state; raises `InvalidInput` where no registry is known, and those of a registry."""
-        from datapkg.arrival import registry_of
+        from datapkg.arrival import objects_of
 
-        return self.home.client(registry_of(self.home, ref, self.registry)).objects(ref)
+        return objects_of(self.home, ref, self.registry)
 
 
 _stores: dict[Path, Store] = {}

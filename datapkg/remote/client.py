@@ -120,6 +120,10 @@ class Client:
         for page in self._pages(wire.LogPage, _path(wire.LOG, ref), {}):
             yield from page.entries
 
+    def checks(self, ref: Ref, hash: str) -> wire.StateChecks:
+        """Return what the record of a state says of checks."""
+        return self.session.reply(wire.StateChecks, "GET", _path(wire.CHECKS, ref, hash=check_hash(hash)))
+
     def tag_list(self, ref: Ref) -> wire.TagList:
         """The tags: name to hash, and when each was moved."""
         return self.session.reply(wire.TagList, "GET", _path(wire.TAGS, ref))

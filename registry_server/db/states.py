@@ -141,6 +141,19 @@ def pushes_of(connection: Connection, package_id: int, *, before: int | None, li
     return [LogLine(*row) for row in connection.execute(query.order_by(log.c.id.desc()).limit(limit))]
 
 
+def record_of(connection: Connection, package_id: int, hash: str) -> str | None:
+    """The record of the newest push of a state, as JSON."""
+    query = select(log.c.record).where(log.c.package_id == package_id, log.c.hash == hash)
+    return connection.execute(query.order_by(log.c.id.desc()).limit(1)).scalar_one_or_none()
+
+
+def set_record(connection: Connection, package_id: int, hash: str, record: str) -> None:
+    """Replace the record of the newest push of a state."""
+    query = select(func.max(log.c.id)).where(log.c.package_id == package_id, log.c.hash == hash)
+    newest = connection.execute(query).scalar_one()
+    connection.execute(update(log).where(log.c.id == newest).values(record=record))
+
+
 def latest_of(connection: Connection, package_id: int) -> str | None:
     """The hash that the tag `latest` names."""
     return connection.execute(

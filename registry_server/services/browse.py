@@ -174,6 +174,26 @@ def log(
     return wire.LogPage(entries=entries, next=_write_cursor([lines[limit - 1].id]) if len(lines) > limit else None)
 
 
+def checks(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> wire.StateChecks:
+    """Return the checks in the record of a state, whose other parts are given to nobody.
+
+    Whoever may read the data may know what they hold to, and needs it to make a new state of them.
+    """
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        text = states.record_of(connection, package.id, hash)
+    if text is None:
+        raise ObjectNotFound(
+            f"{package.full_name} has no state sha256:{hash[:64]}", hint=f"datapkg log {package.full_name}", hash=hash
+        )
+    record = json.loads(text)
+    said = {key: record.get(key) if isinstance(record.get(key), list) else [] for key in ("checks", "rules")}
+    return wire.StateChecks(
+        checks=[each for each in said["checks"] if isinstance(each, dict)],
+        rules=[each if isinstance(each, str) else "" for each in said["rules"]],
+    )
+
+
 def _summary(line: PackageLine, matches: list[wire.SearchMatch]) -> wire.PackageSummary:
     return wire.PackageSummary(
         package=f"{line.user}/{line.name}",

@@ -91,6 +91,9 @@ def publish(
             states.keep(connection, package.id, state, wanted.previews)
             states.index(connection, package.id, texts)
             _log(connection, registry, actor, package, wanted, latest)
+        elif request.record.get("checks"):
+            # The same data under other checks: who changes them next has to know these.
+            states.set_record(connection, package.id, wanted.hash, wanted.record)
         package = _publicise(connection, registry, actor, package, wanted)
         for tag in filter(None, (LATEST, wanted.tag)):
             pointing.set_tag(connection, registry, actor, package, tag, wanted.hash)

@@ -57,6 +57,12 @@ def resolve(
     return browse.resolve(registry, actor, user, name, state)
 
 
+@router.get(wire.CHECKS)
+def checks(registry: TheRegistry, actor: TheActor, user: str, name: str, hash: str) -> Reply[wire.StateChecks]:
+    """The checks of a state's tables: how each is defined, and what it came to when the state was made."""
+    return browse.checks(registry, actor, user, name, hash)
+
+
 @router.get(wire.LOG)
 def log(
     registry: TheRegistry,

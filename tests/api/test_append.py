@@ -10,7 +10,7 @@ import pytest
 from datapkg.api.append import Options, append
 from datapkg.api.build import build_package
 from datapkg.api.edit import Draft
-from datapkg.api.edit import Options as EditOptions
+from datapkg.api.new_state import Options as EditOptions
 from datapkg.api.push import push_package
 from datapkg.errors import Conflict, InvalidInput, NotFound, NotLoggedIn, Refused
 from datapkg.format.names import Ref

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from datapkg.api.build import build_package
-from datapkg.api.edit import Draft, Options
+from datapkg.api.edit import Draft
 from datapkg.api.install import install_packages
+from datapkg.api.new_state import Options
 from datapkg.api.push import push_package
 from datapkg.building.frames import table_from_frame
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, ObjectNotFound
@@ -371,7 +372,7 @@ def test_what_cannot_be_is_said_at_once(person: Person, ref: Ref) -> None:
         with pytest.raises(Conflict, match="cannot become"):
             draft.move("raw", "raw/in")
     assert draft.hash == latest(person, ref)
-    with pytest.raises(InvalidInput, match="name a package alone"):
+    with pytest.raises(InvalidInput, match="names more than a package"):
         Draft(person.home("one"), person.ref("p@1.0"))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from datapkg.api.build import build_package
 from datapkg.api.edit import Draft
-from datapkg.api.edit import Options as EditOptions
+from datapkg.api.new_state import Options as EditOptions
 from datapkg.api.push import push_package
 from datapkg.api.status import statuses
 from datapkg.api.sync import Options, sync

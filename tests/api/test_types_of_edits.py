@@ -15,9 +15,9 @@ from datapkg.api.append import Options as AppendOptions
 from datapkg.api.append import append
 from datapkg.api.build import build_package
 from datapkg.api.edit import Draft
-from datapkg.api.edit import Options as EditOptions
 from datapkg.api.merge import Options as MergeOptions
 from datapkg.api.merge import merge
+from datapkg.api.new_state import Options as EditOptions
 from datapkg.api.sync import sync
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest import TableNode

@@ -269,11 +269,12 @@ def test_warnings_and_the_record(tmp_path: Path) -> None:
         "Data check: positive: g/b.x: 1 of 1 rows is below 0; row 1: -5",
     ]
     assert built.record["checks"] == [
-        {"path": "a", "check": "small", "outcome": "ok", "rows": 3},
-        {"path": "a", "check": "not_null", "outcome": "warned", "rows": 3, "wrong": 1},
-        {"path": "g/b", "check": "small", "outcome": "ok", "rows": 1},
-        {"path": "g/b", "check": "positive", "outcome": "warned", "rows": 1, "wrong": 1},
+        {"path": "a", "check": "small", "outcome": "ok", "rows": 3, "rule": 0},
+        {"path": "a", "check": "not_null", "outcome": "warned", "rows": 3, "wrong": 1, "rule": 1},
+        {"path": "g/b", "check": "small", "outcome": "ok", "rows": 1, "rule": 0},
+        {"path": "g/b", "check": "positive", "outcome": "warned", "rows": 1, "wrong": 1, "rule": 2},
     ]
+    assert len(built.record["rules"]) == 3
 
 
 def test_a_package_does_not_change_by_its_checks(tmp_path: Path) -> None:
@@ -306,7 +307,8 @@ def test_the_iris_of_the_product_page() -> None:
     bench = Bench()
     built = bench.build(SAMPLES / "iris")
     assert built.record["checks"] == [
-        {"path": "measurements", "check": name, "outcome": "ok", "rows": 150} for name in ("no_nulls", "ranges")
+        {"path": "measurements", "check": name, "outcome": "ok", "rows": 150, "rule": rule}
+        for rule, name in enumerate(("no_nulls", "ranges"))
     ]
 
 

@@ -7,7 +7,7 @@ import json
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,9 @@ class TestComposition:
         class Damaged(MemoryObjects):
             def _body(self, hash: str) -> bytes:
                 return b"damaged"
+
+            def missing(self, hashes: Iterable[str]) -> set[str]:
+                return set()
 
         spec = NodeSpec("all", PackageSource(Ref("u", "p")))
         with pytest.raises(HashMismatch):

@@ -20,6 +20,7 @@ from datapkg.api import (
     cache,
     check,
     copy,
+    edit,
     export,
     history,
     install,
@@ -46,8 +47,8 @@ from tests.cli.conftest import Run
 from tests.cli.test_main import ALL
 
 MODULES: tuple[ModuleType, ...] = (
-    *(accounts, build, cache, check, copy, export, history, install, listing, lock, maintenance, mount, push, search),
-    *(sharing, status, stubs, append, merge, sync, watch),
+    *(accounts, build, cache, check, copy, edit, export, history, install, listing, lock, maintenance, mount, push),
+    *(search, sharing, status, stubs, append, merge, sync, watch),
 )
 ELSEWHERE = {"--background"}  # starts a process of its own: tried with real mounts
 HASH = "1f3a9c" * 3
@@ -118,15 +119,21 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         {"ref": REF, "files": (Path("x.csv"), Path("y")), "options": append.Options()},
     ),
     (
-        "append a/b x.csv --to raw/new --replace -m why --no-push --registry work",
+        "append a/b x.csv --to raw/new --replace -m why --no-push --no-checks --registry work",
         "append.append",
-        {"options": append.Options("raw/new", replace=True, message="why", push=False, registry="work")},
+        {"options": append.Options("raw/new", True, "why", push=False, registry="work", checks=False)},
     ),
+    (
+        "edit a/b --remove x --remove y/z --move c d/e --move f g",
+        "edit.edit",
+        {"ref": REF, "remove": ("x", "y/z"), "move": (("c", "d/e"), ("f", "g"))},
+    ),
+    ("edit a/b --remove x -m why --no-push --no-checks --registry work", "edit.edit", {"move": ()}),
     ("sync data a/b", "sync.sync", {"folder": Path("data"), "ref": REF, "options": sync.Options()}),
     (
-        "sync data a/b --to raw --delete --allow-empty -m why -t stable -v 1.2 --dry-run --registry work",
+        "sync data a/b --to raw --delete --allow-empty -m why -t stable -v 1.2 --dry-run --no-checks --registry work",
         "sync.sync",
-        {"options": sync.Options("raw", True, True, "why", True, "work", "stable", "1.2")},
+        {"options": sync.Options("raw", True, True, "why", True, "work", "stable", "1.2", checks=False)},
     ),
     (
         "sync data a/b --watch --delete",
@@ -139,9 +146,9 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         {"refs": (REF, Ref.parse("c/d/e@1.0")), "into": Ref.parse("me/z"), "options": merge.Options()},
     ),
     (
-        "merge a/b -o me/z --on-conflict rename --concat -m why --registry work",
+        "merge a/b -o me/z --on-conflict rename --concat -m why --no-checks --registry work",
         "merge.merge",
-        {"options": merge.Options("rename", concat=True, message="why", registry="work")},
+        {"options": merge.Options("rename", concat=True, message="why", registry="work", checks=False)},
     ),
     (
         "install a/b c/d@1.0",
@@ -175,7 +182,10 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("lock --update --registry work", "lock.write_lock", {"update": True, "registry": "work"}),
     ("ls", "listing.list_packages", {}),
-    ("show a/b", "listing.show", {"ref": REF}),
+    ("ls --remote", "search.search", {"query": "", "registry": None}),
+    ("ls --registry work", "search.search", {"query": "", "registry": "work"}),
+    ("show a/b", "listing.show", {"ref": REF, "remote": False, "registry": None}),
+    ("show a/b --remote --registry work", "listing.show", {"remote": True, "registry": "work"}),
     ("log a/b", "history.log", {"ref": REF, "remote": None, "registry": None, "changes": False}),
     ("log a/b@1.0 --changes", "history.log", {"ref": Ref.parse("a/b@1.0"), "changes": True}),
     ("log a/b --local", "history.log", {"remote": False}),
@@ -210,6 +220,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         {"ref": REF, "dest": Path("out"), "force": True, "format": "csv", "with_build_file": True},
     ),
     ("cat a/b/c", "export.cat", {"ref": Ref.parse("a/b/c"), "as_json": False}),
+    ("cat a/b/c --remote --registry work", "export.cat", {"remote": True, "registry": "work"}),
     ("cat a/b/c --json", "export.cat", {"ref": Ref.parse("a/b/c"), "as_json": True}),
     ("rm a/b", "maintenance.remove", {"ref": REF, "now": False, "dry_run": False}),
     ("rm a/b --dry-run --now", "maintenance.remove", {"ref": REF, "now": True, "dry_run": True}),

@@ -57,6 +57,7 @@ def test_names_follow_one_style(ada: Person, flowers: str, iris: Path, tmp_path:
         ),
         *(f"build {ada.name}/built {iris} --explain", f"sync {iris} {ada.name}/followed", f"rm {flowers} --dry-run"),
         *(f"merge {flowers} -o {ada.name}/merged", f"append {ada.name}/built {iris / 'picture.bin'} --to a --no-push"),
+        *(f"edit {ada.name}/built --move a b --no-push", f"show {flowers} --remote", "ls --remote"),
         *(f"delete {flowers} --dry-run", f"delete {flowers} --yes"),
     ]
     for line in lines:

@@ -278,6 +278,19 @@ def test_the_log(ada: Client) -> None:
     assert (oldest["hash"], oldest["parent"], oldest["versions"]) == (first, None, ["1.0"])
 
 
+def test_readers_see_the_checks_of_a_state_and_no_more_of_its_record(house: House, ada: Client) -> None:
+    checks = [{"path": "a", "check": "c", "outcome": "ok", "rows": 3, "rule": 0}]
+    record = {"checks": checks, "rules": ["{min: 0}"], "git": {"commit": "c0ffee"}}
+    first = ada.publish("ada/iris", {"a": b"1"}, record=record, public=True)
+    second = ada.publish("ada/iris", {"a": b"2"}, record={"checks": 5, "rules": [7]})
+    assert house.nobody.get(f"{IRIS}/checks/{first}").json() == {"checks": checks, "rules": ["{min: 0}"]}
+    assert ada.get(f"{IRIS}/checks/{second}").json() == {"checks": [], "rules": [""]}
+    assert isinstance(ada.get(f"{IRIS}/checks/{'0' * 64}").error, ObjectNotFound)
+    ada.publish("ada/iris", {"a": b"2"}, record={"checks": checks, "rules": ["{max: 1}"]})
+    assert ada.get(f"{IRIS}/checks/{second}").json()["rules"] == ["{max: 1}"]
+    assert len(ada.get(f"{IRIS}/log").json()["entries"]) == 2
+
+
 def test_pages_of_the_log(ada: Client) -> None:
     pushed = [ada.publish("ada/iris", {"a": b"%d" % number}) for number in range(5)]
     page = ada.get(f"{IRIS}/log?limit=2").json()

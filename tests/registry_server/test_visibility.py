@@ -33,6 +33,7 @@ READS: list[tuple[str, str, Any]] = [
     ("GET", "/resolve?state=sha256:123456", None),
     ("GET", "/resolve?state=1.0", None),
     ("GET", f"/manifests/{HASH}", None),
+    ("GET", f"/checks/{HASH}", None),
     ("GET", f"/objects/{HASH}", None),
     ("HEAD", f"/objects/{HASH}", None),
     ("GET", f"/objects/{HASH}/chunks", None),
@@ -178,7 +179,7 @@ def test_a_wrong_token_is_said_even_where_none_is_needed(
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize("request_", READS[:1] + READS[8:], ids=lambda each: f"{each[0]} {each[1]}")
+@pytest.mark.parametrize("request_", READS[:1] + READS[9:], ids=lambda each: f"{each[0]} {each[1]}")
 def test_everybody_reads_what_is_public(house: House, ada: Client, bob: Client, request_: Any) -> None:
     ada.publish("ada/open", {"a": SECRET}, public=True)
     assert ask(house.nobody, "ada/open", request_).status == 200

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as types
@@ -25,12 +26,16 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table; `kind` is the Arrow type of its values, of a category that of the categories."""
+    """One column of a table; `kind` is the Arrow type of its values, of a category that of the categories.
+
+    `node` may have the last blocks of the table alone, the number of whose first row is `first_row`.
+    """
 
     tables: Tables
     node: TableNode
     index: int
     kind: pa.DataType
+    first_row: int = 1
 
     @property
     def name(self) -> str:
@@ -52,11 +57,14 @@ class Tables:
     def __init__(self, manifest: Manifest, objects: Readable) -> None:
         self._manifest, self._objects = manifest, objects
 
-    def columns(self, node: TableNode) -> list[Column]:
-        """All columns of a table."""
-        with self._open(node.objects_[0]) as stream:
+    def columns(self, node: TableNode, after: int = 0) -> list[Column]:
+        """All columns of a table, without its first `after` blocks."""
+        before, blocks = node.objects_[:after], node.objects_[after:]
+        part = msgspec.structs.replace(node, objects_=blocks) if before else node
+        first_row = 1 + sum(block.rows for block in before)
+        with self._open(blocks[0]) as stream:
             schema = pq.ParquetFile(stream).schema_arrow
-        return [Column(self, node, index, _plain_type(field.type)) for index, field in enumerate(schema)]
+        return [Column(self, part, index, _plain_type(each.type), first_row) for index, each in enumerate(schema)]
 
     def column(self, reference: str) -> Column:
         """The column that `node.column` means; raises `Unfit` where there is none."""

@@ -58,7 +58,7 @@ def _frames(columns: Sequence[Column]) -> Iterator[tuple[int, Any]]:
     """(number of the first row, rows as a DataFrame), piece by piece; one without rows for a table that has none."""
     import pandas
 
-    tables, node, first = columns[0].tables, columns[0].node, 1
+    tables, node, first = columns[0].tables, columns[0].node, columns[0].first_row
     for batch in tables.batches(node, [each.index for each in columns]):
         table = restore_categories(pa.Table.from_batches([batch]))
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from datapkg.building.checks.definitions import definition_of
 from datapkg.building.checks.found import Finding
 from datapkg.building.checks.run import Result
 from datapkg.errors import CheckFailed
@@ -12,7 +13,10 @@ from datapkg.errors import CheckFailed
 _SHOWN = 50
 
 
-def raise_failed(results: Iterable[Result]) -> None:
+_HINT = "correct the data or the check; `severity: warn` lets it pass with a warning"
+
+
+def raise_failed(results: Iterable[Result], hint: str = _HINT) -> None:
     """Raises `CheckFailed` with all that failed, of all nodes, if anything did."""
     failed = [result for result in results if result.outcome == "failed"]
     if not failed:
@@ -21,7 +25,7 @@ def raise_failed(results: Iterable[Result]) -> None:
     more = [f"… and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
     raise CheckFailed(
         "\n".join([*lines[:_SHOWN], *more]),
-        hint="correct the data or the check; `severity: warn` lets it pass with a warning",
+        hint=hint,
         checks=[{**_recorded(result), "place": result.check.place, "found": _found(result)} for result in failed],
     )
 
@@ -32,8 +36,11 @@ def warnings_of(results: Iterable[Result]) -> list[str]:
 
 
 def recorded(results: Iterable[Result]) -> list[dict[str, Any]]:
-    """What the record of a build keeps: of each check of each table its outcome and counts, no value of the data."""
-    return [_recorded(result) for result in results]
+    """What the record of a build keeps: of each check of each table its definition, outcome and counts.
+
+    No value of the data is among it but those that the definition itself names.
+    """
+    return [{**_recorded(result), "definition": definition_of(result.check)} for result in results]
 
 
 def told(result: Result) -> dict[str, Any]:

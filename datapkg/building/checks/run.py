@@ -35,18 +35,46 @@ class Result:
         return "warned" if self.check.severity == "warn" else "failed"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A check of a table, in whose first `after` blocks all rows are known to hold it."""
+
+    table: TableNode
+    check: Check
+    after: int = 0
+
+
 def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable) -> list[Result]:
     """Tries the checks of all nodes on the tables that became of them, whoever wrote these; gives all results."""
-    asked = [(table, spec.checks) for spec in nodes if spec.checks for table in _tables(manifest, spec.path)]
-    if not asked:
+    asked = [
+        Asked(table, check)
+        for spec in nodes
+        if spec.checks
+        for table in tables_at(manifest, spec.path)
+        for check in spec.checks
+    ]
+    return run_asked(asked, manifest, objects)
+
+
+def run_asked(asked: Iterable[Asked], manifest: Manifest, objects: Readable) -> list[Result]:
+    """Tries checks on tables of a manifest, in one pass over each; gives the results, those of a table together."""
+    together: dict[tuple[str, int], list[Asked]] = {}
+    for each in asked:
+        together.setdefault((each.table.path, each.after), []).append(each)
+    if not together:
         return []
     from datapkg.building.checks.columns import Tables
 
     tables = Tables(manifest, objects)
-    return [result for table, checks in asked for result in _of_table(table, checks, tables.columns(table))]
+    results = []
+    for (_, after), some in together.items():
+        table = some[0].table
+        results += _of_table(table, [each.check for each in some], tables.columns(table, after))
+    return results
 
 
-def _tables(manifest: Manifest, path: str) -> list[TableNode]:
+def tables_at(manifest: Manifest, path: str) -> list[TableNode]:
+    """The table at a path, or those below it: one source may become several."""
     try:
         return [node for node in manifest.below(path) if isinstance(node, TableNode)]
     except NodeNotFound:
@@ -58,8 +86,8 @@ def _of_table(table: TableNode, checks: Iterable[Check], columns: list[Column]) 
     watches = [watch for result in results for watch in _watches(result, columns)]
     if watches:
         indices = list(dict.fromkeys(watch.column.index for watch in watches))
-        first = 1
-        for values in columns[0].tables.pieces(table, indices):
+        first = columns[0].first_row
+        for values in columns[0].tables.pieces(columns[0].node, indices):
             for watch in watches:
                 watch.see(values[indices.index(watch.column.index)], first)
             first += len(values[0])

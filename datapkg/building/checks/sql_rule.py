@@ -16,6 +16,7 @@ import pyarrow.types as types
 
 from datapkg.building.checks.columns import Column, Unfit, plain
 from datapkg.building.checks.found import SAMPLE_ROWS, Finding, short
+from datapkg.building.checks.sql_text import is_query
 from datapkg.errors import MissingDependency
 
 TABLE = "this"
@@ -29,7 +30,6 @@ _SETTINGS = {
     "temp_directory": "",  # nothing is written: what needs more memory fails
     "threads": "1",  # so that rows come in order
 }
-_QUERY = re.compile(r"\s*(select|with|from)\b", re.IGNORECASE)
 # What may stand for a column without naming it: `*`, `COLUMNS(…)`, `#1`, a quote within a name.
 _ALL = re.compile(r"(^|[(,.])\s*\*|\bselect\s+\*|\bcolumns\b|#|\"\"", re.IGNORECASE)
 _AT_ONCE = 1_000
@@ -42,14 +42,14 @@ def find(text: str, columns: Sequence[Column], chosen: Sequence[Column]) -> list
     Raises `Unfit` for what DuckDB does not take, `MissingDependency` where it is not installed.
     """
     duckdb = _duckdb()
-    used = list(columns) if _QUERY.match(text) else [each for each in columns if _may_use(text, each)]
+    used = list(columns) if is_query(text) else [each for each in columns if _may_use(text, each)]
     used += [each for each in chosen if each not in used]
     rows = _Rows(columns[0], used)
     with duckdb.connect(":memory:", config=_SETTINGS) as connection:
         connection.execute("SET lock_configuration = true")
         connection.register(TABLE, rows)
         try:
-            if _QUERY.match(text):
+            if is_query(text):
                 return _by_query(connection, text)
             return _by_expression(connection, text, rows.number, chosen or used)
         except duckdb.Error as error:
@@ -145,7 +145,7 @@ class _Rows:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         # One column at least, which says how many rows there are.
         columns = self.used or [self.first]
-        tables, node, schema, start = self.first.tables, self.first.node, self.schema, 1
+        tables, node, schema, start = self.first.tables, self.first.node, self.schema, self.first.first_row
         for values in tables.pieces(node, [each.index for each in columns]):
             numbers = pa.array(range(start, start + len(values[0])), pa.int64())
             start += len(numbers)

@@ -1,0 +1,122 @@
+"""Definitions of checks as text: what the record of a build keeps, so that a later change of the data is checked too.
+
+The text is the flow form of a build file (`{columns: ["x"], min: 0}`) and is read by the same grammar, so a definition
+that comes from a registry is validated like one that somebody typed.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from datapkg.building.checks.grammar import SEVERITIES, CheckReader
+from datapkg.building.converting import Problems
+from datapkg.building.document import parse
+from datapkg.building.functions import source_hash
+from datapkg.building.spec import Check, PythonSource
+from datapkg.errors import DatapkgError
+
+_HASH_CHARS = 16
+Entry = dict[str, Any]
+
+
+def definition_of(check: Check) -> str:
+    """Return the text of a check without its name; equal checks have equal texts.
+
+    Of a `python` check it holds a hash of the module, whose code cannot be read back.
+    """
+    said: dict[str, Any] = {} if check.columns is None else {"columns": list(check.columns)}
+    said |= {kind: _plain(kind, argument) for kind, argument in check.rules.items()}
+    if check.severity != SEVERITIES[0]:
+        said["severity"] = check.severity
+    return _written(said)
+
+
+def read_definition(name: str, text: str) -> Check | None:
+    """Return the check that a text defines; None if it is not valid here, or needs a function of the builder's.
+
+    No code of the definition is loaded or run.
+    """
+    problems = Problems(Path("the record"))
+    try:
+        document = parse(f"[{text}]".encode(), "the record")
+        if document is None or len(document.values) != 1 or document.values[0].kind != "mapping":
+            return None
+        if any(key.text in ("python", "<<") for key, _ in document.values[0].pairs):
+            return None
+        (check,) = CheckReader(problems).ask(document, "checks", {}).values()
+    except (DatapkgError, ValueError, UnicodeError):
+        return None
+    return None if problems.found else replace(check, name=name, place="")
+
+
+def packed(entries: Iterable[Entry]) -> dict[str, Any]:
+    """Return the part of a record that holds what checks came to; each definition is stored once, under `rules`."""
+    checks: list[Entry] = []
+    rules: dict[str, int] = {}
+    for each in entries:
+        said = {key: value for key, value in each.items() if key != "definition"}
+        if definition := each.get("definition"):
+            said["rule"] = rules.setdefault(definition, len(rules))
+        checks.append(said)
+    return ({"checks": checks} if checks else {}) | ({"rules": list(rules)} if rules else {})
+
+
+def unpacked(record: Mapping[str, Any]) -> list[Entry]:
+    """Return what a record says of checks, each with its definition if the record has that.
+
+    A record may come from a registry: entries that are not what a build writes are left out.
+    """
+    checks, rules = record.get("checks"), record.get("rules")
+    texts = [each if isinstance(each, str) else "" for each in rules] if isinstance(rules, list) else []
+    found = []
+    for each in checks if isinstance(checks, list) else []:
+        if not isinstance(each, dict) or not all(
+            isinstance(each.get(key), str) for key in ("path", "check", "outcome")
+        ):
+            continue
+        numbers = (each.get(key) for key in ("rows", "wrong") if key in each)
+        if not all(isinstance(number, int) for number in numbers):
+            continue
+        at = each.get("rule")
+        text = texts[at] if isinstance(at, int) and 0 <= at < len(texts) else ""
+        said = {key: value for key, value in each.items() if key != "rule"}
+        found.append({**said, "definition": text} if text else said)
+    return found
+
+
+def _plain(kind: str, argument: Any) -> Any:
+    if isinstance(argument, PythonSource):
+        return f"{argument.module.stem}:{argument.function} sha256:{source_hash(argument.module)[:_HASH_CHARS]}"
+    if kind == "row_count":
+        fewest, most = argument
+        return {"min": fewest} | ({} if most is None else {"max": most})
+    return list(argument) if isinstance(argument, tuple) else argument
+
+
+def _written(value: Any) -> str:
+    """A value in the flow form of YAML 1.1: text always in quotes, all else as its own type is read."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_written(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_written, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, float):
+        text = repr(value)
+        # YAML 1.1 reads an exponent only behind a point.
+        return text if "." in text or "e" not in text else text.replace("e", ".0e")
+    if isinstance(value, int):
+        return str(value)
+    return '"' + "".join(map(_quoted, value)) + '"'
+
+
+def _quoted(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    return char if char.isprintable() else f"\\U{ord(char):08x}"

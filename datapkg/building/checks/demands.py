@@ -1,0 +1,193 @@
+"""Demands: the checks that tables of a state must hold, carried from an earlier state to the one that follows it.
+
+A result depends on the check, the table, and for `foreign_key` the other table. Where none of them changed, the
+earlier result stands and nothing is read; where rows were only added, rules of single rows look at the new blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from datapkg.building.checks.definitions import Entry, definition_of, read_definition
+from datapkg.building.checks.report import recorded
+from datapkg.building.checks.run import Asked, Result, run_asked
+from datapkg.building.checks.sql_text import is_query
+from datapkg.building.spec import Check
+from datapkg.format.manifest import Manifest, Node, TableNode
+from datapkg.objects.base import Readable
+
+Get = Callable[[str], Node | None]
+
+NOT_RUN = "not run, because of --no-checks"
+UNKNOWN = "its definition is not recorded; build the package again to have it checked"
+PYTHON = "python checks are run by `build` and `sync` alone"
+_OF_ROWS = {"not_null", "min", "max", "between", "regex", "isin", "type", "foreign_key"}
+
+
+@dataclass(frozen=True)
+class Demand:
+    """A check of the table at `path`; `check` is None where it cannot be run, and `why` says the reason.
+
+    `said` is what the record of an earlier state says of it, and `seen` the tables that this was found of: the one at
+    the path, then that of each foreign key. `keys` are the paths of the latter now, with the column.
+    """
+
+    path: str
+    name: str
+    definition: str
+    check: Check | None
+    why: str = ""
+    said: Entry = field(default_factory=dict)
+    seen: tuple[TableNode | None, ...] = ()
+    keys: tuple[tuple[str, str], ...] = ()
+
+    def moved(self, old: str, new: str) -> Demand:
+        """The same after the node or group `old` became `new`."""
+        keys = tuple((moved_path(path, old, new), column) for path, column in self.keys)
+        return replace(self, path=moved_path(self.path, old, new), keys=keys)
+
+    @property
+    def now(self) -> Check | None:
+        """The check with the paths that its foreign keys have now."""
+        if self.check is None or not self.keys:
+            return self.check
+        ((path, column),) = self.keys
+        return replace(self.check, rules={**self.check.rules, "foreign_key": f"{path}.{column}"})
+
+
+def moved_path(path: str, old: str, new: str) -> str:
+    """A path after the node or group `old` became `new`."""
+    return new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path
+
+
+def demands_of(entries: Iterable[Entry], get: Get) -> list[Demand]:
+    """The demands that the record of a state names; `get` gives the nodes of that state."""
+    found = []
+    for said in entries:
+        table = get(said["path"])
+        text = said.get("definition", "")
+        check = read_definition(said["check"], text) if text else None
+        why = "" if check else PYTHON if "python:" in text else UNKNOWN
+        demand = Demand(said["path"], said["check"], text, check, why, said, (_table(table),))
+        found.append(_with_keys(demand, get))
+    return found
+
+
+def asked_for(checks: Iterable[Check], path: str, earlier: Iterable[Demand], get: Get) -> list[Demand]:
+    """The demands of a build file on the table at a path, each with what an earlier state says of the same check."""
+    known = {(each.name, each.definition): each for each in earlier if each.path == path}
+    found = []
+    for check in checks:
+        text = definition_of(check)
+        demand = _with_keys(Demand(path, check.name, text, check), get)
+        before = known.get((check.name, text))
+        found.append(replace(demand, said=before.said, seen=before.seen) if before else demand)
+    return found
+
+
+def _with_keys(demand: Demand, get: Get) -> Demand:
+    reference = demand.check.rules.get("foreign_key") if demand.check else None
+    other = find_column(reference, get) if reference else None
+    if other is None:
+        return replace(demand, seen=(*demand.seen, None)) if reference else demand
+    table, column = other
+    return replace(demand, seen=(*demand.seen, table), keys=((table.path, column),))
+
+
+def find_column(reference: str, get: Get) -> tuple[TableNode, str] | None:
+    """The table and the column that `node.column` means; None where there is none. Both names may have dots."""
+    parts = reference.split(".")
+    for at in range(1, len(parts)):
+        node, column = get(".".join(parts[:at])), ".".join(parts[at:])
+        if isinstance(node, TableNode) and any(column == name for name, _ in node.columns):
+            return node, column
+    return None
+
+
+def below(check: Check, prefix: str) -> Check:
+    """The same check of a package that is put below a group."""
+    reference = check.rules.get("foreign_key")
+    if not prefix or not reference:
+        return check
+    return replace(check, rules={**check.rules, "foreign_key": f"{prefix}{reference}"})
+
+
+@dataclass
+class Tried:
+    """What demands came to in a state: the entries for its record, and the results of what was run now.
+
+    `skipped` are the demands on changed tables that were not tried, with the reason.
+    """
+
+    entries: list[Entry]
+    results: list[Result]
+    skipped: list[tuple[Demand, str]]
+
+
+def try_demands(demands: Iterable[Demand], manifest: Manifest, objects: Readable, *, run: bool = True) -> Tried:
+    """Try the demands on the tables of a state; with `run` false what would have to be read is noted as skipped.
+
+    Demands on what is no table of the state are left out.
+    """
+    entries: list[Entry | None] = []  # None for what is to be run
+    asked: list[Asked] = []
+    skipped: list[tuple[Demand, str]] = []
+    for demand in demands:
+        table = manifest.get(demand.path)
+        if not isinstance(table, TableNode):
+            continue
+        tables = (table, *(_table(manifest.get(path)) for path, _ in demand.keys))
+        check = demand.now
+        if demand.said and _same(demand.seen, tables):
+            text = definition_of(check) if check is not None and demand.keys else demand.definition
+            said = {**demand.said, "path": demand.path}
+            entries.append({**said, "definition": text} if text else said)
+        elif check is None or not run:
+            reason = NOT_RUN if check is not None else demand.why
+            skipped.append((demand, reason))
+            entries.append(_skipped(demand, table, reason))
+        else:
+            asked.append(Asked(table, check, _known_blocks(demand, check, tables)))
+            entries.append(None)
+    results = run_asked(asked, manifest, objects)
+    found = {(each.path, id(each.check)): each for each in results}
+    new = iter(recorded(found[each.table.path, id(each.check)] for each in asked))
+    return Tried([each or next(new) for each in entries], results, skipped)
+
+
+def _skipped(demand: Demand, table: TableNode, reason: str) -> Entry:
+    said: Entry = {"path": demand.path, "check": demand.name, "outcome": "skipped", "rows": table.rows, "why": reason}
+    return {**said, "definition": demand.definition} if demand.definition else said
+
+
+def _table(node: Node | None) -> TableNode | None:
+    return node if isinstance(node, TableNode) else None
+
+
+def _same(before: tuple[TableNode | None, ...], now: tuple[TableNode | None, ...]) -> bool:
+    pairs = zip(before, now, strict=False)
+    is_same = all(old is not None and new is not None and old.content == new.content for old, new in pairs)
+    return len(before) == len(now) and is_same
+
+
+def _known_blocks(demand: Demand, check: Check, now: tuple[TableNode | None, ...]) -> int:
+    """How many of the table's first blocks hold only rows that were found right before."""
+    old, new = (demand.seen[0] if demand.seen else None), now[0]
+    if old is None or new is None or demand.said.get("outcome") != "ok" or old.columns != new.columns:
+        return 0
+    if not _same(demand.seen[1:], now[1:]) or not all(_is_of_rows(*rule) for rule in check.rules.items()):
+        return 0
+    return sum(1 for _ in _common(old, new))
+
+
+def _common(old: TableNode, new: TableNode) -> Iterator[str]:
+    for before, after in zip(old.objects_, new.objects_[:-1], strict=False):
+        if before.hash != after.hash:
+            return
+        yield before.hash
+
+
+def _is_of_rows(kind: str, argument: Any) -> bool:
+    return kind in _OF_ROWS or (kind == "sql" and not is_query(argument))

@@ -1,0 +1,125 @@
+"""Checks carried from state to state come out as if all of the new state had been checked from the start."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pytest
+
+from datapkg.building.checks.definitions import definition_of, packed, read_definition, unpacked
+from datapkg.building.checks.demands import Demand, asked_for, demands_of, try_demands
+from datapkg.building.spec import Check
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.manifest import Manifest, TableNode
+from datapkg.objects.memory import MemoryObjects
+from tests.building.builds import Bench
+from tests.examples import seeds
+
+KINDS: list[dict[str, Any]] = [
+    {"not_null": True},
+    {"unique": True},
+    {"min": 1},
+    {"between": (0, 4)},
+    {"isin": [0, 1, 2]},
+    {"monotonic": "increasing"},
+    {"foreign_key": "keys.n"},
+    {"row_count": (2, 6)},
+    {"sql": "n < 4"},
+    {"sql": "select n from this group by n having count(*) > 2"},
+    {"type": ("int",)},
+]
+
+
+class Blocks:
+    """Tables put together from blocks of a few rows, as long ones are of long blocks."""
+
+    def __init__(self, random: random.Random) -> None:
+        self.bench, self.random = Bench(), random
+
+    def block(self) -> TableNode:
+        values = [self.random.choice([*range(6), None]) for _ in range(self.random.randint(1, 3))]
+        node = self.bench.build({"t": pa.table({"n": pa.array(values, pa.int64())})}).manifest.get("t")
+        assert isinstance(node, TableNode)
+        return node
+
+    def table(self, path: str, parts: list[TableNode]) -> TableNode:
+        blocks = [block for part in parts for block in part.objects_]
+        content = "c1:" + hash_bytes("".join(block.hash for block in blocks).encode())
+        rows = sum(part.rows for part in parts)
+        return msgspec.structs.replace(parts[0], path=path, objects_=blocks, content=content, rows=rows)
+
+    def changed(self, parts: list[TableNode]) -> list[TableNode]:
+        """The blocks of the table after rows were appended, after another change, or as they are."""
+        at = self.random.choice([len(parts), len(parts), self.random.randint(0, len(parts) - 1), -1])
+        return parts if at < 0 else [*parts[:at], *(self.block() for _ in range(self.random.randint(1, 2)))]
+
+
+def fresh(checks: list[Check], state: Manifest) -> list[Demand]:
+    return asked_for(checks, "t", [], state.get)
+
+
+@pytest.mark.parametrize("seed", seeds(12, 300))
+def test_what_is_carried_is_what_a_whole_check_finds(seed: int) -> None:
+    blocks = Blocks(random.Random(seed))
+    checks = [
+        Check(f"c{at}", rules, None if "row_count" in rules else ("n",), "warn") for at, rules in enumerate(KINDS)
+    ]
+    parts, keys = [blocks.block() for _ in range(3)], [blocks.block()]
+    before = Manifest.make([blocks.table("t", parts), blocks.table("keys", keys)])
+    record = packed(try_demands(fresh(checks, before), before, blocks.bench.objects).entries)
+    for _ in range(3):
+        parts, keys = blocks.changed(parts), blocks.changed(keys) if blocks.random.random() < 0.3 else keys
+        after = Manifest.make([blocks.table("t", parts), blocks.table("keys", keys)])
+        carried = try_demands(demands_of(unpacked(record), before.get), after, blocks.bench.objects)
+        whole = try_demands(fresh(checks, after), after, blocks.bench.objects)
+        assert carried.entries == whole.entries
+        record, before = packed(carried.entries), after
+
+
+def test_what_did_not_change_is_not_read() -> None:
+    blocks = Blocks(random.Random(1))
+    state = Manifest.make([blocks.table("t", [blocks.block()]), blocks.table("keys", [blocks.block()])])
+    checks = [Check("c", {"foreign_key": "keys.n"}, ("n",), "warn"), Check("d", {"unique": True}, ("n",), "warn")]
+    entries = try_demands(fresh(checks, state), state, blocks.bench.objects).entries
+    demands = [each.moved("t", "g/t").moved("keys", "k") for each in demands_of(entries, state.get)]
+    moves = {"t": "g/t", "keys": "k"}
+    after = Manifest.make([msgspec.structs.replace(node, path=moves[node.path]) for node in state.nodes])
+    found = try_demands(demands, after, MemoryObjects()).entries
+    assert [(each["path"], each["outcome"]) for each in found] == [("g/t", each["outcome"]) for each in entries]
+    assert 'foreign_key: "k.n"' in found[0]["definition"]
+
+
+ODD: list[dict[str, Any]] = [
+    {"isin": ["é😀\n\"'\\\u2028: #", "no", "1", "2024-01-01"]},
+    {"min": 0, "max": 1e-05},
+    {"isin": [1e300, 2.5, 10**40]},
+    {"row_count": (1, None)},
+    {"regex": "[A-Z]{2}: #"},
+    {"sql": "n < 1 -- x\n and n > 0"},
+]
+
+
+@pytest.mark.parametrize("rules", [*KINDS, *ODD], ids=str)
+def test_a_definition_is_read_as_it_was_meant(rules: dict[str, Any]) -> None:
+    check = Check("name", rules, ("n", 'a "b": {c}'), "warn")
+    assert read_definition("name", definition_of(check)) == check
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5",
+        "[",
+        "{min: 0}, {max: 1}",
+        "{min: [}",
+        "{python: 'os:system'}",
+        "{<<: {python: 'os:system'}}",
+        "{rm: -rf}",
+    ],
+)
+def test_a_definition_that_is_none_is_not_run(text: str) -> None:
+    assert read_definition("name", text) is None
