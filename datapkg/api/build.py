@@ -128,8 +128,11 @@ def _build(
 
 
 def _refuse_empty(ref: Ref, source: Any, spec: BuildSpec) -> None:
-    """Raise `InvalidInput` where there is nothing to build: a disk may be gone, or a folder misspelt."""
-    if spec.nodes or spec.groups:
+    """Raise `InvalidInput` where there is nothing to build: a disk may be gone, or a folder misspelt.
+
+    A build file with `contents: {}` asks for an empty package.
+    """
+    if spec.nodes or spec.groups or spec.origin == "build file":
         return
     is_path = isinstance(source, str | Path)
     place = shown(source) if is_path else "the mapping"

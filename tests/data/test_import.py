@@ -184,7 +184,7 @@ def test_other_bad_imports(home: Home) -> None:
         "import datapkg.data.uciml.iris.raw": "raw is a node of the package uciml/iris, and no module; type: from",
         "import datapkg.data.uciml.iris.raw.a_jpg": "and no module; type: from datapkg.data.uciml.iris import raw$",
         "import datapkg.data.uciml.iris.nope": "uciml/iris has no node 'nope'",
-        "from datapkg.data.uciml.iris import measurments": "no node 'measurments'; did you mean 'measurements'.$",
+        "from datapkg.data.uciml.iris import measurments": "no node 'measurments'; did you mean 'measurements'. ",
         "from datapkg.data.uciml.iris.raw import a_jpg": "and no module",
     }.items():
         with pytest.raises(ModuleNotFoundError, match=what):

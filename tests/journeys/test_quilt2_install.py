@@ -119,7 +119,9 @@ def test_060_two_failures_are_got_over(package: str, behind: Machine, way: Way, 
 def test_060_silence_is_not_waited_for(package: str, behind: Machine, way: Way) -> None:
     way.faults.append(Fault("slow", times=2))
     impatient = Machine({**behind.environ, "DATAPKG_TIMEOUT_S": "0.3"}, behind.folder)
-    assert impatient.ask("install", package)["installed"]
+    error = impatient.fail("install", package)
+    assert error["code"] == "unreachable"
+    assert "within 0.3 s (DATAPKG_TIMEOUT_S)" in error["message"]
 
 
 def test_060_failures_without_end_are_an_error(package: str, behind: Machine, way: Way) -> None:

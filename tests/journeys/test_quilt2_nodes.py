@@ -220,7 +220,7 @@ def test_052_nothing_is_written_to_a_further_store(
     assert len(datapkg.load("me/there").a()) == 2
     build({"build.yml": "contents: {x: {package: me/there/a}}"}, "me/new")
     here.ask("verify")
-    here.ask("rm", "me/there")
+    assert here.fail("rm", "me/there")["code"] == "refused"
     assert {path: path.stat().st_mtime_ns for path in shared.rglob("*")} == before
 
 
