@@ -39,7 +39,7 @@ def check_values(table: pa.Table, row: int = 0) -> None:
             for leaf in leaves(column) if _has_dates(column.type) else ():
                 _check_range(leaf)
         except (pa.ArrowException, ValueError) as error:
-            rows = f"rows {row + 1:,} to {row + len(table):,}"
+            rows = f"row {row + 1:,}" if len(table) == 1 else f"rows {row + 1:,} to {row + len(table):,}"
             reason = str(error).rpartition("Invalid: ")[2]
             raise InvalidInput(
                 f"column {shown(name)} ({column.type}) holds values that are not valid, in {rows}: {reason}",
