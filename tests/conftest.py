@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import re
@@ -91,10 +92,13 @@ def own_home(_homes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty DATAPKG_HOME for each test and no other setting: no test sees or touches those of its developer."""
     for name in [name for name in os.environ if name.startswith("DATAPKG_")]:
         monkeypatch.delenv(name)
-    home = _homes / str(next(_numbers))
+    number = next(_numbers)
+    home = _homes / str(number)
     monkeypatch.setenv("DATAPKG_HOME", str(home))
     yield home
     shutil.rmtree(home, ignore_errors=True)
+    if number % 100 == 0:  # the databases of earlier tests are closed with the cycles of objects that hold them
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

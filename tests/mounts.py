@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -65,8 +65,9 @@ class Mounts:
         self.processes.append(process)
         assert process.stdout
         assert process.stderr
-        ready, _, _ = select.select([process.stdout], [], [], TIMEOUT_S)
-        line = process.stdout.readline() if ready else ""
+        with selectors.DefaultSelector() as selector:  # select() takes no descriptor above 1,024
+            selector.register(process.stdout, selectors.EVENT_READ)
+            line = process.stdout.readline() if selector.select(TIMEOUT_S) else ""
         assert line, process.stderr.read() if process.poll() is not None else "no word from the mount"
         value: dict[str, Any] = json.loads(line)
         return value

@@ -15,7 +15,6 @@ from datapkg.format.manifest import FileNode, Manifest
 from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.format.names import Ref, State
 from datapkg.home import Found, Home
-from datapkg.reading.source import Remote, Source
 from datapkg.store.store import Store
 
 _README_BYTES = 16_384
@@ -98,6 +97,8 @@ def _checks(home: Home, found: Found, ref: Ref, registry: str) -> list[dict[str,
 
 def readme_lines(home: Home, ref: Ref, shown: Shown, limit: int) -> list[str]:
     """The first lines of the README, blank ones left out at both ends; nothing where it cannot be read."""
+    from datapkg.reading.source import Remote, Source
+
     found = home.find(ref.at(State("hash", shown.hash)))
     node = found.store.manifest(found.hash).get(shown.readme)
     if not isinstance(node, FileNode):

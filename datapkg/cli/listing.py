@@ -128,8 +128,8 @@ def _next_lines(ref: Ref, shown: Shown) -> list[str]:
         return [f"  import it  {import_line(shown.package)}"]
     name = f"{shown.package}@sha256:{shown.hash}"
     if shown.registry:
-        state = f"{ref.package}@{ref.state}" if ref.state else ref.package
-        return [f"  install it  datapkg install {quote(state)}", f'  read it     datapkg.open("{name}")']
+        full_name = f"{ref.package}@{ref.state}" if ref.state else ref.package
+        return [f"  install it  datapkg install {quote(full_name)}", f'  read it     datapkg.open("{name}")']
     return [f'  load it  datapkg.load("{name}")   (an import of {shown.package} gives another state)']
 
 

@@ -293,7 +293,7 @@ contents:
         "18: contents.h.file: expected the path of a file, got nothing",
         "19: contents.i.file: 'data' is a folder; name its files, or take them by a glob such as data/*",
         "20: contents.j.package: user name 'Not' is not allowed: it is a lower-case letter, then lower-case "
-        "letters and digits, at most 39 characters",
+        "letters and digits, at most 39 characters; did you mean 'not'?",
         "21: contents.x/y: node name 'x/y' is not allowed: it may not contain '/', '\\' or control characters; "
         "groups are nested mappings, and a file is named by `file:`",
         "22: contents.nothing/*.csv: there is no folder 'nothing'",

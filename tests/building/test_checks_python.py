@@ -65,7 +65,7 @@ def test_rows_that_are_wrong(folder: Path, function: str) -> None:
 @pytest.mark.parametrize("function", ["as_arrow", "labels", "kinds", "prints"])
 def test_rows_that_are_right(folder: Path, function: str, capsys: pytest.CaptureFixture[str]) -> None:
     built = build(folder, f"{{python: rules:{function}}}")
-    assert built.record["checks"] == [{"path": "t", "check": "python", "outcome": "ok", "rows": 4}]
+    assert built.record["checks"] == [{"path": "t", "check": "python", "outcome": "ok", "rows": 4, "rule": 0}]
     assert capsys.readouterr().out == ""
     assert not {"rules", "limits"} & sys.modules.keys()
     assert not (folder / "__pycache__").exists()
