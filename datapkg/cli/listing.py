@@ -52,7 +52,7 @@ MAX_TITLE = 60
 @registry_option
 @pass_session
 def ls(session: Session, remote: bool, registry: str | None) -> None:
-    """List packages on this machine, or with --remote at a registry.
+    """List packages on this machine or at a registry.
 
     Those on this machine with their versions and tags, as last seen at the registry, and the other states of each that
     are kept.

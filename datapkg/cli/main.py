@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("datapkg.cli.listing:log", "List the pushes and local builds of a package."),
     "login": ("datapkg.cli.accounts:login", "Keep a token for a registry."),
     "logout": ("datapkg.cli.accounts:logout", "Forget the token for a registry."),
-    "ls": ("datapkg.cli.listing:ls", "List the packages on this machine or, with --remote, at a registry."),
+    "ls": ("datapkg.cli.listing:ls", "List packages on this machine or at a registry."),
     "merge": ("datapkg.cli.changing:merge", "Put packages together into one."),
     "mount": ("datapkg.cli.mounting:mount", "Show a package as a folder of read-only files."),
     "push": ("datapkg.cli.publishing:push", "Publish a package at a registry."),
