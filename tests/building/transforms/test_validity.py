@@ -184,8 +184,8 @@ def test_a_footer_that_states_another_number_of_rows(tmp_path: Path) -> None:
     assert bench.table(bench.build(tmp_path), "t").column("id").to_pylist() == list(range(6))
 
 
-def test_the_message_names_the_rows(tmp_path: Path) -> None:
+def test_the_message_names_the_row(tmp_path: Path) -> None:
     text = pa.chunked_array([pa.array(["x"] * 65_536), BAD_TEXT])
     pq.write_table(pa.table({"s": text}), tmp_path / "t.parquet")
-    with pytest.raises(DatapkgError, match="in rows 65,537 to 65,537"):
+    with pytest.raises(DatapkgError, match="in row 65,537: "):
         Bench().build(tmp_path)
