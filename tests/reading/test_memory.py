@@ -21,6 +21,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.refs import LogEvent
 from tests.conftest import Person
+from tests.live_registry import live_registry
 from tests.reading.packages import CONTENT, install
 
 pytestmark = [pytest.mark.big, pytest.mark.timeout(900)]
@@ -67,6 +68,13 @@ def block(number: int, noise: np.ndarray) -> bytes:  # type: ignore[type-arg]
 def data() -> list[bytes]:
     noise = np.random.default_rng(0).integers(0, 256, BLOCK_ROWS)
     return [block(number, noise) for number in range(BLOCKS)]
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Iterator[Person]:
+    """A user of a registry that recomputes no content, since that of the table here is made up."""
+    with live_registry(tmp_path, DATAPKG_REGISTRY_MAX_CHECK_BYTES="0") as live:
+        yield Person("ada", live.add_user("ada"), live.url, tmp_path / "ada")
 
 
 @pytest.fixture
