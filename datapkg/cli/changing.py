@@ -255,36 +255,6 @@ def _merge_lines(done: Merged) -> Iterator[str]:
 @click.command(
     cls=Command,
     examples="""
-    datapkg cp me/sales alice/sales
-    datapkg cp uciml/iris@1.0.0 me/iris -m "to be extended"
-    """,
-)
-@ref_argument
-@click.argument("into", type=REF)
-@message_option
-@registry_option
-@pass_session
-def cp(session: Session, ref: Ref, into: Ref, message: str, registry: str | None) -> None:
-    """Copy a package under another name.
-
-    REF is a package here or at a registry, of which the manifest alone is fetched; INTO is the copy, made on this
-    machine in the place of what it was. A push of the copy sends no data that the registry has and you may read. To
-    rename a package, copy it, push the copy, and remove or delete the old one.
-    """
-    from datapkg.api.copy import copy
-
-    with session.progress() as progress:
-        done = copy(session.home, ref, into, message=message, registry=registry, progress=progress)
-    state = pinned(done.package, done.hash)
-    absent = f", {size_text(done.bytes_absent)} of it at its registry alone" if done.bytes_absent else ""
-    lines = [f"copied {ref} to {state}", f"  {size_text(done.bytes_logical)}{absent}"]
-    lines.append(f"  publish it  datapkg push {done.package}")
-    session.out.answer(asdict(done), lines, quiet=[state])
-
-
-@click.command(
-    cls=Command,
-    examples="""
     datapkg sync ./sales me/sales
     datapkg sync ./sales me/sales --delete --dry-run
     datapkg sync ./photos me/sales --to photos -m "the new ones"

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("datapkg.cli.checking:check", "Try the checks of a build file, and make no package."),
     "completion": ("datapkg.cli.settings:completion", "Print what makes a shell complete commands and packages."),
     "config": ("datapkg.cli.settings:config", "Show settings and where each comes from, or change one."),
-    "cp": ("datapkg.cli.changing:cp", "Copy a package under another name."),
+    "cp": ("datapkg.cli.copying:cp", "Copy a package under another name."),
     "delete": ("datapkg.cli.maintenance:delete", "Delete a package at its registry."),
     "edit": ("datapkg.cli.changing:edit", "Take nodes out of a package, or give them other paths."),
     "export": ("datapkg.cli.files:export", "Write a package as ordinary files with their original names."),

@@ -26,8 +26,11 @@ from datapkg.objects.files import rename
 from datapkg.objects.pack_file import Pack, Place
 from datapkg.store import work
 from datapkg.store.refs import Refs
-from datapkg.store.store import Store
 from datapkg.store.trusted import hash_place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.store.store import Store
 
 GRACE_S = 3600
 _MANIFEST_HEAD = b'{"datapkg":'
