@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ MAX_README_BYTES = 256 << 10
 SHOWN_PUSHES = 10
 MAX_UNIT, MAX_NOTE = 50, 300
 MAX_LICENCE_FILES = 5
+OUTCOMES = ("ok", "warned", "failed", "skipped")
+_DTYPES = {"i": "int", "u": "uint", "f": "float", "c": "complex"}
 _SHOWN_ELSEWHERE = ("title", "description", *LICENCE_KEYS)
 # All that nodes and columns say of themselves on one page, in characters; the rest of them have names and types alone.
 MAX_NOTES = 200_000
@@ -149,6 +152,13 @@ def read_exhibit(registry: Registry, hash: str) -> tuple[Exhibit, ReadmeTargets]
     return exhibit, ReadmeTargets(manifest, registry.objects)
 
 
+def check_counts(found: wire.StateChecks) -> str:
+    """Return how many checks of a state had each outcome when it was built, as in `3 ok, 1 warned`."""
+    outcomes = [each.get("outcome") for each in found.checks]
+    counts = {name: outcomes.count(name) for name in OUTCOMES}
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
+
+
 def make_exhibit(manifest: Manifest, readme: str) -> Exhibit:
     """What is shown of a manifest."""
     state = describe(manifest)
@@ -199,6 +209,8 @@ def _count(manifest: Manifest) -> _Counts:
 
 
 def _fact(value: object) -> str:
+    if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
+        value = [f"{key}: {each}" for key, each in value.items()]
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         value = ", ".join(value)
     return _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), MAX_FACT)
@@ -240,9 +252,17 @@ def _row(node: Node, parts: tuple[str, ...]) -> TreeRow:
         more = len(node.columns) - len(columns)
         return replace(row, size=node.size, rows=node.rows, columns=columns, more_columns=more)
     if isinstance(node, ArrayNode):
-        shape = f"{node.dtype} {' × '.join(map(str, node.shape)) or 'scalar'}"
+        shape = f"{_dtype(node.dtype)} {' × '.join(map(str, node.shape)) or 'scalar'}"
         return replace(row, size=node.size, shape=shape)
     return replace(row, size=node.size) if isinstance(node, FileNode) else row
+
+
+def _dtype(text: str) -> str:
+    """Return the name of a numeric dtype, `float64` for `<f8`; any other text as it is."""
+    found = re.fullmatch(r"[<>|=]?([iufc])(\d{1,2})", text)
+    if found is None:
+        return "bool" if text == "|b1" else text
+    return f"{_DTYPES[found[1]]}{int(found[2]) * 8}"
 
 
 def _columns(node: TableNode) -> Iterator[Column]:

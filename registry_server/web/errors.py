@@ -13,13 +13,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from datapkg.errors import DatapkgError, InvalidInput, NotFound, QuotaExceeded, Unreachable
+from datapkg.errors import DatapkgError, InvalidInput, NotFound, PackageNotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
 from datapkg.format.names import shown
 from registry_server.web.rendering import render
 
 MAX_PROBLEMS = 20
-HEADINGS = {404: "Nothing here", 400: "That cannot be asked", 405: "Not that way", 500: "That was our fault"}
+HEADINGS = {
+    400: "Invalid request",
+    404: "Not found",
+    405: "Method not allowed",
+    500: "Internal error",
+    503: "Temporarily unavailable",
+}
 UNAVAILABLE, INSUFFICIENT_STORAGE = 503, 507
 RETRY_AFTER_S = 5
 logger = logging.getLogger(__name__)
@@ -45,9 +51,17 @@ def error_response(
         headers["www-authenticate"] = 'Bearer realm="datapkg"'
     if is_page(request.url.path):
         heading = HEADINGS.get(status, "Something went wrong")
-        page = render("error.html", heading=heading, error=error, status=status)
+        page = render("error.html", heading=heading, error=error, status=status, package=_readable(request, error))
         return HTMLResponse(page, status, headers=headers)
     return JSONResponse({"error": error.to_wire()}, status, headers=headers)
+
+
+def _readable(request: Request, error: DatapkgError) -> str:
+    """Return the package of a page whose state is not found or not valid: that it can be read was checked before."""
+    user, _, rest = request.url.path.strip("/").partition("/")
+    name, at, _ = rest.partition("@")
+    is_package = bool(at) and "/" not in rest and not isinstance(error, PackageNotFound)
+    return f"{user}/{name}" if is_package and isinstance(error, (NotFound, InvalidInput)) else ""
 
 
 def is_page(path: str) -> bool:

@@ -19,7 +19,15 @@ from registry_server.services.images import find_image
 from registry_server.services.policy import ANONYMOUS
 from registry_server.services.readme_targets import Target
 from registry_server.services.registry import Registry
-from registry_server.services.showcase import Exhibit, Shown, anchor, find_shown, object_path, read_exhibit
+from registry_server.services.showcase import (
+    Exhibit,
+    Shown,
+    anchor,
+    check_counts,
+    find_shown,
+    object_path,
+    read_exhibit,
+)
 from registry_server.web.asking import TheHash, TheRegistry
 from registry_server.web.edge import API_POLICY
 from registry_server.web.objects import reply
@@ -65,6 +73,7 @@ class _Content(NamedTuple):
 
     exhibit: Exhibit
     readme: Markup
+    checks: str
 
 
 @router.get("/{user}/{name}")
@@ -95,7 +104,8 @@ def _content(registry: Registry, package: str, hash: str) -> _Content:
         target = targets.find(address)
         return _link(package, target, shown) if target else None
 
-    return _Content(exhibit, readme_html(exhibit.readme, exhibit.readme_name, find))
+    checks = check_counts(browse.checks(registry, ANONYMOUS, *package.split("/"), hash))
+    return _Content(exhibit, readme_html(exhibit.readme, exhibit.readme_name, find), checks)
 
 
 def _link(package: str, target: Target, shown: Container[str]) -> Link:

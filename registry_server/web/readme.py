@@ -31,6 +31,9 @@ _ATTRIBUTES = {
     "ol": {"start"},
     **{f"h{level}": {"id"} for level in range(2, 7)},
 }
+_CLASSES = {"td": {"long"}, "th": {"long"}}
+# A cell with more text needs some width to be readable; the table scrolls instead.
+_LONG_CELL = 30
 _SCHEMES = {"http", "https", "mailto"}
 _PLAIN = (".txt", ".rst")
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
@@ -63,6 +66,7 @@ def readme_html(text: str, name: str, find: Finds = _nothing) -> Markup:
             html,
             tags=_TAGS,
             attributes=_ATTRIBUTES,
+            allowed_classes=_CLASSES,
             attribute_filter=partial(_allowed, page.own),
             url_schemes=_SCHEMES,
             url_relative="pass_through",
@@ -118,6 +122,8 @@ def _markdown() -> MarkdownIt:
         ("link_close", _link_end),
         ("heading_open", _heading),
         ("heading_close", _heading),
+        ("td_open", _cell),
+        ("th_open", _cell),
     ):
         markdown.add_render_rule(name, rule)
     return markdown
@@ -168,3 +174,11 @@ def _heading(
     if token.nesting < 0:
         return f"</h{level}>"
     return f'<h{level} id="{escape(env["page"].new_heading(tokens[index + 1].content))}">'
+
+
+def _cell(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+    """Open a table cell; its alignment is an attribute, since the page's policy forbids inline styles."""
+    token = tokens[index]
+    align = str(token.attrs.get("style", "")).removeprefix("text-align:")
+    long = len(tokens[index + 1].content) > _LONG_CELL
+    return f"<{token.tag}" + (f' align="{align}"' if align else "") + (' class="long"' if long else "") + ">"

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+from datapkg.format.wire import PackageInfo
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -21,6 +23,7 @@ _HIDDEN = re.compile(
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _LINES = re.compile("[\t\n\r]")
+_ADDRESS = re.compile(r"(https?://[^\s<>\"']+)")
 
 
 def render(template: str, **values: Any) -> str:
@@ -38,7 +41,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_final,
     )
-    environment.filters.update(size=size, count=count, day=day, is_link=is_link, licence_page=licence_page)
+    environment.filters.update(
+        size=size,
+        count=count,
+        day=day,
+        linked=linked,
+        licence_page=licence_page,
+        tags_in_order=tags_in_order,
+        versions_in_order=versions_in_order,
+    )
     return environment
 
 
@@ -81,6 +92,32 @@ def day(moment: str) -> str:
 def is_link(text: str) -> bool:
     """Whether a text is the address of a page, which may be linked to."""
     return re.match(r"https?://[^\s<>\"']+\Z", text) is not None
+
+
+def linked(text: str) -> Markup:
+    """Return the text as HTML in which the addresses of pages are links; punctuation behind one is not part of it."""
+    parts = _ADDRESS.split(visible(text))
+    for at in range(1, len(parts), 2):
+        address = parts[at].rstrip(".,;:!?")
+        if address.endswith(")") and "(" not in address:
+            address = address.rstrip(").,;:!?")
+        parts[at + 1] = parts[at][len(address) :] + parts[at + 1]
+        parts[at] = Markup('<a href="{0}" rel="noopener noreferrer nofollow">{0}</a>').format(address)
+    return Markup("").join(escape(part) for part in parts)
+
+
+def tags_in_order(info: PackageInfo) -> list[tuple[str, str]]:
+    """Return the tags with their hashes: `latest`, then the others by name, numbers in them by value."""
+    return sorted(info.tags.items(), key=lambda each: (each[0] != "latest", _natural(each[0])))
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"([^0-9]*)([0-9]*)", name)]
+
+
+def versions_in_order(info: PackageInfo) -> list[tuple[str, str]]:
+    """Return the versions with their hashes, the newest first."""
+    return [(each.version, each.hash) for each in reversed(info.versions)]
 
 
 @lru_cache(maxsize=256)

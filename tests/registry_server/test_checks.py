@@ -145,7 +145,7 @@ def test_what_takes_too_much_is_published_as_unchecked(tmp_path: Path, hostile: 
         assert (answer.status, answer.json()["unchecked"]) == (200, ["t"])
         assert resolved(ada)["unchecked"] == ["t"]
         page = house.nobody.get("/ada/iris").text
-        assert "has not checked the content of 1 table: <code>t</code>" in page
+        assert "has not verified 1 table: <code>t</code>" in page
         if hostile != "bytes":  # the next worker is not the one that ended
             small = parquet(ROWS)
             assert ada.push("ada/other", contents([stated(ROWS, small)], small)).json()["unchecked"] == []
@@ -212,7 +212,7 @@ def test_a_state_published_before_is_unchecked_until_it_is_looked_at(house: Hous
         connection.execute(text("UPDATE states SET unchecked = NULL"))
         connection.execute(text("DELETE FROM checked_tables"))
     assert resolved(ada)["unchecked"] is None
-    assert "has not checked the content of this state's tables" in house.nobody.get("/ada/iris").text
+    assert "has not verified the tables of this state" in house.nobody.get("/ada/iris").text
     assert checking.recheck(house.registry, THE_OPERATOR) == checking.Rechecked(1, 0, [])
     assert resolved(ada)["unchecked"] == []
     lie = contents([stated(ROWS, false)], false)

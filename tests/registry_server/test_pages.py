@@ -29,12 +29,13 @@ from registry_server.services.showcase import (
     MAX_ROWS,
     SHOWN_PUSHES,
     Exhibit,
+    check_counts,
     make_exhibit,
     read_exhibit,
 )
 from registry_server.web import pages
 from registry_server.web.readme import readme_html
-from registry_server.web.rendering import is_link, licence_page, size, visible
+from registry_server.web.rendering import is_link, licence_page, linked, size, visible
 from tests.registry_server.asgi import Client, Contents, House, sha256
 
 HASH = sha256(b"x")
@@ -207,7 +208,7 @@ def test_the_list_has_the_last_pushed_first(house: House, ada: Client) -> None:
         assert links == ["/ada/one", "/ada/three", "/ada/two"]
     assert "/ada/two" in page(house.nobody, "/?q=two").links
     assert "/ada/one" not in page(house.nobody, "/?q=two").links
-    assert "Nothing public" in page(house.nobody, "/?q=nosuch").text
+    assert "No public package matches" in page(house.nobody, "/?q=nosuch").text
 
 
 def test_a_search_shows_where_it_found_what_the_list_does_not_show(house: House, ada: Client) -> None:
@@ -216,7 +217,7 @@ def test_a_search_shows_where_it_found_what_the_list_does_not_show(house: House,
     for words, shown in (
         ("iris", ""),
         ("botany", "keywords: botany"),
-        ("petal", "column Petal.Length of measured"),
+        ("petal", "column Petal.Length in measured"),
         ("measured", "node measured"),
         ("hidden", "hidden"),
     ):
@@ -427,7 +428,7 @@ def test_a_readme_that_is_no_text(house: House, ada: Client) -> None:
 def test_a_long_readme_is_cut(house: House, ada: Client) -> None:
     ada.publish("ada/p", {"README.md": b"word " * 100_000}, public=True)
     found = page(house.nobody, "/ada/p")
-    assert "This README goes on" in found.text
+    assert "This README is cut" in found.text
     assert len(found.text) < 300_000
 
 
@@ -588,3 +589,41 @@ def test_every_command_on_a_page_can_be_typed(house: House, ada: Client) -> None
         command = program.get_command(parent, name)
         assert command, line
         command.make_context(name, arguments, parent=parent)
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("see https://doi.org/10.1/x, and http://e.org.", ["https://doi.org/10.1/x", "http://e.org"]),
+        ("(https://e.org/a)", ["https://e.org/a"]),
+        ("https://e.org/Iris_(plant)", ["https://e.org/Iris_(plant)"]),
+        ('https://e.org/"onclick=x javascript:alert(1) <b>', ["https://e.org/"]),
+        ("no address", []),
+    ],
+)
+def test_addresses_in_a_text_are_links(text: str, links: list[str]) -> None:
+    found = Page(str(linked(text)))
+    assert found.links == links
+    assert found.text == text
+
+
+def test_tags_and_versions_are_in_an_order_for_people(house: House, ada: Client) -> None:
+    for number in (2, 10, 1):
+        ada.publish("ada/p", {"a": b"%d" % number}, public=True, version=f"1.{number}", tag=f"t{number}")
+    links = [link for link in page(house.nobody, "/ada/p").links if re.match(r"/ada/p@[t1l]", link)]
+    assert links == [f"/ada/p@{name}" for name in ("1.10", "1.2", "1.1", "latest", "t1", "t2", "t10")]
+
+
+def test_a_state_that_is_not_found_leads_to_its_package(house: House, iris: Client, ada: Client) -> None:
+    ada.publish("ada/secret", {"a": b"1"})
+    for state in ("9.9", "nosuch", "sha256:000000", "$"):
+        status = 400 if state == "$" else 404
+        assert "/ada/iris" in page(house.nobody, f"/ada/iris@{state}", status).links
+        assert "/ada/secret" not in page(house.nobody, f"/ada/secret@{state}", 404).links
+
+
+def test_checks_and_dtypes_are_shown(house: House, iris: Client) -> None:
+    assert "float64 3 × 4" in page(house.nobody, "/ada/iris").text
+    outcomes = ["ok", "warned", "ok", ["ok"], None, "<b>"]
+    assert check_counts(wire.StateChecks(checks=[{"outcome": each} for each in outcomes])) == "2 ok, 1 warned"
+    assert check_counts(wire.StateChecks()) == ""

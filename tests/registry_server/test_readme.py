@@ -205,3 +205,9 @@ def test_whatever_a_finder_gives_nothing_runs() -> None:
     assert set(found.tags) <= {"p", "img", "a"}
     assert not any(name.startswith("on") for _, name, _ in found.attributes)
     check_safe(str(readme_html("![a](f)", "README.md", lambda address: Link("#x"))))
+
+
+def test_columns_of_a_table_keep_their_alignment() -> None:
+    text = readme_html(f"|a|b|c|\n|-|:-:|-:|\n|1|2|{'word ' * 9}|\n", "README.md")
+    assert '<th>a</th>\n<th align="center">b</th>\n<th align="right">c</th>' in text
+    assert '<td>1</td>\n<td align="center">2</td>\n<td align="right" class="long">word ' in text
