@@ -118,6 +118,13 @@ def test_no_output_is_wider_than_its_cell(chromium: Any, flowers: dict[str, str]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_sizes_in_a_narrow_cell_are_not_cut(chromium: Any, flowers: dict[str, str]) -> None:
+    page = watched(chromium, 360).page
+    page.set_content(in_theme("light", flowers[""]))
+    cut = "all => all.filter(each => each.scrollWidth > each.clientWidth).length"
+    assert page.locator(".dp-tree").evaluate_all(cut) == 0
+
+
 def test_nothing_foreign_runs_hides_or_is_fetched(chromium: Any) -> None:
     home = Home()
     names = [each.replace("/", "∕").replace("\u202e", "").replace("\u2066", "") for each in EVIL]

@@ -16,7 +16,7 @@ from datapkg.api.push import push_package
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from tests.browser.pages import browser
-from tests.live_registry import LiveRegistry
+from tests.live_registry import LiveRegistry, live_registry
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -30,6 +30,10 @@ PAGES = {
     "state": f"{PACKAGE}@1.0",
     "client": "/client/",
     "absent": f"/{USER}/absent",
+    "no match": f"/?q={'w' * 200}",
+    "absent state": f"{PACKAGE}@9.9",
+    "no cursor": "/?cursor=x",
+    "long path": f"/{'a/' * 100}",
 }
 README = f"""# Petals
 
@@ -45,6 +49,10 @@ README = f"""# Petals
 |{"|".join("-" * 20)}|
 |{"|".join(["value"] * 20)}|
 
+| node | rows | meaning | unit | kept as |
+|---|--:|:-:|---|---|
+| `petals` | 1 | {"the length of a petal, in centimetres, " * 2} | cm | one table of a text file |
+
 ## Usage
 
 By Fisher. {"w" * 300}
@@ -56,6 +64,8 @@ meta:
   licence: Apache-2.0
   homepage: https://example.org/{"a" * 150}
   keywords: [botany, {"k" * 80}]
+  {"key" * 30}: value
+  origin: Measured by hand, see https://example.org/origin.
 contents:
   "**/*": {{}}
 """
@@ -81,11 +91,17 @@ CONTRAST = """() => {
     }
   };
   let worst = 21;
+  const worse = (each, colour) => {
+    const [low, high] = [light(numbers(colour)), light(ground(each))].sort((a, b) => a - b);
+    worst = Math.min(worst, (high + .05) / (low + .05));
+  };
+  for (const each of document.querySelectorAll("[placeholder]")) {
+    worse(each, getComputedStyle(each, "::placeholder").color);
+  }
   for (const each of document.querySelectorAll("body *")) {
     if (![...each.childNodes].some(node => node.nodeType === 3 && node.data.trim())) continue;
     if (!each.checkVisibility()) continue;
-    const [low, high] = [light(numbers(getComputedStyle(each).color)), light(ground(each))].sort((a, b) => a - b);
-    worst = Math.min(worst, (high + .05) / (low + .05));
+    worse(each, getComputedStyle(each).color);
   }
   return worst;
 }"""
@@ -218,3 +234,55 @@ def test_a_readme_shows_its_image_and_leads_to_nodes(chromium: Any, site: str) -
         page.get_by_role("link", name=link, exact=True).click()
         assert page.evaluate("document.querySelector(':target').id") == target
     page.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_metadata_and_cells_have_room_for_words(chromium: Any, site: str, width: int) -> None:
+    page, _ = opened(chromium, site + PACKAGE, width)
+    widths = "all => Math.min(...all.map(each => each.getBoundingClientRect().width))"
+    assert page.locator(".facts dd").evaluate_all(widths) > 170
+    assert page.locator(".readme td.long").evaluate_all(widths) > 150
+    aligned = page.locator(".readme table").nth(1).locator("td").evaluate_all("all => all.map(e => e.align)")
+    assert aligned == ["", "right", "center", "", ""]
+    page.close()
+
+
+def test_every_level_of_the_tree_is_set_in_further(chromium: Any, site: str) -> None:
+    page, _ = opened(chromium, site + PACKAGE, 390)
+    names = [page.locator(f".tree .d{depth}").first for depth in range(9)]
+    lefts = [name.evaluate("each => each.firstElementChild.getBoundingClientRect().left") for name in names]
+    assert lefts == sorted(set(lefts))
+    page.close()
+
+
+def test_pages_work_without_javascript(chromium: Any, site: str) -> None:
+    context = chromium.new_context(java_script_enabled=False, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(site)
+    page.get_by_label("Search packages").fill("petals fisher")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=f"{USER}/{NAME}").click()
+    page.get_by_text("Set up datapkg first").click()
+    assert page.get_by_text(f"datapkg config registry {site}").is_visible()
+    page.get_by_text("90 columns").click()
+    assert page.get_by_text("and 30 more").is_visible()
+    context.close()
+
+
+def test_the_first_key_skips_to_the_content(chromium: Any, site: str) -> None:
+    page, _ = opened(chromium, site + PACKAGE, 390)
+    page.keyboard.press("Tab")
+    assert page.get_by_role("link", name="Skip to the content").bounding_box()["y"] >= 0
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+    page.close()
+
+
+def test_an_empty_registry_fits_a_phone(chromium: Any, tmp_path: Path) -> None:
+    with live_registry(tmp_path) as empty:
+        page, _ = opened(chromium, empty.url, 390)
+        assert page.get_by_text("No public packages yet.").is_visible()
+        assert page.evaluate(OVERFLOW) == []
+        assert page.evaluate(CONTRAST) >= 4.5
+        page.close()

@@ -274,13 +274,18 @@ def test_no_readme_takes_long(piece: str) -> None:
         ("> said\n> he", "<blockquote>said he</blockquote>"),
         ("a `<b>` **c** snake_case_name", "<p>a <code>&lt;b&gt;</code> <strong>c</strong> snake_case_name</p>"),
         ("---", "<hr>"),
-        ("[x](mailto:a@b) [y](../z)", "<p>[x](mailto:a@b) [y](../z)</p>"),
+        ("[x](mailto:a@b) [y](../z)", "<p>[x](mailto:a@b) y</p>"),
         ("![a cat](https://x.y/cat.png)", '<p><span class="dp-soft">a cat</span></p>'),
         ("\\*a\\*", "<p>*a*</p>"),
     ],
 )
 def test_markdown(text: str, page: str) -> None:
     assert to_html(text) == page
+
+
+def test_relative_links_of_markdown_are_their_words() -> None:
+    text = "[the *counts*](data/c.csv), [usage](#usage), [x](javascript:alert) and [y](//e.org/)"
+    assert to_html(text) == "<p>the <em>counts</em>, usage, [x](javascript:alert) and [y](//e.org/)</p>"
 
 
 def test_links_and_tables_of_markdown() -> None:

@@ -627,3 +627,13 @@ def test_checks_and_dtypes_are_shown(house: House, iris: Client) -> None:
     outcomes = ["ok", "warned", "ok", ["ok"], None, "<b>"]
     assert check_counts(wire.StateChecks(checks=[{"outcome": each} for each in outcomes])) == "2 ok, 1 warned"
     assert check_counts(wire.StateChecks()) == ""
+
+
+def test_tags_beyond_the_first_are_folded_and_none_is_left_out(house: House, iris: Client) -> None:
+    hash = iris.get(f"{wire.PACKAGES}/ada/iris").json()["latest"]
+    names = {f"t{number}" for number in range(40)}
+    for name in names:
+        assert iris.put(f"{wire.PACKAGES}/ada/iris/tags/{name}", {"hash": hash}).status == 200
+    found = page(house.nobody, "/ada/iris")
+    assert {f"/ada/iris@{name}" for name in {*names, "latest", "stable"}} <= set(found.links)
+    assert "12 more" in found.text

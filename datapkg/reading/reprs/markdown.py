@@ -1,7 +1,8 @@
 """A small part of Markdown as HTML: every character of the text is escaped, and only tags of ours are set around it.
 
-What is not known here stays the text that it is: HTML in it, images (whose words are shown, and nothing is loaded),
-addresses other than of the web. Each pattern ends at what it begins with, so that no text makes it slow.
+What is not known here stays the text that it is, as HTML and addresses of other schemes. Of images and of relative
+links, which lead nowhere in a notebook, the words are shown, and nothing is loaded. Each pattern ends at what it begins
+with, so that no text makes it slow.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _INLINE = re.compile(
     r"|`(?P<code>[^`\n]{1,500})`"
     r"|!\[(?P<image>[^\[\]]{0,300})\]\([^()\n]{0,1000}\)"
     r"|\[(?P<words>[^\[\]]{1,300})\]\((?P<target>https?://[^\s()<>\"']{1,1000})\)"
+    r"|\[(?P<relative>[^\[\]]{1,300})\]\((?!//|[A-Za-z][A-Za-z0-9+.-]*:)[^\s()<>\"']{1,1000}\)"
     r"|<(?P<auto>https?://[^\s()<>\"']{1,1000})>"
     r"|(?P<bare>https?://[^\s()<>\"'`*\[\]]{1,1000}[^\s()<>\"'`*\[\].,;:!?])"
     r"|\*\*(?P<strong>[^\s*][^*]{0,500})\*\*"
@@ -143,6 +145,8 @@ def _marked(match: re.Match[str], depth: int, in_link: bool) -> str:
     if kind == "target":
         words = _inline(match["words"], depth, in_link=True)
         return words if in_link else _link(said, words)
+    if kind == "relative":
+        return _inline(said, depth, in_link)
     if kind in ("auto", "bare"):
         return _escaped(said) if in_link else _link(said, _escaped(said))
     if kind in ("strong", "soft", "under"):

@@ -55,12 +55,12 @@ _RULES = """
     font-size: 12px }
 & .dp-tree > :first-child > .dp-row:first-child, & .dp-tree > .dp-row:first-child { border-top: 0 }
 & .dp-row { display: flex; align-items: baseline; gap: 12px; padding: 2px 8px; border-top: 1px solid var(--dp-line);
-    min-width: 340px }
+    min-width: 320px }
 & .dp-row:hover { background: var(--dp-tint) }
-& .dp-row > :first-child { flex: 1 1 auto; min-width: 11em; overflow-wrap: anywhere;
+& .dp-row > :first-child { flex: 1 1 auto; min-width: 8em; overflow-wrap: anywhere;
     padding-left: calc(var(--dp-in) * 16px) }
 & .dp-row > :nth-child(2) { flex: 0 0 44px; opacity: .72 }
-& .dp-row > :nth-child(3) { flex: 0 1 230px; min-width: 9em; opacity: .85; font-variant-numeric: tabular-nums }
+& .dp-row > :nth-child(3) { flex: 0 1 230px; min-width: 6em; opacity: .85; font-variant-numeric: tabular-nums }
 & .dp-row > :nth-child(4) { flex: 0 0 66px; text-align: right; font-variant-numeric: tabular-nums }
 & .dp-mark { display: inline-block; width: 14px; font-size: 9px; opacity: .72 }
 & summary.dp-row { list-style: none }
