@@ -104,7 +104,8 @@ def _content(registry: Registry, package: str, hash: str) -> _Content:
         target = targets.find(address)
         return _link(package, target, shown) if target else None
 
-    checks = check_counts(browse.checks(registry, ANONYMOUS, *package.split("/"), hash))
+    user, _, name = package.partition("/")
+    checks = check_counts(browse.checks(registry, ANONYMOUS, user, name, hash))
     return _Content(exhibit, readme_html(exhibit.readme, exhibit.readme_name, find), checks)
 
 
