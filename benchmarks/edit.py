@@ -11,7 +11,7 @@ from pathlib import Path
 from _bench import Row, at_most, options, own_environ, report, workplace
 from _traffic import traffic
 
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.home import Home
 from datapkg.store.refs import Current, LogEvent
 

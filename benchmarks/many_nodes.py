@@ -8,7 +8,7 @@ from pathlib import Path
 
 from _bench import Row, at_most, options, own_environ, report, run, scratch, seconds
 
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.home import Home
 from datapkg.store.refs import Current
 

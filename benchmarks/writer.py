@@ -20,9 +20,9 @@ from _bench import MB, Row, options, report
 from _edits import insert_row
 from _pages import new_bytes, object_part, page_parts
 
-from datapkg.building.parquet_writer import WRITER, Choices, choose, write_block
-from datapkg.building.stored_types import as_stored
-from datapkg.format.blocks import cut_table
+from datapkg.tables.block_boundaries import cut_table
+from datapkg.tables.block_writer import WRITER, Choices, choose, write_block
+from datapkg.tables.storage_types import to_storage_types
 
 TABLES = ("trips", "readings", "posts", "orders")
 TWO = {
@@ -90,8 +90,8 @@ def written_as(table: pa.Table, **how: Any) -> pa.Buffer:
 
 def measured(name: str, size: int, tries: int) -> list[Row]:
     """Every way of writing one table."""
-    table = as_stored(_data.table(name, max(3_000, size // _data.ROW_BYTES[name])))
-    edited = insert_row(table, as_stored(_data.table(name, 1, start=40_000_000)))
+    table = to_storage_types(_data.table(name, max(3_000, size // _data.ROW_BYTES[name])))
+    edited = insert_row(table, to_storage_types(_data.table(name, 1, start=40_000_000)))
     blocks, after = ([block.combine_chunks() for block in cut_table(each)] for each in (table, edited))
     plain = written_as(table, compression="zstd").size
     theirs = [written_as(pa.Table.from_pandas(table.to_pandas()), compression="snappy", row_group_size=1 << 20)]

@@ -10,7 +10,8 @@ from importlib import import_module as _import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datapkg.api.front import (
+    from datapkg.api.inventory import access, config, lock, log, ls, rm, status, tag, version
+    from datapkg.api.public import (
         build,
         check,
         copy,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         sync,
         verify,
     )
-    from datapkg.api.inventory import access, config, lock, log, ls, rm, status, tag, version
     from datapkg.errors import (
         BuildFailed,
         Conflict,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from datapkg.format.names import Ref
-    from datapkg.reading.functions import (
+    from datapkg.reading.nodes.functions import (
         filter,
         find,
         frames,
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PLACES = {
-    "datapkg.api.front": (
+    "datapkg.api.public": (
         *(
             "build",
             "check",
@@ -82,7 +82,7 @@ _PLACES = {
         *("push", "search", "sync", "verify"),
     ),
     "datapkg.api.inventory": ("access", "config", "lock", "log", "ls", "rm", "status", "tag", "version"),
-    "datapkg.reading.functions": (
+    "datapkg.reading.nodes.functions": (
         *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
         *("prefetch", "to_frame", "values", "walk"),
     ),

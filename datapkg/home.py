@@ -16,8 +16,8 @@ from datapkg.errors import (
     TagNotFound,
     VersionNotFound,
 )
+from datapkg.format.frozen import dataclass
 from datapkg.format.names import Ref, State
-from datapkg.format.values import dataclass
 from datapkg.objects.files import private_folder, write_atomic
 from datapkg.project import nearest_lock
 from datapkg.store.index import Index
@@ -60,7 +60,7 @@ _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "fals
 
 
 @dataclass(frozen=True)
-class Found:
+class ResolvedState:
     """A state of a package in a store; `why` says what decided it: the ref, a lock file, or what is current."""
 
     store: Store
@@ -240,11 +240,11 @@ class Home:
     def client(self, named: str | None = None, token: str | None = None) -> Client:
         """A client of a registry (see `registry_url`), with the token kept for it."""
         from datapkg.remote.client import Client
-        from datapkg.remote.session import Session
+        from datapkg.remote.session import RegistrySession
 
         url = self.registry_url(named)
         timeout_s = self.setting("timeout_s").value
-        return Client(Session(url, token or self.credential(url), read_timeout_s=timeout_s))
+        return Client(RegistrySession(url, token or self.credential(url), read_timeout_s=timeout_s))
 
     def users(self) -> list[str]:
         """Users of whom a package is here, in order."""
@@ -254,7 +254,7 @@ class Home:
         """A user's packages that are here, in order."""
         return sorted({name for store in self.stores for name in store.refs.packages(user)})
 
-    def find(self, ref: Ref, start: Path | None = None) -> Found:
+    def find(self, ref: Ref, start: Path | None = None) -> ResolvedState:
         """The state of a package that is meant here: the ref's own, else the nearest lock's, else the current one.
 
         `start` is where the search for a lock begins, by default the working directory. Raises `PackageNotInstalled`
@@ -266,14 +266,14 @@ class Home:
         if lock and (hash := lock[1].hash_of(ref.package)):
             for store in self.stores:
                 if store.holds(hash):
-                    return Found(store, ref, hash, str(lock[0]))
+                    return ResolvedState(store, ref, hash, str(lock[0]))
             raise PackageNotInstalled(
                 f"{ref.package} is pinned to sha256:{hash[:12]}… by {lock[0]}, and that state is not installed",
                 hint="datapkg install",
             )
         for store in self.stores:
             if current := store.refs.current(ref.user, ref.name):
-                return Found(store, ref, store.here(ref.user, ref.name, current.hash), "current")
+                return ResolvedState(store, ref, store.here(ref.user, ref.name, current.hash), "current")
         raise not_installed(ref)
 
     def pin(self, ref: Ref, start: Path | None = None) -> Ref | None:
@@ -282,7 +282,7 @@ class Home:
         pin = lock[1].pin_for(ref.package) if lock else None
         return Ref(ref.user, ref.name, ref.path, State("hash", pin.hash), pin.registry) if pin else None
 
-    def _find_state(self, ref: Ref) -> Found:
+    def _find_state(self, ref: Ref) -> ResolvedState:
         assert ref.state is not None
         kind, value = ref.state.kind, ref.state.value
         known_anywhere = False
@@ -303,7 +303,7 @@ class Home:
                 pointers = (refs.versions if is_version else refs.tags)(ref.user, ref.name)
                 hash = pointers.get(value) or (_best_version(pointers, f"=={value}") if is_version else None)
             if hash and store.holds(hash):
-                return Found(store, ref, hash, "ref")
+                return ResolvedState(store, ref, hash, "ref")
         if not known_anywhere or kind == "hash":
             raise not_installed(ref)
         error: type[PackageNotFound] | type[VersionNotFound] | type[TagNotFound]

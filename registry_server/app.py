@@ -30,13 +30,13 @@ from registry_server.services import sweep
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
-from registry_server.web import accounts, client, objects, packages, pages, pointing, pushes, sharing
-from registry_server.web.connection import TimedConnection
-from registry_server.web.edge import Edge
+from registry_server.web import accounts, client, objects, packages, pages, pushes, sharing, tags_versions
+from registry_server.web.concurrency_limits import Makers, Slots
 from registry_server.web.errors import install
 from registry_server.web.logs import LineFormatter
+from registry_server.web.middleware import Edge
+from registry_server.web.protocol import TimedConnection
 from registry_server.web.rendering import STATIC
-from registry_server.web.turns import Makers, Slots
 
 SWEEP_EVERY_S = 3600
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Edge, settings=settings)
     install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (accounts, packages, pointing, sharing, pushes, objects, client, pages):
+    for room in (accounts, packages, tags_versions, sharing, pushes, objects, client, pages):
         app.include_router(room.router)
     return app
 

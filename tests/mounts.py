@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from datapkg.reading.mount_points import mounted_at
+from datapkg.reading.files.mount_points import mounted_at
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_fuse = pytest.mark.needs("fusermount3", "/dev/fuse")

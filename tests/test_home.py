@@ -9,7 +9,7 @@ import pytest
 
 from datapkg.errors import InvalidInput, InvalidLock, PackageNotInstalled, TagNotFound, VersionNotFound
 from datapkg.format.lockfile import Lock, Pin
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.project import nearest_lock
@@ -203,7 +203,7 @@ def test_a_damaged_token_is_never_shown(tmp_path: Path) -> None:
 
 
 def test_files_of_a_read_only_store_are_linked_elsewhere(home: Home, tmp_path: Path) -> None:
-    from datapkg.format.manifest import FileNode
+    from datapkg.format.manifest.parsed import FileNode
 
     (hash,) = home.store.objects.put_many([b"text"])
     node = FileNode(path="a", hash=hash, size=4, file_name="a.txt")

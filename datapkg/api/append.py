@@ -8,23 +8,23 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from datapkg.api.bar import shown as shown_progress
 from datapkg.api.build import fetcher, objects_for
 from datapkg.api.edit import Draft, group_path
 from datapkg.api.new_state import TRIES
-from datapkg.api.new_state import Options as EditOptions
+from datapkg.api.new_state import CommitOptions as EditOptions
+from datapkg.api.notebook_progress import shown as shown_progress
 from datapkg.api.rebase import ancestors
-from datapkg.api.results import Appended
+from datapkg.api.results import AppendResult
 from datapkg.building.checks.demands import below
-from datapkg.building.directory import name_problem, raise_problems
-from datapkg.building.fetching.opened import opened
-from datapkg.building.options import Options as BuildOptions
-from datapkg.building.spec import BuildSpec, FileSource
-from datapkg.building.unchanged import settled
+from datapkg.building.source_diff import carry_over
+from datapkg.building.sources.prepare import prepared
+from datapkg.building.spec.folder import name_problem, raise_problems
+from datapkg.building.spec.model import BuildSpec, FileSource
+from datapkg.building.spec.options import BuildOptions as BuildOptions
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound
-from datapkg.format.diff import same_content
-from datapkg.format.manifest import GroupNode, Node, TableNode
-from datapkg.format.names import Ref, shown
+from datapkg.format.manifest.diff import same_content
+from datapkg.format.manifest.parsed import GroupNode, Node, TableNode
+from datapkg.format.names import Ref, quoted
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 
@@ -32,7 +32,7 @@ _PATHS_SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Options:
+class AppendOptions:
     """Where files go: the group or table `to`, "" for the package itself; with `replace`, over nodes that are there."""
 
     to: str = ""
@@ -47,10 +47,10 @@ def append(
     home: Home,
     ref: Ref,
     files: Sequence[Path],
-    options: Options = Options(),
+    options: AppendOptions = AppendOptions(),
     *,
     progress: Progress = silent,
-) -> Appended:
+) -> AppendResult:
     """Adds files to a package: to a table their rows, elsewhere nodes that are named and read as in a build.
 
     A folder becomes a group with what is below it. All of them or none. Raises `NotFound` for a file that is not there,
@@ -71,7 +71,7 @@ def append(
     raise AssertionError
 
 
-def _append(home: Home, ref: Ref, files: Sequence[Path], options: Options, progress: Progress) -> Appended:
+def _append(home: Home, ref: Ref, files: Sequence[Path], options: AppendOptions, progress: Progress) -> AppendResult:
     edit = EditOptions(
         options.message, options.push, options.registry, progress, origin="append", checks=options.checks
     )
@@ -89,7 +89,7 @@ def _check(ref: Ref, files: Sequence[Path]) -> None:
         line = f"datapkg append {ref.package} {names}" + (f" --to {quote(ref.path)}" if ref.path else "")
         raise InvalidInput(f"{ref} names more than a package", hint=line)
     if absent := [each for each in files if not each.exists()]:
-        what = ", ".join(shown(each) for each in absent[:_PATHS_SHOWN])
+        what = ", ".join(quoted(each) for each in absent[:_PATHS_SHOWN])
         raise NotFound(f"there is no file or folder {what}; nothing was added", paths=[str(each) for each in absent])
 
 
@@ -128,12 +128,12 @@ class _Adder(Draft):
             self._record["sources"].append({**rows.source, "path": path, "appended": True})
             self.warnings += rows.warnings
 
-    def add_nodes(self, options: Options, files: Sequence[Path]) -> None:
+    def add_nodes(self, options: AppendOptions, files: Sequence[Path]) -> None:
         """Adds the nodes that files and folders become."""
         at = self.node(options.to)
         if at is not None and not isinstance(at, GroupNode):
             raise InvalidInput(
-                f"{shown(options.to)} is a {at.kind}; files are added to a group, or their rows to a table",
+                f"{quoted(options.to)} is a {at.kind}; files are added to a group, or their rows to a table",
                 hint=f"datapkg show {self._ref.package}",
             )
         prefix = f"{options.to}/" if options.to else ""
@@ -143,7 +143,7 @@ class _Adder(Draft):
         for path, node in made.items():
             self._put(path, node)
         if self._replaced and not options.replace:
-            listed = ", ".join(map(shown, self._replaced[:_PATHS_SHOWN]))
+            listed = ", ".join(map(quoted, self._replaced[:_PATHS_SHOWN]))
             more = f" and {len(self._replaced) - _PATHS_SHOWN:,} more" if len(self._replaced) > _PATHS_SHOWN else ""
             raise Conflict(
                 f"{self._ref.package} has other data at {listed}{more}; nothing was added",
@@ -151,9 +151,9 @@ class _Adder(Draft):
                 paths=self._replaced,
             )
 
-    def result(self, to: str) -> Appended:
+    def result(self, to: str) -> AppendResult:
         """What came of it."""
-        return Appended(
+        return AppendResult(
             package=self._ref.package,
             hash=self.hash,
             to=to,
@@ -172,10 +172,10 @@ class _Adder(Draft):
         is_folder = path.is_dir()
         name = path.name if is_folder and path.name != ".." else ""
         if name and (problem := name_problem((name,))):
-            raise InvalidInput(f"folder {shown(path)} cannot be a group: {problem}")
+            raise InvalidInput(f"folder {quoted(path)} cannot be a group: {problem}")
         prefix += f"{name}/" if name else ""
         how = BuildOptions(build_file=is_folder)
-        with opened(path, fetcher(self._home, silent), how, environ=self._home.environ) as found:
+        with prepared(path, fetcher(self._home, silent), how, environ=self._home.environ) as found:
             spec = found.spec
         nodes = [
             replace(each, path=f"{prefix}{each.path}", checks=tuple(below(check, prefix) for check in each.checks))
@@ -191,9 +191,9 @@ class _Adder(Draft):
             for above in ancestors(path):
                 at = self.node(above)
                 if at is not None and not isinstance(at, GroupNode):
-                    problems.append(f"{shown(path)} would lie in {shown(above)}, which is a {at.kind}")
+                    problems.append(f"{quoted(path)} would lie in {quoted(above)}, which is a {at.kind}")
             if not isinstance(node, GroupNode) and self._is_group(path):
-                problems.append(f"{shown(path)} is a group there")
+                problems.append(f"{quoted(path)} is a group there")
         if problems:
             lines = "".join(f"\n  {each}" for each in problems[:_PATHS_SHOWN])
             raise Conflict(f"there is no room in {self._ref.package}; nothing was added:{lines}", paths=problems)
@@ -203,7 +203,7 @@ class _Adder(Draft):
 
     def _put(self, path: str, node: Node) -> None:
         before = self._nodes.get(path)
-        after = settled(node, before, self._is_right)
+        after = carry_over(node, before, self._is_right)
         if before is None:
             self._added += [] if isinstance(node, GroupNode) else [path]
         elif not isinstance(node, GroupNode):
@@ -221,9 +221,9 @@ def _joined(specs: Sequence[BuildSpec]) -> BuildSpec:
         place = str(node.source.path) if isinstance(node.source, FileSource) else node.place
         other = places.setdefault(node.path, place)
         if other != place:
-            problems.append((place, f"it and {shown(other)} would both be node {shown(node.path)}"))
+            problems.append((place, f"it and {quoted(other)} would both be node {quoted(node.path)}"))
         elif node.path in groups:
-            problems.append((place, f"{shown(node.path)} would be a node and a group"))
+            problems.append((place, f"{quoted(node.path)} would be a node and a group"))
     raise_problems(problems, "this")
     groups_said = {path: meta for spec in specs for path, meta in spec.groups.items()}
     warnings = [each for spec in specs for each in spec.warnings]
@@ -232,4 +232,4 @@ def _joined(specs: Sequence[BuildSpec]) -> BuildSpec:
 
 
 def _of_file(file: Path, error: DatapkgError) -> DatapkgError:
-    return type(error)(f"nothing was appended: {shown(file)}: {error.message}", hint=error.hint, **error.detail)
+    return type(error)(f"nothing was appended: {quoted(file)}: {error.message}", hint=error.hint, **error.detail)

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg import __version__
 from datapkg.api.results import BuildResult
-from datapkg.building.options import Options
+from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput
-from datapkg.format.names import shown
+from datapkg.format.names import quoted
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.refs import Current, LogEvent
 
 _SKIPPED_SHOWN = 5
 
 if TYPE_CHECKING:
-    from datapkg.building.fetching.fetched import Fetcher
-    from datapkg.building.generate import Generated
-    from datapkg.building.package import Built
+    from datapkg.building.pipeline import BuildOutput
     from datapkg.building.snapshot import Snapshot
-    from datapkg.building.spec import BuildSpec
-    from datapkg.format.manifest import Manifest
+    from datapkg.building.sources.fetcher import Fetcher
+    from datapkg.building.spec.generate import Generated
+    from datapkg.building.spec.model import BuildSpec
+    from datapkg.format.manifest.parsed import Manifest
     from datapkg.format.names import Ref
     from datapkg.home import Home
     from datapkg.objects.base import Objects, Readable
@@ -37,7 +37,7 @@ def build_package(
     home: Home,
     ref: Ref,
     source: Any,
-    options: Options = Options(),  # noqa: B008 - it is frozen
+    options: BuildOptions = BuildOptions(),  # noqa: B008 - it is frozen
     *,
     message: str = "",
     explained: bool = False,
@@ -61,7 +61,7 @@ def build_package(
     return _build(home, ref, source, options, before, seen, message=message, progress=progress)
 
 
-def _look(source: Any, options: Options) -> Snapshot | None:
+def _look(source: Any, options: BuildOptions) -> Snapshot | None:
     """What the folder that is built looks like now; None for anything else."""
     from datapkg.building import snapshot
 
@@ -71,7 +71,7 @@ def _look(source: Any, options: Options) -> Snapshot | None:
     if path.is_file() and path.suffix.lower() not in (".yml", ".yaml"):
         return None
     settings = [__version__, path, options.build_file, options.allow_outside, options.gitignore, *snapshot.versions()]
-    return snapshot.look(path if path.is_dir() else path.parent, settings)
+    return snapshot.take_snapshot(path if path.is_dir() else path.parent, settings)
 
 
 def _recalled(home: Home, ref: Ref, seen: Snapshot, before: Current) -> BuildResult | None:
@@ -87,7 +87,7 @@ def _build(
     home: Home,
     ref: Ref,
     source: Any,
-    options: Options,
+    options: BuildOptions,
     before: Current | None,
     seen: Snapshot | None,
     *,
@@ -97,12 +97,12 @@ def _build(
     from dataclasses import asdict
 
     from datapkg.building.checks.definitions import unpacked
-    from datapkg.building.explaining import explain
-    from datapkg.building.fetching.opened import opened
+    from datapkg.building.rebuild_reasons import explain
+    from datapkg.building.sources.prepare import prepared
 
     record = home.store.refs.record(ref.user, ref.name, before.hash) if before else None
     hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, str | Path) else ""
-    opening = opened(source, fetcher(home, progress), options, environ=home.environ, hint=hint)
+    opening = prepared(source, fetcher(home, progress), options, environ=home.environ, hint=hint)
     with opening as found, home.store.writing():
         if not options.allow_empty:
             _refuse_empty(ref, source, found.spec)
@@ -135,7 +135,7 @@ def _refuse_empty(ref: Ref, source: Any, spec: BuildSpec) -> None:
     if spec.nodes or spec.groups or spec.origin == "build file":
         return
     is_path = isinstance(source, str | Path)
-    place = shown(source) if is_path else "the mapping"
+    place = quoted(source) if is_path else "the mapping"
     more = f", … ({len(spec.skipped):,})" if len(spec.skipped) > _SKIPPED_SHOWN else ""
     left_out = f"; left out: {', '.join(spec.skipped[:_SKIPPED_SHOWN])}{more}" if spec.skipped else ""
     line = f"datapkg build {ref.package} {quote(str(source))} --allow-empty" if is_path else "allow_empty=True"
@@ -144,18 +144,18 @@ def _refuse_empty(ref: Ref, source: Any, spec: BuildSpec) -> None:
 
 def fetcher(home: Home, progress: Progress) -> Fetcher:
     """What brings sources from elsewhere to this machine."""
-    from datapkg.building.fetching.fetched import Fetcher
-    from datapkg.building.fetching.shelf import Shelf
+    from datapkg.building.sources.download_cache import DownloadCache
+    from datapkg.building.sources.fetcher import Fetcher
 
     limit_bytes, timeout_s = home.setting("max_source_bytes").value, home.setting("timeout_s").value
-    return Fetcher(Shelf(home.cache / "sources", home.index), limit_bytes, timeout_s, progress)
+    return Fetcher(DownloadCache(home.cache / "sources", home.index), limit_bytes, timeout_s, progress)
 
 
 def _built(
-    home: Home, ref: Ref, spec: BuildSpec, options: Options, before: Current | None, progress: Progress
-) -> Built:
+    home: Home, ref: Ref, spec: BuildSpec, options: BuildOptions, before: Current | None, progress: Progress
+) -> BuildOutput:
     from datapkg.building.cache import BuildCache
-    from datapkg.building.package import build_package as build_from
+    from datapkg.building.pipeline import build_package as build_from
 
     store = home.store
     with objects_for(store, options.dry_run) as objects:
@@ -176,8 +176,8 @@ def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[
 
     Those that are at the registry that a push goes to may be absent; of another registry, they are fetched when read.
     """
-    from datapkg.arrival import origin_of
     from datapkg.reading.source import Remote, Source
+    from datapkg.resolve import origin_of
 
     found = home.find(wanted)
     manifest, origin = found.store.manifest(found.hash), origin_of(home, wanted, found.hash)
@@ -200,14 +200,14 @@ def objects_for(store: Store, dry_run: bool) -> Iterator[Objects]:
         return
     from tempfile import TemporaryDirectory
 
-    from datapkg.objects.scratch import ScratchObjects
+    from datapkg.objects.copy_on_write import CopyOnWriteObjects
 
     store.tmp.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=store.tmp, prefix="dry-") as folder:
-        yield ScratchObjects(store.objects, Path(folder))
+        yield CopyOnWriteObjects(store.objects, Path(folder))
 
 
-def _note_absent(home: Home, built: Built) -> bool:
+def _note_absent(home: Home, built: BuildOutput) -> bool:
     """Say of nodes that were taken over whether data of them are absent here; return that."""
     absent = sum(home.store.absent(built.manifest).values()) if built.record.get("packages") else 0
     if absent:
@@ -216,7 +216,7 @@ def _note_absent(home: Home, built: Built) -> bool:
     return bool(absent)
 
 
-def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | None, is_partial: bool) -> None:
+def _keep(home: Home, ref: Ref, built: BuildOutput, message: str, before: Current | None, is_partial: bool) -> None:
     """Saves what was built and names it; no event is written if it is what was built before, and no more is said."""
     store, manifest = home.store, built.manifest
     store.save(manifest)
@@ -232,19 +232,19 @@ def _keep(home: Home, ref: Ref, built: Built, message: str, before: Current | No
     store.refs.set_current(ref.user, ref.name, current)
 
 
-def _same_outcome(home: Home, ref: Ref, built: Built) -> bool:
+def _same_outcome(home: Home, ref: Ref, built: BuildOutput) -> bool:
     """Return whether the log has what the checks came to and what was left out, which are not part of a state."""
     record = home.store.refs.record(ref.user, ref.name, built.manifest.hash) or {}
     return all(record.get(key) == built.record.get(key) for key in ("checks", "rules", "left_out"))
 
 
 def _remember(
-    home: Home, ref: Ref, source: Any, options: Options, seen: Snapshot | None, spec: BuildSpec, built: Built
+    home: Home, ref: Ref, source: Any, options: BuildOptions, seen: Snapshot | None, spec: BuildSpec, built: BuildOutput
 ) -> None:
     """Keeps where the package was built from, and how that looked, if it says all that the package depends on."""
     from datapkg.building import snapshot
     from datapkg.building.cache import BuildCache
-    from datapkg.building.spec import FileSource
+    from datapkg.building.spec.model import FileSource
 
     if isinstance(source, str | Path) and spec.root is not None and not spec.git:
         BuildCache(home.index, ref.package).keep_place(Path(source), options)
@@ -266,6 +266,6 @@ def _remember(
 
 def generate(directory: Path, *, gitignore: bool = True) -> Generated:
     """Write a `build.yml` and a `README.md` to start from into a directory."""
-    from datapkg.building.generate import generate as write_build_file
+    from datapkg.building.spec.generate import generate as write_build_file
 
     return write_build_file(Path(directory), gitignore=gitignore)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datapkg.api.results import Warmed
+from datapkg.api.results import WarmResult
 from datapkg.errors import DatapkgError, InvalidInput, NodeNotFound
-from datapkg.format.manifest import TableNode
+from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.reading import warm, warming
 from datapkg.reading.source import Source
-from datapkg.store.copies import Copy
+from datapkg.reading.tables import arrow_cache, arrow_cache_writer
+from datapkg.store.arrow_cache import CachedTable
 
 
-def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[Warmed]:
+def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmResult]:
     """Makes warm copies of the tables of a package, or of those below the node that the ref names; in their order.
 
     Those that are here already are left as they are. Raises `InvalidInput` where there is no table.
@@ -26,20 +26,20 @@ def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[Warme
     done = []
     for number, table in enumerate(tables):
         progress("warming", number, len(tables))
-        made = warming.write(source, table)
-        path = found.store.copies.find(warm.key(table))
+        made = arrow_cache_writer.write(source, table)
+        path = found.store.copies.find(arrow_cache.key(table))
         size = path.stat().st_size if path else 0
-        done.append(Warmed(ref.package, table.path, table.rows, size, made))
+        done.append(WarmResult(ref.package, table.path, table.rows, size, made))
     progress("warming", len(tables), len(tables))
     return done
 
 
-def list_copies(home: Home) -> list[Copy]:
+def list_copies(home: Home) -> list[CachedTable]:
     """The warm copies on this machine, by package and path."""
     return home.store.copies.list()
 
 
-def remove_copies(home: Home, ref: Ref | None = None, dry_run: bool = False) -> list[Copy]:
+def remove_copies(home: Home, ref: Ref | None = None, dry_run: bool = False) -> list[CachedTable]:
     """Frees the warm copies of what the ref names, or all; gives those that were (or would be) removed.
 
     A copy serves every package that has the same table, so it goes for all of them.
@@ -61,14 +61,14 @@ def _keys(home: Home, ref: Ref) -> set[str]:
     """The keys of the tables that a ref names; none where it is not here any more."""
     try:
         found = home.find(ref)
-        return {warm.key(table) for table in _tables(Source(found.store, ref, found.hash), ref)}
+        return {arrow_cache.key(table) for table in _tables(Source(found.store, ref, found.hash), ref)}
     except NodeNotFound:
         raise
     except DatapkgError:
         return set()
 
 
-def _is_below(copy: Copy, ref: Ref) -> bool:
+def _is_below(copy: CachedTable, ref: Ref) -> bool:
     """Whether a copy was made for this package, or for what lies below its node; of whichever state."""
     return (
         ref.state is None

@@ -7,38 +7,38 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from datapkg.api.build import fetcher, find_package, objects_for
-from datapkg.api.results import Checked
-from datapkg.building.options import Options
+from datapkg.api.results import CheckResults
+from datapkg.building.spec.options import BuildOptions
 from datapkg.objects.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from datapkg.building.spec import BuildSpec, NodeSpec
+    from datapkg.building.spec.model import BuildSpec, NodeSpec
     from datapkg.home import Home
 
 
 def check(
     home: Home,
     source: Any,
-    options: Options = Options(),  # noqa: B008 - it is frozen
+    options: BuildOptions = BuildOptions(),  # noqa: B008 - it is frozen
     *,
     progress: Progress = silent,
-) -> Checked:
+) -> CheckResults:
     """Tries the checks of a directory or build file on the tables that it makes, which are not kept.
 
     Only tables are made that a check is about, or that one compares with. Raises what a build does, except
     `CheckFailed`.
     """
     from datapkg.building.cache import BuildCache
-    from datapkg.building.checks.report import told
+    from datapkg.building.checks.report import report_lines
     from datapkg.building.checks.run import run_checks
-    from datapkg.building.fetching.opened import opened
-    from datapkg.building.package import build_package
+    from datapkg.building.pipeline import build_package
+    from datapkg.building.sources.prepare import prepared
 
     store = home.store
-    with opened(source, fetcher(home, progress), options, environ=home.environ) as found:
+    with prepared(source, fetcher(home, progress), options, environ=home.environ) as found:
         asked = [node for node in found.spec.nodes if node.checks]
         if not asked:
-            return Checked([], found.spec.warnings)
+            return CheckResults([], found.spec.warnings)
         store.prepare()
         with objects_for(store, dry_run=True) as objects:
             built = build_package(
@@ -51,7 +51,7 @@ def check(
                 progress=progress,
             )
             results = run_checks(asked, built.manifest, objects)
-    return Checked([told(each) for each in results], built.warnings)
+    return CheckResults([report_lines(each) for each in results], built.warnings)
 
 
 def _needed(spec: BuildSpec, asked: list[NodeSpec]) -> BuildSpec:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from datapkg.api.bringing import bring_foreign
-from datapkg.api.checking import known_checks
-from datapkg.api.results import Copied
-from datapkg.arrival import find_or_meet
+from datapkg.api.carried_checks import known_checks
+from datapkg.api.foreign_objects import bring_foreign
+from datapkg.api.results import CopyResult
 from datapkg.building.checks.definitions import packed
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref
-from datapkg.home import Found, Home
+from datapkg.home import Home, ResolvedState
 from datapkg.objects.progress import Progress, silent
+from datapkg.resolve import find_or_meet
 from datapkg.store.refs import Current, LogEvent
 
 
 def copy(
     home: Home, ref: Ref, into: Ref, *, message: str = "", registry: str | None = None, progress: Progress = silent
-) -> Copied:
+) -> CopyResult:
     """Make the state that a ref names the current one of the package `into`, as a build of it would.
 
     Of a package that is not here the manifest alone is fetched. A push of `into` sends no object that the registry has
@@ -42,10 +42,10 @@ def copy(
         title = str(manifest.meta.get("title", ""))
         current = Current(manifest.hash, "local", bool(absent), title, sum(sizes.values()))
         _keep(home, into, current, message, _record(home, ref, found))
-    return Copied(into.package, manifest.hash, ref.package, sum(sizes.values()), sum(absent.values()))
+    return CopyResult(into.package, manifest.hash, ref.package, sum(sizes.values()), sum(absent.values()))
 
 
-def _record(home: Home, ref: Ref, found: Found) -> dict[str, Any]:
+def _record(home: Home, ref: Ref, found: ResolvedState) -> dict[str, Any]:
     """How the state was built, if it was built here, what its checks came to, and what it is a copy of."""
     record = found.store.refs.record(ref.user, ref.name, found.hash) or {"sources": []}
     made = {name: value for name, value in record.items() if name not in ("parent", "origin")}

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from datapkg.api.bar import shown as shown_progress
-from datapkg.api.new_state import NewState, Options
+from datapkg.api.new_state import CommitOptions, NewState
+from datapkg.api.notebook_progress import shown as shown_progress
 from datapkg.api.rebase import ancestors
-from datapkg.api.results import Edited
-from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
+from datapkg.api.results import EditResult
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound
-from datapkg.format.diff import same_data, stored_otherwise
-from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
-from datapkg.format.names import Ref, State, check_node_path, shown
-from datapkg.format.overlay import Overlay
+from datapkg.format.manifest.diff import same_data, stored_otherwise
+from datapkg.format.manifest.edit import ManifestEdit
+from datapkg.format.manifest.parsed import GroupNode, Manifest, Node, TableNode
+from datapkg.format.names import Ref, State, check_node_path, quoted
 from datapkg.home import Home
 from datapkg.objects.base import Readable
 from datapkg.reading.source import Remote, Source
+from datapkg.resolve import allowed_registry, fetch_manifest, keep, resolve
 from datapkg.store.refs import Current
 
 if TYPE_CHECKING:
-    from datapkg.building.appending import Stored
-    from datapkg.building.spec import BuildSpec
+    from datapkg.building.spec.model import BuildSpec
+    from datapkg.building.table_append import StoredRows
 
 
 def group_path(text: str) -> str:
@@ -50,7 +50,7 @@ class Draft(NewState):
 
     _otherwise = "edit with push=False"
 
-    def __init__(self, home: Home, ref: Ref, options: Options = Options()) -> None:  # noqa: B008 - it is frozen
+    def __init__(self, home: Home, ref: Ref, options: CommitOptions = CommitOptions()) -> None:  # noqa: B008 - it is frozen
         if ref.state is not None or ref.path:
             raise InvalidInput(f"{ref} names more than a package", hint=f"name the package alone: {ref.package}")
         super().__init__(home, ref, options)
@@ -74,7 +74,7 @@ class Draft(NewState):
         with ExitStack() as stack:
             stack.enter_context(self._home.store.writing())
             self._base = base = self._begin()
-            self._nodes, self.meta = Overlay(base), deepcopy(base.meta) if base else {}
+            self._nodes, self.meta = ManifestEdit(base), deepcopy(base.meta) if base else {}
             self._is_open, self._writing = True, stack.pop_all()
         return self
 
@@ -95,7 +95,7 @@ class Draft(NewState):
         Metadata of a node stay where the new one is of the same kind. The value is stored now, and known to nobody
         until the block is left. Raises `InvalidInput`, `BuildFailed`.
         """
-        from datapkg.building.sources import spec_from_values
+        from datapkg.building.spec.from_value import spec_from_values
 
         path = self._free(path)
         for part in reversed(path.split("/")):
@@ -119,7 +119,9 @@ class Draft(NewState):
         moved = self._at(old)
         new = self._free(new)
         if new in self or new.startswith(f"{old}/"):
-            raise Conflict(f"{shown(old)} cannot become {shown(new)}: something is there already, or it lies in itself")
+            raise Conflict(
+                f"{quoted(old)} cannot become {quoted(new)}: something is there already, or it lies in itself"
+            )
         nodes = {each: self._nodes.pop(each) for each in moved}
         for each, node in nodes.items():
             path = new + each[len(old) :]
@@ -146,26 +148,26 @@ class Draft(NewState):
         or booleans, or if it was not written by datapkg in blocks. Raises `NodeNotFound`, `InvalidInput` naming each
         column that does not fit, `HashMismatch` for a false table.
         """
-        from datapkg.building.appending import appended
+        from datapkg.building.table_append import append_rows
 
         self._at(path)
         node = self._nodes.get(path)
         if not isinstance(node, TableNode):
-            raise InvalidInput(f"{shown(path)} is no table: rows can be appended to tables alone")
-        self._nodes[path] = after = appended(node, rows, self._stored(node))
+            raise InvalidInput(f"{quoted(path)} is no table: rows can be appended to tables alone")
+        self._nodes[path] = after = append_rows(node, rows, self._stored(node))
         self._home.store.claims.mark_verified([after])
 
-    def _stored(self, node: TableNode) -> Stored:
+    def _stored(self, node: TableNode) -> StoredRows:
         """What gives footers of a table's blocks, what brings blocks here, and what is wrong with what is stated."""
-        from datapkg.building.appending import Stored
-        from datapkg.reading.parquet import footers
+        from datapkg.building.table_append import StoredRows
+        from datapkg.reading.tables.arrow_reader import footers
 
         source, path = self._source_of(node.path)
         part = partial(msgspec.structs.replace, node, path=path)
-        return Stored(
+        return StoredRows(
             self._home.store.objects,
-            footers=lambda blocks: list(footers(source, part(objects_=blocks))),
-            bring=lambda blocks: source.bring(part(objects_=blocks)),
+            footers=lambda blocks: list(footers(source, part(blocks=blocks))),
+            bring=lambda blocks: source.bring(part(blocks=blocks)),
             problem=lambda: source.claim_problem(part()),
         )
 
@@ -175,7 +177,7 @@ class Draft(NewState):
         assert state is not None
         source = Source(self._home.store, self._ref, state.hash, Remote(self._home, self._options.registry))
         if problem := source.claim_problem(table):
-            line = f"{shown(table.path)} at the registry was not reused: {problem}"
+            line = f"{quoted(table.path)} at the registry was not reused: {problem}"
             self.warnings = list(dict.fromkeys([*self.warnings, line]))
         return not problem
 
@@ -190,20 +192,20 @@ class Draft(NewState):
         They are named and read as in a build; what lies below folders before the first wildcard is in groups as there.
         Nodes at the same paths are replaced. Raises `NotFound` where the pattern means no file.
         """
-        from datapkg.building.directory import name_files, raise_problems
-        from datapkg.building.globs import fixed_prefix, match
-        from datapkg.building.ignoring import read_ignore_file
-        from datapkg.building.spec import BuildSpec
-        from datapkg.building.tree import walk
+        from datapkg.building.spec.folder import name_files, raise_problems
+        from datapkg.building.spec.folder_files import walk
+        from datapkg.building.spec.globs import fixed_prefix, match
+        from datapkg.building.spec.ignore_rules import read_ignore_file
+        from datapkg.building.spec.model import BuildSpec
 
         group = self._free(group)
         prefix, rest = fixed_prefix(pattern)
         place = Path(folder) / prefix
         files = match(rest, walk(place, left_out=read_ignore_file(place)).files) if place.is_dir() else []
         if not files:
-            raise NotFound(f"no file matches {shown(pattern)} in {shown(folder)}", hint="look at the pattern")
+            raise NotFound(f"no file matches {quoted(pattern)} in {quoted(folder)}", hint="look at the pattern")
         nodes, problems = name_files(files)
-        raise_problems(problems, f"pattern {shown(pattern)}")
+        raise_problems(problems, f"pattern {quoted(pattern)}")
         nodes = [replace(node, path=f"{group}/{node.path}") for node in nodes]
         made = {self._free(node.path): node for node in self._built(BuildSpec("values", nodes))}
         self._nodes.update(made)
@@ -262,7 +264,7 @@ class Draft(NewState):
         for above in ancestors(path):
             node = self._nodes.get(above)
             if node is not None and not isinstance(node, GroupNode):
-                raise InvalidInput(f"{shown(path)} would lie in {shown(above)}, which is a {node.kind}")
+                raise InvalidInput(f"{quoted(path)} would lie in {quoted(above)}, which is a {node.kind}")
         return path
 
     def _at(self, path: str) -> list[str]:
@@ -271,7 +273,7 @@ class Draft(NewState):
         found = [*([path] if path in self._nodes else []), *self._nodes.below(path)]
         if not found:
             hint = f"datapkg show {self._ref.package}"
-            raise NodeNotFound(f"the draft of {self._ref.package} has no node {shown(path)}", hint=hint, path=path)
+            raise NodeNotFound(f"the draft of {self._ref.package} has no node {quoted(path)}", hint=hint, path=path)
         return found
 
     def _check_open(self) -> None:
@@ -281,7 +283,7 @@ class Draft(NewState):
     def _built(self, spec: BuildSpec) -> list[Node]:
         """The nodes of sources, stored; no state has them yet."""
         from datapkg.building.cache import BuildCache
-        from datapkg.building.package import build_package
+        from datapkg.building.pipeline import build_package
 
         before = [self._nodes[each.path] for each in spec.nodes if each.path in self._nodes]
         self._checks.ask(spec.nodes)  # tried on the whole state: a foreign key may name a table that is not built here
@@ -322,8 +324,8 @@ def edit(
     *,
     remove: Sequence[str] = (),
     move: Sequence[tuple[str, str]] = (),
-    options: Options = Options(),  # noqa: B008 - it is frozen
-) -> Edited:
+    options: CommitOptions = CommitOptions(),  # noqa: B008 - it is frozen
+) -> EditResult:
     """Take nodes or groups out of a package, then give others another path; all of it or nothing.
 
     Raises `PackageNotFound`, `NodeNotFound`, `Conflict` where something is at a new path, and the errors of a push.
@@ -337,7 +339,7 @@ def edit(
         for old, new in moves:
             draft.move(old, new)
     before, after = draft.base, home.store.manifest(draft.hash)
-    return Edited(
+    return EditResult(
         package=ref.package,
         hash=draft.hash,
         removed=[group_path(path) for path in remove],

@@ -12,24 +12,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datapkg.api.exporting.contents import Writer, Written, stored_bytes
-from datapkg.api.exporting.placing import TREE, make_tree, place_file, place_tree
-from datapkg.api.exporting.plan import SEPARATORS, Origins, Task, file_name, name_files, plan
-from datapkg.api.results import Exported
-from datapkg.arrival import find_or_look
-from datapkg.building.package_file import FileEntry, check_package_file, needs_glob, package_file
-from datapkg.building.tree import BUILD_FILE
+from datapkg.api.exporting.contents import Writer, WrittenFile, stored_bytes
+from datapkg.api.exporting.file_writer import TREE, make_tree, place_file, place_tree
+from datapkg.api.exporting.plan import SEPARATORS, ExportTask, Origins, file_name, name_files, plan
+from datapkg.api.results import ExportResult
+from datapkg.building.spec.exported import FileEntry, check_package_file, needs_glob, package_file
+from datapkg.building.spec.folder_files import BUILD_FILE
 from datapkg.errors import Conflict, CorruptObject, InvalidInput, NodeNotFound, ObjectNotFound
-from datapkg.format.manifest import GroupNode, Manifest, TableNode
+from datapkg.format.manifest.parsed import GroupNode, Manifest, TableNode
 from datapkg.format.names import Ref
-from datapkg.home import Found, Home
+from datapkg.home import Home, ResolvedState
 from datapkg.objects.files import STALE_TEMP_S
 from datapkg.objects.folders import OpenFolder, made_folders
 from datapkg.objects.progress import Progress, silent
-from datapkg.reading.delimited_text import Dialect, write_text
-from datapkg.reading.json_rows import write_json
+from datapkg.reading.earlier_states import explained
 from datapkg.reading.source import Remote, Source
-from datapkg.reading.vanished import explained
+from datapkg.reading.tables.delimited_text import Dialect, write_text
+from datapkg.reading.tables.json_rows import write_json
+from datapkg.resolve import find_or_look
 
 FORMATS = ("csv", "parquet")
 STAGED = ".datapkg-export-"
@@ -41,7 +41,7 @@ _OF_KIND = {"file": "id", "array": "numpy", "table": "parquet"}
 class _Job:
     """One export: what is written, where to, and what the record of its build says of each source."""
 
-    found: Found
+    found: ResolvedState
     ref: Ref
     manifest: Manifest
     dest: Path
@@ -60,7 +60,7 @@ def export(
     format: str | None = None,
     with_build_file: bool = False,
     progress: Progress = silent,
-) -> Exported:
+) -> ExportResult:
     """Write what a ref names to `dest`: a folder, or one file for one node; all of it or nothing.
 
     Tables that came from csv or tsv are text again if a build of the text gives the same values; all others are
@@ -122,7 +122,7 @@ def cat(
         write(piece)
 
 
-def _origins(found: Found, ref: Ref, manifest: Manifest) -> Origins:
+def _origins(found: ResolvedState, ref: Ref, manifest: Manifest) -> Origins:
     """Return what the record of the build of this state says of its sources, by path.
 
     A state that was made otherwise (by `edit`, say) has what newer builds of the package say of files of the same
@@ -147,7 +147,7 @@ def _origins(found: Found, ref: Ref, manifest: Manifest) -> Origins:
     }
 
 
-def _check_present(found: Found, manifest: Manifest, ref: Ref) -> None:
+def _check_present(found: ResolvedState, manifest: Manifest, ref: Ref) -> None:
     absent = found.store.absent(manifest, ref.path)
     if absent:
         raise ObjectNotFound(
@@ -189,7 +189,7 @@ def _sweep(folder: OpenFolder) -> None:
             folder.remove_tree(name)
 
 
-def _export_file(job: _Job, task: Task, progress: Progress) -> Exported:
+def _export_file(job: _Job, task: ExportTask, progress: Progress) -> ExportResult:
     if job.with_build_file:
         raise InvalidInput(f"{job.ref} is one node; a build file describes a package or a group of it")
     is_folder = job.dest.is_dir() and not job.dest.is_symlink()
@@ -205,10 +205,10 @@ def _export_file(job: _Job, task: Task, progress: Progress) -> Exported:
         place_file(staged, 0, parent, name, force=job.force)
     progress("files", task.node.size, task.node.size)
     path = inside.with_name(name)
-    return Exported([path], written.size, [written.note] if written.note else [])
+    return ExportResult([path], written.size, [written.note] if written.note else [])
 
 
-def _by_suffix(job: _Job, task: Task) -> tuple[_Job, Task]:
+def _by_suffix(job: _Job, task: ExportTask) -> tuple[_Job, ExportTask]:
     """A table that goes to a file of this name has the format that the name says, unless `format` was given."""
     suffix = job.dest.suffix.lower()
     if not isinstance(task.node, TableNode) or job.format is not None:
@@ -223,7 +223,7 @@ def _writer(job: _Job, staged: OpenFolder) -> Writer:
     return Writer(source, staged, job.origins, job.format, job.with_build_file)
 
 
-def _export_folder(job: _Job, tasks: list[Task], named: frozenset[str], progress: Progress) -> Exported:
+def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], progress: Progress) -> ExportResult:
     with _staging(job.dest) as (parent, staged):
         writer = _writer(job, staged)
         total, done = sum(task.node.size for task in tasks), 0
@@ -247,10 +247,10 @@ def _export_folder(job: _Job, tasks: list[Task], named: frozenset[str], progress
             files.append((BUILD_FILE,))
         place_tree(staged, parent, job.dest.name, folders, files, force=job.force)
     paths = [job.dest.joinpath(*parts) for parts in files]
-    return Exported(paths, size, [each.note for each in written if each.note])
+    return ExportResult(paths, size, [each.note for each in written if each.note])
 
 
-def _add_build_file(job: _Job, staged: OpenFolder, groups: list[Task], written: list[Written]) -> int:
+def _add_build_file(job: _Job, staged: OpenFolder, groups: list[ExportTask], written: list[WrittenFile]) -> int:
     """Write `build.yml` into the staged tree, read it back against what it is to say, and return its size."""
     depth = len(job.ref.path.split("/")) if job.ref.path else 0
     top = next((task.node for task in groups if not task.parts), None)

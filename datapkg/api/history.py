@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from datapkg.api.states import named, unpushed_build
-from datapkg.arrival import LATEST, allowed_registry
 from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound, Unreachable
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest.parsed import Manifest
+from datapkg.format.manifest.review import review
 from datapkg.format.names import Ref, check_new_version, check_tag
-from datapkg.format.review import review
 from datapkg.home import Home, not_installed
 from datapkg.remote.client import Client
+from datapkg.resolve import LATEST, allowed_registry
 
 Kind = Literal["tag", "version"]
 _SHOWN_DIGITS = 12

@@ -7,22 +7,22 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from datapkg import arrival
-from datapkg.api.results import Installed, Outcome, unchecked_text
+from datapkg import resolve
+from datapkg.api.results import InstallResult, PackageOutcome, unchecked_text
 from datapkg.api.states import completed, overruling_lock, unpushed_build
 from datapkg.errors import DatapkgError, QuotaExceeded
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
-from datapkg.home import Found, Home
+from datapkg.home import Home, ResolvedState
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import Plan, plan, transfer
-from datapkg.reading.vanished import explained
+from datapkg.objects.transfer import TransferPlan, plan, transfer
+from datapkg.reading.earlier_states import explained
 from datapkg.remote.client import Client
 
 
 @dataclass(frozen=True)
-class Options:
+class InstallOptions:
     """How to install: which part, over another origin, from this registry."""
 
     selection: Selection = EVERYTHING
@@ -38,20 +38,20 @@ def install_packages(
     registry: str | None = None,
     replace: bool = False,
     progress: Progress = silent,
-) -> list[Outcome]:
+) -> list[PackageOutcome]:
     """Installs each ref in turn, going on after one that fails; `current` moves a package at a time."""
-    options = Options(selection, replace, registry)
+    options = InstallOptions(selection, replace, registry)
     return [_outcome(home, ref, options, progress) for ref in refs]
 
 
-def _outcome(home: Home, ref: Ref, options: Options, progress: Progress) -> Outcome:
+def _outcome(home: Home, ref: Ref, options: InstallOptions, progress: Progress) -> PackageOutcome:
     try:
-        return Outcome(str(ref), installed=install_one(home, ref, options, progress))
+        return PackageOutcome(str(ref), installed=install_one(home, ref, options, progress))
     except DatapkgError as error:
-        return Outcome(str(ref), error=error)
+        return PackageOutcome(str(ref), error=error)
 
 
-def install_one(home: Home, ref: Ref, options: Options, progress: Progress = silent) -> Installed:
+def install_one(home: Home, ref: Ref, options: InstallOptions, progress: Progress = silent) -> InstallResult:
     """Installs one ref: resolve, manifest (its hash must be the one asked for), objects, pointer last.
 
     A full hash that is here already is installed without a request. What arrived before a failure stays in the store.
@@ -61,17 +61,17 @@ def install_one(home: Home, ref: Ref, options: Options, progress: Progress = sil
         return _install_offline(home, ref, options) or _install_from_registry(home, ref, options, progress)
 
 
-def _install_from_registry(home: Home, ref: Ref, options: Options, progress: Progress) -> Installed:
-    client = home.client(arrival.allowed_registry(home, ref, options.registry))
-    resolved = arrival.resolve(home, client, ref, replace=options.replace)
-    manifest = arrival.fetch_manifest(home, client, ref, resolved)
-    with explained(Found(home.store, ref, manifest.hash, "ref")):
+def _install_from_registry(home: Home, ref: Ref, options: InstallOptions, progress: Progress) -> InstallResult:
+    client = home.client(resolve.allowed_registry(home, ref, options.registry))
+    resolved = resolve.resolve(home, client, ref, replace=options.replace)
+    manifest = resolve.fetch_manifest(home, client, ref, resolved)
+    with explained(ResolvedState(home.store, ref, manifest.hash, "ref")):
         received = _fetch_objects(home, client, ref, manifest, options, progress)
-    arrival.keep(home, ref, manifest, resolved)
+    resolve.keep(home, ref, manifest, resolved)
     return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes))
 
 
-def _install_offline(home: Home, ref: Ref, options: Options) -> Installed | None:
+def _install_offline(home: Home, ref: Ref, options: InstallOptions) -> InstallResult | None:
     store = home.store
     if ref.state is None or not ref.state.is_full_hash or not store.has(ref.state.value):
         return None
@@ -81,9 +81,9 @@ def _install_offline(home: Home, ref: Ref, options: Options) -> Installed | None
     return _finish(home, ref, manifest, _origin(home, ref, manifest.hash, options), options, (0, 0))
 
 
-def _origin(home: Home, ref: Ref, hash: str, options: Options) -> str:
+def _origin(home: Home, ref: Ref, hash: str, options: InstallOptions) -> str:
     """Where a state that is here came from: a registry, or "local" where it was built here and never pushed."""
-    if origin := arrival.origin_of(home, ref, hash):
+    if origin := resolve.origin_of(home, ref, hash):
         return origin
     refs = home.store.refs
     if any(event.hash == hash for event in refs.log(ref.user, ref.name)):
@@ -92,7 +92,7 @@ def _origin(home: Home, ref: Ref, hash: str, options: Options) -> str:
     if current and current.origin != "local" and hash in refs.known_hashes(ref.user, ref.name):
         return current.origin  # whose tags and versions these are
     with contextlib.suppress(DatapkgError):  # it was opened where it lay
-        return arrival.registry_of(home, ref, options.registry)
+        return resolve.registry_of(home, ref, options.registry)
     return "local"
 
 
@@ -103,21 +103,21 @@ def fetch_packages(
     *,
     registry: str | None = None,
     progress: Progress = silent,
-) -> list[Outcome]:
+) -> list[PackageOutcome]:
     """Fetches for each ref in turn (see `fetch`), going on after one that fails."""
     outcomes = []
     for ref in refs:
         try:
             done = fetch(home, ref, selection, registry=registry, progress=progress)
-            outcomes.append(Outcome(str(ref), installed=done))
+            outcomes.append(PackageOutcome(str(ref), installed=done))
         except DatapkgError as error:
-            outcomes.append(Outcome(str(ref), error=error))
+            outcomes.append(PackageOutcome(str(ref), error=error))
     return outcomes
 
 
 def fetch(
     home: Home, ref: Ref, selection: Selection, *, registry: str | None = None, progress: Progress = silent
-) -> Installed:
+) -> InstallResult:
     """Brings objects of a state that is here already, of a node or of all of it; no pointer moves.
 
     Raises `PackageNotInstalled`, `NodeNotFound`, and the errors of a registry.
@@ -126,19 +126,19 @@ def fetch(
         return _fetch(home, ref, selection, registry, progress)
 
 
-def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress) -> Installed:
+def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress) -> InstallResult:
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
     with explained(found):
         planned = _planned(home, ref, manifest, selection)
     if not planned.needed:
-        return Installed(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
+        return InstallResult(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
     exact = ref.at(State("hash", found.hash))
-    moved = transfer(arrival.objects_of(home, exact, registry), home.store.objects, planned, progress)
+    moved = transfer(resolve.objects_of(home, exact, registry), home.store.objects, planned, progress)
     home.store.forget_parts()
     _note_whole(home, ref, manifest)
     wanted = sum(selection.of(manifest, ref.path).values())
-    return Installed(ref.package, found.hash, moved.objects, moved.size_bytes, wanted)
+    return InstallResult(ref.package, found.hash, moved.objects, moved.size_bytes, wanted)
 
 
 def _note_whole(home: Home, ref: Ref, manifest: Manifest) -> None:
@@ -149,7 +149,7 @@ def _note_whole(home: Home, ref: Ref, manifest: Manifest) -> None:
 
 
 def _fetch_objects(
-    home: Home, client: Client, ref: Ref, manifest: Manifest, options: Options, progress: Progress
+    home: Home, client: Client, ref: Ref, manifest: Manifest, options: InstallOptions, progress: Progress
 ) -> int:
     planned = _planned(home, ref, manifest, options.selection)
     received = transfer(client.objects(ref), home.store.objects, planned, progress).objects
@@ -157,7 +157,7 @@ def _fetch_objects(
     return received
 
 
-def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> Plan:
+def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> TransferPlan:
     """What has to come; raises `QuotaExceeded` where there is no room for it."""
     planned = plan(selection.of(manifest, ref.path), home.store.objects)
     free = shutil.disk_usage(home.store.folder).free
@@ -171,16 +171,16 @@ def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> 
 
 
 def _finish(
-    home: Home, ref: Ref, manifest: Manifest, origin: str, options: Options, received: tuple[int, int]
-) -> Installed:
+    home: Home, ref: Ref, manifest: Manifest, origin: str, options: InstallOptions, received: tuple[int, int]
+) -> InstallResult:
     unpushed = unpushed_build(home, ref)
     selection = options.selection
-    before = arrival.make_current(home, ref, manifest, origin, partial=bool(ref.path) or selection.is_partial)
+    before = resolve.make_current(home, ref, manifest, origin, partial=bool(ref.path) or selection.is_partial)
     notes = []
     if before and before == unpushed and before.hash != manifest.hash:
         state = State("hash", before.hash)
         notes.append(f"the build that was here was never pushed; it is kept as {ref.package}@{state}")
-    if unchecked := arrival.unchecked_tables(home, manifest, ref.path):
+    if unchecked := resolve.unchecked_tables(home, manifest, ref.path):
         notes.append(f"{unchecked_text(unchecked)}; type: datapkg verify --content {ref.package}")
     lock = overruling_lock(ref.package, manifest.hash)
     if lock:
@@ -189,4 +189,4 @@ def _finish(
     wanted = selection.of(manifest, ref.path)
     left = sum(home.store.absent(manifest).values()) if bool(ref.path) or selection.is_partial else 0
     size, overruled_by = sum(wanted.values()), str(lock[0]) if lock else ""
-    return Installed(ref.package, manifest.hash, *received, size, "; ".join(notes), left, overruled_by)
+    return InstallResult(ref.package, manifest.hash, *received, size, "; ".join(notes), left, overruled_by)

@@ -6,8 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datapkg.api.bar import shown
-from datapkg.api.results import Listed, Locked, Removed
+from datapkg.api.notebook_progress import shown
+from datapkg.api.results import LockResult, PackageListing, RemoveResult
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datapkg.api.status import PackageStatus
 
 
-def ls() -> list[Listed]:
+def ls() -> list[PackageListing]:
     """Return the packages on this machine, in order, each with the state that is current."""
     from datapkg.api.listing import list_packages
 
@@ -102,7 +102,7 @@ def lock(
     update: bool = False,
     registry: str | None = None,
     progress: Progress | None = None,
-) -> Locked:
+) -> LockResult:
     """Write the `datapkg.lock` of the project that a folder is in, and return what it pins.
 
     Pins that still fit `datapkg.yml` are kept unless `update`. Raise `InvalidLock` that names everything that could not
@@ -112,7 +112,7 @@ def lock(
 
     with shown(progress) as tell:
         path, written, warnings = write_lock(Home(), Path(folder), update=update, registry=registry, progress=tell)
-    return Locked(path, list(written.pins), warnings)
+    return LockResult(path, list(written.pins), warnings)
 
 
 def config(name: str | None = None, value: str | None = None, *, unset: bool = False) -> Any:
@@ -144,7 +144,7 @@ def status(package: str | None = None, path: str | PathLike[str] | None = None) 
     return statuses(Home(), ref, Path(path) if path is not None else None)
 
 
-def rm(package: str) -> Removed:
+def rm(package: str) -> RemoveResult:
     """Remove a package from this machine, and return what this freed; what its registry has stays.
 
     Raise `PackageNotInstalled` where it is not here.

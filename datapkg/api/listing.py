@@ -7,29 +7,29 @@ from typing import Any
 
 import msgspec
 
-from datapkg.api.results import Listed, Shown
+from datapkg.api.results import PackageDetails, PackageListing
 from datapkg.api.states import kept_states
-from datapkg.arrival import find_or_look, unchecked_tables
 from datapkg.errors import DatapkgError, NotFound
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.format.names import Ref, State
-from datapkg.home import Found, Home
+from datapkg.home import Home, ResolvedState
+from datapkg.resolve import find_or_look, unchecked_tables
 from datapkg.store.store import Store
 
 _README_BYTES = 16_384
 
 
-def list_packages(home: Home) -> list[Listed]:
+def list_packages(home: Home) -> list[PackageListing]:
     """The packages on this machine with their current state, each from the first store that has it."""
-    listed: dict[str, Listed] = {}
+    listed: dict[str, PackageListing] = {}
     for store in home.stores:
         for user in store.refs.users():
             for name in store.refs.packages(user):
                 current = store.refs.current(user, name)
                 package = f"{user}/{name}"
                 if current and package not in listed:
-                    listed[package] = Listed(
+                    listed[package] = PackageListing(
                         *(package, current.hash, current.origin, current.bytes_logical, current.title),
                         partial=current.partial,
                         states=kept_states(store, Ref(user, name)),
@@ -37,12 +37,12 @@ def list_packages(home: Home) -> list[Listed]:
     return [listed[package] for package in sorted(listed)]
 
 
-def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = None) -> Shown:
+def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = None) -> PackageDetails:
     """The nodes of a package, or of the part of it that the ref names.
 
     With `remote`, or where it is not installed, as its registry has it; nothing is installed by that.
     """
-    from datapkg.reading.vanished import explained
+    from datapkg.reading.earlier_states import explained
 
     found = find_or_look(home, ref, registry, remote=remote)
     looked_at = found.why if "://" in found.why else ""
@@ -52,7 +52,7 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
     depth = ref.path.count("/") + 2 if ref.path else 1
     files = {node.parts[-1]: node.path for node in nodes if isinstance(node, FileNode) and len(node.parts) == depth}
     licences = licence_files_among(files)
-    return Shown(
+    return PackageDetails(
         ref.package,
         found.hash,
         manifest.meta,
@@ -83,7 +83,7 @@ def _bytes_absent(store: Store, ref: Ref, manifest: Manifest) -> int:
     return sum(store.absent(manifest, ref.path).values())
 
 
-def _checks(home: Home, found: Found, ref: Ref, registry: str) -> list[dict[str, Any]]:
+def _checks(home: Home, found: ResolvedState, ref: Ref, registry: str) -> list[dict[str, Any]]:
     """What the checks of the tables that the ref names came to, as the record of the build has it, here or there."""
     from datapkg.building.checks.definitions import unpacked
 
@@ -95,7 +95,7 @@ def _checks(home: Home, found: Found, ref: Ref, registry: str) -> list[dict[str,
     return [each for each in unpacked(record) if not ref.path or f"{each['path']}/".startswith(below)]
 
 
-def readme_lines(home: Home, ref: Ref, shown: Shown, limit: int) -> list[str]:
+def readme_lines(home: Home, ref: Ref, shown: PackageDetails, limit: int) -> list[str]:
     """The first lines of the README, blank ones left out at both ends; nothing where it cannot be read."""
     from datapkg.reading.source import Remote, Source
 

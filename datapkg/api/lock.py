@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from shlex import quote
 
-from datapkg.api.install import Options, install_one, install_packages
-from datapkg.api.results import Installed, Outcome
-from datapkg.arrival import allowed_registry
+from datapkg.api.install import InstallOptions, install_one, install_packages
+from datapkg.api.results import InstallResult, PackageOutcome
 from datapkg.errors import Conflict, DatapkgError, InvalidLock, NotAFolder, Unreachable
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, Requirements, parse_requirements
-from datapkg.format.names import Ref, State, shown
+from datapkg.format.names import Ref, State, quoted
 from datapkg.home import Home
 from datapkg.objects.files import write_atomic
 from datapkg.objects.progress import Progress, silent
 from datapkg.project import nearest_lock, nearest_requirements
+from datapkg.resolve import allowed_registry
 
 _EMPTY = """# The data packages of this project, a line each, such as `- user/name@1.2.0`.
 # `datapkg lock` writes their exact hashes into datapkg.lock; `datapkg install` gets them. Commit both files.
@@ -29,7 +29,7 @@ def start_project(folder: Path) -> Path:
     """
     path = folder / REQUIREMENTS
     if not folder.is_dir():
-        raise NotAFolder(f"{shown(folder)} is not a folder", hint=f"mkdir -p {quote(str(folder))}")
+        raise NotAFolder(f"{quoted(folder)} is not a folder", hint=f"mkdir -p {quote(str(folder))}")
     if path.exists() or path.is_symlink():
         raise Conflict(f"{path} exists and was left as it is", hint="datapkg lock")
     write_atomic(path, _EMPTY.encode(), folder, mode=0o644)
@@ -59,7 +59,7 @@ def install_locked(
     registry: str | None = None,
     replace: bool = False,
     progress: Progress = silent,
-) -> list[Outcome]:
+) -> list[PackageOutcome]:
     """Installs what the nearest `datapkg.yml` asks for, exactly as its lock says; writes a lock that does not fit anew.
 
     With `frozen` nothing is written, and a lock that does not fit is `InvalidLock`. A file of requirements by another
@@ -69,7 +69,7 @@ def install_locked(
         wanted = parse_requirements(_read(requirements), str(requirements))
         return install_packages(home, wanted.refs, registry=registry, replace=replace, progress=progress)
     lock = _fitting_lock(home, requirements or nearest_requirements(start), start, frozen, registry, progress)
-    options = Options(registry=registry, replace=replace)
+    options = InstallOptions(registry=registry, replace=replace)
     return [_install_pin(home, pin, options, progress) for pin in lock.pins]
 
 
@@ -151,17 +151,17 @@ def _pin(home: Home, ref: Ref, registry: str | None) -> Pin:
     )
 
 
-def _install_pin(home: Home, pin: Pin, options: Options, progress: Progress) -> Outcome:
+def _install_pin(home: Home, pin: Pin, options: InstallOptions, progress: Progress) -> PackageOutcome:
     user, _, name = pin.package.partition("/")
     known = home.is_known(pin.registry)
     ref = Ref(user, name, pin.path, State("hash", pin.hash), pin.registry)
     if known or options.registry is not None:
-        options = Options(registry=pin.registry if known else options.registry, replace=options.replace)
+        options = InstallOptions(registry=pin.registry if known else options.registry, replace=options.replace)
     try:
-        installed: Installed = install_one(home, ref, options, progress)
-        return Outcome(pin.requirement, installed=installed)
+        installed: InstallResult = install_one(home, ref, options, progress)
+        return PackageOutcome(pin.requirement, installed=installed)
     except DatapkgError as error:
-        return Outcome(pin.requirement, error=error)
+        return PackageOutcome(pin.requirement, error=error)
 
 
 def _requirements_path(start: Path) -> Path:

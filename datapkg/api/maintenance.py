@@ -5,22 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from datapkg.api.results import Damaged, Removed, Verified
-from datapkg.arrival import allowed_registry
+from datapkg.api.results import DamagedObject, RemoveResult, VerifyResult
 from datapkg.errors import DatapkgError, InvalidInput, PackageNotInstalled, Refused
-from datapkg.format.claims import claim_key
-from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
+from datapkg.resolve import allowed_registry
 from datapkg.store import gc
 from datapkg.store.maintenance import check_objects, check_packs, mend_pointers
 from datapkg.store.store import Store
+from datapkg.tables.content_claims import claim_key
 
 _Use = tuple[str, str, bool]
 
 
-def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, content: bool = False) -> Verified:
+def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, content: bool = False) -> VerifyResult:
     """Hashes every object again, of one package or of all; what is damaged goes into quarantine and is named.
 
     Small files of packages are checked too; a damaged pointer is set aside and written anew from the package's log.
@@ -39,15 +39,15 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, c
     absent = store.objects.packed.missing(hashes) - wrong
     needed = {hash for hash in absent if hash in used and used[hash][2]}
     bad = wrong | needed | (store.objects.quarantined() & used.keys())
-    damaged = [Damaged(hash, *used.get(hash, ("", "", False))[:2]) for hash in bad]
+    damaged = [DamagedObject(hash, *used.get(hash, ("", "", False))[:2]) for hash in bad]
     false, tables = _false_tables(home, store, ref, progress) if content else ([], 0)
     damaged = sorted(damaged + false, key=lambda each: (each.package, each.path, each.hash))
-    return Verified(len(hashes - absent), damaged, len(absent - bad), set_aside, tables)
+    return VerifyResult(len(hashes - absent), damaged, len(absent - bad), set_aside, tables)
 
 
-def _false_tables(home: Home, store: Store, ref: Ref | None, progress: Progress) -> tuple[list[Damaged], int]:
+def _false_tables(home: Home, store: Store, ref: Ref | None, progress: Progress) -> tuple[list[DamagedObject], int]:
     """The tables that do not hold what their manifests state, and how many of them are here and were read."""
-    found: dict[str, Damaged | None] = {}
+    found: dict[str, DamagedObject | None] = {}
     for package, hash, _ in _states(home, store, ref):
         try:
             nodes = store.manifest(hash).below(ref.path if ref else "")
@@ -60,7 +60,7 @@ def _false_tables(home: Home, store: Store, ref: Ref | None, progress: Progress)
                 continue
             progress("tables", len(found), 0)
             problem = store.claims.problem(node, store.objects, again=True)
-            found[key] = Damaged(node.objects_[0].hash, package, node.path, problem) if problem else None
+            found[key] = DamagedObject(node.blocks[0].hash, package, node.path, problem) if problem else None
     return [each for each in found.values() if each], len(found)
 
 
@@ -105,7 +105,7 @@ def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, b
     return states
 
 
-def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) -> Removed:
+def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) -> RemoveResult:
     """Remove a package from this machine, and free the space of what no other state here refers to.
 
     What a process that is at work may rely on stays for up to an hour, unless `now` says that there is none. Raise
@@ -131,16 +131,16 @@ def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) ->
     return _removed(ref.package, freed, other, sum(each.size_bytes for each in copies))
 
 
-def free_left(home: Home) -> Removed:
+def free_left(home: Home) -> RemoveResult:
     """Free what earlier removals left; no other process may be at work."""
     return _removed("", gc.free(home.store, now=True))
 
 
-def _removed(package: str, freed: gc.Freed, other: Path | None = None, more_bytes: int = 0) -> Removed:
+def _removed(package: str, freed: gc.Freed, other: Path | None = None, more_bytes: int = 0) -> RemoveResult:
     until = datetime.fromtimestamp(freed.until, UTC).isoformat(timespec="seconds") if freed.left_bytes else None
     size_bytes = freed.size_bytes + more_bytes
     still_in = str(other) if other else ""
-    return Removed(package, size_bytes, freed.shared_bytes, freed.left_bytes, until, freed.problem, still_in)
+    return RemoveResult(package, size_bytes, freed.shared_bytes, freed.left_bytes, until, freed.problem, still_in)
 
 
 def delete(home: Home, ref: Ref, registry: str | None = None) -> None:

@@ -8,28 +8,28 @@ from typing import Any
 
 import msgspec
 
-from datapkg.api.bringing import bring_foreign
-from datapkg.api.checking import known_checks
+from datapkg.api.carried_checks import known_checks
 from datapkg.api.edit import Draft
-from datapkg.api.new_state import Options as EditOptions
-from datapkg.api.results import Merged
-from datapkg.arrival import find_or_meet
-from datapkg.building.appending import false_content
-from datapkg.building.checks.demands import Demand, demands_of
-from datapkg.building.merging import Merging, Part, merged
+from datapkg.api.foreign_objects import bring_foreign
+from datapkg.api.new_state import CommitOptions as EditOptions
+from datapkg.api.results import MergeResult
+from datapkg.building.checks.demands import CarriedCheck, carried_checks_of
+from datapkg.building.merge import MergePart, MergePlan, plan_merge
 from datapkg.building.rows import stored_rows
+from datapkg.building.table_append import false_content
 from datapkg.errors import DatapkgError, InvalidInput
-from datapkg.format.diff import same_content
-from datapkg.format.manifest import Manifest, Node, TableNode
+from datapkg.format.manifest.diff import same_content
+from datapkg.format.manifest.edit import ManifestEdit
+from datapkg.format.manifest.parsed import Manifest, Node, TableNode
 from datapkg.format.names import Ref
-from datapkg.format.overlay import Overlay
-from datapkg.home import Found, Home
+from datapkg.home import Home, ResolvedState
 from datapkg.objects.progress import Progress, silent
 from datapkg.reading.source import Remote, Source
+from datapkg.resolve import find_or_meet
 
 
 @dataclass(frozen=True)
-class Options:
+class MergeOptions:
     """How packages go together where they differ: error, ours, theirs or rename; with `concat`, tables of the same
     columns become one. `registry` is asked for those that are not here.
     """
@@ -49,14 +49,14 @@ class Input:
     """
 
     ref: Ref
-    found: Found
-    part: Part
+    found: ResolvedState
+    part: MergePart
     above: str = ""
 
 
 def merge(
-    home: Home, refs: Sequence[Ref], into: Ref, options: Options = Options(), *, progress: Progress = silent
-) -> Merged:
+    home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions = MergeOptions(), *, progress: Progress = silent
+) -> MergeResult:
     """Makes a state of the package `into` of what the refs name, packages or groups in them, and makes it current here.
 
     Nothing is fetched but manifests, tables that are to be put together or that stand for another of the same content
@@ -70,7 +70,7 @@ def merge(
         return _merge(home, refs, into, options, progress)
 
 
-def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: Options, progress: Progress) -> Merged:
+def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions, progress: Progress) -> MergeResult:
     inputs = [_found(home, ref, options.registry) for ref in refs]
 
     def check(number: int, table: TableNode) -> None:
@@ -78,12 +78,12 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: Options, progres
         if problem := source.claim_problem(msgspec.structs.replace(table, path=path)):
             raise false_content(f"{refs[number].package}/{path}", problem, table.content)
 
-    merging = merged([each.part for each in inputs], options.on_conflict, concat=options.concat, check=check)
+    merging = plan_merge([each.part for each in inputs], options.on_conflict, concat=options.concat, check=check)
     edit = EditOptions(options.message, False, options.registry, progress, "merge", checks=options.checks)
     with _Merger(home, into, edit) as draft:
         draft.take(inputs, merging, options, progress)
     manifest = home.store.manifest(draft.hash)
-    return Merged(
+    return MergeResult(
         package=into.package,
         hash=draft.hash,
         inputs=_pins(inputs),
@@ -106,16 +106,16 @@ def _found(home: Home, ref: Ref, registry: str | None) -> Input:
     except DatapkgError as error:
         raise type(error)(f"{ref}: {error}", hint=f"datapkg show {ref.package}", **error.detail) from error
     if not ref.path:
-        return Input(ref, found, Part(ref.package, below, manifest.meta))
+        return Input(ref, found, MergePart(ref.package, below, manifest.meta))
     if manifest.kind(ref.path) != "group":
         nodes: list[Node] = [msgspec.structs.replace(below[0], path=below[0].parts[-1])]
-        return Input(ref, found, Part(ref.package, nodes, {}), ref.path.removesuffix(nodes[0].path))
+        return Input(ref, found, MergePart(ref.package, nodes, {}), ref.path.removesuffix(nodes[0].path))
     meta = below[0].meta if below[0].path == ref.path else {}
     nodes = [msgspec.structs.replace(node, path=node.path[len(ref.path) + 1 :]) for node in below]
-    return Input(ref, found, Part(ref.package, [node for node in nodes if node.path], meta), f"{ref.path}/")
+    return Input(ref, found, MergePart(ref.package, [node for node in nodes if node.path], meta), f"{ref.path}/")
 
 
-def _places(each: Input, number: int, merging: Merging) -> dict[str, str]:
+def _places(each: Input, number: int, merging: MergePlan) -> dict[str, str]:
     """The path that each table of what was put in has now, by its path in its own package."""
     found: dict[str, str] = {}
     renamed = {old: new for new, old in merging.renamed.items() if merging.of.get(new) == number}
@@ -145,9 +145,9 @@ class _Merger(Draft):
         current = self._home.store.refs.current(self._ref.user, self._ref.name)
         return self._home.store.manifest(current.hash) if current else None
 
-    def take(self, inputs: Sequence[Input], merging: Merging, options: Options, progress: Progress) -> None:
+    def take(self, inputs: Sequence[Input], merging: MergePlan, options: MergeOptions, progress: Progress) -> None:
         """Has what was put together in the place of all that it had."""
-        self._nodes = Overlay()
+        self._nodes = ManifestEdit()
         self._nodes.update(merging.nodes)
         self.meta = merging.meta
         how: dict[str, Any] = {"on_conflict": options.on_conflict, "renamed": merging.renamed}
@@ -166,16 +166,16 @@ class _Merger(Draft):
             for number, table in more:
                 source, place = _source(self._home, inputs[number], table.path, options.registry)
                 source.bring(msgspec.structs.replace(table, path=place))
-                self.append(path, stored_rows(table.objects_, source.store.objects))
+                self.append(path, stored_rows(table.blocks, source.store.objects))
 
-    def _demands(self, each: Input, number: int, merging: Merging) -> list[Demand]:
+    def _demands(self, each: Input, number: int, merging: MergePlan) -> list[CarriedCheck]:
         """What is demanded of tables that were put in, at the paths that they have now."""
         entries, problem = known_checks(self._home, each.found.store, each.ref, each.found.hash, self._options.registry)
         self.warnings += [problem] if problem else []
         places = _places(each, number, merging)
         state = each.found.store.manifest(each.found.hash)
         found = []
-        for demand in demands_of(entries, state.get):
+        for demand in carried_checks_of(entries, state.get):
             if demand.path not in places:
                 continue
             lost = [path for path, _ in demand.keys if path not in places]

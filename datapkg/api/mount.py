@@ -8,16 +8,16 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from datapkg.api.results import Mounted
+from datapkg.api.results import MountResult
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.files import SEALED_MTIME_NS
-from datapkg.reading import mount_loop
-from datapkg.reading.file_tree import FileTree
+from datapkg.reading.files import mount_loop
+from datapkg.reading.files.mount import MountedTree, Tell
+from datapkg.reading.files.mount_points import OURS, answers, check_fuse, claimed, detach, mounted_at, real_path
+from datapkg.reading.files.tree import FileTree
 from datapkg.reading.load import opened
-from datapkg.reading.mount import MountedTree, Tell
-from datapkg.reading.mount_points import OURS, answers, check_fuse, claimed, detach, mounted_at, real_path
 from datapkg.reading.source import Source
 
 FUSE_CONF = Path("/etc/fuse.conf")
@@ -29,7 +29,7 @@ def mount(
     ref: Ref,
     folder: Path,
     *,
-    ready: Callable[[Mounted], None],
+    ready: Callable[[MountResult], None],
     tell: Tell,
     lazy: bool | None = None,
     registry: str | None = None,
@@ -57,7 +57,7 @@ def mount(
         if not is_free or mounted_at(folder):
             raise Conflict(f"another process mounts on {folder} at this moment")
         try:
-            return mount_loop.run(shown, folder, options, lambda: ready(Mounted(folder, ref.package, source.hash)))
+            return mount_loop.run(shown, folder, options, lambda: ready(MountResult(folder, ref.package, source.hash)))
         finally:
             if is_new:
                 with contextlib.suppress(OSError):

@@ -6,18 +6,18 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from datapkg.api.bar import shown as shown_progress
-from datapkg.api.checking import Reach, StateChecks
+from datapkg.api.carried_checks import CheckedState, Reach
+from datapkg.api.notebook_progress import shown as shown_progress
 from datapkg.api.push import push_package
+from datapkg.api.push_plan import new_objects
 from datapkg.api.rebase import rebased
-from datapkg.api.results import Pushed
-from datapkg.api.sending import new_objects
+from datapkg.api.results import PushResult
 from datapkg.building.record import versions
 from datapkg.errors import Conflict
-from datapkg.format.manifest import Manifest
+from datapkg.format.frozen import dataclass
+from datapkg.format.manifest.edit import ManifestEdit
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref, State
-from datapkg.format.overlay import Overlay
-from datapkg.format.values import dataclass
 from datapkg.home import Home
 from datapkg.objects.base import Readable
 from datapkg.objects.progress import Progress
@@ -29,7 +29,7 @@ FEW = 1_000
 
 
 @dataclass(frozen=True)
-class Options:
+class CommitOptions:
     """What an edit says in the log, and where it goes; with `push` it goes to the registry too.
 
     `origin` is what the record says made the state; of a `dry_run` nothing is kept or sent. `tag` and `version` name
@@ -53,19 +53,19 @@ class NewState:
     # Whether the new state becomes the current one here before it is pushed: a push that fails can then be repeated.
     _is_kept_first = True
 
-    def __init__(self, home: Home, ref: Ref, options: Options) -> None:
+    def __init__(self, home: Home, ref: Ref, options: CommitOptions) -> None:
         self._home, self._ref, self._options = home, ref, options
         self._base: Manifest | None = None
         self._parent: str | None = None
-        self._nodes = Overlay()
+        self._nodes = ManifestEdit()
         self._record: dict[str, Any] = {"origin": options.origin, "sources": []}
-        self._checks = StateChecks(home, ref, options.registry)
+        self._checks = CheckedState(home, ref, options.registry)
         self._objects: Readable = home.store.objects
         self._others: list[Source] = []  # of packages of which nodes were taken over
         self.meta: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.message = options.message
-        self.pushed: Pushed | None = None
+        self.pushed: PushResult | None = None
         self.hash = ""
 
     def _latest(self) -> Manifest | None:

@@ -9,21 +9,21 @@ from typing import Any
 
 import msgspec
 
-from datapkg.api.results import Pushed, unchecked_text
-from datapkg.api.sending import Sending, new_objects
-from datapkg.arrival import LATEST, allowed_registry
+from datapkg.api.push_plan import PushPlan, new_objects
+from datapkg.api.results import PushResult, unchecked_text
 from datapkg.errors import BuildFailed, Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
 from datapkg.format import wire
-from datapkg.format.diff import same_data, stored_otherwise
-from datapkg.format.manifest import Manifest
-from datapkg.format.names import Ref, State, check_new_version, check_tag, is_hash, shown
-from datapkg.format.review import review
-from datapkg.format.splicing import read_manifest
+from datapkg.format.manifest.diff import same_data, stored_otherwise
+from datapkg.format.manifest.parsed import Manifest
+from datapkg.format.manifest.patch import read_manifest
+from datapkg.format.manifest.review import review
+from datapkg.format.names import Ref, State, check_new_version, check_tag, is_hash, quoted
 from datapkg.home import Home, not_installed
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import Plan, transfer
+from datapkg.objects.transfer import TransferPlan, transfer
 from datapkg.reading.source import Remote, Source
 from datapkg.remote.client import Client
+from datapkg.resolve import LATEST, allowed_registry
 from datapkg.store.refs import LogEvent
 
 _LEFT_OUT_SHOWN = 3
@@ -45,7 +45,7 @@ def push_package(
     record: dict[str, Any] | None = None,
     registry: str | None = None,
     progress: Progress = silent,
-) -> Pushed:
+) -> PushResult:
     """Push the last built state (or the ref's own) and make it the registry's `latest`, `tag` and `version`.
 
     `parent` is the state (its hash, or the beginning of it) that this one goes on from, where that is not what was last
@@ -77,14 +77,14 @@ def push_package(
 
 def _push(
     home: Home, client: Client, ref: Ref, manifest: Manifest, request: wire.Publish, dry_run: bool, progress: Progress
-) -> Pushed:
+) -> PushResult:
     before = _state_before(home, ref, request.parent)
     asked = {manifest.hash: manifest.size_bytes, **new_objects(before, manifest)}
     begun = _begin(home, client, ref, manifest, request, list(asked)[: wire.MAX_HASHES])
     started, request, manifest = begun.started, begun.request, begun.manifest
-    sending = Sending(client.objects(ref, started.push), started, before)
-    planned = Plan({}, len(asked)) if begun.is_adopted else sending.plan(manifest, asked)
-    result = Pushed(
+    sending = PushPlan(client.objects(ref, started.push), started, before)
+    planned = TransferPlan({}, len(asked)) if begun.is_adopted else sending.plan(manifest, asked)
+    result = PushResult(
         package=ref.package,
         hash=manifest.hash,
         objects_sent=len(planned.needed),
@@ -153,7 +153,7 @@ def _begin(
     return _Begun(started, request, agreed, theirs, is_adopted, refused)
 
 
-def _check_of(request: wire.Publish, manifest: Manifest, planned: Plan) -> wire.PublishCheck:
+def _check_of(request: wire.Publish, manifest: Manifest, planned: TransferPlan) -> wire.PublishCheck:
     return wire.PublishCheck(
         publish=request,
         manifest_size=manifest.size_bytes,
@@ -175,7 +175,7 @@ def _state_before(home: Home, ref: Ref, parent: str | None) -> Manifest | None:
     return home.store.manifest(hash) if hash and is_hash(hash) and home.store.has(hash) else None
 
 
-def _check_here(home: Home, ref: Ref, planned: Plan) -> None:
+def _check_here(home: Home, ref: Ref, planned: TransferPlan) -> None:
     if lacking := home.store.objects.missing(planned.needed):
         raise ObjectNotFound(
             f"{len(lacking):,} objects of {ref.package} are neither on this machine nor at the registry, "
@@ -187,7 +187,7 @@ def _check_here(home: Home, ref: Ref, planned: Plan) -> None:
 
 def _warnings(home: Home, manifest: Manifest) -> list[str]:
     """What the publisher of a public package may have forgotten."""
-    from datapkg.building.metadata import licence_hint
+    from datapkg.building.metadata_lint import licence_hint
 
     hint = licence_hint(manifest, home.store.objects)
     return [hint] if hint else []
@@ -206,7 +206,7 @@ def _state_to_push(home: Home, ref: Ref) -> str:
             hint=f"datapkg build {ref.package} PATH (or push a state by its hash: {ref.package}@sha256:…)",
         )
     if left_out := events[0].record.get("left_out"):
-        named = ", ".join(shown(each["path"]) for each in left_out[:_LEFT_OUT_SHOWN])
+        named = ", ".join(quoted(each["path"]) for each in left_out[:_LEFT_OUT_SHOWN])
         more = f" and {len(left_out) - _LEFT_OUT_SHOWN:,} more" if len(left_out) > _LEFT_OUT_SHOWN else ""
         raise BuildFailed(
             f"{ref.package} was built with --keep-going, without {named}{more}; nothing was pushed",
@@ -271,7 +271,7 @@ def _adopted(
         except DatapkgError as error:
             problem = error.message
         if problem:
-            return manifest, [f"{shown(table.path)} at the registry is replaced by yours: {problem}"]
+            return manifest, [f"{quoted(table.path)} at the registry is replaced by yours: {problem}"]
     home.store.save(theirs)
     return theirs, []
 

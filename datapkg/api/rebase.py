@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from datapkg.errors import Conflict
-from datapkg.format.diff import changed
-from datapkg.format.manifest import GroupNode, Manifest, Node
-from datapkg.format.names import shown
-from datapkg.format.overlay import Overlay
+from datapkg.format.manifest.diff import changed
+from datapkg.format.manifest.edit import ManifestEdit
+from datapkg.format.manifest.parsed import GroupNode, Manifest, Node
+from datapkg.format.names import quoted
 
 _PATHS_SHOWN = 10
 _NOTHING = object()
@@ -24,7 +24,7 @@ def rebased(base: Manifest | None, mine: Manifest, theirs: Manifest) -> Manifest
     was, other = changed(base, theirs)
     places = (before.keys() | ours.keys()) & (was.keys() | other.keys())
     collisions = {path for path in places if ours.get(path) != other.get(path)}
-    after = Overlay(theirs)
+    after = ManifestEdit(theirs)
     for path in before.keys() - ours.keys():
         after.pop(path, None)
     after.update(ours)
@@ -45,7 +45,7 @@ def _differ(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
     return bool(one.get(key, _NOTHING) != other.get(key, _NOTHING))
 
 
-def _nested(after: Overlay, ours: dict[str, Node]) -> set[str]:
+def _nested(after: ManifestEdit, ours: dict[str, Node]) -> set[str]:
     """Paths of ours that would lie below a node of theirs that is no group, or the other way round."""
     found = {each for path, node in ours.items() if not isinstance(node, GroupNode) for each in after.below(path)}
     for path in ours:
@@ -69,7 +69,7 @@ def _applied(changed: set[str], ours: dict[str, Any], other: dict[str, Any]) -> 
 
 def _conflict(mine: Manifest, theirs: Manifest, places: list[str]) -> Conflict:
     more = f" and {len(places) - _PATHS_SHOWN:,} more" if len(places) > _PATHS_SHOWN else ""
-    where = ", ".join(map(shown, places[:_PATHS_SHOWN]))
+    where = ", ".join(map(quoted, places[:_PATHS_SHOWN]))
     return Conflict(
         f"somebody changed the package meanwhile, at the same places as you: {where}{more}; "
         f"yours is sha256:{mine.hash}, theirs sha256:{theirs.hash}",

@@ -8,7 +8,7 @@ from typing import Any
 
 from datapkg.errors import DatapkgError
 from datapkg.format.lockfile import Pin
-from datapkg.format.names import shown
+from datapkg.format.names import quoted
 
 _PATHS_SHOWN = 5
 
@@ -38,7 +38,7 @@ class BuildResult:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResults:
     """What came of each check of each table, in order: path, check, outcome, rows, wrong, severity, place, found.
 
     The outcome is ok, failed or warned; `lines` say what was found, a sentence each.
@@ -53,7 +53,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushResult:
     """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
 
     `record` is what goes up with the state about how it was built; `warnings` are worth a line each. `role` is owner or
@@ -76,7 +76,7 @@ class Pushed:
 
 
 @dataclass(frozen=True)
-class Appended:
+class AppendResult:
     """What was added to a package: paths of nodes, or `rows` to the table `to`, which has `rows_now` of them.
 
     `replaced` were there with other data, `same` with these; `is_new` says that there was no such package; `pushed` is
@@ -92,12 +92,12 @@ class Appended:
     rows: int = 0
     rows_now: int = 0
     is_new: bool = False
-    pushed: Pushed | None = None
+    pushed: PushResult | None = None
     warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Edited:
+class EditResult:
     """What was taken out of a package or got another path: `removed` paths, and `moved` old ones with the new.
 
     `nodes_removed` counts tables, files and arrays, those below a group too.
@@ -108,12 +108,12 @@ class Edited:
     removed: list[str]
     moved: dict[str, str]
     nodes_removed: int
-    pushed: Pushed | None = None
+    pushed: PushResult | None = None
     warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """What packages became: `inputs` pin each by package and hash, `nodes` counts those that there are now.
 
     `renamed` maps the path that a node has now to the one it had, `dropped` are those that gave way, `concatenated` the
@@ -133,7 +133,7 @@ class Merged:
 
 
 @dataclass(frozen=True)
-class Copied:
+class CopyResult:
     """A package that is a copy of a state of `source`; `bytes_absent` are those of objects that are not here."""
 
     package: str
@@ -144,7 +144,7 @@ class Copied:
 
 
 @dataclass(frozen=True)
-class Synced:
+class SyncResult:
     """What a package took over of a folder: paths of nodes; `kept` are those that the package alone has.
 
     `meta` says whether metadata of the package changed, `is_new` that there was no such package, `pushed` what the push
@@ -159,7 +159,7 @@ class Synced:
     kept: list[str]
     meta: bool = False
     is_new: bool = False
-    pushed: Pushed | None = None
+    pushed: PushResult | None = None
     warnings: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
@@ -173,7 +173,7 @@ class Synced:
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstallResult:
     """An installed state, and what travelled for it (bodies, in bytes); `note` is worth a line if not empty.
 
     `bytes_logical` are those of the objects that were asked for, `bytes_left` those of the state's others that are not
@@ -191,7 +191,7 @@ class Installed:
 
 
 @dataclass(frozen=True)
-class Locked:
+class LockResult:
     """A lock file that was written: its path, a pin for each requirement, and what is worth a line."""
 
     path: Path
@@ -200,16 +200,16 @@ class Locked:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PackageOutcome:
     """What became of one of several installs: the result, or the error."""
 
     ref: str
-    installed: Installed | None = None
+    installed: InstallResult | None = None
     error: DatapkgError | None = None
 
 
 @dataclass(frozen=True)
-class Listed:
+class PackageListing:
     """A package on this machine; `partial` if some of its data may be at its registry alone.
 
     `states` are all that are kept, the current one first: hash, created_at, tags and versions of each.
@@ -225,7 +225,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PackageDetails:
     """One state of a package as `show` prints it; `nodes` are mappings of path, kind, rows, columns, size.
 
     `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none. `checks`
@@ -251,7 +251,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Damaged:
+class DamagedObject:
     """An object whose bytes are wrong, and where it is used (empty where nothing uses it).
 
     With a `problem`, a table whose objects are intact and hold other values than its manifest states; `hash` is that of
@@ -265,7 +265,7 @@ class Damaged:
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifyResult:
     """How many objects were hashed, which were damaged, and how many are absent on purpose (partial installs).
 
     `set_aside` says of each small file (a pointer, an event of a log) that was damaged what was wrong with it.
@@ -273,14 +273,14 @@ class Verified:
     """
 
     checked: int
-    damaged: list[Damaged]
+    damaged: list[DamagedObject]
     absent: int = 0
     set_aside: list[str] = field(default_factory=list)
     tables: int = 0
 
 
 @dataclass(frozen=True)
-class Removed:
+class RemoveResult:
     """A package that was removed, and the bytes that this freed.
 
     `bytes_shared` stay since other packages use them. `bytes_left` stay since a process at work may use them;
@@ -298,7 +298,7 @@ class Removed:
 
 
 @dataclass(frozen=True)
-class Warmed:
+class WarmResult:
     """A table that has a warm copy, and the bytes of that; not `made` where it was here before."""
 
     package: str
@@ -309,7 +309,7 @@ class Warmed:
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """The files that were written, below a folder or as one file; `notes` say which tables got another format."""
 
     files: list[Path]
@@ -318,7 +318,7 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class Stubs:
+class StubsResult:
     """What checkers are told below `folder`: the state of each package by its name, and the errors of the others.
 
     `written` and `removed` are the files that changed, as paths in the folder; where nothing may be written, those that
@@ -333,7 +333,7 @@ class Stubs:
 
 
 @dataclass(frozen=True)
-class Mounted:
+class MountResult:
     """A package, or a node in it, that is shown as files in a folder."""
 
     folder: Path
@@ -343,5 +343,5 @@ class Mounted:
 
 def unchecked_text(paths: list[str]) -> str:
     """Return a sentence that names tables whose content nobody has checked."""
-    named = ", ".join(map(shown, paths[:_PATHS_SHOWN])) + (" and more" if len(paths) > _PATHS_SHOWN else "")
+    named = ", ".join(map(quoted, paths[:_PATHS_SHOWN])) + (" and more" if len(paths) > _PATHS_SHOWN else "")
     return f"the registry has not checked the content of {'tables' if len(paths) > 1 else 'table'} {named}"

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from datapkg.arrival import allowed_registry
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, check_user
 from datapkg.home import Home
 from datapkg.remote.client import Client
+from datapkg.resolve import allowed_registry
 
 PUBLIC = "public"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from datapkg.arrival import LATEST
-from datapkg.format.diff import same_data
+from datapkg.format.manifest.diff import same_data
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
 from datapkg.project import nearest_lock
+from datapkg.resolve import LATEST
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
 

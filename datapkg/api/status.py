@@ -7,8 +7,8 @@ from pathlib import Path
 
 from datapkg.api.states import unpushed_build
 from datapkg.building.cache import BuildCache
-from datapkg.building.options import Options
-from datapkg.building.sources import spec_for
+from datapkg.building.spec.from_value import spec_for
+from datapkg.building.spec.options import BuildOptions
 from datapkg.building.status import Changes, compare
 from datapkg.errors import NotFound
 from datapkg.format.names import Ref
@@ -62,7 +62,7 @@ def _status(home: Home, ref: Ref, source: Path | None) -> PackageStatus:
             hint=f"datapkg build {ref.package} {source or 'PATH'}",
         )
     cache = BuildCache(home.index, ref.package)
-    place = (source, Options()) if source else cache.place()
+    place = (source, BuildOptions()) if source else cache.place()
     if place is None or not place[0].exists():
         raise NotFound(f"where {ref.package} was built from is not known", hint=f"datapkg status {ref.package} PATH")
     path, how = place

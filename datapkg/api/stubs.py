@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from datapkg.api.results import Stubs
+from datapkg.api.results import StubsResult
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, InvalidName
 from datapkg.format.names import Ref, check_package, check_user
 from datapkg.home import Home
@@ -19,7 +19,7 @@ FOLDER = "datapkg-stubs"
 MARKER, PARTIAL = "py.typed", "partial\n"
 
 
-def write_stubs(home: Home, start: Path, into: Path | None = None, *, dry_run: bool = False) -> Stubs:
+def write_stubs(home: Home, start: Path, into: Path | None = None, *, dry_run: bool = False) -> StubsResult:
     """Makes the stubs below `into` (by default where this Python has its libraries) those of what is importable.
 
     That are the packages of this machine, each in the state that the nearest lock or else its pointer says. Stubs of
@@ -38,7 +38,7 @@ def write_stubs(home: Home, start: Path, into: Path | None = None, *, dry_run: b
     if not dry_run and (written or removed):
         _change(folder, {path: wanted[path] for path in written}, removed)
     states = {package: hash for package, (hash, _) in packages.items()}
-    return Stubs(folder, states, written, removed, failed)
+    return StubsResult(folder, states, written, removed, failed)
 
 
 def library_folder() -> Path:

@@ -13,31 +13,31 @@ from packaging.version import Version
 from datapkg.api.build import fetcher, find_package, objects_for
 from datapkg.api.edit import Draft, group_path
 from datapkg.api.history import add_version, set_tag, versions
-from datapkg.api.new_state import Options as EditOptions
+from datapkg.api.new_state import CommitOptions as EditOptions
 from datapkg.api.rebase import ancestors
-from datapkg.api.results import Synced
-from datapkg.arrival import allowed_registry, make_current
+from datapkg.api.results import SyncResult
 from datapkg.building.cache import BuildCache
 from datapkg.building.checks.demands import below
-from datapkg.building.fetching.opened import opened
-from datapkg.building.options import Options as BuildOptions
-from datapkg.building.package import Built, build_package
-from datapkg.building.spec import BuildSpec, FileSource, FilesSource, NodeSpec
-from datapkg.building.unchanged import Split, settled, split
+from datapkg.building.pipeline import BuildOutput, build_package
+from datapkg.building.source_diff import SourceDiff, carry_over, diff_sources
+from datapkg.building.sources.prepare import prepared
+from datapkg.building.spec.model import BuildSpec, FileSource, FilesSource, NodeSpec
+from datapkg.building.spec.options import BuildOptions as BuildOptions
 from datapkg.errors import Conflict, InvalidInput, NotFound
-from datapkg.format.diff import diff, same_content
-from datapkg.format.manifest import GroupNode, Manifest, Node
-from datapkg.format.names import Ref, State, check_new_version, check_tag, shown
+from datapkg.format.manifest.diff import diff, same_content
+from datapkg.format.manifest.parsed import GroupNode, Manifest, Node
+from datapkg.format.names import Ref, State, check_new_version, check_tag, quoted
 from datapkg.home import Home
 from datapkg.objects.base import Objects
 from datapkg.objects.progress import Progress, silent
+from datapkg.resolve import allowed_registry, make_current
 
 _PATHS_SHOWN = 10
 _KINDS = ("added", "changed", "removed")
 
 
 @dataclass(frozen=True)
-class Options:
+class SyncOptions:
     """How a package follows a folder: in the group `to`; with `delete`, without what the folder has not.
 
     `confirm` says that an empty folder is meant to empty the package too. Of a `dry_run` nothing is kept or sent. `tag`
@@ -59,11 +59,11 @@ def sync(
     home: Home,
     folder: Path,
     ref: Ref,
-    options: Options = Options(),
+    options: SyncOptions = SyncOptions(),
     *,
     busy: Collection[Path] = (),
     progress: Progress = silent,
-) -> Synced:
+) -> SyncResult:
     """Makes the registry's latest state have what a folder has, named and read as a build does; gives what changed.
 
     Its manifest alone is fetched, and only what differs is built and sent; where nothing does, nothing is pushed. Files
@@ -76,7 +76,7 @@ def sync(
     _check(folder, ref)
     build_options = BuildOptions()
     with (
-        opened(folder, fetcher(home, progress), build_options, environ=home.environ) as found,
+        prepared(folder, fetcher(home, progress), build_options, environ=home.environ) as found,
         objects_for(home.store, options.dry_run) as objects,
     ):
         draft = _Follower(home, ref, options, objects, progress)
@@ -98,10 +98,10 @@ def _check(folder: Path, ref: Ref) -> None:
         line = f"datapkg sync {quote(str(folder))} {ref.package}" + (f" --to {quote(ref.path)}" if ref.path else "")
         raise InvalidInput(f"{ref} names more than a package", hint=line)
     if not folder.exists():
-        raise NotFound(f"there is no folder {shown(folder)}", hint="give the path of a folder", path=str(folder))
+        raise NotFound(f"there is no folder {quoted(folder)}", hint="give the path of a folder", path=str(folder))
     if not folder.is_dir():
         raise InvalidInput(
-            f"{shown(folder)} is not a folder", hint=f"datapkg append {ref.package} {quote(str(folder))}"
+            f"{quoted(folder)} is not a folder", hint=f"datapkg append {ref.package} {quote(str(folder))}"
         )
 
 
@@ -110,7 +110,7 @@ class _Follower(Draft):
 
     _is_kept_first = False
 
-    def __init__(self, home: Home, ref: Ref, options: Options, objects: Objects, progress: Progress) -> None:
+    def __init__(self, home: Home, ref: Ref, options: SyncOptions, objects: Objects, progress: Progress) -> None:
         edit = EditOptions(
             message=options.message,
             registry=options.registry,
@@ -151,9 +151,9 @@ class _Follower(Draft):
         self._apply(made, alone, held)
         self._compare()
 
-    def result(self) -> Synced:
+    def result(self) -> SyncResult:
         """What came of it."""
-        return Synced(
+        return SyncResult(
             package=self._ref.package,
             hash=self.hash,
             **self._changes,
@@ -212,7 +212,7 @@ class _Follower(Draft):
         """The nodes of the folder, of which those are built that the state has not."""
         home, ref = self._home, self._ref
         cache = BuildCache(home.index, ref.package)
-        parted = split(spec.nodes, self._theirs, cache, self._is_right)
+        parted = diff_sources(spec.nodes, self._theirs, cache, self._is_right)
         built = build_package(
             replace(spec, nodes=parted.left),
             self._objects,
@@ -224,9 +224,9 @@ class _Follower(Draft):
         )
         self._note(parted, built)
         made = [*parted.nodes, *built.manifest.nodes]
-        return {node.path: settled(node, self._theirs.get(node.path), self._is_right) for node in made}
+        return {node.path: carry_over(node, self._theirs.get(node.path), self._is_right) for node in made}
 
-    def _note(self, parted: Split, built: Built) -> None:
+    def _note(self, parted: SourceDiff, built: BuildOutput) -> None:
         sources = [*parted.sources, *built.record["sources"]]
         self._record = {**built.record, "origin": "sync", "sources": sources}
         self.warnings += built.warnings
@@ -249,14 +249,14 @@ class _Follower(Draft):
         for path in (*ancestors(self._how.to), self._how.to):
             node = self._nodes.get(path)
             if node is not None and not isinstance(node, GroupNode):
-                raise InvalidInput(f"{shown(path)} is a {node.kind} of {self._ref.package}; --to names a group")
+                raise InvalidInput(f"{quoted(path)} is a {node.kind} of {self._ref.package}; --to names a group")
 
     def _check_left(self, folder: Path, made: dict[str, Node], held: list[str], alone: list[str]) -> None:
         """Raises where a folder that has nothing would empty the package: a disk may be gone."""
         if not made and not held and alone and not self._how.confirm:
             where = f"{self._ref.package}/{self._how.to}" if self._how.to else self._ref.package
             raise InvalidInput(
-                f"{shown(folder)} has nothing that a package is made of, and --delete would take all {len(alone):,} "
+                f"{quoted(folder)} has nothing that a package is made of, and --delete would take all {len(alone):,} "
                 f"nodes out of {where}; nothing was changed",
                 hint="if that is meant: the same with --allow-empty",
             )
@@ -336,4 +336,4 @@ def _is_of(node: NodeSpec, files: Collection[str]) -> bool:
 
 def _listed(paths: list[str]) -> str:
     more = f" and {len(paths) - _PATHS_SHOWN:,} more" if len(paths) > _PATHS_SHOWN else ""
-    return ", ".join(map(shown, paths[:_PATHS_SHOWN])) + more
+    return ", ".join(map(quoted, paths[:_PATHS_SHOWN])) + more

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapkg.api.results import Synced
-from datapkg.api.sync import Options, sync
-from datapkg.building.watching import Look, differing, is_young, look
+from datapkg.api.results import SyncResult
+from datapkg.api.sync import SyncOptions, sync
+from datapkg.building.folder_stamps import Look, changed_paths, is_recently_changed, read_stamps
 from datapkg.errors import Conflict, DatapkgError, Unreachable
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -18,7 +18,7 @@ from datapkg.objects.progress import Progress, silent
 
 
 @dataclass(frozen=True)
-class Pace:
+class PollInterval:
     """Seconds: between two looks, that a file must have been left alone, and at most between two tries.
 
     At more files than `many_files` looks are rarer in proportion, so that waiting costs little.
@@ -36,7 +36,7 @@ class Round:
     something changes).
     """
 
-    synced: Synced | None = None
+    synced: SyncResult | None = None
     error: DatapkgError | None = None
     again_s: float = 0.0
 
@@ -45,9 +45,9 @@ def watch(
     home: Home,
     folder: Path,
     ref: Ref,
-    options: Options,
+    options: SyncOptions,
     *,
-    pace: Pace = Pace(),
+    pace: PollInterval = PollInterval(),
     wait: Callable[[float], None] = time.sleep,
     progress: Callable[[], AbstractContextManager[Progress]] = lambda: nullcontext(silent),
 ) -> Iterator[Round]:
@@ -71,7 +71,7 @@ def watch(
             wait(pace.poll_s)
             continue
         gone = ""
-        if seen is not None and not differing(seen, now) - busy:
+        if seen is not None and not changed_paths(seen, now) - busy:
             wait(pace.poll_s * max(1.0, len(now) / pace.many_files))
             continue
         with progress() as tell:
@@ -92,7 +92,7 @@ def watch(
 
 
 def _attempt(
-    home: Home, folder: Path, ref: Ref, options: Options, *, busy: Collection[Path], progress: Progress
+    home: Home, folder: Path, ref: Ref, options: SyncOptions, *, busy: Collection[Path], progress: Progress
 ) -> Round:
     try:
         return Round(sync(home, folder, ref, options, busy=busy, progress=progress))
@@ -105,12 +105,14 @@ def _may_pass(error: DatapkgError) -> bool:
     return isinstance(error, Unreachable) or (isinstance(error, Conflict) and "theirs" in error.detail)
 
 
-def _settled(folder: Path, before: Look | None, pace: Pace, wait: Callable[[float], None]) -> tuple[Look, set[Path]]:
+def _settled(
+    folder: Path, before: Look | None, pace: PollInterval, wait: Callable[[float], None]
+) -> tuple[Look, set[Path]]:
     """What the files look like, and those of them that are being written: that changed while this looked twice."""
-    now = look(folder)
+    now = read_stamps(folder)
     since_ns = time.time_ns() - int(pace.settle_s * 1e9)
-    if any(is_young(now, path, since_ns) for path in now) if before is None else differing(before, now):
+    if any(is_recently_changed(now, path, since_ns) for path in now) if before is None else changed_paths(before, now):
         wait(pace.settle_s)
-        again = look(folder)
-        return again, differing(now, again)
+        again = read_stamps(folder)
+        return again, changed_paths(now, again)
     return now, set()

@@ -18,19 +18,19 @@ from typing import Any
 
 import msgspec
 
-from datapkg.building.options import Options
+from datapkg.building.readers import TRANSFORMS
 from datapkg.building.record import versions
-from datapkg.building.spec import NodeSpec
-from datapkg.building.transforms import TRANSFORMS
-from datapkg.format.manifest import Block, Node
-from datapkg.store.claims import Claims
+from datapkg.building.spec.model import NodeSpec
+from datapkg.building.spec.options import BuildOptions
+from datapkg.format.manifest.parsed import Block, Node
 from datapkg.store.index import TICK_NS, Index, stamp
+from datapkg.store.verified_content import VerifiedContent
 
 # Changes when the same source would become something else, though no library has another version.
 FORMAT = 2
 
 
-class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+class TransformResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of a source: nodes with paths below its own ("" for its own), without metadata and file names."""
 
     nodes: list[Node]
@@ -54,7 +54,7 @@ class BuildCache:
         self._found: dict[str, bytes] = {}
         self._new: dict[str, bytes] = {}
         self._lock = threading.Lock()
-        self.claims = Claims(index)
+        self.claims = VerifiedContent(index)
 
     def look_below(self, folders: Iterable[Path]) -> None:
         """Reads what is known of the files below these folders."""
@@ -85,7 +85,7 @@ class BuildCache:
         before = self._sources.get(os.path.abspath(path))
         return before is not None and before[0][0] == size and not self.forced
 
-    def saw(self, path: Path, status: os.stat_result, at: int, hash: str) -> None:
+    def record_hash(self, path: Path, status: os.stat_result, at: int, hash: str) -> None:
         """Notes the hash of a source as it was at a time (in ns) before which its stat was taken."""
         text = os.path.abspath(path)
         try:
@@ -99,27 +99,27 @@ class BuildCache:
         """Reads what became of sources: of each the node, its hash and its name."""
         self._look_up([key for spec, hash, name in wanted for key in self._keys(spec, hash, name)])
 
-    def result(self, spec: NodeSpec, hash: str, name: str) -> Result | None:
+    def result(self, spec: NodeSpec, hash: str, name: str) -> TransformResult | None:
         """What became of a source with these bytes, read as this node wants it."""
         keys = self._keys(spec, hash, name)
         self._look_up([key for key in keys if key not in self._found])
         for key in keys:
             if data := self._found[key]:
                 try:
-                    return msgspec.json.decode(data, type=Result)
+                    return msgspec.json.decode(data, type=TransformResult)
                 except msgspec.MsgspecError:
                     continue
         return None
 
     def _look_up(self, keys: list[str]) -> None:
-        found = self._index.found(keys) if self._index and keys and not self.forced else {}
+        found = self._index.get_many(keys) if self._index and keys and not self.forced else {}
         with self._lock:
             self._found.update((key, found.get(key, b"")) for key in keys)
 
     def _one(self, key: str) -> bytes | None:
-        return self._index.found([key]).get(key) if self._index and not self.forced else None
+        return self._index.get_many([key]).get(key) if self._index and not self.forced else None
 
-    def keep_result(self, spec: NodeSpec, hash: str, name: str, result: Result, *, own: bool) -> None:
+    def put_result(self, spec: NodeSpec, hash: str, name: str, result: TransformResult, *, own: bool) -> None:
         """Keeps what became of a source: for all packages, or, if earlier states had a say in it, for this node."""
         scoped, general = self._keys(spec, hash, name)
         with self._lock:
@@ -156,20 +156,20 @@ class BuildCache:
         with self._lock:
             self._new[f"blocks:{FORMAT}:{content}"] = msgspec.msgpack.encode(kept)
 
-    def keep_place(self, path: Path, options: Options) -> None:
+    def keep_place(self, path: Path, options: BuildOptions) -> None:
         """Keep where the package was built from, and how, for `status`."""
         value = [os.path.abspath(path), options.build_file, options.allow_outside, options.gitignore]
         if self._index is not None:
-            self._index.keep_found({f"place:{self._package}": json.dumps(value).encode()})
+            self._index.put_many({f"place:{self._package}": json.dumps(value).encode()})
 
-    def place(self) -> tuple[Path, Options] | None:
+    def place(self) -> tuple[Path, BuildOptions] | None:
         """Return where the package was last built from on this machine, and how the files there were chosen."""
         data = self._one(f"place:{self._package}")
         try:
             # Before there was `gitignore`, three values were kept.
             path, build_file, allow_outside, gitignore = [*json.loads(data), True][:4] if data else (None, 1, 0, 1)
             ways = {"build_file": build_file, "allow_outside": allow_outside, "gitignore": gitignore}
-            return (Path(path), Options(**{name: bool(value) for name, value in ways.items()})) if path else None
+            return (Path(path), BuildOptions(**{name: bool(value) for name, value in ways.items()})) if path else None
         except (ValueError, TypeError):
             return None
 
@@ -180,7 +180,7 @@ class BuildCache:
         if self._new_sources:
             self._index.remember_sources((path, *each) for path, each in self._new_sources.items())
         if self._new:
-            self._index.keep_found(self._new)
+            self._index.put_many(self._new)
 
 
 def now_ns() -> int:

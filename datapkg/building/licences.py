@@ -10,8 +10,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from datapkg.building.nearest import nearest
-from datapkg.format.names import shown
+from datapkg.format.names import quoted
+from datapkg.format.suggestions import nearest
 
 MAX_EXPRESSION = 500
 _OWN = re.compile(r"(?:DocumentRef-[A-Za-z0-9.-]+:)?LicenseRef-[A-Za-z0-9.-]+\Z", re.IGNORECASE)
@@ -72,7 +72,7 @@ def _problem(text: str) -> str:
     if old := next(filter(None, map(_deprecated, _ids_in(normal))), ""):
         return old
     if normal != _DOCUMENT.sub("", text):
-        return f"SPDX writes {shown(text)} as {normal}"
+        return f"SPDX writes {quoted(text)} as {normal}"
     return ""
 
 
@@ -97,27 +97,27 @@ def _successors(id: str) -> list[str]:
 def _unknown(text: str) -> str:
     """What to say of a text that is no expression: the first part that is unknown, and what it may mean."""
     if _squeezed(text) in _NOTHING:
-        return f"{shown(text)} names no licence; leave it out"
+        return f"{quoted(text)} names no licence; leave it out"
     parts = _ids_in(text)
     if len(parts) == 1 and (meant := suggestion(text)):
         return f"{_not_listed(text)}; did you mean {meant}?"
     if _ADDRESS.match(text):
-        return f"{shown(text)} is an address; name the licence, or LicenseRef-… where SPDX has no name for it"
+        return f"{quoted(text)} is an address; name the licence, or LicenseRef-… where SPDX has no name for it"
     unknown = next((part for part in parts if not _is_known(part)), "")
     if meant := suggestion(unknown) or _nearest_exception(unknown):
         return f"{_not_listed(unknown)}; did you mean {meant}?"
     if len(several := _LISTED.split(unknown)) > 1:
         ids = [_list().get(part.lower(), {}).get("id") or suggestion(part) for part in several]
         joined = " OR ".join(ids if all(ids) else ["MIT", "Apache-2.0"])
-        return f"{shown(text)}: several licences are joined by AND or OR, such as {joined}"
+        return f"{quoted(text)}: several licences are joined by AND or OR, such as {joined}"
     own = re.sub(r"[^A-Za-z0-9.]+", "-", re.sub("(?i)LicenseRef-?", "", unknown)).strip("-")[:60]
     if own:
         return f"{_not_listed(unknown)}; one that is not there is written LicenseRef-{own}"
-    return f"{shown(text)} is no expression of SPDX, such as MIT OR Apache-2.0"
+    return f"{quoted(text)} is no expression of SPDX, such as MIT OR Apache-2.0"
 
 
 def _not_listed(text: str) -> str:
-    return f"{shown(text)} is not in SPDX's list of licences"
+    return f"{quoted(text)} is not in SPDX's list of licences"
 
 
 def _nearest_exception(word: str) -> str:

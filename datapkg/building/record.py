@@ -11,9 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from datapkg.building import git
 from datapkg.building.checks.definitions import packed
-from datapkg.building.spec import BuildSpec
+from datapkg.building.sources import git
+from datapkg.building.spec.model import BuildSpec
 
 LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine", "pyreadstat")
 

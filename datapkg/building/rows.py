@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datapkg.building.package import build_package
-from datapkg.building.sources import spec_for
-from datapkg.building.spec import BuildSpec
-from datapkg.building.transforms import TRANSFORMS
+from datapkg.building.pipeline import build_package
+from datapkg.building.readers import TRANSFORMS
+from datapkg.building.spec.from_value import spec_for
+from datapkg.building.spec.model import BuildSpec
 from datapkg.errors import InvalidInput, NotFound
-from datapkg.format.frames import restore_categories
-from datapkg.format.manifest import Block, Manifest, Node, TableNode
-from datapkg.format.names import Ref, shown
+from datapkg.format.manifest.parsed import Block, Manifest, Node, TableNode
+from datapkg.format.names import Ref, quoted
 from datapkg.objects.base import Objects, Readable
+from datapkg.tables.pandas_metadata import restore_categories
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ def rows_of(path: Path, objects: Objects, columns: Mapping[str, str]) -> Rows:
     Raises `NotFound` and `BuildFailed` as a build does, `InvalidInput` for what becomes no table, or more than one.
     """
     if path.is_dir():
-        raise InvalidInput(f"{shown(path)} is a folder; rows come from files", hint="name the files in it")
+        raise InvalidInput(f"{quoted(path)} is a folder; rows come from files", hint="name the files in it")
     spec = spec_for(path, build_file=False)
     rows = _read(path, spec, objects)
     is_text = TRANSFORMS[spec.nodes[0].transform].family == "csv"
@@ -57,8 +57,8 @@ def _read(path: Path, spec: BuildSpec, objects: Objects) -> Rows:
     nodes: list[Node] = built.manifest.nodes
     if len(nodes) != 1 or not isinstance(nodes[0], TableNode):
         what = nodes[0].kind if len(nodes) == 1 else f"group of {len(nodes):,} nodes"
-        raise InvalidInput(f"{shown(path)} is read as a {what}; only the rows of a table can be appended to one")
-    return Rows(stored_rows(nodes[0].objects_, objects), built.record["sources"][0], built.warnings)
+        raise InvalidInput(f"{quoted(path)} is read as a {what}; only the rows of a table can be appended to one")
+    return Rows(stored_rows(nodes[0].blocks, objects), built.record["sources"][0], built.warnings)
 
 
 def _undecided(rows: pa.Table, columns: Mapping[str, str]) -> dict[str, str]:

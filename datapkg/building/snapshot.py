@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from datapkg.building.installed import installed_by
-from datapkg.format.values import dataclass
+from datapkg.building.spec.library_folders import installed_by
+from datapkg.format.frozen import dataclass
 from datapkg.store.index import TICK_NS, Index, stamp
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ class Snapshot:
         return all(os.path.abspath(path) in self.files for path in paths)
 
 
-def look(folder: Path, settings: Iterable[object]) -> Snapshot | None:
+def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
     """Looks at a folder, as it is built with these settings.
 
     None where a look cannot tell: links to folders, very many files, or one that changed only just now.
@@ -85,7 +85,7 @@ def _name(entry: os.DirEntry[str]) -> str:
 
 
 def _matters(name: str) -> bool:
-    """Whether a build would look at what is called so (`building/tree`), or reads rules from it."""
+    """Whether a build would look at what is called so (`building/spec/folder_files`), or reads rules from it."""
     return (not name.startswith(".") and name != "__pycache__") or name in (".datapkgignore", ".gitignore")
 
 
@@ -94,15 +94,15 @@ def keep(index: Index, package: str, snapshot: Snapshot, objects: Iterable[Path]
     paths = sorted({str(path) for path in objects})
     if len(paths) <= MAX_OBJECT_FILES:
         value = {"mark": snapshot.mark, "objects": paths, "result": result}
-        index.keep_found({f"snapshot:{package}": json.dumps(value).encode("utf-8", "surrogateescape")})
+        index.put_many({f"snapshot:{package}": json.dumps(value).encode("utf-8", "surrogateescape")})
 
 
 def recall(index: Index, package: str, snapshot: Snapshot) -> dict[str, Any] | None:
     """What was built from a folder that looks the same, if all its objects lie as they did; else None."""
-    data = index.found([f"snapshot:{package}"]).get(f"snapshot:{package}")
+    data = index.get_many([f"snapshot:{package}"]).get(f"snapshot:{package}")
     try:
         value = json.loads(data) if data else {}
-        if value.get("mark") != snapshot.mark or not all(index.believes(Path(path)) for path in value["objects"]):
+        if value.get("mark") != snapshot.mark or not all(index.is_verified(Path(path)) for path in value["objects"]):
             return None
         result = value["result"]
     except (ValueError, KeyError, TypeError, AttributeError):

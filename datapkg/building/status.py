@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datapkg.building.cache import BuildCache, now_ns
-from datapkg.building.files import files_hash, hash_source, open_source
 from datapkg.building.record import as_json
-from datapkg.building.spec import BuildSpec, FileSource, FilesSource, NodeSpec, UrlSource
+from datapkg.building.sources.file import files_hash, hash_source, open_source
+from datapkg.building.spec.model import BuildSpec, FileSource, FilesSource, NodeSpec, UrlSource
 
 
 @dataclass
@@ -85,7 +85,7 @@ def hash_now(source: object, cache: BuildCache) -> str | None:
     with open_source(source.path, source.shown, source.within) as stream:
         status = os.fstat(stream.fileno())
         hash, _ = hash_source(stream)
-    cache.saw(source.path, status, at, hash)
+    cache.record_hash(source.path, status, at, hash)
     return hash
 
 

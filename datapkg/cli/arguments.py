@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datapkg.errors import DatapkgError, InvalidInput
-from datapkg.format.names import Ref, shown
+from datapkg.format.names import Ref, quoted
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -50,9 +50,9 @@ class TextType(click.ParamType):
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise InvalidInput(f"{_name(param)} {shown(text)} is not valid Unicode") from None
+            raise InvalidInput(f"{_name(param)} {quoted(text)} is not valid Unicode") from None
         if "\x00" in text:
-            raise InvalidInput(f"{_name(param)} {shown(text)} has a NUL character in it")
+            raise InvalidInput(f"{_name(param)} {quoted(text)} has a NUL character in it")
         if len(text) > self._limit:
             raise InvalidInput(f"{_name(param)} has {len(text):,} characters; at most {self._limit:,} are allowed")
         return text
@@ -67,7 +67,7 @@ class PathType(click.ParamType):
         if isinstance(value, Path):
             return value
         if not value or "\x00" in value:
-            raise InvalidInput(f"{_name(param)} {shown(value)} is no path")
+            raise InvalidInput(f"{_name(param)} {quoted(value)} is no path")
         return Path(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -120,14 +120,14 @@ def pinned(package: str, hash: str) -> str:
     return f"{package}@sha256:{hash}"
 
 
-def tell_looked_at(session: Session, ref: Ref, url: str, remote: bool) -> None:
+def report_state(session: Session, ref: Ref, url: str, remote: bool) -> None:
     """Print a note that a package was looked at where its registry has it; nothing for one of this machine."""
     if url:
         absent = "" if remote else f"{ref.package} is not installed; "
         session.out.note(f"{absent}this is what {url} has")
 
 
-def tell_pin(session: Session, ref: Ref) -> None:
+def report_pin(session: Session, ref: Ref) -> None:
     """Print a note where a lock file, and not what is current, decides which state a ref means."""
     if ref.state is not None:
         return

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from datapkg.cli.arguments import REF, ref_argument
-from datapkg.cli.command import Group, Session, pass_session
+from datapkg.cli.command import CommandGroup, Session, pass_session
 from datapkg.cli.texts import count_text, size_text
 
 if TYPE_CHECKING:
     from datapkg.format.names import Ref
-    from datapkg.store.copies import Copy
+    from datapkg.store.arrow_cache import CachedTable
 
 
 @click.group(
-    cls=Group,
+    cls=CommandGroup,
     examples="""
     datapkg cache warm uciml/iris
     datapkg cache ls
@@ -110,11 +110,11 @@ def remove(session: Session, ref: Ref | None, dry_run: bool) -> None:
     session.out.answer(value, lines, quiet=[])
 
 
-def _name(copy: Copy) -> str:
+def _name(copy: CachedTable) -> str:
     return f"{copy.package}/{copy.path}" if copy.package else f"({copy.key[:12]})"
 
 
-def _value(copy: Copy) -> dict[str, object]:
+def _value(copy: CachedTable) -> dict[str, object]:
     return {
         "package": copy.package,
         "path": copy.path,

@@ -27,8 +27,8 @@ from datapkg.cli.texts import count_text, hash_text, size_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from datapkg.api.results import Appended, Edited, Merged, Pushed, Synced
-    from datapkg.api.sync import Options
+    from datapkg.api.results import AppendResult, EditResult, MergeResult, PushResult, SyncResult
+    from datapkg.api.sync import SyncOptions
     from datapkg.api.watch import Round
     from datapkg.format.names import Ref
 
@@ -69,10 +69,10 @@ def append(
     Where PATH is a table, the rows of each FILE go to its end; elsewhere each FILE becomes a node of the group PATH,
     named and read as a build does, a folder a group. The package is not downloaded; its new state is pushed.
     """
-    from datapkg.api.append import Options
+    from datapkg.api.append import AppendOptions
     from datapkg.api.append import append as add
 
-    options = Options(to, replace, message, not no_push, registry, checks=not no_checks)
+    options = AppendOptions(to, replace, message, not no_push, registry, checks=not no_checks)
     with session.progress() as progress:
         done = add(session.home, ref, files, options, progress=progress)
     for warning in done.warnings:
@@ -86,11 +86,11 @@ def append(
         session.out.say("", f"  install it  datapkg install {done.package}")
 
 
-def _has_news(done: Appended) -> bool:
+def _has_news(done: AppendResult) -> bool:
     return bool(done.added or done.replaced or done.rows)
 
 
-def _append_lines(done: Appended, state: str) -> Iterator[str]:
+def _append_lines(done: AppendResult, state: str) -> Iterator[str]:
     where = f"{done.package}/{done.to}" if done.to else done.package
     if not _has_news(done):
         yield f"nothing to do: {state} has all of it"
@@ -112,11 +112,11 @@ def _append_lines(done: Appended, state: str) -> Iterator[str]:
         yield _new_line(done.package, done.pushed)
 
 
-def _sent_line(pushed: Pushed) -> str:
+def _sent_line(pushed: PushResult) -> str:
     return f"  {count_text(pushed.objects_sent, 'object')}, {size_text(pushed.bytes_sent)} sent; {pushed.url}"
 
 
-def _new_line(package: str, pushed: Pushed | None) -> str:
+def _new_line(package: str, pushed: PushResult | None) -> str:
     if pushed is None or pushed.public:
         return f"  {package} is new"
     return f"  {package} is new and private; datapkg push {package} --public shows it to everybody"
@@ -157,12 +157,12 @@ def edit(
     state is pushed. Earlier states keep what they have. datapkg append adds nodes and rows.
     """
     from datapkg.api.edit import edit as change
-    from datapkg.api.new_state import Options
+    from datapkg.api.new_state import CommitOptions
 
     if not (remove or move):
         raise click.UsageError("say what to change: --remove PATH or --move OLD NEW", click.get_current_context())
     with session.progress() as progress:
-        options = Options(message, not no_push, registry, progress, checks=not no_checks)
+        options = CommitOptions(message, not no_push, registry, progress, checks=not no_checks)
         done = change(session.home, ref, remove=remove, move=move, options=options)
     for warning in done.warnings:
         session.out.note(warning)
@@ -175,7 +175,7 @@ def edit(
         session.out.say("", f"  install it  datapkg install {done.package}")
 
 
-def _edit_lines(done: Edited, state: str) -> Iterator[str]:
+def _edit_lines(done: EditResult, state: str) -> Iterator[str]:
     said = [f"removed {count_text(done.nodes_removed, 'node')}"] if done.removed else []
     said += [f"moved {count_text(len(done.moved), 'path')}"] if done.moved else []
     yield f"{', '.join(said)} in {done.package}"
@@ -225,10 +225,10 @@ def merge(
     Each REF is a package or a group in one, here or at a registry, of which the manifest alone is fetched. The new
     package is made on this machine, in the place of what it was.
     """
-    from datapkg.api.merge import Options
+    from datapkg.api.merge import MergeOptions
     from datapkg.api.merge import merge as put_together
 
-    options = Options(on_conflict, concat, message, registry, checks=not no_checks)
+    options = MergeOptions(on_conflict, concat, message, registry, checks=not no_checks)
     with session.progress() as progress:
         done = put_together(session.home, refs, output, options, progress=progress)
     out = session.out
@@ -239,7 +239,7 @@ def merge(
     out.say("", f"  import it   {import_line(done.package)}", f"  publish it  datapkg push {done.package}")
 
 
-def _merge_lines(done: Merged) -> Iterator[str]:
+def _merge_lines(done: MergeResult) -> Iterator[str]:
     names = ", ".join(f"{each['package']}@{hash_text(each['hash'])}" for each in done.inputs)
     yield f"  {count_text(done.nodes, 'node')}, {size_text(done.bytes_logical)}, of {names}"
     lines = [f"  put together {path}" for path in done.concatenated]
@@ -295,11 +295,11 @@ def sync(
     Files of DIR are named and read as a build does. Only what differs from the registry's latest state is built and
     pushed; nothing is downloaded. What the package alone has stays, unless --delete.
     """
-    from datapkg.api.sync import Options
+    from datapkg.api.sync import SyncOptions
     from datapkg.api.sync import sync as make_follow
 
     given: dict[str, Any] = {"tag": tag, "version": version, "checks": not no_checks}
-    options = Options(to, delete, allow_empty, message, dry_run, registry, **given)
+    options = SyncOptions(to, delete, allow_empty, message, dry_run, registry, **given)
     if watch and version:
         raise click.UsageError("--version names one state; it does not go with --watch", click.get_current_context())
     if watch:
@@ -315,21 +315,21 @@ def sync(
     session.out.answer({**_value(synced), "dry_run": dry_run}, lines, quiet=[state] if synced.hash else [])
 
 
-def _value(synced: Synced) -> dict[str, Any]:
+def _value(synced: SyncResult) -> dict[str, Any]:
     pushed = {"pushed": _pushed_value(synced.pushed)} if synced.pushed else {}
     return {**asdict(synced), "counts": synced.counts, "pushed": None, **pushed}
 
 
-def _pushed_value(pushed: Pushed) -> dict[str, Any]:
+def _pushed_value(pushed: PushResult) -> dict[str, Any]:
     return {name: value for name, value in asdict(pushed).items() if name not in ("record", "warnings")}
 
 
-def _tell_notes(session: Session, synced: Synced) -> None:
+def _tell_notes(session: Session, synced: SyncResult) -> None:
     for warning in synced.warnings:
         session.out.note(warning)
 
 
-def _sync_line(synced: Synced, state: str, folder: Path, dry_run: bool) -> str:
+def _sync_line(synced: SyncResult, state: str, folder: Path, dry_run: bool) -> str:
     if not synced.hash:
         return f"nothing to do: {folder} has no data, and there is no {synced.package} yet"
     if not synced:
@@ -338,7 +338,7 @@ def _sync_line(synced: Synced, state: str, folder: Path, dry_run: bool) -> str:
     return f"{synced.counts}{meta}  {'would be ' if dry_run else ''}{state}"
 
 
-def _sync_details(synced: Synced, dry_run: bool) -> Iterator[str]:
+def _sync_details(synced: SyncResult, dry_run: bool) -> Iterator[str]:
     if dry_run:
         yield from (f"  + {path}" for path in synced.added)
         yield from (f"  ~ {path}" for path in synced.changed)
@@ -351,7 +351,7 @@ def _sync_details(synced: Synced, dry_run: bool) -> Iterator[str]:
         yield _new_line(synced.package, synced.pushed)
 
 
-def _watch(session: Session, folder: Path, ref: Ref, options: Options) -> None:
+def _watch(session: Session, folder: Path, ref: Ref, options: SyncOptions) -> None:
     from datapkg.api.watch import watch
 
     if options.dry_run:

@@ -13,7 +13,7 @@ from datapkg.cli.texts import count_text
 from datapkg.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from datapkg.api.results import Checked
+    from datapkg.api.results import CheckResults
 
 _OUTCOMES = ("ok", "warned", "failed")
 
@@ -37,10 +37,10 @@ def check(session: Session, path: Path | str, allow_outside: bool, allow_code: b
     PATH is a build file, a folder that has one (by default the working directory) or a repository. Ends with exit code
     5 if a check fails.
     """
-    from datapkg.api.check import Options
+    from datapkg.api.check import BuildOptions
     from datapkg.api.check import check as try_checks
 
-    options = Options(allow_outside=allow_outside, allow_code=allow_code, force=force)
+    options = BuildOptions(allow_outside=allow_outside, allow_code=allow_code, force=force)
     with session.progress() as progress:
         found = try_checks(session.home, path, options, progress=progress)
     for warning in found.warnings:
@@ -52,7 +52,7 @@ def check(session: Session, path: Path | str, allow_outside: bool, allow_code: b
         raise CheckFailed(said, hint="correct the data or the check; `severity: warn` lets it pass with a warning")
 
 
-def _lines(found: Checked, counts: dict[str, int]) -> list[str]:
+def _lines(found: CheckResults, counts: dict[str, int]) -> list[str]:
     lines = []
     for each in found.results:
         lines.append(f"{each['outcome']:<6}  {each['path']}  {each['check']}")

@@ -117,7 +117,7 @@ class Command(_Explained):
     """One command."""
 
 
-class Group(_Explained, click.Group):
+class CommandGroup(_Explained, click.Group):
     """A command of commands, such as `tag add`."""
 
     command_class = Command
@@ -126,7 +126,7 @@ class Group(_Explained, click.Group):
         super().__init__(*args, **{"no_args_is_help": False, **options})
 
 
-class LazyGroup(Group):
+class LazyGroup(CommandGroup):
     """A group whose members are imported when one of them is called: name → ("module:attribute", one line of help).
 
     `sections` are the headings under which the help lists them. `synonyms` are words of other programs; they are not

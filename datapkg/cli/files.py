@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.cli.arguments import PATH, REF, ref_argument, registry_option, remote_option, tell_looked_at, tell_pin
+from datapkg.cli.arguments import PATH, REF, ref_argument, registry_option, remote_option, report_pin, report_state
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.texts import count_text, size_text
 
@@ -38,7 +38,7 @@ def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | No
     """
     from datapkg.api.export import export as write
 
-    tell_pin(session, ref)
+    report_pin(session, ref)
     with session.progress() as progress:
         done = write(
             session.home,
@@ -83,9 +83,9 @@ def cat(session: Session, ref: Ref, remote: bool, registry: str | None) -> None:
     from datapkg.api.export import cat as read
 
     def tell(url: str) -> None:
-        tell_looked_at(session, ref, url, remote)
+        report_state(session, ref, url, remote)
 
     if not remote:
-        tell_pin(session, ref)
+        report_pin(session, ref)
     how: dict[str, Any] = {"remote": remote, "registry": registry, "tell": tell}
     read(session.home, ref, session.out.raw, as_json=session.out.json, **how)

@@ -17,7 +17,7 @@ from datapkg.format.names import Ref, State, check_tag, check_version
 from datapkg.format.selection import Selection, parse_size
 
 if TYPE_CHECKING:
-    from datapkg.api.results import Installed, Outcome
+    from datapkg.api.results import InstallResult, PackageOutcome
 
 
 @click.command(
@@ -125,7 +125,7 @@ def _check_usage(wanted: list[Ref], selection: Selection, requirements: Path | N
         raise InvalidInput(what, hint="datapkg install --meta-only user/name")
 
 
-def _confirmed(session: Session, ref: Ref, outcome: Outcome, options: dict[str, Any]) -> Outcome:
+def _confirmed(session: Session, ref: Ref, outcome: PackageOutcome, options: dict[str, Any]) -> PackageOutcome:
     """The outcome; or, where a registry is unknown and somebody at the terminal agrees to it, that of a second try."""
     from datapkg.api.install import install_packages
     from datapkg.errors import Refused
@@ -141,7 +141,7 @@ def _confirmed(session: Session, ref: Ref, outcome: Outcome, options: dict[str, 
         return install_packages(session.home, [ref], progress=progress, **again)[0]
 
 
-def _report(session: Session, outcomes: list[Outcome]) -> None:
+def _report(session: Session, outcomes: list[PackageOutcome]) -> None:
     """Prints what was installed, then every failure; the exit code is that of the first."""
     out = session.out
     done = [each.installed for each in outcomes if each.installed is not None]
@@ -157,7 +157,7 @@ def _report(session: Session, outcomes: list[Outcome]) -> None:
     _raise_failures(session, outcomes)
 
 
-def _raise_failures(session: Session, outcomes: list[Outcome]) -> None:
+def _raise_failures(session: Session, outcomes: list[PackageOutcome]) -> None:
     """Tells every failure; the exit code is that of the first."""
     out = session.out
     failed = [(each.ref, each.error) for each in outcomes if each.error is not None]
@@ -173,11 +173,11 @@ def _raise_failures(session: Session, outcomes: list[Outcome]) -> None:
     raise click.exceptions.Exit(first.exit_code)
 
 
-def _lines(done: Installed) -> list[str]:
+def _lines(done: InstallResult) -> list[str]:
     return [f"installed {pinned(done.package, done.hash)}", f"  {_amount(done)}"]
 
 
-def _amount(done: Installed) -> str:
+def _amount(done: InstallResult) -> str:
     amount = f"{size_text(done.bytes_received)} received" if done.objects_received else "its data was here"
     if not done.bytes_logical:
         amount = "no data was asked for"

@@ -18,8 +18,8 @@ from datapkg.cli.arguments import (
     ref_argument,
     registry_option,
     remote_option,
-    tell_looked_at,
-    tell_pin,
+    report_pin,
+    report_state,
 )
 from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
@@ -27,7 +27,7 @@ from datapkg.cli.texts import count_text, cut, hash_text, size_text, time_text
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
 
 if TYPE_CHECKING:
-    from datapkg.api.results import Listed, Shown
+    from datapkg.api.results import PackageDetails, PackageListing
     from datapkg.format.names import Ref
 
 MAX_COLUMNS = 30
@@ -96,10 +96,10 @@ def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None
     from datapkg.api.results import unchecked_text
 
     if not remote:
-        tell_pin(session, ref)
+        report_pin(session, ref)
     shown = look(session.home, ref, remote=remote, registry=registry)
     out = session.out
-    tell_looked_at(session, ref, shown.registry, remote)
+    report_state(session, ref, shown.registry, remote)
     table = _only_table(shown, ref)
     out.answer(asdict(shown), _head(shown, ref, table))
     if out.json:
@@ -122,7 +122,7 @@ def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None
     out.say("", *_next_lines(ref, shown))
 
 
-def _next_lines(ref: Ref, shown: Shown) -> list[str]:
+def _next_lines(ref: Ref, shown: PackageDetails) -> list[str]:
     """What to type to have this state."""
     if shown.is_imported:
         return [f"  import it  {import_line(shown.package)}"]
@@ -133,7 +133,7 @@ def _next_lines(ref: Ref, shown: Shown) -> list[str]:
     return [f'  load it  datapkg.load("{name}")   (an import of {shown.package} gives another state)']
 
 
-def _listed_rows(listed: Listed) -> Iterator[tuple[str, ...]]:
+def _listed_rows(listed: PackageListing) -> Iterator[tuple[str, ...]]:
     """A row for the current state, then one for each other state that is kept."""
     names = {each["hash"]: _names(each) for each in listed.states}
     title = listed.title[:MAX_TITLE]
@@ -150,11 +150,11 @@ def _names(entry: dict[str, Any]) -> str:
     return ", ".join(each["name"] for each in [*entry["versions"], *entry["tags"]])
 
 
-def _size(listed: Listed) -> str:
+def _size(listed: PackageListing) -> str:
     return f"{size_text(listed.bytes_logical)}{', partly here' if listed.partial else ''}"
 
 
-def _checks(shown: Shown) -> list[str]:
+def _checks(shown: PackageDetails) -> list[str]:
     """How the checks came out when the package was built, and which did not pass without a word."""
     counts = Counter(each["outcome"] for each in shown.checks)
     outcomes = [each for each in ("ok", "warned", "failed", "skipped") if counts[each]]
@@ -171,13 +171,13 @@ def _wrong(check: dict[str, Any]) -> str:
     return f"  {check['wrong']:,} of {count_text(check['rows'], 'row')}" if check.get("wrong") else ""
 
 
-def _only_table(shown: Shown, ref: Ref) -> dict[str, Any] | None:
+def _only_table(shown: PackageDetails, ref: Ref) -> dict[str, Any] | None:
     """The table that the ref names, if it names one."""
     first = shown.nodes[0] if shown.nodes else {}
     return first if ref.path and first.get("path") == ref.path and first["kind"] == "table" else None
 
 
-def _head(shown: Shown, ref: Ref, table: dict[str, Any] | None) -> list[str]:
+def _head(shown: PackageDetails, ref: Ref, table: dict[str, Any] | None) -> list[str]:
     meta = _meta(shown, ref)
     total = size_text(sum(node["size"] or 0 for node in shown.nodes))
     if table:
@@ -187,7 +187,7 @@ def _head(shown: Shown, ref: Ref, table: dict[str, Any] | None) -> list[str]:
     return [pinned(name, shown.hash), *title, f"  {total}"]
 
 
-def _facts(shown: Shown, ref: Ref, table: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _facts(shown: PackageDetails, ref: Ref, table: dict[str, Any] | None) -> list[tuple[str, str]]:
     """The metadata, a pair of texts each, but the title and what is said of columns elsewhere."""
     meta = _meta(shown, ref)
     facts = [
@@ -206,7 +206,7 @@ def _fact(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _meta(shown: Shown, ref: Ref) -> dict[str, Any]:
+def _meta(shown: PackageDetails, ref: Ref) -> dict[str, Any]:
     """The metadata of what the ref names; a node is under the licence of its package if it does not say otherwise."""
     if not ref.path:
         return shown.meta
@@ -232,7 +232,7 @@ def _dictionary(table: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["column", "type", *parts], rows
 
 
-def _readme(session: Session, ref: Ref, shown: Shown) -> list[str]:
+def _readme(session: Session, ref: Ref, shown: PackageDetails) -> list[str]:
     """The beginning of the README, set off as somebody else's words, and where the rest of it is."""
     from datapkg.api.listing import readme_lines
 

@@ -13,7 +13,7 @@ from datapkg.cli.texts import count_text, hash_text, size_text, time_text
 from datapkg.errors import CorruptObject, InvalidInput
 
 if TYPE_CHECKING:
-    from datapkg.api.results import Removed, Verified
+    from datapkg.api.results import RemoveResult, VerifyResult
     from datapkg.format.names import Ref
 
 
@@ -60,7 +60,7 @@ def verify(session: Session, ref: Ref | None, content: bool) -> None:
         )
 
 
-def _verified_lines(found: Verified) -> list[str]:
+def _verified_lines(found: VerifyResult) -> list[str]:
     checked = f"{count_text(found.checked, 'object')} checked, {len(found.damaged):,} damaged"
     if found.tables:
         checked += f", content of {count_text(found.tables, 'table')} checked"
@@ -100,7 +100,7 @@ def rm(session: Session, ref: Ref | None, now: bool, dry_run: bool) -> None:
     session.out.answer(value, _removed_lines(done, dry_run), quiet=[])
 
 
-def _removed_lines(done: Removed, dry_run: bool) -> list[str]:
+def _removed_lines(done: RemoveResult, dry_run: bool) -> list[str]:
     freed = f"{'frees' if dry_run else 'freed'} {size_text(done.bytes_freed)}"
     what = f"{'would remove' if dry_run else 'removed'} {done.package}; {freed}" if done.package else freed
     lines = [what]

@@ -15,7 +15,7 @@ from datapkg.cli.command import Command, Session, pass_session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from datapkg.api.results import Mounted
+    from datapkg.api.results import MountResult
     from datapkg.errors import DatapkgError
     from datapkg.format.names import Ref
 
@@ -46,7 +46,7 @@ def mount(session: Session, ref: Ref, folder: Path, background: bool, **options:
         return
     from datapkg.api.mount import mount as show
 
-    def ready(mounted: Mounted) -> None:
+    def ready(mounted: MountResult) -> None:
         _announce(session, mounted.package, mounted.hash, mounted.folder, f"Ctrl-C, or {_unmount_line(folder)}")
         session.out.flush()
 

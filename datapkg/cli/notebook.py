@@ -136,6 +136,6 @@ class NotebookSession(Session):
         self.out = NotebookOutput()
 
     def progress(self) -> AbstractContextManager[Progress]:
-        from datapkg.api.bar import Bar, is_notebook
+        from datapkg.api.notebook_progress import Bar, is_notebook
 
         return Bar() if is_notebook() and not (self.out.quiet or self.out.json) else super().progress()

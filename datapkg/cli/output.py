@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from datapkg.cli.terminal import columns, fitted, has_colour, is_terminal, styled
 from datapkg.cli.texts import aligned, clean, clean_lines, cut
 from datapkg.errors import InvalidInput
-from datapkg.format.visible import UNSAFE, visible
+from datapkg.format.texts import UNSAFE, visible
 
 if TYPE_CHECKING:
     from datapkg.errors import DatapkgError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datapkg.cli.arguments import TEXT, ref_argument, registry_option
-from datapkg.cli.command import Group, Session, pass_session
+from datapkg.cli.command import CommandGroup, Session, pass_session
 from datapkg.cli.texts import hash_text, time_text
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State, check_new_version, check_tag
@@ -24,7 +24,7 @@ state_option = click.option(
 
 
 @click.group(
-    cls=Group,
+    cls=CommandGroup,
     examples="""
     datapkg tag add me/sales@1.2.0 stable
     datapkg tag ls me/sales
@@ -85,7 +85,7 @@ def list_tags(session: Session, ref: Ref, registry: str | None) -> None:
 
 
 @click.group(
-    cls=Group,
+    cls=CommandGroup,
     examples="""
     datapkg version add me/sales 1.2.0
     datapkg version ls me/sales

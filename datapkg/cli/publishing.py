@@ -27,7 +27,7 @@ from datapkg.cli.texts import count_text, size_text
 from datapkg.errors import BuildFailed, InvalidInput
 
 if TYPE_CHECKING:
-    from datapkg.api.results import BuildResult, Pushed
+    from datapkg.api.results import BuildResult, PushResult
     from datapkg.api.status import PackageStatus
     from datapkg.cli.output import Output
     from datapkg.format.names import Ref
@@ -114,11 +114,11 @@ def build(
     The package REF (user/name) is made in the store of this machine, and its hash printed. PATH is by default the
     build.yml of the working directory; https://HOST/REPOSITORY.git@REVISION#FOLDER is fetched with git.
     """
-    from datapkg.api.build import Options, build_package
+    from datapkg.api.build import BuildOptions, build_package
 
     source = path or _build_file_here(ref)
     ways = {"gitignore": not no_gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
-    options = Options(not no_build_file, allow_outside, allow_code, update, force, dry_run, **ways)
+    options = BuildOptions(not no_build_file, allow_outside, allow_code, update, force, dry_run, **ways)
     with session.progress() as progress:
         result = build_package(
             session.home, ref, source, options, message=message, explained=explain, progress=progress
@@ -296,13 +296,13 @@ def push(
         session.out.say("", f"  install it  datapkg install {pushed.package}", *_readers(pushed))
 
 
-def _push_line(pushed: Pushed, state: str, dry_run: bool) -> str:
+def _push_line(pushed: PushResult, state: str, dry_run: bool) -> str:
     amount = f"{count_text(pushed.objects_sent, 'object')}, {size_text(pushed.bytes_sent)}"
     if dry_run:
         return f"would push {state}: {amount}; nothing was sent"
     return f"pushed {state}: {amount}" if pushed.changed else f"the registry is at {state} already"
 
 
-def _readers(pushed: Pushed) -> list[str]:
+def _readers(pushed: PushResult) -> list[str]:
     may_share = pushed.role == "owner" and not pushed.public
     return [] if not may_share else [f"  share it    datapkg access add {pushed.package} USER   (it is private)"]

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datapkg.cli.arguments import TEXT, ref_argument, registry_option
-from datapkg.cli.command import Group, Session, pass_session
+from datapkg.cli.command import CommandGroup, Session, pass_session
 
 if TYPE_CHECKING:
     from datapkg.format.names import Ref
 
 
 @click.group(
-    cls=Group,
+    cls=CommandGroup,
     examples="""
     datapkg access add me/sales bob
     datapkg access add me/sales cyd --write

@@ -14,7 +14,7 @@ from datapkg.cli.texts import count_text
 from datapkg.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from datapkg.api.results import Stubs
+    from datapkg.api.results import StubsResult
 
 _LISTED = 20
 
@@ -59,7 +59,7 @@ def stubs(session: Session, into: Path | None, check: bool, dry_run: bool) -> No
         raise next(iter(found.failed.values()))
 
 
-def _lines(found: Stubs, is_dry: bool) -> list[str]:
+def _lines(found: StubsResult, is_dry: bool) -> list[str]:
     pins = [pinned(package, hash) for package, hash in found.packages.items()]
     more = [f"  … {len(pins) - _LISTED:,} more"] if len(pins) > _LISTED else []
     would = "would be " if is_dry else ""
@@ -68,7 +68,7 @@ def _lines(found: Stubs, is_dry: bool) -> list[str]:
     return [*lines, *(f"  {each}" for each in pins[:_LISTED]), *more]
 
 
-def _next_steps(found: Stubs, into: Path | None) -> list[str]:
+def _next_steps(found: StubsResult, into: Path | None) -> list[str]:
     if not found.packages:
         return ["", "  get something  datapkg install USER/NAME"]
     if into is None:

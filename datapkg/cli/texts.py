@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datapkg.format.visible import UNSAFE
+from datapkg.format.texts import UNSAFE
 
 SHOWN_HASH_DIGITS = 12
 MAX_TEXT = 4000

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 
 from datapkg.errors import UPGRADE_HINT, InvalidLock, InvalidName, NewerFormat
+from datapkg.format.frozen import dataclass
 from datapkg.format.names import SAFE_PREFIX, Ref, check_node_path, check_package, check_user, is_hash
-from datapkg.format.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 from datapkg.errors import InvalidName
-from datapkg.format.values import dataclass
+from datapkg.format.frozen import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _REGISTRY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _NODE_BAD = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def shown(text: object, limit: int = 80) -> str:
+def quoted(text: object, limit: int = 80) -> str:
     """Foreign text quoted for a message, cut at `limit` characters."""
     text = str(text)
     return repr(text if len(text) <= limit else text[:limit] + "…")
@@ -71,7 +71,7 @@ def _identifier(text: str, what: str, pattern: re.Pattern[str], limit: int, rule
     if not isinstance(text, str) or not pattern.match(text) or len(text) > limit:
         meant = re.sub(r"[^a-z0-9]+", "_" if pattern is _PACKAGE else "", str(text).strip().lower()).strip("_")
         advice = _did_you_mean(meant, pattern.match(meant) is not None and len(meant) <= limit)
-        raise InvalidName(f"{what} {shown(text)} is not allowed: it is {rule}, at most {limit} characters{advice}")
+        raise InvalidName(f"{what} {quoted(text)} is not allowed: it is {rule}, at most {limit} characters{advice}")
     if keyword.iskeyword(text):
         raise InvalidName(f"{what} {text!r} is not allowed: it is a keyword of Python, and the name is imported")
     if what == "user name" and text in RESERVED:
@@ -88,7 +88,7 @@ def check_tag(text: str) -> str:
     if not isinstance(text, str) or not _TAG.match(text) or len(text) > MAX_TAG:
         meant = re.sub(r"[^a-z0-9._-]+", "-", str(text).strip().lower()).strip("-")
         raise InvalidName(
-            f"tag {shown(text)} is not allowed: it is a lower-case letter, then lower-case letters, digits, "
+            f"tag {quoted(text)} is not allowed: it is a lower-case letter, then lower-case letters, digits, "
             f"'.', '_' and '-', at most {MAX_TAG} characters"
             + _did_you_mean(meant, _TAG.match(meant) is not None and len(meant) <= MAX_TAG)
         )
@@ -108,11 +108,11 @@ def check_version(text: str) -> str:
     except (InvalidVersion, TypeError):
         meant = str(text).strip().lstrip("=vV ")
         raise InvalidName(
-            f"version {shown(text)} is not allowed: it is a PEP 440 version that begins with a digit, such as 1.2.0"
+            f"version {quoted(text)} is not allowed: it is a PEP 440 version that begins with a digit, such as 1.2.0"
             + _did_you_mean(meant, len(meant) <= MAX_VERSION and _PLAIN_VERSION.match(meant) is not None)
         ) from None
     if version.local is not None:
-        raise InvalidName(f"version {shown(text)} is not allowed: a version has no local part ('+…')")
+        raise InvalidName(f"version {quoted(text)} is not allowed: a version has no local part ('+…')")
     return str(version)
 
 
@@ -123,7 +123,9 @@ def check_new_version(text: str) -> str:
     """
     version = check_version(text)
     if _RESERVED_VERSION.match(version):
-        raise InvalidName(f"version {shown(text)} is not allowed: 0.dev1, 0.dev2 … are reserved for states without one")
+        raise InvalidName(
+            f"version {quoted(text)} is not allowed: 0.dev1, 0.dev2 … are reserved for states without one"
+        )
     return version
 
 
@@ -131,7 +133,7 @@ def check_node_name(text: str) -> str:
     """One part of a node's path itself; raises `InvalidName` that says what is wrong with it."""
     problem = _node_name_problem(text)
     if problem:
-        raise InvalidName(f"node name {shown(text)} is not allowed: {problem}")
+        raise InvalidName(f"node name {quoted(text)} is not allowed: {problem}")
     return text
 
 
@@ -160,7 +162,7 @@ def check_node_path(path: str) -> tuple[str, ...]:
     """The parts of a node's path (`a/b` → `("a", "b")`); raises `InvalidName` for a part or depth not allowed."""
     parts = tuple(path.split("/"))
     if len(parts) > MAX_DEPTH:
-        raise InvalidName(f"node path {shown(path)} is not allowed: it is deeper than {MAX_DEPTH} names")
+        raise InvalidName(f"node path {quoted(path)} is not allowed: it is deeper than {MAX_DEPTH} names")
     for part in parts:
         check_node_name(part)
     return parts
@@ -187,7 +189,7 @@ class State:
             digits = text.removeprefix("sha256:").lower()
             if not _PREFIX.match(digits):
                 raise InvalidName(
-                    f"hash {shown(text)} is not allowed: it is sha256: and at least {MIN_PREFIX}, "
+                    f"hash {quoted(text)} is not allowed: it is sha256: and at least {MIN_PREFIX}, "
                     "at most 64 hex digits (0-9, a-f)"
                 )
             return cls("hash", digits)
@@ -198,7 +200,7 @@ class State:
         if text[:1].isalpha():
             return cls("tag", check_tag(text))
         raise InvalidName(
-            f"{shown(text)} names no state: after '@' comes a version (1.2.0), a tag (stable), a hash (sha256:1f3a9c…) "
+            f"{quoted(text)} names no state: after '@' comes a version (1.2.0), a tag (stable), a hash (sha256:1f3a9c…) "
             "or, in datapkg.yml, a range (>=1.2,<2)"
         )
 
@@ -213,7 +215,7 @@ def _check_range(text: str) -> str:
 
 
 def _no_range(text: str) -> str:
-    raise InvalidName(f"range {shown(text)} is not allowed: it is a PEP 440 specifier such as >=1.2,<2")
+    raise InvalidName(f"range {quoted(text)} is not allowed: it is a PEP 440 specifier such as >=1.2,<2")
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,7 @@ class Ref:
         if colon and "/" not in head and "@" not in head:
             if not _REGISTRY.match(head):
                 raise InvalidName(
-                    f"registry {shown(head)} in {shown(text)} is not allowed: it is a name of your settings"
+                    f"registry {quoted(head)} in {quoted(text)} is not allowed: it is a name of your settings"
                 )
             registry, body = head, tail
         return _parse_body(body, text, registry, lambda part: part.replace("%40", "@").replace("%25", "%"))
@@ -268,9 +270,9 @@ def _parse_address(text: str) -> Ref:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise InvalidName(f"{shown(text)} is no valid address") from None
+        raise InvalidName(f"{quoted(text)} is no valid address") from None
     if not host or parts.username is not None or parts.query or parts.fragment:
-        raise InvalidName(f"address {shown(text)} is not allowed: it is https://host/user/name[@state], no more")
+        raise InvalidName(f"address {quoted(text)} is not allowed: it is https://host/user/name[@state], no more")
     shown_host = f"[{host}]" if ":" in host else host
     origin = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}"
     return _parse_body(parts.path.lstrip("/"), text, origin, unquote)
@@ -284,10 +286,10 @@ def _parse_body(body: str, text: str, registry: str | None, decode: object) -> R
         state, _, node = state.partition("/")
         names = f"{names}/{node}"
     elif "/" in state or "@" in names:
-        raise InvalidName(f"{shown(text)} has an '@' in a node's name: write it as %40")
+        raise InvalidName(f"{quoted(text)} has an '@' in a node's name: write it as %40")
     user, slash, rest = names.partition("/")
     if not slash:
-        raise InvalidName(f"{shown(text)} names no package: a package is user/name, such as uciml/iris")
+        raise InvalidName(f"{quoted(text)} names no package: a package is user/name, such as uciml/iris")
     package, slash, path = rest.partition("/")
     check_user(user)
     if pinned := _PINNED.match(rest):
@@ -300,7 +302,7 @@ def _parse_body(body: str, text: str, registry: str | None, decode: object) -> R
         if path:
             check_node_path(path)
     if at and not state:
-        raise InvalidName(f"{shown(text)} ends with '@': after it comes a version, a tag or sha256:…")
+        raise InvalidName(f"{quoted(text)} ends with '@': after it comes a version, a tag or sha256:…")
     return Ref(user, package, path, State.parse(state) if state else None, registry)
 
 
@@ -316,7 +318,7 @@ def _refuse_pinned(text: str, package: str, operator: str, version: str) -> NoRe
     except InvalidName:
         meant = ""
     raise InvalidName(
-        f"{shown(text)} is not a reference: a state follows '@', as in user/name@1.2.0"
+        f"{quoted(text)} is not a reference: a state follows '@', as in user/name@1.2.0"
         + _did_you_mean(meant, bool(meant))
     )
 

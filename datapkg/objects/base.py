@@ -77,7 +77,7 @@ class Writable(Readable):
         """
         return nullcontext()
 
-    def forget(self, hashes: Iterable[str]) -> None:
+    def discard(self, hashes: Iterable[str]) -> None:
         """Drops what was put in the batch that is open and turned out not to be needed, once for each put.
 
         What has its name already, or was put by somebody else too, stays. A home may keep all the same what it cannot

@@ -28,7 +28,7 @@ MAX_OPEN = 64
 
 
 @dataclass(frozen=True)
-class Place:
+class PackLocation:
     """Where an object's bytes lie: `size` bytes from `offset` of a file; `pack` is the pack's hash or None."""
 
     path: Path
@@ -61,17 +61,17 @@ class Pack:
         for at in range(0, len(self._index), ENTRY_BYTES):
             yield self._index[at : at + 32]
 
-    def entries(self) -> Iterator[tuple[bytes, Place | None]]:
+    def entries(self) -> Iterator[tuple[bytes, PackLocation | None]]:
         """Each hash with the place of its object, None for one that would lie outside."""
         for at in range(0, len(self._index), ENTRY_BYTES):
             yield self._index[at : at + 32], self._place(at)
 
-    def _place(self, at: int) -> Place | None:
+    def _place(self, at: int) -> PackLocation | None:
         offset = int.from_bytes(self._index[at + 32 : at + 40], "little")
         size = int.from_bytes(self._index[at + 40 : at + 48], "little")
-        return Place(self.path, offset, size, self.hash) if offset + size <= self._bodies_end else None
+        return PackLocation(self.path, offset, size, self.hash) if offset + size <= self._bodies_end else None
 
-    def find(self, digest: bytes) -> Place | None:
+    def find(self, digest: bytes) -> PackLocation | None:
         """Where the object with this 32-byte hash lies, or None."""
         low, high = 0, self.count
         while low < high:
@@ -141,7 +141,7 @@ class PackWriter:
         return self._sha256.hexdigest()
 
 
-def open_place(place: Place, start: int = 0, stop: int | None = None) -> BinaryIO:
+def open_place(place: PackLocation, start: int = 0, stop: int | None = None) -> BinaryIO:
     """A stream of the object at this place, from `start` up to `stop`; the caller closes it."""
     raw = _open(place)
     end = place.size if stop is None else min(stop, place.size)
@@ -149,7 +149,7 @@ def open_place(place: Place, start: int = 0, stop: int | None = None) -> BinaryI
     return cast(BinaryIO, io.BufferedReader(Window(raw, end - start), min(READ_BUFFER_BYTES, max(place.size, 1))))
 
 
-def _open(place: Place) -> io.FileIO:
+def _open(place: PackLocation) -> io.FileIO:
     try:
         return open(place.path, "rb", buffering=0)
     except FileNotFoundError:
@@ -163,7 +163,7 @@ class OpenFiles:
         self._stack = contextlib.ExitStack()
         self._packs: dict[Path, io.FileIO] = {}
 
-    def read(self, place: Place) -> bytes:
+    def read(self, place: PackLocation) -> bytes:
         """The whole object at this place, in memory."""
         if place.pack is None:
             return read_place(place)
@@ -178,7 +178,7 @@ class OpenFiles:
         self._stack.close()
 
 
-def read_place(place: Place) -> bytes:
+def read_place(place: PackLocation) -> bytes:
     """The whole object at this place, in memory."""
     with open_place(place) as stream:
         return stream.read()

@@ -22,7 +22,7 @@ from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.directory import DirectoryObjects, Named, no_notice
 from datapkg.objects.files import rename, sync_all, sync_file, sync_folder, temp_path
-from datapkg.objects.pack_file import OpenFiles, Pack, PackWriter, Place, open_place, read_place
+from datapkg.objects.pack_file import OpenFiles, Pack, PackLocation, PackWriter, open_place, read_place
 
 SMALL_BYTES = 1 << 20
 PACK_BYTES = 256 << 20
@@ -70,22 +70,22 @@ class PackedObjects(Objects):
                 self._listed_at = stamp if abs(now - stamp) >= TICK_NS else None
             return list(self._packs.values())
 
-    def locate(self, hash: str) -> Place:
+    def locate(self, hash: str) -> PackLocation:
         """Where the object's bytes lie now; raises `ObjectNotFound`."""
         path = self.loose._place(hash)
         try:
-            return Place(path, 0, os.stat(path).st_size)
+            return PackLocation(path, 0, os.stat(path).st_size)
         except (FileNotFoundError, NotADirectoryError):
             pass
         digest = bytes.fromhex(hash)
         if (writer := self._writer) and digest in writer.entries:
-            return Place(writer.temp, *writer.entries[digest])
+            return PackLocation(writer.temp, *writer.entries[digest])
         for pack in self.packs():
             if place := pack.find(digest):
                 return place
         for name, temp, digests in self._finished:
             if digest in digests and (place := Pack(temp).find(digest)):
-                return Place(temp, place.offset, place.size, name)
+                return PackLocation(temp, place.offset, place.size, name)
         raise not_found(hash)
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
@@ -115,7 +115,7 @@ class PackedObjects(Objects):
             for hash in hashes:
                 yield hash, self._at_place(hash, files.read)
 
-    def _at_place(self, hash: str, read: Callable[[Place], T]) -> T:
+    def _at_place(self, hash: str, read: Callable[[PackLocation], T]) -> T:
         """Return what `read` gives for the object's place; its pack may be replaced between the two steps."""
         place = self.locate(hash)
         try:

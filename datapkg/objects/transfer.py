@@ -17,7 +17,7 @@ GROUP_COUNT = 20_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class TransferPlan:
     """What a transfer will do: the objects to move (hash to size in bytes), and what is there already."""
 
     needed: dict[str, int]
@@ -29,20 +29,20 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Moved:
+class TransferResult:
     """What a transfer did: objects and their bytes."""
 
     objects: int
     size_bytes: int
 
 
-def plan(wanted: Mapping[str, int], target: Writable) -> Plan:
+def plan(wanted: Mapping[str, int], target: Writable) -> TransferPlan:
     """Decides which of the wanted objects (hash to size in bytes) the target lacks."""
     missing = target.missing(wanted)
-    return Plan({hash: size for hash, size in wanted.items() if hash in missing}, len(wanted) - len(missing))
+    return TransferPlan({hash: size for hash, size in wanted.items() if hash in missing}, len(wanted) - len(missing))
 
 
-def transfer(source: Readable, target: Writable, planned: Plan, progress: Progress = silent) -> Moved:
+def transfer(source: Readable, target: Writable, planned: TransferPlan, progress: Progress = silent) -> TransferResult:
     """Moves what a plan says; what arrived before a failure stays, so that the next try goes on from there.
 
     Raises `HashMismatch` for bytes that are not their hash's, `IntegrityError` at the first byte beyond the size that
@@ -59,7 +59,7 @@ def transfer(source: Readable, target: Writable, planned: Plan, progress: Progre
                         target.put(cast(BinaryIO, _Stated(stream, hash, size)), expected=hash)
                     done += size
                     progress("objects", done, total)
-    return Moved(len(planned.needed), total)
+    return TransferResult(len(planned.needed), total)
 
 
 def _move_small(

@@ -24,9 +24,9 @@ def opened(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = N
     if not lazy:
         found = home.find(ref)
         return Source(found.store, ref, found.hash)
-    from datapkg import arrival
+    from datapkg import resolve
 
-    found = arrival.find_or_meet(home, ref, registry)
+    found = resolve.find_or_meet(home, ref, registry)
     if found.store is not home.store:  # what others keep for us is read as it is
         return Source(found.store, ref, found.hash)
     return Source(found.store, ref, found.hash, Remote(home, _named(home, ref, registry)))
@@ -34,6 +34,6 @@ def opened(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = N
 
 def _named(home: Home, ref: Ref, registry: str | None) -> str | None:
     """The registry that the caller or the ref names, if it may be asked; raises `Refused` where not."""
-    from datapkg import arrival
+    from datapkg import resolve
 
-    return arrival.allowed_registry(home, ref, registry) if registry or ref.registry else None
+    return resolve.allowed_registry(home, ref, registry) if registry or ref.registry else None

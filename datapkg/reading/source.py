@@ -14,7 +14,7 @@ from datapkg.errors import (
     ObjectNotFound,
     Unreachable,
 )
-from datapkg.format.absent import no_node
+from datapkg.format.manifest.missing import no_node
 from datapkg.format.names import Ref, State, attribute_name
 from datapkg.objects.progress import Progress, silent
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, BinaryIO
 
-    from datapkg.format.manifest import ArrayNode, FileNode, Kind, Manifest, TableNode
-    from datapkg.format.manifest import Node as Entry
+    from datapkg.format.manifest.parsed import ArrayNode, FileNode, Kind, Manifest, TableNode
+    from datapkg.format.manifest.parsed import Node as Entry
     from datapkg.home import Home
     from datapkg.objects.base import Readable
     from datapkg.reading.nodes.base import Node
-    from datapkg.store.parts import Part
+    from datapkg.store.partial_objects import PartialObject
     from datapkg.store.read_through import ReadThrough
     from datapkg.store.store import Store
 
@@ -94,7 +94,7 @@ class Remote:
 
     def origin(self, ref: Ref) -> str:
         """The address of the registry, "" where none is known."""
-        from datapkg.arrival import registry_of
+        from datapkg.resolve import registry_of
 
         try:
             return registry_of(self.home, ref, self.registry)
@@ -103,7 +103,7 @@ class Remote:
 
     def objects(self, ref: Ref) -> Readable:
         """The objects of a state; raises `InvalidInput` where no registry is known, and those of a registry."""
-        from datapkg.arrival import objects_of
+        from datapkg.resolve import objects_of
 
         return objects_of(self.home, ref, self.registry)
 
@@ -164,7 +164,7 @@ class Source:
 
     def no_node(self, path: str) -> NodeNotFound:
         """The error for a path at which there is nothing: it names the group that is there, and names that are near."""
-        from datapkg.reading.vanished import explain
+        from datapkg.reading.earlier_states import explain
 
         return explain(no_node(self.manifest, path, self.ref.package), self.store, self.ref, self.manifest.hash)
 
@@ -203,7 +203,7 @@ class Source:
         with self.explained(entry.path):
             return claims.problem(entry, self.store.objects)
 
-    def part(self, hash: str, size: int) -> Part | None:
+    def part(self, hash: str, size: int) -> PartialObject | None:
         """What was fetched of an object that is not here as a whole; None where it is, or nothing may be fetched."""
         if not self.is_lazy or self.through.has(hash):
             return None

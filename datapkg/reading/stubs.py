@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Collection
 from typing import NamedTuple
 
-from datapkg.format.manifest import ArrayNode, FileNode, Manifest, Node, TableNode
+from datapkg.format.manifest.parsed import ArrayNode, FileNode, Manifest, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes
 from datapkg.format.names import attribute_name
 from datapkg.reading.nodes.groups import Package, is_reserved
@@ -73,7 +73,7 @@ class _Member(NamedTuple):
 
 def package_stub(package: str, manifest: Manifest) -> PackageStub:
     """What checkers are told of a package (`user/name`) in this state; the same for the same manifest."""
-    return _Writer(package, manifest).written()
+    return _StubWriter(package, manifest).written()
 
 
 def user_stub(user: str, packages: dict[str, PackageStub]) -> str:
@@ -92,7 +92,7 @@ def classes_module(name: str) -> str:
     return f"_{name}"
 
 
-class _Writer:
+class _StubWriter:
     """Writes the classes of one package, those near its root first, as far as the bounds allow."""
 
     def __init__(self, package: str, manifest: Manifest) -> None:

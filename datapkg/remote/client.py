@@ -12,12 +12,12 @@ import msgspec
 from datapkg.errors import DatapkgError, Unreachable
 from datapkg.format import wire
 from datapkg.format.hashing import check_bytes, check_hash
-from datapkg.format.lined_manifest import LinedManifest
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES, fetch_by_chunks
 from datapkg.remote.objects import IDENTITY, RegistryObjects
-from datapkg.remote.session import Session
+from datapkg.remote.session import RegistrySession
 
 MAX_PAGES = 10_000
 MAX_LIST_BYTES = 256 << 20
@@ -28,7 +28,7 @@ P = TypeVar("P", wire.PackagePage, wire.LogPage)
 class Client:
     """A registry, through one session; raises our errors."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: RegistrySession) -> None:
         self.session = session
 
     @property
@@ -83,7 +83,7 @@ class Client:
         """
         path = _path(wire.MANIFEST, ref, hash=check_hash(hash))
         limit = MAX_MANIFEST_BYTES if size is None else min(size, MAX_MANIFEST_BYTES)
-        if isinstance(older, LinedManifest):
+        if isinstance(older, MappedManifest):
             with contextlib.suppress(DatapkgError):
                 chunks_path = _path(wire.MANIFEST_CHUNKS, ref, hash=hash)
                 return fetch_by_chunks(self.session, path, chunks_path, hash, older, limit)

@@ -24,12 +24,12 @@ import requests
 from requests.auth import AuthBase
 
 from datapkg.errors import BuildFailed, DatapkgError, Forbidden, NotFound, Unreachable
-from datapkg.format.addresses import bare, check_address
-from datapkg.format.names import shown
+from datapkg.format.names import quoted
+from datapkg.format.urls import check_url, without_credentials
 from datapkg.objects.files import naming, sync_file
 from datapkg.objects.progress import Progress, silent
-from datapkg.remote.patience import CONNECT_TIMEOUT_S, Pace
 from datapkg.remote.session import RETRIED, pause_s
+from datapkg.remote.time_limits import CONNECT_TIMEOUT_S, SlowTransferGuard
 from datapkg.remote.transport import Transport, number_in, raw_pieces, reason_of, translated
 
 TRIES = 5
@@ -60,7 +60,7 @@ def download(
     sees to it that nobody else writes there. Raises `Unreachable`, `NotFound`, `Forbidden`, and `BuildFailed` for more
     than `limit_bytes`; no message has the query of the address in it.
     """
-    work = _Download(check_address(url), path, limit_bytes, timeout_s, progress)
+    work = _Download(check_url(url), path, limit_bytes, timeout_s, progress)
     with contextlib.closing(work.transport):
         number = 1
         while True:
@@ -101,10 +101,12 @@ class _Download:
                 return Downloaded(_hash_of(self.path).hexdigest(), start, start)
             if response.status_code == 416:
                 self._forget()
-                raise Unreachable(f"{bare(self.url)} has other bytes than before", again=True)
+                raise Unreachable(f"{without_credentials(self.url)} has other bytes than before", again=True)
             if response.status_code == 206 and not self._continues(response, start, validator):
                 self._forget()
-                raise Unreachable(f"{bare(self.url)} answered with other bytes than were asked for", again=True)
+                raise Unreachable(
+                    f"{without_credentials(self.url)} answered with other bytes than were asked for", again=True
+                )
             return self._receive(response, start if response.status_code == 206 else 0)
 
     def _receive(self, response: requests.Response, start: int) -> Downloaded:
@@ -118,7 +120,7 @@ class _Download:
         with naming(self.path), open(self.path, "ab", buffering=0) as file:
             sha256 = _hash_of(self.path, start) if start else hashlib.sha256()
             size = checked = start
-            pace = Pace(bare(self.url))
+            pace = SlowTransferGuard(without_credentials(self.url))
             for piece in raw_pieces(response, PIECE_BYTES):
                 sha256.update(piece)
                 file.write(piece)
@@ -137,7 +139,7 @@ class _Download:
         response = self.transport.answer("GET", self.url, follow=True, headers=headers, timeout=self.timeout)
         if response.status_code not in (200, 206, 416):
             with response:
-                raise _refusal(bare(self.url), response)
+                raise _refusal(without_credentials(self.url), response)
         return response
 
     def _continues(self, response: requests.Response, start: int, validator: str) -> bool:
@@ -168,14 +170,14 @@ class _Download:
         if size > self.limit_bytes:
             self._forget()
             raise BuildFailed(
-                f"{bare(self.url)} has more than {self.limit_bytes:,} bytes, the bound that max_source_bytes sets",
+                f"{without_credentials(self.url)} has more than {self.limit_bytes:,} bytes, the bound that max_source_bytes sets",
                 hint=f"datapkg config max_source_bytes {max(size, 2 * self.limit_bytes)}",
             )
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         """Inside, what a server makes of the libraries are our errors."""
-        with translated(bare(self.url), hint="", again_hint=_AGAIN, reason=self._without_secrets):
+        with translated(without_credentials(self.url), hint="", again_hint=_AGAIN, reason=self._without_secrets):
             yield
 
     def _without_secrets(self, error: BaseException) -> str:
@@ -217,7 +219,7 @@ def _hash_of(path: Path, size: int | None = None) -> Any:
         sha256 = hashlib.sha256()
         count = _update(sha256, file)
     if size is not None and count != size:
-        raise Unreachable(f"{shown(path.name)} changed while it was downloaded; somebody else writes to it")
+        raise Unreachable(f"{quoted(path.name)} changed while it was downloaded; somebody else writes to it")
     return sha256
 
 

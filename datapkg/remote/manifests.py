@@ -8,8 +8,8 @@ from functools import partial
 from datapkg.errors import Unreachable
 from datapkg.format.chunks import Chunk, decode_chunks, max_map_bytes
 from datapkg.format.hashing import check_bytes
-from datapkg.format.lined_manifest import LinedManifest
-from datapkg.remote.session import Session
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.remote.session import RegistrySession
 
 IDENTITY = {"Accept-Encoding": "identity"}
 MAX_MANIFEST_BYTES = 2 << 30
@@ -20,7 +20,7 @@ MAX_RANGES = 256
 
 
 def fetch_by_chunks(
-    session: Session, path: str, chunks_path: str, hash: str, older: LinedManifest, limit: int
+    session: RegistrySession, path: str, chunks_path: str, hash: str, older: MappedManifest, limit: int
 ) -> bytes:
     """Return the bytes of a manifest (at most `limit`), whose hash is right; what the older one has does not travel.
 
@@ -64,7 +64,7 @@ def _total(ranges: Sequence[tuple[int, int]]) -> int:
     return sum(stop - start for start, stop in ranges)
 
 
-def _fetch(session: Session, path: str, start: int, stop: int) -> bytes:
+def _fetch(session: RegistrySession, path: str, start: int, stop: int) -> bytes:
     headers = {**IDENTITY, "Range": f"bytes={start}-{stop - 1}"}
     with session.request("GET", path, headers=headers) as response:
         said = response.headers.get("Content-Range", "")

@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, cast
 from datapkg.errors import InvalidInput, NotFound, ObjectNotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
 from datapkg.format.chunks import Chunk, decode_chunks, max_map_bytes
-from datapkg.format.deltas import Step, encode_delta
 from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
+from datapkg.format.manifest.delta import Step, encode_delta
 from datapkg.objects.base import Writable
-from datapkg.remote.session import TRIES, Session
+from datapkg.remote.session import TRIES, RegistrySession
 from datapkg.remote.transport import number_in
 
 IDENTITY = {"Accept-Encoding": "identity"}
@@ -26,7 +26,7 @@ READ_MANY_COUNT = 20_000
 class RegistryObjects(Writable):
     """Reads through a package (`user`, `name`); writes into a push that was begun for it."""
 
-    def __init__(self, session: Session, user: str, name: str, push: str | None = None) -> None:
+    def __init__(self, session: RegistrySession, user: str, name: str, push: str | None = None) -> None:
         self._session = session
         self._names = {"user": user, "name": name}
         self._push = push
@@ -122,7 +122,7 @@ class RegistryObjects(Writable):
             )
             with session.reading():
                 try:
-                    yield from wire.read_frames(cast(BinaryIO, _Body(session, response.raw)))
+                    yield from wire.read_frames(cast(BinaryIO, _UploadBody(session, response.raw)))
                 except InvalidInput as error:
                     raise Unreachable(f"{session.url} broke off: {error}", again=True) from error
                 except QuotaExceeded as error:
@@ -213,10 +213,10 @@ def _groups_by_size(items: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield group
 
 
-class _Body:
+class _UploadBody:
     """The raw body of an answer as a stream that counts."""
 
-    def __init__(self, session: Session, raw: Any) -> None:
+    def __init__(self, session: RegistrySession, raw: Any) -> None:
         self._session = session
         self._raw = raw
         self._pace = session.pace()
@@ -232,13 +232,13 @@ class _Body:
 class _ResumingBody(io.RawIOBase):
     """An object's bytes from a registry; a connection that breaks is made again where it broke."""
 
-    def __init__(self, session: Session, path: str, start: int, stop: int | None) -> None:
+    def __init__(self, session: RegistrySession, path: str, start: int, stop: int | None) -> None:
         self._session = session
         self._path = path
         self._at = start
         self._stop = stop
         self._stack = ExitStack()
-        self._body: _Body | None = None
+        self._body: _UploadBody | None = None
 
     def connect(self) -> None:
         """Asks for what is left."""
@@ -252,7 +252,7 @@ class _ResumingBody(io.RawIOBase):
         said = response.headers.get("Content-Range", "")
         if "Range" in headers and not said.startswith(f"bytes {self._at}-"):
             raise Unreachable(f"{self._session.url} answered a request for a part with another one: {said[:80]!r}")
-        self._body = _Body(self._session, response.raw)
+        self._body = _UploadBody(self._session, response.raw)
 
     def readable(self) -> bool:
         return True

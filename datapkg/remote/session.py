@@ -26,10 +26,10 @@ from datapkg.errors import (
     from_wire,
 )
 from datapkg.format import wire
-from datapkg.format.addresses import bare
-from datapkg.format.visible import visible
+from datapkg.format.texts import visible
+from datapkg.format.urls import without_credentials
 from datapkg.remote.credentials import Credential, may_carry_token
-from datapkg.remote.patience import Pace, Patience
+from datapkg.remote.time_limits import RetryDeadline, SlowTransferGuard
 from datapkg.remote.transport import (
     READ_TIMEOUT_S,
     REDIRECTS,
@@ -80,7 +80,7 @@ def is_public_read(method: str, path: str) -> bool:
     return path != wire.ME and (method in ("GET", "HEAD") or path.endswith(_READ_BY_POST))
 
 
-class Session:
+class RegistrySession:
     """Requests to one registry at `url`; raises our errors only.
 
     `timeout_s` limits the wait for one request with all its tries. `sent_bytes` and `received_bytes` count bodies. A
@@ -106,7 +106,7 @@ class Session:
         self.sent_bytes = 0
         self.received_bytes = 0
         self._tries = tries
-        self.patience = Patience(read_timeout_s)
+        self.patience = RetryDeadline(read_timeout_s)
         headers = {"Accept-Encoding": "gzip"}
         self._auth = _Token(token, origin_of(url))
         self._transport = Transport(self._auth, headers=headers, max_redirects=MAX_REDIRECTS, pool_size=8)
@@ -199,7 +199,7 @@ class Session:
 
     def _other_origin(self, response: requests.Response) -> str:
         """Return the address that answered, if a redirect led to another origin; tokens are not sent there."""
-        return "" if origin_of(response.url) == origin_of(self.url) else bare(response.url)
+        return "" if origin_of(response.url) == origin_of(self.url) else without_credentials(response.url)
 
     def _refusal(self, response: requests.Response, method: str, path: str) -> DatapkgError:
         status = response.status_code
@@ -221,7 +221,7 @@ class Session:
         target = redirect_target(self.url + path, response.headers["Location"])
         moved = target.partition(path)[0] if path in target else ""
         hint = f"if that is your registry: datapkg config registry {visible(moved)}" if moved else _HINT
-        return Unreachable(f"{self.url} redirects {method} {path} to {visible(bare(target))}", hint=hint)
+        return Unreachable(f"{self.url} redirects {method} {path} to {visible(without_credentials(target))}", hint=hint)
 
     def _explained(self, response: requests.Response, status: int) -> DatapkgError:
         try:
@@ -262,9 +262,9 @@ class Session:
         with translated(self.url, asked, hint=_HINT, again_hint=_HINT, limit=limit):
             yield
 
-    def pace(self) -> Pace:
+    def pace(self) -> SlowTransferGuard:
         """A check on the speed of one body, with the time limit of this session."""
-        return Pace(self.url, self.patience.limit_s)
+        return SlowTransferGuard(self.url, self.patience.limit_s)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

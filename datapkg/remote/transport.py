@@ -27,9 +27,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from datapkg import __version__
 from datapkg.errors import DatapkgError, InvalidInput, Unreachable
-from datapkg.format.addresses import bare, check_address
-from datapkg.format.names import shown
-from datapkg.format.visible import visible
+from datapkg.format.names import quoted
+from datapkg.format.texts import visible
+from datapkg.format.urls import check_url, without_credentials
 from datapkg.remote.credentials import is_loopback
 
 READ_TIMEOUT_S = 60
@@ -127,7 +127,7 @@ class Transport:
                 return response
             response.close()
             at = redirect_target(at, location)
-        raise Unreachable(f"{bare(url)} redirects more than {self._max_redirects} times")
+        raise Unreachable(f"{without_credentials(url)} redirects more than {self._max_redirects} times")
 
 
 @contextlib.contextmanager
@@ -137,7 +137,7 @@ def _named_redirect(url: str, at: str) -> Iterator[None]:
         yield
     except Exception as error:
         if at != url:
-            error.add_note(f"{_REDIRECTED}{bare(at)}")
+            error.add_note(f"{_REDIRECTED}{without_credentials(at)}")
         raise
 
 
@@ -152,11 +152,13 @@ def redirect_target(url: str, location: str) -> str:
     with contextlib.suppress(UnicodeError):
         location = location.encode("latin-1").decode("utf-8")
     try:
-        target = check_address(urljoin(url, location.replace(" ", "%20")))
+        target = check_url(urljoin(url, location.replace(" ", "%20")))
     except (InvalidInput, ValueError) as error:
-        raise Unreachable(f"{bare(url)} redirects to where nothing is asked: {error}") from None
+        raise Unreachable(f"{without_credentials(url)} redirects to where nothing is asked: {error}") from None
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise Unreachable(f"{bare(url)} redirects from https to plain http ({bare(target)}), which is not followed")
+        raise Unreachable(
+            f"{without_credentials(url)} redirects from https to plain http ({without_credentials(target)}), which is not followed"
+        )
     return target
 
 
@@ -223,7 +225,7 @@ def unpacked_pieces(response: requests.Response) -> Iterator[bytes]:
         yield from raw_pieces(response)
         return
     if coding not in ("gzip", "x-gzip"):
-        raise Unreachable(f"an answer came in the compression {shown(coding, 40)}, which was not asked for")
+        raise Unreachable(f"an answer came in the compression {quoted(coding, 40)}, which was not asked for")
     unpacking, is_empty = zlib.decompressobj(wbits=31), True
     try:
         for piece in raw_pieces(response):

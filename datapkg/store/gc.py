@@ -23,10 +23,10 @@ from pathlib import Path
 from datapkg.errors import CorruptObject, DatapkgError, ObjectNotFound
 from datapkg.format.hashing import is_hash
 from datapkg.objects.files import rename
-from datapkg.objects.pack_file import Pack, Place
-from datapkg.store import work
+from datapkg.objects.pack_file import Pack, PackLocation
+from datapkg.store import writer_lock
 from datapkg.store.refs import Refs
-from datapkg.store.trusted import hash_place
+from datapkg.store.verified import hash_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def free(store: Store, *, now: bool = False, wait: bool = True) -> Freed:
     One run at a time: another one is waited for, or nothing is done without `wait`.
     """
     trash = store.folder / "trash"
-    with work.exclusive(trash / "lock", wait=wait) as is_held:
+    with writer_lock.exclusive(trash / "lock", wait=wait) as is_held:
         if not is_held:
             return Freed()
         _put_all_back(store, trash)
@@ -197,14 +197,14 @@ def _free_files(store: Store, trash: Path, garbage: _Garbage, *, now: bool) -> t
     Manifests go last, and only if all else may go: without them it would not be known what of a state is left.
     """
     lock = store.work_lock
-    limit = None if now or work.is_alone(lock) else time.time() - GRACE_S
+    limit = None if now or writer_lock.is_alone(lock) else time.time() - GRACE_S
     left: list[tuple[int, float]] = []
     moved = list(_move_objects(store, trash, garbage.objects, limit, left))
     moved += _move_packs(store, trash, garbage, limit, left)
     if limit is None:
         moved += _move_objects(store, trash, garbage.manifests, limit, left)
     if moved:
-        if not now and not work.is_alone(lock):
+        if not now and not writer_lock.is_alone(lock):
             limit = time.time() - GRACE_S
         needed = _newly_needed(store, garbage)
         moved = [each for each in moved if not _put_back_if_needed(store, each, needed, limit, left)]
@@ -274,7 +274,7 @@ def _is_elsewhere(store: Store, hash: str, pack: Pack) -> bool:
     """Return whether an object that is in a pack has an undamaged copy outside of it."""
     packed, digest = store.objects.packed, bytes.fromhex(hash)
     path = packed.loose.path(hash)
-    places = [Place(path, 0, path.stat().st_size)] if path.exists() else []
+    places = [PackLocation(path, 0, path.stat().st_size)] if path.exists() else []
     places += [place for each in packed.packs() if each.path != pack.path and (place := each.find(digest))]
     return any(hash_place(place) == hash for place in places)
 

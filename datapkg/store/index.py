@@ -52,7 +52,7 @@ class Index:
         if connection := getattr(self, "_connection", None):
             connection.close()
 
-    def believes(self, path: Path) -> bool:
+    def is_verified(self, path: Path) -> bool:
         """Whether this file is, as far as its stat tells, the one whose hash was right."""
         try:
             now = stamp(os.stat(path))
@@ -63,7 +63,7 @@ class Index:
         )
         return bool(rows) and tuple(rows[0][:5]) == now and rows[0][1] + TICK_NS < rows[0][5]
 
-    def believe(self, paths: Iterable[Path]) -> None:
+    def mark_verified(self, paths: Iterable[Path]) -> None:
         """Remembers these files as they are now, their hash having just been found right."""
         rows: list[tuple[object, ...]] = []
         for path in paths:
@@ -82,7 +82,7 @@ class Index:
         values: list[tuple[object, ...]] = [(path, *stamp, at, hash) for path, stamp, at, hash in rows]
         self._write("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
-    def found(self, keys: Iterable[str]) -> dict[str, bytes]:
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """What was kept under these keys; those of which nothing was are left out."""
         wanted = list(keys)
         rows: list[tuple[str, bytes]] = []
@@ -92,7 +92,7 @@ class Index:
             rows += self._rows(f"SELECT key, value FROM found WHERE key IN ({marks})", some)
         return dict(rows)
 
-    def keep_found(self, values: dict[str, bytes]) -> None:
+    def put_many(self, values: dict[str, bytes]) -> None:
         """Keeps what may save work another time; what is old, or too much, goes."""
         day = int(time.time() // 86_400)
         self._write("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", [(key, each, day) for key, each in values.items()])

@@ -10,15 +10,15 @@ from pathlib import Path, PurePosixPath
 
 from datapkg.errors import DatapkgError, Refused
 from datapkg.format.hashing import check_hash, hash_bytes
-from datapkg.format.manifest import ArrayNode, FileNode, TableNode
+from datapkg.format.manifest.parsed import ArrayNode, FileNode, TableNode
 from datapkg.objects.files import temp_path
-from datapkg.store.trusted import TrustedObjects
+from datapkg.store.verified import VerifiedObjects
 
 
 class Links:
     """A folder of links to the objects of a store, in it or, where that is only read, elsewhere."""
 
-    def __init__(self, folder: Path, objects: TrustedObjects) -> None:
+    def __init__(self, folder: Path, objects: VerifiedObjects) -> None:
         self.folder = Path(folder)
         self.objects = objects
 
@@ -48,9 +48,9 @@ class Links:
                 temp = temp_path(self.folder / "tmp", "link")
                 temp.symlink_to(target)
                 os.replace(temp, link)
-        elif not self.objects.index.believes(link):
+        elif not self.objects.index.is_verified(link):
             self.objects.copy_to(hash, link, self.folder / "tmp")
-            self.objects.index.believe([link])
+            self.objects.index.mark_verified([link])
 
 
 def link_names(node: TableNode | FileNode | ArrayNode) -> list[str]:
@@ -61,9 +61,9 @@ def link_names(node: TableNode | FileNode | ArrayNode) -> list[str]:
     stem = PurePosixPath(own).stem or own
     if isinstance(node, ArrayNode):
         return [f"{stem}.npy"]
-    if len(node.objects_) == 1:
+    if len(node.blocks) == 1:
         return [f"{stem}.parquet"]
-    return [f"{stem}-{number:05}.parquet" for number in range(len(node.objects_))]
+    return [f"{stem}-{number:05}.parquet" for number in range(len(node.blocks))]
 
 
 def _readlink(link: Path) -> str | None:

@@ -14,7 +14,7 @@ from datapkg.objects.pack_file import Pack, read_place
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
-from datapkg.store.trusted import hash_file, hash_place
+from datapkg.store.verified import hash_file, hash_place
 
 
 def check_objects(store: Store, hashes: Iterable[str], progress: Progress = silent) -> set[str]:
@@ -34,7 +34,7 @@ def check_objects(store: Store, hashes: Iterable[str], progress: Progress = sile
             wrong.add(hash)
     for hash in wrong:
         store.objects.quarantine(hash)
-    store.objects.index.believe(right)
+    store.objects.index.mark_verified(right)
     return wrong
 
 

@@ -9,31 +9,31 @@ from pathlib import Path
 
 from datapkg.errors import DatapkgError
 from datapkg.format.hashing import check_bytes
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.objects.files import new_file, rename, seal, sweep_temp, temp_path
-from datapkg.objects.pack_file import Place
+from datapkg.objects.pack_file import PackLocation
 from datapkg.store.index import Index
-from datapkg.store.trusted import TrustedObjects
+from datapkg.store.verified import VerifiedObjects
 
 LONG_BYTES = 4 << 20  # shorter ones are parsed in less than 0.1 s
 KEPT = 32
 _CHUNKS = "chunks:1:"
 
 
-def read_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
+def read_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest:
     """The manifest with this hash, every line of which was read once; raises as `open_manifest` does."""
-    from datapkg.format import splicing
     from datapkg.format.chunks import LONG_BYTES, decode_chunks
-    from datapkg.format.lined_manifest import LinedManifest
+    from datapkg.format.manifest import patch
+    from datapkg.format.manifest.mapped import MappedManifest
 
     place = objects.trusted(hash)
     is_read, chunks = f"manifest:{hash}", _CHUNKS + hash
-    found = cache.found([is_read, chunks])
+    found = cache.get_many([is_read, chunks])
     if place.size < LONG_BYTES or place.pack is not None or is_read not in found:
         data = objects.read(hash)
         check_bytes(data, hash, "manifest")
-        return splicing.read_manifest(data, hash, believed=is_read in found)
-    manifest = LinedManifest(_mapped(place), hash)
+        return patch.read_manifest(data, hash, believed=is_read in found)
+    manifest = MappedManifest(_mapped(place), hash)
     with contextlib.suppress(DatapkgError):
         kept = decode_chunks(found.get(chunks, b""))
         if kept and kept[-1].stop == place.size:
@@ -44,13 +44,13 @@ def read_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
 def keep_chunks(cache: Index, manifest: Manifest) -> None:
     """Keeps the chunk map of a long manifest, which takes half a second to make where there are a million nodes."""
     from datapkg.format.chunks import encode_chunks
-    from datapkg.format.lined_manifest import LinedManifest
+    from datapkg.format.manifest.mapped import MappedManifest
 
-    if isinstance(manifest, LinedManifest):
-        cache.keep_found({_CHUNKS + manifest.hash: encode_chunks(manifest.chunks)})
+    if isinstance(manifest, MappedManifest):
+        cache.put_many({_CHUNKS + manifest.hash: encode_chunks(manifest.chunks)})
 
 
-def open_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
+def open_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest:
     """The manifest with this hash, to be asked for nodes; raises `ObjectNotFound`, `CorruptObject`, `InvalidManifest`.
 
     The bytes of a long one are believed by the stat of their file, as those of other objects are. It is read as a whole
@@ -60,28 +60,28 @@ def open_manifest(objects: TrustedObjects, cache: Index, hash: str) -> Manifest:
     is_read = f"manifest:{hash}"
     if place.size < LONG_BYTES or place.pack is not None:
         with objects.open(hash) as stream:
-            return Manifest.parse(stream.read(), expected=hash, believed=bool(cache.found([is_read])))
-    from datapkg.format import splicing
-    from datapkg.format.indexed_manifest import IndexedManifest
-    from datapkg.format.manifest_index import FORMAT, make_index
+            return Manifest.parse(stream.read(), expected=hash, believed=bool(cache.get_many([is_read])))
+    from datapkg.format.manifest import patch
+    from datapkg.format.manifest.index import FORMAT, make_index
+    from datapkg.format.manifest.indexed import IndexedManifest
 
     data = _mapped(place)
     path = cache.path.parent / "manifests" / f"{hash}.{FORMAT}"
-    if cache.believes(path):
+    if cache.is_verified(path):
         with contextlib.suppress(OSError, ValueError):
-            return IndexedManifest(data, hash, _mapped(Place(path, 0, path.stat().st_size)))
+            return IndexedManifest(data, hash, _mapped(PackLocation(path, 0, path.stat().st_size)))
     whole = data[:]
-    if not cache.found([is_read]):
-        splicing.read_manifest(whole, hash)
-        cache.keep_found({is_read: b"read"})
+    if not cache.get_many([is_read]):
+        patch.read_manifest(whole, hash)
+        cache.put_many({is_read: b"read"})
     index = make_index(whole, hash)
     with contextlib.suppress(OSError):
         _keep(path, index)
-        cache.believe([path])
+        cache.mark_verified([path])
     return IndexedManifest(data, hash, index)
 
 
-def _mapped(place: Place) -> mmap:
+def _mapped(place: PackLocation) -> mmap:
     with open(place.path, "rb") as file:
         return mmap(file.fileno(), 0, access=ACCESS_READ)
 

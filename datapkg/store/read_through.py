@@ -19,13 +19,13 @@ from weakref import WeakSet
 from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, Unreachable
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Readable
-from datapkg.objects.pack_file import Place
+from datapkg.objects.pack_file import PackLocation
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import Plan, groups, transfer
-from datapkg.store import proofs
-from datapkg.store.parts import NO_ROOM, Part, Parts, keeping
-from datapkg.store.spans import Spans, Stretch
-from datapkg.store.trusted import TrustedObjects
+from datapkg.objects.transfer import TransferPlan, groups, transfer
+from datapkg.store import chunk_verification
+from datapkg.store.byte_ranges import ByteRanges, Stretch
+from datapkg.store.partial_objects import NO_ROOM, PartialObject, PartialObjects, keeping
+from datapkg.store.verified import VerifiedObjects
 
 SMALL_BYTES = 256 << 10  # asked for whole: one request, and a hash that proves it
 GAP_BYTES = 64 << 10  # fetched along rather than asked around
@@ -41,7 +41,7 @@ Explained = Callable[[], AbstractContextManager[Any]]
 class ReadThrough(Readable):
     """`mine`, and behind them `theirs`, who are asked only for what is not here; safe for threads."""
 
-    def __init__(self, mine: TrustedObjects, theirs: Callable[[], Readable], parts: Parts) -> None:
+    def __init__(self, mine: VerifiedObjects, theirs: Callable[[], Readable], parts: PartialObjects) -> None:
         self.mine = mine
         self.parts = parts
         self._make_theirs = theirs
@@ -71,7 +71,7 @@ class ReadThrough(Readable):
         """Whether the object is on this machine, whole."""
         return not self.mine.packed.missing([hash])
 
-    def trusted(self, hash: str) -> Place:
+    def trusted(self, hash: str) -> PackLocation:
         """Where the object lies on this machine, its bytes being right; it is fetched where it is not here."""
         if not self.has(hash):
             self.bring({hash: self.theirs.size(hash)})
@@ -110,13 +110,13 @@ class ReadThrough(Readable):
             with keeping(self.parts.folder), self.parts.alone():
                 here = self.mine.packed.missing(some)
                 group = {hash: size for hash, size in some.items() if hash in here}
-                transfer(self.theirs, self.mine, Plan(group, 0), _after(progress, done, total))
+                transfer(self.theirs, self.mine, TransferPlan(group, 0), _after(progress, done, total))
                 for hash, size in group.items():
                     self.parts.drop(hash, size)
             came, done = came + len(group), done + sum(some.values())
         return came
 
-    def fetch(self, wanted: Iterable[tuple[str, Part, list[Stretch]]]) -> None:
+    def fetch(self, wanted: Iterable[tuple[str, PartialObject, list[Stretch]]]) -> None:
         """Sees to it that stretches of objects are here: hash, part, stretches; many at once, near ones together.
 
         Raises `HashMismatch` where an object became whole and is not what its hash says; its part is dropped.
@@ -129,28 +129,28 @@ class ReadThrough(Readable):
                 for _ in pool.map(lambda each: self._fetch_one(*each), work):
                     pass  # what a thread raises is raised here
 
-    def prove(self, hash: str, part: Part, stretches: list[Stretch]) -> bool:
+    def prove(self, hash: str, part: PartialObject, stretches: list[Stretch]) -> bool:
         """Sees to it that stretches are here, and that each chunk in which they lie is what its hash says.
 
         False where nobody tells the chunks: nothing was done then. Raises `CorruptObject` where one is wrong; what is
         here of the object is dropped.
         """
-        chunks = proofs.kept_chunks(part)
+        chunks = chunk_verification.kept_chunks(part)
         if chunks is None:
             try:
-                chunks = proofs.asked_chunks(part, lambda: self.theirs.chunks(hash, part.size))
+                chunks = chunk_verification.asked_chunks(part, lambda: self.theirs.chunks(hash, part.size))
             except InvalidInput as error:
                 raise CorruptObject(f"object {hash}: {error.message}", hash=hash) from error
         if chunks is None:
             return False
-        touched = proofs.touched(chunks, stretches)
+        touched = chunk_verification.touched(chunks, stretches)
         self.fetch([(hash, part, [(chunk.start, chunk.stop) for chunk in touched])])
-        if not all(proofs.is_right(part, chunk) for chunk in touched):
+        if not all(chunk_verification.is_right(part, chunk) for chunk in touched):
             self.parts.drop(hash, part.size)
             raise CorruptObject(f"a part of object {hash} is not what its hash says; it was not used", hash=hash)
         return True
 
-    def _fetch_one(self, hash: str, part: Part, stretches: list[Stretch]) -> None:
+    def _fetch_one(self, hash: str, part: PartialObject, stretches: list[Stretch]) -> None:
         with part.alone():
             lacking = _lacking(part, stretches)  # somebody else may have fetched them meanwhile
             for start, stop in lacking:
@@ -158,7 +158,7 @@ class ReadThrough(Readable):
             if lacking and part.is_whole:
                 self._promote(hash, part)
 
-    def _fetch_stretch(self, hash: str, part: Part, start: int, stop: int) -> None:
+    def _fetch_stretch(self, hash: str, part: PartialObject, start: int, stop: int) -> None:
         with self.theirs.open(hash, start, stop) as stream:
             at = start
             while at < stop and (piece := stream.read(min(PIECE_BYTES, stop - at))):
@@ -168,7 +168,7 @@ class ReadThrough(Readable):
             raise Unreachable(f"object {hash} broke off: {at - start:,} of {stop - start:,} bytes came")
         part.keep([(start, stop)])
 
-    def _promote(self, hash: str, part: Part) -> None:
+    def _promote(self, hash: str, part: PartialObject) -> None:
         """An object that is whole now goes to the others, if it is what its hash says; without room it stays here."""
         with part.mapped() as data:
             try:
@@ -204,7 +204,7 @@ class _Stretches(io.RawIOBase):
         self._objects, self._hash, self._size, self._explained = objects, hash, size, explained
         self._part = objects.parts.part(hash, size)
         self._at = self._fetched_to = 0
-        self._proved = Spans()
+        self._proved = ByteRanges()
         self._step = STEP_BYTES
 
     def readable(self) -> bool:
@@ -252,7 +252,7 @@ def _after(progress: Progress, before: int, total: int) -> Progress:
     return lambda what, done, _: progress(what, before + done, total)
 
 
-def _lacking(part: Part, stretches: list[Stretch]) -> list[Stretch]:
+def _lacking(part: PartialObject, stretches: list[Stretch]) -> list[Stretch]:
     """What of these is not in a part, near ones joined."""
     joined: list[Stretch] = []
     for start, stop in sorted(each for stretch in stretches for each in part.lacking(*stretch)):

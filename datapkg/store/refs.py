@@ -14,8 +14,8 @@ import warnings
 from pathlib import Path
 
 from datapkg.errors import CorruptObject, DamagedFile, InvalidName
+from datapkg.format.frozen import dataclass
 from datapkg.format.names import check_tag, check_version, is_hash
-from datapkg.format.values import dataclass
 from datapkg.objects.files import temp_path, write_atomic
 
 TYPE_CHECKING = False

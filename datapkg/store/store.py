@@ -14,14 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from datapkg.format.manifest import Manifest
+    from datapkg.format.manifest.parsed import Manifest
     from datapkg.objects.base import Readable
-    from datapkg.store.claims import Claims
-    from datapkg.store.copies import Copies
+    from datapkg.store.arrow_cache import ArrowCache
     from datapkg.store.index import Index
     from datapkg.store.links import Links
     from datapkg.store.read_through import ReadThrough
-    from datapkg.store.trusted import TrustedObjects
+    from datapkg.store.verified import VerifiedObjects
+    from datapkg.store.verified_content import VerifiedContent
 
 FORMAT = "1"
 
@@ -35,9 +35,9 @@ class Store:
         self.tmp = self.folder / "tmp"
         self.refs = Refs(self.folder / "packages", self.tmp)
         self._index = index
-        self._opened: dict[str, TrustedObjects] = {}
-        self._copies: Copies | None = None
-        self._claims: Claims | None = None
+        self._opened: dict[str, VerifiedObjects] = {}
+        self._copies: ArrowCache | None = None
+        self._claims: VerifiedContent | None = None
         self._writers = 0
         self._check_format()
 
@@ -47,24 +47,24 @@ class Store:
         return self._index.path
 
     @property
-    def objects(self) -> TrustedObjects:
+    def objects(self) -> VerifiedObjects:
         """All objects; what they need is loaded here, since most imports of a package do without."""
         if found := self._opened.get("objects"):
             return found
-        from datapkg.store.trusted import TrustedObjects
+        from datapkg.store.verified import VerifiedObjects
 
-        return self._opened.setdefault("objects", TrustedObjects(self.folder, self._index))
+        return self._opened.setdefault("objects", VerifiedObjects(self.folder, self._index))
 
     def through(self, theirs: Callable[[], Readable], origin: str) -> ReadThrough:
         """The objects here, and behind them those of `origin`, who are asked only for what is not here; it is kept."""
-        from datapkg.store.parts import Parts
+        from datapkg.store.partial_objects import PartialObjects
         from datapkg.store.read_through import ReadThrough
 
-        return ReadThrough(self.objects, theirs, Parts(self.folder / "partial", origin))
+        return ReadThrough(self.objects, theirs, PartialObjects(self.folder / "partial", origin))
 
     def forget_parts(self) -> None:
         """Takes away what was kept of objects in stretches where they are here as a whole; who reads it goes on."""
-        from datapkg.store.parts import sweep
+        from datapkg.store.partial_objects import sweep
 
         sweep(self.folder / "partial", self.objects.packed.missing)
 
@@ -76,23 +76,23 @@ class Store:
         return Links(self.links_folder, self.objects)
 
     @property
-    def copies(self) -> Copies:
+    def copies(self) -> ArrowCache:
         """Copies of tables that are quicker to read, in the cache folder."""
         if found := self._copies:
             return found
-        from datapkg.store.copies import Copies
+        from datapkg.store.arrow_cache import ArrowCache
 
-        self._copies = Copies(self._index.path.parent / "warm", self._index)
+        self._copies = ArrowCache(self._index.path.parent / "warm", self._index)
         return self._copies
 
     @property
-    def claims(self) -> Claims:
+    def claims(self) -> VerifiedContent:
         """Which tables are known to hold the content that their manifests state."""
         if found := self._claims:
             return found
-        from datapkg.store.claims import Claims
+        from datapkg.store.verified_content import VerifiedContent
 
-        self._claims = Claims(self._index)
+        self._claims = VerifiedContent(self._index)
         return self._claims
 
     def _check_format(self) -> None:
@@ -130,13 +130,13 @@ class Store:
 
         Space that could not be freed when a package was removed is freed first.
         """
-        from datapkg.store import gc, work
+        from datapkg.store import gc, writer_lock
 
         if not self._writers:
             self.prepare()
             if gc.has_removed(self):
                 gc.free(self, wait=False)
-        with work.shared(self.work_lock):
+        with writer_lock.shared(self.work_lock):
             self._writers += 1
             self.objects.is_renewing = True
             try:
@@ -149,7 +149,7 @@ class Store:
         """Keeps a manifest, whose objects must be here already (or are left out on purpose); gives its hash."""
         from datapkg.store.manifests import keep_chunks
 
-        self._index.keep_found({f"manifest:{manifest.hash}": b"read"})
+        self._index.put_many({f"manifest:{manifest.hash}": b"read"})
         keep_chunks(self._index, manifest)
         if self.has(manifest.hash):  # a long one is not written, and synced, for nothing
             return manifest.hash

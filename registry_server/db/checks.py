@@ -12,7 +12,7 @@ from registry_server.db.tables import checked_tables
 
 
 def known(connection: Connection, keys: Collection[str]) -> set[str]:
-    """Return those of the keys (`format/claims.claim_key`) whose tables were found right."""
+    """Return those of the keys (`tables/content_claims.claim_key`) whose tables were found right."""
     found: set[str] = set()
     for batch in batches(keys):
         rows = connection.execute(select(checked_tables.c.key).where(checked_tables.c.key.in_(batch)))

@@ -31,7 +31,7 @@ LATEST = "latest"
 
 
 @dataclass(frozen=True)
-class Package:
+class PackageRow:
     """A package's row, and what it is to the user who asked: whether shared with them, and to be written as well."""
 
     id: int
@@ -95,7 +95,7 @@ def _is_granted(user_id: int | None) -> tuple[ColumnElement[bool], ColumnElement
     return packages.c.id.in_(granted), packages.c.id.in_(granted.where(grants.c.may_write))
 
 
-def find(connection: Connection, user: str, name: str, asked_by: int | None) -> Package | None:
+def find(connection: Connection, user: str, name: str, asked_by: int | None) -> PackageRow | None:
     """The package if this user may see it; an invisible one is looked for by the same query as an absent one."""
     columns = packages.c.id, packages.c.user_name, packages.c.name, packages.c.public, packages.c.created_at
     row = connection.execute(
@@ -103,16 +103,16 @@ def find(connection: Connection, user: str, name: str, asked_by: int | None) -> 
             packages.c.user_name == user, packages.c.name == name, visible(asked_by)
         )
     ).one_or_none()
-    return Package(*row) if row else None
+    return PackageRow(*row) if row else None
 
 
-def add(connection: Connection, user_id: int, user: str, name: str, public: bool, now: datetime) -> Package:
+def add(connection: Connection, user_id: int, user: str, name: str, public: bool, now: datetime) -> PackageRow:
     result = connection.execute(
         insert(packages)
         .values(user_id=user_id, user_name=user, name=name, public=public, created_at=now, pushed_at=now)
         .returning(packages.c.id)
     )
-    return Package(result.scalar_one(), user, name, public, now, False)
+    return PackageRow(result.scalar_one(), user, name, public, now, False)
 
 
 def set_public(connection: Connection, package_id: int, public: bool) -> None:

@@ -14,7 +14,7 @@ from registry_server.db.tables import log, packages, search, states, tags, versi
 
 
 @dataclass(frozen=True)
-class State:
+class StateRow:
     """One manifest of a package and what was derived from it.
 
     `unchecked` is JSON: the paths of tables whose content was not checked; None where that was never looked at.
@@ -66,11 +66,11 @@ _STATE = (
 )
 
 
-def find(connection: Connection, package_id: int, hash: str) -> State | None:
+def find(connection: Connection, package_id: int, hash: str) -> StateRow | None:
     row = connection.execute(
         select(*_STATE).where(states.c.package_id == package_id, states.c.hash == hash)
     ).one_or_none()
-    return State(*row) if row else None
+    return StateRow(*row) if row else None
 
 
 def beginning_with(connection: Connection, package_id: int, prefix: str, limit: int) -> list[str]:
@@ -84,7 +84,7 @@ def beginning_with(connection: Connection, package_id: int, prefix: str, limit: 
     return list(rows.scalars())
 
 
-def keep(connection: Connection, package_id: int, state: State, previews: str) -> None:
+def keep(connection: Connection, package_id: int, state: StateRow, previews: str) -> None:
     """Adds a state, or replaces what was derived from it."""
     known = (states.c.package_id == package_id) & (states.c.hash == state.hash)
     connection.execute(delete(states).where(known))

@@ -100,7 +100,7 @@ states = Table(
     Column("unchecked", Text),
 )
 
-# Tables whose content was found to be that of their objects, by `format/claims.claim_key`.
+# Tables whose content was found to be that of their objects, by `tables/content_claims.claim_key`.
 checked_tables = Table(
     "checked_tables",
     metadata,

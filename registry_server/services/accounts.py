@@ -6,7 +6,7 @@ import secrets
 
 from datapkg.errors import Conflict, NotFound, NotLoggedIn
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.names import check_user, shown
+from datapkg.format.names import check_user, quoted
 from registry_server.db import accounts, events
 from registry_server.db.accounts import UserLine
 from registry_server.services import policy
@@ -76,7 +76,7 @@ def list_users(registry: Registry, actor: Actor) -> list[UserLine]:
 
 
 def _no_user(name: str) -> NotFound:
-    return NotFound(f"there is no user {shown(name)}", hint="datapkg-registry user list")
+    return NotFound(f"there is no user {quoted(name)}", hint="datapkg-registry user list")
 
 
 def _new_token() -> str:

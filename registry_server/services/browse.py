@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 
 from datapkg.errors import InvalidInput, ObjectNotFound, VersionNotFound
 from datapkg.format import wire
-from datapkg.format.names import State, shown
+from datapkg.format.names import State, quoted
 from registry_server.db import events, packages, states
-from registry_server.db.packages import LATEST, Package, PackageLine
-from registry_server.services import pointing, policy
+from registry_server.db.packages import LATEST, PackageLine, PackageRow
+from registry_server.services import policy, tags_versions
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
 from registry_server.services.search_matches import Originals, explain, read_originals
@@ -69,7 +69,7 @@ def info(registry: Registry, actor: Actor, user: str, name: str) -> wire.Package
             role=role,
             latest=tags.get(LATEST),
             tags=tags,
-            versions=pointing.version_entries(connection, package),
+            versions=tags_versions.version_entries(connection, package),
             created_at=package.created_at.isoformat(),
         )
 
@@ -89,14 +89,14 @@ def resolve(registry: Registry, actor: Actor, user: str, name: str, text: str | 
         package = policy.readable(connection, actor, user, name)
         wanted = State.parse(text) if text else State("tag", LATEST)
         tags = states.tags_of(connection, package.id)
-        versions = pointing.version_entries(connection, package)
+        versions = tags_versions.version_entries(connection, package)
         tag = version = None
         if wanted.kind == "hash":
             hash = _by_hash(connection, package, wanted.value)
         elif wanted.kind == "tag":
             tag, hash = wanted.value, tags.get(wanted.value, "")
             if not hash:
-                raise pointing.tag_not_found(package, tag)
+                raise tags_versions.tag_not_found(package, tag)
         else:
             entry = _by_version(package, versions, wanted)
             version, hash = entry.version, entry.hash
@@ -116,7 +116,7 @@ def resolve(registry: Registry, actor: Actor, user: str, name: str, text: str | 
     )
 
 
-def _by_hash(connection: Connection, package: Package, prefix: str) -> str:
+def _by_hash(connection: Connection, package: PackageRow, prefix: str) -> str:
     found = states.beginning_with(connection, package.id, prefix, MAX_CANDIDATES)
     if not found:
         raise ObjectNotFound(
@@ -131,7 +131,7 @@ def _by_hash(connection: Connection, package: Package, prefix: str) -> str:
     return found[0]
 
 
-def _by_version(package: Package, versions: list[wire.VersionEntry], wanted: State) -> wire.VersionEntry:
+def _by_version(package: PackageRow, versions: list[wire.VersionEntry], wanted: State) -> wire.VersionEntry:
     if wanted.kind == "version":
         found = [each for each in versions if Pep440(each.version) == Pep440(wanted.value)]
     else:
@@ -157,7 +157,7 @@ def log(
         package = policy.readable(connection, actor, user, name)
         lines = states.pushes_of(connection, package.id, before=before, limit=limit + 1)
         tags = states.tags_of(connection, package.id)
-        versions = pointing.version_entries(connection, package)
+        versions = tags_versions.version_entries(connection, package)
     entries = [
         wire.LogEntry(
             hash=line.hash,
@@ -210,7 +210,7 @@ def _summary(line: PackageLine, matches: list[wire.SearchMatch]) -> wire.Package
 def _words(query: str) -> list[str]:
     words = query.casefold().replace("\0", " ").split()
     if len(query) > MAX_QUERY or len(words) > MAX_WORDS:
-        raise InvalidInput(f"a search has at most {MAX_WORDS} words and {MAX_QUERY} characters; got {shown(query)}")
+        raise InvalidInput(f"a search has at most {MAX_WORDS} words and {MAX_QUERY} characters; got {quoted(query)}")
     return words
 
 
@@ -235,5 +235,5 @@ def _read_cursor(text: str, types: tuple[type, ...]) -> list[Any]:
         or any(isinstance(value, int) and abs(value) >= 1 << 63 for value in key)
         or any(isinstance(value, str) and not _is_text(value) for value in key)
     ):
-        raise InvalidInput(f"{shown(text)} is not a valid cursor", hint="leave out the cursor to get the first page")
+        raise InvalidInput(f"{quoted(text)} is not a valid cursor", hint="leave out the cursor to get the first page")
     return key

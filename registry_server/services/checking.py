@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from datapkg.errors import CorruptObject, HashMismatch
-from datapkg.format.claims import claim_key
-from datapkg.format.diff import changed
-from datapkg.format.lined_manifest import LinedManifest
-from datapkg.format.manifest import Manifest, Node, TableNode
-from datapkg.format.names import shown
-from datapkg.format.splicing import read_manifest
+from datapkg.format.manifest.diff import changed
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.manifest.parsed import Manifest, Node, TableNode
+from datapkg.format.manifest.patch import read_manifest
+from datapkg.format.names import quoted
+from datapkg.tables.content_claims import claim_key
 from registry_server.db import checks, states
-from registry_server.db.states import State
-from registry_server.services import policy, serving
+from registry_server.db.states import StateRow
+from registry_server.services import downloads, policy
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
 
@@ -25,7 +25,7 @@ MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedTables:
     """What was found of a state: keys of tables that are right now, and paths of those that were not checked."""
 
     keys: list[str]
@@ -38,7 +38,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CheckPlan:
     """The tables to check, and paths of those that an earlier state left unchecked."""
 
     tables: list[TableNode]
@@ -46,14 +46,14 @@ class Plan:
 
 
 def plan(
-    connection: Connection, manifest: Manifest, older: LinedManifest | None = None, before: State | None = None
-) -> Plan:
+    connection: Connection, manifest: Manifest, older: MappedManifest | None = None, before: StateRow | None = None
+) -> CheckPlan:
     """Return the tables that were never found right; of `older`, the state `before`, what was found then stays."""
     paths = before.unchecked_paths if before is not None else None
     if older is None or paths is None:
-        return Plan(_unknown(connection, manifest.nodes), [])
+        return CheckPlan(_unknown(connection, manifest.nodes), [])
     gone, new = changed(older, manifest)
-    return Plan(_unknown(connection, new.values()), [path for path in paths if path not in gone])
+    return CheckPlan(_unknown(connection, new.values()), [path for path in paths if path not in gone])
 
 
 def _unknown(connection: Connection, nodes: Iterable[Node]) -> list[TableNode]:
@@ -90,7 +90,7 @@ def recheck(registry: Registry, actor: Actor) -> Rechecked:
         all_states = states.all_of(connection)
     for package_id, package, hash in all_states:
         try:
-            manifest = read_manifest(serving.read_checked(registry, hash), hash)
+            manifest = read_manifest(downloads.read_checked(registry, hash), hash)
         except CorruptObject:
             continue
         with registry.db.read() as connection:
@@ -105,11 +105,11 @@ def recheck(registry: Registry, actor: Actor) -> Rechecked:
     return Rechecked(tables, unchecked, false)
 
 
-def check(registry: Registry, user: str, planned: Plan) -> Checked:
+def check(registry: Registry, user: str, planned: CheckPlan) -> CheckedTables:
     """Check the tables; raises `HashMismatch` that names those that hold other values than is stated."""
     found = registry.checker.check(user, planned.tables)
     if found.false:
-        lines = "".join(f"\n  {shown(path)}: {why}" for path, why in list(found.false.items())[:MAX_NAMED])
+        lines = "".join(f"\n  {quoted(path)}: {why}" for path, why in list(found.false.items())[:MAX_NAMED])
         more = f"\n  … and {len(found.false) - MAX_NAMED:,} more" if len(found.false) > MAX_NAMED else ""
         what = "a table does" if len(found.false) == 1 else f"{len(found.false):,} tables do"
         raise HashMismatch(
@@ -117,4 +117,6 @@ def check(registry: Registry, user: str, planned: Plan) -> Checked:
             hint="`datapkg verify --content` names the tables; build them again from their sources, and push",
             paths=list(found.false)[:MAX_NAMED],
         )
-    return Checked(sorted({claim_key(table) for table in found.right}), sorted({*planned.unchecked, *found.unchecked}))
+    return CheckedTables(
+        sorted({claim_key(table) for table in found.right}), sorted({*planned.unchecked, *found.unchecked})
+    )

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 
 from datapkg.format.chunks import decode_chunks, encode_chunks
-from datapkg.format.lined_manifest import LinedManifest
+from datapkg.format.manifest.mapped import MappedManifest
 
 KEPT_BYTES = 64 << 20
 
@@ -36,7 +36,7 @@ class ChunkMaps:
             while self._size > KEPT_BYTES:
                 self._size -= len(self._maps.popitem(last=False)[1])
 
-    def fill(self, manifest: LinedManifest) -> None:
+    def fill(self, manifest: MappedManifest) -> None:
         """Gives a manifest its map where that is kept, else keeps it."""
         key = f"manifest:{manifest.hash}"
         if found := self.get(key):

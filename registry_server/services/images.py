@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datapkg.errors import DatapkgError, NotFound
 from datapkg.objects.base import Readable
-from registry_server.services import serving
+from registry_server.services import downloads
+from registry_server.services.downloads import Served
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
-from registry_server.services.serving import Served
 
 MAX_IMAGE_BYTES = 20 << 20
 # Pixels alone. SVG is a document, which can hold scripts and load from elsewhere.
@@ -22,7 +22,7 @@ _HEAD_BYTES = 12
 
 def find_image(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> tuple[Served, str]:
     """Return an object of the package that is an image, and its media type; raises `NotFound` if it is none."""
-    served = serving.object(registry, actor, user, name, hash)
+    served = downloads.object(registry, actor, user, name, hash)
     media_type = _media_type(registry.objects, hash, served.size)
     if not media_type:
         raise NotFound(f"object {hash} of {user}/{name} is not an image that a page shows")

@@ -9,9 +9,9 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from datapkg.errors import Forbidden, InvalidName, NotLoggedIn, PackageNotFound
-from datapkg.format.names import check_package, check_user, shown
+from datapkg.format.names import check_package, check_user, quoted
 from registry_server.db import packages
-from registry_server.db.packages import Package
+from registry_server.db.packages import PackageRow
 
 Role = Literal["owner", "writer", "reader", "public", "operator"]
 
@@ -62,7 +62,7 @@ def may(action: str, role: Role | None) -> bool:
     return role in ACTIONS.get(action, ())
 
 
-def role_in(actor: Actor, package: Package) -> Role | None:
+def role_in(actor: Actor, package: PackageRow) -> Role | None:
     """What the actor is to a package, or None for nothing."""
     if actor.name == package.user:
         return "owner"
@@ -77,7 +77,7 @@ def check_operator(actor: Actor, action: str) -> None:
         raise Forbidden(f"{action} is for who runs the registry")
 
 
-def readable(connection: Connection, actor: Actor, user: str, name: str, action: str = "package:read") -> Package:
+def readable(connection: Connection, actor: Actor, user: str, name: str, action: str = "package:read") -> PackageRow:
     """The package; raises the same `PackageNotFound` where it is not and where the actor may not see it."""
     package = packages.find(connection, user, name, actor.id)
     if package is None or not may(action, role_in(actor, package)):
@@ -93,7 +93,7 @@ def check_writer(connection: Connection, actor: Actor, user: str, name: str, act
     """
     if actor.id is None:
         raise NotLoggedIn(
-            f"to {_VERBS.get(action, action)} a package of {shown(user)} you need a token", hint="datapkg login"
+            f"to {_VERBS.get(action, action)} a package of {quoted(user)} you need a token", hint="datapkg login"
         )
     role: Role | None = "owner" if actor.name == user else None
     if role is None and (package := packages.find(connection, user, name, actor.id)) is not None:
@@ -104,17 +104,17 @@ def check_writer(connection: Connection, actor: Actor, user: str, name: str, act
 
 
 def _forbidden(actor: Actor, user: str, name: str, action: str) -> Forbidden:
-    hint = f"ask {shown(user)}"
+    hint = f"ask {quoted(user)}"
     if action == "package:publish":
         with contextlib.suppress(InvalidName):
             hint = f"datapkg cp {check_user(user)}/{check_package(name)} {actor.name}/{name}"
-    package = shown(f"{user}/{name}")
+    package = quoted(f"{user}/{name}")
     return Forbidden(
         f"{package} is not yours, and you ({actor.name}) may not {_VERBS.get(action, action)} it", hint=hint
     )
 
 
-def writable(connection: Connection, actor: Actor, user: str, name: str, action: str) -> Package:
+def writable(connection: Connection, actor: Actor, user: str, name: str, action: str) -> PackageRow:
     """The package, which the actor may do this to; raises as `check_writer` does, and `PackageNotFound`."""
     check_writer(connection, actor, user, name, action)
     package = packages.find(connection, user, name, actor.id)
@@ -126,6 +126,6 @@ def writable(connection: Connection, actor: Actor, user: str, name: str, action:
 def not_found(user: str, name: str) -> PackageNotFound:
     """The one answer for what is not there and for what may not be seen."""
     return PackageNotFound(
-        f"package {shown(f'{user}/{name}')} is not here, or you may not see it",
+        f"package {quoted(f'{user}/{name}')} is not here, or you may not see it",
         hint="check the name with `datapkg search`; a private package needs `datapkg login`",
     )

@@ -22,19 +22,19 @@ from datapkg.errors import (
 )
 from datapkg.format import canonical, wire
 from datapkg.format.chunks import LONG_BYTES
-from datapkg.format.diff import changed
-from datapkg.format.lined_manifest import LinedManifest
-from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.manifest.diff import changed
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.manifest.parsed import Manifest, TableNode
+from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import check_new_version, check_package, check_tag
-from datapkg.format.splicing import read_manifest
 from registry_server.db import checks, events, objects, packages, pushes, states
-from registry_server.db.packages import LATEST, Package
+from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.pushes import Push
-from registry_server.services import checking, pointing, policy, serving, uploads
-from registry_server.services.checking import Checked
-from registry_server.services.describing import describe, search_texts
+from registry_server.services import checking, downloads, policy, tags_versions, uploads
+from registry_server.services.checking import CheckedTables
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
+from registry_server.services.summaries import describe, search_texts
 from registry_server.settings import setting_name
 
 RETRY = timedelta(hours=1)
@@ -96,9 +96,9 @@ def publish(
             states.set_record(connection, package.id, wanted.hash, wanted.record)
         package = _publicise(connection, registry, actor, package, wanted)
         for tag in filter(None, (LATEST, wanted.tag)):
-            pointing.set_tag(connection, registry, actor, package, tag, wanted.hash)
+            tags_versions.set_tag(connection, registry, actor, package, tag, wanted.hash)
         if wanted.version:
-            pointing.add_version(connection, registry, actor, package, wanted.version, wanted.hash)
+            tags_versions.add_version(connection, registry, actor, package, wanted.version, wanted.hash)
         pushes.finish(connection, push.id, min(push.expires_at, registry.now() + RETRY))
     return wire.Published(
         package=package.full_name,
@@ -140,9 +140,9 @@ def check(
                 policy.check_writer(connection, actor, user, name, "package:share")
                 _check_confirmed(package, wanted.confirm_public)
             for tag in filter(None, (LATEST, wanted.tag)):
-                pointing.check_tag_room(connection, registry, package, tag)
+                tags_versions.check_tag_room(connection, registry, package, tag)
             if wanted.version:
-                pointing.is_new_version(connection, registry, package, wanted.version, wanted.hash)
+                tags_versions.is_new_version(connection, registry, package, wanted.version, wanted.hash)
     return wire.PublishChecked(changed=latest != wanted.hash)
 
 
@@ -153,8 +153,8 @@ def _check_tables(
     name: str,
     push_id: str,
     manifest: Manifest,
-    older: LinedManifest | None,
-) -> Checked:
+    older: MappedManifest | None,
+) -> CheckedTables:
     """Check the content of tables that are new here; no transaction is open meanwhile.
 
     Raises `HashMismatch` for a false one, and for objects as the transaction that publishes does: none is read that
@@ -165,7 +165,7 @@ def _check_tables(
         package = packages.find(connection, user, name, actor.id)
         published = states.find(connection, package.id, manifest.hash) if package else None
         if published is not None and (paths := published.unchecked_paths) is not None:
-            return Checked([], paths)
+            return CheckedTables([], paths)
         before = states.find(connection, package.id, older.hash) if package and older else None
         planned = checking.plan(connection, manifest, older, before)
         if planned.tables:
@@ -210,7 +210,7 @@ def _check_bound(what: str, size: int, limit: int, setting: str) -> None:
 
 def _read_manifest(
     registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str
-) -> tuple[Manifest, LinedManifest | None]:
+) -> tuple[Manifest, MappedManifest | None]:
     """The manifest, and the package's latest one where both are long: what both have was checked when that came."""
     with registry.db.read() as connection:
         push = uploads.find_push(connection, registry, actor, user, name, push_id)
@@ -228,21 +228,21 @@ def _read_manifest(
     older = None
     if before and size >= LONG_BYTES and before.manifest_size >= LONG_BYTES:
         with contextlib.suppress(CorruptObject):
-            older = LinedManifest(serving.read_checked(registry, before.hash), before.hash)
+            older = MappedManifest(downloads.read_checked(registry, before.hash), before.hash)
             registry.chunk_maps.fill(older)
-    manifest = read_manifest(serving.read_checked(registry, hash), hash, older=older)
-    if isinstance(manifest, LinedManifest):
+    manifest = read_manifest(downloads.read_checked(registry, hash), hash, older=older)
+    if isinstance(manifest, MappedManifest):
         registry.chunk_maps.fill(manifest)
     return manifest, older
 
 
-def _usable(connection: Connection, push: Push, package: Package | None, hashes: Collection[str]) -> dict[str, int]:
+def _usable(connection: Connection, push: Push, package: PackageRow | None, hashes: Collection[str]) -> dict[str, int]:
     package_id = package.id if package else None
     return objects.usable(connection, hashes, user_id=push.user_id, push=push.id, package_id=package_id)
 
 
 def _to_check(
-    connection: Connection, package: Package | None, manifest: Manifest, older: LinedManifest | None
+    connection: Connection, package: PackageRow | None, manifest: Manifest, older: MappedManifest | None
 ) -> dict[str, int]:
     """The objects, with the sizes that the manifest states, of which it is not known that the package holds them whole.
 
@@ -259,7 +259,7 @@ def _to_check(
 
 
 def _check_objects(
-    connection: Connection, push: Push, package: Package | None, manifest: str, stated: dict[str, int]
+    connection: Connection, push: Push, package: PackageRow | None, manifest: str, stated: dict[str, int]
 ) -> None:
     sizes = _usable(connection, push, package, {manifest, *stated})
     if absent := [hash for hash in [manifest, *stated] if hash not in sizes]:
@@ -296,7 +296,7 @@ def _check_parent(package: str, wanted: _Wanted, latest: str | None) -> None:
 
 def _add_package(
     connection: Connection, registry: Registry, actor: Actor, user: str, name: str, wanted: _Wanted
-) -> Package:
+) -> PackageRow:
     assert actor.id is not None
     package = packages.add(connection, actor.id, user, name, wanted.public, registry.now())
     events.add(connection, "package:add", user, package.full_name, registry.now(), public=wanted.public)
@@ -307,7 +307,7 @@ def _log(
     connection: Connection,
     registry: Registry,
     actor: Actor,
-    package: Package,
+    package: PackageRow,
     wanted: _Wanted,
     latest: str | None,
 ) -> None:
@@ -328,14 +328,16 @@ def _log(
     events.add(connection, "package:publish", author, package.full_name, now, **detail)
 
 
-def _publicise(connection: Connection, registry: Registry, actor: Actor, package: Package, wanted: _Wanted) -> Package:
+def _publicise(
+    connection: Connection, registry: Registry, actor: Actor, package: PackageRow, wanted: _Wanted
+) -> PackageRow:
     if not wanted.public or package.public:
         return package
     policy.check_writer(connection, actor, package.user, package.name, "package:share")
     return make_public(connection, registry, actor, package, confirmed=wanted.confirm_public)
 
 
-def _check_confirmed(package: Package, confirmed: bool) -> None:
+def _check_confirmed(package: PackageRow, confirmed: bool) -> None:
     if not confirmed:
         raise Forbidden(
             f"{package.full_name} is private: made public, all its earlier pushes become visible to everybody",
@@ -345,10 +347,10 @@ def _check_confirmed(package: Package, confirmed: bool) -> None:
 
 
 def make_public(
-    connection: Connection, registry: Registry, actor: Actor, package: Package, *, confirmed: bool
-) -> Package:
+    connection: Connection, registry: Registry, actor: Actor, package: PackageRow, *, confirmed: bool
+) -> PackageRow:
     """Lets everybody read the package; raises `Forbidden` unless it is confirmed that earlier pushes are meant too."""
     _check_confirmed(package, confirmed)
     packages.set_public(connection, package.id, True)
     events.add(connection, "package:public", actor.name or "", package.full_name, registry.now(), public=True)
-    return packages.Package(**{**vars(package), "public": True})
+    return packages.PackageRow(**{**vars(package), "public": True})

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from datapkg.format.manifest import FileNode, Kind, Manifest
+from datapkg.format.manifest.parsed import FileNode, Kind, Manifest
 from datapkg.objects.base import Readable
 from registry_server.services.images import is_shown_image
 

@@ -18,7 +18,7 @@ from datapkg.objects.trash import Trash
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import migrate, problems
 from registry_server.services.chunk_maps import ChunkMaps
-from registry_server.services.replies import OpenReplies
+from registry_server.services.reply_sizes import OpenReplies
 from registry_server.settings import Settings
 from registry_server.workers.checker import ClaimChecker
 

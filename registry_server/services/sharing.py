@@ -8,7 +8,7 @@ from datapkg.errors import Forbidden, InvalidInput, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.names import check_user
 from registry_server.db import events, grants, packages
-from registry_server.db.packages import Package
+from registry_server.db.packages import PackageRow
 from registry_server.services import policy, publish
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
@@ -65,12 +65,12 @@ def revoke(registry: Registry, actor: Actor, user: str, name: str, who: str) -> 
         return _access(connection, policy.writable(connection, actor, user, name, "package:share"))
 
 
-def _check_count(connection: Connection, package: Package) -> None:
+def _check_count(connection: Connection, package: PackageRow) -> None:
     if len(grants.readers_of(connection, package.id)) > MAX_READERS:
         raise QuotaExceeded(f"{package.full_name} has {MAX_READERS:,} readers by name, which is the most allowed")
 
 
-def _access(connection: Connection, package: Package, named: bool = True) -> wire.Access:
+def _access(connection: Connection, package: PackageRow, named: bool = True) -> wire.Access:
     writers = grants.writers_of(connection, package.id) if named else []
     readers = [each for each in grants.readers_of(connection, package.id) if each not in writers] if named else []
     return wire.Access(public=package.public, owner=package.user, readers=readers, writers=writers)

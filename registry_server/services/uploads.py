@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 
 from datapkg.errors import InvalidInput, NotFound, QuotaExceeded
 from datapkg.format import wire
-from datapkg.format.deltas import DeltaStream
 from datapkg.format.hashing import check_bytes
-from datapkg.format.names import check_package, shown
+from datapkg.format.manifest.delta import DeltaStream
+from datapkg.format.names import check_package, quoted
 from datapkg.objects.base import not_found
 from registry_server.db import objects, packages, pushes, states
-from registry_server.db.packages import Package
+from registry_server.db.packages import PackageRow
 from registry_server.db.pushes import Push
 from registry_server.services import policy
 from registry_server.services.policy import Actor
@@ -70,7 +70,7 @@ def missing(
         return wire.Missing(missing=_missing(connection, push, package, dict.fromkeys(hashes)))
 
 
-def _missing(connection: Connection, push: Push, package: Package | None, hashes: Collection[str]) -> list[str]:
+def _missing(connection: Connection, push: Push, package: PackageRow | None, hashes: Collection[str]) -> list[str]:
     package_id = package.id if package else None
     here = objects.usable(connection, hashes, user_id=push.user_id, push=push.id, package_id=package_id)
     return [hash for hash in hashes if hash not in here]
@@ -81,7 +81,7 @@ def find_push(connection: Connection, registry: Registry, actor: Actor, user: st
     user_id = policy.check_writer(connection, actor, user, name, "package:publish")
     push = pushes.find(connection, push_id)
     if push is None or push.user_id != user_id or push.package != f"{user}/{name}" or push.expires_at <= registry.now():
-        raise NotFound(f"there is no push {shown(push_id)} under way to {user}/{name}", hint="push again")
+        raise NotFound(f"there is no push {quoted(push_id)} under way to {user}/{name}", hint="push again")
     return push
 
 

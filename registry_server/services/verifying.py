@@ -17,7 +17,7 @@ AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
-class Damaged:
+class DamagedEntry:
     """An object whose bytes are wrong or lost, and the packages that hold it."""
 
     hash: str
@@ -25,30 +25,30 @@ class Damaged:
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifyReport:
     """What a check of the database and of all objects found."""
 
     checked: int
-    damaged: list[Damaged]
+    damaged: list[DamagedEntry]
     database: list[str] = field(default_factory=list)
 
 
-def verify(registry: Registry, actor: Actor) -> Verified:
+def verify(registry: Registry, actor: Actor) -> VerifyReport:
     """Hash every object again; what is damaged stays where it is, and is asked for in the next push that needs it.
 
     Where the database is damaged, objects are not hashed: it would not name all of them.
     """
     policy.check_operator(actor, "registry:verify")
     if problems := database_problems(registry):
-        return Verified(0, [], problems)
+        return VerifyReport(0, [], problems)
     checked, damaged = 0, []
     for page in _pages(registry):
         checked += len(page)
         bad = [hash for hash, size in page.items() if not _is_whole(registry, hash, size)]
         bad = _note(registry, page.keys() - bad, bad)
         with registry.db.read() as connection:
-            damaged += [Damaged(hash, objects.holders(connection, hash)) for hash in bad]
-    return Verified(checked, damaged)
+            damaged += [DamagedEntry(hash, objects.holders(connection, hash)) for hash in bad]
+    return VerifyReport(checked, damaged)
 
 
 def _pages(registry: Registry) -> Iterator[dict[str, int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from datapkg.format import wire
-from registry_server.web.asking import TheActor
-from registry_server.web.messages import Reply
+from registry_server.web.dependencies import TheActor
+from registry_server.web.schemas import Reply
 
 router = APIRouter(tags=["accounts"])
 

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 from fastapi import Request
 
-from registry_server.web.turns import Slots
+from registry_server.web.concurrency_limits import Slots
 
 PIECE_BYTES = 1 << 20
 PIECES_WAITING = 4
@@ -26,7 +26,7 @@ async def read_in_thread(request: Request, user: str, work: Callable[[BinaryIO],
     """
     slots: Slots = request.app.state.uploads
     async with slots.hold(user):
-        body = _Body(asyncio.get_running_loop())
+        body = _RequestBody(asyncio.get_running_loop())
         pump = asyncio.create_task(body.pump(request))
         try:
             # The thread has no slot of the common pool: a slow upload holds up other uploads at most.
@@ -36,7 +36,7 @@ async def read_in_thread(request: Request, user: str, work: Callable[[BinaryIO],
             await asyncio.wait([pump])
 
 
-class _Body:
+class _RequestBody:
     """A stream for one reading thread, fed by the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

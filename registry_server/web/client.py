@@ -7,8 +7,8 @@ from fastapi.responses import HTMLResponse, Response
 
 from datapkg.errors import NotFound
 from registry_server.services.client_wheel import PATH, ClientWheel, client_wheel
-from registry_server.web.asking import TheRegistry
-from registry_server.web.conditions import etag, wanted_part
+from registry_server.web.conditional_requests import etag, wanted_part
+from registry_server.web.dependencies import TheRegistry
 from registry_server.web.rendering import render
 
 router = APIRouter(include_in_schema=False)

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from datapkg.errors import DatapkgError, InvalidInput, NotFound, PackageNotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
-from datapkg.format.names import shown
+from datapkg.format.names import quoted
 from registry_server.web.rendering import render
 
 MAX_PROBLEMS = 20
@@ -149,9 +149,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 def _as_ours(request: Request, error: HTTPException) -> DatapkgError:
     if error.status_code == 404:
-        return NotFound(f"there is nothing at {shown(request.url.path)}", hint="the paths are listed in /openapi.json")
+        return NotFound(f"there is nothing at {quoted(request.url.path)}", hint="the paths are listed in /openapi.json")
     if error.status_code == 405:
-        return InvalidInput(f"{request.method} is not allowed at {shown(request.url.path)}")
+        return InvalidInput(f"{request.method} is not allowed at {quoted(request.url.path)}")
     if error.status_code == 400:
         return InvalidInput("the body of the request is not JSON, or is nested too deep")
     return DatapkgError(str(error.detail))

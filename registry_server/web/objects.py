@@ -10,15 +10,15 @@ from fastapi.responses import Response, StreamingResponse
 
 from datapkg.errors import InvalidInput
 from datapkg.format import wire
-from registry_server.services import serving
+from registry_server.services import downloads
+from registry_server.services.downloads import Served
 from registry_server.services.registry import Registry
-from registry_server.services.replies import SLOW_BYTES
-from registry_server.services.serving import Served
-from registry_server.web.asking import TheActor, TheHash, TheRegistry
-from registry_server.web.conditions import Part, etag, wanted_part
+from registry_server.services.reply_sizes import SLOW_BYTES
+from registry_server.web.concurrency_limits import Makers
+from registry_server.web.conditional_requests import RequestedRange, etag, wanted_part
+from registry_server.web.dependencies import TheActor, TheHash, TheRegistry
 from registry_server.web.errors import error_response
-from registry_server.web.messages import Sent
-from registry_server.web.turns import Makers
+from registry_server.web.schemas import Sent
 
 router = APIRouter(tags=["objects"])
 
@@ -37,7 +37,7 @@ async def read_manifest(
     request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
 ) -> Response:
     """A manifest: one state of the package."""
-    served = serving.manifest(registry, actor, user, name, hash)
+    served = downloads.manifest(registry, actor, user, name, hash)
     return await reply(request, served, wire.MANIFEST_TYPE)
 
 
@@ -46,8 +46,8 @@ async def read_manifest_chunks(
     request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
 ) -> Response:
     """The chunk map of a manifest, so that of a long one only those chunks are fetched that are new; none if short."""
-    served = serving.manifest(registry, actor, user, name, hash)
-    return await _chunk_map(request, served, "manifest", serving.manifest_chunks)
+    served = downloads.manifest(registry, actor, user, name, hash)
+    return await _chunk_map(request, served, "manifest", downloads.manifest_chunks)
 
 
 @router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
@@ -55,7 +55,7 @@ async def read_object(
     request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
 ) -> Response:
     """An object of the package, or a range of its bytes."""
-    return await reply(request, serving.object(registry, actor, user, name, hash), BYTES)
+    return await reply(request, downloads.object(registry, actor, user, name, hash), BYTES)
 
 
 @router.get(wire.OBJECT_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
@@ -63,13 +63,13 @@ async def read_object_chunks(
     request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
 ) -> Response:
     """The chunk map of an object, against which ranges of its bytes are held."""
-    served = serving.object(registry, actor, user, name, hash)
-    return await _chunk_map(request, served, "object", serving.object_chunks)
+    served = downloads.object(registry, actor, user, name, hash)
+    return await _chunk_map(request, served, "object", downloads.object_chunks)
 
 
 async def _chunk_map(request: Request, served: Served, kind: str, make: Callable[[Served], bytes]) -> Response:
     """Few are made at a time, since all of an object is read for one."""
-    data = serving.kept_chunks(served, kind)
+    data = downloads.kept_chunks(served, kind)
     if data is None:
         maps: Makers[bytes] = request.app.state.maps
         data = await maps.get(f"{kind}:{served.hash}", lambda: make(served))
@@ -81,7 +81,7 @@ def read_objects(
     registry: TheRegistry, actor: TheActor, user: str, name: str, wanted: Sent[wire.HashList]
 ) -> StreamingResponse:
     """Many small objects in one body of frames; one that is damaged at the registry is left out."""
-    found = serving.objects_of(registry, actor, user, name, wanted.hashes)
+    found = downloads.objects_of(registry, actor, user, name, wanted.hashes)
     return StreamingResponse(_gathered(registry, found), media_type=wire.FRAMES, headers={"cache-control": "no-store"})
 
 
@@ -112,7 +112,7 @@ async def reply(request: Request, served: Served, content_type: str) -> Response
     return StreamingResponse(_streamed(first, pieces), status, headers=headers, media_type=content_type)
 
 
-def _headers(served: Served, part: Part) -> dict[str, str]:
+def _headers(served: Served, part: RequestedRange) -> dict[str, str]:
     if part.kind == "unsatisfiable":
         return {"content-range": f"bytes */{served.size}", "cache-control": "no-store"}
     headers = {

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request
 
 from datapkg.format import wire
 from registry_server.services import browse
-from registry_server.web.asking import DEFAULT_PAGE, Cursor, Limit, TheActor, TheRegistry
-from registry_server.web.messages import Reply
-from registry_server.web.turns import search
+from registry_server.web.concurrency_limits import search
+from registry_server.web.dependencies import DEFAULT_PAGE, Cursor, Limit, TheActor, TheRegistry
+from registry_server.web.schemas import Reply
 
 SEARCHES_AT_ONCE = 2
 

@@ -12,28 +12,28 @@ from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
 
 from datapkg.errors import PackageNotFound
-from datapkg.format.names import shown
+from datapkg.format.names import quoted
 from registry_server.services import browse
 from registry_server.services.client_wheel import client_wheel
 from registry_server.services.images import find_image
-from registry_server.services.policy import ANONYMOUS
-from registry_server.services.readme_targets import Target
-from registry_server.services.registry import Registry
-from registry_server.services.showcase import (
-    Exhibit,
-    Shown,
+from registry_server.services.package_page import (
+    PageModel,
+    ShownState,
     anchor,
     check_counts,
     find_shown,
     object_path,
     read_exhibit,
 )
-from registry_server.web.asking import TheHash, TheRegistry
-from registry_server.web.edge import API_POLICY
+from registry_server.services.policy import ANONYMOUS
+from registry_server.services.readme_targets import Target
+from registry_server.services.registry import Registry
+from registry_server.web.concurrency_limits import Makers, search
+from registry_server.web.dependencies import TheHash, TheRegistry
+from registry_server.web.middleware import API_POLICY
 from registry_server.web.objects import reply
 from registry_server.web.readme import Link, readme_html
 from registry_server.web.rendering import render
-from registry_server.web.turns import Makers, search
 
 PAGES_AT_ONCE, KEPT_PAGES = 2, 64
 IMAGE = "/{user}/{name}/images/{hash}"
@@ -58,7 +58,7 @@ def user(registry: TheRegistry, user: str, cursor: Place = None) -> HTMLResponse
     """The public packages of a user."""
     page = browse.find_packages(registry, ANONYMOUS, user=user, recent=True, cursor=cursor)
     if not page.packages:
-        raise PackageNotFound(f"{shown(user)} has no public packages here")
+        raise PackageNotFound(f"{quoted(user)} has no public packages here")
     html = render("packages.html", page=page, query="", user=user, base=f"/{user}", **_setup(registry))
     return HTMLResponse(html)
 
@@ -71,7 +71,7 @@ def _setup(registry: Registry) -> dict[str, Any]:
 class _Content(NamedTuple):
     """What takes long to make of a page, and depends on the package and its state alone."""
 
-    exhibit: Exhibit
+    exhibit: PageModel
     readme: Markup
     checks: str
 
@@ -118,6 +118,6 @@ def _link(package: str, target: Target, shown: Container[str]) -> Link:
     return Link(f"#{anchor(target.path)}" if target.path in shown else "#contents")
 
 
-def _page(registry: Registry, found: Shown, content: _Content) -> HTMLResponse:
+def _page(registry: Registry, found: ShownState, content: _Content) -> HTMLResponse:
     html = render("package.html", found=found, **_setup(registry), **content._asdict())
     return HTMLResponse(html)

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request
 
 from datapkg.format import wire
 from registry_server.services import publish, uploads
-from registry_server.web.asking import TheActor, TheHash, TheRegistry
 from registry_server.web.bodies import read_in_thread
-from registry_server.web.messages import Reply, Sent
+from registry_server.web.dependencies import TheActor, TheHash, TheRegistry
+from registry_server.web.schemas import Reply, Sent
 
 router = APIRouter(tags=["push"])
 

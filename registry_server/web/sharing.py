@@ -6,8 +6,8 @@ from fastapi import APIRouter
 
 from datapkg.format import wire
 from registry_server.services import sharing
-from registry_server.web.asking import TheActor, TheRegistry
-from registry_server.web.messages import Reply, Sent
+from registry_server.web.dependencies import TheActor, TheRegistry
+from registry_server.web.schemas import Reply, Sent
 
 router = APIRouter(tags=["access"])
 

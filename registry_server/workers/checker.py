@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from datapkg.errors import DatapkgError
-from datapkg.format.manifest import TableNode
-from datapkg.objects.pack_file import Place
-from registry_server.workers.jobs import Job, Limits, Location, Task, Verdict
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.objects.pack_file import PackLocation
+from registry_server.workers.jobs import CheckTask, Job, Location, Verdict, WorkerLimits
 
 AT_ONCE = 2
 MAX_WAITING, MAX_WAITING_OF_USER = 16, 2
@@ -53,7 +53,9 @@ class ClaimChecker:
     `memory_bytes` more than it starts with. Nothing runs until the first table comes.
     """
 
-    def __init__(self, locate: Callable[[str], Place], *, seconds: int, max_bytes: int, memory_bytes: int) -> None:
+    def __init__(
+        self, locate: Callable[[str], PackLocation], *, seconds: int, max_bytes: int, memory_bytes: int
+    ) -> None:
         self._locate = locate
         self._seconds, self._max_bytes, self._memory_bytes = seconds, max_bytes, memory_bytes
         self._changed = threading.Condition()
@@ -96,7 +98,7 @@ class ClaimChecker:
                 self._zygote.wait()
             self._control = self._zygote = None
 
-    def _tasks(self, tables: Sequence[TableNode], found: Verdicts) -> list[Task]:
+    def _tasks(self, tables: Sequence[TableNode], found: Verdicts) -> list[CheckTask]:
         """The tables that are small enough, with the places of their objects."""
         tasks, left = [], self._max_bytes
         for table in tables:
@@ -104,12 +106,12 @@ class ClaimChecker:
                 found.unchecked[table.path] = f"a push is checked up to {self._max_bytes:,} bytes"
                 continue
             try:
-                places = [self._locate(block.hash) for block in table.objects_]
+                places = [self._locate(block.hash) for block in table.blocks]
             except (DatapkgError, OSError) as error:
                 found.unchecked[table.path] = str(error)
                 continue
             left -= table.size
-            tasks.append(Task(table, [Location(str(each.path), each.offset, each.size) for each in places]))
+            tasks.append(CheckTask(table, [Location(str(each.path), each.offset, each.size) for each in places]))
         return tasks
 
     @contextmanager
@@ -136,9 +138,9 @@ class ClaimChecker:
     def _is_free(self, user: str) -> bool:
         return len(self._running) < AT_ONCE and user not in self._running
 
-    def _ask(self, tasks: Sequence[Task], seconds: float) -> list[Verdict]:
+    def _ask(self, tasks: Sequence[CheckTask], seconds: float) -> list[Verdict]:
         """The verdicts of one worker, fewer than there are tasks if it ended before it was through."""
-        limits = Limits(self._memory_bytes, cpu_s=max(1, int(seconds)), wall_s=seconds)
+        limits = WorkerLimits(self._memory_bytes, cpu_s=max(1, int(seconds)), wall_s=seconds)
         mine, other = socket.socketpair()
         with mine:
             with other:

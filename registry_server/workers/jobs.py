@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from datapkg.format.manifest import TableNode
+from datapkg.format.manifest.parsed import TableNode
 
 
-class Limits(msgspec.Struct, frozen=True):
+class WorkerLimits(msgspec.Struct, frozen=True):
     """What one worker may use: address space beyond its start, CPU seconds, and seconds by the clock."""
 
     memory_bytes: int
@@ -23,7 +23,7 @@ class Location(msgspec.Struct, frozen=True):
     size: int
 
 
-class Task(msgspec.Struct, frozen=True):
+class CheckTask(msgspec.Struct, frozen=True):
     """A table as its manifest states it, and where its objects are, in order."""
 
     table: TableNode
@@ -33,8 +33,8 @@ class Task(msgspec.Struct, frozen=True):
 class Job(msgspec.Struct, frozen=True):
     """Tables to check one after the other."""
 
-    limits: Limits
-    tasks: list[Task]
+    limits: WorkerLimits
+    tasks: list[CheckTask]
 
 
 class Verdict(msgspec.Struct, frozen=True):

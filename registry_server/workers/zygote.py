@@ -20,10 +20,10 @@ import msgspec
 import pandas  # noqa: F401 - pyarrow would import it in each worker
 import pyarrow as pa
 
-from datapkg.format import content  # noqa: F401 - loaded before the fork
-from datapkg.format.claims import claim_difference
-from datapkg.objects.pack_file import Place, open_place
-from registry_server.workers.jobs import Job, Limits, Location, Task, Verdict
+from datapkg.objects.pack_file import PackLocation, open_place
+from datapkg.tables import content_hash  # noqa: F401 - loaded before the fork
+from datapkg.tables.content_claims import claim_difference
+from registry_server.workers.jobs import CheckTask, Job, Location, Verdict, WorkerLimits
 
 OPEN_FILES = 64
 READ_BYTES = 1 << 20
@@ -57,7 +57,7 @@ def _work(answers: socket.socket) -> None:
             answers.sendall(msgspec.json.encode(_checked(task)) + b"\n")
 
 
-def _limit(limits: Limits) -> None:
+def _limit(limits: WorkerLimits) -> None:
     """Set what the kernel ends this process for; the signals keep their default action, which no library can delay."""
     signal.setitimer(signal.ITIMER_REAL, limits.wall_s)
     _leave_network()
@@ -84,8 +84,8 @@ def _leave_network() -> None:
         unshare(CLONE_NEWNET if os.geteuid() == 0 else CLONE_NEWUSER | CLONE_NEWNET)
 
 
-def _checked(task: Task) -> Verdict:
-    places = [Place(Path(each.path), each.offset, each.size) for each in task.objects]
+def _checked(task: CheckTask) -> Verdict:
+    places = [PackLocation(Path(each.path), each.offset, each.size) for each in task.objects]
     try:
         for number, each in enumerate(task.objects, start=1):
             if not _is_parquet(each):

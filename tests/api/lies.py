@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datapkg.format import wire
-from datapkg.format.manifest import Block, Manifest, TableNode
+from datapkg.format.manifest.parsed import Block, Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 
@@ -22,7 +22,7 @@ def tables(home: Home, hash: str) -> dict[str, TableNode]:
 
 def values(home: Home, table: TableNode) -> pa.Table:
     """What the objects of a table really hold."""
-    return pa.concat_tables(pq.read_table(home.store.objects.open(block.hash)) for block in table.objects_)
+    return pa.concat_tables(pq.read_table(home.store.objects.open(block.hash)) for block in table.blocks)
 
 
 def stored(home: Home, rows: pa.Table, notes: dict[bytes, bytes] | None = None) -> Block:
@@ -38,14 +38,14 @@ def stored(home: Home, rows: pa.Table, notes: dict[bytes, bytes] | None = None) 
 def rewritten(home: Home, table: TableNode, *, swapped: bool) -> TableNode:
     """The same line of a manifest over objects of another writer; `swapped` ones hold other numbers."""
     blocks = []
-    for block in table.objects_:
+    for block in table.blocks:
         rows = pq.read_table(home.store.objects.open(block.hash))
         if swapped:
             rows = rows.set_column(0, rows.schema.field(0), pc.add(rows.column(0), 1))
         footer = pq.ParquetFile(home.store.objects.open(block.hash)).metadata.metadata or {}
         notes = {key: value for key, value in footer.items() if key == b"datapkg.block"}
         blocks.append(stored(home, rows, notes))
-    return msgspec.structs.replace(table, objects_=blocks)
+    return msgspec.structs.replace(table, blocks=blocks)
 
 
 def publish_otherwise(home: Home, ref: Ref, hash: str, *, swapped: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
 from tests.conftest import Person
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from datapkg.api.append import Options, append
+from datapkg.api.append import AppendOptions, append
 from datapkg.api.build import build_package
 from datapkg.api.edit import Draft
-from datapkg.api.new_state import Options as EditOptions
+from datapkg.api.new_state import CommitOptions as EditOptions
 from datapkg.api.push import push_package
 from datapkg.errors import Conflict, InvalidInput, NotFound, NotLoggedIn, Refused
 from datapkg.format.names import Ref
@@ -45,7 +45,7 @@ def ref(person: Person) -> Ref:
 
 def test_files_become_nodes_and_folders_groups(person: Person, ref: Ref, here: Path) -> None:
     home = person.home("two")
-    done = append(home, ref, [here / "more.csv", here / "x.txt", here / "deep"], Options("raw/", message="why"))
+    done = append(home, ref, [here / "more.csv", here / "x.txt", here / "deep"], AppendOptions("raw/", message="why"))
     assert done.added == ["raw/deep/er/y.bin", "raw/more", "raw/x.txt"]
     state = latest(person, ref)
     assert paths(state) == ["raw/a", "raw/deep/er/y.bin", "raw/more", "raw/x.txt", "t"]
@@ -72,7 +72,7 @@ def test_what_is_there_is_replaced_only_if_asked(person: Person, ref: Ref, here:
         append(home, ref, [here / "x.txt", here / "t.csv"])
     assert caught.value.detail["paths"] == ["t"]
     assert latest(person, ref) == before
-    done = append(home, ref, [here / "t.csv"], Options(replace=True))
+    done = append(home, ref, [here / "t.csv"], AppendOptions(replace=True))
     assert (done.added, done.replaced) == ([], ["t"])
     node = latest(person, ref).get("t")
     assert node is not None
@@ -83,9 +83,9 @@ def test_what_is_there_is_replaced_only_if_asked(person: Person, ref: Ref, here:
 def test_a_group_is_never_replaced_by_a_node(person: Person, ref: Ref, here: Path) -> None:
     (here / "raw.csv").write_text("n\n1\n")
     with pytest.raises(Conflict, match="'raw' is a group"):
-        append(person.home("two"), ref, [here / "raw.csv"], Options(replace=True))
+        append(person.home("two"), ref, [here / "raw.csv"], AppendOptions(replace=True))
     with pytest.raises(Conflict, match="would lie in 't', which is a table"):
-        append(person.home("two"), ref, [here / "x.txt"], Options("t/in"))
+        append(person.home("two"), ref, [here / "x.txt"], AppendOptions("t/in"))
     (here / "deep" / "more.csv").write_text("n\n1\n")
     with pytest.raises(InvalidInput, match="would both be node 'more'"):
         append(person.home("two"), ref, [here / "more.csv", here / "deep" / "more.csv"])
@@ -95,7 +95,7 @@ def test_rows_go_to_the_end_of_a_table(person: Person, ref: Ref, here: Path) -> 
     (here / "more.csv").write_text("s,w,n\nb,2,5\n")
     (here / "last.csv").write_text("n,s,w\n6,7,\n")  # a text, and a double that is empty
     home = person.home("two")
-    done = append(home, ref, [here / "more.csv", here / "last.csv"], Options("t"))
+    done = append(home, ref, [here / "more.csv", here / "last.csv"], AppendOptions("t"))
     assert (done.rows, done.rows_now, done.added) == (2, 3, [])
     frame = load(ref, home, lazy=True).t()  # type: ignore[attr-defined]
     assert frame.to_dict("list")["s"] == ["a", "b", "7"]
@@ -119,7 +119,7 @@ def test_columns_that_do_not_fit_are_named(person: Person, ref: Ref, here: Path,
     (here / "bad.csv").write_text(text)
     before = latest(person, ref)
     with pytest.raises(InvalidInput, match=said) as caught:
-        append(person.home("two"), ref, [here / "fits.csv", here / "bad.csv"], Options("t"))
+        append(person.home("two"), ref, [here / "fits.csv", here / "bad.csv"], AppendOptions("t"))
     assert "nothing was appended" in str(caught.value)
     assert latest(person, ref) == before
 
@@ -127,12 +127,12 @@ def test_columns_that_do_not_fit_are_named(person: Person, ref: Ref, here: Path,
 def test_what_gives_no_rows_is_told(person: Person, ref: Ref, here: Path) -> None:
     home = person.home("two")
     with pytest.raises(InvalidInput, match="is read as a file"):
-        append(home, ref, [here / "x.txt"], Options("t"))
+        append(home, ref, [here / "x.txt"], AppendOptions("t"))
     with pytest.raises(InvalidInput, match="is a folder"):
-        append(home, ref, [here / "deep"], Options("t"))
+        append(home, ref, [here / "deep"], AppendOptions("t"))
     append(home, ref, [here / "x.txt"])
     with pytest.raises(InvalidInput, match=r"'x[.]txt' is a file"):
-        append(home, ref, [here / "more.csv"], Options("x.txt"))
+        append(home, ref, [here / "more.csv"], AppendOptions("x.txt"))
     with pytest.raises(NotFound, match=r"'none.csv'"):
         append(home, ref, [Path("none.csv")])
     with pytest.raises(InvalidInput, match="names more than a package") as caught:
@@ -142,7 +142,7 @@ def test_what_gives_no_rows_is_told(person: Person, ref: Ref, here: Path) -> Non
 
 def test_without_a_push_it_stays_here(person: Person, ref: Ref, here: Path) -> None:
     home, before = person.home("one"), latest(person, ref)
-    done = append(home, ref, [here / "x.txt"], Options(push=False))
+    done = append(home, ref, [here / "x.txt"], AppendOptions(push=False))
     assert latest(person, ref) == before
     with pytest.raises(Conflict, match="was built here and not pushed") as caught:
         append(home, ref, [here / "more.csv"])
@@ -169,11 +169,11 @@ def test_rows_that_two_append_at_once_are_both_there(
 
     def race(draft: Draft, *args: object) -> None:
         monkeypatch.setattr(Draft, "_push", real)
-        append(person.home("two"), ref, [here / "two.csv"], Options("t"))
+        append(person.home("two"), ref, [here / "two.csv"], AppendOptions("t"))
         real(draft, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Draft, "_push", race)
-    done = append(person.home("one"), ref, [here / "one.csv"], Options("t"))
+    done = append(person.home("one"), ref, [here / "one.csv"], AppendOptions("t"))
     assert done.rows_now == 3
     assert load(ref, person.home("one"), lazy=True).t()["n"].tolist() == [1, 3, 2]  # type: ignore[attr-defined]
 

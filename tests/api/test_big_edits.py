@@ -10,17 +10,17 @@ import pytest
 
 from datapkg.api.edit import Draft
 from datapkg.api.install import install_packages
-from datapkg.api.new_state import Options
+from datapkg.api.new_state import CommitOptions
 from datapkg.api.push import push_package
 from datapkg.errors import Conflict, CorruptObject
 from datapkg.format.chunks import Chunk, decode_chunks, encode_chunks
-from datapkg.format.lined_manifest import LinedManifest
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.progress import silent
-from datapkg.remote.session import Session
+from datapkg.remote.session import RegistrySession
 from datapkg.store.refs import Current, LogEvent
 from tests.conftest import Person
 from tests.faulty_proxy import Fault, faulty_way
@@ -35,7 +35,7 @@ LITTLE = 200_000
 class Traffic:
     """What all sessions sent and received since the last question."""
 
-    sessions: list[Session] = field(default_factory=list)
+    sessions: list[RegistrySession] = field(default_factory=list)
 
     def __call__(self) -> tuple[int, int]:
         moved = sum(each.sent_bytes for each in self.sessions), sum(each.received_bytes for each in self.sessions)
@@ -46,13 +46,13 @@ class Traffic:
 @pytest.fixture
 def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
     counted = Traffic()
-    begin = Session.__init__
+    begin = RegistrySession.__init__
 
-    def noted(self: Session, *values: object, **options: object) -> None:
+    def noted(self: RegistrySession, *values: object, **options: object) -> None:
         begin(self, *values, **options)  # type: ignore[arg-type]
         counted.sessions.append(self)
 
-    monkeypatch.setattr(Session, "__init__", noted)
+    monkeypatch.setattr(RegistrySession, "__init__", noted)
     return counted
 
 
@@ -77,7 +77,7 @@ def ref(person: Person) -> Iterator[Ref]:
 
 
 def edit(home: Home, ref: Ref) -> Draft:
-    return Draft(home, ref, Options(progress=silent))
+    return Draft(home, ref, CommitOptions(progress=silent))
 
 
 def state(home: Home, ref: Ref) -> Manifest:
@@ -131,7 +131,7 @@ def test_ten_files_are_ten_objects_and_what_changed_of_the_manifest(
     assert traffic()[1] < LITTLE
     assert state(one, ref).hash == draft.hash
     assert state(one, ref).meta["title"] == "Very many"
-    assert isinstance(state(one, ref), LinedManifest)
+    assert isinstance(state(one, ref), MappedManifest)
 
 
 def test_groups_are_moved_taken_away_and_made(person: Person, ref: Ref, traffic: Traffic, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_map_of_another_manifest_costs_bytes_alone(
     one, asked = person.home("one"), []
     add(person.home("two"), ref, "new", tmp_path)
     old = state(one, ref)
-    assert isinstance(old, LinedManifest)
+    assert isinstance(old, MappedManifest)
     own = encode_chunks(old.chunks)
 
     def lies(data: bytes) -> list[Chunk]:

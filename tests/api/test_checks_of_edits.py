@@ -15,7 +15,7 @@ from datapkg.api.build import build_package
 from datapkg.api.copy import copy
 from datapkg.api.edit import Draft
 from datapkg.api.listing import show
-from datapkg.api.new_state import Options
+from datapkg.api.new_state import CommitOptions
 from datapkg.api.push import push_package
 from datapkg.api.sharing import grant
 from datapkg.building.checks.definitions import unpacked
@@ -34,7 +34,7 @@ BUILD_FILE = """contents:
 checks:
   positive: {column: n, min: 0}
 """
-QUIET = Options(progress=silent)
+QUIET = CommitOptions(progress=silent)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_sync_compares_with_tables_that_did_not_change(person: Person, ref: Re
     (folder / "shops.csv").write_text("id\na\n")  # a table that did not change breaks its check by one that did
     for dry_run in (True, False):
         with pytest.raises(CheckFailed, match=r"sales.shop: 2 of 3 rows are not in shops.id"):
-            sync.sync(home, folder, ref, sync.Options(dry_run=dry_run))
+            sync.sync(home, folder, ref, sync.SyncOptions(dry_run=dry_run))
     assert latest(person, ref) == before
 
 
@@ -97,11 +97,11 @@ def test_a_sync_tries_checks_that_are_new_for_the_same_data(person: Person, ref:
 
 def test_a_sync_into_a_group_takes_references_along(person: Person, ref: Ref, folder: Path) -> None:
     home = person.home("two")
-    sync.sync(home, folder, ref, sync.Options(to="more"))
+    sync.sync(home, folder, ref, sync.SyncOptions(to="more"))
     assert outcomes(home, ref) == ALL_OK | {f"more/{key}": "ok" for key in ALL_OK}
     (folder / "sales.csv").write_text("shop,n\nz,1\n")
     with pytest.raises(CheckFailed, match=r"more/sales.shop: 1 of 1 rows is not in more/shops.id"):
-        sync.sync(home, folder, ref, sync.Options(to="more"))
+        sync.sync(home, folder, ref, sync.SyncOptions(to="more"))
 
 
 def test_a_folder_without_a_build_file_leaves_checks_as_they_are(person: Person, ref: Ref, folder: Path) -> None:
@@ -117,13 +117,13 @@ def test_rows_that_break_a_check_are_not_appended(person: Person, ref: Ref, tmp_
     for text, said in (("z,1", r"row 3: 'z'"), ("a,-5", r"1 of 3 rows is below 0; row 3: -5")):
         more.write_text(f"shop,n\n{text}\n")
         with pytest.raises(CheckFailed, match=said) as caught:
-            append.append(home, ref, [more], append.Options("sales"))
+            append.append(home, ref, [more], append.AppendOptions("sales"))
         assert "--no-checks" in str(caught.value.hint)
     assert latest(person, ref) == before
     more.write_text("shop,n\nb,7\n")
-    append.append(home, ref, [more], append.Options("sales"))
+    append.append(home, ref, [more], append.AppendOptions("sales"))
     assert outcomes(home, ref) == ALL_OK
-    append.append(person.home("three"), ref, [more], append.Options("other"))
+    append.append(person.home("three"), ref, [more], append.AppendOptions("other"))
     assert outcomes(person.home("three"), ref) == ALL_OK
 
 
@@ -131,12 +131,12 @@ def test_what_was_left_out_is_said_and_made_up_for(person: Person, ref: Ref, tmp
     home = person.home("two")
     more = tmp_path / "more.csv"
     more.write_text("shop,n\na,-5\n")
-    append.append(home, ref, [more], append.Options("sales", checks=False))
+    append.append(home, ref, [more], append.AppendOptions("sales", checks=False))
     skipped = ALL_OK | dict.fromkeys(("sales: foreign_key", "sales: positive"), "skipped")
     assert outcomes(home, ref) == skipped
     more.write_text("shop,n\na,5\n")  # rows that are right do not hide those before them
     with pytest.raises(CheckFailed, match="row 3: -5"):
-        append.append(person.home("three"), ref, [more], append.Options("sales"))
+        append.append(person.home("three"), ref, [more], append.AppendOptions("sales"))
 
 
 def test_a_draft_tries_the_checks_of_what_it_touches(person: Person, ref: Ref) -> None:
@@ -153,7 +153,7 @@ def test_a_draft_tries_the_checks_of_what_it_touches(person: Person, ref: Ref) -
     for said, what in breaking.items():
         for push in (True, False):
             with pytest.raises(CheckFailed, match=said):
-                change(Draft(person.home("two"), ref, Options(push=push, progress=silent)), what)
+                change(Draft(person.home("two"), ref, CommitOptions(push=push, progress=silent)), what)
     assert latest(person, ref) == before
     with Draft(person.home("two"), ref, QUIET) as draft:
         draft.move("shops", "keys/shops")
@@ -191,7 +191,7 @@ def test_only_new_rows_are_read_for_rules_of_single_rows(person: Person, tmp_pat
 def test_two_edits_at_once_are_checked_together(person: Person, ref: Ref) -> None:
     with pytest.raises(CheckFailed, match=r"not in shops.id"), Draft(person.home("two"), ref, QUIET) as mine:
         mine.append("sales", rows(("b", 5)))
-        with Draft(person.home("three"), ref, Options(progress=silent, checks=False)) as theirs:
+        with Draft(person.home("three"), ref, CommitOptions(progress=silent, checks=False)) as theirs:
             theirs["shops"] = pd.DataFrame({"id": ["a"]})
 
 
@@ -202,16 +202,16 @@ def test_checks_come_along_in_a_merge(person: Person, new_person: Callable[[], P
     push_package(bob.home("one"), theirs)
     grant(bob.home("one"), theirs, person.name)
     home, into = person.home("two"), person.ref("both")
-    merge.merge(home, [ref, theirs], into, merge.Options(on_conflict="rename"))
+    merge.merge(home, [ref, theirs], into, merge.MergeOptions(on_conflict="rename"))
     assert outcomes(home, into) == ALL_OK
-    merge.merge(home, [ref, theirs], into, merge.Options(concat=True))
+    merge.merge(home, [ref, theirs], into, merge.MergeOptions(concat=True))
     assert outcomes(home, into) == ALL_OK
     build_package(bob.home("one"), theirs, {"sales": rows(("z", 3))})
     push_package(bob.home("one"), theirs)
     with pytest.raises(CheckFailed, match="'z'"):
-        merge.merge(person.home("three"), [ref, theirs], into, merge.Options(concat=True))
+        merge.merge(person.home("three"), [ref, theirs], into, merge.MergeOptions(concat=True))
     done = merge.merge(
-        person.home("three"), [Ref.parse(f"{ref}/sales"), theirs], person.ref("c"), merge.Options("rename")
+        person.home("three"), [Ref.parse(f"{ref}/sales"), theirs], person.ref("c"), merge.MergeOptions("rename")
     )
     assert outcomes(person.home("three"), person.ref("c")) == {"sales: foreign_key": "skipped", "sales: positive": "ok"}
     assert "shops is not a part of the merge" in done.warnings[0]

@@ -17,14 +17,14 @@ from datapkg.api.install import install_packages
 from datapkg.api.listing import show
 from datapkg.api.maintenance import verify
 from datapkg.api.merge import merge
-from datapkg.api.new_state import Options as EditOptions
+from datapkg.api.new_state import CommitOptions as EditOptions
 from datapkg.api.push import push_package
 from datapkg.building.cache import BuildCache
 from datapkg.errors import Conflict, HashMismatch
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
-from datapkg.store import claims
+from datapkg.store import verified_content
 from datapkg.store.refs import Current
 from tests.api.lies import publish_otherwise, stored, tables, values
 from tests.conftest import Person
@@ -68,9 +68,9 @@ def lie(owner: Person, folder: Path) -> str:
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths of tables whose content is recomputed, as they are."""
     found: list[str] = []
-    problem = claims.claim_problem
+    problem = verified_content.claim_problem
     monkeypatch.setattr(
-        claims, "claim_problem", lambda table, opened: found.append(table.path) or problem(table, opened)
+        verified_content, "claim_problem", lambda table, opened: found.append(table.path) or problem(table, opened)
     )
     return found
 
@@ -149,7 +149,7 @@ def test_a_merge_does_not_let_a_lie_stand_for_the_same_data(owner: Person, folde
     with pytest.raises(HashMismatch, match=f"{ref.package}/t does not hold"):
         merge(home, [false, good], owner.ref("both"))
     merged = merge(home, [good, false], owner.ref("both"))
-    assert tables(home, merged.hash)["t"].objects_ == tables(home, honest.hash)["t"].objects_
+    assert tables(home, merged.hash)["t"].blocks == tables(home, honest.hash)["t"].blocks
 
 
 def test_what_another_writer_wrote_is_read_once(owner: Person, folder: Path, readings: list[str]) -> None:
@@ -206,12 +206,12 @@ def test_blocks_of_a_true_table_that_is_cut_otherwise_are_not_taken_for_others(p
     home, ref = person.home(), person.ref("odd")
     frame = pd.DataFrame({"n": np.arange(100_000)})
     node = tables(home, build_package(home, ref, {"t": frame}).hash)["t"]
-    assert len(node.objects_) == 2
+    assert len(node.blocks) == 2
     rows = values(home, node)
     cuts = [rows.slice(0, 10), rows.slice(10)]
-    odd = Manifest.make([msgspec.structs.replace(node, objects_=[stored(home, each) for each in cuts])])
+    odd = Manifest.make([msgspec.structs.replace(node, blocks=[stored(home, each) for each in cuts])])
     home.store.save(odd)
     home.store.refs.set_current(ref.user, ref.name, Current(odd.hash, "local", False))
     assert build_package(home, ref, {"t": frame}).hash == odd.hash  # what is stated is true
     known = BuildCache(home.index, ref.package).stored(node.content)
-    assert {block.hash for block in known.values()} == {block.hash for block in node.objects_}
+    assert {block.hash for block in known.values()} == {block.hash for block in node.blocks}

@@ -12,20 +12,20 @@ import pytest
 from datapkg.api.build import build_package
 from datapkg.api.edit import Draft
 from datapkg.api.install import install_packages
-from datapkg.api.new_state import Options
+from datapkg.api.new_state import CommitOptions
 from datapkg.api.push import push_package
-from datapkg.building.frames import table_from_frame
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, ObjectNotFound
-from datapkg.format import block_notes
-from datapkg.format.content import content_of_table
-from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import silent
+from datapkg.tables import block_metadata
+from datapkg.tables.content_hash import content_of_table
+from datapkg.tables.frame_to_arrow import table_from_frame
 from tests.api.states import paths
 from tests.conftest import Person
 
-HERE = Options(push=False, progress=silent)
+HERE = CommitOptions(push=False, progress=silent)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def frame(start: int, count: int) -> pd.DataFrame:
 
 
 def edit(home: Home, ref: Ref, message: str = "") -> Draft:
-    return Draft(home, ref, Options(message, progress=silent))
+    return Draft(home, ref, CommitOptions(message, progress=silent))
 
 
 def state(home: Home, ref: Ref) -> Manifest:
@@ -217,7 +217,7 @@ def test_appended_rows_make_the_table_that_a_build_of_all_makes(person: Person, 
     (node,), (old,) = after.nodes, state(person.home("one"), ref).nodes
     assert isinstance(node, TableNode)
     assert isinstance(old, TableNode)
-    assert node.objects_[: len(old.objects_) - 1] == old.objects_[:-1]
+    assert node.blocks[: len(old.blocks) - 1] == old.blocks[:-1]
     assert draft.package.t().equals(whole)
 
 
@@ -227,8 +227,8 @@ def noise(start: int, count: int) -> pd.DataFrame:
 
 
 def blocks_here(home: Home, node: TableNode) -> list[bool]:
-    absent = home.store.objects.missing(block.hash for block in node.objects_)
-    return [block.hash not in absent for block in node.objects_]
+    absent = home.store.objects.missing(block.hash for block in node.blocks)
+    return [block.hash not in absent for block in node.blocks]
 
 
 @pytest.mark.parametrize("is_verified", [True, False])
@@ -238,16 +238,16 @@ def test_only_the_last_block_of_a_verified_table_is_fetched_to_append(person: Pe
     push_package(person.home("one"), ref)
     (before,) = state(person.home("one"), ref).nodes
     assert isinstance(before, TableNode)
-    assert len(before.objects_) > 2
+    assert len(before.blocks) > 2
     home = person.home("two")
     home.store.claims.mark_verified([before] if is_verified else [])
     with edit(home, ref) as draft:
         draft.append("t", noise(1, 60_000))
-        assert blocks_here(home, before) == [not is_verified] * (len(before.objects_) - 1) + [True]
+        assert blocks_here(home, before) == [not is_verified] * (len(before.blocks) - 1) + [True]
         draft.append("t", noise(2, 60_000))
     (node,) = state(home, ref).nodes
     assert isinstance(node, TableNode)
-    assert node.objects_[: len(before.objects_) - 1] == before.objects_[:-1]
+    assert node.blocks[: len(before.blocks) - 1] == before.blocks[:-1]
     assert any(blocks_here(home, before)[:-1]) != is_verified
     whole = pd.concat([old, noise(1, 60_000), noise(2, 60_000)], ignore_index=True)
     build_package(person.home("three"), ref, {"t": whole})
@@ -275,8 +275,8 @@ def test_appending_to_what_says_nothing_of_its_blocks_reads_all(person: Person, 
 def test_a_note_that_lies_is_not_believed(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     home, ref = person.home("one"), person.ref("lies")
     with monkeypatch.context() as patch, Draft(home, ref, HERE) as draft:
-        told = block_notes.metadata
-        patch.setattr(block_notes, "metadata", lambda rows, digests: told(rows, digests[::-1]))
+        told = block_metadata.metadata
+        patch.setattr(block_metadata, "metadata", lambda rows, digests: told(rows, digests[::-1]))
         draft["t"] = noise(0, 150_000)
     with Draft(home, ref, HERE) as draft:
         draft.append("t", noise(1, 50_000))
@@ -341,7 +341,7 @@ def test_categories_of_a_long_table_are_those_of_all_its_blocks(person: Person, 
     (after,) = state(home, ref).nodes
     assert isinstance(before, TableNode)
     assert isinstance(after, TableNode)
-    assert (after.objects_[:1] == before.objects_[:1]) is stay
+    assert (after.blocks[:1] == before.blocks[:1]) is stay
     found = draft.package.t()
     assert list(found["c"].cat.categories) == ["x", "w", "y", *([] if stay else ["z"])]
     assert list(found["number"].cat.categories) == [5, 7, 9]
@@ -389,6 +389,6 @@ def test_objects_that_are_nowhere_are_told_of(person: Person, ref: Ref) -> None:
 
 
 def nowhere(manifest: Manifest) -> Any:
-    from datapkg.format.manifest import FileNode
+    from datapkg.format.manifest.parsed import FileNode
 
     return FileNode(path="z", hash="0" * 64, size=1, file_name="z")

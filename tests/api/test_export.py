@@ -12,7 +12,7 @@ import pytest
 from datapkg.api.build import build_package
 from datapkg.api.export import cat, export
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, ObjectNotFound
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.refs import Current

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from datapkg.api.build import build_package
 from datapkg.api.export import cat, export
 from datapkg.errors import Conflict, DamagedFile, DatapkgError, InvalidInput
-from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 
@@ -259,7 +259,7 @@ def test_integers_beside_a_null_are_integers_in_every_block(tmp_path: Path) -> N
     home = built(tmp_path / "home", pd.DataFrame({"a": numbers, "b": np.arange(70_000) / 2}))
     node = manifest_of(home).nodes[0]
     assert isinstance(node, TableNode)
-    assert len(node.objects_) > 1
+    assert len(node.blocks) > 1
     lines = csv_of(home).splitlines()
     wanted = [f"{'' if row == 40_000 else row},{row / 2}" for row in range(70_000)]
     assert lines == ["a,b", *wanted]

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from datapkg.api.build import build_package
-from datapkg.api.front import open as open_lazily
 from datapkg.api.install import fetch_packages, install_packages
+from datapkg.api.public import open as open_lazily
 from datapkg.api.push import push_package
 from datapkg.errors import NodeNotFound
 from datapkg.format.names import Ref, State

@@ -12,11 +12,11 @@ import pytest
 
 from datapkg.api.build import build_package
 from datapkg.api.install import fetch, install_packages
-from datapkg.api.merge import Options, merge
+from datapkg.api.merge import MergeOptions, merge
 from datapkg.api.push import push_package
 from datapkg.api.sharing import grant
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, PackageNotInstalled
-from datapkg.format.manifest import TableNode
+from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.names import Ref
 from datapkg.format.selection import EVERYTHING
 from datapkg.home import Home
@@ -25,7 +25,7 @@ from tests.api.states import latest
 from tests.conftest import Person
 from tests.live_registry import live_registry
 
-RENAME = Options("rename")
+RENAME = MergeOptions("rename")
 
 
 def frame(*numbers: int) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def test_data_stay_at_the_registry_and_the_push_relies_on_them(
     grant(bob.home("one"), theirs, person.name)  # private, and shown to one
     mine = published(person, "x", {"a": frame(1)})
     home, into = person.home("two"), person.ref("z")
-    done = merge(home, [mine, theirs], into, Options(message="both"))
+    done = merge(home, [mine, theirs], into, MergeOptions(message="both"))
     assert paths(home, into) == ["a", "b", "g/c"]
     assert done.bytes_absent == done.bytes_logical > 0
     assert [each["package"] for each in done.inputs] == [str(mine), str(theirs)]
@@ -103,12 +103,12 @@ def test_rows_are_put_together(person: Person) -> None:
     two = published(person, "y", {"t": frame(3)[["s", "n"]], "same": frame(7)})
     three = published(person, "w", {"t": frame(4)})
     home, into = person.home("two"), person.ref("z")
-    done = merge(home, [one, two, three], into, Options(concat=True))
+    done = merge(home, [one, two, three], into, MergeOptions(concat=True))
     assert done.concatenated == ["t"]
     assert build_package(person.home("three"), into, {"t": frame(1, 2, 3, 4), "same": frame(7)}).hash == done.hash
     other = published(person, "v", {"t": pd.DataFrame({"n": [0.5], "s": ["x"]})})
     with pytest.raises(Conflict):
-        merge(home, [one, other], into, Options(concat=True))
+        merge(home, [one, other], into, MergeOptions(concat=True))
 
 
 def noise(seed: int, count: int) -> pd.DataFrame:
@@ -124,7 +124,7 @@ def test_of_a_long_verified_table_the_last_block_alone_is_fetched(person: Person
     verified = [node for node in latest(person, person.ref("x")).nodes if isinstance(node, TableNode)]
     home.store.claims.mark_verified(verified)
     for into, refs, path in (("z", ["x/g", "y/t"], "t"), ("w", ["x/u", "y/u"], "u")):
-        done = merge(home, [person.ref(each) for each in refs], person.ref(into), Options(concat=True))
+        done = merge(home, [person.ref(each) for each in refs], person.ref(into), MergeOptions(concat=True))
         assert done.concatenated == [path]
         assert done.bytes_logical / 2 < done.bytes_absent < done.bytes_logical
         assert push_package(home, person.ref(into)).objects_sent == 2  # a block and the manifest

@@ -12,11 +12,11 @@ import pytest
 from datapkg.api.build import build_package
 from datapkg.api.edit import Draft, edit
 from datapkg.api.install import fetch
-from datapkg.api.new_state import Options
+from datapkg.api.new_state import CommitOptions
 from datapkg.api.push import push_package
 from datapkg.api.sharing import grant
 from datapkg.errors import CheckFailed, Conflict, InvalidInput, NodeNotFound, PackageNotFound
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
 from datapkg.format.selection import EVERYTHING
 from datapkg.home import Home
@@ -26,7 +26,7 @@ from tests.api.states import latest, paths
 from tests.conftest import Person
 from tests.live_registry import live_registry
 
-QUIET = Options(progress=silent)
+QUIET = CommitOptions(progress=silent)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def theirs(person: Person, new_person: Callable[[], Person]) -> Ref:
     ref, table = bob.ref("theirs"), pd.DataFrame({"n": [1, 2]})
     values = {"t": table, "g": {"a": table.assign(n=3), "w": np.arange(3)}, "f.txt": Path(__file__)}
     build_package(bob.home(), ref, values)
-    with Draft(bob.home(), ref, Options(push=False)) as draft:
+    with Draft(bob.home(), ref, CommitOptions(push=False)) as draft:
         draft.meta["title"] = "Theirs"
         draft.set_meta("g", {"unit": "cm"})
     push_package(bob.home(), ref)
@@ -91,7 +91,7 @@ def test_a_build_takes_them_too(person: Person, theirs: Ref) -> None:
     assert made is not None
     assert made.partial
     assert load(ref, home, lazy=True).old.t()["n"].tolist() == [1, 2], "from its own package, before any push"
-    with Draft(home, ref, Options(push=False, progress=silent)) as draft:
+    with Draft(home, ref, CommitOptions(push=False, progress=silent)) as draft:
         draft.move("old/g", "g")
     assert fetch(home, ref, EVERYTHING).objects_received == 3
     assert load(ref, home).g.a()["n"].tolist() == [3, 3]

@@ -11,11 +11,11 @@ import pytest
 
 from datapkg.api.build import build_package
 from datapkg.api.edit import Draft
-from datapkg.api.new_state import Options as EditOptions
+from datapkg.api.new_state import CommitOptions as EditOptions
 from datapkg.api.push import push_package
 from datapkg.api.status import statuses
-from datapkg.api.sync import Options, sync
-from datapkg.api.watch import Pace, Round, watch
+from datapkg.api.sync import SyncOptions, sync
+from datapkg.api.watch import PollInterval, Round, watch
 from datapkg.errors import BuildFailed, Conflict, InvalidInput, NotFound, NotLoggedIn, Unreachable
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -24,7 +24,7 @@ from tests.api.states import latest, paths
 from tests.conftest import Person
 from tests.live_registry import live_registry
 
-DELETE = Options(delete=True)
+DELETE = SyncOptions(delete=True)
 
 
 @pytest.fixture
@@ -87,14 +87,14 @@ def test_where_nothing_differs_nothing_is_pushed(person: Person, folder: Path) -
 
 def test_a_dry_run_says_all_and_does_nothing(person: Person, folder: Path) -> None:
     ref, home = person.ref("p"), person.home()
-    assert sync(home, folder, ref, Options(dry_run=True)).added == ["README.md", "raw/p.bin", "t"]
+    assert sync(home, folder, ref, SyncOptions(dry_run=True)).added == ["README.md", "raw/p.bin", "t"]
     with pytest.raises(NotFound):
         latest(person, ref)
     assert list(home.store.objects) == []
     sync(home, folder, ref)
     before = set(home.store.objects)
     write(folder, {"t.csv": "a,b\n2,y\n"})
-    assert sync(home, folder, ref, Options(dry_run=True)).changed == ["t"]
+    assert sync(home, folder, ref, SyncOptions(dry_run=True)).changed == ["t"]
     assert set(home.store.objects) == before
 
 
@@ -132,12 +132,12 @@ def test_a_group_follows_and_the_rest_is_left_alone(person: Person, folder: Path
     with Draft(home, ref, EditOptions(progress=silent)) as draft:
         draft["other"] = pd.DataFrame({"n": [1]})
         draft["in/old"] = pd.DataFrame({"n": [1]})
-    synced = sync(home, folder, ref, Options("in/", delete=True))
+    synced = sync(home, folder, ref, SyncOptions("in/", delete=True))
     assert (synced.counts, synced.removed) == ("+3 ~0 -1", ["in/old"])
     assert paths(latest(person, ref)) == ["in/README.md", "in/raw/p.bin", "in/t", "other"]
     for to in ("other", "other/in"):
         with pytest.raises(InvalidInput, match="'other' is a table"):
-            sync(home, folder, ref, Options(to))
+            sync(home, folder, ref, SyncOptions(to))
 
 
 def test_a_folder_that_is_empty_does_not_empty_the_package(person: Person, folder: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_folder_that_is_empty_does_not_empty_the_package(person: Person, folde
     with pytest.raises(InvalidInput, match="would take all 3 nodes"):
         sync(home, empty, ref, DELETE)
     assert len(latest(person, ref).nodes) == 3
-    assert sync(home, empty, ref, Options(delete=True, confirm=True)).counts == "+0 ~0 -3"
+    assert sync(home, empty, ref, SyncOptions(delete=True, confirm=True)).counts == "+0 ~0 -3"
     with pytest.raises(NotFound):
         sync(home, tmp_path / "none", ref, DELETE)
 
@@ -233,11 +233,11 @@ class Clock:
             step()
 
 
-def rounds(home: Home, folder: Path, ref: Ref, clock: Clock, options: Options = DELETE) -> list[Round]:
+def rounds(home: Home, folder: Path, ref: Ref, clock: Clock, options: SyncOptions = DELETE) -> list[Round]:
     found: list[Round] = []
 
     def all_of_it() -> Iterator[Round]:
-        yield from watch(home, folder, ref, options, pace=Pace(settle_s=0.0), wait=clock)
+        yield from watch(home, folder, ref, options, pace=PollInterval(settle_s=0.0), wait=clock)
 
     with pytest.raises(KeyboardInterrupt):
         for each in all_of_it():
@@ -275,14 +275,14 @@ def test_a_watch_follows_each_change(person: Person, folder: Path) -> None:
 def test_what_is_young_in_the_beginning_is_looked_at_twice(person: Person, folder: Path) -> None:
     clock = Clock(None)
     with pytest.raises(KeyboardInterrupt):
-        list(watch(person.home(), folder, person.ref("p"), Options(), pace=Pace(settle_s=3600), wait=clock))
+        list(watch(person.home(), folder, person.ref("p"), SyncOptions(), pace=PollInterval(settle_s=3600), wait=clock))
     assert clock.waited == [3600, 1]
 
 
 def test_many_files_are_looked_at_less_often(person: Person, folder: Path) -> None:
-    clock, pace = Clock(), Pace(settle_s=0.0, many_files=1)
+    clock, pace = Clock(), PollInterval(settle_s=0.0, many_files=1)
     with pytest.raises(KeyboardInterrupt):
-        list(watch(person.home(), folder, person.ref("p"), Options(), pace=pace, wait=clock))
+        list(watch(person.home(), folder, person.ref("p"), SyncOptions(), pace=pace, wait=clock))
     assert clock.waited == [3]
 
 

@@ -11,16 +11,16 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from datapkg.api.append import Options as AppendOptions
+from datapkg.api.append import AppendOptions as AppendOptions
 from datapkg.api.append import append
 from datapkg.api.build import build_package
 from datapkg.api.edit import Draft
-from datapkg.api.merge import Options as MergeOptions
+from datapkg.api.merge import MergeOptions as MergeOptions
 from datapkg.api.merge import merge
-from datapkg.api.new_state import Options as EditOptions
+from datapkg.api.new_state import CommitOptions as EditOptions
 from datapkg.api.sync import sync
 from datapkg.errors import InvalidInput
-from datapkg.format.manifest import TableNode
+from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.load import load

@@ -25,8 +25,8 @@ CELLS = [
     "from datapkg.data.examples import penguins\npenguins",
     "penguins.sizes",
     "%load_ext datapkg\n%datapkg ls",
-    "import datapkg.api.bar, time\n"
-    "with datapkg.api.bar.Bar() as tell:\n"
+    "import datapkg.api.notebook_progress, time\n"
+    "with datapkg.api.notebook_progress.Bar() as tell:\n"
     "    for done in range(16):\n        tell('objects', done, 16); time.sleep(0.1)",
     "from datapkg.data.me import evil\nevil",
     "%datapkg shwo",

@@ -10,16 +10,16 @@ import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datapkg.building.package import Built, build_package
-from datapkg.building.sources import spec_for, spec_from_values
+from datapkg.building.pipeline import BuildOutput, build_package
+from datapkg.building.spec.from_value import spec_for, spec_from_values
 from datapkg.errors import PackageNotInstalled
-from datapkg.format.content import content_of_objects
-from datapkg.format.frames import restore_categories
-from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.objects.base import Objects, Readable
 from datapkg.objects.memory import MemoryObjects
-from datapkg.reading.frames import to_pandas
+from datapkg.reading.tables.pandas_reader import to_pandas
+from datapkg.tables.content_hash import content_of_objects
+from datapkg.tables.pandas_metadata import restore_categories
 
 
 class Bench:
@@ -36,32 +36,32 @@ class Bench:
 
     def build(
         self, source: Any, *, previous: Manifest | None = None, into: Objects | None = None, **options: Any
-    ) -> Built:
+    ) -> BuildOutput:
         """Builds a path or values; the options are those of `spec_for`."""
         spec = spec_for(source, **options) if isinstance(source, Path) else spec_from_values(source)
         objects = self.objects if into is None else into
         return build_package(spec, objects, previous=previous, find_package=self.find)
 
-    def table(self, built: Built, path: str) -> pa.Table:
+    def table(self, built: BuildOutput, path: str) -> pa.Table:
         """A table node as Arrow, after its content was computed again from its objects."""
         node = built.manifest.get(path)
         assert isinstance(node, TableNode)
-        streams = [io.BytesIO(self.objects.read(block.hash)) for block in node.objects_]
+        streams = [io.BytesIO(self.objects.read(block.hash)) for block in node.blocks]
         found = content_of_objects(streams)
         assert (found.hash, found.columns, found.rows) == (node.content, node.columns, node.rows)
         return pa.concat_tables([restore_categories(pq.ParquetFile(stream).read()) for stream in streams])
 
-    def frame(self, built: Built, path: str) -> pandas.DataFrame:
+    def frame(self, built: BuildOutput, path: str) -> pandas.DataFrame:
         """A table node as a reader gets it."""
         return to_pandas(self.table(built, path))
 
 
-def paths(built: Built) -> list[str]:
+def paths(built: BuildOutput) -> list[str]:
     """The paths of all nodes, groups of their own line included."""
     return [node.path for node in built.manifest.nodes]
 
 
-def kinds(built: Built) -> dict[str, str]:
+def kinds(built: BuildOutput) -> dict[str, str]:
     """Path to kind."""
     return {node.path: node.kind for node in built.manifest.nodes}
 

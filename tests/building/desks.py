@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datapkg.building import memo, nodes, storing
+from datapkg.building import node_builder, node_writer
 from datapkg.building.cache import BuildCache
-from datapkg.building.delimited import engines
-from datapkg.building.delimited.fast import Pace
-from datapkg.building.memo import Fresh, Known, Walk
-from datapkg.building.package import Built, build_package
-from datapkg.building.sources import spec_for
+from datapkg.building.pipeline import BuildOutput, build_package
+from datapkg.building.readers.csv import engines
+from datapkg.building.readers.csv.arrow_engine import BlockSizeControl
+from datapkg.building.spec.from_value import spec_for
 from datapkg.errors import BuildFailed
-from datapkg.format import block_notes, blocks
-from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.objects.memory import MemoryObjects
 from datapkg.store.index import Index
+from datapkg.tables import block_boundaries, block_metadata, text_block_cache
+from datapkg.tables.text_block_cache import KnownBlock, NewBlock, Walk
 from tests.building.builds import Bench
 
 ROWS = 64
@@ -31,15 +31,15 @@ def make_blocks_small(monkeypatch: pytest.MonkeyPatch, *, chunks: int = 16 << 20
 
     `chunks` is the size in bytes from which pandas reads a text in chunks, where the fast engine does not.
     """
-    for module in (blocks, block_notes, memo):
+    for module in (block_boundaries, block_metadata, text_block_cache):
         monkeypatch.setattr(module, "MIN_ROWS", ROWS)
-    monkeypatch.setattr(blocks, "MAX_ROWS", 8 * ROWS)
-    for module in (blocks, memo):
+    monkeypatch.setattr(block_boundaries, "MAX_ROWS", 8 * ROWS)
+    for module in (block_boundaries, text_block_cache):
         monkeypatch.setattr(module, "FIRST_ROWS", 32)
-    monkeypatch.setattr(blocks, "_HIT", np.uint64(2**64 // ROWS))
-    for module in (nodes, storing):
+    monkeypatch.setattr(block_boundaries, "_HIT", np.uint64(2**64 // ROWS))
+    for module in (node_builder, node_writer):
         monkeypatch.setattr(module, "BIG_BYTES", 1_000)
-    limits = engines.Limits(fast=1_000, chunks=chunks, chunk=3_000, pace=Pace(piece=1_500, workers=2))
+    limits = engines.EngineLimits(fast=1_000, chunks=chunks, chunk=3_000, pace=BlockSizeControl(piece=1_500, workers=2))
     monkeypatch.setattr(engines.read, "__defaults__", (limits,))
 
 
@@ -59,7 +59,7 @@ class Desk:
         self.folder = folder
         self.index = Index(folder.parent / f"{folder.name}.db")
         self.objects = MemoryObjects()
-        self.built: Built | None = None
+        self.built: BuildOutput | None = None
         self.read: list[int] = []
 
     def build(self, *, forced: bool = False, kwargs: str = "") -> TableNode:
@@ -117,10 +117,10 @@ def watch_walks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Count into `desk.read` the blocks that are parsed."""
     steps = Walk.steps
 
-    def watched(self: Walk) -> Iterator[Fresh | Known]:
+    def watched(self: Walk) -> Iterator[NewBlock | KnownBlock]:
         count = 0
         for step in steps(self):
-            count += isinstance(step, Fresh)
+            count += isinstance(step, NewBlock)
             yield step
         desk.read.append(count)
 

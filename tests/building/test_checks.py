@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datapkg.building.checks import words
+from datapkg.building.checks import value_hashes
 from datapkg.building.checks.run import run_checks
-from datapkg.building.package import Built
-from datapkg.building.spec import Check, NodeSpec, ValueSource
+from datapkg.building.pipeline import BuildOutput
+from datapkg.building.spec.model import Check, NodeSpec, ValueSource
 from datapkg.errors import CheckFailed, NodeNotFound
 from tests.building.builds import Bench, write
 
@@ -204,7 +204,7 @@ def test_over_many_pieces_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         "t: 1: equal to an earlier one [200000]",
     ]
     assert findings(frame, {"monotonic": "increasing"}) == ["x: 2: below the value before [70001, 150001]"]
-    monkeypatch.setattr(words, "LOOKED_AT", 0)
+    monkeypatch.setattr(value_hashes, "LOOKED_AT", 0)
     assert findings(frame, {"unique": True}, ("t",)) == ["t: 1: equal to an earlier one [200000]"]
 
 
@@ -218,7 +218,7 @@ def test_texts_of_one_word_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> Non
 # ---- in a build
 
 
-def build(folder: Path, text: str, bench: Bench | None = None, **options: Any) -> Built:
+def build(folder: Path, text: str, bench: Bench | None = None, **options: Any) -> BuildOutput:
     files: dict[str, str | bytes] = {
         "a.csv": "x,t\n1,a\n2,\n30,c\n",
         "b.csv": "x\n-5\n",

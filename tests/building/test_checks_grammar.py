@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from datapkg.building.build_file import read_build_file
-from datapkg.building.checks.arguments import KINDS
 from datapkg.building.checks.rules import RULES
-from datapkg.building.spec import Check
+from datapkg.building.spec.model import Check
+from datapkg.building.spec.parser import read_build_file
+from datapkg.building.spec.rule_schema import KINDS
 from datapkg.errors import InvalidBuildFile
 from tests.building.builds import write
 

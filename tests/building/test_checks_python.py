@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datapkg.building.checks import columns as pieces
-from datapkg.building.package import Built
+from datapkg.building.pipeline import BuildOutput
 from datapkg.errors import CheckFailed, InvalidBuildFile
 from tests.building.builds import Bench, write
 
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
     return write(tmp_path, {"rules.py": MODULE, "limits.py": "LIMIT = 3\n", "t.csv": "a,t\n1,x\n2,y\n3,z\n4,z\n"})
 
 
-def build(folder: Path, check: str) -> Built:
+def build(folder: Path, check: str) -> BuildOutput:
     write(folder, {"build.yml": f"contents:\n  t:\n    file: t.csv\n    checks: [{check}]\n"})
     return Bench().build(folder)
 

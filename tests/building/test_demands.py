@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from datapkg.building.checks.definitions import definition_of, packed, read_definition, unpacked
-from datapkg.building.checks.demands import Demand, asked_for, demands_of, try_demands
-from datapkg.building.spec import Check
+from datapkg.building.checks.demands import CarriedCheck, asked_for, carried_checks_of, run_carried_checks
+from datapkg.building.spec.model import Check
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.objects.memory import MemoryObjects
 from tests.building.builds import Bench
 from tests.examples import seeds
@@ -46,10 +46,10 @@ class Blocks:
         return node
 
     def table(self, path: str, parts: list[TableNode]) -> TableNode:
-        blocks = [block for part in parts for block in part.objects_]
+        blocks = [block for part in parts for block in part.blocks]
         content = "c1:" + hash_bytes("".join(block.hash for block in blocks).encode())
         rows = sum(part.rows for part in parts)
-        return msgspec.structs.replace(parts[0], path=path, objects_=blocks, content=content, rows=rows)
+        return msgspec.structs.replace(parts[0], path=path, blocks=blocks, content=content, rows=rows)
 
     def changed(self, parts: list[TableNode]) -> list[TableNode]:
         """The blocks of the table after rows were appended, after another change, or as they are."""
@@ -57,7 +57,7 @@ class Blocks:
         return parts if at < 0 else [*parts[:at], *(self.block() for _ in range(self.random.randint(1, 2)))]
 
 
-def fresh(checks: list[Check], state: Manifest) -> list[Demand]:
+def fresh(checks: list[Check], state: Manifest) -> list[CarriedCheck]:
     return asked_for(checks, "t", [], state.get)
 
 
@@ -69,12 +69,12 @@ def test_what_is_carried_is_what_a_whole_check_finds(seed: int) -> None:
     ]
     parts, keys = [blocks.block() for _ in range(3)], [blocks.block()]
     before = Manifest.make([blocks.table("t", parts), blocks.table("keys", keys)])
-    record = packed(try_demands(fresh(checks, before), before, blocks.bench.objects).entries)
+    record = packed(run_carried_checks(fresh(checks, before), before, blocks.bench.objects).entries)
     for _ in range(3):
         parts, keys = blocks.changed(parts), blocks.changed(keys) if blocks.random.random() < 0.3 else keys
         after = Manifest.make([blocks.table("t", parts), blocks.table("keys", keys)])
-        carried = try_demands(demands_of(unpacked(record), before.get), after, blocks.bench.objects)
-        whole = try_demands(fresh(checks, after), after, blocks.bench.objects)
+        carried = run_carried_checks(carried_checks_of(unpacked(record), before.get), after, blocks.bench.objects)
+        whole = run_carried_checks(fresh(checks, after), after, blocks.bench.objects)
         assert carried.entries == whole.entries
         record, before = packed(carried.entries), after
 
@@ -83,11 +83,11 @@ def test_what_did_not_change_is_not_read() -> None:
     blocks = Blocks(random.Random(1))
     state = Manifest.make([blocks.table("t", [blocks.block()]), blocks.table("keys", [blocks.block()])])
     checks = [Check("c", {"foreign_key": "keys.n"}, ("n",), "warn"), Check("d", {"unique": True}, ("n",), "warn")]
-    entries = try_demands(fresh(checks, state), state, blocks.bench.objects).entries
-    demands = [each.moved("t", "g/t").moved("keys", "k") for each in demands_of(entries, state.get)]
+    entries = run_carried_checks(fresh(checks, state), state, blocks.bench.objects).entries
+    demands = [each.moved("t", "g/t").moved("keys", "k") for each in carried_checks_of(entries, state.get)]
     moves = {"t": "g/t", "keys": "k"}
     after = Manifest.make([msgspec.structs.replace(node, path=moves[node.path]) for node in state.nodes])
-    found = try_demands(demands, after, MemoryObjects()).entries
+    found = run_carried_checks(demands, after, MemoryObjects()).entries
     assert [(each["path"], each["outcome"]) for each in found] == [("g/t", each["outcome"]) for each in entries]
     assert 'foreign_key: "k.n"' in found[0]["definition"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas
 import pytest
 
-from datapkg.building.checks.arguments import ALIASES, KINDS, ORDERS, TYPES
-from datapkg.building.kwargs import REFUSED
-from datapkg.building.transforms import TRANSFORMS
+from datapkg.building.readers import TRANSFORMS
+from datapkg.building.spec.kwargs import REFUSED
+from datapkg.building.spec.rule_schema import ALIASES, KINDS, ORDERS, TYPES
 from tests.building.builds import Bench, paths, write
 
 ROOT = Path(__file__).parent.parent.parent

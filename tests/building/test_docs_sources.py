@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from datapkg.building.build_file import read_build_file
-from datapkg.building.fetching import archives, repository
-from datapkg.building.spec import FileSource, PackageSource, UrlSource
+from datapkg.building.sources import archives, git_repository
+from datapkg.building.spec.model import FileSource, PackageSource, UrlSource
+from datapkg.building.spec.parser import read_build_file
 from tests.building.builds import write
 
 TEXT = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
@@ -30,4 +30,4 @@ def test_the_example_is_read(tmp_path: Path) -> None:
 def test_bounds_stand_there() -> None:
     assert f"{archives.MAX_MEMBERS:,} members, and unfold to {archives.MAX_RATIO} times its size" in TEXT
     assert f"{archives.FREE_BYTES >> 30} GiB is always allowed" in TEXT
-    assert f"{repository.MAX_FILES:,} files" in TEXT
+    assert f"{git_repository.MAX_FILES:,} files" in TEXT

@@ -14,12 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datapkg.building import converting, document
-from datapkg.building.build_file import read_build_file
-from datapkg.building.files import open_source
-from datapkg.building.grammar import computed, folder
-from datapkg.building.sources import spec_for
-from datapkg.building.spec import FileSource
+from datapkg.building.sources.file import open_source
+from datapkg.building.spec import document, plain_values, source_paths, sql_python
+from datapkg.building.spec.from_value import spec_for
+from datapkg.building.spec.model import FileSource
+from datapkg.building.spec.parser import read_build_file
 from datapkg.errors import BuildFailed, InvalidBuildFile, InvalidInput
 from datapkg.format.canonical import check_metadata
 from tests.building.builds import write
@@ -181,17 +180,17 @@ def test_a_build_file_that_is_no_file(tmp_path: Path, target: str) -> None:
 
 
 def test_globs_together_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "MAX_TRIED", 100)
+    monkeypatch.setattr(source_paths, "MAX_TRIED", 100)
     text = "contents:\n" + "".join(f"  g{n}:\n    '**/*.csv': {{}}\n" for n in range(200))
     assert "tried on more than 100 files" in refused(tmp_path, text)
     text = "contents:\n  '" + "**/" * 300 + "*.csv': {}\n"
-    monkeypatch.setattr(folder, "MAX_TRIED", 1_000)
+    monkeypatch.setattr(source_paths, "MAX_TRIED", 1_000)
     write(tmp_path, {"build.yml": text})
     assert len(read_build_file(tmp_path / "build.yml").nodes) == 1
 
 
 def test_the_files_of_a_function_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(computed, "MAX_FILES", 10)
+    monkeypatch.setattr(sql_python, "MAX_FILES", 10)
     write(tmp_path, {"make.py": "", "x.txt": ""})
     assert "more than 10 files" in refused(
         tmp_path, "contents:\n  a: {python: 'make:x', files: [" + "'*', " * 50 + "]}\n"
@@ -208,7 +207,7 @@ def test_a_long_key_before_many_values_is_not_copied_for_each() -> None:
 def test_little_memory_is_taken(tmp_path: Path) -> None:
     write(tmp_path, {"build.yml": "contents:\n" + "".join(f"  k{n}: {{file: a.csv}}\n" for n in range(400_000))})
     code = (
-        "import pathlib, re\nfrom datapkg.building.build_file import read_build_file\n"
+        "import pathlib, re\nfrom datapkg.building.spec.parser import read_build_file\n"
         f"try: read_build_file(pathlib.Path({str(tmp_path / 'build.yml')!r}))\n"
         "except ValueError: print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])\n"
     )
@@ -221,7 +220,7 @@ def test_little_memory_is_taken(tmp_path: Path) -> None:
 def test_bounds_are_told_in_the_documents() -> None:
     text = (Path(__file__).parents[2] / "docs" / "build.md").read_text()
     assert f"{document.MAX_BYTES >> 20} MiB, {document.MAX_DEPTH} levels and {document.MAX_VALUES:,} values" in text
-    assert converting.MAX_META_BYTES >> 10 == 512
+    assert plain_values.MAX_META_BYTES >> 10 == 512
 
 
 WORDS = st.sampled_from(

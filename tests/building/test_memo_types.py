@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from datapkg.building.delimited.layout import find_layout
-from datapkg.format import blocks
-from datapkg.format.manifest import TableNode
+from datapkg.building.readers.csv.dialect import detect_dialect
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.tables import block_boundaries
 from tests.building.desks import Desk, make_blocks_small, watch_walks
 
 # One column's values of each kind: what row `number` has.
@@ -180,10 +180,12 @@ def test_a_key_that_was_chosen_by_few_rows(desk: Desk) -> None:
 
 
 def test_a_last_record_that_goes_on(desk: Desk) -> None:
-    hit = next(n for n in range(10_000) if blocks.row_hashes(pa.table({"id": [n]}), [0])[0] < blocks._HIT)
+    hit = next(
+        n for n in range(10_000) if block_boundaries.row_hashes(pa.table({"id": [n]}), [0])[0] < block_boundaries._HIT
+    )
     text = "id\n" + "\n".join(str(10**15 + row) for row in range(66))
     desk.path.write_text(text)
-    assert len(desk.build().objects_) == 1
+    assert len(desk.build().blocks) == 1
     desk.path.write_text(f"{text}{hit}\n1\n")
     desk.check()
 
@@ -197,5 +199,5 @@ def test_blank_lines_behind_the_last_record(desk: Desk) -> None:
 
 def test_the_number_of_columns_is_a_choice() -> None:
     """Without a header it depends on the first row, and text that was read with another number is not known."""
-    found = [find_layout(head, {"header": None}) for head in (b"1,a\n2,b\n", b"1,a,more\n2,b\n")]
+    found = [detect_dialect(head, {"header": None}) for head in (b"1,a\n2,b\n", b"1,a,more\n2,b\n")]
     assert len({each.choices for each in found if each}) == 2

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from datapkg.building.build_file import read_build_file
-from datapkg.building.spec import BuildSpec, FileSource, NodeSpec, PythonSource, SqlSource, UrlSource
+from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec, PythonSource, SqlSource, UrlSource
+from datapkg.building.spec.parser import read_build_file
 from datapkg.errors import InvalidBuildFile
 from tests.building.builds import write
 

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import datapkg
-from datapkg.building.frames import table_from_frame
-from datapkg.building.transforms.settling import Settling
+from datapkg.building.readers.type_inference import TypeInference
 from datapkg.errors import DatapkgError, InvalidInput, TransformFailed
+from datapkg.tables.frame_to_arrow import table_from_frame
 from tests.building.builds import Bench, write
 
 DAY, MOMENT = datetime.date(2024, 1, 2), pandas.Timestamp(2024, 1, 2, 13).to_pydatetime()
@@ -139,7 +139,7 @@ def test_rows_that_come_in_batches_have_one_type_in_every_order(values: list[Any
     """As of JSON and of queries: where a batch ends does not matter either."""
 
     def settled(batches: Sequence[Sequence[Any]]) -> str:
-        column = Settling("c")
+        column = TypeInference("c")
         try:
             for each in batches:
                 column.see(each)

@@ -37,7 +37,7 @@ from datapkg.api import (
     sync,
     watch,
 )
-from datapkg.building.options import Options
+from datapkg.building.spec.options import BuildOptions
 from datapkg.cli.command import SWITCHES
 from datapkg.errors import DatapkgError
 from datapkg.format.names import Ref
@@ -56,39 +56,39 @@ REF = Ref.parse("a/b")
 
 # A command line, the verb that it calls, and what the verb is given.
 LINES: list[tuple[str, str, dict[str, Any]]] = [
-    ("check", "check.check", {"source": Path(), "options": Options()}),
+    ("check", "check.check", {"source": Path(), "options": BuildOptions()}),
     (
         "check data --allow-outside --allow-code --force",
         "check.check",
-        {"source": Path("data"), "options": Options(allow_outside=True, allow_code=True, force=True)},
+        {"source": Path("data"), "options": BuildOptions(allow_outside=True, allow_code=True, force=True)},
     ),
     ("generate data", "build.generate", {"directory": Path("data"), "gitignore": True}),
     ("generate data --no-gitignore", "build.generate", {"gitignore": False}),
     (
         "build a/b data --no-gitignore --allow-empty --keep-going",
         "build.build_package",
-        {"options": Options(gitignore=False, allow_empty=True, keep_going=True)},
+        {"options": BuildOptions(gitignore=False, allow_empty=True, keep_going=True)},
     ),
     (
         "build a/b data",
         "build.build_package",
-        {"ref": REF, "source": Path("data"), "options": Options(), "message": ""},
+        {"ref": REF, "source": Path("data"), "options": BuildOptions(), "message": ""},
     ),
     (
         "build a/b x.yml --no-build-file --allow-outside -m why",
         "build.build_package",
-        {"options": Options(build_file=False, allow_outside=True), "message": "why", "explained": False},
+        {"options": BuildOptions(build_file=False, allow_outside=True), "message": "why", "explained": False},
     ),
-    ("build a/b data --update", "build.build_package", {"source": Path("data"), "options": Options(update=True)}),
+    ("build a/b data --update", "build.build_package", {"source": Path("data"), "options": BuildOptions(update=True)}),
     (
         "build a/b https://x.example/r.git@v1#data --allow-code",
         "build.build_package",
-        {"source": "https://x.example/r.git@v1#data", "options": Options(allow_code=True)},
+        {"source": "https://x.example/r.git@v1#data", "options": BuildOptions(allow_code=True)},
     ),
     (
         "build a/b data --force --explain --dry-run",
         "build.build_package",
-        {"options": Options(force=True, dry_run=True), "explained": True},
+        {"options": BuildOptions(force=True, dry_run=True), "explained": True},
     ),
     ("status", "status.statuses", {"ref": None, "source": None}),
     ("status a/b data", "status.statuses", {"ref": REF, "source": Path("data")}),
@@ -116,12 +116,12 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "append a/b x.csv y",
         "append.append",
-        {"ref": REF, "files": (Path("x.csv"), Path("y")), "options": append.Options()},
+        {"ref": REF, "files": (Path("x.csv"), Path("y")), "options": append.AppendOptions()},
     ),
     (
         "append a/b x.csv --to raw/new --replace -m why --no-push --no-checks --registry work",
         "append.append",
-        {"options": append.Options("raw/new", True, "why", push=False, registry="work", checks=False)},
+        {"options": append.AppendOptions("raw/new", True, "why", push=False, registry="work", checks=False)},
     ),
     (
         "edit a/b --remove x --remove y/z --move c d/e --move f g",
@@ -129,26 +129,26 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         {"ref": REF, "remove": ("x", "y/z"), "move": (("c", "d/e"), ("f", "g"))},
     ),
     ("edit a/b --remove x -m why --no-push --no-checks --registry work", "edit.edit", {"move": ()}),
-    ("sync data a/b", "sync.sync", {"folder": Path("data"), "ref": REF, "options": sync.Options()}),
+    ("sync data a/b", "sync.sync", {"folder": Path("data"), "ref": REF, "options": sync.SyncOptions()}),
     (
         "sync data a/b --to raw --delete --allow-empty -m why -t stable -v 1.2 --dry-run --no-checks --registry work",
         "sync.sync",
-        {"options": sync.Options("raw", True, True, "why", True, "work", "stable", "1.2", checks=False)},
+        {"options": sync.SyncOptions("raw", True, True, "why", True, "work", "stable", "1.2", checks=False)},
     ),
     (
         "sync data a/b --watch --delete",
         "watch.watch",
-        {"folder": Path("data"), "ref": REF, "options": sync.Options(delete=True)},
+        {"folder": Path("data"), "ref": REF, "options": sync.SyncOptions(delete=True)},
     ),
     (
         "merge a/b c/d/e@1.0 -o me/z",
         "merge.merge",
-        {"refs": (REF, Ref.parse("c/d/e@1.0")), "into": Ref.parse("me/z"), "options": merge.Options()},
+        {"refs": (REF, Ref.parse("c/d/e@1.0")), "into": Ref.parse("me/z"), "options": merge.MergeOptions()},
     ),
     (
         "merge a/b -o me/z --on-conflict rename --concat -m why --no-checks --registry work",
         "merge.merge",
-        {"options": merge.Options("rename", concat=True, message="why", registry="work", checks=False)},
+        {"options": merge.MergeOptions("rename", concat=True, message="why", registry="work", checks=False)},
     ),
     (
         "install a/b c/d@1.0",

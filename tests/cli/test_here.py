@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from datapkg.format.lockfile import parse_requirements
-from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.home import Home
 from tests.api.lies import rewritten
 from tests.cli.conftest import Run

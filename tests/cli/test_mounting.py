@@ -19,8 +19,8 @@ import pytest
 
 from datapkg.format.hashing import hash_bytes
 from datapkg.home import Home
-from datapkg.reading import mount_loop, mount_points
-from datapkg.reading.mount_points import OURS, mounted_at
+from datapkg.reading.files import mount_loop, mount_points
+from datapkg.reading.files.mount_points import OURS, mounted_at
 from tests.cli.conftest import Run
 from tests.conftest import Person
 from tests.faulty_proxy import Fault, faulty_way

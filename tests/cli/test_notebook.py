@@ -14,7 +14,7 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 import datapkg
-from datapkg.api import bar
+from datapkg.api import notebook_progress
 from datapkg.home import Home
 from tests.conftest import Person
 from tests.reading.packages import install_iris
@@ -160,8 +160,8 @@ def shown(captured: Any) -> list[str]:
 
 
 def test_a_notebook_sees_a_bar_which_ends(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bar, "PATIENCE_S", 0)
-    monkeypatch.setattr(bar, "REFRESH_S", 0)
+    monkeypatch.setattr(notebook_progress, "PATIENCE_S", 0)
+    monkeypatch.setattr(notebook_progress, "REFRESH_S", 0)
     with capture_output() as captured:
         datapkg.build("me/iris", SAMPLE)
     assert shown(captured) == []  # IPython in a terminal
@@ -183,15 +183,15 @@ def test_a_notebook_sees_a_bar_which_ends(shell: Any, monkeypatch: pytest.Monkey
 
 
 def test_short_work_has_no_bar_and_failed_work_a_last_line(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with capture_output() as captured, bar.Bar() as progress:
+    with capture_output() as captured, notebook_progress.Bar() as progress:
         progress("reading", 1, 2)
     assert shown(captured) == []
-    monkeypatch.setattr(bar, "PATIENCE_S", 0)
-    with capture_output() as captured, pytest.raises(ValueError), bar.Bar() as progress:
+    monkeypatch.setattr(notebook_progress, "PATIENCE_S", 0)
+    with capture_output() as captured, pytest.raises(ValueError), notebook_progress.Bar() as progress:
         progress("<b>", 1, 4)
         raise ValueError
     first, last = shown(captured)
     assert "&lt;b&gt;" in first
     assert 'value="0.2500"' in first
     assert "stopped at 25% after 0 s" in last
-    assert "value=" not in bar.bar_html("asking", 5, 0, 1.0)
+    assert "value=" not in notebook_progress.bar_html("asking", 5, 0, 1.0)

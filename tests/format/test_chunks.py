@@ -25,7 +25,7 @@ from datapkg.format.chunks import (
     line_offsets,
     refined,
 )
-from datapkg.format.deltas import HEAD_BYTES, DeltaStream, Step, encode_delta, steps_over
+from datapkg.format.manifest.delta import HEAD_BYTES, DeltaStream, Step, encode_delta, steps_over
 from tests.examples import examples
 
 GOLDEN = "38bc635fb1ff6c42161f780f540d79d54134c85649797ab131338b2252126f21"
@@ -140,7 +140,7 @@ def test_a_delta_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     step = b"".join(encode_delta([Step("a" * 64, 0, 1 << 62)], memoryview(b"")))
     with pytest.raises(QuotaExceeded, match="1,000 bytes"):
         DeltaStream(io.BytesIO(step), source_of({}), 1000).read()
-    monkeypatch.setattr("datapkg.format.deltas.MAX_STEPS", 3)
+    monkeypatch.setattr("datapkg.format.manifest.delta.MAX_STEPS", 3)
     empty = b"".join(encode_delta([Step("a" * 64, 0, 0)] * 4, memoryview(b"")))
     with pytest.raises(QuotaExceeded, match="3 steps"):
         DeltaStream(io.BytesIO(empty), source_of({}), 1000).read()

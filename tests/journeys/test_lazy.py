@@ -15,15 +15,15 @@ import pytest
 
 import datapkg
 from datapkg.api.build import build_package
-from datapkg.api.install import Options, fetch_packages, install_one, install_packages
+from datapkg.api.install import InstallOptions, fetch_packages, install_one, install_packages
 from datapkg.api.lock import write_lock
 from datapkg.api.push import push_package
-from datapkg.building.options import Options as BuildOptions
+from datapkg.building.spec.options import BuildOptions as BuildOptions
 from datapkg.errors import CorruptObject, ObjectNotFound, Unreachable
 from datapkg.format.names import Ref
 from datapkg.format.selection import Selection
-from datapkg.reading import warming
 from datapkg.reading.load import load
+from datapkg.reading.tables import arrow_cache_writer
 from tests.conftest import Person
 from tests.faulty_proxy import Fault, faulty_way
 
@@ -80,7 +80,7 @@ def test_one_column_of_a_remote_table_is_a_twentieth_of_its_bytes(person: Person
 def test_a_warm_copy_needs_no_object_and_no_registry(person: Person, published: Ref) -> None:
     package: Any = load(published, person.home("reader"), lazy=True)
     source, entry = package.table.__source__, package.table.__entry__
-    warming.write(source, entry)
+    arrow_cache_writer.write(source, entry)
     for hash, _ in entry.objects():
         source.store.objects.delete(hash)
     nowhere: Any = load(published, person.home("reader", url="http://127.0.0.1:9"), lazy=True)
@@ -122,7 +122,7 @@ def test_showing_what_is_remote_fetches_nothing(person: Person, published: Ref) 
 
 def test_rows_of_a_remote_table_come_with_their_blocks_alone(person: Person, published: Ref) -> None:
     package: Any = load(published, person.home("reader"), lazy=True)
-    blocks = len(package.table.__entry__.objects_)
+    blocks = len(package.table.__entry__.blocks)
     assert blocks > 1
     found = package.table(columns=["c01"], filters=[("key", "<", 10)])
     assert found["c01"].tolist() == wide_frame()["c01"][:10].tolist()
@@ -248,7 +248,7 @@ def test_a_registry_that_tells_no_chunks_gives_the_whole(person: Person, kept: R
 
 def test_without_being_asked_nothing_is_fetched(person: Person, published: Ref) -> None:
     home = person.home("partial")
-    install_one(home, published, Options(Selection(meta_only=True)))
+    install_one(home, published, InstallOptions(Selection(meta_only=True)))
     package: Any = load(published, home)
     with pytest.raises(ObjectNotFound, match="datapkg fetch"):
         package.table()
@@ -270,7 +270,7 @@ def test_without_being_asked_nothing_is_fetched(person: Person, published: Ref) 
 )
 def test_parts_of_a_package(person: Person, published: Ref, selection: Selection, here: set[str]) -> None:
     home = person.home("partial")
-    installed = install_one(home, published, Options(selection))
+    installed = install_one(home, published, InstallOptions(selection))
     manifest = home.store.manifest(installed.hash)
     found = {node.path for node in manifest.nodes if not home.store.objects.missing(hash for hash, _ in node.objects())}
     assert here <= found
@@ -308,7 +308,7 @@ def test_a_fork_asks_for_itself(person: Person, published: Ref) -> None:
         found = pool.map(_sum_in_fork, names, chunksize=1)
     frame = wide_frame()
     assert found == [float(frame[name].sum()) for name in names]
-    assert package.__source__.through.has(package.table.__entry__.objects_[0].hash) is False
+    assert package.__source__.through.has(package.table.__entry__.blocks[0].hash) is False
 
 
 def test_a_lock_says_which_state_is_opened(
@@ -388,9 +388,9 @@ QUESTIONS: list[dict[str, Any]] = [
 
 def test_what_is_read_in_place_is_what_an_install_gives(person: Person, typed: Ref) -> None:
     home = person.home("whole")
-    install_one(home, typed, Options())
+    install_one(home, typed, InstallOptions())
     whole: Any = load(typed, home)
-    assert len(whole.t.__entry__.objects_) > 1
+    assert len(whole.t.__entry__.blocks) > 1
     for number, question in enumerate(QUESTIONS):
         lazily: Any = load(typed, person.home(f"lazy{number % 3}"), lazy=True)
         pd.testing.assert_frame_equal(lazily.t(**question), whole.t(**question))

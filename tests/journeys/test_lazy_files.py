@@ -13,10 +13,10 @@ import pytest
 import datapkg
 from datapkg.api.build import build_package
 from datapkg.api.push import push_package
-from datapkg.building.options import Options
+from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import NoSuchFile, Unreachable
 from datapkg.format.names import Ref
-from datapkg.reading.filesystem import DatapkgFileSystem
+from datapkg.reading.files.fsspec_filesystem import DatapkgFileSystem
 from tests.conftest import Person
 from tests.faulty_proxy import faulty_way
 
@@ -29,7 +29,7 @@ def published(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "note.txt").write_text("note\n")
     home, ref = person.home("publisher"), person.ref("wide")
     source: Any = {"table": frame, "texts": {"note.txt": tmp_path / "note.txt"}}
-    build_package(home, ref, source, Options(allow_outside=True))
+    build_package(home, ref, source, BuildOptions(allow_outside=True))
     push_package(home, ref)
     for name, value in person.environ("reader").items():
         monkeypatch.setenv(name, value)

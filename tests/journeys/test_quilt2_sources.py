@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.building.fetching.git_server import GitServer, commit, git, git_server
+from tests.building.sources.git_server import GitServer, commit, git, git_server
 from tests.journeys.conftest import Machine
 
 pytestmark = pytest.mark.needs("git")

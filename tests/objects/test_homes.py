@@ -11,10 +11,10 @@ import pytest
 
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Objects
+from datapkg.objects.copy_on_write import CopyOnWriteObjects
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.memory import MemoryObjects
 from datapkg.objects.packs import PackedObjects
-from datapkg.objects.scratch import ScratchObjects
 from tests.contracts import BODIES, ObjectsContract
 
 
@@ -49,13 +49,13 @@ class TestDirectory(ObjectsContract):
 class TestScratch(ObjectsContract):
     @pytest.fixture
     def target(self, tmp_path: Path) -> Iterator[Objects]:
-        yield ScratchObjects(MemoryObjects(), tmp_path)
+        yield CopyOnWriteObjects(MemoryObjects(), tmp_path)
         assert list((tmp_path / "tmp").iterdir()) == [], "temporary files were left"
 
     def test_what_the_base_has_is_there_and_stays(self, tmp_path: Path) -> None:
         base = MemoryObjects()
         hash = base.put_bytes(b"below")
-        scratch = ScratchObjects(base, tmp_path)
+        scratch = CopyOnWriteObjects(base, tmp_path)
         own = scratch.put_bytes(b"above")
         assert scratch.missing([hash, own, "0" * 64]) == {"0" * 64}
         assert (scratch.read(hash), scratch.size(hash), scratch.read(own)) == (b"below", 5, b"above")
@@ -77,7 +77,7 @@ class TestForgetting:
         with target.batch():
             hash = target.put_bytes(self.BIG)
             kept = target.put_bytes(b"y" + self.BIG)
-            target.forget([hash])
+            target.discard([hash])
             assert target.missing([hash, kept]) == {hash}
         assert set(target) == {kept}
 
@@ -85,14 +85,14 @@ class TestForgetting:
         with target.batch():
             hash = target.put_bytes(self.BIG)
             target.put_bytes(self.BIG)
-            target.forget([hash])
+            target.discard([hash])
         assert target.read(hash) == self.BIG
 
     def test_what_was_there_before_stays(self, target: Objects) -> None:
         hash = target.put_bytes(self.BIG)
         with target.batch():
             target.put_bytes(self.BIG)
-            target.forget([hash])
+            target.discard([hash])
         assert target.read(hash) == self.BIG
 
 

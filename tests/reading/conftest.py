@@ -28,7 +28,7 @@ def register() -> None:
     """Makes `datapkg://` known to fsspec where this checkout was installed before it had the entry point."""
     import fsspec
 
-    from datapkg.reading.filesystem import DatapkgFileSystem
+    from datapkg.reading.files.fsspec_filesystem import DatapkgFileSystem
 
     if "datapkg" not in fsspec.available_protocols():
         fsspec.register_implementation("datapkg", DatapkgFileSystem)

@@ -10,18 +10,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datapkg.building.stored_types import as_stored
-from datapkg.format.content import column_texts
-from datapkg.format.frames import remember_categories
-from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest.parsed import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.home import Home
 from datapkg.store.refs import Current
+from datapkg.tables.content_hash import column_texts
+from datapkg.tables.pandas_metadata import remember_categories
+from datapkg.tables.storage_types import to_storage_types
 
 CONTENT = "c1:" + "0" * 64
 
 
 def parquet_bytes(data: pd.DataFrame | pa.Table) -> bytes:
-    table = as_stored(data if isinstance(data, pa.Table) else pa.Table.from_pandas(data))
+    table = to_storage_types(data if isinstance(data, pa.Table) else pa.Table.from_pandas(data))
     sink = io.BytesIO()
     pq.write_table(remember_categories(table.unify_dictionaries()), sink, compression="zstd")
     return sink.getvalue()
@@ -35,7 +35,7 @@ def table_node(home: Home, path: str, *blocks: pd.DataFrame | pa.Table, **more: 
     objects = [Block(hash, len(t), len(d)) for hash, t, d in zip(hashes, tables, data, strict=True)]
     columns = column_texts(tables[0].schema)
     rows = sum(map(len, tables))
-    return TableNode(path=path, columns=columns, content=CONTENT, objects_=objects, rows=rows, **more)
+    return TableNode(path=path, columns=columns, content=CONTENT, blocks=objects, rows=rows, **more)
 
 
 def file_node(home: Home, path: str, data: bytes, **more: Any) -> FileNode:

@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import datapkg
-from datapkg.building.frames import table_from_frame
 from datapkg.errors import CorruptObject, InvalidInput, MissingDependency, NodeNotFound, WrongType
-from datapkg.format.frames import remember_categories
 from datapkg.home import Home
 from datapkg.reading.adapters import ADAPTERS, blocks, files
 from datapkg.reading.nodes.tables import Table
+from datapkg.tables.frame_to_arrow import table_from_frame
+from datapkg.tables.pandas_metadata import remember_categories
 from tests.reading.tables import EVERYTHING, in_blocks, numbered, stored
 
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 import datapkg
 from datapkg.api.build import build_package
 from datapkg.api.push import push_package
-from datapkg.reading import warming
 from datapkg.reading.load import load
-from tests.building.test_frames import FRAMES
+from datapkg.reading.tables import arrow_cache_writer
 from tests.conftest import Person
+from tests.tables.test_frame_to_arrow import FRAMES
 
 WITH_ROWS = {name: frame for name, frame in FRAMES.items() if len(frame)}
 EMPTY: dict[str, Callable[[Any], pd.DataFrame]] = {
@@ -74,9 +74,9 @@ def long_frame() -> pd.DataFrame:
 @pytest.mark.parametrize("is_warm", [False, True])
 def test_filters_that_no_row_of_a_long_table_passes(long_frame: pd.DataFrame, is_warm: bool) -> None:
     node = datapkg.build("me/e", {"t": long_frame}).t
-    assert len(node.__entry__.objects_) > 1
+    assert len(node.__entry__.blocks) > 1
     if is_warm:
-        warming.write(node.__source__, node.__entry__)
+        arrow_cache_writer.write(node.__source__, node.__entry__)
     for filters in (NO_ROW, RULED_OUT_LATE, [("text", "=", "hi")]):
         same_types(node(filters=filters), node())
         same_types(node(["text", "flag"], filters), node(["text", "flag"]))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from datapkg.errors import CorruptObject, InvalidInput
-from datapkg.format.manifest import ArrayNode
+from datapkg.format.manifest.parsed import ArrayNode
 from datapkg.home import Home
 from datapkg.reading.load import load
 from datapkg.reading.nodes.arrays import Array

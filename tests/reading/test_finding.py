@@ -10,13 +10,13 @@ import pytest
 
 import datapkg
 from datapkg.errors import InvalidInput, NotFound
-from datapkg.format import manifest_index
-from datapkg.format.indexed_manifest import IndexedManifest
-from datapkg.format.manifest import Manifest
-from datapkg.format.manifest import Node as Entry
+from datapkg.format.manifest import index
+from datapkg.format.manifest.indexed import IndexedManifest
+from datapkg.format.manifest.parsed import Manifest
+from datapkg.format.manifest.parsed import Node as Entry
 from datapkg.home import Home
-from datapkg.reading import files_table, functions
 from datapkg.reading.load import load
+from datapkg.reading.nodes import files_table, functions
 from datapkg.reading.nodes.groups import Package
 from datapkg.store import manifests
 from tests.reading.packages import file_node, group_node, install, iris_frame, table_node
@@ -27,7 +27,7 @@ def package(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, hom
     """Photos of cats and dogs, with metadata; read in both ways in which manifests are."""
     if request.param == "indexed":
         monkeypatch.setattr(manifests, "LONG_BYTES", 1)
-        monkeypatch.setattr(manifest_index, "LONG", 2)
+        monkeypatch.setattr(index, "LONG", 2)
     cats = [file_node(home, f"photos/cats/{n}.jpg", b"cat", meta={"split": "train", "n": n}) for n in range(3)]
     return opened(
         home,

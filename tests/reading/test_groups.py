@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from datapkg.errors import InvalidInput, NodeNotFound
-from datapkg.format.manifest import Node as Entry
+from datapkg.format.manifest.parsed import Node as Entry
 from datapkg.home import Home
-from datapkg.reading import functions
 from datapkg.reading.load import load
+from datapkg.reading.nodes import functions
 from datapkg.reading.nodes.files import File
 from datapkg.reading.nodes.groups import Group, Package
 from datapkg.reading.nodes.tables import Table

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datapkg.building.transforms.numpy_array import header
+from datapkg.building.readers.numpy_array import header
 from datapkg.errors import CorruptObject, InvalidInput
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.manifest import ArrayNode, Block, Manifest, Node, TableNode
+from datapkg.format.manifest.parsed import ArrayNode, Block, Manifest, Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.source import Source
@@ -78,7 +78,7 @@ def table(tmp_path: Path, columns: list[tuple[str, str]], metadata: dict[bytes, 
     whole = (tmp_path / "t.parquet").read_bytes()
     block = Block(hash=hash_bytes(whole), rows=3, size=len(whole))
     content = "c1:" + "0" * 64
-    entry = TableNode(path="t", file_name="t", columns=columns, content=content, objects_=[block], rows=3)
+    entry = TableNode(path="t", file_name="t", columns=columns, content=content, blocks=[block], rows=3)
     return opened(tmp_path, entry, whole)
 
 

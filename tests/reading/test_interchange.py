@@ -18,11 +18,11 @@ import pyarrow.interchange
 import pytest
 
 from datapkg.errors import InvalidInput, MissingDependency, NodeNotFound, ObjectNotFound, WrongType
-from datapkg.format.frames import remember_categories
 from datapkg.home import Home
 from datapkg.reading.adapters import blocks
-from datapkg.reading.functions import prefetch
+from datapkg.reading.nodes.functions import prefetch
 from datapkg.reading.nodes.tables import Table
+from datapkg.tables.pandas_metadata import remember_categories
 from tests.reading.tables import EVERYTHING, in_blocks, numbered, stored
 
 mpl.use("Agg")
@@ -82,7 +82,7 @@ def test_another_schema_can_be_asked_for(node: Table) -> None:
 
 
 def test_what_is_missing_is_told_through_the_stream(home: Home, node: Table) -> None:
-    objects = node.__entry__.objects_
+    objects = node.__entry__.blocks
     home.store.objects.delete(objects[2].hash)
     reader = pa.RecordBatchReader.from_stream(node)
     with pytest.raises(pa.ArrowException, match="datapkg fetch me/t/"):

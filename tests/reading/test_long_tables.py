@@ -13,11 +13,11 @@ import pytest
 
 from datapkg.errors import CorruptObject
 from datapkg.home import Home
-from datapkg.reading.frames import to_pandas
-from datapkg.reading.joining import Joint
 from datapkg.reading.load import load
-from datapkg.reading.long_text import open_with_long_text, with_long_text
 from datapkg.reading.nodes.tables import Table
+from datapkg.reading.tables.pandas_reader import to_pandas
+from datapkg.tables.column_assembler import ColumnAssembler
+from datapkg.tables.long_text import open_with_long_text, with_long_text
 from tests.reading.packages import install, table_node
 
 ROWS = 70_000
@@ -102,7 +102,7 @@ def test_a_part_that_is_not_as_said_is_refused() -> None:
     schema = pa.schema({"n": pa.int64()})
     for part in (pa.table({"n": [1]}), pa.table({"n": [1.0, 2.0]}), pa.table({"m": [1, 2]})):
         with pytest.raises(pa.ArrowInvalid, match="not what its footer says"):
-            Joint(schema, [2]).add(0, part)
+            ColumnAssembler(schema, [2]).add(0, part)
 
 
 def test_objects_of_several_types_are_damage(home: Home) -> None:
@@ -114,7 +114,7 @@ def test_objects_of_several_types_are_damage(home: Home) -> None:
 
 
 def test_parts_without_rows_and_without_columns() -> None:
-    joint = Joint(pa.schema({"n": pa.int32(), "s": pa.string()}), [0, 2])
+    joint = ColumnAssembler(pa.schema({"n": pa.int32(), "s": pa.string()}), [0, 2])
     joint.add(1, pa.table({"n": pa.array([1, 2], pa.int32()), "s": ["a", None]}))
     joint.add(0, pa.schema({"n": pa.int32(), "s": pa.string()}).empty_table())
     assert joint.table().to_pylist() == [{"n": 1, "s": "a"}, {"n": 2, "s": None}]

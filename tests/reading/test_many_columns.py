@@ -10,13 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from datapkg.building.appending import joined_rows
-from datapkg.building.concatenating import described_as_nullable
-from datapkg.building.frames import table_from_frame
-from datapkg.format.frames import with_columns
-from datapkg.reading.frames import Form, to_pandas
-from datapkg.reading.joining import Joint
-from datapkg.reading.parquet import only
+from datapkg.building.sources.concatenated import described_as_nullable
+from datapkg.building.table_append import joined_rows
+from datapkg.reading.tables.arrow_reader import only
+from datapkg.reading.tables.pandas_reader import Form, to_pandas
+from datapkg.tables.column_assembler import ColumnAssembler
+from datapkg.tables.frame_to_arrow import table_from_frame
+from datapkg.tables.pandas_metadata import with_columns
 
 FEW, MANY = 800, 4_000
 
@@ -26,7 +26,7 @@ def _table(columns: int) -> pa.Table:
 
 
 def _joint(table: pa.Table) -> pa.Table:
-    joint = Joint(table.schema, [len(table)])
+    joint = ColumnAssembler(table.schema, [len(table)])
     joint.add(0, table)
     return joint.table()
 

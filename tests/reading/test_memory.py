@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapkg.api.push import push_package
-from datapkg.format.content import column_texts
-from datapkg.format.manifest import Block, TableNode
+from datapkg.format.manifest.parsed import Block, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.refs import LogEvent
+from datapkg.tables.content_hash import column_texts
 from tests.conftest import Person
 from tests.live_registry import live_registry
 from tests.reading.packages import CONTENT, install
@@ -86,7 +86,7 @@ def ref(person: Person, data: list[bytes]) -> Iterator[Ref]:
     schema = pq.read_schema(io.BytesIO(data[0]))
     columns = column_texts(schema)
     assert len(columns) == COLUMNS
-    node = TableNode(path="t", columns=columns, content=CONTENT, objects_=blocks, rows=BLOCKS * BLOCK_ROWS)
+    node = TableNode(path="t", columns=columns, content=CONTENT, blocks=blocks, rows=BLOCKS * BLOCK_ROWS)
     hash = install(home, ref.package, node)
     home.store.refs.append_log(ref.user, ref.name, LogEvent("build", hash, "2026-01-01T00:00:00+00:00"))
     push_package(home, ref)

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from datapkg.home import Home
 from datapkg.reading.load import load
 from datapkg.reading.nodes.groups import Package
-from datapkg.reading.reprs.look import LOOK_BYTES, look
+from datapkg.reading.reprs.histogram import histogram
 from datapkg.reading.reprs.markdown import to_html
-from datapkg.reading.reprs.spread import spread
+from datapkg.reading.reprs.sample import LOOK_BYTES, take_sample
 from datapkg.reading.reprs.style import SHEET
 from datapkg.reading.reprs.words import pad, size, visible, visible_lines, width
 from tests.examples import examples
@@ -329,7 +329,7 @@ def test_long_values_are_looked_at_within_bounds(home: Home) -> None:
     table = pa.table({"s": ["x" * 10_000 + str(number) for number in range(5_000)], "n": list(range(5_000))})
     install(home, "me/t", table_node(home, "t", table))
     node = load("me/t/t", home)
-    seen = look(node.__source__, node.__entry__, ["s", "n"])
+    seen = take_sample(node.__source__, node.__entry__, ["s", "n"])
     assert len(seen.rows) < 5_000
     assert seen.rows.nbytes < 2 * LOOK_BYTES
     assert len(node._repr_html_()) < 20_000
@@ -357,7 +357,7 @@ def test_long_values_are_looked_at_within_bounds(home: Home) -> None:
     ids=lambda values: str(values.type) + str(len(values)),
 )
 def test_any_column_has_a_picture_or_none(values: pa.Array) -> None:
-    found = spread(pa.chunked_array([values]))
+    found = histogram(pa.chunked_array([values]))
     if found is not None and found.bars:
         valued = values.drop_null()
         finite = valued.filter(pc.is_finite(valued)) if pa.types.is_floating(values.type) else valued

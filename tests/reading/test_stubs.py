@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datapkg.errors import InvalidName
-from datapkg.format.manifest import Block, FileNode, GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest.parsed import Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import check_node_name
 from datapkg.reading import stubs
 from datapkg.reading.stubs import package_stub, user_stub
@@ -47,7 +47,7 @@ def file(path: str, **meta: Any) -> FileNode:
 def table(path: str, *columns: str, **meta: Any) -> TableNode:
     block = Block(HASH, 0, 3)
     named = [(each, "double") for each in columns]
-    return TableNode(path=path, columns=named, content=f"c1:{HASH}", objects_=[block], rows=0, meta=meta)
+    return TableNode(path=path, columns=named, content=f"c1:{HASH}", blocks=[block], rows=0, meta=meta)
 
 
 def stub_of(*nodes: Node, **meta: Any) -> stubs.PackageStub:

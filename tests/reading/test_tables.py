@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datapkg.building.frames import table_from_frame
 from datapkg.errors import CorruptObject, InvalidInput, NodeNotFound
-from datapkg.format.frames import remember_categories
 from datapkg.home import Home
-from datapkg.reading.frames import to_pandas
 from datapkg.reading.load import load
 from datapkg.reading.nodes.groups import Package
 from datapkg.reading.nodes.tables import Table
+from datapkg.reading.tables.pandas_reader import to_pandas
+from datapkg.tables.frame_to_arrow import table_from_frame
+from datapkg.tables.pandas_metadata import remember_categories
 from tests.reading.packages import CONTENT, install, iris_frame, table_node
 
 
@@ -258,13 +258,13 @@ def test_objects_that_are_not_what_the_manifest_says_are_refused(home: Home) -> 
     other = table_node(home, "t", iris_frame().rename(columns={"class": "kind"}))
     text = home.store.objects.put_bytes(b"no Parquet")
     for objects, what in [
-        ([short.objects_[0]], "has 2 rows"),
-        (other.objects_, "'kind'"),
+        ([short.blocks[0]], "has 2 rows"),
+        (other.blocks, "'kind'"),
         ([{"hash": text}], "cannot be read as Parquet"),
     ]:
         hash = objects[0]["hash"] if isinstance(objects[0], dict) else objects[0].hash
-        block = type(right.objects_[0])(hash, 3, home.store.objects.size(hash))
-        node = type(right)(path="t", columns=right.columns, content=CONTENT, objects_=[block], rows=3)
+        block = type(right.blocks[0])(hash, 3, home.store.objects.size(hash))
+        node = type(right)(path="t", columns=right.columns, content=CONTENT, blocks=[block], rows=3)
         install(home, "me/t", node)
         for ask in (load("me/t/t", home), load("me/t/t", home).head, load("me/t/t", home).arrow):
             with pytest.raises(CorruptObject, match=what):

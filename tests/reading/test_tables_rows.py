@@ -13,15 +13,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from datapkg.building.frames import table_from_frame
 from datapkg.errors import CorruptObject, InvalidInput, NodeNotFound
-from datapkg.format.content import column_texts
-from datapkg.format.frames import remember_categories
-from datapkg.format.manifest import Block, TableNode
+from datapkg.format.manifest.parsed import Block, TableNode
 from datapkg.home import Home
-from datapkg.reading import opening, warming
 from datapkg.reading.load import load
 from datapkg.reading.nodes.tables import Table
+from datapkg.reading.tables import arrow_cache_writer, block_access
+from datapkg.tables.content_hash import column_texts
+from datapkg.tables.frame_to_arrow import table_from_frame
+from datapkg.tables.pandas_metadata import remember_categories
 from tests.reading.packages import CONTENT, install, table_node
 
 ROWS = 23
@@ -62,7 +62,7 @@ def is_warm(request: pytest.FixtureRequest) -> bool:
 
 def heated(node: Table, is_warm: bool) -> Table:
     if is_warm:
-        assert warming.write(node.__source__, node.__entry__)
+        assert arrow_cache_writer.write(node.__source__, node.__entry__)
     return node
 
 
@@ -70,14 +70,14 @@ def heated(node: Table, is_warm: bool) -> Table:
 def touched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], Sequence[str] | None]]:
     """The blocks and columns that are read from objects, footers alone left out."""
     noted: list[tuple[list[int], Sequence[str] | None]] = []
-    buffers = opening.buffers
+    buffers = block_access.buffers
 
     def note(source: Any, table: Any, parts: Any, columns: Any = None, condition: Any = None) -> list[pa.Buffer]:
         if columns is None or columns:
             noted.append(([part.number for part in parts], columns))
         return buffers(source, table, parts, columns, condition)
 
-    monkeypatch.setattr(opening, "buffers", note)
+    monkeypatch.setattr(block_access, "buffers", note)
     return noted
 
 
@@ -192,7 +192,7 @@ def test_of_one_object_only_row_groups_with_wanted_rows_are_read(home: Home, mon
     hash = home.store.objects.put_bytes(sink.getvalue())
     columns = column_texts(table.schema)
     objects = [Block(hash, ROWS, len(sink.getvalue()))]
-    install(home, "me/t", TableNode(path="t", columns=columns, content=CONTENT, objects_=objects, rows=ROWS))
+    install(home, "me/t", TableNode(path="t", columns=columns, content=CONTENT, blocks=objects, rows=ROWS))
     node = load("me/t/t", home)
     assert isinstance(node, Table)
     read: list[list[int]] = []
@@ -251,10 +251,10 @@ def test_a_table_without_rows(home: Home, is_warm: bool) -> None:
 def test_a_damaged_block_is_found_when_its_rows_are_asked_for(home: Home) -> None:
     node = node_of(home, frame_of(None), 5, 10, 23)
     short = table_node(home, "t", table_from_frame(frame_of(None)[:2]))
-    blocks = list(node.__entry__.objects_)
-    blocks[1] = Block(short.objects_[0].hash, 5, short.objects_[0].size)
+    blocks = list(node.__entry__.blocks)
+    blocks[1] = Block(short.blocks[0].hash, 5, short.blocks[0].size)
     entry = node.__entry__
-    install(home, "me/t", TableNode(path="t", columns=entry.columns, content=CONTENT, objects_=blocks, rows=ROWS))
+    install(home, "me/t", TableNode(path="t", columns=entry.columns, content=CONTENT, blocks=blocks, rows=ROWS))
     node = load("me/t/t", home)  # type: ignore[assignment]
     assert node.head(5)["n"].tolist() == list(range(5))
     with pytest.raises(CorruptObject, match="has 2 rows"):

@@ -14,12 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from datapkg.building.frames import table_from_frame
 from datapkg.errors import InvalidInput
 from datapkg.home import Home
-from datapkg.reading import opening, warm, warming
 from datapkg.reading.load import load
 from datapkg.reading.nodes.tables import Table
+from datapkg.reading.tables import arrow_cache, arrow_cache_writer, block_access
+from datapkg.tables.frame_to_arrow import table_from_frame
 from tests.reading.packages import install
 from tests.reading.test_tables import stored
 from tests.reading.test_tables_rows import frame_of, node_of
@@ -28,30 +28,30 @@ from tests.reading.test_tables_rows import frame_of, node_of
 @pytest.fixture
 def node(home: Home) -> Table:
     node = node_of(home, frame_of(pd.Index([f"k{number}" for number in range(23)], name="key")), 5, 10, 23)
-    assert warming.write(node.__source__, node.__entry__)
+    assert arrow_cache_writer.write(node.__source__, node.__entry__)
     return node
 
 
 def copy_of(home: Home, node: Table) -> Path:
-    return home.cache / "warm" / f"{warm.key(node.__entry__)}.arrow"
+    return home.cache / "warm" / f"{arrow_cache.key(node.__entry__)}.arrow"
 
 
 def is_warm(node: Table) -> bool:
-    return warm.find(node.__source__, node.__entry__) is not None
+    return arrow_cache.find(node.__source__, node.__entry__) is not None
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many blocks are mapped at each reading that is more than a footer."""
     noted: list[int] = []
-    buffers = opening.buffers
+    buffers = block_access.buffers
 
     def note(*arguments: object) -> list[pa.Buffer]:
         if len(arguments) < 4 or arguments[3] != []:
             noted.append(len(arguments[2]))  # type: ignore[arg-type]
         return buffers(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(opening, "buffers", note)
+    monkeypatch.setattr(block_access, "buffers", note)
     return noted
 
 
@@ -68,7 +68,7 @@ def test_a_warm_table_is_mapped_and_not_read(node: Table, opened: list[int]) -> 
 def test_a_frame_with_types_of_arrow_shares_the_copy(home: Home) -> None:
     numbers = np.arange(70_000)
     node = stored(home, pa.table({"n": numbers, "s": numbers.astype(str).tolist()}))
-    warming.write(node.__source__, node.__entry__)
+    arrow_cache_writer.write(node.__source__, node.__entry__)
     node(dtype_backend="pyarrow")
     before = pa.total_allocated_bytes()
     frame = node(dtype_backend="pyarrow")
@@ -79,12 +79,12 @@ def test_a_frame_with_types_of_arrow_shares_the_copy(home: Home) -> None:
 def test_a_copy_is_made_once_and_again_when_it_is_gone(home: Home, node: Table) -> None:
     place = copy_of(home, node)
     was = place.stat().st_ino
-    assert not warming.write(node.__source__, node.__entry__)
+    assert not arrow_cache_writer.write(node.__source__, node.__entry__)
     assert place.stat().st_ino == was
     place.unlink()
     assert not is_warm(node)
     assert node()["n"].tolist() == list(range(23))
-    assert warming.write(node.__source__, node.__entry__)
+    assert arrow_cache_writer.write(node.__source__, node.__entry__)
     assert is_warm(node)
 
 
@@ -121,7 +121,7 @@ def test_a_copy_that_was_changed_is_never_believed(home: Home, node: Table, spoi
     pd.testing.assert_frame_equal(node(), expected)
     (copy,) = home.store.copies.list()
     assert not copy.whole
-    assert warming.write(node.__source__, node.__entry__)
+    assert arrow_cache_writer.write(node.__source__, node.__entry__)
     assert is_warm(node)
     pd.testing.assert_frame_equal(node(), expected)
 
@@ -138,7 +138,7 @@ def test_without_the_index_no_copy_is_believed(home: Home, node: Table) -> None:
 
 def test_what_is_in_use_outlives_its_file(home: Home, node: Table) -> None:
     table, frame = node.arrow(), node(dtype_backend="pyarrow")
-    home.store.copies.remove(warm.key(node.__entry__))
+    home.store.copies.remove(arrow_cache.key(node.__entry__))
     assert table["n"].to_pylist() == frame["n"].tolist() == list(range(23))
     assert list((home.cache / "warm").iterdir()) == [home.cache / "warm" / "tmp"]
 
@@ -155,12 +155,12 @@ def test_tables_of_the_same_objects_share_a_copy_and_others_do_not(home: Home, n
 
 
 def test_a_big_table_is_written_in_batches(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warming, "ONE_PIECE_BYTES", 0)
-    monkeypatch.setattr(warming, "_BATCH_ROWS", 6)
+    monkeypatch.setattr(arrow_cache_writer, "ONE_PIECE_BYTES", 0)
+    monkeypatch.setattr(arrow_cache_writer, "_BATCH_ROWS", 6)
     frame = frame_of(None)
     node = node_of(home, frame, 5, 10, 23)
     before = node.arrow()
-    warming.write(node.__source__, node.__entry__)
+    arrow_cache_writer.write(node.__source__, node.__entry__)
     assert node.arrow()["n"].num_chunks == 4
     assert node.arrow().equals(before)
     pd.testing.assert_frame_equal(node(), frame)
@@ -170,10 +170,10 @@ def test_a_big_table_is_written_in_batches(home: Home, monkeypatch: pytest.Monke
 def test_categories_that_differ_from_block_to_block_are_one_copy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [pa.table({"c": pa.array(values).dictionary_encode()}) for values in (["a", "b"], ["c", "a"])]
     for number, limit in enumerate((1 << 30, 0)):
-        monkeypatch.setattr(warming, "ONE_PIECE_BYTES", limit)
+        monkeypatch.setattr(arrow_cache_writer, "ONE_PIECE_BYTES", limit)
         node = stored(home, *parts, pa.table({"c": pa.array([str(number)]).dictionary_encode()}))
         before = node()
-        warming.write(node.__source__, node.__entry__)
+        arrow_cache_writer.write(node.__source__, node.__entry__)
         assert is_warm(node)
         pd.testing.assert_frame_equal(node(), before)
         assert node()["c"].tolist() == ["a", "b", "c", "a", str(number)]
@@ -192,7 +192,7 @@ def test_a_long_warm_table_may_be_written_to(home: Home) -> None:
     )
     node = stored(home, table_from_frame(frame))
     expected = node()
-    warming.write(node.__source__, node.__entry__)
+    arrow_cache_writer.write(node.__source__, node.__entry__)
     found = node()
     pd.testing.assert_frame_equal(found, expected)
     for at in range(found.shape[1]):
@@ -207,7 +207,7 @@ def test_filters_on_restored_categories_mean_the_same(home: Home) -> None:
     node = node_of(home, frame_of(None), 5, 23)
     filters = [("c.d", "=", 1), ("n", "<", 9)]
     before = node(["n"], filters)["n"].tolist()
-    warming.write(node.__source__, node.__entry__)
+    arrow_cache_writer.write(node.__source__, node.__entry__)
     assert node(["n"], filters)["n"].tolist() == before == [1, 4, 7]
 
 
@@ -236,7 +236,7 @@ def test_a_kill_leaves_no_copy(home: Home) -> None:
     assert len(list((folder / "tmp").iterdir())) == 1
     assert home.store.copies.list() == []
     assert not is_warm(node)
-    assert warming.write(node.__source__, node.__entry__)
+    assert arrow_cache_writer.write(node.__source__, node.__entry__)
     assert is_warm(node)
 
 
@@ -248,7 +248,7 @@ def test_what_cannot_be_written_leaves_nothing(home: Home, monkeypatch: pytest.M
 
     monkeypatch.setattr(pa.ipc, "new_file", refuse)
     with pytest.raises(InvalidInput, match="me/t/t cannot be kept as Arrow: no such type"):
-        warming.write(node.__source__, node.__entry__)
+        arrow_cache_writer.write(node.__source__, node.__entry__)
     assert list((home.cache / "warm" / "tmp").iterdir()) == []
     assert home.store.copies.list() == []
 

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute
 
 from datapkg.errors import DatapkgError, from_wire
 from datapkg.format import wire
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.objects.packs import PackedObjects
 from registry_server.app import create_app
 from registry_server.services import accounts

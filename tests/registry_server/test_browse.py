@@ -14,14 +14,14 @@ from sqlalchemy import update
 
 from datapkg.errors import InvalidInput, InvalidName, ObjectNotFound, PackageNotFound, TagNotFound, VersionNotFound
 from datapkg.format import wire
-from datapkg.format.manifest import Block, FileNode, Manifest, TableNode
+from datapkg.format.manifest.parsed import Block, FileNode, Manifest, TableNode
 from datapkg.objects.memory import MemoryObjects
 from registry_server.db import states
 from registry_server.db.packages import PackageLine
 from registry_server.db.tables import search
 from registry_server.services import browse
-from registry_server.services.describing import MAX_NODES_TEXT, search_texts
 from registry_server.services.search_matches import Originals, explain
+from registry_server.services.summaries import MAX_NODES_TEXT, search_texts
 from registry_server.web.packages import SEARCHES_AT_ONCE
 from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 from tests.registry_server.test_checks import contents, parquet, stated
@@ -196,7 +196,7 @@ def test_a_package_that_was_indexed_before_says_where_too(house: House, ada: Cli
 def test_the_first_columns_of_a_very_wide_table_are_searched() -> None:
     columns = [(f"sensor_{number:05}_temperature", "double") for number in range(8_000)]
     block = Block(hash=sha256(b"x"), rows=1, size=1)
-    table = TableNode(path="t", columns=columns, content="c1:" + "0" * 64, objects_=[block], rows=1)
+    table = TableNode(path="t", columns=columns, content="c1:" + "0" * 64, blocks=[block], rows=1)
     texts = search_texts("ada/wide", Manifest.make([table]), MemoryObjects())
     assert texts["nodes"].startswith("t sensor_00000_temperature sensor_00001")
     assert MAX_NODES_TEXT - 100 < len(texts["nodes"]) <= MAX_NODES_TEXT

@@ -19,8 +19,8 @@ from sqlalchemy import text
 
 from datapkg.errors import HashMismatch, ObjectNotFound
 from datapkg.format import wire
-from datapkg.format.content import content_of_table
-from datapkg.format.manifest import Block, Manifest, Node, TableNode
+from datapkg.format.manifest.parsed import Block, Manifest, Node, TableNode
+from datapkg.tables.content_hash import content_of_table
 from registry_server.db import database, schema, states
 from registry_server.services import checking
 from registry_server.services.policy import THE_OPERATOR
@@ -41,7 +41,7 @@ def stated(table: pa.Table, *bodies: bytes, rows: Sequence[int] = (), path: str 
     """The line of a manifest that is true of a table, over these objects."""
     content, rows = content_of_table(table), rows or [len(table)]
     blocks = [Block(sha256(body), count, len(body)) for body, count in zip(bodies, rows, strict=True)]
-    return TableNode(path=path, columns=content.columns, content=content.hash, objects_=blocks, rows=len(table))
+    return TableNode(path=path, columns=content.columns, content=content.hash, blocks=blocks, rows=len(table))
 
 
 def contents(nodes: Sequence[Node], *bodies: bytes, meta: dict[str, Any] | None = None) -> Contents:
@@ -71,7 +71,7 @@ def test_blocks_of_a_long_table_are_read_in_their_order(ada: Client) -> None:
     bodies = [parquet(rows.slice(0, 60_000)), parquet(rows.slice(60_000))]
     right = stated(rows, *bodies, rows=[60_000, 40_000])
     assert ada.push("ada/iris", contents([right], *bodies)).json()["unchecked"] == []
-    turned = msgspec.structs.replace(right, objects_=right.objects_[::-1])
+    turned = msgspec.structs.replace(right, blocks=right.blocks[::-1])
     assert isinstance(ada.push("ada/iris", contents([turned], *bodies)).error, HashMismatch)
 
 
@@ -135,7 +135,7 @@ def test_what_takes_too_much_is_published_as_unchecked(tmp_path: Path, hostile: 
         path="t",
         columns=[(rows.column_names[0], "string" if hostile == "memory" else "bool")],
         content="c1:" + "0" * 64,
-        objects_=[Block(sha256(body), len(rows), len(body))] * times,
+        blocks=[Block(sha256(body), len(rows), len(body))] * times,
         rows=len(rows) * times,
     )
     house = House(tmp_path, **limits)
@@ -200,7 +200,7 @@ def test_states_of_an_older_database_are_kept_as_never_looked_at(tmp_path: Path)
         connection.execute(text("INSERT INTO states VALUES (1, 'abc', 10, 20, 'Iris', '', '{}')"))
     schema.migrate(older)
     with older.read() as connection:
-        assert states.find(connection, 1, "abc") == states.State("abc", 10, 20, "Iris", "", None)
+        assert states.find(connection, 1, "abc") == states.StateRow("abc", 10, 20, "Iris", "", None)
     older.close()
 
 

@@ -9,9 +9,9 @@ import pytest
 from datapkg.errors import HashMismatch, InvalidInput, InvalidManifest, ObjectNotFound, PackageNotFound, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.chunks import chunks_of_lines, decode_chunks, line_offsets
-from datapkg.format.deltas import Step, encode_delta, steps_over
-from datapkg.format.lined_manifest import LinedManifest
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest.delta import Step, encode_delta, steps_over
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.objects.packs import PackedObjects
 from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 
@@ -43,7 +43,7 @@ def begun(client: Client, contents: Contents = NEW) -> str:
 
 
 def steps(old: Manifest = OLD.manifest, new: Manifest = NEW.manifest) -> list[Step]:
-    one, other = (LinedManifest(each.data, each.hash) for each in (old, new))
+    one, other = (MappedManifest(each.data, each.hash) for each in (old, new))
     return steps_over(other.gaps(one), old.hash, old.size_bytes)
 
 

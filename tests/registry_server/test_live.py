@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from datapkg.format import wire
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.objects.packs import PackedObjects
 from tests.live_registry import LiveRegistry, live_registry
 from tests.registry_server.asgi import Contents, sha256

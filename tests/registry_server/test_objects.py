@@ -16,10 +16,10 @@ from datapkg.format.chunks import Chunk, decode_chunks
 from datapkg.objects.base import Readable
 from datapkg.objects.chunking import CHUNK_BYTES, chunks_of_object
 from datapkg.objects.packs import PackedObjects
-from registry_server.services import serving
+from registry_server.services import downloads
 from registry_server.services.policy import ANONYMOUS, THE_OPERATOR
-from registry_server.services.verifying import Damaged, Verified, verify
-from registry_server.web.conditions import wanted_part
+from registry_server.services.verifying import DamagedEntry, VerifyReport, verify
+from registry_server.web.conditional_requests import wanted_part
 from registry_server.web.objects import MAPS_AT_ONCE
 from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 
@@ -208,7 +208,7 @@ def test_while_chunk_maps_are_made_others_are_answered(reader: Client, monkeypat
         assert done.wait(60)
         return chunks_of_object(objects, hash)
 
-    monkeypatch.setattr(serving, "chunks_of_object", slowly)
+    monkeypatch.setattr(downloads, "chunks_of_object", slowly)
     headers = {"host": "registry.test", "authorization": f"Bearer {reader.token}"}
 
     async def asked() -> list[int]:
@@ -265,13 +265,13 @@ def test_a_damaged_manifest_is_asked_for_in_the_next_push(house: House, ada: Cli
 
 
 def test_all_objects_are_checked(house: House, reader: Client) -> None:
-    assert verify(house.registry, THE_OPERATOR) == Verified(3, [])
+    assert verify(house.registry, THE_OPERATOR) == VerifyReport(3, [])
     house.damage(sha256(BIG))
     found = verify(house.registry, THE_OPERATOR)
-    assert found == Verified(3, [Damaged(sha256(BIG), ["ada/iris"])])
+    assert found == VerifyReport(3, [DamagedEntry(sha256(BIG), ["ada/iris"])])
     assert reader.start("ada/iris", Contents({"big": BIG}).manifest)["missing"][1:] == [sha256(BIG)]
     house.damage(sha256(BIG))
-    assert verify(house.registry, THE_OPERATOR) == Verified(3, [])
+    assert verify(house.registry, THE_OPERATOR) == VerifyReport(3, [])
     assert reader.start("ada/iris", Contents({"big": BIG}).manifest)["missing"][1:] == []
     with pytest.raises(Forbidden):
         verify(house.registry, ANONYMOUS)

@@ -18,21 +18,21 @@ import pytest
 from datapkg.cli.command import Session
 from datapkg.cli.main import program
 from datapkg.format import wire
-from datapkg.format.lined_manifest import LinedManifest
-from datapkg.format.manifest import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
-from datapkg.format.splicing import read_manifest
-from registry_server.services.readme_targets import ReadmeTargets
-from registry_server.services.registry import Registry
-from registry_server.services.showcase import (
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.manifest.parsed import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest.patch import read_manifest
+from registry_server.services.package_page import (
     MAX_NOTE,
     MAX_NOTES,
     MAX_ROWS,
     SHOWN_PUSHES,
-    Exhibit,
+    PageModel,
     check_counts,
     make_exhibit,
     read_exhibit,
 )
+from registry_server.services.readme_targets import ReadmeTargets
+from registry_server.services.registry import Registry
 from registry_server.web import pages
 from registry_server.web.readme import readme_html
 from registry_server.web.rendering import is_link, licence_page, linked, size, visible
@@ -100,7 +100,7 @@ def iris(ada: Client) -> Client:
             path="measurements",
             columns=[("petal_length", "double"), ("class", "string")],
             content="c1:" + "0" * 64,
-            objects_=[Block(hash=HASH, rows=150, size=1)],
+            blocks=[Block(hash=HASH, rows=150, size=1)],
             rows=150,
         ),
         ArrayNode(path="deep/er/weights", dtype="<f8", shape=[3, 4], hash=HASH, size=1),
@@ -250,7 +250,7 @@ def table(path: str, names: list[str], **meta: Any) -> TableNode:
     """A table of one object, with metadata."""
     types = [(name, "double") for name in names]
     block = Block(hash=HASH, rows=150, size=1)
-    return TableNode(path=path, meta=meta, columns=types, content="c1:" + "0" * 64, objects_=[block], rows=150)
+    return TableNode(path=path, meta=meta, columns=types, content="c1:" + "0" * 64, blocks=[block], rows=150)
 
 
 def publish(client: Client, package: str, nodes: list[Node], meta: dict[str, Any], bodies: dict[str, bytes]) -> None:
@@ -440,7 +440,7 @@ def test_a_big_tree_is_bounded() -> None:
     assert exhibit.more_nodes == 5_000 - shown
     columns = [(f"c{number}", "double") for number in range(1_000)]
     block = Block(hash=HASH, rows=1, size=1)
-    table = TableNode(path="t", columns=columns, content="c1:" + "0" * 64, objects_=[block], rows=1)
+    table = TableNode(path="t", columns=columns, content="c1:" + "0" * 64, blocks=[block], rows=1)
     (row,) = make_exhibit(Manifest.make([table]), "").tree
     assert (len(row.columns), row.more_columns) == (60, 940)
 
@@ -522,15 +522,15 @@ def test_of_many_files_only_those_shown_are_read(monkeypatch: pytest.MonkeyPatch
     names = ["README.md", "LICENSE", *(f"file{number:05}.bin" for number in range(12_000))]
     data = Manifest.make([FileNode(path=name, hash=sha256(b"1"), size=1) for name in names]).data
     manifest = read_manifest(data, sha256(data), believed=True)
-    assert isinstance(manifest, LinedManifest)
+    assert isinstance(manifest, MappedManifest)
     read: list[str] = []
-    get = LinedManifest.get
+    get = MappedManifest.get
 
-    def noted(self: LinedManifest, path: str) -> Node | None:
+    def noted(self: MappedManifest, path: str) -> Node | None:
         read.append(path)
         return get(self, path)
 
-    monkeypatch.setattr(LinedManifest, "get", noted)
+    monkeypatch.setattr(MappedManifest, "get", noted)
     exhibit = make_exhibit(manifest, "")
     assert (exhibit.readme_name, [name for name, _ in exhibit.licence_files]) == ("README.md", ["LICENSE"])
     assert (exhibit.files, exhibit.more_nodes) == (len(names), len(names) - MAX_ROWS)
@@ -543,7 +543,7 @@ def test_a_page_asked_for_by_many_at_once_is_made_once(
     ada.publish("ada/iris", {"README.md": b"# Hello"}, public=True)
     made: list[str] = []
 
-    def counted(registry: Registry, hash: str) -> tuple[Exhibit, ReadmeTargets]:
+    def counted(registry: Registry, hash: str) -> tuple[PageModel, ReadmeTargets]:
         made.append(hash)
         return read_exhibit(registry, hash)
 

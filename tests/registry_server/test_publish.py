@@ -20,7 +20,7 @@ from datapkg.errors import (
     QuotaExceeded,
 )
 from datapkg.format import wire
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 from registry_server.db import events
 from registry_server.services import publish
 from tests.registry_server.asgi import Client, Contents, House, sha256

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from datapkg.format import wire
-from datapkg.format.manifest import Block, FileNode, GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest.parsed import Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.objects.memory import MemoryObjects
 from registry_server.services.images import MAX_IMAGE_BYTES, is_shown_image
 from registry_server.services.readme_targets import MAX_LOOKED_UP, ReadmeTargets, Target
@@ -36,7 +36,7 @@ def nodes(bodies: Mapping[str, bytes]) -> list[Node]:
         path="data/petals",
         columns=[("a", "double")],
         content="c1:" + "0" * 64,
-        objects_=[block],
+        blocks=[block],
         rows=1,
         file_name="petals.csv",
     )

@@ -20,12 +20,12 @@ from sqlalchemy import select
 
 from datapkg.errors import CorruptObject
 from datapkg.format import wire
-from datapkg.format.manifest import Manifest
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.objects.packs import PackedObjects
 from registry_server.db.tables import objects
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import GRACE, sweep
-from registry_server.services.verifying import Verified, verify
+from registry_server.services.verifying import VerifyReport, verify
 from tests.examples import examples, seeds
 from tests.live_registry import ROOT
 from tests.registry_server.asgi import Client, Contents, House, sha256
@@ -90,7 +90,7 @@ def test_what_was_sent_and_never_published_goes(house: House, ada: Client, count
     assert trash.is_dir()
     sweep_later(house, DAY)
     assert not trash.exists()
-    assert verify(house.registry, THE_OPERATOR) == Verified(len(hashes(kept)), [])
+    assert verify(house.registry, THE_OPERATOR) == VerifyReport(len(hashes(kept)), [])
 
 
 def test_the_objects_of_a_deleted_package_go_unless_another_one_has_them(house: House, ada: Client) -> None:
@@ -169,9 +169,9 @@ def test_a_stray_file_among_packs_costs_no_object(house: House, ada: Client, kin
         stray.write_text("x")
     else:
         stray.symlink_to(stray.name)
-    assert verify(house.registry, THE_OPERATOR) == Verified(101, [])
+    assert verify(house.registry, THE_OPERATOR) == VerifyReport(101, [])
     sweep_later(house, DAY, DAY)
-    assert verify(house.registry, THE_OPERATOR) == Verified(101, [])
+    assert verify(house.registry, THE_OPERATOR) == VerifyReport(101, [])
 
 
 def test_what_came_back_into_use_is_taken_out_of_the_trash(house: House, ada: Client) -> None:
@@ -321,7 +321,7 @@ def test_a_sweep_killed_at_each_step(tmp_path: Path) -> None:
         sweep_later(again, DAY, DAY + GRACE * 2, DAY + GRACE * 4)
         assert on_disk(again) == known(again) == hashes(alive)
         assert not (again.settings.data / "trash").exists()
-        assert verify(again.registry, THE_OPERATOR) == Verified(len(hashes(alive)), [])
+        assert verify(again.registry, THE_OPERATOR) == VerifyReport(len(hashes(alive)), [])
         assert sha256(manifest.data) in on_disk(again)
         again.close()
 

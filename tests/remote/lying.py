@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from datapkg.format import wire
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 
 Serve = Callable[[socket.socket], None]
 SMALL, OTHER, BIG = b"small" * 100, b"other" * 300, bytes(range(256)) * 5000

@@ -142,7 +142,7 @@ def test_a_server_that_says_nothing(web: Web, tmp_path: Path) -> None:
 
 
 def test_a_server_that_drips(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datapkg.remote.patience.PATIENCE_S", 0.3)
+    monkeypatch.setattr("datapkg.remote.time_limits.PATIENCE_S", 0.3)
     url = web.put("/a", BODY, drip_s=0.02)
     with pytest.raises(Unreachable, match="too slowly"):
         get(url, tmp_path / "a", tries=1)

@@ -13,11 +13,11 @@ from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
 from datapkg.api.maintenance import verify
 from datapkg.api.push import push_package
-from datapkg.api.results import Outcome
+from datapkg.api.results import PackageOutcome
 from datapkg.errors import DatapkgError, HashMismatch, InvalidInput, PackageNotFound, Unreachable
 from datapkg.format import wire
-from datapkg.remote.patience import MIN_BYTES_PER_S, Patience
-from datapkg.remote.session import Session
+from datapkg.remote.session import RegistrySession
+from datapkg.remote.time_limits import MIN_BYTES_PER_S, RetryDeadline
 from tests.conftest import Person
 from tests.faulty_proxy import Fault, Way, faulty_way
 from tests.live_registry import LiveRegistry
@@ -46,7 +46,7 @@ def pushed(person: Person, tmp_path: Path) -> str:
     return push_package(person.home(), person.ref("things")).hash
 
 
-def install(person: Person, way: Way, machine: str = "other") -> Outcome:
+def install(person: Person, way: Way, machine: str = "other") -> PackageOutcome:
     (outcome,) = install_packages(person.home(machine, way.url), [person.ref("things")])
     return outcome
 
@@ -129,16 +129,16 @@ def test_a_push_that_broke_off_is_taken_up(person: Person, way: Way, tmp_path: P
 def test_a_slow_registry_ends_in_time(person: Person, way: Way) -> None:
     way.faults.append(Fault("slow", "/me"))
     with pytest.raises(Unreachable, match=r"within 0.3 s \(DATAPKG_TIMEOUT_S\)"):
-        Session(way.url, tries=1, read_timeout_s=0.3).reply(wire.Me, "GET", wire.ME)
+        RegistrySession(way.url, tries=1, read_timeout_s=0.3).reply(wire.Me, "GET", wire.ME)
 
 
 def test_nobody_there() -> None:
     with pytest.raises(Unreachable, match="cannot be reached"):
-        Session("http://127.0.0.1:9").reply(wire.Me, "GET", wire.ME)
+        RegistrySession("http://127.0.0.1:9").reply(wire.Me, "GET", wire.ME)
 
 
 def test_a_token_never_follows_to_another_origin(person: Person, way: Way, registry: object) -> None:
-    session = Session(person.url, "dpk_secret")._transport._session
+    session = RegistrySession(person.url, "dpk_secret")._transport._session
     other = session.prepare_request(__import__("requests").Request("GET", way.url + "/api/v1/me"))
     assert "Authorization" not in other.headers
 
@@ -150,14 +150,14 @@ def test_netrc_does_not_overrule(person: Person, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("NETRC", str(netrc))
     assert person.home().client().me().user == person.name
     assert person.home().client(token=None).me().user == person.name
-    anonymous = Session(person.url)
+    anonymous = RegistrySession(person.url)
     assert anonymous.reply(wire.Me, "GET", wire.ME) == wire.Me(user=None)
 
 
 @pytest.mark.parametrize("host", ["data.example.org", "127.example.org", "127.0.0.1.example.org", "10.0.0.1"])
 def test_a_token_is_not_sent_over_plain_http_to_elsewhere(host: str) -> None:
     with pytest.raises(InvalidInput, match="plain http") as caught:
-        Session(f"http://{host}", "dpk_secret")
+        RegistrySession(f"http://{host}", "dpk_secret")
     assert "dpk_secret" not in str(caught.value)
 
 
@@ -165,12 +165,12 @@ def test_the_time_limit_holds_over_all_tries(person: Person, way: Way) -> None:
     way.faults.append(Fault("slow", "/me"))
     start = time.monotonic()
     with pytest.raises(Unreachable, match=r"within 0.4 s \(DATAPKG_TIMEOUT_S\)"):
-        Session(way.url, read_timeout_s=0.4).reply(wire.Me, "GET", wire.ME)
+        RegistrySession(way.url, read_timeout_s=0.4).reply(wire.Me, "GET", wire.ME)
     assert time.monotonic() - start < 1.5
 
 
 def test_bytes_that_travel_extend_the_limit(person: Person) -> None:
-    patience = Patience(10)
+    patience = RetryDeadline(10)
     with patience.waiting():
         patience._deadline = time.monotonic() + 1
         patience.moved(2 * MIN_BYTES_PER_S)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from datapkg.api.front import open as open_package
 from datapkg.api.install import install_packages
+from datapkg.api.public import open as open_package
 from datapkg.api.search import search
 from datapkg.errors import DatapkgError, IntegrityError, Unreachable
 from datapkg.format import wire
@@ -25,7 +25,7 @@ from datapkg.home import Home
 from datapkg.remote import client as client_module
 from datapkg.remote.client import Client
 from datapkg.remote.download import download
-from datapkg.remote.session import MAX_JSON_BYTES, Session
+from datapkg.remote.session import MAX_JSON_BYTES, RegistrySession
 from tests.remote.lying import BIG, OTHER, PIECE, SMALL, Liar, answer, package, server
 
 # urllib3 leaves the socket of an answer with two lengths to the garbage collector.
@@ -249,7 +249,7 @@ def test_a_lie_about_a_stretch(tmp_path: Path, measured: None, name: str) -> Non
 @pytest.mark.parametrize("length", [b"", "²".encode(), b"-1", b"1_0"])
 def test_the_size_of_an_object_is_a_number(tmp_path: Path, length: bytes) -> None:
     with Liar(lies={"object": answer(b"", length=length)}).serving() as url, pytest.raises(Unreachable):
-        Client(Session(url, tries=1)).objects(REF).size(hash_bytes(BIG))
+        Client(RegistrySession(url, tries=1)).objects(REF).size(hash_bytes(BIG))
 
 
 def test_what_a_registry_says_of_an_error_cannot_command_a_terminal(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_what_a_registry_says_of_an_error_cannot_command_a_terminal(tmp_path: Pa
     )
     whole = answer(body.encode(), "400 Bad Request")
     with Liar(lies={"all": whole}).serving() as url, pytest.raises(DatapkgError) as caught:
-        Client(Session(url)).me()
+        Client(RegistrySession(url)).me()
     texts = [str(caught.value), caught.value.hint, *caught.value.__notes__, str(caught.value.detail)]
     assert not [text for text in texts if set(text) & set("\x1b\x07\u202e\u200b\ud800")]
 

@@ -17,7 +17,7 @@ from datapkg.format import wire
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.remote.client import Client
-from datapkg.remote.session import Session
+from datapkg.remote.session import RegistrySession
 from tests.conftest import Person
 from tests.remote.lying import Serve, answering, server
 
@@ -67,14 +67,14 @@ def test_answers_of_another_form_are_unreachable(tmp_path: Path, value: object) 
 )
 def test_what_is_wrong_with_an_answer_is_said(value: object, said: str) -> None:
     with server(answering(value)) as url, pytest.raises(Unreachable) as caught:
-        Client(Session(url)).start_push(REF, "a" * 64, [])
+        Client(RegistrySession(url)).start_push(REF, "a" * 64, [])
     assert f"answered POST {wire.PUSHES.format(user=REF.user, name=REF.name)} " in caught.value.message
     assert said in caught.value.message
 
 
 def test_what_a_newer_registry_says_besides_is_passed_over() -> None:
     with server(answering({"push": "x", "missing": [], "news": 1})) as url:
-        assert Client(Session(url)).start_push(REF, "a" * 64, []) == wire.PushStarted(push="x", missing=[])
+        assert Client(RegistrySession(url)).start_push(REF, "a" * 64, []) == wire.PushStarted(push="x", missing=[])
 
 
 @pytest.mark.parametrize("page", [{"packages": [], "entries": [], "next": "x"}])
@@ -120,11 +120,11 @@ def forever(start: bytes, piece: bytes) -> Iterator[bytes]:
     ],
 )
 def test_an_answer_that_drips_for_ever_ends(monkeypatch: pytest.MonkeyPatch, start: bytes, piece: bytes) -> None:
-    monkeypatch.setattr("datapkg.remote.patience.PATIENCE_S", 1)
+    monkeypatch.setattr("datapkg.remote.time_limits.PATIENCE_S", 1)
     with server(drip(forever(start, piece))) as url:
         begun = time.monotonic()
         with pytest.raises(Unreachable):
-            Session(url, tries=1, read_timeout_s=0.5).reply(wire.Me, "GET", wire.ME)
+            RegistrySession(url, tries=1, read_timeout_s=0.5).reply(wire.Me, "GET", wire.ME)
         assert time.monotonic() - begun < 20
 
 
@@ -142,7 +142,7 @@ def test_netrc_has_no_say_after_a_redirect(person: Person, tmp_path: Path, monke
         answering({"user": None})(connection)
 
     with server(serve, heard) as url:
-        assert Session(url).reply(wire.Me, "GET", wire.ME) == wire.Me(user=None)
+        assert RegistrySession(url).reply(wire.Me, "GET", wire.ME) == wire.Me(user=None)
     assert b"/again" in heard[1]
     assert b"authorization" not in heard[1].lower()
 
@@ -158,7 +158,7 @@ def test_a_redirect_elsewhere_carries_no_token() -> None:
     with server(answering({"user": None}), heard) as target:
         head = f"HTTP/1.1 302 Found\r\nLocation: {target}/api/v1/me\r\nContent-Length: 0\r\n\r\n".encode()
         with server(lambda connection: connection.sendall(head), sent) as url:
-            Session(url, "dpk_secret", tries=1).reply(wire.Me, "GET", wire.ME)
+            RegistrySession(url, "dpk_secret", tries=1).reply(wire.Me, "GET", wire.ME)
     assert b"dpk_secret" in sent[0]
     assert b"GET /api/v1/me" in heard[0]
     assert b"dpk_secret" not in heard[0]

@@ -9,7 +9,7 @@ import pytest
 from datapkg.errors import InvalidInput
 from datapkg.format import wire
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.objects.base import Readable, Writable
 from datapkg.remote.client import Client
 from tests.conftest import Person

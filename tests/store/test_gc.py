@@ -15,8 +15,8 @@ import pytest
 
 from datapkg.errors import ObjectNotFound
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.manifest import FileNode, Manifest
-from datapkg.store import gc, work
+from datapkg.format.manifest.parsed import FileNode, Manifest
+from datapkg.store import gc, writer_lock
 from datapkg.store.index import Index
 from datapkg.store.refs import Current, LogEvent
 from datapkg.store.store import Store
@@ -182,7 +182,7 @@ def test_who_counted_on_it_between_two_looks_has_it(store: Store, monkeypatch: p
     """Another process installs the package at the moment when its objects go."""
     hash = keep(store, "p", b"mine", LOOSE)
     make_old(store)
-    other, is_alone = again(store), work.is_alone
+    other, is_alone = again(store), writer_lock.is_alone
     working = other.writing()
 
     def look(path: Path) -> bool:
@@ -200,7 +200,7 @@ def test_who_counted_on_it_between_two_looks_has_it(store: Store, monkeypatch: p
         return found
 
     looked: list[bool] = []
-    monkeypatch.setattr(work, "is_alone", look)
+    monkeypatch.setattr(writer_lock, "is_alone", look)
     freed = remove(store, "p")
     assert looked == [True, ended]
     assert not freed.size_bytes
@@ -214,7 +214,7 @@ def test_counting_on_an_object_renews_it_and_it_stays_believed(store: Store) -> 
     hash = keep(store, "p", b"mine", LOOSE)
     make_old(store)
     paths = store.objects.files([hash, hash_bytes(b"mine"), hash_bytes(LOOSE)])
-    store.objects.index.believe(paths)
+    store.objects.index.mark_verified(paths)
     assert not again(store).objects.packed.missing([hash])
     assert not store.objects.missing([hash_bytes(LOOSE)])
     assert all(time.time() - path.stat().st_atime > 3600 for path in paths), "nothing was written"
@@ -222,7 +222,7 @@ def test_counting_on_an_object_renews_it_and_it_stays_believed(store: Store) -> 
         store.absent(store.manifest(hash))
         assert store.has(hash)
     assert all(time.time() - path.stat().st_atime < 60 for path in paths)
-    assert all(store.objects.index.believes(path) for path in paths)
+    assert all(store.objects.index.is_verified(path) for path in paths)
 
 
 class _Killed(BaseException):

@@ -37,23 +37,23 @@ def test_a_source_is_remembered_once(index: Index) -> None:
 
 def test_what_was_found_out(index: Index) -> None:
     values = {f"key {number}": bytes([number % 256]) for number in range(1_200)}
-    index.keep_found(values)
-    assert index.found([*values, "another"]) == values
-    assert index.found([]) == {}
+    index.put_many(values)
+    assert index.get_many([*values, "another"]) == values
+    assert index.get_many([]) == {}
 
 
 def test_too_much_goes(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    index.keep_found({"old": b"x" * 100_000})
+    index.put_many({"old": b"x" * 100_000})
     index._write("UPDATE found SET day = 0", [()])
     monkeypatch.setattr(module, "_MAX_FOUND_BYTES", 50_000)
-    index.keep_found({"new": b"y"})
-    assert index.found(["old", "new"]) == {"new": b"y"}
+    index.put_many({"new": b"y"})
+    assert index.get_many(["old", "new"]) == {"new": b"y"}
 
 
 def test_an_older_form_is_made_anew(index: Index) -> None:
-    index.keep_found({"a": b"1"})
+    index.put_many({"a": b"1"})
     index._write("PRAGMA user_version = 1", [()])
-    assert Index(index.path).found(["a"]) == {}
+    assert Index(index.path).get_many(["a"]) == {}
 
 
 @pytest.mark.parametrize("damage", ["garbage", "folder", "empty"])
@@ -63,10 +63,10 @@ def test_a_damaged_one_is_a_miss(index: Index, damage: str) -> None:
         index.path.mkdir()
     else:
         index.path.write_bytes(os.urandom(5_000) if damage == "garbage" else b"")
-    index.keep_found({"a": b"1"})
+    index.put_many({"a": b"1"})
     index.remember_sources([("/a/b", STAMP, 9, "ab")])
     found = {} if damage == "folder" else {"a": b"1"}
-    assert index.found(["a"]) == found
+    assert index.get_many(["a"]) == found
     assert bool(index.sources("/a")) == bool(found)
 
 
@@ -80,18 +80,18 @@ def test_a_stamp_changes_with_any_write(tmp_path: Path) -> None:
 
 
 def test_a_locked_one_holds_nothing_up(index: Index) -> None:
-    index.keep_found({"a": b"1"})
+    index.put_many({"a": b"1"})
     with closing(sqlite3.connect(index.path)) as other:
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
         for number in range(20):
-            index.keep_found({f"b{number}": b"2"})
+            index.put_many({f"b{number}": b"2"})
         assert time.monotonic() - started < 10
         other.rollback()
 
 
 def test_one_that_cannot_be_written_is_read(index: Index, tmp_path: Path) -> None:
-    index.keep_found({"a": b"1"})
+    index.put_many({"a": b"1"})
     index._open().execute("PRAGMA journal_mode = DELETE")
     again = Index(index.path)
     refused = sqlite3.OperationalError("attempt to write a readonly database")
@@ -105,13 +105,13 @@ def test_one_that_cannot_be_written_is_read(index: Index, tmp_path: Path) -> Non
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite3, "connect", lambda *given, **named: connect(*given, **named, factory=ReadOnly))
-        assert again.found(["a"]) == {"a": b"1"}
-        again.keep_found({"b": b"2"})
-        assert again.found(["a", "b"]) == {"a": b"1"}
+        assert again.get_many(["a"]) == {"a": b"1"}
+        again.put_many({"b": b"2"})
+        assert again.get_many(["a", "b"]) == {"a": b"1"}
 
 
 def test_a_connection_is_closed_with_its_index(index: Index) -> None:
-    index.keep_found({"a": b"b"})
+    index.put_many({"a": b"b"})
     connection = index._connection
     assert connection is not None
     index.__del__()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from datapkg.errors import CorruptObject, InvalidManifest
-from datapkg.format import manifest_index
-from datapkg.format.indexed_manifest import IndexedManifest
-from datapkg.format.lined_manifest import LinedManifest
-from datapkg.format.manifest import FileNode, Manifest
+from datapkg.format.manifest import index
+from datapkg.format.manifest.indexed import IndexedManifest
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.home import Home
 from datapkg.store import manifests
 
@@ -19,7 +19,7 @@ from datapkg.store import manifests
 @pytest.fixture(autouse=True)
 def _long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifests, "LONG_BYTES", 1)
-    monkeypatch.setattr(manifest_index, "LONG", 3)
+    monkeypatch.setattr(index, "LONG", 3)
 
 
 def saved(home: Home, count: int = 20) -> Manifest:
@@ -43,7 +43,7 @@ def test_an_index_is_made_once_and_believed(monkeypatch: pytest.MonkeyPatch) -> 
     home = Home()
     manifest = saved(home)
     first = opened(home, manifest.hash)
-    monkeypatch.setattr(manifest_index, "make_index", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(index, "make_index", lambda *_: pytest.fail("made again"))
     second = opened(home, manifest.hash)
     for each in (first, second):
         assert isinstance(each, IndexedManifest)
@@ -74,8 +74,8 @@ def test_an_index_cut_short_is_a_miss_even_where_its_stat_is_believed() -> None:
         path.unlink()
         path.write_bytes(wrong)
         os.utime(path, ns=(0, 0))
-        home.index.believe([path])
-        assert home.index.believes(path)
+        home.index.mark_verified([path])
+        assert home.index.is_verified(path)
         assert opened(home, manifest.hash).nodes == manifest.nodes
         assert path.read_bytes() == right
 
@@ -111,20 +111,20 @@ def test_a_long_manifest_that_is_wrong_is_refused() -> None:
 
 
 @pytest.fixture
-def lined(monkeypatch: pytest.MonkeyPatch) -> LinedManifest:
+def lined(monkeypatch: pytest.MonkeyPatch) -> MappedManifest:
     """A manifest in the store that is long enough not to be parsed, as another process reads it."""
     monkeypatch.setattr("datapkg.format.chunks.LONG_BYTES", 1)
     home = Home()
     found = home.store.manifest(saved(home).hash)
-    assert isinstance(found, LinedManifest)
+    assert isinstance(found, MappedManifest)
     home.store.save(found)
     return found
 
 
-def test_a_long_manifest_is_written_once(lined: LinedManifest) -> None:
+def test_a_long_manifest_is_written_once(lined: MappedManifest) -> None:
     home = Home()
     path = home.store.objects.trusted(lined.hash).path
-    before, whole = path.stat(), LinedManifest(lined.data, lined.hash)
+    before, whole = path.stat(), MappedManifest(lined.data, lined.hash)
     home.store.save(lined)
     assert path.stat() == before
     path.chmod(0o600)
@@ -134,10 +134,10 @@ def test_a_long_manifest_is_written_once(lined: LinedManifest) -> None:
 
 
 @pytest.mark.parametrize("kept", [None, b"", b"x", b"x" * 36, b"x" * 72])
-def test_a_chunk_map_is_kept_and_one_that_does_not_fit_is_a_miss(lined: LinedManifest, kept: bytes | None) -> None:
+def test_a_chunk_map_is_kept_and_one_that_does_not_fit_is_a_miss(lined: MappedManifest, kept: bytes | None) -> None:
     if kept is not None:
-        Home().index.keep_found({f"chunks:1:{lined.hash}": kept})
+        Home().index.put_many({f"chunks:1:{lined.hash}": kept})
     found = Home().store.manifest(lined.hash)
-    assert isinstance(found, LinedManifest)
+    assert isinstance(found, MappedManifest)
     assert ("chunks" in vars(found)) == (kept is None)
     assert found.chunks == lined.chunks

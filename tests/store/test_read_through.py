@@ -20,9 +20,9 @@ from datapkg.objects.base import Readable
 from datapkg.objects.chunking import chunks_of_object
 from datapkg.objects.memory import MemoryObjects
 from datapkg.store.index import Index
-from datapkg.store.parts import Parts
+from datapkg.store.partial_objects import PartialObjects
 from datapkg.store.read_through import ReadThrough
-from datapkg.store.trusted import TrustedObjects
+from datapkg.store.verified import VerifiedObjects
 from tests.contracts import BODIES, ReadableContract
 
 BIG = bytes(os.urandom(3 << 20))
@@ -55,13 +55,13 @@ def theirs() -> Counting:
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> TrustedObjects:
-    return TrustedObjects(tmp_path / "store", Index(tmp_path / "index.db"))
+def mine(tmp_path: Path) -> VerifiedObjects:
+    return VerifiedObjects(tmp_path / "store", Index(tmp_path / "index.db"))
 
 
 @pytest.fixture
-def through(tmp_path: Path, mine: TrustedObjects, theirs: Counting) -> ReadThrough:
-    return ReadThrough(mine, lambda: theirs, Parts(tmp_path / "store" / "partial", "https://one.example"))
+def through(tmp_path: Path, mine: VerifiedObjects, theirs: Counting) -> ReadThrough:
+    return ReadThrough(mine, lambda: theirs, PartialObjects(tmp_path / "store" / "partial", "https://one.example"))
 
 
 class TestContract(ReadableContract):
@@ -70,7 +70,7 @@ class TestContract(ReadableContract):
         yield through
 
 
-def test_what_was_fetched_stays(through: ReadThrough, theirs: Counting, mine: TrustedObjects) -> None:
+def test_what_was_fetched_stays(through: ReadThrough, theirs: Counting, mine: VerifiedObjects) -> None:
     hashes = {hash_bytes(body): len(body) for body in BODIES}
     assert through.bring(hashes) == len(hashes)
     sent = theirs.sent
@@ -96,7 +96,7 @@ def test_only_what_is_read_of_a_big_object_is_fetched(through: ReadThrough, thei
     assert not through.has(HASH)
 
 
-def test_an_object_that_became_whole_is_checked_and_kept(through: ReadThrough, mine: TrustedObjects) -> None:
+def test_an_object_that_became_whole_is_checked_and_kept(through: ReadThrough, mine: VerifiedObjects) -> None:
     with through.stream(HASH, len(BIG)) as stream:
         assert stream.read() == BIG
     assert mine.read(HASH) == BIG
@@ -138,8 +138,8 @@ def telling() -> Telling:
 
 
 @pytest.fixture
-def proved(tmp_path: Path, mine: TrustedObjects, telling: Telling) -> ReadThrough:
-    return ReadThrough(mine, lambda: telling, Parts(tmp_path / "store" / "partial", "https://one.example"))
+def proved(tmp_path: Path, mine: VerifiedObjects, telling: Telling) -> ReadThrough:
+    return ReadThrough(mine, lambda: telling, PartialObjects(tmp_path / "store" / "partial", "https://one.example"))
 
 
 def test_what_is_read_of_an_object_is_held_against_its_chunks(proved: ReadThrough, telling: Telling) -> None:
@@ -156,7 +156,7 @@ def test_what_is_read_of_an_object_is_held_against_its_chunks(proved: ReadThroug
     assert telling.sent < 1 << 20
 
 
-def test_chunks_are_kept_beside_what_is_here(proved: ReadThrough, telling: Telling, mine: TrustedObjects) -> None:
+def test_chunks_are_kept_beside_what_is_here(proved: ReadThrough, telling: Telling, mine: VerifiedObjects) -> None:
     with proved.stream(HASH, len(BIG)) as stream:
         assert stream.read(10) == BIG[:10]
     telling.broken = True
@@ -196,7 +196,7 @@ def test_a_stream_that_breaks_leaves_nothing_that_is_believed(through: ReadThrou
 
 
 def test_parts_are_remembered_in_order_and_joined(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, "https://one.example")
+    parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         for start, stop in [(500, 600), (100, 200), (200, 300), (550, 700)]:
             part.write(start, BIG[start:stop])
@@ -210,7 +210,7 @@ def test_parts_are_remembered_in_order_and_joined(tmp_path: Path) -> None:
 
 
 def test_a_record_cut_short_is_not_believed(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, "https://one.example")
+    parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         part.write(0, BIG[:100])
         part.keep([(0, 100)])
@@ -226,18 +226,18 @@ def test_a_record_cut_short_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_what_one_registry_sent_is_not_believed_of_another_nor_of_another_size(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, "https://one.example")
+    parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         part.write(0, BIG[:100])
         part.keep([(0, 100)])
-    with Parts(tmp_path, "https://two.example").part(HASH, 1000) as part:
+    with PartialObjects(tmp_path, "https://two.example").part(HASH, 1000) as part:
         assert part.lacking(0, 100) == [(0, 100)]
     with parts.part(HASH, 500) as part:
         assert part.lacking(0, 100) == [(0, 100)]
 
 
 def test_what_was_dropped_while_it_came_is_kept_by_who_has_it(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, "https://one.example")
+    parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         part.write(0, BIG[:10])
         parts.drop(HASH, 1000)
@@ -247,7 +247,7 @@ def test_what_was_dropped_while_it_came_is_kept_by_who_has_it(tmp_path: Path) ->
 
 
 def test_two_that_write_see_each_other_and_one_that_was_dropped_harms_nobody(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, "https://one.example")
+    parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as one, parts.part(HASH, 1000) as two:
         one.write(0, BIG[:100])
         one.keep([(0, 100)])
@@ -304,7 +304,7 @@ def test_without_room_for_a_stretch_it_says_so_and_leaves_nothing_broken(
 def test_without_room_to_say_so_stretches_are_here_for_who_has_them(
     tmp_path: Path, bound: Callable[[int], None]
 ) -> None:
-    parts = Parts(tmp_path, "https://one.example")
+    parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         for number in range(2):
             part.write(number * 100, BIG[:100])

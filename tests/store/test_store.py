@@ -15,7 +15,7 @@ import pytest
 
 from datapkg.errors import CorruptObject, DamagedFile, InvalidInput, InvalidName, ObjectNotFound
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.manifest import Block, FileNode, Manifest, TableNode
+from datapkg.format.manifest.parsed import Block, FileNode, Manifest, TableNode
 from datapkg.objects.packs import PackedObjects
 from datapkg.store.index import Index
 from datapkg.store.maintenance import check_objects, check_packs
@@ -50,9 +50,9 @@ def test_the_folder_is_private(store: Store) -> None:
 def test_an_unchanged_object_is_hashed_once(store: Store) -> None:
     hash = store.objects.put_bytes(BIG)
     path = store.objects.packed.loose.path(hash)
-    assert store.objects.index.believes(path)
+    assert store.objects.index.is_verified(path)
     os.utime(path)
-    assert not store.objects.index.believes(path)
+    assert not store.objects.index.is_verified(path)
     assert store.objects.read(hash) == BIG, "its time changed, its bytes did not"
 
 
@@ -162,7 +162,7 @@ def test_links_have_the_suffix_and_are_read_only(store: Store) -> None:
         assert os.stat(path).st_mode & 0o222 == 0
         assert store.links.path(hash, node) == path
     blocks = [Block(small, 1, len(SMALL)), Block(big, 1, len(BIG))]
-    table = TableNode(path="t", columns=[], content="c1:" + hash, objects_=blocks, rows=2, file_name="t.csv")
+    table = TableNode(path="t", columns=[], content="c1:" + hash, blocks=blocks, rows=2, file_name="t.csv")
     assert sorted(each.name for each in store.links.path(hash, table).iterdir()) == [
         "t-00000.parquet",
         "t-00001.parquet",

@@ -8,27 +8,27 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from datapkg.api.exporting.plan import Origins, Task, text_separator
+from datapkg.api.exporting.plan import ExportTask, Origins, text_separator
 from datapkg.api.exporting.text_forms import SEPARATORS, TextForm, plain_forms, recorded_form
-from datapkg.building.rereading import content_of_text
+from datapkg.building.text_content import content_of_text
 from datapkg.errors import InvalidInput
-from datapkg.format.frames import BLOCK_KEY
-from datapkg.format.manifest import TableNode
-from datapkg.format.names import shown
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.format.names import quoted
 from datapkg.objects.folders import OpenFolder
-from datapkg.reading import parquet
-from datapkg.reading.cell_text import not_as_text
-from datapkg.reading.delimited_text import Dialect, write_text
 from datapkg.reading.source import Source
+from datapkg.reading.tables import arrow_reader
+from datapkg.reading.tables.cell_text import not_as_text
+from datapkg.reading.tables.delimited_text import Dialect, write_text
+from datapkg.tables.pandas_metadata import BLOCK_KEY
 
 PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenFile:
     """A file that lies in the staging folder under a number: its task, bytes, the form of its text, and a note."""
 
-    task: Task
+    task: ExportTask
     number: int
     size: int
     form: TextForm | None = None
@@ -45,35 +45,35 @@ class Writer:
     format: str | None = None
     with_build_file: bool = False
 
-    def write(self, task: Task, number: int) -> Written:
+    def write(self, task: ExportTask, number: int) -> WrittenFile:
         """Write the file of a task under a number."""
         node = task.node
         if not isinstance(node, TableNode):
-            return Written(task, number, self._put(number, stored_bytes(self.source, node)))
+            return WrittenFile(task, number, self._put(number, stored_bytes(self.source, node)))
         if task.separator is None:
-            return Written(task, number, self._put(number, _parquet(self.source, node)))
+            return WrittenFile(task, number, self._put(number, _parquet(self.source, node)))
         return self._write_text(task, node, number)
 
-    def _write_text(self, task: Task, node: TableNode, number: int) -> Written:
+    def _write_text(self, task: ExportTask, node: TableNode, number: int) -> WrittenFile:
         """Write a table as text that was read back and came out equal; else as the format demands."""
         assert task.separator is not None
         came_from_text = text_separator(node, self.origins) is not None
         if came_from_text or self.with_build_file:
             for form in self._forms(task, node):
                 if (size := self._comes_back(node, form, number)) is not None:
-                    return Written(task, number, size, form)
+                    return WrittenFile(task, number, size, form)
         problem = f"{node.path}: {_why_not_text(self.source, node)}"
         if self.format is None:
             size = self._put(number, _parquet(self.source, node))
-            return Written(replace(task, separator=None), number, size, note=f"{problem}; it is written as Parquet")
-        if self.with_build_file or not_as_text(parquet.schema(self.source, node)):
+            return WrittenFile(replace(task, separator=None), number, size, note=f"{problem}; it is written as Parquet")
+        if self.with_build_file or not_as_text(arrow_reader.schema(self.source, node)):
             raise InvalidInput(f"{problem}; nothing was written", hint="leave out --format, or say --format parquet")
-        return Written(task, number, self._put(number, write_text(self.source, node, Dialect(task.separator))))
+        return WrittenFile(task, number, self._put(number, write_text(self.source, node, Dialect(task.separator))))
 
-    def _forms(self, task: Task, node: TableNode) -> Iterator[TextForm]:
+    def _forms(self, task: ExportTask, node: TableNode) -> Iterator[TextForm]:
         origin = self.origins.get(node.path, {})
         if origin.get("transform") in SEPARATORS:
-            schema = parquet.schema(self.source, node)
+            schema = arrow_reader.schema(self.source, node)
             kwargs = origin.get("kwargs") or {}
             if (form := recorded_form(schema, origin["transform"], kwargs)) and not not_as_text(schema):
                 yield form
@@ -97,7 +97,7 @@ class Writer:
 
 
 def _why_not_text(source: Source, node: TableNode) -> str:
-    odd = [f"{shown(each.label)} ({each.kind})" for each in not_as_text(parquet.schema(source, node))]
+    odd = [f"{quoted(each.label)} ({each.kind})" for each in not_as_text(arrow_reader.schema(source, node))]
     if odd:
         return f"text cannot hold the values of column {', '.join(odd[:5])}"
     return "as text it would not come back equal (its types, index or labels would differ)"
@@ -113,7 +113,7 @@ def stored_bytes(source: Source, node: Any) -> Iterator[bytes]:
 
 def _parquet(source: Source, node: TableNode) -> Iterator[bytes]:
     """Yield one Parquet file: the object of a table, or its blocks as row groups."""
-    if len(node.objects_) == 1:
+    if len(node.blocks) == 1:
         yield from stored_bytes(source, node)
         return
     import pyarrow.parquet as pq

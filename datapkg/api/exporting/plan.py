@@ -10,7 +10,7 @@ from typing import Any
 
 from datapkg.api.exporting.text_forms import SEPARATORS as OF_TRANSFORM
 from datapkg.errors import Conflict
-from datapkg.format.manifest import ArrayNode, FileNode, GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest.parsed import ArrayNode, FileNode, GroupNode, Manifest, Node, TableNode
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".ssv": ";"}
 _NO_TEXT = frozenset(
@@ -23,7 +23,7 @@ Origins = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Task:
+class ExportTask:
     """One file to write: its names below the target, its node, and the separator of text, or None for bytes."""
 
     parts: tuple[str, ...]
@@ -33,7 +33,7 @@ class Task:
 
 def plan(
     manifest: Manifest, path: str, format: str | None, origins: Origins, named: frozenset[str] = frozenset()
-) -> list[Task]:
+) -> list[ExportTask]:
     """Return a task for each node; raise `Conflict` that names all pairs which would share a file.
 
     Nodes at the paths `named` get a file under their own name, whatever it was called.
@@ -44,11 +44,11 @@ def plan(
         if isinstance(node, TableNode):
             own = text_separator(node, origins)
             separator = {"csv": own or ",", "parquet": None, None: own}[format]
-        tasks.append(Task(node.parts[depth:], node, separator))
+        tasks.append(ExportTask(node.parts[depth:], node, separator))
     return name_files(tasks, origins, named)
 
 
-def name_files(tasks: Iterable[Task], origins: Origins, named: frozenset[str] = frozenset()) -> list[Task]:
+def name_files(tasks: Iterable[ExportTask], origins: Origins, named: frozenset[str] = frozenset()) -> list[ExportTask]:
     """Give each task the names of its file, by the form in which it is written; raise `Conflict` as `plan` does.
 
     Nodes of one group with one original file name (the sheets of a workbook) are written under their own names.
@@ -63,13 +63,13 @@ def name_files(tasks: Iterable[Task], origins: Origins, named: frozenset[str] = 
     return tasks
 
 
-def _named(task: Task, origins: Origins) -> Task:
+def _named(task: ExportTask, origins: Origins) -> ExportTask:
     if isinstance(task.node, GroupNode) or not task.parts:
         return task
     return replace(task, parts=(*task.parts[:-1], file_name(task, origins)))
 
 
-def _own_name(task: Task) -> Task:
+def _own_name(task: ExportTask) -> ExportTask:
     """The same file under the node's name, with the suffix that it would have had."""
     if not task.parts:
         return task
@@ -79,7 +79,7 @@ def _own_name(task: Task) -> Task:
     return replace(task, parts=(*task.parts[:-1], name if is_whole else _shortened(name, suffix)))
 
 
-def _check_apart(tasks: list[Task]) -> None:
+def _check_apart(tasks: list[ExportTask]) -> None:
     taken: dict[tuple[str, ...], Node] = {}
     folders = {task.parts[:length] for task in tasks for length in range(1, len(task.parts))}
     clashes = []
@@ -111,7 +111,7 @@ def text_separator(node: TableNode, origins: Origins) -> str | None:
     return None if not node.file_name or suffix in _NO_TEXT else SEPARATORS.get(suffix, ",")
 
 
-def file_name(task: Task, origins: Origins) -> str:
+def file_name(task: ExportTask, origins: Origins) -> str:
     """Return the original name of a node's file; a table that is not written in the form it had gets another suffix."""
     node, separator = task.node, task.separator
     if isinstance(node, FileNode):

@@ -1,7 +1,7 @@
 """The ways to write a table as text from which a build makes an equal table, the likeliest first.
 
 A way is a dialect with the transform and kwargs that read it. That they fit is not argued here: whoever writes a text
-reads it back and compares `content` (`building/rereading`), and takes the next way, or another format, if it differs.
+reads it back and compares `content` (`building/text_content`), and takes the next way, or another format, if it differs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
-from datapkg.building.rereading import missing_words
-from datapkg.format.frames import observed, pandas_metadata
-from datapkg.format.manifest import TableNode
-from datapkg.reading import parquet
-from datapkg.reading.cell_text import Column, columns_of, is_text, not_as_text, pieces
-from datapkg.reading.delimited_text import Dialect
+from datapkg.building.text_content import missing_words
+from datapkg.format.manifest.parsed import TableNode
 from datapkg.reading.source import Source
+from datapkg.reading.tables import arrow_reader
+from datapkg.reading.tables.cell_text import TextColumn, columns_of, is_text, not_as_text, pieces
+from datapkg.reading.tables.delimited_text import Dialect
+from datapkg.tables.pandas_metadata import observed, pandas_metadata
 
 SEPARATORS = {"csv": ",", "tsv": "\t", "ssv": ";"}
 _SPACES = (r"\s+", " +", r" +", "\\s*")
@@ -128,7 +128,7 @@ def plain_forms(source: Source, table: TableNode, separator: str, *, may_have_kw
     Unless it `may_have_kwargs`, nobody tells the reader of a marker, and nulls are empty. Nothing for a table with
     columns that no text stands for.
     """
-    schema = parquet.schema(source, table)
+    schema = arrow_reader.schema(source, table)
     columns = columns_of(schema)
     if not_as_text(schema) or not columns:
         return
@@ -151,13 +151,13 @@ def plain_forms(source: Source, table: TableNode, separator: str, *, may_have_kw
         yield TextForm(transform, replace(dialect, full_times=True), kwargs)
 
 
-def _reads_by_itself(columns: list[Column], schema: pa.Schema) -> bool:
+def _reads_by_itself(columns: list[TextColumn], schema: pa.Schema) -> bool:
     """Whether pandas could come to these types by looking at text."""
     kinds = (pa.int64(), pa.uint64(), pa.float64(), pa.bool_(), pa.string(), pa.large_string())
     return not observed(schema) and all(each.kind in kinds and not each.is_index for each in columns)
 
 
-def _kwargs(columns: list[Column], schema: pa.Schema) -> dict[str, Any]:
+def _kwargs(columns: list[TextColumn], schema: pa.Schema) -> dict[str, Any]:
     """Return what tells `read_csv` the types, the index and the kind of labels of a table."""
     numbered = [each.label for each in columns] == [str(at) for at in range(len(columns))]
     numbered = numbered and any("int" in str(level[-1]) for level in observed(schema).get("levels", []))
@@ -198,7 +198,7 @@ def _dtype(kind: pa.DataType, given: str) -> str:
     return "str" if is_text(kind) else ""
 
 
-def _words(source: Source, table: TableNode, columns: list[Column]) -> set[str]:
+def _words(source: Source, table: TableNode, columns: list[TextColumn]) -> set[str]:
     """Return which of the words that may mean a null are values of text in this table."""
     asked = pa.array(sorted({*missing_words({}, ""), *_MARKERS}))
     names = [each.name for each in columns if is_text(_values_of(each.kind))]

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
-from datapkg.format.manifest import Block, Manifest, TableNode
-from datapkg.format.names import shown
+from datapkg.format.manifest.parsed import Block, Manifest, TableNode
+from datapkg.format.names import quoted
 from datapkg.objects.base import Readable
 
 PIECE_ROWS = 65_536
@@ -25,13 +25,13 @@ class Unfit(ValueError):
 
 
 @dataclass(frozen=True)
-class Column:
+class CheckedColumn:
     """One column of a table; `kind` is the Arrow type of its values, of a category that of the categories.
 
     `node` may have the last blocks of the table alone, the number of whose first row is `first_row`.
     """
 
-    tables: Tables
+    tables: CheckedTables
     node: TableNode
     index: int
     kind: pa.DataType
@@ -51,22 +51,24 @@ class Column:
             yield values
 
 
-class Tables:
+class CheckedTables:
     """The tables of a manifest, whose objects are here."""
 
     def __init__(self, manifest: Manifest, objects: Readable) -> None:
         self._manifest, self._objects = manifest, objects
 
-    def columns(self, node: TableNode, after: int = 0) -> list[Column]:
+    def columns(self, node: TableNode, after: int = 0) -> list[CheckedColumn]:
         """All columns of a table, without its first `after` blocks."""
-        before, blocks = node.objects_[:after], node.objects_[after:]
-        part = msgspec.structs.replace(node, objects_=blocks) if before else node
+        before, blocks = node.blocks[:after], node.blocks[after:]
+        part = msgspec.structs.replace(node, blocks=blocks) if before else node
         first_row = 1 + sum(block.rows for block in before)
         with self._open(blocks[0]) as stream:
             schema = pq.ParquetFile(stream).schema_arrow
-        return [Column(self, part, index, _plain_type(each.type), first_row) for index, each in enumerate(schema)]
+        return [
+            CheckedColumn(self, part, index, _plain_type(each.type), first_row) for index, each in enumerate(schema)
+        ]
 
-    def column(self, reference: str) -> Column:
+    def column(self, reference: str) -> CheckedColumn:
         """The column that `node.column` means; raises `Unfit` where there is none."""
         parts = reference.split(".")
         known: list[str] = []
@@ -80,7 +82,7 @@ class Tables:
             known += [f"{node.path}.{each}" for each in names]
         tables = [node.path for node in self._manifest.nodes if isinstance(node, TableNode)]
         there = f"there are {listed(known)}" if known else f"there are the tables {listed(tables)}"
-        raise Unfit(f"there is no column {shown(reference)} in this package; {there}")
+        raise Unfit(f"there is no column {quoted(reference)} in this package; {there}")
 
     def pieces(self, node: TableNode, indices: Sequence[int]) -> Iterator[list[Any]]:
         """The values of some columns, piece by piece: for each an array of the same rows."""
@@ -91,7 +93,7 @@ class Tables:
     def batches(self, node: TableNode, indices: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """Some columns as they are stored, piece by piece, with what their schema says beside types."""
         names = [node.columns[index][0] for index in indices]
-        for block in node.objects_:
+        for block in node.blocks:
             with self._open(block) as stream:
                 yield from pq.ParquetFile(stream).iter_batches(batch_size=PIECE_ROWS, columns=names)
 
@@ -104,7 +106,7 @@ class Tables:
 def listed(names: Sequence[str], limit: int = 20) -> str:
     """Names for a message: the first of them, with how many more there are."""
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(shown(name) for name in names[:limit]) + more
+    return ", ".join(quoted(name) for name in names[:limit]) + more
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from datapkg.building.checks.columns import Unfit
-from datapkg.format.names import shown
+from datapkg.format.names import quoted
 
 _WIDEST_DECIMAL = 76
 
@@ -41,7 +41,7 @@ def cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def plainly(value: Any) -> str:
     """A value of a build file as messages show it."""
-    return shown(value) if isinstance(value, str) else str(value)
+    return quoted(value) if isinstance(value, str) else str(value)
 
 
 def _integers(said: Sequence[Any], kind: pa.DataType) -> pa.Array | None:

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datapkg.building.checks.grammar import SEVERITIES, CheckReader
-from datapkg.building.converting import Problems
-from datapkg.building.document import parse
-from datapkg.building.functions import source_hash
-from datapkg.building.spec import Check, PythonSource
+from datapkg.building.sources.function import source_hash
+from datapkg.building.spec.checks import SEVERITIES, CheckReader
+from datapkg.building.spec.document import parse
+from datapkg.building.spec.model import Check, PythonSource
+from datapkg.building.spec.plain_values import Problems
 from datapkg.errors import DatapkgError
 
 _HASH_CHARS = 16

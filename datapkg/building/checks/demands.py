@@ -12,10 +12,10 @@ from typing import Any
 
 from datapkg.building.checks.definitions import Entry, definition_of, read_definition
 from datapkg.building.checks.report import recorded
-from datapkg.building.checks.run import Asked, Result, run_asked
+from datapkg.building.checks.run import Asked, CheckResult, run_asked
 from datapkg.building.checks.sql_text import is_query
-from datapkg.building.spec import Check
-from datapkg.format.manifest import Manifest, Node, TableNode
+from datapkg.building.spec.model import Check
+from datapkg.format.manifest.parsed import Manifest, Node, TableNode
 from datapkg.objects.base import Readable
 
 Get = Callable[[str], Node | None]
@@ -27,7 +27,7 @@ _OF_ROWS = {"not_null", "min", "max", "between", "regex", "isin", "type", "forei
 
 
 @dataclass(frozen=True)
-class Demand:
+class CarriedCheck:
     """A check of the table at `path`; `check` is None where it cannot be run, and `why` says the reason.
 
     `said` is what the record of an earlier state says of it, and `seen` the tables that this was found of: the one at
@@ -43,7 +43,7 @@ class Demand:
     seen: tuple[TableNode | None, ...] = ()
     keys: tuple[tuple[str, str], ...] = ()
 
-    def moved(self, old: str, new: str) -> Demand:
+    def moved(self, old: str, new: str) -> CarriedCheck:
         """The same after the node or group `old` became `new`."""
         keys = tuple((moved_path(path, old, new), column) for path, column in self.keys)
         return replace(self, path=moved_path(self.path, old, new), keys=keys)
@@ -62,7 +62,7 @@ def moved_path(path: str, old: str, new: str) -> str:
     return new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path
 
 
-def demands_of(entries: Iterable[Entry], get: Get) -> list[Demand]:
+def carried_checks_of(entries: Iterable[Entry], get: Get) -> list[CarriedCheck]:
     """The demands that the record of a state names; `get` gives the nodes of that state."""
     found = []
     for said in entries:
@@ -70,24 +70,24 @@ def demands_of(entries: Iterable[Entry], get: Get) -> list[Demand]:
         text = said.get("definition", "")
         check = read_definition(said["check"], text) if text else None
         why = "" if check else PYTHON if "python:" in text else UNKNOWN
-        demand = Demand(said["path"], said["check"], text, check, why, said, (_table(table),))
+        demand = CarriedCheck(said["path"], said["check"], text, check, why, said, (_table(table),))
         found.append(_with_keys(demand, get))
     return found
 
 
-def asked_for(checks: Iterable[Check], path: str, earlier: Iterable[Demand], get: Get) -> list[Demand]:
+def asked_for(checks: Iterable[Check], path: str, earlier: Iterable[CarriedCheck], get: Get) -> list[CarriedCheck]:
     """The demands of a build file on the table at a path, each with what an earlier state says of the same check."""
     known = {(each.name, each.definition): each for each in earlier if each.path == path}
     found = []
     for check in checks:
         text = definition_of(check)
-        demand = _with_keys(Demand(path, check.name, text, check), get)
+        demand = _with_keys(CarriedCheck(path, check.name, text, check), get)
         before = known.get((check.name, text))
         found.append(replace(demand, said=before.said, seen=before.seen) if before else demand)
     return found
 
 
-def _with_keys(demand: Demand, get: Get) -> Demand:
+def _with_keys(demand: CarriedCheck, get: Get) -> CarriedCheck:
     reference = demand.check.rules.get("foreign_key") if demand.check else None
     other = find_column(reference, get) if reference else None
     if other is None:
@@ -122,18 +122,20 @@ class Tried:
     """
 
     entries: list[Entry]
-    results: list[Result]
-    skipped: list[tuple[Demand, str]]
+    results: list[CheckResult]
+    skipped: list[tuple[CarriedCheck, str]]
 
 
-def try_demands(demands: Iterable[Demand], manifest: Manifest, objects: Readable, *, run: bool = True) -> Tried:
+def run_carried_checks(
+    demands: Iterable[CarriedCheck], manifest: Manifest, objects: Readable, *, run: bool = True
+) -> Tried:
     """Try the demands on the tables of a state; with `run` false what would have to be read is noted as skipped.
 
     Demands on what is no table of the state are left out.
     """
     entries: list[Entry | None] = []  # None for what is to be run
     asked: list[Asked] = []
-    skipped: list[tuple[Demand, str]] = []
+    skipped: list[tuple[CarriedCheck, str]] = []
     for demand in demands:
         table = manifest.get(demand.path)
         if not isinstance(table, TableNode):
@@ -157,7 +159,7 @@ def try_demands(demands: Iterable[Demand], manifest: Manifest, objects: Readable
     return Tried([each or next(new) for each in entries], results, skipped)
 
 
-def _skipped(demand: Demand, table: TableNode, reason: str) -> Entry:
+def _skipped(demand: CarriedCheck, table: TableNode, reason: str) -> Entry:
     said: Entry = {"path": demand.path, "check": demand.name, "outcome": "skipped", "rows": table.rows, "why": reason}
     return {**said, "definition": demand.definition} if demand.definition else said
 
@@ -172,7 +174,7 @@ def _same(before: tuple[TableNode | None, ...], now: tuple[TableNode | None, ...
     return len(before) == len(now) and is_same
 
 
-def _known_blocks(demand: Demand, check: Check, now: tuple[TableNode | None, ...]) -> int:
+def _known_blocks(demand: CarriedCheck, check: Check, now: tuple[TableNode | None, ...]) -> int:
     """How many of the table's first blocks hold only rows that were found right before."""
     old, new = (demand.seen[0] if demand.seen else None), now[0]
     if old is None or new is None or demand.said.get("outcome") != "ok" or old.columns != new.columns:
@@ -183,7 +185,7 @@ def _known_blocks(demand: Demand, check: Check, now: tuple[TableNode | None, ...
 
 
 def _common(old: TableNode, new: TableNode) -> Iterator[str]:
-    for before, after in zip(old.objects_, new.objects_[:-1], strict=False):
+    for before, after in zip(old.blocks, new.blocks[:-1], strict=False):
         if before.hash != after.hash:
             return
         yield before.hash

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from datapkg.building.checks.columns import Column, Unfit
-from datapkg.building.checks.found import SAMPLE_ROWS, Finding
-from datapkg.building.functions import explained, loaded, printed
-from datapkg.building.spec import PythonSource
+from datapkg.building.checks.columns import CheckedColumn, Unfit
+from datapkg.building.checks.finding import SAMPLE_ROWS, Finding
+from datapkg.building.sources.function import explained, loaded, printed
+from datapkg.building.spec.model import PythonSource
 from datapkg.errors import CheckFailed, InvalidInput, TransformFailed
-from datapkg.format.frames import restore_categories
+from datapkg.tables.pandas_metadata import restore_categories
 
 _NO_FRAME = (
     ArithmeticError,
@@ -30,7 +30,7 @@ _NO_FRAME = (
 )
 
 
-def find(source: PythonSource, columns: Sequence[Column], chosen: Sequence[Column]) -> list[Finding]:
+def find(source: PythonSource, columns: Sequence[CheckedColumn], chosen: Sequence[CheckedColumn]) -> list[Finding]:
     """The rows that the function says are wrong; it sees the chosen columns, all if none is chosen.
 
     What it raises is found too. Raises `Unfit` where there is no such function, or it gives no booleans.
@@ -54,7 +54,7 @@ def find(source: PythonSource, columns: Sequence[Column], chosen: Sequence[Colum
     return [*([found] if found.rows else []), *large]
 
 
-def _frames(columns: Sequence[Column]) -> Iterator[tuple[int, Any]]:
+def _frames(columns: Sequence[CheckedColumn]) -> Iterator[tuple[int, Any]]:
     """(number of the first row, rows as a DataFrame), piece by piece; one without rows for a table that has none."""
     import pandas
 

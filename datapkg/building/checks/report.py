@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from datapkg.building.checks.definitions import definition_of
-from datapkg.building.checks.found import Finding
-from datapkg.building.checks.run import Result
+from datapkg.building.checks.finding import Finding
+from datapkg.building.checks.run import CheckResult
 from datapkg.errors import CheckFailed
 
 _SHOWN = 50
@@ -16,7 +16,7 @@ _SHOWN = 50
 _HINT = "correct the data or the check; `severity: warn` lets it pass with a warning"
 
 
-def raise_failed(results: Iterable[Result], hint: str = _HINT) -> None:
+def raise_failed(results: Iterable[CheckResult], hint: str = _HINT) -> None:
     """Raises `CheckFailed` with all that failed, of all nodes, if anything did."""
     failed = [result for result in results if result.outcome == "failed"]
     if not failed:
@@ -30,12 +30,12 @@ def raise_failed(results: Iterable[Result], hint: str = _HINT) -> None:
     )
 
 
-def warnings_of(results: Iterable[Result]) -> list[str]:
+def warnings_of(results: Iterable[CheckResult]) -> list[str]:
     """A line for each finding of checks that only warn."""
     return [f"Data check: {line}" for result in results if result.outcome == "warned" for line in _lines(result)]
 
 
-def recorded(results: Iterable[Result]) -> list[dict[str, Any]]:
+def recorded(results: Iterable[CheckResult]) -> list[dict[str, Any]]:
     """What the record of a build keeps: of each check of each table its definition, outcome and counts.
 
     No value of the data is among it but those that the definition itself names.
@@ -43,30 +43,30 @@ def recorded(results: Iterable[Result]) -> list[dict[str, Any]]:
     return [{**_recorded(result), "definition": definition_of(result.check)} for result in results]
 
 
-def told(result: Result) -> dict[str, Any]:
+def report_lines(result: CheckResult) -> dict[str, Any]:
     """All that can be said of a result, for programs."""
     said = {"severity": result.check.severity, "place": result.check.place, "found": _found(result)}
     return {**_recorded(result), **said, "lines": [_sentence(result, each) for each in result.findings]}
 
 
-def _recorded(result: Result) -> dict[str, Any]:
+def _recorded(result: CheckResult) -> dict[str, Any]:
     said: dict[str, Any] = {"path": result.path, "check": result.check.name, "outcome": result.outcome}
     said |= {"rows": result.rows}
     return {**said, "wrong": sum(each.rows for each in result.findings)} if result.findings else said
 
 
-def _found(result: Result) -> list[dict[str, Any]]:
+def _found(result: CheckResult) -> list[dict[str, Any]]:
     return [
         {"kind": each.kind, "column": each.column, "rows": each.rows, "samples": [list(pair) for pair in each.samples]}
         for each in result.findings
     ]
 
 
-def _lines(result: Result) -> list[str]:
+def _lines(result: CheckResult) -> list[str]:
     return [f"{result.check.name}: {_sentence(result, each)}" for each in result.findings]
 
 
-def _sentence(result: Result, finding: Finding) -> str:
+def _sentence(result: CheckResult, finding: Finding) -> str:
     """`measurements.sepal_length: 2 of 150 rows are below 4.3; row 14: 4.2, row 39: 4.1`."""
     place = f"{result.path}.{finding.column}" if finding.column else result.path
     if not finding.rows:

@@ -16,10 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
-from datapkg.building.checks.columns import Column, Unfit
+from datapkg.building.checks.columns import CheckedColumn, Unfit
 from datapkg.building.checks.comparing import beside, cast, is_text, plainly
-from datapkg.building.checks.words import all_words, are_among, distinct, present, repeated_rows, word_type, words
-from datapkg.format.names import shown
+from datapkg.building.checks.value_hashes import (
+    all_value_hashes,
+    are_among,
+    distinct,
+    hash_type,
+    present,
+    repeated_rows,
+    value_hashes,
+)
+from datapkg.format.names import quoted
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Test = Callable[[Any], Mask]
@@ -29,15 +37,15 @@ Test = Callable[[Any], Mask]
 class Rule:
     """`make(argument, column)` gives the test; `said(argument)` ends the sentence "3 of 150 rows are …"."""
 
-    make: Callable[[Any, Column], Test]
+    make: Callable[[Any, CheckedColumn], Test]
     said: Callable[[Any], str]
 
 
-def not_null(_: Any, column: Column) -> Test:
+def not_null(_: Any, column: CheckedColumn) -> Test:
     return lambda values: _mask(pc.is_null(values, nan_is_null=types.is_floating(values.type)))
 
 
-def unique(_: Any, column: Column) -> Test:
+def unique(_: Any, column: CheckedColumn) -> Test:
     """Goes through the column once before: of its values it keeps eight bytes each, and the rows that repeat one."""
     return _Repeats(repeated_rows(column))
 
@@ -54,32 +62,32 @@ class _Repeats:
         return mask
 
 
-def minimum(argument: Any, column: Column) -> Test:
+def minimum(argument: Any, column: CheckedColumn) -> Test:
     return _compared(argument, column, pc.less)
 
 
-def maximum(argument: Any, column: Column) -> Test:
+def maximum(argument: Any, column: CheckedColumn) -> Test:
     return _compared(argument, column, pc.greater)
 
 
-def between(argument: Any, column: Column) -> Test:
+def between(argument: Any, column: CheckedColumn) -> Test:
     low, high = minimum(argument[0], column), maximum(argument[1], column)
     return lambda values: low(values) | high(values)
 
 
-def _compared(argument: Any, column: Column, wrong: Callable[[Any, Any], Any]) -> Test:
+def _compared(argument: Any, column: CheckedColumn, wrong: Callable[[Any, Any], Any]) -> Test:
     limit = beside([argument], column.kind)
     return lambda values: _mask(wrong(cast(values, limit.type), limit[0]))
 
 
-def regex(argument: str, column: Column) -> Test:
+def regex(argument: str, column: CheckedColumn) -> Test:
     if not is_text(column.kind):
         raise Unfit(f"a regular expression is for text, and this is {column.type_text}")
     whole = rf"\A(?:{argument})\z"
     return lambda values: _mask(pc.invert(pc.match_substring_regex(cast(values, pa.large_string()), pattern=whole)))
 
 
-def isin(argument: list[Any], column: Column) -> Test:
+def isin(argument: list[Any], column: CheckedColumn) -> Test:
     allowed = beside(argument, column.kind)
 
     def test(values: Any) -> Mask:
@@ -92,7 +100,7 @@ def isin(argument: list[Any], column: Column) -> Test:
     return test
 
 
-def monotonic(argument: str, column: Column) -> Test:
+def monotonic(argument: str, column: CheckedColumn) -> Test:
     kind = pa.float32() if types.is_float16(column.kind) else column.kind
     wrong = _OUT_OF_ORDER[argument][0]
     try:
@@ -116,23 +124,23 @@ class _InOrder:
         return mask
 
 
-def foreign_key(argument: str, column: Column) -> Test:
+def foreign_key(argument: str, column: CheckedColumn) -> Test:
     """Goes through the other column first, and keeps eight bytes for each different value of it."""
     other = column.tables.column(argument)
     kind = _common(column, other)
-    known = distinct(all_words(other, kind)[0])
+    known = distinct(all_value_hashes(other, kind)[0])
 
     def test(values: Any) -> Mask:
         mask = np.zeros(len(values), dtype=np.bool_)
         there = present(values)
-        mask[there] = ~are_among(words(values.take(pa.array(there)), kind), known)
+        mask[there] = ~are_among(value_hashes(values.take(pa.array(there)), kind), known)
         return mask
 
     return test
 
 
-def _common(one: Column, other: Column) -> pa.DataType:
-    kinds = {word_type(one.kind), word_type(other.kind)}
+def _common(one: CheckedColumn, other: CheckedColumn) -> pa.DataType:
+    kinds = {hash_type(one.kind), hash_type(other.kind)}
     if len(kinds) == 1 and types.is_decimal(one.kind) == types.is_decimal(other.kind):
         return kinds.pop()
     if all(types.is_integer(each) or types.is_floating(each) for each in (one.kind, other.kind)):
@@ -161,7 +169,7 @@ RULES: dict[str, Rule] = {
     "min": Rule(minimum, lambda limit: f"below {plainly(limit)}"),
     "max": Rule(maximum, lambda limit: f"above {plainly(limit)}"),
     "between": Rule(between, lambda limits: f"not between {plainly(limits[0])} and {plainly(limits[1])}"),
-    "regex": Rule(regex, lambda pattern: f"no match of {shown(pattern)}"),
+    "regex": Rule(regex, lambda pattern: f"no match of {quoted(pattern)}"),
     "isin": Rule(isin, lambda allowed: f"none of {_few(allowed)}"),
     "monotonic": Rule(monotonic, lambda order: _OUT_OF_ORDER[order][1]),
     "foreign_key": Rule(foreign_key, lambda reference: f"not in {reference}"),

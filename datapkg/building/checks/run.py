@@ -6,20 +6,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from datapkg.building.checks.arguments import TYPES
-from datapkg.building.checks.found import SAMPLE_ROWS, Finding, short
-from datapkg.building.spec import Check, NodeSpec
+from datapkg.building.checks.finding import SAMPLE_ROWS, Finding, short
+from datapkg.building.spec.model import Check, NodeSpec
+from datapkg.building.spec.rule_schema import TYPES
 from datapkg.errors import NodeNotFound
-from datapkg.format.manifest import Manifest, TableNode
+from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.objects.base import Readable
 
 if TYPE_CHECKING:
-    from datapkg.building.checks.columns import Column
+    from datapkg.building.checks.columns import CheckedColumn
     from datapkg.building.checks.rules import Test
 
 
 @dataclass
-class Result:
+class CheckResult:
     """What one check found in one table of so many rows."""
 
     path: str
@@ -44,7 +44,7 @@ class Asked:
     after: int = 0
 
 
-def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable) -> list[Result]:
+def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable) -> list[CheckResult]:
     """Tries the checks of all nodes on the tables that became of them, whoever wrote these; gives all results."""
     asked = [
         Asked(table, check)
@@ -56,16 +56,16 @@ def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable)
     return run_asked(asked, manifest, objects)
 
 
-def run_asked(asked: Iterable[Asked], manifest: Manifest, objects: Readable) -> list[Result]:
+def run_asked(asked: Iterable[Asked], manifest: Manifest, objects: Readable) -> list[CheckResult]:
     """Tries checks on tables of a manifest, in one pass over each; gives the results, those of a table together."""
     together: dict[tuple[str, int], list[Asked]] = {}
     for each in asked:
         together.setdefault((each.table.path, each.after), []).append(each)
     if not together:
         return []
-    from datapkg.building.checks.columns import Tables
+    from datapkg.building.checks.columns import CheckedTables
 
-    tables = Tables(manifest, objects)
+    tables = CheckedTables(manifest, objects)
     results = []
     for (_, after), some in together.items():
         table = some[0].table
@@ -81,8 +81,8 @@ def tables_at(manifest: Manifest, path: str) -> list[TableNode]:
         return []
 
 
-def _of_table(table: TableNode, checks: Iterable[Check], columns: list[Column]) -> list[Result]:
-    results = [Result(table.path, check, table.rows) for check in checks]
+def _of_table(table: TableNode, checks: Iterable[Check], columns: list[CheckedColumn]) -> list[CheckResult]:
+    results = [CheckResult(table.path, check, table.rows) for check in checks]
     watches = [watch for result in results for watch in _watches(result, columns)]
     if watches:
         indices = list(dict.fromkeys(watch.column.index for watch in watches))
@@ -97,7 +97,7 @@ def _of_table(table: TableNode, checks: Iterable[Check], columns: list[Column]) 
     return results
 
 
-def _watches(result: Result, columns: list[Column]) -> Iterator[_Watch]:
+def _watches(result: CheckResult, columns: list[CheckedColumn]) -> Iterator[_Watch]:
     """What has to look at the rows of a column; what is plain without looking is noted in the result."""
     check = result.check
     chosen = columns if check.columns is None else [each for each in columns if each.name in check.columns]
@@ -118,7 +118,9 @@ def _watches(result: Result, columns: list[Column]) -> Iterator[_Watch]:
             yield from _row_watches(result, kind, argument, chosen)
 
 
-def _of_rows(result: Result, kind: str, argument: Any, columns: list[Column], chosen: list[Column]) -> None:
+def _of_rows(
+    result: CheckResult, kind: str, argument: Any, columns: list[CheckedColumn], chosen: list[CheckedColumn]
+) -> None:
     """A check of rows as wholes, which goes through the table by itself."""
     from datapkg.building.checks import python_rule, sql_rule
     from datapkg.building.checks.columns import Unfit
@@ -130,7 +132,7 @@ def _of_rows(result: Result, kind: str, argument: Any, columns: list[Column], ch
         _note(result, kind, "", f"`{kind}` cannot be checked: {reason}")
 
 
-def _row_watches(result: Result, kind: str, argument: Any, columns: list[Column]) -> Iterator[_Watch]:
+def _row_watches(result: CheckResult, kind: str, argument: Any, columns: list[CheckedColumn]) -> Iterator[_Watch]:
     """A check that names no columns is for those that it fits, of which there must be one."""
     from datapkg.building.checks.columns import Unfit
     from datapkg.building.checks.rules import RULES
@@ -153,8 +155,8 @@ def _row_watches(result: Result, kind: str, argument: Any, columns: list[Column]
 class _Watch:
     """One rule at work on one column."""
 
-    result: Result
-    column: Column
+    result: CheckResult
+    column: CheckedColumn
     test: Test
     finding: Finding
 
@@ -171,11 +173,11 @@ def _nothing(values: Any) -> Any:
     return numpy.zeros(len(values), dtype=numpy.bool_)
 
 
-def _is_empty(column: Column) -> bool:
+def _is_empty(column: CheckedColumn) -> bool:
     return column.type_text == "null"
 
 
-def _note(result: Result, kind: str, column: str, said: str) -> None:
+def _note(result: CheckResult, kind: str, column: str, said: str) -> None:
     result.findings.append(Finding(kind, column, said))
 
 
@@ -192,7 +194,7 @@ def _is_of(type_text: str, name: str) -> bool:
     return type_text == name or type_text.startswith(TYPES.get(name, ()))
 
 
-def _listed(columns: list[Column]) -> str:
+def _listed(columns: list[CheckedColumn]) -> str:
     from datapkg.building.checks.columns import listed
 
     return listed([each.name for each in columns])

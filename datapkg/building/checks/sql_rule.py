@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as types
 
-from datapkg.building.checks.columns import Column, Unfit, plain
-from datapkg.building.checks.found import SAMPLE_ROWS, Finding, short
+from datapkg.building.checks.columns import CheckedColumn, Unfit, plain
+from datapkg.building.checks.finding import SAMPLE_ROWS, Finding, short
 from datapkg.building.checks.sql_text import is_query
 from datapkg.errors import MissingDependency
 
@@ -36,7 +36,7 @@ _AT_ONCE = 1_000
 _SHOWN_COLUMNS, _SHOWN_CHARS = 5, 60
 
 
-def find(text: str, columns: Sequence[Column], chosen: Sequence[Column]) -> list[Finding]:
+def find(text: str, columns: Sequence[CheckedColumn], chosen: Sequence[CheckedColumn]) -> list[Finding]:
     """What breaks the expression or query in a table of these columns; `chosen` are shown of the rows that do.
 
     Raises `Unfit` for what DuckDB does not take, `MissingDependency` where it is not installed.
@@ -67,12 +67,12 @@ def _duckdb() -> Any:
     return duckdb
 
 
-def _may_use(text: str, column: Column) -> bool:
+def _may_use(text: str, column: CheckedColumn) -> bool:
     """Whether an expression may be about a column; rather one too many than one too few."""
     return _ALL.search(text) is not None or column.name.lower() in text.lower()
 
 
-def _by_expression(connection: Any, text: str, number: str, shown: Sequence[Column]) -> list[Finding]:
+def _by_expression(connection: Any, text: str, number: str, shown: Sequence[CheckedColumn]) -> list[Finding]:
     condition = f"(\n{text}\n)"
     kinds = [str(each) for each in _query(connection, f"SELECT {condition} FROM {TABLE} LIMIT 0").types]
     if len(kinds) > 1 or kinds[0] not in ("BOOLEAN", '"NULL"', "NULL"):
@@ -121,8 +121,8 @@ def _fetched(relation: Any) -> Iterator[tuple[Any, ...]]:
 class _Rows:
     """The rows of a table for DuckDB, from the first one each time it asks; `number` is a column of their numbers."""
 
-    first: Column
-    used: list[Column]
+    first: CheckedColumn
+    used: list[CheckedColumn]
 
     @property
     def number(self) -> str:

@@ -8,22 +8,22 @@ from typing import Any
 import dask.dataframe as dd
 from dask.dataframe.utils import clear_known_categories
 
-from datapkg.format.frames import forgotten_categories
-from datapkg.reading import frames, parquet
 from datapkg.reading.adapters import blocks, files
-from datapkg.reading.nodes.interchange import Exchanged
+from datapkg.reading.nodes.interchange import TableInterchange
+from datapkg.reading.tables import arrow_reader, pandas_reader
+from datapkg.tables.pandas_metadata import forgotten_categories
 
 
-def convert(table: Exchanged, columns: Sequence[str] | None = None) -> Any:
+def convert(table: TableInterchange, columns: Sequence[str] | None = None) -> Any:
     """A DataFrame whose partitions are read where they are computed; a worker needs the package to be installed."""
     chosen = None if columns is None else files.known(table, columns)
-    numbers = list(range(len(table.__entry__.objects_)))
+    numbers = list(range(len(table.__entry__.blocks)))
     return dd.from_map(
         read_block, numbers, args=[table, chosen], meta=_meta(table, chosen), label="datapkg", enforce_metadata=False
     )
 
 
-def read_block(number: int, table: Exchanged, chosen: list[str] | None, columns: list[Any] | None = None) -> Any:
+def read_block(number: int, table: TableInterchange, chosen: list[str] | None, columns: list[Any] | None = None) -> Any:
     """One partition, with the labels that its rows have in the whole table; dask says which `columns` are needed."""
     if columns is None:
         return blocks.read_frame(table, number, chosen)
@@ -32,14 +32,14 @@ def read_block(number: int, table: Exchanged, chosen: list[str] | None, columns:
     return blocks.read_frame(table, number, chosen)[columns]
 
 
-def _meta(table: Exchanged, columns: list[str] | None) -> Any:
+def _meta(table: TableInterchange, columns: list[str] | None) -> Any:
     """A frame without rows; categories are known where every block has the same of them."""
-    kind = parquet.schema(table.__source__, table.__entry__)
+    kind = arrow_reader.schema(table.__source__, table.__entry__)
     empty = table.schema.empty_table()
     if columns is not None:
-        empty = empty.select([*columns, *(name for name in parquet.index_columns(kind) if name not in columns)])
+        empty = empty.select([*columns, *(name for name in arrow_reader.index_columns(kind) if name not in columns)])
     known = forgotten_categories(kind)
-    frame = frames.to_pandas(empty)
+    frame = pandas_reader.to_pandas(empty)
     unknown = [
         label
         for label, dtype in zip(frame.columns, frame.dtypes, strict=True)

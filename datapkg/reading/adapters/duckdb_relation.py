@@ -11,14 +11,14 @@ import pyarrow.types as types
 
 from datapkg.errors import WrongType
 from datapkg.reading.adapters import files
-from datapkg.reading.nodes.interchange import Exchanged
+from datapkg.reading.nodes.interchange import TableInterchange
 
 # What duckdb would take for a pattern in the name of a file.
 _PATTERN = frozenset("*?[]{}")
 
 
 def convert(
-    table: Exchanged,
+    table: TableInterchange,
     columns: Sequence[str] | None = None,
     filters: Any = None,
     connection: duckdb.DuckDBPyConnection | None = None,
@@ -33,7 +33,7 @@ def convert(
 
 
 def _relation(
-    table: Exchanged, columns: Sequence[str] | None, filters: Any, connection: duckdb.DuckDBPyConnection
+    table: TableInterchange, columns: Sequence[str] | None, filters: Any, connection: duckdb.DuckDBPyConnection
 ) -> duckdb.DuckDBPyRelation:
     if filters is None and (found := _scan(table, connection)) is not None:
         return found if columns is None else found.select(*map(_column, files.known(table, columns)))
@@ -46,7 +46,7 @@ def _known(found: pa.Table) -> pa.Table:
     return found.cast(pa.schema(kinds, found.schema.metadata))
 
 
-def _scan(table: Exchanged, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
+def _scan(table: TableInterchange, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
     """A scan of the objects; None where duckdb would read other types or names there than it takes from Arrow."""
     names = list(map(str, files.paths(table)))
     if any(_PATTERN & set(name) for name in names):

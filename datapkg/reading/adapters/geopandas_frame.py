@@ -11,38 +11,38 @@ import pandas as pd
 import pyarrow as pa
 
 from datapkg.errors import CorruptObject, InvalidInput, WrongType
-from datapkg.format.names import shown
-from datapkg.reading import parquet
-from datapkg.reading.nodes.interchange import Exchanged
+from datapkg.format.names import quoted
+from datapkg.reading.nodes.interchange import TableInterchange
+from datapkg.reading.tables import arrow_reader
 
 # What GeoParquet means where it says nothing of a column's crs: https://geoparquet.org/releases/v1.1.0
 _DEFAULT_CRS = "OGC:CRS84"
 
 
-def convert(table: Exchanged, columns: Sequence[str] | None = None, filters: Any = None) -> gpd.GeoDataFrame:
+def convert(table: TableInterchange, columns: Sequence[str] | None = None, filters: Any = None) -> gpd.GeoDataFrame:
     """A GeoDataFrame with its crs, which may be written to; raises `InvalidInput` where no column is a geometry."""
     primary, found = _geometries(table)
     frame = table(columns, filters)
     chosen = {name: crs for name, crs in found.items() if name in frame.columns}
     if not chosen:
-        raise InvalidInput(f"{_place(table)}: no geometry is among the columns asked for; {shown(primary)} is one")
+        raise InvalidInput(f"{_place(table)}: no geometry is among the columns asked for; {quoted(primary)} is one")
     for name, crs in chosen.items():
         frame[name] = _series(table, frame[name], crs)
     return gpd.GeoDataFrame(frame, geometry=primary if primary in chosen else next(iter(chosen)))
 
 
-def _series(table: Exchanged, column: pd.Series, crs: Any) -> gpd.GeoSeries:
+def _series(table: TableInterchange, column: pd.Series, crs: Any) -> gpd.GeoSeries:
     try:
         is_text = any(isinstance(each, str) for each in column)
         make = gpd.GeoSeries.from_wkt if is_text else gpd.GeoSeries.from_wkb
         return make(column.astype(object).where(column.notna(), None), index=column.index, crs=crs)
     except Exception as error:  # of shapely, pyproj and others
-        raise CorruptObject(f"{_place(table)}: {shown(column.name)} cannot be read as geometries: {error}") from error
+        raise CorruptObject(f"{_place(table)}: {quoted(column.name)} cannot be read as geometries: {error}") from error
 
 
-def _geometries(table: Exchanged) -> tuple[str, dict[str, Any]]:
+def _geometries(table: TableInterchange) -> tuple[str, dict[str, Any]]:
     """The main column of geometries, and each of them with its crs."""
-    kind = parquet.schema(table.__source__, table.__entry__)
+    kind = arrow_reader.schema(table.__source__, table.__entry__)
     primary, found = _by_publisher(table) or _by_parquet(table, kind) or _by_arrow(kind) or ("", {})
     found = {name: crs for name, crs in found.items() if name in kind.names}
     if not found:
@@ -53,13 +53,13 @@ def _geometries(table: Exchanged) -> tuple[str, dict[str, Any]]:
     return primary if primary in found else next(iter(found)), found
 
 
-def _by_publisher(table: Exchanged) -> tuple[str, dict[str, Any]] | None:
+def _by_publisher(table: TableInterchange) -> tuple[str, dict[str, Any]] | None:
     meta = table.meta
     name = meta.get("geometry")
     return (name, {name: meta.get("crs")}) if isinstance(name, str) else None
 
 
-def _by_parquet(table: Exchanged, kind: pa.Schema) -> tuple[str, dict[str, Any]] | None:
+def _by_parquet(table: TableInterchange, kind: pa.Schema) -> tuple[str, dict[str, Any]] | None:
     """What GeoParquet says under the key `geo`."""
     text = (kind.metadata or {}).get(b"geo")
     if text is None:
@@ -74,7 +74,7 @@ def _by_parquet(table: Exchanged, kind: pa.Schema) -> tuple[str, dict[str, Any]]
         if each.get("encoding") != "WKB":
             path = "geopandas.read_parquet(node.path)"
             raise WrongType(
-                f"{_place(table)}: {shown(name)} is in {shown(each.get('encoding'))}, not in WKB; try {path}"
+                f"{_place(table)}: {quoted(name)} is in {quoted(each.get('encoding'))}, not in WKB; try {path}"
             )
     return primary, {name: each.get("crs", _DEFAULT_CRS) for name, each in columns.items()}
 
@@ -93,5 +93,5 @@ def _by_arrow(kind: pa.Schema) -> tuple[str, dict[str, Any]] | None:
     return (next(iter(found)), found) if found else None
 
 
-def _place(table: Exchanged) -> str:
+def _place(table: TableInterchange) -> str:
     return f"{table.__source__.ref.package}/{table.__at__}"

@@ -6,9 +6,9 @@ from typing import Any
 
 import narwhals as nw
 
-from datapkg.reading.nodes.interchange import Exchanged
+from datapkg.reading.nodes.interchange import TableInterchange
 
 
-def convert(table: Exchanged) -> Any:
+def convert(table: TableInterchange) -> Any:
     """What narwhals asks `__narwhals_dataframe__` for: the inner side of its DataFrame."""
     return nw.from_native(table.arrow())._compliant_frame

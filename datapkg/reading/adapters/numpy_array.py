@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 
 from datapkg.errors import InvalidInput, WrongType
-from datapkg.format.names import shown
-from datapkg.reading import parquet
-from datapkg.reading.nodes.interchange import Exchanged
+from datapkg.format.names import quoted
+from datapkg.reading.nodes.interchange import TableInterchange
+from datapkg.reading.tables import arrow_reader
 
 _EXACT = 2**53
 
 
-def convert(table: Exchanged, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
+def convert(table: TableInterchange, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
     """Rows by columns in the one type that holds all numbers; else an array of records with named fields.
 
     The index that pandas had is no column here, unless it is asked for. A null is NaN among numbers and NaT among
@@ -30,22 +30,22 @@ def convert(table: Exchanged, columns: Sequence[str] | None = None, filters: Any
     names = found.column_names
     fields = [_field(table, name, column) for name, column in zip(names, found.columns, strict=True)]
     if len(set(names)) < len(names):
-        raise InvalidInput(f"{_place(table)}: records need names that differ, and columns are called {shown(names)}")
+        raise InvalidInput(f"{_place(table)}: records need names that differ, and columns are called {quoted(names)}")
     records = np.empty(len(found), [(name, field.dtype) for name, field in zip(names, fields, strict=True)])
     for name, field in zip(names, fields, strict=True):
         records[name] = field
     return records
 
 
-def matrix(table: Exchanged, dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
+def matrix(table: TableInterchange, dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
     """What `np.asarray(node)` gives: rows by columns; raises `WrongType` where a column is not of numbers."""
     if copy is False:
         raise InvalidInput(f"{_place(table)}: an array of a table cannot be had without making it: copy=False")
-    kind = parquet.schema(table.__source__, table.__entry__)
-    index = parquet.index_columns(kind)
+    kind = arrow_reader.schema(table.__source__, table.__entry__)
+    index = arrow_reader.index_columns(kind)
     names = [field.name for field in kind if not is_number(field.type) and field.name not in index]
     if names:
-        said = ", ".join(map(shown, names[:20]))
+        said = ", ".join(map(quoted, names[:20]))
         raise WrongType(
             f"{_place(table)} is no array of numbers, its columns {said} being of other types; choose "
             f"columns with node[[…]], load it with node(), or take records with node.numpy()",
@@ -67,17 +67,17 @@ def is_number(kind: pa.DataType) -> bool:
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
-def _read(table: Exchanged, columns: Sequence[str] | None, filters: Any) -> pa.Table:
+def _read(table: TableInterchange, columns: Sequence[str] | None, filters: Any) -> pa.Table:
     return table.arrow(_columns(table) if columns is None else columns, filters)
 
 
-def _columns(table: Exchanged) -> list[str]:
-    kind = parquet.schema(table.__source__, table.__entry__)
-    index = parquet.index_columns(kind)
+def _columns(table: TableInterchange) -> list[str]:
+    kind = arrow_reader.schema(table.__source__, table.__entry__)
+    index = arrow_reader.index_columns(kind)
     return list(dict.fromkeys(name for name in kind.names if name not in index))
 
 
-def _matrix(table: Exchanged, read: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
+def _matrix(table: TableInterchange, read: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
     """Rows by columns in a dtype, or in the one that numpy finds; raises `WrongType` if that one rounds integers."""
     columns = [values(column) for column in read.columns]
     kind = np.dtype(dtype) if dtype is not None else np.result_type(*columns) if columns else np.dtype(float)
@@ -89,22 +89,22 @@ def _matrix(table: Exchanged, read: pa.Table, dtype: Any = None) -> np.ndarray[A
     return found
 
 
-def _check_exact(table: Exchanged, read: pa.Table) -> None:
+def _check_exact(table: TableInterchange, read: pa.Table) -> None:
     for name, column in zip(read.column_names, read.columns, strict=True):
         if types.is_int64(column.type) or types.is_uint64(column.type):
             ends = pc.min_max(column).as_py().values()
             if any(each is not None and abs(each) > _EXACT for each in ends):
-                what = f"column {shown(name)} holds integers above 2^53, which an array of floats rounds"
+                what = f"column {quoted(name)} holds integers above 2^53, which an array of floats rounds"
                 raise WrongType(f"{_place(table)}: {what}; choose columns with node[[…]], or load it with node()")
 
 
-def _field(table: Exchanged, name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+def _field(table: TableInterchange, name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     try:
         return values(column) if is_number(column.type) else column.to_numpy()
     except pa.ArrowException as error:
-        what = f"numpy cannot hold the values of column {shown(name)}, so choose other columns"
+        what = f"numpy cannot hold the values of column {quoted(name)}, so choose other columns"
         raise WrongType(f"{_place(table)}: {what}: {error}") from error
 
 
-def _place(table: Exchanged) -> str:
+def _place(table: TableInterchange) -> str:
     return f"{table.__source__.ref.package}/{table.__at__}"

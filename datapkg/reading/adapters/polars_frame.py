@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from datapkg.errors import InvalidInput, WrongType
 from datapkg.reading.adapters import files
-from datapkg.reading.nodes.interchange import Exchanged
+from datapkg.reading.nodes.interchange import TableInterchange
 
 
 def convert(
-    table: Exchanged, columns: Sequence[str] | None = None, filters: Any = None, lazy: bool = False
+    table: TableInterchange, columns: Sequence[str] | None = None, filters: Any = None, lazy: bool = False
 ) -> pl.DataFrame | pl.LazyFrame:
     """A DataFrame that shares the memory of Arrow; with `lazy`, a LazyFrame of equal values."""
     if not lazy:
@@ -27,7 +27,7 @@ def convert(
     return frame if columns is None else frame.select(files.known(table, columns))
 
 
-def _frame(table: Exchanged, found: pa.Table) -> pl.DataFrame:
+def _frame(table: TableInterchange, found: pa.Table) -> pl.DataFrame:
     try:
         return pl.DataFrame(found)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -35,7 +35,7 @@ def _frame(table: Exchanged, found: pa.Table) -> pl.DataFrame:
         raise WrongType(f"{place}: polars does not know all of its types, so choose other columns: {error}") from error
 
 
-def _scan(table: Exchanged) -> pl.LazyFrame | None:
+def _scan(table: TableInterchange) -> pl.LazyFrame | None:
     """A scan of the objects; None where polars would read other types or names there than it takes from Arrow."""
     kind = table.schema
     if len(set(kind.names)) < len(kind.names):

@@ -13,23 +13,23 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from datapkg.errors import InvalidInput
 from datapkg.reading.adapters import blocks, files
 from datapkg.reading.adapters.numpy_array import is_number, values
-from datapkg.reading.nodes.interchange import Exchanged
+from datapkg.reading.nodes.interchange import TableInterchange
 
 
 def convert(
-    table: Exchanged,
+    table: TableInterchange,
     columns: Sequence[str] | None = None,
     stream: bool = False,
     shuffle: bool = False,
     seed: int = 0,
-) -> Rows | Stream:
+) -> RowDataset | RowStream:
     """A dataset whose samples are dicts of column to value: tensors of numbers, anything else as Python has it."""
     names = files.known(table, table.columns if columns is None else columns)
     if stream:
-        return Stream(table, names, seed if shuffle else None)
+        return RowStream(table, names, seed if shuffle else None)
     if shuffle:
         raise InvalidInput("rows by number are shuffled by torch: DataLoader(…, shuffle=True)")
-    return Rows(table, names)
+    return RowDataset(table, names)
 
 
 def share(whole: range, number: int, of: int) -> range:
@@ -40,10 +40,10 @@ def share(whole: range, number: int, of: int) -> range:
     return whole[number * len(whole) // of : (number + 1) * len(whole) // of]
 
 
-class Rows(Dataset[dict[str, Any]]):
+class RowDataset(Dataset[dict[str, Any]]):
     """Rows by number; the columns are read at the first row that is asked for, in each process that asks."""
 
-    def __init__(self, table: Exchanged, columns: list[str], part: range | None = None) -> None:
+    def __init__(self, table: TableInterchange, columns: list[str], part: range | None = None) -> None:
         self._table, self._columns = table, columns
         self._part = range(table.rows) if part is None else part
         self._read: dict[str, Any] | None = None
@@ -57,21 +57,23 @@ class Rows(Dataset[dict[str, Any]]):
             self._read = _columns(self._table.arrow(self._columns))
         return {name: _one(column, at) for name, column in self._read.items()}
 
-    def shard(self, rank: int, world: int) -> Rows:
+    def shard(self, rank: int, world: int) -> RowDataset:
         """The rows of one rank: every row is in exactly one of `world` shards, which differ by one row at most."""
-        return Rows(self._table, self._columns, share(self._part, rank, world))
+        return RowDataset(self._table, self._columns, share(self._part, rank, world))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_read": None}
 
 
-class Stream(IterableDataset[dict[str, Any]]):
+class RowStream(IterableDataset[dict[str, Any]]):
     """Rows in order, or in an order that seed and epoch settle; a block is in memory at a time.
 
     Shuffled are the blocks, and the rows within each of them.
     """
 
-    def __init__(self, table: Exchanged, columns: list[str], seed: int | None, part: range | None = None) -> None:
+    def __init__(
+        self, table: TableInterchange, columns: list[str], seed: int | None, part: range | None = None
+    ) -> None:
         self._table, self._columns, self._seed = table, columns, seed
         self._part = range(table.rows) if part is None else part
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that stay see a new one too
@@ -84,15 +86,15 @@ class Stream(IterableDataset[dict[str, Any]]):
         part = share(self._part, worker.id, worker.num_workers) if worker else self._part
         epoch, begin = int(self._epoch), 0
         for number in self._order(epoch):
-            rows = self._table.__entry__.objects_[number].rows
+            rows = self._table.__entry__.blocks[number].rows
             first, last = max(part.start, begin), min(part.stop, begin + rows)
             if first < last:
                 yield from self._rows(number, epoch, range(first - begin, last - begin))
             begin += rows
 
-    def shard(self, rank: int, world: int) -> Stream:
+    def shard(self, rank: int, world: int) -> RowStream:
         """The rows of one rank: every row is in exactly one of `world` shards, which differ by one row at most."""
-        found = Stream(self._table, self._columns, self._seed, share(self._part, rank, world))
+        found = RowStream(self._table, self._columns, self._seed, share(self._part, rank, world))
         found.set_epoch(int(self._epoch))
         return found
 
@@ -101,7 +103,7 @@ class Stream(IterableDataset[dict[str, Any]]):
         self._epoch.fill_(epoch)
 
     def _order(self, epoch: int) -> list[int]:
-        count = len(self._table.__entry__.objects_)
+        count = len(self._table.__entry__.blocks)
         return list(range(count)) if self._seed is None else _shuffled(count, self._seed, epoch)
 
     def _rows(self, number: int, epoch: int, part: range) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datapkg.errors import CorruptObject, InvalidInput
 from datapkg.reading.nodes.base import Node
-from datapkg.reading.nodes.unloaded import Unloaded, expression, no_array_attribute
+from datapkg.reading.nodes.not_loaded import NotLoaded, expression, no_array_attribute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from datapkg.format.manifest import ArrayNode
+    from datapkg.format.manifest.parsed import ArrayNode
 
 
-class Array(Unloaded, Node):
+class Array(NotLoaded, Node):
     """An array; called, it is a numpy array of its own, which may be written to. Numpy takes it as it is."""
 
     __kind__ = "array"
@@ -30,7 +30,7 @@ class Array(Unloaded, Node):
         """A numpy array; raises `ObjectNotFound`, `CorruptObject`."""
         import numpy as np
 
-        from datapkg.format.npy import check_size, read_header
+        from datapkg.tables.npy_header import check_size, read_header
 
         entry = self.__entry__
         with self.__source__.open(self.__at__, self.hash, whole=True) as stream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapkg.reading import functions
+from datapkg.reading.nodes import functions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Node:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from datapkg.reading.pickling import reduced
+        from datapkg.reading.nodes.pickling import reduced
 
         return reduced(self)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from datapkg.format.manifest import FileNode
+    from datapkg.format.manifest.parsed import FileNode
 
 
 class File(Node):
@@ -71,6 +71,6 @@ class File(Node):
 
     def image(self) -> Image:
         """The file as an image of Pillow; raises `InvalidInput` for what is none, `MissingDependency`."""
-        from datapkg.reading.images import open_image
+        from datapkg.reading.nodes.images import open_image
 
         return open_image(self)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datapkg.errors import InvalidInput, NodeNotFound
-from datapkg.reading import functions
+from datapkg.reading.nodes import functions
 from datapkg.reading.nodes.base import Node, is_dunder
-from datapkg.reading.nodes.unloaded import refuse_pandas
+from datapkg.reading.nodes.not_loaded import refuse_pandas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datapkg.reading.nodes.base import Node
-from datapkg.reading.nodes.unloaded import expression, refuse_pandas
+from datapkg.reading.nodes.not_loaded import expression, refuse_pandas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from datapkg.format.manifest import TableNode
+    from datapkg.format.manifest.parsed import TableNode
 
 
-class Exchanged(Node):
+class TableInterchange(Node):
     """A table as others see it; `Table` says the rest."""
 
     if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datapkg.reading.nodes.interchange import Exchanged
-from datapkg.reading.nodes.unloaded import Unloaded, expression, no_attribute
+from datapkg.reading.nodes.interchange import TableInterchange
+from datapkg.reading.nodes.not_loaded import NotLoaded, expression, no_attribute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from datapkg.format.manifest import TableNode
+    from datapkg.format.manifest.parsed import TableNode
 
 
-class Table(Unloaded, Exchanged):
+class Table(NotLoaded, TableInterchange):
     """A table: `node()` is a fresh DataFrame, `node["column"]` a Series, `node[["a", "b"]]` a DataFrame of two."""
 
     __kind__ = "table"
@@ -45,22 +45,22 @@ class Table(Unloaded, Exchanged):
         `attrs["datapkg"]` says package, hash and path. Raises `NodeNotFound` for an unknown column, `InvalidInput`,
         `ObjectNotFound`, `CorruptObject`.
         """
-        from datapkg.reading import frames
+        from datapkg.reading.tables import pandas_reader
 
-        form = frames.Form(frozen, dtype_backend)
-        return frames.read(self.__source__, self.__entry__, columns, filters, rows=rows, form=form)
+        form = pandas_reader.Form(frozen, dtype_backend)
+        return pandas_reader.read(self.__source__, self.__entry__, columns, filters, rows=rows, form=form)
 
     def __getitem__(self, key: str | list[str]) -> pd.Series | pd.DataFrame:
-        from datapkg.reading import frames
+        from datapkg.reading.tables import pandas_reader
 
         if isinstance(key, list) and all(isinstance(name, str) for name in key):
-            return frames.read(self.__source__, self.__entry__, key)
+            return pandas_reader.read(self.__source__, self.__entry__, key)
         if not isinstance(key, str):
             raise TypeError(
                 "a table has columns by name, or a list of names; rows are in node(), as node(rows=slice(0, 10)) or "
                 f"node(filters=[(column, '>', 1)]): got {key!r:.80}"
             )
-        return frames.read_column(self.__source__, self.__entry__, key)
+        return pandas_reader.read_column(self.__source__, self.__entry__, key)
 
     def __contains__(self, name: object) -> bool:
         return name in self.columns
@@ -113,9 +113,9 @@ class Table(Unloaded, Exchanged):
     @property
     def schema(self) -> pa.Schema:
         """The schema in Arrow, with all its metadata; reads the end of the first object."""
-        from datapkg.reading import parquet
+        from datapkg.reading.tables import arrow_reader
 
-        return parquet.schema(self.__source__, self.__entry__)
+        return arrow_reader.schema(self.__source__, self.__entry__)
 
     @property
     def path(self) -> Path:
@@ -126,7 +126,7 @@ class Table(Unloaded, Exchanged):
         """The Parquet object as a stream, which the caller closes; raises `InvalidInput` for one of several objects."""
         from datapkg.errors import InvalidInput
 
-        blocks = self.__entry__.objects_
+        blocks = self.__entry__.blocks
         if len(blocks) > 1:
             place = f"{self.__source__.ref.package}/{self.__at__}"
             raise InvalidInput(f"{place} is {len(blocks)} Parquet objects; their folder is node.path")
@@ -139,7 +139,7 @@ class Table(Unloaded, Exchanged):
         Numbers and times are counted exactly; text as what it takes without compression, which is less than in memory
         where values repeat.
         """
-        from datapkg.reading import summary
+        from datapkg.reading.tables import summary
 
         return summary.nbytes(self.__source__, self.__entry__)
 
@@ -148,7 +148,7 @@ class Table(Unloaded, Exchanged):
 
         Missing is what the ends of the objects do not say exactly, as the least and greatest of text.
         """
-        from datapkg.reading import summary
+        from datapkg.reading.tables import summary
 
         return summary.describe(self.__source__, self.__entry__)
 
@@ -168,12 +168,12 @@ class Table(Unloaded, Exchanged):
         from random import Random
 
         from datapkg.errors import InvalidInput
-        from datapkg.reading import frames
+        from datapkg.reading.tables import pandas_reader
 
         if not isinstance(n, int) or n < 0:
             raise InvalidInput(f"n is how many rows to pick, got {n!r:.80}")
         picks = sorted(Random(seed).sample(range(self.rows), min(n, self.rows)))
-        return frames.read_rows(self.__source__, self.__entry__, picks)
+        return pandas_reader.read_rows(self.__source__, self.__entry__, picks)
 
     def iter_batches(
         self, rows: int = 65_536, columns: Sequence[str] | None = None, filters: Any = None, *, arrow: bool = False
@@ -183,16 +183,16 @@ class Table(Unloaded, Exchanged):
         No more is in memory than a block and a batch. Rows keep the labels that they have in all of the table; those
         that pass filters are numbered from 0. Raises what `node()` raises, some of it when a block is reached.
         """
-        from datapkg.reading import batches, frames, parquet
+        from datapkg.reading.tables import arrow_reader, batches, pandas_reader
 
-        question = parquet.ask(self.__source__, self.__entry__, columns, filters, index=not arrow, own=not arrow)
+        question = arrow_reader.ask(self.__source__, self.__entry__, columns, filters, index=not arrow, own=not arrow)
         found = batches.batches(question, rows)
-        return found if arrow else frames.frames_of(question, found)
+        return found if arrow else pandas_reader.frames_of(question, found)
 
     def arrow(
         self, columns: Sequence[str] | None = None, filters: Any = None, *, rows: slice | None = None
     ) -> pa.Table:
         """The table as Arrow keeps it, a warm copy as it lies; arguments as those of `node()`."""
-        from datapkg.reading import parquet
+        from datapkg.reading.tables import arrow_reader
 
-        return parquet.sliced(parquet.ask(self.__source__, self.__entry__, columns, filters), rows)
+        return arrow_reader.sliced(arrow_reader.ask(self.__source__, self.__entry__, columns, filters), rows)

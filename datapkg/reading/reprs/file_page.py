@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from datapkg.errors import DatapkgError
-from datapkg.format.manifest import ArrayNode, FileNode
+from datapkg.format.manifest.parsed import ArrayNode, FileNode
+from datapkg.reading.reprs.availability import how_to_get, is_here
+from datapkg.reading.reprs.html import note, text
 from datapkg.reading.reprs.markdown import to_html
-from datapkg.reading.reprs.presence import how_to_get, is_here
-from datapkg.reading.reprs.tags import note, text
 from datapkg.reading.reprs.words import count, visible, visible_lines
 from datapkg.reading.source import Source
 
@@ -75,10 +75,10 @@ def array(source: Source, entry: ArrayNode) -> str:
     """Shape and type of an array, and the corner of it that lies at the beginning of its object."""
     if not is_here(source, [entry.hash]):
         return note(how_to_get(source))
-    from datapkg.reading.reprs.corner import corner
+    from datapkg.reading.reprs.array_preview import array_preview
 
     try:
-        found = corner(source, entry, (ARRAY_ROWS, ARRAY_COLUMNS), ARRAY_BYTES)
+        found = array_preview(source, entry, (ARRAY_ROWS, ARRAY_COLUMNS), ARRAY_BYTES)
     except DatapkgError as error:
         return note(visible(error.message, 500))
     if found is None:

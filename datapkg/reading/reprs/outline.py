@@ -7,11 +7,11 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from datapkg.errors import DatapkgError, ObjectNotFound
-from datapkg.format.manifest import ArrayNode, FileNode, Node, TableNode
+from datapkg.format.manifest.parsed import ArrayNode, FileNode, Node, TableNode
 from datapkg.format.metadata import ColumnNote, column_notes, licence_files_among, licence_of, readme_among
-from datapkg.reading import functions
+from datapkg.reading.nodes import functions
 from datapkg.reading.nodes.base import Node as AnyNode
-from datapkg.reading.reprs.presence import how_to_get, is_here
+from datapkg.reading.reprs.availability import how_to_get, is_here
 from datapkg.reading.reprs.words import count, size, visible
 from datapkg.reading.source import Source
 
@@ -179,11 +179,11 @@ def explained(entry: TableNode, limit: int = COLUMN_DESCRIPTION) -> list[Explain
 
 
 def _first_rows(source: Source, entry: TableNode, columns: list[str]) -> list[list[str]]:
-    if not is_here(source, [entry.objects_[0].hash]):
+    if not is_here(source, [entry.blocks[0].hash]):
         raise ObjectNotFound(how_to_get(source))
-    from datapkg.reading.reprs.look import look
+    from datapkg.reading.reprs.sample import take_sample
 
-    found = look(source, entry, columns, ROWS).rows
+    found = take_sample(source, entry, columns, ROWS).rows
     cells = [[cell(value) or "" for value in column] for column in found.columns]
     return [list(row) for row in zip(*cells, strict=True)]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datapkg.format.manifest import ArrayNode, FileNode, TableNode
-from datapkg.reading import functions
+from datapkg.format.manifest.parsed import ArrayNode, FileNode, TableNode
+from datapkg.reading.nodes import functions
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.reprs import outline
 from datapkg.reading.reprs.file_page import array, file, readme
+from datapkg.reading.reprs.html import fold, text
 from datapkg.reading.reprs.style import SHEET
 from datapkg.reading.reprs.table_page import table
-from datapkg.reading.reprs.tags import fold, text
 from datapkg.reading.reprs.tree_page import tree
 from datapkg.reading.reprs.words import visible
 from datapkg.reading.source import Source

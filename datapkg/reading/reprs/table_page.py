@@ -6,18 +6,18 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from datapkg.errors import DatapkgError
-from datapkg.format.manifest import TableNode
+from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.metadata import ColumnNote, column_notes
 from datapkg.reading.reprs import outline
-from datapkg.reading.reprs.presence import how_to_get, is_here
-from datapkg.reading.reprs.tags import fold, note, text
+from datapkg.reading.reprs.availability import how_to_get, is_here
+from datapkg.reading.reprs.html import fold, note, text
 from datapkg.reading.reprs.words import count, visible
 from datapkg.reading.source import Source
 
 if TYPE_CHECKING:
-    from datapkg.reading.reprs.look import Look
-    from datapkg.reading.reprs.spread import Spread
-    from datapkg.reading.statistics import ColumnStatistics
+    from datapkg.reading.reprs.histogram import Histogram
+    from datapkg.reading.reprs.sample import TableSample
+    from datapkg.reading.tables.statistics import ColumnStatistics
 
 COLUMNS = 20  # side by side, above their first rows
 LISTED = 100  # below each other
@@ -31,8 +31,8 @@ _UNORDERED = re.compile(r"[a-z_]*(string|binary)|dictionary")  # a footer may ha
 class _Seen(NamedTuple):
     """What a look into the table gave, or why there was none."""
 
-    look: Look | None
-    spreads: list[Spread | None]
+    look: TableSample | None
+    spreads: list[Histogram | None]
     note: str
 
 
@@ -44,17 +44,17 @@ def table(source: Source, entry: TableNode, rows: int = LOOK_ROWS) -> str:
 
 
 def _seen(source: Source, entry: TableNode, rows: int) -> _Seen:
-    if not is_here(source, [entry.objects_[0].hash]):
+    if not is_here(source, [entry.blocks[0].hash]):
         return _Seen(None, [], how_to_get(source))
-    from datapkg.reading.reprs.look import look
-    from datapkg.reading.reprs.spread import spread
+    from datapkg.reading.reprs.histogram import histogram
+    from datapkg.reading.reprs.sample import take_sample
 
     names = [name for name, _ in entry.columns]
     try:
-        found = look(source, entry, names[:COLUMNS], rows, explained=names[:LISTED])
+        found = take_sample(source, entry, names[:COLUMNS], rows, explained=names[:LISTED])
     except DatapkgError as error:
         return _Seen(None, [], visible(error.message, 500))
-    return _Seen(found, [spread(column) for column in found.rows.columns], "")
+    return _Seen(found, [histogram(column) for column in found.rows.columns], "")
 
 
 def _more(entry: TableNode, seen: _Seen) -> str:
@@ -101,7 +101,7 @@ def _cell(value: str | None, cls: str) -> str:
     return f"<td{cls}>{text(value)}</td>" if value is not None else f'<td{cls}><span class="dp-null">null</span></td>'
 
 
-def _bars(found: Spread | None, rows: int) -> str:
+def _bars(found: Histogram | None, rows: int) -> str:
     """A picture of how values are spread; each bar says what it is of when pointed at."""
     if found is None:
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapkg.format.manifest import TableNode
+from datapkg.format.manifest.parsed import TableNode
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.reprs import outline
 from datapkg.reading.reprs.words import count, pad, visible, width

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from datapkg.format.manifest import Node, TableNode
+from datapkg.format.manifest.parsed import Node, TableNode
 from datapkg.reading.reprs import outline
+from datapkg.reading.reprs.html import text
 from datapkg.reading.reprs.table_page import table
-from datapkg.reading.reprs.tags import text
 from datapkg.reading.reprs.words import count, size, visible
 from datapkg.reading.source import Source
 

@@ -1,0 +1,106 @@
+"""Values as words of 64 bits, by which equal ones are found over a whole column at eight bytes a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as types
+
+from datapkg.building.checks.columns import CheckedColumn, Unfit
+from datapkg.building.checks.comparing import cast, is_text
+
+Words = np.ndarray[Any, np.dtype[np.uint64]]
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+# Up to so many repeated rows, what looks equal by its word is looked at itself.
+LOOKED_AT = 1_000
+
+
+def present(values: pa.Array) -> Rows:
+    """The positions of the values that are there: neither null nor NaN."""
+    missing = pc.is_null(values, nan_is_null=types.is_floating(values.type))
+    return np.flatnonzero(~missing.to_numpy(zero_copy_only=False))
+
+
+def hash_type(kind: pa.DataType) -> pa.DataType:
+    """The type that values of a column have when they become words; raises `Unfit` for those that never do."""
+    if types.is_integer(kind) or types.is_boolean(kind):
+        return pa.uint64() if kind == pa.uint64() else pa.int64()
+    if types.is_floating(kind):
+        return pa.float64()
+    if is_text(kind) or types.is_decimal(kind):
+        return pa.large_string()
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return pa.large_binary()
+    if types.is_temporal(kind) and not types.is_interval(kind):
+        return kind
+    raise Unfit(f"values of type {kind} cannot be told apart")
+
+
+def value_hashes(values: pa.Array, kind: pa.DataType) -> Words:
+    """One word for each value, none of which is missing; but for text and binary, only equal ones have the same."""
+    if types.is_large_string(kind) or types.is_large_binary(kind):
+        import pandas
+
+        return pandas.util.hash_array(cast(values, kind).to_numpy(zero_copy_only=False))
+    plain = cast(values, kind)
+    if types.is_floating(kind):
+        return (plain.to_numpy() + 0.0).view(np.uint64)
+    if kind.bit_width == 32:
+        plain = plain.view(pa.int32())
+    return cast(plain, pa.int64()).to_numpy().view(np.uint64) if kind != pa.uint64() else plain.to_numpy()
+
+
+def all_value_hashes(column: CheckedColumn, kind: pa.DataType) -> tuple[Words, Rows]:
+    """The words of all values of a column that are there, and their rows, counted from 0."""
+    found: list[Words] = [np.empty(0, np.uint64)]
+    rows: list[Rows] = [np.empty(0, np.int64)]
+    first = 0
+    for values in column.pieces():
+        there = present(values)
+        found.append(value_hashes(values.take(pa.array(there)), kind))
+        rows.append(there + first)
+        first += len(values)
+    return np.concatenate(found), np.concatenate(rows)
+
+
+def distinct(found: Words) -> Words:
+    """Each word once, in order; ten times as fast as `np.unique` on numbers that follow each other."""
+    ordered = np.sort(found)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
+
+
+def are_among(found: Words, known: Words) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """For each word whether it is one of the known, which are in order."""
+    if not len(known):
+        return np.zeros(len(found), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(known, found), len(known) - 1)
+    return np.asarray(known[places] == found)
+
+
+def repeated_rows(column: CheckedColumn) -> Rows:
+    """The rows, from 0, whose value stands in an earlier row too; needs some 32 bytes a row while it looks."""
+    kind = hash_type(column.kind)
+    found, rows = all_value_hashes(column, kind)
+    by_word = np.argsort(found, kind="stable")
+    ordered = found[by_word]
+    repeats = by_word[1:][ordered[1:] == ordered[:-1]]
+    if len(repeats) and len(repeats) <= LOOKED_AT and pa.types.is_large_string(kind):
+        return np.array(list(_really_repeated(column, kind, found[repeats])), dtype=np.int64)
+    return np.sort(rows[repeats])
+
+
+def _really_repeated(column: CheckedColumn, kind: pa.DataType, suspicious: Words) -> Iterator[int]:
+    seen: set[Any] = set()
+    first = 0
+    for values in column.pieces():
+        there = present(values)
+        looked_at = there[np.isin(value_hashes(values.take(pa.array(there)), kind), suspicious)]
+        for row, value in zip(looked_at, values.take(pa.array(looked_at)).to_pylist(), strict=True):
+            if value in seen:
+                yield int(row) + first
+            seen.add(value)
+        first += len(values)

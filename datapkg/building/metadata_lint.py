@@ -1,0 +1,185 @@
+"""What looks wrong in metadata: never an error, since metadata are whatever their publisher says, but worth a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from datapkg.building.licences import licence_problem
+from datapkg.format.manifest.parsed import FileNode, Manifest, Node, TableNode
+from datapkg.format.metadata import COLUMNS_KEY, LICENCE_KEYS, ColumnNote, licence_files_among, licence_of
+from datapkg.format.names import quoted
+from datapkg.format.suggestions import nearest
+from datapkg.objects.base import Readable
+
+MAX_WARNINGS = 20
+# Among more columns than these no near name is looked for, nor for more wrong names than are told of.
+MAX_COMPARED = 2_000
+_SPDX_LINE = re.compile(r"SPDX-License-Identifier:[ \t]*([^\r\n]+)")
+_SPDX_BYTES = 8_192
+_HOMEPAGE = re.compile(r"https?://[^\s/@<>\"']+(?:[/?#][^\s<>\"']*)?\Z", re.IGNORECASE)
+
+
+def metadata_warnings(manifest: Manifest) -> list[str]:
+    """What looks wrong in the metadata of a package, its groups and nodes, a line each; of many the same in one."""
+    places: dict[str, list[str]] = {}
+    for place, problem in _problems(manifest):
+        places.setdefault(problem, []).append(place)
+    lines = [_line(problem, where) for problem, where in places.items()]
+    more = len(lines) - MAX_WARNINGS
+    return lines if more <= 0 else [*lines[:MAX_WARNINGS], f"metadata: … and {more:,} more warnings like these"]
+
+
+def _line(problem: str, places: list[str]) -> str:
+    more = f" (and {len(places) - 1:,} more)" if len(places) > 1 else ""
+    return f"{places[0]}{more}: {problem}" if places[0] else problem
+
+
+def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Pairs of the path of a node ("" for the package) and what is wrong there."""
+    yield from (("", each) for each in meta_warnings(manifest.meta))
+    for node in manifest.nodes:
+        if node.meta:
+            yield from ((node.path, each) for each in [*meta_warnings(node.meta), *column_warnings(node)])
+
+
+def meta_warnings(meta: dict[str, Any]) -> list[str]:
+    """What is wrong in one mapping of metadata, each with its key."""
+    found = [f"meta.{key}: {problem}" for key, rule in _RULES.items() if key in meta and (problem := rule(meta[key]))]
+    said = {meta[key] for key in LICENCE_KEYS if isinstance(meta.get(key), str)}
+    if len(said) > 1:
+        found.append(f"meta.licence and meta.license differ: {' and '.join(sorted(map(quoted, said)))}")
+    return found + [f"meta.{each}" for each in _misspelt(meta, _MEANT)]
+
+
+def _misspelt(said: dict[str, Any], meant: dict[str, str]) -> Iterator[str]:
+    """Keys that are nearly one of ours, which is not there itself; all others are the publisher's own."""
+    for key in list(said)[:MAX_COMPARED]:
+        word = "" if key in _RULES or len(key) > 40 else key.lower()
+        near = get_close_matches(word, meant, 1, 0.85) if word else []
+        if near and meant[near[0]] not in said:
+            yield f"{_key(key)}: did you mean `{meant[near[0]]}`?"
+
+
+def column_warnings(node: Node) -> list[str]:
+    """What is wrong in what is said of a table's columns: of some that it has not, or not in text."""
+    columns = node.meta.get(COLUMNS_KEY)
+    if columns is None or not isinstance(node, TableNode):
+        return []
+    if not isinstance(columns, dict):
+        return [f"{COLUMNS_KEY}: expected a mapping of columns, such as {{length: {{unit: cm}}}}, got {_kind(columns)}"]
+    names = dict(node.columns)
+    unknown = [name for name in columns if name not in names]
+    compared = list(names) if len(names) <= MAX_COMPARED else []
+    found = [f"{COLUMNS_KEY}.{_key(name)}: {_no_column(name, compared)}" for name in unknown[:MAX_WARNINGS]]
+    if len(unknown) > MAX_WARNINGS:
+        found.append(f"{COLUMNS_KEY}: {len(unknown) - MAX_WARNINGS:,} more are no columns of the table")
+    return found + [
+        f"{COLUMNS_KEY}.{_key(name)}{each}" for name, said in columns.items() for each in _note_warnings(said)
+    ]
+
+
+def _no_column(name: str, names: list[str]) -> str:
+    near = nearest(name, names) if len(name) <= 200 else ""
+    return "the table has no such column" + (f"; did you mean {quoted(near)}?" if near else "")
+
+
+def _note_warnings(said: Any) -> Iterator[str]:
+    if isinstance(said, str):
+        return
+    if not isinstance(said, dict):
+        yield f": expected a mapping such as {{description: …, unit: …}}, got {_kind(said)}"
+        return
+    for key in ColumnNote._fields:
+        if key in said and not isinstance(said[key], str):
+            yield f".{key}: expected text, got {_kind(said[key])}"
+    yield from (f".{each}" for each in _misspelt(said, _MEANT_OF_COLUMNS))
+
+
+def licence_hint(manifest: Manifest, objects: Readable) -> str:
+    """What to say where a package that everybody may read does not say under which licence; "" where it does.
+
+    A file of the licence that has a line `SPDX-License-Identifier: …` is believed, texts of licences are not guessed.
+    """
+    if licence_of(manifest.meta):
+        return ""
+    files = [node for node in manifest.nodes if isinstance(node, FileNode) and "/" not in node.path]
+    found = {file.path: _spdx_line(file, objects) for file in files if licence_files_among([file.path])}
+    said = sorted(set(filter(None, found.values())))
+    if len(said) == 1:
+        file = next(path for path, licence in found.items() if licence)
+        return f"{quoted(file)} says {said[0]}; say so in build.yml too: meta: {{licence: {said[0]}}}"
+    if found:
+        return f"which licence is in {quoted(min(found))}? say it in build.yml: meta: {{licence: …}}"
+    return "no licence is named, so nobody knows what they may do with it; say it in build.yml: meta: {licence: …}"
+
+
+def _spdx_line(file: FileNode, objects: Readable) -> str:
+    """The licence that a file names in the form that SPDX has for it; "" if it does not, or cannot be read."""
+    if not file.size or objects.missing([file.hash]):
+        return ""
+    with objects.open(file.hash, 0, min(file.size, _SPDX_BYTES)) as stream:
+        text = stream.read(_SPDX_BYTES).decode("utf-8", "replace")
+    match = _SPDX_LINE.search(text)
+    licence = re.sub(r"\s*(?:\*/|-->)?\s*\Z", "", match[1]) if match else ""
+    return licence if licence and not licence_problem(licence) else ""
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        return f"expected text, got {_kind(value)}"
+    return "" if value.strip() else "is empty"
+
+
+def _licence(value: Any) -> str:
+    if isinstance(value, list):
+        return "expected text; several licences are one expression, such as MIT OR Apache-2.0"
+    return _text(value) or licence_problem(value)
+
+
+def _keywords(value: Any) -> str:
+    if isinstance(value, str):
+        words = ", ".join(filter(None, re.split(r"\s*[,;]\s*", value[:100].strip())))
+        return f"expected a list of text; write [{quoted(words)[1:-1]}]"
+    if not isinstance(value, list):
+        return f"expected a list of text, got {_kind(value)}"
+    return next((f"[{number}]: {problem}" for number, each in enumerate(value) if (problem := _text(each))), "")
+
+
+def _citation(value: Any) -> str:
+    """A text, several of them, or a mapping of fields such as BibTeX's."""
+    if isinstance(value, list):
+        return next((f"[{number}]: {problem}" for number, each in enumerate(value) if (problem := _citation(each))), "")
+    return "" if isinstance(value, dict) and value else _text(value)
+
+
+def _homepage(value: Any) -> str:
+    if problem := _text(value):
+        return problem
+    return "" if _HOMEPAGE.match(value) else f"expected an address that begins with https://, got {quoted(value)}"
+
+
+_RULES: dict[str, Callable[[Any], str]] = {
+    "title": _text,
+    "description": _text,
+    "licence": _licence,
+    "license": _licence,
+    "keywords": _keywords,
+    "citation": _citation,
+    "homepage": _homepage,
+}
+_MEANT = {key: key for key in _RULES} | {"licences": "licence", "licenses": "licence", "spdx": "licence"}
+_MEANT_OF_COLUMNS = {key: key for key in ColumnNote._fields} | {"units": "unit", "desc": "description"}
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() and len(name) <= 80 else quoted(name)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    names = {bool: "a truth value", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,160 @@
+"""What a transform gave becomes objects and nodes: tables in blocks, arrays, files; a dict becomes a group of them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from datapkg.building.build_context import BIG_BYTES, BuildContext
+from datapkg.building.cache import TransformResult
+from datapkg.building.readers import TRANSFORMS, guess
+from datapkg.building.readers.base import Described
+from datapkg.building.sources.content_check import check_content
+from datapkg.building.sources.file import open_source, put_file, put_made
+from datapkg.building.sources.source_errors import translated_errors
+from datapkg.building.spec.folder import name_problem
+from datapkg.building.spec.model import FileSource, NodeSpec
+from datapkg.errors import InvalidInput
+from datapkg.format.manifest.parsed import ArrayNode, Block, FileNode, Node, TableNode
+from datapkg.format.names import quoted
+from datapkg.objects.base import Objects
+from datapkg.tables.pandas_attrs import plain_attrs
+
+if TYPE_CHECKING:
+    from datapkg.tables.text_block_cache import TextBlockCache
+
+
+def read_source(
+    spec: NodeSpec, source: FileSource, stream: BinaryIO, desk: BuildContext
+) -> tuple[TransformResult, bool]:
+    """What a source becomes, and whether nothing but the source settled it."""
+    transform = TRANSFORMS[spec.transform]
+    wrong = check_content(source, stream)
+    if transform.keep is not None and not spec.kwargs.get("rewrite"):
+        with translated_errors(spec, source, wrong) as said:
+            kept = transform.keep(stream)
+        said += wrong
+        stream.seek(0)
+        if kept is not None:
+            return _keep(kept, spec, stream, desk, said)
+    assert transform.read is not None
+    with translated_errors(spec, source, wrong) as said:
+        # Absolute: pandas takes a relative "file:/x" for an address and "~/x" for the home folder.
+        value = transform.read(source.path.absolute(), spec.kwargs, said.append)
+        stored = NodeWriter(spec, desk, source)
+        nodes = stored.nodes(value, "")
+    return TransformResult(nodes, said + wrong, stored.writer), stored.own
+
+
+def _keep(
+    kept: Any, spec: NodeSpec, stream: BinaryIO, desk: BuildContext, said: list[str]
+) -> tuple[TransformResult, bool]:
+    """The node of a file whose bytes are kept, or the objects that an earlier state has for its table."""
+    if not isinstance(kept, tuple) and (blocks := desk.previous.blocks(spec.path, kept.hash)):
+        return TransformResult([_kept(kept, blocks)], said), False
+    hash, size = put_file(stream, desk.objects)
+    return TransformResult([_kept(kept, [Block(hash, 0 if isinstance(kept, tuple) else kept.rows, size)])], said), True
+
+
+def _kept(found: Any, blocks: list[Block]) -> Node:
+    """The node of a source whose bytes are the object: a table or an array."""
+    if isinstance(found, tuple):
+        dtype, shape = found
+        return ArrayNode(path="", dtype=dtype, shape=shape, hash=blocks[0].hash, size=blocks[0].size)
+    return TableNode(path="", columns=found.columns, content=found.hash, blocks=blocks, rows=found.rows)
+
+
+class NodeWriter:
+    """Stores what a transform gave, and makes nodes of it; `own` says whether an earlier state had no say in it."""
+
+    def __init__(self, spec: NodeSpec, desk: BuildContext, source: FileSource | None) -> None:
+        self._spec, self._desk, self._source = spec, desk, source
+        self.own = True
+        self.writer: dict[str, Any] = {}
+
+    def nodes(self, value: Any, path: str) -> list[Node]:
+        """The nodes of a value; of a dict, those of each of its values below its path."""
+        import numpy
+
+        if isinstance(value, dict):
+            return [node for name, each in value.items() for node in self.nodes(each, self._below(path, name))]
+        if isinstance(value, Path):
+            return self._of_file(value, path)
+        if isinstance(value, Described):
+            meta, _ = plain_attrs(value.meta)
+            return [msgspec.structs.replace(self._table(value.table, path), meta=meta)]
+        if isinstance(value, numpy.ndarray):
+            return [_array_node(value, path, self._desk.objects)]
+        return [self._table(value, path)]
+
+    def _below(self, path: str, name: str) -> str:
+        if problem := name_problem((*self._spec.path.split("/"), *filter(None, path.split("/")), name)):
+            raise InvalidInput(f"{quoted(name)} cannot be the name of a node: {problem}")
+        return f"{path}/{name}" if path else name
+
+    def _of_file(self, file: Path, path: str) -> list[Node]:
+        """The nodes of a file that a function made: read as its name says."""
+        source = FileSource(file, file.name)
+        whole = f"{self._spec.path}/{path}" if path else self._spec.path
+        transform = guess(file) if self._spec.transform == "id" else self._spec.transform
+        spec = replace(self._spec, path=whole, source=source, transform=transform, kwargs={})
+        with open_source(file, source.shown) as stream:
+            if TRANSFORMS[spec.transform].kind == "file":
+                hash, size = put_file(stream, self._desk.objects)
+                return [FileNode(path=path, hash=hash, size=size, file_name=file.name)]
+            result, own = read_source(spec, source, stream, self._desk)
+        self.own = self.own and own
+        return [msgspec.structs.replace(node, path="/".join(filter(None, (path, node.path)))) for node in result.nodes]
+
+    def _table(self, value: Any, path: str) -> TableNode:
+        from datapkg.tables.pandas_attrs import attrs_as_meta
+        from datapkg.tables.table_writer import write_table
+
+        cache, objects = self._desk.cache, self._desk.objects
+        whole = f"{self._spec.path}/{path}" if path else self._spec.path
+        written = write_table(value, objects, stored=self._stored(whole), memo=self._memo(path))
+        blocks = self._desk.previous.blocks(whole, written.content, written.blocks) or written.blocks
+        if blocks != written.blocks:
+            objects.discard(written.put)
+        elif written.memo is not None:
+            cache.keep_memo(self._spec, written.memo.encode())
+        if len(blocks) > 1 and [each.rows for each in blocks] == [each.rows for each in written.blocks]:
+            cache.keep_stored(written.content, written.mark, written.digests, blocks)
+        self.own = self.own and written.own and blocks == written.blocks
+        self.writer = self.writer or written.writer
+        return TableNode(
+            path=path,
+            meta=attrs_as_meta(value.schema) if self._source is None else {},
+            columns=written.columns,
+            content=written.content,
+            blocks=blocks,
+            rows=written.rows,
+        )
+
+    def _stored(self, path: str) -> dict[bytes, Block]:
+        """The blocks of the table that was at this path, as far as they are here."""
+        before = self._desk.previous.table(path)
+        found = self._desk.cache.stored(before.content) if before is not None and len(before.blocks) > 1 else {}
+        absent = self._desk.objects.missing(block.hash for block in found.values())
+        return {digests: block for digests, block in found.items() if block.hash not in absent}
+
+    def _memo(self, path: str) -> TextBlockCache | None:
+        from datapkg.tables.text_block_cache import TextBlockCache
+
+        if self._source is None or path or self._source.path.stat().st_size < BIG_BYTES:
+            return None
+        data = self._desk.cache.memo(self._spec)
+        memo = TextBlockCache.decode(self._source.path, data) if data else TextBlockCache(self._source.path)
+        return memo.without(self._desk.objects.missing(memo.objects()))
+
+
+def _array_node(value: Any, path: str, objects: Objects) -> ArrayNode:
+    from datapkg.building.readers.numpy_array import check_dtype, to_bytes
+
+    dtype, data = check_dtype(value.dtype), to_bytes(value)
+    hash = put_made(objects, io.BytesIO(data))
+    return ArrayNode(path=path, dtype=dtype, shape=list(value.shape), hash=hash, size=len(data))

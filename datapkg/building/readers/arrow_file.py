@@ -1,0 +1,73 @@
+"""feather and arrow: a table in one of Arrow's own forms, whichever of them its first bytes say.
+
+These are the IPC file (Feather's version 2), the IPC stream, and Feather's version 1.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from datapkg.building.readers import limited_reader
+from datapkg.building.readers.columnar import chosen_columns, chosen_schema
+from datapkg.errors import InvalidInput
+
+_FILE, _OLD_FEATHER = b"ARROW1", b"FEA1"
+
+
+def arrow(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
+    """The table in the file; nothing in it is believed before it was checked, since its bytes are used as they lie."""
+    import pyarrow as pa
+
+    from datapkg.building.readers.batches import batches
+
+    with pa.OSFile(str(path), "rb") as file:
+        start = file.read(len(_FILE))
+    if start.startswith(_OLD_FEATHER):
+        return _old_feather(path, kwargs)
+
+    def read() -> Iterator[Any]:
+        with _reader(path, start) as reader:
+            for batch in _each(reader):
+                yield chosen_columns(pa.Table.from_batches([batch]), kwargs)
+
+    with _reader(path, start) as reader:
+        return batches(chosen_schema(reader.schema, kwargs), read)
+
+
+def _old_feather(path: Path, kwargs: dict[str, Any]) -> Any:
+    """The table in Feather's first version, converted by a child process: its reader crashes on damaged files."""
+    import pyarrow as pa
+
+    from datapkg.building.readers.validity import check_values
+    from datapkg.tables.frame_to_arrow import table_from_arrow
+
+    with tempfile.TemporaryFile() as converted:
+        try:
+            limited_reader.run("feather", path, pa, converted)
+        except limited_reader.ReaderDied as died:
+            raise InvalidInput("it is damaged: the reader of Feather's first version fails on it") from died
+        converted.seek(0)
+        with pa.ipc.open_stream(converted) as reader:
+            table = chosen_columns(reader.read_all(), kwargs)
+    check_values(table)
+    return table_from_arrow(table)
+
+
+@contextmanager
+def _reader(path: Path, start: bytes) -> Iterator[Any]:
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "rb") as file:
+        open_reader = pa.ipc.open_file if start == _FILE else pa.ipc.open_stream
+        with open_reader(file) as reader:
+            yield reader
+
+
+def _each(reader: Any) -> Iterator[Any]:
+    if hasattr(reader, "num_record_batches"):
+        return (reader.get_batch(number) for number in range(reader.num_record_batches))
+    return iter(reader)

@@ -1,0 +1,74 @@
+"""Tables that come batch by batch: what a transform gives for a source that may be bigger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as types
+
+from datapkg.building.readers.validity import check_values
+from datapkg.tables.extension_types import has_inner_extensions, schema_without, without_inner_extensions
+from datapkg.tables.frame_to_arrow import table_from_arrow, with_dtypes
+from datapkg.tables.table_stream import TablePart
+
+# Rows of a batch that we make; those of a file come as they lie in it, cut to so many.
+BATCH_ROWS = 16_384
+_MOST_ROWS = 131_072
+# The pandas dtypes that keep whole numbers and booleans beside nulls.
+NULLABLE = {pa.bool_(): "boolean"} | {
+    kind: str(kind).replace("u", "U", 1).replace("int", "Int")
+    for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
+}
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A `TableStream` whose types are known before it is read; `read()` begins at the first row each time."""
+
+    schema: pa.Schema
+    read: Callable[[], Iterator[pa.Table]]
+
+    def parts(self) -> Iterator[TablePart]:
+        """All rows in order, each batch under the names and the description of `schema`."""
+        for table in self.read():
+            yield TablePart(pa.Table.from_arrays(table.columns, schema=self.schema))
+
+
+def batches(schema: pa.Schema, read: Callable[[], Iterable[Any]]) -> pa.Table | Batches:
+    """A stream of the record batches or tables that `read()` gives, all of this schema.
+
+    Where each batch may have categories of its own they are one table, read at once: a table has one list of them.
+    Raises `InvalidInput` for values that are not valid, once they are reached.
+    """
+
+    if has_inner_extensions(schema):
+        schema = schema_without(schema)
+
+    def parts() -> Iterator[pa.Table]:
+        row = 0
+        for batch in read():
+            table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+            check_values(table, row)  # before anything follows an offset in it
+            table = without_inner_extensions(table)
+            row += len(table)
+            for start in range(0, len(table), _MOST_ROWS):
+                yield table.slice(start, _MOST_ROWS)
+
+    if any(map(_has_categories, schema.types)):
+        return table_from_arrow(pa.concat_tables([schema.empty_table(), *parts()]))
+    return Batches(table_from_arrow(schema.empty_table()).schema, parts)
+
+
+def _has_categories(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return _has_categories(kind.storage_type)
+    return bool(types.is_dictionary(kind)) or any(_has_categories(kind.field(at).type) for at in range(kind.num_fields))
+
+
+def described(schema: pa.Schema, nulls: Mapping[str, int]) -> pa.Schema:
+    """The schema with the dtypes that keep whole numbers and booleans beside nulls, for the columns that have some."""
+    dtypes = {each.name: NULLABLE[each.type] for each in schema if nulls.get(each.name) and each.type in NULLABLE}
+    return with_dtypes(schema.empty_table(), dtypes).schema

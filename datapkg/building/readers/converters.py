@@ -1,0 +1,40 @@
+"""`converters` of a build file: functions by their names, since YAML holds no functions and none is run from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from datapkg.errors import InvalidInput
+from datapkg.format.names import quoted
+
+NAMED: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "str.strip": str.strip,
+    "str.lower": str.lower,
+    "str.upper": str.upper,
+    "str.title": str.title,
+}
+
+
+def with_functions(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The kwargs with the functions that `converters` names.
+
+    Raises `InvalidInput` for a name that stands for none.
+    """
+    if not isinstance(kwargs.get("converters"), dict):
+        if kwargs.get("converters") is None:
+            return kwargs
+        raise InvalidInput("`converters` is a mapping of columns to names of functions")
+    return {**kwargs, "converters": {column: _function(name) for column, name in kwargs["converters"].items()}}
+
+
+def _function(name: object) -> Callable[[str], Any]:
+    if isinstance(name, str) and name in NAMED:
+        return NAMED[name]
+    raise InvalidInput(
+        f"{quoted(str(name))} is no converter; there are {', '.join(NAMED)}",
+        hint="anything else is done by python: module:function",
+    )

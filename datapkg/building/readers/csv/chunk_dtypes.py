@@ -1,0 +1,102 @@
+"""What the chunks of a column, each as pandas infers it, come to for the whole column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from datapkg.building.readers.csv.columns import has_big_integer
+from datapkg.building.readers.csv.inferred_types import NA, demand, dtype_of, join
+from datapkg.building.readers.csv.unsupported import UnsupportedByEngine
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow as pa
+
+_BASES = {"int64": "int", "uint64": "int", "float64": "float", "bool": "bool", "str": "text"}
+# Dtypes that may be given, and what their text may demand: what pandas makes of other text depends on all of it.
+GIVEN_TEXT = ("str", "string")
+_GIVEN: dict[str, tuple[str, ...]] = {
+    **{f"{sign}int{bits}": ("int",) for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    **dict.fromkeys(("float32", "float64"), ("", NA, "int", f"int{NA}", "float")),
+    "bool": ("bool",),
+}
+
+
+class JoinedColumn:
+    """A column of which chunks are added, read without a dtype unless it is one of text."""
+
+    def __init__(self, given: str, thousands: str) -> None:
+        """Raises `Leave` for a given dtype that chunks say too little of."""
+        if given and given not in _GIVEN and given not in GIVEN_TEXT:
+            raise UnsupportedByEngine(f"a column of {given}")
+        self._given, self._thousands = given, thousands
+        self._need = ""
+        self._surely_float = self._is_perhaps_negative = self._is_unsigned = False
+
+    @property
+    def dtype(self) -> str:
+        """Raises `Leave` if the given one is not surely what comes out."""
+        if self._given in _GIVEN and self._need not in _GIVEN[self._given]:
+            raise UnsupportedByEngine(f"a column of {self._given} with other values")
+        if self._is_unsigned and self._given in ("", "uint64"):
+            return self._unsigned()
+        return self._given or dtype_of(self._need)
+
+    def _unsigned(self) -> str:
+        """Integers that only unsigned ones hold: beside missing and negative ones, and -0, all become text."""
+        if self._need != "int" or self._is_perhaps_negative:
+            raise UnsupportedByEngine("integers beyond those of int64 beside other values")
+        return "uint64"
+
+    @property
+    def perhaps_integers(self) -> bool:
+        """Whether these floats may be integers beside missing values."""
+        return not self._given and self.dtype == "float64" and not self._surely_float
+
+    def add(self, values: pandas.Series) -> None:
+        """The next chunk. Raises `Leave` for what depends on more than this."""
+        if self._given in GIVEN_TEXT:
+            return
+        found = _demand(values)
+        self._is_unsigned |= str(values.dtype) == "uint64"
+        self._is_perhaps_negative |= str(values.dtype) == "int64" and bool((values <= 0).any())
+        if found == "text" != self._need and has_big_integer(_texts(values, self._thousands)):
+            raise UnsupportedByEngine("text beside an integer beyond 64 bits")
+        if found == "float":
+            self._surely_float |= not values.isna().any() or bool((values.dropna() % 1 != 0).any())
+        self._need = join(self._need, found)
+
+
+def _demand(values: pandas.Series) -> str:
+    import pandas
+
+    missing = bool(values.isna().any())
+    if values.isna().all():
+        return demand("", missing)
+    if values.dtype == object and pandas.api.types.infer_dtype(values, skipna=True) == "boolean":
+        return demand("bool", missing)
+    if str(values.dtype) not in _BASES:
+        raise UnsupportedByEngine(f"pandas infers {values.dtype}")
+    return demand(_BASES[str(values.dtype)], missing)
+
+
+def _texts(values: pandas.Series, thousands: str) -> pa.Array:
+    import pyarrow as pa
+
+    values = values.dropna()
+    return pa.array(values.str.replace(thousands, "", regex=False) if thousands else values, pa.string())
+
+
+def given_dtypes(labels: pandas.Index, dtype: Any) -> list[str]:
+    """The name of the dtype that each column is given, "" where pandas infers it.
+
+    Raises `Leave` where columns are not named by their labels.
+    """
+    from pandas.api.types import pandas_dtype
+
+    if not isinstance(dtype, dict):
+        return ["" if dtype is None else str(pandas_dtype(dtype))] * len(labels)
+    texts = {str(label) for label in labels}
+    if not dtype.keys() <= set(labels) or any(str(label).rpartition(".")[0] in texts for label in labels):
+        raise UnsupportedByEngine("dtypes of columns that are named twice, or by number")
+    return [str(pandas_dtype(dtype[label])) if label in dtype else "" for label in labels]

@@ -1,0 +1,242 @@
+"""How a file is laid out, where the fast engine may read it: found by pandas, on the first rows."""
+
+from __future__ import annotations
+
+import codecs
+import inspect
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from datapkg.building.readers.csv.inferred_types import GIVEN
+from datapkg.building.readers.csv.record_splitter import record_end
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow as pa
+
+# Part of what a block is remembered by: raised when the same text comes to be read in another way.
+VERSION = 2
+_MARK = b"\xef\xbb\xbf"
+# Of this much text pandas says how it is laid out, if a row ends in it.
+_FIRST_ROWS = 32 << 10
+_BLANK = b" \t\r\n"
+
+
+@dataclass(frozen=True)
+class CsvDialect:
+    """All that settles how records are read, but for the types of columns.
+
+    `width` fields a record, of which those at `used` become columns, called `labels`; `given` are their dtypes, "" if
+    pandas is to infer them. The first record begins at `first`, in bytes.
+    """
+
+    separator: str
+    width: int
+    used: tuple[int, ...]
+    labels: pandas.Index
+    given: tuple[str, ...]
+    missing_words: list[str]
+    is_ascii: bool
+    first: int
+    choices: str
+    missing_options: dict[str, Any]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """A name for every field; labels may be no text."""
+        return [str(field) for field in range(self.width)]
+
+    @cached_property
+    def used_names(self) -> list[str]:
+        return [self.names[field] for field in self.used]
+
+    @cached_property
+    def arrow_types(self) -> dict[str, pa.DataType]:
+        import pyarrow as pa
+
+        return dict.fromkeys(self.names, pa.string())
+
+    @cached_property
+    def pandas_options(self) -> dict[str, Any]:
+        """For pandas to read the same records with."""
+        chosen = {} if len(self.used) == self.width else {"usecols": list(self.used)}
+        return {"sep": self.separator, **self.missing_options, **chosen}
+
+
+def detect_dialect(head: bytes, kwargs: dict[str, Any]) -> CsvDialect | None:
+    """The layout of a file that begins so; None if it, or what is asked for, is not for the fast engine."""
+    kwargs = _without_defaults(kwargs)
+    if {"sep", "delimiter"} <= kwargs.keys():
+        return None
+    if not all(name in _UNDERSTOOD and _UNDERSTOOD[name](value) for name, value in kwargs.items()):
+        return None
+    separator = kwargs.get("sep", kwargs.get("delimiter", ","))
+    first = _first_record(head, separator.encode(), kwargs)
+    if first is None or (_codec(kwargs.get("encoding")) == "ascii" and not head[:first].isascii()):
+        return None
+    enough = head.rfind(b"\n", first, first + _FIRST_ROWS) + 1
+    try:
+        return _layout(head[:enough] if enough > first else head, first, separator, kwargs)
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _layout(head: bytes, first: int, separator: str, kwargs: dict[str, Any]) -> CsvDialect | None:
+    import pandas
+
+    def read(text: bytes, **options: Any) -> pandas.DataFrame:
+        return pandas.read_csv(io.BytesIO(text), sep=separator, nrows=1, dtype="str", **options)
+
+    named: dict[str, Any] = {name: kwargs[name] for name in ("header", "names") if name in kwargs}
+    every, chosen = read(head, **named), read(head, **named, usecols=kwargs.get("usecols"))
+    width, fields = every.shape[1], read(head[first:], header=None).shape[1]
+    # The first row tells whether there is an index; it may be short below a header.
+    has_header = kwargs.get("names") is None and kwargs.get("header", 0) is not None
+    if len(every) != 1 or not (width == fields or (has_header and fields < width)) or not chosen.shape[1]:
+        return None
+    given = _given(chosen.columns, kwargs.get("dtype"))
+    if given is None:
+        return None
+    missing: dict[str, Any] = {
+        name: kwargs[name] for name in ("na_values", "keep_default_na", "na_filter") if name in kwargs
+    }
+    used = tuple(list(every.columns).index(label) for label in chosen.columns)
+    return CsvDialect(
+        separator=separator,
+        width=width,
+        used=used,
+        labels=chosen.columns,
+        given=given,
+        missing_words=_missing_words(missing),
+        is_ascii=_codec(kwargs.get("encoding")) == "ascii",
+        first=first,
+        choices=_choices(head[:first], kwargs, [width, used, [repr(label) for label in chosen.columns], given]),
+        missing_options=missing,
+    )
+
+
+def _first_record(head: bytes, separator: bytes, kwargs: dict[str, Any]) -> int | None:
+    """Where the first record behind the header begins; None if the header is odd."""
+    start = len(_MARK) if head.startswith(_MARK) else 0
+    # A second mark is text or none, as the encoding has it.
+    if not head[start : start + 1].strip(_BLANK) or head.startswith(_MARK, start):
+        return None
+    if kwargs.get("header", "infer" if kwargs.get("names") is None else None) is None:
+        return start
+    text = head[start:]
+    newline = text.find(b"\n") + 1
+    while newline and record_end(text[:newline], separator, False) != newline:
+        newline = text.find(b"\n", newline) + 1
+    line = text[:newline].removesuffix(b"\n").removesuffix(b"\r")
+    return start + newline if newline and b"\r" not in line and b"\0" not in line else None
+
+
+def _given(labels: pandas.Index, dtype: Any) -> tuple[str, ...] | None:
+    """The dtype that each column is given, "" if none; None for one that is not read here."""
+    if not isinstance(dtype, dict):
+        name = "" if dtype is None else _dtype_name(dtype)
+        return None if name is None else (name,) * len(labels)
+    names = {label: _dtype_name(each) for label, each in dtype.items()}
+    texts = {str(label) for label in labels}
+    # pandas gives the dtype of `a` to `a.1` too, where that is the second `a`.
+    again = any(str(label).rpartition(".")[0] in texts for label in labels)
+    if again or None in names.values() or not names.keys() <= set(labels):
+        return None
+    return tuple(names.get(label) or "" for label in labels)
+
+
+def _dtype_name(dtype: Any) -> str | None:
+    from pandas.api.types import pandas_dtype
+
+    name = str(pandas_dtype(dtype))
+    return name if name in GIVEN else None
+
+
+def _missing_words(kwargs: dict[str, Any]) -> list[str]:
+    from pandas._libs.parsers import STR_NA_VALUES  # type: ignore[import-not-found]
+
+    own = kwargs.get("na_values") or []
+    words = {own} if isinstance(own, str) else set(own)
+    if not kwargs.get("na_filter", True):
+        return []
+    return sorted(words | STR_NA_VALUES if kwargs.get("keep_default_na", True) else words)
+
+
+def _choices(header: bytes, kwargs: dict[str, Any], columns: list[Any]) -> str:
+    """Return the choices as text. `columns` is what the first row settles where no header does."""
+    import pandas
+    import pyarrow as pa
+
+    said = {name: repr(value) for name, value in kwargs.items()}
+    return json.dumps(
+        [VERSION, pandas.__version__, pa.__version__, header.decode("utf-8", "replace"), said, columns], sort_keys=True
+    )
+
+
+def _without_defaults(kwargs: dict[str, Any]) -> dict[str, Any]:
+    import pandas
+
+    known = inspect.signature(pandas.read_csv).parameters
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if name not in known or type(value) is not type(known[name].default) or value != known[name].default
+    }
+
+
+def _codec(encoding: Any) -> str:
+    try:
+        return codecs.lookup(encoding or "utf-8").name
+    except (LookupError, TypeError):
+        return ""
+
+
+def _is_word(value: Any) -> bool:
+    """Whether pandas compares it with the text alone; numbers among missing values are compared as numbers too."""
+    try:
+        float(value)
+    except ValueError:
+        return isinstance(value, str)
+    except TypeError:
+        return False
+    return False
+
+
+def _is_separator(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 1 and value.isascii() and value not in '"\r\n\0 '
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, (str, int)) for each in value)
+
+
+def _are_words(value: Any) -> bool:
+    return _is_word(value) or (isinstance(value, (list, tuple, set)) and all(map(_is_word, value)))
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+# The kwargs that are read here, each with what it may be.
+_UNDERSTOOD: dict[str, Callable[[Any], bool]] = {
+    "sep": _is_separator,
+    "delimiter": _is_separator,
+    "header": lambda value: value is None or (value == 0 and not isinstance(value, bool)),
+    "names": lambda value: value is None or _are_names(value),
+    "usecols": _are_names,
+    "dtype": lambda value: True,
+    "na_values": _are_words,
+    "keep_default_na": _is_bool,
+    "na_filter": _is_bool,
+    "encoding": lambda value: _codec(value) in ("utf-8", "utf-8-sig", "ascii"),
+    "low_memory": lambda value: True,
+    "memory_map": lambda value: True,
+    "engine": lambda value: value in (None, "c"),
+    # The text is opened by who asks for the layout.
+    "compression": lambda value: True,
+}

@@ -1,0 +1,26 @@
+"""Work done ahead of who asks for it, in threads, given in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: int, count: int) -> Iterator[Result]:
+    """The result of each item in order, with `count` of them at work or waiting; closing the iterator ends them."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="delimited")
+    try:
+        waiting: deque = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

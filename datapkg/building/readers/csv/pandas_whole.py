@@ -1,0 +1,123 @@
+"""The last engine: the whole file by `pandas.read_csv`, with what we read where it raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datapkg.building.readers.compression import for_pandas
+from datapkg.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pandas
+
+Warn = Callable[[str], None]
+_MISSING = ("Integer column has NA values", "Bool column has NA values")
+
+
+def frame(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
+    """The file as a frame; the keys of `dtype` may name the columns of a headerless one."""
+    names = names_from_dtype(kwargs)
+    if not names:
+        return _read_with_missing(path, kwargs, warn)
+    width = width_of_first_row(path, kwargs, warn)
+    if width > len(names):
+        warn(f"`dtype` has {len(names)} keys and the file {width} columns, so it does not name them")
+        return _read_with_missing(path, kwargs, warn)
+    found = _read_with_missing(path, {**kwargs, "names": names}, warn)
+    if width < len(names) and names[-1] in found and found[names[-1]].isna().all():
+        raise InvalidInput(
+            f"`dtype` names {len(names)} columns, the rows have {width} or so: nothing is in {names[-1]!r}",
+            hint="give dtype one key a column, or name the columns by names: […]",
+        )
+    return found
+
+
+def width_of_first_row(path: Path, kwargs: dict[str, Any], warn: Warn) -> int:
+    """How many columns a headerless file has, by its first row."""
+    first = {key: value for key, value in kwargs.items() if key not in ("dtype", "index_col", "usecols", "parse_dates")}
+    return _read(path, {**first, "nrows": 1, "skipfooter": 0}, warn).shape[1]
+
+
+def names_from_dtype(kwargs: dict[str, Any]) -> list[str] | None:
+    """The names of the columns of a headerless file, if `dtype` may give them."""
+    dtype = kwargs.get("dtype")
+    if "header" not in kwargs or kwargs["header"] is not None or kwargs.get("names") is not None:
+        return None
+    return list(dtype) if isinstance(dtype, dict) and all(isinstance(key, str) for key in dtype) else None
+
+
+def _read_with_missing(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
+    try:
+        return _read(path, kwargs, warn)
+    except ValueError as error:
+        if not str(error).startswith(_MISSING):
+            raise
+    frame = _read(path, {**kwargs, "dtype": _nullable(kwargs["dtype"])}, warn)
+    return _without_needless(frame, kwargs["dtype"])
+
+
+def _nullable(dtype: Any) -> Any:
+    """The dtypes with those of integers and booleans made nullable."""
+    from pandas.api.types import pandas_dtype
+
+    if isinstance(dtype, dict):
+        return {column: _nullable(each) for column, each in dtype.items()}
+    kind = pandas_dtype(dtype)
+    if str(kind) == "bool":
+        return "boolean"
+    numpy_integer = getattr(kind, "kind", "") in ("i", "u") and not hasattr(kind, "numpy_dtype")
+    return str(kind).replace("u", "U", 1).replace("int", "Int") if numpy_integer else dtype
+
+
+def _without_needless(frame: pandas.DataFrame, dtype: Any) -> pandas.DataFrame:
+    """Gives columns without missing values the dtype that was asked for."""
+    wanted = dtype if isinstance(dtype, dict) else dict.fromkeys(frame.columns, dtype)
+    whole = {
+        column: each
+        for column, each in wanted.items()
+        if column in frame and str(frame[column].dtype) != str(each) and not frame[column].isna().any()
+    }
+    return frame.astype(whole)
+
+
+def _read(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
+    import pandas
+
+    if kwargs.get("engine") not in (None, "c"):
+        return _by_pandas(path, kwargs)
+    try:
+        return _by_pandas(path, {**kwargs, "low_memory": False})
+    except pandas.errors.ParserError as error:
+        if "engine" in kwargs:
+            raise
+        return _read_malformed(path, kwargs, error, warn)
+    except ValueError as error:
+        if "engine" in kwargs or not str(error).startswith("Falling back to the 'python' engine"):
+            raise
+        return _by_pandas(path, {**kwargs, "engine": "python"})
+
+
+def _read_malformed(path: Path, kwargs: dict[str, Any], error: Exception, warn: Warn) -> pandas.DataFrame:
+    """What the C engine cannot parse, by the Python engine; if that cannot either, the C engine's reason is raised.
+
+    The Python engine takes the first fields of rows that are too long for an index, and loses others: not believed.
+    """
+    import pandas
+
+    try:
+        frame = _by_pandas(path, {**kwargs, "engine": "python"})
+    except (ValueError, TypeError):
+        raise error from None
+    if kwargs.get("index_col") is None and not isinstance(frame.index, pandas.RangeIndex):
+        raise error
+    warn(f"read by pandas' Python engine, since its C engine says: {' '.join(str(error).split())}")
+    return frame
+
+
+def _by_pandas(path: Path, kwargs: dict[str, Any]) -> pandas.DataFrame:
+    import pandas
+
+    with for_pandas(path, kwargs) as (source, options):
+        return pandas.read_csv(source, **options)

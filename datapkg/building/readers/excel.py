@@ -1,0 +1,147 @@
+"""xls, xlsx and ods: sheets of a workbook, read as `pandas.read_excel` reads them with calamine.
+
+`sheet` names one, by name or number from 0, several in a list, or all by "*". Where nothing is said, the sheets that
+are shown and not empty are taken: one is a table, several are a group. Sheets of charts and macros are never data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datapkg.building.readers import limited_reader
+from datapkg.building.readers.converters import with_functions
+from datapkg.building.readers.excel_range import cell_range
+from datapkg.errors import InvalidInput
+from datapkg.format.names import quoted
+from datapkg.format.suggestions import nearest
+
+ALL = "*"
+_CHOOSERS = ("sheet", "sheet_name")
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    name: str
+    is_shown: bool
+    is_empty: bool
+
+
+def excel(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
+    """The table on a sheet, or the tables by the names of theirs."""
+    import pandas
+
+    _check_size(path)
+    options = {key: value for key, value in kwargs.items() if key not in _CHOOSERS}
+    with pandas.ExcelFile(path, engine="calamine") as file:
+        chosen = _chosen(_sheets(file.book), kwargs, warn)
+        if isinstance(chosen, _Sheet):
+            return _table(file, chosen, options)
+        return {sheet.name: _table(file, sheet, options, among=True) for sheet in chosen}
+
+
+def _check_size(path: Path) -> None:
+    """Raise `InvalidInput` for a workbook that calamine cannot open in the memory that is there; it would abort."""
+    import python_calamine
+
+    try:
+        limited_reader.run("workbook", path, python_calamine)
+    except limited_reader.ReaderDied as died:
+        most = f"{limited_reader.max_bytes() / 2**30:.1f} GiB of memory"
+        if not died.doing:
+            raise InvalidInput(f"it cannot be opened in {most}, or the reader fails on it") from died
+        number = int(died.doing)
+        name = python_calamine.CalamineWorkbook.from_path(path).sheet_names[number]
+        corners = cell_range(path, number)
+        spans = f"spans {':'.join(corners)}, more cells than fit" if corners else "spans more cells than fit"
+        stray = f"clear the stray cells up to {corners[1]}" if corners else "clear cells that stray far from the data"
+        raise InvalidInput(
+            f"sheet {quoted(name)} {spans} into {most}",
+            hint=f"{stray} and save the file again, or save the sheet as CSV",
+        ) from died
+
+
+def _sheets(book: Any) -> list[_Sheet]:
+    return [
+        _Sheet(each.name, _word(each.visible) == "Visible", book.get_sheet_by_name(each.name).start is None)
+        for each in book.sheets_metadata
+        if _word(each.typ) == "WorkSheet"
+    ]
+
+
+def _word(value: Any) -> str:
+    """`Hidden`, of calamine's `SheetVisibleEnum.Hidden`."""
+    return str(value).rpartition(".")[2]
+
+
+def _chosen(sheets: list[_Sheet], kwargs: dict[str, Any], warn: Callable[[str], None]) -> _Sheet | list[_Sheet]:
+    said = [key for key in _CHOOSERS if key in kwargs]
+    if len(said) > 1:
+        raise InvalidInput("`sheet` and `sheet_name` say the same; leave one out")
+    if not sheets:
+        raise InvalidInput("there is no sheet of cells in it")
+    if not said:
+        return _data(sheets, warn)
+    wanted = kwargs[said[0]]
+    if said == ["sheet_name"] and (isinstance(wanted, bool) or not isinstance(wanted, str | int)):
+        raise InvalidInput(
+            "`sheet_name` is the name or the number of one sheet", hint='`sheet: "*"` takes all, `sheet: [A, B]` some'
+        )
+    if wanted == ALL:
+        return _not_empty(sheets, warn)
+    return [_one(sheets, each) for each in wanted] if isinstance(wanted, list) else _one(sheets, wanted)
+
+
+def _data(sheets: list[_Sheet], warn: Callable[[str], None]) -> _Sheet | list[_Sheet]:
+    """What somebody takes for the data of a workbook without being told: what he sees there."""
+    seen = [each for each in sheets if each.is_shown]
+    hidden = [each.name for each in sheets if not each.is_shown and not each.is_empty]
+    if hidden:
+        warn(f'left out, since they are hidden: {", ".join(map(quoted, hidden))}; `sheet: "*"` takes all sheets')
+    full = [each for each in seen if not each.is_empty]
+    if not full:
+        raise InvalidInput(f"every sheet is empty: {_listed(sheets)}" if not hidden else "every sheet shown is empty")
+    return full[0] if len(full) == 1 else full
+
+
+def _not_empty(sheets: list[_Sheet], warn: Callable[[str], None]) -> list[_Sheet]:
+    full = [each for each in sheets if not each.is_empty]
+    if not full:
+        raise InvalidInput(f"every sheet is empty: {_listed(sheets)}")
+    if empty := [each.name for each in sheets if each.is_empty]:
+        warn(f"left out, since they are empty: {', '.join(map(quoted, empty))}")
+    return full
+
+
+def _one(sheets: list[_Sheet], wanted: Any) -> _Sheet:
+    """The sheet of this name; a number that is none's name counts from 0."""
+    by_name = {each.name: each for each in sheets}
+    if not isinstance(wanted, bool) and isinstance(wanted, str | int):
+        if str(wanted) in by_name:
+            return by_name[str(wanted)]
+        if isinstance(wanted, int) and 0 <= wanted < len(sheets):
+            return sheets[wanted]
+    near = nearest(wanted, by_name) if isinstance(wanted, str) else ""
+    said = quoted(wanted) if isinstance(wanted, str) else str(wanted)
+    hint = f" did you mean {quoted(near)}?" if near else ""
+    raise InvalidInput(f"there is no sheet {said};{hint} there are {_listed(sheets)}")
+
+
+def _listed(sheets: list[_Sheet]) -> str:
+    return ", ".join(quoted(each.name) for each in sheets)
+
+
+def _table(file: Any, sheet: _Sheet, options: dict[str, Any], among: bool = False) -> Any:
+    import pandas
+
+    from datapkg.tables.frame_to_arrow import dtype_kwarg, table_from_frame
+
+    try:
+        return table_from_frame(pandas.read_excel(file, sheet_name=sheet.name, **with_functions(options)), dtype_kwarg)
+    except ValueError as error:
+        if not among:
+            raise
+        hint = error.hint if isinstance(error, InvalidInput) else ""
+        raise InvalidInput(f"sheet {quoted(sheet.name)}: {error}", hint=hint) from error

@@ -1,0 +1,182 @@
+"""json and jsonl: a list of records, or one record a line, as a table.
+
+Without kwargs the values are what JSON says: text stays text, whole numbers stay whole beside nulls, nothing is taken
+for a date. The file is never held as a whole. With kwargs `pandas.read_json` reads it, which guesses.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json as json_library
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from datapkg.building.readers.compression import ERRORS, LONGEST_BYTES, for_pandas, open_text
+from datapkg.errors import InvalidInput
+from datapkg.format.names import quoted
+
+_FIRST_BYTES = 65_536
+_RECORDS = re.compile(rb"\s*\[\s*\{")
+_SPACES = re.compile(r"[ \t\n\r]*")
+_BOM = b"\xef\xbb\xbf"
+# Bounds of what is held at once: one record, one reading, the text of the records that become a batch.
+_READ_CHARS, _GROUP_BYTES = 1 << 20, 32 << 20
+
+# The number of a record (of its line), the length of its text, and what it says.
+Numbered = tuple[int, int, Any]
+
+
+def begins_with_records(path: Path) -> bool:
+    """Whether a JSON file begins as a list of records does: `[{`."""
+    try:
+        with open_text(path) as stream:
+            return _RECORDS.match(stream.read(_FIRST_BYTES).removeprefix(_BOM)) is not None
+    except ERRORS:
+        return False
+
+
+def json(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
+    """The table that a list of records is."""
+    return _by_pandas(path, kwargs) if kwargs else _stream(partial(_listed, path), "record")
+
+
+def jsonl(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
+    """The table that one record a line is; empty lines do not count."""
+    return _by_pandas(path, {"lines": True, **kwargs}) if kwargs else _stream(partial(_lines, path), "line")
+
+
+def _lines(path: Path) -> Iterator[Numbered]:
+    decoder = msgspec.json.Decoder()
+    with open_text(path) as stream:
+        for number in itertools.count(1):
+            line = stream.readline(LONGEST_BYTES)
+            if len(line) == LONGEST_BYTES:
+                raise InvalidInput(f"line {number} is longer than {LONGEST_BYTES >> 20} MiB")
+            if not line:
+                return
+            if number == 1:
+                line = line.removeprefix(_BOM)
+            try:
+                if line.strip():
+                    yield number, len(line), _value(decoder, line)
+            except ValueError as error:
+                raise InvalidInput(f"line {number} is no JSON: {error}") from error
+
+
+def _value(decoder: Any, line: bytes) -> Any:
+    """What a line says. msgspec is the faster one, and refuses what only Python's own reader takes: NaN, say."""
+    try:
+        return decoder.decode(line)
+    except msgspec.MsgspecError:
+        return json_library.loads(line)
+
+
+def _listed(path: Path) -> Iterator[Numbered]:
+    """The elements of a list, each decoded when enough of the text is there; never more text than the longest needs."""
+    with open_text(path) as stream:
+        encoding = json_library.detect_encoding(stream.peek(4)[:4])  # type: ignore[attr-defined]
+        text = io.TextIOWrapper(stream, encoding=encoding, newline="")
+        yield from _elements(_Window(text))
+
+
+def _elements(window: _Window) -> Iterator[Numbered]:
+    if window.skip() != "[":
+        raise InvalidInput("a table is a list of records, [{…}, …]")
+    window.at += 1
+    following = window.skip()
+    for number in itertools.count(1):
+        if following == "]":
+            break
+        before = window.at
+        value = window.decode()
+        yield number, max(window.at - before, 0), value
+        following = window.skip()
+        if following not in ("]", ","):
+            got = quoted(following) if following else "the end"
+            raise InvalidInput(f"expecting ',' or ']' behind record {number}, got {got}")
+        window.at += following == ","
+    window.at += 1
+    if window.skip():
+        raise InvalidInput("there is text behind the list")
+
+
+class _Window:
+    """A stretch of a long text, read on as it is needed and forgotten behind `at`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.text, self.at, self.ended = stream, "", 0, False
+        self._decoder = json_library.JSONDecoder()
+
+    def more(self) -> bool:
+        """Reads on: as much as is here, so that what is long is decoded few times. False at the end."""
+        size = max(_READ_CHARS, len(self.text) - self.at)
+        if size > LONGEST_BYTES:
+            raise InvalidInput(f"a record is longer than {LONGEST_BYTES >> 20} MiB")
+        found = self.stream.read(size)
+        self.text, self.at = self.text[self.at :] + found, 0
+        self.ended = not found
+        return bool(found)
+
+    def skip(self) -> str:
+        """The next character that is no space; "" at the end."""
+        while True:
+            found = _SPACES.match(self.text, self.at)
+            self.at = found.end() if found else self.at
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self.more():
+                return ""
+
+    def decode(self) -> Any:
+        """The value that begins here."""
+        self.skip()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self.text, self.at)
+            except ValueError:
+                if not self.more():
+                    raise
+                continue
+            # A number at the edge may go on.
+            if end < len(self.text) or not self.more():
+                self.at = end
+                return value
+
+
+def _by_pandas(path: Path, kwargs: dict[str, Any]) -> Any:
+    import pandas
+
+    from datapkg.tables.frame_to_arrow import dtype_kwarg, table_from_frame
+
+    with for_pandas(path, kwargs) as (source, options):
+        return table_from_frame(pandas.read_json(source, **options), dtype_kwarg)
+
+
+def _stream(read: Callable[[], Iterator[Numbered]], what: str) -> Any:
+    from datapkg.building.readers.records import Records
+
+    return Records(lambda: _groups(read(), what))
+
+
+def _groups(numbered: Iterator[Numbered], what: str) -> Iterator[list[dict[str, Any]]]:
+    """Records in groups that memory holds easily."""
+    from datapkg.building.readers.batches import BATCH_ROWS
+
+    records: list[dict[str, Any]] = []
+    size = 0
+    for number, length, record in numbered:
+        if not isinstance(record, dict):
+            raise InvalidInput(f"{what} {number} is no record {{…}}: {quoted(json_library.dumps(record))}")
+        records.append(record)
+        size += length
+        if len(records) == BATCH_ROWS or size > _GROUP_BYTES:
+            yield records
+            records, size = [], 0
+    if records:
+        yield records

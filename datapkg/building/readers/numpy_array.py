@@ -1,0 +1,99 @@
+"""numpy and npz: a .npy file, kept as its bytes are once its header is found to be true, and an archive of such.
+
+Of an archive each array is a node. Nothing is unpacked before what it says of itself was found to be possible.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+from datapkg.errors import InvalidInput
+from datapkg.format.names import quoted
+from datapkg.tables.npy_header import check_size, read_header
+
+_KINDS = "biufcmMSU"
+_ENDING = ".npy"
+# What an archive may unpack to: so many times its own size, and in any case so many bytes.
+_RATIO, _ALWAYS_BYTES = 200, 256 << 20
+
+
+def header(stream: BinaryIO) -> tuple[str, list[int]]:
+    """(dtype, shape) of an open .npy file; raises `InvalidInput` for Python objects, records and files cut short."""
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return _header(stream, size)
+
+
+def _header(stream: IO[bytes], size: int) -> tuple[str, list[int]]:
+    shape, _, dtype = read_header(stream)
+    text = check_dtype(dtype)
+    check_size(shape, dtype, size - stream.tell())
+    return text, list(shape)
+
+
+def npz(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
+    """The arrays in an archive, by name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _check_archive(members, path.stat().st_size)
+            return {each.filename.removesuffix(_ENDING): _member(archive, each) for each in members}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise InvalidInput(f"the archive is damaged: {error}") from error
+
+
+def _check_archive(members: list[zipfile.ZipInfo], size: int) -> None:
+    names = [each.filename for each in members]
+    if not names:
+        raise InvalidInput("there is no array in it")
+    for each in members:
+        if not each.filename.endswith(_ENDING) or each.is_dir():
+            raise InvalidInput(f"{quoted(each.filename)} in it is no array")
+        if each.flag_bits & 1:
+            raise InvalidInput(f"{quoted(each.filename)} in it is encrypted")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(f"{quoted(twice)} is in it twice")
+    whole = sum(each.file_size for each in members)
+    if whole > max(_ALWAYS_BYTES, _RATIO * size):
+        raise InvalidInput(
+            f"{size:,} bytes say that they unpack to {whole:,}; more than {_RATIO} times as much is not believed",
+            hint="save the arrays as .npy files",
+        )
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
+    from numpy.lib import format as npy
+
+    try:
+        with archive.open(member) as stream:
+            _header(stream, member.file_size)
+        with archive.open(member) as stream:
+            array = npy.read_array(stream, allow_pickle=False)
+            stream.read(1)  # to the very end, where the checksum is compared
+    except InvalidInput as error:
+        raise InvalidInput(f"{quoted(member.filename)}: {error}") from error
+    return array
+
+
+def check_dtype(dtype: Any) -> str:
+    """The text of a dtype; raises `InvalidInput` for one that is no plain number, time or text."""
+    if dtype.kind not in _KINDS:
+        what = "Python objects" if dtype.hasobject else f"{dtype}"
+        raise InvalidInput(f"an array of {what} cannot be kept: only numbers, times, bytes and text of fixed length")
+    return str(dtype.str)
+
+
+def to_bytes(array: Any) -> bytes:
+    """The .npy bytes of an array."""
+    from numpy.lib import format as npy
+
+    sink = io.BytesIO()
+    npy.write_array(sink, array, allow_pickle=False)
+    return sink.getvalue()

@@ -1,0 +1,48 @@
+"""orc: a table in an ORC file, in the types that Arrow has for its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from datapkg.building.readers.columnar import chosen_columns, chosen_schema
+
+_BATCH_ROWS = 65_536
+
+
+def orc(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
+    """The table in the file, read some rows at a time: a stripe of a few bytes may stand for any number of them."""
+    import pyarrow as pa
+    from pyarrow.orc import ORCFile
+
+    from datapkg.building.readers.batches import batches
+
+    with pa.OSFile(str(path), "rb") as file:
+        schema = ORCFile(file).schema
+    is_odd = len(set(schema.names)) < len(schema.names)
+
+    def read() -> Iterator[Any]:
+        for batch in _stripes(path) if is_odd else _batches(path):
+            yield chosen_columns(pa.Table.from_batches([batch]), kwargs)
+
+    return batches(chosen_schema(schema, kwargs), read)
+
+
+def _batches(path: Path) -> Iterator[Any]:
+    import pyarrow.dataset as ds
+    from pyarrow.fs import LocalFileSystem
+
+    fragment = ds.OrcFileFormat().make_fragment(str(path), LocalFileSystem())
+    return iter(fragment.to_batches(batch_size=_BATCH_ROWS, batch_readahead=0, fragment_readahead=0, use_threads=False))
+
+
+def _stripes(path: Path) -> Iterator[Any]:
+    """The rows stripe by stripe, for columns that share a name, which a dataset cannot tell apart."""
+    import pyarrow as pa
+    from pyarrow.orc import ORCFile
+
+    with pa.OSFile(str(path), "rb") as file:
+        stripes = ORCFile(file)
+        for number in range(stripes.nstripes):
+            yield stripes.read_stripe(number)

@@ -1,0 +1,121 @@
+"""Which sources are what a state has of them already: told by hashes and the cache, without building or storing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from datapkg.building.build_context import PreviousState
+from datapkg.building.cache import BuildCache
+from datapkg.building.node_builder import file_node, placed_nodes, source_record
+from datapkg.building.readers import TRANSFORMS
+from datapkg.building.scheduler import outermost
+from datapkg.building.spec.model import FileSource, NodeSpec
+from datapkg.building.status import hash_now
+from datapkg.format.manifest.diff import same_content
+from datapkg.format.manifest.parsed import FileNode, Node, TableNode
+from datapkg.objects.memory import MemoryObjects
+
+# Whether a table of a state holds the content that its manifest states.
+IsRight = Callable[[TableNode], bool]
+
+_NOTHING = PreviousState(None, MemoryObjects())
+
+
+@dataclass
+class SourceDiff:
+    """Sources parted: `nodes` of those that a state has, with what the record says of each; `left` are to be built."""
+
+    nodes: list[Node] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    left: list[NodeSpec] = field(default_factory=list)
+
+
+def diff_sources(
+    specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCache, is_right: IsRight
+) -> SourceDiff:
+    """Parts sources by whether they would become nodes with the content that the state has at their paths.
+
+    A table of the state that lies in other objects than the source became here has to be right. Files are hashed where
+    their stat is not known and they may be the same. Raises `BuildFailed` for a file that cannot be read.
+    """
+    _look(specs, state, cache)
+    found = SourceDiff()
+    for spec in specs:
+        known = _known(spec, state, cache, is_right) if isinstance(spec.source, FileSource) else None
+        if known is None:
+            found.left.append(spec)
+        else:
+            found.nodes += known[0]
+            found.sources.append(known[1])
+    return found
+
+
+def carry_over(made: Node, before: Node | None, is_right: IsRight) -> Node:
+    """A node made anew, with what else was said of the one before it, and that one's objects where they hold the same.
+
+    Objects that differ are taken only from a table that is right.
+
+    Metadata of one of another kind are not kept.
+    """
+    if before is None or before.kind != made.kind:
+        return made
+    changes: dict[str, Any] = {"meta": {**before.meta, **made.meta}}
+    if isinstance(made, TableNode) and isinstance(before, TableNode) and _is_same(made, before, is_right):
+        changes["blocks"] = before.blocks
+    return msgspec.structs.replace(made, **changes)
+
+
+def _look(specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCache) -> None:
+    """Reads from the cache, in few questions, what is known of all files."""
+    files = [(spec, spec.source) for spec in specs if isinstance(spec.source, FileSource)]
+    if not files:
+        return
+    cache.look_below(outermost({os.path.dirname(os.path.abspath(source.path)) for _, source in files}))
+    parsed = [(spec, source) for spec, source in files if TRANSFORMS[spec.transform].kind != "file"]
+    known = [(spec, cache.hash_of(source.path), source.name) for spec, source in parsed]
+    cache.look_for((spec, hash[0], name) for spec, hash, name in known if hash)
+
+
+def _known(
+    spec: NodeSpec, state: Mapping[str, Node], cache: BuildCache, is_right: IsRight
+) -> tuple[list[Node], dict[str, Any]] | None:
+    """The nodes of a file that the state has, and what the record says; None where they differ or cannot be told."""
+    source = spec.source
+    assert isinstance(source, FileSource)
+    is_file = TRANSFORMS[spec.transform].kind == "file"
+    known = cache.hash_of(source.path) or (_hash_if_alike(source, state.get(spec.path), cache) if is_file else None)
+    if known is None:
+        return None
+    nodes: list[Node]
+    if is_file:
+        nodes = [file_node(spec, source, *known)]
+    else:
+        result = cache.result(spec, known[0], source.name)
+        nodes = placed_nodes(spec, result, _NOTHING, source.name) if result else []
+    is_there = nodes and all(_is_same(node, state.get(node.path), is_right) for node in nodes)
+    return (nodes, source_record(spec, source, *known)) if is_there else None
+
+
+def _is_same(node: Node, before: Node | None, is_right: IsRight) -> bool:
+    if before is None or not same_content(node, before):
+        return False
+    if isinstance(node, TableNode) and isinstance(before, TableNode) and node.blocks != before.blocks:
+        return is_right(before)
+    return True
+
+
+def _hash_if_alike(source: FileSource, before: Node | None, cache: BuildCache) -> tuple[str, int] | None:
+    """Hash and size of a file that may be the one of this node, since it is as long."""
+    try:
+        size = os.stat(source.path).st_size
+    except OSError:
+        return None
+    if not isinstance(before, FileNode) or before.size != size:
+        return None
+    hash = hash_now(source, cache)
+    return (hash, size) if hash else None

@@ -1,0 +1,97 @@
+"""Writing sums that were found out into a build file: those scalars only, so that comments and layout stay."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from datapkg.building.spec.document import LINE_END, Item, parse
+from datapkg.building.spec.model import ChecksumPlace, UrlSource
+from datapkg.errors import Conflict, InvalidBuildFile
+from datapkg.format.names import quoted
+from datapkg.format.urls import without_credentials
+from datapkg.objects.files import write_atomic
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def write_checksums(path: Path, sources: Iterable[UrlSource], hashes: Mapping[str, str]) -> bool:
+    """Writes the sum of each address, by `hashes`, where the build file has it or would; says if the file changed.
+
+    The file is replaced whole or not at all, and keeps its permissions. Raises `Conflict`, and writes nothing, where it
+    is another file than the one that was read, or is written in a way that this cannot follow.
+    """
+    path = path.resolve()
+    before = path.read_bytes()
+    bom = before.startswith(_BOM)
+    text = before.decode("utf-8-sig")
+    edits = {each.written: hashes[each.url] for each in sources if each.written is not None and each.url in hashes}
+    after = _edited(text, edits)
+    if after == text:
+        return False
+    _check(path, text, after, {each.url: hashes[each.url] for each in sources if each.url in hashes})
+    mode = stat.S_IMODE(path.stat().st_mode)
+    write_atomic(path, (_BOM if bom else b"") + after.encode(), path.parent, mode)
+    return True
+
+
+def _edited(text: str, edits: Mapping[ChecksumPlace, str]) -> str:
+    starts = [0, *(found.end() for found in LINE_END.finditer(text))]
+    newline = "\r\n" if "\r\n" in text else "\n"
+    for at in sorted(edits, key=lambda each: (each.line, each.column), reverse=True):
+        try:
+            start = starts[at.line - 1] + at.column
+            end = starts[at.end_line - 1] + at.end_column
+        except IndexError:
+            continue
+        if at.lead.startswith("\n"):  # a line of its own, behind whatever else stands on the address's
+            found = LINE_END.search(text, end)
+            start = end = found.start() if found else len(text)
+        quote = text[start : start + 1] if end > start and text[start : start + 1] in ("'", '"') else ""
+        lead = at.lead.replace("\n", newline)
+        text = f"{text[:start]}{lead}{quote}{edits[at]}{quote}{text[end:]}"
+    return text
+
+
+def _check(path: Path, before: str, after: str, hashes: Mapping[str, str]) -> None:
+    """Holds the new text to be the old one but for the sums, whatever the old one looked like."""
+    old, new = parse(before.encode(), str(path)), None
+    with contextlib.suppress(InvalidBuildFile):
+        new = parse(after.encode(), str(path))
+    same = old is not None and new is not None and list(_texts(old)) == list(_texts(new))
+    sums = dict(_sums(new)) if new is not None else {}
+    if same and all(sums.get(url) == hash for url, hash in hashes.items()):
+        return
+    lines = ", ".join(
+        f"sha256: {hash} ({without_credentials(url)})" for url, hash in hashes.items() if sums.get(url) != hash
+    )
+    raise Conflict(
+        f"{quoted(path.name)} changed meanwhile, or is written so that the sums cannot be put into it; it is as it was",
+        hint=f"write by hand: {lines or 'the sums'}",
+    )
+
+
+def _texts(item: Item) -> Iterator[str]:
+    """All keys and scalars in order, but for sums."""
+    if item.kind == "mapping":
+        for key, value in item.pairs:
+            if key.text != "sha256":
+                yield f"{key.kind} {key.text}"
+                yield from _texts(value)
+    elif item.kind == "list":
+        for each in item.values:
+            yield from _texts(each)
+    else:
+        yield item.text
+
+
+def _sums(item: Item) -> Iterator[tuple[str, str]]:
+    """Address and sum of every mapping that has an address."""
+    values = [value for _, value in item.pairs] if item.kind == "mapping" else item.values
+    own = {key.text: value.text for key, value in item.pairs} if item.kind == "mapping" else {}
+    if "url" in own:
+        yield own["url"], own.get("sha256", "").lower()
+    for each in values:
+        yield from _sums(each)

@@ -1,0 +1,144 @@
+"""Content that is not what the name of a file says: a pointer instead of the data, an error page, text cut short.
+
+Such files come from clones without Git LFS, downloads that answered with a login page, and copies that broke off. Only
+the first and last bytes are looked at, of compressed text the first below the compression too.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any, BinaryIO
+
+from datapkg.building.readers.compression import SUFFIXES
+from datapkg.building.spec.model import FileSource
+from datapkg.errors import BuildFailed
+from datapkg.format.names import quoted
+
+_START_BYTES, _END_BYTES = 1_024, 64
+_SPACES = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+# Pointers, by how they begin; a file that is longer than any of them is none. https://github.com/git-lfs/git-lfs,
+# docs/spec.md; https://git-annex.branchable.com/internals/pointer_file
+_LFS, _ANNEX = b"version https://git-lfs.github.com/spec/v", b"/annex/objects/"
+_POINTER_BYTES = 32_768
+
+_TEXT_TABLES = (".csv", ".tsv", ".ssv", ".json", ".jsonl", ".ndjson")
+_BINARY = (
+    *(
+        ".parquet",
+        ".feather",
+        ".arrow",
+        ".arrows",
+        ".orc",
+        ".avro",
+        ".xls",
+        ".xlsx",
+        ".ods",
+        ".sqlite",
+        ".sqlite3",
+        ".db",
+    ),
+    *(".npy", ".npz", ".h5", ".hdf5", ".nc", ".mat", ".pkl", ".pt", ".pth", ".onnx", ".safetensors", ".bin", ".pdf"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".wav", ".mp3", ".flac", ".ogg", ".mp4"),
+    *(".zip", ".tar", ".tgz", ".7z", ".gz", ".bz2", ".xz", ".zst"),
+)
+_OPENERS: dict[str, Callable[[BinaryIO], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_PAGE = re.compile(rb"<!doctype html|<html[\s>]|<head[\s>]", re.IGNORECASE)
+_MARKUP = {"an HTML page": _PAGE, "an XML document": re.compile(rb"<\?xml\s|<Error>")}
+_OTHERS = {
+    "a zip archive or a workbook": re.compile(rb"PK\x03\x04"),
+    "compressed by gzip": re.compile(rb"\x1f\x8b\x08"),
+    "a Parquet file": re.compile(rb"PAR1"),
+    "an Excel workbook": re.compile(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+    "a PDF document": re.compile(rb"%PDF-"),
+}
+_OBJECT = re.compile(rb'\{\s*"[^"\n]{1,100}"\s*:')
+_ENDS = {b"{": b"}", b"[": b"]"}
+
+
+def check_content(source: FileSource, stream: BinaryIO) -> list[str]:
+    """What is to be warned of, by the start and the end of an open file, which is at its start again then.
+
+    Raises `BuildFailed` for a pointer to data that are not here.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    start = stream.read(_START_BYTES)
+    stream.seek(0)
+    inner = _unpacked(source.name, stream)
+    for each in (start, inner) if size <= _POINTER_BYTES else ():
+        _refuse_pointer(source, each.removeprefix(_BOM))
+    what = unlike_name(source.name, start) or _cut_short(source.name, start, stream, size)
+    what = what or (unlike_name(PurePath(source.name).stem, inner) if inner else "")
+    return [what] if what else []
+
+
+def _unpacked(name: str, stream: BinaryIO) -> bytes:
+    """The start of the text below a compression; empty where there is none, or it cannot be read."""
+    inner, suffix = PurePath(PurePath(name.lower()).stem).suffix, PurePath(name.lower()).suffix
+    if inner not in _TEXT_TABLES or suffix not in _OPENERS:
+        return b""
+    try:
+        with _OPENERS[suffix](stream) as text:
+            return bytes(text.read(_START_BYTES))
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error):  # the reader says what is wrong
+        return b""
+    finally:
+        stream.seek(0)
+
+
+def _refuse_pointer(source: FileSource, start: bytes) -> None:
+    if start.startswith(_LFS) and b"\noid " in start:
+        system, line = "Git LFS", "git lfs pull"
+    elif start.startswith(_ANNEX) and b"\n" in start:
+        system, line = "git-annex", "git annex get ."
+    else:
+        return
+    is_remote = "url" in source.said
+    raise BuildFailed(
+        f"{quoted(source.shown)} is a pointer of {system}, not the data",
+        hint="give the address of the file itself, not of its pointer" if is_remote else line,
+        path=source.shown,
+    )
+
+
+def unlike_name(name: str, start: bytes) -> str:
+    """What is wrong with a file of this name that begins so: "" if nothing is known."""
+    suffix = PurePath(name.lower()).suffix
+    is_packed = suffix in SUFFIXES
+    if suffix == ".dvc" and start.startswith((b"outs:", b"md5:")):
+        return "it is a pointer of DVC, not the data; `dvc pull` brings them"
+    if suffix not in _TEXT_TABLES and suffix not in _BINARY:
+        return ""
+    text = start.removeprefix(_BOM).lstrip(_SPACES)
+    kinds = {**_MARKUP, **(_OTHERS if suffix in _TEXT_TABLES else {})}
+    for kind, pattern in kinds.items():
+        if pattern.match(text):
+            return f"it is {kind}, though its name ends in {suffix}; is it the answer of a server, or misnamed?"
+    is_json = "json" in suffix
+    if not is_json and not is_packed and _OBJECT.match(text):
+        return f"it begins as JSON does, though its name ends in {suffix}; is it the answer of a server?"
+    return ""
+
+
+def _cut_short(name: str, start: bytes, stream: BinaryIO, size: int) -> str:
+    """What is wrong with the end of a JSON file: it is not the one that its start asks for."""
+    if not name.lower().endswith(".json"):
+        return ""
+    text = start.removeprefix(_BOM).lstrip(_SPACES)
+    if not text and size <= _START_BYTES:
+        return "it is empty"
+    expected = _ENDS.get(text[:1])
+    stream.seek(max(0, size - _END_BYTES))
+    end = stream.read(_END_BYTES).rstrip(_SPACES)
+    stream.seek(0)
+    if expected is None or not end or end.endswith(expected):
+        return ""
+    return f"it begins with {text[:1].decode()} but does not end with {expected.decode()}; it may be cut short"

@@ -1,0 +1,154 @@
+"""Taking members out of archives: those that a build file names are put on the shelf, in one pass over each archive."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from datapkg.building.sources.archives import ByteStream, Member, member_problem, members
+from datapkg.building.sources.download_cache import DownloadCache
+from datapkg.building.sources.file import open_source
+from datapkg.building.spec.folder import name_problem
+from datapkg.building.spec.globs import is_glob
+from datapkg.errors import BuildFailed
+from datapkg.format.names import quoted
+from datapkg.format.patterns import matcher
+from datapkg.format.suggestions import nearest
+
+# Changes when the same pattern would take other members out of the same archive.
+FORMAT = 1
+_NAMES_KEPT = 2_000
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive that is here, its hash, and what messages call it."""
+
+    path: Path
+    hash: str
+    shown: str
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """A member that was taken out: the names of its path, the hash of its bytes, and where they are."""
+
+    parts: tuple[str, ...]
+    hash: str
+    path: Path
+
+
+def extract_members(
+    archive: Archive, patterns: Iterable[str], shelf: DownloadCache, limit_bytes: int
+) -> dict[str, list[Extracted]]:
+    """The members that each pattern means, in the order of their names.
+
+    What was taken out of the same bytes before is not read again. Raises `BuildFailed` where a pattern means nothing,
+    or something that is not taken.
+    """
+    asked = list(dict.fromkeys(patterns))
+    found = _known(archive, asked, shelf)
+    work = _Work(archive, [each for each in asked if each not in found], shelf, limit_bytes)
+    if work.patterns:
+        with open_source(archive.path, archive.shown) as stream:
+            for member, body in members(stream, archive.shown):
+                work.see(member, body)
+        work.finish()
+        _remember(archive, work.taken, shelf)
+    return {**found, **work.taken}
+
+
+class _Work:
+    """One pass over an archive, for those patterns whose members are not known yet."""
+
+    def __init__(self, archive: Archive, patterns: list[str], shelf: DownloadCache, limit_bytes: int) -> None:
+        self._archive, self._shelf, self._limit_bytes = archive, shelf, limit_bytes
+        self.patterns = {each: _wanted(each) for each in patterns}
+        self.taken: dict[str, list[Extracted]] = {each: [] for each in patterns}
+        self._names: list[str] = []
+
+    def see(self, member: Member, body: ByteStream | None) -> None:
+        """Takes a member out, once for all patterns that mean it."""
+        parts = member.parts
+        if len(self._names) < _NAMES_KEPT and member.kind == "file":
+            self._names.append("/".join(parts))
+        asking = [each for each, wants in self.patterns.items() if wants(member)]
+        if not asking:
+            return
+        problem = member_problem(member) or name_problem(parts)
+        if problem or body is None:
+            raise self._failure(member, problem)
+        if any(parts == each.parts for pattern in asking for each in self.taken[pattern]):
+            raise self._failure(member, "it is in there twice")
+        try:
+            hash, path = self._shelf.put(body, parts[-1], self._limit_bytes)
+        except OverflowError:
+            bound = f"it has more than {self._limit_bytes:,} bytes, the bound that max_source_bytes sets"
+            raise self._failure(member, bound) from None
+        for pattern in asking:
+            self.taken[pattern].append(Extracted(parts, hash, path))
+
+    def finish(self) -> None:
+        """Puts what was taken in order; raises for patterns that mean nothing."""
+        for pattern, taken in self.taken.items():
+            taken.sort(key=lambda each: each.parts)
+            if not taken:
+                near = nearest(pattern, self._names)
+                hint = f"; did you mean {quoted(near)}?" if near else ""
+                raise BuildFailed(f"{quoted(self._archive.shown)} has no member {quoted(pattern)}{hint}")
+
+    def _failure(self, member: Member, problem: str) -> BuildFailed:
+        return BuildFailed(f"{quoted(self._archive.shown)}: member {quoted(member.name)} is not taken: {problem}")
+
+
+def _wanted(pattern: str) -> Callable[[Member], bool]:
+    """Whether a pattern means a member: by its whole path, or a glob, which never means folders and hidden files."""
+    if not is_glob(pattern):
+        name = tuple(unicodedata.normalize("NFC", pattern).removeprefix("./").split("/"))
+        return lambda member: member.parts == name
+    matches = matcher(pattern)
+    return lambda member: member.kind != "folder" and not _is_hidden(member.parts) and matches(member.parts)
+
+
+def _is_hidden(parts: tuple[str, ...]) -> bool:
+    return any(part.startswith(".") and part.strip(".") and "\\" not in part for part in parts)
+
+
+def _known(archive: Archive, patterns: list[str], shelf: DownloadCache) -> dict[str, list[Extracted]]:
+    """What is remembered of this archive, where all of it is still on the shelf."""
+    keys = {_key(archive, pattern): pattern for pattern in patterns}
+    found = {}
+    for key, data in shelf.index.get_many(keys).items():
+        taken = _decoded(data, shelf)
+        if taken:
+            found[keys[key]] = taken
+    return found
+
+
+def _decoded(data: bytes, shelf: DownloadCache) -> list[Extracted] | None:
+    try:
+        rows = [(tuple(parts), hash) for parts, hash in json.loads(data)]
+        if any(name_problem(parts) for parts, _ in rows):
+            return None
+        paths = [shelf.find(hash, parts[-1]) for parts, hash in rows]
+    except (ValueError, TypeError, AttributeError, IndexError):
+        return None
+    taken = [Extracted(parts, hash, path) for (parts, hash), path in zip(rows, paths, strict=True) if path is not None]
+    return taken if len(taken) == len(rows) else None
+
+
+def _remember(archive: Archive, taken: dict[str, list[Extracted]], shelf: DownloadCache) -> None:
+    shelf.index.put_many(
+        {
+            _key(archive, pattern): json.dumps([[each.parts, each.hash] for each in found]).encode()
+            for pattern, found in taken.items()
+        }
+    )
+
+
+def _key(archive: Archive, pattern: str) -> str:
+    return f"members:{FORMAT}:{archive.hash}:{hashlib.sha256(pattern.encode()).hexdigest()}"

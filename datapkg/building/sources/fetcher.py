@@ -1,0 +1,286 @@
+"""From sources that are elsewhere to files on this machine: what is downloaded first, then what is taken out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datapkg.building.readers import TRANSFORMS, node_name
+from datapkg.building.sources.download_cache import DownloadCache
+from datapkg.building.sources.file import hash_source, open_source
+from datapkg.building.spec.folder import name_problem
+from datapkg.building.spec.globs import fixed_prefix, is_glob
+from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec, UrlSource
+from datapkg.errors import BuildFailed, DatapkgError, HashMismatch
+from datapkg.format.hashing import is_hash
+from datapkg.format.metadata import COLUMNS_KEY
+from datapkg.format.names import quoted
+from datapkg.format.urls import file_name, without_credentials
+from datapkg.objects.progress import Progress, silent
+from datapkg.store.index import TICK_NS, stamp
+
+if TYPE_CHECKING:
+    from datapkg.building.sources.extract import Extracted
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Where fetched files are kept, and the bounds: bytes of one file, and seconds that a server may send nothing."""
+
+    shelf: DownloadCache
+    limit_bytes: int
+    timeout_s: float
+    progress: Progress = silent
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What an address was to be ("" where nothing was said), and what it is now; without query and user-info."""
+
+    url: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A package to build, all of whose files are here; `sums` by the whole address, where sums were to be found out."""
+
+    spec: BuildSpec
+    sums: dict[str, Checksum] = field(default_factory=dict)
+
+
+def fetch_sources(
+    spec: BuildSpec, fetcher: Fetcher, *, update: bool = False, force: bool = False, hint: str = ""
+) -> Fetched:
+    """Brings all files of a package here; with `update` each address is asked anew, and its sum taken as it is.
+
+    With `force` each address is asked anew too, and its sum must be the one that the build file states.
+
+    `hint` is the line that would do so. Raises `HashMismatch` for all addresses whose bytes are others than was said;
+    `Unreachable`, `NotFound`, `BuildFailed` with the place in the build file.
+    """
+    asked = [node for node in spec.nodes if isinstance(node.source, UrlSource)]
+    if not asked:
+        return Fetched(spec)
+    downloads = _Downloads(fetcher, update, force)
+    files = {node.path: downloads.file(node) for node in asked}
+    downloads.raise_changed(hint)
+    taken = _taken_out(asked, files, fetcher)
+    nodes: list[NodeSpec] = []
+    groups = dict(spec.groups)
+    for node in spec.nodes:
+        if not isinstance(node.source, UrlSource):
+            nodes.append(node)
+        elif not node.source.extract:
+            nodes.append(_settled(node, node.path, _file_of(node.source, files[node.path])))
+        else:
+            nodes += _members(node, files[node.path], taken[node.path], groups)
+    return Fetched(replace(spec, nodes=nodes, groups=groups), downloads.sums)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file that is here, its hash, and what the record and messages call it."""
+
+    path: Path
+    hash: str
+    shown: str
+    said: dict[str, Any]
+
+
+class _Downloads:
+    """The files behind addresses, each asked for once; those that have changed are gathered."""
+
+    def __init__(self, fetcher: Fetcher, update: bool, force: bool) -> None:
+        self._fetcher, self._update, self._force = fetcher, update, force
+        self._here: dict[tuple[str, str, str], _File] = {}
+        self._changed: list[tuple[str, Checksum]] = []
+        self.sums: dict[str, Checksum] = {}
+
+    def file(self, node: NodeSpec) -> _File | None:
+        """The file or archive that a node names; None for one that has changed."""
+        source = node.source
+        assert isinstance(source, UrlSource)
+        if source.inside is not None:
+            return _local(source.inside, self._fetcher.shelf)
+        name = file_name(source.url) or node.path.rpartition("/")[2]
+        key = (source.url, "" if self._update else source.sha256, name)
+        if key not in self._here:
+            with _placed(node):
+                path, hash = self._bring(source.url, "" if self._update else source.sha256, name)
+            if path is None:
+                self._changed.append((node.place, Checksum(without_credentials(source.url), source.sha256, hash)))
+                return None
+            self._here[key] = _File(
+                path, hash, without_credentials(source.url), {"url": without_credentials(source.url)}
+            )
+        if self._update:
+            self.sums[source.url] = Checksum(without_credentials(source.url), source.sha256, self._here[key].hash)
+        return self._here[key]
+
+    def _bring(self, url: str, sha256: str, name: str) -> tuple[Path | None, str]:
+        """The file at an address and its hash; of a file that is not what it should be, the hash alone."""
+        shelf = self._fetcher.shelf
+        if sha256 and not self._force and (path := shelf.find(sha256, name)):
+            return path, sha256
+        from filelock import FileLock
+
+        temp = shelf.temp()
+        piece = shelf.pieces / hashlib.sha256(url.encode()).hexdigest()[:32]
+        piece.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(f"{piece}.lock"):
+            if sha256 and not self._force and (path := shelf.find(sha256, name)):  # another process was quicker
+                return path, sha256
+            hash = self._download(url, piece, sha256)
+            os.replace(piece, temp)
+            piece.with_name(f"{piece.name}.json").unlink(missing_ok=True)
+        try:
+            if sha256 and hash != sha256:
+                return None, hash
+            return shelf.find(hash, name) or shelf.keep(temp, hash, name), hash
+        finally:
+            temp.unlink(missing_ok=True)
+
+    def _download(self, url: str, piece: Path, sha256: str) -> str:
+        from datapkg.remote.download import download
+
+        fetcher = self._fetcher
+        limits = {"limit_bytes": fetcher.limit_bytes, "timeout_s": fetcher.timeout_s}
+        got = download(url, piece, progress=fetcher.progress, **limits)  # type: ignore[arg-type]
+        if got.resumed_bytes and got.hash != sha256:
+            # The server said that it is the same file still, and may have been wrong.
+            piece.unlink(missing_ok=True)
+            got = download(url, piece, progress=fetcher.progress, **limits)  # type: ignore[arg-type]
+        return got.hash
+
+    def raise_changed(self, hint: str) -> None:
+        """Raises `HashMismatch` that lists all addresses whose bytes are others than the build file says."""
+        if not self._changed:
+            return
+        lines = [
+            f"{place}: {each.url} has changed: expected {each.old}, got {each.new}" for place, each in self._changed
+        ]
+        first = self._changed[0][1]
+        raise HashMismatch(
+            "\n".join(lines),
+            hint=hint or "build again with --update, which takes the new bytes and writes their sums",
+            expected=first.old,
+            actual=first.new,
+            problems=[(place, f"{each.url}: expected {each.old}, got {each.new}") for place, each in self._changed],
+        )
+
+
+def _local(file: FileSource, shelf: DownloadCache) -> _File:
+    """An archive beside the build file; its hash is remembered while it does not change."""
+    key = f"archive:{file.path.absolute()}"
+    at = time.time_ns()
+    with open_source(file.path, file.shown, file.within) as stream:
+        status = os.fstat(stream.fileno())
+        hash = _hash_known(shelf.index.get_many([key]).get(key, b""), status)
+        if not hash:
+            hash, _ = hash_source(stream)
+            shelf.index.put_many({key: json.dumps([stamp(status), at, hash]).encode()})
+    return _File(file.path, hash, file.shown, {"file": file.shown})
+
+
+def _hash_known(data: bytes, status: os.stat_result) -> str:
+    """The hash that was remembered of a file, if the file is as it was then; else ""."""
+    try:
+        before, at, hash = json.loads(data)
+    except (ValueError, TypeError):
+        return ""
+    unchanged = before == list(stamp(status)) and status.st_mtime_ns + TICK_NS < at
+    return hash if unchanged and is_hash(hash) else ""
+
+
+def _taken_out(asked: list[NodeSpec], files: dict[str, _File | None], fetcher: Fetcher) -> dict[str, list[Extracted]]:
+    """The members that each node asks for, by the path of the node; each archive is read once for all of them."""
+    by_archive: dict[str, list[NodeSpec]] = {}
+    for node in asked:
+        file = files[node.path]
+        if isinstance(node.source, UrlSource) and node.source.extract and file is not None:
+            by_archive.setdefault(file.hash, []).append(node)
+    found: dict[str, list[Extracted]] = {}
+    if not by_archive:
+        return found
+    from datapkg.building.sources.extract import Archive, extract_members
+
+    for hash, nodes in by_archive.items():
+        file = files[nodes[0].path]
+        assert file is not None
+        patterns = {node.path: node.source.extract for node in nodes if isinstance(node.source, UrlSource)}
+        with _placed(nodes[0]):
+            archive = Archive(file.path, hash, file.shown)
+            taken = extract_members(archive, patterns.values(), fetcher.shelf, fetcher.limit_bytes)
+        found.update({path: taken[pattern] for path, pattern in patterns.items()})
+    return found
+
+
+def _file_of(source: UrlSource, file: _File | None) -> FileSource:
+    assert file is not None
+    return FileSource(file.path, file.shown, file_name(source.url) or file.path.name, file.said)
+
+
+def _members(
+    node: NodeSpec, file: _File | None, taken: list[Extracted], groups: dict[str, dict[str, Any]]
+) -> Iterator[NodeSpec]:
+    """The nodes of members: one in the place of the node, or a group of those that a glob means."""
+    assert isinstance(node.source, UrlSource)
+    assert file is not None
+    archive = {**file.said, "hash": file.hash}
+    sources = [
+        FileSource(each.path, f"{file.shown}: {'/'.join(each.parts)}", each.parts[-1], _said(archive, each))
+        for each in taken
+    ]
+    if not is_glob(node.source.extract):
+        yield _settled(node, node.path, sources[0])
+        return
+    columns = {COLUMNS_KEY: node.meta[COLUMNS_KEY]} if COLUMNS_KEY in node.meta else {}
+    group_meta = {key: value for key, value in node.meta.items() if key != COLUMNS_KEY}
+    if group_meta:
+        groups[node.path] = group_meta
+    prefix = len([part for part in fixed_prefix(node.source.extract)[0].split("/") if part not in ("", ".")])
+    paths: dict[str, str] = {}
+    for each, source in zip(taken, sources, strict=True):
+        below = _settled(replace(node, meta=columns), node.path, source)
+        parts = (*node.path.split("/"), *each.parts[prefix:-1], node_name(each.parts[-1], below.transform))
+        path, member = "/".join(parts), "/".join(each.parts)
+        problem = name_problem(parts) or (f"so does {quoted(paths[path])}" if path in paths else "")
+        if problem:
+            raise BuildFailed(f"{node.place}: {quoted(member)} would be node {quoted(path)}: {problem}")
+        paths[path] = member
+        yield replace(below, path=path)
+
+
+def _said(archive: dict[str, Any], taken: Extracted) -> dict[str, Any]:
+    return {"archive": archive, "member": "/".join(taken.parts)}
+
+
+def _settled(node: NodeSpec, path: str, source: FileSource) -> NodeSpec:
+    """The node of a file that is here now, and may be looked into; checks pass by what is no table."""
+    assert isinstance(node.source, UrlSource)
+    transform, kwargs = node.transform, node.kwargs
+    if node.source.how is not None:
+        with _placed(node):
+            transform, kwargs = node.source.how.of(source.path)
+    checks = node.checks if TRANSFORMS[transform].kind == "table" else ()
+    return replace(node, path=path, source=source, transform=transform, kwargs=kwargs, checks=checks)
+
+
+@contextmanager
+def _placed(node: NodeSpec) -> Iterator[None]:
+    """Inside, our errors say where in the build file the node stands."""
+    try:
+        yield
+    except DatapkgError as error:
+        if not node.place:
+            raise
+        raise type(error)(f"{node.place}: {error}", hint=error.hint, **error.detail) from error

@@ -1,0 +1,106 @@
+"""Source files while they are read: opened without surprises, put as objects, and caught when they change meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from datapkg.building.spec.model import FilesSource
+from datapkg.errors import BuildFailed
+from datapkg.format.hashing import copy_hashed, hash_bytes
+from datapkg.format.names import quoted
+from datapkg.objects.base import Objects
+from datapkg.objects.files import naming
+
+SMALL_BYTES = 1 << 20
+
+
+@contextmanager
+def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[BinaryIO]:
+    """The bytes of an ordinary file, unbuffered; `name` is what messages call it.
+
+    Raises `BuildFailed` for one that is gone, may not be read, is none, lies outside of `within`, or changed before the
+    block was left.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise BuildFailed(f"{quoted(name)} cannot be read: {error.strerror}", path=name) from error
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise BuildFailed(f"{quoted(name)} is no ordinary file", path=name)
+        if within is not None and not _is_within(descriptor, path, within):
+            raise BuildFailed(f"{quoted(name)} leads out of the folder now", hint="look at its links", path=name)
+        with naming(path):
+            yield stream
+        try:
+            after = os.stat(path)
+        except OSError:
+            raise _changed(name) from None
+        if _signature(before) != _signature(after):
+            raise _changed(name)
+
+
+def _is_within(descriptor: int, path: Path, folder: Path) -> bool:
+    """Whether the file that was opened lies in a folder, wherever the links on its path lead by now."""
+    try:
+        real = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:  # no Linux
+        real = os.path.realpath(path)
+    return real.startswith(os.path.realpath(folder).rstrip("/") + "/")
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _changed(name: str) -> BuildFailed:
+    return BuildFailed(
+        f"{quoted(name)} changed while it was read", hint="build again when nothing writes to it", path=name
+    )
+
+
+def put_file(stream: BinaryIO, objects: Objects) -> tuple[str, int]:
+    """Stores the bytes of an open file; gives their hash and number."""
+    start = stream.read(SMALL_BYTES)
+    if len(start) < SMALL_BYTES and not stream.read(1):
+        return objects.put_bytes(start), len(start)
+    stream.seek(0)
+    hash = objects.put(stream)
+    return hash, stream.tell()
+
+
+class StoreFailed(Exception):
+    """Raised from the error of a store, so that it is not taken for one of the source that is read meanwhile."""
+
+
+def put_made(objects: Objects, stream: BinaryIO) -> str:
+    """Stores bytes that were made of a source; gives their hash. Raises `StoreFailed` from what the store raises."""
+    try:
+        return objects.put(stream)
+    except Exception as error:
+        raise StoreFailed from error
+
+
+def hash_source(stream: BinaryIO) -> tuple[str, int]:
+    """Hash and size of an open file, which then stands at its beginning again."""
+    found = copy_hashed(stream, _Nowhere())
+    stream.seek(0)
+    return found
+
+
+def files_hash(source: FilesSource, hashes: Sequence[str]) -> str:
+    """The hash of many files: of the names and the hash of each."""
+    names = [each.shown for each in source.files]
+    return hash_bytes(json.dumps(list(zip(names, hashes, strict=True))).encode("utf-8", "surrogateescape"))
+
+
+class _Nowhere:
+    def write(self, data: object) -> None:
+        """Keeps nothing."""

@@ -1,0 +1,284 @@
+"""Functions of the builder's own, in modules beside a build file: loaded from there, called, their values taken over.
+
+A module is known to nobody else: it and what it imports from its folder are forgotten after the call, so that a
+`prepare.py` of one build is never that of another.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import copy
+import hashlib
+import importlib.util
+import inspect
+import io
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from datapkg.building.spec.model import PythonSource
+from datapkg.errors import BuildFailed, InvalidInput, TransformFailed
+from datapkg.format.names import quoted
+from datapkg.format.suggestions import nearest
+
+_FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re.ASCII)
+_NAME = "datapkg_function_of_a_build"
+_LINES_KEPT, _LINE_CHARS = 20, 500
+# Modules are found by state of the whole process.
+_lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a function gave: a `pa.Table`, a `TableStream`, a numpy array, the path of a file, or a dict of these.
+
+    `sha256` is of the source, as `source_hash` has it; `printed` the last lines that it printed.
+    """
+
+    value: Any
+    sha256: str
+    printed: list[str] = field(default_factory=list)
+
+
+def call(source: PythonSource, kwargs: dict[str, Any]) -> Called:
+    """Calls a function with the paths of its files, and kwargs.
+
+    Raises `InvalidInput` where there is no such function, `TransformFailed` for what it raises or gives wrongly.
+    """
+    sha256 = source_hash(source.module)
+    with loaded(source.module, source.function) as function:
+        paths = [each.path.absolute() for each in source.files]
+        with printed() as lines, explained(source.module, f"{source.function}()", TransformFailed):
+            value = function(*paths, **copy.deepcopy(kwargs))
+    # Behind the block, where modules are found as everywhere.
+    return Called(_taken(value, f"{source.function}() of {source.module.name}"), sha256, lines)
+
+
+@contextlib.contextmanager
+def loaded(module: Path, function: str) -> Iterator[Callable[..., Any]]:
+    """A function of a module, whose folder is where imports look first, until the block is left.
+
+    Raises `InvalidInput` where there is none, `TransformFailed` where the module cannot be loaded.
+    """
+    files = source_files(module)
+    with _lock, _own_modules(module.parent.absolute(), files):
+        with explained(module, "the module", TransformFailed), printed():
+            found = _load(module)
+        yield _function(found, function, module)
+
+
+def find_function(text: str, root: Path) -> PythonSource:
+    """The function that `module:function` names, of a module in a folder; raises ValueError saying what is wrong."""
+    found = _FUNCTION.match(text)
+    if found is None:
+        raise ValueError(f"expected module:function, such as rules:prices for prices() of rules.py, got {quoted(text)}")
+    shown_path = found[1].replace(".", "/") + ".py"
+    path = root / shown_path
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{quoted(shown_path)} leads out of the folder of the build file")
+    if not path.is_file():
+        raise ValueError(f"there is no file {quoted(shown_path)}")
+    return PythonSource(path, found[2])
+
+
+def source_files(module: Path) -> list[Path]:
+    """A module and all that it imports from its folder, directly or through others, as its text says; in order."""
+    folder, found, todo = module.parent.absolute(), dict[Path, None](), [module.absolute()]
+    while todo:
+        path = todo.pop()
+        if path not in found:
+            found[path] = None
+            todo += [each for name in _imports(path, folder) for each in _files_of(name, folder)]
+    return sorted(found)
+
+
+def source_hash(module: Path) -> str:
+    """A sha256 over the names and texts of `source_files`: what a result of the module's functions depends on."""
+    folder, digest = module.parent.absolute(), hashlib.sha256()
+    for path in source_files(module):
+        text = _text(path)
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(text)}\0".encode())
+        digest.update(text)
+    return digest.hexdigest()
+
+
+def _text(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{quoted(path.name)} cannot be read: {error.strerror}") from error
+
+
+def _imports(path: Path, folder: Path) -> Iterator[str]:
+    """The dotted names that a file imports; one with mistakes in it imports nothing."""
+    package = path.parent.relative_to(folder).parts
+    try:
+        tree = ast.parse(_text(path))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{each.name}".lstrip(".") for each in node.names)
+
+
+def _files_of(name: str, folder: Path) -> Iterator[Path]:
+    """The files below a folder that are run when a dotted name is imported."""
+    here = folder
+    for part in name.split("."):
+        here = here / part
+        for path in (here / "__init__.py", here.with_name(f"{part}.py")):
+            if path.is_file():
+                yield path
+
+
+@contextlib.contextmanager
+def _own_modules(folder: Path, files: list[Path]) -> Iterator[None]:
+    """Modules are found in a folder first; afterwards it is as if those of there had never been loaded."""
+    tops = {path.relative_to(folder).parts[0].removesuffix(".py") for path in files}
+    hidden = {
+        name: module
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] in tops - sys.stdlib_module_names and not _is_below(module, folder)
+    }
+    before, writes = dict(sys.modules), sys.dont_write_bytecode
+    for name in hidden:
+        del sys.modules[name]
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True  # nothing is added to the folder of somebody's data
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = writes
+        with contextlib.suppress(ValueError):
+            sys.path.remove(str(folder))
+        for name, module in list(sys.modules.items()):
+            if name not in before and _is_below(module, folder):
+                del sys.modules[name]
+        sys.modules.update(hidden)
+
+
+def _is_below(module: ModuleType | None, folder: Path) -> bool:
+    places = [getattr(module, "__file__", None), *(list(getattr(module, "__path__", None) or []))]
+    return any(isinstance(each, str) and Path(each).is_relative_to(folder) for each in places)
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(_NAME, path.absolute())
+    if spec is None or spec.loader is None:
+        raise InvalidInput(f"{quoted(path.name)} is no Python file; its name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_NAME] = module  # dataclasses look there for the module they are made in
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[_NAME]
+    return module
+
+
+def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
+    found = getattr(module, name, None)
+    if callable(found):
+        return found
+    own = [value for value in vars(module).values() if inspect.isfunction(value) and value.__module__ == _NAME]
+    known = [each.__name__ for each in own if not each.__name__.startswith("_")]
+    near = nearest(name, known)
+    hint = f" did you mean {near!r}?" if near else ""
+    there = f"there are {', '.join(known)}" if known else "there is none in it"
+    raise InvalidInput(f"{path.name} has no function {quoted(name)};{hint} {there}")
+
+
+@contextlib.contextmanager
+def printed() -> Iterator[list[str]]:
+    """What is printed meanwhile: standard output is for results. The last lines are in the list when the block ends."""
+    lines: list[str] = []
+    end = _End()
+    try:
+        with contextlib.redirect_stdout(end):
+            yield lines
+    finally:
+        lines += [line[:_LINE_CHARS] for line in end.text.splitlines() if line.strip()][-_LINES_KEPT:]
+
+
+class _End(io.TextIOBase):
+    """Keeps the end of what is written."""
+
+    text = ""
+
+    def write(self, text: str) -> int:
+        self.text = (self.text + text)[-_LINES_KEPT * _LINE_CHARS :]
+        return len(text)
+
+
+@contextlib.contextmanager
+def explained(module: Path, what: str, kind: type[BuildFailed]) -> Iterator[None]:
+    """Turns whatever is raised into an error that says what was raised, and at which line of the builder's files."""
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except (Exception, SystemExit) as error:
+        file, line = _line(error, module)
+        text = " ".join(str(error).split())[:500]
+        raised = f"{type(error).__name__}{f': {text}' if text else ''}"
+        message = f"{file}{f', line {line}' if line else ''}: {what} raised {raised}"
+        raise kind(message, module=module.name, function=what, file=file, line=line) from error
+
+
+def _line(error: BaseException, module: Path) -> tuple[str, int]:
+    """The innermost line in the module or beside it that an error came from."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return Path(error.filename).name, error.lineno or 0
+    folder = module.parent.absolute()
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if Path(each.filename).is_relative_to(folder)]
+    return (Path(frames[-1].filename).name, frames[-1].lineno or 0) if frames else (module.name, 0)
+
+
+def _taken(value: Any, place: str) -> Any:
+    """The value of a function in a form that becomes a node, or several."""
+    import numpy
+
+    if isinstance(value, dict):
+        if not value:
+            raise InvalidInput(f"{place} gave an empty dict")
+        return {_key(name, place): _taken(each, f"{place}: {name!r}") for name, each in value.items()}
+    if isinstance(value, Path):
+        if not value.is_file():
+            raise InvalidInput(f"{place} gave the path {quoted(str(value))}, and there is no file")
+        return value.absolute()
+    return value if isinstance(value, numpy.ndarray) else _table(value, place)
+
+
+def _key(name: Any, place: str) -> str:
+    if not isinstance(name, str):
+        raise InvalidInput(f"{place} gave a dict with the name {name!r}, which is no text")
+    return name
+
+
+def _table(value: Any, place: str) -> Any:
+    import pandas
+    import pyarrow as pa
+
+    from datapkg.building.readers.validity import check_values
+    from datapkg.tables.extension_types import without_inner_extensions
+    from datapkg.tables.frame_to_arrow import table_from_arrow, table_from_frame
+
+    if isinstance(value, pandas.DataFrame):
+        return table_from_frame(value)
+    if not hasattr(value, "__arrow_c_stream__") or isinstance(value, pandas.Series):
+        expected = "a DataFrame, an Arrow table, whatever else speaks Arrow, a numpy array, a pathlib.Path, or a dict"
+        raise InvalidInput(f"{place} gave a {type(value).__name__}; expected {expected}")
+    table = pa.table(value)
+    check_values(table)
+    return table_from_arrow(without_inner_extensions(table))

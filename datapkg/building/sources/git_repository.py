@@ -1,0 +1,279 @@
+"""A folder of a git repository, fetched to be built: one commit, without its history, and nothing of it runs.
+
+git is told so in every way that it has: of all protocols only https and ssh (and http on this machine) may be spoken,
+whatever a redirect or a setting says; no hook, filter, monitor, submodule or credential prompt takes part; and nothing
+is checked out before its size is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from datapkg.building.sources import git
+from datapkg.errors import BuildFailed, InvalidInput, MissingDependency, NotFound, Unreachable
+from datapkg.format.names import quoted
+from datapkg.format.urls import without_credentials
+from datapkg.objects.files import temp_path
+
+MAX_FILES = 500_000
+MAX_SECONDS = 3_600.0
+_LOCAL_SECONDS = 600.0
+_POLL_S = 0.2
+_MAX_SAID = 64 << 10
+_MAX_ADDRESS = 4_096
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SCP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)")
+_REV = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,249}\Z")
+_PLAIN = re.compile(r"[!-~]+\Z")
+_NO_LFS = ("-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false")
+_KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_\w+|PROXY_SSL_\w+|HTTP_\w+|EXEC_PATH)\Z")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A repository to clone, the branch, tag or commit ("" for the default one), and the folder in it ("" for all)."""
+
+    remote: str
+    rev: str = ""
+    folder: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The remote as it may be written down: without user-info and query."""
+        if _SCHEME.match(self.remote):
+            return without_credentials(self.remote)
+        return self.remote.partition("@")[2]
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """The folder that was asked for, on this machine, and what the record says of where it is from."""
+
+    folder: Path
+    said: dict[str, str]
+
+
+def is_address(text: str) -> bool:
+    """Whether this names a repository elsewhere, and no path of this machine."""
+    return bool(_SCHEME.match(text)) or (bool(_SCP.match(text)) and not os.path.lexists(text))
+
+
+def parse_address(text: str) -> Address:
+    """`https://host/repo.git@rev#folder`, `ssh://…` or `git@host:path` in its parts; raises `InvalidInput`."""
+    hint = "write it as https://host/repository.git@revision#folder"
+    if len(text) > _MAX_ADDRESS or not _PLAIN.match(text):
+        raise InvalidInput("this is no address of a repository: it has spaces, or is too long", hint=hint)
+    whole, _, folder = text.partition("#")
+    scheme = _SCHEME.match(whole)
+    start = whole.find("/", scheme.end()) if scheme else whole.index(":")
+    at = whole.rfind("@", start) if start >= 0 else -1
+    remote, rev = (whole[:at], whole[at + 1 :]) if at >= 0 else (whole, "")
+    if at >= 0 and (not _REV.match(rev) or ".." in rev or rev.endswith((".lock", "/", "."))):
+        raise InvalidInput(f"{quoted(rev)} is no branch, tag or commit", hint=hint)
+    if scheme:
+        _check_remote(remote, scheme[1].lower(), hint)
+    _check_folder(folder)
+    return Address(remote, rev, folder.strip("/"))
+
+
+def _check_remote(remote: str, scheme: str, hint: str) -> None:
+    try:
+        parts = urlsplit(remote)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise InvalidInput("this is no address of a repository: its host or port cannot be read", hint=hint) from None
+    if scheme not in ("https", "ssh") and not (scheme == "http" and _is_loopback(host)):
+        what = "plain http, which others may change on the way" if scheme == "http" else f"{quoted(scheme)}"
+        raise InvalidInput(f"a repository is fetched by https or ssh, not by {what}", hint=hint)
+    if not host or host.startswith("-"):
+        raise InvalidInput("this is no address of a repository: it names no host", hint=hint)
+    if parts.query:
+        raise InvalidInput("the address of a repository has no query", hint=hint)
+    if parts.password is not None or (parts.username is not None and scheme != "ssh"):
+        what = "the address of a repository has no password in it"
+        raise InvalidInput(what, hint="let git's credential helper, or ssh, say who you are")
+    if parts.username is not None and parts.username.startswith("-"):
+        raise InvalidInput("this is no address of a repository: its user begins with a dash", hint=hint)
+
+
+def _check_folder(folder: str) -> None:
+    parts = folder.strip("/").split("/")
+    if folder and (any(part in ("", ".", "..", ".git") for part in parts) or "\\" in folder):
+        raise InvalidInput(f"{quoted(folder)} is no folder of a repository", hint="name it from the repository's root")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextmanager
+def open_checkout(address: Address, under: Path, environ: Mapping[str, str], limit_bytes: int) -> Iterator[Checkout]:
+    """Fetches what an address names; while the block lasts, it lies in a folder of its own below `under`.
+
+    Raises `Unreachable`, `NotFound`, and `BuildFailed` for more than `limit_bytes` or `MAX_FILES`.
+    """
+    root = temp_path(under, "repository")
+    root.mkdir(mode=0o700)
+    try:
+        work = _Git(root, address, environ, limit_bytes)
+        commit = work.fetch()
+        work.check_out(commit)
+        folder = root / "work" / address.folder if address.folder else root / "work"
+        said = {"remote": address.shown, "commit": commit}
+        yield Checkout(folder, {**said, **({"folder": address.folder} if address.folder else {})})
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+class _Git:
+    """git in a folder that nobody else uses."""
+
+    def __init__(self, root: Path, address: Address, environ: Mapping[str, str], limit_bytes: int) -> None:
+        self._root, self._address, self._limit_bytes = root, address, limit_bytes
+        self._work = root / "work"
+        scheme = urlsplit(address.remote).scheme if _SCHEME.match(address.remote) else "ssh"
+        self._protocols = "http" if scheme == "http" else "https:ssh"
+        kept = {
+            name: value for name, value in environ.items() if not name.startswith("GIT_") or _KEPT_VARIABLES.match(name)
+        }
+        self._environ = {
+            **kept,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_ASKPASS": "false",
+            "SSH_ASKPASS": "false",
+            "SSH_ASKPASS_REQUIRE": "never",
+            "GIT_LFS_SKIP_SMUDGE": "1",
+            "GIT_CEILING_DIRECTORIES": str(root),
+        }
+
+    def fetch(self) -> str:
+        """Brings the commit here, without history, and gives its name."""
+        self._run("init", "--quiet", "--template=", str(self._work), folder=self._root, own_settings=False)
+        wanted = self._address.rev or "HEAD"
+        options = ("--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--no-auto-gc")
+        self._run("fetch", *options, "--", self._address.remote, wanted, seconds=MAX_SECONDS)
+        return self._run("rev-parse", "--verify", "FETCH_HEAD^{commit}", own_settings=False).strip()
+
+    def check_out(self, commit: str) -> None:
+        """Writes the files, once it is known that they are not too many and not too big."""
+        self._measure(commit)
+        if not self._address.folder:
+            self._run("checkout", "--quiet", "--force", "--detach", commit, own_settings=False)
+            return
+        self._run("update-ref", "--no-deref", "HEAD", commit, own_settings=False)
+        self._run("read-tree", commit, own_settings=False)
+        where = f":(literal){self._address.folder}"
+        self._run("checkout", "--quiet", commit, "--", where, own_settings=False)
+
+    def _measure(self, commit: str) -> None:
+        """Holds the files to their bounds: a small repository may unfold to any number of any size."""
+        command = ["ls-tree", "-r", "-l", "-z", "--full-tree", commit]
+        if self._address.folder:
+            command += ["--", f"{self._address.folder}/"]
+        count = size = 0
+        with self._process(command, own_settings=False) as process:
+            assert process.stdout is not None
+            rest = b""
+            while piece := process.stdout.read(1 << 16):
+                *lines, rest = (rest + piece).split(b"\0")
+                for line in lines:
+                    number = line.split(b"\t", 1)[0].split()[-1]
+                    count += 1
+                    size += int(number) if number.isdigit() else 0
+                if count > MAX_FILES or size > self._limit_bytes:
+                    raise self._too_big(count, size)
+            if process.wait():
+                raise self._failure("ls-tree", (self._root / "said").read_bytes()[-_MAX_SAID:])
+        if not count:
+            what = f"no folder {quoted(self._address.folder)}" if self._address.folder else "no files"
+            raise NotFound(f"{self._address.shown} has {what} at {commit[:12]}")
+
+    def _too_big(self, count: int, size: int) -> BuildFailed:
+        if count > MAX_FILES:
+            return BuildFailed(f"{self._address.shown} has more than {MAX_FILES:,} files, which is the bound")
+        return BuildFailed(
+            f"{self._address.shown} has more than {self._limit_bytes:,} bytes, the bound that max_source_bytes sets",
+            hint=f"datapkg config max_source_bytes {max(size, 2 * self._limit_bytes)}",
+        )
+
+    def _run(
+        self, *arguments: str, folder: Path | None = None, seconds: float = _LOCAL_SECONDS, own_settings: bool = True
+    ) -> str:
+        """What git says; raises our errors, with what it says of the reason."""
+        end = time.monotonic() + seconds
+        with self._process(list(arguments), folder=folder, own_settings=own_settings) as process:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_S)
+                if time.monotonic() > end:
+                    raise Unreachable(f"{self._address.shown} was not fetched within {seconds:,.0f} s")
+                if (size := _size(self._work / ".git")) > 2 * self._limit_bytes:
+                    raise self._too_big(0, size)
+            out = (self._root / "out").read_bytes()[:_MAX_SAID].decode("utf-8", "replace")
+            if process.returncode:
+                raise self._failure(arguments[0], (self._root / "said").read_bytes()[-_MAX_SAID:])
+        return out
+
+    @contextmanager
+    def _process(
+        self, arguments: list[str], *, folder: Path | None = None, own_settings: bool
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """git running; killed with all that it started.
+
+        `own_settings` are those of the user: who they are to a host, and which proxy is used. Files are written without
+        them, since a filter in them would run, and without a protocol, since all of the commit is here.
+        """
+        environ = self._environ if own_settings else {**self._environ, "GIT_CONFIG_GLOBAL": os.devnull}
+        with open(self._root / "out", "wb") as out, open(self._root / "said", "wb") as said:
+            try:
+                with git.run_git(
+                    [*_NO_LFS, *arguments],
+                    folder=folder or self._work,
+                    protocols=self._protocols if arguments[0] == "fetch" else git.NO_PROTOCOL,
+                    environ=environ,
+                    out=subprocess.PIPE if arguments[0] == "ls-tree" else out,
+                    said=said,
+                ) as process:
+                    yield process
+            except FileNotFoundError:
+                raise MissingDependency("building from a repository needs git", hint="apt-get install git") from None
+
+    def _failure(self, verb: str, said: bytes) -> Unreachable | NotFound | BuildFailed:
+        lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines()]
+        lines = [
+            line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ssh:", "Permission", "Host"))
+        ]
+        text = "; ".join(line.partition(":")[2].strip() or line for line in lines)[:400] or "git does not say why"
+        text = text.replace(self._address.remote, self._address.shown).replace(str(self._root), "…")
+        what = f"{self._address.shown} cannot be fetched: {text}"
+        if verb != "fetch":
+            return BuildFailed(f"{self._address.shown} cannot be written out: {text}")
+        if "couldn't find remote ref" in text or "not our ref" in text or "not found" in text.lower():
+            return NotFound(
+                what, hint="look whether the address and the revision are right; a commit has all 40 digits"
+            )
+        return Unreachable(what, hint="try it by hand: git ls-remote " + self._address.shown)
+
+
+def _size(folder: Path) -> int:
+    """The bytes of all files below a folder, as far as they can be looked at while they are written."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(root, name)).st_size
+    return total

@@ -1,0 +1,120 @@
+"""What somebody gives to be built, with all that it needs on this machine: the way into a build, and out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from datapkg.building.sources.fetcher import Checksum, Fetcher, fetch_sources
+from datapkg.building.spec.folder_files import BUILD_FILE
+from datapkg.building.spec.from_value import spec_for, spec_from_values
+from datapkg.building.spec.model import BuildSpec, NodeSpec, PythonSource, SqlSource, UrlSource
+from datapkg.building.spec.options import BuildOptions
+from datapkg.errors import Forbidden, InvalidInput
+from datapkg.format.names import quoted
+
+
+@dataclass(frozen=True)
+class PreparedBuild:
+    """A package to build. `sums` are those that were found out; `write_sums` puts them into the build file."""
+
+    spec: BuildSpec
+    sums: tuple[Checksum, ...] = ()
+    path: Path | None = None
+    _sources: tuple[UrlSource, ...] = ()
+    _hashes: Mapping[str, str] | None = None
+
+    def write_sums(self) -> bool:
+        """Writes the new sums into the build file; says if it changed. To be called once the build has succeeded."""
+        if self.path is None or not self._hashes:
+            return False
+        from datapkg.building.sources.checksum_edit import write_checksums
+
+        return write_checksums(self.path, self._sources, self._hashes)
+
+
+@contextmanager
+def prepared(
+    source: Any, fetcher: Fetcher, options: BuildOptions, *, environ: Mapping[str, str], hint: str = ""
+) -> Iterator[PreparedBuild]:
+    """What to build, while the block lasts: a path, an address of a repository, or values in memory.
+
+    `environ` is what git is started with, `hint` the line that takes new sums. Raises what `spec_for`, `fetched` and
+    `checked_out` do.
+    """
+    if not isinstance(source, (str, Path)):
+        yield PreparedBuild(spec_from_values(source))
+        return
+    address = _address(source)
+    if address is None:
+        yield _of_path(Path(source), fetcher, options, hint)
+        return
+    from datapkg.building.sources.git_repository import open_checkout
+
+    if options.update:
+        raise InvalidInput("--update writes into a build file, and one in a repository cannot be changed from here")
+    with open_checkout(address, fetcher.shelf.folder / "tmp", environ, fetcher.limit_bytes) as checkout:
+        # All that a checkout has was committed, whatever its `.gitignore` says.
+        plain = replace(options, allow_outside=False, gitignore=False)
+        found = _of_path(checkout.folder, fetcher, plain, hint, is_foreign=True)
+        warnings = [*_lfs_warning(checkout.folder), *found.spec.warnings]
+        yield replace(found, spec=replace(found.spec, git=checkout.said, warnings=warnings))
+
+
+def _lfs_warning(folder: Path) -> list[str]:
+    """What is worth a line where a repository keeps files elsewhere, by Git LFS."""
+    path = folder / ".gitattributes"
+    if path.is_symlink() or not path.is_file():
+        return []
+    with path.open("rb") as stream:
+        is_used = b"filter=lfs" in stream.read(1 << 20)
+    return ["the repository keeps files by Git LFS, of which only the pointers were fetched"] if is_used else []
+
+
+def _address(source: str | Path) -> Any:
+    if isinstance(source, Path) or not ("://" in source or "@" in source):
+        return None
+    from datapkg.building.sources.git_repository import is_address, parse_address
+
+    return parse_address(source) if is_address(source) else None
+
+
+def _of_path(
+    path: Path, fetcher: Fetcher, options: BuildOptions, hint: str, *, is_foreign: bool = False
+) -> PreparedBuild:
+    ways = {"build_file": options.build_file, "allow_outside": options.allow_outside, "update": options.update}
+    spec = spec_for(path, **ways, gitignore=options.gitignore)
+    if is_foreign and not options.allow_code:
+        _refuse_code(spec)
+    sources = tuple(node.source for node in spec.nodes if isinstance(node.source, UrlSource))
+    here = fetch_sources(spec, fetcher, update=options.update, force=options.force, hint=hint)
+    if not options.update:
+        return PreparedBuild(here.spec)
+    hashes = {url: each.new for url, each in here.sums.items()}
+    build_file = path / BUILD_FILE if path.is_dir() else path
+    return PreparedBuild(here.spec, tuple(here.sums.values()), build_file, sources, hashes)
+
+
+def _refuse_code(spec: BuildSpec) -> None:
+    """Raises `Forbidden` for a build file of somebody else that has code run, or a database asked."""
+    places = [f"{node.place}: {what}" for node in spec.nodes if (what := _code_of(node))]
+    if places:
+        lines = "".join(f"\n  {each}" for each in places[:20])
+        raise Forbidden(
+            f"the build file in the repository has code run on this machine:{lines}",
+            hint="read it, and add --allow-code to the command if you trust it",
+        )
+
+
+def _code_of(node: NodeSpec) -> str:
+    """What a node has run, or asked of a database; "" for nothing."""
+    source = node.source
+    if isinstance(source, PythonSource):
+        return f"python {quoted(f'{source.module.stem}:{source.function}')}"
+    if isinstance(source, SqlSource):
+        return f"a query of the database in {source.connection}"
+    code = [check.name or "a check" for check in node.checks if "python" in check.rules]
+    return f"python in {', '.join(code[:5])}" if code else ""

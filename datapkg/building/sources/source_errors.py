@@ -1,0 +1,69 @@
+"""What goes wrong with a source, said in one line: which file, which node, where it was asked for, what to type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from datapkg.building.readers import TRANSFORMS
+from datapkg.building.readers.encodings import encoding_hint
+from datapkg.building.sources.file import StoreFailed
+from datapkg.building.sources.warnings_capture import captured_warnings
+from datapkg.building.spec.model import FileSource, NodeSpec
+from datapkg.errors import BuildFailed, DatapkgError, InvalidInput, TransformFailed, Unreachable
+from datapkg.format.names import quoted
+
+
+@contextmanager
+def translated_errors(spec: NodeSpec, source: FileSource | None, known: Sequence[str] = ()) -> Iterator[list[str]]:
+    """Turns what a library raises into `TransformFailed`, in one line; gives a list that its warnings are added to.
+
+    `known` is what is wrong with the source in any case, and so the likely reason.
+    """
+    with captured_warnings() as said:
+        try:
+            yield said
+        except InvalidInput as error:
+            raise failure(spec, source, error, known, error.hint) from error
+        except StoreFailed as error:
+            raise error.__cause__ or error from None
+        except DatapkgError:
+            raise
+        except Exception as error:
+            raise failure(spec, source, error, known) from error
+
+
+@contextmanager
+def located_errors(spec: NodeSpec) -> Iterator[None]:
+    """Says in the errors of a query or function which node it is of."""
+    try:
+        yield
+    except (BuildFailed, Unreachable) as error:
+        place = spec.place or spec.path
+        raise type(error)(
+            f"{place}: {error}", hint=error.hint, **{"node": spec.path, **error.detail}
+        ) from error.__cause__
+
+
+def failure(
+    spec: NodeSpec, source: FileSource | None, error: Exception, known: Sequence[str], hint: str = ""
+) -> TransformFailed:
+    """The error for what a library raises while it reads a source, or keeps a value that has none."""
+    reason = " ".join(str(error).split())[:500] or type(error).__name__
+    reason = "; ".join([*known, reason])
+    if source is None:
+        return TransformFailed(f"{quoted(spec.path)} cannot be kept: {reason}", hint=hint, node=spec.path)
+    row = re.search(r"\b(?:line|row) (\d+)", reason)
+    place = f"{spec.place}: " if spec.place and spec.place != source.shown else ""
+    as_it_is = "transform: id" if source.said else f"{{file: {source.shown}, transform: id}}"
+    family = TRANSFORMS[spec.transform].family
+    hint = encoding_hint(error, family, source.path, source.shown, spec.kwargs) or hint
+    return TransformFailed(
+        f"{place}{quoted(source.shown)} cannot be read as {spec.transform}: {reason}",
+        hint=hint or f"to keep the file as it is, say in a build file: {as_it_is}",
+        file=source.shown,
+        node=spec.path,
+        transform=spec.transform,
+        **({"row": int(row[1])} if row else {}),
+    )

@@ -1,0 +1,198 @@
+"""The rows that a query gives, through SQLAlchemy: asked once, in a transaction that may only read.
+
+Types are those that the cursor names (PostgreSQL's), else those of the values, settled over all rows; so the rows wait
+in a temporary file until the last one has come. The address with its password comes from the caller, and stands in
+nothing that leaves here: no error, no cause of one, no record.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import IO, Any
+from urllib.parse import quote, unquote
+
+from datapkg.building.spec.model import SqlSource
+from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, TransformFailed, Unreachable
+
+_AT_ONCE = 10_000
+# How a transaction is made to read only, where the address alone cannot say so.
+_READ_ONLY = {
+    "postgresql": ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "SET LOCAL TIME ZONE 'UTC'"),
+    "mysql": ("SET SESSION TRANSACTION READ ONLY",),
+    "mariadb": ("SET SESSION TRANSACTION READ ONLY",),
+    "sqlite": ("PRAGMA query_only = on", "PRAGMA trusted_schema = off"),
+}
+# What PostgreSQL draws below an error.
+_LINE = re.compile(r"\s*\bLINE \d+: ")
+_DRIVERS = {"mysqldb": "mysqlclient"}
+
+
+def query(source: SqlSource, url: str, kwargs: dict[str, Any]) -> Any:
+    """A `TableStream` of the rows; they have all been fetched when this returns.
+
+    `url` is an address as SQLAlchemy has it. Raises `Unreachable` for a database that does not answer,
+    `TransformFailed` for a query that it does not take, `MissingDependency` for a driver that is not installed,
+    `InvalidInput` for an address or kwargs that cannot be, and for columns that no type holds.
+    """
+    if kwargs:
+        raise InvalidInput("a query takes no kwargs", hint="say in the query how its columns are to be")
+    found = _attempt(_address(url), url, source.query)
+    # Raised here, so that nothing leads from it to what a library raised.
+    if isinstance(found, DatapkgError):
+        raise found
+    return found
+
+
+def _attempt(address: Any, url: str, text: str) -> Any:
+    """The stream, or the error that says why there is none."""
+    try:
+        with _connected(address) as connection:
+            return _stream(connection, text)
+    except DatapkgError as error:
+        return error.with_traceback(None)
+    except Exception as error:  # noqa: BLE001 - drivers raise what they like, and any of it may name the password
+        return _failure(error, address, url)
+
+
+def _address(url: str) -> Any:
+    sqlalchemy = _sqlalchemy()
+    try:
+        address = sqlalchemy.engine.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        address = None
+    if address is None:
+        form = "postgresql://user:password@host/database"
+        raise InvalidInput(
+            "the address of the database cannot be read; it is not shown, since it may hold a password",
+            hint=f"give it the form {form}",
+        )
+    if address.get_backend_name() == "sqlite" and address.database and address.database != ":memory:":
+        # Else a file that is not there would be made.
+        path = quote(address.database.removeprefix("file:").partition("?")[0])
+        address = address.set(database=f"file:{path}", query={"mode": "ro", "uri": "true"})
+    return address
+
+
+def _sqlalchemy() -> Any:
+    try:
+        import sqlalchemy
+    except ModuleNotFoundError:
+        line = "pip install sqlalchemy"
+        raise MissingDependency(
+            f"queries go through sqlalchemy, which is not installed; type: {line}", hint=line
+        ) from None
+    return sqlalchemy
+
+
+@contextmanager
+def _connected(address: Any) -> Iterator[Any]:
+    """A connection in a transaction that reads, and is rolled back whatever happens."""
+    sqlalchemy = _sqlalchemy()
+    engine = sqlalchemy.create_engine(address, poolclass=sqlalchemy.pool.NullPool, hide_parameters=True)
+    try:
+        with engine.connect() as connection:
+            for statement in _READ_ONLY.get(address.get_backend_name(), ()):
+                connection.exec_driver_sql(statement)
+            yield connection
+            connection.rollback()
+    finally:
+        engine.dispose()
+
+
+def _failure(error: Exception, address: Any, url: str) -> DatapkgError:
+    import sqlalchemy
+
+    if isinstance(error, ModuleNotFoundError | sqlalchemy.exc.NoSuchModuleError):
+        missing = getattr(error, "name", None)
+        name = str(missing or address.drivername)
+        line = f"pip install {_DRIVERS.get(name.lower(), name)}" if missing else ""
+        what = f"for databases of {address.drivername!r} {name} is needed, which is not installed"
+        return MissingDependency(what + (f"; type: {line}" if line else ""), hint=line)
+    reason = _without(_LINE.split(str(getattr(error, "orig", None) or error))[0], address, url)
+    reached = not isinstance(error, sqlalchemy.exc.OperationalError) or getattr(error, "statement", None)
+    if not reached:
+        return Unreachable(f"the database does not answer: {reason}")
+    return TransformFailed(f"the database does not take the query: {reason}")
+
+
+def _without(text: str, address: Any, url: str) -> str:
+    """A text in one line, in which nothing stands that the address says: only what server and query say."""
+    query_values = [each for value in address.query.values() for each in ([value] if isinstance(value, str) else value)]
+    # Words of two letters (`mode=ro`) stand in every other word; a password is one however short it is.
+    said = [str(each) for each in (address.username, address.host, address.database, *query_values) if each]
+    known = {url, str(address.password or ""), url.partition("://")[2], *(each for each in said if len(each) > 3)}
+    for secret in sorted(
+        {form for each in known for form in (each, quote(each, safe=""), unquote(each))}, key=len, reverse=True
+    ):
+        if secret:
+            text = re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE)
+    return " ".join(text.split())[:500]
+
+
+def _stream(connection: Any, text: str) -> Any:
+    from datapkg.building.readers.batches import Batches
+
+    options = {"no_parameters": True, "stream_results": True, "yield_per": _AT_ONCE}
+    result = connection.execution_options(**options).exec_driver_sql(text)
+    if not result.returns_rows:
+        raise InvalidInput("the query gives no rows, as SELECT does")
+    columns = _columns(result)
+    spool = tempfile.TemporaryFile(prefix="datapkg-")  # noqa: SIM115 - lives as long as the stream
+    try:
+        places = [_keep(spool, columns, rows) for rows in result.partitions(_AT_ONCE)]
+        schema = _schema(columns)
+    except BaseException:
+        spool.close()
+        raise
+    stream = Batches(schema, partial(_kept, spool, places, columns, schema))
+    weakref.finalize(stream, spool.close)
+    return stream
+
+
+def _columns(result: Any) -> list[Any]:
+    from datapkg.building.sources.sql_types import QueryColumn
+
+    description = list(result.cursor.description)
+    if not description:
+        raise InvalidInput("the query gives no column")
+    return [QueryColumn.of(each) for each in description]
+
+
+def _schema(columns: list[Any]) -> Any:
+    import pyarrow as pa
+
+    from datapkg.building.readers.batches import described
+    from datapkg.tables.frame_to_arrow import table_from_arrow
+
+    schema = pa.schema([(each.name, each.type) for each in columns])
+    if len(set(schema.names)) < len(schema.names):
+        return table_from_arrow(schema.empty_table()).schema
+    return described(schema, {each.name: each.nulls for each in columns})
+
+
+def _keep(spool: IO[bytes], columns: list[Any], rows: Any) -> tuple[int, int]:
+    """Writes rows behind those before, in the types that they alone have; gives where they begin and end."""
+    import pyarrow as pa
+
+    arrays = [column.see(values) for column, values in zip(columns, zip(*rows, strict=True), strict=True)]
+    batch = pa.record_batch(arrays, names=[str(at) for at in range(len(arrays))])
+    start = spool.seek(0, 2)
+    with pa.ipc.new_stream(spool, batch.schema) as writer:
+        writer.write_batch(batch)
+    return start, spool.tell()
+
+
+def _kept(spool: IO[bytes], places: list[tuple[int, int]], columns: list[Any], schema: Any) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for start, stop in places:
+        spool.seek(start)
+        with pa.ipc.open_stream(spool.read(stop - start)) as reader:
+            table = reader.read_all()
+        arrays = [column.settled(each) for column, each in zip(columns, table.columns, strict=True)]
+        yield pa.Table.from_arrays(arrays, schema=schema)

@@ -1,0 +1,132 @@
+"""The grammar of checks in a build file: named ones at the top, and which of them a node or group asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from datapkg.building.sources.function import find_function
+from datapkg.building.spec.document import Item
+from datapkg.building.spec.model import Check
+from datapkg.building.spec.plain_values import Problems, pairs_of
+from datapkg.building.spec.rule_schema import ALIASES, KINDS
+from datapkg.format.names import quoted
+from datapkg.format.suggestions import nearest
+
+SEVERITIES = ("error", "warn")
+_WHERE = ("column", "columns")
+_KEYS = (*KINDS, *ALIASES, *_WHERE, "severity")
+
+Checks = Mapping[str, Check]
+
+
+class CheckReader:
+    """Reads definitions and requests of checks; a mistake is noted and what it is about left out."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems = problems
+        self.named: dict[str, Check] = {}
+
+    def define(self, item: Item) -> None:
+        """Takes in the `checks` at the top of a build file: names and definitions."""
+        if item.kind != "mapping":
+            if not item.is_null:
+                self.problems.add(item.line, "checks", "expected a mapping of names to checks")
+            return
+        for key, value in pairs_of(item, "checks", self.problems):
+            self.named[key.text] = self._check(value, key.text, f"checks.{key.text}", "checks")
+
+    def ask(self, item: Item, place: str, inherited: Checks) -> dict[str, Check]:
+        """The checks that `checks` of a node or group asks for: names, definitions, or names with definitions.
+
+        A definition goes before one of the same name above it. Text is names parted by spaces or commas, as in Quilt.
+        """
+        if item.kind == "mapping":
+            asked = [self._named(key, value, place, inherited) for key, value in pairs_of(item, place, self.problems)]
+        elif item.kind == "list":
+            asked = [self._listed(each, f"{place}[{at}]", place, inherited) for at, each in enumerate(item.values)]
+        else:
+            names = [] if item.is_null else [name for name in re.split(r"[,\s]+", item.text) if name]
+            asked = [self._known(name, item.line, place, inherited) for name in names]
+        return {key: check for key, check in asked if check is not None}
+
+    def _named(self, key: Item, value: Item, place: str, inherited: Checks) -> tuple[str, Check | None]:
+        if value.is_null:
+            return self._known(key.text, key.line, place, inherited)
+        if value.kind == "scalar" and key.text in _KEYS:
+            what = f"expected names of checks, got `{key.text}`; a check without a name stands in a list: [{{…}}]"
+            self.problems.add(key.line, place, what)
+            return key.text, None
+        return key.text, self._check(value, key.text, f"{place}.{key.text}", place)
+
+    def _listed(self, item: Item, here: str, place: str, inherited: Checks) -> tuple[str, Check | None]:
+        if item.kind == "scalar" and item.text and not item.is_null:
+            return self._known(item.text, item.line, place, inherited)
+        return here, self._check(item, "", here, place)
+
+    def _known(self, name: str, line: int, place: str, inherited: Checks) -> tuple[str, Check | None]:
+        known = {**self.named, **inherited}
+        if name not in known:
+            near = nearest(name, known)
+            hint = f" did you mean {near!r}?" if near else ""
+            there = f"there are {', '.join(known)}" if known else "none is defined in `checks` at the top"
+            self.problems.add(line, place, f"unknown check {quoted(name)};{hint} {there}")
+        return name, known.get(name)
+
+    def _check(self, item: Item, name: str, here: str, place: str) -> Check:
+        if item.kind != "mapping":
+            self.problems.add(item.line, here, f"expected a check such as {{column: …, min: 0}}, got a {item.kind}")
+            return Check(name, {})
+        rules: dict[str, Any] = {}
+        said = {key.text: (key, value) for key, value in pairs_of(item, here, self.problems)}
+        for text, (key, value) in said.items():
+            kind = ALIASES.get(text, text)
+            if kind in KINDS and kind in rules:
+                self.problems.add(key.line, here, f"`{text}` and `{kind}` are the same")
+            elif kind in KINDS:
+                rules[kind] = self._argument(kind, value, f"{here}.{text}")
+            elif text not in _KEYS:
+                self.problems.add(key.line, f"{here}.{text}", _unknown(text))
+        columns = self._columns({key: said[key][1] for key in _WHERE if key in said}, here)
+        self._complete(item, here, rules, columns, said.keys())
+        severity = self._severity(said["severity"][1], here) if "severity" in said else SEVERITIES[0]
+        held = {kind: argument for kind, argument in rules.items() if argument is not None and argument is not False}
+        return Check(name or ", ".join(rules), held, columns, severity, self.problems.place(item.line, place))
+
+    def _complete(self, item: Item, here: str, rules: dict[str, Any], columns: Any, said: Any) -> None:
+        if not rules and not said - {*_WHERE, "severity"}:
+            self.problems.add(item.line, here, f"says nothing to check; there are {', '.join(KINDS)}")
+        needy = [kind for kind in rules if KINDS[kind].needs_columns]
+        if needy and columns is None and not said & set(_WHERE):
+            self.problems.add(item.line, here, f"`{needy[0]}` needs `column` or `columns`")
+
+    def _argument(self, kind: str, item: Item, place: str) -> Any:
+        try:
+            argument = KINDS[kind].read(item)
+            return find_function(argument, self.problems.path.parent) if kind == "python" else argument
+        except ValueError as error:
+            self.problems.add(item.line, place, str(error))
+            return None
+
+    def _columns(self, said: dict[str, Item], here: str) -> tuple[str, ...] | None:
+        """The columns that a check is for, as written; None for all that it fits."""
+        if len(said) > 1:
+            self.problems.add(said["column"].line, here, "has both `column` and `columns`")
+        for key, item in said.items():
+            texts = item.values if item.kind == "list" else [item]
+            if texts and all(each.kind == "scalar" and not each.is_null for each in texts):
+                return tuple(dict.fromkeys(each.text for each in texts))
+            self.problems.add(item.line, f"{here}.{key}", "expected the name of a column, or a list of names")
+        return None
+
+    def _severity(self, item: Item, here: str) -> str:
+        if item.kind != "scalar" or item.text not in SEVERITIES:
+            got = quoted(item.text) if item.kind == "scalar" else f"a {item.kind}"
+            self.problems.add(item.line, f"{here}.severity", f"expected error or warn, got {got}")
+        return item.text
+
+
+def _unknown(text: str) -> str:
+    near = nearest(text, _KEYS)
+    return f"unknown key {quoted(text)}; " + (f"did you mean `{near}`?" if near else f"expected {', '.join(_KEYS)}")

@@ -1,0 +1,104 @@
+"""`columns`, what a build file says of a table's columns, and `sheet` and `table`, which pick one of several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datapkg.building.spec.document import Item, scalar_value
+from datapkg.building.spec.node_mapping import NodeMapping, kind_of
+from datapkg.building.spec.plain_values import check_size, pairs_of, to_meta
+from datapkg.format.metadata import COLUMNS_KEY
+from datapkg.format.names import quoted
+
+MAX_COLUMNS = 20_000
+MAX_NOTE = 4_096
+
+
+def read_meta(said: NodeMapping) -> dict[str, Any]:
+    """The metadata of a node, with what `columns` says of its columns."""
+    meta = to_meta(said["meta"], said.where("meta"), said.problems) if "meta" in said else {}
+    if "columns" not in said:
+        return meta
+    if COLUMNS_KEY in meta:
+        said.wrong("columns", "stands here and in `meta`; say it once")
+        return meta
+    columns = _columns(said)
+    whole = {**meta, **({COLUMNS_KEY: columns} if columns else {})}
+    return whole if check_size(whole, said["columns"].line, said.where("columns"), said.problems) else meta
+
+
+def _columns(said: NodeMapping) -> dict[str, dict[str, str]]:
+    item = said["columns"]
+    if item.kind != "mapping":
+        if not item.is_null:
+            said.wrong("columns", f"expected a mapping of columns to {{description: …, unit: …}}, got {kind_of(item)}")
+        return {}
+    pairs = pairs_of(item, said.where("columns"), said.problems)
+    if len(pairs) > MAX_COLUMNS:
+        said.wrong("columns", f"has {len(pairs):,} columns; at most {MAX_COLUMNS:,} are allowed")
+        return {}
+    return {key.text: _note(key, value, said) for key, value in pairs}
+
+
+def _note(key: Item, value: Item, said: NodeMapping) -> dict[str, str]:
+    """What is said of one column; a text alone is its description."""
+    place = f"{said.where('columns')}.{key.text}"
+    if value.is_null:
+        return {}
+    if value.kind == "scalar":
+        return _texts([("description", value)], place, said)
+    if value.kind == "list":
+        said.problems.add(value.line, place, "expected a text, or {description: …, unit: …}, got a list")
+        return {}
+    return _texts([(name.text, each) for name, each in pairs_of(value, place, said.problems)], place, said)
+
+
+def _texts(pairs: list[tuple[str, Item]], place: str, said: NodeMapping) -> dict[str, str]:
+    found = {}
+    for name, item in pairs:
+        if item.kind != "scalar":
+            said.problems.add(item.line, f"{place}.{name}", f"expected a text, got a {item.kind}")
+        elif len(item.text) > MAX_NOTE:
+            what = f"has {len(item.text):,} characters; at most {MAX_NOTE:,} are allowed"
+            said.problems.add(item.line, f"{place}.{name}", what)
+        elif not item.is_null:
+            found[name] = item.text
+    return found
+
+
+def read_words(said: NodeMapping) -> dict[str, Any]:
+    """The kwargs that `sheet` and `table` stand for."""
+    words: dict[str, Any] = {}
+    if "sheet" in said:
+        sheet = _sheet(said)
+        words.update({"sheet": sheet} if sheet is not None else {})
+    if "table" in said:
+        table = said.text("table", "the name of a table")
+        words.update({"table": table} if table is not None else {})
+    return words
+
+
+def _sheet(said: NodeMapping) -> str | int | list[str | int] | None:
+    item = said["sheet"]
+    if item.kind == "list" and item.values:
+        sheets = [_one_sheet(each, said) for each in item.values]
+        return [each for each in sheets if each is not None] if None not in sheets else None
+    return _one_sheet(item, said)
+
+
+def _one_sheet(item: Item, said: NodeMapping) -> str | int | None:
+    """A name, or a number from 0: `2024` is a number, `"2024"` a name."""
+    try:
+        value = scalar_value(item) if item.kind == "scalar" and item.text else None
+    except ValueError:
+        value = item.text
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            said.problems.add(item.line, said.where("sheet"), f"sheets are counted from 0, got {quoted(item.text)}")
+            return None
+        return value
+    if value is None:
+        what = f'expected the name or the number of a sheet, a list of such, or "*", got {kind_of(item)}'
+        said.problems.add(item.line, said.where("sheet"), what)
+        return None
+    return item.text

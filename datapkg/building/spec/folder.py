@@ -1,0 +1,158 @@
+"""A directory, or a single file, as a package to build: every file a node, every folder a group."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from shlex import quote
+
+from datapkg.building.readers import TRANSFORMS, guess, node_name
+from datapkg.building.spec.folder_files import FolderEntry, walk
+from datapkg.building.spec.ignore_rules import IGNORED_BY_GIT, read_ignore_file
+from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec
+from datapkg.errors import InvalidInput, InvalidName
+from datapkg.format.names import MAX_DEPTH, check_node_name, quoted
+
+Problem = tuple[str, str]
+_COLLIDE = "would both be node"
+
+
+def scan_directory(
+    path: Path, *, allow_outside: bool = False, gitignore: bool = True, apart: bool = False
+) -> BuildSpec:
+    """Return the package that a directory is without a build file.
+
+    Its `.datapkgignore`, and with `gitignore` its `.gitignore` files, say what is left out; with `apart` files that
+    would share the path of a node are named by their extensions too. Raise `InvalidInput` that lists all files whose
+    names cannot be nodes, and all that share a path.
+    """
+    tree = walk(path, left_out=read_ignore_file(path, gitignore=gitignore), allow_outside=allow_outside)
+    nodes, problems = name_files(tree.files, apart=apart)
+    collide = problems and all(_COLLIDE in problem for _, problem in problems)
+    raise_problems(problems, f"directory {quoted(path)}", f"datapkg generate {quote(str(path))}" if collide else "")
+    warnings = [*tree.warnings, *_gitignore_note(tree.skipped), *_partition_note(nodes)]
+    return BuildSpec("directory", nodes, root=path, warnings=warnings, skipped=tree.skipped)
+
+
+def _gitignore_note(skipped: Iterable[str]) -> list[str]:
+    """Return the line that tells how much `.gitignore` left out, and how to include it."""
+    suffix = f": {IGNORED_BY_GIT}"
+    found = [each.removesuffix(suffix) for each in skipped if each.endswith(suffix)]
+    if not found:
+        return []
+    files = f"{len(found):,} files and folders" if len(found) > 1 else "1 file or folder"
+    named = ", ".join(map(quoted, found[:3])) + (", …" if len(found) > 3 else "")
+    line = f"!{found[0]}"
+    ways = f"`datapkg build USER/NAME --no-gitignore` includes them, as does a line such as {line} in .datapkgignore"
+    return [f"left out {files} that .gitignore ignores: {named}; {ways}"]
+
+
+def _partition_note(nodes: Iterable[NodeSpec]) -> list[str]:
+    """What is worth a line where tables lie in folders that are values of a column, such as `year=2024`."""
+    for node in nodes:
+        folders = [each for each in node.path.split("/")[:-1] if "=" in each]
+        if folders and TRANSFORMS[node.transform].kind == "table":
+            way = "in a build file `{file: FOLDER, concat: true}` makes one table of them, with these values as columns"
+            return [f"folders such as {quoted(folders[0])} become groups; {way}"]
+    return []
+
+
+def scan_file(path: Path) -> BuildSpec:
+    """The package of one node that a single data file is."""
+    nodes, problems = name_files([FolderEntry(path, (path.name,))])
+    raise_problems(problems, f"file {quoted(path)}")
+    return BuildSpec("file", nodes, root=path.parent)
+
+
+def name_files(files: Iterable[FolderEntry], *, apart: bool = False) -> tuple[list[NodeSpec], list[Problem]]:
+    """Return the nodes of files, named by the rule, with what is wrong about the names.
+
+    With `apart` files that would share a path get names of their own: `a_csv` and `a_tsv` of `a.csv` and `a.tsv`.
+    """
+    nodes: list[NodeSpec] = []
+    problems: list[Problem] = []
+    taken: dict[str, tuple[str, ...]] = {}
+    found = [(file, transform := guess(file.path), _path_of(file, transform)) for file in files]
+    for file, transform, parts in _apart(found) if apart else found:
+        problem = name_problem(parts) or _claim(parts, file.parts, taken)
+        if problem:
+            problems.append((_printable(file.shown), problem))
+        else:
+            nodes.append(NodeSpec("/".join(parts), FileSource(file.path, file.shown), transform, place=file.shown))
+    return nodes, problems
+
+
+def _path_of(file: FolderEntry, transform: str) -> tuple[str, ...]:
+    return (*file.names[:-1], node_name(file.names[-1], transform))
+
+
+def _apart(found: list[tuple[FolderEntry, str, tuple[str, ...]]]) -> list[tuple[FolderEntry, str, tuple[str, ...]]]:
+    """Return the same with another path for each file whose path is that of a second file, or of a folder."""
+    times = Counter(parts for _, _, parts in found)
+    groups = {file.names[:depth] for file, _, _ in found for depth in range(1, len(file.names))}
+    alone = {parts for parts, count in times.items() if count == 1 and parts not in groups}
+    taken = groups | alone
+    named = []
+    for file, transform, parts in found:
+        if parts not in alone:
+            parts = _free((*file.names[:-1], file.names[-1].replace(".", "_")), taken)
+            taken.add(parts)
+        named.append((file, transform, parts))
+    return named
+
+
+def _free(parts: tuple[str, ...], taken: set[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the path, with a number behind it where something else has it."""
+    candidate, number = parts, 1
+    while candidate in taken:
+        number += 1
+        candidate = (*parts[:-1], f"{parts[-1]}_{number}")
+    return candidate
+
+
+def name_problem(parts: tuple[str, ...]) -> str:
+    """What keeps these names from being a node's path; "" if nothing does."""
+    if len(parts) > MAX_DEPTH:
+        return f"it lies deeper than {MAX_DEPTH} names"
+    return next(filter(None, map(_part_problem, parts)), "")
+
+
+@lru_cache(maxsize=65_536)
+def _part_problem(part: str) -> str:
+    try:
+        check_node_name(part)
+    except InvalidName as error:
+        return str(error)
+    return ""
+
+
+def _claim(parts: tuple[str, ...], origin: tuple[str, ...], taken: dict[str, tuple[str, ...]]) -> str:
+    """Takes the path for a file and its groups for its folders; says so if something else has them."""
+    for depth in range(len(parts), 0, -1):
+        path, source = "/".join(parts[:depth]), origin[:depth]
+        before = taken.setdefault(path, source)
+        if before == source and depth < len(parts):
+            break
+        if before != source:
+            other = _printable("/".join(before))
+            return f"it and {quoted(other)} {_COLLIDE} {quoted(path)}; name them in a build file"
+    return ""
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def raise_problems(problems: list[Problem], what: str, hint: str = "") -> None:
+    """Raise `InvalidInput` that lists all problems, if there are any."""
+    if not problems:
+        return
+    lines = "".join(f"\n  {_printable(quoted(place))}: {_printable(problem)}" for place, problem in problems[:20])
+    more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+    raise InvalidInput(
+        f"{_printable(what)} cannot be built:{lines}{more}",
+        hint=hint or "name the files in a build file: contents: {some_name: {file: …}}",
+        problems=[(place, _printable(problem)) for place, problem in problems],
+    )

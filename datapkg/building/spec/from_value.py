@@ -1,0 +1,149 @@
+"""What is built from what somebody gives: a directory, a build file, one data file, or values in memory."""
+
+from __future__ import annotations
+
+import unicodedata
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from datapkg.building.readers import guess
+from datapkg.building.spec.folder import name_problem, raise_problems, scan_directory, scan_file
+from datapkg.building.spec.folder_files import BUILD_FILE
+from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec, PackageSource, ValueSource
+from datapkg.building.spec.parser import read_build_file
+from datapkg.errors import InvalidInput, NotFound
+from datapkg.format.names import Ref, quoted
+
+_VALUES_HINT = 'datapkg.build("USER/NAME", {"table": dataframe, "file": pathlib.Path("a.csv")})'
+
+
+def spec_for(
+    path: Path,
+    *,
+    build_file: bool = True,
+    allow_outside: bool = False,
+    update: bool = False,
+    gitignore: bool = True,
+) -> BuildSpec:
+    """Return what to build from a path: a directory (by its build.yml, if it has one), a build file or one data file.
+
+    With `build_file=False` a directory is built as it lies, with `gitignore=False` also what its `.gitignore` files
+    ignore; with `update` a build file need not say the sums of its addresses. Raise `NotFound` where there is nothing.
+    """
+    if path.is_dir():
+        inside = path / BUILD_FILE
+        if build_file and inside.is_file():
+            return read_build_file(inside, allow_outside=allow_outside, update=update)
+        return scan_directory(path, allow_outside=allow_outside, gitignore=gitignore)
+    if not path.exists():
+        raise NotFound(
+            f"there is no file or directory {quoted(path)}",
+            hint="give the path of a directory, a build.yml or a data file",
+            path=str(path),
+        )
+    if not path.is_file():
+        raise InvalidInput(f"{quoted(path)} is neither a directory nor an ordinary file")
+    if build_file and path.suffix.lower() in (".yml", ".yaml"):
+        return read_build_file(path, allow_outside=allow_outside, update=update)
+    return scan_file(path)
+
+
+def spec_from_values(values: Any) -> BuildSpec:
+    """What to build from values in memory: a DataFrame, an Arrow table or a numpy array is the node `data`.
+
+    A dict names its nodes, and may hold dicts (groups), None (an empty group), paths of files or directories, and
+    packages or nodes of packages, which are pinned and not copied. A package or group alone gives what is in it. No
+    value is changed. Raises `InvalidInput` listing what cannot be a node.
+    """
+    reader = _Values()
+    ref = _ref_of(values)
+    if isinstance(values, dict):
+        reader.group(values, ())
+    elif ref is None:
+        reader.node(values, ("data",))
+    elif values.__kind__ in ("group", "package"):
+        reader.group({name: values[name] for name in values.__source__.children(ref.path).names}, ())
+    else:
+        reader.node(values, (ref.path.rpartition("/")[2],))
+    raise_problems(reader.problems, "what was given", _VALUES_HINT)
+    meta = _meta_of(values, ref) if ref else {}
+    return BuildSpec("values", reader.nodes, reader.groups, meta, warnings=reader.warnings, skipped=reader.skipped)
+
+
+def _ref_of(value: Any) -> Ref | None:
+    """The exact reference of a package or node that was opened; None for any other value."""
+    said = getattr(value, "__dict__", {})
+    if "__source__" not in said or "__at__" not in said:
+        return None
+    ref = said["__source__"].ref
+    return Ref(ref.user, ref.name, said["__at__"], ref.state)
+
+
+def _meta_of(value: Any, ref: Ref) -> dict[str, Any]:
+    """The metadata of a package or group whose content is taken; those of a table or file come with the node."""
+    if value.__kind__ not in ("group", "package"):
+        return {}
+    entry = value.__source__.entry(ref.path) if ref.path else value.__source__.manifest
+    return deepcopy(entry.meta) if entry else {}
+
+
+class _Values:
+    """Walks nested dicts of values, and gathers nodes and groups."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeSpec] = []
+        self.groups: dict[str, dict[str, Any]] = {}
+        self.problems: list[tuple[str, str]] = []
+        self.warnings: list[str] = []
+        self.skipped: list[str] = []
+
+    def group(self, values: dict[Any, Any], parts: tuple[str, ...]) -> None:
+        if parts and not values:
+            self.groups["/".join(parts)] = {}
+        names: dict[str, Any] = {}
+        for name, value in values.items():
+            plain = unicodedata.normalize("NFC", name) if isinstance(name, str) else name
+            here = (*parts, plain)
+            problem = name_problem(here) or (f"it is here twice: {names[plain]!r}" if plain in names else "")
+            names[plain] = name
+            if problem:
+                self.problems.append(("/".join(map(str, here)), problem))
+            elif isinstance(value, dict):
+                self.group(value, here)
+            else:
+                self.node(value, here)
+
+    def node(self, value: Any, parts: tuple[str, ...]) -> None:
+        path = "/".join(parts)
+        if value is None:
+            self.groups[path] = {}
+        elif isinstance(value, Path):
+            self._path(value, path)
+        elif ref := _ref_of(value):
+            self.nodes.append(NodeSpec(path, PackageSource(ref)))
+        elif _is_data(value):
+            self.nodes.append(NodeSpec(path, ValueSource(value)))
+        else:
+            expected = (
+                "a DataFrame, an Arrow table, a numpy array, a package or a node of one, a pathlib.Path, a dict or None"
+            )
+            self.problems.append((path, f"expected {expected}, got {type(value).__name__}"))
+
+    def _path(self, value: Path, path: str) -> None:
+        if value.is_dir():
+            inside = scan_directory(value)
+            self.nodes += [replace(each, path=f"{path}/{each.path}") for each in inside.nodes]
+            self.warnings += inside.warnings
+            self.skipped += inside.skipped
+        elif value.is_file():
+            self.nodes.append(NodeSpec(path, FileSource(value, value.name), guess(value)))
+        else:
+            self.problems.append((path, f"there is no file or directory {quoted(value)}"))
+
+
+def _is_data(value: Any) -> bool:
+    """Whether this is a numpy array, or speaks Arrow (frames of pandas and polars, Arrow tables)."""
+    array = any((kind.__module__, kind.__name__) == ("numpy", "ndarray") for kind in type(value).__mro__)
+    return array or hasattr(value, "__arrow_c_stream__")

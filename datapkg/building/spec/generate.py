@@ -1,0 +1,145 @@
+"""A build file and a README to start from, for a directory that has none.
+
+What the build file says is exactly what the directory is without it: the package of both has the same hash. Files that
+would share the path of a node, which cannot be built without a build file, are named apart.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from datapkg.building.spec.document import MAX_VALUES
+from datapkg.building.spec.folder import scan_directory
+from datapkg.building.spec.folder_files import BUILD_FILE
+from datapkg.building.spec.keywords import RESERVED
+from datapkg.building.spec.model import FileSource, NodeSpec
+from datapkg.building.spec.yaml_text import yaml_quoted, yaml_text
+from datapkg.errors import Conflict, InvalidInput, NotFound
+from datapkg.format.names import quoted
+
+README = "README.md"
+# Its name, a mapping, `file` with a path, `transform` with a word, and room for the groups that it lies in.
+_VALUES_A_NODE = 8
+_HEADER = """\
+# What the package is made of. Build it with: datapkg build USER/NAME
+# All that can be said here is in datapkg's documentation, docs/build.md.
+# meta: {title: …, description: …, licence: CC-BY-4.0, origin: …}
+"""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The files that were written, and what is worth a line."""
+
+    files: list[Path]
+    warnings: list[str]
+
+
+def generate(directory: Path, *, gitignore: bool = True) -> Generated:
+    """Write `build.yml` and `README.md` into a directory; a README that is there is kept.
+
+    Without what `.gitignore` ignores, unless `gitignore` is false. Raise `Conflict` where there is a build file,
+    `InvalidInput` for files that cannot be nodes.
+    """
+    if not directory.is_dir():
+        raise NotFound(f"there is no directory {quoted(directory)}", path=str(directory))
+    path, readme = directory / BUILD_FILE, directory / README
+    if os.path.lexists(path):
+        raise _exists(path)
+    written: list[Path] = []
+    try:
+        if not os.path.lexists(readme):
+            _write_new(readme, f"# {directory.resolve().name}\n", written)
+        spec = scan_directory(directory, gitignore=gitignore, apart=True)
+        nodes = spec.nodes
+        if len(nodes) * _VALUES_A_NODE > MAX_VALUES:
+            raise InvalidInput(
+                f"{len(nodes):,} files are more than a build file can name one by one",
+                hint=f"take them by globs, or build the folder as it lies: datapkg build USER/NAME {directory}",
+            )
+        _write_new(path, build_file_text(nodes), written)
+    except BaseException:
+        for each in written:
+            each.unlink(missing_ok=True)
+        raise
+    return Generated(written[::-1], spec.warnings)
+
+
+def _write_new(path: Path, text: str, written: list[Path]) -> None:
+    """Write a file where nothing is, not even a link that was swapped in since that was checked (`O_EXCL`)."""
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            written.append(path)
+            stream.write(text)
+    except FileExistsError:
+        raise _exists(path) from None
+
+
+def _exists(path: Path) -> Conflict:
+    return Conflict(
+        f"{quoted(path)} is there already, and was not changed", hint="move it away to have a new one written"
+    )
+
+
+def build_file_text(nodes: list[NodeSpec]) -> str:
+    """The build file that names these files; those whose path it cannot spell out are taken by a glob."""
+    tree: dict[str, object] = {}
+    globs: dict[str, None] = {}
+    for node in nodes:
+        parts = node.path.split("/")
+        assert isinstance(node.source, FileSource)
+        if pattern := glob_instead(parts, node.source.shown):
+            globs[pattern] = None
+            continue
+        group = tree
+        for part in parts[:-1]:
+            below = group.setdefault(part, {})
+            assert isinstance(below, dict)
+            group = below
+        group[parts[-1]] = node
+    lines = ["contents: {}" if not nodes else "contents:", *_lines(tree, 1)]
+    lines += [f"  {yaml_quoted(pattern)}: {{}}" for pattern in globs]
+    return _HEADER + "\n".join(lines) + "\n"
+
+
+def _lines(tree: dict[str, object], depth: int) -> list[str]:
+    lines = []
+    for name, value in tree.items():
+        start = f"{'  ' * depth}{yaml_text(name)}:"
+        if isinstance(value, dict):
+            lines += [start, *_lines(value, depth + 1)]
+        elif isinstance(value, NodeSpec) and isinstance(value.source, FileSource):
+            transform = "" if value.transform == "id" else f", transform: {value.transform}"
+            lines.append(f"{start} {{file: {yaml_text(value.source.shown)}{transform}}}")
+    return lines
+
+
+def glob_instead(parts: list[str], shown: str) -> str:
+    """The glob for a node whose path a build file cannot spell out, or for the folder that is to blame; "" for others.
+
+    Its first part has a wildcard, so that no folder of it is fixed and all become groups.
+    """
+    for index, part in enumerate(parts):
+        if part == "meta" or (part in RESERVED and index < len(parts) - 1):
+            blamed = literal_glob("/".join(shown.split("/")[: index + 1]))
+            return f"{blamed}/**/*" if index < len(parts) - 1 else blamed
+    return ""
+
+
+def literal_glob(shown: str) -> str:
+    """Return the pattern that matches this path alone, with a wildcard in each part of it.
+
+    Raise `InvalidInput` for a name of nothing but characters that mean something in patterns.
+    """
+    return "/".join(map(_pattern, shown.split("/")))
+
+
+def _pattern(part: str) -> str:
+    escaped = ["[[]" if c == "[" else f"[{c}]" if c in "*?" else c for c in part]
+    first = next((index for index, c in enumerate(part) if c not in "[]*?!^-\\"), None)
+    if first is None:
+        raise InvalidInput(f"a build file cannot name {quoted(part)}", hint="rename it")
+    escaped[first] = f"[{part[first]}]"
+    return "".join(escaped)

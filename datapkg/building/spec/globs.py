@@ -1,0 +1,32 @@
+"""Globs in build files: which files below a folder a pattern such as `data/**/*.jpg` means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from datapkg.building.spec.folder_files import FolderEntry
+from datapkg.format.patterns import matcher
+
+_WILD = re.compile(r"[*?\[]")
+
+
+def is_glob(text: str) -> bool:
+    """Whether a key is a pattern: it has `*`, `?` or `[`."""
+    return _WILD.search(text) is not None
+
+
+def fixed_prefix(pattern: str) -> tuple[str, str]:
+    """(the folders before the first one with a wildcard, the rest): `a/b/**/*.jpg` → `a/b`, `**/*.jpg`."""
+    parts = pattern.split("/")
+    count = next((index for index, part in enumerate(parts) if is_glob(part)), len(parts) - 1)
+    return "/".join(parts[:count]), "/".join(parts[count:])
+
+
+def match(pattern: str, files: Iterable[FolderEntry]) -> list[FolderEntry]:
+    """The files whose path matches.
+
+    `*` and `?` stay within a name, `**` stands for any number of folders, `[!ab]` for another letter than these.
+    """
+    matches = matcher(pattern)
+    return [file for file in files if matches(file.names)]

@@ -1,0 +1,36 @@
+"""The words of a build file: which of them name a source, which say more of one, and what a wrong one may mean."""
+
+from __future__ import annotations
+
+from datapkg.format.names import quoted
+from datapkg.format.suggestions import nearest
+
+TOP = ("contents", "meta", "checks")
+SOURCES = ("file", "url", "package", "sql", "python", "stage")
+# Said of a group, these hold for all below it.
+SETTINGS = ("transform", "kwargs", "checks", "meta")
+UNSUPPORTED = ("environments", "stage")
+OF_ALL = ("checks", "meta", "columns")
+_READ_AS = ("transform", "kwargs", "sheet", "table")
+OF_GLOB = ("concat", *_READ_AS, *OF_ALL)
+OF_SOURCE: dict[str, tuple[str, ...]] = {
+    "file": ("extract", "concat", *_READ_AS, *OF_ALL),
+    "url": ("sha256", "extract", *_READ_AS, *OF_ALL),
+    "package": OF_ALL,
+    "sql": ("connection", *OF_ALL),
+    "python": ("file", "files", "kwargs", "transform", *OF_ALL),
+}
+# Said of nodes alone. Below a group each is the name of a group if a mapping stands behind it, but for `columns`.
+OF_NODES = ("columns", "concat", "connection", "extract", "files", "sha256", "sheet", "table")
+RESERVED = frozenset((*SOURCES, *SETTINGS, *UNSUPPORTED, *OF_NODES))
+
+
+def unknown(name: str, known: tuple[str, ...], what: str = "") -> str:
+    """What is wrong with a word that does not belong where it stands; `what` says where that is."""
+    if name in UNSUPPORTED:
+        return f"`{name}` is not supported by this version of datapkg"
+    owners = [f"`{source}`" for source, words in OF_SOURCE.items() if name in words]
+    if owners and what:
+        return f"`{name}` goes with {' or '.join(owners)}, and this is {what}"
+    near = nearest(name, known)
+    return f"unknown key {quoted(name)}; " + (f"did you mean `{near}`?" if near else f"expected {', '.join(known)}")

@@ -1,0 +1,121 @@
+"""The sources of nodes: a reader for each word that names one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from datapkg.building.spec import keywords
+from datapkg.building.spec.concat import is_concat, read_many
+from datapkg.building.spec.globs import is_glob
+from datapkg.building.spec.model import FileSource, FilesSource, PackageSource, PythonSource, SqlSource, UrlSource
+from datapkg.building.spec.node_mapping import NodeMapping
+from datapkg.building.spec.source_paths import SourceFolder
+from datapkg.building.spec.sql_python import read_keywords, read_python, read_sql
+from datapkg.building.spec.transform_options import TransformOptions, transform_of
+from datapkg.building.spec.url_extract import read_inside, read_url
+from datapkg.errors import InvalidName
+from datapkg.format.names import Ref
+from datapkg.format.urls import file_name
+
+Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource
+
+
+@dataclass(frozen=True)
+class SourceReader:
+    """A source, and how it is read; `may_be_table` if only a look at it will tell what it is."""
+
+    source: Source
+    transform: str = "id"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    may_be_table: bool = True
+
+
+def read_source(
+    said: NodeMapping, folder: SourceFolder, reading: TransformOptions, update: bool
+) -> SourceReader | None:
+    """The one source of a node; None, and noted, where it has another number of them, or a wrong one."""
+    kinds = [word for word in keywords.SOURCES if word in said and not (word == "file" and "python" in said)]
+    for word in [word for word in kinds if word in keywords.UNSUPPORTED]:
+        said.wrong(word, keywords.unknown(word, ()))
+        return None
+    if len(kinds) > 1:
+        said.problems.add(said.line, said.place, f"has both `{kinds[0]}` and `{kinds[1]}`; a node has one source")
+        return None
+    kind = kinds[0]
+    for word in said.others((kind, *keywords.OF_SOURCE[kind])):
+        said.wrong(word, _stray(word, kind))
+    if kind == "package":
+        return _package(said)
+    if kind == "sql":
+        query = read_sql(said)
+        return SourceReader(query) if query else None
+    if kind == "python":
+        return _python(said, folder)
+    return _url(said, reading, update) if kind == "url" else _file(said, folder, reading)
+
+
+def _stray(word: str, kind: str) -> str:
+    if kind == "package" and word in ("transform", "kwargs"):
+        return "a node of a package is taken as it is; leave this out"
+    if kind == "sql" and word in ("transform", "kwargs"):
+        return "a query gives a table as it is; leave this out"
+    return keywords.unknown(word, (kind, *keywords.OF_SOURCE[kind]), f"a `{kind}`")
+
+
+def _file(said: NodeMapping, folder: SourceFolder, reading: TransformOptions) -> SourceReader | None:
+    text = said.text("file", "the path of a file")
+    if text is not None and is_concat(said):
+        return files_as_one(said, "file", folder, text, reading)
+    file = folder.file(text) if text is not None else None
+    if isinstance(file, str):
+        said.wrong("file", file)
+        file = None
+    if "extract" in said:
+        source = read_inside(said, file) if file is not None else None
+        return _later(source, reading)
+    transform, kwargs = reading.of(file.path if file is not None else None)
+    return SourceReader(file, transform, kwargs) if file is not None else None
+
+
+def files_as_one(
+    said: NodeMapping, word: str, folder: SourceFolder, text: str, reading: TransformOptions
+) -> SourceReader | None:
+    """The files of a folder or glob as one source; None, and noted behind `word`, where they cannot be."""
+    found = read_many(said, folder, text, reading.transform)
+    if isinstance(found, str):
+        said.wrong(word, found)
+        return None
+    source, transform = found
+    named, kwargs = reading.of(source.files[0].path)
+    return SourceReader(source, transform if reading.transform is None else named, kwargs)
+
+
+def _url(said: NodeMapping, reading: TransformOptions, update: bool) -> SourceReader | None:
+    return _later(read_url(said, update=update), reading)
+
+
+def _later(source: UrlSource | None, reading: TransformOptions) -> SourceReader | None:
+    """A source whose file is not here yet."""
+    many = source is not None and is_glob(source.extract)
+    name = "" if source is None or many else PurePosixPath(source.extract).name or file_name(source.url)
+    transform, kwargs, how = reading.later(name)
+    if source is None:
+        return None
+    return SourceReader(replace(source, how=how), transform, kwargs, may_be_table=not how.is_settled(name))
+
+
+def _python(said: NodeMapping, folder: SourceFolder) -> SourceReader | None:
+    transform = transform_of(said) if "transform" in said else None
+    source, kwargs = read_python(said, folder), read_keywords(said)
+    return SourceReader(source, transform or "id", kwargs) if source else None
+
+
+def _package(said: NodeMapping) -> SourceReader | None:
+    text = said.text("package", "user/name, user/name/node or user/name@state")
+    try:
+        return SourceReader(PackageSource(Ref.parse(text))) if text else None
+    except InvalidName as error:
+        said.wrong("package", str(error))
+        return None

@@ -1,0 +1,88 @@
+"""`transform` and `kwargs`: what a node's file is read as, with what the groups above it say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datapkg.building.readers import TRANSFORMS, guess
+from datapkg.building.spec.column_notes import read_words
+from datapkg.building.spec.deferred_transform import DeferredTransform, word_problem
+from datapkg.building.spec.kwargs import FAMILIES, Layer, merged, problem_with
+from datapkg.building.spec.node_mapping import NodeMapping
+from datapkg.building.spec.plain_values import to_kwargs
+from datapkg.errors import InvalidInput
+from datapkg.format.names import quoted
+from datapkg.format.suggestions import nearest
+
+
+class TransformOptions:
+    """What one node, or all matches of one glob, are read as; each mistake is noted once."""
+
+    def __init__(self, said: NodeMapping, inherited: str | None, layers: tuple[Layer, ...]) -> None:
+        self._said, self._inherited, self._layers = said, inherited, layers
+        self._words = read_words(said)
+        self._own = transform_of(said) if "transform" in said else None
+        self._is_wrong = "transform" in said and self._own is None
+
+    def of(self, path: Path | None) -> tuple[str, dict[str, Any]]:
+        """The transform and the kwargs of a file: said, or of the groups above, or guessed; None is a wrong one."""
+        if self._is_wrong:
+            return "id", {}
+        transform = self._own or self._inherited or (guess(path) if path is not None else "id")
+        family = TRANSFORMS[transform].family
+        own = self.kwargs_of(self._said, [family])
+        if path is not None:
+            self._check_words(family, transform)
+        return transform, {**merged(self._layers, family, own), **self._words}
+
+    @property
+    def transform(self) -> str | None:
+        """The transform that is said, of the node or a group above it; None where the name of a file tells."""
+        return self._own or self._inherited
+
+    def later(self, name: str) -> tuple[str, dict[str, Any], DeferredTransform]:
+        """The same for a file that is not here yet, of this name if it is known, and what is to be settled then."""
+        how = DeferredTransform(self._own or self._inherited or "", self._layers, {}, self._words)
+        transform = how.by_name(name)
+        family = TRANSFORMS[transform].family
+        is_settled = how.is_settled(name)
+        own = self.kwargs_of(self._said, [family] if is_settled else list(FAMILIES))
+        if is_settled:
+            self._check_words(family, transform)
+        how = DeferredTransform(how.transform, how.layers, own, how.words)
+        return transform, {**merged(self._layers, family, own), **self._words}, how
+
+    def _check_words(self, family: str, transform: str) -> None:
+        for word in self._words:
+            if problem := word_problem(word, family, transform):
+                self._said.wrong(word, problem)
+
+    @staticmethod
+    def kwargs_of(said: NodeMapping, families: list[str]) -> dict[str, Any]:
+        """The kwargs that are said, for a transform of one of these families; what none of them takes is noted."""
+        if "kwargs" not in said:
+            return {}
+        item, place = said["kwargs"], said.where("kwargs")
+        values = to_kwargs(item, place, said.problems)
+        lines = {key.text: key.line for key, _ in item.pairs} if item.kind == "mapping" else {}
+        for name in list(values):
+            if problem := problem_with(name, families):
+                said.problems.add(lines.get(name, item.line), place, problem)
+                del values[name]
+        return values
+
+
+def transform_of(said: NodeMapping) -> str | None:
+    """The transform that is said; None, and noted, if there is none of that name."""
+    name = said.text("transform", "the name of a transform")
+    try:
+        if name is None or TRANSFORMS.get(name):
+            return name
+    except InvalidInput as error:
+        said.wrong("transform", str(error))
+        return None
+    near = nearest(name, TRANSFORMS)
+    hint = f" did you mean {near!r}?" if near else ""
+    said.wrong("transform", f"unknown transform {quoted(name)};{hint} there are {', '.join(TRANSFORMS)}")
+    return None

@@ -1,0 +1,65 @@
+"""What a file of text becomes when it is built: the hash of its values, for whoever wrote it from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datapkg.building.readers import TRANSFORMS
+from datapkg.building.sources.warnings_capture import capture_warnings, captured_warnings
+from datapkg.tables.table_stream import RestartRead, TableStream
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ATTEMPTS = 3
+
+
+def content_of_text(path: Path, transform: str, kwargs: dict[str, Any]) -> str:
+    """Return the `content` of the table that a build would make of a file; nothing is stored.
+
+    Return "" for a file that a build would refuse. A long file is read in parts, as in a build.
+    """
+    read = TRANSFORMS[transform].read
+    assert read is not None
+    with capture_warnings(), captured_warnings():
+        try:
+            return _content(read(path.absolute(), kwargs, lambda warning: None))
+        except Exception:  # noqa: BLE001 - whatever a reader or a kwarg raises would fail the build too
+            return ""
+
+
+def missing_words(kwargs: dict[str, Any], label: str) -> set[str]:
+    """Return the words that `pandas.read_csv` with these kwargs takes for a null in a column."""
+    from pandas._libs.parsers import STR_NA_VALUES  # type: ignore[import-not-found]
+
+    if not kwargs.get("na_filter", True):
+        return set()
+    own = kwargs.get("na_values")
+    own = own.get(label) if isinstance(own, dict) else own
+    words = {str(each) for each in own} if isinstance(own, list | tuple | set) else set() if own is None else {str(own)}
+    return words | STR_NA_VALUES if kwargs.get("keep_default_na", True) else words
+
+
+def _content(value: Any) -> str:
+    import pyarrow as pa
+
+    from datapkg.tables.content_hash import content_of_parts, content_of_table
+    from datapkg.tables.storage_types import to_storage_types
+
+    if isinstance(value, pa.Table):
+        return content_of_table(to_storage_types(value)).hash
+    for _ in range(_ATTEMPTS):
+        try:
+            return content_of_parts(_parts(value), to_storage_types(value.schema.empty_table()).schema).hash
+        except RestartRead:
+            continue
+    return ""
+
+
+def _parts(stream: TableStream) -> Iterator[pa.Table]:
+    from datapkg.tables.storage_types import to_storage_types
+
+    for part in stream.parts():
+        yield to_storage_types(part.table)

@@ -1,0 +1,209 @@
+"""The binary index of a long manifest: where its lines begin, what its big groups hold, which name is an attribute.
+
+It is made from the bytes of a manifest whose every line was read without mistakes, and answers nothing that these do
+not say. All numbers are in the byte order of the machine, whose cache it lies in:
+
+    magic (8 bytes), sha256 of the manifest (32), then the `Counts` (8 each), then
+    offsets     8 bytes a line: where it begins; one more for the end
+    groups      of each group with LONG lines and more a `GroupRecord` (8 bytes a number), by its `key`
+    attributes  8 bytes of hash of a group and an attribute in it that differs from the name, in order
+    places      4 bytes for each of these: the line of the node, or of the first below it
+    tables      4 bytes a table: its line
+    names       of each group with LONG nodes directly in it: their names, each ended by NUL
+    kinds       of the same groups a letter for each of these nodes
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterator
+from hashlib import blake2b
+from itertools import accumulate
+from typing import NamedTuple
+
+import msgspec
+
+from datapkg.format.manifest.parsed import Block, Kind
+from datapkg.format.names import attribute_name
+
+FORMAT = 1
+LONG = 256
+MAGIC = b"dpkgix%c%c" % (FORMAT, b"<>"[sys.byteorder == "big"])
+HEAD_BYTES = 40
+KINDS: dict[str, Kind] = {"g": "group", "t": "table", "f": "file", "a": "array"}
+_DEPTHS = 128  # more than a path can be deep
+
+
+class Counts(NamedTuple):
+    """How long the manifest is, and how long each part of its index."""
+
+    data: int
+    lines: int
+    groups: int
+    attributes: int
+    tables: int
+    names: int
+    kinds: int
+
+
+class GroupRecord(NamedTuple):
+    """A group: the lines from its first up to `end`, the bytes of its objects, and where names and kinds are.
+
+    Its names are `names_end - names` bytes, or none where it has few nodes.
+    """
+
+    key: int
+    end: int
+    size: int
+    names: int
+    names_end: int
+    kinds: int
+
+
+class Brief(msgspec.Struct, gc=False):
+    """What an index needs of a line."""
+
+    path: str
+    kind: str
+    hash: str = ""
+    size: int = 0
+    objects: list[Block] = []
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        if self.objects:
+            return ((block.hash, block.size) for block in self.objects)
+        return iter(((self.hash, self.size),) if self.hash else ())
+
+
+class _Open:
+    """A group that is being read."""
+
+    __slots__ = ("children", "kinds", "path", "places", "size", "start")
+
+    def __init__(self, path: str, start: int) -> None:
+        self.path = path
+        self.start = start
+        self.size = 0
+        self.children: list[str] = []
+        self.kinds: list[str] = []
+        self.places: list[int] = []
+
+
+_decode = msgspec.json.Decoder(Brief).decode
+
+
+def group_key(start: int, depth: int) -> int:
+    """What a group is found by: its first line, and how deep it lies, since groups in groups begin at one line."""
+    return start * _DEPTHS + depth
+
+
+def attribute_key(group: str, attribute: str) -> int:
+    """The number that an attribute of a node in a group is found by."""
+    digest = blake2b(f"{group}\0{attribute}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def make_index(data: bytes, hash: str) -> bytes:
+    """The index of a manifest, whose lines are known to be right; `hash` is its sha256."""
+    lines = data[:-1].split(b"\n")
+    writer = _IndexWriter()
+    for number in range(1, len(lines)):
+        writer.add(number, _decode(lines[number]))
+    writer.close(0, len(lines))
+    offsets = array("Q", accumulate((len(line) + 1 for line in lines), initial=0))
+    return writer.written(offsets, bytes.fromhex(hash))
+
+
+class _IndexWriter:
+    """Takes one line after the other, and keeps the groups in which it is."""
+
+    def __init__(self) -> None:
+        self.groups: list[GroupRecord] = []
+        self.attributes: list[tuple[int, int]] = []
+        self.tables = array("I")
+        self.names = bytearray()
+        self.kinds = bytearray()
+        self._open = [_Open("", 1)]
+        self._parents: tuple[str, ...] = ()
+        self._seen: dict[str, tuple[str, ...]] = {}
+
+    def add(self, number: int, brief: Brief) -> None:
+        *parents, name = brief.path.split("/")
+        path = tuple(parents)
+        if path != self._parents or brief.kind == "group":
+            self._enter(number, path)
+        if brief.kind == "table":
+            self.tables.append(number)
+        group = self._open[-1]
+        group.children.append(name)
+        group.kinds.append(brief.kind[0])
+        group.places.append(number)
+        if brief.kind == "group":
+            self._enter(number, (*path, name))
+        for hash, size in brief.sizes():
+            self._count(path, hash, size)
+
+    def _enter(self, number: int, path: tuple[str, ...]) -> None:
+        """Closes the groups that end before this line, and opens those that begin with it."""
+        depth = common_length(self._parents, path)
+        self.close(depth + 1, number)
+        for name in path[depth:]:
+            parent = self._open[-1]
+            if not (parent.children and parent.children[-1] == name):  # it has no line of its own
+                parent.children.append(name)
+                parent.kinds.append("g")
+                parent.places.append(number)
+            start = parent.places[-1]
+            self._open.append(_Open(f"{parent.path}/{name}" if parent.path else name, start))
+        self._parents = path
+
+    def _count(self, path: tuple[str, ...], hash: str, size: int) -> None:
+        """Adds an object; groups that hold it already count it once."""
+        self._open[-1].size += size
+        before = self._seen.get(hash)
+        if before is not None:
+            self._open[common_length(before, path)].size -= size
+        self._seen[hash] = path
+
+    def close(self, depth: int, end: int) -> None:
+        """Ends the groups from this depth on, which have no line at `end` or after it."""
+        while len(self._open) > depth:
+            group = self._open.pop()
+            if self._open:
+                self._open[-1].size += group.size
+            if end - group.start >= LONG or not self._open:
+                self._keep(group, end)
+
+    def _keep(self, group: _Open, end: int) -> None:
+        key = group_key(group.start, len(self._open))
+        at, kinds_at = len(self.names), len(self.kinds)
+        if len(group.children) >= LONG:
+            self.names += "".join(f"{name}\0" for name in group.children).encode()
+            self.kinds += "".join(group.kinds).encode()
+            for name, place in zip(group.children, group.places, strict=True):
+                if (attribute := attribute_name(name)) != name:
+                    self.attributes.append((attribute_key(group.path, attribute), place))
+        self.groups.append(GroupRecord(key, end, group.size, at, len(self.names), kinds_at))
+
+    def written(self, offsets: array[int], digest: bytes) -> bytes:
+        self.groups.sort()
+        self.attributes.sort()
+        groups = array("Q", [number for group in self.groups for number in group])
+        keys, places = array("Q", [key for key, _ in self.attributes]), array("I", [at for _, at in self.attributes])
+        counts = Counts(
+            *(offsets[-1], len(offsets) - 1, len(self.groups), len(keys), len(self.tables)),
+            *(len(self.names), len(self.kinds)),
+        )
+        parts = [MAGIC, digest, array("Q", counts), offsets, groups, keys, places, self.tables, self.names, self.kinds]
+        return b"".join(part if isinstance(part, bytes) else bytes(part) for part in parts)
+
+
+def common_length(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """How many names two paths begin with in common."""
+    depth = 0
+    for mine, theirs in zip(one, other, strict=False):
+        if mine != theirs:
+            break
+        depth += 1
+    return depth

@@ -1,0 +1,236 @@
+"""A long manifest that is not parsed: what is asked is found in its lines, which lie in order."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from mmap import mmap
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from datapkg.format.chunks import Chunk, Gap, chunks_of_lines, gaps, line_offsets, refined
+from datapkg.format.manifest.index import GroupRecord
+from datapkg.format.manifest.missing import no_node
+from datapkg.format.manifest.parsed import Block, Kind, Manifest, Node, decoded, decoded_lines, parse_head
+
+_AT_ONCE = 4096
+_MAX_REMEMBERED = 1000
+
+
+class _Path(msgspec.Struct, gc=False):
+    path: str
+
+
+class _Sized(msgspec.Struct, gc=False):
+    """The objects of a line."""
+
+    hash: str = ""
+    size: int = 0
+    objects: list[Block] = []
+
+
+class Run(NamedTuple):
+    """The lines of a node and of all below it; of a big group also what an index has of it."""
+
+    start: int
+    end: int
+    depth: int
+    record: GroupRecord | None = None
+
+
+_decode_path = msgspec.json.Decoder(_Path).decode
+_decode_sizes = msgspec.json.Decoder(_Sized).decode_lines
+NOTHING = Run(0, 0, 0)
+
+
+class MappedManifest(Manifest):
+    """A manifest in bytes that may be mapped into memory; it answers as a parsed one does."""
+
+    def __init__(self, data: bytes | mmap, hash: str, offsets: Sequence[int] | None = None) -> None:
+        """Of bytes whose every line is known to be right, and whose sha256 is `hash`."""
+        self.hash = hash
+        self._data = memoryview(data)
+        self._offsets = line_offsets(data) if offsets is None else offsets
+        self._count = len(self._offsets) - 1
+        self._runs: dict[str, Run] = {}
+        self._size: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Manifest sha256:{self.hash[:12]}, {self._count - 1} nodes>"
+
+    @property
+    def view(self) -> memoryview:
+        """Its bytes, without a copy."""
+        return self._data
+
+    @cached_property
+    def data(self) -> bytes:  # type: ignore[override]
+        whole = self._data.obj
+        return whole if isinstance(whole, bytes) else bytes(self._data)
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._data)
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:  # type: ignore[override]
+        return parse_head(self.line(0))
+
+    @cached_property
+    def nodes(self) -> list[Node]:  # type: ignore[override]
+        """All nodes, decoded: that takes seconds, and the memory of a parsed manifest."""
+        return list(self.entries())
+
+    @cached_property
+    def chunks(self) -> list[Chunk]:
+        """Its chunk map."""
+        return chunks_of_lines(self._data, self._offsets)
+
+    def gaps(self, older: MappedManifest) -> list[Gap]:
+        """Where this one differs from an older one: of each a run of whole lines."""
+        return [part for gap in gaps(older.chunks, self.chunks) for part in refined(gap, older._data, self._data)]
+
+    def get(self, path: str) -> Node | None:
+        key = tuple(path.split("/"))
+        at = self.first(key)
+        return self.node(at) if at < self._count and self.key(at) == key else None
+
+    def below(self, path: str) -> list[Node]:
+        return list(self.entries(path)) if path else self.nodes
+
+    def entries(self, path: str = "") -> Iterator[Node]:
+        run = self._run(path)
+        if path and run.start == run.end:
+            raise no_node(self, path)
+        return self._decoded(run.start, run.end)
+
+    def between(self, start: int, stop: int) -> Iterator[Node]:
+        """The nodes of the lines from one byte to another, of a gap such as `gaps` gives."""
+        return self._decoded(*self.numbers(start, stop))
+
+    def _decoded(self, first: int, end: int) -> Iterator[Node]:
+        for start in range(first, end, _AT_ONCE):
+            yield from decoded_lines(self.lines(start, min(start + _AT_ONCE, end)))
+
+    def objects(self, path: str = "") -> dict[str, int]:
+        run = self._run(path)
+        if path and run.start == run.end:
+            raise no_node(self, path)
+        found: dict[str, int] = {}
+        for start in range(run.start, run.end, _AT_ONCE):
+            some = _decode_sizes(self.lines(start, min(start + _AT_ONCE, run.end)))
+            found.update({each.hash: each.size for each in some if each.hash})
+            found.update((block.hash, block.size) for each in some for block in each.objects)
+        return found
+
+    def size(self, path: str = "") -> int:
+        if path:
+            return super().size(path)
+        if self._size is None:
+            self._size = super().size()
+        return self._size
+
+    def kind(self, path: str) -> Kind | Literal[""]:
+        if not path:
+            return "group"
+        run = self._run(path)
+        return self._kind(run.start, run.depth) if run.start < run.end else ""
+
+    def children(self, path: str = "") -> dict[str, Kind]:
+        run = self._run(path)
+        if path and run.start == run.end:
+            raise no_node(self, path)
+        found: dict[str, Kind] = {}
+        at = run.start
+        while at < run.end:
+            key = self.key(at)
+            if len(key) == run.depth:  # the line of the group itself
+                at += 1
+                continue
+            prefix = key[: run.depth + 1]
+            found[prefix[-1]] = self._kind(at, len(prefix))
+            at = self._after(at, prefix, run.end)
+        return found
+
+    def tables(self) -> list[str]:
+        return [node.path for node in self.entries() if node.kind == "table"]
+
+    def node(self, number: int) -> Node:
+        """The node of a line."""
+        return decoded(self.line(number))
+
+    def line(self, number: int) -> bytes:
+        """A line, without its end."""
+        return bytes(self._data[self._offsets[number] : self._offsets[number + 1] - 1])
+
+    def lines(self, start: int, end: int) -> memoryview:
+        """Lines as they lie, up to the one with the number `end`."""
+        return self._data[self._offsets[start] : self._offsets[end]]
+
+    def numbers(self, start: int, stop: int) -> tuple[int, int]:
+        """The lines with nodes that have bytes in this stretch: the first, and the one behind the last."""
+        return max(1, self.number_at(start)), bisect_left(self._offsets, stop)
+
+    def number_at(self, offset: int) -> int:
+        """The line that this byte is in."""
+        return bisect_right(self._offsets, offset) - 1
+
+    def longest_line(self) -> int:
+        """How many bytes the longest line has."""
+        import numpy as np
+
+        return int(np.diff(np.asarray(self._offsets)).max()) - 1
+
+    @property
+    def end(self) -> int:
+        """The number behind that of the last line."""
+        return self._count
+
+    def key(self, number: int) -> tuple[str, ...]:
+        """The path of a line's node, in parts."""
+        return tuple(_decode_path(self.line(number)).path.split("/"))
+
+    def first(self, key: tuple[str, ...]) -> int:
+        """The first line whose path is this one or comes after it."""
+        return 1 + bisect_left(range(1, self._count), key, key=self.key)
+
+    def _kind(self, number: int, depth: int) -> Kind:
+        """What lies this deep at a line: the node of the line, or a group that it implies."""
+        node = self.node(number)
+        return node.kind if len(node.parts) == depth else "group"
+
+    def _run(self, path: str) -> Run:
+        run = self._runs.get(path)
+        if run is None:
+            run = self._found_run(path)
+            if len(self._runs) >= _MAX_REMEMBERED:
+                self._runs.clear()
+            self._runs[path] = run
+        return run
+
+    def _found_run(self, path: str) -> Run:
+        if not path:
+            return Run(1, self._count, 0, self._record(1, 0))
+        key = tuple(path.split("/"))
+        start = self.first(key)
+        if start == self._count or self.key(start)[: len(key)] != key:
+            return NOTHING
+        record = self._record(start, len(key))
+        end = record.end if record else self._after(start, key, self._count)
+        return Run(start, end, len(key), record)
+
+    def _record(self, start: int, depth: int) -> GroupRecord | None:
+        """What is known of the group whose first line this is."""
+        return None
+
+    def _after(self, start: int, prefix: tuple[str, ...], limit: int) -> int:
+        """The first line after `start` whose path does not begin so: near ones are tried first."""
+        depth, step, low = len(prefix), 1, start
+        while low + step < limit and self.key(low + step)[:depth] == prefix:
+            low += step
+            step *= 2
+        high = min(low + step, limit)
+        between = range(low + 1, high)
+        return low + 1 + bisect_left(between, True, key=lambda number: self.key(number)[:depth] != prefix)

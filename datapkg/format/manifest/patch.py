@@ -1,0 +1,168 @@
+"""A long manifest that has most of its lines from an older one, of which they are known to be right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from datapkg.errors import DatapkgError, InvalidManifest
+from datapkg.format.chunks import LONG_BYTES, Gap
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.manifest.parsed import (
+    MAX_NODES,
+    Manifest,
+    Node,
+    check_order,
+    decoded,
+    head_line,
+    node_line,
+    parse_node,
+)
+from datapkg.format.manifest.validate import is_right
+
+_HASH = re.compile(rb'"hash":"([0-9a-f]{16})')
+_Lines = tuple[int, int]
+"""Lines of the older manifest, from the first up to the one behind the last."""
+
+
+def read_manifest(data: bytes, hash: str, *, believed: bool = False, older: Manifest | None = None) -> Manifest:
+    """The manifest in these bytes, whose sha256 is known to be `hash`; of those `believed` no line is read.
+
+    What a long one has in common with an older one, which is known to be right, is not read again either. Raises
+    `InvalidManifest` naming the line that is wrong.
+    """
+    if len(data) < LONG_BYTES:
+        return Manifest.parse(data, believed=believed)
+    if believed:
+        return MappedManifest(data, hash)
+    if isinstance(older, MappedManifest):
+        return checked(data, hash, older)
+    manifest = MappedManifest(data, hash)
+    if not data.endswith(b"\n") or not is_right(manifest):
+        Manifest.parse(data)  # says which line is wrong
+    return manifest
+
+
+def checked(data: bytes, hash: str, older: MappedManifest) -> MappedManifest:
+    """The manifest in these bytes, all lines being read that the older one has not; raises `InvalidManifest`."""
+    if not data.endswith(b"\n"):
+        raise InvalidManifest("manifest: the last line does not end in a newline; the file is cut short or empty")
+    manifest = MappedManifest(data, hash)
+    if manifest.end > MAX_NODES:
+        raise InvalidManifest(f"manifest: more than {MAX_NODES:,} lines")
+    manifest.meta  # noqa: B018 - reads and checks the first line
+    sizes: dict[str, int] = {}
+    changed = manifest.gaps(older)
+    for gap in changed:
+        _check_lines(manifest, gap, sizes)
+    _check_sizes(manifest, changed, sizes)
+    return manifest
+
+
+def _check_lines(manifest: MappedManifest, gap: Gap, sizes: dict[str, int]) -> None:
+    """Reads the lines of a gap, and holds the one behind them against its neighbour."""
+    first, end = manifest.numbers(gap.start, gap.stop)
+    previous = manifest.node(first - 1) if first > 1 else None
+    for number in range(first, min(end + 1, manifest.end)):
+        try:
+            line = manifest.line(number)
+            node, key = parse_node(line) if number < end else (decoded(line), manifest.key(number))
+            check_order(previous, previous.parts if previous else (), node, key)
+            _note_sizes(node, sizes)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DatapkgError) as error:
+            raise InvalidManifest(f"manifest, line {number + 1}: {error}", line=number + 1) from error
+        previous = node
+
+
+def _note_sizes(node: Node, sizes: dict[str, int]) -> None:
+    for hash, size in node.objects():
+        if sizes.setdefault(hash, size) != size:
+            raise InvalidManifest(f"object {hash} has two different sizes")
+
+
+def _check_sizes(manifest: MappedManifest, changed: Sequence[Gap], sizes: dict[str, int]) -> None:
+    """Raises where a line that was not read states another size of an object than those that were."""
+    wanted = {hash[:16].encode() for hash in sizes}
+    view, at = manifest.view, 0
+    for gap in [*changed, Gap(0, 0, len(view), len(view))]:
+        if wanted and not wanted.isdisjoint(_HASH.findall(view, at, gap.start)):
+            for found in _HASH.finditer(view, at, gap.start):
+                if found[1] in wanted and (number := manifest.number_at(found.start())):
+                    for hash, size in manifest.node(number).objects():
+                        if sizes.get(hash, size) != size:
+                            raise InvalidManifest(
+                                f"manifest, line {number + 1}: object {hash} has two different sizes", line=number + 1
+                            )
+        at = gap.stop
+
+
+def spliced(older: MappedManifest, changes: Mapping[str, Node | None], meta: dict[str, Any]) -> MappedManifest:
+    """The manifest that has these nodes at their paths, none where None is given, and all others of the older one.
+
+    Group lines that say nothing are left out. Raises `InvalidInput` for metadata that JSON cannot hold,
+    `InvalidManifest` for what a manifest may not have.
+    """
+    parts = _joined(older, _pieces(older, changes))
+    previous: Node | None = None
+    written: list[bytes | memoryview] = [head_line(meta)]
+    for part in parts:
+        first, last, lines = _read(older, part)
+        try:
+            check_order(previous, previous.parts if previous else (), first, first.parts)
+        except DatapkgError as error:
+            raise InvalidManifest(f"manifest: {error}") from error
+        written.append(lines)
+        previous = last
+    data = b"".join(written)
+    return MappedManifest(data, hash_bytes(data))
+
+
+def _pieces(older: MappedManifest, changes: Mapping[str, Node | None]) -> list[_Lines | Node]:
+    """New nodes, and between them lines of the older manifest."""
+    pieces: list[_Lines | Node] = []
+    at = 1
+    for key in sorted(tuple(path.split("/")) for path in changes):
+        place = older.first(key)
+        if at < place:
+            pieces.append((at, place))
+        at = place + (place < older.end and older.key(place) == key)
+        if node := changes["/".join(key)]:
+            pieces.append(node)
+    return [*pieces, (at, older.end)] if at < older.end else pieces
+
+
+def _joined(older: MappedManifest, pieces: Sequence[_Lines | Node]) -> list[_Lines | Node]:
+    """The same without groups that say nothing, since something lies in them now."""
+    parts: list[_Lines | Node] = []
+    for piece in pieces:
+        first = older.node(piece[0]) if isinstance(piece, tuple) else piece
+        while parts and _says_nothing(_last(older, parts[-1]), first):
+            part = parts.pop()
+            if isinstance(part, tuple) and part[0] < part[1] - 1:
+                parts.append((part[0], part[1] - 1))
+        parts.append(piece)
+    return parts
+
+
+def _says_nothing(node: Node, after: Node) -> bool:
+    return node.kind == "group" and not node.meta and after.path.startswith(f"{node.path}/")
+
+
+def _last(older: MappedManifest, part: _Lines | Node) -> Node:
+    return older.node(part[1] - 1) if isinstance(part, tuple) else part
+
+
+def _read(older: MappedManifest, part: _Lines | Node) -> tuple[Node, Node, bytes | memoryview]:
+    """The first and the last node of a part, and its lines."""
+    if isinstance(part, tuple):
+        return older.node(part[0]), older.node(part[1] - 1), older.lines(*part)
+    line = node_line(part)
+    try:
+        parse_node(line[:-1])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DatapkgError) as error:
+        raise InvalidManifest(f"manifest: {error}") from error
+    return part, part, line

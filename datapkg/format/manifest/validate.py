@@ -1,0 +1,74 @@
+"""All lines of a long manifest checked, many at once; what is not surely right is left to the slow way."""
+
+from __future__ import annotations
+
+import msgspec
+
+from datapkg.errors import DatapkgError
+from datapkg.format import canonical
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.manifest.parsed import (
+    MAX_LINE_BYTES,
+    MAX_NODES,
+    Node,
+    check_node,
+    check_order,
+    decoded_lines,
+    prepared,
+)
+from datapkg.format.names import check_node_name, check_node_path
+
+_AT_ONCE = 4096
+
+
+def is_right(manifest: MappedManifest) -> bool:
+    """Whether every line is as `Manifest.parse` wants it; false also where that could not be seen."""
+    if manifest.end > MAX_NODES or manifest.longest_line() > MAX_LINE_BYTES:
+        return False
+    try:
+        manifest.meta  # noqa: B018 - reads and checks the first line
+        order, sizes = _Order(), dict[str, int]()
+        return all(
+            _are_right(manifest.lines(start, min(start + _AT_ONCE, manifest.end)), order, sizes)
+            for start in range(1, manifest.end, _AT_ONCE)
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DatapkgError):
+        return False
+
+
+def _are_right(lines: memoryview, order: _Order, sizes: dict[str, int]) -> bool:
+    nodes = [prepared(node) if node.meta and not _is_plain(node) else node for node in decoded_lines(lines)]
+    if canonical.encode_lines(nodes) != lines:
+        return False
+    for node in nodes:
+        order.add(node)
+        check_node(node)
+        for hash, size in node.objects():
+            if sizes.setdefault(hash, size) != size:
+                return False
+    return True
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether the metadata are written as they are: no floats, and nothing in which there could be one."""
+    return all(type(value) in (str, bool, int) for value in node.meta.values())
+
+
+class _Order:
+    """Takes one node after the other; raises for a path that may not be, or not there."""
+
+    def __init__(self) -> None:
+        self._previous: Node | None = None
+        self._key: tuple[str, ...] = ()
+        self._group = ""
+
+    def add(self, node: Node) -> None:
+        group, _, name = node.path.rpartition("/")
+        if group and group == self._group and name > self._key[-1]:  # what lies beside another one is most of all
+            check_node_name(name)
+            self._key = (*self._key[:-1], name)
+        else:
+            key = check_node_path(node.path)
+            check_order(self._previous, self._key, node, key)
+            self._key, self._group = key, group
+        self._previous = node

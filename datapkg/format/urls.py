@@ -1,0 +1,56 @@
+"""Addresses of files on the web: what one may be, and how it is written where anybody may read it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import unquote, urlsplit
+
+from datapkg.errors import InvalidInput, InvalidName
+from datapkg.format.names import check_node_name, quoted
+
+SCHEMES = ("http", "https")
+MAX_ADDRESS = 8_192
+_NO_ADDRESS = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029]")
+
+
+def check_url(text: str) -> str:
+    """The address itself; raises `InvalidInput`, which shows nothing secret in it, for one that is never asked."""
+    hint = "write it as https://data.example.org/folder/file.csv"
+    if len(text) > MAX_ADDRESS:
+        raise InvalidInput(f"the address has {len(text):,} characters; at most {MAX_ADDRESS:,} are allowed")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidInput("this is no address: its host or port cannot be read", hint=hint) from None
+    if _NO_ADDRESS.search(text):
+        raise InvalidInput("this is no address: it has spaces or control characters; write them as %20", hint=hint)
+    if parts.scheme.lower() not in SCHEMES:
+        got = f"{quoted(parts.scheme, 20)}:" if parts.scheme else f"{quoted(text)} without a scheme"
+        raise InvalidInput(f"an address begins with https:// or http://, got {got}", hint=hint)
+    if not host:
+        raise InvalidInput("this is no address: it names no host", hint=hint)
+    if parts.username is not None or parts.password is not None:
+        raise InvalidInput("an address has no user and no password in it: credentials never stand in a build file")
+    return text
+
+
+def without_credentials(url: str) -> str:
+    """An address as it may be shown and written down: no user-info, no query and no fragment, which may be secret."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "an address"
+    where = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{where}{f':{port}' if port else ''}{parts.path}"
+
+
+def file_name(url: str) -> str:
+    """What the file at an address is called: the last name of its path, as Unicode has it; "" where that is no name."""
+    name = unicodedata.normalize("NFC", unquote(urlsplit(url).path.rpartition("/")[2]))
+    try:
+        return check_node_name(name)
+    except InvalidName:
+        return ""

@@ -1,0 +1,1 @@
+"""Show packages as files: fsspec, mounts and the open hook."""

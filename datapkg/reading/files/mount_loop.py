@@ -1,0 +1,166 @@
+"""Runs libfuse until a mount ends: somebody unmounts it, or a signal asks for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from datapkg.errors import MissingDependency, Refused
+from datapkg.reading.files.mount import MountedTree
+from datapkg.reading.files.mount_points import INSTALL_FUSE, detach
+
+KEPT_S = 86_400  # how long the kernel may remember names and sizes, which never change
+GRACE_S = 5.0  # for programs that have files open when a mount is to end
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+READS_AT_ONCE = 64  # some may wait for a registry for long, and the others are not to wait for them
+STDERR = 2
+FILL_DIR_PLUS = 2  # of libfuse's fuse.h: what is known of a file is all of it
+OPTIONS = {
+    "foreground": True,
+    "ro": True,
+    "default_permissions": True,
+    "subtype": "datapkg",
+    "kernel_cache": True,
+    "attr_timeout": KEPT_S,
+    "entry_timeout": KEPT_S,
+    "negative_timeout": KEPT_S,
+}
+
+Words = queue.SimpleQueue[tuple[str, Any]]  # "ready", "stop" or "ended"; a signal handler may put one at any moment
+
+
+def library() -> Any:
+    """mfusepy; raises `MissingDependency` where it, or libfuse below it, is not installed."""
+    try:
+        import mfusepy
+    except ImportError as error:
+        line = "pip install mfusepy"
+        raise MissingDependency(f"mfusepy is not installed; type: {line}", hint=line) from error
+    except (OSError, AttributeError) as error:
+        raise MissingDependency(
+            f"mounting takes libfuse, which is not installed: {error}", hint=INSTALL_FUSE
+        ) from error
+    return mfusepy
+
+
+def run(shown: MountedTree, folder: Path, options: dict[str, Any], ready: Callable[[], None]) -> bool:
+    """Mounts and answers; calls `ready` once programs can read. Gives false where files were still open at the end.
+
+    libfuse has a thread of its own, so that this one hears signals whatever a read waits for. Raises `Refused` where
+    the system mounts nothing.
+    """
+    words: Words = queue.SimpleQueue()
+    shown.ready = lambda: words.put(("ready", None))
+    fuse = library()
+    if (fuse.fuse_version_major, fuse.fuse_version_minor) >= (3, 12):
+        options = {**options, "max_threads": READS_AT_ONCE}
+    arguments = (fuse, shown, folder, {**OPTIONS, **options}, words)
+    with _signals(words):
+        with _kept_stderr() as said:
+            threading.Thread(target=_answer, args=arguments, daemon=True).start()
+            is_stopped = False
+            while (word := words.get())[0] == "stop":  # before it began
+                is_stopped = True
+        if is_stopped:
+            words.put(("stop", None))
+        if word[0] == "ended":
+            raise _refused(folder, said() or str(word[1]))
+        try:
+            ready()
+        except BaseException:
+            words.put(("stop", None))
+            _until_ended(folder, words)
+            raise
+        return _until_ended(folder, words)
+
+
+def _answer(library: Any, shown: MountedTree, folder: Path, options: dict[str, Any], words: Words) -> None:
+    """The whole life of the mount, in a thread."""
+    error: BaseException | None = None
+    try:
+        _with_sizes(library)(shown, str(folder), **options)
+    except BaseException as failure:  # noqa: BLE001 (the thread that waits must hear of any end)
+        error = failure
+    words.put(("ended", error))
+
+
+def _with_sizes(library: Any) -> Any:
+    """mfusepy's `FUSE`, of which the kernel asks more at once, and whose listings tell sizes and times too.
+
+    So `ls -l` asks once, not once a file.
+    """
+
+    class Fuse(library.FUSE):
+        def _init(self, connection: Any, config: Any) -> None:
+            if connection:
+                connection.contents.max_background = READS_AT_ONCE
+            super()._init(connection, config)
+
+        def readdir_fuse_3(self, path: bytes, buffer: Any, fill: Any, offset: int, file: Any, flags: int) -> int:
+            status = library.c_stat()
+            for name, values, _ in self.operations.readdir(path.decode(self.encoding, self.errors), file.contents.fh):
+                library.ctypes.memset(library.ctypes.byref(status), 0, library.ctypes.sizeof(status))
+                library.set_st_attrs(status, values, use_ns=True)
+                if fill(buffer, name.encode(), status, 0, FILL_DIR_PLUS):
+                    break
+            return 0
+
+    return Fuse
+
+
+def _until_ended(folder: Path, words: Words) -> bool:
+    """Waits; on the first signal takes the mount away, and gives programs time to close their files."""
+    word, _ = words.get()
+    if word == "ended":
+        return True
+    detach(folder, even_if_busy=True)
+    with contextlib.suppress(queue.Empty):
+        word, _ = words.get(timeout=GRACE_S)
+    return word == "ended"
+
+
+def _refused(folder: Path, said: str) -> Refused:
+    hint = "a container needs: docker run --device /dev/fuse --cap-add SYS_ADMIN …"
+    return Refused(f"{folder} could not be mounted: {said}", hint=hint)
+
+
+@contextlib.contextmanager
+def _signals(words: Words) -> Iterator[None]:
+    """Puts signals that end a program into the queue; libfuse leaves handlers alone that are not the system's own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard = [each for each in SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]  # nohup
+    before = {each: signal.signal(each, lambda *_: words.put(("stop", None))) for each in heard}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def _kept_stderr() -> Iterator[Callable[[], str]]:
+    """Keeps what libfuse and fusermount3 write while they begin; gives a function that tells it afterwards."""
+    texts: list[str] = []
+    with tempfile.TemporaryFile() as file:
+        try:
+            own = os.dup(STDERR)
+        except OSError:  # it is closed
+            yield str
+            return
+        os.dup2(file.fileno(), STDERR)
+        try:
+            yield lambda: " ".join(texts)
+        finally:
+            os.dup2(own, STDERR)
+            os.close(own)
+            file.seek(0)
+            texts += file.read().decode(errors="replace").split("\n")[:-1]

@@ -1,0 +1,138 @@
+"""What only a loaded table or array can do: errors that say what to type instead."""
+
+from __future__ import annotations
+
+import sys
+
+from datapkg.errors import NodeNotFound, WrongType
+from datapkg.format.names import attribute_name, quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from datapkg.reading.nodes.arrays import Array
+    from datapkg.reading.nodes.base import Node
+    from datapkg.reading.nodes.tables import Table
+    from datapkg.reading.source import Source
+
+INDEXERS = ("loc", "iloc", "at", "iat")
+_OPERATORS = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+    "matmul": "@",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+}
+_ORDERS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_SIGNS = {"neg": "-", "pos": "+", "invert": "~"}
+
+
+def expression(source: Source, path: str) -> str:
+    """How a node is written in Python where its package was imported: `iris.measurements`, `iris["any name"]`."""
+    written, group = source.ref.name, ""
+    for part in path.split("/"):
+        attribute = attribute_name(part)
+        alone = len(source.children(group).attributes.get(attribute, ())) == 1
+        written += f".{attribute}" if alone else f"[{part!r}]"
+        group = f"{group}/{part}" if group else part
+    return written
+
+
+def refuse_pandas(node: Node, line: str) -> None:
+    """Raise `WrongType` where a function of pandas asks a node for what only a frame has; `line` is what to type.
+
+    Called from `__array__` and `_typ`: an array has no names and one dtype. numpy, which passes the question on, has no
+    Python frame of its own.
+    """
+    if sys._getframe(2).f_globals.get("__name__", "").partition(".")[0] == "pandas":
+        place = f"{node.__source__.ref.package}{'/' + node.__at__ if node.__at__ else ''}"
+        raise WrongType(f"{place} is a {node.__kind__} node, and pandas takes a DataFrame; write: {line}", hint=line)
+
+
+def no_attribute(node: Table, name: str) -> NodeNotFound:
+    """The error for an attribute that a table node has not: a column's name, a frame's method, or a slip of a key."""
+    place, loaded = f"{node.__source__.ref.package}/{node.__at__}", f"{expression(node.__source__, node.__at__)}()"
+    if name in node.columns:
+        return NodeNotFound(f"{place}: a column is taken with [{name!r}]")
+    if form := _of_frames(name):
+        return NodeNotFound(f"{place} is a table node, which has no {quoted(name)}; load it first: {loaded}.{form}")
+    if name in ("read_bytes", "read_text"):
+        return NodeNotFound(f"{place} is a table node, which has no {quoted(name)}; its Parquet file is at .path")
+    near = _near(node, name, node.columns)
+    return NodeNotFound(f"{place} is a table node, which has no {quoted(name)}{near or f'; load it with {loaded}'}")
+
+
+def no_array_attribute(node: Array, name: str) -> NodeNotFound:
+    """The error for an attribute that an array node has not: one of numpy's arrays, or a slip of a key."""
+    import numpy as np
+
+    what = f"{node.__source__.ref.package}/{node.__at__} is an array node, which has no {quoted(name)}"
+    loaded = f"{expression(node.__source__, node.__at__)}()"
+    if hasattr(np.ndarray, name):
+        return NodeNotFound(f"{what}; load it first: {loaded}.{_form(np.ndarray, name)}")
+    return NodeNotFound(f"{what}{_near(node, name, []) or f'; load it with {loaded}'}")
+
+
+def _of_frames(name: str) -> str:
+    """How what a DataFrame has of this name is written; nothing if it has nothing."""
+    import pandas as pd
+
+    if not hasattr(pd.DataFrame, name):
+        return ""
+    if name in INDEXERS:
+        return f"{name}[…]"
+    return _form(pd.DataFrame, name)
+
+
+def _form(kind: type, name: str) -> str:
+    return f"{name}(…)" if callable(getattr(kind, name)) else name
+
+
+def _near(node: Node, name: str, columns: list[str]) -> str:
+    from difflib import get_close_matches
+
+    own = {each: f".{each}" for each in dir(type(node)) if each[0] != "_"}
+    ways = own | {column: f"[{column!r}]" for column in columns if column not in own}
+    near = get_close_matches(name, list(ways), n=3)
+    return f"; did you mean {' or '.join(ways[each] for each in near)}?" if near else ""
+
+
+class NotLoaded:
+    """The operators of what a node gives, for the node itself; comparing with == tells whether two are one object."""
+
+    def __setitem__(self: Any, key: object, value: object) -> NoReturn:
+        loaded = expression(self.__source__, self.__at__)
+        raise TypeError(f"a node does not change; load it, and change that: frame = {loaded}(); frame[{key!r:.80}] = …")
+
+    def __delitem__(self: Any, key: object) -> NoReturn:
+        loaded = expression(self.__source__, self.__at__)
+        raise TypeError(f"a node does not change; load it, and change that: frame = {loaded}(); del frame[{key!r:.80}]")
+
+
+def _refusing(form: str) -> Any:
+    def refuse(self: Any, *_: object) -> NoReturn:
+        loaded = f"{expression(self.__source__, self.__at__)}()"
+        what = "an array" if self.kind == "array" else "a table"
+        raise TypeError(f"{what} node is not loaded, so nothing is calculated with it; write: {form.format(loaded)}")
+
+    return refuse
+
+
+def _add_operators() -> None:
+    for name, sign in _OPERATORS.items():
+        setattr(NotLoaded, f"__{name}__", _refusing(f"{{}} {sign} …"))
+        setattr(NotLoaded, f"__r{name}__", _refusing(f"… {sign} {{}}"))
+    for name, sign in _ORDERS.items():
+        setattr(NotLoaded, f"__{name}__", _refusing(f"{{}} {sign} …"))
+    for name, sign in _SIGNS.items():
+        setattr(NotLoaded, f"__{name}__", _refusing(f"{sign}{{}}"))
+
+
+_add_operators()

@@ -1,0 +1,36 @@
+"""The corner of an array that lies at the beginning of its object, of which no more is read than is shown."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from datapkg.errors import CorruptObject, InvalidInput
+from datapkg.format.manifest.parsed import ArrayNode
+from datapkg.reading.source import Source
+from datapkg.tables.npy_header import read_header
+
+
+def array_preview(
+    source: Source, entry: ArrayNode, limits: tuple[int, int], limit_bytes: int
+) -> np.ndarray[tuple[int, int], np.dtype[Any]] | None:
+    """The first values of the first rows, in two dimensions; of more dimensions, or columns first, one row of them.
+
+    None for types that have no single values to show. Raises `ObjectNotFound`, `CorruptObject`.
+    """
+    with source.open(entry.path, entry.hash) as stream:
+        try:
+            shape, is_by_columns, kind = read_header(stream)
+            if kind.hasobject or kind.fields or kind.subdtype or not kind.itemsize:
+                return None
+            data = stream.read(limit_bytes)
+        except InvalidInput as error:
+            raise CorruptObject(f"{source.ref.package}/{entry.path} is no array that can be read: {error}") from error
+    total = min(len(data) // kind.itemsize, math.prod(shape))
+    values = np.frombuffer(data, kind, total)
+    rows, columns = limits
+    if len(shape) == 2 and not is_by_columns and 0 < shape[1] <= total:
+        return values[: total // shape[1] * shape[1]].reshape(-1, shape[1])[:rows, :columns]
+    return values[:columns].reshape(1, -1)

@@ -1,0 +1,95 @@
+"""A bounded look into a table: its first rows, and what the footers of its objects say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.reading.reprs.availability import is_here
+from datapkg.reading.source import Source
+from datapkg.reading.tables import block_access
+from datapkg.reading.tables.statistics import ColumnStatistics, footer_statistics
+
+LOOK_ROWS = 65_536
+LOOK_BYTES = 16 << 20  # as values lie in memory
+CHUNKS = 20_000  # columns of objects: as many footers are read in a tenth of a second
+_BATCH = 1_024
+_FEW_COLUMNS = 100
+
+
+class TableSample(NamedTuple):
+    """What was seen: the first rows of some columns, and the statistics of more of them, which may be none."""
+
+    rows: pa.Table
+    statistics: dict[str, ColumnStatistics]
+
+
+def take_sample(
+    source: Source, table: TableNode, columns: Sequence[str], rows: int = LOOK_ROWS, explained: Sequence[str] = ()
+) -> TableSample:
+    """The first rows of some columns, as many as fit the bounds, and the statistics of the `explained` columns.
+
+    Columns are given in their order and from the first on. Whether the first block is here was asked before: nothing is
+    fetched. Raises `ObjectNotFound`, `CorruptObject`.
+    """
+    parts = _parts(source, table, min(rows, table.rows))
+    buffers = block_access.buffers(source, table, parts, columns)
+    files = [block_access.opened(source, table, part.number, at) for part, at in zip(parts, buffers, strict=True)]
+    try:
+        found = _first_rows(files, list(columns), len(table.columns), min(rows, table.rows))
+    except (pa.ArrowException, OSError) as error:
+        raise block_access.unreadable(source, table, error) from error
+    return TableSample(found, _statistics(source, table, files, explained) if explained else {})
+
+
+def _parts(source: Source, table: TableNode, rows: int) -> list[block_access.BlockRows]:
+    """The blocks that hold the first rows, as far as they are here: the first of them is."""
+    parts: list[block_access.BlockRows] = []
+    missing = rows
+    for number, block in enumerate(table.blocks):
+        if parts and not is_here(source, [block.hash]):
+            break
+        parts.append(block_access.BlockRows(number, range(min(missing, block.rows))))
+        missing -= block.rows
+        if missing <= 0:
+            break
+    return parts
+
+
+def _first_rows(files: list[pq.ParquetFile], columns: list[str], width: int, rows: int) -> pa.Table:
+    """Rows are read a few at a time until there are enough of them, or they take too much memory."""
+    chosen = columns if width > _FEW_COLUMNS else None
+    schema = files[0].schema_arrow
+    wanted = pa.schema([schema.field(at) for at in range(len(columns))])
+    batches: list[pa.RecordBatch] = []
+    done = size = 0
+    for file in files:
+        for batch in file.iter_batches(min(_BATCH, max(rows, 1)), columns=chosen):
+            if batch.schema.names[: len(columns)] != columns:  # a name that means several: which they are is not known
+                return wanted.empty_table()
+            batch = batch.select(range(len(columns))).slice(0, rows - done)
+            batches.append(batch)
+            done, size = done + len(batch), size + batch.get_total_buffer_size()
+            if done >= rows or size > LOOK_BYTES:
+                return pa.Table.from_batches(batches)
+    return pa.Table.from_batches(batches) if batches else wanted.empty_table()
+
+
+def _statistics(
+    source: Source, table: TableNode, files: list[pq.ParquetFile], columns: Sequence[str]
+) -> dict[str, ColumnStatistics]:
+    """Of all objects, where these are few enough and on this machine."""
+    names, blocks = [name for name, _ in table.columns], table.blocks
+    if len(names) * len(blocks) > CHUNKS:
+        return {}
+    rest = blocks[len(files) :]
+    if not is_here(source, (block.hash for block in rest)):
+        return {}
+    parts = [block_access.BlockRows(number, ()) for number in range(len(files), len(blocks))]
+    more = zip(parts, block_access.buffers(source, table, parts, []), strict=True)
+    opened = (block_access.opened(source, table, part.number, buffer).metadata for part, buffer in more)
+    return footer_statistics([*(file.metadata for file in files), *opened], names, columns)

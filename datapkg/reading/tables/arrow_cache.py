@@ -1,0 +1,56 @@
+"""Warm copies: a table as Arrow keeps it in memory, in a file of the cache that is mapped and not read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.reading.source import Source
+
+if TYPE_CHECKING:
+    from datapkg.store.arrow_cache import ArrowCache
+
+FORMAT = 1
+
+
+def key(table: TableNode) -> str:
+    """The name of a table's copy: it tells all that a reader can see of it, since that is in its objects."""
+    blocks = [[block.hash, block.rows] for block in table.blocks]
+    return hash_bytes(json.dumps([FORMAT, table.columns, blocks]).encode())
+
+
+def find(source: Source, table: TableNode) -> pa.Table | None:
+    """The copy of a table, mapped into memory; None where there is none, or none that can be believed."""
+    copies: ArrowCache = source.store.copies
+    path = copies.find(key(table))
+    if path is None:
+        return None
+    with contextlib.suppress(OSError, pa.ArrowException), pa.memory_map(str(path)) as mapped:
+        found = pa.ipc.open_file(mapped).read_all()
+        if len(found) == table.rows and found.column_names == [name for name, _ in table.columns]:
+            return found
+    return None
+
+
+def copied(table: pa.Table) -> pa.Table:
+    """The table in memory of its own, of a slice no more than its rows; columns are copied side by side."""
+    with ThreadPoolExecutor(pa.cpu_count(), "datapkg-copy") as pool:
+        columns = list(pool.map(_copied, table.columns))
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _copied(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([_own(chunk) for chunk in column.chunks], column.type)
+
+
+def _own(chunk: pa.Array) -> pa.Array:
+    if isinstance(chunk, pa.DictionaryArray):
+        indices, values = _own(chunk.indices), _own(chunk.dictionary)
+        return pa.DictionaryArray.from_arrays(indices, values, ordered=chunk.type.ordered, safe=False)
+    return pa.concat_arrays([chunk])

@@ -1,0 +1,251 @@
+"""From the Parquet objects of a table to Arrow: only the columns and rows asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as types
+
+from datapkg.errors import DatapkgError
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.reading.source import Source
+from datapkg.reading.tables import arrow_cache, block_access, row_filters, row_selection
+from datapkg.reading.tables.row_filters import Filters
+from datapkg.reading.tables.row_selection import BlockRows
+from datapkg.tables.column_assembler import ColumnAssembler
+from datapkg.tables.long_text import with_long_text
+from datapkg.tables.pandas_metadata import forgotten_categories, pandas_metadata, restore_categories, with_columns
+
+# A shorter table is not worth a second look at its schema.
+_LONG = 65_536
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a table: columns in their order (None: all), a condition of rows; and its whole schema."""
+
+    source: Source
+    table: TableNode
+    schema: pa.Schema
+    columns: list[str] | None = None
+    condition: Any = None
+    long_text: bool = False
+    own: bool = False
+
+    def needed(self) -> list[str] | None:
+        """The columns that have to be read: those of the condition too; None for all."""
+        if self.columns is None or self.condition is None:
+            return self.columns
+        return list(dict.fromkeys([*self.columns, *row_filters.columns_of(self.condition, self.schema)]))
+
+
+def ask(
+    source: Source,
+    table: TableNode,
+    columns: Sequence[str] | None = None,
+    filters: Filters = None,
+    *,
+    index: bool = False,
+    long_text: bool = False,
+    own: bool = False,
+) -> Question:
+    """A question, all that can be wrong in it being found out: `NodeNotFound` for a column, `InvalidInput` for filters.
+
+    With `index` the columns in which pandas kept an index come too; with `long_text`, text may have the long offsets
+    that pandas has, whatever it was stored with; with `own`, the answer shares no memory with a warm copy.
+    """
+    named = None if columns is None else row_filters.known(source, table, columns)
+    filters = row_filters.plain(source, table, filters)
+    condition = row_filters.condition(source, table, filters)
+    whole = _first_schema(source, table)
+    row_filters.check_types(source, table, filters, whole)
+    if named is not None and index:
+        named += [name for name in index_columns(whole) if name not in named]
+    return Question(source, table, whole, named, condition, long_text, own)
+
+
+def read(question: Question, picks: row_selection.Picks | None = None) -> pa.Table:
+    """What was asked for: columns in the order asked, and of some rows (all, or `picks`) those that pass the filters.
+
+    A result without rows has the categories of the whole table. Raises `InvalidInput` for filters that do not fit,
+    `ObjectNotFound`, `CorruptObject`.
+    """
+    found = _read(question, picks)
+    return found if len(found) or not question.table.rows else _with_categories(question, found)
+
+
+def _read(question: Question, picks: row_selection.Picks | None) -> pa.Table:
+    if (copy := from_copy(question, picks)) is not None:
+        return copy
+    try:
+        return restore_categories(_answer(question, row_selection.parts(question.table, picks)), question.schema)
+    except DatapkgError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(question, error) from error
+
+
+def _with_categories(question: Question, empty: pa.Table) -> pa.Table:
+    """A result without rows, with those categories that no schema has: they are in the pages of their column.
+
+    Each block of ours has all of them; an object that is a table by itself may have others in each row group.
+    """
+    kept = forgotten_categories(question.schema)
+    lost = [field.name for field in empty.schema if types.is_dictionary(field.type) and field.name not in kept]
+    if not lost:
+        return empty
+    columns = list(dict.fromkeys(lost))
+    is_alone = len(question.table.blocks) == 1
+    some = _read(
+        replace(question, columns=columns, condition=None), None if is_alone else range(1)
+    ).unify_dictionaries()
+    found = {}
+    for name in columns:
+        places = zip(empty.schema.get_all_field_indices(name), some.schema.get_all_field_indices(name), strict=True)
+        for at, there in places:
+            found[at] = pa.chunked_array([some.column(there).chunk(0)[:0]])
+    return with_columns(empty, found)
+
+
+def sliced(question: Question, wanted: slice | None) -> pa.Table:
+    """What was asked for, of the rows that a slice takes and in its direction; raises `InvalidInput` for no slice."""
+    picks, is_reverse = row_selection.chosen(question.table, wanted)
+    found = read(question, picks)
+    return found.take(pa.array(range(len(found))[::-1], pa.int64())) if is_reverse else found
+
+
+def from_copy(question: Question, picks: row_selection.Picks | None = None) -> pa.Table | None:
+    """The answer from a warm copy; None where there is none."""
+    if question.condition is not None and forgotten_categories(question.schema):
+        return None  # conditions are of what is stored, and not of the categories that it stands for
+    found = arrow_cache.find(question.source, question.table)
+    if found is None:
+        return None
+    found = only(found, question.needed())
+    if picks is not None:
+        found = row_selection.taken(found, picks, is_mapped=True)
+    try:
+        if question.condition is not None:
+            return only(found.filter(question.condition), question.columns)
+        return arrow_cache.copied(found) if question.own else found
+    except DatapkgError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(question, error) from error
+
+
+def schema(source: Source, table: TableNode) -> pa.Schema:
+    """The Arrow schema of a table as it is read, from the end of its first object."""
+    found = _first_schema(source, table)
+    return restore_categories(found.empty_table()).schema if forgotten_categories(found) else found
+
+
+def _first_schema(source: Source, table: TableNode) -> pa.Schema:
+    """The schema as it is stored; of a table whose objects are not here, that of its warm copy where it is the same."""
+    if source.is_lazy and not source.through.has(table.blocks[0].hash):
+        copy = arrow_cache.find(source, table)
+        if copy is not None and not any(pa.types.is_dictionary(kind) for kind in copy.schema.types):
+            return copy.schema
+    (buffer,) = block_access.buffers(source, table, block_access.FIRST, [])
+    found = block_access.opened(source, table, 0, buffer).schema_arrow
+    block_access.check_columns(source, table, found)
+    return found
+
+
+def footers(source: Source, table: TableNode) -> Iterator[pq.FileMetaData]:
+    """What the end of each object says of its columns; no values are read."""
+    parts = [BlockRows(number, ()) for number in range(len(table.blocks))]
+    for part, buffer in zip(parts, block_access.buffers(source, table, parts, []), strict=True):
+        yield block_access.opened(source, table, part.number, buffer).metadata
+
+
+def index_columns(schema: pa.Schema) -> list[str]:
+    """The columns in which pandas kept an index, as its metadata say."""
+    described = pandas_metadata(schema).get("index_columns")
+    described = described if isinstance(described, list) else []
+    names = set(schema.names) if described else set()
+    return [each for each in described if isinstance(each, str) and each in names]
+
+
+def unreadable(question: Question, error: Exception) -> Exception:
+    """The error of ours for one of Arrow's: filters that do not fit, or else damage."""
+    if question.condition is not None:
+        return row_filters.unfit(question.source, question.table, question.condition, error)
+    return block_access.unreadable(question.source, question.table, error)
+
+
+def _answer(question: Question, parts: list[BlockRows]) -> pa.Table:
+    needed = question.needed()
+    is_all = all(part.rows is None for part in parts)
+    if question.condition is None or len(parts) <= 1 or not is_all or _is_odd(question.schema):
+        buffers = block_access.buffers(question.source, question.table, parts, needed)
+        return _read_each(question, parts, buffers, needed)
+    buffers = block_access.buffers(question.source, question.table, parts, needed, question.condition)
+    found = block_access.dataset(question.source, question.table, parts, buffers)
+    return found.to_table(columns=question.columns, filter=question.condition)
+
+
+def _is_odd(schema: pa.Schema) -> bool:
+    """Whether names alone do not say which column is meant: some are twice there, or look like a path."""
+    return len(set(schema.names)) < len(schema.names) or any("." in name for name in schema.names)
+
+
+def _read_each(
+    question: Question, parts: list[BlockRows], buffers: list[pa.Buffer], needed: list[str] | None
+) -> pa.Table:
+    """Every object read by itself, side by side: that costs a quarter of what a dataset takes to begin a file."""
+    found = _together(question, parts, buffers, needed)
+    if question.condition is not None:
+        found = found.filter(question.condition)
+    return only(found, question.columns)
+
+
+def only(found: pa.Table, columns: list[str] | None) -> pa.Table:
+    """These columns in this order; all that share a name."""
+    names = found.column_names
+    if columns is None or names == columns:
+        return found
+    places: dict[str, list[int]] = {}
+    for at, name in enumerate(names):
+        places.setdefault(name, []).append(at)
+    return found.select([at for name in columns for at in places.get(name, ())])
+
+
+def _together(
+    question: Question, parts: list[BlockRows], buffers: list[pa.Buffer], needed: list[str] | None
+) -> pa.Table:
+    """The wanted rows of all objects, columns in the order in which they are stored."""
+    source, table, whole = question.source, question.table, question.schema
+    is_wide = False
+    if question.long_text and buffers and table.rows >= _LONG and (wide := with_long_text(buffers[0], whole)):
+        whole, is_wide = wide, True
+    wanted = None if needed is None else set(needed)
+    names = whole.names if wanted is None else [name for name in whole.names if name in wanted]
+    schema = whole if needed is None else pa.schema([whole.field(at) for at in _places(whole, names)], whole.metadata)
+
+    def one(at: int, use_threads: bool) -> pa.Table:
+        file = block_access.opened(source, table, parts[at].number, buffers[at], is_wide)
+        block_access.check_types(source, table, file.schema_arrow, whole)
+        part = row_selection.read(file, parts[at].rows, None if needed is None else names, use_threads)
+        part = part.replace_schema_metadata(
+            file.schema_arrow.metadata
+        )  # without the footer's own, as the note of a block
+        return part if len(part.schema) == len(schema) else part.select(_places(part.schema, names))
+
+    if len(parts) < 2:
+        return one(0, True) if parts else schema.empty_table()
+    joint = ColumnAssembler(schema, [row_selection.count(table, part) for part in parts])
+    with ThreadPoolExecutor(min(pa.cpu_count(), len(parts)), "datapkg-read") as pool:
+        for _ in pool.map(lambda at: joint.add(at, one(at, False)), range(len(parts))):
+            pass  # what a thread raises is raised here
+    return joint.table()
+
+
+def _places(schema: pa.Schema, names: list[str]) -> list[int]:
+    wanted = set(names)
+    return [at for at, name in enumerate(schema.names) if name in wanted]

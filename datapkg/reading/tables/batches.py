@@ -1,0 +1,68 @@
+"""A table in batches of so many rows, of which no more is in memory than one block and one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+
+from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.reading.tables import arrow_cache, arrow_reader, block_access, row_selection
+from datapkg.reading.tables.arrow_reader import Question
+from datapkg.reading.tables.row_selection import BlockRows
+from datapkg.tables.pandas_metadata import restore_categories
+
+
+def batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
+    """Batches of this many rows, the last of what is left; none where there are no rows.
+
+    Raises `InvalidInput`, `ObjectNotFound`, `CorruptObject`, some of them only when a block is reached.
+    """
+    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
+        raise InvalidInput(f"rows is how many rows a batch has, at least 1; got {length!r:.80}")
+    return _batches(question, length)
+
+
+def _batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
+    waiting: list[pa.Table] = []
+    for piece in _pieces(question, length):
+        waiting.append(piece)
+        while sum(map(len, waiting)) >= length:
+            together = pa.concat_tables(waiting)
+            yield from together.slice(0, length).combine_chunks().to_batches()
+            waiting = [together.slice(length)]
+    yield from pa.concat_tables(waiting).combine_chunks().to_batches() if waiting else ()
+
+
+def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
+    """Tables of at most so many rows that pass the condition, in order."""
+    source, table, needed = question.source, question.table, question.needed()
+    if (copy := arrow_reader.from_copy(replace(question, own=False))) is not None:
+        for start in range(0, len(copy), length):
+            piece = copy.slice(start, length)
+            yield arrow_cache.copied(piece) if question.own else piece
+        return
+    for part in row_selection.parts(table, None):
+        try:
+            (buffer,) = block_access.buffers(source, table, [part], needed, question.condition)
+            file = block_access.opened(source, table, part.number, buffer)
+            block_access.check_types(source, table, file.schema_arrow, question.schema)
+            for batch in file.iter_batches(length, _groups(question, part, buffer), needed):
+                piece = pa.Table.from_batches([batch]).replace_schema_metadata(question.schema.metadata)
+                if question.condition is not None:
+                    piece = piece.filter(question.condition)
+                yield restore_categories(arrow_reader.only(piece, question.columns), question.schema)
+        except DatapkgError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise arrow_reader.unreadable(question, error) from error
+
+
+def _groups(question: Question, part: BlockRows, buffer: pa.Buffer) -> list[int] | None:
+    """The row groups of a block that may have rows which pass; None for all."""
+    names = question.schema.names
+    if question.condition is None or len(set(names)) < len(names):
+        return None
+    (fragment,) = block_access.dataset(question.source, question.table, [part], [buffer]).get_fragments()
+    return [group.id for group in fragment.subset(question.condition).row_groups]

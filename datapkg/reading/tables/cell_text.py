@@ -1,0 +1,250 @@
+"""The columns of a table, and their cells as text: each column rendered in one way from first row to last.
+
+Rendering is by the Arrow type of a column, never by what a stretch of rows holds: an integer stays one beside nulls.
+Numbers have the fewest digits that give the same value back, times as many as any value of their column needs.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from shlex import quote
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as types
+
+from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.reading.source import Source
+from datapkg.reading.tables import arrow_reader
+from datapkg.reading.tables.batches import batches
+from datapkg.tables.pandas_metadata import pandas_metadata
+
+_BATCH_CELLS = 256 << 10
+_MAX_ROWS = 16_384
+_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+DAYS = -1
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A column by its name and place in the schema, its label in the header, and whether it is a part of the index."""
+
+    name: str
+    at: int
+    label: str
+    kind: pa.DataType
+    is_index: bool = False
+
+
+def columns_of(schema: pa.Schema) -> list[TextColumn]:
+    """Return the columns as text has them: those of the index first, each under its label."""
+    described = pandas_metadata(schema).get("columns")
+    entries = [each for each in described if isinstance(each, dict)] if isinstance(described, list) else []
+    labels = {str(each.get("field_name") or each.get("name")): each.get("name") for each in entries}
+    index = [name for name in dict.fromkeys(arrow_reader.index_columns(schema)) if schema.names.count(name) == 1]
+    found = [
+        TextColumn(each.name, at, _label(labels, each.name, each.name in index), each.type, each.name in index)
+        for at, each in enumerate(schema)
+    ]
+    return sorted(found, key=lambda each: index.index(each.name) if each.is_index else len(index))
+
+
+def _label(labels: dict[str, Any], name: str, is_index: bool) -> str:
+    label = labels.get(name, name)
+    if label is None and is_index:
+        return ""
+    return str(label) if isinstance(label, str | int | float) else name
+
+
+def not_as_text(schema: pa.Schema) -> list[TextColumn]:
+    """Return the columns whose values no text of a cell stands for: nested, binary, and types of other libraries."""
+    return [each for each in columns_of(schema) if not _is_plain(each.kind)]
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    if types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    tests = (types.is_integer, types.is_floating, types.is_boolean, types.is_null, types.is_decimal, is_text)
+    return any(test(kind) for test in tests) or types.is_temporal(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of an Arrow type are text, whatever their offsets."""
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def pieces(source: Source, table: TableNode, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a table in batches of some ten thousand cells; memory is that of a block."""
+    width = len(table.columns) if names is None else len(names)
+    yield from batches(arrow_reader.ask(source, table, names), max(1, min(_MAX_ROWS, _BATCH_CELLS // max(1, width))))
+
+
+def explained(source: Source, table: TableNode, text: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what an iterator yields; raise `InvalidInput` that names the table for values that cannot be rendered."""
+    try:
+        yield from text
+    except (DatapkgError, UnicodeEncodeError):
+        raise
+    except (pa.ArrowException, ValueError, OverflowError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        path = f"{source.ref.package}/{table.path}"
+        message = f"{path} cannot be written as text: {reason}"
+        raise InvalidInput(message, hint=f"datapkg export {quote(path)} FILE.parquet") from error
+
+
+def cell_text(array: pa.Array, digits: int | None = None) -> pa.Array:
+    """Return each value as text; nulls stay nulls. `digits` is how many digits of a second times have, None for all.
+
+    Nested values are JSON, binary ones base64.
+    """
+    kind = array.type
+    if types.is_dictionary(kind):
+        return cell_text(array.dictionary, digits).take(array.indices)
+    if types.is_boolean(kind) or kind == pa.bool8():
+        return pc.if_else(array.cast(pa.bool_()), pa.scalar("True"), pa.scalar("False"))
+    if types.is_floating(kind):
+        return _floats(array)
+    if types.is_timestamp(kind):
+        return _times(array, digits)
+    if types.is_duration(kind):
+        return pa.array([_duration(each, kind.unit) for each in array.cast(pa.int64()).to_pylist()], pa.string())
+    if types.is_decimal(kind):
+        return pa.array([None if each is None else f"{each:f}" for each in array.to_pylist()], pa.string())
+    if types.is_temporal(kind):
+        return array.cast(pa.string())
+    if _is_plain(kind):
+        return array.cast(pa.string())
+    values = json_values(array)
+    texts = [v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values]
+    return pa.array(texts, pa.large_string())
+
+
+def _floats(array: pa.Array) -> pa.Array:
+    text = (array.cast(pa.float32()) if types.is_float16(array.type) else array).cast(pa.string())
+    whole = pc.match_substring_regex(text, "^-?[0-9]+$")
+    return pc.if_else(whole, pc.binary_join_element_wise(text, pa.scalar(".0"), ""), text)
+
+
+def _times(array: pa.Array, digits: int | None) -> pa.Array:
+    text = _with_far_years(array, array.cast(pa.string()))
+    if digits == DAYS:
+        return pc.replace_substring_regex(text, " .*", "")
+    if digits is not None:
+        pattern, kept = (r"\.[0-9]+", "") if digits == 0 else (rf"(\.[0-9]{{{digits}}})[0-9]+", r"\1")
+        text = pc.replace_substring_regex(text, pattern, kept)
+    if array.type.tz is None:
+        return text
+    text = pc.replace_substring_regex(text, "([+-][0-9]{2})([0-9]{2})$", r"\1:\2")
+    return pc.replace_substring_regex(text, "Z$", "+00:00")
+
+
+def _with_far_years(array: pa.Array, text: pa.Array) -> pa.Array:
+    """Return the text of times with numpy's form of the years that Arrow has only a remark for, those above 32,767."""
+    if not pc.any(pc.starts_with(text, "<")).as_py():
+        return text
+    far = np.datetime_as_string(array.to_numpy(zero_copy_only=False))
+    pairs = zip(text.to_pylist(), far.tolist(), strict=True)
+    return pa.array([re.sub("(?<=[0-9])T", " ", other) if each and each[0] == "<" else each for each, other in pairs])
+
+
+def _duration(value: int | None, unit: str) -> str | None:
+    """Return a duration as pandas writes it: `1 days 00:00:02.000003`."""
+    if value is None:
+        return None
+    days, rest = divmod(value * _NS[unit], 86_400 * 10**9)
+    seconds, fraction = divmod(rest, 10**9)
+    shown = f".{fraction:09d}" if fraction else ""
+    return f"{days} days {seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{shown}"
+
+
+def digits_of_times(source: Source, table: TableNode, columns: Sequence[TextColumn]) -> dict[str, int]:
+    """Return how many digits of a second the times of each column need; `DAYS` if all are midnights."""
+    times = {each.name: each.kind for each in columns if types.is_timestamp(each.kind)}
+    found = dict.fromkeys(times, DAYS)
+    for batch in pieces(source, table, list(times)) if times else ():
+        for at, (name, kind) in enumerate(times.items()):
+            values = batch.column(at).cast(pa.int64())
+            found[name] = max(found[name], _needed(values, _NS[kind.unit], kind.tz is None))
+    return found
+
+
+def _needed(values: pa.Array, width_ns: int, may_be_days: bool) -> int:
+    if may_be_days and _divides(values, 86_400 * 10**9 // width_ns):
+        return DAYS
+    steps = [(0, 10**9), (3, 10**6), (6, 10**3)]
+    return next((digits for digits, step in steps if step <= width_ns or _divides(values, step // width_ns)), 9)
+
+
+def _divides(values: pa.Array, by: int) -> bool:
+    return bool(pc.all(pc.equal(pc.multiply(pc.divide(values, by), by), values)).as_py() in (True, None))
+
+
+def json_values(array: pa.Array) -> list[Any]:
+    """Return values as JSON can hold them: binary as base64, times as ISO text, decimals and durations as text.
+
+    A map is a list of pairs, and so is a struct in which a name stands twice. Nothing passes through Python's types of
+    time, which have neither nanoseconds nor the years beyond 9999.
+    """
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _json_extension(array)
+    if types.is_dictionary(kind):
+        values = json_values(array.dictionary)
+        return [None if at is None else values[at] for at in array.indices.to_pylist()]
+    if types.is_nested(kind):
+        rows = _json_structs(array) if types.is_struct(kind) else _json_lists(array)
+        return [row if valid else None for row, valid in zip(rows, array.is_valid().to_pylist(), strict=True)]
+    if types.is_temporal(kind) or types.is_decimal(kind):
+        text = cell_text(array)
+        return (_iso(text) if types.is_timestamp(kind) or types.is_time(kind) else text).to_pylist()
+    return [_json_value(each) for each in array.to_pylist()]
+
+
+def _json_extension(array: pa.Array) -> list[Any]:
+    if array.type == pa.uuid():
+        return [None if each is None else str(each) for each in array.to_pylist()]
+    return json_values(array.cast(pa.bool_()) if array.type == pa.bool8() else array.storage)
+
+
+def _json_structs(array: pa.Array) -> list[Any]:
+    names = [field.name for field in array.type.fields]
+    columns = [json_values(child) for child in array.flatten()]
+    pairs = [list(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [list(map(list, row)) for row in pairs] if len(set(names)) < len(names) else list(map(dict, pairs))
+
+
+def _json_lists(array: pa.Array) -> list[Any]:
+    if types.is_map(array.type):
+        start, *stops = array.offsets.to_pylist()
+        keys, items = (
+            json_values(each.slice(start, stops[-1] - start)) if stops else [] for each in (array.keys, array.items)
+        )
+        flat: list[Any] = [list(pair) for pair in zip(keys, items, strict=True)]
+        lengths = [stop - begin for begin, stop in zip([start, *stops], stops, strict=False)]
+    else:
+        flat = json_values(array.flatten())
+        lengths = [length or 0 for length in pc.list_value_length(array).to_pylist()]
+    ends = list(accumulate(lengths))
+    return [flat[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def _iso(text: pa.Array) -> pa.Array:
+    """Return times in the form of ISO 8601, without zeros at the end of a fraction."""
+    text = pc.replace_substring_regex(text, r"\.0+($|[+-])", r"\1")
+    text = pc.replace_substring_regex(text, r"(\.[0-9]*[1-9])0+($|[+-])", r"\1\2")
+    return pc.replace_substring(text, " ", "T", max_replacements=1)
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value

@@ -1,0 +1,172 @@
+"""A table as delimited text, a few thousand rows at a time.
+
+Text is quoted (RFC 4180) where it has to be; empty text is `""`, and a null is the dialect's marker without quotes, by
+default nothing. How single values are rendered is settled in `cell_text`.
+"""
+
+from __future__ import annotations
+
+import ast
+import codecs
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as types
+
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.reading.source import Source
+from datapkg.reading.tables import arrow_reader
+from datapkg.reading.tables.cell_text import TextColumn, cell_text, columns_of, digits_of_times, explained, pieces
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How rows become lines.
+
+    - `levels` is how many lines the header has, for labels of several levels; unless it `names_index`, it is shorter
+      than the rows by the columns of the index. These come first, or at the places `index_at`.
+    - `missing` is the marker of a null, `missing_of` those of single columns.
+    - `date_formats` are strftime formats by label ("" for all columns). With `full_times` a time shows all digits of
+      its unit, else as many as any value of its column needs.
+    - For a reader that leaves out lines, there are as many as it expects: the header again `above` times, blank lines
+      at the places `skipped` in and around the header, and a `footer`.
+    """
+
+    separator: str = ","
+    quote: str = '"'
+    has_header: bool = True
+    levels: int = 1
+    names_index: bool = True
+    index_at: tuple[int, ...] = ()
+    missing: str = ""
+    missing_of: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = "utf-8"
+    decimal: str = "."
+    booleans: tuple[str, str] = ("True", "False")
+    above: int = 0
+    skipped: frozenset[int] = frozenset()
+    footer: int = 0
+    date_formats: Mapping[str, str] = field(default_factory=dict)
+    full_times: bool = False
+
+
+def write_text(source: Source, table: TableNode, dialect: Dialect) -> Iterator[bytes]:
+    """Yield the bytes of a table as text.
+
+    Raise `InvalidInput` for values that are not what their type says, UnicodeEncodeError for a character that the
+    dialect's encoding lacks.
+    """
+    yield from explained(source, table, _write_text(source, table, dialect))
+
+
+def _write_text(source: Source, table: TableNode, dialect: Dialect) -> Iterator[bytes]:
+    columns = _in_places(columns_of(arrow_reader.schema(source, table)), dialect.index_at)
+    encoder = codecs.getincrementalencoder(dialect.encoding)()
+    is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
+    digits = {} if dialect.full_times else digits_of_times(source, table, columns)
+    yield encoder.encode(_head(columns, dialect))
+    for batch in pieces(source, table):
+        lines = _lines(batch, columns, dialect, digits)
+        yield lines if is_utf8 else encoder.encode(lines.decode())
+    yield encoder.encode((dialect.separator * (len(columns) - 1) + "-\n") * dialect.footer, final=True)
+
+
+def _in_places(columns: list[TextColumn], places: tuple[int, ...]) -> list[TextColumn]:
+    index = [each for each in columns if each.is_index]
+    if len(index) != len(places):
+        return columns
+    found = [each for each in columns if not each.is_index]
+    for place, column in sorted(zip(places, index, strict=True), key=lambda pair: pair[0]):
+        found.insert(place, column)
+    return found
+
+
+def _head(columns: list[TextColumn], dialect: Dialect) -> str:
+    """Return all that precedes the rows."""
+    waiting = _header(columns, dialect) * (1 + dialect.above) if dialect.has_header else []
+    lines: list[str] = []
+    while waiting or len(lines) in dialect.skipped:
+        lines.append("\n" if len(lines) in dialect.skipped else waiting.pop(0))
+    return "".join(lines)
+
+
+def _header(columns: list[TextColumn], dialect: Dialect) -> list[str]:
+    columns = [each for each in columns if dialect.names_index or not each.is_index]
+    lines = [[each.label for each in columns]]
+    if dialect.levels > 1:
+        lines = [list(line) for line in zip(*(_levels(each, dialect.levels) for each in columns), strict=True)]
+    return [_header_line(line, dialect) for line in lines]
+
+
+def _header_line(labels: list[str], dialect: Dialect) -> str:
+    cells = _quoted(pa.array(labels, pa.large_string()), dialect).to_pylist()
+    empty = dialect.quote * 2
+    return dialect.separator.join(cell if cell != empty or len(cells) == 1 else "" for cell in cells) + "\n"
+
+
+def _levels(column: TextColumn, levels: int) -> tuple[str, ...]:
+    """Return the label of each level; pyarrow keeps such a label as the text of a tuple."""
+    try:
+        found = ast.literal_eval(column.label)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = None
+    if isinstance(found, tuple) and len(found) == levels:
+        return tuple(map(str, found))
+    return (column.label, *[""] * (levels - 1))
+
+
+def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, digits: dict[str, int]) -> bytes:
+    arrays = []
+    for column in columns:
+        cells = _cells(batch.column(column.at), column, dialect, digits)
+        missing = dialect.missing_of.get(column.label, dialect.missing)
+        arrays.append(cells.fill_null(missing if missing or len(columns) > 1 else dialect.quote * 2))
+    if not len(batch):
+        return b""
+    arrays[-1] = pc.binary_join_element_wise(arrays[-1], _large("\n"), _large(""))
+    lines = arrays[0] if len(arrays) == 1 else pc.binary_join_element_wise(*arrays, _large(dialect.separator))
+    return b"".join(lines.cast(pa.large_binary()).to_pylist())
+
+
+def _cells(array: pa.Array, column: TextColumn, dialect: Dialect, digits: dict[str, int]) -> pa.Array:
+    """Return the text of each cell, quoted where it has to be; nulls stay nulls."""
+    text = _rendered(array, column, dialect, digits.get(column.name)).cast(pa.large_string())
+    is_number = types.is_integer(column.kind) or types.is_floating(column.kind)
+    if is_number and dialect.separator in ",;\t|" and dialect.decimal != dialect.separator:
+        return text
+    return _quoted(text, dialect)
+
+
+def _rendered(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | None) -> pa.Array:
+    """Return the text of each cell as the dialect has it; a dictionary's values are rendered once."""
+    if types.is_dictionary(array.type):
+        return _rendered(array.dictionary, column, dialect, digits).take(array.indices)
+    format = dialect.date_formats.get(column.label, dialect.date_formats.get("", ""))
+    if types.is_timestamp(array.type) and format:
+        # Arrow's %S has the fraction that the unit of a time has.
+        unit = "us" if "%S.%f" in format else "s"
+        times = array.cast(pa.timestamp(unit, array.type.tz), safe=False)
+        return pc.strftime(times, format.replace("%S.%f", "%S"))
+    if types.is_boolean(array.type):
+        yes, no = dialect.booleans
+        return pc.if_else(array, pa.scalar(yes), pa.scalar(no))
+    text = cell_text(array, digits)
+    if dialect.decimal != "." and (types.is_floating(array.type) or types.is_decimal(array.type)):
+        return pc.replace_substring(text, ".", dialect.decimal)
+    return text
+
+
+def _quoted(text: pa.Array, dialect: Dialect) -> pa.Array:
+    special = "".join(f"\\x{{{ord(each):x}}}" for each in {dialect.separator, dialect.quote, "\n", "\r"})
+    needs = pc.match_substring_regex(text, f"[{special}]|^\\s|\\s$|^$")
+    if not pc.any(needs).as_py():
+        return text
+    mark = _large(dialect.quote)
+    doubled = pc.replace_substring(text, dialect.quote, dialect.quote * 2)
+    return pc.if_else(needs, pc.binary_join_element_wise(mark, doubled, mark, _large("")), text)
+
+
+def _large(text: str) -> pa.Scalar:
+    return pa.scalar(text, pa.large_string())

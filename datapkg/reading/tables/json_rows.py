@@ -1,0 +1,49 @@
+"""A table as one JSON array with an object a row, streamed: each row is one line of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as types
+
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.reading.source import Source
+from datapkg.reading.tables import arrow_reader
+from datapkg.reading.tables.cell_text import cell_text, columns_of, digits_of_times, explained, json_values, pieces
+
+
+def write_json(source: Source, table: TableNode) -> Iterator[bytes]:
+    """Yield the bytes of a JSON array of objects.
+
+    Nulls, NaN and infinities are null; times, durations and decimals are the text that csv has for them. Keys are the
+    labels of columns, or their stored names where a label is empty or stands twice. Raise `InvalidInput` for values
+    that are not what their type says.
+    """
+    yield from explained(source, table, _write_json(source, table))
+
+
+def _write_json(source: Source, table: TableNode) -> Iterator[bytes]:
+    columns = columns_of(arrow_reader.schema(source, table))
+    digits = digits_of_times(source, table, columns)
+    count = Counter(each.label for each in columns)
+    keys = [each.label if each.label and count[each.label] == 1 else each.name for each in columns]
+    yield b"["
+    lead = "\n"
+    for batch in pieces(source, table):
+        values = [_values(batch.column(each.at), digits.get(each.name)) for each in columns]
+        rows = (json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) for row in zip(*values, strict=True))
+        if text := ",\n".join(rows):
+            yield (lead + text).encode()
+            lead = ",\n"
+    yield b"\n]\n"
+
+
+def _values(array: pa.Array, digits: int | None) -> list[Any]:
+    kind = array.type.value_type if types.is_dictionary(array.type) else array.type
+    if types.is_temporal(kind) or types.is_decimal(kind):
+        return cell_text(array, digits).to_pylist()
+    return json_values(array)

@@ -1,0 +1,381 @@
+"""From Arrow to pandas: frames that are fresh, may be written to, and are as they were when they were stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.types as types
+
+from datapkg.errors import InvalidInput
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.format.names import quoted
+from datapkg.reading.source import Source
+from datapkg.reading.tables import arrow_reader, statistics
+from datapkg.reading.tables.arrow_reader import index_columns
+from datapkg.reading.tables.row_filters import Filters
+from datapkg.reading.tables.row_selection import Picks
+from datapkg.tables.nested_types import convertible
+from datapkg.tables.pandas_metadata import ORIGIN_KEY, pandas_metadata
+
+_BAD_METADATA = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, NotImplementedError, RecursionError, SyntaxError),
+    *(TypeError, ValueError, pa.ArrowException),
+)
+
+# Of a long table each column keeps the memory that it was read into; of a short one pandas lays columns of a type
+# together, as it likes them best. It warns of frames in a hundred pieces.
+_LONG, _MANY_COLUMNS = 65_536, 90
+
+# What pandas makes of booleans and integers beside nulls, by the kinds of their dtypes.
+_DTYPES_WITH_NULLS: dict[str, Any] = {"b": object, "i": "float64", "u": "float64"}
+
+_BACKENDS = (None, "pyarrow", "numpy_nullable")
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a frame is made: `frozen` ones may share memory and are not written to; `dtype_backend` as pandas has it."""
+
+    frozen: bool = False
+    dtype_backend: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype_backend not in _BACKENDS:
+            raise InvalidInput(
+                f"dtype_backend is None, 'pyarrow' or 'numpy_nullable', got {quoted(self.dtype_backend)}"
+            )
+
+    @property
+    def own(self) -> bool:
+        """Whether the frame may not look into a warm copy: it could be written to, or outlive it."""
+        return not self.frozen and self.dtype_backend != "pyarrow"
+
+
+_FRESH = Form()
+
+
+def read(
+    source: Source,
+    table: TableNode,
+    columns: Sequence[str] | None = None,
+    filters: Filters = None,
+    *,
+    rows: slice | None = None,
+    form: Form | None = None,
+) -> pd.DataFrame:
+    """A table as a DataFrame with the index it had: all of it, or some columns, and of some rows those that pass."""
+    form = form or Form()
+    question = arrow_reader.ask(
+        source, table, columns, filters, index=True, long_text=form.dtype_backend is None, own=form.own
+    )
+    found = arrow_reader.sliced(question, rows)
+    places = None if rows is None else range(table.rows)[rows]
+    return numbered(question, found, range(len(found)) if question.condition is not None else places, form)
+
+
+def read_column(source: Source, table: TableNode, name: str) -> pd.Series | pd.DataFrame:
+    """One column as a Series, the index being read too; a DataFrame where more than one has the name."""
+    frame = read(source, table, [name])
+    if frame.shape[1] == 0:  # it is the index
+        question = arrow_reader.ask(source, table, [name], long_text=True, own=True)
+        frame = numbered(question, arrow_reader.read(question).replace_schema_metadata(None), None)
+    return frame.iloc[:, 0] if frame.shape[1] == 1 else frame
+
+
+def read_rows(source: Source, table: TableNode, picks: Picks) -> pd.DataFrame:
+    """The rows at these places, which rise, with all columns."""
+    question = arrow_reader.ask(source, table, index=True, long_text=True, own=True)
+    return numbered(question, arrow_reader.read(question, picks), picks)
+
+
+def frames_of(question: arrow_reader.Question, batches: Iterator[pa.RecordBatch]) -> Iterator[pd.DataFrame]:
+    """A frame for each batch, their rows being labelled as those of one frame."""
+    start = 0
+    for batch in batches:
+        yield numbered(question, pa.Table.from_batches([batch]), range(start, start + len(batch)))
+        start += len(batch)
+
+
+def numbered(
+    question: arrow_reader.Question, found: pa.Table, places: Picks | None, form: Form | None = None
+) -> pd.DataFrame:
+    """The frame of what was read, which says where it comes from; takes the Arrow table apart on the way.
+
+    Its rows have the labels that they have in the whole frame, where `places` are theirs in it (None: all rows). What
+    passed a condition is numbered anew.
+    """
+    start, step, name = _range(question.schema) if question.condition is None else (0, 1, None)
+    form = form or Form()
+    schema = found.schema  # the table is gone when the frame is there
+    frame = to_pandas(found, form)
+    if not len(frame) and question.table.rows and form.dtype_backend is None:
+        frame = _with_dtypes_of_nulls(question, schema, frame)
+    if places is not None and not index_columns(question.schema):
+        if isinstance(places, range):  # a long one is not written out
+            first, last = start + step * places.start, start + step * places.stop
+            frame.index = pd.RangeIndex(first, last, step * places.step, name=name)
+        else:
+            frame.index = pd.Index(start + step * np.asarray(places, "int64"), name=name)
+    source = question.source
+    frame.attrs[ORIGIN_KEY] = {"package": source.ref.package, "hash": source.hash, "path": question.table.path}
+    return frame
+
+
+def _with_dtypes_of_nulls(question: arrow_reader.Question, schema: pa.Schema, empty: pd.DataFrame) -> pd.DataFrame:
+    """A frame without rows in the dtypes of the whole one, where nulls make floats of integers, objects of booleans."""
+    index = index_columns(schema)
+    shown = [name for name in schema.names if name not in index]
+    plain = {name for name, kind in zip(shown, empty.dtypes, strict=True) if _changes_with_nulls(kind)}
+    plain |= {name for name in index if len(index) == 1 and _changes_with_nulls(empty.index.dtype)}
+    found = statistics.column_statistics(question.source, question.table, sorted(plain)) if plain else {}
+    with_nulls = {name for name, each in found.items() if each.nulls}
+    for at, name in enumerate(shown):
+        if name in with_nulls and _changes_with_nulls(empty.dtypes.iloc[at]):
+            empty.isetitem(at, np.empty(0, _DTYPES_WITH_NULLS[empty.dtypes.iloc[at].kind]))
+    if with_nulls & set(index):
+        empty.index = empty.index.astype(_DTYPES_WITH_NULLS[empty.index.dtype.kind])
+    return empty
+
+
+def _changes_with_nulls(kind: Any) -> bool:
+    return isinstance(kind, np.dtype) and kind.kind in _DTYPES_WITH_NULLS
+
+
+def _range(schema: pa.Schema) -> tuple[int, int, Any]:
+    """Start, step and name of the range that is a frame's index."""
+    described = pandas_metadata(schema).get("index_columns")
+    first = described[0] if isinstance(described, list) and described else None
+    if isinstance(first, dict) and first.get("kind") == "range":
+        start, step = first.get("start"), first.get("step")
+        if isinstance(start, int) and isinstance(step, int) and step:
+            return start, step, first.get("name")
+    return 0, 1, None
+
+
+def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:
+    """Tables one below the other, as one DataFrame; None for no table.
+
+    Columns are matched by name, and numbers of several types become the wider one. Raises `InvalidInput` where names
+    differ, or types that have nothing in common.
+    """
+    for table in tables[1:]:
+        names = [{name for name, _ in each.columns} for each in (tables[0], table)]
+        if names[0] != names[1]:
+            raise _not_joined(source, tables[0], table, f"only one of them has {_listed(names[0] ^ names[1])}")
+    parts = [arrow_reader.read(arrow_reader.ask(source, table)) for table in tables]
+    if not parts:
+        return None
+    if all(part.schema.equals(parts[0].schema) for part in parts):
+        return to_pandas(pa.concat_tables([each.replace_schema_metadata(parts[0].schema.metadata) for each in parts]))
+    bare = [part.replace_schema_metadata(None) for part in parts]
+    for table, part in zip(tables[1:], bare[1:], strict=True):
+        try:
+            pa.unify_schemas([bare[0].schema, part.schema], promote_options="permissive")
+        except (pa.ArrowException, TypeError) as error:
+            raise _not_joined(source, tables[0], table, str(error)) from error
+    _check_text(source, tables, bare)
+    try:
+        return to_pandas(pa.concat_tables(bare, promote_options="permissive"))
+    except pa.ArrowException as error:
+        raise _not_joined(source, tables[0], tables[-1], str(error)) from error
+
+
+def _check_text(source: Source, tables: list[TableNode], parts: list[pa.Table]) -> None:
+    """Raises `InvalidInput` for text beside bytes, of which Arrow would make bytes."""
+    # Of columns that share a name, the first.
+    types_by_name = [{field.name: field.type for field in reversed(list(part.schema))} for part in parts]
+    for name in dict.fromkeys(parts[0].column_names):
+        kinds = [each[name] for each in types_by_name]
+        texts = [table for table, kind in zip(tables, kinds, strict=True) if _is_text(kind)]
+        others = [table for table, kind in zip(tables, kinds, strict=True) if _is_bytes(kind)]
+        if texts and others:
+            raise _not_joined(source, texts[0], others[0], f"column {quoted(name)} holds text and bytes")
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _not_joined(source: Source, one: TableNode, other: TableNode, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"{source.ref.package}: {one.path!r} and {other.path!r} cannot be put one below the other: {why}"
+    )
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(map(quoted, sorted(names)[:20]))
+
+
+def to_pandas(table: pa.Table, form: Form = _FRESH) -> pd.DataFrame:
+    """A DataFrame that shares no memory with anything, if `form` does not say so; takes the Arrow table apart.
+
+    Raises `InvalidInput` for values that pandas cannot hold, such as times of a day with nanoseconds.
+    """
+    try:
+        return _frame(table, form)
+    except InvalidInput:
+        raise
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        message = f"pandas cannot hold these values in its own types: {error}"
+        raise InvalidInput(message, hint='node(dtype_backend="pyarrow"), or node.arrow()') from error
+
+
+def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
+    if table.schema.metadata and not _metadata_fit(table.schema):
+        table = table.replace_schema_metadata(None)
+    if form.dtype_backend is not None:
+        backed: pd.DataFrame = table.to_pandas(types_mapper=_types_mapper(form.dtype_backend))
+        return backed
+    table = convertible(table)
+    whole, levels = _nested_integers(table), _extension_levels(table)
+    if form.frozen:
+        return _read_only(_with_levels(_with_whole(table.to_pandas(split_blocks=True), whole), levels))
+    apart = len(table) >= _LONG and table.num_columns <= _MANY_COLUMNS
+    memory = _memory(table) if apart else {}
+    frame = _with_whole(table.to_pandas(self_destruct=True, split_blocks=apart), whole)
+    frame = _with_levels(frame, levels)
+    for at, kind in enumerate(frame.dtypes):
+        # What lies in Arrow's memory may not be written to.
+        if isinstance(kind, pd.CategoricalDtype) or (apart and isinstance(kind, pd.DatetimeTZDtype)):
+            frame.isetitem(at, frame.iloc[:, at].array.copy())
+        elif memory and isinstance(kind, np.dtype):
+            own = memory.get(frame.iloc[:, at].to_numpy().ctypes.data)
+            if own is not None:
+                values: Any = own.view(kind)
+                frame.isetitem(at, pd.Series(values, index=frame.index, copy=False))  # type: ignore[arg-type]
+    return frame
+
+
+def _with_whole(frame: pd.DataFrame, whole: dict[int, pd.Series]) -> pd.DataFrame:
+    for at, column in whole.items():
+        frame.isetitem(at, column.array)
+    return frame
+
+
+def _extension_levels(table: pa.Table) -> dict[str, Any]:
+    """The levels of the index that have a dtype of pandas' own, `Int64` say, by stored name.
+
+    pyarrow gives these dtypes to columns alone: in the index it makes floats of integers beside nulls. Metadata that do
+    not fit the table give {}.
+    """
+    names = index_columns(table.schema)
+    if not names:
+        return {}
+    try:
+        described = pandas_metadata(table.schema)["columns"]
+        dtypes = {each["field_name"]: str(each["numpy_type"]) for each in described}
+        kinds = {name: _extension_dtype(dtypes.get(name, "")) for name in names}
+        found = {name: kind and kind.__from_arrow__(table.column(name)) for name, kind in kinds.items()}
+    except _BAD_METADATA:
+        return {}
+    return found if any(level is not None for level in found.values()) else {}
+
+
+def _extension_dtype(name: str) -> Any:
+    """The extension dtype of a name, for integers, floats, booleans, text and types of Arrow; else None."""
+    if not name.startswith(("Int", "UInt", "Float", "boolean", "string")) and not name.endswith("[pyarrow]"):
+        return None
+    try:
+        return pd.api.types.pandas_dtype(name)
+    except (TypeError, NotImplementedError):  # a pandas that does not know it
+        return None
+
+
+def _with_levels(frame: pd.DataFrame, levels: dict[str, Any]) -> pd.DataFrame:
+    """The frame with the levels of `_extension_levels` in the place of those that pyarrow made; None keeps one."""
+    if len(levels) != frame.index.nlevels:
+        return frame
+    names = frame.index.names
+    arrays = [
+        frame.index.get_level_values(at) if level is None else pd.Index(level)
+        for at, level in enumerate(levels.values())
+    ]
+    one = arrays[0].rename(names[0])
+    frame.index = one if len(arrays) == 1 else pd.MultiIndex.from_arrays(arrays, names=names)
+    return frame
+
+
+def _read_only(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with columns of numpy that refuse to be written to, whether or not somebody shares their memory."""
+    for at, kind in enumerate(frame.dtypes):
+        if isinstance(kind, np.dtype):
+            values = frame.iloc[:, at].to_numpy()
+            values.flags.writeable = False
+            frame.isetitem(at, pd.Series(values, index=frame.index, copy=False))  # type: ignore[arg-type]
+    return frame
+
+
+def _types_mapper(dtype_backend: str) -> Any:
+    if dtype_backend == "pyarrow":
+        return pd.ArrowDtype
+    numbers = {
+        getattr(pa, f"{sign}int{bits}")(): getattr(pd, f"{kind}Int{bits}Dtype")()
+        for sign, kind in (("", ""), ("u", "U"))
+        for bits in (8, 16, 32, 64)
+    }
+    text = {kind: pd.StringDtype() for kind in (pa.string(), pa.large_string(), pa.string_view())}
+    others = {pa.bool_(): pd.BooleanDtype(), pa.float32(): pd.Float32Dtype(), pa.float64(): pd.Float64Dtype()}
+    return {**numbers, **text, **others}.get
+
+
+def _memory(table: pa.Table) -> dict[int, Any]:
+    """The values of the columns that pandas takes as they lie in memory, by their address.
+
+    The arrays that pandas makes of them may not be written to; these may, and nobody else has them.
+    """
+    found = {}
+    for column in table.columns:
+        kind = column.type
+        if column.num_chunks == 1 and not column.null_count and types.is_primitive(kind) and not types.is_boolean(kind):
+            chunk, width = column.chunk(0), kind.bit_width // 8
+            values = np.frombuffer(chunk.buffers()[1], f"V{width}", len(chunk), chunk.offset * width)
+            found[values.ctypes.data] = values if values.flags.writeable else values.copy()
+    return found
+
+
+def _nested_integers(table: pa.Table) -> dict[int, pd.Series]:
+    """Columns in which integers stand beside nulls below the surface, by their place in the frame.
+
+    Arrow would make floats of these, and of those beyond 2^53 others.
+    """
+    index = set(index_columns(table.schema))
+    # `Schema.names` and `Schema.types` are made anew each time they are asked for: in a loop, time in the square.
+    shown = [(at, field.type) for at, field in enumerate(table.schema) if field.name not in index]
+    return {
+        place: table.column(at).to_pandas(integer_object_nulls=True)
+        for place, (at, kind) in enumerate(shown)
+        if types.is_nested(kind) and any(_has_null_integers(each) for each in table.column(at).chunks)
+    }
+
+
+def _has_null_integers(array: pa.Array, is_inner: bool = False) -> bool:
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return _has_null_integers(array.storage, is_inner)
+    if types.is_struct(kind):
+        return any(_has_null_integers(array.field(at), True) for at in range(kind.num_fields))
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or types.is_map(kind):
+        return any(_has_null_integers(each, True) for each in _children(array))
+    return is_inner and types.is_integer(kind) and array.null_count > 0
+
+
+def _children(array: pa.Array) -> list[pa.Array]:
+    return [array.keys, array.items] if types.is_map(array.type) else [array.values]
+
+
+def _metadata_fit(schema: pa.Schema) -> bool:
+    """Whether pandas can make sense of its own metadata, which other writers get wrong."""
+    try:
+        schema.empty_table().to_pandas()
+    except _BAD_METADATA:
+        return False
+    return True

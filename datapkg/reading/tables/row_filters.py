@@ -1,0 +1,190 @@
+"""What may be asked of a table's columns and rows: names that it has, and conditions that rows meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from datapkg.errors import InvalidInput, NodeNotFound
+from datapkg.format.manifest.missing import advice
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.format.names import quoted
+from datapkg.reading.source import Source
+from datapkg.tables.value_kinds import ValueKinds
+
+Filters: TypeAlias = Any
+"""A list of (column, operator, value), which all hold; a list of such lists, one of which holds; or an Expression."""
+
+Term: TypeAlias = tuple[str, str, Any]
+
+_IN = ("in", "not in")
+_EXAMPLES = ("2024-01-01", "1", "12:00:00")
+
+
+def known(source: Source, table: TableNode, columns: Sequence[str]) -> list[str]:
+    """The names of columns, each once; raises `NodeNotFound` for one that the table has not."""
+    if isinstance(columns, str):
+        raise InvalidInput(f"columns is a list of names; for one column write [{quoted(columns)}]")
+    if not isinstance(columns, Iterable):
+        raise InvalidInput(f"columns is a list of names, got {quoted(columns)}")
+    names = {name for name, _ in table.columns}
+    for name in columns:
+        if name not in names:
+            raise no_column(source, table, name)
+    return list(dict.fromkeys(columns))
+
+
+def no_column(source: Source, table: TableNode, name: object) -> NodeNotFound:
+    """The error for a column that a table has not; it names others."""
+    near = advice(str(name), [each for each, _ in table.columns])
+    return NodeNotFound(f"{source.ref.package}/{table.path} has no column {quoted(name)}{near}")
+
+
+def plain(source: Source, table: TableNode, filters: Filters) -> Filters:
+    """Filters whose lists of values are such that pyarrow infers one type for them; some mixtures end the process.
+
+    Raises `InvalidInput` for a list with values of several kinds. What is no list of conditions is returned as it is.
+    """
+    if not isinstance(filters, list):
+        return filters
+    return [
+        plain(source, table, each) if isinstance(each, list) else _plain_term(source, table, each) for each in filters
+    ]
+
+
+def _plain_term(source: Source, table: TableNode, term: Any) -> Any:
+    if not isinstance(term, tuple) or len(term) != 3 or term[1] not in _IN:
+        return term
+    name, operator, values = term
+    is_objects = isinstance(values, np.ndarray) and values.dtype.kind == "O"
+    if not is_objects and not isinstance(values, list | tuple | set | frozenset):
+        return term
+    place = f"{source.ref.package}/{table.path}: the filter of column {quoted(name)}"
+    return name, operator, ValueKinds(place, of_frame=True, counted="value").see(list(values))
+
+
+def condition(source: Source, table: TableNode, filters: Filters) -> pc.Expression | None:
+    """Filters as an expression of pyarrow; raises `NodeNotFound`, `InvalidInput`."""
+    if filters is None or isinstance(filters, pc.Expression):
+        return filters
+    try:
+        if not filters:
+            return None
+        terms = [(name, operator, value) for name, operator, value in _flat(filters)]
+        known(source, table, [name for name, _, _ in terms])
+        for term in terms:
+            _check_value(source, table, term)
+        return pq.filters_to_expression(filters)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        is_one = isinstance(filters, tuple) and len(filters) == 3 and isinstance(filters[0], str)
+        hint = f"filters=[{filters!r:.200}]" if is_one else 'filters=[("column", ">", 1)]'
+        message = f"filters is a list of (column, operator, value), got {quoted(filters)}; write: {hint}"
+        raise InvalidInput(message, hint=hint) from error
+
+
+def _flat(filters: Any) -> Iterator[Any]:
+    for each in filters:
+        if isinstance(each, list):
+            yield from each
+        else:
+            yield each
+
+
+def _check_value(source: Source, table: TableNode, term: Term) -> None:
+    """Raises `InvalidInput` for a value that no column is compared with."""
+    name, operator, value = term
+    place = f"{source.ref.package}/{table.path}: the filter {_written(term)}"
+    if operator in _IN and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
+        line = f"filters=[{_written((name, operator, [value]))}]"
+        raise InvalidInput(f"{place} has no list of values; write: {line}", hint=line)
+    if value is None:
+        line = f"filters=pyarrow.compute.field({name!r}).{'is_valid' if operator == '!=' else 'is_null'}()"
+        raise InvalidInput(f"{place} holds for no row, since nothing is equal to None; write: {line}", hint=line)
+
+
+def check_types(source: Source, table: TableNode, filters: Filters, schema: pa.Schema) -> None:
+    """Raises `InvalidInput` for a value that does not go with the type of its column; expressions pass."""
+    if filters is None or isinstance(filters, pc.Expression):
+        return
+    for term in _flat(filters):
+        name, type = term[0], schema.field(schema.names.index(term[0])).type
+        try:
+            row = pa.table({name: pa.nulls(1, type)})
+        except pa.ArrowException:  # no type of which there are nulls
+            continue
+        try:
+            row.filter(pq.filters_to_expression([term]))
+        except pa.ArrowException as error:
+            raise _wrong_type(source, table, term, type) from error
+
+
+def _wrong_type(source: Source, table: TableNode, term: Term, type: pa.DataType) -> InvalidInput:
+    name, operator, value = term
+    values = value if operator in _IN else [value]
+    place = f"{source.ref.package}/{table.path}: column {quoted(name)} is of type {dict(table.columns)[name]}"
+    if pa.types.is_nested(type):
+        return InvalidInput(f"{place}, which no filter looks into; load the table, and choose its rows then")
+    kinds = ", ".join(dict.fromkeys(each.__class__.__name__ for each in values))
+    fitting = [_cast(each, type) for each in values]
+    some = fitting if None not in fitting else [each for each in (_cast(one, type) for one in _EXAMPLES) if each][:1]
+    new = f"[{', '.join(map(str, some))}]" if operator in _IN else "".join(map(str, some))
+    line = f"filters=[({name!r}, {operator!r}, {new})]" if some else ""
+    message = f"{place}, and the filter compares it with {value!r:.80} ({kinds})"
+    return InvalidInput(f"{message}; write: {line}" if line else message, hint=line)
+
+
+def _cast(value: object, type: pa.DataType) -> str | None:
+    """How a value would be written that is of a type and means the same, or None."""
+    import pandas as pd
+
+    try:
+        if not pa.types.is_timestamp(type):
+            return repr(pa.array([str(value)]).cast(type)[0].as_py())
+        if not isinstance(value, str | date):
+            return None
+        moment = pd.Timestamp(value)
+        return f"pandas.{moment.tz_convert(type.tz) if moment.tz else moment.tz_localize(type.tz)!r}"
+    except (pa.ArrowException, ValueError):
+        return None
+
+
+def _written(term: Term) -> str:
+    return f"({', '.join(f'{each!r:.80}' for each in term)})"
+
+
+def columns_of(condition: pc.Expression, schema: pa.Schema) -> list[str]:
+    """The names of the columns that an expression looks at.
+
+    Expressions do not tell; but one that cannot be had without a column needs it. One that counts columns needs all.
+    """
+    text = str(condition)
+    if "FieldPath(" in text:
+        return list(schema.names)
+    empty = schema.remove_metadata().empty_table()
+    maybe = (name for name in dict.fromkeys(schema.names) if name in text or not name.isidentifier())
+    return [name for name in maybe if not _holds_without(name, condition, empty)]
+
+
+def _holds_without(name: str, condition: pc.Expression, empty: pa.Table) -> bool:
+    kept = [at for at, each in enumerate(empty.column_names) if each != name]
+    try:
+        empty.select(kept).filter(condition)
+    except (pa.ArrowException, KeyError):
+        return False
+    return True
+
+
+def unfit(source: Source, table: TableNode, condition: pc.Expression, error: Exception) -> InvalidInput:
+    """The error for a condition that does not go with the types of its columns."""
+    text = str(condition)
+    types = ", ".join(f"{quoted(name)} {type}" for name, type in table.columns if name in text)
+    place = f"{source.ref.package}/{table.path}"
+    return InvalidInput(f"{place}: the filters {quoted(condition)} do not fit its columns ({types}): {error}")

@@ -1,0 +1,115 @@
+"""Which blocks, and which rows of them, a question about rows of a table means: found before anything is opened."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datapkg.errors import InvalidInput
+from datapkg.format.manifest.parsed import TableNode
+
+Picks: TypeAlias = Sequence[int]
+"""Places of rows in a table, each once, in rising order."""
+
+
+class BlockRows(NamedTuple):
+    """A block of a table by its number, and the rows wanted of it by their places there, in order; None for all."""
+
+    number: int
+    rows: Sequence[int] | None = None
+
+
+def chosen(table: TableNode, rows: slice | None) -> tuple[Picks | None, bool]:
+    """The rows that a slice means, as Python slices a list, and whether they come in reverse; None for all of them.
+
+    Raises `InvalidInput` for what is no slice.
+    """
+    if rows is None:
+        return None, False
+    try:
+        if not isinstance(rows, slice):
+            raise TypeError(f"got {rows!r:.80}")
+        picks = range(table.rows)[rows]
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"rows is a slice of whole numbers, as in rows=slice(0, 100): {error}") from error
+    is_reverse = picks.step < 0
+    picks = picks[::-1] if is_reverse else picks
+    return (None if picks == range(table.rows) else picks), is_reverse
+
+
+def parts(table: TableNode, picks: Picks | None) -> list[BlockRows]:
+    """The blocks in which these rows lie (None: all blocks); other blocks need not be opened."""
+    if picks is None:
+        return [BlockRows(number) for number in range(len(table.blocks))]
+    found, start = [], 0
+    for number, block in enumerate(table.blocks):
+        local = within(picks, start, block.rows)
+        if len(local):
+            found.append(BlockRows(number, None if len(local) == block.rows else local))
+        start += block.rows
+    return found
+
+
+def count(table: TableNode, part: BlockRows) -> int:
+    """How many rows of a block are wanted."""
+    return table.blocks[part.number].rows if part.rows is None else len(part.rows)
+
+
+def read(file: pq.ParquetFile, rows: Picks | None, columns: list[str] | None, use_threads: bool = True) -> pa.Table:
+    """These rows of a Parquet file: of its row groups those that are hit, and not all of a long one for its first rows.
+
+    Columns come in the order of the file; one whose name begins with that of another and a dot may come with it.
+    """
+    if rows is None:
+        return file.read(columns, use_threads=use_threads)
+    groups, places, start, before = [], [], 0, 0
+    for number in range(file.num_row_groups):
+        length = file.metadata.row_group(number).num_rows
+        local = within(rows, start, length)
+        if len(local):
+            groups.append(number)
+            places.append(_moved(local, before))
+            before += length
+        start += length
+    if not groups:
+        return file.schema_arrow.empty_table() if columns is None else file.read_row_groups([], columns)
+    stop = places[-1][-1] + 1
+    if stop > before // 2:
+        found = file.read_row_groups(groups, columns, use_threads=use_threads)
+    else:
+        found = _first(file, groups, columns, stop, use_threads)
+    first, last = places[0][0], places[-1][-1]
+    wanted = [place for each in places for place in each]
+    return taken(found, range(first, last + 1) if len(wanted) == last + 1 - first else wanted)
+
+
+def _first(file: pq.ParquetFile, groups: list[int], columns: list[str] | None, stop: int, threads: bool) -> pa.Table:
+    batches, missing = [], stop
+    for batch in file.iter_batches(max(stop, 1), groups, columns, use_threads=threads):
+        batches.append(batch)
+        missing -= len(batch)
+        if missing <= 0:
+            break
+    return pa.Table.from_batches(batches)
+
+
+def taken(found: pa.Table, picks: Picks, is_mapped: bool = False) -> pa.Table:
+    """These rows of a table; a copy where keeping the table's memory for them would be a waste."""
+    if isinstance(picks, range) and picks.step == 1 and (is_mapped or 2 * len(picks) > len(found)):
+        return found.slice(picks.start, len(picks))
+    return found.take(pa.array(picks, pa.int64()))
+
+
+def within(picks: Picks, start: int, length: int) -> Picks:
+    """Those that lie in a stretch, counted from its start."""
+    return _moved(picks[bisect_left(picks, start) : bisect_left(picks, start + length)], -start)
+
+
+def _moved(picks: Picks, by: int) -> Picks:
+    if isinstance(picks, range):
+        return range(picks.start + by, picks.stop + by, picks.step)
+    return [each + by for each in picks]

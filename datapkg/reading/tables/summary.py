@@ -1,0 +1,63 @@
+"""What a table's footers say of all of it: its columns described, and what it takes in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.types as types
+
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.reading.source import Source
+from datapkg.reading.tables import arrow_reader
+from datapkg.reading.tables.statistics import column_statistics
+
+
+def describe(source: Source, table: TableNode) -> pd.DataFrame:
+    """A row a stored column: type, count of values, nulls, min, max; missing where the footers do not tell exactly.
+
+    Raises `ObjectNotFound`, `CorruptObject`.
+    """
+    schema, found = arrow_reader.schema(source, table), column_statistics(source, table)
+    rows: list[tuple[Any, ...]] = []
+    for field in schema:
+        of = found[field.name]
+        bounds = (of.least, of.greatest) if _is_exact(field.type) else (None, None)
+        count = None if of.nulls is None else table.rows - of.nulls
+        rows.append((str(field.type), count, of.nulls, *bounds))
+    columns = [list(each) for each in zip(*rows, strict=True)] or [[]] * 5
+    kinds = ("str", "Int64", "Int64", "object", "object")
+    names = ("type", "count", "nulls", "min", "max")
+    data = {name: pd.Series(values, dtype=kind) for name, values, kind in zip(names, columns, kinds, strict=True)}
+    return pd.DataFrame(data).set_axis(pd.Index(schema.names, name="column"), axis=0)
+
+
+def _is_exact(kind: pa.DataType) -> bool:
+    """Whether the least and greatest of a footer are values of the column: those of text may be cut off."""
+    return not types.is_dictionary(kind) and (types.is_primitive(kind) or types.is_decimal(kind))
+
+
+def nbytes(source: Source, table: TableNode) -> int:
+    """About how many bytes the table takes in memory as Arrow has it.
+
+    Numbers and times are counted exactly; text and nested columns take what their objects decompress to, which is less
+    than that where values repeat.
+    """
+    schema = arrow_reader.schema(source, table)
+    fixed = [_bits(field.type) for field in schema]
+    found = {} if all(fixed) else column_statistics(source, table)
+    sizes = [
+        -(-table.rows * bits // 8) if bits else found[name].uncompressed_bytes
+        for name, bits in zip(schema.names, fixed, strict=True)
+    ]
+    return sum(sizes)
+
+
+def _bits(kind: pa.DataType) -> int:
+    """The width of a value in bits; 0 if it is not the same for all."""
+    if types.is_dictionary(kind):
+        return int(kind.index_type.bit_width)
+    if types.is_primitive(kind) or types.is_decimal(kind) or types.is_fixed_size_binary(kind):
+        return int(kind.bit_width)
+    return 0

@@ -1,0 +1,277 @@
+"""How a state of a package comes to this machine: which one its registry means, its manifest, checked, its pointers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import partial
+
+from datapkg.errors import (
+    Conflict,
+    HashMismatch,
+    InvalidInput,
+    NotFound,
+    PackageNotInstalled,
+    Refused,
+    Unreachable,
+)
+from datapkg.format.chunks import LONG_BYTES
+from datapkg.format.manifest.parsed import Manifest
+from datapkg.format.manifest.patch import read_manifest
+from datapkg.format.names import Ref, State
+from datapkg.home import Home, ResolvedState
+from datapkg.objects.combined import CombinedObjects
+from datapkg.store.refs import Current, LogEvent
+
+LATEST = "latest"
+_UNCHECKED = "unchecked:"
+# How many states back is looked for packages that a state took nodes from.
+_PARENTS = 100
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.format import wire
+    from datapkg.objects.base import Readable
+    from datapkg.remote.client import Client
+
+
+def allowed_registry(home: Home, ref: Ref, given: str | None) -> str:
+    """The address of the registry to ask for a ref; `given` is the one that the user named for this call.
+
+    Raises `Refused` (with `detail["registry"]`) for one that is neither in the settings nor named by the user.
+    """
+    if ref.registry is None:
+        return home.registry_url(given)
+    url = home.registry_url(ref.registry)
+    if given is not None and home.registry_url(given) != url:
+        raise InvalidInput(f"{ref} names the registry {url}, but --registry says {home.registry_url(given)}")
+    if given is None and "://" in ref.registry and not home.is_known(url):
+        raise Refused(
+            f"the registry {url} is not in your settings; it was not asked for {ref.package}",
+            hint=f"say that you mean it: --registry {url}",
+            registry=url,
+        )
+    return url
+
+
+def resolve(home: Home, client: Client, ref: Ref, *, replace: bool = False) -> wire.Resolved:
+    """What a ref means at its registry now.
+
+    Raises `HashMismatch` for another hash than the one asked for; `Conflict` where the package came from another
+    registry, unless `replace`.
+    """
+    resolved = client.resolve(ref)
+    if ref.state and ref.state.kind == "hash" and not resolved.hash.startswith(ref.state.value):
+        raise HashMismatch(
+            f"the registry answered with state {resolved.hash}, which is not the one asked for: {ref}",
+            expected=ref.state.value,
+            actual=resolved.hash,
+        )
+    current = home.store.refs.current(ref.user, ref.name)
+    if current and current.origin not in ("local", client.url) and not replace:
+        raise Conflict(
+            f"{ref.package} is installed from {current.origin}; {client.url} is another registry and may mean another "
+            "package",
+            hint=f"datapkg install --replace {ref}",
+            installed_from=current.origin,
+            asked_of=client.url,
+        )
+    return resolved
+
+
+def fetch_manifest(home: Home, client: Client, ref: Ref, resolved: wire.Resolved) -> Manifest:
+    """The manifest of a state, from here or from the registry; its hash and size are those that were resolved.
+
+    Of a long one only what no earlier one has that is here is fetched and read.
+    """
+    hash = resolved.hash
+    if home.store.has(hash):
+        return home.store.manifest(hash)
+    older = _earlier_manifest(home, ref)
+    return read_manifest(client.manifest(ref, hash, older, resolved.manifest_size), hash, older=older)
+
+
+def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
+    """A long manifest of the same package that is here, the one that was last seen at a registry if there is one."""
+    refs, user, name = home.store.refs, ref.user, ref.name
+    known = [refs.tags(user, name).get(LATEST, "")]
+    known += [current.hash] if (current := refs.current(user, name)) else []
+    known += [event.hash for event in refs.log(user, name)]
+    for hash in dict.fromkeys(known):
+        if hash and home.store.has(hash) and home.store.objects.size(hash) >= LONG_BYTES:
+            return home.store.manifest(hash)
+    return None
+
+
+def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> None:
+    """Keeps a manifest, and what the registry said of tags, versions, and tables that it has not checked."""
+    _save(home, manifest, resolved)
+    home.store.refs.set_pointers(ref.user, ref.name, "tags", resolved.tags)
+    home.store.refs.set_pointers(ref.user, ref.name, "versions", resolved.versions)
+
+
+def _save(home: Home, manifest: Manifest, resolved: wire.Resolved) -> None:
+    home.store.save(manifest)
+    home.index.put_many({f"{_UNCHECKED}{manifest.hash}": json.dumps(resolved.unchecked).encode()})
+
+
+def unchecked_tables(home: Home, manifest: Manifest, path: str = "") -> list[str]:
+    """Return the paths of tables, below a path, whose content neither the registry nor this machine has checked.
+
+    They are those that the registry named when the state came from it; all, if it did not say.
+    """
+    from datapkg.format.manifest.parsed import TableNode
+
+    found = home.index.get_many([_UNCHECKED + manifest.hash])
+    named = json.loads(found[_UNCHECKED + manifest.hash]) if found else []
+    if named == []:
+        return []
+    is_meant = set(named).__contains__ if named is not None else lambda _: True
+    tables = [node for node in manifest.below(path) if isinstance(node, TableNode) and is_meant(node.path)]
+    home.store.claims.look_up(tables)
+    return [table.path for table in tables if not home.store.claims.is_verified(table)]
+
+
+def make_current(home: Home, ref: Ref, manifest: Manifest, origin: str, partial: bool) -> Current | None:
+    """Moves the pointer of a package to this state, with an event in the log; gives what was current before.
+
+    `partial` says that objects of it may be left out on purpose.
+    """
+    refs = home.store.refs
+    before = refs.current(ref.user, ref.name)
+    partial = partial and bool(home.store.absent(manifest))
+    sizes = manifest.objects()
+    current = Current(manifest.hash, origin, partial, str(manifest.meta.get("title", "")), sum(sizes.values()))
+    if before is None or before.hash != manifest.hash:
+        at = datetime.now(UTC).isoformat()
+        refs.append_log(ref.user, ref.name, LogEvent("install", manifest.hash, at, origin))
+    if before != current:
+        refs.set_current(ref.user, ref.name, current)
+    return before
+
+
+def find_or_meet(home: Home, ref: Ref, registry: str | None = None) -> ResolvedState:
+    """The state that a ref means here; where it is not here, the registry's, of which the manifest alone is fetched.
+
+    It becomes what is current only where nothing was. Raises the errors of `Home.find` where the registry has no such
+    package either, and those of a registry.
+    """
+    try:
+        return home.find(ref)
+    except NotFound as absent:
+        with home.store.writing():
+            wanted, client = _asked(home, ref, registry)
+            resolved = _resolved(home, client, wanted, absent)
+            manifest = fetch_manifest(home, client, wanted, resolved)
+            keep(home, wanted, manifest, resolved)
+            if home.store.refs.current(ref.user, ref.name) is None:
+                make_current(home, wanted, manifest, client.url, partial=True)
+        return ResolvedState(home.store, ref, resolved.hash, client.url)
+
+
+def find_or_look(home: Home, ref: Ref, registry: str | None = None, *, remote: bool = False) -> ResolvedState:
+    """Return the state that a ref means here; with `remote`, or where it is not here, that of its registry.
+
+    Of the latter the manifest alone is fetched, and no pointer of this machine moves: looking does not install. `why`
+    is then the address of the registry. Raises the errors of `Home.find` where no registry is set, or it has no such
+    package either, and those of a registry.
+    """
+    absent = None
+    if not remote:
+        try:
+            return home.find(ref)
+        except NotFound as error:
+            if not (registry or ref.registry or home.setting("registry").value):
+                raise
+            absent = error
+    with home.store.writing():
+        wanted, client = (
+            (ref, home.client(allowed_registry(home, ref, registry))) if remote else _asked(home, ref, registry)
+        )
+        try:
+            resolved = _resolved(home, client, wanted, absent)
+        except Unreachable as error:
+            if absent is None:
+                raise
+            what = f"{absent.message}, and its registry cannot be asked: {error.message}"
+            raise Unreachable(what, hint=error.hint, **error.detail) from error
+        _save(home, fetch_manifest(home, client, wanted, resolved), resolved)
+    return ResolvedState(home.store, ref, resolved.hash, client.url)
+
+
+def _asked(home: Home, ref: Ref, registry: str | None) -> tuple[Ref, Client]:
+    """What a registry is asked for where a package is not here, a lock's pin before all, and the registry."""
+    wanted = (home.pin(ref) if ref.state is None else None) or ref
+    return wanted, home.client(allowed_registry(home, wanted, registry))
+
+
+def _resolved(home: Home, client: Client, wanted: Ref, absent: NotFound | None) -> wire.Resolved:
+    """What a registry means by a ref; where it has no such package, the error tells of the one `absent` here too."""
+    try:
+        return resolve(home, client, wanted)
+    except NotFound as unknown:
+        if absent is None:
+            raise
+        line = f"{absent.message}, and {client.url} has no such package that you may see: {unknown.message}"
+        raise PackageNotInstalled(line, hint=unknown.hint or absent.hint, package=wanted.package) from unknown
+
+
+def registry_of(home: Home, ref: Ref, given: str | None = None) -> str:
+    """The address of the registry that has the data of an exact ref: the given one, else that which the state came
+    from, else the one of the ref or of the settings.
+
+    Raises `InvalidInput` where none is set, `Refused` as `allowed_registry` does.
+    """
+    if given is not None or ref.registry is not None:
+        return allowed_registry(home, ref, given)
+    assert ref.state is not None
+    return origin_of(home, ref, ref.state.value) or allowed_registry(home, ref, None)
+
+
+def objects_of(home: Home, ref: Ref, given: str | None = None) -> Readable:
+    """Return the objects of an exact ref that are not on this machine, from the registry that has them.
+
+    Those of a state that was made here of other packages, and not pushed, are read from these packages.
+    """
+    assert ref.state is not None
+
+    def own() -> Readable:
+        return home.client(registry_of(home, ref, given)).objects(ref)
+
+    if origin_of(home, ref, ref.state.value) is not None:
+        return own()
+    homes = []
+    for pin in _pins(home, ref, ref.state.value):
+        if pin.state and home.store.holds(pin.state.value):
+            held = home.store.manifest(pin.state.value).objects()
+            homes.append((held, partial(_objects_of_pin, home, pin)))
+    return CombinedObjects(homes, own) if homes else own()
+
+
+def _objects_of_pin(home: Home, exact: Ref) -> Readable:
+    return home.client(registry_of(home, exact)).objects(exact)
+
+
+def _pins(home: Home, ref: Ref, hash: str) -> list[Ref]:
+    """The exact states of which a state that was made here has nodes, by its record and those of the states before."""
+    found: dict[str, Ref] = {}
+    for _ in range(_PARENTS):
+        record = home.store.refs.record(ref.user, ref.name, hash) or {}
+        for pin in record.get("packages", ()):
+            package = Ref.parse(str(pin["package"]))
+            found[str(pin["hash"])] = Ref(package.user, package.name, state=State("hash", str(pin["hash"])))
+        if "parent" not in record:
+            break
+        hash = str(record["parent"])
+    return list(found.values())
+
+
+def origin_of(home: Home, ref: Ref, hash: str) -> str | None:
+    """The registry that a state on this machine came from, if it came from one."""
+    refs = home.store.refs
+    current = refs.current(ref.user, ref.name)
+    if current and current.hash == hash and current.origin != "local":
+        return current.origin
+    return next(
+        (each.origin for each in refs.log(ref.user, ref.name) if each.hash == hash and each.origin != "local"), None
+    )

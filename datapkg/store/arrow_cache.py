@@ -1,0 +1,92 @@
+"""Copies of tables in a form that is quicker to read: a cache, each believed only while it is as it was written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from datapkg.format.frozen import dataclass
+from datapkg.objects.files import rename, seal, sweep_temp, temp_path, write_atomic
+from datapkg.store.index import Index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_COPY, _NOTE = ".arrow", ".json"
+
+
+@dataclass(frozen=True)
+class CachedTable:
+    """A copy, and of which table it was made; one that is not `whole` is never read: it was changed, or is unknown."""
+
+    key: str
+    package: str
+    path: str
+    rows: int
+    size_bytes: int
+    whole: bool
+
+
+class ArrowCache:
+    """A folder of copies by their key; safe for threads and many processes, whatever is killed on the way."""
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        self.folder = folder
+        self._tmp = folder / "tmp"
+        self._index = index
+
+    def find(self, key: str) -> Path | None:
+        """The copy with this key, if there is one that is to be believed."""
+        path = self.folder / f"{key}{_COPY}"
+        return path if self._index.is_verified(path) else None
+
+    @contextlib.contextmanager
+    def writing(self, key: str, package: str, path: str, rows: int) -> Iterator[Path]:
+        """Gives a path to write a copy to, which gets its name when the block ends; nothing stays of one that fails."""
+        sweep_temp(self._tmp)
+        temp, place = temp_path(self._tmp, "copy"), self.folder / f"{key}{_COPY}"
+        try:
+            yield temp
+            with open(temp, "rb+") as file:
+                seal(file)
+            note = json.dumps({"package": package, "path": path, "rows": rows})
+            write_atomic(self.folder / f"{key}{_NOTE}", note.encode(), self._tmp)
+            rename(temp, place)
+            self._index.mark_verified([place])
+        finally:
+            temp.unlink(missing_ok=True)
+
+    def list(self) -> list[CachedTable]:
+        """All copies, by package and path."""
+        found = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(_COPY):
+                    key = entry.name.removesuffix(_COPY)
+                    with contextlib.suppress(OSError):
+                        found.append(self._copy(key, entry.stat().st_size))
+        return sorted(found, key=lambda each: (each.package, each.path, each.key))
+
+    def _copy(self, key: str, size_bytes: int) -> CachedTable:
+        note: Any = {}
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            note = json.loads((self.folder / f"{key}{_NOTE}").read_bytes())
+        note = note if isinstance(note, dict) else {}
+        rows = note.get("rows")
+        return CachedTable(
+            key,
+            str(note.get("package", "")),
+            str(note.get("path", "")),
+            rows if isinstance(rows, int) else 0,
+            size_bytes,
+            self.find(key) is not None,
+        )
+
+    def remove(self, key: str) -> None:
+        """Removes a copy; whoever reads it at this moment is not disturbed."""
+        for suffix in (_COPY, _NOTE):
+            (self.folder / f"{key}{suffix}").unlink(missing_ok=True)

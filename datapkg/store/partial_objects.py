@@ -1,0 +1,220 @@
+"""Objects of which some bytes are here: a sparse file each, with a list of the stretches that it has at its end.
+
+One file, so that what is there and what is said of it are never of two different moments; bytes are written, and on the
+disk, before they are said to be there. Losing the list, or a part of it, only means fetching again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from datapkg.errors import DatapkgError, QuotaExceeded, Refused
+from datapkg.format.hashing import check_hash, hash_bytes, is_hash
+from datapkg.store.byte_ranges import ByteRanges, Stretch
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_RECORD = struct.Struct("<QQI")  # from, to, and the CRC-32 of both: a record cut short is not taken for another
+
+
+class PartialObjects:
+    """A folder of objects that are partly here; many processes read and write at once.
+
+    What came from one registry is no proof for another: each has a folder of its own, by the hash of its `origin`.
+    """
+
+    def __init__(self, folder: Path, origin: str) -> None:
+        self.folder = Path(folder) / hash_bytes(origin.encode())[:16]
+
+    def part(self, hash: str, size: int) -> PartialObject:
+        """What is here of an object of `size` bytes; the caller closes it. One whose list is torn is begun anew."""
+        with keeping(self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = PartialObject(self._path(hash, size), size)
+            if part.is_torn:
+                part.close()
+                self.drop(hash, size)
+                part = PartialObject(self._path(hash, size), size)
+            return part
+
+    def _path(self, hash: str, size: int) -> Path:
+        return self.folder / f"{check_hash(hash)}-{size}"
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, nobody else brings whole objects here who asks for this too: no thread, and no other process."""
+        with keeping(self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with _locked(fd):
+                yield
+        finally:
+            os.close(fd)
+
+    def drop(self, hash: str, size: int) -> None:
+        """Forgets what is here of an object; whoever has it open goes on."""
+        path = self._path(hash, size)
+        for each in (path, chunks_path(path)):
+            each.unlink(missing_ok=True)
+
+    def __iter__(self) -> Iterator[str]:
+        """The hashes of objects of which something is here."""
+        with contextlib.suppress(FileNotFoundError):
+            yield from sorted({name[:64] for name in os.listdir(self.folder) if is_hash(name[:64])})
+
+
+def sweep(folder: Path, missing: Callable[[Iterable[str]], set[str]]) -> None:
+    """Takes away the parts, of all origins below a folder, of objects that are not missing."""
+    found = [path for path in folder.glob("*/*-*") if is_hash(path.name[:64])]
+    absent = missing({path.name[:64] for path in found}) if found else set()
+    for path in found:
+        if path.name[:64] not in absent:
+            path.unlink(missing_ok=True)
+
+
+class PartialObject:
+    """An object of which some stretches are here."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self.size = size
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(self._fd).st_size < size:
+                os.ftruncate(self._fd, size)
+        except OSError:
+            self.close()
+            raise
+        self._read_to = size
+        self._spans = ByteRanges()
+        self.is_torn = False
+        self._read_records()
+
+    def __enter__(self) -> PartialObject:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """What was mapped into memory stays."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, nobody else fetches stretches of this object who asks for this too."""
+        return _locked(self._fd)
+
+    def lacking(self, start: int, stop: int) -> list[Stretch]:
+        """What of a stretch is not here."""
+        self._read_records()
+        return self._spans.lacking(start, stop)
+
+    def write(self, start: int, data: bytes) -> None:
+        """Keeps bytes from `start` on, without saying yet that they are here."""
+        view = memoryview(data)
+        with keeping(self.path.parent):
+            while view:
+                written = os.pwrite(self._fd, view, start)
+                start, view = start + written, view[written:]
+
+    def keep(self, stretches: list[Stretch]) -> None:
+        """Says that these stretches, which were written, are here; where there is no room to say so, only here."""
+        with keeping(self.path.parent):
+            os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+        self._spans.add(stretches)
+        records = b"".join(_RECORD.pack(*each, _check(*each)) for each in stretches)
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except OSError:  # it was dropped meanwhile; who has it open goes on
+            return
+        try:
+            end = os.fstat(fd).st_size
+            if os.path.samestat(os.fstat(fd), os.fstat(self._fd)):  # else it was begun anew
+                with contextlib.suppress(OSError):
+                    if os.write(fd, records) < len(records):
+                        os.ftruncate(fd, end)
+        finally:
+            os.close(fd)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes of a stretch that is here."""
+        return os.pread(self._fd, stop - start, start)
+
+    def mapped(self) -> mmap.mmap:
+        """All bytes, mapped into memory; those that are not here are zeros."""
+        return mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.lacking(0, self.size)
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes are here."""
+        self._read_records()
+        return self._spans.size_bytes
+
+    def _read_records(self) -> None:
+        """Takes in what was said since the last time, up to a record that is not whole or right."""
+        end = os.fstat(self._fd).st_size
+        if end <= self._read_to or self.is_torn:
+            return
+        data = os.pread(self._fd, end - self._read_to, self._read_to)
+        found: list[Stretch] = []
+        for at in range(0, len(data) - _RECORD.size + 1, _RECORD.size):
+            start, stop, check = _RECORD.unpack_from(data, at)
+            if check != _check(start, stop) or not start < stop <= self.size:
+                self.is_torn = True
+                break
+            found.append((start, stop))
+        self.is_torn = self.is_torn or len(data) % _RECORD.size != 0
+        self._read_to += len(found) * _RECORD.size
+        self._spans.add(found)
+
+
+def chunks_path(part: Path) -> Path:
+    """Where the chunk map of an object lies, beside what is here of it."""
+    return part.with_name(f"{part.name}.chunks")
+
+
+@contextlib.contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """Inside, an error of the system about what is written is one of ours, which says what to do."""
+    try:
+        yield
+    except DatapkgError:
+        raise
+    except OSError as error:
+        what = f"what is fetched cannot be kept in {folder}: {error.strerror or error}"
+        if error.errno in NO_ROOM:
+            raise QuotaExceeded(what, hint="make room, or set DATAPKG_HOME to a larger disk") from error
+        raise Refused(what, hint="set DATAPKG_HOME to a folder that you may write to") from error
+
+
+def _check(start: int, stop: int) -> int:
+    return zlib.crc32(b"%d-%d" % (start, stop))
+
+
+@contextlib.contextmanager
+def _locked(fd: int) -> Iterator[None]:
+    """Holds the lock of a file or folder, which ends with the process; where there are no locks, everybody goes on."""
+    is_held = False
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        is_held = True
+    try:
+        yield
+    finally:
+        if is_held:  # said, since the child of a fork may have the file open too
+            fcntl.flock(fd, fcntl.LOCK_UN)

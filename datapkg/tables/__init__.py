@@ -1,0 +1,1 @@
+"""How a table is stored: pandas and Arrow to content-defined Parquet blocks, and back."""

@@ -1,0 +1,53 @@
+"""What a block's Parquet footer says of its values, so that rows are appended to a table without reading it.
+
+Under the key `datapkg.block`: JSON with the columns that are the key of these rows (`tables/block_boundaries`) and their digests
+(`tables/content_hash`, base64 of 32 bytes a column, under the name of the hash that they belong to). Both are functions of
+the block's values alone, and so is whether it is there: a block of fewer than `MIN_ROWS` rows has none, since it can
+only be the last of its table. Nobody need believe the digests: those of all blocks must come to the `content` that the
+manifest states.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datapkg.tables.block_boundaries import MIN_ROWS, key_columns
+from datapkg.tables.pandas_metadata import BLOCK_KEY
+
+_HASH, _WIDTH = "c1", 32
+
+
+@dataclass(frozen=True)
+class BlockNote:
+    """The columns that are a block's key, by their places, and one digest a column."""
+
+    key: list[int]
+    digests: list[bytes]
+
+
+def metadata(block: pa.Table, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+    """What the footer of a block has beside its schema."""
+    if len(block) < MIN_ROWS:
+        return {}
+    note = {_HASH: base64.b64encode(b"".join(digests)).decode("ascii"), "key": key_columns(block)}
+    return {BLOCK_KEY: json.dumps(note, separators=(",", ":")).encode("ascii")}
+
+
+def note_in(footer: pq.FileMetaData) -> BlockNote | None:
+    """The note in the footer of a block of these columns; None where there is none that can be understood."""
+    columns = len(footer.schema.to_arrow_schema())
+    try:
+        said = json.loads((footer.metadata or {})[BLOCK_KEY])
+        key, joined = said["key"], base64.b64decode(said[_HASH], validate=True)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    is_key = isinstance(key, list) and all(type(at) is int and 0 <= at < columns for at in key)
+    if not is_key or len(joined) != columns * _WIDTH:
+        return None
+    return BlockNote(key, [joined[start : start + _WIDTH] for start in range(0, len(joined), _WIDTH)])

@@ -1,0 +1,65 @@
+"""What a manifest states of a table, held against the values in the table's objects.
+
+A manifest guards the bytes of its objects by their hashes, but `content`, columns and rows are only stated by whoever
+wrote it. Block digests in the objects' footers prove nothing either: the same person wrote them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from datapkg.format.manifest.model import TableNode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from datapkg.tables.content_hash import Open
+
+
+def claim_key(table: TableNode) -> str:
+    """Return a hash of all that a manifest states of a table's values: content, columns, rows and objects."""
+    stated = [table.content, table.columns, table.rows, [[each.hash, each.rows] for each in table.blocks]]
+    return hashlib.sha256(msgspec.json.encode(stated)).hexdigest()
+
+
+def claim_difference(table: TableNode, objects: Sequence[Open]) -> str:
+    """Return how the values in a table's objects, in order, differ from what the manifest states; "" if they do not.
+
+    Reads every object, some blocks in memory at a time. Raises pyarrow's errors, of nearly any class, for objects that
+    cannot be read.
+    """
+    from datapkg.errors import CorruptObject, IntegrityError
+    from datapkg.tables.content_hash import content_of_opened
+
+    rows: list[int] = []
+    try:
+        found = content_of_opened(objects, rows=rows)
+    except CorruptObject:
+        raise
+    except IntegrityError as error:
+        return error.message
+    if found.hash != table.content:
+        return f"expected content {table.content}, the objects hold {found.hash}"
+    if found.columns != [tuple(column) for column in table.columns]:
+        return "the objects have other columns than the manifest states"
+    if found.rows != table.rows or rows != [block.rows for block in table.blocks]:
+        return f"expected {table.rows:,} rows, the objects hold {found.rows:,} (or they are distributed otherwise)"
+    return ""
+
+
+def claim_problem(table: TableNode, objects: Sequence[Open]) -> str:
+    """Return the same; that objects cannot be read is a difference too, as no `content` can have been computed of them.
+
+    Raises `ObjectNotFound` and `CorruptObject` for objects that are not here, or not as their hashes say.
+    """
+    from datapkg.errors import DatapkgError
+
+    try:
+        return claim_difference(table, objects)
+    except (DatapkgError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - pyarrow raises nearly any class for a damaged file
+        return f"its objects cannot be read: {str(error)[:300] or type(error).__name__}"

@@ -1,0 +1,56 @@
+"""The attrs of a DataFrame, pandas' own place for metadata: as much of them as metadata of a node can hold."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from datapkg.building.spec.plain_values import MAX_META_BYTES
+from datapkg.errors import InvalidInput
+from datapkg.format.canonical import check_metadata, encode, prepare
+from datapkg.format.names import quoted
+from datapkg.tables.pandas_metadata import pandas_metadata, without_origin
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def plain_attrs(attrs: Mapping[Hashable, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What JSON can hold of attrs, and a line for each that is left out.
+
+    numpy's numbers become Python's, tuples lists, dates and times ISO text, as in a build file.
+    """
+    kept: dict[str, Any] = {}
+    left_out: list[str] = []
+    for key, value in without_origin(dict(attrs)).items():
+        if not isinstance(key, str):
+            left_out.append(f"attrs: key {quoted(key)} is no text; it is left out")
+            continue
+        try:
+            kept |= check_metadata({key: _plain(value)}, "attrs")
+        except InvalidInput as error:
+            left_out.append(f"{error}; it is left out")
+    if len(encode(prepare(kept))) > MAX_META_BYTES:
+        return {}, [*left_out, f"attrs: more than {MAX_META_BYTES >> 10} KiB; they are left out"]
+    return kept, left_out
+
+
+def attrs_as_meta(schema: pa.Schema) -> dict[str, Any]:
+    """The metadata of a node whose table came from a DataFrame with attrs: those that are kept in its schema."""
+    attributes = pandas_metadata(schema).get("attributes")
+    return plain_attrs(attributes)[0] if isinstance(attributes, dict) else {}
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    import numpy
+
+    if depth > 64:  # refused by whoever checks the result
+        return value
+    if isinstance(value, numpy.generic):
+        return _plain(value.item(), depth + 1)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat() if value == value else value  # NaT, which no text stands for, is not
+    if isinstance(value, (list, tuple)):
+        return [_plain(each, depth + 1) for each in value]
+    return {key: _plain(each, depth + 1) for key, each in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,269 @@
+"""A table becomes Parquet objects, one a block, with a hash of its values; blocks are written side by side.
+
+At any time a few blocks are in memory, however long the table is. A block whose values, or whose text, an earlier state
+of the table has is not written again: its object is taken over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from datapkg.building.sources.file import put_made
+from datapkg.errors import InvalidInput
+from datapkg.format.canonical import encode
+from datapkg.format.manifest.parsed import Block
+from datapkg.objects.base import Objects
+from datapkg.tables import block_metadata
+from datapkg.tables.block_boundaries import Cutter
+from datapkg.tables.block_writer import Choices, choose, write_block
+from datapkg.tables.content_hash import block_digests, column_texts, content_hash
+from datapkg.tables.pandas_metadata import remember_categories
+from datapkg.tables.storage_types import to_storage_types
+from datapkg.tables.table_stream import RestartRead, TablePart, TableStream, TextStream
+from datapkg.tables.text_block_cache import KnownBlock, NewBlock, TextBlockCache
+
+# A node is one line of a manifest, of at most 1 MiB; the rest is for objects and metadata.
+MAX_COLUMNS_BYTES = 640 << 10
+WORKERS = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+# With the types of an earlier build, without them, with types that only the whole text could tell, and by the engine
+# that is left where another one cannot go on.
+_ATTEMPTS = 4
+
+Digests = list[bytes]
+# The mark of a table's schema and the digests of a block that is stored already, joined, to its object.
+Stored = Mapping[bytes, Block]
+
+
+@dataclass(frozen=True)
+class WrittenTable:
+    """A table that is stored: all that the manifest says of it, and what helps the next build.
+
+    `digests` has those of each block, joined, `mark` the hash of its schema; `own` is true if this build alone settled
+    how every object was written, `put` are those that it wrote.
+    """
+
+    columns: list[tuple[str, str]]
+    content: str
+    rows: int
+    blocks: list[Block]
+    digests: list[bytes]
+    mark: bytes
+    own: bool
+    put: list[str]
+    writer: dict[str, Any] = field(default_factory=dict)
+    memo: TextBlockCache | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The blocks at the beginning of a table that are stored, and how those that follow are cut and written."""
+
+    blocks: list[Block]
+    digests: list[Digests]
+    key: list[int]
+    choices: Choices
+
+
+def write_table(
+    source: pa.Table | TableStream,
+    objects: Objects,
+    *,
+    stored: Stored | None = None,
+    memo: TextBlockCache | None = None,
+    head: Head | None = None,
+) -> WrittenTable:
+    """Stores a table; `stored` are blocks of its earlier state, `memo` what is known of its source's text.
+
+    With a `head`, the source is what follows it in the same table.
+
+    Raises `InvalidInput` or pyarrow's errors for what Parquet cannot hold, and whatever reading the source raises.
+    """
+    stream: TableStream = _WholeTable(source) if isinstance(source, pa.Table) else source
+    text = stream if isinstance(stream, TextStream) else None
+    memo = memo if text is not None else None
+    for _ in range(_ATTEMPTS):
+        known = text is not None and memo is not None and memo.of(text)
+        writer = _TableWriter(objects, stored or {}, head)
+        try:
+            return writer.write(stream, text, memo)
+        except RestartRead:
+            objects.discard(writer.put)
+        if known and text is not None and memo is not None:
+            text.assume(())
+            memo = memo.forgetting()
+    raise RuntimeError("a source settles its types again and again")
+
+
+@dataclass(frozen=True)
+class _WholeTable:
+    """A table in memory as a stream of one part."""
+
+    table: pa.Table
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.table.schema
+
+    def parts(self) -> Iterator[TablePart]:
+        yield TablePart(self.table)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A block that is stored."""
+
+    block: Block
+    digests: Digests
+    known: KnownBlock | None = None
+    read: bool = True
+    taken_over: bool = False
+
+
+class _TableWriter:
+    """Writes one table; `put` are the hashes of the objects that were put for it."""
+
+    def __init__(self, objects: Objects, stored: Stored, head: Head | None = None) -> None:
+        self.put: list[str] = []
+        self._objects, self._stored, self._head = objects, stored, head
+        self._schema: pa.Schema | None = None
+        self._no_rows: pa.Table | None = None
+        self._mark = b""
+        self._choices = head.choices if head else None
+
+    def write(self, stream: TableStream, text: TextStream | None, memo: TextBlockCache | None) -> WrittenTable:
+        """Store the table; raise `StartAgain` where types were assumed and the text does not confirm them.
+
+        That all blocks were parsed confirms nothing: an assumed type may be wider than their text demands.
+        """
+        walk = None
+        steps: Iterator[NewBlock | KnownBlock] = iter(())
+        is_assumed = text is not None and memo is not None and memo.of(text)
+        if text is not None and memo is not None:
+            if is_assumed:
+                text.assume(memo.needs)
+            walk = memo.walk(text, self._as_stored)
+            steps = walk.steps()
+        else:
+            steps = self._steps(stream)
+        done = list(self._store(steps, text if walk else None))
+        if not done:
+            empty = self._as_stored(stream.schema.empty_table()) if self._no_rows is None else self._no_rows
+            done = [self._write(NewBlock(empty), None)]
+        if self._schema is None:  # all of it was known
+            self._as_stored(stream.schema.empty_table())
+        after = None
+        if text is not None and memo is not None and walk is not None:
+            after = memo.after(text, walk.key, [each.known for each in done])
+            if after is None and is_assumed:
+                raise RestartRead
+            after = after or memo.forgetting()  # types that a text does not confirm are not assumed again
+        return self._written(done, after)
+
+    def _written(self, done: list[_Done], memo: TextBlockCache | None) -> WrittenTable:
+        assert self._schema is not None
+        head = [_Done(*each) for each in zip(self._head.blocks, self._head.digests, strict=True)] if self._head else []
+        done = head + done
+        rows = [each.block.rows for each in done]
+        digests = [each.digests for each in done]
+        return WrittenTable(
+            columns=column_texts(self._schema),
+            content=content_hash(self._schema, rows, digests),
+            rows=sum(rows),
+            blocks=[each.block for each in done],
+            digests=[b"".join(each) for each in digests],
+            mark=self._mark,
+            own=all(each.read and not each.taken_over for each in done),
+            put=self.put,
+            writer=(self._choices or Choices()).record(),
+            memo=memo,
+        )
+
+    def _steps(self, stream: TableStream) -> Iterator[NewBlock]:
+        cutter = Cutter(self._head.key if self._head else None)
+        for part in stream.parts():
+            for cut in cutter.add(self._as_stored(part.table)):
+                yield NewBlock(cut.rows)
+        for cut in cutter.finish():
+            yield NewBlock(cut.rows)
+
+    def _as_stored(self, table: pa.Table) -> pa.Table:
+        """A part in the types that are stored; the first settles the schema for all."""
+        if not table.num_columns:
+            raise InvalidInput("there is no column in it")
+        table = to_storage_types(table)
+        if self._schema is None:
+            columns = column_texts(table.schema)
+            if len(encode(columns)) > MAX_COLUMNS_BYTES:
+                limit = f"{MAX_COLUMNS_BYTES >> 10} KiB"
+                raise InvalidInput(f"{len(columns):,} columns have names and types of more than {limit}")
+            table = remember_categories(table)
+            self._schema = table.schema
+            self._mark = hashlib.sha256(table.schema.serialize()).digest()
+            self._no_rows = table.slice(0, 0)
+            write_block(self._no_rows, Choices())
+        return table.replace_schema_metadata(self._schema.metadata)
+
+    def _store(self, steps: Iterator[NewBlock | KnownBlock], text: TextStream | None) -> Iterator[_Done]:
+        """Stores blocks in order: a single one here, more of them in threads, a few at a time."""
+        jobs: deque[Future[_Done] | _Done] = deque()
+        pool: ThreadPoolExecutor | None = None
+        try:
+            for step, last in _with_last(steps):
+                if isinstance(step, KnownBlock):
+                    jobs.append(_Done(step.block, step.digests, step, read=False))
+                elif last and not jobs:
+                    jobs.append(self._write(step, text))
+                else:
+                    pool = pool or ThreadPoolExecutor(WORKERS, "datapkg-block")
+                    self._settle(step)
+                    jobs.append(pool.submit(self._write, step, text))
+                while len(jobs) > WORKERS:
+                    yield _result(jobs.popleft())
+            while jobs:
+                yield _result(jobs.popleft())
+        finally:
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
+
+    def _settle(self, fresh: NewBlock) -> None:
+        """Settles by the first block that is written how all of them are."""
+        if self._choices is None:
+            self._choices = choose(fresh.rows)
+
+    def _write(self, fresh: NewBlock, text: TextStream | None) -> _Done:
+        self._settle(fresh)
+        rows = fresh.rows.combine_chunks()
+        digests = block_digests(rows)
+        block = self._stored.get(self._mark + b"".join(digests))
+        taken_over = block is not None and block.rows == len(rows)
+        if block is None or not taken_over:
+            data = write_block(rows, self._choices or Choices(), block_metadata.metadata(rows, digests))
+            block = Block(put_made(self._objects, pa.BufferReader(data)), len(rows), data.size)
+            self.put.append(block.hash)
+        known = fresh.known(text, block, digests) if text is not None else None
+        return _Done(block, digests, known, taken_over=taken_over)
+
+
+def _result(job: Future[_Done] | _Done) -> _Done:
+    return job.result() if isinstance(job, Future) else job
+
+
+def _with_last(steps: Iterator[NewBlock | KnownBlock]) -> Iterator[tuple[NewBlock | KnownBlock, bool]]:
+    """Each step, and whether it is the last; one is waited for ahead."""
+    try:
+        before = next(steps)
+    except StopIteration:
+        return
+    for step in steps:
+        yield before, False
+        before = step
+    yield before, True

@@ -1,0 +1,193 @@
+"""The bytes of manifests and objects, given out only through a package that holds them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, ObjectNotFound
+from datapkg.format import wire
+from datapkg.format.chunks import LONG_BYTES, Chunk, chunks_of_lines, encode_chunks, line_offsets
+from datapkg.format.hashing import hash_bytes
+from datapkg.objects.base import not_found
+from datapkg.objects.chunking import chunks_of_object
+from registry_server.db import objects, states
+from registry_server.services import policy
+from registry_server.services.policy import Actor
+from registry_server.services.registry import Registry
+from registry_server.services.reply_sizes import SLOW_BYTES, OpenReplies
+
+MAX_LISTED = 100
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """An object that the actor may read; `public` if everybody may."""
+
+    hash: str
+    size: int
+    public: bool
+    registry: Registry
+
+    @property
+    def small(self) -> bool:
+        """Whether it is read and checked as a whole."""
+        return self.size <= wire.SMALL_BYTES
+
+    def open(self, start: int, stop: int) -> BinaryIO:
+        """A stream of a part; the caller closes it."""
+        return self.registry.objects.open(self.hash, start, stop)
+
+    def read(self) -> bytes:
+        """All of it, checked; raises `CorruptObject`."""
+        return read_checked(self.registry, self.hash)
+
+    def pieces(self, start: int, stop: int) -> Generator[bytes, None, None]:
+        """A part in pieces; of a small object only after all of it was checked."""
+        if self.small:
+            data = self.read()
+            if len(data) <= SLOW_BYTES:
+                yield data[start:stop]
+                return
+            del data  # read again below: a reader that does not read on would keep it in memory
+        with self.registry.replies.one() as replies:
+            yield from self._opened(start, stop, replies)
+
+    def _opened(self, start: int, stop: int, replies: OpenReplies) -> Iterator[bytes]:
+        at = start
+        while at < stop:
+            end = min(at + replies.piece_bytes, stop)
+            with self.open(at, end) as stream:  # opened for each piece: an open stream has a buffer of 1 MiB
+                piece = stream.read(end - at)
+            if len(piece) < end - at:
+                raise CorruptObject(f"object {self.hash} ends {end - at - len(piece):,} bytes too early")
+            yield piece
+            at = end
+
+
+def read_checked(registry: Registry, hash: str) -> bytes:
+    """The whole of an object that is small or a manifest; raises `CorruptObject`, and notes that it is damaged."""
+    try:
+        data = registry.objects.read(hash)
+    except ObjectNotFound:
+        data = None
+    if data is None or hash_bytes(data) != hash:
+        raise _corrupt(registry, hash)
+    return data
+
+
+def manifest(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> Served:
+    """A manifest that is a state of the package; raises `ObjectNotFound`, `CorruptObject`."""
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        state = states.find(connection, package.id, hash)
+    if state is None:
+        raise not_found(hash, f"a state of {package.full_name}")
+    return _served(registry, hash, state.manifest_size, package.public)
+
+
+def manifest_chunks(served: Served) -> bytes:
+    """The chunk map of a manifest that the actor may read; empty for a short one. Raises `CorruptObject`."""
+
+    def make() -> list[Chunk]:
+        data = served.read()
+        return chunks_of_lines(data, line_offsets(data))
+
+    return b"" if served.size < LONG_BYTES else _chunk_map(served, "manifest", make)
+
+
+def object_chunks(served: Served) -> bytes:
+    """The chunk map of an object that the actor may read; raises `CorruptObject`."""
+
+    def make() -> list[Chunk]:
+        try:
+            return chunks_of_object(served.registry.objects, served.hash)
+        except (HashMismatch, ObjectNotFound) as error:
+            raise _corrupt(served.registry, served.hash) from error
+
+    return _chunk_map(served, "object", make)
+
+
+def kept_chunks(served: Served, kind: str) -> bytes | None:
+    """The chunk map of a "manifest" or an "object" that the actor may read, if it need not be made."""
+    return served.registry.chunk_maps.get(f"{kind}:{served.hash}")
+
+
+def _chunk_map(served: Served, kind: str, make: Callable[[], list[Chunk]]) -> bytes:
+    """A map that is kept, or made now; how many are made at a time is for the caller to see to."""
+    found = kept_chunks(served, kind)
+    if found is None:
+        found = encode_chunks(make())
+        served.registry.chunk_maps.keep(f"{kind}:{served.hash}", found)
+    return found
+
+
+def object(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> Served:
+    """An object that the package holds; raises `ObjectNotFound`, `CorruptObject`."""
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        size = objects.held_by(connection, package.id, [hash]).get(hash)
+    if size is None:
+        raise not_found(hash, f"in {package.full_name}")
+    return _served(registry, hash, size, package.public)
+
+
+def _served(registry: Registry, hash: str, size: int, public: bool) -> Served:
+    try:
+        actual = registry.objects.size(hash)
+    except ObjectNotFound:
+        actual = -1
+    if actual != size:
+        raise _corrupt(registry, hash)
+    return Served(hash, size, public, registry)
+
+
+def _corrupt(registry: Registry, hash: str) -> CorruptObject:
+    logger.error("object %s is damaged or lost; it has to be pushed again or restored from a backup", hash)
+    with registry.db.write() as connection:
+        objects.set_damaged(connection, hash, registry.now())
+    return CorruptObject(
+        f"the registry's copy of object {hash} is damaged; it was not sent",
+        hint="tell who runs the registry; whoever has the package can push it again",
+        hash=hash,
+    )
+
+
+def objects_of(registry: Registry, actor: Actor, user: str, name: str, hashes: Collection[str]) -> Iterator[bytes]:
+    """Frames of small objects of the package, each checked; one that is damaged is left out, as is said of it alone.
+
+    Raises before the first of them: `ObjectNotFound` naming those that the package does not hold, `InvalidInput` for
+    one too large for a batch.
+    """
+    hashes = list(dict.fromkeys(hashes))
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        sizes = objects.held_by(connection, package.id, hashes)
+    if absent := [hash for hash in hashes if hash not in sizes]:
+        raise ObjectNotFound(
+            f"{len(absent):,} objects are not in {package.full_name}, {absent[0]} among them",
+            hash=absent[0],
+            missing=absent[:MAX_LISTED],
+        )
+    for hash, size in sizes.items():
+        if size > wire.SMALL_BYTES:
+            raise InvalidInput(
+                f"object {hash} is {size:,} bytes large; what is over {wire.SMALL_BYTES:,} is read on its own",
+                hash=hash,
+            )
+    return _frames(Served(hash, sizes[hash], package.public, registry) for hash in hashes)
+
+
+def _frames(wanted: Iterable[Served]) -> Iterator[bytes]:
+    for served in wanted:
+        pieces = served.pieces(0, served.size)
+        try:
+            first = next(pieces, b"")
+        except (CorruptObject, ObjectNotFound, OSError):
+            continue
+        yield wire.frame_head(served.hash, served.size)
+        yield first
+        yield from pieces

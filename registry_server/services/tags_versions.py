@@ -1,0 +1,169 @@
+"""Names for states: tags, which move, and versions, which never do."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from packaging.utils import canonicalize_version
+from packaging.version import Version as Pep440
+from sqlalchemy import Connection
+
+from datapkg.errors import Conflict, InvalidInput, ObjectNotFound, QuotaExceeded, TagNotFound
+from datapkg.format import wire
+from datapkg.format.manifest.patch import read_manifest
+from datapkg.format.names import check_new_version, check_tag, quoted
+from registry_server.db import events, states
+from registry_server.db.packages import LATEST, PackageRow
+from registry_server.db.states import Version
+from registry_server.services import downloads, policy
+from registry_server.services.policy import Actor
+from registry_server.services.registry import Registry
+from registry_server.services.summaries import search_texts
+from registry_server.settings import setting_name
+
+
+def tags(registry: Registry, actor: Actor, user: str, name: str) -> wire.TagList:
+    """All tags, sorted by name."""
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        moved = events.newest_by(connection, package.full_name, "package:tag", "tag")
+        tags = states.tags_of(connection, package.id)
+        return wire.TagList(tags=tags, moved_at={tag: moved[tag].isoformat() for tag in tags if tag in moved})
+
+
+def versions(registry: Registry, actor: Actor, user: str, name: str) -> wire.VersionList:
+    """All versions, in the order of PEP 440."""
+    with registry.db.read() as connection:
+        package = policy.readable(connection, actor, user, name)
+        return wire.VersionList(versions=version_entries(connection, package))
+
+
+def version_entries(connection: Connection, package: PackageRow) -> list[wire.VersionEntry]:
+    """The versions of a package, in the order of PEP 440."""
+    found = sorted(states.versions_of(connection, package.id), key=lambda each: _parsed(each.version))
+    return [
+        wire.VersionEntry(version=each.version, hash=each.hash, created_at=each.created_at.isoformat())
+        for each in found
+    ]
+
+
+def put_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str, hash: str) -> wire.TagList:
+    """Makes a tag name a state; `latest` too, which so goes back to an earlier push."""
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:tag")
+    check_tag(tag)
+    with registry.db.read() as connection:
+        _check_state(connection, policy.writable(connection, actor, user, name, "package:tag"), hash)
+    texts = None
+    if tag == LATEST:
+        manifest = read_manifest(downloads.read_checked(registry, hash), hash, believed=True)
+        texts = search_texts(f"{user}/{name}", manifest, registry.objects)
+    with registry.db.write() as connection:
+        package = policy.writable(connection, actor, user, name, "package:tag")
+        _check_state(connection, package, hash)
+        if texts:
+            states.index(connection, package.id, texts)
+        set_tag(connection, registry, actor, package, tag, hash)
+        return wire.TagList(tags=states.tags_of(connection, package.id))
+
+
+def remove_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str) -> wire.TagList:
+    """Removes a tag; raises `TagNotFound`, and `InvalidInput` for `latest`, which a package always has."""
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:tag")
+    check_tag(tag)
+    if tag == LATEST:
+        raise InvalidInput("the tag 'latest' cannot be removed", hint="move it: datapkg tag add USER/NAME@STATE latest")
+    with registry.db.write() as connection:
+        package = policy.writable(connection, actor, user, name, "package:tag")
+        if not states.remove_tag(connection, package.id, tag):
+            raise tag_not_found(package, tag)
+        events.add(connection, "package:untag", actor.name or "", package.full_name, registry.now(), tag=tag)
+        return wire.TagList(tags=states.tags_of(connection, package.id))
+
+
+def put_version(registry: Registry, actor: Actor, user: str, name: str, version: str, hash: str) -> wire.VersionList:
+    """Gives a state a version; again is harmless, another state is a `Conflict`."""
+    with registry.db.read() as connection:
+        policy.check_writer(connection, actor, user, name, "package:version")
+    version = check_new_version(version)
+    with registry.db.write() as connection:
+        package = policy.writable(connection, actor, user, name, "package:version")
+        _check_state(connection, package, hash)
+        add_version(connection, registry, actor, package, version, hash)
+        return wire.VersionList(versions=version_entries(connection, package))
+
+
+def set_tag(connection: Connection, registry: Registry, actor: Actor, package: PackageRow, tag: str, hash: str) -> None:
+    """Makes a tag name a state of the package, and notes it if that is a change."""
+    if check_tag_room(connection, registry, package, tag).get(tag) == hash:
+        return
+    states.set_tag(connection, package.id, tag, hash)
+    events.add(connection, "package:tag", actor.name or "", package.full_name, registry.now(), tag=tag, hash=hash)
+
+
+def check_tag_room(connection: Connection, registry: Registry, package: PackageRow, tag: str) -> dict[str, str]:
+    """Return the tags of a package; raises `QuotaExceeded` where this one would be one too many."""
+    known = states.tags_of(connection, package.id)
+    if tag not in known and len(known) >= registry.settings.max_tags:
+        raise _too_many("tags", registry.settings.max_tags, "max_tags")
+    return known
+
+
+def is_new_version(connection: Connection, registry: Registry, package: PackageRow, version: str, hash: str) -> bool:
+    """Return whether the version is free; False where this state has it already.
+
+    Raises `Conflict` if another state has it, `QuotaExceeded` where it would be one too many.
+    """
+    known = states.version_of(connection, package.id, version_key(version))
+    if known is not None and known.hash != hash:
+        raise Conflict(
+            f"version {known.version} of {package.full_name} is {known.hash}, and versions never move",
+            hint="choose a new version, or use a tag",
+            expected=hash,
+            actual=known.hash,
+        )
+    if known is None and states.count_versions(connection, package.id) >= registry.settings.max_versions:
+        raise _too_many("versions", registry.settings.max_versions, "max_versions")
+    return known is None
+
+
+def add_version(
+    connection: Connection, registry: Registry, actor: Actor, package: PackageRow, version: str, hash: str
+) -> None:
+    """Gives a state of the package a version in normal form; raises `Conflict` if another state has it."""
+    if not is_new_version(connection, registry, package, version, hash):
+        return
+    row = Version(version_key(version), version, hash, registry.now())
+    states.add_version(connection, package.id, row)
+    events.add(
+        connection, "package:version", actor.name or "", package.full_name, row.created_at, version=version, hash=hash
+    )
+
+
+# Parsing 10,000 versions takes 0.1 s, and several requests of each page ask for all of them.
+_parsed = lru_cache(maxsize=100_000)(Pep440)
+
+
+def version_key(version: str) -> str:
+    """Equal for what PEP 440 calls equal: 1.0 and 1.0.0."""
+    return canonicalize_version(version)
+
+
+def tag_not_found(package: PackageRow, tag: str) -> TagNotFound:
+    return TagNotFound(
+        f"{package.full_name} has no tag {quoted(tag)}", hint=f"datapkg tag ls {package.full_name}", tag=tag
+    )
+
+
+def _check_state(connection: Connection, package: PackageRow, hash: str) -> None:
+    if states.find(connection, package.id, hash) is None:
+        raise ObjectNotFound(
+            f"{package.full_name} has no state sha256:{hash}", hint=f"datapkg log {package.full_name}", hash=hash
+        )
+
+
+def _too_many(what: str, limit: int, setting: str) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"a package may have {limit:,} {what} ({setting_name(setting)})", limit=limit, setting=setting_name(setting)
+    )

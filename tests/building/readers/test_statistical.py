@@ -1,0 +1,143 @@
+"""Files of Stata, SPSS and SAS: labels become categories and descriptions, dates stay dates."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from datapkg.errors import BuildFailed, InvalidBuildFile, MissingDependency
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.format.metadata import column_notes
+from tests.building.builds import Bench, write
+
+FILES = Path(__file__).parent / "files"
+
+
+def table_of(folder: Path, kwargs: str = "") -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """The one table of a folder, the descriptions of its columns, and warnings; with kwargs for the file in it."""
+    if kwargs:
+        (file,) = (each.name for each in folder.iterdir() if each.name != "build.yml")
+        write(folder, {"build.yml": f"contents:\n  t: {{file: {file}, kwargs: {kwargs}}}\n"})
+    bench = Bench()
+    built = bench.build(folder)
+    (node,) = built.manifest.nodes
+    assert isinstance(node, TableNode)
+    notes = {name: note.description for name, note in column_notes(node.meta).items()}
+    return bench.frame(built, node.path), notes, built.warnings
+
+
+def people(**more: Any) -> pd.DataFrame:
+    born = pd.to_datetime(["2000-01-01", "2001-02-03", None])
+    return pd.DataFrame({"id": [1, 2, 3], "sex": [1, 2, 1], "born": born, "height": [1.5, None, 2.5], **more})
+
+
+def test_stata(tmp_path: Path) -> None:
+    frame = people(sex=pd.Categorical(["f", "m", "f"]))
+    labels = {"sex": "Sex of the person"}
+    frame.to_stata(tmp_path / "p.dta", write_index=False, variable_labels=labels, convert_dates={"born": "td"})
+    found, notes, warnings = table_of(tmp_path)
+    assert (notes, warnings) == (labels, [])
+    assert found["sex"].tolist() == ["f", "m", "f"]
+    assert isinstance(found["sex"].dtype, pd.CategoricalDtype)
+    assert found["born"].dropna().dt.strftime("%Y-%m-%d").tolist() == ["2000-01-01", "2001-02-03"]
+    assert found["height"].isna().tolist() == [False, True, False]
+    codes, _, _ = table_of(tmp_path, "{convert_categoricals: false, columns: [sex]}")
+    assert codes["sex"].tolist() == [0, 1, 0]
+
+
+def test_values_without_a_label_beside_others_become_text(tmp_path: Path) -> None:
+    people().to_stata(tmp_path / "p.dta", write_index=False, value_labels={"sex": {1: "f"}})
+    found, _, warnings = table_of(tmp_path)
+    assert found["sex"].tolist() == ["f", "2", "f"]
+    assert warnings == ["p.dta: column 'sex' has values without a label; they are kept as text"]
+
+
+def test_labels_that_are_not_unique_are_refused_with_what_to_say(tmp_path: Path) -> None:
+    people().to_stata(tmp_path / "p.dta", write_index=False, value_labels={"sex": {1: "f", 2: "f"}})
+    with pytest.raises(BuildFailed) as caught:
+        table_of(tmp_path)
+    assert "not unique" in str(caught.value)
+    assert caught.value.hint == "kwargs: {convert_categoricals: false} takes the codes"
+
+
+def test_a_description_of_the_build_file_goes_before_a_label(tmp_path: Path) -> None:
+    people().to_stata(tmp_path / "p.dta", write_index=False, variable_labels={"sex": "Sex", "id": "Number"})
+    write(tmp_path, {"build.yml": "contents:\n  p: {file: p.dta, columns: {sex: {description: Ours}}}\n"})
+    assert table_of(tmp_path)[1] == {"sex": "Ours", "id": "Number"}
+
+
+def test_files_of_the_programs_themselves(tmp_path: Path) -> None:
+    for folder in ("stata", "sas"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(FILES / "iris.dta", tmp_path / "stata")
+    unpacked = gzip.decompress((FILES / "iris.sas7bdat.gz").read_bytes())
+    (tmp_path / "sas" / "iris.sas7bdat").write_bytes(unpacked)
+    for folder in ("stata", "sas"):
+        found, _, _ = table_of(tmp_path / folder)
+        assert found.shape == (150, 5)
+        assert found.iloc[:, 0].sum() == pytest.approx(876.5, abs=1e-3)
+        assert [each[:6] for each in found.iloc[:, 4].astype(str).unique()] == ["setosa", "versic", "virgin"]
+
+
+@pytest.mark.needs_library("pyreadstat")
+def test_spss(tmp_path: Path) -> None:
+    import pyreadstat
+
+    for folder in ("theirs", "ours"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(FILES / "iris.sav", tmp_path / "theirs")
+    found, _, _ = table_of(tmp_path / "theirs")
+    assert found.iloc[:, 4].astype(str).unique().tolist() == ["setosa", "versicolor", "virginica"]
+    pyreadstat.write_sav(
+        people(),
+        str(tmp_path / "ours" / "p.sav"),
+        column_labels={"sex": "Sex"},
+        variable_value_labels={"sex": {1: "f", 2: "m"}},
+        missing_ranges={"id": [3]},
+    )
+    found, notes, _ = table_of(tmp_path / "ours")
+    assert (found["sex"].tolist(), notes) == (["f", "m", "f"], {"sex": "Sex"})
+    assert found["id"].isna().tolist() == [False, False, True]
+    assert found["born"].astype(str).tolist()[0].startswith("2000-01-01")
+    plain, _, _ = table_of(tmp_path / "ours", "{columns: [sex, id], convert_categoricals: false, user_missing: true}")
+    assert (list(plain), plain["sex"].tolist(), plain["id"].tolist()) == (["id", "sex"], [1, 2, 1], [1, 2, 3])
+
+
+@pytest.mark.needs_library("pyreadstat")
+def test_files_for_transport(tmp_path: Path) -> None:
+    import pyreadstat
+
+    pyreadstat.write_xport(people(), str(tmp_path / "p.xpt"), column_labels={"sex": "Sex"}, file_format_version=5)
+    found, notes, _ = table_of(tmp_path)
+    assert (found["sex"].tolist(), notes) == ([1, 2, 1], {"sex": "Sex"})
+    assert found["born"].isna().tolist() == [False, False, True]
+
+
+def test_without_the_library_the_line_that_installs_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(FILES / "iris.sav", tmp_path / "iris.sav")
+    monkeypatch.setitem(sys.modules, "pyreadstat", None)
+    with pytest.raises(MissingDependency) as caught:
+        table_of(tmp_path)
+    assert caught.value.hint == "pip install pyreadstat"
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"), [("p.dta", "chunksize: 1"), ("p.sas7bdat", "format: xport"), ("p.sav", "x: 1")]
+)
+def test_kwargs_that_are_not_taken(tmp_path: Path, name: str, kwargs: str) -> None:
+    write(tmp_path, {name: "", "build.yml": f"contents:\n  p: {{file: {name}, kwargs: {{{kwargs}}}}}\n"})
+    with pytest.raises(InvalidBuildFile, match="kwarg"):
+        Bench().build(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["p.dta", "p.sas7bdat"])
+def test_damaged_files_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"<stata_dta><header>" + bytes(400))
+    with pytest.raises(BuildFailed, match=name):
+        Bench().build(tmp_path)

@@ -1,0 +1,312 @@
+"""Archives: what is taken out of good ones, and that bad ones end soon, in little memory, in an error that says why."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import tarfile
+import time
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datapkg.building.sources import archives
+from datapkg.building.sources.archives import Member, members
+from datapkg.building.sources.download_cache import DownloadCache
+from datapkg.building.sources.extract import Archive, extract_members
+from datapkg.errors import BuildFailed
+from datapkg.format.hashing import hash_bytes
+from datapkg.store.index import Index
+from tests.building.sources.archives import MAKERS, Entries, packed, tar_of, zip_of
+from tests.examples import examples
+
+FILES: Entries = {"a.csv": b"x\n1\n", "data/": None, "data/b.csv": b"x\n2\n", "data/deep/c.txt": b"c" * 100_000}
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> DownloadCache:
+    return DownloadCache(tmp_path / "shelf", Index(tmp_path / "index.db"))
+
+
+def take(shelf: DownloadCache, data: bytes, *patterns: str, limit_bytes: int = 1 << 30) -> dict[str, dict[str, bytes]]:
+    """Pattern to the members that it means, with their bytes."""
+    path = shelf.folder.parent / "archive"
+    path.write_bytes(data)
+    found = extract_members(Archive(path, hash_bytes(data), "archive"), patterns, shelf, limit_bytes)
+    return {
+        pattern: {"/".join(each.parts): each.path.read_bytes() for each in taken} for pattern, taken in found.items()
+    }
+
+
+def listed(data: bytes, path: Path) -> list[Member]:
+    path.write_bytes(data)
+    with path.open("rb", buffering=0) as stream:
+        return [member for member, _ in members(stream, "archive")]
+
+
+def refused(shelf: DownloadCache, data: bytes, pattern: str = "**", **options: int) -> str:
+    with pytest.raises(BuildFailed) as caught:
+        take(shelf, data, pattern, **options)
+    kept = [path for path in shelf.folder.rglob("*") if path.is_file()] if shelf.folder.exists() else []
+    assert not [path for path in kept if path.parent.name == "tmp"]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_members_come_out_as_they_went_in(shelf: DownloadCache, kind: str) -> None:
+    data = MAKERS[kind](FILES)
+    every = {name: body for name, body in FILES.items() if body is not None}
+    found = take(shelf, data, "**", "a.csv", "data/*", "data/deep/c.txt")
+    assert found == {
+        "**": every,
+        "a.csv": {"a.csv": b"x\n1\n"},
+        "data/*": {"data/b.csv": b"x\n2\n"},
+        "data/deep/c.txt": {"data/deep/c.txt": b"c" * 100_000},
+    }
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_what_was_taken_is_not_read_again(shelf: DownloadCache, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = MAKERS[kind](FILES)
+    first = take(shelf, data, "**", "a.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr("datapkg.building.sources.extract.members", None)
+        assert take(shelf, data, "**", "a.csv") == first
+    (kept,) = shelf.folder.rglob("b.csv")
+    kept.chmod(0o644)
+    kept.write_bytes(b"damaged")
+    assert take(shelf, data, "**", "a.csv") == first
+
+
+def test_names_that_begin_with_a_dot_and_slash(shelf: DownloadCache) -> None:
+    data = tar_of({"./": None, "./a.csv": b"1", "./d/b.csv": b"2"}, "gz")
+    assert take(shelf, data, "a.csv", "./d/b.csv", "**/*.csv") == {
+        "a.csv": {"a.csv": b"1"},
+        "./d/b.csv": {"d/b.csv": b"2"},
+        "**/*.csv": {"a.csv": b"1", "d/b.csv": b"2"},
+    }
+
+
+def test_a_glob_passes_by_hidden_files_and_folders(shelf: DownloadCache) -> None:
+    data = zip_of({"a.csv": b"1", ".hidden": b"", "__MACOSX/._a.csv": b"", "d/": None, ".git/x": b""})
+    assert take(shelf, data, "**") == {"**": {"a.csv": b"1"}}
+    assert take(shelf, data, ".hidden") == {".hidden": {".hidden": b""}}
+
+
+def test_names_are_compared_in_normal_form(shelf: DownloadCache) -> None:
+    assert take(shelf, zip_of({"cafe\u0301.txt": b"1"}), "caf\u00e9.txt") == {"caf\u00e9.txt": {"caf\u00e9.txt": b"1"}}
+
+
+def test_a_member_that_is_not_there(shelf: DownloadCache) -> None:
+    assert "no member 'a.cvs'; did you mean 'a.csv'?" in refused(shelf, zip_of(FILES), "a.cvs")
+    assert "no member '*.jpg'" in refused(shelf, zip_of(FILES), "*.jpg")
+
+
+@pytest.mark.parametrize("make", [zip_of, tar_of])
+@pytest.mark.parametrize(
+    ("name", "body", "why"),
+    [
+        ("../evil.csv", b"", "upwards"),
+        ("a/../../evil.csv", b"", "upwards"),
+        ("a/..", b"", "upwards"),
+        ("/etc/passwd", b"", "absolute"),
+        ("C:/evil.csv", b"", "absolute"),
+        ("..\\evil.csv", b"", "backslashes"),
+        ("a//b.csv", b"", "may not be empty"),
+        ("a/./b.csv", b"", "may not be empty, '.' or '..'"),
+        ("a\nb.csv", b"", "control characters"),
+        ("x" * 300, b"", "longer than 255 bytes"),
+        ("/".join("x" * 70), b"", "deeper than 64"),
+        ("link.csv", "/etc/passwd", "link"),
+        ("link.csv", "a.csv", "link"),
+    ],
+)
+def test_members_that_are_not_taken(shelf: DownloadCache, make: object, name: str, body: bytes | str, why: str) -> None:
+    data = make({"a.csv": b"1", name: body})  # type: ignore[operator]
+    assert why in refused(shelf, data)
+    assert why in refused(shelf, data, name) or "\\" in name
+    assert take(shelf, data, "a.csv") == {"a.csv": {"a.csv": b"1"}}
+    assert not (shelf.folder.parent / "evil.csv").exists()
+
+
+def test_folders_devices_and_hard_links(shelf: DownloadCache) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for kind in (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE):
+            info = tarfile.TarInfo(f"k{kind.decode()}")
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+    assert "no ordinary file" in refused(shelf, data.getvalue(), "k3")
+    assert "no ordinary file" in refused(shelf, data.getvalue(), "k4")
+    assert "no ordinary file" in refused(shelf, data.getvalue(), "k6")
+    assert "link" in refused(shelf, data.getvalue(), "k1")
+    assert "it is a folder" in refused(shelf, data.getvalue(), "k5")
+
+
+def test_the_same_name_twice(shelf: DownloadCache) -> None:
+    assert "twice" in refused(shelf, tar_of([("a.csv", b"1"), ("b.csv", b""), ("a.csv", b"2")]))
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("a.csv", b"1")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.csv", b"2")
+    assert "twice" in refused(shelf, data.getvalue(), "a.csv")
+
+
+def test_encrypted_members(shelf: DownloadCache) -> None:
+    data = bytearray(zip_of({"a.csv": b"1", "b.csv": b"2"}))
+    at = data.index(b"PK\x01\x02")
+    data[at + 8] |= 1
+    assert "encrypted" in refused(shelf, bytes(data), "a.csv")
+    assert take(shelf, bytes(data), "b.csv") == {"b.csv": {"b.csv": b"2"}}
+
+
+def test_a_checksum_that_is_wrong(shelf: DownloadCache) -> None:
+    data = zip_of({"a.csv": b"hello hello"}, zipfile.ZIP_STORED).replace(b"hello hello", b"hello world")
+    assert "Bad CRC-32" in refused(shelf, data)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_archives_that_were_cut_off(shelf: DownloadCache, kind: str) -> None:
+    body = bytes(range(256)) * 2_000
+    data = MAKERS[kind]({"a.bin": body, "b.bin": body})
+    for share in (0.1, 0.5, 0.9):
+        assert "archive" in refused(shelf, data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"no archive at all", b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06" + b"\xff" * 18, b"BZh9"]
+)
+def test_what_is_no_archive(shelf: DownloadCache, data: bytes) -> None:
+    assert "archive" in refused(shelf, data)
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zst"])
+def test_bombs_end_at_the_bound(shelf: DownloadCache, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "FREE_BYTES", 1 << 20)
+    data = tar_of({"a.csv": b"1", "bomb": bytes(64 << 20)}, kind)
+    assert "unfolds to more than 200 times" in refused(shelf, data, "bomb")
+    assert "unfolds to more than 200 times" in refused(shelf, data, "nothing")
+
+
+def test_a_zip_that_is_a_bomb(shelf: DownloadCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "FREE_BYTES", 1 << 20)
+    data = zip_of({f"{number}": bytes(8 << 20) for number in range(8)})
+    assert "unfolds to more than 200 times" in refused(shelf, data)
+    assert take(shelf, zip_of({"a": bytes(900_000)}), "a")["a"]["a"] == bytes(900_000)
+
+
+def test_one_member_is_bounded(shelf: DownloadCache) -> None:
+    assert "max_source_bytes" in refused(shelf, zip_of({"a": bytes(2_000)}), limit_bytes=1_000)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_the_number_of_members_is_bounded(shelf: DownloadCache, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 50)
+    assert "50 members" in refused(shelf, MAKERS[kind]({f"{number}": b"" for number in range(51)}))
+    assert len(take(shelf, MAKERS[kind]({f"{number}": b"" for number in range(50)}), "*")["*"]) == 50
+
+
+def test_a_zip_with_too_long_a_list_is_not_listed(shelf: DownloadCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_DIRECTORY_BYTES", 1_000)
+    assert "MiB of list" in refused(shelf, zip_of({f"{number}": b"" for number in range(51)}))
+
+
+def test_a_header_as_long_as_it_likes_is_not_read(shelf: DownloadCache) -> None:
+    """A name, in GNU's way, of 4 GiB: tarfile would read it in one piece."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 4 << 30
+    data = packed(info.tobuf(tarfile.GNU_FORMAT) + bytes(8 << 20), "gz")
+    tracemalloc.start()
+    assert "header of" in refused(shelf, data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64 << 20
+
+
+def test_a_chain_of_headers_ends(shelf: DownloadCache) -> None:
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, 0
+    assert "archive" in refused(shelf, packed(info.tobuf() * 5_000, "gz"))
+
+
+def test_sizes_that_are_negative_or_huge(shelf: DownloadCache) -> None:
+    block = bytearray(tarfile.TarInfo("a").tobuf())
+    for size in (b"\xff" * 12, b"\x80" + b"\xff" * 11):
+        block[124:136] = size
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+        assert "archive" in refused(shelf, bytes(block) + bytes(2_048), "a")
+
+
+def test_a_sparse_file_is_not_unfolded(shelf: DownloadCache) -> None:
+    info = tarfile.TarInfo("a")
+    info.pax_headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "a",
+        "GNU.sparse.realsize": str(1 << 50),
+    }
+    info.size = 512
+    data = info.tobuf(tarfile.PAX_FORMAT) + b"1\n0\n1\n".ljust(512, b"\0") + bytes(1_024)
+    assert "sparse" in refused(shelf, data, "a")
+
+
+def test_a_plain_tar_is_not_read_where_nobody_asks(tmp_path: Path) -> None:
+    path = tmp_path / "big.tar"
+    with path.open("wb") as stream:
+        info = tarfile.TarInfo("big")
+        info.size = 10 << 30
+        stream.write(info.tobuf(tarfile.GNU_FORMAT))
+        stream.seek(10 << 30, 1)
+        stream.write(tarfile.TarInfo("small").tobuf() + bytes(1_024))
+    start = time.monotonic()
+    with path.open("rb", buffering=0) as stream:
+        assert [member.name for member, _ in members(stream, "big.tar")] == ["big", "small"]
+    assert time.monotonic() - start < 2
+
+
+def test_a_list_that_lies_about_its_place(shelf: DownloadCache) -> None:
+    data = bytearray(zip_of({"a": b"1"}))
+    at = data.rindex(b"PK\x05\x06")
+    for values in ((0, 0), (0xFFFFFFFF, 0xFFFFFFFF), (100, 5)):
+        struct.pack_into("<II", data, at + 12, *values)
+        assert "archive" in refused(shelf, bytes(data))
+
+
+NAMES = st.text(st.sampled_from("ab./\\:~\0é\n*"), min_size=1, max_size=12)
+
+
+@settings(max_examples=examples(10, 25), deadline=None)
+@given(st.dictionaries(NAMES, st.binary(max_size=30), max_size=5), st.sampled_from(["zip", "tar", "tar.gz"]))
+def test_no_name_leads_out_of_the_shelf(tmp_path_factory: pytest.TempPathFactory, files: Entries, kind: str) -> None:
+    tmp_path = tmp_path_factory.mktemp("names")
+    shelf = DownloadCache(tmp_path / "in" / "shelf", Index(tmp_path / "in" / "index.db"))
+    shelf.folder.mkdir(parents=True)
+    names = [name for name in files if "\0" not in name]
+    data = MAKERS[kind]({name: files[name] for name in names})
+    for pattern in ["**", *names]:
+        with contextlib.suppress(BuildFailed):
+            for name in take(shelf, data, pattern)[pattern]:
+                assert not {"", ".", ".."} & set(name.split("/")), name
+    outside = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(shelf.folder)]
+    assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in outside} <= {"archive", "index.db"}
+
+
+@settings(max_examples=examples(20, 60), deadline=None)
+@given(st.data(), st.sampled_from(["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"]))
+def test_damaged_archives_end_in_our_errors(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, kind: str
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("damaged")
+    shelf = DownloadCache(tmp_path / "shelf", Index(tmp_path / "index.db"))
+    body = bytearray(MAKERS[kind]({"a.csv": b"x\n" * 50, "d/b": b"y" * 600, "l": "a.csv"}))
+    for _ in range(data.draw(st.integers(1, 6))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(BuildFailed):
+        take(shelf, bytes(body), "**/*[!l]")

@@ -1,0 +1,167 @@
+"""Building a text again reads what changed, and gives what a clean build gives; blocks are small here, edits random."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from datapkg.tables import table_writer
+from datapkg.tables.text_block_cache import TextBlockCache
+from tests.building.builds import Bench
+from tests.building.desks import Desk, make_blocks_small, watch_walks
+from tests.examples import seeds
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_blocks_small(monkeypatch)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    desk = Desk(tmp_path / "data")
+    watch_walks(desk, monkeypatch)
+    return desk
+
+
+def line(number: int) -> str:
+    text = random.Random(number).choice(["plain", "naïve", '"quo""ted"', '"two\nlines"', ""])
+    return f"{number},{number / 7:.3f},{text},{'' if number % 9 == 0 else number * 3}\n"
+
+
+HEAD = "id,share,text,count\n"
+
+
+def write(desk: Desk, lines: list[str], head: str = HEAD) -> None:
+    desk.path.write_text(head + "".join(lines))
+
+
+def test_an_appended_row_reads_the_last_block(desk: Desk) -> None:
+    lines = [line(number) for number in range(5_000)]
+    write(desk, lines)
+    desk.check()
+    blocks = desk.read[0]
+    assert blocks > 20
+    write(desk, [*lines, line(9_999)])
+    desk.check()
+    assert desk.read[-2] <= 2, "and a clean build reads all of them"
+    assert desk.read[-1] >= blocks
+
+
+def test_an_inserted_row_reads_one_or_two(desk: Desk) -> None:
+    lines = [line(number) for number in range(5_000)]
+    write(desk, lines)
+    desk.check()
+    lines.insert(2_500, line(77_777))
+    write(desk, lines)
+    desk.check()
+    assert desk.read[-2] <= 3
+
+
+@pytest.mark.parametrize("seed", seeds(8, 25))
+def test_random_edits(desk: Desk, seed: int) -> None:
+    dice = random.Random(seed)
+    lines = [line(number) for number in range(dice.choice([300, 1_500, 4_000]))]
+    write(desk, lines)
+    desk.check()
+    for _ in range(4):
+        for _ in range(dice.randint(1, 3)):
+            edit(lines, dice)
+        write(desk, lines)
+        desk.check()
+
+
+def edit(lines: list[str], dice: random.Random) -> None:
+    at = dice.randrange(len(lines) + 1)
+    number = dice.randint(10_000, 99_999)
+    kind = dice.randrange(9)
+    if kind == 0:
+        lines.insert(at, line(number))
+    elif kind == 1:
+        del lines[at : at + dice.choice([1, 5, 200])]
+    elif kind == 2:
+        lines[at:at] = [line(number + each) for each in range(dice.choice([1, 300]))]
+    elif kind == 3:
+        lines.extend(line(number + each) for each in range(100))
+    elif kind == 4 and lines:
+        lines[at % len(lines)] = f"{number},0.5,changed,x\n"  # a text in a column of numbers
+    elif kind == 5:
+        lines[:] = [each for each in lines if ",x\n" not in each]  # and none any more
+    elif kind == 6:
+        lines[at:at] = lines[: dice.choice([10, 500])]
+    elif kind == 7:
+        lines.insert(at, "\n")
+    else:
+        lines.insert(at, f"{number},1,short\n")
+    if not lines:
+        lines.append(line(1))
+
+
+def test_rows_that_are_all_alike(desk: Desk) -> None:
+    write(desk, ["1,1.5,a,2\n"] * 3_000)
+    desk.check()
+    write(desk, ["1,1.5,a,2\n"] * 3_001)
+    desk.check()
+
+
+def test_a_type_that_the_removed_row_alone_demanded(desk: Desk) -> None:
+    lines = [line(number) for number in range(1, 3_000)]
+    for odd in ("1,1.5,a,2.5\n", "1,1.5,a,none\n", "x,1.5,a,2\n"):
+        write(desk, [*lines[:2_000], odd, *lines[2_000:]])
+        desk.check()
+        write(desk, lines)
+        desk.check()
+
+
+def test_another_header_or_other_kwargs_forget_all(desk: Desk) -> None:
+    lines = [line(number) for number in range(2_000)]
+    write(desk, lines)
+    desk.check()
+    write(desk, lines, "id,share,words,count\n")
+    desk.check()
+    assert desk.read[-2] > 5
+    desk.check(kwargs="dtype: {id: str}")
+    assert desk.read[-2] > 5
+
+
+def test_objects_that_are_gone_are_read_again(desk: Desk) -> None:
+    lines = [line(number) for number in range(3_000)]
+    write(desk, lines)
+    node = desk.build()
+    for hash, _ in list(node.objects())[3:6]:
+        desk.objects.delete(hash)
+    write(desk, [*lines, line(5_000)])
+    desk.check()
+
+
+def test_garbage_in_the_index_is_no_memo(desk: Desk) -> None:
+    lines = [line(number) for number in range(3_000)]
+    write(desk, lines)
+    desk.build()
+    assert TextBlockCache.decode(desk.path, b"garbage").blocks == []
+    found = desk.index._rows("SELECT key FROM found WHERE key LIKE 'memo:%'")
+    assert found
+    desk.index.put_many({key: b"\x80garbage" for (key,) in found})
+    write(desk, [*lines, line(5_000)])
+    desk.check()
+
+
+def test_force_reads_all(desk: Desk) -> None:
+    lines = [line(number) for number in range(3_000)]
+    write(desk, lines)
+    desk.build()
+    time.sleep(0.03)
+    desk.build(forced=True)
+    assert desk.read[-1] == desk.read[0]
+
+
+def test_the_number_of_workers_changes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(desk, [line(number) for number in range(5_000)])
+    found = set()
+    for workers in (1, 2, 7):
+        monkeypatch.setattr(table_writer, "WORKERS", workers)
+        found.add(Bench().build(desk.folder).manifest.hash if desk.build() else "")
+    assert len(found) == 1
