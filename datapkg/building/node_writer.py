@@ -14,7 +14,7 @@ from datapkg.building.cache import TransformResult
 from datapkg.building.readers import TRANSFORMS, guess
 from datapkg.building.readers.base import Described
 from datapkg.building.sources.content_check import check_content
-from datapkg.building.sources.file import open_source, put_file, put_made
+from datapkg.building.sources.file import open_source, put_file
 from datapkg.building.sources.source_errors import translated_errors
 from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.model import FileSource, NodeSpec
@@ -22,6 +22,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import ArrayNode, Block, FileNode, Node, TableNode
 from datapkg.format.names import quoted
 from datapkg.objects.base import Objects
+from datapkg.tables.derived_objects import put_made
 from datapkg.tables.pandas_attrs import plain_attrs
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from datapkg.errors import InvalidInput
 
 MAX_INTEGER = 1 << 53
 MAX_NESTING = 64
+MAX_META_BYTES = 512 << 10
 _PLACE_CHARS = 300
 _encoder = msgspec.json.Encoder(order="sorted")
 

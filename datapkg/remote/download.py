@@ -170,7 +170,8 @@ class _Download:
         if size > self.limit_bytes:
             self._forget()
             raise BuildFailed(
-                f"{without_credentials(self.url)} has more than {self.limit_bytes:,} bytes, the bound that max_source_bytes sets",
+                f"{without_credentials(self.url)} has more than {self.limit_bytes:,} bytes, the limit set by "
+                "max_source_bytes",
                 hint=f"datapkg config max_source_bytes {max(size, 2 * self.limit_bytes)}",
             )
 

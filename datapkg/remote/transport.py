@@ -157,7 +157,8 @@ def redirect_target(url: str, location: str) -> str:
         raise Unreachable(f"{without_credentials(url)} redirects to where nothing is asked: {error}") from None
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise Unreachable(
-            f"{without_credentials(url)} redirects from https to plain http ({without_credentials(target)}), which is not followed"
+            f"{without_credentials(url)} redirects from https to plain http ({without_credentials(target)}), "
+            "which is not followed"
         )
     return target
 

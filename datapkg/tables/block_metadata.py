@@ -1,7 +1,8 @@
 """What a block's Parquet footer says of its values, so that rows are appended to a table without reading it.
 
-Under the key `datapkg.block`: JSON with the columns that are the key of these rows (`tables/block_boundaries`) and their digests
-(`tables/content_hash`, base64 of 32 bytes a column, under the name of the hash that they belong to). Both are functions of
+Under the key `datapkg.block`: JSON with the columns that are the key of these rows (`tables/block_boundaries`) and
+their digests (`tables/content_hash`, base64 of 32 bytes a column, under the name of the hash that they belong to). Both
+are functions of
 the block's values alone, and so is whether it is there: a block of fewer than `MIN_ROWS` rows has none, since it can
 only be the last of its table. Nobody need believe the digests: those of all blocks must come to the `content` that the
 manifest states.

@@ -1,6 +1,7 @@
 """The `content` of a table: a hash of its values that is the same for every writer, chunking and version of a library.
 
-**Blocks.** The rows are cut by `tables/block_boundaries`, whatever objects they lie in. Each column of each block has a digest.
+**Blocks.** The rows are cut by `tables/block_boundaries`, whatever objects they lie in. Each column of each
+block has a digest.
 
 **A column's digest** is sha256 over V ‖ L ‖ X ‖ the digests of its children, where
 - V = sha256 of the validity, one byte a row: 1 for a value, 0 for null. All below leaves out the rows that are null.
@@ -18,7 +19,8 @@ free length are `list<…>`. Names of list elements, nullability of fields and t
 in it. Time zones are the text that the type carries: UTC and Etc/UTC are two types.
 
 **content** is "c1:" and the sha256 of canonical JSON: columns (names and types in order), blocks (rows and digests in
-order), and, where there is any, what `tables/pandas_metadata.observed` sees in the schema (index, labels, pandas' own dtypes).
+order), and, where there is any, what `tables/pandas_metadata.observed` sees in the schema (index,
+labels, pandas' own dtypes).
 """
 
 from __future__ import annotations

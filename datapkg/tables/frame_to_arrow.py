@@ -104,8 +104,8 @@ def _plain_label(label: Any) -> Any:
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     raise InvalidInput(
-        f"the column label {quoted(label)} is a {type(label).__name__}; labels that stand twice or are of several types "
-        "are text, numbers, booleans or None",
+        f"the column label {quoted(label)} is a {type(label).__name__}; labels that occur twice or have several types "
+        "must be text, numbers, booleans or None",
         hint="rename the columns",
     )
 

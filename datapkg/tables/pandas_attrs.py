@@ -6,9 +6,8 @@ import datetime
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from datapkg.building.spec.plain_values import MAX_META_BYTES
 from datapkg.errors import InvalidInput
-from datapkg.format.canonical import check_metadata, encode, prepare
+from datapkg.format.canonical import MAX_META_BYTES, check_metadata, encode, prepare
 from datapkg.format.names import quoted
 from datapkg.tables.pandas_metadata import pandas_metadata, without_origin
 

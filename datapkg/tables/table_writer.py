@@ -16,7 +16,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from datapkg.building.sources.file import put_made
 from datapkg.errors import InvalidInput
 from datapkg.format.canonical import encode
 from datapkg.format.manifest.parsed import Block
@@ -25,6 +24,7 @@ from datapkg.tables import block_metadata
 from datapkg.tables.block_boundaries import Cutter
 from datapkg.tables.block_writer import Choices, choose, write_block
 from datapkg.tables.content_hash import block_digests, column_texts, content_hash
+from datapkg.tables.derived_objects import put_made
 from datapkg.tables.pandas_metadata import remember_categories
 from datapkg.tables.storage_types import to_storage_types
 from datapkg.tables.table_stream import RestartRead, TablePart, TableStream, TextStream

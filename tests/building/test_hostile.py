@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datapkg.building.sources.file import open_source
-from datapkg.building.spec import document, plain_values, source_paths, sql_python
+from datapkg.building.spec import document, source_paths, sql_python
 from datapkg.building.spec.from_value import spec_for
 from datapkg.building.spec.model import FileSource
 from datapkg.building.spec.parser import read_build_file
 from datapkg.errors import BuildFailed, InvalidBuildFile, InvalidInput
+from datapkg.format import canonical
 from datapkg.format.canonical import check_metadata
 from tests.building.builds import write
 from tests.examples import examples
@@ -220,7 +221,7 @@ def test_little_memory_is_taken(tmp_path: Path) -> None:
 def test_bounds_are_told_in_the_documents() -> None:
     text = (Path(__file__).parents[2] / "docs" / "build.md").read_text()
     assert f"{document.MAX_BYTES >> 20} MiB, {document.MAX_DEPTH} levels and {document.MAX_VALUES:,} values" in text
-    assert plain_values.MAX_META_BYTES >> 10 == 512
+    assert canonical.MAX_META_BYTES >> 10 == 512
 
 
 WORDS = st.sampled_from(

@@ -1,7 +1,7 @@
 """The ways to write a table as text from which a build makes an equal table, the likeliest first.
 
 A way is a dialect with the transform and kwargs that read it. That they fit is not argued here: whoever writes a text
-reads it back and compares `content` (`building/text_content`), and takes the next way, or another format, if it differs.
+reads it back and compares `content` (`building/text_content`), and takes the next way, or another format, if not.
 """
 
 from __future__ import annotations

@@ -76,18 +76,6 @@ def put_file(stream: BinaryIO, objects: Objects) -> tuple[str, int]:
     return hash, stream.tell()
 
 
-class StoreFailed(Exception):
-    """Raised from the error of a store, so that it is not taken for one of the source that is read meanwhile."""
-
-
-def put_made(objects: Objects, stream: BinaryIO) -> str:
-    """Stores bytes that were made of a source; gives their hash. Raises `StoreFailed` from what the store raises."""
-    try:
-        return objects.put(stream)
-    except Exception as error:
-        raise StoreFailed from error
-
-
 def hash_source(stream: BinaryIO) -> tuple[str, int]:
     """Hash and size of an open file, which then stands at its beginning again."""
     found = copy_hashed(stream, _Nowhere())

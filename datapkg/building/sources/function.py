@@ -13,7 +13,6 @@ import hashlib
 import importlib.util
 import inspect
 import io
-import re
 import sys
 import threading
 import traceback
@@ -28,7 +27,6 @@ from datapkg.errors import BuildFailed, InvalidInput, TransformFailed
 from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
 
-_FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re.ASCII)
 _NAME = "datapkg_function_of_a_build"
 _LINES_KEPT, _LINE_CHARS = 20, 500
 # Modules are found by state of the whole process.
@@ -72,20 +70,6 @@ def loaded(module: Path, function: str) -> Iterator[Callable[..., Any]]:
         with explained(module, "the module", TransformFailed), printed():
             found = _load(module)
         yield _function(found, function, module)
-
-
-def find_function(text: str, root: Path) -> PythonSource:
-    """The function that `module:function` names, of a module in a folder; raises ValueError saying what is wrong."""
-    found = _FUNCTION.match(text)
-    if found is None:
-        raise ValueError(f"expected module:function, such as rules:prices for prices() of rules.py, got {quoted(text)}")
-    shown_path = found[1].replace(".", "/") + ".py"
-    path = root / shown_path
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"{quoted(shown_path)} leads out of the folder of the build file")
-    if not path.is_file():
-        raise ValueError(f"there is no file {quoted(shown_path)}")
-    return PythonSource(path, found[2])
 
 
 def source_files(module: Path) -> list[Path]:

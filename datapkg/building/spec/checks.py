@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from datapkg.building.sources.function import find_function
 from datapkg.building.spec.document import Item
+from datapkg.building.spec.function_ref import find_function
 from datapkg.building.spec.model import Check
 from datapkg.building.spec.plain_values import Problems, pairs_of
 from datapkg.building.spec.rule_schema import ALIASES, KINDS

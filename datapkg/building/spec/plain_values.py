@@ -9,10 +9,9 @@ from typing import Any
 
 from datapkg.building.spec.document import Item, is_merge, scalar_value
 from datapkg.errors import InvalidBuildFile, InvalidInput
-from datapkg.format.canonical import check_metadata, encode, prepare
+from datapkg.format.canonical import MAX_META_BYTES, check_metadata, encode, prepare
 from datapkg.format.names import quoted
 
-MAX_META_BYTES = 512 << 10
 MAX_PROBLEMS = 1_000
 _SHOWN = 50
 _PLACE_CHARS = 300

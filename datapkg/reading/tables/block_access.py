@@ -111,8 +111,8 @@ def check_columns(source: Source, table: TableNode, stored: pa.Schema) -> None:
     if wrong:
         name, said, kind = wrong[0]
         raise CorruptObject(
-            f"{source.ref.package}/{table.path}: column {quoted(name)} of its object is {quoted(kind)}, but the manifest "
-            f"says {quoted(said)}",
+            f"{source.ref.package}/{table.path}: column {quoted(name)} of its object is {quoted(kind)}, but the "
+            f"manifest says {quoted(said)}",
             hash=table.blocks[0].hash,
         )
 
@@ -135,6 +135,6 @@ def _check(source: Source, table: TableNode, number: int, rows: int, names: list
     if rows != block.rows or names != said:
         place = f"{source.ref.package}/{table.path}: object sha256:{block.hash[:12]}…"
         raise CorruptObject(
-            f"{place} has {rows:,} rows of {quoted(names)}, but the manifest says {block.rows:,} rows of {quoted(said)}",
+            f"{place} has {rows:,} rows of {quoted(names)}; the manifest says {block.rows:,} rows of {quoted(said)}",
             hash=block.hash,
         )
