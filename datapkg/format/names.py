@@ -200,8 +200,8 @@ class State:
         if text[:1].isalpha():
             return cls("tag", check_tag(text))
         raise InvalidName(
-            f"{quoted(text)} is not a state: after '@' comes a version (1.2.0), a tag (stable), a hash (sha256:1f3a9c…) "
-            "or, in datapkg.yml, a range (>=1.2,<2)"
+            f"{quoted(text)} is not a state: after '@' comes a version (1.2.0), a tag (stable), a hash "
+            "(sha256:1f3a9c…) or, in datapkg.yml, a range (>=1.2,<2)"
         )
 
 
