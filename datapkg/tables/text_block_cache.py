@@ -1,11 +1,11 @@
 """What is known of a text from which a table was built: which stretch of it became which block.
 
 A stretch of text that is unchanged is not parsed again. Where a block ends depends on the row after it, so a known
-block counts only if the next row begins a block whatever comes before: if it is a hit (`tables/block_boundaries`), or the
-text ends there. The key of the table is reused only if the first known block has all the rows that the key depends
-on. Types depend on all of the text: those of the earlier build are assumed, and what each stretch demands is kept. All
-demands together must come to the assumed types in the end; otherwise nothing is assumed and everything is read again, whether
-or not any block was reused.
+block counts only if the next row begins a block whatever comes before: if it is a boundary by its own hash
+(`tables/block_boundaries`), or the text ends there. The key of the table is reused only if the first known block has
+all the rows that the key depends on. Types depend on all of the text: those of the earlier build are assumed, and what
+each stretch demands is kept. All demands together must give the assumed types in the end; otherwise nothing is assumed
+and everything is read again, whether or not any block was reused.
 """
 
 from __future__ import annotations
