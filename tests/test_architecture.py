@@ -19,9 +19,10 @@ FLOORS: dict[str, list[set[str]]] = {
         {"errors"},
         {"format"},
         {"objects"},
+        {"tables"},
         {"store", "remote", "project"},
         {"home"},
-        {"arrival"},
+        {"resolve"},
         {"building", "reading"},
         {"api", "data"},
         {""},
@@ -30,10 +31,17 @@ FLOORS: dict[str, list[set[str]]] = {
     ],
     "registry_server": [{""}, {"settings"}, {"db", "workers"}, {"services"}, {"web"}, {"app"}, {"__main__"}],
 }
+# The same inside a room: its folders and files, lowest first; "" is every file of the room that is not named.
+SUB_FLOORS: dict[str, list[set[str]]] = {
+    "datapkg.building": [{"readers"}, {"spec"}, {"sources"}, {"checks"}, {""}],
+}
+# Rooms whose files still import each other in circles.
+IN_CIRCLES = ("datapkg.reading",)
 # Downward, and forbidden all the same: every read and write of `web` passes a service.
 NEVER = {("registry_server.web", "registry_server.db")}
-# All that one package may use of another.
+# All that one package may use of another; `tables` reads Parquet, which the registry does in child processes alone.
 ACROSS = {("registry_server", "datapkg"): {"errors", "format", "objects"}, ("datapkg", "registry_server"): set()}
+IN_WORKERS = ("registry_server.workers", "datapkg.tables")
 
 READS_ENVIRONMENT = {"datapkg.cli.terminal", "datapkg.home", "registry_server.settings"}
 # The last one prints nothing: it asks for the encoding that a text is to have.
@@ -130,6 +138,13 @@ class Tree:
                 ]
         return found
 
+    def nearest(self, target: str) -> str:
+        """The module of ours that a dotted name of an import lies in, or nothing."""
+        for each in (target, target.rpartition(".")[0]):
+            if each in self.modules:
+                return each
+        return ""
+
     def _module(self, target: str) -> str:
         return target if target in self.modules else target.rpartition(".")[0]
 
@@ -163,7 +178,16 @@ def _is_constant(target: str) -> bool:
 
 def faults(tree: Tree) -> list[str]:
     """Everything in which a tree is not the house, a line each."""
-    return sorted({*_strangers(tree), *_arrows(tree), *_hidden_doors(tree), *_heavy_doors(tree)})
+    return sorted(
+        {
+            *_strangers(tree),
+            *_arrows(tree),
+            *_sub_arrows(tree),
+            *_circles(tree),
+            *_hidden_doors(tree),
+            *_heavy_doors(tree),
+        }
+    )
 
 
 def _strangers(tree: Tree) -> Iterator[str]:
@@ -181,7 +205,7 @@ def _arrows(tree: Tree) -> Iterator[str]:
             continue
         (here, room), (there, other) = _room(use.module), _room(use.target)
         if here != there:
-            if other not in ACROSS[here, there]:
+            if (f"{here}.{room}", f"{there}.{other}") != IN_WORKERS and other not in ACROSS[here, there]:
                 yield f"{use}: {here} may use {', '.join(sorted(ACROSS[here, there])) or 'nothing'} of {there}"
         elif (f"{here}.{room}", f"{there}.{other}") in NEVER:
             yield f"{use}: {room} never imports {other}"
@@ -189,6 +213,76 @@ def _arrows(tree: Tree) -> Iterator[str]:
             yield f"{use}: upward"
         elif _floor(here, other) == _floor(here, room) and other != room:
             yield f"{use}: sideways"
+
+
+def _sub_arrows(tree: Tree) -> Iterator[str]:
+    """Imports between the folders and files of one room that point upward or sideways."""
+    for use in tree.imports():
+        for room, floors in SUB_FLOORS.items():
+            here, there = _part(use.module, room, floors), _part(use.target, room, floors)
+            if here is None or there is None or here == there:
+                continue
+            if _number(floors, there) > _number(floors, here):
+                yield f"{use}: upward in {room}"
+            elif _number(floors, there) == _number(floors, here):
+                yield f"{use}: sideways in {room}"
+
+
+def _part(target: str, room: str, floors: list[set[str]]) -> str | None:
+    """The folder or file of a room that a dotted name leads to; None for a name outside of the room."""
+    if not target.startswith(f"{room}."):
+        return None
+    part = target.removeprefix(f"{room}.").partition(".")[0]
+    return part if any(part in floor for floor in floors) else ""
+
+
+def _number(floors: list[set[str]], part: str) -> int:
+    return next(number for number, floor in enumerate(floors) if part in floor)
+
+
+def _circles(tree: Tree) -> Iterator[str]:
+    """Files that import each other in a circle, imports inside functions included."""
+    graph: dict[str, set[str]] = {module: set() for module in tree.modules}
+    for use in tree.imports():
+        target = tree.nearest(use.target)
+        if target and target != use.module and not _is_constant(use.target):
+            graph[use.module].add(target)
+    for circle in _components(graph):
+        if len(circle) > 1 and not all(module.startswith(IN_CIRCLES) for module in circle):
+            yield f"a circle of {len(circle)} files: {', '.join(sorted(circle))}"
+
+
+def _components(graph: dict[str, set[str]]) -> Iterator[set[str]]:
+    """The strongly connected components (Kosaraju: by the order of leaving, then against the arrows)."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for start in graph:
+        todo = [(start, iter(sorted(graph[start])))] if start not in seen else []
+        seen.add(start)
+        while todo:
+            node, targets = todo[-1]
+            following = next((each for each in targets if each not in seen), None)
+            if following is None:
+                order.append(node)
+                todo.pop()
+            else:
+                seen.add(following)
+                todo.append((following, iter(sorted(graph[following]))))
+    against: dict[str, set[str]] = {node: set() for node in graph}
+    for node, targets in graph.items():
+        for target in targets:
+            against[target].add(node)
+    seen = set()
+    for start in reversed(order):
+        component, todo_nodes = set[str](), [start] if start not in seen else []
+        while todo_nodes:
+            node = todo_nodes.pop()
+            if node not in seen:
+                seen.add(node)
+                component.add(node)
+                todo_nodes += against[node] - seen
+        if component:
+            yield component
 
 
 def _hidden_doors(tree: Tree) -> Iterator[str]:
@@ -251,6 +345,7 @@ BAD = [
     ("datapkg/cli/a.py", "import registry_server.app", "may use nothing"),
     ("registry_server/services/a.py", "from datapkg.store import store", "may use errors, format, objects"),
     ("registry_server/services/a.py", "from datapkg import load", "may use errors, format, objects"),
+    ("registry_server/services/a.py", "import datapkg.tables.content_hash", "may use errors, format, objects"),
     ("registry_server/web/a.py", "from registry_server.db import packages", "never imports db"),
     ("registry_server/web/a.py", "from ..db.tables import users", "never imports db"),
     ("registry_server/db/a.py", "import registry_server.services.policy", "upward"),
@@ -266,6 +361,9 @@ BAD = [
     ("datapkg/__init__.py", "try:\n    from pyarrow import parquet\nexcept ImportError:\n    pass", "may not load it"),
     ("datapkg/errors.py", "import requests.adapters", "uses requests.adapters: `import datapkg.data`"),
     ("datapkg/cli/main.py", "from rich.console import Console", "`import datapkg.cli.main`"),
+    ("datapkg/building/readers/a.py", "import datapkg.building.spec.a", "upward in datapkg.building"),
+    ("datapkg/building/sources/a.py", "def f():\n    from datapkg.building import b", "upward in datapkg.building"),
+    ("datapkg/errors.py", "def f():\n    import datapkg.data", "a circle of 2 files: datapkg.data, datapkg.errors"),
     ("datapkg/helpers.py", "", "stands on no floor"),
     ("datapkg/api/utils.py", "", "named like a drawer"),
 ]
@@ -279,6 +377,8 @@ GOOD = [
     ("datapkg/cli/a.py", "import sys\nimport datapkg\nprint('x', file=sys.stderr)"),
     ("datapkg/__main__.py", "from datapkg.cli.main import main"),
     ("registry_server/services/a.py", "from datapkg.errors import NotFound\nfrom registry_server.db import packages"),
+    ("registry_server/workers/a.py", "from datapkg.tables import content_hash"),
+    ("datapkg/building/checks/a.py", "from datapkg.building.spec import b"),
     ("registry_server/app.py", "from registry_server.db import tables\nfrom registry_server.web import packages"),
     ("registry_server/settings.py", "import os\nos.environ['DATAPKG_REGISTRY_DATA']"),
 ]
@@ -295,6 +395,7 @@ def synthetic(root: Path, path: str, text: str) -> Tree:
     if (folder := file.with_suffix("")).is_dir():
         (folder / "__init__.py").unlink()
         folder.rmdir()
+    file.parent.mkdir(exist_ok=True)
     file.write_text(text)
     return Tree.read(root)
 

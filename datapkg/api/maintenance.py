@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datapkg.api.results import DamagedObject, RemoveResult, VerifyResult
 from datapkg.errors import DatapkgError, InvalidInput, PackageNotInstalled, Refused
+from datapkg.format.manifest.claim_key import claim_key
 from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -15,7 +16,6 @@ from datapkg.resolve import allowed_registry
 from datapkg.store import gc
 from datapkg.store.maintenance import check_objects, check_packs, mend_pointers
 from datapkg.store.store import Store
-from datapkg.tables.content_claims import claim_key
 
 _Use = tuple[str, str, bool]
 

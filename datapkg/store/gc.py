@@ -30,7 +30,26 @@ from datapkg.store.verified import hash_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datapkg.store.store import Store
+    from typing import Protocol
+
+    from datapkg.format.manifest.parsed import Manifest
+    from datapkg.store.verified import VerifiedObjects
+
+    class Store(Protocol):
+        """What is needed of a store, which frees space itself before it is written to."""
+
+        folder: Path
+        links_folder: Path
+        refs: Refs
+
+        @property
+        def objects(self) -> VerifiedObjects: ...
+
+        @property
+        def work_lock(self) -> Path: ...
+
+        def open_manifest(self, hash: str) -> Manifest: ...
+
 
 GRACE_S = 3600
 _MANIFEST_HEAD = b'{"datapkg":'

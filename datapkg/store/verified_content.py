@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from datapkg.tables.content_claims import claim_key, claim_problem
+from datapkg.format.manifest.claim_key import claim_key
+from datapkg.tables.content_claims import claim_problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,23 +6,12 @@ wrote it. Block digests in the objects' footers prove nothing either: the same p
 
 from __future__ import annotations
 
-import hashlib
-
-import msgspec
-
-from datapkg.format.manifest.model import TableNode
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from datapkg.format.manifest.model import TableNode
     from datapkg.tables.content_hash import Open
-
-
-def claim_key(table: TableNode) -> str:
-    """Return a hash of all that a manifest states of a table's values: content, columns, rows and objects."""
-    stated = [table.content, table.columns, table.rows, [[each.hash, each.rows] for each in table.blocks]]
-    return hashlib.sha256(msgspec.json.encode(stated)).hexdigest()
 
 
 def claim_difference(table: TableNode, objects: Sequence[Open]) -> str:

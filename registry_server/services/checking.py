@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from datapkg.errors import CorruptObject, HashMismatch
+from datapkg.format.manifest.claim_key import claim_key
 from datapkg.format.manifest.diff import changed
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest, Node, TableNode
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import quoted
-from datapkg.tables.content_claims import claim_key
 from registry_server.db import checks, states
 from registry_server.db.states import StateRow
 from registry_server.services import downloads, policy

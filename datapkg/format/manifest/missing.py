@@ -9,7 +9,16 @@ from datapkg.format.names import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datapkg.format.manifest.parsed import Manifest
+    from typing import Literal, Protocol
+
+    from datapkg.format.manifest.model import Kind
+
+    class Manifest(Protocol):
+        """What is asked of a manifest."""
+
+        def kind(self, path: str) -> Kind | Literal[""]: ...
+
+        def children(self, path: str = "") -> dict[str, Kind]: ...
 
 
 _COMPARED = 100
