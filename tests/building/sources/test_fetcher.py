@@ -329,7 +329,7 @@ def test_the_bound_is_a_setting(web: Web, tmp_path: Path) -> None:
         / "build.yml"
     )
     small = Home({"DATAPKG_HOME": str(tmp_path / "home"), "DATAPKG_MAX_SOURCE_BYTES": "999"})
-    with pytest.raises(BuildFailed, match="999 bytes, the bound that max_source_bytes sets"):
+    with pytest.raises(BuildFailed, match="999 bytes, the limit set by max_source_bytes"):
         built(small, path)
     assert built(Home({"DATAPKG_HOME": str(tmp_path / "home")}), path).built == 1
 
@@ -337,12 +337,12 @@ def test_the_bound_is_a_setting(web: Web, tmp_path: Path) -> None:
 def test_a_folder_is_opened_without_the_library_for_http(tmp_path: Path) -> None:
     write(tmp_path, {"a.txt": "1", "build.yml": "contents: {a: {file: a.txt}}\n"})
     code = (
-        "import sys, pathlib\nfrom datapkg.building.sources import fetched, opened, shelf\n"
-        "from datapkg.building.spec.options import Options\n"
+        "import sys, pathlib\nfrom datapkg.building.sources import download_cache, fetcher, prepare\n"
+        "from datapkg.building.spec.options import BuildOptions\n"
         "from datapkg.store.index import Index\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"
-        "tools = fetched.Fetcher(shelf.Shelf(folder / 's', Index(folder / 'i')), 1, 1)\n"
-        "with opened.opened(folder, tools, Options(), environ={}) as found: assert found.spec.nodes\n"
+        "tools = fetcher.Fetcher(download_cache.DownloadCache(folder / 's', Index(folder / 'i')), 1, 1)\n"
+        "with prepare.prepared(folder, tools, BuildOptions(), environ={}) as found: assert found.spec.nodes\n"
         "assert not {'requests', 'urllib3', 'filelock', 'tarfile', 'pandas'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
