@@ -113,7 +113,6 @@ def _sheets_of_cells(book: Any) -> Iterable[int]:
 
 def _convert_feather(path: str, options: dict[str, Any]) -> None:
     """Write a table in Feather's first version to stdout as a stream of Arrow, once it was validated."""
-    import pyarrow as pa
     from pyarrow import feather
 
     table = feather.read_table(path, memory_map=False)

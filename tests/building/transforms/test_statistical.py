@@ -127,7 +127,7 @@ def test_portable_files(tmp_path: Path) -> None:
     found, _, _ = table_of(tmp_path)
     assert (list(found), found["SEX"].tolist()) == (["ID", "SEX", "BORN", "HEIGHT"], [1, 2, 1])
     assert found["BORN"].isna().tolist() == [False, False, True]
-    with pytest.raises(BuildFailed, match="kwarg encoding is not supported for .por files"):
+    with pytest.raises(BuildFailed, match=r"kwarg encoding is not supported for \.por files"):
         table_of(tmp_path, "{encoding: latin-1}")
 
 
@@ -137,7 +137,7 @@ def test_a_file_on_which_the_library_crashes_is_refused(tmp_path: Path, at: int)
     data = (FILES / "iris.sav").read_bytes()
     (tmp_path / "p.sav").write_bytes(data[:at] + b"@" + data[at + 1 :])
     (tmp_path / "t.csv").write_text("a\n1\n")
-    with pytest.raises(BuildFailed, match="'p.sav' cannot be read as spss: it is damaged"):
+    with pytest.raises(BuildFailed, match=r"'p\.sav' cannot be read as spss: it is damaged"):
         Bench().build(tmp_path)
 
 
@@ -176,7 +176,7 @@ def test_kwargs_that_are_not_taken(tmp_path: Path, name: str, kwargs: str) -> No
 def test_a_stata_file_with_impossible_numbers(tmp_path: Path, at: int) -> None:
     data = (FILES / "iris.dta").read_bytes()
     (tmp_path / "p.dta").write_bytes(data[:at] + b"\xff" + data[at + 1 :])
-    with pytest.raises(BuildFailed, match="'p.dta' cannot be read as stata: the file is damaged or truncated"):
+    with pytest.raises(BuildFailed, match=r"'p\.dta' cannot be read as stata: the file is damaged or truncated"):
         Bench().build(tmp_path)
 
 
