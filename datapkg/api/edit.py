@@ -214,11 +214,15 @@ class Draft(NewState):
         store = self._home.store
         current = store.refs.current(self._ref.user, self._ref.name)
         if current and not self._options.push:
+            self._check_complete(current.hash)
             return store.manifest(current.hash)
         has_registry = self._options.registry or self._ref.registry or self._home.setting("registry").value
         theirs = self._latest() if self._options.push or has_registry else None
-        if current is None or theirs is None:
-            return theirs or (store.manifest(current.hash) if current else None)
+        if current is None:
+            return theirs
+        if theirs is None:
+            self._check_complete(current.hash)
+            return store.manifest(current.hash)
         if self._is_unpushed(current, theirs):
             raise Conflict(
                 f"{self._ref.package} was built here and not pushed; an edit of the registry's state would miss it",

@@ -13,6 +13,7 @@ from datapkg.api.checking import known_checks
 from datapkg.api.edit import Draft
 from datapkg.api.new_state import Options as EditOptions
 from datapkg.api.results import Merged
+from datapkg.api.states import check_named_complete
 from datapkg.arrival import find_or_meet
 from datapkg.building.appending import false_content
 from datapkg.building.checks.demands import Demand, demands_of
@@ -100,6 +101,7 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: Options, progres
 def _found(home: Home, ref: Ref, registry: str | None) -> Input:
     """What a ref means; of one that is not here, the manifest is fetched."""
     found = find_or_meet(home, ref, registry)
+    check_named_complete(home, ref, found.hash)
     manifest = found.store.manifest(found.hash)
     try:
         below = manifest.below(ref.path)
