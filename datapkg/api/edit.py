@@ -18,7 +18,7 @@ from datapkg.api.new_state import NewState, Options
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import Edited
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
-from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound
+from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound, Refused
 from datapkg.format.diff import same_data, stored_otherwise
 from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
@@ -219,6 +219,8 @@ class Draft(NewState):
         has_registry = self._options.registry or self._ref.registry or self._home.setting("registry").value
         theirs = self._latest() if self._options.push or has_registry else None
         if current is None:
+            if theirs is None:
+                self._check_not_elsewhere()
             return theirs
         if theirs is None:
             self._check_complete(current.hash)
@@ -229,6 +231,15 @@ class Draft(NewState):
                 hint=f"datapkg push {self._ref.package} (or {self._otherwise})",
             )
         return theirs
+
+    def _check_not_elsewhere(self) -> None:
+        """Raise `Refused` where only a read-only store has the package: a new one of that name would hide it."""
+        ref = self._ref
+        if other := next((each for each in self._home.stores[1:] if each.refs.current(ref.user, ref.name)), None):
+            raise Refused(
+                f"{ref.package} is in the read-only store {other.folder}; nothing was changed",
+                hint=f"datapkg cp {ref.package} {ref.user}/OTHER",
+            )
 
     def _latest(self) -> Manifest | None:
         """The registry's latest state, of which the manifest alone is fetched; None where it has no such package."""

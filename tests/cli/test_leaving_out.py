@@ -147,3 +147,21 @@ def test_an_edit_goes_on_once_the_state_was_pushed_or_built_again(
     time.sleep(SETTLED_S)
     assert run("build", "rest/x", str(folder)).code == 0
     assert run(*append, "other", "--no-push").code == 0
+
+
+def test_a_package_of_a_read_only_store_is_not_hidden_by_an_edit(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    assert run("build", "me/x", str(tmp_path / "a.txt")).code == 0
+    shared = Home().store.folder
+    monkeypatch.setenv("DATAPKG_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("DATAPKG_PATH", str(shared))
+    for command in (["append", "me/x", str(tmp_path / "a.txt"), "--to", "g"], ["edit", "me/x", "--remove", "a_txt"]):
+        ended = run(*command, "--no-push")
+        assert ended.code == 7, ended.err
+        assert f"me/x is in the read-only store {shared}; nothing was changed" in ended.err
+        assert "datapkg cp me/x me/OTHER" in ended.err
+    assert Home().store.refs.current("me", "x") is None
+    assert run("cp", "me/x", "me/y").code == 0
+    assert run("append", "me/y", str(tmp_path / "a.txt"), "--to", "g", "--no-push").code == 0
