@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from datapkg.arrival import LATEST
 from datapkg.errors import BuildFailed
 from datapkg.format.diff import same_data
 from datapkg.format.names import Ref, State, shown
-from datapkg.home import Home
+from datapkg.home import Home, not_installed
 from datapkg.project import nearest_lock
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
@@ -58,6 +59,16 @@ def check_named_complete(home: Home, ref: Ref, hash: str) -> None:
     if ref.state is None or ref.state.kind != "hash":
         exact = f"{ref.package}@sha256:{hash}"
         check_complete(home, ref, hash, "nothing was made of it", f"to take it as it is, name it by its hash: {exact}")
+
+
+def check_not_removed(home: Home, ref: Ref, absent: Collection[str]) -> None:
+    """Raise `PackageNotInstalled` if objects that were to be used are absent since the package was removed meanwhile.
+
+    Call this after its objects were looked for inside `Store.writing`: `rm` takes the pointers first and then leaves
+    what was used since a writer began, so one of the two sees the other.
+    """
+    if absent and (ref.user, ref.name) not in home.store.refs.folders():
+        raise not_installed(ref)
 
 
 def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
