@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg import __version__
 from datapkg.api.results import BuildResult
+from datapkg.api.states import check_named_complete, check_not_removed
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput
 from datapkg.format.names import quoted
@@ -180,7 +181,10 @@ def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[
     from datapkg.resolve import origin_of
 
     found = home.find(wanted)
+    check_named_complete(home, wanted, found.hash)
     manifest, origin = found.store.manifest(found.hash), origin_of(home, wanted, found.hash)
+    if found.store is home.store:
+        check_not_removed(home, wanted, home.store.objects.missing(manifest.objects(wanted.path)))
     if found.store is home.store and origin is not None and origin != push_target(home, registry):
         return manifest, Source(found.store, wanted, found.hash, Remote(home, origin)).through
     return manifest, found.store.objects

@@ -17,7 +17,7 @@ from datapkg.api.new_state import CommitOptions, NewState
 from datapkg.api.notebook_progress import shown as shown_progress
 from datapkg.api.rebase import ancestors
 from datapkg.api.results import EditResult
-from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound
+from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound, Refused
 from datapkg.format.manifest.diff import same_data, stored_otherwise
 from datapkg.format.manifest.edit import ManifestEdit
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node, TableNode
@@ -216,17 +216,32 @@ class Draft(NewState):
         store = self._home.store
         current = store.refs.current(self._ref.user, self._ref.name)
         if current and not self._options.push:
+            self._check_complete(current.hash)
             return store.manifest(current.hash)
         has_registry = self._options.registry or self._ref.registry or self._home.setting("registry").value
         theirs = self._latest() if self._options.push or has_registry else None
-        if current is None or theirs is None:
-            return theirs or (store.manifest(current.hash) if current else None)
+        if current is None:
+            if theirs is None:
+                self._check_not_elsewhere()
+            return theirs
+        if theirs is None:
+            self._check_complete(current.hash)
+            return store.manifest(current.hash)
         if self._is_unpushed(current, theirs):
             raise Conflict(
                 f"{self._ref.package} was built here and not pushed; an edit of the registry's state would miss it",
                 hint=f"datapkg push {self._ref.package} (or {self._otherwise})",
             )
         return theirs
+
+    def _check_not_elsewhere(self) -> None:
+        """Raise `Refused` where only a read-only store has the package: a new one of that name would hide it."""
+        ref = self._ref
+        if other := next((each for each in self._home.stores[1:] if each.refs.current(ref.user, ref.name)), None):
+            raise Refused(
+                f"{ref.package} is in the read-only store {other.folder}; nothing was changed",
+                hint=f"datapkg cp {ref.package} {ref.user}/OTHER",
+            )
 
     def _latest(self) -> Manifest | None:
         """The registry's latest state, of which the manifest alone is fetched; None where it has no such package."""

@@ -108,7 +108,7 @@ def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, b
 def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) -> RemoveResult:
     """Remove a package from this machine, and free the space of what no other state here refers to.
 
-    What a process that is at work may rely on stays for up to an hour, unless `now` says that there is none. Raise
+    What a process that is at work may rely on stays, unless `now` says that there is none. Raise
     `PackageNotInstalled` where there is no such package, `Refused` for one that is in a read-only store alone.
     """
     if ref.path or ref.state:
@@ -137,7 +137,7 @@ def free_left(home: Home) -> RemoveResult:
 
 
 def _removed(package: str, freed: gc.Freed, other: Path | None = None, more_bytes: int = 0) -> RemoveResult:
-    until = datetime.fromtimestamp(freed.until, UTC).isoformat(timespec="seconds") if freed.left_bytes else None
+    until = datetime.fromtimestamp(freed.until, UTC).isoformat(timespec="seconds") if freed.until else None
     size_bytes = freed.size_bytes + more_bytes
     still_in = str(other) if other else ""
     return RemoveResult(package, size_bytes, freed.shared_bytes, freed.left_bytes, until, freed.problem, still_in)

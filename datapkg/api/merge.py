@@ -13,6 +13,7 @@ from datapkg.api.edit import Draft
 from datapkg.api.foreign_objects import bring_foreign
 from datapkg.api.new_state import CommitOptions as EditOptions
 from datapkg.api.results import MergeResult
+from datapkg.api.states import check_named_complete
 from datapkg.building.checks.demands import CarriedCheck, carried_checks_of
 from datapkg.building.merge import MergePart, MergePlan, plan_merge
 from datapkg.building.rows import stored_rows
@@ -100,6 +101,7 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions, pr
 def _found(home: Home, ref: Ref, registry: str | None) -> Input:
     """What a ref means; of one that is not here, the manifest is fetched."""
     found = find_or_meet(home, ref, registry)
+    check_named_complete(home, ref, found.hash)
     manifest = found.store.manifest(found.hash)
     try:
         below = manifest.below(ref.path)

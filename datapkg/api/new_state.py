@@ -12,6 +12,7 @@ from datapkg.api.push import push_package
 from datapkg.api.push_plan import new_objects
 from datapkg.api.rebase import rebased
 from datapkg.api.results import PushResult
+from datapkg.api.states import check_complete
 from datapkg.building.record import versions
 from datapkg.errors import Conflict
 from datapkg.format.frozen import dataclass
@@ -99,11 +100,19 @@ class NewState:
     def _state(self, manifest: Manifest) -> Source:
         return Source(self._home.store, self._ref, manifest.hash, Remote(self._home, self._options.registry))
 
+    def _check_complete(self, hash: str) -> None:
+        """Raise `BuildFailed` where the new state would be made upon one that `build --keep-going` left incomplete."""
+        line = f"datapkg push {self._ref.package}@sha256:{hash}"
+        check_complete(
+            self._home, self._ref.at(None), hash, "nothing was changed", f"build it again, or push it as it is: {line}"
+        )
+
     def _keep_here(self, manifest: Manifest) -> None:
         """Keeps a state that is not pushed, on top of what became current here meanwhile."""
         current = self._home.store.refs.current(self._ref.user, self._ref.name)
         parent = self._base
         if current is not None and (parent is None or current.hash != parent.hash):
+            self._check_complete(current.hash)
             before, parent = parent, self._home.store.manifest(current.hash)
             manifest = rebased(before, manifest, parent)
             self._try_checks(manifest, parent)

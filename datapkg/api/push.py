@@ -11,7 +11,8 @@ import msgspec
 
 from datapkg.api.push_plan import PushPlan, new_objects
 from datapkg.api.results import PushResult, unchecked_text
-from datapkg.errors import BuildFailed, Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
+from datapkg.api.states import check_complete
+from datapkg.errors import Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
 from datapkg.format import wire
 from datapkg.format.manifest.diff import same_data, stored_otherwise
 from datapkg.format.manifest.parsed import Manifest
@@ -26,7 +27,6 @@ from datapkg.remote.client import Client
 from datapkg.resolve import LATEST, allowed_registry
 from datapkg.store.refs import LogEvent
 
-_LEFT_OUT_SHOWN = 3
 SHOWN_DIGITS = 12
 
 
@@ -205,13 +205,8 @@ def _state_to_push(home: Home, ref: Ref) -> str:
             f"nothing of {ref.package} was built since it was installed; there is nothing new to push",
             hint=f"datapkg build {ref.package} PATH (or push a state by its hash: {ref.package}@sha256:…)",
         )
-    if left_out := events[0].record.get("left_out"):
-        named = ", ".join(quoted(each["path"]) for each in left_out[:_LEFT_OUT_SHOWN])
-        more = f" and {len(left_out) - _LEFT_OUT_SHOWN:,} more" if len(left_out) > _LEFT_OUT_SHOWN else ""
-        raise BuildFailed(
-            f"{ref.package} was built with --keep-going, without {named}{more}; nothing was pushed",
-            hint=f"to push it as it is: datapkg push {ref.package}@sha256:{events[0].hash}",
-        )
+    line = f"datapkg push {ref.package}@sha256:{events[0].hash}"
+    check_complete(home, ref, events[0].hash, "nothing was pushed", f"to push it as it is: {line}")
     return events[0].hash
 
 

@@ -283,9 +283,9 @@ class VerifyResult:
 class RemoveResult:
     """A package that was removed, and the bytes that this freed.
 
-    `bytes_shared` stay since other packages use them. `bytes_left` stay since a process at work may use them;
-    they may go at `frees_at`. `problem` says why nothing was freed, `still_in` names a read-only store that has the
-    package too.
+    `bytes_shared` stay since other packages use them. `bytes_left` stay since a process at work may use them; they may
+    go at `frees_at`, or when it ends (None). `problem` says why nothing was freed, `still_in` names a read-only store
+    that has the package too.
     """
 
     package: str

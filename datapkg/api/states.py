@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from datapkg.errors import BuildFailed
 from datapkg.format.manifest.diff import same_data
-from datapkg.format.names import Ref, State
-from datapkg.home import Home
+from datapkg.format.names import Ref, State, quoted
+from datapkg.home import Home, not_installed
 from datapkg.project import nearest_lock
 from datapkg.resolve import LATEST
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
+
+_LEFT_OUT_SHOWN = 3
 
 
 def unpushed_build(home: Home, ref: Ref, latest: str | None = None) -> Current | None:
@@ -30,6 +34,41 @@ def unpushed_build(home: Home, ref: Ref, latest: str | None = None) -> Current |
     if latest and store.has(latest) and same_data(store.manifest(latest), store.manifest(current.hash)):
         return None
     return current
+
+
+def check_complete(home: Home, ref: Ref, hash: str, consequence: str, hint: str) -> None:
+    """Raise `BuildFailed` for a state that `build --keep-going` made incomplete, unless it was pushed since.
+
+    Only what was left out below the path of the ref counts. In a push, an edit or a merge nobody would see what is not
+    in the state, so whoever means it says so by the hash.
+    """
+    refs, user, name = home.store.refs, ref.user, ref.name
+    if any(event.hash == hash for event in refs.log(user, name, "push")):
+        return
+    left_out = [each["path"] for each in (refs.record(user, name, hash) or {}).get("left_out", [])]
+    if ref.path:
+        left_out = [path for path in left_out if f"{path}/".startswith(f"{ref.path}/")]
+    if left_out:
+        named = ", ".join(map(quoted, left_out[:_LEFT_OUT_SHOWN]))
+        more = f" and {len(left_out) - _LEFT_OUT_SHOWN:,} more" if len(left_out) > _LEFT_OUT_SHOWN else ""
+        raise BuildFailed(f"{ref.package} was built with --keep-going, without {named}{more}; {consequence}", hint=hint)
+
+
+def check_named_complete(home: Home, ref: Ref, hash: str) -> None:
+    """Raise `BuildFailed` for a state that `build --keep-going` made incomplete, unless the ref has its hash."""
+    if ref.state is None or ref.state.kind != "hash":
+        exact = f"{ref.package}@sha256:{hash}"
+        check_complete(home, ref, hash, "nothing was made of it", f"to take it as it is, name it by its hash: {exact}")
+
+
+def check_not_removed(home: Home, ref: Ref, absent: Collection[str]) -> None:
+    """Raise `PackageNotInstalled` if objects that were to be used are absent since the package was removed meanwhile.
+
+    Call this after its objects were looked for inside `Store.writing`: `rm` takes the pointers first and then leaves
+    what was used since a writer began, so one of the two sees the other.
+    """
+    if absent and (ref.user, ref.name) not in home.store.refs.folders():
+        raise not_installed(ref)
 
 
 def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:

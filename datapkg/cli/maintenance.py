@@ -88,8 +88,8 @@ def rm(session: Session, ref: Ref | None, now: bool, dry_run: bool) -> None:
     """Remove a package from this machine, and free its space.
 
     What other packages share with it stays, and so does all that the registry has. While another process builds or
-    installs, what was used within the last hour stays too, since that process may rely on it; the next command that
-    writes frees it. With --now it is freed at once; without REF, what earlier removals left.
+    installs, what was used since it began, or within the last hour, stays too, since that process may rely on it; the
+    next command that writes frees it. With --now it is freed at once; without REF, what earlier removals left.
     """
     from datapkg.api.maintenance import free_left, remove
 
@@ -107,8 +107,8 @@ def _removed_lines(done: RemoveResult, dry_run: bool) -> list[str]:
     if done.bytes_shared:
         lines.append(f"  {size_text(done.bytes_shared)} stay: other packages use them")
     if done.bytes_left:
-        at = time_text(done.frees_at or "")
-        lines.append(f"  {size_text(done.bytes_left)} stay until {at} UTC: another datapkg process may use them")
+        end = f"until {time_text(done.frees_at)} UTC" if done.frees_at else "until it ends"
+        lines.append(f"  {size_text(done.bytes_left)} stay {end}: another datapkg process may use them")
         lines.append("  with none at work, free them  datapkg rm --now")
     if done.problem:
         lines.append(f"  nothing was freed: {done.problem}; mend it  datapkg verify")

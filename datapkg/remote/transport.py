@@ -127,6 +127,7 @@ class Transport:
                 return response
             response.close()
             at = redirect_target(at, location)
+            options.pop("params", None)  # the new address has its whole query, which may be signed
         raise Unreachable(f"{without_credentials(url)} redirects more than {self._max_redirects} times")
 
 

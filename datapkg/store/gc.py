@@ -6,8 +6,9 @@ A package stays in the trash until all its space is freed, so a run that was kil
 continued by the next one.
 
 A process that writes holds a lock (`Store.writing`), and what it counts as present gets a new access time
-(`TrustedObjects.missing`). While there is such a process, files used within the last hour stay. The second look finds
-one that began after the first. One that ended before it has written its pointer, which the second marking finds.
+(`TrustedObjects.missing`). While there is such a process, files used since it began stay, and files used within the
+last hour: it may take days, or sleep with its machine. The second look finds one that began after the first. One that
+ended before it has written its pointer, which the second marking finds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from datapkg.objects.files import rename
 from datapkg.objects.pack_file import Pack, PackLocation
 from datapkg.store import writer_lock
 from datapkg.store.refs import Refs
-from datapkg.store.verified import hash_place
+from datapkg.store.verified import RENEWED_NS, hash_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ _MANIFEST_HEAD = b'{"datapkg":'
 class Freed:
     """Bytes that were freed, that stay since other states use them, and that stay because they were used lately.
 
-    `until` is when the last of those may go, in seconds since 1970; `problem` says why nothing was freed.
+    `until` is when the last of those may go, in seconds since 1970, and 0 where that is when a process ends; `problem`
+    says why nothing was freed.
     """
 
     size_bytes: int = 0
@@ -215,16 +217,15 @@ def _free_files(store: Store, trash: Path, garbage: _Garbage, *, now: bool) -> t
 
     Manifests go last, and only if all else may go: without them it would not be known what of a state is left.
     """
-    lock = store.work_lock
-    limit = None if now or writer_lock.is_alone(lock) else time.time() - GRACE_S
+    limit = None if now else _limit(store)
     left: list[tuple[int, float]] = []
     moved = list(_move_objects(store, trash, garbage.objects, limit, left))
     moved += _move_packs(store, trash, garbage, limit, left)
     if limit is None:
         moved += _move_objects(store, trash, garbage.manifests, limit, left)
     if moved:
-        if not now and not writer_lock.is_alone(lock):
-            limit = time.time() - GRACE_S
+        if not now and (later := _limit(store)) is not None:
+            limit = later if limit is None else min(limit, later)
         needed = _newly_needed(store, garbage)
         moved = [each for each in moved if not _put_back_if_needed(store, each, needed, limit, left)]
     if limit is not None:
@@ -235,8 +236,16 @@ def _free_files(store: Store, trash: Path, garbage: _Garbage, *, now: bool) -> t
         each.trash.unlink(missing_ok=True)
     left_bytes = sum(size for size, _ in left)
     until = max((used for _, used in left), default=0.0) + GRACE_S
-    freed = Freed(sum(each.size_bytes for each in moved), garbage.shared_bytes, left_bytes, until if left else 0)
+    if not left or until <= time.time():
+        until = 0
+    freed = Freed(sum(each.size_bytes for each in moved), garbage.shared_bytes, left_bytes, until)
     return freed, limit is None
+
+
+def _limit(store: Store) -> float | None:
+    """What was used after this time may be relied on by a process at work; None if there is none."""
+    since = writer_lock.busy_since(store.work_lock)
+    return None if since is None else min(time.time() - GRACE_S, since - RENEWED_NS / 1e9)
 
 
 def _newly_needed(store: Store, garbage: _Garbage) -> set[str]:

@@ -1,6 +1,7 @@
 """Which processes are writing to a store: they share a lock, so that whoever frees space can tell whether it is alone.
 
-The kernel releases the lock of a process that ends, however it ends. Readers take no lock.
+The kernel releases the lock of a process that ends, however it ends. Readers take no lock. Whoever finds itself alone
+when it begins sets the modification time of the file, which so tells since when writers overlap.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 
 TYPE_CHECKING = False
@@ -20,8 +22,28 @@ def shared(path: Path) -> Iterator[None]:
     """Hold the lock in this file together with other writers; where the file system has no locks, go on without."""
     with _open(path) as fd:
         with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.utime(fd)
+        with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_SH)
         yield
+
+
+def busy_since(path: Path) -> float | None:
+    """Return a time before which no writer that is at work now had begun, in seconds since 1970.
+
+    None if nobody holds the lock in this file, 0 where the clock was set back since, and the present where the file
+    system has no locks.
+    """
+    with _open(path) as fd:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            now, began = time.time(), os.stat(fd).st_mtime
+            return began if began <= now else 0.0
+        except OSError:
+            return time.time()
+        return None
 
 
 @contextlib.contextmanager
@@ -36,16 +58,6 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
         except OSError:  # no locks here: whoever else frees space moves each file once, as renaming is atomic
             pass
         yield is_held
-
-
-def is_alone(path: Path) -> bool:
-    """Return whether nobody holds the lock in this file; False where that cannot be known."""
-    with _open(path) as fd:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import datapkg
 from datapkg.errors import BuildFailed, InvalidInput
 from datapkg.home import Home
 from tests.cli.conftest import Run
+from tests.live_registry import LiveRegistry
 
 BAD = b"name\nJos\xe9\n"
 SETTLED_S = 0.06
@@ -103,3 +104,64 @@ def test_from_python_with_a_warning(folder: Path) -> None:
     with pytest.warns(UserWarning, match="bad was left out of me/x: 'bad.csv' cannot be read"):
         package = datapkg.build("me/x", folder, keep_going=True)
     assert list(package) == ["good"]
+
+
+def test_nothing_is_made_of_what_lacks_a_source_unless_it_is_named_by_its_hash(run: Run, folder: Path) -> None:
+    hash = run("build", "me/x", str(folder), "--keep-going", "--json").json["hash"]
+    more, other = folder / "good.csv", folder.parent / "other"
+    other.mkdir()
+    (other / "build.yml").write_text("contents:\n  taken: {package: me/x}\n")
+    for command in (
+        ["append", "me/x", str(more), "--to", "more", "--no-push"],
+        ["edit", "me/x", "--remove", "good", "--no-push"],
+        ["merge", "me/x", "-o", "me/y"],
+        ["merge", "me/x/bad", "-o", "me/y"],
+        ["build", "me/y", str(other)],
+    ):
+        ended = run(*command)
+        assert ended.code == 5, command
+        assert "without 'bad'; nothing was" in ended.err
+        assert f"me/x@sha256:{hash}" in ended.err
+    with pytest.raises(BuildFailed, match="without 'bad'; nothing was changed"), datapkg.edit("me/x", push=False):
+        pass
+    assert Home().store.refs.current("me", "y") is None
+    assert run("merge", f"me/x@sha256:{hash}", "-o", "me/y").code == 0
+    assert run("merge", "me/x/good", "-o", "me/y").code == 0
+    assert run("cp", "me/x", "me/z").code == 0
+    assert run("push", "me/z", "--registry", "http://127.0.0.1:1").code == 5
+
+
+def test_an_edit_goes_on_once_the_state_was_pushed_or_built_again(
+    run: Run, folder: Path, registry: LiveRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATAPKG_REGISTRY", registry.url)
+    monkeypatch.setenv("DATAPKG_TOKEN", registry.add_user("rest"))
+    hash = run("build", "rest/x", str(folder), "--keep-going", "--json").json["hash"]
+    append = ("append", "rest/x", str(folder / "good.csv"), "--to")
+    ended = run(*append, "more")
+    assert (ended.code, "without 'bad'; nothing was changed" in ended.err) == (5, True)
+    assert run("show", "rest/x", "--remote").code == 3
+    assert run("push", f"rest/x@sha256:{hash}").code == 0
+    assert run(*append, "more").code == 0
+    (folder / "bad.csv").unlink()
+    time.sleep(SETTLED_S)
+    assert run("build", "rest/x", str(folder)).code == 0
+    assert run(*append, "other", "--no-push").code == 0
+
+
+def test_a_package_of_a_read_only_store_is_not_hidden_by_an_edit(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    assert run("build", "me/x", str(tmp_path / "a.txt")).code == 0
+    shared = Home().store.folder
+    monkeypatch.setenv("DATAPKG_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("DATAPKG_PATH", str(shared))
+    for command in (["append", "me/x", str(tmp_path / "a.txt"), "--to", "g"], ["edit", "me/x", "--remove", "a_txt"]):
+        ended = run(*command, "--no-push")
+        assert ended.code == 7, ended.err
+        assert f"me/x is in the read-only store {shared}; nothing was changed" in ended.err
+        assert "datapkg cp me/x me/OTHER" in ended.err
+    assert Home().store.refs.current("me", "x") is None
+    assert run("cp", "me/x", "me/y").code == 0
+    assert run("append", "me/y", str(tmp_path / "a.txt"), "--to", "g", "--no-push").code == 0

@@ -194,3 +194,11 @@ def test_a_redirect_of_a_read_is_named(person: Person, way: Way, registry: LiveR
     way.faults[:] = [Fault(f"to {registry.url}", "/resolve")]
     with pytest.raises(PackageNotFound, match=rf"redirected to {registry.url}/api/.*; tokens are not sent past"):
         person.home(url=way.url).client().resolve(person.ref("p"))
+
+
+def test_the_query_is_not_added_to_the_address_that_a_redirect_names(person: Person, way: Way) -> None:
+    with faulty_way(person.url) as other:
+        way.faults.append(Fault(f"to {other.url}", "/packages"))
+        list(person.home(url=way.url).client().packages("two words"))
+        assert [path for _, path in other.seen] == [path for _, path in way.seen]
+        assert other.seen[0][1].count("q=") == 1

@@ -162,6 +162,46 @@ def test_what_was_used_lately_stays_while_somebody_is_at_work(store: Store) -> N
     assert files(store) == set()
 
 
+def test_what_a_process_uses_that_has_been_at_work_for_days_stays(store: Store) -> None:
+    """Or one that slept with its machine, or whose clock was set: it is long ago that it counted on the object."""
+    keep(store, "p", b"mine", LOOSE)
+    with somebody_at_work(store) as other:
+        began = time.time() - 3 * gc.GRACE_S
+        os.utime(other.work_lock, (began, began))
+        make_old(store)  # two hours ago
+        with again(store).writing():  # the first one began earlier
+            freed = remove(store, "p")
+        assert (freed.size_bytes, freed.left_bytes, freed.until) == (0, len(b"mine") + len(LOOSE), 0)
+        other.save(manifest_of(b"mine", LOOSE))
+        other.refs.set_current("u", "q", Current(manifest_of(b"mine", LOOSE).hash, "local"))
+    gc.free(store)
+    assert store.objects.read(hash_bytes(b"mine")) == b"mine"
+    assert store.objects.read(hash_bytes(LOOSE)) == LOOSE
+
+
+def test_where_the_clock_was_set_back_all_that_may_be_used_stays(store: Store) -> None:
+    keep(store, "p", b"mine", LOOSE)
+    make_old(store)
+    with somebody_at_work(store) as other:
+        os.utime(other.work_lock, (time.time() + gc.GRACE_S,) * 2)
+        assert remove(store, "p").left_bytes == len(b"mine") + len(LOOSE)
+    with again(store).writing():
+        assert files(store) == set()
+
+
+def test_who_begins_alone_says_since_when_writers_overlap(store: Store) -> None:
+    lock = store.work_lock
+    assert writer_lock.busy_since(lock) is None
+    os.utime(lock, (1, 1))
+    with writer_lock.shared(lock):
+        first = writer_lock.busy_since(lock)
+        assert first is not None
+        assert abs(time.time() - first) < gc.GRACE_S
+        with writer_lock.shared(lock):
+            assert writer_lock.busy_since(lock) == first
+    assert writer_lock.busy_since(lock) is None
+
+
 def test_the_next_that_writes_frees_what_was_left(store: Store) -> None:
     keep(store, "p", b"mine", LOOSE)
     with somebody_at_work(store):
@@ -182,11 +222,11 @@ def test_who_counted_on_it_between_two_looks_has_it(store: Store, monkeypatch: p
     """Another process installs the package at the moment when its objects go."""
     hash = keep(store, "p", b"mine", LOOSE)
     make_old(store)
-    other, is_alone = again(store), writer_lock.is_alone
+    other, busy_since = again(store), writer_lock.busy_since
     working = other.writing()
 
-    def look(path: Path) -> bool:
-        found = is_alone(path)
+    def look(path: Path) -> float | None:
+        found = busy_since(path)
         if not looked:
             working.__enter__()
             assert not other.absent(manifest_of(b"mine", LOOSE))
@@ -195,14 +235,14 @@ def test_who_counted_on_it_between_two_looks_has_it(store: Store, monkeypatch: p
             other.save(manifest_of(b"mine", LOOSE))
             other.refs.set_current("u", "p", Current(hash, "local"))
             working.__exit__(None, None, None)
-            found = is_alone(path)
+            found = busy_since(path)
         looked.append(found)
         return found
 
-    looked: list[bool] = []
-    monkeypatch.setattr(writer_lock, "is_alone", look)
+    looked: list[float | None] = []
+    monkeypatch.setattr(writer_lock, "busy_since", look)
     freed = remove(store, "p")
-    assert looked == [True, ended]
+    assert [each is None for each in looked] == [True, ended]
     assert not freed.size_bytes
     assert again(store).objects.read(hash_bytes(LOOSE)) == LOOSE
     assert not again(store).absent(store.manifest(hash))

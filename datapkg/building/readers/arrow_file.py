@@ -47,7 +47,7 @@ def _old_feather(path: Path, kwargs: dict[str, Any]) -> Any:
 
     with tempfile.TemporaryFile() as converted:
         try:
-            limited_reader.run("feather", path, pa, converted)
+            limited_reader.run("feather", path, pa, output=converted)
         except limited_reader.ReaderDied as died:
             raise InvalidInput("it is damaged: the reader of Feather's first version fails on it") from died
         converted.seek(0)

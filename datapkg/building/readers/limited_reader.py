@@ -1,17 +1,19 @@
 """Read files in a child process with limits, where the library may abort the process on a damaged or hostile file.
 
 calamine allocates the whole rectangle that the cells of a sheet span, and Rust aborts where memory is not there: one
-cell at XFD1048575 is enough. pyarrow's reader of Feather's first version follows offsets that nobody checked. Neither
-can be caught in the process itself. The child is this file, run as a script: it imports nothing but that one library.
+cell at XFD1048575 is enough. pyarrow's reader of Feather's first version follows offsets that nobody checked, and
+readstat, which is written in C, writes past its buffers where the header of an SPSS file was changed. None of that can
+be caught in the process itself. The child is this file, run as a script: it imports nothing but those libraries.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,16 +33,23 @@ class ReaderDied(Exception):
         self.doing = doing
 
 
-def run(task: str, path: Path, library: Any, output: IO[bytes] | None = None) -> None:
+def run(
+    task: str,
+    path: Path,
+    *libraries: Any,
+    output: IO[bytes] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> None:
     """Run a task on a file in a child; what it writes goes to `output`, an open file.
 
-    `library` is the module that the task imports. Raises `ReaderDied`, and `ValueError` with the library's own message
-    for a file that it cannot read.
+    `libraries` are the modules that the task imports, `options` what JSON can hold. Raises `ReaderDied`, and
+    `ValueError` with the library's own message for a file that it cannot read.
     """
     if not sys.executable:  # an embedded Python: there is no interpreter to start
         raise ValueError("it is read in a process of its own, and this Python does not know its interpreter")
-    folder = str(Path(library.__file__).parents[1])
-    line = [sys.executable, "-I", "-S", __file__, task, str(path), folder, str(max_bytes())]
+    folders = dict.fromkeys(str(Path(each.__file__).parents[1]) for each in libraries)
+    said = json.dumps({"folders": list(folders), "most": max_bytes(), **(options or {})})
+    line = [sys.executable, "-I", "-S", __file__, task, os.path.abspath(path), said]
     done = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False)
     told = [each for each in done.stderr.decode("utf-8", "replace").splitlines() if each.startswith(_MARK)]
     last = told[-1].removeprefix(_MARK) if told else ""
@@ -59,12 +68,13 @@ def max_bytes() -> int:
     return max(_MIN_BYTES, int(memory * _SHARE))
 
 
-def _main(task: str, path: str, folder: str, most: str) -> None:
+def _main(task: str, path: str, said: str) -> None:
     """What the child does. It tells on stderr what it is doing, so that its last line says where it died."""
-    _limit(int(most))
-    sys.path.append(folder)
+    options = json.loads(said)
+    _limit(options["most"])
+    sys.path += options["folders"]
     try:
-        _TASKS[task](path, int(most))
+        _TASKS[task](path, options)
         _tell(_DONE)
     except Exception as error:  # noqa: BLE001 - told to the parent; a panic of Rust is no Exception
         _tell(_ERROR + (" ".join(str(error).split())[:500] or type(error).__name__))
@@ -85,7 +95,7 @@ def _tell(what: str) -> None:
     os.write(2, f"{_MARK}{what}\n".encode("utf-8", "replace"))
 
 
-def _open_workbook(path: str, most: int) -> None:
+def _open_workbook(path: str, options: dict[str, Any]) -> None:
     """Open every sheet of a workbook, as calamine does when it is read."""
     import python_calamine
 
@@ -93,7 +103,7 @@ def _open_workbook(path: str, most: int) -> None:
     for number in _sheets_of_cells(book):
         _tell(str(number))
         sheet = book.get_sheet_by_index(number)
-        if sheet.total_height * sheet.total_width * _CELL_BYTES > most:
+        if sheet.total_height * sheet.total_width * _CELL_BYTES > options["most"]:
             os._exit(1)
 
 
@@ -101,18 +111,43 @@ def _sheets_of_cells(book: Any) -> Iterable[int]:
     return (at for at, each in enumerate(book.sheets_metadata) if str(each.typ).endswith(".WorkSheet"))
 
 
-def _convert_feather(path: str, most: int) -> None:
+def _convert_feather(path: str, options: dict[str, Any]) -> None:
     """Write a table in Feather's first version to stdout as a stream of Arrow, once it was validated."""
-    import pyarrow as pa
     from pyarrow import feather
 
     table = feather.read_table(path, memory_map=False)
     table.validate(full=True)
+    _write(table)
+
+
+def _convert_readstat(path: str, options: dict[str, Any]) -> None:
+    """Write what pyreadstat reads to stdout as a stream of Arrow; columns are numbered, since names may be equal.
+
+    Metadata `datapkg` of its schema are JSON: names, labels, and the labels of values as pairs, since keys are numbers.
+    """
+    import pyarrow as pa
+    import pyreadstat
+
+    frame, found = getattr(pyreadstat, options["function"])(path, **options["kwargs"])
+    told = {
+        "names": list(frame.columns),
+        "labels": found.column_names_to_labels,
+        "value_labels": {name: list(labels.items()) for name, labels in found.value_labels.items()},
+        "variable_to_label": found.variable_to_label,
+    }
+    frame.columns = [str(number) for number in range(len(frame.columns))]
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    _write(table.replace_schema_metadata({**(table.schema.metadata or {}), "datapkg": json.dumps(told)}))
+
+
+def _write(table: Any) -> None:
+    import pyarrow as pa
+
     with os.fdopen(1, "wb", closefd=False) as output, pa.ipc.new_stream(output, table.schema) as writer:
         writer.write_table(table)
 
 
-_TASKS = {"workbook": _open_workbook, "feather": _convert_feather}
+_TASKS = {"workbook": _open_workbook, "feather": _convert_feather, "readstat": _convert_readstat}
 
 if __name__ == "__main__":
     _main(*sys.argv[1:])

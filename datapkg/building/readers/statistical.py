@@ -2,15 +2,22 @@
 
 Value labels become categories, of which those that are not text (a number without a label beside others with one) are
 written as text. The label of a variable becomes the description of its column. Every kind of missing value is missing.
-pandas reads Stata's files and SAS's own; the others need the library pyreadstat.
+pandas reads Stata's files and SAS's own; the others need the library pyreadstat, which a damaged file can make crash,
+so it runs in a child process (`limited_reader`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datapkg.building.readers import limited_reader
 from datapkg.building.readers.base import Described, Warn
 from datapkg.errors import InvalidInput, MissingDependency
 from datapkg.format.names import quoted
@@ -28,7 +35,7 @@ def stata(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
 
     reader: Any
     try:
-        with pandas.read_stata(path, iterator=True, **kwargs) as reader:
+        with _damage_explained(), pandas.read_stata(path, iterator=True, **kwargs) as reader:
             frame = reader.read()
             labels = reader.variable_labels()
     except ValueError as error:
@@ -44,33 +51,77 @@ def sas(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
     import pandas
 
     reader: Any
-    with pandas.read_sas(path, format="sas7bdat", iterator=True, **{"encoding": "infer", **kwargs}) as reader:
+    options = {"encoding": "infer", **kwargs}
+    with _damage_explained(), pandas.read_sas(path, format="sas7bdat", iterator=True, **options) as reader:
         frame = reader.read()
         labels = {_text(each.name): _text(each.label) for each in reader.columns}
     return _described(frame, labels, warn)
 
 
+@contextmanager
+def _damage_explained() -> Iterator[None]:
+    """Raise `InvalidInput` for the errors that pandas does not explain; they come from impossible offsets and codes."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError):
+        raise
+    except Exception as error:
+        raise InvalidInput(f"the file is damaged or truncated ({type(error).__name__}: {error})") from error
+
+
 def spss(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
     """Return the table of a `.sav`, `.zsav` or `.por` file."""
-    library = _pyreadstat(path)
-    read = library.read_por if path.suffix.lower() == ".por" else library.read_sav
-    with_labels = kwargs.get("convert_categoricals", True)
-    options = {"apply_value_formats": with_labels, "formats_as_category": with_labels}
-    if kwargs.get("user_missing"):
-        options["user_missing"] = True
-    return _read(read, path, kwargs, options, warn)
+    if path.suffix.lower() != ".por":
+        more = {"encoding": kwargs.get("encoding"), "user_missing": bool(kwargs.get("user_missing"))}
+        frame, found = _read("read_sav", path, kwargs, more)
+    elif refused := sorted({"encoding", "user_missing"}.intersection(kwargs)):
+        raise InvalidInput(f"kwarg {refused[0]} is not supported for .por files", hint=f"leave {refused[0]} out")
+    else:
+        frame, found = _read("read_por", path, kwargs, {})
+    if kwargs.get("convert_categoricals", True):
+        frame = _pyreadstat(path).set_value_labels(frame, found, formats_as_category=True)
+    return _described(frame, found.labels, warn)
 
 
 def xport(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
     """Return the table of a `.xpt` file, SAS's format for transport."""
-    return _read(_pyreadstat(path).read_xport, path, kwargs, {}, warn)
+    frame, found = _read("read_xport", path, kwargs, {"encoding": kwargs.get("encoding")})
+    return _described(frame, found.labels, warn)
 
 
-def _read(
-    read: Callable[..., Any], path: Path, kwargs: dict[str, Any], options: dict[str, Any], warn: Warn
-) -> Described:
-    frame, found = read(str(path), usecols=kwargs.get("columns"), encoding=kwargs.get("encoding"), **options)
-    return _described(frame, found.column_names_to_labels, warn)
+@dataclass(frozen=True)
+class _Found:
+    """What a file says of its columns: labels by column, names of sets of value labels by column, and these sets."""
+
+    labels: Mapping[str, str | None]
+    variable_to_label: Mapping[str, str]
+    value_labels: Mapping[str, Mapping[Any, str]]
+
+
+def _read(function: str, path: Path, kwargs: dict[str, Any], more: dict[str, Any]) -> tuple[pandas.DataFrame, _Found]:
+    """Call a function of pyreadstat in a child process; return the frame, with codes for values that have labels."""
+    import numpy
+    import pandas
+    import pyarrow as pa
+
+    options = {"function": function, "kwargs": {"usecols": kwargs.get("columns"), **more}}
+    libraries = [_pyreadstat(path), pandas, numpy, pa]
+    if narwhals := sys.modules.get("narwhals"):  # newer versions of pyreadstat need it
+        libraries.append(narwhals)
+    with tempfile.TemporaryFile() as converted:
+        try:
+            limited_reader.run("readstat", path, *libraries, output=converted, options=options)
+        except limited_reader.ReaderDied as died:
+            most = f"{limited_reader.max_bytes() / 2**30:.1f} GiB of memory"
+            raise InvalidInput(f"it is damaged, or it cannot be read in {most}") from died
+        converted.seek(0)
+        with pa.ipc.open_stream(converted) as reader:
+            table = reader.read_all()
+    told = json.loads(table.schema.metadata[b"datapkg"])
+    frame = table.to_pandas()
+    frame.columns = told["names"]
+    sets = {name: dict(pairs) for name, pairs in told["value_labels"].items()}
+    return frame, _Found(told["labels"], told["variable_to_label"], sets)
 
 
 def _pyreadstat(path: Path) -> Any:

@@ -125,14 +125,20 @@ class _GitRules:
 
     @staticmethod
     def _read(path: Path) -> _Verdict | None:
-        """Return the rules of one file; None where there is none, or a link, which git does not follow either."""
-        try:
-            if path.is_symlink() or not path.is_file():
-                return None
-            with path.open("rb") as stream:
-                data = stream.read(MAX_BYTES)
-        except OSError:
+        """Return the rules of one file; None where there is none, or a link, which git does not follow either.
+
+        Raise `InvalidInput` for one that cannot be read whole: what it ignores would get into the package.
+        """
+        hint = "datapkg build USER/NAME PATH --no-gitignore"
+        if path.is_symlink() or not path.is_file():
             return None
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise InvalidInput(f"{quoted(path)} cannot be read: {error.strerror}", hint=hint) from error
+        if len(data) > MAX_BYTES:
+            raise InvalidInput(f"{quoted(path)} has more than {MAX_BYTES >> 20} MiB", hint=hint)
         return _verdict_of(data.decode("utf-8-sig", "surrogateescape"))
 
 

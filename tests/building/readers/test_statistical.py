@@ -119,6 +119,42 @@ def test_files_for_transport(tmp_path: Path) -> None:
     assert found["born"].isna().tolist() == [False, False, True]
 
 
+@pytest.mark.needs_library("pyreadstat")
+def test_portable_files(tmp_path: Path) -> None:
+    import pyreadstat
+
+    pyreadstat.write_por(people(), str(tmp_path / "p.por"), column_labels={"sex": "Sex"})
+    found, _, _ = table_of(tmp_path)
+    assert (list(found), found["SEX"].tolist()) == (["ID", "SEX", "BORN", "HEIGHT"], [1, 2, 1])
+    assert found["BORN"].isna().tolist() == [False, False, True]
+    with pytest.raises(BuildFailed, match=r"kwarg encoding is not supported for \.por files"):
+        table_of(tmp_path, "{encoding: latin-1}")
+
+
+@pytest.mark.needs_library("pyreadstat")
+@pytest.mark.parametrize("at", [180, 212, 244, 276, 308])
+def test_a_file_on_which_the_library_crashes_is_refused(tmp_path: Path, at: int) -> None:
+    data = (FILES / "iris.sav").read_bytes()
+    (tmp_path / "p.sav").write_bytes(data[:at] + b"@" + data[at + 1 :])
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with pytest.raises(BuildFailed, match=r"'p\.sav' cannot be read as spss: it is damaged"):
+        Bench().build(tmp_path)
+
+
+@pytest.mark.needs_library("pyreadstat")
+def test_equal_labels_and_names_survive_the_child_process(tmp_path: Path) -> None:
+    import pyreadstat
+
+    frame = pd.DataFrame({"a": [1.0, 2.0, None], "ünï": ["x", "", "é"], "c": [1.5, 2.5, 3.5]})
+    labels = {"a": {1.0: "same", 2.0: "same"}, "ünï": {"x": "an x"}}
+    pyreadstat.write_sav(frame, str(tmp_path / "p.zsav"), compress=True, variable_value_labels=labels)
+    theirs, _ = pyreadstat.read_sav(str(tmp_path / "p.zsav"), apply_value_formats=True)
+    found, _, _ = table_of(tmp_path)
+    assert found.astype(object).where(found.notna(), None).values.tolist() == [
+        [None if pd.isna(value) else value for value in row] for row in theirs.astype(object).values.tolist()
+    ]
+
+
 def test_without_the_library_the_line_that_installs_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(FILES / "iris.sav", tmp_path / "iris.sav")
     monkeypatch.setitem(sys.modules, "pyreadstat", None)
@@ -133,6 +169,14 @@ def test_without_the_library_the_line_that_installs_it_is_told(tmp_path: Path, m
 def test_kwargs_that_are_not_taken(tmp_path: Path, name: str, kwargs: str) -> None:
     write(tmp_path, {name: "", "build.yml": f"contents:\n  p: {{file: {name}, kwargs: {{{kwargs}}}}}\n"})
     with pytest.raises(InvalidBuildFile, match="kwarg"):
+        Bench().build(tmp_path)
+
+
+@pytest.mark.parametrize("at", [82, 86, 99, 179, 180, 187, 251])
+def test_a_stata_file_with_impossible_numbers(tmp_path: Path, at: int) -> None:
+    data = (FILES / "iris.dta").read_bytes()
+    (tmp_path / "p.dta").write_bytes(data[:at] + b"\xff" + data[at + 1 :])
+    with pytest.raises(BuildFailed, match=r"'p\.dta' cannot be read as stata: the file is damaged or truncated"):
         Bench().build(tmp_path)
 
 
