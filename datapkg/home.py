@@ -16,7 +16,7 @@ from datapkg.errors import (
     TagNotFound,
     VersionNotFound,
 )
-from datapkg.format.names import Ref, State
+from datapkg.format.names import Ref, State, shown
 from datapkg.format.values import dataclass
 from datapkg.objects.files import private_folder, write_atomic
 from datapkg.project import nearest_lock
@@ -133,7 +133,7 @@ class Home:
     def setting(self, name: str) -> Setting:
         """One setting, from the environment, else the settings file, else its default."""
         if name not in SETTINGS:
-            raise InvalidInput(f"there is no setting {name!r}; there are {', '.join(SETTINGS)}")
+            raise _no_setting(name)
         variable, default, _ = SETTINGS[name]
         if variable and self._environ.get(variable):
             try:
@@ -170,7 +170,7 @@ class Home:
         elif name in SETTINGS and name != "registries":
             values[name] = _from_text(name, text) if text is not None else None
         else:
-            raise InvalidInput(f"there is no setting {name!r}; there are {', '.join(SETTINGS)} and registries.NAME")
+            raise _no_setting(name)
         kept = {key: value for key, value in values.items() if value not in (None, {})}
         private_folder(self.config)
         write_atomic(self.settings_path, json.dumps(kept, indent=2).encode() + b"\n", self.config / "tmp")
@@ -311,6 +311,19 @@ class Home:
         raise error(f"{ref} is not installed here", hint=f"datapkg install {ref}")
 
 
+def _no_setting(name: str) -> InvalidInput:
+    """Return the error for a setting that does not exist, with the one that is near or all of them."""
+    from datapkg.format.absent import close_names
+
+    near = close_names(name, [each for each in SETTINGS if each != "registries"])
+    said = f"did you mean {near[0]}?" if near else f"there are {', '.join(SETTINGS)} and registries.NAME"
+    return InvalidInput(
+        f"there is no setting {shown(name)}; {said}",
+        hint="" if near else "datapkg config",
+        **({"meant": [name, near[0]]} if near else {}),
+    )
+
+
 def not_installed(ref: Ref) -> PackageNotInstalled:
     """The error for a package that is not here, with the line that installs it."""
     return PackageNotInstalled(f"{ref} is not installed", hint=f"datapkg install {ref}", package=ref.package)
@@ -324,22 +337,28 @@ def _best_version(versions: dict[str, str], specifier: str) -> str | None:
     return versions[max(matching, key=Version)] if matching else None
 
 
+def _example(name: str) -> str:
+    """Return the line that gives a setting its default, which shows how values of it are written."""
+    return f"datapkg config {name} {str(SETTINGS[name][1]).lower()}"
+
+
 def _from_text(name: str, text: str) -> Any:
     if name == "path":
         return [each for each in text.split(os.pathsep) if each]
     if name == "max_source_bytes":
         if not text.strip().isdigit() or len(text) > 30:
-            raise InvalidInput(f"setting {name} is a number of bytes, got {text[:80]!r}")
+            raise InvalidInput(f"setting {name} is a number of bytes, got {text[:80]!r}", hint=_example(name))
         return _checked(name, int(text))
     if name == "lazy":
         if text.strip().lower() not in _BOOLEANS:
-            raise InvalidInput(f"setting {name} is one of {', '.join(_BOOLEANS)}, got {text[:80]!r}")
+            raise InvalidInput(f"setting {name} is one of {', '.join(_BOOLEANS)}, got {text[:80]!r}", hint=_example(name))
         return _BOOLEANS[text.strip().lower()]
     if name == "timeout_s":
         try:
             return _checked(name, float(text))
         except ValueError:
-            raise InvalidInput(f"setting {name} is a number of seconds, got {text[:80]!r}") from None
+            line = f"setting {name} is a number of seconds, got {text[:80]!r}"
+            raise InvalidInput(line, hint=_example(name)) from None
     return _checked_registry(text) if name == "registry" else text
 
 

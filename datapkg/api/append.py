@@ -26,6 +26,7 @@ from datapkg.format.diff import same_content
 from datapkg.format.manifest import GroupNode, Node, TableNode
 from datapkg.format.names import Ref, shown
 from datapkg.home import Home
+from datapkg.objects.files import no_such_path
 from datapkg.objects.progress import Progress, silent
 
 _PATHS_SHOWN = 10
@@ -89,6 +90,8 @@ def _check(ref: Ref, files: Sequence[Path]) -> None:
         line = f"datapkg append {ref.package} {names}" + (f" --to {quote(ref.path)}" if ref.path else "")
         raise InvalidInput(f"{ref} names more than a package", hint=line)
     if absent := [each for each in files if not each.exists()]:
+        if len(absent) == 1:
+            raise no_such_path(absent[0], note="nothing was added")
         what = ", ".join(shown(each) for each in absent[:_PATHS_SHOWN])
         raise NotFound(f"there is no file or folder {what}; nothing was added", paths=[str(each) for each in absent])
 

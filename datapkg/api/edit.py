@@ -21,6 +21,7 @@ from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound
 from datapkg.format.diff import same_data, stored_otherwise
 from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
+from datapkg.format.absent import advice
 from datapkg.format.names import Ref, State, check_node_path, shown
 from datapkg.format.overlay import Overlay
 from datapkg.home import Home
@@ -271,7 +272,8 @@ class Draft(NewState):
         found = [*([path] if path in self._nodes else []), *self._nodes.below(path)]
         if not found:
             hint = f"datapkg show {self._ref.package}"
-            raise NodeNotFound(f"the draft of {self._ref.package} has no node {shown(path)}", hint=hint, path=path)
+            near = advice(path, list(self._nodes))
+            raise NodeNotFound(f"{self._ref.package} has no node {shown(path)}{near}", hint=hint, path=path)
         return found
 
     def _check_open(self) -> None:

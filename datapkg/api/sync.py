@@ -24,12 +24,13 @@ from datapkg.building.options import Options as BuildOptions
 from datapkg.building.package import Built, build_package
 from datapkg.building.spec import BuildSpec, FileSource, FilesSource, NodeSpec
 from datapkg.building.unchanged import Split, settled, split
-from datapkg.errors import Conflict, InvalidInput, NotFound
+from datapkg.errors import Conflict, InvalidInput
 from datapkg.format.diff import diff, same_content
 from datapkg.format.manifest import GroupNode, Manifest, Node
 from datapkg.format.names import Ref, State, check_new_version, check_tag, shown
 from datapkg.home import Home
 from datapkg.objects.base import Objects
+from datapkg.objects.files import no_such_path
 from datapkg.objects.progress import Progress, silent
 
 _PATHS_SHOWN = 10
@@ -98,7 +99,7 @@ def _check(folder: Path, ref: Ref) -> None:
         line = f"datapkg sync {quote(str(folder))} {ref.package}" + (f" --to {quote(ref.path)}" if ref.path else "")
         raise InvalidInput(f"{ref} names more than a package", hint=line)
     if not folder.exists():
-        raise NotFound(f"there is no folder {shown(folder)}", hint="give the path of a folder", path=str(folder))
+        raise no_such_path(folder, "folder")
     if not folder.is_dir():
         raise InvalidInput(
             f"{shown(folder)} is not a folder", hint=f"datapkg append {ref.package} {quote(str(folder))}"
@@ -255,10 +256,11 @@ class _Follower(Draft):
         """Raises where a folder that has nothing would empty the package: a disk may be gone."""
         if not made and not held and alone and not self._how.confirm:
             where = f"{self._ref.package}/{self._how.to}" if self._how.to else self._ref.package
+            to = f" --to {quote(self._how.to)}" if self._how.to else ""
             raise InvalidInput(
-                f"{shown(folder)} has nothing that a package is made of, and --delete would take all {len(alone):,} "
-                f"nodes out of {where}; nothing was changed",
-                hint="if that is meant: the same with --allow-empty",
+                f"{shown(folder)} has nothing that a package is made of, and --delete would take all nodes "
+                f"({len(alone):,}) out of {where}; nothing was changed",
+                hint=f"datapkg sync {quote(str(folder))} {self._ref.package}{to} --delete --allow-empty",
             )
 
     def _check_room(self, made: dict[str, Node], alone: list[str]) -> None:

@@ -142,7 +142,8 @@ def parse_requirements(data: bytes, place: str = REQUIREMENTS) -> Requirements:
     refs, warnings = _refs(items, place, problems)
     if problems:
         lines = "\n".join(f"  {where}: {what}" for where, what in problems)
-        raise InvalidLock(f"{place} has {len(problems)} mistake(s):\n{lines}", problems=problems)
+        what = "a mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        raise InvalidLock(f"{place} has {what}:\n{lines}", problems=problems)
     return Requirements(tuple(refs), tuple(warnings))
 
 

@@ -9,7 +9,8 @@ import time
 from functools import cache
 from pathlib import Path
 
-from datapkg.errors import Refused
+from datapkg.errors import NotFound, Refused
+from datapkg.format.names import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,25 @@ OTHER_HOME = "export DATAPKG_HOME=FOLDER, one that you may write"
 STALE_TEMP_S = 24 * 3600
 MANY_FOLDERS = 8
 SEALED_MTIME_NS = 946_684_800 * 10**9  # the year 2000
+
+
+def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> NotFound:
+    """Return the error for a path of the user at which there is nothing: where it was looked for, and a name that is near.
+
+    `note` is a clause that says what was not done because of it.
+    """
+    from datapkg.format.absent import close_names
+
+    folder = path.absolute().parent
+    try:
+        near = close_names(path.name, os.listdir(folder))[:1]
+    except OSError:
+        near = []
+    meant = os.fspath(path.with_name(near[0])) if near else ""
+    line = f"there is no {kind} {shown(path)} in {Path.cwd()}" if not path.is_absolute() else f"there is no {kind} {path}"
+    advice = f"; did you mean {shown(meant)}?" if meant else ""
+    detail = {"meant": [os.fspath(path), meant]} if meant else {}
+    return NotFound(f"{line}{f'; {note}' if note else ''}{advice}", path=os.fspath(path), **detail)
 
 
 def private_folder(folder: Path) -> None:
