@@ -240,11 +240,13 @@ class Home:
     def client(self, named: str | None = None, token: str | None = None) -> Client:
         """A client of a registry (see `registry_url`), with the token kept for it."""
         from datapkg.remote.client import Client
+        from datapkg.remote.credentials import Credential
         from datapkg.remote.session import Session
 
         url = self.registry_url(named)
         timeout_s = self.setting("timeout_s").value
-        return Client(Session(url, token or self.credential(url), read_timeout_s=timeout_s))
+        credential = Credential(token, "", f"datapkg login --registry {url}") if token else self.credential(url)
+        return Client(Session(url, credential, read_timeout_s=timeout_s))
 
     def users(self) -> list[str]:
         """Users of whom a package is here, in order."""
@@ -274,7 +276,7 @@ class Home:
         for store in self.stores:
             if current := store.refs.current(ref.user, ref.name):
                 return Found(store, ref, store.here(ref.user, ref.name, current.hash), "current")
-        raise not_installed(ref)
+        raise not_installed(ref, self)
 
     def pin(self, ref: Ref, start: Path | None = None) -> Ref | None:
         """What the nearest lock says of a package: its state and registry; None where it says nothing."""
@@ -305,7 +307,7 @@ class Home:
             if hash and store.holds(hash):
                 return Found(store, ref, hash, "ref")
         if not known_anywhere or kind == "hash":
-            raise not_installed(ref)
+            raise not_installed(ref, self)
         error: type[PackageNotFound] | type[VersionNotFound] | type[TagNotFound]
         error = TagNotFound if kind == "tag" else VersionNotFound
         raise error(f"{ref} is not installed here", hint=f"datapkg install {ref}")
@@ -324,9 +326,14 @@ def _no_setting(name: str) -> InvalidInput:
     )
 
 
-def not_installed(ref: Ref) -> PackageNotInstalled:
-    """The error for a package that is not here, with the line that installs it."""
-    return PackageNotInstalled(f"{ref} is not installed", hint=f"datapkg install {ref}", package=ref.package)
+def not_installed(ref: Ref, home: Home | None = None) -> PackageNotInstalled:
+    """The error for a package that is not here, with the line that installs it, and one of this `home` that is near."""
+    from datapkg.format.absent import close_names
+
+    here = [f"{user}/{name}" for user in home.users() for name in home.packages(user)] if home else []
+    near = [each for each in close_names(ref.package, here) if each != ref.package][:1]
+    advice = f" (did you mean {near[0]!r}?)" if near else ""
+    return PackageNotInstalled(f"{ref} is not installed{advice}", hint=f"datapkg install {ref}", package=ref.package)
 
 
 def _best_version(versions: dict[str, str], specifier: str) -> str | None:
@@ -351,7 +358,9 @@ def _from_text(name: str, text: str) -> Any:
         return _checked(name, int(text))
     if name == "lazy":
         if text.strip().lower() not in _BOOLEANS:
-            raise InvalidInput(f"setting {name} is one of {', '.join(_BOOLEANS)}, got {text[:80]!r}", hint=_example(name))
+            raise InvalidInput(
+                f"setting {name} is one of {', '.join(_BOOLEANS)}, got {text[:80]!r}", hint=_example(name)
+            )
         return _BOOLEANS[text.strip().lower()]
     if name == "timeout_s":
         try:

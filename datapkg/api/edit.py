@@ -19,9 +19,9 @@ from datapkg.api.rebase import ancestors
 from datapkg.api.results import Edited
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound
+from datapkg.format.absent import advice
 from datapkg.format.diff import same_data, stored_otherwise
 from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
-from datapkg.format.absent import advice
 from datapkg.format.names import Ref, State, check_node_path, shown
 from datapkg.format.overlay import Overlay
 from datapkg.home import Home

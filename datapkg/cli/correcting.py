@@ -10,6 +10,7 @@ from datapkg.errors import DatapkgError
 
 # What is never typed for somebody who mistyped a name: it removes something, or shows a secret.
 _NEVER = frozenset({"--delete", "--force", "--now", "--remove", "--replace", "--token", "--yes", "rm"})
+_PACKAGE = re.compile(r"[a-z][a-z0-9]*/[a-z][a-z0-9_]*")
 
 
 def correct(error: DatapkgError, args: Sequence[str], removing: Collection[str]) -> None:
@@ -18,13 +19,26 @@ def correct(error: DatapkgError, args: Sequence[str], removing: Collection[str])
     A hint that is more than the help page stays. Nothing is changed where the wrong word is in the line more than once
     or not at all, and where the line, as typed or corrected, removes something or has a token.
     """
-    meant = error.detail.get("meant")
-    if not meant or (error.hint and not error.hint.endswith(" --help")):
+    if error.hint and not error.hint.endswith(" --help"):
         return
-    line = corrected(args, *meant)
+    if meant := error.detail.get("meant"):
+        line = corrected(args, *meant)
+    elif path := error.detail.get("not_a_package"):
+        line = swapped(args, path)
+    else:
+        return
     words = {each.partition("=")[0] for each in (*args, *line)}
     if line and not words & (_NEVER | set(removing)):
         error.explain("", shlex.join(["datapkg", *line]))
+
+
+def swapped(args: Sequence[str], path: str) -> list[str]:
+    """Return the arguments with a path, given for a package, and the only package among them in each other's place."""
+    packages = [each for each in args if _PACKAGE.fullmatch(each)]
+    if len(packages) != 1 or list(args).count(path) != 1 or list(args).count(packages[0]) != 1:
+        return []
+    other = {path: packages[0], packages[0]: path}
+    return [other.get(each, each) for each in args]
 
 
 def corrected(args: Sequence[str], wrong: str, right: str) -> list[str]:

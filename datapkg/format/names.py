@@ -71,11 +71,7 @@ def _identifier(text: str, what: str, pattern: re.Pattern[str], limit: int, rule
     if not isinstance(text, str) or not pattern.match(text) or len(text) > limit:
         meant = re.sub(r"[^a-z0-9]+", "_" if pattern is _PACKAGE else "", str(text).strip().lower()).strip("_")
         is_allowed = pattern.match(meant) is not None and len(meant) <= limit
-        raise InvalidName(
-            f"{what} {_given(text)} is not allowed: it is {rule}, at most {limit} characters"
-            + _did_you_mean(meant, is_allowed),
-            **({"meant": [text, meant]} if is_allowed and isinstance(text, str) else {}),
-        )
+        raise _not_allowed(what, text, f"{rule}, at most {limit} characters", meant if is_allowed else "")
     if keyword.iskeyword(text):
         raise InvalidName(f"{what} {text!r} is not allowed: it is a keyword of Python, and the name is imported")
     if what == "user name" and text in RESERVED:
@@ -83,9 +79,14 @@ def _identifier(text: str, what: str, pattern: re.Pattern[str], limit: int, rule
     return text
 
 
-def _given(value: object) -> str:
-    """Show what was given as a name, with its type where that is not text."""
-    return shown(value) if isinstance(value, str) else f"{shown(str(value))} ({type(value).__name__}, not text)"
+def _not_allowed(what: str, given: object, rule: str, meant: str) -> InvalidName:
+    """Return the error for a name that does not follow its rule, with the one that was `meant`, if that is known."""
+    if not isinstance(given, str):
+        advice = f"; write it as text, {meant!r}" if meant and isinstance(given, (int, float)) else ""
+        return InvalidName(f"{what} {given!s:.80} is not allowed: expected text, got {type(given).__name__}{advice}")
+    detail = {"meant": [given, meant]} if meant else {}
+    message = f"{what} {shown(given)} is not allowed: it is {rule}{_did_you_mean(meant, bool(meant))}"
+    return InvalidName(message, **detail)
 
 
 def _did_you_mean(text: str, is_allowed: bool) -> str:
@@ -96,11 +97,9 @@ def check_tag(text: str) -> str:
     """The tag itself; raises `InvalidName` that says what is allowed."""
     if not isinstance(text, str) or not _TAG.match(text) or len(text) > MAX_TAG:
         meant = re.sub(r"[^a-z0-9._-]+", "-", str(text).strip().lower()).strip("-")
-        raise InvalidName(
-            f"tag {_given(text)} is not allowed: it is a lower-case letter, then lower-case letters, digits, "
-            f"'.', '_' and '-', at most {MAX_TAG} characters"
-            + _did_you_mean(meant, _TAG.match(meant) is not None and len(meant) <= MAX_TAG)
-        )
+        is_allowed = _TAG.match(meant) is not None and len(meant) <= MAX_TAG
+        rule = "a lower-case letter, then lower-case letters, digits, '.', '_' and '-'"
+        raise _not_allowed("tag", text, f"{rule}, at most {MAX_TAG} characters", meant if is_allowed else "")
     return text
 
 
@@ -116,10 +115,9 @@ def check_version(text: str) -> str:
         version = Version(text)
     except (InvalidVersion, TypeError):
         meant = str(text).strip().lstrip("=vV ")
-        raise InvalidName(
-            f"version {_given(text)} is not allowed: it is a PEP 440 version that begins with a digit, such as 1.2.0"
-            + _did_you_mean(meant, len(meant) <= MAX_VERSION and _PLAIN_VERSION.match(meant) is not None)
-        ) from None
+        is_allowed = len(meant) <= MAX_VERSION and _PLAIN_VERSION.match(meant) is not None
+        rule = "a PEP 440 version that begins with a digit, such as 1.2.0"
+        raise _not_allowed("version", text, rule, meant if is_allowed else "") from None
     if version.local is not None:
         raise InvalidName(f"version {shown(text)} is not allowed: a version has no local part ('+…')")
     return str(version)
@@ -260,7 +258,9 @@ class Ref:
         if len(text) > MAX_REF:
             raise InvalidName(f"a reference has at most {MAX_REF:,} characters, got {len(text):,}")
         if text.startswith(_PATH_BEGINS):
-            raise InvalidName(f"{shown(text)} is a path; expected a package, user/name, such as uciml/iris")
+            raise InvalidName(
+                f"{shown(text)} is a path; expected a package, user/name, such as uciml/iris", not_a_package=text
+            )
         if text.startswith(("https://", "http://")):
             return _parse_address(text)
         registry, body = None, text

@@ -26,7 +26,7 @@ SEALED_MTIME_NS = 946_684_800 * 10**9  # the year 2000
 
 
 def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> NotFound:
-    """Return the error for a path of the user at which there is nothing: where it was looked for, and a name that is near.
+    """Return the error for a path of the user at which there is nothing; it names the folder, and a name that is near.
 
     `note` is a clause that says what was not done because of it.
     """
@@ -38,7 +38,7 @@ def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> No
     except OSError:
         near = []
     meant = os.fspath(path.with_name(near[0])) if near else ""
-    line = f"there is no {kind} {shown(path)} in {Path.cwd()}" if not path.is_absolute() else f"there is no {kind} {path}"
+    line = f"there is no {kind} {shown(path)}" + ("" if path.is_absolute() else f" in {Path.cwd()}")
     advice = f"; did you mean {shown(meant)}?" if meant else ""
     detail = {"meant": [os.fspath(path), meant]} if meant else {}
     return NotFound(f"{line}{f'; {note}' if note else ''}{advice}", path=os.fspath(path), **detail)

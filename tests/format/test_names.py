@@ -54,10 +54,10 @@ GOOD_REFS = {
     "a1/b_2_c3": Ref("a1", "b_2_c3"),
 }
 BAD_REFS = {
-    "": "names no package",
-    "iris": "names no package",
-    "/": "user name",
-    "/iris": "user name",
+    "": "is not a package",
+    "iris": "is not a package",
+    "/": "is a path",
+    "/iris": "is a path",
     "uciml/": "package name",
     "uciml//iris": "package name",
     "Uciml/iris": "lower-case",
@@ -75,7 +75,7 @@ BAD_REFS = {
     "uciml/class": "keyword",
     "class/iris": "keyword",
     "api/iris": "reserved",
-    "a" * 40 + "/iris": "at most 39",
+    "a" * 40 + "/iris": "is a path",
     "uciml/" + "a" * 65: "at most 64",
     "uciml/iris/..": "'..'",
     "uciml/iris/a/../../b": "'..'",
@@ -101,7 +101,7 @@ BAD_REFS = {
     "https://user:secret@host/u/p": "https://host/user/name",
     "https://host/u/p?x=1": "https://host/user/name",
     "https://host:99999/u/p": "no valid address",
-    "https://host": "names no package",
+    "https://host": "is not a package",
     "a b:u/p": "name of your settings",
 }
 
