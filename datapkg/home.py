@@ -187,7 +187,7 @@ class Home:
 
         Raises `InvalidInput` where there is none, with the line to type.
         """
-        from datapkg.remote.credentials import check_origin
+        from datapkg.remote.credentials import check_origin, with_scheme
 
         if named is not None and "://" in named:
             return check_origin(named)
@@ -195,10 +195,10 @@ class Home:
             known = self.setting("registries").value
             if named not in known:
                 names = ", ".join(sorted(known)) or "none"
-                raise InvalidInput(
-                    f"there is no registry named {named!r} in the settings; there are: {names}",
-                    hint=f"datapkg config registries.{named} https://data.example.org",
-                )
+                message = f"there is no registry named {named!r} in the settings; there are: {names}"
+                if meant := with_scheme(named):
+                    raise InvalidInput(f"{message}; did you mean {meant}?", meant=[named, meant])
+                raise InvalidInput(message, hint=f"datapkg config registries.{named} https://data.example.org")
             return check_origin(known[named])
         if not self.setting("registry").value:
             raise InvalidInput(
@@ -331,7 +331,7 @@ def not_installed(ref: Ref, home: Home | None = None) -> PackageNotInstalled:
     from datapkg.format.absent import close_names
 
     here = [f"{user}/{name}" for user in home.users() for name in home.packages(user)] if home else []
-    near = [each for each in close_names(ref.package, here) if each != ref.package][:1]
+    near = [each for each in close_names(ref.package, here, cutoff=0.8) if each != ref.package][:1]
     advice = f" (did you mean {near[0]!r}?)" if near else ""
     return PackageNotInstalled(f"{ref} is not installed{advice}", hint=f"datapkg install {ref}", package=ref.package)
 

@@ -126,7 +126,7 @@ class _Adder(Draft):
                 try:
                     self.append(path, rows.table)
                 except InvalidInput as error:
-                    raise _of_file(file, error) from error
+                    raise _of_file(file, error, f"datapkg show {self._ref.package}/{path}") from error
             self._rows += rows.table.num_rows
             self._record["sources"].append({**rows.source, "path": path, "appended": True})
             self.warnings += rows.warnings
@@ -234,5 +234,6 @@ def _joined(specs: Sequence[BuildSpec]) -> BuildSpec:
     return BuildSpec("append", nodes, groups_said, warnings=warnings, skipped=skipped)
 
 
-def _of_file(file: Path, error: DatapkgError) -> DatapkgError:
-    return type(error)(f"nothing was appended: {shown(file)}: {error.message}", hint=error.hint, **error.detail)
+def _of_file(file: Path, error: DatapkgError, hint: str) -> DatapkgError:
+    line = f"nothing was appended: {shown(file)}: {error.message}"
+    return type(error)(line, hint=error.hint or hint, **error.detail)

@@ -19,7 +19,7 @@ from datapkg.api.rebase import ancestors
 from datapkg.api.results import Edited
 from datapkg.arrival import allowed_registry, fetch_manifest, keep, resolve
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound
-from datapkg.format.absent import advice
+from datapkg.format.absent import close_names
 from datapkg.format.diff import same_data, stored_otherwise
 from datapkg.format.manifest import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, shown
@@ -272,8 +272,12 @@ class Draft(NewState):
         found = [*([path] if path in self._nodes else []), *self._nodes.below(path)]
         if not found:
             hint = f"datapkg show {self._ref.package}"
-            near = advice(path, list(self._nodes))
-            raise NodeNotFound(f"{self._ref.package} has no node {shown(path)}{near}", hint=hint, path=path)
+            near = close_names(path, list(self._nodes), cutoff=0.7)[:1]
+            line = f"{self._ref.package} has no node {shown(path)}"
+            if near:
+                meant = [path, near[0]]
+                raise NodeNotFound(f"{line}; did you mean {shown(near[0])}?", path=path, meant=meant)
+            raise NodeNotFound(line, hint=hint, path=path)
         return found
 
     def _check_open(self) -> None:

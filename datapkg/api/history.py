@@ -5,13 +5,12 @@ Everywhere, a tag or version is `{name, hash, created_at}`; a list of them is in
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from datapkg.api.states import named, unpushed_build
 from datapkg.arrival import LATEST, allowed_registry
-from datapkg.errors import Conflict, InvalidInput, InvalidName, NotFound, ObjectNotFound, Unreachable
+from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound, Unreachable
 from datapkg.format.manifest import Manifest
 from datapkg.format.names import Ref, check_new_version, check_tag
 from datapkg.format.review import review
@@ -223,20 +222,10 @@ def state_to_name(home: Home, ref: Ref, kind: Kind, name: str, registry: str | N
 
 def set_tag(home: Home, ref: Ref, tag: str, registry: str | None = None) -> dict[str, Any]:
     """Make a tag name the ref's state (the registry's latest where it has none; see `state_to_name`)."""
-    hash = _named_hash(home, ref, "tag", checked_tag(ref, tag), registry)
+    hash = _named_hash(home, ref, "tag", check_tag(tag, f"datapkg version add {ref} {tag}"), registry)
     client = _client(home, ref, registry)
     _remember_tags(home, ref, client.set_tag(ref, tag, hash).tags, tag)
     return {"package": ref.package, "name": tag, "hash": hash}
-
-
-def checked_tag(ref: Ref, tag: str) -> str:
-    """Return the tag itself; raise `InvalidName`, whose hint numbers the state where the tag looks like a version."""
-    try:
-        return check_tag(tag)
-    except InvalidName as error:
-        with contextlib.suppress(InvalidName):
-            error.explain("versions are not tags", f"datapkg version add {ref} {check_new_version(tag)}")
-        raise
 
 
 def remove_tag(home: Home, ref: Ref, tag: str, registry: str | None = None) -> None:

@@ -118,7 +118,7 @@ class _Follower(Draft):
             progress=progress,
             origin="sync",
             dry_run=options.dry_run,
-            tag=check_tag(options.tag) if options.tag else None,
+            tag=check_tag(options.tag, "datapkg help sync") if options.tag else None,
             version=check_new_version(options.version) if options.version else None,
             checks=options.checks,
         )
@@ -198,8 +198,9 @@ class _Follower(Draft):
             return
         for each in versions(self._home, self._ref, self._how.registry):
             if Version(each["name"]) == Version(self._how.version) and each["hash"] != self.hash:
-                what = f"version {each['name']} of {self._ref.package} is {each['hash']}, and versions never move"
-                raise Conflict(what, hint="choose a new version, or use --tag", expected=self.hash, actual=each["hash"])
+                package, hash = self._ref.package, each["hash"]
+                what = f"version {each['name']} of {package} is sha256:{hash[:12]}…, and versions never move"
+                raise Conflict(what, hint=f"datapkg version ls {package}", expected=self.hash, actual=hash)
 
     def _name(self, state: Manifest) -> None:
         """Give the registry's state, to which nothing had to be pushed, the tag and version that are asked for."""
@@ -250,7 +251,8 @@ class _Follower(Draft):
         for path in (*ancestors(self._how.to), self._how.to):
             node = self._nodes.get(path)
             if node is not None and not isinstance(node, GroupNode):
-                raise InvalidInput(f"{shown(path)} is a {node.kind} of {self._ref.package}; --to names a group")
+                line = f"{shown(path)} is a {node.kind} of {self._ref.package}; --to names a group"
+                raise InvalidInput(line, hint=f"datapkg show {self._ref.package}")
 
     def _check_left(self, folder: Path, made: dict[str, Node], held: list[str], alone: list[str]) -> None:
         """Raises where a folder that has nothing would empty the package: a disk may be gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ class RefType(click.ParamType):
         except InvalidName as error:
             if name := error.detail.get("name"):
                 _advise(error, name, ctx)
+            elif not error.hint and "meant" not in error.detail and "@" in value:
+                with contextlib.suppress(InvalidName):
+                    error.explain("", f"datapkg log {Ref.parse(value.rpartition('@')[0]).package}")
             raise
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -49,9 +49,11 @@ def add_tag(session: Session, ref: Ref, tag: str, state: str | None, registry: s
 
     Fails if REF names no state and the newest one on this machine was not pushed.
     """
-    from datapkg.api.history import checked_tag, set_tag
+    from datapkg.api.history import set_tag
+    from datapkg.format.names import check_tag
 
-    exact = _named(session, _with_state(ref, state), "tag", checked_tag(ref, tag), registry)
+    check_tag(tag, f"datapkg version add {ref} {tag}")
+    exact = _named(session, _with_state(ref, state), "tag", tag, registry)
     _tell_name(session, set_tag(session.home, exact, tag, registry=registry))
 
 

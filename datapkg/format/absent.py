@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 _COMPARED = 100
 
 
-def close_names(name: str, names: list[str]) -> list[str]:
+def close_names(name: str, names: list[str], cutoff: float = 0.6) -> list[str]:
     """Return up to three names that are like one that is not there, the nearest first.
+
+    A higher `cutoff`, up to 1, is for names that are alike anyway, such as those of files with one suffix.
 
     Among many names only those that would stand beside it are compared: that takes long.
     """
@@ -26,7 +28,7 @@ def close_names(name: str, names: list[str]) -> list[str]:
     if len(names) > _COMPARED:
         at = max(0, bisect_left(compared := sorted(names), name) - _COMPARED // 2)
         compared = compared[at : at + _COMPARED]
-    return difflib.get_close_matches(name, compared, n=3)
+    return difflib.get_close_matches(name, compared, n=3, cutoff=cutoff)
 
 
 def advice(name: str, names: list[str]) -> str:

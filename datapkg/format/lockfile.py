@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 
 from datapkg.errors import UPGRADE_HINT, InvalidLock, InvalidName, NewerFormat
-from datapkg.format.names import SAFE_PREFIX, Ref, check_node_path, check_package, check_user, is_hash
+from datapkg.format.absent import close_names
+from datapkg.format.names import SAFE_PREFIX, Ref, check_node_path, check_package, check_user, is_hash, shown
 from datapkg.format.values import dataclass
 
 TYPE_CHECKING = False
@@ -133,11 +134,14 @@ def parse_requirements(data: bytes, place: str = REQUIREMENTS) -> Requirements:
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidLock(f"{place} is not YAML: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(value, dict) or "packages" not in value:
-        raise InvalidLock(f"{place} has no 'packages'", hint="begin it with a line: packages: [user/name@1.0]")
+        near = close_names("packages", [str(each) for each in value] if isinstance(value, dict) else [])[:1]
+        found = f", but {shown(near[0])}" if near else ""
+        hint = "begin it with a line: packages: [user/name@1.0]"
+        raise InvalidLock(f"{place} has no 'packages'{found}", hint=hint)
     problems = [(f"{place}: {key}", "unknown key; only 'packages' is known") for key in value if key != "packages"]
     items = value["packages"] or []
     if not isinstance(items, list):
-        problems.append((f"{place}: packages", "it is a list of references such as uciml/iris@1.2.0"))
+        problems.append((f"{place}: packages", f"expected a list such as [uciml/iris@1.2.0], got {shown(items)}"))
         items = []
     refs, warnings = _refs(items, place, problems)
     if problems:

@@ -11,7 +11,7 @@ from datapkg.format.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal, NoReturn
+    from typing import Any, Literal, NoReturn
 
     StateKind = Literal["hash", "version", "tag", "range"]
 
@@ -84,7 +84,7 @@ def _not_allowed(what: str, given: object, rule: str, meant: str) -> InvalidName
     if not isinstance(given, str):
         advice = f"; write it as text, {meant!r}" if meant and isinstance(given, (int, float)) else ""
         return InvalidName(f"{what} {given!s:.80} is not allowed: expected text, got {type(given).__name__}{advice}")
-    detail = {"meant": [given, meant]} if meant else {}
+    detail: dict[str, Any] = {"meant": [given, meant]} if meant else {}
     message = f"{what} {shown(given)} is not allowed: it is {rule}{_did_you_mean(meant, bool(meant))}"
     return InvalidName(message, **detail)
 
@@ -93,13 +93,19 @@ def _did_you_mean(text: str, is_allowed: bool) -> str:
     return f"; did you mean {text!r}?" if is_allowed else ""
 
 
-def check_tag(text: str) -> str:
-    """The tag itself; raises `InvalidName` that says what is allowed."""
+def check_tag(text: str, version_line: str = "") -> str:
+    """The tag itself; raises `InvalidName` that says what is allowed.
+
+    `version_line` is the hint of the error for a tag that is a version: the command that gives one.
+    """
     if not isinstance(text, str) or not _TAG.match(text) or len(text) > MAX_TAG:
         meant = re.sub(r"[^a-z0-9._-]+", "-", str(text).strip().lower()).strip("-")
         is_allowed = _TAG.match(meant) is not None and len(meant) <= MAX_TAG
         rule = "a lower-case letter, then lower-case letters, digits, '.', '_' and '-'"
-        raise _not_allowed("tag", text, f"{rule}, at most {MAX_TAG} characters", meant if is_allowed else "")
+        error = _not_allowed("tag", text, f"{rule}, at most {MAX_TAG} characters", meant if is_allowed else "")
+        if isinstance(text, str) and _PLAIN_VERSION.match(text):
+            error.explain("this is a version", version_line)
+        raise error
     return text
 
 

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
     from collections.abc import Iterable, Iterator
-    from typing import IO
+    from typing import IO, Any
 
 UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 OTHER_HOME = "export DATAPKG_HOME=FOLDER, one that you may write"
@@ -34,13 +34,13 @@ def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> No
 
     folder = path.absolute().parent
     try:
-        near = close_names(path.name, os.listdir(folder))[:1]
+        near = close_names(path.name, os.listdir(folder), cutoff=0.8)[:1]
     except OSError:
         near = []
     meant = os.fspath(path.with_name(near[0])) if near else ""
     line = f"there is no {kind} {shown(path)}" + ("" if path.is_absolute() else f" in {Path.cwd()}")
     advice = f"; did you mean {shown(meant)}?" if meant else ""
-    detail = {"meant": [os.fspath(path), meant]} if meant else {}
+    detail: dict[str, Any] = {"meant": [os.fspath(path), meant]} if meant else {}
     return NotFound(f"{line}{f'; {note}' if note else ''}{advice}", path=os.fspath(path), **detail)
 
 
@@ -54,7 +54,7 @@ def private_folder(folder: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise Refused(f"datapkg cannot make the folder {folder}: a file is there", hint=OTHER_HOME) from error
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if error.errno not in UNWRITABLE | {errno.ENOENT}:  # as /proc answers
             raise
         raise Refused(f"datapkg cannot write {folder}: {error.strerror}", hint=OTHER_HOME) from error
 

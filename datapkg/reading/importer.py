@@ -100,8 +100,8 @@ class Finder:
             name = _name_wanted(fullname)
             if not name:
                 near = close_names(user, Home().users())[:1]
-                advice = f"; did you mean {near[0]!r}?" if near else ""
-                raise _not_installed(f"no package of {user!r} is installed{advice}", "datapkg ls")
+                advice = f" (did you mean {near[0]!r}?)" if near else ""
+                raise _not_installed(f"no package of {user} is installed{advice}", f"datapkg install {user}/NAME")
             self._package(f"{fullname}.{name}", user, name)  # says what to type, or follows a lock
         return self._user_spec(fullname, user, folders)
 

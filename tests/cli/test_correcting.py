@@ -97,3 +97,40 @@ def test_a_setting_of_the_wrong_type_shows_how_it_is_written(run: Run) -> None:
         ended = run("config", name, "x y")
         assert hint(ended.err) == ["config", name, example]
         assert run(*hint(ended.err)).code == 0
+
+
+def test_an_address_without_a_scheme_is_completed(run: Run) -> None:
+    assert hint(run("config", "registry", "data.example.org").err) == ["config", "registry", "https://data.example.org"]
+    assert hint(run("config", "registry", "localhost:80").err) == ["config", "registry", "http://localhost:80"]
+    line = ["search", "x", "--registry", "http://127.0.0.1:1"]
+    assert hint(run("search", "x", "--registry", "127.0.0.1:1").err) == line
+    told = run(*line).err
+    assert told.startswith("error: http://127.0.0.1:1 cannot be reached: Connection refused\n")
+
+
+def test_an_installed_package_that_is_near_is_named(run: Run, built: Path) -> None:
+    ended = run("fetch", "alice/sale")
+    assert (
+        ended.err
+        == "error: alice/sale is not installed (did you mean 'alice/sales'?)\nhint: datapkg install alice/sale\n"
+    )
+    assert "did you mean" not in run("fetch", "alice/other").err
+
+
+def test_nodes_that_are_moved_are_looked_for_everywhere(run: Run, built: Path) -> None:
+    ended = run("edit", "alice/sales", "--move", "data/oders", "orders", "--no-push")
+    assert ended.err.startswith("error: alice/sales has no node 'data/oders'; did you mean 'data/orders'?\n")
+    assert run(*hint(ended.err)).code == 0
+
+
+def test_a_tag_that_is_a_version_is_pushed_as_one(run: Run, built: Path) -> None:
+    ended = run("push", "alice/sales", "--tag", "1.0")
+    assert hint(ended.err) == ["push", "alice/sales", "--version", "1.0"]
+
+
+def test_a_place_that_cannot_be_written_is_named(run: Run, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("export", "alice/sales", "/proc/here").err.startswith("error: /proc: ")
+    monkeypatch.setenv("DATAPKG_HOME", "/proc/home")
+    ended = run("build", "alice/sales", "sales")
+    assert ended.code == 7
+    assert ended.err.startswith("error: datapkg cannot write /proc/home/store: ")
