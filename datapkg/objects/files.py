@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 
 from datapkg.errors import NotFound, Refused
-from datapkg.format.names import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> No
     `note` is a clause that says what was not done because of it.
     """
     from datapkg.format.absent import close_names
+    from datapkg.format.names import shown
 
     folder = path.absolute().parent
     try:

@@ -127,11 +127,7 @@ def test_an_unknown_command_lists_none(run: Run) -> None:
     ("words", "message", "hint"),
     [
         (("build",), "missing argument 'REF'", "datapkg build --help"),
-        (
-            ("push", "a/b", "--pubic"),
-            "there is no option '--pubic'; did you mean --public?",
-            "datapkg push a/b --public",
-        ),
+        (("push", "a/b", "--qqq"), "there is no option '--qqq'", "datapkg push --help"),
         (("push", "a/b", "c/d"), "got unexpected extra argument (c/d)", "datapkg push --help"),
         (("tag",), "missing command", "datapkg tag --help"),
         (("tag", "mv"), "there is no command 'mv'", "datapkg tag --help"),

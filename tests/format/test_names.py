@@ -75,7 +75,7 @@ BAD_REFS = {
     "uciml/class": "keyword",
     "class/iris": "keyword",
     "api/iris": "reserved",
-    "a" * 40 + "/iris": "is a path",
+    "a" * 40 + "/iris": "at most 39",
     "uciml/" + "a" * 65: "at most 64",
     "uciml/iris/..": "'..'",
     "uciml/iris/a/../../b": "'..'",
