@@ -17,7 +17,7 @@ from datapkg.errors import (
     VersionNotFound,
 )
 from datapkg.format.frozen import dataclass
-from datapkg.format.names import Ref, State
+from datapkg.format.names import Ref, State, quoted
 from datapkg.objects.files import private_folder, write_atomic
 from datapkg.project import nearest_lock
 from datapkg.store.index import Index
@@ -133,7 +133,7 @@ class Home:
     def setting(self, name: str) -> Setting:
         """One setting, from the environment, else the settings file, else its default."""
         if name not in SETTINGS:
-            raise InvalidInput(f"there is no setting {name!r}; there are {', '.join(SETTINGS)}")
+            raise _no_setting(name)
         variable, default, _ = SETTINGS[name]
         if variable and self._environ.get(variable):
             try:
@@ -170,7 +170,7 @@ class Home:
         elif name in SETTINGS and name != "registries":
             values[name] = _from_text(name, text) if text is not None else None
         else:
-            raise InvalidInput(f"there is no setting {name!r}; there are {', '.join(SETTINGS)} and registries.NAME")
+            raise _no_setting(name)
         kept = {key: value for key, value in values.items() if value not in (None, {})}
         private_folder(self.config)
         write_atomic(self.settings_path, json.dumps(kept, indent=2).encode() + b"\n", self.config / "tmp")
@@ -187,7 +187,7 @@ class Home:
 
         Raises `InvalidInput` where there is none, with the line to type.
         """
-        from datapkg.remote.credentials import check_origin
+        from datapkg.remote.credentials import check_origin, with_scheme
 
         if named is not None and "://" in named:
             return check_origin(named)
@@ -195,10 +195,10 @@ class Home:
             known = self.setting("registries").value
             if named not in known:
                 names = ", ".join(sorted(known)) or "none"
-                raise InvalidInput(
-                    f"there is no registry named {named!r} in the settings; there are: {names}",
-                    hint=f"datapkg config registries.{named} https://data.example.org",
-                )
+                message = f"there is no registry named {named!r} in the settings; there are: {names}"
+                if meant := with_scheme(named):
+                    raise InvalidInput(f"{message}; did you mean {meant}?", meant=[named, meant])
+                raise InvalidInput(message, hint=f"datapkg config registries.{named} https://data.example.org")
             return check_origin(known[named])
         if not self.setting("registry").value:
             raise InvalidInput(
@@ -240,11 +240,13 @@ class Home:
     def client(self, named: str | None = None, token: str | None = None) -> Client:
         """A client of a registry (see `registry_url`), with the token kept for it."""
         from datapkg.remote.client import Client
+        from datapkg.remote.credentials import Credential
         from datapkg.remote.session import RegistrySession
 
         url = self.registry_url(named)
         timeout_s = self.setting("timeout_s").value
-        return Client(RegistrySession(url, token or self.credential(url), read_timeout_s=timeout_s))
+        credential = Credential(token, "", f"datapkg login --registry {url}") if token else self.credential(url)
+        return Client(RegistrySession(url, credential, read_timeout_s=timeout_s))
 
     def users(self) -> list[str]:
         """Users of whom a package is here, in order."""
@@ -274,7 +276,7 @@ class Home:
         for store in self.stores:
             if current := store.refs.current(ref.user, ref.name):
                 return ResolvedState(store, ref, store.here(ref.user, ref.name, current.hash), "current")
-        raise not_installed(ref)
+        raise not_installed(ref, self)
 
     def pin(self, ref: Ref, start: Path | None = None) -> Ref | None:
         """What the nearest lock says of a package: its state and registry; None where it says nothing."""
@@ -305,15 +307,33 @@ class Home:
             if hash and store.holds(hash):
                 return ResolvedState(store, ref, hash, "ref")
         if not known_anywhere or kind == "hash":
-            raise not_installed(ref)
+            raise not_installed(ref, self)
         error: type[PackageNotFound] | type[VersionNotFound] | type[TagNotFound]
         error = TagNotFound if kind == "tag" else VersionNotFound
         raise error(f"{ref} is not installed here", hint=f"datapkg install {ref}")
 
 
-def not_installed(ref: Ref) -> PackageNotInstalled:
-    """The error for a package that is not here, with the line that installs it."""
-    return PackageNotInstalled(f"{ref} is not installed", hint=f"datapkg install {ref}", package=ref.package)
+def _no_setting(name: str) -> InvalidInput:
+    """Return the error for a setting that does not exist, with the one that is near or all of them."""
+    from datapkg.format.manifest.missing import close_names
+
+    near = close_names(name, [each for each in SETTINGS if each != "registries"])
+    said = f"did you mean {near[0]}?" if near else f"there are {', '.join(SETTINGS)} and registries.NAME"
+    return InvalidInput(
+        f"there is no setting {quoted(name)}; {said}",
+        hint="" if near else "datapkg config",
+        **({"meant": [name, near[0]]} if near else {}),
+    )
+
+
+def not_installed(ref: Ref, home: Home | None = None) -> PackageNotInstalled:
+    """The error for a package that is not here, with the line that installs it, and one of this `home` that is near."""
+    from datapkg.format.manifest.missing import close_names
+
+    here = [f"{user}/{name}" for user in home.users() for name in home.packages(user)] if home else []
+    near = [each for each in close_names(ref.package, here, cutoff=0.8) if each != ref.package][:1]
+    advice = f" (did you mean {near[0]!r}?)" if near else ""
+    return PackageNotInstalled(f"{ref} is not installed{advice}", hint=f"datapkg install {ref}", package=ref.package)
 
 
 def _best_version(versions: dict[str, str], specifier: str) -> str | None:
@@ -324,22 +344,30 @@ def _best_version(versions: dict[str, str], specifier: str) -> str | None:
     return versions[max(matching, key=Version)] if matching else None
 
 
+def _example(name: str) -> str:
+    """Return the line that gives a setting its default, which shows how values of it are written."""
+    return f"datapkg config {name} {str(SETTINGS[name][1]).lower()}"
+
+
 def _from_text(name: str, text: str) -> Any:
     if name == "path":
         return [each for each in text.split(os.pathsep) if each]
     if name == "max_source_bytes":
         if not text.strip().isdigit() or len(text) > 30:
-            raise InvalidInput(f"setting {name} is a number of bytes, got {text[:80]!r}")
+            raise InvalidInput(f"setting {name} is a number of bytes, got {text[:80]!r}", hint=_example(name))
         return _checked(name, int(text))
     if name == "lazy":
         if text.strip().lower() not in _BOOLEANS:
-            raise InvalidInput(f"setting {name} is one of {', '.join(_BOOLEANS)}, got {text[:80]!r}")
+            raise InvalidInput(
+                f"setting {name} is one of {', '.join(_BOOLEANS)}, got {text[:80]!r}", hint=_example(name)
+            )
         return _BOOLEANS[text.strip().lower()]
     if name == "timeout_s":
         try:
             return _checked(name, float(text))
         except ValueError:
-            raise InvalidInput(f"setting {name} is a number of seconds, got {text[:80]!r}") from None
+            line = f"setting {name} is a number of seconds, got {text[:80]!r}"
+            raise InvalidInput(line, hint=_example(name)) from None
     return _checked_registry(text) if name == "registry" else text
 
 

@@ -11,6 +11,7 @@ from datapkg.errors import (
     HashMismatch,
     InvalidInput,
     NotFound,
+    PackageNotFound,
     PackageNotInstalled,
     Refused,
     Unreachable,
@@ -212,7 +213,8 @@ def _resolved(home: Home, client: Client, wanted: Ref, absent: NotFound | None) 
     except NotFound as unknown:
         if absent is None:
             raise
-        line = f"{absent.message}, and {client.url} has no such package that you may see: {unknown.message}"
+        where = "" if type(unknown) is PackageNotFound else f"at {client.url}: "  # which names the address itself
+        line = f"{absent.message}; {where}{unknown.message}"
         raise PackageNotInstalled(line, hint=unknown.hint or absent.hint, package=wanted.package) from unknown
 
 

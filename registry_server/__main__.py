@@ -41,7 +41,10 @@ def run(arguments: list[str]) -> int:
         click.echo(error.format_message(), err=True)
         return InvalidInput.exit_code
     except click.ClickException as error:
-        _say(InvalidInput(error.format_message(), hint=f"{PROGRAM} --help"), as_json)
+        context = getattr(error, "ctx", None)
+        message = error.format_message()
+        hint = f"{context.command_path if context else PROGRAM} --help"
+        _say(InvalidInput(message[:1].lower() + message[1:].removesuffix("."), hint=hint), as_json)
         return InvalidInput.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
@@ -234,7 +237,9 @@ def revoke(registry: Any, name: str, as_json: bool) -> None:
     from registry_server.services import accounts, policy
 
     count = accounts.revoke_tokens(registry, policy.THE_OPERATOR, name)
-    click.echo(json.dumps({"user": name, "revoked": count}) if as_json else f"{count} tokens of {name} are revoked.")
+    click.echo(
+        json.dumps({"user": name, "revoked": count}) if as_json else f"revoked {_count(count, 'token')} of {name}"
+    )
 
 
 @user.command("list")
@@ -259,7 +264,8 @@ def list_users(registry: Any, as_json: bool) -> None:
         click.echo(json.dumps({"users": rows}))
         return
     for each in users:
-        click.echo(f"{each.name:<40} {each.tokens} tokens, {each.packages} packages, since {each.created_at:%Y-%m-%d}")
+        has = f"{_count(each.tokens, 'token')}, {_count(each.packages, 'package')}"
+        click.echo(f"{each.name:<40} {has}, since {each.created_at:%Y-%m-%d}")
 
 
 @cli.command()
@@ -301,6 +307,10 @@ def verify(registry: Any, content: bool, as_json: bool) -> int:
             click.echo(f"damaged: {each.hash} of {', '.join(each.packages) or 'no package'}")
         click.echo(f"{found.checked:,} objects are checked, {len(found.damaged):,} of them are damaged.")
     return CorruptObject.exit_code if found.damaged or found.database or false else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _print_token(name: str, token: str, as_json: bool, quiet: bool) -> None:

@@ -30,6 +30,7 @@ FILLED = (
     (r"^kind$", "tag"),
     (r"\buser$", "u"),
     (r"\bpath\b", "u/p/x"),
+    (r"_folder\(", "my-registry"),
     (r"origin|url|registry", "https://data.example.org"),
     (r"limit|size|bytes", "1000"),
     (r"named|self\._otherwise", "name"),

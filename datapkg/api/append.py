@@ -26,6 +26,7 @@ from datapkg.format.manifest.diff import same_content
 from datapkg.format.manifest.parsed import GroupNode, Node, TableNode
 from datapkg.format.names import Ref, quoted
 from datapkg.home import Home
+from datapkg.objects.files import no_such_path
 from datapkg.objects.progress import Progress, silent
 
 _PATHS_SHOWN = 10
@@ -89,6 +90,8 @@ def _check(ref: Ref, files: Sequence[Path]) -> None:
         line = f"datapkg append {ref.package} {names}" + (f" --to {quote(ref.path)}" if ref.path else "")
         raise InvalidInput(f"{ref} names more than a package", hint=line)
     if absent := [each for each in files if not each.exists()]:
+        if len(absent) == 1:
+            raise no_such_path(absent[0], note="nothing was added")
         what = ", ".join(quoted(each) for each in absent[:_PATHS_SHOWN])
         raise NotFound(f"there is no file or folder {what}; nothing was added", paths=[str(each) for each in absent])
 
@@ -123,7 +126,7 @@ class _Adder(Draft):
                 try:
                     self.append(path, rows.table)
                 except InvalidInput as error:
-                    raise _of_file(file, error) from error
+                    raise _of_file(file, error, f"datapkg show {self._ref.package}/{path}") from error
             self._rows += rows.table.num_rows
             self._record["sources"].append({**rows.source, "path": path, "appended": True})
             self.warnings += rows.warnings
@@ -231,5 +234,6 @@ def _joined(specs: Sequence[BuildSpec]) -> BuildSpec:
     return BuildSpec("append", nodes, groups_said, warnings=warnings, skipped=skipped)
 
 
-def _of_file(file: Path, error: DatapkgError) -> DatapkgError:
-    return type(error)(f"nothing was appended: {quoted(file)}: {error.message}", hint=error.hint, **error.detail)
+def _of_file(file: Path, error: DatapkgError, hint: str) -> DatapkgError:
+    line = f"nothing was appended: {quoted(file)}: {error.message}"
+    return type(error)(line, hint=error.hint or hint, **error.detail)

@@ -20,6 +20,7 @@ from datapkg.api.results import EditResult
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound, Refused
 from datapkg.format.manifest.diff import same_data, stored_otherwise
 from datapkg.format.manifest.edit import ManifestEdit
+from datapkg.format.manifest.missing import close_names
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref, State, check_node_path, quoted
 from datapkg.home import Home
@@ -288,7 +289,12 @@ class Draft(NewState):
         found = [*([path] if path in self._nodes else []), *self._nodes.below(path)]
         if not found:
             hint = f"datapkg show {self._ref.package}"
-            raise NodeNotFound(f"the draft of {self._ref.package} has no node {quoted(path)}", hint=hint, path=path)
+            near = close_names(path, list(self._nodes), cutoff=0.7)[:1]
+            line = f"{self._ref.package} has no node {quoted(path)}"
+            if near:
+                meant = [path, near[0]]
+                raise NodeNotFound(f"{line}; did you mean {quoted(near[0])}?", path=path, meant=meant)
+            raise NodeNotFound(line, hint=hint, path=path)
         return found
 
     def _check_open(self) -> None:

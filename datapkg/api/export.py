@@ -76,7 +76,9 @@ def export(
     manifest = found.store.manifest(found.hash)
     dest = Path(dest).expanduser().absolute()
     job = _Job(found, ref, manifest, dest, _origins(found, ref, manifest), force, format, with_build_file)
-    named = frozenset(node.path for node in manifest.below(ref.path) if with_build_file and needs_glob(node.path))
+    with explained(found):
+        nodes = manifest.below(ref.path)
+    named = frozenset(node.path for node in nodes if with_build_file and needs_glob(node.path))
     tasks = plan(manifest, ref.path, format, job.origins, named)
     _check_present(found, manifest, ref)
     if len(tasks) == 1 and not tasks[0].parts and tasks[0].node.kind != "group":
@@ -173,7 +175,11 @@ def _staging(dest: Path) -> Iterator[tuple[OpenFolder, OpenFolder]]:
         is_folder = found is not None and stat.S_ISDIR(found.st_mode)
         above = stack.enter_context(parent.folder(dest.name)) if is_folder else parent
         _sweep(above)
-        above.make_folder(name)
+        try:
+            above.make_folder(name)
+        except OSError as error:
+            error.filename = os.fspath(above.path)  # where nothing can be written, not a name of ours
+            raise
         try:
             with above.folder(name) as staged:
                 yield parent, staged

@@ -222,8 +222,7 @@ def state_to_name(home: Home, ref: Ref, kind: Kind, name: str, registry: str | N
 
 def set_tag(home: Home, ref: Ref, tag: str, registry: str | None = None) -> dict[str, Any]:
     """Make a tag name the ref's state (the registry's latest where it has none; see `state_to_name`)."""
-    tag = check_tag(tag)
-    hash = _named_hash(home, ref, "tag", tag, registry)
+    hash = _named_hash(home, ref, "tag", check_tag(tag, f"datapkg version add {ref} {tag}"), registry)
     client = _client(home, ref, registry)
     _remember_tags(home, ref, client.set_tag(ref, tag, hash).tags, tag)
     return {"package": ref.package, "name": tag, "hash": hash}

@@ -31,10 +31,18 @@ def list_packages(home: Home) -> list[PackageListing]:
                 if current and package not in listed:
                     listed[package] = PackageListing(
                         *(package, current.hash, current.origin, current.bytes_logical, current.title),
-                        partial=current.partial,
+                        partial=current.partial and _lacks_data(store, current.hash),
                         states=kept_states(store, Ref(user, name)),
                     )
     return [listed[package] for package in sorted(listed)]
+
+
+def _lacks_data(store: Store, hash: str) -> bool:
+    """Whether data of a state are absent now: other packages may have brought them since it came here in part."""
+    try:
+        return bool(store.absent(store.manifest(hash)))
+    except DatapkgError:  # damaged; `datapkg verify` tells
+        return True
 
 
 def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = None) -> PackageDetails:

@@ -11,7 +11,7 @@ from datapkg.errors import Conflict, DatapkgError, InvalidLock, NotAFolder, Unre
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, Requirements, parse_requirements
 from datapkg.format.names import Ref, State, quoted
 from datapkg.home import Home
-from datapkg.objects.files import write_atomic
+from datapkg.objects.files import no_such_path, write_atomic
 from datapkg.objects.progress import Progress, silent
 from datapkg.project import nearest_lock, nearest_requirements
 from datapkg.resolve import allowed_registry
@@ -184,5 +184,7 @@ def _read_lock(path: Path) -> Lock | None:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except FileNotFoundError:
+        raise InvalidLock(no_such_path(path, "file").message, hint="datapkg init") from None
     except OSError as error:
         raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error

@@ -67,7 +67,7 @@ def push_package(
         confirm_public=confirm,
         message=message or _message(home, ref, hash),
         record=record or {},
-        tag=check_tag(tag) if tag else None,
+        tag=check_tag(tag, f"datapkg push {ref} --version {tag}") if tag else None,
         version=check_new_version(version) if version else None,
     )
     manifest = home.store.manifest(request.manifest)
@@ -228,6 +228,14 @@ def _check_parent(ref: Ref, url: str, latest: str | None, request: wire.Publish)
     if request.force or latest is None or request.parent == latest:
         return
     known = f"sha256:{latest[:SHOWN_DIGITS]}…"
+    if request.parent == request.manifest:
+        ours = f"sha256:{request.manifest[:SHOWN_DIGITS]}…"
+        raise Conflict(
+            f"{ref.package} at {url} is {known} now, and {ours} was pushed before that; nothing was pushed",
+            hint=f"datapkg install {ref.package} (to make the older state the latest: datapkg push {ref} --force)",
+            expected=request.parent,
+            actual=latest,
+        )
     if request.parent is None:
         said = f"{ref.package} is at {url} already, in the state {known}, which this machine has never seen"
     else:

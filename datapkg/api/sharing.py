@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import Forbidden, InvalidInput
 from datapkg.format.names import Ref, check_user
 from datapkg.home import Home
 from datapkg.remote.client import Client
@@ -31,7 +31,12 @@ def grant(
         raise InvalidInput(
             "only users can be allowed to write, not the public", hint=f"datapkg access add {ref} USER --write"
         )
-    return msgspec.structs.asdict(_client(home, ref, registry).grant(ref, _who(who), confirm, write))
+    try:
+        return msgspec.structs.asdict(_client(home, ref, registry).grant(ref, _who(who), confirm, write))
+    except Forbidden as error:
+        if error.detail.get("needs") == "confirm":
+            error.explain("", f"datapkg access add {ref.package} {who} --yes (in Python: confirm=True)")
+        raise
 
 
 def revoke(home: Home, ref: Ref, who: str, registry: str | None = None) -> dict[str, Any]:

@@ -23,12 +23,13 @@ from datapkg.building.source_diff import SourceDiff, carry_over, diff_sources
 from datapkg.building.sources.prepare import prepared
 from datapkg.building.spec.model import BuildSpec, FileSource, FilesSource, NodeSpec
 from datapkg.building.spec.options import BuildOptions as BuildOptions
-from datapkg.errors import Conflict, InvalidInput, NotFound
+from datapkg.errors import Conflict, InvalidInput
 from datapkg.format.manifest.diff import diff, same_content
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node
 from datapkg.format.names import Ref, State, check_new_version, check_tag, quoted
 from datapkg.home import Home
 from datapkg.objects.base import Objects
+from datapkg.objects.files import no_such_path
 from datapkg.objects.progress import Progress, silent
 from datapkg.resolve import allowed_registry, make_current
 
@@ -98,7 +99,7 @@ def _check(folder: Path, ref: Ref) -> None:
         line = f"datapkg sync {quote(str(folder))} {ref.package}" + (f" --to {quote(ref.path)}" if ref.path else "")
         raise InvalidInput(f"{ref} names more than a package", hint=line)
     if not folder.exists():
-        raise NotFound(f"there is no folder {quoted(folder)}", hint="give the path of a folder", path=str(folder))
+        raise no_such_path(folder, "folder")
     if not folder.is_dir():
         raise InvalidInput(
             f"{quoted(folder)} is not a folder", hint=f"datapkg append {ref.package} {quote(str(folder))}"
@@ -117,7 +118,7 @@ class _Follower(Draft):
             progress=progress,
             origin="sync",
             dry_run=options.dry_run,
-            tag=check_tag(options.tag) if options.tag else None,
+            tag=check_tag(options.tag, "datapkg help sync") if options.tag else None,
             version=check_new_version(options.version) if options.version else None,
             checks=options.checks,
         )
@@ -197,8 +198,9 @@ class _Follower(Draft):
             return
         for each in versions(self._home, self._ref, self._how.registry):
             if Version(each["name"]) == Version(self._how.version) and each["hash"] != self.hash:
-                what = f"version {each['name']} of {self._ref.package} is {each['hash']}, and versions never move"
-                raise Conflict(what, hint="choose a new version, or use --tag", expected=self.hash, actual=each["hash"])
+                package, hash = self._ref.package, each["hash"]
+                what = f"version {each['name']} of {package} is sha256:{hash[:12]}…, and versions never move"
+                raise Conflict(what, hint=f"datapkg version ls {package}", expected=self.hash, actual=hash)
 
     def _name(self, state: Manifest) -> None:
         """Give the registry's state, to which nothing had to be pushed, the tag and version that are asked for."""
@@ -249,16 +251,18 @@ class _Follower(Draft):
         for path in (*ancestors(self._how.to), self._how.to):
             node = self._nodes.get(path)
             if node is not None and not isinstance(node, GroupNode):
-                raise InvalidInput(f"{quoted(path)} is a {node.kind} of {self._ref.package}; --to names a group")
+                line = f"{quoted(path)} is a {node.kind} of {self._ref.package}; --to names a group"
+                raise InvalidInput(line, hint=f"datapkg show {self._ref.package}")
 
     def _check_left(self, folder: Path, made: dict[str, Node], held: list[str], alone: list[str]) -> None:
         """Raises where a folder that has nothing would empty the package: a disk may be gone."""
         if not made and not held and alone and not self._how.confirm:
             where = f"{self._ref.package}/{self._how.to}" if self._how.to else self._ref.package
+            to = f" --to {quote(self._how.to)}" if self._how.to else ""
             raise InvalidInput(
-                f"{quoted(folder)} has nothing that a package is made of, and --delete would take all {len(alone):,} "
-                f"nodes out of {where}; nothing was changed",
-                hint="if that is meant: the same with --allow-empty",
+                f"{quoted(folder)} has nothing that a package is made of, and --delete would take all nodes "
+                f"({len(alone):,}) out of {where}; nothing was changed",
+                hint=f"datapkg sync {quote(str(folder))} {self._ref.package}{to} --delete --allow-empty",
             )
 
     def _check_room(self, made: dict[str, Node], alone: list[str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput, InvalidName
 from datapkg.format.names import Ref, quoted
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from datapkg.cli.command import Session
 
 MAX_TEXT = 100_000
+# Commands whose package may be at a registry only; a name given to others is most often a new one.
+_READING = frozenset({"cat", "fetch", "install", "log", "mount", "show"})
 MAX_MESSAGE = 10_000  # as a registry has it
 
 
@@ -25,16 +29,39 @@ class RefType(click.ParamType):
     name = "ref"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Ref:
-        return value if isinstance(value, Ref) else Ref.parse(value)
+        if isinstance(value, Ref):
+            return value
+        try:
+            return Ref.parse(value)
+        except InvalidName as error:
+            if name := error.detail.get("name"):
+                _advise(error, name, ctx)
+            elif not error.hint and "meant" not in error.detail and "@" in value:
+                with contextlib.suppress(InvalidName):
+                    error.explain("", f"datapkg log {Ref.parse(value.rpartition('@')[0]).package}")
+            raise
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
-        from datapkg.home import Home
+        return [CompletionItem(each) for each in _packages_here() if each.startswith(incomplete)]
 
-        home = Home()
-        packages = [f"{user}/{name}" for user in home.users() for name in home.packages(user)]
-        return [CompletionItem(each) for each in packages if each.startswith(incomplete)]
+
+def _packages_here() -> list[str]:
+    from datapkg.home import Home
+
+    home = Home()
+    return [f"{user}/{name}" for user in home.users() for name in home.packages(user)]
+
+
+def _advise(error: InvalidName, name: str, ctx: click.Context | None) -> None:
+    """Complete a package that was given without its user, from what is here, or say how to look for it."""
+    here = [each for each in _packages_here() if each.partition("/")[2] == name]
+    if here:
+        error.message += f"; did you mean {' or '.join(map(repr, here[:3]))}?"
+        error.detail["meant"] = [name, here[0]]
+    elif ctx is not None and ctx.info_name in _READING:
+        error.explain("", f"datapkg search {shlex.quote(name)}")
 
 
 class TextType(click.ParamType):

@@ -346,7 +346,7 @@ def _sync_details(synced: SyncResult, dry_run: bool) -> Iterator[str]:
     if synced.pushed:
         yield _sent_line(synced.pushed)
     if synced.kept:
-        yield f"  {count_text(len(synced.kept), 'node')} that the package alone has stay; --delete takes them out"
+        yield f"  kept {count_text(len(synced.kept), 'node')} that the folder does not have; --delete removes them"
     if synced.is_new and synced.pushed:
         yield _new_line(synced.package, synced.pushed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,7 @@ SWITCHES = {
     "quiet": ("-q/--quiet", "Print results and errors only: no progress, no hints."),
     "debug": ("--debug", "Print a traceback with an error."),
 }
+_SHOWN_CHARACTERS = 80
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -78,6 +79,13 @@ class _Formatter(click.HelpFormatter):
         super().write_dl(pairs, col_max, col_spacing)
 
 
+def no_such(what: str, name: str, near: Sequence[str], hint: str) -> InvalidInput:
+    """Return the error for a word that the command line does not know, with those that were probably meant."""
+    advice = f"; did you mean {' or '.join(near)}?" if near else ""
+    detail = {"meant": [name, near[0]]} if near else {}
+    return InvalidInput(f"there is no {what} {name[:_SHOWN_CHARACTERS]!r}{advice}", hint=hint, **detail)
+
+
 class _Context(click.Context):
     """A call of a command."""
 
@@ -125,6 +133,21 @@ class CommandGroup(_Explained, click.Group):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"no_args_is_help": False, **options})
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the name, command and arguments; raise `InvalidInput` with the members that are near."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
+            raise no_such("command", name, self.close_names(ctx, name), f"{ctx.command_path} --help")
+        return super().resolve_command(ctx, args)
+
+    def close_names(self, ctx: click.Context, name: str) -> list[str]:
+        """Return the members that a mistyped name may have meant, the nearest first."""
+        from difflib import get_close_matches  # loaded only for a mistake
+
+        return get_close_matches(name[:_SHOWN_CHARACTERS].lower(), self.list_commands(ctx), n=1)
+
 
 class LazyGroup(CommandGroup):
     """A group whose members are imported when one of them is called: name → ("module:attribute", one line of help).
@@ -170,26 +193,19 @@ class LazyGroup(CommandGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in self.members and not name.startswith("-") and not ctx.resilient_parsing:
-            self._refuse(name, ctx)
-        return super().resolve_command(ctx, args)
-
-    def _refuse(self, name: str, ctx: click.Context) -> NoReturn:
-        """Raise for a word that is no command, with the commands that were probably meant.
+        """Return the name, command and arguments; raise `InvalidInput` for a word that is not a command.
 
         A word that means one that removes something leads to its help page, which is harmless to type.
         """
-        message = f"there is no command {name[:80]!r}"
-        meant = self.synonyms.get(name.lower())
-        if meant in self.removing:
-            raise InvalidInput(message, hint=f"{ctx.command_path} {meant} --help")
-        close = self._close(name)
-        raise click.UsageError(f"{message}; did you mean {' or '.join(close)}?" if close else message, ctx)
+        meant = self.synonyms.get(args[0].lower())
+        if meant in self.removing and args[0] not in self.members and not ctx.resilient_parsing:
+            raise no_such("command", args[0], [], f"{ctx.command_path} {meant} --help")
+        return super().resolve_command(ctx, args)
 
-    def _close(self, name: str) -> list[str]:
-        from difflib import get_close_matches
+    def close_names(self, ctx: click.Context, name: str) -> list[str]:
+        """Return the members that a mistyped name may have meant, words of other programs among them."""
+        from difflib import get_close_matches  # loaded only for a mistake
 
-        close = get_close_matches(name[:80].lower(), [*self.members, *self.synonyms])
+        close = get_close_matches(name[:_SHOWN_CHARACTERS].lower(), [*self.members, *self.synonyms], n=2, cutoff=0.7)
         commands = dict.fromkeys(self.synonyms.get(each, each) for each in close)
         return [each for each in commands if each not in self.removing]

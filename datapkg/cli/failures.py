@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from datapkg.cli.command import no_such
 from datapkg.cli.texts import cut
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, Refused, Unreachable
 from datapkg.objects.files import OTHER_HOME, UNWRITABLE
@@ -56,6 +57,9 @@ def _usage_error(error: click.ClickException) -> InvalidInput:
     context = getattr(error, "ctx", None)
     hint = f"{context.command_path} --help" if context is not None else "datapkg --help"
     message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        name, near = error.option_name, (error.possibilities or [])[:1]
+        return no_such("option", name, near, hint)
     return InvalidInput(message[:1].lower() + message[1:].removesuffix("."), hint=hint)
 
 

@@ -12,6 +12,7 @@ import click
 
 from datapkg import __version__
 from datapkg.cli.command import LazyGroup, Session, pass_session
+from datapkg.cli.correcting import correct
 from datapkg.cli.failures import failure_of
 from datapkg.cli.output import abandon_stdout
 from datapkg.errors import Notice
@@ -80,6 +81,7 @@ SYNONYMS = {
     "mv": "cp",
     "publish": "push",
     "pull": "install",
+    "remove": "rm",
     "rename": "cp",
     "share": "access",
     "umount": "unmount",
@@ -177,6 +179,7 @@ def _fail(session: Session, error: BaseException, args: list[str]) -> int:
     out.json = out.json or "--json" in before_dashes
     out.debug = out.debug or "--debug" in before_dashes
     failure, exit_code = failure_of(error, session)
+    correct(failure, before_dashes, REMOVING)
     traceback = ""
     if out.debug:
         from traceback import format_exception

@@ -10,7 +10,7 @@ from datapkg.cli.arguments import TEXT, ref_argument, registry_option
 from datapkg.cli.command import CommandGroup, Session, pass_session
 from datapkg.cli.texts import hash_text, time_text
 from datapkg.errors import InvalidInput
-from datapkg.format.names import Ref, State, check_new_version, check_tag
+from datapkg.format.names import Ref, State, check_new_version
 
 if TYPE_CHECKING:
     from datapkg.api.history import Kind
@@ -50,8 +50,10 @@ def add_tag(session: Session, ref: Ref, tag: str, state: str | None, registry: s
     Fails if REF names no state and the newest one on this machine was not pushed.
     """
     from datapkg.api.history import set_tag
+    from datapkg.format.names import check_tag
 
-    exact = _named(session, _with_state(ref, state), "tag", check_tag(tag), registry)
+    check_tag(tag, f"datapkg version add {ref} {tag}")
+    exact = _named(session, _with_state(ref, state), "tag", tag, registry)
     _tell_name(session, set_tag(session.home, exact, tag, registry=registry))
 
 

@@ -46,6 +46,7 @@ def add_access(session: Session, ref: Ref, who: str, write: bool, yes: bool, reg
     """Let a user, or the public, read a package, or a user write it.
 
     Who may write can push, tag and version the package. Deleting it and changing who has access stay with its owner.
+    Nobody is told which users exist, so a misspelt WHO is accepted: look at the answer.
     """
     from datapkg.api.sharing import grant
 

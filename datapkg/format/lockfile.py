@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from datapkg.errors import UPGRADE_HINT, InvalidLock, InvalidName, NewerFormat
 from datapkg.format.frozen import dataclass
-from datapkg.format.names import SAFE_PREFIX, Ref, check_node_path, check_package, check_user, is_hash
+from datapkg.format.manifest.missing import close_names
+from datapkg.format.names import SAFE_PREFIX, Ref, check_node_path, check_package, check_user, is_hash, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,16 +134,20 @@ def parse_requirements(data: bytes, place: str = REQUIREMENTS) -> Requirements:
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidLock(f"{place} is not YAML: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(value, dict) or "packages" not in value:
-        raise InvalidLock(f"{place} has no 'packages'", hint="begin it with a line: packages: [user/name@1.0]")
+        near = close_names("packages", [str(each) for each in value] if isinstance(value, dict) else [])[:1]
+        found = f", but {quoted(near[0])}" if near else ""
+        hint = "begin it with a line: packages: [user/name@1.0]"
+        raise InvalidLock(f"{place} has no 'packages'{found}", hint=hint)
     problems = [(f"{place}: {key}", "unknown key; only 'packages' is known") for key in value if key != "packages"]
     items = value["packages"] or []
     if not isinstance(items, list):
-        problems.append((f"{place}: packages", "it is a list of references such as uciml/iris@1.2.0"))
+        problems.append((f"{place}: packages", f"expected a list such as [uciml/iris@1.2.0], got {quoted(items)}"))
         items = []
     refs, warnings = _refs(items, place, problems)
     if problems:
         lines = "\n".join(f"  {where}: {what}" for where, what in problems)
-        raise InvalidLock(f"{place} has {len(problems)} mistake(s):\n{lines}", problems=problems)
+        what = "a mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        raise InvalidLock(f"{place} has {what}:\n{lines}", problems=problems)
     return Requirements(tuple(refs), tuple(warnings))
 
 

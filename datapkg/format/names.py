@@ -11,7 +11,7 @@ from datapkg.format.frozen import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal, NoReturn
+    from typing import Any, Literal, NoReturn
 
     StateKind = Literal["hash", "version", "tag", "range"]
 
@@ -22,7 +22,7 @@ RESERVED = frozenset(
     push readyz redoc register registry robots root search security server session settings signin signup simple
     sitemap stage static status store support system tags terms token tokens upload versions wheels""".split()
 )
-MAX_USER, MAX_PACKAGE, MAX_TAG, MAX_VERSION = 39, 64, 64, 64
+MAX_USER, MAX_PACKAGE, MAX_TAG, MAX_VERSION, MAX_REF = 39, 64, 64, 64, 20_000
 MAX_NODE_NAME_BYTES, MAX_DEPTH = 255, 64
 MIN_PREFIX, SAFE_PREFIX = 6, 16
 
@@ -70,8 +70,8 @@ def check_package(text: str) -> str:
 def _identifier(text: str, what: str, pattern: re.Pattern[str], limit: int, rule: str) -> str:
     if not isinstance(text, str) or not pattern.match(text) or len(text) > limit:
         meant = re.sub(r"[^a-z0-9]+", "_" if pattern is _PACKAGE else "", str(text).strip().lower()).strip("_")
-        advice = _did_you_mean(meant, pattern.match(meant) is not None and len(meant) <= limit)
-        raise InvalidName(f"{what} {quoted(text)} is not allowed: it is {rule}, at most {limit} characters{advice}")
+        is_allowed = pattern.match(meant) is not None and len(meant) <= limit
+        raise _not_allowed(what, text, f"{rule}, at most {limit} characters", meant if is_allowed else "")
     if keyword.iskeyword(text):
         raise InvalidName(f"{what} {text!r} is not allowed: it is a keyword of Python, and the name is imported")
     if what == "user name" and text in RESERVED:
@@ -79,19 +79,33 @@ def _identifier(text: str, what: str, pattern: re.Pattern[str], limit: int, rule
     return text
 
 
+def _not_allowed(what: str, given: object, rule: str, meant: str) -> InvalidName:
+    """Return the error for a name that does not follow its rule, with the one that was `meant`, if that is known."""
+    if not isinstance(given, str):
+        advice = f"; write it as text, {meant!r}" if meant and isinstance(given, (int, float)) else ""
+        return InvalidName(f"{what} {given!s:.80} is not allowed: expected text, got {type(given).__name__}{advice}")
+    detail: dict[str, Any] = {"meant": [given, meant]} if meant else {}
+    message = f"{what} {quoted(given)} is not allowed: it is {rule}{_did_you_mean(meant, bool(meant))}"
+    return InvalidName(message, **detail)
+
+
 def _did_you_mean(text: str, is_allowed: bool) -> str:
     return f"; did you mean {text!r}?" if is_allowed else ""
 
 
-def check_tag(text: str) -> str:
-    """The tag itself; raises `InvalidName` that says what is allowed."""
+def check_tag(text: str, version_line: str = "") -> str:
+    """The tag itself; raises `InvalidName` that says what is allowed.
+
+    `version_line` is the hint of the error for a tag that is a version: the command that gives one.
+    """
     if not isinstance(text, str) or not _TAG.match(text) or len(text) > MAX_TAG:
         meant = re.sub(r"[^a-z0-9._-]+", "-", str(text).strip().lower()).strip("-")
-        raise InvalidName(
-            f"tag {quoted(text)} is not allowed: it is a lower-case letter, then lower-case letters, digits, "
-            f"'.', '_' and '-', at most {MAX_TAG} characters"
-            + _did_you_mean(meant, _TAG.match(meant) is not None and len(meant) <= MAX_TAG)
-        )
+        is_allowed = _TAG.match(meant) is not None and len(meant) <= MAX_TAG
+        rule = "a lower-case letter, then lower-case letters, digits, '.', '_' and '-'"
+        error = _not_allowed("tag", text, f"{rule}, at most {MAX_TAG} characters", meant if is_allowed else "")
+        if isinstance(text, str) and _PLAIN_VERSION.match(text):
+            error.explain("this is a version", version_line)
+        raise error
     return text
 
 
@@ -102,15 +116,14 @@ def check_version(text: str) -> str:
     from packaging.version import InvalidVersion, Version
 
     try:
-        if len(text) > MAX_VERSION or not text[:1].isdigit():
+        if not isinstance(text, str) or len(text) > MAX_VERSION or not text[:1].isdigit():
             raise InvalidVersion(text)
         version = Version(text)
     except (InvalidVersion, TypeError):
         meant = str(text).strip().lstrip("=vV ")
-        raise InvalidName(
-            f"version {quoted(text)} is not allowed: it is a PEP 440 version that begins with a digit, such as 1.2.0"
-            + _did_you_mean(meant, len(meant) <= MAX_VERSION and _PLAIN_VERSION.match(meant) is not None)
-        ) from None
+        is_allowed = len(meant) <= MAX_VERSION and _PLAIN_VERSION.match(meant) is not None
+        rule = "a PEP 440 version that begins with a digit, such as 1.2.0"
+        raise _not_allowed("version", text, rule, meant if is_allowed else "") from None
     if version.local is not None:
         raise InvalidName(f"version {quoted(text)} is not allowed: a version has no local part ('+…')")
     return str(version)
@@ -248,8 +261,14 @@ class Ref:
 
         `user/name@state/node`, as fsspec has it, means the same. Raises `InvalidName` that says what is allowed.
         """
-        if not isinstance(text, str) or len(text) > 20_000:
-            raise InvalidName("a reference is text of at most 20,000 characters, such as user/name@1.0")
+        if not isinstance(text, str):
+            raise InvalidName(f"a reference is text such as user/name@1.0, got {type(text).__name__}")
+        if len(text) > MAX_REF:
+            raise InvalidName(f"a reference has at most {MAX_REF:,} characters, got {len(text):,}")
+        if text.startswith(_PATH_BEGINS):
+            raise InvalidName(
+                f"{quoted(text)} is a path; expected a package, user/name, such as uciml/iris", not_a_package=text
+            )
         if text.startswith(("https://", "http://")):
             return _parse_address(text)
         registry, body = None, text
@@ -289,7 +308,7 @@ def _parse_body(body: str, text: str, registry: str | None, decode: object) -> R
         raise InvalidName(f"{quoted(text)} has an '@' in a node's name: write it as %40")
     user, slash, rest = names.partition("/")
     if not slash:
-        raise InvalidName(f"{quoted(text)} names no package: a package is user/name, such as uciml/iris")
+        raise InvalidName(f"{quoted(text)} is not a package: expected user/name, such as uciml/iris", name=user)
     package, slash, path = rest.partition("/")
     check_user(user)
     if pinned := _PINNED.match(rest):
@@ -306,6 +325,8 @@ def _parse_body(body: str, text: str, registry: str | None, decode: object) -> R
     return Ref(user, package, path, State.parse(state) if state else None, registry)
 
 
+# How paths of files begin, and references never do.
+_PATH_BEGINS = ("./", "../", "/", "~")
 # A package and a version as pip and others write them.
 _PINNED = re.compile(r"(?P<name>[A-Za-z0-9_]+) ?(?P<operator>===?|=|:|~=|!=|[<>]=?) ?(?P<version>v?[0-9][^/:]*)\Z")
 

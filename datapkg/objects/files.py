@@ -9,19 +9,39 @@ import time
 from functools import cache
 from pathlib import Path
 
-from datapkg.errors import Refused
+from datapkg.errors import NotFound, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
     from collections.abc import Iterable, Iterator
-    from typing import IO
+    from typing import IO, Any
 
 UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 OTHER_HOME = "export DATAPKG_HOME=FOLDER, one that you may write"
 STALE_TEMP_S = 24 * 3600
 MANY_FOLDERS = 8
 SEALED_MTIME_NS = 946_684_800 * 10**9  # the year 2000
+
+
+def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> NotFound:
+    """Return the error for a path of the user at which there is nothing; it names the folder, and a name that is near.
+
+    `note` is a clause that says what was not done because of it.
+    """
+    from datapkg.format.manifest.missing import close_names
+    from datapkg.format.names import quoted
+
+    folder = path.absolute().parent
+    try:
+        near = close_names(path.name, os.listdir(folder), cutoff=0.8)[:1]
+    except OSError:
+        near = []
+    meant = os.fspath(path.with_name(near[0])) if near else ""
+    line = f"there is no {kind} {quoted(path)}" + ("" if path.is_absolute() else f" in {Path.cwd()}")
+    advice = f"; did you mean {quoted(meant)}?" if meant else ""
+    detail: dict[str, Any] = {"meant": [os.fspath(path), meant]} if meant else {}
+    return NotFound(f"{line}{f'; {note}' if note else ''}{advice}", path=os.fspath(path), **detail)
 
 
 def private_folder(folder: Path) -> None:
@@ -34,7 +54,7 @@ def private_folder(folder: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise Refused(f"datapkg cannot make the folder {folder}: a file is there", hint=OTHER_HOME) from error
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if error.errno not in UNWRITABLE | {errno.ENOENT}:  # as /proc answers
             raise
         raise Refused(f"datapkg cannot write {folder}: {error.strerror}", hint=OTHER_HOME) from error
 

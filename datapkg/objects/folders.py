@@ -65,7 +65,11 @@ class OpenFolder:
 
     def make_folder(self, name: str) -> None:
         """Make a folder in this one; raise FileExistsError if the name is taken."""
-        os.mkdir(name, dir_fd=self.descriptor)
+        try:
+            os.mkdir(name, dir_fd=self.descriptor)
+        except OSError as error:
+            error.filename = os.fspath(self.path / name)  # the system names only the last part
+            raise
 
     @contextlib.contextmanager
     def below(self, parts: Sequence[str], *, make: bool = False) -> Iterator[OpenFolder]:

@@ -30,7 +30,8 @@ def explain(error: NodeNotFound, store: Store, ref: Ref, hash: str) -> NodeNotFo
         error.message = ref.package + error.message.removeprefix(_UNNAMED)
     where = f"the state is sha256:{hash[:_SHOWN_DIGITS]}"
     if not had:
-        error.explain(where)
+        is_near = error.hint or "meant" in error.detail
+        error.explain(where, None if is_near else f"datapkg show {ref.package}")
         return error
     more = f" and {len(had) - _NAMED} more" if len(had) > _NAMED else ""
     error.explain(f"{where}; it was in {', '.join(had[:_NAMED])}{more}", f"datapkg show {ref.package}@{had[0]}")

@@ -9,6 +9,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from datapkg.errors import InvalidInput, InvalidName, PackageNotInstalled, Refused, Unreachable
+from datapkg.format.manifest.missing import close_names
 from datapkg.format.names import Ref, check_package, check_user
 from datapkg.home import Home
 from datapkg.reading.load import opened
@@ -98,7 +99,9 @@ class Finder:
         if not folders and not Home().packages(user) and not _is_lazy():
             name = _name_wanted(fullname)
             if not name:
-                raise _not_installed(f"no package of {user} is installed", f"datapkg install {user}/NAME")
+                near = close_names(user, Home().users())[:1]
+                advice = f" (did you mean {near[0]!r}?)" if near else ""
+                raise _not_installed(f"no package of {user} is installed{advice}", f"datapkg install {user}/NAME")
             self._package(f"{fullname}.{name}", user, name)  # says what to type, or follows a lock
         return self._user_spec(fullname, user, folders)
 

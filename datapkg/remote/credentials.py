@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -22,10 +23,14 @@ def check_origin(url: str) -> str:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidInput(f"{url[:200]!r} is no address of a registry: {error}", hint=hint) from None
+        raise InvalidInput(f"{url[:200]!r} is not the address of a registry: {error}", hint=hint) from None
     if parts.scheme not in ("http", "https") or not host or any(c.isspace() or c < " " for c in url.strip()):
+        meant = with_scheme(url)
         raise InvalidInput(
-            f"{url[:200]!r} is no address of a registry: it needs https:// (or http://) and a host", hint=hint
+            f"{url[:200]!r} is not the address of a registry: it needs https:// (or http://) and a host"
+            + (f"; did you mean {meant}?" if meant else ""),
+            hint="" if meant else hint,
+            **({"meant": [url, meant]} if meant else {}),
         )
     if (
         parts.username is not None
@@ -39,6 +44,13 @@ def check_origin(url: str) -> str:
     shown_host = f"[{host}]" if ":" in host else host
     shown_port = f":{port}" if port not in (None, default) else ""
     return f"{parts.scheme}://{shown_host}{shown_port}"
+
+
+def with_scheme(host: str) -> str:
+    """Return the address that a host without a scheme means, https but for this machine; empty for anything else."""
+    if not re.fullmatch(r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)(:\d+)?/?", host):
+        return ""
+    return f"http://{host}" if is_loopback(f"http://{host}") else f"https://{host}"
 
 
 def may_carry_token(url: str) -> bool:

@@ -19,6 +19,7 @@ from datapkg.errors import (
     DatapkgError,
     Forbidden,
     InvalidInput,
+    InvalidName,
     NotLoggedIn,
     PackageNotFound,
     RejectedToken,
@@ -26,6 +27,7 @@ from datapkg.errors import (
     from_wire,
 )
 from datapkg.format import wire
+from datapkg.format.names import Ref, quoted
 from datapkg.format.texts import visible
 from datapkg.format.urls import without_credentials
 from datapkg.remote.credentials import Credential, may_carry_token
@@ -213,8 +215,21 @@ class RegistrySession:
             note = f"without the rejected token from {self.credential.source}" if rejected else self.credential.note
             is_withheld = not self.credential.token and bool(self.credential.source)
             is_about_token = isinstance(error, NotLoggedIn) or rejected or is_withheld
+            if type(error) is PackageNotFound:
+                self._locate(error)
             error.explain(note, self.credential.hint if is_about_token else None)
         return error
+
+    def _locate(self, error: PackageNotFound) -> None:
+        """Say where a package was looked for, and how to find it: log in where that was not done, else search."""
+        package = str(error.detail.get("package", ""))
+        try:
+            name = Ref.parse(package).name
+        except InvalidName:
+            return
+        error.message = f"package {quoted(package)} not found at {self.url}, or you lack access"
+        search = f"datapkg search {name} --registry {self.url}"
+        error.explain("", search if self.credential.token else self.credential.hint)
 
     def _redirect(self, response: requests.Response, method: str, path: str) -> DatapkgError:
         """The error for a redirect of a request that changes something; such a one is not followed."""
@@ -229,7 +244,7 @@ class RegistrySession:
         except (ValueError, RecursionError, DatapkgError):
             value = None
         error = from_wire(value.get("error") if isinstance(value, dict) else None, status)
-        for ours in ("registry", "again", "retry_after_s"):  # only this machine says what it did not ask, or asks again
+        for ours in ("registry", "again", "retry_after_s", "meant"):  # what only this machine may say
             error.detail.pop(ours, None)
         if isinstance(error, Unreachable) and "status" in error.detail:
             error.message = f"{self.url} answered with HTTP status {status} and no explanation of ours"

@@ -189,6 +189,8 @@ def translated(
         raise Unreachable(f"{what} did not answer{asked} {limit}", hint=again_hint, again=True) from None
     except requests.exceptions.SSLError as error:
         what += _redirected(error)
+        if "WRONG_VERSION_NUMBER" in str(error):  # what came was not TLS
+            raise Unreachable(f"{what} does not answer in https; it may be plain http", hint=hint) from None
         raise Unreachable(f"{what} has no certificate that is trusted: {said(error)}", hint=hint) from None
     except (
         requests.ConnectionError,
@@ -251,4 +253,7 @@ def reason_of(error: BaseException) -> str:
             break
         error = inner
     text = re.sub(r"^\w+\(host=.*?\): ", "", str(error).rpartition(">: ")[2]) or type(error).__name__
+    text = re.sub(
+        r"^Failed to establish a new connection: \[Errno -?\d+\] ", "", text
+    )  # what the system said is enough
     return visible(" ".join(text.split())[:200])

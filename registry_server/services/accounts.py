@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 
 from datapkg.errors import Conflict, NotFound, NotLoggedIn
 from datapkg.format.hashing import hash_bytes
@@ -35,7 +36,9 @@ def add_user(registry: Registry, actor: Actor, name: str) -> str:
     check_user(name)
     with registry.db.write() as connection:
         if accounts.user_named(connection, name):
-            raise Conflict(f"user {name!r} exists", hint=f"datapkg-registry user token {name}")
+            raise Conflict(
+                f"user {name!r} exists", hint=f"datapkg-registry user token {name} --data {_folder(registry)}"
+            )
         user = accounts.add_user(connection, name, registry.now())
         token = _new_token()
         accounts.add_token(connection, user, _hash(token), registry.now())
@@ -49,7 +52,7 @@ def add_token(registry: Registry, actor: Actor, name: str) -> str:
     with registry.db.write() as connection:
         user = accounts.user_named(connection, name)
         if user is None:
-            raise _no_user(name)
+            raise _no_user(registry, name)
         token = _new_token()
         accounts.add_token(connection, user, _hash(token), registry.now())
         events.add(connection, "user:token", "", name, registry.now())
@@ -62,7 +65,7 @@ def revoke_tokens(registry: Registry, actor: Actor, name: str) -> int:
     with registry.db.write() as connection:
         user = accounts.user_named(connection, name)
         if user is None:
-            raise _no_user(name)
+            raise _no_user(registry, name)
         count = accounts.remove_tokens(connection, user)
         events.add(connection, "user:revoke", "", name, registry.now(), tokens=count)
     return count
@@ -75,8 +78,13 @@ def list_users(registry: Registry, actor: Actor) -> list[UserLine]:
         return accounts.all_users(connection)
 
 
-def _no_user(name: str) -> NotFound:
-    return NotFound(f"there is no user {quoted(name)}", hint="datapkg-registry user list")
+def _no_user(registry: Registry, name: str) -> NotFound:
+    return NotFound(f"there is no user {quoted(name)}", hint=f"datapkg-registry user list --data {_folder(registry)}")
+
+
+def _folder(registry: Registry) -> str:
+    """Return the folder of this registry as a line to type has it."""
+    return shlex.quote(str(registry.settings.data))
 
 
 def _new_token() -> str:

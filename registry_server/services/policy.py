@@ -125,7 +125,9 @@ def writable(connection: Connection, actor: Actor, user: str, name: str, action:
 
 def not_found(user: str, name: str) -> PackageNotFound:
     """The one answer for what is not there and for what may not be seen."""
+    package = f"{user}/{name}"
     return PackageNotFound(
-        f"package {quoted(f'{user}/{name}')} is not here, or you may not see it",
+        f"package {quoted(package)} not found, or you lack access",
         hint="check the name with `datapkg search`; a private package needs `datapkg login`",
+        package=package,
     )

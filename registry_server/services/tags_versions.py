@@ -118,8 +118,8 @@ def is_new_version(connection: Connection, registry: Registry, package: PackageR
     known = states.version_of(connection, package.id, version_key(version))
     if known is not None and known.hash != hash:
         raise Conflict(
-            f"version {known.version} of {package.full_name} is {known.hash}, and versions never move",
-            hint="choose a new version, or use a tag",
+            f"version {known.version} of {package.full_name} is sha256:{known.hash[:12]}…, and versions never move",
+            hint=f"datapkg version ls {package.full_name}",
             expected=hash,
             actual=known.hash,
         )

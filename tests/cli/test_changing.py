@@ -40,7 +40,7 @@ def test_sync_says_what_changed(run: Run, me: str, iris: Path) -> None:
     kept = run("sync", str(iris), f"{me}/p", "--json").json
     assert (kept["counts"], kept["kept"], kept["dry_run"]) == ("+1 ~0 -0", ["README.md"], False)
     assert kept["pushed"]["objects_sent"] == 2
-    assert "--delete takes them out" in run("sync", str(iris), f"{me}/p").out
+    assert "--delete removes them" in run("sync", str(iris), f"{me}/p").out
     gone = run("sync", str(iris), f"{me}/p", "--delete", "-q")
     assert gone.out == f"{me}/p@sha256:{run('show', f'{me}/p', '--json').json['hash']}\n"
     assert dry.out.splitlines()[0].endswith(gone.out.strip())

@@ -77,7 +77,8 @@ def test_a_registry_is_asked_where_it_is_set_or_named(
     monkeypatch.delenv("DATAPKG_REGISTRY")
     monkeypatch.delenv("DATAPKG_TOKEN")
     assert run("show", package).err == f"error: {package} is not installed\nhint: datapkg install {package}\n"
-    assert "no such package that you may see" in run("show", package, "--registry", registry.url).err, "it is private"
+    told = run("show", package, "--registry", registry.url).err
+    assert f"{package} is not installed; package '{package}' not found at {registry.url}, or you lack access" in told
 
 
 def test_a_state_names_the_line_that_gives_it(run: Run, pushed: tuple[str, list[str]]) -> None:

@@ -102,16 +102,14 @@ def test_a_misspelt_command_is_answered_with_what_was_meant(run: Run, typed: str
     assert meant in ended.err
 
 
-@pytest.mark.parametrize(
-    "typed", ["delte", "delete_", "rmm", "rn", "lgoout", "logut", "uninstal", "unpublsh", "remove", "add"]
-)
+@pytest.mark.parametrize("typed", ["delte", "delete_", "rmm", "rn", "lgoout", "logut", "uninstal", "unpublsh", "add"])
 def test_no_mistyped_word_suggests_to_remove_something(run: Run, typed: str) -> None:
     ended = run(typed)
     assert ended.code == 2
     assert not REMOVING & set(ended.err.replace("?", " ").split())
 
 
-@pytest.mark.parametrize(("typed", "help"), [("uninstall", "rm"), ("unpublish", "delete")])
+@pytest.mark.parametrize(("typed", "help"), [("uninstall", "rm"), ("remove", "rm"), ("unpublish", "delete")])
 def test_a_word_that_means_to_remove_leads_to_a_help_page(run: Run, typed: str, help: str) -> None:
     ended = run(typed)
     assert (ended.code, ended.err) == (
@@ -129,10 +127,10 @@ def test_an_unknown_command_lists_none(run: Run) -> None:
     ("words", "message", "hint"),
     [
         (("build",), "missing argument 'REF'", "datapkg build --help"),
-        (("push", "a/b", "--pubic"), "no such option '--pubic'. Did you mean '--public'?", "datapkg push --help"),
+        (("push", "a/b", "--qqq"), "there is no option '--qqq'", "datapkg push --help"),
         (("push", "a/b", "c/d"), "got unexpected extra argument (c/d)", "datapkg push --help"),
         (("tag",), "missing command", "datapkg tag --help"),
-        (("tag", "mv"), "no such command 'mv'", "datapkg tag --help"),
+        (("tag", "mv"), "there is no command 'mv'", "datapkg tag --help"),
         (("export", "a/b", "c", "--format", "xls"), "'xls' is not one of", "datapkg export --help"),
         (("build", "a/b", "-m"), "option '-m' requires an argument", "datapkg build --help"),
     ],

@@ -277,3 +277,58 @@ def test_a_registry_that_is_not_there(ada: Person, flowers: str) -> None:
     ada.environment["DATAPKG_REGISTRY"] = "http://127.0.0.1:9"
     ended = ada("whoami", "--json")
     assert (ended.code, ended.error["code"]) == (8, "unreachable")
+
+
+def test_data_that_another_package_brought_count_as_here(ada: Person, bob: Person, flowers: str) -> None:
+    ada("access", "add", flowers, bob.name)
+    assert bob("cp", flowers, f"{bob.name}/copied").code == 0
+    assert "partly here" in bob("ls").out
+    bob("install", flowers)
+    assert "partly here" not in bob("ls").out
+    assert [each["partial"] for each in bob("ls", "--json").json["packages"]] == [False, False]
+
+
+def test_a_package_that_is_not_there_names_the_registry(
+    ada: Person, stranger: Person, registry: LiveRegistry, flowers: str
+) -> None:
+    ended = ada("install", f"{ada.name}/nowhere")
+    assert ended.err == (
+        f"error: package '{ada.name}/nowhere' not found at {registry.url}, or you lack access "
+        "(the token from DATAPKG_TOKEN was sent)\n"
+        f"hint: datapkg search nowhere --registry {registry.url}\n"
+    )
+    assert ada("search", "nowhere", "--registry", registry.url).code == 0
+    ended = stranger("show", flowers, "--registry", registry.url)
+    assert f"{flowers} is not installed; package '{flowers}' not found at {registry.url}, or you lack" in ended.err
+
+
+def test_a_tag_that_is_a_version_is_answered_with_the_line_that_gives_one(ada: Person, flowers: str) -> None:
+    ended = ada("tag", "add", flowers, "7.1")
+    assert ended.code == 2
+    assert f"hint: datapkg version add {flowers} 7.1\n" in ended.err
+    assert ada("version", "add", flowers, "7.1").code == 0
+
+
+def test_making_public_shows_the_line_that_agrees(ada: Person, flowers: str) -> None:
+    ended = ada("access", "add", flowers, "public")
+    assert ended.code == 7
+    assert f"hint: datapkg access add {flowers} public --yes (in Python: confirm=True)\n" in ended.err
+    assert ada("access", "add", flowers, "public", "--yes").code == 0
+
+
+def test_a_state_that_was_pushed_before_is_not_offered_on_top_of_a_newer_one(
+    ada: Person, bob: Person, flowers: str, iris: Path
+) -> None:
+    ada("access", "add", flowers, bob.name, "--write")
+    bob("install", flowers)
+    (iris / "README.md").write_text("# More flowers\n")
+    bob("build", flowers, str(iris))
+    newer = bob("push", flowers, "--json").json["hash"]
+    for words in (("push", flowers), ("push", flowers, "--dry-run")):
+        ended = ada(*words)
+        assert ended.code == 4
+        assert f"is sha256:{newer[:12]}… now, and sha256:" in ended.err
+        assert "was pushed before that; nothing was pushed" in ended.err
+        assert f"hint: datapkg install {flowers} (" in ended.err
+    assert ada("log", flowers, "--remote", "--json").json["log"][0]["hash"] == newer
+    assert ada("install", flowers, "--json").json["installed"][0]["hash"] == newer

@@ -54,10 +54,10 @@ GOOD_REFS = {
     "a1/b_2_c3": Ref("a1", "b_2_c3"),
 }
 BAD_REFS = {
-    "": "names no package",
-    "iris": "names no package",
-    "/": "user name",
-    "/iris": "user name",
+    "": "is not a package",
+    "iris": "is not a package",
+    "/": "is a path",
+    "/iris": "is a path",
     "uciml/": "package name",
     "uciml//iris": "package name",
     "Uciml/iris": "lower-case",
@@ -101,7 +101,7 @@ BAD_REFS = {
     "https://user:secret@host/u/p": "https://host/user/name",
     "https://host/u/p?x=1": "https://host/user/name",
     "https://host:99999/u/p": "no valid address",
-    "https://host": "names no package",
+    "https://host": "is not a package",
     "a b:u/p": "name of your settings",
 }
 
@@ -244,3 +244,16 @@ def _any_name(text: str) -> object:
 def test_paths_are_read_in_the_form_that_builds_give_them() -> None:
     assert Ref.parse("u/p/cafe\u0301.txt@1.0") == Ref.parse("u/p/caf\u00e9.txt@1.0")
     assert Ref.parse("https://x.example/u/p/cafe%CC%81") == Ref.parse("https://x.example/u/p/caf\u00e9")
+
+
+def test_what_is_not_text_is_named_by_its_type() -> None:
+    with pytest.raises(
+        InvalidName, match=r"version 1\.0 is not allowed: expected text, got float; write it as text, '1\.0'"
+    ):
+        check_version(1.0)  # type: ignore[arg-type]
+    with pytest.raises(InvalidName, match=r"tag None is not allowed: expected text, got NoneType$"):
+        check_tag(None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidName, match=r"a reference is text such as user/name@1\.0, got int"):
+        Ref.parse(5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidName, match=r"'\./data' is a path; expected a package"):
+        Ref.parse("./data")

@@ -339,3 +339,21 @@ def test_one_process_serves_a_folder(tmp_path: Path) -> None:
         first.kill()
         with live_registry(tmp_path) as second:
             assert requests.get(second.url, timeout=10).ok
+
+
+def test_hints_name_the_folder_and_counts_are_right(tmp_path: Path) -> None:
+    with live_registry(tmp_path):
+        folder = tmp_path / "registry"
+        data = ["--data", str(folder)]
+        run("user", "add", "ada", *data)
+        known = run("user", "add", "ada", *data).stderr
+        assert known == f"error: user 'ada' exists\nhint: datapkg-registry user token ada --data {folder}\n"
+        unknown = run("user", "token", "bob", *data).stderr
+        assert unknown == f"error: there is no user 'bob'\nhint: datapkg-registry user list --data {folder}\n"
+        assert "1 token, 0 packages, since " in run("user", "list", *data).stdout
+        assert run("user", "revoke", "ada", *data).stdout == "revoked 1 token of ada\n"
+    wrong = run("serve", "--port", "abc").stderr
+    assert (
+        wrong
+        == "error: invalid value for '--port': 'abc' is not a valid integer\nhint: datapkg-registry serve --help\n"
+    )

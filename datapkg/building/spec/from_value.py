@@ -13,8 +13,9 @@ from datapkg.building.spec.folder import name_problem, raise_problems, scan_dire
 from datapkg.building.spec.folder_files import BUILD_FILE
 from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec, PackageSource, ValueSource
 from datapkg.building.spec.parser import read_build_file
-from datapkg.errors import InvalidInput, NotFound
+from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, quoted
+from datapkg.objects.files import no_such_path
 
 _VALUES_HINT = 'datapkg.build("USER/NAME", {"table": dataframe, "file": pathlib.Path("a.csv")})'
 
@@ -38,11 +39,7 @@ def spec_for(
             return read_build_file(inside, allow_outside=allow_outside, update=update)
         return scan_directory(path, allow_outside=allow_outside, gitignore=gitignore)
     if not path.exists():
-        raise NotFound(
-            f"there is no file or directory {quoted(path)}",
-            hint="give the path of a directory, a build.yml or a data file",
-            path=str(path),
-        )
+        raise no_such_path(path)
     if not path.is_file():
         raise InvalidInput(f"{quoted(path)} is neither a directory nor an ordinary file")
     if build_file and path.suffix.lower() in (".yml", ".yaml"):

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 _COMPARED = 100
 
 
-def advice(name: str, names: list[str]) -> str:
-    """What to say of a name that is not there: those that are near, or all of a few.
+def close_names(name: str, names: list[str], cutoff: float = 0.6) -> list[str]:
+    """Return up to three names that are like one that is not there, the nearest first.
+
+    A higher `cutoff`, up to 1, is for names that are alike anyway, such as those of files with one suffix.
 
     Among many names only those that would stand beside it are compared: that takes long.
     """
@@ -35,7 +37,12 @@ def advice(name: str, names: list[str]) -> str:
     if len(names) > _COMPARED:
         at = max(0, bisect_left(compared := sorted(names), name) - _COMPARED // 2)
         compared = compared[at : at + _COMPARED]
-    if near := difflib.get_close_matches(name, compared, n=3):
+    return difflib.get_close_matches(name, compared, n=3, cutoff=cutoff)
+
+
+def advice(name: str, names: list[str]) -> str:
+    """What to say of a name that is not there: those that are near, or all of a few."""
+    if near := close_names(name, names):
         return f"; did you mean {' or '.join(map(quoted, near))}?"
     return (
         f"; there {'is' if len(names) == 1 else 'are'} {', '.join(map(quoted, names))}" if 0 < len(names) <= 9 else ""
@@ -50,7 +57,11 @@ def no_node(manifest: Manifest, path: str, package: str = "the package") -> Node
             what = f"{quoted(group)} is a {kind}, and nothing lies below it"
             return NodeNotFound(f"{package} has no node {quoted(path)}: {what}", path=path)
         group, _, name = group.rpartition("/")
-    near = advice(name, list(manifest.children(group)))
+    names = list(manifest.children(group))
+    near = close_names(name, names)
     where = f"{package}/{group}" if group else package
     hint = f"datapkg show {package}" if "/" in package and not near else ""
-    return NodeNotFound(f"{where} has no node {quoted(name)}{near}", hint=hint, path=path)
+    # A path may go on below the name that is not there; only whole paths are corrected.
+    is_corrected = near and path == (f"{group}/{name}" if group else name)
+    detail = {"meant": [path, f"{group}/{near[0]}" if group else near[0]]} if is_corrected else {}
+    return NodeNotFound(f"{where} has no node {quoted(name)}{advice(name, names)}", hint=hint, path=path, **detail)

@@ -172,7 +172,7 @@ def test_which_way_a_path_is_built(tmp_path: Path) -> None:
     assert list(names(spec_for(tmp_path, build_file=False))) == ["a.txt", "sub/c.yaml"]
     assert spec_for(tmp_path / "sub/c.yaml").origin == "build file"
     assert list(names(spec_for(tmp_path / "sub/c.yaml", build_file=False))) == ["c.yaml"]
-    with pytest.raises(NotFound, match="there is no file or directory"):
+    with pytest.raises(NotFound, match="there is no file or folder"):
         spec_for(tmp_path / "nothing")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InvalidInput, match="neither"):

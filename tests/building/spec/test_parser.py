@@ -333,7 +333,7 @@ contents:
             "contents:\n  a: {package: u/p, transform: csv}\n",
             "2: contents.a.transform: a node of a package is taken as it is",
         ),
-        ("contents:\n  a: {package: u}\n", "names no package"),
+        ("contents:\n  a: {package: u}\n", "is not a package"),
         (
             "contents:\n  a: {fil: a.csv}\n",
             "2: contents.a.fil: expected a mapping such as {file: …}, got 'a.csv'; did you mean `file`?",

@@ -1,0 +1,136 @@
+"""Mistyped command lines: the hint is the line that was meant, and typing it works."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from datapkg.cli.correcting import corrected, swapped
+from tests.cli.conftest import Run
+
+
+def hint(error: str) -> list[str]:
+    """The words of the line that an error's hint says to type, without the program."""
+    line = next(each for each in error.splitlines() if each.startswith("hint: "))
+    return shlex.split(line.removeprefix("hint: datapkg "))
+
+
+@pytest.fixture
+def built(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a folder from which alice/sales was built."""
+    folder = tmp_path / "sales"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "orders.csv").write_text("day,amount\n1,5\n")
+    (folder / "README.md").write_text("# Sales\n")
+    monkeypatch.chdir(tmp_path)
+    assert run("build", "alice/sales", "sales").code == 0
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("buidl alice/sales sales", "build alice/sales sales"),
+        ("show alice/sales --jsno", "show alice/sales --json"),
+        ("tag addd --help", "tag add --help"),
+        ("help pusch", "help push"),
+        ("show alice/sales/data/oders", "show alice/sales/data/orders"),
+        ("show alice/sales/data/oders@sha256:HASH", "show alice/sales/data/orders@sha256:HASH"),
+        ("cat alice/sales/READMEE.md", "cat alice/sales/README.md"),
+        ("export alice/sales/dta out", "export alice/sales/data out"),
+        ("show Alice/sales", "show alice/sales"),
+        ("show sales", "show alice/sales"),
+        ("build alice/other sale", "build alice/other sales"),
+        ("build alice/other sales/dat", "build alice/other sales/data"),
+        ("build ./sales alice/sales", "build alice/sales ./sales"),
+        ("config timeout 30", "config timeout_s 30"),
+    ],
+)
+def test_the_hint_is_the_line_that_was_meant(run: Run, built: Path, typed: str, meant: str) -> None:
+    hash = run("ls", "--json").json["packages"][0]["hash"][:16]
+    ended = run(*shlex.split(typed.replace("HASH", hash)))
+    assert ended.code != 0
+    assert hint(ended.err) == shlex.split(meant.replace("HASH", hash))
+    assert run(*hint(ended.err)).code == 0
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "rm Alice/sales",
+        "rm alice/sales --nwo",
+        "delete Alice/sales --yes",
+        "edit alice/sales --remvoe data --no-push",
+        "login http://127.0.0.1:1 --tokn=dpk_secret",
+        "export alice/sales sales --froce",
+    ],
+)
+def test_no_line_that_removes_or_has_a_token_is_suggested(run: Run, built: Path, typed: str) -> None:
+    ended = run(*shlex.split(typed))
+    assert ended.code == 2
+    assert "secret" not in ended.err
+    assert "hint" not in ended.err or hint(ended.err)[-1] == "--help"
+    assert run("show", "alice/sales").code == 0
+
+
+def test_a_word_that_is_there_twice_is_not_corrected() -> None:
+    assert corrected(["build", "kg", "kg"], "kg", "a/kg") == []
+    assert corrected(["show", "a/b/oders"], "orders", "x") == []
+    assert corrected(["show", "a/b/oders.csv"], "oders", "orders") == []
+    assert swapped(["sync", "./x", "a/b", "c/d"], "./x") == []
+    assert swapped(["sync", "a/b", "./x"], "./x") == ["sync", "./x", "a/b"]
+
+
+def test_a_path_that_is_not_there_names_the_folder(run: Run, built: Path) -> None:
+    assert run("build", "a/b", "zzz").err == f"error: there is no file or folder 'zzz' in {built}\n"
+    told = run("append", "a/b", "zzz", "--no-push").err
+    assert told == f"error: there is no file or folder 'zzz' in {built}; nothing was added\n"
+    assert run("sync", "zzz", "a/b").err == f"error: there is no folder 'zzz' in {built}\n"
+    told = run("install", "-r", "zzz.yml").err
+    assert told == f"error: there is no file 'zzz.yml' in {built}\nhint: datapkg init\n"
+
+
+def test_a_setting_of_the_wrong_type_shows_how_it_is_written(run: Run) -> None:
+    for name, example in (("timeout_s", "60"), ("lazy", "false"), ("max_source_bytes", "107374182400")):
+        ended = run("config", name, "x y")
+        assert hint(ended.err) == ["config", name, example]
+        assert run(*hint(ended.err)).code == 0
+
+
+def test_an_address_without_a_scheme_is_completed(run: Run) -> None:
+    assert hint(run("config", "registry", "data.example.org").err) == ["config", "registry", "https://data.example.org"]
+    assert hint(run("config", "registry", "localhost:80").err) == ["config", "registry", "http://localhost:80"]
+    line = ["search", "x", "--registry", "http://127.0.0.1:1"]
+    assert hint(run("search", "x", "--registry", "127.0.0.1:1").err) == line
+    told = run(*line).err
+    assert told.startswith("error: http://127.0.0.1:1 cannot be reached: Connection refused\n")
+
+
+def test_an_installed_package_that_is_near_is_named(run: Run, built: Path) -> None:
+    ended = run("fetch", "alice/sale")
+    assert (
+        ended.err
+        == "error: alice/sale is not installed (did you mean 'alice/sales'?)\nhint: datapkg install alice/sale\n"
+    )
+    assert "did you mean" not in run("fetch", "alice/other").err
+
+
+def test_nodes_that_are_moved_are_looked_for_everywhere(run: Run, built: Path) -> None:
+    ended = run("edit", "alice/sales", "--move", "data/oders", "orders", "--no-push")
+    assert ended.err.startswith("error: alice/sales has no node 'data/oders'; did you mean 'data/orders'?\n")
+    assert run(*hint(ended.err)).code == 0
+
+
+def test_a_tag_that_is_a_version_is_pushed_as_one(run: Run, built: Path) -> None:
+    ended = run("push", "alice/sales", "--tag", "1.0")
+    assert hint(ended.err) == ["push", "alice/sales", "--version", "1.0"]
+
+
+def test_a_place_that_cannot_be_written_is_named(run: Run, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("export", "alice/sales", "/proc/here").err.startswith("error: /proc: ")
+    monkeypatch.setenv("DATAPKG_HOME", "/proc/home")
+    ended = run("build", "alice/sales", "sales")
+    assert ended.code == 7
+    assert ended.err.startswith("error: datapkg cannot write /proc/home/store: ")
