@@ -17,7 +17,8 @@ from datapkg.errors import (
     VersionNotFound,
 )
 from datapkg.format.frozen import dataclass
-from datapkg.format.names import Ref, State, quoted
+from datapkg.format.names import Ref, State
+from datapkg.format.texts import quoted
 from datapkg.objects.files import private_folder, write_atomic
 from datapkg.project import nearest_lock
 from datapkg.store.index import Index
@@ -315,7 +316,7 @@ class Home:
 
 def _no_setting(name: str) -> InvalidInput:
     """Return the error for a setting that does not exist, with the one that is near or all of them."""
-    from datapkg.format.manifest.missing import close_names
+    from datapkg.format.suggestions import close_names
 
     near = close_names(name, [each for each in SETTINGS if each != "registries"])
     said = f"did you mean {near[0]}?" if near else f"there are {', '.join(SETTINGS)} and registries.NAME"
@@ -328,7 +329,7 @@ def _no_setting(name: str) -> InvalidInput:
 
 def not_installed(ref: Ref, home: Home | None = None) -> PackageNotInstalled:
     """The error for a package that is not here, with the line that installs it, and one of this `home` that is near."""
-    from datapkg.format.manifest.missing import close_names
+    from datapkg.format.suggestions import close_names
 
     here = [f"{user}/{name}" for user in home.users() for name in home.packages(user)] if home else []
     near = [each for each in close_names(ref.package, here, cutoff=0.8) if each != ref.package][:1]

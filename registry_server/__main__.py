@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 from datapkg import __version__
 from datapkg.errors import CorruptObject, DatapkgError, InvalidInput, MissingDependency
+from datapkg.format.texts import count_text
 from registry_server.settings import Settings, read_settings, setting_name
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -238,7 +239,7 @@ def revoke(registry: Any, name: str, as_json: bool) -> None:
 
     count = accounts.revoke_tokens(registry, policy.THE_OPERATOR, name)
     click.echo(
-        json.dumps({"user": name, "revoked": count}) if as_json else f"revoked {_count(count, 'token')} of {name}"
+        json.dumps({"user": name, "revoked": count}) if as_json else f"revoked {count_text(count, 'token')} of {name}"
     )
 
 
@@ -264,7 +265,7 @@ def list_users(registry: Any, as_json: bool) -> None:
         click.echo(json.dumps({"users": rows}))
         return
     for each in users:
-        has = f"{_count(each.tokens, 'token')}, {_count(each.packages, 'package')}"
+        has = f"{count_text(each.tokens, 'token')}, {count_text(each.packages, 'package')}"
         click.echo(f"{each.name:<40} {has}, since {each.created_at:%Y-%m-%d}")
 
 
@@ -307,10 +308,6 @@ def verify(registry: Any, content: bool, as_json: bool) -> int:
             click.echo(f"damaged: {each.hash} of {', '.join(each.packages) or 'no package'}")
         click.echo(f"{found.checked:,} objects are checked, {len(found.damaged):,} of them are damaged.")
     return CorruptObject.exit_code if found.damaged or found.database or false else 0
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _print_token(name: str, token: str, as_json: bool, quiet: bool) -> None:

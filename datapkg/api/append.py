@@ -24,7 +24,8 @@ from datapkg.building.spec.options import BuildOptions as BuildOptions
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound
 from datapkg.format.manifest.diff import same_content
 from datapkg.format.manifest.parsed import GroupNode, Node, TableNode
-from datapkg.format.names import Ref, quoted
+from datapkg.format.names import Ref
+from datapkg.format.texts import listed, quoted
 from datapkg.home import Home
 from datapkg.objects.files import no_such_path
 from datapkg.objects.progress import Progress, silent
@@ -146,10 +147,8 @@ class _Adder(Draft):
         for path, node in made.items():
             self._put(path, node)
         if self._replaced and not options.replace:
-            listed = ", ".join(map(quoted, self._replaced[:_PATHS_SHOWN]))
-            more = f" and {len(self._replaced) - _PATHS_SHOWN:,} more" if len(self._replaced) > _PATHS_SHOWN else ""
             raise Conflict(
-                f"{self._ref.package} has other data at {listed}{more}; nothing was added",
+                f"{self._ref.package} has other data at {listed(self._replaced, _PATHS_SHOWN)}; nothing was added",
                 hint="the same with --replace puts these in their place",
                 paths=self._replaced,
             )

@@ -15,7 +15,7 @@ from datapkg.api.results import BuildResult
 from datapkg.api.states import check_named_complete, check_not_removed
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.refs import Current, LogEvent
 

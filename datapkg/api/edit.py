@@ -20,9 +20,10 @@ from datapkg.api.results import EditResult
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, NotLoggedIn, PackageNotFound, Refused
 from datapkg.format.manifest.diff import same_data, stored_otherwise
 from datapkg.format.manifest.edit import ManifestEdit
-from datapkg.format.manifest.missing import close_names
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node, TableNode
-from datapkg.format.names import Ref, State, check_node_path, quoted
+from datapkg.format.names import Ref, State, check_node_path
+from datapkg.format.suggestions import close_names
+from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.objects.base import Readable
 from datapkg.reading.source import Remote, Source

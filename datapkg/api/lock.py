@@ -9,7 +9,8 @@ from datapkg.api.install import InstallOptions, install_one, install_packages
 from datapkg.api.results import InstallResult, PackageOutcome
 from datapkg.errors import Conflict, DatapkgError, InvalidLock, NotAFolder, Unreachable
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, Requirements, parse_requirements
-from datapkg.format.names import Ref, State, quoted
+from datapkg.format.names import Ref, State
+from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.objects.files import no_such_path, write_atomic
 from datapkg.objects.progress import Progress, silent

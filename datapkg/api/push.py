@@ -18,7 +18,8 @@ from datapkg.format.manifest.diff import same_data, stored_otherwise
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.manifest.review import review
-from datapkg.format.names import Ref, State, check_new_version, check_tag, is_hash, quoted
+from datapkg.format.names import Ref, State, check_new_version, check_tag, is_hash
+from datapkg.format.texts import quoted
 from datapkg.home import Home, not_installed
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import TransferPlan, transfer

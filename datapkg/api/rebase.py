@@ -8,7 +8,7 @@ from datapkg.errors import Conflict
 from datapkg.format.manifest.diff import changed
 from datapkg.format.manifest.edit import ManifestEdit
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node
-from datapkg.format.names import quoted
+from datapkg.format.texts import listed
 
 _PATHS_SHOWN = 10
 _NOTHING = object()
@@ -68,10 +68,8 @@ def _applied(changed: set[str], ours: dict[str, Any], other: dict[str, Any]) -> 
 
 
 def _conflict(mine: Manifest, theirs: Manifest, places: list[str]) -> Conflict:
-    more = f" and {len(places) - _PATHS_SHOWN:,} more" if len(places) > _PATHS_SHOWN else ""
-    where = ", ".join(map(quoted, places[:_PATHS_SHOWN]))
     return Conflict(
-        f"somebody changed the package meanwhile, at the same places as you: {where}{more}; "
+        f"somebody changed the package meanwhile, at the same places as you: {listed(places, _PATHS_SHOWN)}; "
         f"yours is sha256:{mine.hash}, theirs sha256:{theirs.hash}",
         hint="edit again, from their state: `datapkg install` makes it the current one here",
         mine=mine.hash,

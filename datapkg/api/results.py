@@ -8,7 +8,7 @@ from typing import Any
 
 from datapkg.errors import DatapkgError
 from datapkg.format.lockfile import Pin
-from datapkg.format.names import quoted
+from datapkg.format.texts import listed
 
 _PATHS_SHOWN = 5
 
@@ -343,5 +343,5 @@ class MountResult:
 
 def unchecked_text(paths: list[str]) -> str:
     """Return a sentence that names tables whose content nobody has checked."""
-    named = ", ".join(map(quoted, paths[:_PATHS_SHOWN])) + (" and more" if len(paths) > _PATHS_SHOWN else "")
+    named = listed(paths, _PATHS_SHOWN)
     return f"the registry has not checked the content of {'tables' if len(paths) > 1 else 'table'} {named}"

@@ -8,7 +8,8 @@ from typing import Any
 
 from datapkg.errors import BuildFailed
 from datapkg.format.manifest.diff import same_data
-from datapkg.format.names import Ref, State, quoted
+from datapkg.format.names import Ref, State
+from datapkg.format.texts import listed
 from datapkg.home import Home, not_installed
 from datapkg.project import nearest_lock
 from datapkg.resolve import LATEST
@@ -49,9 +50,8 @@ def check_complete(home: Home, ref: Ref, hash: str, consequence: str, hint: str)
     if ref.path:
         left_out = [path for path in left_out if f"{path}/".startswith(f"{ref.path}/")]
     if left_out:
-        named = ", ".join(map(quoted, left_out[:_LEFT_OUT_SHOWN]))
-        more = f" and {len(left_out) - _LEFT_OUT_SHOWN:,} more" if len(left_out) > _LEFT_OUT_SHOWN else ""
-        raise BuildFailed(f"{ref.package} was built with --keep-going, without {named}{more}; {consequence}", hint=hint)
+        named = listed(left_out, _LEFT_OUT_SHOWN)
+        raise BuildFailed(f"{ref.package} was built with --keep-going, without {named}; {consequence}", hint=hint)
 
 
 def check_named_complete(home: Home, ref: Ref, hash: str) -> None:

@@ -26,7 +26,8 @@ from datapkg.building.spec.options import BuildOptions as BuildOptions
 from datapkg.errors import Conflict, InvalidInput
 from datapkg.format.manifest.diff import diff, same_content
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node
-from datapkg.format.names import Ref, State, check_new_version, check_tag, quoted
+from datapkg.format.names import Ref, State, check_new_version, check_tag
+from datapkg.format.texts import listed, quoted
 from datapkg.home import Home
 from datapkg.objects.base import Objects
 from datapkg.objects.files import no_such_path
@@ -274,7 +275,8 @@ class _Follower(Draft):
         places |= {above for path in staying for above in ancestors(path) if above in leaves}
         if places:
             raise Conflict(
-                f"{_listed(sorted(places))}: a group on one side and a node on the other, of package and folder",
+                f"{listed(sorted(places), _PATHS_SHOWN)}: a group on one side and a node on the other, "
+                "of package and folder",
                 hint="--delete takes away what the folder has not",
                 paths=sorted(places),
             )
@@ -293,7 +295,7 @@ class _Follower(Draft):
         if missed:
             raise Conflict(
                 f"{self._ref.package} was built here and not pushed, and has what neither the registry nor the folder "
-                f"has: {_listed(missed)}",
+                f"has: {listed(missed, _PATHS_SHOWN)}",
                 hint=f"datapkg push {self._ref.package}",
                 paths=missed,
             )
@@ -336,8 +338,3 @@ def _below(to: str, spec: BuildSpec) -> BuildSpec:
 def _is_of(node: NodeSpec, files: Collection[str]) -> bool:
     sources = node.source.files if isinstance(node.source, FilesSource) else [node.source]
     return any(isinstance(each, FileSource) and str(each.path.absolute()) in files for each in sources)
-
-
-def _listed(paths: list[str]) -> str:
-    more = f" and {len(paths) - _PATHS_SHOWN:,} more" if len(paths) > _PATHS_SHOWN else ""
-    return ", ".join(map(quoted, paths[:_PATHS_SHOWN])) + more

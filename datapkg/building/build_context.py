@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from datapkg.building.cache import BuildCache
 from datapkg.format.manifest.parsed import Block, Manifest, Node, TableNode
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
 from datapkg.store.verified_content import VerifiedContent
 

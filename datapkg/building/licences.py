@@ -10,8 +10,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 MAX_EXPRESSION = 500
 _OWN = re.compile(r"(?:DocumentRef-[A-Za-z0-9.-]+:)?LicenseRef-[A-Za-z0-9.-]+\Z", re.IGNORECASE)

@@ -16,7 +16,7 @@ from datapkg.building.sources.file import files_hash, hash_source, open_source
 from datapkg.building.sources.source_errors import failure, translated_errors
 from datapkg.building.spec.model import FileSource, FilesSource, NodeSpec
 from datapkg.errors import BuildFailed, DatapkgError
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 _LEAVE_OUT = "mend the file, or leave it out by a narrower glob or a line in .datapkgignore"
 

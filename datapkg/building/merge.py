@@ -12,7 +12,8 @@ import msgspec
 from datapkg.errors import Conflict, InvalidInput
 from datapkg.format.manifest.diff import same_content
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Node, TableNode
-from datapkg.format.names import check_node_path, quoted
+from datapkg.format.names import check_node_path
+from datapkg.format.texts import count_text, first_lines, quoted
 
 POLICIES = ("error", "ours", "theirs", "rename")
 _PLACES_SHOWN = 10
@@ -215,11 +216,10 @@ def _fit(one: TableNode, other: TableNode) -> bool:
 
 
 def _conflict(clashes: list[tuple[str, str]], concat: bool) -> Conflict:
-    lines = "".join(f"\n  {quoted(place)}: {what}" for place, what in clashes[:_PLACES_SHOWN])
-    more = f"\n  … and {len(clashes) - _PLACES_SHOWN:,} more" if len(clashes) > _PLACES_SHOWN else ""
+    lines = first_lines([f"{quoted(place)}: {what}" for place, what in clashes], _PLACES_SHOWN, indent="\n  ")
     tables = "" if concat else ", or --concat for tables of the same columns"
     return Conflict(
-        f"the packages differ at {len(clashes):,} {'place' if len(clashes) == 1 else 'places'}:{lines}{more}",
+        f"the packages differ at {count_text(len(clashes), 'place')}:{''.join(lines)}",
         hint=f"--on-conflict ours (the first), theirs (the last) or rename (both){tables}",
         paths=[place for place, _ in clashes],
     )

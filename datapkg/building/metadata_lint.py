@@ -10,8 +10,8 @@ from typing import Any
 from datapkg.building.licences import licence_problem
 from datapkg.format.manifest.parsed import FileNode, Manifest, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY, LICENCE_KEYS, ColumnNote, licence_files_among, licence_of
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 from datapkg.objects.base import Readable
 
 MAX_WARNINGS = 20

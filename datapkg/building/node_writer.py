@@ -20,7 +20,7 @@ from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import ArrayNode, Block, FileNode, Node, TableNode
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
 from datapkg.tables.derived_objects import put_made
 from datapkg.tables.pandas_attrs import plain_attrs

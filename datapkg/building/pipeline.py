@@ -20,6 +20,7 @@ from datapkg.building.spec.model import BuildSpec, NodeSpec, PackageSource
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import Ref
+from datapkg.format.texts import first_lines
 from datapkg.objects.base import Objects, Readable
 from datapkg.objects.progress import Progress, silent
 
@@ -168,10 +169,9 @@ class _Work:
         if len(failures) == 1:
             raise failures[0]
         if failures:
-            lines = "".join(f"\n  {each}" for each in failures[:_FAILURES_SHOWN])
-            more = len(failures) - _FAILURES_SHOWN
+            lines = first_lines(list(map(str, failures)), _FAILURES_SHOWN, indent="\n  ")
             raise BuildFailed(
-                f"{len(failures):,} sources cannot be built:{lines}" + (f"\n  … and {more:,} more" if more > 0 else ""),
+                f"{len(failures):,} sources cannot be built:{''.join(lines)}",
                 hint=failures[0].hint,
                 problems=[(str(each.detail.get("node", "")), str(each)) for each in failures],
             )

@@ -14,7 +14,8 @@ from datapkg.building.spec.from_value import spec_for
 from datapkg.building.spec.model import BuildSpec
 from datapkg.errors import InvalidInput, NotFound
 from datapkg.format.manifest.parsed import Block, Manifest, Node, TableNode
-from datapkg.format.names import Ref, quoted
+from datapkg.format.names import Ref
+from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects, Readable
 from datapkg.tables.pandas_metadata import restore_categories
 

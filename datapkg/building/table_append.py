@@ -23,7 +23,7 @@ from datapkg.building.sources.source_errors import translated_errors
 from datapkg.building.spec.model import NodeSpec, ValueSource
 from datapkg.errors import HashMismatch, InvalidInput
 from datapkg.format.manifest.parsed import Block, TableNode
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
 from datapkg.tables.block_metadata import note_in
 from datapkg.tables.content_hash import block_digests, column_texts, content_hash

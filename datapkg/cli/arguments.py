@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datapkg.errors import DatapkgError, InvalidInput, InvalidName
-from datapkg.format.names import Ref, quoted
+from datapkg.format.names import Ref
+from datapkg.format.texts import quoted
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -9,7 +9,7 @@ import click
 
 from datapkg.cli.arguments import REF, ref_argument
 from datapkg.cli.command import CommandGroup, Session, pass_session
-from datapkg.cli.texts import count_text, size_text
+from datapkg.format.texts import count_text, size_text
 
 if TYPE_CHECKING:
     from datapkg.format.names import Ref

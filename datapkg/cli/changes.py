@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from datapkg.cli.texts import aligned
+from datapkg.format.texts import aligned
 
 MAX_LISTED = 100
 

@@ -22,7 +22,7 @@ from datapkg.cli.arguments import (
 )
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.failures import EXIT_INTERRUPTED
-from datapkg.cli.texts import count_text, hash_text, size_text
+from datapkg.format.texts import count_text, first_lines, hash_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,10 +101,8 @@ def _append_lines(done: AppendResult, state: str) -> Iterator[str]:
         said = [f"added {count_text(len(done.added), 'node')}"] if done.added else []
         said += [f"replaced {count_text(len(done.replaced), 'node')}"] if done.replaced else []
         yield f"{' and '.join(said)} in {where}"
-        paths = [*(f"  + {path}" for path in done.added), *(f"  ~ {path}" for path in done.replaced)]
-        yield from paths[:_PATHS_SHOWN]
-        if len(paths) > _PATHS_SHOWN:
-            yield f"  … and {len(paths) - _PATHS_SHOWN:,} more"
+        paths = [*(f"+ {path}" for path in done.added), *(f"~ {path}" for path in done.replaced)]
+        yield from first_lines(paths, _PATHS_SHOWN, indent="  ")
     yield f"  {state}"
     if done.pushed:
         yield _sent_line(done.pushed)
@@ -179,10 +177,8 @@ def _edit_lines(done: EditResult, state: str) -> Iterator[str]:
     said = [f"removed {count_text(done.nodes_removed, 'node')}"] if done.removed else []
     said += [f"moved {count_text(len(done.moved), 'path')}"] if done.moved else []
     yield f"{', '.join(said)} in {done.package}"
-    paths = [*(f"  - {path}" for path in done.removed), *(f"  {old} → {new}" for old, new in done.moved.items())]
-    yield from paths[:_PATHS_SHOWN]
-    if len(paths) > _PATHS_SHOWN:
-        yield f"  … and {len(paths) - _PATHS_SHOWN:,} more"
+    paths = [*(f"- {path}" for path in done.removed), *(f"{old} → {new}" for old, new in done.moved.items())]
+    yield from first_lines(paths, _PATHS_SHOWN, indent="  ")
     yield f"  {state}"
     if done.pushed:
         yield _sent_line(done.pushed)
@@ -242,12 +238,10 @@ def merge(
 def _merge_lines(done: MergeResult) -> Iterator[str]:
     names = ", ".join(f"{each['package']}@{hash_text(each['hash'])}" for each in done.inputs)
     yield f"  {count_text(done.nodes, 'node')}, {size_text(done.bytes_logical)}, of {names}"
-    lines = [f"  put together {path}" for path in done.concatenated]
-    lines += [f"  renamed      {old} → {new}" for new, old in done.renamed.items()]
-    lines += [f"  gave way     {path}" for path in done.dropped]
-    yield from lines[:_PATHS_SHOWN]
-    if len(lines) > _PATHS_SHOWN:
-        yield f"  … and {len(lines) - _PATHS_SHOWN:,} more"
+    lines = [f"put together {path}" for path in done.concatenated]
+    lines += [f"renamed      {old} → {new}" for new, old in done.renamed.items()]
+    lines += [f"gave way     {path}" for path in done.dropped]
+    yield from first_lines(lines, _PATHS_SHOWN, indent="  ")
     if done.bytes_absent:
         yield f"  {size_text(done.bytes_absent)} of it are at a registry alone, where a push finds them"
 

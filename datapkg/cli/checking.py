@@ -9,8 +9,8 @@ import click
 
 from datapkg.cli.arguments import PATH_OR_ADDRESS
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import count_text
 from datapkg.errors import CheckFailed
+from datapkg.format.texts import count_text
 
 if TYPE_CHECKING:
     from datapkg.api.results import CheckResults

@@ -15,7 +15,7 @@ from datapkg.cli.arguments import (
     registry_option,
 )
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import size_text
+from datapkg.format.texts import size_text
 
 if TYPE_CHECKING:
     from datapkg.format.names import Ref

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from datapkg.cli.command import no_such
-from datapkg.cli.texts import cut
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, Refused, Unreachable
+from datapkg.format.texts import cut
 from datapkg.objects.files import OTHER_HOME, UNWRITABLE
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import click
 
 from datapkg.cli.arguments import PATH, REF, ref_argument, registry_option, remote_option, report_pin, report_state
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import count_text, size_text
+from datapkg.format.texts import count_text, size_text
 
 if TYPE_CHECKING:
     from datapkg.format.names import Ref

@@ -11,10 +11,10 @@ import click
 
 from datapkg.cli.arguments import PATH, REF, TEXT, import_line, pinned, registry_option
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import count_text, hash_text, size_text
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State, check_tag, check_version
 from datapkg.format.selection import Selection, parse_size
+from datapkg.format.texts import count_text, hash_text, size_text
 
 if TYPE_CHECKING:
     from datapkg.api.results import InstallResult, PackageOutcome

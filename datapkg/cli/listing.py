@@ -23,8 +23,8 @@ from datapkg.cli.arguments import (
 )
 from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import count_text, cut, hash_text, size_text, time_text
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
+from datapkg.format.texts import count_text, cut, hash_text, size_text, time_text
 
 if TYPE_CHECKING:
     from datapkg.api.results import PackageDetails, PackageListing

@@ -9,8 +9,8 @@ import click
 
 from datapkg.cli.arguments import REF, pinned, ref_argument, registry_option
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import count_text, hash_text, size_text, time_text
 from datapkg.errors import CorruptObject, InvalidInput
+from datapkg.format.texts import count_text, hash_text, size_text, time_text
 
 if TYPE_CHECKING:
     from datapkg.api.results import RemoveResult, VerifyResult

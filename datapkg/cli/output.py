@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from datapkg.cli.terminal import columns, fitted, has_colour, is_terminal, styled
-from datapkg.cli.texts import aligned, clean, clean_lines, cut
 from datapkg.errors import InvalidInput
-from datapkg.format.texts import UNSAFE, visible
+from datapkg.format.texts import HIDDEN, aligned, cut, indented_lines, one_line, visible_lines
 
 if TYPE_CHECKING:
     from datapkg.errors import DatapkgError
@@ -39,14 +38,14 @@ class Output:
             self._write(sys.stdout, json_text(value, sys.stdout) + "\n")
             return
         for line in lines if quiet is None or not self.quiet else quiet:
-            self._write(sys.stdout, clean(line) + "\n")
+            self._write(sys.stdout, one_line(line) + "\n")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]], right: Iterable[int] = ()) -> None:
         """Aligned columns, for people; `right` are the numbers of columns that hold numbers.
 
         On a terminal, what is too wide is wrapped within its columns.
         """
-        cells = [[each.upper() for each in header], *([clean(cell) for cell in row] for row in rows)]
+        cells = [[each.upper() for each in header], *([one_line(cell) for cell in row] for row in rows)]
         first, *rest = _aligned(cells, frozenset(right))
         self._write(sys.stdout, (styled(first, "bold") if self.has_colour else first) + "\n")
         for line in rest:
@@ -56,7 +55,7 @@ class Output:
         """Names and what is said of each, below each other; long texts are wrapped on a terminal."""
         if self.json or not pairs:
             return
-        for line in _aligned([[clean(each) for each in pair] for pair in pairs], frozenset()):
+        for line in _aligned([[one_line(each) for each in pair] for pair in pairs], frozenset()):
             self._write(sys.stdout, line + "\n")
 
     def help(self, text: str) -> None:
@@ -77,12 +76,12 @@ class Output:
         """What helps people and is no result, on standard output: what to type next."""
         if not (self.quiet or self.json):
             for line in lines:
-                self._write(sys.stdout, clean(line) + "\n")
+                self._write(sys.stdout, one_line(line) + "\n")
 
     def note(self, text: str) -> None:
         """Something worth a line, on standard error."""
         if not (self.quiet or self.json):
-            self._write(sys.stderr, f"{_label('note', 'yellow')} {clean_lines(cut(text))}\n")
+            self._write(sys.stderr, f"{_label('note', 'yellow')} {indented_lines(cut(text))}\n")
 
     def error(self, error: DatapkgError, traceback: str = "") -> None:
         """A failure, on standard error."""
@@ -95,12 +94,12 @@ class Output:
             wire["message"] = cut(wire["message"])
             wire["detail"] |= {"traceback": traceback} if traceback else {}
             return json_text({"error": wire}, sys.stderr) + "\n"
-        text = f"{clean_lines(traceback)}\n" if traceback else ""
-        text += f"{_label('error', 'bold', 'red')} {clean_lines(cut(error.message))}\n"
+        text = f"{indented_lines(traceback)}\n" if traceback else ""
+        text += f"{_label('error', 'bold', 'red')} {indented_lines(cut(error.message))}\n"
         for place, what in _untold_problems(error):
-            text += f"  {clean(cut(place, 400))}: {clean(cut(what, 400))}\n"
+            text += f"  {one_line(cut(place, 400))}: {one_line(cut(what, 400))}\n"
         if error.hint:
-            text += f"{_label('hint', 'cyan')} {clean(cut(error.hint, 1000))}\n"
+            text += f"{_label('hint', 'cyan')} {one_line(cut(error.hint, 1000))}\n"
         return text
 
     @property
@@ -122,7 +121,7 @@ class Output:
         """What somebody at the terminal answers; ask `can_ask` before. Ends the program on Ctrl-C and Ctrl-D."""
         import click
 
-        answer: str = click.prompt(clean(question), default="", show_default=False, hide_input=hidden, err=True)
+        answer: str = click.prompt(one_line(question), default="", show_default=False, hide_input=hidden, err=True)
         return answer.strip()
 
     def flush(self) -> None:
@@ -133,7 +132,7 @@ class Output:
 
     def transient(self, text: str) -> None:
         """Writes over the last line of the terminal, on standard error; "" wipes it."""
-        self._write(sys.stderr, f"\r\x1b[K{clean(text)}")
+        self._write(sys.stderr, f"\r\x1b[K{one_line(text)}")
         with contextlib.suppress(OSError):
             sys.stderr.flush()
 
@@ -173,7 +172,7 @@ def json_text(value: object, stream: TextIO | None = None) -> str:
 
     is_unicode = "utf" in (getattr(stream, "encoding", None) or "").lower()
     text = json.dumps(value, ensure_ascii=not is_unicode, default=str)
-    return UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)
+    return HIDDEN.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: frozenset[int]) -> list[str]:
@@ -186,7 +185,7 @@ def text_for_people(data: bytes) -> str:
     if b"\x00" in data:
         raise InvalidInput("these bytes are no text; a terminal would not take them well", hint="add: > FILE")
     text = data.decode("utf-8", errors="replace")
-    return visible(text.replace("\r\n", "\n"))
+    return visible_lines(text)
 
 
 def _untold_problems(error: DatapkgError) -> list[tuple[str, str]]:

@@ -8,9 +8,9 @@ import click
 
 from datapkg.cli.arguments import TEXT, ref_argument, registry_option
 from datapkg.cli.command import CommandGroup, Session, pass_session
-from datapkg.cli.texts import hash_text, time_text
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State, check_new_version
+from datapkg.format.texts import hash_text, time_text
 
 if TYPE_CHECKING:
     from datapkg.api.history import Kind

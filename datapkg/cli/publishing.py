@@ -23,8 +23,8 @@ from datapkg.cli.arguments import (
 )
 from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import count_text, size_text
 from datapkg.errors import BuildFailed, InvalidInput
+from datapkg.format.texts import count_text, size_text
 
 if TYPE_CHECKING:
     from datapkg.api.results import BuildResult, PushResult

@@ -8,8 +8,8 @@ import click
 
 from datapkg.cli.arguments import TEXT
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import aligned
 from datapkg.errors import InvalidInput
+from datapkg.format.texts import aligned
 
 SHELLS = ("bash", "fish", "zsh")
 COMPLETE_VARIABLE = "_DATAPKG_COMPLETE"

@@ -10,8 +10,8 @@ import click
 
 from datapkg.cli.arguments import PATH, pinned
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.texts import count_text
 from datapkg.errors import CheckFailed
+from datapkg.format.texts import count_text
 
 if TYPE_CHECKING:
     from datapkg.api.results import StubsResult

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TextIO
 
-from datapkg.cli.texts import aligned, width_of
+from datapkg.format.texts import aligned, width_of
 
 GAP = 2
 MIN_COLUMN = 8

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 from datapkg.errors import UPGRADE_HINT, InvalidLock, InvalidName, NewerFormat
 from datapkg.format.frozen import dataclass
-from datapkg.format.manifest.missing import close_names
-from datapkg.format.names import SAFE_PREFIX, Ref, check_node_path, check_package, check_user, is_hash, quoted
+from datapkg.format.names import SAFE_PREFIX, Ref, check_node_path, check_package, check_user, is_hash
+from datapkg.format.suggestions import close_names
+from datapkg.format.texts import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

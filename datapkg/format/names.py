@@ -8,6 +8,7 @@ import unicodedata
 
 from datapkg.errors import InvalidName
 from datapkg.format.frozen import dataclass
+from datapkg.format.texts import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +36,6 @@ _RESERVED_VERSION = re.compile(r"0(\.0)*\.dev[0-9]+\Z")
 _PREFIX = re.compile(r"[0-9a-f]{6,64}\Z")
 _REGISTRY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _NODE_BAD = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
-
-def quoted(text: object, limit: int = 80) -> str:
-    """Foreign text quoted for a message, cut at `limit` characters."""
-    text = str(text)
-    return repr(text if len(text) <= limit else text[:limit] + "…")
 
 
 def normal_form(text: str) -> str:

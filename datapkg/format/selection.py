@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from datapkg.errors import InvalidInput, NotFound
 from datapkg.format.manifest.parsed import Manifest, Node
-from datapkg.format.names import quoted
 from datapkg.format.patterns import matcher
+from datapkg.format.texts import quoted
 
 MAX_PATTERN = 1_000
 _SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*([kmgtp]?)(i?)b?\s*\Z", re.IGNORECASE)

@@ -1,17 +1,55 @@
-"""The word that somebody probably meant."""
+"""Suggest the names that a mistyped one may have meant."""
 
 from __future__ import annotations
 
 import difflib
+from bisect import bisect_left
 from collections.abc import Iterable
+
+from datapkg.format.texts import quoted
+
+# Comparing takes long: among more names than these only the ones next to the word in order are compared.
+_COMPARED = 100
+_LISTED = 9
+
+
+def close_names(word: str, known: Iterable[str], limit: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Return up to `limit` known names for a mistyped one, the nearest first.
+
+    Names of the same letters come before those that begin alike, and these before similar ones. A higher `cutoff`, up
+    to 1, is for names that are alike anyway, such as those of files with one suffix.
+    """
+    names = list(known)
+    if len(names) > _COMPARED:
+        at = max(0, bisect_left(names := sorted(names), word) - _COMPARED // 2)
+        names = names[at : at + _COMPARED]
+    letters = sorted(word)
+    swapped = [each for each in names if sorted(each) == letters]
+    prefixed = [
+        each for each in names if min(len(each), len(word)) >= 3 and (word.startswith(each) or each.startswith(word))
+    ]
+    similar = difflib.get_close_matches(word, names, limit, cutoff)
+    return list(dict.fromkeys([*swapped, *prefixed, *similar]))[:limit]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word nearest to a wrong one: of the same letters, the same beginning, or much alike; "" for none."""
-    known = list(known)
-    twisted = [each for each in known if sorted(each) == sorted(word)]
-    begun = [
-        each for each in known if min(len(each), len(word)) >= 3 and (word.startswith(each) or each.startswith(word))
-    ]
-    near = twisted or begun or difflib.get_close_matches(word, known, 1)
-    return near[0] if near else ""
+    """Return the known name nearest to a mistyped one, or "" if none is near."""
+    return next(iter(close_names(word, known, 1)), "")
+
+
+def did_you_mean(near: Iterable[str]) -> str:
+    """Return `; did you mean 'a' or 'b'?` for the end of a message, or "" without names."""
+    names = " or ".join(map(quoted, near))
+    return f"; did you mean {names}?" if names else ""
+
+
+def advice(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message about a name that was not found: the near ones, else all of a few."""
+    names = list(known)
+    if near := did_you_mean(close_names(word, names)):
+        return near
+    return (
+        f"; there {'is' if len(names) == 1 else 'are'} {', '.join(map(quoted, names))}"
+        if 0 < len(names) <= _LISTED
+        else ""
+    )

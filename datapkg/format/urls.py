@@ -7,7 +7,8 @@ import unicodedata
 from urllib.parse import unquote, urlsplit
 
 from datapkg.errors import InvalidInput, InvalidName
-from datapkg.format.names import check_node_name, quoted
+from datapkg.format.names import check_node_name
+from datapkg.format.texts import quoted
 
 SCHEMES = ("http", "https")
 MAX_ADDRESS = 8_192

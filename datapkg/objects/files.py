@@ -29,8 +29,8 @@ def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> No
 
     `note` is a clause that says what was not done because of it.
     """
-    from datapkg.format.manifest.missing import close_names
-    from datapkg.format.names import quoted
+    from datapkg.format.suggestions import close_names
+    from datapkg.format.texts import quoted
 
     folder = path.absolute().parent
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from datapkg.errors import DatapkgError, NodeNotFound
+from datapkg.format.texts import listed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def explain(error: NodeNotFound, store: Store, ref: Ref, hash: str) -> NodeNotFo
         is_near = error.hint or "meant" in error.detail
         error.explain(where, None if is_near else f"datapkg show {ref.package}")
         return error
-    more = f" and {len(had) - _NAMED} more" if len(had) > _NAMED else ""
-    error.explain(f"{where}; it was in {', '.join(had[:_NAMED])}{more}", f"datapkg show {ref.package}@{had[0]}")
+    error.explain(f"{where}; it was in {listed(had, _NAMED, str)}", f"datapkg show {ref.package}@{had[0]}")
     return error
 
 

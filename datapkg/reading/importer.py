@@ -9,8 +9,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from datapkg.errors import InvalidInput, InvalidName, PackageNotInstalled, Refused, Unreachable
-from datapkg.format.manifest.missing import close_names
 from datapkg.format.names import Ref, check_package, check_user
+from datapkg.format.suggestions import close_names
 from datapkg.home import Home
 from datapkg.reading.load import opened
 from datapkg.reading.nodes.groups import Package

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, Manifest, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes
 from datapkg.format.names import attribute_name
+from datapkg.format.texts import count_text, size_text, visible
 from datapkg.reading.nodes.groups import Package, is_reserved
-from datapkg.reading.reprs.words import count, size, visible
 
 # Beyond these a stub says less, never anything wrong. A checker compares the overloads of a class with one another,
 # so that their number counts squared: 300 take mypy a second.
@@ -174,14 +174,15 @@ class _StubWriter:
     def _lines(self, path: str, entry: Node | None) -> list[str]:
         """What is shown of a node: its measures, then what its publisher says of it."""
         if isinstance(entry, TableNode):
-            lines = [f"table: {count(entry.rows, 'row')} × {count(len(entry.columns), 'column')}, {size(entry.size)}"]
+            shape = f"{count_text(entry.rows, 'row')} × {count_text(len(entry.columns), 'column')}"
+            lines = [f"table: {shape}, {size_text(entry.size)}"]
         elif isinstance(entry, ArrayNode):
             shape = " × ".join(map(str, entry.shape)) or "one value"
-            lines = [f"array: {shape}, {entry.dtype}, {size(entry.size)}"]
+            lines = [f"array: {shape}, {entry.dtype}, {size_text(entry.size)}"]
         elif isinstance(entry, FileNode):
-            lines = [f"file: {size(entry.size)}"]
+            lines = [f"file: {size_text(entry.size)}"]
         else:
-            lines = [f"group: {count(len(self._manifest.children(path)), 'node')}"]
+            lines = [f"group: {count_text(len(self._manifest.children(path)), 'node')}"]
         description = entry.meta.get("description") if entry else None
         lines += [description] if isinstance(description, str) else []
         return lines + (_column_lines(entry) if isinstance(entry, TableNode) else [])
@@ -238,7 +239,7 @@ def _package_lines(manifest: Manifest) -> list[str]:
     lines = [title] if isinstance(title, str) else []
     description = manifest.meta.get("description")
     lines += [description] if isinstance(description, str) else []
-    return [*lines, count(len(manifest.children()), "node")]
+    return [*lines, count_text(len(manifest.children()), "node")]
 
 
 def _column_lines(entry: TableNode) -> list[str]:
@@ -249,7 +250,7 @@ def _column_lines(entry: TableNode) -> list[str]:
         said = ", ".join(_shown(text, COLUMN_DESCRIPTION) for text in (kind, note.unit, note.description) if text)
         lines.append(f"- {_shown(name, COLUMN_DESCRIPTION)}: {said}")
     more = len(entry.columns) - LISTED_COLUMNS
-    return [*lines, f"- … {count(more, 'more column')}"] if more > 0 else lines
+    return [*lines, f"- … {count_text(more, 'more column')}"] if more > 0 else lines
 
 
 def _docstring(lines: list[str], indent: str) -> str:

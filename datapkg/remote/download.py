@@ -24,7 +24,7 @@ import requests
 from requests.auth import AuthBase
 
 from datapkg.errors import BuildFailed, DatapkgError, Forbidden, NotFound, Unreachable
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.format.urls import check_url, without_credentials
 from datapkg.objects.files import naming, sync_file
 from datapkg.objects.progress import Progress, silent

@@ -27,8 +27,8 @@ from datapkg.errors import (
     from_wire,
 )
 from datapkg.format import wire
-from datapkg.format.names import Ref, quoted
-from datapkg.format.texts import visible
+from datapkg.format.names import Ref
+from datapkg.format.texts import quoted, visible_lines
 from datapkg.format.urls import without_credentials
 from datapkg.remote.credentials import Credential, may_carry_token
 from datapkg.remote.time_limits import RetryDeadline, SlowTransferGuard
@@ -127,7 +127,7 @@ class RegistrySession:
             what, _, where = str(error).partition(" - at ")
             where = where.strip("`").removeprefix("$.") or "the answer"
             message = f"{self.url} answered {method} {path} in words that are not ours: {where}: {what}{redirected}"
-            raise Unreachable(visible(message), hint=_HINT) from error
+            raise Unreachable(visible_lines(message), hint=_HINT) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             message = f"{self.url} answered {method} {path} with something that is not JSON{redirected}"
             raise Unreachable(message, hint=_HINT) from error
@@ -235,8 +235,10 @@ class RegistrySession:
         """The error for a redirect of a request that changes something; such a one is not followed."""
         target = redirect_target(self.url + path, response.headers["Location"])
         moved = target.partition(path)[0] if path in target else ""
-        hint = f"if that is your registry: datapkg config registry {visible(moved)}" if moved else _HINT
-        return Unreachable(f"{self.url} redirects {method} {path} to {visible(without_credentials(target))}", hint=hint)
+        hint = f"if that is your registry: datapkg config registry {visible_lines(moved)}" if moved else _HINT
+        return Unreachable(
+            f"{self.url} redirects {method} {path} to {visible_lines(without_credentials(target))}", hint=hint
+        )
 
     def _explained(self, response: requests.Response, status: int) -> DatapkgError:
         try:
@@ -291,11 +293,11 @@ class RegistrySession:
 def _visible(value: Any) -> Any:
     """A value of JSON without hidden or control characters in any text: tracebacks show what a registry says."""
     if isinstance(value, str):
-        return visible(value)
+        return visible_lines(value)
     if isinstance(value, list):
         return [_visible(each) for each in value]
     if isinstance(value, dict):
-        return {visible(key): _visible(each) for key, each in value.items()}
+        return {visible_lines(key): _visible(each) for key, each in value.items()}
     return value
 
 

@@ -27,8 +27,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from datapkg import __version__
 from datapkg.errors import DatapkgError, InvalidInput, Unreachable
-from datapkg.format.names import quoted
-from datapkg.format.texts import visible
+from datapkg.format.texts import quoted, visible
 from datapkg.format.urls import check_url, without_credentials
 from datapkg.remote.credentials import is_loopback
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as types
 
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.tables.type_names import is_list
 
 

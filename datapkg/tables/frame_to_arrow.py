@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pyarrow as pa
 
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.tables.pandas_attrs import plain_attrs
 from datapkg.tables.pandas_metadata import PANDAS_KEY, others_without_origin, pandas_metadata, without_origin
 from datapkg.tables.value_kinds import ValueKinds

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg.errors import InvalidInput
 from datapkg.format.canonical import MAX_META_BYTES, check_metadata, encode, prepare
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.tables.pandas_metadata import pandas_metadata, without_origin
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.tables.extension_types import with_children, without_inner_extensions
 
 

@@ -7,7 +7,8 @@ import shlex
 
 from datapkg.errors import Conflict, NotFound, NotLoggedIn
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.names import check_user, quoted
+from datapkg.format.names import check_user
+from datapkg.format.texts import quoted
 from registry_server.db import accounts, events
 from registry_server.db.accounts import UserLine
 from registry_server.services import policy

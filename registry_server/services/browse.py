@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 
 from datapkg.errors import InvalidInput, ObjectNotFound, VersionNotFound
 from datapkg.format import wire
-from datapkg.format.names import State, quoted
+from datapkg.format.names import State
+from datapkg.format.texts import quoted
 from registry_server.db import events, packages, states
 from registry_server.db.packages import LATEST, PackageLine, PackageRow
 from registry_server.services import policy, tags_versions

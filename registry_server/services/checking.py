@@ -14,7 +14,7 @@ from datapkg.format.manifest.diff import changed
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest, Node, TableNode
 from datapkg.format.manifest.patch import read_manifest
-from datapkg.format.names import quoted
+from datapkg.format.texts import first_lines, quoted
 from registry_server.db import checks, states
 from registry_server.db.states import StateRow
 from registry_server.services import downloads, policy
@@ -109,11 +109,10 @@ def check(registry: Registry, user: str, planned: CheckPlan) -> CheckedTables:
     """Check the tables; raises `HashMismatch` that names those that hold other values than is stated."""
     found = registry.checker.check(user, planned.tables)
     if found.false:
-        lines = "".join(f"\n  {quoted(path)}: {why}" for path, why in list(found.false.items())[:MAX_NAMED])
-        more = f"\n  … and {len(found.false) - MAX_NAMED:,} more" if len(found.false) > MAX_NAMED else ""
+        lines = first_lines([f"{quoted(path)}: {why}" for path, why in found.false.items()], MAX_NAMED, indent="\n  ")
         what = "a table does" if len(found.false) == 1 else f"{len(found.false):,} tables do"
         raise HashMismatch(
-            f"{what} not hold the values that the manifest states; nothing was published:{lines}{more}",
+            f"{what} not hold the values that the manifest states; nothing was published:{''.join(lines)}",
             hint="`datapkg verify --content` names the tables; build them again from their sources, and push",
             paths=list(found.false)[:MAX_NAMED],
         )

@@ -9,7 +9,8 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from datapkg.errors import Forbidden, InvalidName, NotLoggedIn, PackageNotFound
-from datapkg.format.names import check_package, check_user, quoted
+from datapkg.format.names import check_package, check_user
+from datapkg.format.texts import quoted
 from registry_server.db import packages
 from registry_server.db.packages import PackageRow
 

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from datapkg.errors import Conflict, InvalidInput, ObjectNotFound, QuotaExceeded, TagNotFound
 from datapkg.format import wire
 from datapkg.format.manifest.patch import read_manifest
-from datapkg.format.names import check_new_version, check_tag, quoted
+from datapkg.format.names import check_new_version, check_tag
+from datapkg.format.texts import quoted
 from registry_server.db import events, states
 from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.states import Version

@@ -14,7 +14,8 @@ from datapkg.errors import InvalidInput, NotFound, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.hashing import check_bytes
 from datapkg.format.manifest.delta import DeltaStream
-from datapkg.format.names import check_package, quoted
+from datapkg.format.names import check_package
+from datapkg.format.texts import quoted
 from datapkg.objects.base import not_found
 from registry_server.db import objects, packages, pushes, states
 from registry_server.db.packages import PackageRow

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from datapkg.errors import DatapkgError, InvalidInput, NotFound, PackageNotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from registry_server.web.rendering import render
 
 MAX_PROBLEMS = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from registry_server.web.rendering import visible
+from datapkg.format.texts import visible
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -19,8 +19,8 @@ class LineFormatter(logging.Formatter):
         super().__init__(FORMAT)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        return visible(super().formatMessage(record), lines=True)
+        return visible(super().formatMessage(record))
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - logging's own name
         text = super().formatException(ei)  # type: ignore[arg-type]
-        return "\n".join("    " + visible(line, lines=True) for line in text.split("\n"))
+        return "\n".join("    " + visible(line) for line in text.split("\n"))

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
 
 from datapkg.errors import PackageNotFound
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from registry_server.services import browse
 from registry_server.services.client_wheel import client_wheel
 from registry_server.services.images import find_image

@@ -17,7 +17,8 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
-from registry_server.web.rendering import is_link, visible
+from datapkg.format.texts import visible_lines
+from registry_server.web.rendering import is_link
 
 _TAGS = {
     *("a abbr b blockquote br code dd del dl dt em h2 h3 h4 h5 h6 hr i img kbd li ol p pre s strong sub sup").split(),
@@ -56,7 +57,7 @@ def _nothing(address: str) -> Link | None:
 
 def readme_html(text: str, name: str, find: Finds = _nothing) -> Markup:
     """Return a README as safe HTML; `name` tells whether it is Markdown, `find` where a relative address leads."""
-    text = visible(text)
+    text = visible_lines(text)
     if name.casefold().endswith(_PLAIN):
         return Markup("<pre>{}</pre>").format(text)
     page = _Page(find)

@@ -12,17 +12,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
+from datapkg.format.texts import count_text, size_text, visible_lines
 from datapkg.format.wire import PackageInfo
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 
-# Controls, and what reorders or hides text: none of it may make a page say what its source does not.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
-_LINES = re.compile("[\t\n\r]")
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']+)")
 
 
@@ -42,7 +37,7 @@ def _environment() -> Environment:
         finalize=_final,
     )
     environment.filters.update(
-        size=size,
+        size=size_text,
         count=count,
         day=day,
         linked=linked,
@@ -54,34 +49,12 @@ def _environment() -> Environment:
 
 
 def _final(value: Any) -> Any:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def visible(text: str, *, lines: bool = False) -> str:
-    """The text with control and direction characters written out, as in ⟨U+202E⟩; with `lines`, line ends too."""
-    text = _HIDDEN.sub(_written, text)
-    return _LINES.sub(_written, text) if lines else text
-
-
-def _written(match: re.Match[str]) -> str:
-    return f"⟨U+{ord(match[0]):04X}⟩"
-
-
-def size(number: int) -> str:
-    """Bytes for people: `2.3 kB`."""
-    if number < 1000:
-        return f"{number} B"
-    value, unit = number / 1000, "kB"
-    for larger in ("MB", "GB", "TB"):
-        if value >= 999.5:
-            value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
+    return visible_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def count(number: int, what: str = "") -> str:
-    """A number for people, with what it counts: `10,000 rows`, `1 row`."""
-    text = f"{number:,}"
-    return f"{text} {what if number == 1 else what + 's'}" if what else text
+    """Return a number for people, with what it counts: `10,000 rows`, `1 row`."""
+    return count_text(number, what) if what else f"{number:,}"
 
 
 def day(moment: str) -> str:
@@ -96,7 +69,7 @@ def is_link(text: str) -> bool:
 
 def linked(text: str) -> Markup:
     """Return the text as HTML in which the addresses of pages are links; punctuation behind one is not part of it."""
-    parts = _ADDRESS.split(visible(text))
+    parts = _ADDRESS.split(visible_lines(text))
     for at in range(1, len(parts), 2):
         address = parts[at].rstrip(".,;:!?")
         if address.endswith(")") and "(" not in address:

@@ -189,8 +189,8 @@ def test_show_a_table_lists_its_columns_with_what_is_said_of_them(run: Run, desc
     assert lines[1] == "Petals"
     assert lines[2].startswith("  3 rows × 3 columns, ")
     assert lines[3:6] == ["  instrument  5", "", "COLUMN        TYPE    UNIT" + lines[5].partition("UNIT")[2]]
-    assert lines[6].split() == ["petal_length", "double", "cm", "From", "base", "to", "tip\ufffd[2J"]
-    assert lines[8].split() == ["class", "string", "The", "\ufffdspecies"]
+    assert lines[6].split() == ["petal_length", "double", "cm", "From", "base", "to", "tip⟨U+001B⟩[2J"]
+    assert lines[8].split() == ["class", "string", "The", "⟨U+202E⟩species"]
     assert "no such column" not in "".join(lines)
     assert lines[-1] == "  import it  from datapkg.data.me import described"
     (node,) = run("show", "me/described/tables/petals", "--json").json["nodes"]
@@ -213,7 +213,7 @@ def test_show_has_units_and_the_beginning_of_the_readme(run: Run, described: Hom
         "  Readme.md",
         "  │ # Petals",
         "  │",
-        "  │ \ufffd[31mred",
+        "  │ ⟨U+001B⟩[31mred",
         *(f"  │ line {number}" for number in range(7)),
     ]
     assert "\n".join([*expected, "  … all of it  datapkg cat me/described/Readme.md"]) in shown.out
@@ -267,7 +267,7 @@ def test_export(run: Run, built: str, iris: Path) -> None:
 def test_log_and_rm(run: Run, built: str) -> None:
     run("build", "me/flowers", str(Path("../sources")), "-m", "again\x1b[2J")
     assert [entry["event"] for entry in run("log", "me/flowers", "--json").json["log"]] == ["build", "build"]
-    assert "again�[2J" in run("log", "me/flowers").out
+    assert "again⟨U+001B⟩[2J" in run("log", "me/flowers").out
     would = run("rm", "me/flowers", "--dry-run").out
     assert re.fullmatch(r"would remove me/flowers; frees \d.*B\n", would)
     assert run("rm", "me/flowers/raw").code == 2

@@ -224,5 +224,5 @@ def test_a_message_of_many_lines_cannot_pass_for_a_line_of_ours(run: Run, monkey
         raise DatapkgError("foreign\nhint: rm -rf /\x1b[2J", hint="ours\nerror: no")
 
     monkeypatch.setattr(listing, "list_packages", fail)
-    assert run("ls").err == "error: foreign\n  hint: rm -rf /�[2J\nhint: ours error: no\n"
+    assert run("ls").err == "error: foreign\n  hint: rm -rf /⟨U+001B⟩[2J\nhint: ours error: no\n"
     assert "\x1b" not in run("ls", "--json").err

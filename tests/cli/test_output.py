@@ -17,8 +17,8 @@ from datapkg.cli.main import main
 from datapkg.cli.output import Output, json_text
 from datapkg.cli.progress import Progress, progress_line
 from datapkg.cli.terminal import fitted
-from datapkg.cli.texts import aligned, clean, clean_lines, count_text, cut, hash_text, size_text, time_text
 from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.format.texts import aligned, count_text, cut, hash_text, indented_lines, one_line, size_text, time_text
 
 HOSTILE = "a\x1b[2J\u202eb\u200f\u2066c\x07\x9b\ud800\U000e0041\u2028d"
 
@@ -48,11 +48,11 @@ def sit_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
 
 
 def test_clean() -> None:
-    assert clean(HOSTILE) == "a�[2J�b��c�����d"
-    assert clean("a\tb\r\nc") == "a b  c"
-    assert clean("日本 ünïcödé 👩‍🔬") == "日本 ünïcödé 👩‍🔬"
-    assert clean_lines("one\ntwo\n\tthree") == "one\n  two\n    three"
-    assert clean_lines("") == ""
+    assert one_line(HOSTILE) == "a⟨U+001B⟩[2J⟨U+202E⟩b⟨U+200F⟩⟨U+2066⟩c⟨U+0007⟩⟨U+009B⟩⟨U+D800⟩⟨U+E0041⟩⟨U+2028⟩d"
+    assert one_line("a\tb\r\nc") == "a b  c"
+    assert one_line("日本 ünïcödé 👩‍🔬") == "日本 ünïcödé 👩‍🔬"
+    assert indented_lines("one\ntwo\n\tthree") == "one\n  two\n    three"
+    assert indented_lines("") == ""
 
 
 def test_json_has_nothing_that_commands_a_terminal_and_loses_nothing() -> None:
@@ -78,7 +78,7 @@ def test_json_has_nothing_that_commands_a_terminal_and_loses_nothing() -> None:
         (999_949, "999.9 kB"),
         (999_950, "1.0 MB"),
         (4 * 10**9, "4.0 GB"),
-        (3 * 10**18, "3000.0 PB"),
+        (3 * 10**18, "3.0 EB"),
     ],
 )
 def test_sizes(size: int, text: str) -> None:
@@ -99,14 +99,14 @@ def test_columns_stand_below_each_other_in_every_script() -> None:
 
 def test_a_table_in_a_pipe_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
     Output().table(("name", "size"), [("a\x1b[31m", 1), ("bb", 100)], right=[1])
-    assert capsys.readouterr().out == "NAME    SIZE\na�[31m     1\nbb       100\n"
+    assert capsys.readouterr().out == "NAME           SIZE\na⟨U+001B⟩[31m     1\nbb              100\n"
 
 
 def test_a_table_on_a_terminal_takes_no_markup_and_no_commands(sit_down: Callable[[], Terminal]) -> None:
     terminal = sit_down()
     for width in (1, 100):
         Output().table(("name", "size"), [("[red]a\x1b[31m :smile:" + " x" * width, 1)], right=[1])
-        assert "[red]a�[31m :smile: x" in terminal.getvalue()
+        assert "[red]a⟨U+001B⟩[31m :smile: x" in terminal.getvalue()
         assert "\x1b[3" not in terminal.getvalue()
         assert max(map(len, click.unstyle(terminal.getvalue()).splitlines())) <= 60
 
@@ -118,7 +118,7 @@ def test_a_terminal_has_colours(sit_down: Callable[[], Terminal]) -> None:
     out.error(DatapkgError("failed", hint="datapkg ls"))
     out.note("worth a line")
     assert terminal.getvalue() == (
-        "\x1b[1mNAME\x1b[0m\na�[31m\n\x1b[1;31merror:\x1b[0m failed\n\x1b[36mhint:\x1b[0m datapkg ls\n"
+        "\x1b[1mNAME\x1b[0m\na⟨U+001B⟩[31m\n\x1b[1;31merror:\x1b[0m failed\n\x1b[36mhint:\x1b[0m datapkg ls\n"
         "\x1b[33mnote:\x1b[0m worth a line\n"
     )
 
@@ -178,7 +178,7 @@ def test_a_terminal_gets_text_alone(sit_down: Callable[[], Terminal]) -> None:
     terminal = sit_down()
     out = Output()
     out.raw("# Title\r\n\tone \x1b[2J\u202e\n".encode())
-    assert terminal.getvalue() == "# Title\n\tone �[2J�\n"
+    assert terminal.getvalue() == "# Title\n\tone ⟨U+001B⟩[2J⟨U+202E⟩\n"
     with pytest.raises(InvalidInput, match="no text"):
         out.raw(b"\x89PNG\x00")
 
@@ -220,7 +220,7 @@ def test_progress_waits_a_second_and_wipes_its_line(
         assert terminal.getvalue() == "\r\x1b[K" + progress_line("sending", 1, 4, 1.5)
         now[0] += 0.2
         tell("evil\x1b[2J", 0, 0)
-    assert terminal.getvalue().endswith("\r\x1b[Kevil�[2J  ........................    0%  2 s\r\x1b[K")
+    assert terminal.getvalue().endswith("\r\x1b[Kevil⟨U+001B⟩[2J  ........................    0%  2 s\r\x1b[K")
 
 
 def test_progress_is_not_for_pipes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ BAD_REFS = {
     "uciml/iris@1.0+local": "local part",
     "uciml/iris@Stable": "lower-case",
     "uciml/iris@>=x": "PEP 440",
-    "uciml/iris@_x": "names no state",
+    "uciml/iris@_x": "is not a state",
     "https://user:secret@host/u/p": "https://host/user/name",
     "https://host/u/p?x=1": "https://host/user/name",
     "https://host:99999/u/p": "no valid address",

@@ -35,7 +35,7 @@ from registry_server.services.readme_targets import ReadmeTargets
 from registry_server.services.registry import Registry
 from registry_server.web import pages
 from registry_server.web.readme import readme_html
-from registry_server.web.rendering import is_link, licence_page, linked, size, visible
+from registry_server.web.rendering import is_link, licence_page, linked
 from tests.registry_server.asgi import Client, Contents, House, sha256
 
 HASH = sha256(b"x")
@@ -488,34 +488,11 @@ def test_files_of_the_pages(house: House) -> None:
     assert "prefers-color-scheme: dark" in css
 
 
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1_000, "1.0 kB"),
-        (99_949, "99.9 kB"),
-        (100_000, "100 kB"),
-        (999_499, "999 kB"),
-        (999_500, "1.0 MB"),
-        (2_345_678_901, "2.3 GB"),
-        (10**15, "1000 TB"),
-    ],
-)
-def test_sizes_for_people(number: int, text: str) -> None:
-    assert size(number) == text
-
-
 def test_what_is_a_link() -> None:
     good: list[Any] = ["https://e.org", "http://e.org/a?b=c&d#e"]
     bad: list[Any] = ["javascript:x", "https://e.org x", 'https://e.org"', "https://e.org\n", "//e.org", "ftp://e.org"]
     assert all(map(is_link, good))
     assert not any(map(is_link, bad))
-
-
-def test_text_of_every_script_stays_as_it_is() -> None:
-    for text in ("日本語", "עברית", "मनुष्य", "می‌خواهم", "👩‍🔬", "a\tb\nc"):
-        assert visible(text) == text
 
 
 def test_of_many_files_only_those_shown_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from datapkg.api.exporting.text_forms import SEPARATORS, TextForm, plain_forms, 
 from datapkg.building.text_content import content_of_text
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import TableNode
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.objects.folders import OpenFolder
 from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader

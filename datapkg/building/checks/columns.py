@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as types
 
 from datapkg.format.manifest.parsed import Block, Manifest, TableNode
-from datapkg.format.names import quoted
+from datapkg.format.texts import listed, quoted
 from datapkg.objects.base import Readable
 
 PIECE_ROWS = 65_536
@@ -81,7 +81,7 @@ class CheckedTables:
                 return self.columns(node)[names.index(name)]
             known += [f"{node.path}.{each}" for each in names]
         tables = [node.path for node in self._manifest.nodes if isinstance(node, TableNode)]
-        there = f"there are {listed(known)}" if known else f"there are the tables {listed(tables)}"
+        there = f"there are {listed(known, 20)}" if known else f"there are the tables {listed(tables, 20)}"
         raise Unfit(f"there is no column {quoted(reference)} in this package; {there}")
 
     def pieces(self, node: TableNode, indices: Sequence[int]) -> Iterator[list[Any]]:
@@ -101,12 +101,6 @@ class CheckedTables:
         if block.size < _SMALL_BYTES:
             return io.BytesIO(self._objects.read(block.hash))
         return self._objects.open(block.hash)
-
-
-def listed(names: Sequence[str], limit: int = 20) -> str:
-    """Names for a message: the first of them, with how many more there are."""
-    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(quoted(name) for name in names[:limit]) + more
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

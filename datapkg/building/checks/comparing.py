@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from datapkg.building.checks.columns import Unfit
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 _WIDEST_DECIMAL = 76
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 SAMPLE_ROWS = 5
 _LONGEST_SHOWN = 50

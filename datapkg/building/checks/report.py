@@ -9,6 +9,7 @@ from datapkg.building.checks.definitions import definition_of
 from datapkg.building.checks.finding import Finding
 from datapkg.building.checks.run import CheckResult
 from datapkg.errors import CheckFailed
+from datapkg.format.texts import first_lines
 
 _SHOWN = 50
 
@@ -22,9 +23,8 @@ def raise_failed(results: Iterable[CheckResult], hint: str = _HINT) -> None:
     if not failed:
         return
     lines = [f"Data check failed: {line}" for result in failed for line in _lines(result)]
-    more = [f"… and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
     raise CheckFailed(
-        "\n".join([*lines[:_SHOWN], *more]),
+        "\n".join(first_lines(lines, _SHOWN)),
         hint=hint,
         checks=[{**_recorded(result), "place": result.check.place, "found": _found(result)} for result in failed],
     )

@@ -27,7 +27,7 @@ from datapkg.building.checks.value_hashes import (
     repeated_rows,
     value_hashes,
 )
-from datapkg.format.names import quoted
+from datapkg.format.texts import listed, quoted
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Test = Callable[[Any], Mask]
@@ -177,4 +177,4 @@ RULES: dict[str, Rule] = {
 
 
 def _few(values: list[Any]) -> str:
-    return ", ".join(map(plainly, values[:10])) + (f" and {len(values) - 10:,} more" if len(values) > 10 else "")
+    return listed(values, 10, plainly)

@@ -11,6 +11,7 @@ from datapkg.building.spec.model import Check, NodeSpec
 from datapkg.building.spec.rule_schema import TYPES
 from datapkg.errors import NodeNotFound
 from datapkg.format.manifest.parsed import Manifest, TableNode
+from datapkg.format.texts import listed
 from datapkg.objects.base import Readable
 
 if TYPE_CHECKING:
@@ -195,6 +196,4 @@ def _is_of(type_text: str, name: str) -> bool:
 
 
 def _listed(columns: list[CheckedColumn]) -> str:
-    from datapkg.building.checks.columns import listed
-
-    return listed([each.name for each in columns])
+    return listed([each.name for each in columns], 20)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 
 def chosen_columns(table: Any, kwargs: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 NAMED: dict[str, Callable[[str], Any]] = {
     "str": str,

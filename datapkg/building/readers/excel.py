@@ -15,8 +15,8 @@ from datapkg.building.readers import limited_reader
 from datapkg.building.readers.converters import with_functions
 from datapkg.building.readers.excel_range import cell_range
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 ALL = "*"
 _CHOOSERS = ("sheet", "sheet_name")

@@ -19,7 +19,7 @@ import msgspec
 
 from datapkg.building.readers.compression import ERRORS, LONGEST_BYTES, for_pandas, open_text
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 _FIRST_BYTES = 65_536
 _RECORDS = re.compile(rb"\s*\[\s*\{")

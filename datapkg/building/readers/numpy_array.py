@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.tables.npy_header import check_size, read_header
 
 _KINDS = "biufcmMSU"

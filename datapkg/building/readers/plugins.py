@@ -16,7 +16,7 @@ from typing import Any
 
 from datapkg.building.readers.base import Transform, Warn
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 GROUP = "datapkg.transforms"
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

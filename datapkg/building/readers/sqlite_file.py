@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 MAGIC = b"SQLite format 3\0"
 _HOT_JOURNAL = bytes.fromhex("d9d505f920a163d7")

@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 _EXACT = 2**53
 _AT_ONCE = 100

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from datapkg.building.readers import limited_reader
 from datapkg.building.readers.base import Described, Warn
 from datapkg.errors import InvalidInput, MissingDependency
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 if TYPE_CHECKING:
     import pandas

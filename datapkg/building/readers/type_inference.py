@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.tables.value_kinds import ValueKinds
 
 _EXACT = 2**53

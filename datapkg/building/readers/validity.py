@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.tables.extension_types import storage_of
 from datapkg.tables.type_names import is_list
 

@@ -25,7 +25,7 @@ from functools import partial
 from typing import IO, Any, BinaryIO, Literal, Protocol
 
 from datapkg.errors import BuildFailed
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 MAX_MEMBERS = 500_000
 MAX_DIRECTORY_BYTES = 128 << 20

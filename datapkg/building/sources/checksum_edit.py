@@ -10,7 +10,7 @@ from pathlib import Path
 from datapkg.building.spec.document import LINE_END, Item, parse
 from datapkg.building.spec.model import ChecksumPlace, UrlSource
 from datapkg.errors import Conflict, InvalidBuildFile
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.format.urls import without_credentials
 from datapkg.objects.files import write_atomic
 

@@ -20,7 +20,7 @@ from datapkg.building.readers.batches import described
 from datapkg.building.readers.common_type import widened
 from datapkg.building.spec.model import FileSource
 from datapkg.errors import DatapkgError, InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.tables.extension_types import without_inner_extensions
 from datapkg.tables.frame_to_arrow import table_from_arrow
 from datapkg.tables.pandas_metadata import PANDAS_KEY

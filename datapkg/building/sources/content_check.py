@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from datapkg.building.readers.compression import SUFFIXES
 from datapkg.building.spec.model import FileSource
 from datapkg.errors import BuildFailed
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 _START_BYTES, _END_BYTES = 1_024, 64
 _SPACES = b" \t\r\n"

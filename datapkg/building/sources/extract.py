@@ -15,9 +15,9 @@ from datapkg.building.sources.file import open_source
 from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.globs import is_glob
 from datapkg.errors import BuildFailed
-from datapkg.format.names import quoted
 from datapkg.format.patterns import matcher
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 # Changes when the same pattern would take other members out of the same archive.
 FORMAT = 1

@@ -21,7 +21,7 @@ from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec, UrlSour
 from datapkg.errors import BuildFailed, DatapkgError, HashMismatch
 from datapkg.format.hashing import is_hash
 from datapkg.format.metadata import COLUMNS_KEY
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.format.urls import file_name, without_credentials
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.index import TICK_NS, stamp

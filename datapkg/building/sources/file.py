@@ -13,7 +13,7 @@ from typing import BinaryIO
 from datapkg.building.spec.model import FilesSource
 from datapkg.errors import BuildFailed
 from datapkg.format.hashing import copy_hashed, hash_bytes
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
 from datapkg.objects.files import naming
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from datapkg.building.spec.model import PythonSource
 from datapkg.errors import BuildFailed, InvalidInput, TransformFailed
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 _NAME = "datapkg_function_of_a_build"
 _LINES_KEPT, _LINE_CHARS = 20, 500

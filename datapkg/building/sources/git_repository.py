@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from datapkg.building.sources import git
 from datapkg.errors import BuildFailed, InvalidInput, MissingDependency, NotFound, Unreachable
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.format.urls import without_credentials
 from datapkg.objects.files import temp_path
 

@@ -14,7 +14,7 @@ from datapkg.building.spec.from_value import spec_for, spec_from_values
 from datapkg.building.spec.model import BuildSpec, NodeSpec, PythonSource, SqlSource, UrlSource
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import Forbidden, InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 
 @dataclass(frozen=True)

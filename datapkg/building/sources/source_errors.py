@@ -11,7 +11,7 @@ from datapkg.building.readers.encodings import encoding_hint
 from datapkg.building.sources.warnings_capture import captured_warnings
 from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput, TransformFailed, Unreachable
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.tables.derived_objects import StoreFailed
 
 

@@ -14,7 +14,7 @@ import pyarrow.types as types
 
 from datapkg.building.readers.type_inference import TypeInference, array, decimal_type
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 _MOMENT = pa.timestamp("us", "UTC")
 # By the numbers that PostgreSQL gives its types, the same everywhere.

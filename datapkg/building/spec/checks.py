@@ -11,8 +11,8 @@ from datapkg.building.spec.function_ref import find_function
 from datapkg.building.spec.model import Check
 from datapkg.building.spec.plain_values import Problems, pairs_of
 from datapkg.building.spec.rule_schema import ALIASES, KINDS
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 SEVERITIES = ("error", "warn")
 _WHERE = ("column", "columns")

@@ -8,7 +8,7 @@ from datapkg.building.spec.document import Item, scalar_value
 from datapkg.building.spec.node_mapping import NodeMapping, kind_of
 from datapkg.building.spec.plain_values import check_size, pairs_of, to_meta
 from datapkg.format.metadata import COLUMNS_KEY
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 MAX_COLUMNS = 20_000
 MAX_NOTE = 4_096

@@ -10,7 +10,7 @@ from datapkg.building.spec.globs import fixed_prefix, is_glob
 from datapkg.building.spec.model import FileSource, FilesSource
 from datapkg.building.spec.node_mapping import NodeMapping
 from datapkg.building.spec.source_paths import SourceFolder
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 
 def is_concat(said: NodeMapping) -> bool:

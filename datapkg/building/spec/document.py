@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from datapkg.errors import InvalidBuildFile, NotFound
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 200

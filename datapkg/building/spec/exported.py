@@ -16,7 +16,7 @@ from datapkg.building.spec.model import BuildSpec, FileSource
 from datapkg.building.spec.parser import read_build_file
 from datapkg.building.spec.yaml_text import flow, yaml_quoted, yaml_text
 from datapkg.errors import InvalidBuildFile, InvalidInput
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 _HEADER = "# Written by datapkg export. Build the package again with: datapkg build USER/NAME\n"
 

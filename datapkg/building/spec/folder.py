@@ -13,8 +13,10 @@ from datapkg.building.spec.folder_files import FolderEntry, walk
 from datapkg.building.spec.ignore_rules import IGNORED_BY_GIT, read_ignore_file
 from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec
 from datapkg.errors import InvalidInput, InvalidName
-from datapkg.format.names import MAX_DEPTH, check_node_name, quoted
+from datapkg.format.names import MAX_DEPTH, check_node_name
+from datapkg.format.texts import first_lines, quoted
 
+_PROBLEMS_SHOWN = 20
 Problem = tuple[str, str]
 _COLLIDE = "would both be node"
 
@@ -149,10 +151,10 @@ def raise_problems(problems: list[Problem], what: str, hint: str = "") -> None:
     """Raise `InvalidInput` that lists all problems, if there are any."""
     if not problems:
         return
-    lines = "".join(f"\n  {_printable(quoted(place))}: {_printable(problem)}" for place, problem in problems[:20])
-    more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+    lines = [f"{_printable(quoted(place))}: {_printable(problem)}" for place, problem in problems]
+    listing = "".join(first_lines(lines, _PROBLEMS_SHOWN, indent="\n  "))
     raise InvalidInput(
-        f"{_printable(what)} cannot be built:{lines}{more}",
+        f"{_printable(what)} cannot be built:{listing}",
         hint=hint or "name the files in a build file: contents: {some_name: {file: …}}",
         problems=[(place, _printable(problem)) for place, problem in problems],
     )

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from datapkg.building.spec.library_folders import installed_by
 from datapkg.errors import InvalidInput
-from datapkg.format.names import MAX_DEPTH, quoted
+from datapkg.format.names import MAX_DEPTH
+from datapkg.format.texts import quoted
 
 BUILD_FILE = "build.yml"
 IGNORE_FILE = ".datapkgignore"

@@ -14,7 +14,8 @@ from datapkg.building.spec.folder_files import BUILD_FILE
 from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec, PackageSource, ValueSource
 from datapkg.building.spec.parser import read_build_file
 from datapkg.errors import InvalidInput
-from datapkg.format.names import Ref, quoted
+from datapkg.format.names import Ref
+from datapkg.format.texts import quoted
 from datapkg.objects.files import no_such_path
 
 _VALUES_HINT = 'datapkg.build("USER/NAME", {"table": dataframe, "file": pathlib.Path("a.csv")})'

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from datapkg.building.spec.model import PythonSource
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 _FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re.ASCII)
 

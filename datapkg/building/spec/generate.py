@@ -17,7 +17,7 @@ from datapkg.building.spec.keywords import RESERVED
 from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.building.spec.yaml_text import yaml_quoted, yaml_text
 from datapkg.errors import Conflict, InvalidInput, NotFound
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 README = "README.md"
 # Its name, a mapping, `file` with a path, `transform` with a word, and room for the groups that it lies in.

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from datapkg.building.spec.folder_files import GIT_FILE, IGNORE_FILE, LeftOut, is_inside
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
 from datapkg.format.patterns import Part, path_matcher
+from datapkg.format.texts import quoted
 
 MAX_BYTES = 1 << 20
 IGNORED_BY_GIT = f"ignored by {GIT_FILE}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 TOP = ("contents", "meta", "checks")
 SOURCES = ("file", "url", "package", "sql", "python", "stage")

@@ -27,8 +27,8 @@ from datapkg.building.spec.plain_values import Problems, pairs_of, path_text, to
 from datapkg.building.spec.source_keywords import files_as_one, read_source
 from datapkg.building.spec.source_paths import Parts, SourceFolder
 from datapkg.building.spec.transform_options import TransformOptions, transform_of
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 _NODES = tuple(word for word in keywords.SOURCES if word not in keywords.UNSUPPORTED)
 

@@ -10,7 +10,7 @@ from typing import Any
 from datapkg.building.spec.document import Item, is_merge, scalar_value
 from datapkg.errors import InvalidBuildFile, InvalidInput
 from datapkg.format.canonical import MAX_META_BYTES, check_metadata, encode, prepare
-from datapkg.format.names import quoted
+from datapkg.format.texts import first_lines, quoted
 
 MAX_PROBLEMS = 1_000
 _SHOWN = 50
@@ -40,9 +40,7 @@ class Problems:
         if not self.found:
             return
         problems = [(self.place(line, place), what) for line, place, what in sorted(set(self.found))]
-        lines = [f"{place}: {what}" for place, what in problems[:_SHOWN]]
-        if len(problems) > _SHOWN:
-            lines.append(f"… and {len(problems) - _SHOWN} more")
+        lines = first_lines([f"{place}: {what}" for place, what in problems], _SHOWN)
         if len(problems) > 1:
             many = "at least " if len(self.found) >= MAX_PROBLEMS else ""
             lines = [f"{self.path} has {many}{len(problems)} mistakes:", *(f"  {line}" for line in lines)]

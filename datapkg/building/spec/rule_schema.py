@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from datapkg.building.spec.document import Item, scalar_value
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 # Names of our own for types, each with what the type of a column begins with as `datapkg show` writes it.
 TYPES: dict[str, tuple[str, ...]] = {

@@ -12,7 +12,7 @@ from datapkg.building.spec.folder_files import FolderFiles, is_inside, walk
 from datapkg.building.spec.globs import fixed_prefix, match
 from datapkg.building.spec.ignore_rules import below, read_ignore_file
 from datapkg.building.spec.model import FileSource
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 Parts = tuple[str, ...]
 

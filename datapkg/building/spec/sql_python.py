@@ -11,7 +11,7 @@ from datapkg.building.spec.model import FileSource, PythonSource, SqlSource
 from datapkg.building.spec.node_mapping import NodeMapping, kind_of
 from datapkg.building.spec.plain_values import to_kwargs
 from datapkg.building.spec.source_paths import SourceFolder
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 MAX_QUERY = 100_000
 MAX_FILES = 100_000

@@ -12,8 +12,8 @@ from datapkg.building.spec.kwargs import FAMILIES, Layer, merged, problem_with
 from datapkg.building.spec.node_mapping import NodeMapping
 from datapkg.building.spec.plain_values import to_kwargs
 from datapkg.errors import InvalidInput
-from datapkg.format.names import quoted
 from datapkg.format.suggestions import nearest
+from datapkg.format.texts import quoted
 
 
 class TransformOptions:

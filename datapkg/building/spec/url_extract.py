@@ -8,7 +8,7 @@ from datapkg.building.spec.model import ChecksumPlace, FileSource, UrlSource
 from datapkg.building.spec.node_mapping import NodeMapping
 from datapkg.errors import InvalidInput
 from datapkg.format.hashing import is_hash
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.format.urls import check_url
 
 MAX_MEMBER = 4_096

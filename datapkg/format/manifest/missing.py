@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
 from datapkg.errors import NodeNotFound
-from datapkg.format.names import quoted
+from datapkg.format.suggestions import advice, close_names
+from datapkg.format.texts import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,34 +18,6 @@ if TYPE_CHECKING:
         def kind(self, path: str) -> Kind | Literal[""]: ...
 
         def children(self, path: str = "") -> dict[str, Kind]: ...
-
-
-_COMPARED = 100
-
-
-def close_names(name: str, names: list[str], cutoff: float = 0.6) -> list[str]:
-    """Return up to three names that are like one that is not there, the nearest first.
-
-    A higher `cutoff`, up to 1, is for names that are alike anyway, such as those of files with one suffix.
-
-    Among many names only those that would stand beside it are compared: that takes long.
-    """
-    import difflib
-
-    compared = names
-    if len(names) > _COMPARED:
-        at = max(0, bisect_left(compared := sorted(names), name) - _COMPARED // 2)
-        compared = compared[at : at + _COMPARED]
-    return difflib.get_close_matches(name, compared, n=3, cutoff=cutoff)
-
-
-def advice(name: str, names: list[str]) -> str:
-    """What to say of a name that is not there: those that are near, or all of a few."""
-    if near := close_names(name, names):
-        return f"; did you mean {' or '.join(map(quoted, near))}?"
-    return (
-        f"; there {'is' if len(names) == 1 else 'are'} {', '.join(map(quoted, names))}" if 0 < len(names) <= 9 else ""
-    )
 
 
 def no_node(manifest: Manifest, path: str, package: str = "the package") -> NodeNotFound:

@@ -21,7 +21,8 @@ from datapkg.format.manifest.model import GroupNode as GroupNode
 from datapkg.format.manifest.model import Kind as Kind
 from datapkg.format.manifest.model import Node as Node
 from datapkg.format.manifest.model import TableNode as TableNode
-from datapkg.format.names import MAX_NODE_NAME_BYTES, check_node_path, quoted
+from datapkg.format.names import MAX_NODE_NAME_BYTES, check_node_path
+from datapkg.format.texts import quoted
 
 FORMAT = 1
 MAX_LINE_BYTES = 1 << 20

@@ -6,6 +6,7 @@ from typing import Any
 
 from datapkg.format.manifest.diff import Change, diff
 from datapkg.format.manifest.parsed import Manifest, Node, TableNode
+from datapkg.format.texts import count_text
 
 # What breaks readers comes first.
 _ORDER = ("removed", "renamed", "changed", "added")
@@ -51,12 +52,8 @@ def _described(change: Change, old: Manifest, new: Manifest) -> dict[str, Any]:
 
 def _size(node: Node) -> list[str]:
     if isinstance(node, TableNode):
-        return [_count(node.rows, "row"), _count(len(node.columns), "column")]
+        return [count_text(node.rows, "row"), count_text(len(node.columns), "column")]
     return []
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _changed(change: Change, before: Node, after: Node) -> dict[str, Any]:

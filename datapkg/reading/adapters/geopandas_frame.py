@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from datapkg.errors import CorruptObject, InvalidInput, WrongType
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.reading.nodes.interchange import TableInterchange
 from datapkg.reading.tables import arrow_reader
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 
 from datapkg.errors import InvalidInput, WrongType
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.reading.nodes.interchange import TableInterchange
 from datapkg.reading.tables import arrow_reader
 

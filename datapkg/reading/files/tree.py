@@ -11,9 +11,10 @@ import io
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from datapkg.errors import CorruptObject, NodeNotFound, NotAFile, NotAFolder
-from datapkg.format.manifest.missing import advice
 from datapkg.format.manifest.parsed import ArrayNode, GroupNode, TableNode
-from datapkg.format.names import MAX_NODE_NAME_BYTES, normal_form, quoted
+from datapkg.format.names import MAX_NODE_NAME_BYTES, normal_form
+from datapkg.format.suggestions import advice
+from datapkg.format.texts import quoted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import GroupNode, TableNode
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.reading.nodes.walking import lines
 from datapkg.reading.source import Source
 

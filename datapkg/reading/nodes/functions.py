@@ -156,7 +156,7 @@ def prefetch(node: Node) -> Prefetch:
     is here.
     """
     from datapkg.errors import WrongType
-    from datapkg.format.names import quoted
+    from datapkg.format.texts import quoted
     from datapkg.reading.nodes.base import Node
     from datapkg.reading.nodes.prefetching import Prefetch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datapkg.errors import InvalidInput, NodeNotFound
+from datapkg.format.texts import listed
 from datapkg.reading.nodes import functions
 from datapkg.reading.nodes.base import Node, is_dunder
 from datapkg.reading.nodes.not_loaded import refuse_pandas
@@ -142,9 +143,8 @@ class Package(Group):
         package = self.__source__.ref.package
         if not tables:
             raise InvalidInput(f"{package} has no table, so it cannot be called; call one of its nodes")
-        listed = ", ".join(f"[{each!r}]" for each in tables[:LISTED])
-        more = f" and {len(tables) - LISTED:,} more" if len(tables) > LISTED else ""
-        raise InvalidInput(f"{package} has {len(tables):,} tables; call one of them: {listed}{more}", tables=tables)
+        choices = listed(tables, LISTED, lambda path: f"[{path!r}]")
+        raise InvalidInput(f"{package} has {len(tables):,} tables; call one of them: {choices}", tables=tables)
 
 
 def is_reserved(name: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from datapkg.errors import NodeNotFound, WrongType
-from datapkg.format.names import attribute_name, quoted
+from datapkg.format.names import attribute_name
+from datapkg.format.texts import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import math
 
 from datapkg.errors import DatapkgError
 from datapkg.format.manifest.parsed import ArrayNode, FileNode
+from datapkg.format.texts import count_text, visible, visible_lines
 from datapkg.reading.reprs.availability import how_to_get, is_here
 from datapkg.reading.reprs.html import note, text
 from datapkg.reading.reprs.markdown import to_html
-from datapkg.reading.reprs.words import count, visible, visible_lines
 from datapkg.reading.source import Source
 
 README_BYTES = 65_536
@@ -25,7 +25,7 @@ def readme(source: Source, entry: FileNode) -> str:
     if not is_here(source, [entry.hash]):
         return note(how_to_get(source))
     try:
-        shown = visible_lines(_beginning(source, entry, README_BYTES).decode("utf-8", "replace"), README_BYTES)
+        shown = visible_lines(_beginning(source, entry, README_BYTES).decode("utf-8", "replace").expandtabs(4))
     except DatapkgError as error:
         return note(visible(error.message, 500))
     body = to_html(shown) if _is_markdown(entry) else f"<pre>{text(shown)}</pre>"
@@ -91,7 +91,7 @@ def array(source: Source, entry: ArrayNode) -> str:
 
 def _left_out(entry: ArrayNode, shown: int) -> str:
     total = math.prod(entry.shape)
-    return f"… and {count(total - shown, 'more value')}" if total > shown else ""
+    return f"… and {count_text(total - shown, 'more value')}" if total > shown else ""
 
 
 def _number(value: object) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
-from datapkg.reading.reprs.words import visible
+from datapkg.format.texts import visible
 
 BARS = 16
 MOST_VALUES = 12  # so many different ones are a bar each; more are only counted

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from datapkg.errors import DatapkgError, ObjectNotFound
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, Node, TableNode
 from datapkg.format.metadata import ColumnNote, column_notes, licence_files_among, licence_of, readme_among
+from datapkg.format.texts import count_text, size_text, visible
 from datapkg.reading.nodes import functions
 from datapkg.reading.nodes.base import Node as AnyNode
 from datapkg.reading.reprs.availability import how_to_get, is_here
-from datapkg.reading.reprs.words import count, size, visible
 from datapkg.reading.source import Source
 
 LIMITS = (30, 8, 4)  # how many nodes are shown of a group: the one asked for, those in it, those in them
@@ -48,7 +48,7 @@ def heading(node: AnyNode) -> Heading:
     entry = source.entry(path)
     if entry is not None and entry.kind != "group":
         return Heading(name, entry.kind, said, details(entry))
-    measures = [count(len(source.children(path).names), "node"), size(functions.size(node))]
+    measures = [count_text(len(source.children(path).names), "node"), size_text(functions.size(node))]
     return Heading(name, "group" if path else "package", said, measures)
 
 
@@ -94,10 +94,10 @@ def readme(source: Source, path: str) -> FileNode | None:
 def details(entry: Node) -> list[str]:
     """The measures of a table, file or array."""
     if isinstance(entry, TableNode):
-        return [f"{count(entry.rows, 'row')} × {count(len(entry.columns), 'column')}", size(entry.size)]
+        return [f"{count_text(entry.rows, 'row')} × {count_text(len(entry.columns), 'column')}", size_text(entry.size)]
     if isinstance(entry, ArrayNode):
-        return [" × ".join(map(str, entry.shape)) or "one value", entry.dtype, size(entry.size)]
-    return [size(entry.size)] if isinstance(entry, FileNode) else []
+        return [" × ".join(map(str, entry.shape)) or "one value", entry.dtype, size_text(entry.size)]
+    return [size_text(entry.size)] if isinstance(entry, FileNode) else []
 
 
 def tree(source: Source, path: str, depth: int = 0) -> Iterator[Line]:
@@ -111,7 +111,7 @@ def tree(source: Source, path: str, depth: int = 0) -> Iterator[Line]:
         entry = source.entry(below)
         if entry is None or entry.kind == "group":
             inside = len(source.children(below).names)
-            yield Line(depth, last, visible(name), "group", count(inside, "node"))
+            yield Line(depth, last, visible(name), "group", count_text(inside, "node"))
             if depth + 1 < len(LIMITS):
                 yield from tree(source, below, depth + 1)
         else:

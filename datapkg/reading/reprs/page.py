@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, TableNode
+from datapkg.format.texts import visible
 from datapkg.reading.nodes import functions
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.reprs import outline
@@ -11,7 +12,6 @@ from datapkg.reading.reprs.html import fold, text
 from datapkg.reading.reprs.style import SHEET
 from datapkg.reading.reprs.table_page import table
 from datapkg.reading.reprs.tree_page import tree
-from datapkg.reading.reprs.words import visible
 from datapkg.reading.source import Source
 
 

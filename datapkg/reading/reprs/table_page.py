@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from datapkg.errors import DatapkgError
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.metadata import ColumnNote, column_notes
+from datapkg.format.texts import count_text, visible
 from datapkg.reading.reprs import outline
 from datapkg.reading.reprs.availability import how_to_get, is_here
 from datapkg.reading.reprs.html import fold, note, text
-from datapkg.reading.reprs.words import count, visible
 from datapkg.reading.source import Source
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def _seen(source: Source, entry: TableNode, rows: int) -> _Seen:
 def _more(entry: TableNode, seen: _Seen) -> str:
     """What is not shown, and what the pictures are of."""
     more = [(entry.rows - outline.ROWS, "more row"), (len(entry.columns) - COLUMNS, "more column")]
-    rest = " and ".join(count(number, what) for number, what in more if number > 0)
+    rest = " and ".join(count_text(number, what) for number, what in more if number > 0)
     looked = len(seen.look.rows) if seen.look else 0
-    of = "all rows" if looked == entry.rows else f"the first {count(looked, 'row')}"
+    of = "all rows" if looked == entry.rows else f"the first {count_text(looked, 'row')}"
     pictured = f"bars are of {of}" if looked and any(each and each.bars for each in seen.spreads) else ""
     return " · ".join(each for each in (f"… and {rest}" if rest else "", pictured) if each)
 
@@ -106,7 +106,9 @@ def _bars(found: Histogram | None, rows: int) -> str:
     if found is None:
         return ""
     if not found.bars:
-        return f'<span class="dp-type">{count(found.distinct, "different value")} in {count(rows, "row")}</span>'
+        return (
+            f'<span class="dp-type">{count_text(found.distinct, "different value")} in {count_text(rows, "row")}</span>'
+        )
     step, top = 100 / len(found.bars), max(number for number, _ in found.bars) or 1
     made = []
     for at, (number, label) in enumerate(found.bars):
@@ -130,7 +132,7 @@ def _span(entry: TableNode, at: int, seen: _Seen) -> str:
     ends = f"<span>{text(least)}</span><span>{text(greatest)}</span>" if least else ""
     spread = seen.spreads[at] if seen.spreads else None
     if not ends and spread and spread.bars:
-        ends = f"<span>{text(count(len(spread.bars), 'value'))}</span>"
+        ends = f"<span>{text(count_text(len(spread.bars), 'value'))}</span>"
     nulls = _nulls(found, entry.rows)
     return f'<span class="dp-span">{ends or "&nbsp;"}</span><span class="dp-type">{nulls}</span>'
 
@@ -149,7 +151,7 @@ def _nulls(found: ColumnStatistics, rows: int) -> str:
     if found.nulls is None:
         return ""
     share = f" ({found.nulls / rows:.0%})" if found.nulls and rows else ""
-    return f"{count(found.nulls, 'null')}{share}" if found.nulls else "no nulls"
+    return f"{count_text(found.nulls, 'null')}{share}" if found.nulls else "no nulls"
 
 
 def _listed(entry: TableNode, seen: _Seen) -> str:
@@ -163,9 +165,9 @@ def _listed(entry: TableNode, seen: _Seen) -> str:
     rows = "".join(_line(entry, at, notes, seen) for at in chosen)
     titles = ("column", "type", "unit", "nulls", "least", "greatest", "description")
     head = "".join(f"<th{_right(each)}>{each}</th>" for each in titles)
-    words = f"{count(len(described), 'column')} described" if described else ""
+    words = f"{count_text(len(described), 'column')} described" if described else ""
     if is_more:
-        listed = f"{'the first ' if len(entry.columns) > LISTED else 'all '}{count(len(chosen), 'column')}"
+        listed = f"{'the first ' if len(entry.columns) > LISTED else 'all '}{count_text(len(chosen), 'column')}"
         words = f"{listed}{f', {words}' if words else ''}"
     body = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return fold(text(words), f'<div class="dp-wide">{body}</div>')

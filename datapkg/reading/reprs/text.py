@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datapkg.format.manifest.parsed import TableNode
+from datapkg.format.texts import count_text, padded, visible, width_of
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.reprs import outline
-from datapkg.reading.reprs.words import count, pad, visible, width
 
 WIDTH = 100
 
@@ -34,22 +34,24 @@ def _tree(lines: list[outline.Line]) -> list[str]:
         branches = [*branches[: line.depth], "   " if line.last else "│  "]
         fork = "└─ " if line.last else "├─ "
         rows.append(("".join(branches[:-1]) + fork + line.name, line.kind, line.detail))
-    left, middle = (max((width(row[at]) for row in rows if row[1]), default=0) for at in (0, 1))
+    left, middle = (max((width_of(row[at]) for row in rows if row[1]), default=0) for at in (0, 1))
     left = min(left, WIDTH // 2)
-    return [f"{pad(name, left)}  {pad(kind, middle)}  {detail}".rstrip() for name, kind, detail in rows]
+    return [f"{padded(name, left)}  {padded(kind, middle)}  {detail}".rstrip() for name, kind, detail in rows]
 
 
 def _grid(grid: outline.Grid) -> list[str]:
     rows = [grid.names, grid.types, *grid.rows]
-    widths = [max(width(row[at]) for row in rows) for at in range(len(grid.names))]
+    widths = [max(width_of(row[at]) for row in rows) for at in range(len(grid.names))]
     fitting = next((n for n in range(len(widths), 1, -1) if sum(widths[:n]) + 2 * n <= WIDTH), 1)
     lines = [
-        "  " + "  ".join(pad(cell, to) for cell, to in zip(row[:fitting], widths, strict=False)).rstrip()
+        "  " + "  ".join(padded(cell, to) for cell, to in zip(row[:fitting], widths, strict=False)).rstrip()
         for row in rows
     ]
     more_columns = grid.more_columns + len(widths) - fitting if widths else 0
     more = [
-        count(number, what) for number, what in ((grid.more_rows, "more row"), (more_columns, "more column")) if number
+        count_text(number, what)
+        for number, what in ((grid.more_rows, "more row"), (more_columns, "more column"))
+        if number
     ]
     if grid.note:
         return [*lines, f"  ({grid.note})"]
@@ -59,7 +61,7 @@ def _grid(grid: outline.Grid) -> list[str]:
 def _explained(columns: list[outline.Explained]) -> list[str]:
     """What the columns hold, a line each, set off from the rows."""
     chosen = columns[: outline.COLUMNS]
-    left = max((width(each.name) for each in chosen), default=0)
-    lines = [f"  {pad(each.name, left)}  {each.description}" for each in chosen]
+    left = max((width_of(each.name) for each in chosen), default=0)
+    lines = [f"  {padded(each.name, left)}  {each.description}" for each in chosen]
     more = len(columns) - len(chosen)
-    return ["", *lines, *([f"  … and {count(more, 'more description')}"] if more else [])] if lines else []
+    return ["", *lines, *([f"  … and {count_text(more, 'more description')}"] if more else [])] if lines else []

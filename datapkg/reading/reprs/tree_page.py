@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from datapkg.format.manifest.parsed import Node, TableNode
+from datapkg.format.texts import count_text, size_text, visible
 from datapkg.reading.reprs import outline
 from datapkg.reading.reprs.html import text
 from datapkg.reading.reprs.table_page import table
-from datapkg.reading.reprs.words import count, size, visible
 from datapkg.reading.source import Source
 
 LIMITS = (50, 20, 10, 5)  # how many nodes are shown of a group: the one asked for, those in it, those in them …
@@ -48,20 +48,20 @@ class _Tree:
             elif isinstance(entry, TableNode):
                 yield self._table(entry, name, depth)
             else:
-                yield _row("div", depth, name, entry.kind, outline.details(entry)[:-1], size(_size(entry)))
+                yield _row("div", depth, name, entry.kind, outline.details(entry)[:-1], size_text(_size(entry)))
         if len(names) > len(shown):
             yield _row("div", depth, f"… and {len(names) - len(shown):,} more", "", [], "")
 
     def _group(self, path: str, name: str, depth: int) -> str:
-        inside = [count(len(self.source.children(path).names), "node")]
-        total = size(self.source.manifest.size(path))
+        inside = [count_text(len(self.source.children(path).names), "node")]
+        total = size_text(self.source.manifest.size(path))
         below = "".join(self._below(path, depth + 1)) if depth + 1 < len(LIMITS) else ""
         if not below:
             return _row("div", depth, name, "group", inside, total)
         return f"<details>{_row('summary', depth, name, 'group', inside, total)}{below}</details>"
 
     def _table(self, entry: TableNode, name: str, depth: int) -> str:
-        row = _row("summary", depth, name, "table", outline.details(entry)[:-1], size(entry.size))
+        row = _row("summary", depth, name, "table", outline.details(entry)[:-1], size_text(entry.size))
         if depth == 0 and self.tables:
             self.tables -= 1
             body = table(self.source, entry, SEEN_ROWS)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from datapkg.errors import CorruptObject, InvalidInput
 from datapkg.format.manifest.parsed import TableNode
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.reading.source import Source
 from datapkg.reading.tables.row_selection import BlockRows
 from datapkg.tables.content_hash import column_texts

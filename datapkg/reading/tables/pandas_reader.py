@@ -13,7 +13,7 @@ import pyarrow.types as types
 
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import TableNode
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader, statistics
 from datapkg.reading.tables.arrow_reader import index_columns

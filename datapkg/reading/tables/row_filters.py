@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datapkg.errors import InvalidInput, NodeNotFound
-from datapkg.format.manifest.missing import advice
 from datapkg.format.manifest.parsed import TableNode
-from datapkg.format.names import quoted
+from datapkg.format.suggestions import advice
+from datapkg.format.texts import quoted
 from datapkg.reading.source import Source
 from datapkg.tables.value_kinds import ValueKinds
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building.readers.compression import ERRORS, open_text
-from datapkg.format.names import quoted
+from datapkg.format.texts import quoted
 
 _ROWS, _LINE_BYTES, _NAMES_SHOWN = 30, 1 << 20, 4
 # With one of these, somebody has said where the names are, or lines are not what they seem.

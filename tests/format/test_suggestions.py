@@ -1,4 +1,4 @@
-"""What is said of a name that is not there."""
+"""Names suggested for mistyped ones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from datapkg.format.manifest.missing import advice
+from datapkg.format.suggestions import advice
 
 
-def test_names_that_are_near_are_told_of_few_and_of_many() -> None:
+def test_near_names_are_suggested_among_few_and_many() -> None:
     names = [f"file {number:06}.jpg" for number in range(200_000)]
     assert advice("file 123456.jgp", names[::-1]).startswith("; did you mean 'file 12345")
     assert advice("b", ["a", "c"]) == "; there are 'a', 'c'"
@@ -20,7 +20,7 @@ def test_names_that_are_near_are_told_of_few_and_of_many() -> None:
 def test_a_long_group_is_not_compared_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[int] = []
 
-    def counted(word: str, names: list[str], **options: Any) -> list[str]:
+    def counted(word: str, names: list[str], *options: Any) -> list[str]:
         compared.append(len(names))
         return []
 
