@@ -43,10 +43,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--everything"):
-        return
+    everything = config.getoption("--everything")
     for item in items:
-        if item.get_closest_marker("big"):
+        if lacking := _absent_programs(item, "where_available"):
+            item.add_marker(pytest.mark.skip(reason=f"cannot be installed here: {lacking}"))
+        elif everything:
+            continue
+        elif item.get_closest_marker("big"):
             item.add_marker(pytest.mark.skip(reason="big: `make test-all` runs it"))
         elif absent := absent_tools(item):
             item.add_marker(pytest.mark.skip(reason=f"absent here: {absent}"))
@@ -59,9 +62,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def absent_tools(item: pytest.Item) -> str:
     """Programs and libraries that the test is marked to need and that are not here, as text."""
-    programs = (name for mark in item.iter_markers("needs") for name in mark.args if find_program(name) is None)
     libraries = (name for mark in item.iter_markers("needs_library") for name in mark.args if find_spec(name) is None)
-    return ", ".join([*programs, *libraries])
+    return ", ".join([*filter(None, [_absent_programs(item, "needs")]), *libraries])
+
+
+def _absent_programs(item: pytest.Item, marker: str) -> str:
+    return ", ".join(name for mark in item.iter_markers(marker) for name in mark.args if find_program(name) is None)
 
 
 def find_program(name: str) -> str | None:

@@ -8,7 +8,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,12 @@ import pytest
 from datapkg.reading.files.mount_points import mounted_at
 
 ROOT = Path(__file__).resolve().parent.parent
-needs_fuse = pytest.mark.needs("fusermount3", "/dev/fuse")
 TIMEOUT_S = 60  # a mount that hangs must not hang the tests
+
+
+def needs_fuse(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that mounts: the program can be installed everywhere, the device depends on the machine."""
+    return pytest.mark.needs("fusermount3")(pytest.mark.where_available("/dev/fuse")(test))
 
 
 def run(*words: str | Path, code: int | None = 0, **environment: str) -> str:

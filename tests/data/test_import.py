@@ -281,7 +281,7 @@ except ImportError as error:
 """
 
 
-@pytest.mark.needs("python3.15")
+@pytest.mark.where_available("python3.15")
 def test_a_lazy_import_waits_for_its_first_use(home: Home) -> None:
     """PEP 810."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
