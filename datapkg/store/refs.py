@@ -201,7 +201,8 @@ class Refs:
         return True
 
     def _write(self, path: Path, value: dict[str, Any]) -> None:
-        write_atomic(path, json.dumps(value, ensure_ascii=False, sort_keys=True).encode() + b"\n", self.tmp)
+        # Keys in their order: that of kwargs in the record of a build counts.
+        write_atomic(path, json.dumps(value, ensure_ascii=False).encode() + b"\n", self.tmp)
 
 
 def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any], path: Path) -> dict[str, Any]:
