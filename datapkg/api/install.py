@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from datapkg import arrival
 from datapkg.api.results import Installed, Outcome, unchecked_text
@@ -68,7 +69,10 @@ def _install_from_registry(home: Home, ref: Ref, options: Options, progress: Pro
     with explained(Found(home.store, ref, manifest.hash, "ref")):
         received = _fetch_objects(home, client, ref, manifest, options, progress)
     arrival.keep(home, ref, manifest, resolved)
-    return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes))
+    current, known = home.store.refs.current(ref.user, ref.name), home.store.refs.record
+    is_kept = (current and current.hash == manifest.hash) or known(ref.user, ref.name, manifest.hash, "install")
+    record = {} if is_kept else arrival.checks_of(client, ref, manifest.hash)
+    return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes), record)
 
 
 def _install_offline(home: Home, ref: Ref, options: Options) -> Installed | None:
@@ -171,11 +175,18 @@ def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> 
 
 
 def _finish(
-    home: Home, ref: Ref, manifest: Manifest, origin: str, options: Options, received: tuple[int, int]
+    home: Home,
+    ref: Ref,
+    manifest: Manifest,
+    origin: str,
+    options: Options,
+    received: tuple[int, int],
+    record: dict[str, Any] | None = None,
 ) -> Installed:
     unpushed = unpushed_build(home, ref)
     selection = options.selection
-    before = arrival.make_current(home, ref, manifest, origin, partial=bool(ref.path) or selection.is_partial)
+    is_part = bool(ref.path) or selection.is_partial
+    before = arrival.make_current(home, ref, manifest, origin, partial=is_part, record=record)
     notes = []
     if before and before == unpushed and before.hash != manifest.hash:
         state = State("hash", before.hash)
@@ -187,6 +198,6 @@ def _finish(
         pinned = f"{lock[0]} pins {ref.package} to sha256:{lock[1][:12]}, which imports in this project use"
         notes.append(f"{pinned}; to change the pin: edit datapkg.yml, then datapkg lock --update")
     wanted = selection.of(manifest, ref.path)
-    left = sum(home.store.absent(manifest).values()) if bool(ref.path) or selection.is_partial else 0
+    left = sum(home.store.absent(manifest).values()) if is_part else 0
     size, overruled_by = sum(wanted.values()), str(lock[0]) if lock else ""
     return Installed(ref.package, manifest.hash, *received, size, "; ".join(notes), left, overruled_by)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
-
-import msgspec
 
 from datapkg.api.results import Listed, Shown
 from datapkg.api.states import kept_states
-from datapkg.arrival import find_or_look, unchecked_tables
+from datapkg.arrival import checks_of, find_or_look, unchecked_tables
 from datapkg.errors import DatapkgError, NotFound
 from datapkg.format.manifest import FileNode, Manifest
 from datapkg.format.metadata import licence_files_among, readme_among
@@ -87,10 +84,10 @@ def _checks(home: Home, found: Found, ref: Ref, registry: str) -> list[dict[str,
     """What the checks of the tables that the ref names came to, as the record of the build has it, here or there."""
     from datapkg.building.checks.definitions import unpacked
 
-    record = found.store.refs.record(ref.user, ref.name, found.hash) or {}
-    if registry:
-        with contextlib.suppress(DatapkgError):  # of whatever kind: they are the least of what is shown
-            record = msgspec.to_builtins(home.client(registry).checks(ref, found.hash))
+    recorded = found.store.refs.record
+    record = checks_of(home.client(registry), ref, found.hash) if registry else {}
+    record = record or recorded(ref.user, ref.name, found.hash) or {}
+    record = record or recorded(ref.user, ref.name, found.hash, "install") or {}
     below = f"{ref.path}/"
     return [each for each in unpacked(record) if not ref.path or f"{each['path']}/".startswith(below)]
 

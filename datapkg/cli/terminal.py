@@ -80,6 +80,11 @@ def _indent(cell: str) -> int:
     return len(cell) - len(cell.lstrip(" "))
 
 
+def wrapped_line(text: str, limit: int) -> list[str]:
+    """Return a line of text as lines that fit into `limit` characters, each as far indented; an empty one stays one."""
+    return _wrapped(text, limit) or [""]
+
+
 def _wrapped(cell: str, limit: int) -> list[str]:
     """The lines of a cell, each as far indented as its text is."""
     if width_of(cell) <= limit:
