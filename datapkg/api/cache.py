@@ -10,6 +10,7 @@ from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.reading import warm, warming
 from datapkg.reading.source import Source
+from datapkg.reading.vanished import explained
 from datapkg.store.copies import Copy
 
 
@@ -20,7 +21,8 @@ def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[Warme
     """
     found = home.find(ref)
     source = Source(found.store, ref, found.hash)
-    tables = _tables(source, ref)
+    with explained(found, home):
+        tables = _tables(source, ref)
     if not tables:
         raise InvalidInput(f"{ref} has no table to keep warm", hint=f"datapkg show {ref.package}")
     done = []

@@ -76,7 +76,9 @@ def export(
     manifest = found.store.manifest(found.hash)
     dest = Path(dest).expanduser().absolute()
     job = _Job(found, ref, manifest, dest, _origins(found, ref, manifest), force, format, with_build_file)
-    named = frozenset(node.path for node in manifest.below(ref.path) if with_build_file and needs_glob(node.path))
+    with explained(found, home):
+        nodes = manifest.below(ref.path)
+    named = frozenset(node.path for node in nodes if with_build_file and needs_glob(node.path))
     tasks = plan(manifest, ref.path, format, job.origins, named)
     _check_present(found, manifest, ref)
     if len(tasks) == 1 and not tasks[0].parts and tasks[0].node.kind != "group":
@@ -104,7 +106,7 @@ def cat(
     manifest = found.store.manifest(found.hash)
     node = manifest.get(ref.path) if ref.path else None
     if node is None or isinstance(node, GroupNode):
-        with explained(found):
+        with explained(found, home):
             manifest.below(ref.path)
         what = f"{ref} is a group" if ref.path else f"{ref} is a whole package"
         raise NodeNotFound(f"{what}; cat shows one table or file", hint=f"datapkg show {ref}")

@@ -66,7 +66,7 @@ def _install_from_registry(home: Home, ref: Ref, options: Options, progress: Pro
     client = home.client(arrival.allowed_registry(home, ref, options.registry))
     resolved = arrival.resolve(home, client, ref, replace=options.replace)
     manifest = arrival.fetch_manifest(home, client, ref, resolved)
-    with explained(Found(home.store, ref, manifest.hash, "ref")):
+    with explained(Found(home.store, ref, manifest.hash, "ref"), home):
         received = _fetch_objects(home, client, ref, manifest, options, progress)
     arrival.keep(home, ref, manifest, resolved)
     current, known = home.store.refs.current(ref.user, ref.name), home.store.refs.record
@@ -133,7 +133,7 @@ def fetch(
 def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress) -> Installed:
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
-    with explained(found):
+    with explained(found, home):
         planned = _planned(home, ref, manifest, selection)
     if not planned.needed:
         return Installed(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))

@@ -44,7 +44,7 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
     found = find_or_look(home, ref, registry, remote=remote)
     looked_at = found.why if "://" in found.why else ""
     manifest = found.store.manifest(found.hash)
-    with explained(found):
+    with explained(found, home):
         nodes = manifest.below(ref.path)
     depth = ref.path.count("/") + 2 if ref.path else 1
     files = {node.parts[-1]: node.path for node in nodes if isinstance(node, FileNode) and len(node.parts) == depth}

@@ -18,7 +18,7 @@ from datapkg.building.appending import false_content
 from datapkg.building.checks.demands import Demand, demands_of
 from datapkg.building.merging import Merging, Part, merged
 from datapkg.building.rows import stored_rows
-from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.errors import InvalidInput
 from datapkg.format.diff import same_content
 from datapkg.format.manifest import Manifest, Node, TableNode
 from datapkg.format.names import Ref
@@ -26,6 +26,7 @@ from datapkg.format.overlay import Overlay
 from datapkg.home import Found, Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.reading.source import Remote, Source
+from datapkg.reading.vanished import explained
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,8 @@ def _found(home: Home, ref: Ref, registry: str | None) -> Input:
     """What a ref means; of one that is not here, the manifest is fetched."""
     found = find_or_meet(home, ref, registry)
     manifest = found.store.manifest(found.hash)
-    try:
+    with explained(found, home):
         below = manifest.below(ref.path)
-    except DatapkgError as error:
-        raise type(error)(f"{ref}: {error}", hint=f"datapkg show {ref.package}", **error.detail) from error
     if not ref.path:
         return Input(ref, found, Part(ref.package, below, manifest.meta))
     if manifest.kind(ref.path) != "group":

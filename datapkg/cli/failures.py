@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from datapkg.cli.texts import cut
-from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, Refused, Unreachable
+from datapkg.errors import Conflict, DatapkgError, InvalidInput, NodeNotFound, NotFound, Refused, Unreachable
+from datapkg.format.names import Ref
 from datapkg.objects.files import OTHER_HOME, UNWRITABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from datapkg.cli.command import Session
     from datapkg.home import Home
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
+
+_LOOKING = frozenset({"cat", "export", "fetch", "install", "mount", "show", "cache"})
 
 OS_HINTS = {
     errno.ENOSPC: "make room in {home}, or where it was to write, and run it again",
@@ -30,12 +37,42 @@ OS_HINTS = {
 }
 
 
-def failure_of(error: BaseException, session: Session) -> tuple[DatapkgError, int]:
-    """The error to tell, and the exit code."""
+def failure_of(error: BaseException, session: Session, words: Sequence[str] = ()) -> tuple[DatapkgError, int]:
+    """The error to tell, and the exit code; `words` are what was typed behind `datapkg`."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return DatapkgError("interrupted"), EXIT_INTERRUPTED
     failure = error if isinstance(error, DatapkgError) else _translated(error, session)
+    if isinstance(failure, NodeNotFound):
+        _spell_right(failure, words)
     return failure, failure.exit_code
+
+
+def _spell_right(error: NodeNotFound, words: Sequence[str]) -> None:
+    """Make the hint of a misspelt node the command that was typed, with the path that was probably meant.
+
+    Commands that change a package are not repeated: a guess may be wrong.
+    """
+    error.hint  # noqa: B018 - states that had the very path are looked for first; then no other spelling is meant
+    path, near = error.detail.get("path"), error.detail.get("near")
+    if not isinstance(path, str) or not isinstance(near, str):
+        return
+    right = [_respelt(word, path, near) for word in words]
+    if right != list(words) and words[0] in _LOOKING:
+        error.explain("", f"datapkg {shlex.join(right)}")
+    elif ref := next(filter(None, map(_ref, words)), None):
+        error.explain("", f"datapkg show {shlex.quote(str(replace(ref, path=near)))}")
+
+
+def _respelt(word: str, path: str, near: str) -> str:
+    ref = _ref(word)
+    return str(replace(ref, path=near)) if ref and ref.path == path else word
+
+
+def _ref(word: str) -> Ref | None:
+    try:
+        return Ref.parse(word)
+    except DatapkgError:
+        return None
 
 
 def _translated(error: BaseException, session: Session) -> DatapkgError:

@@ -176,7 +176,7 @@ def _fail(session: Session, error: BaseException, args: list[str]) -> int:
     before_dashes = args[: args.index("--")] if "--" in args else args
     out.json = out.json or "--json" in before_dashes
     out.debug = out.debug or "--debug" in before_dashes
-    failure, exit_code = failure_of(error, session)
+    failure, exit_code = failure_of(error, session, args)
     traceback = ""
     if out.debug:
         from traceback import format_exception

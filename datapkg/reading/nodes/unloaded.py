@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from datapkg.format.names import Ref
     from datapkg.reading.nodes.arrays import Array
     from datapkg.reading.nodes.base import Node
     from datapkg.reading.nodes.tables import Table
@@ -43,6 +44,13 @@ def expression(source: Source, path: str) -> str:
         written += f".{attribute}" if alone else f"[{part!r}]"
         group = f"{group}/{part}" if group else part
     return written
+
+
+def load_line(ref: Ref, path: str) -> str:
+    """How a node of a package that is named by a ref is loaded in Python."""
+    from datapkg.format.names import Ref
+
+    return f'datapkg.load("{Ref(ref.user, ref.name, path, ref.state, ref.registry)}")'
 
 
 def refuse_pandas(node: Node, line: str) -> None:
