@@ -117,7 +117,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 
 def _not_data(entry: os.DirEntry[str], parts: tuple[str, ...]) -> str | None:
-    """Why this is no data; "" for what says how to build, of which nothing need be said; None for data."""
+    """Why this is not data; "" for what says how to build, of which nothing need be said; None for data."""
     if entry.name == GIT_FILE or (entry.name in (BUILD_FILE, IGNORE_FILE) and not parts):
         return ""
     if entry.name.startswith("."):

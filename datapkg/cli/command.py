@@ -176,7 +176,7 @@ class LazyGroup(Group):
         return super().resolve_command(ctx, args)
 
     def _refuse(self, name: str, ctx: click.Context) -> NoReturn:
-        """Raise for a word that is no command, with the commands that were probably meant.
+        """Raise for a word that is not a command, with the commands that were probably meant.
 
         A word that means one that removes something leads to its help page, which is harmless to type.
         """

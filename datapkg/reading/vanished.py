@@ -100,7 +100,7 @@ def _states_with(store: Store, ref: Ref, hash: str, earlier: Callable[[], States
     for each in others[:_LOOKED_THROUGH]:
         try:
             has_node = has(store.open_manifest(each))
-        except DatapkgError:  # a damaged state is no help, and no reason to fail otherwise
+        except DatapkgError:  # a damaged state does not help, and must not hide the error
             continue
         if has_node:
             found.append(versions.get(each) or f"sha256:{each[:_SHOWN_DIGITS]}")

@@ -22,10 +22,10 @@ def check_origin(url: str) -> str:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidInput(f"{url[:200]!r} is no address of a registry: {error}", hint=hint) from None
+        raise InvalidInput(f"{url[:200]!r} is not an address of a registry: {error}", hint=hint) from None
     if parts.scheme not in ("http", "https") or not host or any(c.isspace() or c < " " for c in url.strip()):
         raise InvalidInput(
-            f"{url[:200]!r} is no address of a registry: it needs https:// (or http://) and a host", hint=hint
+            f"{url[:200]!r} is not an address of a registry: it needs https:// (or http://) and a host", hint=hint
         )
     if (
         parts.username is not None
@@ -125,6 +125,6 @@ def check_token(token: str) -> str:
     token = token.strip()
     if not token or len(token) > 1000 or not token.isascii() or not token.isprintable() or " " in token:
         raise InvalidInput(
-            "this is no token: it begins with dpk_ and has no spaces", hint="ask your registry for a new one"
+            "this is not a token: it begins with dpk_ and has no spaces", hint="ask your registry for a new one"
         )
     return token

@@ -119,7 +119,7 @@ class Refs:
         for each, hash in values.items():
             check(each)
             if not is_hash(hash):
-                raise InvalidName(f"{kind}: {hash!r} is no hash")
+                raise InvalidName(f"{kind}: {hash!r} is not a hash")
         old = self._pointers(user, name, kind)
         folder = self._package(user, name) / kind
         for each in old.keys() - values.keys():

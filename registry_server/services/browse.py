@@ -235,5 +235,5 @@ def _read_cursor(text: str, types: tuple[type, ...]) -> list[Any]:
         or any(isinstance(value, int) and abs(value) >= 1 << 63 for value in key)
         or any(isinstance(value, str) and not _is_text(value) for value in key)
     ):
-        raise InvalidInput(f"{shown(text)} is no place in this list", hint="begin without a cursor")
+        raise InvalidInput(f"{shown(text)} is not a position in this list", hint="begin without a cursor")
     return key

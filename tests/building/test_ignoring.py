@@ -188,7 +188,7 @@ contents:
 
 @pytest.mark.parametrize(
     ("body", "reason"),
-    [(b"ok\n\xff\n", r"\.datapkgignore:2: this is no UTF-8"), (b"x" * (1 << 20) + b"\n", "more than 1 MiB")],
+    [(b"ok\n\xff\n", r"\.datapkgignore:2: this is not UTF-8"), (b"x" * (1 << 20) + b"\n", "more than 1 MiB")],
 )
 def test_a_file_of_rules_that_is_none(tmp_path: Path, body: bytes, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):

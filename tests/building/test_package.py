@@ -283,7 +283,7 @@ class TestValues:
         ("values", "reason"),
         [
             ({"a": 1, "b/c": pandas.DataFrame({"a": [1]}), "": None}, "got int"),
-            ({"a": {1: None}}, "it is no text"),
+            ({"a": {1: None}}, "it is not text"),
             ({"caf\u00e9": None, "cafe\u0301": None}, "it is here twice"),
             ({"a": "a.csv"}, "got str"),
             ({"a": Path("/nowhere/at/all")}, "there is no file or directory"),

@@ -238,7 +238,7 @@ def _any_name(text: str) -> object:
             return check(text)
         except InvalidName:
             continue
-    raise AssertionError(f"{text!r} is no name of any kind")
+    raise AssertionError(f"{text!r} is not a name of any kind")
 
 
 def test_paths_are_read_in_the_form_that_builds_give_them() -> None:

@@ -240,7 +240,7 @@ def test_a_table_is_not_changed_and_a_wrong_argument_is_told(node: Table) -> Non
 
 
 def test_numpy_is_told_why_a_node_is_no_array_of_numbers(node: Table) -> None:
-    with pytest.raises(WrongType, match=r"me/t/t is no array of numbers.*'s'.*node\.numpy\(\)") as told:
+    with pytest.raises(WrongType, match=r"me/t/t is not an array of numbers.*'s'.*node\.numpy\(\)") as told:
         np.asarray(node)
     assert isinstance(told.value, TypeError)
     assert isinstance(told.value, InvalidInput)

@@ -66,7 +66,7 @@ def _main(task: str, path: str, folder: str, most: str) -> None:
     try:
         _TASKS[task](path, int(most))
         _tell(_DONE)
-    except Exception as error:  # noqa: BLE001 - told to the parent; a panic of Rust is no Exception
+    except Exception as error:  # noqa: BLE001 - told to the parent; a panic of Rust is not an Exception
         _tell(_ERROR + (" ".join(str(error).split())[:500] or type(error).__name__))
 
 
