@@ -26,7 +26,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"api", "data"},
         {""},
         {"cli"},
-        {"__main__"},
+        {"__main__", "_pyinstaller"},
     ],
     "registry_server": [{""}, {"settings"}, {"db", "workers"}, {"services"}, {"web"}, {"app"}, {"__main__"}],
 }

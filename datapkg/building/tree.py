@@ -98,7 +98,7 @@ def _files(
         elif reason is None and stat.S_ISREG(entry.stat().st_mode):
             yield here, entry.path
         elif reason != "":
-            tree.skipped.append(f"{'/'.join(here)}: {reason or 'no ordinary file'}")
+            tree.skipped.append(f"{'/'.join(here)}: {reason or 'not a regular file'}")
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

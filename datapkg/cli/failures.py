@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +11,13 @@ import click
 
 from datapkg.cli.texts import cut
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NodeNotFound, NotFound, Refused, Unreachable
-from datapkg.format.names import Ref
 from datapkg.objects.files import OTHER_HOME, UNWRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from datapkg.cli.command import Session
+    from datapkg.format.names import Ref
     from datapkg.home import Home
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
@@ -56,19 +54,27 @@ def _spell_right(error: NodeNotFound, words: Sequence[str]) -> None:
     path, near = error.detail.get("path"), error.detail.get("near")
     if not isinstance(path, str) or not isinstance(near, str):
         return
+    import shlex
+
     right = [_respelt(word, path, near) for word in words]
     if right != list(words) and words[0] in _LOOKING:
         error.explain("", f"datapkg {shlex.join(right)}")
     elif ref := next(filter(None, map(_ref, words)), None):
-        error.explain("", f"datapkg show {shlex.quote(str(replace(ref, path=near)))}")
+        error.explain("", f"datapkg show {shlex.quote(_with_path(ref, near))}")
 
 
 def _respelt(word: str, path: str, near: str) -> str:
     ref = _ref(word)
-    return str(replace(ref, path=near)) if ref and ref.path == path else word
+    return _with_path(ref, near) if ref and ref.path == path else word
+
+
+def _with_path(ref: Ref, path: str) -> str:
+    return str(type(ref)(ref.user, ref.name, path, ref.state, ref.registry))
 
 
 def _ref(word: str) -> Ref | None:
+    from datapkg.format.names import Ref
+
     try:
         return Ref.parse(word)
     except DatapkgError:

@@ -9,7 +9,6 @@ import click
 from datapkg.cli.arguments import TEXT, ref_argument, registry_option
 from datapkg.cli.command import Group, Session, pass_session
 from datapkg.cli.texts import hash_text, time_text
-from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State, check_new_version, check_tag
 
 if TYPE_CHECKING:
@@ -49,9 +48,9 @@ def add_tag(session: Session, ref: Ref, tag: str, state: str | None, registry: s
 
     Fails if REF names no state and the newest one on this machine was not pushed.
     """
-    from datapkg.api.history import set_tag
+    from datapkg.api.history import in_state, set_tag
 
-    exact = _named(session, _with_state(ref, state), "tag", check_tag(tag), registry)
+    exact = _named(session, in_state(ref, state), "tag", check_tag(tag), registry)
     _tell_name(session, set_tag(session.home, exact, tag, registry=registry))
 
 
@@ -110,20 +109,10 @@ def add_version(session: Session, ref: Ref, version: str, state: str | None, reg
     Fails if REF names no state and the newest one on this machine was not pushed.
     """
     from datapkg.api.history import add_version as add
+    from datapkg.api.history import in_state
 
-    exact = _named(session, _with_state(ref, state), "version", check_new_version(version), registry)
+    exact = _named(session, in_state(ref, state), "version", check_new_version(version), registry)
     _tell_name(session, add(session.home, exact, version, registry=registry))
-
-
-def _with_state(ref: Ref, state: str | None) -> Ref:
-    """The ref in the state that --state gives."""
-    if state is None:
-        return ref
-    if ref.state is not None:
-        raise InvalidInput(
-            f"{ref} names a state already, and so does --state", hint=f"--state goes with {ref.at(None)}"
-        )
-    return ref.at(State.parse(f"sha256:{state.removeprefix('sha256:')}"))
 
 
 def _named(session: Session, ref: Ref, kind: Kind, name: str, registry: str | None) -> Ref:

@@ -201,11 +201,11 @@ def test_rules_from_elsewhere_are_not_read(tmp_path: Path) -> None:
     assert paths(Bench().build(folder)) == ["rules"]
     (folder / ".datapkgignore").unlink()
     (folder / ".datapkgignore").symlink_to(write(tmp_path, {"outside": "*"}) / "outside")
-    with pytest.raises(InvalidInput, match="no ordinary file in this folder"):
+    with pytest.raises(InvalidInput, match="not a regular file in this folder"):
         Bench().build(folder)
     (folder / ".datapkgignore").unlink()
     os.mkfifo(folder / ".datapkgignore")
-    with pytest.raises(InvalidInput, match="no ordinary file"):
+    with pytest.raises(InvalidInput, match="not a regular file"):
         Bench().build(folder)
 
 

@@ -100,7 +100,7 @@ BAD_REFS = {
     "uciml/iris@_x": "names no state",
     "https://user:secret@host/u/p": "https://host/user/name",
     "https://host/u/p?x=1": "https://host/user/name",
-    "https://host:99999/u/p": "no valid address",
+    "https://host:99999/u/p": "not a valid address",
     "https://host": "names no package",
     "a b:u/p": "name of your settings",
 }

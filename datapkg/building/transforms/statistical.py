@@ -53,23 +53,29 @@ def sas(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
 def spss(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
     """Return the table of a `.sav`, `.zsav` or `.por` file."""
     library = _pyreadstat(path)
-    read = library.read_por if path.suffix.lower() == ".por" else library.read_sav
+    is_portable = path.suffix.lower() == ".por"
     with_labels = kwargs.get("convert_categoricals", True)
-    options = {"apply_value_formats": with_labels, "formats_as_category": with_labels}
+    options: dict[str, Any] = {"apply_value_formats": with_labels, "formats_as_category": with_labels}
+    if is_portable:
+        if not_taken := [each for each in ("encoding", "user_missing") if kwargs.get(each)]:
+            raise InvalidInput(
+                f"a .por file is read as UTF-8, its own missing values as missing: leave out {not_taken[0]}"
+            )
+        return _read(library.read_por, path, kwargs, options, warn)
     if kwargs.get("user_missing"):
         options["user_missing"] = True
-    return _read(read, path, kwargs, options, warn)
+    return _read(library.read_sav, path, kwargs, {"encoding": kwargs.get("encoding"), **options}, warn)
 
 
 def xport(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
     """Return the table of a `.xpt` file, SAS's format for transport."""
-    return _read(_pyreadstat(path).read_xport, path, kwargs, {}, warn)
+    return _read(_pyreadstat(path).read_xport, path, kwargs, {"encoding": kwargs.get("encoding")}, warn)
 
 
 def _read(
     read: Callable[..., Any], path: Path, kwargs: dict[str, Any], options: dict[str, Any], warn: Warn
 ) -> Described:
-    frame, found = read(str(path), usecols=kwargs.get("columns"), encoding=kwargs.get("encoding"), **options)
+    frame, found = read(str(path), usecols=kwargs.get("columns"), **options)
     return _described(frame, found.column_names_to_labels, warn)
 
 
