@@ -44,8 +44,8 @@ def tag(
     """Return the tags of a package at its registry; with `name`, after this tag was set to the state of `ref`.
 
     Without a state in `ref` that is `latest`; raise `Conflict` where this machine has a newer state that was not
-    pushed, unless `state` is the hash of the pushed state that is meant. With `remove`, the tag `name` is removed; the state that it named stays.
-    Raise `TagNotFound`, `Refused`, `Unreachable`.
+    pushed, unless `state` is the hash of the pushed state that is meant. With `remove`, the tag `name` is removed; the
+    state that it named stays. Raise `TagNotFound`, `Refused`, `Unreachable`.
     """
     from datapkg.api import history
 
