@@ -24,7 +24,7 @@ from datapkg.cli.arguments import (
 from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.terminal import columns, wrapped_line
-from datapkg.cli.texts import clean, count_text, cut, hash_text, size_text, time_text
+from datapkg.cli.texts import clean, count_text, cut, hash_text, shortened, size_text, time_text
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _next_lines(ref: Ref, shown: Shown) -> list[str]:
 def _listed_rows(listed: Listed) -> Iterator[tuple[str, ...]]:
     """A row for the current state, then one for each other state that is kept."""
     names = {each["hash"]: _names(each) for each in listed.states}
-    title = listed.title[:MAX_TITLE]
+    title = shortened(listed.title, MAX_TITLE)
     yield listed.package, hash_text(listed.hash), names.get(listed.hash, ""), _size(listed), listed.origin, title
     others = [hash for hash in names if hash != listed.hash]
     for hash in others[:MAX_STATES]:
@@ -361,7 +361,7 @@ def _print_found(session: Session, query: str, registry: str | None, nothing: st
                 "public" if each["public"] else "private",
                 size_text(each["bytes_logical"]),
                 time_text(each["pushed_at"] or ""),
-                (each["title"] or each["description"])[:MAX_TITLE],
+                shortened(each["title"] or each["description"], MAX_TITLE),
                 *([", ".join(dict.fromkeys(map(_place, each["matches"])))] if query else []),
             )
             for each in found

@@ -27,6 +27,15 @@ def cut(text: str, limit: int = MAX_TEXT) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} characters more)"
 
 
+def shortened(text: str, limit: int) -> str:
+    """The text itself, or its beginning up to the end of a word, and `…`; of at most `limit` characters."""
+    if len(text) <= limit:
+        return text
+    start = text[: limit - 1]
+    whole = start if text[limit - 1].isspace() else start.rpartition(" ")[0]
+    return f"{(whole or start).rstrip()}…"
+
+
 def size_text(size_bytes: int) -> str:
     """`950 B`, `12.3 kB`, `4.0 GB`: decimal units, as disks and networks are sold."""
     if size_bytes < 1000:
