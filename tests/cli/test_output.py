@@ -197,7 +197,7 @@ def test_a_terminal_gets_text_alone(sit_down: Callable[[], Terminal]) -> None:
     out = Output()
     out.raw("# Title\r\n\tone \x1b[2J\u202e\n".encode())
     assert terminal.getvalue() == "# Title\n\tone �[2J�\n"
-    with pytest.raises(InvalidInput, match="no text"):
+    with pytest.raises(InvalidInput, match="not text"):
         out.raw(b"\x89PNG\x00")
 
 
