@@ -12,7 +12,7 @@ from datapkg.api.states import named, unpushed_build
 from datapkg.arrival import LATEST, allowed_registry
 from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound, Unreachable
 from datapkg.format.manifest import Manifest
-from datapkg.format.names import Ref, State, check_new_version, check_tag, shown
+from datapkg.format.names import Ref, check_new_version, check_tag
 from datapkg.format.review import review
 from datapkg.home import Home, not_installed
 from datapkg.remote.client import Client
@@ -191,16 +191,6 @@ def _versions(client: Client, ref: Ref) -> list[dict[str, Any]]:
         {"name": each.version, "hash": each.hash, "created_at": each.created_at or None}
         for each in client.versions(ref)
     ]
-
-
-def in_state(ref: Ref, state: str | None) -> Ref:
-    """Return the ref in the pushed state of this hash, or unchanged; raise `InvalidInput` if it names one already."""
-    if state is None:
-        return ref
-    if ref.state is not None:
-        what = f"{ref} names a state already, and the state was given as {shown(state)} too"
-        raise InvalidInput(what, hint=f"give it once, beside {ref.at(None)}")
-    return ref.at(State.parse(f"sha256:{state.removeprefix('sha256:')}"))
 
 
 def state_to_name(home: Home, ref: Ref, kind: Kind, name: str, registry: str | None = None) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def tag(
     state that it named stays. Raise `TagNotFound`, `Refused`, `Unreachable`.
     """
     from datapkg.api import history
+    from datapkg.api.states import in_state
 
     home, wanted = Home(), Ref.parse(ref)
     if name is None:
@@ -57,7 +58,7 @@ def tag(
             raise InvalidInput("a tag is removed by its name alone; state does not go with remove")
         history.remove_tag(home, wanted, name, registry)
     else:
-        history.set_tag(home, history.in_state(wanted, state), name, registry)
+        history.set_tag(home, in_state(wanted, state), name, registry)
     return history.tags(home, wanted.at(None), registry)
 
 
@@ -70,12 +71,13 @@ def version(
     state has it.
     """
     from datapkg.api import history
+    from datapkg.api.states import in_state
 
     home, wanted = Home(), Ref.parse(ref)
     if name is None:
         _needs_name(state is not None, "version")
     else:
-        history.add_version(home, history.in_state(wanted, state), name, registry)
+        history.add_version(home, in_state(wanted, state), name, registry)
     return history.versions(home, wanted.at(None), registry)
 
 

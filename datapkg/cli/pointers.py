@@ -48,7 +48,8 @@ def add_tag(session: Session, ref: Ref, tag: str, state: str | None, registry: s
 
     Fails if REF names no state and the newest one on this machine was not pushed.
     """
-    from datapkg.api.history import in_state, set_tag
+    from datapkg.api.history import set_tag
+    from datapkg.api.states import in_state
 
     exact = _named(session, in_state(ref, state), "tag", check_tag(tag), registry)
     _tell_name(session, set_tag(session.home, exact, tag, registry=registry))
@@ -109,7 +110,7 @@ def add_version(session: Session, ref: Ref, version: str, state: str | None, reg
     Fails if REF names no state and the newest one on this machine was not pushed.
     """
     from datapkg.api.history import add_version as add
-    from datapkg.api.history import in_state
+    from datapkg.api.states import in_state
 
     exact = _named(session, in_state(ref, state), "version", check_new_version(version), registry)
     _tell_name(session, add(session.home, exact, version, registry=registry))
