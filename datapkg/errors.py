@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 # The public package index has another project under our name: what installs the right one is a line of each registry.
 UPGRADE_HINT = "upgrade datapkg; the page /client/ of your registry has the line to type"
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, ClassVar
 
 
@@ -37,21 +38,48 @@ class DatapkgError(Exception):
 
     def __init__(self, message: str, *, hint: str = "", **detail: Any) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self._message, self._hint = message, hint
+        self._later: Callable[[], None] | None = None
         self.detail: dict[str, Any] = detail
         if hint and hint not in message:
             self.__notes__ = [f"hint: {hint}"]
+
+    @property
+    def message(self) -> str:
+        """What failed; what `explain_later` was given is called before the first read."""
+        self._complete()
+        return self._message
+
+    @message.setter
+    def message(self, text: str) -> None:
+        self._message = text
+
+    @property
+    def hint(self) -> str:
+        """One line that can be typed or done next, or nothing."""
+        self._complete()
+        return self._hint
 
     def __str__(self) -> str:
         return self.message
 
     def explain(self, text: str, hint: str | None = None) -> None:
         """Add a clause to the message, and replace the hint where one is given."""
-        self.message = f"{self.message} ({text})" if text else self.message
+        self._complete()
+        self._message = f"{self._message} ({text})" if text else self._message
         if hint is not None:
-            self.hint = hint
-            self.__notes__ = [f"hint: {hint}"] if hint else []
+            self._hint = hint
+            self.__notes__ = [f"hint: {hint}"] if hint and hint not in self._message else []
+
+    def explain_later(self, explain: Callable[[], None]) -> None:
+        """Call a function when the message or hint is read: one that is slow, for an error that is often caught."""
+        self._complete()
+        self._later = explain
+
+    def _complete(self) -> None:
+        later, self._later = self._later, None
+        if later is not None:
+            later()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return from_wire, (self.to_wire(), self.status)

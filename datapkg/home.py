@@ -128,7 +128,7 @@ class Home:
             hint = f"mend or remove {self.settings_path}"
             raise InvalidInput(f"the settings {self.settings_path} cannot be read: {error}", hint=hint) from error
         if not isinstance(value, dict):
-            raise InvalidInput(f"the settings {self.settings_path} are no mapping", hint=f"rm {self.settings_path}")
+            raise InvalidInput(f"the settings {self.settings_path} are not a mapping", hint=f"rm {self.settings_path}")
         return value
 
     def setting(self, name: str) -> Setting:

@@ -44,7 +44,7 @@ def nearest_lock(start: Path | None = None) -> tuple[Path, Lock] | None:
         except OSError:
             continue
         if not stat.S_ISREG(status.st_mode):
-            raise InvalidLock(f"{path} is no ordinary file", hint=f"move it away: {path}")
+            raise InvalidLock(f"{path} is not a regular file", hint=f"move it away: {path}")
         if status.st_uid in (os.getuid(), 0) and not _is_foreign(path):
             try:
                 return path, Lock.parse(path.read_bytes(), str(path))

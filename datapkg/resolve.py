@@ -8,6 +8,7 @@ from functools import partial
 
 from datapkg.errors import (
     Conflict,
+    DatapkgError,
     HashMismatch,
     InvalidInput,
     NotFound,
@@ -31,6 +32,8 @@ _PARENTS = 100
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from datapkg.format import wire
     from datapkg.objects.base import Readable
     from datapkg.remote.client import Client
@@ -133,10 +136,23 @@ def unchecked_tables(home: Home, manifest: Manifest, path: str = "") -> list[str
     return [table.path for table in tables if not home.store.claims.is_verified(table)]
 
 
-def make_current(home: Home, ref: Ref, manifest: Manifest, origin: str, partial: bool) -> Current | None:
+def checks_of(client: Client, ref: Ref, hash: str) -> dict[str, Any]:
+    """Return what the record of a state at its registry says of checks; empty where the registry does not tell."""
+    from msgspec import to_builtins
+
+    try:
+        said: dict[str, Any] = to_builtins(client.checks(ref, hash))
+    except DatapkgError:  # of whatever kind: no install fails for it, and nothing that is shown
+        return {}
+    return {key: value for key, value in said.items() if value}
+
+
+def make_current(
+    home: Home, ref: Ref, manifest: Manifest, origin: str, partial: bool, record: dict[str, Any] | None = None
+) -> Current | None:
     """Moves the pointer of a package to this state, with an event in the log; gives what was current before.
 
-    `partial` says that objects of it may be left out on purpose.
+    `partial` says that objects of it may be left out on purpose; `record` is kept with the event.
     """
     refs = home.store.refs
     before = refs.current(ref.user, ref.name)
@@ -145,7 +161,7 @@ def make_current(home: Home, ref: Ref, manifest: Manifest, origin: str, partial:
     current = Current(manifest.hash, origin, partial, str(manifest.meta.get("title", "")), sum(sizes.values()))
     if before is None or before.hash != manifest.hash:
         at = datetime.now(UTC).isoformat()
-        refs.append_log(ref.user, ref.name, LogEvent("install", manifest.hash, at, origin))
+        refs.append_log(ref.user, ref.name, LogEvent("install", manifest.hash, at, origin, record=record or {}))
     if before != current:
         refs.set_current(ref.user, ref.name, current)
     return before

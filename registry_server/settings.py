@@ -121,7 +121,7 @@ def _read_count(value: int | str) -> int:
     try:
         number = int(value)
     except ValueError:
-        raise ValueError(f"{value!r} is no whole number") from None
+        raise ValueError(f"{value!r} is not a whole number") from None
     if number < 0:
         raise ValueError(f"{number} is less than 0")
     return number
@@ -130,7 +130,7 @@ def _read_count(value: int | str) -> int:
 def _read_port(value: int | str) -> int:
     port = _read_count(value)
     if port > MAX_PORT:
-        raise ValueError(f"{port} is no port; the last one is {MAX_PORT}")
+        raise ValueError(f"{port} is not a port; the last one is {MAX_PORT}")
     return port
 
 
@@ -142,7 +142,7 @@ def _read_url(value: str) -> str:
     parts = urlsplit(value)
     more = parts.path.strip("/") or parts.query or parts.fragment or parts.username
     if parts.scheme not in ("http", "https") or not parts.hostname or more:
-        raise ValueError(f"{value!r} is no address such as https://data.example.org (no path, no more)")
+        raise ValueError(f"{value!r} is not an address such as https://data.example.org (no path, no more)")
     return value.rstrip("/")
 
 

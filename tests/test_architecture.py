@@ -27,7 +27,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"api", "data"},
         {""},
         {"cli"},
-        {"__main__"},
+        {"__main__", "_pyinstaller"},
     ],
     "registry_server": [{""}, {"settings"}, {"db", "workers"}, {"services"}, {"web"}, {"app"}, {"__main__"}],
 }
@@ -161,7 +161,7 @@ def _dotted(node: ast.AST) -> str:
 
 
 def _room(target: str) -> tuple[str, str]:
-    """The package and room that a dotted name of ours leads to: a name that is no room comes from the front door."""
+    """The package and room that a dotted name of ours leads to: a name that is not a room comes from the front door."""
     package, _, rest = target.partition(".")
     room = rest.partition(".")[0]
     return package, room if any(room in floor for floor in FLOORS[package]) else ""

@@ -98,7 +98,7 @@ def test_a_lock_of_somebody_else_is_passed_over(home: Home, tmp_path: Path, monk
 
 def test_a_lock_that_is_no_file_is_said(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "datapkg.lock")
-    with pytest.raises(InvalidLock, match="no ordinary file"):
+    with pytest.raises(InvalidLock, match="not a regular file"):
         nearest_lock(tmp_path)
 
 

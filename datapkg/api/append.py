@@ -187,7 +187,7 @@ class _Adder(Draft):
         return replace(spec, nodes=nodes, groups=groups, meta={})
 
     def _check_room(self, made: dict[str, Node]) -> None:
-        """Raises where a node would lie in one that is no group, or where a group is."""
+        """Raises where a node would lie in one that is not a group, or where a group is."""
         problems = []
         for path, node in made.items():
             for above in ancestors(path):

@@ -225,7 +225,7 @@ def _keep(home: Home, ref: Ref, built: BuildOutput, message: str, before: Curren
     store, manifest = home.store, built.manifest
     store.save(manifest)
     is_same = before and before.hash == manifest.hash and before.origin == "local" and before.partial == is_partial
-    if is_same and not message and _same_outcome(home, ref, built):
+    if is_same and not message and _same_record(home, ref, built):
         return
     parent = before.hash if before and before.hash != manifest.hash else None
     record = {**built.record, **({"parent": parent} if parent else {})}
@@ -236,10 +236,16 @@ def _keep(home: Home, ref: Ref, built: BuildOutput, message: str, before: Curren
     store.refs.set_current(ref.user, ref.name, current)
 
 
-def _same_outcome(home: Home, ref: Ref, built: BuildOutput) -> bool:
-    """Return whether the log has what the checks came to and what was left out, which are not part of a state."""
+def _same_record(home: Home, ref: Ref, built: BuildOutput) -> bool:
+    """Return whether the log has all that is compared later but is not part of a state.
+
+    What the checks came to, what was left out, and the sources as `status` compares them.
+    """
+    from datapkg.building.status import compared
+
     record = home.store.refs.record(ref.user, ref.name, built.manifest.hash) or {}
-    return all(record.get(key) == built.record.get(key) for key in ("checks", "rules", "left_out"))
+    is_same = all(record.get(key) == built.record.get(key) for key in ("checks", "rules", "left_out"))
+    return is_same and compared(record) == compared(built.record)
 
 
 def _remember(

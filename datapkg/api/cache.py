@@ -8,6 +8,7 @@ from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
+from datapkg.reading.earlier_states import explained
 from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_cache, arrow_cache_writer
 from datapkg.store.arrow_cache import CachedTable
@@ -20,7 +21,8 @@ def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmR
     """
     found = home.find(ref)
     source = Source(found.store, ref, found.hash)
-    tables = _tables(source, ref)
+    with explained(found, home):
+        tables = _tables(source, ref)
     if not tables:
         raise InvalidInput(f"{ref} has no table to keep warm", hint=f"datapkg show {ref.package}")
     done = []

@@ -155,7 +155,7 @@ class Draft(NewState):
         self._at(path)
         node = self._nodes.get(path)
         if not isinstance(node, TableNode):
-            raise InvalidInput(f"{quoted(path)} is no table: rows can be appended to tables alone")
+            raise InvalidInput(f"{quoted(path)} is not a table: rows can be appended to tables alone")
         self._nodes[path] = after = append_rows(node, rows, self._stored(node))
         self._home.store.claims.mark_verified([after])
 
@@ -272,7 +272,7 @@ class Draft(NewState):
         return not (same_data(theirs, mine) and all(is_right))
 
     def _free(self, path: str) -> str:
-        """A path at which a node can be; raises `InvalidInput` where it would lie in one that is no group."""
+        """A path at which a node can be; raises `InvalidInput` where it would lie in one that is not a group."""
         self._check_open()
         if not isinstance(path, str):
             raise InvalidInput(f"the path of a node is text such as raw/a, got {type(path).__name__}")

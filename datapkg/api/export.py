@@ -76,7 +76,7 @@ def export(
     manifest = found.store.manifest(found.hash)
     dest = Path(dest).expanduser().absolute()
     job = _Job(found, ref, manifest, dest, _origins(found, ref, manifest), force, format, with_build_file)
-    with explained(found):
+    with explained(found, home):
         nodes = manifest.below(ref.path)
     named = frozenset(node.path for node in nodes if with_build_file and needs_glob(node.path))
     tasks = plan(manifest, ref.path, format, job.origins, named)
@@ -106,7 +106,7 @@ def cat(
     manifest = found.store.manifest(found.hash)
     node = manifest.get(ref.path) if ref.path else None
     if node is None or isinstance(node, GroupNode):
-        with explained(found):
+        with explained(found, home):
             manifest.below(ref.path)
         what = f"{ref} is a group" if ref.path else f"{ref} is a whole package"
         raise NodeNotFound(f"{what}; cat shows one table or file", hint=f"datapkg show {ref}")

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from datapkg import resolve
 from datapkg.api.results import InstallResult, PackageOutcome, unchecked_text
@@ -65,10 +66,13 @@ def _install_from_registry(home: Home, ref: Ref, options: InstallOptions, progre
     client = home.client(resolve.allowed_registry(home, ref, options.registry))
     resolved = resolve.resolve(home, client, ref, replace=options.replace)
     manifest = resolve.fetch_manifest(home, client, ref, resolved)
-    with explained(ResolvedState(home.store, ref, manifest.hash, "ref")):
+    with explained(ResolvedState(home.store, ref, manifest.hash, "ref"), home):
         received = _fetch_objects(home, client, ref, manifest, options, progress)
     resolve.keep(home, ref, manifest, resolved)
-    return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes))
+    current, known = home.store.refs.current(ref.user, ref.name), home.store.refs.record
+    is_kept = (current and current.hash == manifest.hash) or known(ref.user, ref.name, manifest.hash, "install")
+    record = {} if is_kept else resolve.checks_of(client, ref, manifest.hash)
+    return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes), record)
 
 
 def _install_offline(home: Home, ref: Ref, options: InstallOptions) -> InstallResult | None:
@@ -129,7 +133,7 @@ def fetch(
 def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress) -> InstallResult:
     found = home.find(ref)
     manifest = found.store.manifest(found.hash)
-    with explained(found):
+    with explained(found, home):
         planned = _planned(home, ref, manifest, selection)
     if not planned.needed:
         return InstallResult(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
@@ -171,11 +175,18 @@ def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> 
 
 
 def _finish(
-    home: Home, ref: Ref, manifest: Manifest, origin: str, options: InstallOptions, received: tuple[int, int]
+    home: Home,
+    ref: Ref,
+    manifest: Manifest,
+    origin: str,
+    options: InstallOptions,
+    received: tuple[int, int],
+    record: dict[str, Any] | None = None,
 ) -> InstallResult:
     unpushed = unpushed_build(home, ref)
     selection = options.selection
-    before = resolve.make_current(home, ref, manifest, origin, partial=bool(ref.path) or selection.is_partial)
+    is_part = bool(ref.path) or selection.is_partial
+    before = resolve.make_current(home, ref, manifest, origin, partial=is_part, record=record)
     notes = []
     if before and before == unpushed and before.hash != manifest.hash:
         state = State("hash", before.hash)
@@ -187,6 +198,6 @@ def _finish(
         pinned = f"{lock[0]} pins {ref.package} to sha256:{lock[1][:12]}, which imports in this project use"
         notes.append(f"{pinned}; to change the pin: edit datapkg.yml, then datapkg lock --update")
     wanted = selection.of(manifest, ref.path)
-    left = sum(home.store.absent(manifest).values()) if bool(ref.path) or selection.is_partial else 0
+    left = sum(home.store.absent(manifest).values()) if is_part else 0
     size, overruled_by = sum(wanted.values()), str(lock[0]) if lock else ""
     return InstallResult(ref.package, manifest.hash, *received, size, "; ".join(notes), left, overruled_by)

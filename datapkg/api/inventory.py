@@ -39,35 +39,45 @@ def log(
 
 
 def tag(
-    ref: str, name: str | None = None, *, remove: bool = False, registry: str | None = None
+    ref: str, name: str | None = None, *, state: str | None = None, remove: bool = False, registry: str | None = None
 ) -> list[dict[str, Any]]:
     """Return the tags of a package at its registry; with `name`, after this tag was set to the state of `ref`.
 
-    Without a state in `ref` that is `latest`. With `remove`, the tag `name` is removed; the state that it named stays.
-    Raise `TagNotFound`, `Refused`, `Unreachable`.
+    Without a state in `ref` that is `latest`; raise `Conflict` where this machine has a newer state that was not
+    pushed, unless `state` is the hash of the pushed state that is meant. With `remove`, the tag `name` is removed; the
+    state that it named stays. Raise `TagNotFound`, `Refused`, `Unreachable`.
     """
     from datapkg.api import history
+    from datapkg.api.states import in_state
 
     home, wanted = Home(), Ref.parse(ref)
     if name is None:
-        _needs_name(remove, "tag")
+        _needs_name(remove or state is not None, "tag")
     elif remove:
+        if state is not None:
+            raise InvalidInput("a tag is removed by its name alone; state does not go with remove")
         history.remove_tag(home, wanted, name, registry)
     else:
-        history.set_tag(home, wanted, name, registry)
+        history.set_tag(home, in_state(wanted, state), name, registry)
     return history.tags(home, wanted.at(None), registry)
 
 
-def version(ref: str, name: str | None = None, *, registry: str | None = None) -> list[dict[str, Any]]:
+def version(
+    ref: str, name: str | None = None, *, state: str | None = None, registry: str | None = None
+) -> list[dict[str, Any]]:
     """Return the versions of a package at its registry; with `name`, after the state of `ref` got this version.
 
-    Without a state in `ref` that is `latest`. A version never moves: raise `Conflict` if another state has it.
+    Without a state in `ref` that is `latest`; `state` as in `tag`. A version never moves: raise `Conflict` if another
+    state has it.
     """
     from datapkg.api import history
+    from datapkg.api.states import in_state
 
     home, wanted = Home(), Ref.parse(ref)
-    if name is not None:
-        history.add_version(home, wanted, name, registry)
+    if name is None:
+        _needs_name(state is not None, "version")
+    else:
+        history.add_version(home, in_state(wanted, state), name, registry)
     return history.versions(home, wanted.at(None), registry)
 
 
@@ -144,16 +154,21 @@ def status(package: str | None = None, path: str | PathLike[str] | None = None) 
     return statuses(Home(), ref, Path(path) if path is not None else None)
 
 
-def rm(package: str) -> RemoveResult:
+def rm(package: str | None = None, *, now: bool = False, dry_run: bool = False) -> RemoveResult:
     """Remove a package from this machine, and return what this freed; what its registry has stays.
 
-    Raise `PackageNotInstalled` where it is not here.
+    What another process may rely on stays for up to an hour, unless `now` says that none is at work; with `now` and no
+    package, what earlier removals left is freed. A `dry_run` removes nothing and returns what would be freed. Raise
+    `PackageNotInstalled` where it is not here.
     """
-    from datapkg.api.maintenance import remove
+    from datapkg.api.maintenance import free_left, remove
 
-    return remove(Home(), Ref.parse(package))
+    if package is not None:
+        return remove(Home(), Ref.parse(package), now=now, dry_run=dry_run)
+    _needs_name(dry_run or not now, "package", "removed")
+    return free_left(Home())
 
 
-def _needs_name(is_change: bool, what: str) -> None:
+def _needs_name(is_change: bool, what: str, done: str = "changed") -> None:
     if is_change:
-        raise InvalidInput(f"name the {what} that is to be changed")
+        raise InvalidInput(f"name the {what} that is to be {done}")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
-
-import msgspec
 
 from datapkg.api.results import PackageDetails, PackageListing
 from datapkg.api.states import kept_states
@@ -14,7 +11,7 @@ from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.format.names import Ref, State
 from datapkg.home import Home, ResolvedState
-from datapkg.resolve import find_or_look, unchecked_tables
+from datapkg.resolve import checks_of, find_or_look, unchecked_tables
 from datapkg.store.store import Store
 
 _README_BYTES = 16_384
@@ -55,7 +52,7 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
     found = find_or_look(home, ref, registry, remote=remote)
     looked_at = found.why if "://" in found.why else ""
     manifest = found.store.manifest(found.hash)
-    with explained(found):
+    with explained(found, home):
         nodes = manifest.below(ref.path)
     depth = ref.path.count("/") + 2 if ref.path else 1
     files = {node.parts[-1]: node.path for node in nodes if isinstance(node, FileNode) and len(node.parts) == depth}
@@ -95,10 +92,10 @@ def _checks(home: Home, found: ResolvedState, ref: Ref, registry: str) -> list[d
     """What the checks of the tables that the ref names came to, as the record of the build has it, here or there."""
     from datapkg.building.checks.definitions import unpacked
 
-    record = found.store.refs.record(ref.user, ref.name, found.hash) or {}
-    if registry:
-        with contextlib.suppress(DatapkgError):  # of whatever kind: they are the least of what is shown
-            record = msgspec.to_builtins(home.client(registry).checks(ref, found.hash))
+    recorded = found.store.refs.record
+    record = checks_of(home.client(registry), ref, found.hash) if registry else {}
+    record = record or recorded(ref.user, ref.name, found.hash) or {}
+    record = record or recorded(ref.user, ref.name, found.hash, "install") or {}
     below = f"{ref.path}/"
     return [each for each in unpacked(record) if not ref.path or f"{each['path']}/".startswith(below)]
 

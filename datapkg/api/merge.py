@@ -18,13 +18,14 @@ from datapkg.building.checks.demands import CarriedCheck, carried_checks_of
 from datapkg.building.merge import MergePart, MergePlan, plan_merge
 from datapkg.building.rows import stored_rows
 from datapkg.building.table_append import false_content
-from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.errors import InvalidInput
 from datapkg.format.manifest.diff import same_content
 from datapkg.format.manifest.edit import ManifestEdit
 from datapkg.format.manifest.parsed import Manifest, Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home, ResolvedState
 from datapkg.objects.progress import Progress, silent
+from datapkg.reading.earlier_states import explained
 from datapkg.reading.source import Remote, Source
 from datapkg.resolve import find_or_meet
 
@@ -103,10 +104,8 @@ def _found(home: Home, ref: Ref, registry: str | None) -> Input:
     found = find_or_meet(home, ref, registry)
     check_named_complete(home, ref, found.hash)
     manifest = found.store.manifest(found.hash)
-    try:
+    with explained(found, home):
         below = manifest.below(ref.path)
-    except DatapkgError as error:
-        raise type(error)(f"{ref}: {error}", hint=f"datapkg show {ref.package}", **error.detail) from error
     if not ref.path:
         return Input(ref, found, MergePart(ref.package, below, manifest.meta))
     if manifest.kind(ref.path) != "group":

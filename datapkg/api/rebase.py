@@ -46,7 +46,7 @@ def _differ(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
 
 
 def _nested(after: ManifestEdit, ours: dict[str, Node]) -> set[str]:
-    """Paths of ours that would lie below a node of theirs that is no group, or the other way round."""
+    """Paths of ours that would lie below a node of theirs that is not a group, or the other way round."""
     found = {each for path, node in ours.items() if not isinstance(node, GroupNode) for each in after.below(path)}
     for path in ours:
         above = (after.get(each) for each in ancestors(path))

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from datapkg.errors import BuildFailed
+from datapkg.errors import BuildFailed, InvalidInput
 from datapkg.format.manifest.diff import same_data
 from datapkg.format.names import Ref, State
-from datapkg.format.texts import listed
+from datapkg.format.texts import listed, quoted
 from datapkg.home import Home, not_installed
 from datapkg.project import nearest_lock
 from datapkg.resolve import LATEST
@@ -115,3 +115,13 @@ def overruling_lock(package: str, hash: str, start: Path | None = None) -> tuple
     lock = nearest_lock(start)
     pinned = lock[1].hash_of(package) if lock else None
     return (lock[0], pinned) if lock and pinned and pinned != hash else None
+
+
+def in_state(ref: Ref, state: str | None) -> Ref:
+    """Return the ref in the pushed state of this hash, or unchanged; raise `InvalidInput` if it names one already."""
+    if state is None:
+        return ref
+    if ref.state is not None:
+        what = f"{ref} names a state already, and the state was given as {quoted(state)} too"
+        raise InvalidInput(what, hint=f"give it once, beside {ref.at(None)}")
+    return ref.at(State.parse(f"sha256:{state.removeprefix('sha256:')}"))

@@ -113,7 +113,7 @@ def _unknown(text: str) -> str:
     own = re.sub(r"[^A-Za-z0-9.]+", "-", re.sub("(?i)LicenseRef-?", "", unknown)).strip("-")[:60]
     if own:
         return f"{_not_listed(unknown)}; one that is not there is written LicenseRef-{own}"
-    return f"{quoted(text)} is no expression of SPDX, such as MIT OR Apache-2.0"
+    return f"{quoted(text)} is not an SPDX expression, such as MIT OR Apache-2.0"
 
 
 def _not_listed(text: str) -> str:

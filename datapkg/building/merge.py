@@ -95,7 +95,7 @@ class _Merger:
         self._groups |= {path for path, node in found.nodes.items() if isinstance(node, GroupNode)}
 
     def _meeting(self, node: Node) -> str | None:
-        """Where a node meets what is there: in a node that is no group, at one, or at a group."""
+        """Where a node meets what is there: in a node that is not a group, at one, or at a group."""
         for above in _above(node.path):
             if not isinstance(self.found.nodes.get(above) or _GROUP, GroupNode):
                 return above

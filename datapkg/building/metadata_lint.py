@@ -75,7 +75,7 @@ def column_warnings(node: Node) -> list[str]:
     compared = list(names) if len(names) <= MAX_COMPARED else []
     found = [f"{COLUMNS_KEY}.{_key(name)}: {_no_column(name, compared)}" for name in unknown[:MAX_WARNINGS]]
     if len(unknown) > MAX_WARNINGS:
-        found.append(f"{COLUMNS_KEY}: {len(unknown) - MAX_WARNINGS:,} more are no columns of the table")
+        found.append(f"{COLUMNS_KEY}: {len(unknown) - MAX_WARNINGS:,} more are not columns of the table")
     return found + [
         f"{COLUMNS_KEY}.{_key(name)}{each}" for name, said in columns.items() for each in _note_warnings(said)
     ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+from datapkg.building.record import settings_text
 
 # As the makers of nodes say it, to what the user reads: what was known, and what is always looked at.
 _KNOWN = {
@@ -56,11 +59,14 @@ def _settings(now: dict[str, Any], then: dict[str, Any]) -> list[str]:
     said = [] if now.get("file") == then.get("file") else [f"it comes from {now.get('file')}, not {then.get('file')}"]
     if now.get("transform") != then.get("transform"):
         said.append(f"transform {then.get('transform')} → {now.get('transform')}")
-    return said + _changes("kwargs.", now.get("kwargs", {}), then.get("kwargs", {}))
+    kwargs = _changes("kwargs.", now.get("kwargs", {}), then.get("kwargs", {}))
+    if not said and not kwargs and settings_text(now) != settings_text(then):
+        kwargs = ["the order of kwargs, or the type of a value, changed"]
+    return said + kwargs
 
 
 def _changes(prefix: str, now: dict[str, Any], then: dict[str, Any]) -> list[str]:
-    names = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
+    names = sorted(name for name in {*now, *then} if json.dumps(now.get(name)) != json.dumps(then.get(name)))
     return [f"{prefix}{name} {then.get(name, 'not set')} → {now.get(name, 'not set')}" for name in names]
 
 

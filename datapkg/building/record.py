@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import platform
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from typing import Any
 from datapkg.building.checks.definitions import packed
 from datapkg.building.sources import git
 from datapkg.building.spec.model import BuildSpec
+
+KWARGS_PYTHON = "kwargs_python"
 
 LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine", "pyreadstat")
 
@@ -28,7 +31,7 @@ def make_record(
     """All that can be said of how a package was built, as JSON values; the caller adds who, when and why."""
     record: dict[str, Any] = {
         "origin": spec.origin,
-        "sources": [each if "kwargs" not in each else as_json(each) for each in sources],
+        "sources": [each if "kwargs" not in each else _with_kwargs(each) for each in sources],
         "libraries": {"python": platform.python_version(), **versions()},
     }
     if packages:
@@ -38,6 +41,24 @@ def make_record(
         record["left_out"] = [{"path": path, "reason": reason} for path, reason in left_out.items()]
     state = spec.git or (git_state(spec.root) if spec.root is not None else None)
     return {**record, "git": state} if state else record
+
+
+def settings_text(source: dict[str, Any]) -> str:
+    """Return the transform and kwargs of a record's source as one text; equal texts mean the same to a build.
+
+    The order of a mapping counts, as it does for `BuildCache`: a function of the build file gets its kwargs in order.
+    """
+    return json.dumps([source.get(key) for key in ("transform", "kwargs", KWARGS_PYTHON)])
+
+
+def recorded_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record says of kwargs: as JSON, and as Python where JSON does not tell all (dates, number keys)."""
+    said = as_json(kwargs)
+    return {"kwargs": said, **({} if repr(said) == repr(kwargs) else {KWARGS_PYTHON: repr(kwargs)})}
+
+
+def _with_kwargs(source: dict[str, Any]) -> dict[str, Any]:
+    return {**as_json(source), **recorded_kwargs(source["kwargs"])}
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datapkg.building.cache import BuildCache, now_ns
-from datapkg.building.record import as_json
+from datapkg.building.record import recorded_kwargs, settings_text
 from datapkg.building.sources.file import files_hash, hash_source, open_source
 from datapkg.building.spec.model import BuildSpec, FileSource, FilesSource, NodeSpec, UrlSource
 
@@ -34,7 +34,7 @@ def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Chang
 
     Raises `BuildFailed` for a file that cannot be read.
     """
-    before = {str(each["path"]): each for each in record.get("sources", ()) if "path" in each}
+    before = _sources(record)
     cache.look_below({node.source.path.parent for node in spec.nodes if isinstance(node.source, FileSource)})
     changes = Changes()
     hashes = {}
@@ -47,7 +47,7 @@ def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Chang
         then = before.pop(node.path, None)
         if then is None:
             changes.added.append(node.path)
-        elif then.get("hash") != hash or _settings(then) != _wanted(node):
+        elif then.get("hash") != hash or settings_text(then) != _settings(node):
             changes.changed.append(node.path)
     # What a glob takes out of an archive lies below the path that asks for it.
     unseen = tuple(f"{path}/" for path in changes.unseen)
@@ -55,6 +55,15 @@ def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Chang
     _pair(changes, hashes, {path: str(before[path].get("hash")) for path in changes.removed})
     cache.save()
     return changes
+
+
+def compared(record: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what `compare` looks at in a record: of each source the path, the hash, and how it is read."""
+    return sorted((str(each["path"]), str(each.get("hash")), settings_text(each)) for each in _sources(record).values())
+
+
+def _sources(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {str(each["path"]): each for each in record.get("sources", ()) if "path" in each}
 
 
 def _pair(changes: Changes, now: dict[str, str], then: dict[str, str]) -> None:
@@ -89,9 +98,6 @@ def hash_now(source: object, cache: BuildCache) -> str | None:
     return hash
 
 
-def _settings(said: dict[str, Any]) -> tuple[Any, Any]:
-    return said.get("transform"), said.get("kwargs", {})
-
-
-def _wanted(node: NodeSpec) -> tuple[Any, Any]:
-    return node.transform, as_json(node.kwargs)
+def _settings(node: NodeSpec) -> str:
+    kwargs = recorded_kwargs(node.kwargs) if node.kwargs else {}
+    return settings_text({"transform": node.transform, **kwargs})

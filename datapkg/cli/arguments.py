@@ -95,7 +95,7 @@ class PathType(click.ParamType):
         if isinstance(value, Path):
             return value
         if not value or "\x00" in value:
-            raise InvalidInput(f"{_name(param)} {quoted(value)} is no path")
+            raise InvalidInput(f"{_name(param)} {quoted(value)} is not a path")
         return Path(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

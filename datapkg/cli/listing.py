@@ -23,8 +23,9 @@ from datapkg.cli.arguments import (
 )
 from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
+from datapkg.cli.terminal import columns, wrapped_line
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
-from datapkg.format.texts import count_text, cut, hash_text, size_text, time_text
+from datapkg.format.texts import count_text, cut, hash_text, shortened, size_text, time_text, visible
 
 if TYPE_CHECKING:
     from datapkg.api.results import PackageDetails, PackageListing
@@ -36,7 +37,8 @@ MAX_LISTED_COLUMNS = 1_000
 MAX_META = 300
 MAX_UNIT = 30
 README_LINES = 10
-MAX_README_LINE = 110
+MAX_README_LINE = 100
+README_MARGIN = 4
 MAX_TITLE = 60
 
 
@@ -136,7 +138,7 @@ def _next_lines(ref: Ref, shown: PackageDetails) -> list[str]:
 def _listed_rows(listed: PackageListing) -> Iterator[tuple[str, ...]]:
     """A row for the current state, then one for each other state that is kept."""
     names = {each["hash"]: _names(each) for each in listed.states}
-    title = listed.title[:MAX_TITLE]
+    title = shortened(listed.title, MAX_TITLE)
     yield listed.package, hash_text(listed.hash), names.get(listed.hash, ""), _size(listed), listed.origin, title
     others = [hash for hash in names if hash != listed.hash]
     for hash in others[:MAX_STATES]:
@@ -240,8 +242,14 @@ def _readme(session: Session, ref: Ref, shown: PackageDetails) -> list[str]:
         return []
     lines = readme_lines(session.home, ref, shown, README_LINES + 1)
     more = f"  … all of it  datapkg cat {quote(str(replace(ref, path=shown.readme)))}"
-    said = [f"  │ {cut(line.expandtabs(4), MAX_README_LINE)}".rstrip() for line in lines[:README_LINES]]
-    return ["", f"  {shown.readme}", *said, *([more] if len(lines) > README_LINES else [])] if lines else []
+    wrapped = [part for line in lines for part in wrapped_line(visible(line.expandtabs(4)), _readme_width())]
+    said = [f"  │ {line}".rstrip() for line in wrapped[:README_LINES]]
+    return ["", f"  {shown.readme}", *said, *([more] if len(wrapped) > README_LINES else [])] if lines else []
+
+
+def _readme_width() -> int:
+    """As many characters as fit behind the margin, in a terminal; no line is so long that it is hard to read."""
+    return max(min(columns(), MAX_README_LINE) - README_MARGIN, 1)
 
 
 def _tree(nodes: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
@@ -353,7 +361,7 @@ def _print_found(session: Session, query: str, registry: str | None, nothing: st
                 "public" if each["public"] else "private",
                 size_text(each["bytes_logical"]),
                 time_text(each["pushed_at"] or ""),
-                (each["title"] or each["description"])[:MAX_TITLE],
+                shortened(each["title"] or each["description"], MAX_TITLE),
                 *([", ".join(dict.fromkeys(map(_place, each["matches"])))] if query else []),
             )
             for each in found

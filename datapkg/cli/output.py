@@ -73,7 +73,7 @@ class Output:
             sys.stdout.buffer.write(data)
 
     def say(self, *lines: str) -> None:
-        """What helps people and is no result, on standard output: what to type next."""
+        """What helps people and is not a result, on standard output: what to type next."""
         if not (self.quiet or self.json):
             for line in lines:
                 self._write(sys.stdout, one_line(line) + "\n")
@@ -183,7 +183,7 @@ def _aligned(rows: Sequence[Sequence[str]], right: frozenset[int]) -> list[str]:
 def text_for_people(data: bytes) -> str:
     """The text that these bytes are, made harmless line by line."""
     if b"\x00" in data:
-        raise InvalidInput("these bytes are no text; a terminal would not take them well", hint="add: > FILE")
+        raise InvalidInput("these bytes are not text; a terminal would not take them well", hint="add: > FILE")
     text = data.decode("utf-8", errors="replace")
     return visible_lines(text)
 

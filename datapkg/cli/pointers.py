@@ -8,7 +8,6 @@ import click
 
 from datapkg.cli.arguments import TEXT, ref_argument, registry_option
 from datapkg.cli.command import CommandGroup, Session, pass_session
-from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State, check_new_version
 from datapkg.format.texts import hash_text, time_text
 
@@ -50,10 +49,11 @@ def add_tag(session: Session, ref: Ref, tag: str, state: str | None, registry: s
     Fails if REF names no state and the newest one on this machine was not pushed.
     """
     from datapkg.api.history import set_tag
+    from datapkg.api.states import in_state
     from datapkg.format.names import check_tag
 
     check_tag(tag, f"datapkg version add {ref} {tag}")
-    exact = _named(session, _with_state(ref, state), "tag", tag, registry)
+    exact = _named(session, in_state(ref, state), "tag", tag, registry)
     _tell_name(session, set_tag(session.home, exact, tag, registry=registry))
 
 
@@ -112,20 +112,10 @@ def add_version(session: Session, ref: Ref, version: str, state: str | None, reg
     Fails if REF names no state and the newest one on this machine was not pushed.
     """
     from datapkg.api.history import add_version as add
+    from datapkg.api.states import in_state
 
-    exact = _named(session, _with_state(ref, state), "version", check_new_version(version), registry)
+    exact = _named(session, in_state(ref, state), "version", check_new_version(version), registry)
     _tell_name(session, add(session.home, exact, version, registry=registry))
-
-
-def _with_state(ref: Ref, state: str | None) -> Ref:
-    """The ref in the state that --state gives."""
-    if state is None:
-        return ref
-    if ref.state is not None:
-        raise InvalidInput(
-            f"{ref} names a state already, and so does --state", hint=f"--state goes with {ref.at(None)}"
-        )
-    return ref.at(State.parse(f"sha256:{state.removeprefix('sha256:')}"))
 
 
 def _named(session: Session, ref: Ref, kind: Kind, name: str, registry: str | None) -> Ref:

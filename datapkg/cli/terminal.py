@@ -48,7 +48,7 @@ def fitted(rows: Sequence[Sequence[str]], right: frozenset[int], width: int) -> 
     lines = aligned(rows, right, GAP)
     if max(map(width_of, lines)) <= width:
         return lines
-    widths = _widths(rows, width)
+    widths = _widths(rows, right, width)
     folded: list[list[str]] = []
     for row in rows:
         cells = [_wrapped(cell, limit) for cell, limit in zip(row, widths, strict=True)]
@@ -57,13 +57,18 @@ def fitted(rows: Sequence[Sequence[str]], right: frozenset[int], width: int) -> 
     return aligned(folded, right, GAP)
 
 
-def _widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The width of each column: the widest ones give way, first down to their longest word, then within words."""
+def _widths(rows: Sequence[Sequence[str]], right: frozenset[int], width: int) -> list[int]:
+    """The width of each column: the widest ones give way, first down to their longest word, then within words.
+
+    Columns of numbers, those in `right`, keep theirs: `118 B` is one word.
+    """
     cells = list(zip(*rows, strict=True))
     widths = [max(map(width_of, column)) for column in cells]
     available = width - GAP * (len(widths) - 1)
     words = [max(_longest_word(cell) for cell in column) for column in cells]
     hashes = [max(_longest_word(cell) if _HASH in cell else 1 for cell in column) for column in cells]
+    for number in right:
+        words[number] = hashes[number] = widths[number]
     for least in (words, [max(hash, min(word, MIN_COLUMN)) for hash, word in zip(hashes, words, strict=True)], hashes):
         while sum(widths) > available and (wide := [i for i, each in enumerate(widths) if each > least[i]]):
             widest = max(wide, key=widths.__getitem__)
@@ -78,6 +83,11 @@ def _longest_word(cell: str) -> int:
 
 def _indent(cell: str) -> int:
     return len(cell) - len(cell.lstrip(" "))
+
+
+def wrapped_line(text: str, limit: int) -> list[str]:
+    """Return a line of text as lines that fit into `limit` characters, each as far indented; an empty one stays one."""
+    return _wrapped(text, limit) or [""]
 
 
 def _wrapped(cell: str, limit: int) -> list[str]:

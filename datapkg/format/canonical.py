@@ -56,20 +56,20 @@ def _walk(value: Any, where: str, depth: int, encode_floats: bool) -> Any:
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise InvalidInput(f"{where}: {value} is no JSON number; leave it out or write it as text")
+            raise InvalidInput(f"{where}: {value} is not a JSON number; leave it out or write it as text")
         return msgspec.Raw(float_text(value).encode()) if encode_floats else float(value)
     # A long key before many values would be copied for each of them.
     where = where if len(where) <= _PLACE_CHARS else f"{where[:_PLACE_CHARS]}…"
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                raise InvalidInput(f"{where}: key {key!r} is no text; metadata keys are text")
+                raise InvalidInput(f"{where}: key {key!r} is not text; metadata keys are text")
             _check_text(key, where)
         return {key: _walk(each, f"{where}.{key}", depth + 1, encode_floats) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_walk(each, f"{where}[{i}]", depth + 1, encode_floats) for i, each in enumerate(value)]
     raise InvalidInput(
-        f"{where}: {type(value).__name__} is no JSON value; metadata is text, numbers, lists and mappings"
+        f"{where}: {type(value).__name__} is not a JSON value; metadata is text, numbers, lists and mappings"
     )
 
 
@@ -77,7 +77,7 @@ def _check_text(text: str, where: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidInput(f"{where}: {text[:40]!r} is no valid Unicode") from None
+        raise InvalidInput(f"{where}: {text[:40]!r} is not valid Unicode") from None
 
 
 def widen_integers(value: Any) -> Any:

@@ -90,7 +90,7 @@ def _bad_lock(place: str, what: str) -> InvalidLock:
 def _pin(item: Any, place: str) -> Pin:
     texts = ("requirement", "package", "registry", "hash", "path", "version", "tag")
     if not isinstance(item, dict) or not all(isinstance(item.get(key, ""), str) for key in texts):
-        raise _bad_lock(place, "it is no mapping of texts")
+        raise _bad_lock(place, "it is not a mapping of texts")
     unknown = item.keys() - {*texts, "size"}
     lacking = {"requirement", "package", "registry", "hash", "size"} - item.keys()
     if unknown or lacking:

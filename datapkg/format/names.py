@@ -147,7 +147,7 @@ def check_node_name(text: str) -> str:
 
 def _node_name_problem(text: object) -> str:
     if not isinstance(text, str):
-        return "it is no text"
+        return "it is not text"
     if text in ("", ".", ".."):
         return "it may not be empty, '.' or '..'"
     if text.isascii():
@@ -158,7 +158,7 @@ def _node_name_problem(text: object) -> str:
             if len(text.encode()) > MAX_NODE_NAME_BYTES:
                 return f"it is longer than {MAX_NODE_NAME_BYTES} bytes"
         except UnicodeEncodeError:
-            return "it is no valid Unicode"
+            return "it is not valid Unicode"
         if not unicodedata.is_normalized("NFC", text):
             return "it is not in Unicode's normal form NFC"
     if _NODE_BAD.search(text):
@@ -284,7 +284,7 @@ def _parse_address(text: str) -> Ref:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise InvalidName(f"{quoted(text)} is no valid address") from None
+        raise InvalidName(f"{quoted(text)} is not a valid address") from None
     if not host or parts.username is not None or parts.query or parts.fragment:
         raise InvalidName(f"address {quoted(text)} is not allowed: it is https://host/user/name[@state], no more")
     shown_host = f"[{host}]" if ":" in host else host

@@ -31,7 +31,7 @@ class Selection:
         for pattern in (*self.include, *self.exclude):
             if not isinstance(pattern, str) or not 0 < len(pattern) <= MAX_PATTERN:
                 form = f"text such as raw/**/*.jpg, of at most {MAX_PATTERN:,} characters"
-                raise InvalidInput(f"{quoted(pattern)} is no pattern: it is {form}")
+                raise InvalidInput(f"{quoted(pattern)} is not a pattern: it is {form}")
 
     @property
     def is_partial(self) -> bool:
@@ -69,6 +69,6 @@ def parse_size(text: str) -> int:
     """Bytes of `500`, `10MB` (10^6) or `1.5GiB` (2^30); raises `InvalidInput`."""
     match = _SIZE.match(text)
     if match is None:
-        raise InvalidInput(f"{quoted(text)} is no size: write 500, 10MB or 1.5GiB")
+        raise InvalidInput(f"{quoted(text)} is not a size: write 500, 10MB or 1.5GiB")
     power = " kmgtp".index(match[2].lower() or " ")
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)

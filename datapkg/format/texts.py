@@ -72,6 +72,15 @@ def cut(text: str, limit: int = MAX_TEXT) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} characters more)"
 
 
+def shortened(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters: a longer one ends behind a word, with `…`."""
+    if len(text) <= limit:
+        return text
+    start = text[: limit - 1]
+    whole = start if text[limit - 1].isspace() else start.rpartition(" ")[0]
+    return f"{(whole or start).rstrip()}…"
+
+
 def size_text(size_bytes: int) -> str:
     """Return `950 B`, `12.3 kB` or `4.0 GB`: decimal units, in which disks and networks are sold."""
     if size_bytes < 1000:

@@ -24,14 +24,14 @@ def check_url(text: str) -> str:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise InvalidInput("this is no address: its host or port cannot be read", hint=hint) from None
+        raise InvalidInput("this is not an address: its host or port cannot be read", hint=hint) from None
     if _NO_ADDRESS.search(text):
-        raise InvalidInput("this is no address: it has spaces or control characters; write them as %20", hint=hint)
+        raise InvalidInput("this is not an address: it has spaces or control characters; write them as %20", hint=hint)
     if parts.scheme.lower() not in SCHEMES:
         got = f"{quoted(parts.scheme, 20)}:" if parts.scheme else f"{quoted(text)} without a scheme"
         raise InvalidInput(f"an address begins with https:// or http://, got {got}", hint=hint)
     if not host:
-        raise InvalidInput("this is no address: it names no host", hint=hint)
+        raise InvalidInput("this is not an address: it names no host", hint=hint)
     if parts.username is not None or parts.password is not None:
         raise InvalidInput("an address has no user and no password in it: credentials never stand in a build file")
     return text
@@ -49,7 +49,7 @@ def without_credentials(url: str) -> str:
 
 
 def file_name(url: str) -> str:
-    """What the file at an address is called: the last name of its path, as Unicode has it; "" where that is no name."""
+    """The name of the file at an address: the last part of its path, as Unicode has it; "" where that is not a name."""
     name = unicodedata.normalize("NFC", unquote(urlsplit(url).path.rpartition("/")[2]))
     try:
         return check_node_name(name)

@@ -41,7 +41,7 @@ class Readable(ABC):
         """The chunks of an object of `size` bytes in order, against which parts of it are held; None where nobody
         knows them.
 
-        Raises `ObjectNotFound`, `InvalidInput` for what is no chunk map.
+        Raises `ObjectNotFound`, `InvalidInput` for what is not a chunk map.
         """
         return None
 

@@ -1,56 +1,97 @@
-"""Which states of a package had a node that another state does not have: said where such a node is asked for."""
+"""Which states of a package had a node that another state does not have: said where such a node is asked for.
+
+States on this machine are looked through first, then a few that the package's registry has. All of it happens when the
+message of the error is read: programs that only try whether something exists do not wait.
+"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 
 from datapkg.errors import DatapkgError, NodeNotFound
-from datapkg.format.texts import listed
+from datapkg.reading.nodes.not_loaded import load_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from datapkg.format.manifest.parsed import Manifest
     from datapkg.format.names import Ref
-    from datapkg.home import ResolvedState
+    from datapkg.home import Home, ResolvedState
     from datapkg.store.store import Store
+
+    Has = Callable[[Manifest], bool]
+    States = list[tuple[str, Manifest]]
 
 _LOOKED_THROUGH, _NAMED = 20, 5
 _SHOWN_DIGITS = 12
 _UNNAMED = "the package"  # as a manifest names it, which does not know whose it is
 
 
-def explain(error: NodeNotFound, store: Store, ref: Ref, hash: str) -> NodeNotFound:
-    """Add to an error the state that has no such node, and the states on this machine that have it.
+def explain(
+    error: NodeNotFound,
+    store: Store,
+    ref: Ref,
+    hash: str,
+    home: Home | None = None,
+    *,
+    registry: str = "",
+    suffixes: tuple[str, ...] = (),
+) -> NodeNotFound:
+    """Let an error say, when it is read, which state has no such node, and which states have it.
 
-    At most `_LOOKED_THROUGH` states, the newest, are looked through.
+    At most `_LOOKED_THROUGH` states on this machine, the newest, are looked through; where none has it, those that
+    `earlier_states` gives, of the `registry` that the state is at or was seen at last. With `suffixes`, tables and
+    arrays are known by their path with one of these, too.
     """
+    error.explain_later(
+        partial(_explain, error, store, ref, hash, partial(_earlier, store, ref, home, registry), suffixes)
+    )
+    return error
+
+
+def _earlier(store: Store, ref: Ref, home: Home | None, registry: str) -> States:
+    from datapkg.reading.registry_states import earlier_states
+
+    return earlier_states(store, ref, home, registry)
+
+
+def _explain(
+    error: NodeNotFound, store: Store, ref: Ref, hash: str, earlier: Callable[[], States], suffixes: tuple[str, ...]
+) -> None:
     path = str(error.detail.get("path", ""))
-    had = [] if path.rpartition("/")[2].startswith("_") else _states_with(store, ref, hash, path)
+    had: list[str] = []
+    if not path.rpartition("/")[2].startswith("_"):
+        paths = {path, *(path.removesuffix(each) for each in suffixes)}
+        had = _states_with(store, ref, hash, earlier, lambda manifest: any(map(manifest.kind, paths)))
     if error.message.startswith(_UNNAMED):
         error.message = ref.package + error.message.removeprefix(_UNNAMED)
     where = f"the state is sha256:{hash[:_SHOWN_DIGITS]}"
     if not had:
-        is_near = error.hint or "meant" in error.detail
-        error.explain(where, None if is_near else f"datapkg show {ref.package}")
-        return error
-    error.explain(f"{where}; it was in {listed(had, _NAMED, str)}", f"datapkg show {ref.package}@{had[0]}")
-    return error
+        near = error.detail.get("near")
+        error.explain(where, error.hint or (load_line(ref, near) if near else f"datapkg show {ref.package}"))
+        return
+    more = f" and {len(had) - _NAMED} more" if len(had) > _NAMED else ""
+    for key in ("near", "meant"):  # it is spelt as it was
+        error.detail.pop(key, None)
+    error.explain(f"{where}; it was in {', '.join(had[:_NAMED])}{more}", f"datapkg show {ref.package}@{had[0]}")
 
 
 @contextmanager
-def explained(found: ResolvedState) -> Iterator[None]:
+def explained(found: ResolvedState, home: Home | None = None) -> Iterator[None]:
     """Inside, an error for an absent node names the state, and the states that have the node."""
     try:
         yield
     except NodeNotFound as error:
         if "path" in error.detail:
-            explain(error, found.store, found.ref, found.hash)
+            registry = found.why if "://" in found.why else ""
+            explain(error, found.store, found.ref, found.hash, home, registry=registry)
         raise
 
 
-def _states_with(store: Store, ref: Ref, hash: str, path: str) -> list[str]:
-    """The other states that are here and have a node at a path, newest first, as what follows the `@` of a ref."""
+def _states_with(store: Store, ref: Ref, hash: str, earlier: Callable[[], States], has: Has) -> list[str]:
+    """The other states that have a node, newest first, as what follows the `@` of a ref."""
     refs, user, name = store.refs, ref.user, ref.name
     versions = {state: version for version, state in refs.versions(user, name).items()}
     known = [event.hash for event in refs.log(user, name)]
@@ -59,9 +100,11 @@ def _states_with(store: Store, ref: Ref, hash: str, path: str) -> list[str]:
     found = []
     for each in others[:_LOOKED_THROUGH]:
         try:
-            has_node = bool(store.open_manifest(each).kind(path))
-        except DatapkgError:  # a damaged state is no help, and no reason to fail otherwise
+            has_node = has(store.open_manifest(each))
+        except DatapkgError:  # a damaged state does not help, and must not hide the error
             continue
         if has_node:
             found.append(versions.get(each) or f"sha256:{each[:_SHOWN_DIGITS]}")
+    if not found:
+        found = [name for name, manifest in earlier() if manifest.hash not in {hash, *others} and has(manifest)]
     return found

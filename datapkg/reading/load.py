@@ -16,19 +16,22 @@ def load(ref: Ref | str, home: Home, *, lazy: bool = False, registry: str | None
     registry if lazy.
     """
     ref = Ref.parse(ref) if isinstance(ref, str) else ref
-    return opened(ref, home, lazy=lazy, registry=registry).node(ref.path)
+    source = opened(ref, home, lazy=lazy, registry=registry)
+    if not source.kind(ref.path):
+        raise source.no_node(ref.path, ref)
+    return source.node(ref.path)
 
 
 def opened(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = None) -> Source:
     """The state that a reference means, to be read from; see `load`."""
     if not lazy:
         found = home.find(ref)
-        return Source(found.store, ref, found.hash)
+        return Source(found.store, ref, found.hash, home=home)
     from datapkg import resolve
 
     found = resolve.find_or_meet(home, ref, registry)
     if found.store is not home.store:  # what others keep for us is read as it is
-        return Source(found.store, ref, found.hash)
+        return Source(found.store, ref, found.hash, home=home)
     return Source(found.store, ref, found.hash, Remote(home, _named(home, ref, registry)))
 
 

@@ -117,11 +117,17 @@ class Source:
     What is found out is kept without a lock: two threads may do the same work twice, and no fork inherits a lock.
     """
 
-    def __init__(self, store: Store, ref: Ref, hash: str, remote: Remote | None = None) -> None:
-        """`remote` is where what is not on this machine is fetched from; None where nothing is."""
+    def __init__(
+        self, store: Store, ref: Ref, hash: str, remote: Remote | None = None, home: Home | None = None
+    ) -> None:
+        """`remote` is where what is not on this machine is fetched from; None where nothing is.
+
+        `home` has the settings for what an error says of other states; by default those of this process.
+        """
         self.store = _stores.setdefault(store.folder, store)  # one in a process: it has files open
         self.hash = hash
         self._remote = remote
+        self._home = remote.home if remote else home
         self._through: ReadThrough | None = None
         self.ref = Ref(ref.user, ref.name, state=State("hash", hash))
         self._manifest: Manifest | None = None
@@ -162,11 +168,24 @@ class Source:
             return CLASSES[kind](self, path)
         raise self.no_node(path)
 
-    def no_node(self, path: str) -> NodeNotFound:
-        """The error for a path at which there is nothing: it names the group that is there, and names that are near."""
+    def no_node(self, path: str, ref: Ref | None = None) -> NodeNotFound:
+        """The error for a path at which there is nothing: it names the group that is there, and names that are near.
+
+        The hint is how the node that was probably meant is written in Python: of the package that was imported, or of
+        the `ref` that was loaded.
+        """
+        error = no_node(self.manifest, path, self.ref.package)
+        if near := error.detail.get("near"):
+            from datapkg.reading.nodes.not_loaded import expression, load_line
+
+            error.explain("", load_line(ref, near) if ref else expression(self, near))
+        return self.explain_absent(error)
+
+    def explain_absent(self, error: NodeNotFound, suffixes: tuple[str, ...] = ()) -> NodeNotFound:
+        """Let the error for an absent node say which states had it; see `earlier_states.explain`."""
         from datapkg.reading.earlier_states import explain
 
-        return explain(no_node(self.manifest, path, self.ref.package), self.store, self.ref, self.manifest.hash)
+        return explain(error, self.store, self.ref, self.hash, self._home, suffixes=suffixes)
 
     @property
     def is_lazy(self) -> bool:

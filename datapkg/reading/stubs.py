@@ -88,7 +88,7 @@ def user_stub(user: str, packages: dict[str, PackageStub]) -> str:
 
 
 def classes_module(name: str) -> str:
-    """The module that holds the classes of a package for checkers; it is no package's name, and nothing imports it."""
+    """The module with the classes of a package for checkers; it is not a package's name, and nothing imports it."""
     return f"_{name}"
 
 

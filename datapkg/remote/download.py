@@ -135,7 +135,7 @@ class _Download:
         return Downloaded(sha256.hexdigest(), size, start)
 
     def _answer(self, headers: dict[str, str]) -> requests.Response:
-        """The answer behind all redirects, its body still to be read; raises for one that is no file."""
+        """The answer behind all redirects, its body still to be read; raises for one that is not a file."""
         response = self.transport.answer("GET", self.url, follow=True, headers=headers, timeout=self.timeout)
         if response.status_code not in (200, 206, 416):
             with response:

@@ -28,7 +28,7 @@ _RECORD = struct.Struct("<QQI")  # from, to, and the CRC-32 of both: a record cu
 class PartialObjects:
     """A folder of objects that are partly here; many processes read and write at once.
 
-    What came from one registry is no proof for another: each has a folder of its own, by the hash of its `origin`.
+    What came from one registry is not proof for another: each has a folder of its own, by the hash of its `origin`.
     """
 
     def __init__(self, folder: Path, origin: str) -> None:

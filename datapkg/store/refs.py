@@ -119,7 +119,7 @@ class Refs:
         for each, hash in values.items():
             check(each)
             if not is_hash(hash):
-                raise InvalidName(f"{kind}: {hash!r} is no hash")
+                raise InvalidName(f"{kind}: {hash!r} is not a hash")
         old = self._pointers(user, name, kind)
         folder = self._package(user, name) / kind
         for each in old.keys() - values.keys():
@@ -142,13 +142,17 @@ class Refs:
         events = [found for each in reversed(_names(folder)) if (found := _event(folder / each))]
         return [each for each in events if event in (None, each.event)]
 
-    def record(self, user: str, name: str, hash: str) -> dict[str, Any] | None:
-        """The record of the newest build of this state on this machine; None if there is none."""
+    def record(self, user: str, name: str, hash: str, event: Event = "build") -> dict[str, Any] | None:
+        """The record of the newest build of this state on this machine; None if there is none.
+
+        With "install", what was kept when it came from a registry, which is what its checks came to; events that keep
+        nothing are passed over.
+        """
         folder = self._package(user, name) / "log"
         for each in reversed(_names(folder)):
             if f"-{hash[:12]}-" in each:
                 found = _event(folder / each)
-                if found and found.hash == hash and found.event == "build":
+                if found and found.hash == hash and found.event == event and (event == "build" or found.record):
                     return found.record
         return None
 
@@ -201,7 +205,8 @@ class Refs:
         return True
 
     def _write(self, path: Path, value: dict[str, Any]) -> None:
-        write_atomic(path, json.dumps(value, ensure_ascii=False, sort_keys=True).encode() + b"\n", self.tmp)
+        # Keys in their order: that of kwargs in the record of a build counts.
+        write_atomic(path, json.dumps(value, ensure_ascii=False).encode() + b"\n", self.tmp)
 
 
 def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any], path: Path) -> dict[str, Any]:

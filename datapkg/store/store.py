@@ -104,8 +104,9 @@ class Store:
             )
 
     def _format(self) -> str | None:
-        """The format that the store says it has; None where it says nothing. What is no number is damage: every store
-        of this kind has format 1, so `prepare` writes it anew.
+        """The format that the store says it has; None where it says nothing.
+
+        What is not a number is damage: every store of this kind has format 1, so `prepare` writes it anew.
         """
         try:
             return (self.folder / "format").read_text(errors="replace").strip()

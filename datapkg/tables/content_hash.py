@@ -74,7 +74,7 @@ def content_of_objects(objects: Sequence[BinaryIO], check: Check | None = None) 
     """The content of a table that lies in Parquet objects, in this order; keeps a few blocks in memory.
 
     `check` is called with each batch as it was read and the number of its first row, from 0. The caller closes the
-    streams. Raises pyarrow's errors for what is no Parquet, or has pages that are damaged, and what `check` raises.
+    streams. Raises pyarrow's errors for what is not Parquet, or has pages that are damaged, and what `check` raises.
     """
     return content_of_opened([partial(_as_it_is, stream) for stream in objects], check)
 

@@ -1,6 +1,6 @@
 """How a pandas DataFrame becomes an Arrow table from which the same DataFrame comes back.
 
-pyarrow does most of it. Here is what it leaves out: labels that are no text or stand twice, columns of Python objects
+pyarrow does most of it. Here is what it leaves out: labels that are not text or stand twice, columns of Python objects
 (`value_kinds`), and a description of the frame that depends on nothing but types (pyarrow's own has versions and row
 counts in it).
 """

@@ -24,7 +24,7 @@ def plain_attrs(attrs: Mapping[Hashable, Any]) -> tuple[dict[str, Any], list[str
     left_out: list[str] = []
     for key, value in without_origin(dict(attrs)).items():
         if not isinstance(key, str):
-            left_out.append(f"attrs: key {quoted(key)} is no text; it is left out")
+            left_out.append(f"attrs: key {quoted(key)} is not text; it is left out")
             continue
         try:
             kept |= check_metadata({key: _plain(value)}, "attrs")

@@ -2,7 +2,7 @@
 
 string, large_string and string_view are `string`, binary likewise, list and large_list are `list<…>`, run-end encoding
 is none. Below the top level a dictionary is only an encoding. An extension type shows its name, parameters and
-storage, whether or not somebody has registered it here. Names that are no plain words stand in JSON's quotes.
+storage, whether or not somebody has registered it here. Names that are not plain words stand in JSON's quotes.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def _members(installed: metadata.Distribution) -> Iterator[tuple[str, bytes]]:
 def _files_of_ours(folder: Path) -> Iterator[Path]:
     """The modules, stubs and markers below a package.
 
-    A folder that is no package is left out, and all below `datapkg.data`: other distributions install files there.
+    A folder that is not a package is left out, and all below `datapkg.data`: other distributions install files there.
     """
     for path in folder.iterdir():
         if path.is_dir():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import datapkg
-from datapkg.errors import InvalidInput, NotFound
+from datapkg.errors import Conflict, InvalidInput, NotFound
 from tests.conftest import Person
 
 
@@ -56,14 +56,25 @@ def test_each_call_returns_what_then_holds(
     assert datapkg.config()["registries"] == {"work": "https://data.example.org"}
     assert datapkg.config("registries.work", unset=True) is None
 
-    datapkg.rm(package)
+    would = datapkg.rm(package, dry_run=True)
+    assert [each.package for each in datapkg.ls()] == [package]
+    done = datapkg.rm(package, now=True)
+    assert (done.package, done.bytes_left, would.bytes_left) == (package, 0, 0)
+    assert done.bytes_freed >= would.bytes_freed > 0
     assert datapkg.ls() == []
+    assert datapkg.rm(now=True).package == ""
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_change_without_a_name_changes_nothing(package: str) -> None:
     for call in (
         lambda: datapkg.tag(package, remove=True),
+        lambda: datapkg.tag(package, state="sha256:abc"),
+        lambda: datapkg.tag(package, "stable", state="sha256:abc", remove=True),
+        lambda: datapkg.tag(f"{package}@latest", "stable", state="sha256:abc"),
+        lambda: datapkg.version(package, state="sha256:abc"),
+        lambda: datapkg.rm(),
+        lambda: datapkg.rm(dry_run=True),
         lambda: datapkg.access(package, remove=True),
         lambda: datapkg.config(unset=True),
         lambda: datapkg.config("lazy", "1", unset=True),
@@ -72,3 +83,16 @@ def test_a_change_without_a_name_changes_nothing(package: str) -> None:
             call()
     with pytest.raises(NotFound):
         datapkg.status("no/such")
+
+
+def test_a_state_that_was_pushed_is_named_where_a_newer_one_was_not(package: str, tmp_path: Path) -> None:
+    pushed = datapkg.hash(datapkg.load(package))
+    (tmp_path / "data.csv").write_text("n\n7\n")
+    datapkg.build(package, tmp_path / "data.csv")
+    for call in (datapkg.tag, datapkg.version):
+        with pytest.raises(Conflict, match="was not pushed"):
+            call(package, "3.0" if call is datapkg.version else "good")
+    assert datapkg.version(package, "3.0", state=pushed[:12])[-1]["hash"] == pushed
+    assert {each["name"]: each["hash"] for each in datapkg.tag(package, "good", state=f"sha256:{pushed}")}[
+        "good"
+    ] == pushed

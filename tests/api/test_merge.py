@@ -137,7 +137,7 @@ def test_a_part_of_a_package(person: Person) -> None:
     home, into = person.home("two"), person.ref("z")
     merge(home, [person.ref("x/g"), person.ref("x/t")], into)
     assert paths(home, into) == ["b", "deep/a", "t"]
-    with pytest.raises(NodeNotFound, match="x/none"):
+    with pytest.raises(NodeNotFound, match="x has no node 'none'"):
         merge(home, [one, person.ref("x/none")], into)
     with pytest.raises(PackageNotInstalled):
         merge(home, [person.ref("nothing")], into)

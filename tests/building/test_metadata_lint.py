@@ -126,7 +126,7 @@ def test_many_wrong_columns_are_counted() -> None:
     wide = table({"columns": {f"x{n}": {} for n in range(10_000)}}, *(f"c{n}" for n in range(10_000)))
     found = column_warnings(wide)
     assert len(found) == MAX_WARNINGS + 1
-    assert found[-1] == "columns: 9,980 more are no columns of the table"
+    assert found[-1] == "columns: 9,980 more are not columns of the table"
     assert len(metadata_warnings(Manifest.make([wide]))) <= MAX_WARNINGS + 1
 
 

@@ -283,7 +283,7 @@ class TestValues:
         ("values", "reason"),
         [
             ({"a": 1, "b/c": pandas.DataFrame({"a": [1]}), "": None}, "got int"),
-            ({"a": {1: None}}, "it is no text"),
+            ({"a": {1: None}}, "it is not text"),
             ({"caf\u00e9": None, "cafe\u0301": None}, "it is here twice"),
             ({"a": "a.csv"}, "got str"),
             ({"a": Path("/nowhere/at/all")}, "there is no file or directory"),
@@ -312,9 +312,10 @@ contents:
         hash = hashlib.sha256(body.encode()).hexdigest()
         source = {"file": "in/t.csv", "hash": hash, "size": len(body)}
         kwargs = {"sep": ";", "na_values": ["2024-01-02", "inf"]}
+        exact = "{'sep': ';', 'na_values': [datetime.date(2024, 1, 2), inf]}"
         writer = {"compression": "zstd", "level": 1, "page_bytes": [65_536, 262_144], "dictionaries": []}
         assert built.record["sources"] == [
-            {"path": "t", **source, "transform": "csv", "kwargs": kwargs, "writer": writer},
+            {"path": "t", **source, "transform": "csv", "kwargs": kwargs, "kwargs_python": exact, "writer": writer},
             {"path": "r", **source, "transform": "id"},
         ]
         assert built.record["libraries"]["pandas"] == pandas.__version__

@@ -93,3 +93,30 @@ def test_a_state_names_the_line_that_gives_it(run: Run, pushed: tuple[str, list[
     remote = run("show", package, "--remote")
     assert f"@sha256:{new}\n" in remote.out
     assert remote.err.startswith("note: this is what http")
+
+
+def test_an_installed_package_tells_of_its_checks_without_a_network(
+    run: Run, pushed: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, (old, new) = pushed
+    assert run("install", package).code == run("install", f"{package}@1.0").code == 0
+    assert run("install", f"{package}@sha256:{new}").code == 0, "from what is here, without a request"
+    monkeypatch.setenv("DATAPKG_REGISTRY", "http://127.0.0.1:9")
+    for hash in (old, new):
+        exact = f"{package}@sha256:{hash}"
+        assert "\nchecks: 1 ok\n" in run("show", exact).out
+        (check,) = run("show", exact, "--json").json["checks"]
+        assert (check["path"], check["check"], check["outcome"]) == ("t", "small", "ok")
+
+
+def test_long_lines_of_a_readme_are_wrapped(run: Run, tmp_path: Path) -> None:
+    folder, words = tmp_path / "long", [f"word{number}" for number in range(40)]
+    folder.mkdir()
+    (folder / "README.md").write_text(f"# Title\n\n- {' '.join(words)}\n\n{'x' * 150}\n" + "more\n" * 20)
+    assert run("build", "me/long", str(folder)).code == 0
+    lines = [line for line in run("show", "me/long").out.splitlines() if line.startswith("  │")]
+    assert len(lines) == 10
+    assert max(map(len, lines)) <= 80
+    assert " ".join(each.removeprefix("  │ ").strip() for each in lines[2:6]).split() == ["-", *words]
+    assert "characters more" not in "".join(lines)
+    assert "…" in run("show", "me/long").out

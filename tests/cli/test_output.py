@@ -18,7 +18,17 @@ from datapkg.cli.output import Output, json_text
 from datapkg.cli.progress import Progress, progress_line
 from datapkg.cli.terminal import fitted
 from datapkg.errors import DatapkgError, InvalidInput
-from datapkg.format.texts import aligned, count_text, cut, hash_text, indented_lines, one_line, size_text, time_text
+from datapkg.format.texts import (
+    aligned,
+    count_text,
+    cut,
+    hash_text,
+    indented_lines,
+    one_line,
+    shortened,
+    size_text,
+    time_text,
+)
 
 HOSTILE = "a\x1b[2J\u202eb\u200f\u2066c\x07\x9b\ud800\U000e0041\u2028d"
 
@@ -174,12 +184,30 @@ def test_wrapped_cells_keep_their_words_and_their_indentation() -> None:
     assert fitted(rows, frozenset(), 25)[-2:] == ["日本日本日本日本日  x", "本日本"]
 
 
+def test_a_size_is_never_broken_over_two_lines() -> None:
+    rows = [["node", "size"], ["a_name_that_is_wrapped_here", "118 B"], ["b", "2.1 kB"]]
+    assert fitted(rows, frozenset({1}), 20) == [
+        "node            size",
+        "a_name_that_   118 B",
+        "is_wrapped_h",
+        "ere",
+        "b             2.1 kB",
+    ]
+
+
+def test_a_title_ends_with_a_word() -> None:
+    assert shortened("a title of words", 16) == "a title of words"
+    assert shortened("a title of words", 15) == "a title of…"
+    assert shortened("a title of words", 11) == "a title of…"
+    assert shortened("x" * 20, 10) == f"{'x' * 9}…"
+
+
 def test_a_terminal_gets_text_alone(sit_down: Callable[[], Terminal]) -> None:
     terminal = sit_down()
     out = Output()
     out.raw("# Title\r\n\tone \x1b[2J\u202e\n".encode())
     assert terminal.getvalue() == "# Title\n\tone ⟨U+001B⟩[2J⟨U+202E⟩\n"
-    with pytest.raises(InvalidInput, match="no text"):
+    with pytest.raises(InvalidInput, match="not text"):
         out.raw(b"\x89PNG\x00")
 
 

@@ -196,7 +196,7 @@ def test_at_a_terminal_login_asks_and_hides_the_token() -> None:
     datapkg("config", "registry", "http://127.0.0.1:9", code=0)
     code, screen = at_terminal(b"two words\r", "login", wait_for=b"Token for http://127.0.0.1:9")
     assert code == 2
-    assert "this is no token" in screen
+    assert "this is not a token" in screen
     assert "two words" not in screen
 
 

@@ -88,6 +88,34 @@ def test_settings_are_named(run: Run, sales: Path) -> None:
     assert reasons["june"] == "read: transform csv → id"
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        (
+            "{dtype: {day: str, sum: str}}",
+            "{dtype: {sum: str, day: str}}",
+            "kwargs.dtype {'day': 'str', 'sum': 'str'} → ",
+        ),
+        ("{nrows: 1, skiprows: 0}", "{skiprows: 0, nrows: 1}", "the order of kwargs, or the type of a value, changed"),
+        (
+            "{header: 0, dtype: {0: str}}",
+            "{header: 0, dtype: {'0': str}}",
+            "the order of kwargs, or the type of a value",
+        ),
+        ("{nrows: 1}", "{nrows: 1, encoding: utf-8}", "kwargs.encoding not set → utf-8"),
+    ],
+)
+def test_status_sees_the_kwargs_that_a_build_sees(run: Run, sales: Path, first: str, second: str, reason: str) -> None:
+    """The result is the same in each case: `status` tells of it until a build has looked."""
+    for kwargs in (first, second):
+        (sales / "build.yml").write_text(f"contents:\n  may: {{file: may.csv, kwargs: {kwargs}}}\n")
+        if kwargs == second:
+            assert run("status", "me/sales", "--json").json["packages"][0]["changed"] == ["may"]
+        reasons = explained(run, sales)
+        assert run("status", "me/sales", "--json").json["packages"][0]["changed"] == []
+    assert reasons["may"].startswith(f"read: {reason}")
+
+
 def test_force_reads_all(run: Run, sales: Path) -> None:
     ended = run("build", "me/sales", str(sales), "--force", "--explain")
     assert "0 nodes built, 3 reused (3 read again: the same data)" in ended.out

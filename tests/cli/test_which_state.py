@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import datapkg
+from datapkg.errors import NodeNotFound
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from datapkg.reading import registry_states
+from datapkg.reading.files.fsspec_filesystem import DatapkgFileSystem
+from datapkg.reading.files.tree import FileTree
+from datapkg.reading.load import opened
 from tests.cli.conftest import Person, Run, changed
 
 
@@ -163,6 +173,115 @@ def test_a_node_that_vanished_is_named_with_the_states_that_had_it(ada: Person, 
     assert ada("push", flowers).code == 0
     for words in (("install", f"{flowers}/picture.bin"), ("fetch", f"{flowers}/picture.bin")):
         assert f"(the state is sha256:{hash[:12]}; it was in 1.0)" in ada(*words).err
+
+
+@pytest.fixture
+def without_picture(ada: Person, flowers: str, iris: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package of which this machine has the newest state alone, which lost a file and a table; gives its hash."""
+    (iris / "picture.bin").unlink()
+    (iris / "README.md").write_text("# Fewer\n")
+    (iris / "flowers.csv").rename(iris / "plants.csv")
+    hash: str = ada("build", flowers, str(iris), "--json").json["hash"]
+    assert ada("push", flowers, "-v", "2.0").code == 0
+    ada.environment["DATAPKG_HOME"] += "-other"
+    assert ada("install", flowers).code == 0
+    return hash
+
+
+def test_a_node_that_vanished_is_looked_for_at_the_registry(ada: Person, flowers: str, without_picture: str) -> None:
+    said = f"(the state is sha256:{without_picture[:12]}; it was in 1.0)\nhint: datapkg show {flowers}@1.0\n"
+    for words in (
+        ("show", f"{flowers}/picture.bin"),
+        ("cat", f"{flowers}/picture.bin"),
+        ("fetch", f"{flowers}/flowers"),
+    ):
+        assert ada(*words).err.endswith(said)
+    assert ada("show", f"{flowers}/never").err.endswith(
+        f"(the state is sha256:{without_picture[:12]})\nhint: datapkg show {flowers}\n"
+    )
+    ada.environment["DATAPKG_HOME"] += "-empty"
+    assert ada("show", f"{flowers}/picture.bin").err.endswith(said), "of a package that is not installed"
+
+
+def test_a_node_that_vanished_is_looked_for_by_all_who_read_files(
+    ada: Person, flowers: str, without_picture: str
+) -> None:
+    assert ada("show", flowers).code == 0
+    said = r"it was in 1\.0\)"
+    for path in ("picture.bin", "flowers.parquet", "flowers"):
+        with pytest.raises(FileNotFoundError, match=said):
+            DatapkgFileSystem().info(f"{flowers}/{path}")
+        with datapkg.open_hook("shown", flowers), pytest.raises(FileNotFoundError, match=said):
+            Path("shown", path).read_bytes()
+    with pytest.raises(NodeNotFound, match=said):
+        FileTree(opened(Ref.parse(flowers), Home())).look("picture.bin")
+    with pytest.raises(NodeNotFound, match=said):
+        datapkg.load(f"{flowers}/picture.bin")
+
+
+def test_no_error_waits_for_a_registry_before_it_is_read(
+    ada: Person, flowers: str, without_picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ada("show", flowers).code == 0
+    asked: list[str] = []
+    real = registry_states._asked
+    monkeypatch.setattr(registry_states, "_known", {})
+    monkeypatch.setattr(registry_states, "_asked", lambda url, *rest: asked.append(url) or real(url, *rest))
+    package = datapkg.load(flowers)
+    assert not hasattr(package, "picture")
+    assert not DatapkgFileSystem().exists(f"{flowers}/picture.bin")
+    assert asked == []
+    for _ in range(3):
+        with pytest.raises(NodeNotFound, match="it was in 1"):
+            package["picture.bin"]
+    assert asked == [ada.environment["DATAPKG_REGISTRY"]], "once for all of them"
+
+
+def test_a_registry_that_does_not_answer_keeps_no_error_back(ada: Person, flowers: str, without_picture: str) -> None:
+    registry_states._known.clear()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        ada.environment |= {"DATAPKG_REGISTRY": url}
+        assert ada("show", flowers).code == 0
+        user, name = flowers.split("/")
+        refs = Home().store.refs
+        current = refs.current(user, name)
+        assert current is not None
+        refs.set_current(user, name, replace(current, origin=url))
+        ended = ada("show", f"{flowers}/picture.bin")
+    assert (ended.code, f"(the state is sha256:{without_picture[:12]})" in ended.err) == (3, True)
+
+
+def test_a_package_of_this_machine_alone_is_named_to_no_registry(ada: Person, iris: Path) -> None:
+    assert ada("build", f"{ada.name}/secret", str(iris)).code == 0
+    assert registry_states.earlier_states(Home().store, Ref(ada.name, "secret")) == []
+
+
+def test_a_misspelt_node_is_answered_with_the_line_to_type(ada: Person, flowers: str) -> None:
+    for words, hint in (
+        (("cat", f"{flowers}/flower"), f"datapkg cat {flowers}/flowers"),
+        (("show", f"{flowers}/READ.md@1.0"), f"datapkg show {flowers}/README.md@1.0"),
+        (("export", f"{flowers}/flower", "my folder"), f"datapkg export {flowers}/flowers 'my folder'"),
+        (("install", f"{flowers}/flower"), f"datapkg install {flowers}/flowers"),
+        (("merge", f"{flowers}/flower", "-o", f"{ada.name}/z"), f"datapkg merge {flowers}/flowers -o {ada.name}/z"),
+    ):
+        ended = ada(*words)
+        assert (ended.code, ended.err.splitlines()[-1]) == (3, f"hint: {hint}")
+    with pytest.raises(NodeNotFound, match=r"did you mean 'flowers'\?") as told:
+        datapkg.load(f"{flowers}/flower")
+    assert told.value.hint == f'datapkg.load("{flowers}/flowers")'
+    assert told.value.__notes__ == [f"hint: {told.value.hint}"]
+    with pytest.raises(NodeNotFound) as told:
+        datapkg.load(flowers).flower  # noqa: B018
+    assert told.value.hint == "flowers.flowers"
+    with pytest.raises(NodeNotFound) as told:
+        datapkg.load(flowers)["READM.md"]
+    assert told.value.hint == "flowers.README_md"
+    with pytest.raises(NodeNotFound) as told:
+        datapkg.export(f"{flowers}/flower", "out")
+    assert told.value.hint == f'datapkg.load("{flowers}/flowers")'
 
 
 def test_a_sync_names_what_it_pushes(ada: Person, run: Run, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ BAD_REFS = {
     "uciml/iris@_x": "is not a state",
     "https://user:secret@host/u/p": "https://host/user/name",
     "https://host/u/p?x=1": "https://host/user/name",
-    "https://host:99999/u/p": "no valid address",
+    "https://host:99999/u/p": "not a valid address",
     "https://host": "is not a package",
     "a b:u/p": "name of your settings",
 }
@@ -238,7 +238,7 @@ def _any_name(text: str) -> object:
             return check(text)
         except InvalidName:
             continue
-    raise AssertionError(f"{text!r} is no name of any kind")
+    raise AssertionError(f"{text!r} is not a name of any kind")
 
 
 def test_paths_are_read_in_the_form_that_builds_give_them() -> None:

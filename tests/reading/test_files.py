@@ -73,10 +73,10 @@ def test_json(home: Home) -> None:
     )
     package = load("me/f", home)
     assert package["good"].json() == package["marked"].json() == {"a": [1, 2.5, None]}
-    with pytest.raises(InvalidInput, match=r"me/f/bad is no JSON that can be read: .* line 2 column 7"):
+    with pytest.raises(InvalidInput, match=r"me/f/bad is not JSON that can be read: .* line 2 column 7"):
         package["bad"].json()
     for name in ("deep", "binary"):
-        with pytest.raises(InvalidInput, match=f"me/f/{name} is no JSON"):
+        with pytest.raises(InvalidInput, match=f"me/f/{name} is not JSON"):
             package[name].json()
 
 

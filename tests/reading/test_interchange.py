@@ -195,8 +195,40 @@ def test_an_array_of_floats_rounds_no_integer(home: Home) -> None:
 PANDAS: list[Any] = [
     *(pd.DataFrame, pd.Series, pd.Index, pd.array, pd.isna, pd.to_numeric, pd.unique),
     *(lambda node: pd.DataFrame(node, columns=["n"]), lambda node: pd.DataFrame({"x": node})),
+    *(lambda node: pd.melt(node, id_vars=["n"]), lambda node: pd.wide_to_long(node, "n", i="x", j="k")),
+    *(
+        lambda node: pd.pivot(node, columns="n"),
+        lambda node: pd.pivot_table(node, index="n"),
+        lambda node: pd.lreshape(node, {"n": ["n"]}),
+    ),
+    *(lambda node: pd.crosstab(node, node), lambda node: pd.json_normalize(node), pd.get_dummies, pd.factorize),
+    *(lambda node: pd.cut(node, 2), lambda node: pd.qcut(node, 2), lambda node: pd.merge_ordered(node, numbered())),
+    *(lambda node: numbered() + node, lambda node: numbered() == node, lambda node: numbered().assign(new=node)),
+    *(lambda node: numbered().where(node), lambda node: numbered().join(node), lambda node: numbered().align(node)),
+    *(lambda node: numbered()["n"].map(node), lambda node: pd.util.hash_pandas_object(node)),
     *(lambda node: pd.concat([node]), lambda node: pd.DataFrame({"n": [1]}).merge(node)),
 ]
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda node: numbered().combine_first(node),
+        lambda node: numbered().reindex_like(node),
+        pd.plotting.scatter_matrix,
+        pd.plotting.lag_plot,
+    ],
+)
+def test_an_attribute_that_pandas_asks_for_is_answered_with_the_call(node: Table, take: Any) -> None:
+    with pytest.raises(AttributeError, match=r"me/t/t is a table node, and pandas takes a DataFrame; write: t\.t\(\)"):
+        take(node)
+    assert not hasattr(node, "_values")
+
+
+def test_pandas_reads_a_node_by_the_protocols_of_arrow_and_frames(node: Table) -> None:
+    for frame in (pd.DataFrame.from_arrow(node), pd.api.interchange.from_dataframe(node[["n", "x"]])):
+        assert frame["n"].tolist() == list(range(10))
+    assert node.columns == ["n", "x", "s"]
 
 
 @pytest.mark.parametrize("take", PANDAS)
@@ -240,7 +272,7 @@ def test_a_table_is_not_changed_and_a_wrong_argument_is_told(node: Table) -> Non
 
 
 def test_numpy_is_told_why_a_node_is_no_array_of_numbers(node: Table) -> None:
-    with pytest.raises(WrongType, match=r"me/t/t is no array of numbers.*'s'.*node\.numpy\(\)") as told:
+    with pytest.raises(WrongType, match=r"me/t/t is not an array of numbers.*'s'.*node\.numpy\(\)") as told:
         np.asarray(node)
     assert isinstance(told.value, TypeError)
     assert isinstance(told.value, InvalidInput)

@@ -59,10 +59,10 @@ LIES: dict[str, tuple[dict[str, bytes], bytes]] = {
     # Any answer
     "no HTTP": ({"all": b"SSH-2.0-OpenSSH\r\n"}, b""),
     "nothing": ({"all": b""}, b""),
-    "a status that is no number": ({"all": b"HTTP/1.1 OK OK\r\n\r\n"}, b""),
+    "a status that is not a number": ({"all": b"HTTP/1.1 OK OK\r\n\r\n"}, b""),
     "a status of many digits": ({"all": b"HTTP/1.1 " + b"2" * 5000 + b" OK\r\n\r\n"}, b""),
     "a status that no HTTP has": ({"all": answer(b"", "999 Yes")}, b""),
-    "bytes that are no text in headers": ({"all": answer(b"", "503 No", b"X: \xff\xfe", b"Retry-After: \xb2")}, b""),
+    "bytes that are not text in headers": ({"all": answer(b"", "503 No", b"X: \xff\xfe", b"Retry-After: \xb2")}, b""),
     "Retry-After in digits of another kind": ({"all": answer(b"", "503 No", "Retry-After: ²".encode())}, b""),
     "Retry-After of many digits": ({"all": answer(b"", "503 No", b"Retry-After: " + b"9" * 5000)}, b""),
     "a length in digits of another kind": ({"all": answer(b"{}", length="²".encode())}, b""),

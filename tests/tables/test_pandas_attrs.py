@@ -64,7 +64,7 @@ def test_what_json_cannot_hold_is_left_out_and_told_of(value: Any) -> None:
 
 
 def test_keys_are_text() -> None:
-    with pytest.warns(UserWarning, match="key '3' is no text"):
+    with pytest.warns(UserWarning, match="key '3' is not text"):
         assert kept({3: "a", "b": "c"}) == {"b": "c"}
 
 

@@ -131,7 +131,7 @@ def run_carried_checks(
 ) -> Tried:
     """Try the demands on the tables of a state; with `run` false what would have to be read is noted as skipped.
 
-    Demands on what is no table of the state are left out.
+    Demands on what is not a table of the state are left out.
     """
     entries: list[Entry | None] = []  # None for what is to be run
     asked: list[Asked] = []

@@ -26,7 +26,7 @@ class Transform:
     `read(path, kwargs, warn)` gives an Arrow table, a `Described` one, a `TableStream` or a numpy array; or a dict of
     such, where one source is a group of nodes. `keep(stream)` looks at an open file whose bytes may be kept as they
     are: it gives the `Content` of a table, (dtype, shape) of an array, or None where they may not, and `read` is
-    called. `kwargs` are the names that one takes which is no function of pandas, `provider` the distribution of one
+    called. `kwargs` are the names that one takes which is not a function of pandas, `provider` the distribution of one
     that is not ours and its version, for the record.
     """
 

@@ -35,6 +35,6 @@ def _function(name: object) -> Callable[[str], Any]:
     if isinstance(name, str) and name in NAMED:
         return NAMED[name]
     raise InvalidInput(
-        f"{quoted(str(name))} is no converter; there are {', '.join(NAMED)}",
+        f"{quoted(str(name))} is not a converter; there are {', '.join(NAMED)}",
         hint="anything else is done by python: module:function",
     )

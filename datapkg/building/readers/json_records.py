@@ -66,7 +66,7 @@ def _lines(path: Path) -> Iterator[Numbered]:
                 if line.strip():
                     yield number, len(line), _value(decoder, line)
             except ValueError as error:
-                raise InvalidInput(f"line {number} is no JSON: {error}") from error
+                raise InvalidInput(f"line {number} is not JSON: {error}") from error
 
 
 def _value(decoder: Any, line: bytes) -> Any:
@@ -172,7 +172,7 @@ def _groups(numbered: Iterator[Numbered], what: str) -> Iterator[list[dict[str, 
     size = 0
     for number, length, record in numbered:
         if not isinstance(record, dict):
-            raise InvalidInput(f"{what} {number} is no record {{…}}: {quoted(json_library.dumps(record))}")
+            raise InvalidInput(f"{what} {number} is not a record {{…}}: {quoted(json_library.dumps(record))}")
         records.append(record)
         size += length
         if len(records) == BATCH_ROWS or size > _GROUP_BYTES:

@@ -76,7 +76,7 @@ def _main(task: str, path: str, said: str) -> None:
     try:
         _TASKS[task](path, options)
         _tell(_DONE)
-    except Exception as error:  # noqa: BLE001 - told to the parent; a panic of Rust is no Exception
+    except Exception as error:  # noqa: BLE001 - told to the parent; a panic of Rust is not an Exception
         _tell(_ERROR + (" ".join(str(error).split())[:500] or type(error).__name__))
 
 

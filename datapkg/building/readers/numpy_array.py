@@ -54,7 +54,7 @@ def _check_archive(members: list[zipfile.ZipInfo], size: int) -> None:
         raise InvalidInput("there is no array in it")
     for each in members:
         if not each.filename.endswith(_ENDING) or each.is_dir():
-            raise InvalidInput(f"{quoted(each.filename)} in it is no array")
+            raise InvalidInput(f"{quoted(each.filename)} in it is not an array")
         if each.flag_bits & 1:
             raise InvalidInput(f"{quoted(each.filename)} in it is encrypted")
     if len(set(names)) < len(names):

@@ -54,7 +54,7 @@ def sqlite(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> A
 def _check_beside(path: Path, warn: Callable[[str], None]) -> None:
     """The file alone is read, as it lies: what a journal beside it would add or take back is not seen."""
     if not is_database(path):
-        raise InvalidInput("it is no SQLite database")
+        raise InvalidInput("it is not an SQLite database")
     if _start(path, "-journal", len(_HOT_JOURNAL)) == _HOT_JOURNAL:
         raise InvalidInput(
             f"{path.name}-journal beside it says that a change is under way, or broke off",

@@ -87,7 +87,7 @@ def member_problem(member: Member) -> str:
 _KINDS = {
     "folder": "it is a folder; a glob takes what is in it",
     "link": "it is a link, and only files are taken",
-    "device": "it is no ordinary file",
+    "device": "it is not a regular file",
     "encrypted": "it is encrypted; unpack it by hand, and name the file by `file:`",
     "sparse": "it is a sparse file, which is not unfolded",
 }

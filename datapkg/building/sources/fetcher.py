@@ -265,7 +265,7 @@ def _said(archive: dict[str, Any], taken: Extracted) -> dict[str, Any]:
 
 
 def _settled(node: NodeSpec, path: str, source: FileSource) -> NodeSpec:
-    """The node of a file that is here now, and may be looked into; checks pass by what is no table."""
+    """The node of a file that is here now, and may be looked into; checks pass by what is not a table."""
     assert isinstance(node.source, UrlSource)
     transform, kwargs = node.transform, node.kwargs
     if node.source.how is not None:

@@ -34,7 +34,7 @@ def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[B
     with os.fdopen(descriptor, "rb", buffering=0) as stream:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
-            raise BuildFailed(f"{quoted(name)} is no ordinary file", path=name)
+            raise BuildFailed(f"{quoted(name)} is not a regular file", path=name)
         if within is not None and not _is_within(descriptor, path, within):
             raise BuildFailed(f"{quoted(name)} leads out of the folder now", hint="look at its links", path=name)
         with naming(path):

@@ -161,7 +161,7 @@ def _is_below(module: ModuleType | None, folder: Path) -> bool:
 def _load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(_NAME, path.absolute())
     if spec is None or spec.loader is None:
-        raise InvalidInput(f"{quoted(path.name)} is no Python file; its name ends in .py")
+        raise InvalidInput(f"{quoted(path.name)} is not a Python file; its name ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[_NAME] = module  # dataclasses look there for the module they are made in
     try:
@@ -246,7 +246,7 @@ def _taken(value: Any, place: str) -> Any:
 
 def _key(name: Any, place: str) -> str:
     if not isinstance(name, str):
-        raise InvalidInput(f"{place} gave a dict with the name {name!r}, which is no text")
+        raise InvalidInput(f"{place} gave a dict with the name {name!r}, which is not text")
     return name
 
 

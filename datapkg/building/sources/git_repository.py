@@ -73,14 +73,14 @@ def parse_address(text: str) -> Address:
     """`https://host/repo.git@rev#folder`, `ssh://…` or `git@host:path` in its parts; raises `InvalidInput`."""
     hint = "write it as https://host/repository.git@revision#folder"
     if len(text) > _MAX_ADDRESS or not _PLAIN.match(text):
-        raise InvalidInput("this is no address of a repository: it has spaces, or is too long", hint=hint)
+        raise InvalidInput("this is not an address of a repository: it has spaces, or is too long", hint=hint)
     whole, _, folder = text.partition("#")
     scheme = _SCHEME.match(whole)
     start = whole.find("/", scheme.end()) if scheme else whole.index(":")
     at = whole.rfind("@", start) if start >= 0 else -1
     remote, rev = (whole[:at], whole[at + 1 :]) if at >= 0 else (whole, "")
     if at >= 0 and (not _REV.match(rev) or ".." in rev or rev.endswith((".lock", "/", "."))):
-        raise InvalidInput(f"{quoted(rev)} is no branch, tag or commit", hint=hint)
+        raise InvalidInput(f"{quoted(rev)} is not a branch, tag or commit", hint=hint)
     if scheme:
         _check_remote(remote, scheme[1].lower(), hint)
     _check_folder(folder)
@@ -92,25 +92,29 @@ def _check_remote(remote: str, scheme: str, hint: str) -> None:
         parts = urlsplit(remote)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise InvalidInput("this is no address of a repository: its host or port cannot be read", hint=hint) from None
+        raise InvalidInput(
+            "this is not an address of a repository: its host or port cannot be read", hint=hint
+        ) from None
     if scheme not in ("https", "ssh") and not (scheme == "http" and _is_loopback(host)):
         what = "plain http, which others may change on the way" if scheme == "http" else f"{quoted(scheme)}"
         raise InvalidInput(f"a repository is fetched by https or ssh, not by {what}", hint=hint)
     if not host or host.startswith("-"):
-        raise InvalidInput("this is no address of a repository: it names no host", hint=hint)
+        raise InvalidInput("this is not an address of a repository: it names no host", hint=hint)
     if parts.query:
         raise InvalidInput("the address of a repository has no query", hint=hint)
     if parts.password is not None or (parts.username is not None and scheme != "ssh"):
         what = "the address of a repository has no password in it"
         raise InvalidInput(what, hint="let git's credential helper, or ssh, say who you are")
     if parts.username is not None and parts.username.startswith("-"):
-        raise InvalidInput("this is no address of a repository: its user begins with a dash", hint=hint)
+        raise InvalidInput("this is not an address of a repository: its user begins with a dash", hint=hint)
 
 
 def _check_folder(folder: str) -> None:
     parts = folder.strip("/").split("/")
     if folder and (any(part in ("", ".", "..", ".git") for part in parts) or "\\" in folder):
-        raise InvalidInput(f"{quoted(folder)} is no folder of a repository", hint="name it from the repository's root")
+        raise InvalidInput(
+            f"{quoted(folder)} is not a folder of the repository", hint="name it from the repository's root"
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -32,7 +32,7 @@ def read_many(
 ) -> tuple[FilesSource, str] | str:
     """The files that a folder or a pattern means and their transform, or what is wrong with them.
 
-    Without a transform that is said, files that are no tables are left out, as are those whose names begin with `_`,
+    Without a transform that is said, files that are not tables are left out, as are those whose names begin with `_`,
     which Spark and Hive write beside the data.
     """
     pattern = text if is_glob(text) else f"{text.rstrip('/')}/**/*" if text.rstrip("/") not in ("", ".") else "**/*"

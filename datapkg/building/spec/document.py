@@ -65,7 +65,7 @@ class Item:
 def read_document(path: Path) -> Item | None:
     """The document in a file; None if there is nothing in it.
 
-    Raises `InvalidBuildFile` with file, line, column and snippet for what is no YAML, or more than the bounds allow.
+    Raises `InvalidBuildFile` with file, line, column and snippet for what is not YAML, or more than the bounds allow.
     """
     try:
         with path.open("rb") as stream:
@@ -193,7 +193,7 @@ def _at(event: Any, name: str, text: str, what: str) -> InvalidBuildFile:
 def scalar_value(item: Item) -> Any:
     """A scalar as YAML 1.1 reads it: numbers, true and false in all their spellings, null, dates, text.
 
-    Raises ValueError for what looks like a date or number and is none.
+    Raises ValueError for what looks like a date or number but is not one.
     """
     tag = _SCALARS.resolve(yaml.ScalarNode, item.text, (item.plain, not item.plain))
     construct = yaml.SafeLoader.yaml_constructors.get(tag)
@@ -201,11 +201,11 @@ def scalar_value(item: Item) -> Any:
         return item.text
     if len(item.text) > MAX_PLAIN and tag != "tag:yaml.org,2002:str":
         # Numbers to the base of 60 take time by the square of their length.
-        raise ValueError(f"{item.text[:60]!r} looks like a {tag.rpartition(':')[2]} and is none: it is too long")
+        raise ValueError(f"{item.text[:60]!r} looks like a {tag.rpartition(':')[2]} but is not one: it is too long")
     try:
         return construct(_SCALARS, yaml.ScalarNode(tag, item.text))
     except (ValueError, OverflowError, AttributeError) as error:
-        raise ValueError(f"{item.text[:60]!r} looks like a {tag.rpartition(':')[2]} and is none ({error})") from None
+        raise ValueError(f"{item.text[:60]!r} looks like a {tag.rpartition(':')[2]} but is not one ({error})") from None
 
 
 def is_merge(key: Item) -> bool:

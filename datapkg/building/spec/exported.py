@@ -100,7 +100,7 @@ def _group(tree: dict[str, Any], parts: list[str]) -> dict[str, Any]:
 
 
 def _lines(tree: dict[str, Any], depth: int) -> list[str]:
-    """Return the lines of a group; its own metadata lie under "", which is no name of a node."""
+    """Return the lines of a group; its own metadata lie under "", which is not a name of a node."""
     lines = []
     indent = "  " * depth
     for name, value in tree.items():

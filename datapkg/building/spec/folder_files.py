@@ -99,7 +99,7 @@ def _files(
         elif reason is None and stat.S_ISREG(entry.stat().st_mode):
             yield here, entry.path
         elif reason != "":
-            tree.skipped.append(f"{'/'.join(here)}: {reason or 'no ordinary file'}")
+            tree.skipped.append(f"{'/'.join(here)}: {reason or 'not a regular file'}")
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -118,7 +118,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 
 def _not_data(entry: os.DirEntry[str], parts: tuple[str, ...]) -> str | None:
-    """Why this is no data; "" for what says how to build, of which nothing need be said; None for data."""
+    """Why this is not data; "" for what says how to build, of which nothing need be said; None for data."""
     if entry.name == GIT_FILE or (entry.name in (BUILD_FILE, IGNORE_FILE) and not parts):
         return ""
     if entry.name.startswith("."):

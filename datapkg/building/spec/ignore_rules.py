@@ -61,7 +61,7 @@ def _text_of(folder: Path) -> str:
     if not path.exists() and not path.is_symlink():
         return ""
     if not path.is_file() or not is_inside(path, folder):
-        raise InvalidInput(f"{quoted(path)} is no ordinary file in this folder")
+        raise InvalidInput(f"{quoted(path)} is not a regular file in this folder")
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -70,7 +70,7 @@ def _text_of(folder: Path) -> str:
         raise InvalidInput(f"{quoted(path)} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InvalidInput(f"{IGNORE_FILE}:{line}: this is no UTF-8") from error
+        raise InvalidInput(f"{IGNORE_FILE}:{line}: this is not UTF-8") from error
     if len(data) > MAX_BYTES:
         raise InvalidInput(f"{IGNORE_FILE} has more than {MAX_BYTES >> 20} MiB")
     return text

@@ -71,7 +71,7 @@ class _Reader:
     def read(self, document: Item | None) -> None:
         name = self.folder.path.name
         if document is None or document.kind != "mapping":
-            what = "is empty" if document is None else "is no mapping"
+            what = "is empty" if document is None else "is not a mapping"
             self.problems.add(document.line if document else 1, "", f"{name} {what}; expected `contents:`")
             return
         contents = None

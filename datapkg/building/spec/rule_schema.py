@@ -84,7 +84,7 @@ def pattern(item: Item) -> str:
         pyarrow.compute.match_substring_regex(pyarrow.array([""]), pattern=text)
     except pyarrow.ArrowInvalid as error:
         reason = str(error).removeprefix("Invalid regular expression: ")
-        raise ValueError(f"{quoted(text)} is no regular expression: {reason}") from None
+        raise ValueError(f"{quoted(text)} is not a regular expression: {reason}") from None
     return text
 
 
@@ -94,7 +94,7 @@ def values(item: Item) -> list[Any]:
         raise ValueError(f"expected a list of the values that are allowed, got {_got(item)}")
     found = [_value(each) for each in item.values]
     if None in found:
-        raise ValueError("a missing value is none of the values: it always passes, unless `not_null` forbids it")
+        raise ValueError("a missing value is not one of the values: it always passes, unless `not_null` forbids it")
     kinds = {_family(each): each for each in found}
     if len(kinds) > 1:
         shown_kinds = " and ".join(f"{value!r} ({kind})" for kind, value in kinds.items())

@@ -57,7 +57,7 @@ class SourceFolder:
             return f"with this the globs are tried on more than {MAX_TRIED:,} files; have fewer, or simpler ones"
         files = [file for file in match(rest, found) if file.path != self.path]
         if not files:
-            return "matches no file (hidden files are no data)"
+            return "matches no file (hidden files are not data)"
         start = f"{prefix}/" if prefix else ""
         return [(file.names, FileSource(file.path, f"{start}{file.shown}", within=self._fence)) for file in files]
 
@@ -73,7 +73,7 @@ class SourceFolder:
         if path.is_dir():
             return f"{quoted(text)} is a folder; name its files, or take them by a glob such as {text.rstrip('/')}/*"
         if path.exists():
-            return f"{quoted(text)} is no ordinary file"
+            return f"{quoted(text)} is not a regular file"
         if path.is_symlink():
             return f"{quoted(text)} is a link that leads nowhere"
         self._suggested += 1

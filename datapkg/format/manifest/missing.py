@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def no_node(manifest: Manifest, path: str, package: str = "the package") -> NodeNotFound:
-    """The error for a path at which there is nothing: it names the group that is there, and names that are near."""
+    """The error for a path at which there is nothing: it names the group that is there, and names that are near.
+
+    `detail["near"]` is the path that was most likely meant, if there is one.
+    """
     group, _, name = path.rpartition("/")
     while group and (kind := manifest.kind(group)) != "group":
         if kind:
@@ -31,8 +34,15 @@ def no_node(manifest: Manifest, path: str, package: str = "the package") -> Node
     names = list(manifest.children(group))
     near = close_names(name, names)
     where = f"{package}/{group}" if group else package
-    hint = f"datapkg show {package}" if "/" in package and not near else ""
-    # A path may go on below the name that is not there; only whole paths are corrected.
-    is_corrected = near and path == (f"{group}/{name}" if group else name)
-    detail = {"meant": [path, f"{group}/{near[0]}" if group else near[0]]} if is_corrected else {}
-    return NodeNotFound(f"{where} has no node {quoted(name)}{advice(name, names)}", hint=hint, path=path, **detail)
+    message = f"{where} has no node {quoted(name)}{advice(name, names)}"
+    if near:
+        right = _corrected(manifest, path, group, name, near[0])
+        return NodeNotFound(message, path=path, near=right, meant=[path, right])
+    return NodeNotFound(message, hint=f"datapkg show {package}" if "/" in package else "", path=path)
+
+
+def _corrected(manifest: Manifest, path: str, group: str, wrong: str, right: str) -> str:
+    """Return a path with one name corrected, with what follows it if there is such a node."""
+    above = f"{group}/" if group else ""
+    whole = f"{above}{right}{path.removeprefix(above + wrong)}"
+    return whole if manifest.kind(whole) else above + right

@@ -192,7 +192,7 @@ class Manifest:
         return self.nodes[at].kind if len(self._keys[at]) == len(key) else "group"
 
     def children(self, path: str = "") -> dict[str, Kind]:
-        """The names of what lies directly in a group, in order, each with its kind; none in what is no group."""
+        """The names of what lies directly in a group, in order, each with its kind; none in what is not a group."""
         depth = path.count("/") + 1 if path else 0
         found: dict[str, Kind] = {}
         for node in self.below(path):
@@ -232,7 +232,7 @@ def parse_head(line: bytes) -> dict[str, Any]:
         version = msgspec.json.decode(line)
         version = version.get("datapkg") if isinstance(version, dict) else None
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-            raise InvalidManifest("this is no manifest: it does not begin with a format version ('datapkg')")
+            raise InvalidManifest("this is not a manifest: it does not begin with a format version ('datapkg')")
         if version > FORMAT:
             raise NewerFormat(f"format {version} is newer than what this datapkg reads ({FORMAT})", hint=UPGRADE_HINT)
         head = _head_decoder.decode(line)
@@ -304,13 +304,13 @@ def check_node(node: Node) -> None:
     _check_file_name(node.file_name)
     for hash, size in node.objects():
         if not is_hash(hash):
-            raise InvalidManifest(f"{quoted(hash)} is no hash")
+            raise InvalidManifest(f"{quoted(hash)} is not a hash")
         _check_count(size, "size")
     if isinstance(node, TableNode):
         _check_table(node)
     elif isinstance(node, ArrayNode):
         if not _DTYPE.match(node.dtype):
-            raise InvalidManifest(f"{quoted(node.dtype)} is no data type of an array")
+            raise InvalidManifest(f"{quoted(node.dtype)} is not a data type of an array")
         if len(node.shape) > 64:
             raise InvalidManifest("the array has more than 64 dimensions")
         for length in node.shape:
@@ -319,7 +319,7 @@ def check_node(node: Node) -> None:
 
 def _check_table(node: TableNode) -> None:
     if not _CONTENT.match(node.content):
-        raise InvalidManifest(f"{quoted(node.content)} is no content hash")
+        raise InvalidManifest(f"{quoted(node.content)} is not a content hash")
     if not node.blocks:
         raise InvalidManifest("a table has at least one object")
     for block in node.blocks:

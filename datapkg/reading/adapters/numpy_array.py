@@ -21,7 +21,7 @@ _EXACT = 2**53
 def convert(table: TableInterchange, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
     """Rows by columns in the one type that holds all numbers; else an array of records with named fields.
 
-    The index that pandas had is no column here, unless it is asked for. A null is NaN among numbers and NaT among
+    The index that pandas had is not a column here, unless it is asked for. A null is NaN among numbers and NaT among
     times; in other columns it is None.
     """
     found = _read(table, columns, filters)
@@ -47,7 +47,7 @@ def matrix(table: TableInterchange, dtype: Any, copy: bool | None) -> np.ndarray
     if names:
         said = ", ".join(map(quoted, names[:20]))
         raise WrongType(
-            f"{_place(table)} is no array of numbers, its columns {said} being of other types; choose "
+            f"{_place(table)} is not an array of numbers: its columns {said} are of other types; choose "
             f"columns with node[[…]], load it with node(), or take records with node.numpy()",
             columns=names,
         )

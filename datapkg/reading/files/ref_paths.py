@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
@@ -59,14 +60,22 @@ def find_place(home: Home, path: str, **options: Any) -> RefPath:
 
 
 def absent(error: DatapkgError, path: str) -> NoSuchFile:
-    """The error for a path of which something is not there, in the words of what was found out."""
+    """The error for a path of which something is not there, in the words of what was found out.
+
+    Those are asked for when they are read: many programs only try whether a file exists.
+    """
     detail = {key: value for key, value in error.detail.items() if key != "path"}
-    is_said = not error.hint or error.hint in error.message
-    message = error.message if is_said else f"{error.message}; type: {error.hint}"
-    found = NoSuchFile(message, hint=error.hint, **detail, path=path)
+    found = NoSuchFile(str(error.args[0]), **detail, path=path)
     found.filename = path
     found.__cause__ = error
+    found.explain_later(partial(_say, found, error))
     return found
+
+
+def _say(found: NoSuchFile, error: DatapkgError) -> None:
+    is_said = not error.hint or error.hint in error.message
+    found.message = error.message if is_said else f"{error.message}; type: {error.hint}"
+    found.explain("", error.hint)
 
 
 def _readings(path: str) -> Iterator[tuple[str, str]]:

@@ -73,7 +73,8 @@ class FileTree:
         if not found.is_folder:
             return NodeNotFound(f"{where} is a file, and nothing lies below it", path=full)
         names = [entry.name for entry in FileTree(self.source).listing(above)]
-        return NodeNotFound(f"{where} has nothing called {quoted(name)}{advice(name, names)}", path=full)
+        error = NodeNotFound(f"{where} has nothing called {quoted(name)}{advice(name, names)}", path=full)
+        return self.source.explain_absent(error, tuple(SUFFIXES.values()))
 
     def listing(self, path: str) -> list[Entry]:
         """What is in a folder, in the order of the nodes; raises `NodeNotFound`, `NotAFolder`."""

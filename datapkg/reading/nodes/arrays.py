@@ -44,7 +44,7 @@ class Array(NotLoaded, Node):
                 array: np.ndarray[Any, Any] = np.load(stream, allow_pickle=False)
             except (ValueError, TypeError, EOFError) as error:
                 raise CorruptObject(
-                    f"{self.ref.package}/{self.__at__} is no array that can be read: {error}"
+                    f"{self.ref.package}/{self.__at__} is not an array that can be read: {error}"
                 ) from error
         return array
 

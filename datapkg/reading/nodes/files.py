@@ -67,7 +67,7 @@ class File(Node):
         try:
             return loads(self.read_bytes())
         except (ValueError, RecursionError) as error:
-            raise InvalidInput(f"{place} is no JSON that can be read: {error}") from error
+            raise InvalidInput(f"{place} is not JSON that can be read: {error}") from error
 
     def image(self) -> Image:
         """The file as an image of Pillow; raises `InvalidInput` for what is none, `MissingDependency`."""

@@ -126,7 +126,7 @@ def to_frame(group: Group, meta: Sequence[str] | None = None) -> pd.DataFrame:
 def plot(group: Group, limit: int = 25, columns: int = 5) -> Figure:
     """The images directly in a group as a grid, a figure of matplotlib.
 
-    What is no image is passed over. Raises `NotFound` where there is no image, `MissingDependency`.
+    What is not an image is passed over. Raises `NotFound` where there is no image, `MissingDependency`.
     """
     from datapkg.reading.nodes.images import no_image, plot_images
 

@@ -148,7 +148,7 @@ class Package(Group):
 
 
 def is_reserved(name: str) -> bool:
-    """Whether Python or a notebook asks for this name, so that it is no node's."""
+    """Whether Python or a notebook asks for this name, so that it is not a node's."""
     return is_dunder(name) or name.startswith(PROTOCOLS)
 
 

@@ -41,9 +41,9 @@ def open_image(node: File) -> Image:
         line = "PIL.Image.MAX_IMAGE_PIXELS"
         raise InvalidInput(f"{place} is not opened: {error}; the bound is {line}", hint=line) from error
     except Image.UnidentifiedImageError as error:
-        raise InvalidInput(f"{place} is no image that Pillow knows") from error
+        raise InvalidInput(f"{place} is not an image that Pillow knows") from error
     except _BROKEN as error:
-        raise InvalidInput(f"{place} is no image that can be read: {error}") from error
+        raise InvalidInput(f"{place} is not an image that can be read: {error}") from error
     return image
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datapkg.reading.nodes.base import Node
-from datapkg.reading.nodes.not_loaded import expression, refuse_pandas
+from datapkg.reading.nodes.not_loaded import refuse_pandas_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class TableInterchange(Node):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         """Rows by columns, where all columns are numbers; raises `WrongType` where they are not, and to pandas."""
-        refuse_pandas(self, f"{expression(self.__source__, self.__at__)}()")
+        refuse_pandas_table(self)
         from datapkg.reading.adapters import numpy_array
 
         return numpy_array.matrix(self, dtype, copy)
@@ -80,7 +80,7 @@ class TableInterchange(Node):
 
         Raises `WrongType` with the line that loads the frame; for all others there is no such attribute.
         """
-        refuse_pandas(self, f"{expression(self.__source__, self.__at__)}()")
+        refuse_pandas_table(self)
         raise AttributeError("_typ")
 
     def __narwhals_dataframe__(self) -> Any:

@@ -12,8 +12,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from datapkg.format.names import Ref
     from datapkg.reading.nodes.arrays import Array
     from datapkg.reading.nodes.base import Node
+    from datapkg.reading.nodes.interchange import TableInterchange
     from datapkg.reading.nodes.tables import Table
     from datapkg.reading.source import Source
 
@@ -46,19 +48,50 @@ def expression(source: Source, path: str) -> str:
     return written
 
 
+def load_line(ref: Ref, path: str) -> str:
+    """How a node of a package that is named by a ref is loaded in Python."""
+    from datapkg.format.names import Ref
+
+    return f'datapkg.load("{Ref(ref.user, ref.name, path, ref.state, ref.registry)}")'
+
+
 def refuse_pandas(node: Node, line: str) -> None:
     """Raise `WrongType` where a function of pandas asks a node for what only a frame has; `line` is what to type.
 
-    Called from `__array__` and `_typ`: an array has no names and one dtype. numpy, which passes the question on, has no
-    Python frame of its own.
+    Called from methods that pandas calls of frames. An array, say, has no names and one dtype. numpy and Cython, which
+    pass the question on, have no Python frame of their own.
     """
-    if sys._getframe(2).f_globals.get("__name__", "").partition(".")[0] == "pandas":
-        place = f"{node.__source__.ref.package}{'/' + node.__at__ if node.__at__ else ''}"
-        raise WrongType(f"{place} is a {node.__kind__} node, and pandas takes a DataFrame; write: {line}", hint=line)
+    if _is_asked_by_pandas(3):
+        raise WrongType(_takes_frames(node, line), hint=line)
 
 
-def no_attribute(node: Table, name: str) -> NodeNotFound:
-    """The error for an attribute that a table node has not: a column's name, a frame's method, or a slip of a key."""
+def refuse_pandas_table(node: TableInterchange) -> None:
+    """The same for a table node, which is loaded by calling it."""
+    if _is_asked_by_pandas(3):
+        line = f"{expression(node.__source__, node.__at__)}()"
+        raise WrongType(_takes_frames(node, line), hint=line)
+
+
+def _is_asked_by_pandas(depth: int) -> bool:
+    return str(sys._getframe(depth).f_globals.get("__name__")).partition(".")[0] == "pandas"
+
+
+def _takes_frames(node: Node, line: str) -> str:
+    place = f"{node.__source__.ref.package}{'/' + node.__at__ if node.__at__ else ''}"
+    return f"{place} is a {node.__kind__} node, and pandas takes a DataFrame; write: {line}"
+
+
+def no_attribute(node: Table, name: str) -> AttributeError:
+    """The error for an attribute that a table node has not: a column's name, a frame's method, or a slip of a key.
+
+    What pandas asks for is answered with the call that loads the frame; it stays an `AttributeError`, since pandas
+    tries some attributes of whatever it is given.
+    """
+    if _is_asked_by_pandas(3):
+        line = f"{expression(node.__source__, node.__at__)}()"
+        return NodeNotFound(_takes_frames(node, line), hint=line)
+    if name[:1] == "_":
+        return AttributeError(name)
     place, loaded = f"{node.__source__.ref.package}/{node.__at__}", f"{expression(node.__source__, node.__at__)}()"
     if name in node.columns:
         return NodeNotFound(f"{place}: a column is taken with [{name!r}]")

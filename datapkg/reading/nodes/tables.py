@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datapkg.reading.nodes.interchange import TableInterchange
-from datapkg.reading.nodes.not_loaded import NotLoaded, expression, no_attribute
+from datapkg.reading.nodes.not_loaded import NotLoaded, expression, no_attribute, refuse_pandas_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Table(NotLoaded, TableInterchange):
         `attrs["datapkg"]` says package, hash and path. Raises `NodeNotFound` for an unknown column, `InvalidInput`,
         `ObjectNotFound`, `CorruptObject`.
         """
+        refuse_pandas_table(self)
         from datapkg.reading.tables import pandas_reader
 
         form = pandas_reader.Form(frozen, dtype_backend)
@@ -66,6 +67,7 @@ class Table(NotLoaded, TableInterchange):
         return name in self.columns
 
     def __iter__(self) -> Iterator[Any]:
+        refuse_pandas_table(self)
         loaded = expression(self.__source__, self.__at__)
         raise TypeError(
             f"a table node is not loaded, so it is not iterated; write: for each in {loaded}(), or .columns"
@@ -78,8 +80,6 @@ class Table(NotLoaded, TableInterchange):
         return True
 
     def __getattr__(self, name: str) -> Any:
-        if name[:1] == "_":
-            raise AttributeError(name)
         raise no_attribute(self, name)
 
     def _ipython_key_completions_(self) -> list[str]:
@@ -98,6 +98,7 @@ class Table(NotLoaded, TableInterchange):
     @property
     def columns(self) -> list[str]:
         """The names of the stored columns in order; those of an index that pandas had are among them."""
+        refuse_pandas_table(self)
         return [name for name, _ in self.__entry__.columns]
 
     @property

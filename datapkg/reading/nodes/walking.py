@@ -67,7 +67,7 @@ def select(source: Source, group: str, test: Test | None, meta: Mapping[str, Any
 
 
 def _node(source: Source, group: str, path: str, entry: Entry | None) -> Node:
-    """The node of a line; what is no group keeps it, for a look-up of each costs more than the walk."""
+    """The node of a line; what is not a group keeps it, for a look-up of each costs more than the walk."""
     node = CLASSES[entry.kind if entry else "group"](source, _below(group, path))
     if entry and entry.kind != "group":
         vars(node)["__line__"] = entry

@@ -27,7 +27,9 @@ def array_preview(
                 return None
             data = stream.read(limit_bytes)
         except InvalidInput as error:
-            raise CorruptObject(f"{source.ref.package}/{entry.path} is no array that can be read: {error}") from error
+            raise CorruptObject(
+                f"{source.ref.package}/{entry.path} is not an array that can be read: {error}"
+            ) from error
     total = min(len(data) // kind.itemsize, math.prod(shape))
     values = np.frombuffer(data, kind, total)
     rows, columns = limits

@@ -118,7 +118,7 @@ def check_columns(source: Source, table: TableNode, stored: pa.Schema) -> None:
 
 
 def unreadable(source: Source, table: TableNode, error: Exception) -> CorruptObject:
-    """The error for an object that is no Parquet, or not all of it; what came of it in stretches is forgotten."""
+    """The error for an object that is not Parquet, or not all of it; what came of it in stretches is forgotten."""
     source.give_up(table)
     if source.is_lazy and any(not source.through.has(hash) for hash, _ in table.objects()):
         line = source.fetch_line(table.path)

@@ -49,7 +49,8 @@ def no_column(source: Source, table: TableNode, name: object) -> NodeNotFound:
 def plain(source: Source, table: TableNode, filters: Filters) -> Filters:
     """Filters whose lists of values are such that pyarrow infers one type for them; some mixtures end the process.
 
-    Raises `InvalidInput` for a list with values of several kinds. What is no list of conditions is returned as it is.
+    Raises `InvalidInput` for a list with values of several kinds. What is not a list of conditions is returned
+    unchanged.
     """
     if not isinstance(filters, list):
         return filters

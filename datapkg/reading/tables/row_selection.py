@@ -26,7 +26,7 @@ class BlockRows(NamedTuple):
 def chosen(table: TableNode, rows: slice | None) -> tuple[Picks | None, bool]:
     """The rows that a slice means, as Python slices a list, and whether they come in reverse; None for all of them.
 
-    Raises `InvalidInput` for what is no slice.
+    Raises `InvalidInput` for what is not a slice.
     """
     if rows is None:
         return None, False

@@ -30,9 +30,9 @@ def test_as_pandas_calls_them(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("said", "problem"),
     [
-        ("{a: os.system}", "'os.system' is no converter; there are str, int"),
+        ("{a: os.system}", "'os.system' is not a converter; there are str, int"),
         ("{a: str.stripp}", "there are str, int, float, str.strip"),
-        ("{a: [1]}", "is no converter"),
+        ("{a: [1]}", "is not a converter"),
         ("[str]", "is a mapping of columns"),
     ],
 )

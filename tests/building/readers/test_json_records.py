@@ -69,15 +69,15 @@ def test_a_json_file_is_a_table_if_it_begins_as_records(tmp_path: Path, body: st
     ("name", "body", "reason"),
     [
         ("a.json", "[{", "Expecting"),
-        ("a.json", '[{"a": 1}, 2]', "record 2 is no record"),
+        ("a.json", '[{"a": 1}, 2]', "record 2 is not a record"),
         ("a.json", '[{"a": 1}, {"a": "x"}]', r"column .a. holds values of several types: int \(row 1\), str \(row 2\)"),
         ("a.json", "[{}]", "no column"),
         ("a.json", '[{"a": {}}]', "column 'a' holds only empty objects"),
         ("a.jsonl", '{"a": [{}]}\n{"a": [{}]}\n', "column 'a' holds only empty objects"),
         ("a.json", f'[{{"a": {10**30}}}]', "column 'a'"),
         ("a.json", '[{"a":' + "[" * 100_000, "recursion|nest"),
-        ("a.jsonl", '{"a": 1}\n{"a"\n', "line 2 is no JSON"),
-        ("a.jsonl", "[1]\n", "line 1 is no record"),
+        ("a.jsonl", '{"a": 1}\n{"a"\n', "line 2 is not JSON"),
+        ("a.jsonl", "[1]\n", "line 1 is not a record"),
         ("a.jsonl", "", "no column"),
     ],
 )
@@ -161,7 +161,7 @@ def test_types_do_not_depend_on_where_a_value_stands(
         ({"x": {"y": 1}}, "column 'x' holds values of several types: dict (row 95), int (row 1)"),
         ({"x": -1}, "some above 2^63 and some below 0"),
         ({"x": 10**30}, "column 'x'"),
-        (5, "95 is no record"),
+        (5, "95 is not a record"),
     ],
 )
 def test_values_that_no_type_holds(tmp_path: Path, name: str, late: object, reason: str) -> None:
@@ -201,7 +201,7 @@ def test_a_list_is_read_a_stretch_at_a_time(tmp_path: Path, size: int, monkeypat
         ('[{"a": 1}] x', "there is text behind the list"),
         ('{"a": 1}', "a table is a list of records"),
         ("[]", "there is no column"),
-        ("[1]", "record 1 is no record"),
+        ("[1]", "record 1 is not a record"),
         (b'[{"a": "\xff"}]', "codec can't decode"),
     ],
 )

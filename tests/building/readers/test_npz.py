@@ -75,7 +75,7 @@ def failure(path: Path) -> str:
         ({}, "there is no array in it"),
         ({"a.npy": npy(np.array([{}], object))}, "an array of Python objects cannot be kept"),
         ({"a.npy": npy(np.zeros(2, "i4,f8"))}, "cannot be kept"),
-        ({"a.txt": b"x"}, "'a.txt' in it is no array"),
+        ({"a.txt": b"x"}, "'a.txt' in it is not an array"),
         ({"a.npy": b"some text"}, "magic string is not correct"),
         ({"a.npy": npy(np.ones(9))[:-1]}, "'a.npy': the header promises 72 bytes of data, there are 71"),
         ({"a.npy": npy(np.ones(9)) + b"x"}, "the header promises 72 bytes of data, there are 73"),

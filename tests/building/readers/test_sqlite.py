@@ -214,7 +214,7 @@ def test_what_is_no_database(tmp_path: Path) -> None:
     assert kinds(bench.build(tmp_path / "b.sqlite")) == {"b.sqlite": "file"}
     with pytest.raises(TransformFailed, match="file is not a database"):
         bench.build(tmp_path / "c.sqlite3")
-    with pytest.raises(TransformFailed, match="it is no SQLite database"):
+    with pytest.raises(TransformFailed, match="it is not an SQLite database"):
         build(tmp_path / "a.db")
     with pytest.raises(TransformFailed, match="there is no table in it, only 'v' "):
         build(database(tmp_path / "d.db", "create view v as select 1 as x"))

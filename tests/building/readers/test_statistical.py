@@ -110,6 +110,38 @@ def test_spss(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_library("pyreadstat")
+@pytest.mark.parametrize("name", ["p.zsav", "p.por", "P.POR"])
+def test_spss_compressed_and_portable(tmp_path: Path, name: str) -> None:
+    import pyreadstat
+
+    written, folder = tmp_path / name.lower(), tmp_path / "package"
+    folder.mkdir()
+    frame = people()[["sex", "id"]].set_axis(["SEX", "ID"], axis=1)  # as portable files write names
+    if name == "p.zsav":
+        labels = {"SEX": {1: "f", 2: "m"}}
+        pyreadstat.write_sav(
+            frame, str(written), compress=True, column_labels={"SEX": "Sex"}, variable_value_labels=labels
+        )
+    else:
+        pyreadstat.write_por(frame, str(written), column_labels={"SEX": "Sex"})
+    written.rename(folder / name)
+    found, notes, _ = table_of(folder)
+    assert found["SEX"].tolist() == (["f", "m", "f"] if name == "p.zsav" else [1, 2, 1])
+    assert (found["ID"].tolist(), notes) == ([1, 2, 3], {"SEX": "Sex"})
+    assert list(table_of(folder, "{columns: [ID]}")[0]) == ["ID"]
+
+
+@pytest.mark.needs_library("pyreadstat")
+def test_a_portable_file_takes_no_encoding(tmp_path: Path) -> None:
+    import pyreadstat
+
+    pyreadstat.write_por(people()[["sex", "id"]], str(tmp_path / "p.por"))
+    for kwarg in ("encoding: latin1", "user_missing: true"):
+        with pytest.raises(BuildFailed, match=f"kwarg {kwarg.partition(':')[0]} is not supported"):
+            table_of(tmp_path, f"{{{kwarg}}}")
+
+
+@pytest.mark.needs_library("pyreadstat")
 def test_files_for_transport(tmp_path: Path) -> None:
     import pyreadstat
 

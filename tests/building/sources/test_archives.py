@@ -141,9 +141,9 @@ def test_folders_devices_and_hard_links(shelf: DownloadCache) -> None:
             info = tarfile.TarInfo(f"k{kind.decode()}")
             info.type, info.linkname = kind, "/etc/passwd"
             archive.addfile(info)
-    assert "no ordinary file" in refused(shelf, data.getvalue(), "k3")
-    assert "no ordinary file" in refused(shelf, data.getvalue(), "k4")
-    assert "no ordinary file" in refused(shelf, data.getvalue(), "k6")
+    assert "a regular file" in refused(shelf, data.getvalue(), "k3")
+    assert "a regular file" in refused(shelf, data.getvalue(), "k4")
+    assert "a regular file" in refused(shelf, data.getvalue(), "k6")
     assert "link" in refused(shelf, data.getvalue(), "k1")
     assert "it is a folder" in refused(shelf, data.getvalue(), "k5")
 

@@ -143,7 +143,7 @@ def test_what_has_changed_is_told_of_all_addresses(web: Web, tmp_path: Path) -> 
 
 
 def test_a_server_that_joins_two_files_is_found_out(web: Web, tmp_path: Path) -> None:
-    """The same ETag for other bytes: the piece of the first and the rest of the second are no file."""
+    """The same ETag for other bytes: the piece of the first and the rest of the second are not a file."""
     body = bytes(range(256)) * 100
     web.put("/a.bin", b"old" * 5_000, etag='"1"', cuts=[1_000] * 20)
     text = f"contents:\n  a: {{url: {web.url}/a.bin, sha256: {sha256(body)}}}\n"

@@ -103,7 +103,7 @@ def test_whatever_speaks_arrow(folder: Path, value: Any, rows: list[Any], monkey
         ("None", "gave a NoneType"),
         ("'in.csv'", "gave a str"),
         ("{}", "gave an empty dict"),
-        ("{1: path}", "gave a dict with the name 1, which is no text"),
+        ("{1: path}", "gave a dict with the name 1, which is not text"),
         ("{'a': 5}", "give() of prepare.py: 'a' gave a int"),
         ("path.parent", "and there is no file"),
         ("__import__('pandas').Series([1])", "gave a Series"),

@@ -97,7 +97,7 @@ def test_what_is_no_data_is_left_out_and_counted(tmp_path: Path) -> None:
         ".hidden: hidden",
         "broken: link that leads nowhere",
         "loop: link that leads to a folder that it lies in",
-        "pipe: no ordinary file",
+        "pipe: not a regular file",
         "sub/.DS_Store: hidden",
         "sub/__pycache__: made by Python",
         "to_file: link that leaves the folder",

@@ -188,7 +188,7 @@ contents:
 
 @pytest.mark.parametrize(
     ("body", "reason"),
-    [(b"ok\n\xff\n", r"\.datapkgignore:2: this is no UTF-8"), (b"x" * (1 << 20) + b"\n", "more than 1 MiB")],
+    [(b"ok\n\xff\n", r"\.datapkgignore:2: this is not UTF-8"), (b"x" * (1 << 20) + b"\n", "more than 1 MiB")],
 )
 def test_a_file_of_rules_that_is_none(tmp_path: Path, body: bytes, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
@@ -201,11 +201,11 @@ def test_rules_from_elsewhere_are_not_read(tmp_path: Path) -> None:
     assert paths(Bench().build(folder)) == ["rules"]
     (folder / ".datapkgignore").unlink()
     (folder / ".datapkgignore").symlink_to(write(tmp_path, {"outside": "*"}) / "outside")
-    with pytest.raises(InvalidInput, match="no ordinary file in this folder"):
+    with pytest.raises(InvalidInput, match="not a regular file in this folder"):
         Bench().build(folder)
     (folder / ".datapkgignore").unlink()
     os.mkfifo(folder / ".datapkgignore")
-    with pytest.raises(InvalidInput, match="no ordinary file"):
+    with pytest.raises(InvalidInput, match="not a regular file"):
         Bench().build(folder)
 
 

@@ -297,7 +297,7 @@ contents:
         "21: contents.x/y: node name 'x/y' is not allowed: it may not contain '/', '\\' or control characters; "
         "groups are nested mappings, and a file is named by `file:`",
         "22: contents.nothing/*.csv: there is no folder 'nothing'",
-        "23: contents.data/*.xyz: matches no file (hidden files are no data)",
+        "23: contents.data/*.xyz: matches no file (hidden files are not data)",
     ]
 
 
@@ -305,16 +305,16 @@ contents:
     ("text", "expected"),
     [
         ("", "1: build.yml is empty; expected `contents:`"),
-        ("[]", "1: build.yml is no mapping; expected `contents:`"),
+        ("[]", "1: build.yml is not a mapping; expected `contents:`"),
         ("meta: {}\n", "1: build.yml has no `contents`"),
         ("contents: [a]\n", "1: contents: expected a mapping of names to nodes"),
         ("contents: {}\nchecks: [a]\n", "2: checks: expected a mapping of names to checks"),
         ("meta: [1]\ncontents: {}\n", "1: meta: expected a mapping"),
         ("meta: {n: 9007199254740993}\ncontents: {}\n", "1: meta: meta.n: 9007199254740993 is beyond 2^53"),
-        ("meta: {n: .nan}\ncontents: {}\n", "1: meta: meta.n: nan is no JSON number"),
+        ("meta: {n: .nan}\ncontents: {}\n", "1: meta: meta.n: nan is not a JSON number"),
         (f"meta: {{a: {'x' * 600_000}}}\ncontents: {{}}\n", "1: meta: more than 512 KiB of metadata"),
         ("meta: {a: 1, a: 2}\ncontents: {}\n", "1: meta: key 'a' is here twice; first on line 1"),
-        ("meta: {d: 2024-13-45}\ncontents: {}\n", "1: meta.d: '2024-13-45' looks like a timestamp and is none"),
+        ("meta: {d: 2024-13-45}\ncontents: {}\n", "1: meta.d: '2024-13-45' looks like a timestamp but is not one"),
         ("contents:\n  a: {kwargs: {}}\n", "2: contents.a: has neither a source"),
         ("contents:\n  [a]: {file: a.csv}\n", "2: contents: a key is text, not a mapping or list"),
         ("contents:\n  a: {file: [a.csv]}\n", "2: contents.a.file: expected the path of a file, got a list"),

@@ -1,4 +1,4 @@
-"""Images: one as Pillow has it, many as a grid; what is no image says so, and nothing of it runs."""
+"""Images: one as Pillow has it, many as a grid; what is not an image says so, and nothing of it runs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(/tmp/
 @pytest.mark.parametrize("data", [b"", b"no image", encoded(RED)[:45], encoded(RED)[:20], EPS], ids=range(5))
 def test_what_is_no_image_is_refused(home: Home, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was run"))
-    with pytest.raises(InvalidInput, match="me/images/g/a is no image"):
+    with pytest.raises(InvalidInput, match="me/images/g/a is not an image"):
         group(home, a=data)["a"].image()
 
 
@@ -73,7 +73,7 @@ def test_a_group_of_images_as_a_grid(home: Home) -> None:
     assert [axes.get_title() for axes in figure.axes[:2]] == ["0_png", "1_png"]
     assert [len(axes.images) for axes in figure.axes].count(1) == 8
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == [
-        "me/images/g/bad_jpg is no image that Pillow knows"
+        "me/images/g/bad_jpg is not an image that Pillow knows"
     ]
     figure.savefig(io.BytesIO())
 

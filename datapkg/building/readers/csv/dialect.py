@@ -47,7 +47,7 @@ class CsvDialect:
 
     @cached_property
     def names(self) -> list[str]:
-        """A name for every field; labels may be no text."""
+        """A name for every field; labels may be something else than text."""
         return [str(field) for field in range(self.width)]
 
     @cached_property

@@ -1,0 +1,107 @@
+"""The newest states of a package at its registry, looked at for an error message: a few, small ones, and quickly.
+
+Nothing is raised, nothing is kept on disk, and what was found is remembered for a while, failures included: of many
+errors one alone waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from itertools import islice
+
+from datapkg.errors import DatapkgError
+from datapkg.format.names import Ref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from datapkg.format.manifest.parsed import Manifest
+    from datapkg.home import Home
+    from datapkg.remote.client import Client
+    from datapkg.store.store import Store
+
+    States = list[tuple[str, Manifest]]
+
+WAIT_S = 2.0
+"""For all that is asked of the registry."""
+VERSIONS, PUSHES = 5, 3
+MAX_MANIFEST_BYTES = 4 << 20
+REMEMBERED_S = 300.0
+_SHOWN_DIGITS = 12
+
+_known: dict[tuple[str, str], tuple[float, States]] = {}
+
+
+def earlier_states(store: Store, ref: Ref, home: Home | None = None, registry: str = "") -> States:
+    """Return the last `VERSIONS` versions and `PUSHES` pushes of a package at its registry, each with its manifest.
+
+    Each is named as after the `@` of a ref. Empty for a package that did not come from a registry and was not pushed
+    to one, and where the registry does not answer within `WAIT_S`: then what came by then.
+    """
+    url = registry or _registry(store, ref)
+    if not url:
+        return []
+    at, found = _known.get((url, ref.package), (0.0, []))
+    if not at or time.monotonic() - at > REMEMBERED_S:
+        found = _asked(url, ref, home)
+        _known[url, ref.package] = time.monotonic(), found
+    return list(found)
+
+
+def _registry(store: Store, ref: Ref) -> str:
+    """The registry that the newest state came from or was pushed to; "" where there is none."""
+    current = store.refs.current(ref.user, ref.name)
+    origins = [current.origin] if current else []
+    origins += [event.origin for event in store.refs.log(ref.user, ref.name)]
+    return next((each for each in origins if "://" in each), "")
+
+
+def _asked(url: str, ref: Ref, home: Home | None) -> States:
+    """What a thread of its own finds in time: neither names nor connections that hang keep the error back."""
+    found: States = []
+    thread = threading.Thread(target=_collect, args=(url, ref, home, found), daemon=True)
+    thread.start()
+    thread.join(WAIT_S)
+    return list(found)
+
+
+def _collect(url: str, ref: Ref, home: Home | None, found: States) -> None:
+    from datapkg.format.manifest.patch import read_manifest
+
+    try:
+        client = _client(url, home)
+        until = time.monotonic() + WAIT_S
+        for hash, name in _names(client, Ref(ref.user, ref.name)):
+            if time.monotonic() > until:
+                return
+            with contextlib.suppress(DatapkgError):  # of one that is too long, say
+                data = client.manifest(ref, hash, size=MAX_MANIFEST_BYTES)
+                found.append((name, read_manifest(data, hash)))
+    except Exception:  # noqa: BLE001 (whatever it is, the error that is explained matters more)
+        return
+
+
+def _client(url: str, home: Home | None) -> Client:
+    """A client that tries once, and not for long."""
+    from datapkg.home import Home
+    from datapkg.remote.client import Client
+    from datapkg.remote.session import RegistrySession
+
+    home = home or Home()
+    return Client(RegistrySession(url, home.credential(url), tries=1, read_timeout_s=WAIT_S))
+
+
+def _names(client: Client, ref: Ref) -> Iterator[tuple[str, str]]:
+    """The hash of each state, and its name: the newest versions, then the newest pushes; no state twice."""
+    versions = {each.hash: each.version for each in client.versions(ref)}
+    seen = set()
+    for hash in list(versions)[: -VERSIONS - 1 : -1]:
+        seen.add(hash)
+        yield hash, versions[hash]
+    for entry in islice(client.log(ref), VERSIONS + PUSHES):
+        if entry.hash not in seen and len(seen) < VERSIONS + PUSHES:
+            seen.add(entry.hash)
+            yield entry.hash, versions.get(entry.hash) or f"sha256:{entry.hash[:_SHOWN_DIGITS]}"
