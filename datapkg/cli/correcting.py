@@ -17,8 +17,8 @@ def correct(error: DatapkgError, args: Sequence[str], removing: Collection[str])
     """Make the corrected command line the hint of an error that names what was `meant`, a (wrong, right) pair.
 
     A hint that is more than the help page stays, except one for Python (`near`). Nothing is changed where the wrong
-    word is in the line more than once or not at all, and where the line, as typed or corrected, removes something or has a
-    token.
+    word is in the line more than once or not at all, and where the line, as typed or corrected, removes something or
+    has a token.
     """
     if error.hint and not error.hint.endswith(" --help") and "near" not in error.detail:
         return
