@@ -37,8 +37,8 @@ class CopyOnWriteObjects(Objects):
     def batch(self) -> AbstractContextManager[None]:
         return self._own.batch()
 
-    def forget(self, hashes: Iterable[str]) -> None:
-        self._own.forget(hashes)
+    def discard(self, hashes: Iterable[str]) -> None:
+        self._own.discard(hashes)
 
     def delete(self, hash: str) -> None:
         self._own.delete(hash)

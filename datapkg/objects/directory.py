@@ -112,7 +112,7 @@ class DirectoryObjects(Objects):
                 self._pending[hash] = temp
             return True
 
-    def forget(self, hashes: Iterable[str]) -> None:
+    def discard(self, hashes: Iterable[str]) -> None:
         hashes = list(hashes)
         with self._lock:
             self._puts.subtract(hashes)

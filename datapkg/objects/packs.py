@@ -146,8 +146,8 @@ class PackedObjects(Objects):
                     self._finish_writer()
         return hash
 
-    def forget(self, hashes: Iterable[str]) -> None:
-        self.loose.forget(hashes)
+    def discard(self, hashes: Iterable[str]) -> None:
+        self.loose.discard(hashes)
 
     def _finish_writer(self) -> None:
         writer, self._writer = self._writer, None

@@ -188,8 +188,8 @@ class VerifiedObjects(Objects):
     def batch(self) -> AbstractContextManager[None]:
         return self.packed.batch()
 
-    def forget(self, hashes: Iterable[str]) -> None:
-        self.packed.forget(hashes)
+    def discard(self, hashes: Iterable[str]) -> None:
+        self.packed.discard(hashes)
 
     def delete(self, hash: str) -> None:
         self.packed.delete(hash)

@@ -12,19 +12,19 @@ CODE = """
 import sys
 from pathlib import Path
 
-from datapkg.building import making
+from datapkg.building import scheduler
 from datapkg.building.pipeline import build_package
 from datapkg.building.spec.from_value import spec_for
 from datapkg.objects.memory import MemoryObjects
 
-make = making._make
+make = scheduler._make
 seen = set()
 
 def watched(*given):
     seen.update({"numpy", "pandas", "pyarrow"} - set(sys.modules))
     return make(*given)
 
-making._make = watched
+scheduler._make = watched
 build_package(spec_for(Path(sys.argv[1])), MemoryObjects(), previous=None, find_package=lambda ref: None)
 print(sorted(seen))
 """

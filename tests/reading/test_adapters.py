@@ -23,7 +23,7 @@ from datapkg.reading.adapters import ADAPTERS, blocks, files
 from datapkg.reading.nodes.tables import Table
 from datapkg.tables.frame_to_arrow import table_from_frame
 from datapkg.tables.pandas_metadata import remember_categories
-from tests.reading.tables import EVERYTHING, in_blocks, numbered, stored
+from tests.reading.example_tables import EVERYTHING, in_blocks, numbered, stored
 
 
 @pytest.fixture

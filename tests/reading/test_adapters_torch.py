@@ -15,7 +15,7 @@ import pytest
 from datapkg.errors import InvalidInput, NodeNotFound
 from datapkg.home import Home
 from datapkg.reading.nodes.tables import Table
-from tests.reading.tables import in_blocks, stored
+from tests.reading.example_tables import in_blocks, stored
 
 pytestmark = pytest.mark.needs_library("torch")
 

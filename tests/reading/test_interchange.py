@@ -23,7 +23,7 @@ from datapkg.reading.adapters import blocks
 from datapkg.reading.nodes.functions import prefetch
 from datapkg.reading.nodes.tables import Table
 from datapkg.tables.pandas_metadata import remember_categories
-from tests.reading.tables import EVERYTHING, in_blocks, numbered, stored
+from tests.reading.example_tables import EVERYTHING, in_blocks, numbered, stored
 
 mpl.use("Agg")
 

@@ -214,16 +214,16 @@ def test_filters_on_restored_categories_mean_the_same(home: Home) -> None:
 KILLED = """
 import os, signal
 import pyarrow as pa
-from datapkg.reading import warming
+from datapkg.reading.tables import arrow_cache_writer
 from datapkg.reading.load import load
 from datapkg.home import Home
 node = load("me/t/t", Home())
-write = warming._write
+write = arrow_cache_writer._write
 def killed(source, table, path):
     write(source, table, path)
     os.kill(os.getpid(), signal.SIGKILL)
-warming._write = killed
-warming.write(node.__source__, node.__entry__)
+arrow_cache_writer._write = killed
+arrow_cache_writer.write(node.__source__, node.__entry__)
 """
 
 

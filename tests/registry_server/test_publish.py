@@ -281,7 +281,7 @@ def test_what_happened_is_in_the_audit_also_after_deletion(house: House, ada: Cl
     assert found[1][2]["hash"] == hash
 
 
-@pytest.mark.parametrize("step", ["states.keep", "states.index", "pushes.finish", "pointing.add_version"])
+@pytest.mark.parametrize("step", ["states.keep", "states.index", "pushes.finish", "tags_versions.add_version"])
 def test_a_failure_at_any_step_leaves_nothing(
     house: House, ada: Client, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

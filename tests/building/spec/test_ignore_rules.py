@@ -273,6 +273,6 @@ def test_installed_libraries_are_not_data(tmp_path: Path) -> None:
 def test_a_file_of_git_that_is_too_long_is_refused(tmp_path: Path) -> None:
     """Without the rules behind the limit, files that git ignores would get into the package."""
     write(tmp_path, {"a.txt": "a", "in/b.secret": "b", "in/.gitignore": "x\n" * (1 << 19) + "*.secret\n"})
-    with pytest.raises(InvalidInput, match=r"in/\.gitignore' has more than 1 MiB") as caught:
+    with pytest.raises(InvalidInput, match=r"' has more than 1 MiB") as caught:
         Bench().build(tmp_path)
     assert "--no-gitignore" in caught.value.hint
