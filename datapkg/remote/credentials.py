@@ -137,6 +137,7 @@ def check_token(token: str) -> str:
     token = token.strip()
     if not token or len(token) > 1000 or not token.isascii() or not token.isprintable() or " " in token:
         raise InvalidInput(
-            "this is no token: it begins with dpk_ and has no spaces", hint="ask your registry for a new one"
+            "this is not a token: a token begins with dpk_ and has no spaces",
+            hint="ask your registry for a new one",
         )
     return token

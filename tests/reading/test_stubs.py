@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from typing import Any
+from unicodedata import category
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from datapkg.errors import InvalidName
 from datapkg.format.manifest.parsed import Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import check_node_name
+from datapkg.format.texts import HIDDEN
 from datapkg.reading import stubs
 from datapkg.reading.stubs import package_stub, user_stub
 from tests.examples import examples
@@ -90,14 +92,15 @@ def names() -> st.SearchStrategy[str]:
 @settings(deadline=None, max_examples=examples(40, 150))
 @given(st.sets(names(), max_size=6), st.lists(st.text(max_size=20) | st.sampled_from(ODD), max_size=5), st.text())
 def test_nothing_in_a_manifest_leaves_its_string(nodes: set[str], columns: list[str], text: str) -> None:
-    said = {"columns": {each: {"description": text} for each in columns}}
+    entry = {"columns": {each: {"description": text} for each in columns}}
     below = [file(f"group/{name}", description=text) for name in nodes]
-    tables = [table(f"{name}", *columns, description=text, **said) for name in nodes - {"group"}]
+    tables = [table(f"{name}", *columns, description=text, **entry) for name in nodes - {"group"}]
     stub = stub_of(*below, *tables, title=text, description=text)
     for written in (stub.classes, stub.module, user_stub("u", {"p": stub})):
         tree = ast.parse(written)
         assert all(isinstance(each, KNOWN) for each in tree.body)
-        assert all(each.isprintable() for each in written.splitlines())
+        assert not any(HIDDEN.search(each) for each in written.splitlines())
+        assert not any(category(each) in {"Cc", "Co", "Cs", "Zl", "Zp"} for each in written.replace("\n", ""))
     assert keys_of(stub.classes) >= {
         *nodes - {"group"},
         *(f"group/{name}" for name in nodes),
