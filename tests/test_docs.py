@@ -1,4 +1,4 @@
-"""The documents cannot lie: their sessions run, and every command, setting and error stands in them."""
+"""The documents are true: their examples run, and every command, setting, error and path in them exists."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ from datapkg.home import SETTINGS
 from registry_server.settings import Settings, setting_name
 from tests.fresh_process import FreshProcess
 from tests.live_registry import LiveRegistry, live_registry
+from tests.test_architecture import FLOORS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DESIGN = [ROOT / "DEVELOPING.md", *sorted((ROOT / "docs" / "design").glob("*.md"))]
+MAX_DEVELOPING_CHARS = 12_000  # ten minutes of reading
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SIMPLE = re.compile(r"datapkg [\w\s@./:=+-]*")  # nothing that a shell would expand or split
 RUN = ("console", "python")
@@ -150,10 +153,31 @@ def test_every_page_is_listed() -> None:
     assert listed == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
 
 
+def test_every_design_page_is_listed() -> None:
+    listed = set(re.findall(r"\]\(([a-z-]+\.md)\)", (ROOT / "docs" / "design" / "README.md").read_text()))
+    assert listed == {page.name for page in (ROOT / "docs" / "design").glob("*.md")} - {"README.md"}
+
+
 def test_links_between_pages_lead_somewhere() -> None:
-    for page in [*PAGES, ROOT / "DEVELOPING.md"]:
+    for page in [*PAGES, *DESIGN]:
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} leads to {target}, which is not there"
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which does not exist"
+
+
+def test_every_path_in_the_design_pages_exists() -> None:
+    """Paths are written from the repository's root; anything else in code style is not a path."""
+    folders = "|".join(path.name for path in ROOT.iterdir() if path.is_dir())
+    path = re.compile(rf"`((?:(?:{folders})/)[\w./-]*|[\w./-]+\.(?:py|md))`")
+    named = {(page.name, each) for page in DESIGN for each in path.findall(page.read_text())}
+    assert len(named) > 40
+    assert [f"{page}: {each}" for page, each in sorted(named) if not (ROOT / each).exists()] == []
+
+
+def test_every_room_is_in_the_floor_plan() -> None:
+    text = (ROOT / "DEVELOPING.md").read_text()
+    rooms = {room for floors in FLOORS.values() for floor in floors for room in floor if not room.startswith("_")}
+    assert [room for room in sorted(rooms - {""}) if not re.search(rf"\b{room}\b", text)] == []
+    assert len(text) <= MAX_DEVELOPING_CHARS
 
 
 def test_generated_pages_are_those_of_the_program() -> None:
