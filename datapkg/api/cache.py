@@ -11,6 +11,7 @@ from datapkg.objects.progress import Progress, silent
 from datapkg.reading.earlier_states import explained
 from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_cache, arrow_cache_writer
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.store.arrow_cache import CachedTable
 
 
@@ -28,7 +29,7 @@ def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmR
     done = []
     for number, table in enumerate(tables):
         progress("warming", number, len(tables))
-        made = arrow_cache_writer.write(source, table)
+        made = arrow_cache_writer.write(StoredTable(source, table))
         path = found.store.copies.find(arrow_cache.key(table))
         size = path.stat().st_size if path else 0
         done.append(WarmResult(ref.package, table.path, table.rows, size, made))

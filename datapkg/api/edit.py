@@ -163,12 +163,13 @@ class Draft(NewState):
         """What gives footers of a table's blocks, what brings blocks here, and what is wrong with what is stated."""
         from datapkg.building.table_append import StoredRows
         from datapkg.reading.tables.arrow_reader import footers
+        from datapkg.reading.tables.stored_table import StoredTable
 
         source, path = self._source_of(node.path)
         part = partial(msgspec.structs.replace, node, path=path)
         return StoredRows(
             self._home.store.objects,
-            footers=lambda blocks: list(footers(source, part(blocks=blocks))),
+            footers=lambda blocks: list(footers(StoredTable(source, part(blocks=blocks)))),
             bring=lambda blocks: source.bring(part(blocks=blocks)),
             problem=lambda: source.claim_problem(part()),
         )

@@ -29,6 +29,7 @@ from datapkg.reading.earlier_states import explained
 from datapkg.reading.source import Remote, Source
 from datapkg.reading.tables.delimited_text import Dialect, write_text
 from datapkg.reading.tables.json_rows import write_json
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.resolve import find_or_look
 
 FORMATS = ("csv", "parquet")
@@ -119,7 +120,8 @@ def cat(
     if not isinstance(node, TableNode):
         text = stored_bytes(source, node)
     else:
-        text = write_json(source, node) if as_json else write_text(source, node, Dialect())
+        table = StoredTable(source, node)
+        text = write_json(table) if as_json else write_text(table, Dialect())
     for piece in text:
         write(piece)
 

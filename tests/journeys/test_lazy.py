@@ -80,7 +80,7 @@ def test_one_column_of_a_remote_table_is_a_twentieth_of_its_bytes(person: Person
 def test_a_warm_copy_needs_no_object_and_no_registry(person: Person, published: Ref) -> None:
     package: Any = load(published, person.home("reader"), lazy=True)
     source, entry = package.table.__source__, package.table.__entry__
-    arrow_cache_writer.write(source, entry)
+    arrow_cache_writer.write(package.table.__stored__)
     for hash, _ in entry.objects():
         source.store.objects.delete(hash)
     nowhere: Any = load(published, person.home("reader", url="http://127.0.0.1:9"), lazy=True)

@@ -76,7 +76,7 @@ def test_filters_that_no_row_of_a_long_table_passes(long_frame: pd.DataFrame, is
     node = datapkg.build("me/e", {"t": long_frame}).t
     assert len(node.__entry__.blocks) > 1
     if is_warm:
-        arrow_cache_writer.write(node.__source__, node.__entry__)
+        arrow_cache_writer.write(node.__stored__)
     for filters in (NO_ROW, RULED_OUT_LATE, [("text", "=", "hi")]):
         same_types(node(filters=filters), node())
         same_types(node(["text", "flag"], filters), node(["text", "flag"]))

@@ -329,7 +329,7 @@ def test_long_values_are_looked_at_within_bounds(home: Home) -> None:
     table = pa.table({"s": ["x" * 10_000 + str(number) for number in range(5_000)], "n": list(range(5_000))})
     install(home, "me/t", table_node(home, "t", table))
     node = load("me/t/t", home)
-    seen = take_sample(node.__source__, node.__entry__, ["s", "n"])
+    seen = take_sample(node.__stored__, ["s", "n"])
     assert len(seen.rows) < 5_000
     assert seen.rows.nbytes < 2 * LOOK_BYTES
     assert len(node._repr_html_()) < 20_000

@@ -33,7 +33,7 @@ from tests.reading.test_tables_rows import frame_of, node_of
 def everything(home: Home, request: pytest.FixtureRequest) -> Table:
     node = stored(home, remember_categories(table_from_frame(EVERYTHING)))
     if request.param == "warm":
-        arrow_cache_writer.write(node.__source__, node.__entry__)
+        arrow_cache_writer.write(node.__stored__)
     return node
 
 
@@ -56,7 +56,7 @@ def test_frames_are_the_same_from_objects_and_from_warm_copies(home: Home) -> No
     ]
     before = [node(**form) for form in forms]
     table, schema = node.arrow(), node.schema
-    arrow_cache_writer.write(node.__source__, node.__entry__)
+    arrow_cache_writer.write(node.__stored__)
     for form, frame in zip(forms, before, strict=True):
         same(node(**form), frame)
     assert node.arrow().equals(table)
@@ -251,7 +251,7 @@ def test_many_threads_read_one_node(home: Home) -> None:
         pd.testing.assert_frame_equal(node(rows=slice(number % 20, None)), expected[number % 20 :])
         assert sum(map(len, node.iter_batches(4))) == len(expected)
         if number == 7:
-            arrow_cache_writer.write(node.__source__, node.__entry__)
+            arrow_cache_writer.write(node.__stored__)
 
     with ThreadPoolExecutor(8) as pool:
         assert len(list(pool.map(ask, range(40)))) == 40
@@ -265,7 +265,7 @@ def in_child(node: Table, results: Any) -> None:
 def test_nodes_are_read_after_a_fork(home: Home, is_warm_too: bool) -> None:
     node = node_of(home, frame_of(None), 5, 10, 22, 23)
     if is_warm_too:
-        arrow_cache_writer.write(node.__source__, node.__entry__)
+        arrow_cache_writer.write(node.__stored__)
     assert len(node()) == 23
     context = multiprocessing.get_context("fork")
     results = context.Queue()

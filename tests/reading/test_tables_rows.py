@@ -62,7 +62,7 @@ def is_warm(request: pytest.FixtureRequest) -> bool:
 
 def heated(node: Table, is_warm: bool) -> Table:
     if is_warm:
-        assert arrow_cache_writer.write(node.__source__, node.__entry__)
+        assert arrow_cache_writer.write(node.__stored__)
     return node
 
 

@@ -28,7 +28,7 @@ from tests.reading.test_tables_rows import frame_of, node_of
 @pytest.fixture
 def node(home: Home) -> Table:
     node = node_of(home, frame_of(pd.Index([f"k{number}" for number in range(23)], name="key")), 5, 10, 23)
-    assert arrow_cache_writer.write(node.__source__, node.__entry__)
+    assert arrow_cache_writer.write(node.__stored__)
     return node
 
 
@@ -37,7 +37,7 @@ def copy_of(home: Home, node: Table) -> Path:
 
 
 def is_warm(node: Table) -> bool:
-    return arrow_cache.find(node.__source__, node.__entry__) is not None
+    return arrow_cache.find(node.__stored__) is not None
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_warm_table_is_mapped_and_not_read(node: Table, opened: list[int]) -> 
 def test_a_frame_with_types_of_arrow_shares_the_copy(home: Home) -> None:
     numbers = np.arange(70_000)
     node = stored(home, pa.table({"n": numbers, "s": numbers.astype(str).tolist()}))
-    arrow_cache_writer.write(node.__source__, node.__entry__)
+    arrow_cache_writer.write(node.__stored__)
     node(dtype_backend="pyarrow")
     before = pa.total_allocated_bytes()
     frame = node(dtype_backend="pyarrow")
@@ -79,12 +79,12 @@ def test_a_frame_with_types_of_arrow_shares_the_copy(home: Home) -> None:
 def test_a_copy_is_made_once_and_again_when_it_is_gone(home: Home, node: Table) -> None:
     place = copy_of(home, node)
     was = place.stat().st_ino
-    assert not arrow_cache_writer.write(node.__source__, node.__entry__)
+    assert not arrow_cache_writer.write(node.__stored__)
     assert place.stat().st_ino == was
     place.unlink()
     assert not is_warm(node)
     assert node()["n"].tolist() == list(range(23))
-    assert arrow_cache_writer.write(node.__source__, node.__entry__)
+    assert arrow_cache_writer.write(node.__stored__)
     assert is_warm(node)
 
 
@@ -121,7 +121,7 @@ def test_a_copy_that_was_changed_is_never_believed(home: Home, node: Table, spoi
     pd.testing.assert_frame_equal(node(), expected)
     (copy,) = home.store.copies.list()
     assert not copy.whole
-    assert arrow_cache_writer.write(node.__source__, node.__entry__)
+    assert arrow_cache_writer.write(node.__stored__)
     assert is_warm(node)
     pd.testing.assert_frame_equal(node(), expected)
 
@@ -160,7 +160,7 @@ def test_a_big_table_is_written_in_batches(home: Home, monkeypatch: pytest.Monke
     frame = frame_of(None)
     node = node_of(home, frame, 5, 10, 23)
     before = node.arrow()
-    arrow_cache_writer.write(node.__source__, node.__entry__)
+    arrow_cache_writer.write(node.__stored__)
     assert node.arrow()["n"].num_chunks == 4
     assert node.arrow().equals(before)
     pd.testing.assert_frame_equal(node(), frame)
@@ -173,7 +173,7 @@ def test_categories_that_differ_from_block_to_block_are_one_copy(home: Home, mon
         monkeypatch.setattr(arrow_cache_writer, "ONE_PIECE_BYTES", limit)
         node = stored(home, *parts, pa.table({"c": pa.array([str(number)]).dictionary_encode()}))
         before = node()
-        arrow_cache_writer.write(node.__source__, node.__entry__)
+        arrow_cache_writer.write(node.__stored__)
         assert is_warm(node)
         pd.testing.assert_frame_equal(node(), before)
         assert node()["c"].tolist() == ["a", "b", "c", "a", str(number)]
@@ -192,7 +192,7 @@ def test_a_long_warm_table_may_be_written_to(home: Home) -> None:
     )
     node = stored(home, table_from_frame(frame))
     expected = node()
-    arrow_cache_writer.write(node.__source__, node.__entry__)
+    arrow_cache_writer.write(node.__stored__)
     found = node()
     pd.testing.assert_frame_equal(found, expected)
     for at in range(found.shape[1]):
@@ -207,7 +207,7 @@ def test_filters_on_restored_categories_mean_the_same(home: Home) -> None:
     node = node_of(home, frame_of(None), 5, 23)
     filters = [("c.d", "=", 1), ("n", "<", 9)]
     before = node(["n"], filters)["n"].tolist()
-    arrow_cache_writer.write(node.__source__, node.__entry__)
+    arrow_cache_writer.write(node.__stored__)
     assert node(["n"], filters)["n"].tolist() == before == [1, 4, 7]
 
 
@@ -223,7 +223,7 @@ def killed(source, table, path):
     write(source, table, path)
     os.kill(os.getpid(), signal.SIGKILL)
 arrow_cache_writer._write = killed
-arrow_cache_writer.write(node.__source__, node.__entry__)
+arrow_cache_writer.write(node.__stored__)
 """
 
 
@@ -236,7 +236,7 @@ def test_a_kill_leaves_no_copy(home: Home) -> None:
     assert len(list((folder / "tmp").iterdir())) == 1
     assert home.store.copies.list() == []
     assert not is_warm(node)
-    assert arrow_cache_writer.write(node.__source__, node.__entry__)
+    assert arrow_cache_writer.write(node.__stored__)
     assert is_warm(node)
 
 
@@ -248,7 +248,7 @@ def test_what_cannot_be_written_leaves_nothing(home: Home, monkeypatch: pytest.M
 
     monkeypatch.setattr(pa.ipc, "new_file", refuse)
     with pytest.raises(InvalidInput, match="me/t/t cannot be kept as Arrow: no such type"):
-        arrow_cache_writer.write(node.__source__, node.__entry__)
+        arrow_cache_writer.write(node.__stored__)
     assert list((home.cache / "warm" / "tmp").iterdir()) == []
     assert home.store.copies.list() == []
 

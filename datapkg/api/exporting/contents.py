@@ -19,6 +19,7 @@ from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.cell_text import not_as_text
 from datapkg.reading.tables.delimited_text import Dialect, write_text
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.pandas_metadata import BLOCK_KEY
 
 PIECE_BYTES = 1 << 20
@@ -50,43 +51,44 @@ class Writer:
         node = task.node
         if not isinstance(node, TableNode):
             return WrittenFile(task, number, self._put(number, stored_bytes(self.source, node)))
+        table = StoredTable(self.source, node)
         if task.separator is None:
-            return WrittenFile(task, number, self._put(number, _parquet(self.source, node)))
-        return self._write_text(task, node, number)
+            return WrittenFile(task, number, self._put(number, _parquet(table)))
+        return self._write_text(task, table, number)
 
-    def _write_text(self, task: ExportTask, node: TableNode, number: int) -> WrittenFile:
+    def _write_text(self, task: ExportTask, table: StoredTable, number: int) -> WrittenFile:
         """Write a table as text that was read back and came out equal; else as the format demands."""
         assert task.separator is not None
-        came_from_text = text_separator(node, self.origins) is not None
+        came_from_text = text_separator(table.node, self.origins) is not None
         if came_from_text or self.with_build_file:
-            for form in self._forms(task, node):
-                if (size := self._comes_back(node, form, number)) is not None:
+            for form in self._forms(task, table):
+                if (size := self._comes_back(table, form, number)) is not None:
                     return WrittenFile(task, number, size, form)
-        problem = f"{node.path}: {_why_not_text(self.source, node)}"
+        problem = f"{table.node.path}: {_why_not_text(table)}"
         if self.format is None:
-            size = self._put(number, _parquet(self.source, node))
+            size = self._put(number, _parquet(table))
             return WrittenFile(replace(task, separator=None), number, size, note=f"{problem}; it is written as Parquet")
-        if self.with_build_file or not_as_text(arrow_reader.schema(self.source, node)):
+        if self.with_build_file or not_as_text(arrow_reader.schema(table)):
             raise InvalidInput(f"{problem}; nothing was written", hint="leave out --format, or say --format parquet")
-        return WrittenFile(task, number, self._put(number, write_text(self.source, node, Dialect(task.separator))))
+        return WrittenFile(task, number, self._put(number, write_text(table, Dialect(task.separator))))
 
-    def _forms(self, task: ExportTask, node: TableNode) -> Iterator[TextForm]:
-        origin = self.origins.get(node.path, {})
+    def _forms(self, task: ExportTask, table: StoredTable) -> Iterator[TextForm]:
+        origin = self.origins.get(table.node.path, {})
         if origin.get("transform") in SEPARATORS:
-            schema = arrow_reader.schema(self.source, node)
+            schema = arrow_reader.schema(table)
             kwargs = origin.get("kwargs") or {}
             if (form := recorded_form(schema, origin["transform"], kwargs)) and not not_as_text(schema):
                 yield form
-        yield from plain_forms(self.source, node, task.separator or ",", may_have_kwargs=self.with_build_file)
+        yield from plain_forms(table, task.separator or ",", may_have_kwargs=self.with_build_file)
 
-    def _comes_back(self, node: TableNode, form: TextForm, number: int) -> int | None:
+    def _comes_back(self, table: StoredTable, form: TextForm, number: int) -> int | None:
         """Write a table as text; return its size, or None if a build of the text would not give the same values."""
         try:
-            size = self._put(number, write_text(self.source, node, form.dialect))
+            size = self._put(number, write_text(table, form.dialect))
         except (UnicodeError, LookupError, TypeError, InvalidInput):  # an encoding, or a format, that does not fit
             return None
         path = self.staged.path / str(number)
-        return size if content_of_text(path, form.transform, form.kwargs) == node.content else None
+        return size if content_of_text(path, form.transform, form.kwargs) == table.node.content else None
 
     def _put(self, number: int, pieces: Iterator[bytes]) -> int:
         name = str(number)
@@ -96,8 +98,8 @@ class Writer:
             return sum(file.write(piece) for piece in pieces)
 
 
-def _why_not_text(source: Source, node: TableNode) -> str:
-    odd = [f"{quoted(each.label)} ({each.kind})" for each in not_as_text(arrow_reader.schema(source, node))]
+def _why_not_text(table: StoredTable) -> str:
+    odd = [f"{quoted(each.label)} ({each.kind})" for each in not_as_text(arrow_reader.schema(table))]
     if odd:
         return f"text cannot hold the values of column {', '.join(odd[:5])}"
     return "as text it would not come back equal (its types, index or labels would differ)"
@@ -111,8 +113,9 @@ def stored_bytes(source: Source, node: Any) -> Iterator[bytes]:
                 yield piece
 
 
-def _parquet(source: Source, node: TableNode) -> Iterator[bytes]:
+def _parquet(table: StoredTable) -> Iterator[bytes]:
     """Yield one Parquet file: the object of a table, or its blocks as row groups."""
+    source, node = table.source, table.node
     if len(node.blocks) == 1:
         yield from stored_bytes(source, node)
         return
@@ -122,13 +125,13 @@ def _parquet(source: Source, node: TableNode) -> Iterator[bytes]:
     writer: Any = None
     for hash, _ in node.objects():
         with closing(source.open(node.path, hash, whole=True)) as stream:
-            table = pq.read_table(stream)
+            rows = pq.read_table(stream)
         if writer is None:
             # A note about the first block would be wrong for the whole.
-            metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != BLOCK_KEY}
-            writer = pq.ParquetWriter(pipe, table.schema.with_metadata(metadata), compression="zstd")
-        table = table.replace_schema_metadata(writer.schema.metadata)
-        writer.write_table(table.cast(writer.schema), row_group_size=max(1, table.num_rows))
+            metadata = {key: value for key, value in (rows.schema.metadata or {}).items() if key != BLOCK_KEY}
+            writer = pq.ParquetWriter(pipe, rows.schema.with_metadata(metadata), compression="zstd")
+        rows = rows.replace_schema_metadata(writer.schema.metadata)
+        writer.write_table(rows.cast(writer.schema), row_group_size=max(1, rows.num_rows))
         yield pipe.take()
     writer.close()
     yield pipe.take()

@@ -15,11 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 
 from datapkg.building.text_content import missing_words
-from datapkg.format.manifest.parsed import TableNode
-from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.cell_text import TextColumn, columns_of, is_text, not_as_text, pieces
 from datapkg.reading.tables.delimited_text import Dialect
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.pandas_metadata import observed, pandas_metadata
 
 SEPARATORS = {"csv": ",", "tsv": "\t", "ssv": ";"}
@@ -122,13 +121,13 @@ def _marker(words: set[str], separator: str) -> str:
     return "" if not usable or usable[0] == "" else "NA" if "NA" in usable else usable[0]
 
 
-def plain_forms(source: Source, table: TableNode, separator: str, *, may_have_kwargs: bool) -> Iterator[TextForm]:
+def plain_forms(table: StoredTable, separator: str, *, may_have_kwargs: bool) -> Iterator[TextForm]:
     """Yield the forms of a table with this separator: read without kwargs, then with all that its types need.
 
     Unless it `may_have_kwargs`, nobody tells the reader of a marker, and nulls are empty. Nothing for a table with
     columns that no text stands for.
     """
-    schema = arrow_reader.schema(source, table)
+    schema = arrow_reader.schema(table)
     columns = columns_of(schema)
     if not_as_text(schema) or not columns:
         return
@@ -137,7 +136,7 @@ def plain_forms(source: Source, table: TableNode, separator: str, *, may_have_kw
     dialect = Dialect(separator)
     if _reads_by_itself(columns, schema):
         yield TextForm(transform, dialect, start)
-    words = _words(source, table, columns)
+    words = _words(table, columns)
     kwargs = {**start, **_kwargs(columns, schema)}
     has_marker_words = bool(words & missing_words({}, ""))
     marker = next((each for each in _MARKERS if each not in words), None)
@@ -198,12 +197,12 @@ def _dtype(kind: pa.DataType, given: str) -> str:
     return "str" if is_text(kind) else ""
 
 
-def _words(source: Source, table: TableNode, columns: list[TextColumn]) -> set[str]:
+def _words(table: StoredTable, columns: list[TextColumn]) -> set[str]:
     """Return which of the words that may mean a null are values of text in this table."""
     asked = pa.array(sorted({*missing_words({}, ""), *_MARKERS}))
     names = [each.name for each in columns if is_text(_values_of(each.kind))]
     found: set[str] = set()
-    for batch in pieces(source, table, names) if names else ():
+    for batch in pieces(table, names) if names else ():
         for array in batch.columns:
             values = array.dictionary if types.is_dictionary(array.type) else array
             values = values.cast(pa.large_string())

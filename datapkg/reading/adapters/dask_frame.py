@@ -34,7 +34,7 @@ def read_block(number: int, table: TableInterchange, chosen: list[str] | None, c
 
 def _meta(table: TableInterchange, columns: list[str] | None) -> Any:
     """A frame without rows; categories are known where every block has the same of them."""
-    kind = arrow_reader.schema(table.__source__, table.__entry__)
+    kind = arrow_reader.schema(table.__stored__)
     empty = table.schema.empty_table()
     if columns is not None:
         empty = empty.select([*columns, *(name for name in arrow_reader.index_columns(kind) if name not in columns)])

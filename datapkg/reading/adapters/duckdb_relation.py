@@ -28,8 +28,9 @@ def convert(
     try:
         return _relation(table, columns, filters, connection)
     except duckdb.NotImplementedException as error:
-        place = f"{table.__source__.ref.package}/{table.__at__}"
-        raise WrongType(f"{place}: duckdb does not know all of its types, so choose other columns: {error}") from error
+        raise WrongType(
+            f"{table.__stored__.place}: duckdb does not know all of its types, so choose other columns: {error}"
+        ) from error
 
 
 def _relation(

@@ -17,4 +17,4 @@ def paths(table: TableInterchange) -> list[Path]:
 
 def known(table: TableInterchange, columns: Sequence[str]) -> list[str]:
     """These names of columns, each once; raises `NodeNotFound` for one that is not there, as `node()` does."""
-    return row_filters.known(table.__source__, table.__entry__, columns)
+    return row_filters.known(table.__stored__, columns)

@@ -25,7 +25,9 @@ def convert(table: TableInterchange, columns: Sequence[str] | None = None, filte
     frame = table(columns, filters)
     chosen = {name: crs for name, crs in found.items() if name in frame.columns}
     if not chosen:
-        raise InvalidInput(f"{_place(table)}: no geometry is among the columns asked for; {quoted(primary)} is one")
+        raise InvalidInput(
+            f"{table.__stored__.place}: no geometry is among the columns asked for; {quoted(primary)} is one"
+        )
     for name, crs in chosen.items():
         frame[name] = _series(table, frame[name], crs)
     return gpd.GeoDataFrame(frame, geometry=primary if primary in chosen else next(iter(chosen)))
@@ -37,18 +39,20 @@ def _series(table: TableInterchange, column: pd.Series, crs: Any) -> gpd.GeoSeri
         make = gpd.GeoSeries.from_wkt if is_text else gpd.GeoSeries.from_wkb
         return make(column.astype(object).where(column.notna(), None), index=column.index, crs=crs)
     except Exception as error:  # of shapely, pyproj and others
-        raise CorruptObject(f"{_place(table)}: {quoted(column.name)} cannot be read as geometries: {error}") from error
+        raise CorruptObject(
+            f"{table.__stored__.place}: {quoted(column.name)} cannot be read as geometries: {error}"
+        ) from error
 
 
 def _geometries(table: TableInterchange) -> tuple[str, dict[str, Any]]:
     """The main column of geometries, and each of them with its crs."""
-    kind = arrow_reader.schema(table.__source__, table.__entry__)
+    kind = arrow_reader.schema(table.__stored__)
     primary, found = _by_publisher(table) or _by_parquet(table, kind) or _by_arrow(kind) or ("", {})
     found = {name: crs for name, crs in found.items() if name in kind.names}
     if not found:
         raise InvalidInput(
-            f"{_place(table)} names no column of geometries: it has no metadata of GeoParquet, and its own do not say "
-            f'{{"geometry": COLUMN, "crs": "EPSG:…"}}'
+            f"{table.__stored__.place} names no column of geometries: it has no metadata of GeoParquet, and its own "
+            f'do not say {{"geometry": COLUMN, "crs": "EPSG:…"}}'
         )
     return primary if primary in found else next(iter(found)), found
 
@@ -69,12 +73,12 @@ def _by_parquet(table: TableInterchange, kind: pa.Schema) -> tuple[str, dict[str
         columns = {str(name): dict(each) for name, each in said["columns"].items()}
         primary = str(said.get("primary_column"))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptObject(f"{_place(table)}: its metadata of GeoParquet cannot be read: {error}") from error
+        raise CorruptObject(f"{table.__stored__.place}: its metadata of GeoParquet cannot be read: {error}") from error
     for name, each in columns.items():
         if each.get("encoding") != "WKB":
             path = "geopandas.read_parquet(node.path)"
             raise WrongType(
-                f"{_place(table)}: {quoted(name)} is in {quoted(each.get('encoding'))}, not in WKB; try {path}"
+                f"{table.__stored__.place}: {quoted(name)} is in {quoted(each.get('encoding'))}, not in WKB; try {path}"
             )
     return primary, {name: each.get("crs", _DEFAULT_CRS) for name, each in columns.items()}
 
@@ -91,7 +95,3 @@ def _by_arrow(kind: pa.Schema) -> tuple[str, dict[str, Any]] | None:
                 crs = None
             found[field.name] = crs
     return (next(iter(found)), found) if found else None
-
-
-def _place(table: TableInterchange) -> str:
-    return f"{table.__source__.ref.package}/{table.__at__}"

@@ -30,7 +30,9 @@ def convert(table: TableInterchange, columns: Sequence[str] | None = None, filte
     names = found.column_names
     fields = [_field(table, name, column) for name, column in zip(names, found.columns, strict=True)]
     if len(set(names)) < len(names):
-        raise InvalidInput(f"{_place(table)}: records need names that differ, and columns are called {quoted(names)}")
+        raise InvalidInput(
+            f"{table.__stored__.place}: records need names that differ, and columns are called {quoted(names)}"
+        )
     records = np.empty(len(found), [(name, field.dtype) for name, field in zip(names, fields, strict=True)])
     for name, field in zip(names, fields, strict=True):
         records[name] = field
@@ -40,14 +42,14 @@ def convert(table: TableInterchange, columns: Sequence[str] | None = None, filte
 def matrix(table: TableInterchange, dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
     """What `np.asarray(node)` gives: rows by columns; raises `WrongType` where a column is not of numbers."""
     if copy is False:
-        raise InvalidInput(f"{_place(table)}: an array of a table cannot be had without making it: copy=False")
-    kind = arrow_reader.schema(table.__source__, table.__entry__)
+        raise InvalidInput(f"{table.__stored__.place}: an array of a table cannot be had without making it: copy=False")
+    kind = arrow_reader.schema(table.__stored__)
     index = arrow_reader.index_columns(kind)
     names = [field.name for field in kind if not is_number(field.type) and field.name not in index]
     if names:
         said = ", ".join(map(quoted, names[:20]))
         raise WrongType(
-            f"{_place(table)} is not an array of numbers: its columns {said} are of other types; choose "
+            f"{table.__stored__.place} is not an array of numbers: its columns {said} are of other types; choose "
             f"columns with node[[…]], load it with node(), or take records with node.numpy()",
             columns=names,
         )
@@ -72,7 +74,7 @@ def _read(table: TableInterchange, columns: Sequence[str] | None, filters: Any) 
 
 
 def _columns(table: TableInterchange) -> list[str]:
-    kind = arrow_reader.schema(table.__source__, table.__entry__)
+    kind = arrow_reader.schema(table.__stored__)
     index = arrow_reader.index_columns(kind)
     return list(dict.fromkeys(name for name in kind.names if name not in index))
 
@@ -95,7 +97,9 @@ def _check_exact(table: TableInterchange, read: pa.Table) -> None:
             ends = pc.min_max(column).as_py().values()
             if any(each is not None and abs(each) > _EXACT for each in ends):
                 what = f"column {quoted(name)} holds integers above 2^53, which an array of floats rounds"
-                raise WrongType(f"{_place(table)}: {what}; choose columns with node[[…]], or load it with node()")
+                raise WrongType(
+                    f"{table.__stored__.place}: {what}; choose columns with node[[…]], or load it with node()"
+                )
 
 
 def _field(table: TableInterchange, name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
@@ -103,8 +107,4 @@ def _field(table: TableInterchange, name: str, column: pa.ChunkedArray) -> np.nd
         return values(column) if is_number(column.type) else column.to_numpy()
     except pa.ArrowException as error:
         what = f"numpy cannot hold the values of column {quoted(name)}, so choose other columns"
-        raise WrongType(f"{_place(table)}: {what}: {error}") from error
-
-
-def _place(table: TableInterchange) -> str:
-    return f"{table.__source__.ref.package}/{table.__at__}"
+        raise WrongType(f"{table.__stored__.place}: {what}: {error}") from error

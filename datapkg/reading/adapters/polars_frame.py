@@ -31,8 +31,9 @@ def _frame(table: TableInterchange, found: pa.Table) -> pl.DataFrame:
     try:
         return pl.DataFrame(found)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        place = f"{table.__source__.ref.package}/{table.__at__}"
-        raise WrongType(f"{place}: polars does not know all of its types, so choose other columns: {error}") from error
+        raise WrongType(
+            f"{table.__stored__.place}: polars does not know all of its types, so choose other columns: {error}"
+        ) from error
 
 
 def _scan(table: TableInterchange) -> pl.LazyFrame | None:

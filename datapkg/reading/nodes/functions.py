@@ -145,8 +145,7 @@ def frames(group: Group) -> pd.DataFrame | None:
     from datapkg.reading.nodes.tables import Table
     from datapkg.reading.tables.pandas_reader import concatenate
 
-    tables = [node.__entry__ for _, node in walk(group) if isinstance(node, Table)]
-    return concatenate(group.__source__, tables)
+    return concatenate([node.__stored__ for _, node in walk(group) if isinstance(node, Table)])
 
 
 def prefetch(node: Node) -> Prefetch:

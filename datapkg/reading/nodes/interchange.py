@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from datapkg.format.manifest.parsed import TableNode
+    from datapkg.reading.tables.stored_table import StoredTable
 
 
 class TableInterchange(Node):
@@ -25,6 +26,8 @@ class TableInterchange(Node):
 
         @property
         def __entry__(self) -> TableNode: ...
+        @property
+        def __stored__(self) -> StoredTable: ...
         @property
         def rows(self) -> int: ...
         @property

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from datapkg.format.manifest.parsed import TableNode
+    from datapkg.reading.tables.stored_table import StoredTable
 
 
 class Table(NotLoaded, TableInterchange):
@@ -26,6 +27,12 @@ class Table(NotLoaded, TableInterchange):
     def __entry__(self) -> TableNode:
         entry: TableNode = self.__source__.entry(self.__at__)  # type: ignore[assignment]
         return entry
+
+    @property
+    def __stored__(self) -> StoredTable:
+        from datapkg.reading.tables.stored_table import StoredTable
+
+        return StoredTable(self.__source__, self.__entry__)
 
     def __call__(
         self,
@@ -49,19 +56,19 @@ class Table(NotLoaded, TableInterchange):
         from datapkg.reading.tables import pandas_reader
 
         form = pandas_reader.Form(frozen, dtype_backend)
-        return pandas_reader.read(self.__source__, self.__entry__, columns, filters, rows=rows, form=form)
+        return pandas_reader.read(self.__stored__, columns, filters, rows=rows, form=form)
 
     def __getitem__(self, key: str | list[str]) -> pd.Series | pd.DataFrame:
         from datapkg.reading.tables import pandas_reader
 
         if isinstance(key, list) and all(isinstance(name, str) for name in key):
-            return pandas_reader.read(self.__source__, self.__entry__, key)
+            return pandas_reader.read(self.__stored__, key)
         if not isinstance(key, str):
             raise TypeError(
                 "a table has columns by name, or a list of names; rows are in node(), as node(rows=slice(0, 10)) or "
                 f"node(filters=[(column, '>', 1)]): got {key!r:.80}"
             )
-        return pandas_reader.read_column(self.__source__, self.__entry__, key)
+        return pandas_reader.read_column(self.__stored__, key)
 
     def __contains__(self, name: object) -> bool:
         return name in self.columns
@@ -116,7 +123,7 @@ class Table(NotLoaded, TableInterchange):
         """The schema in Arrow, with all its metadata; reads the end of the first object."""
         from datapkg.reading.tables import arrow_reader
 
-        return arrow_reader.schema(self.__source__, self.__entry__)
+        return arrow_reader.schema(self.__stored__)
 
     @property
     def path(self) -> Path:
@@ -129,7 +136,7 @@ class Table(NotLoaded, TableInterchange):
 
         blocks = self.__entry__.blocks
         if len(blocks) > 1:
-            place = f"{self.__source__.ref.package}/{self.__at__}"
+            place = self.__stored__.place
             raise InvalidInput(f"{place} is {len(blocks)} Parquet objects; their folder is node.path")
         return self.__source__.open(self.__at__, blocks[0].hash)
 
@@ -142,7 +149,7 @@ class Table(NotLoaded, TableInterchange):
         """
         from datapkg.reading.tables import summary
 
-        return summary.nbytes(self.__source__, self.__entry__)
+        return summary.nbytes(self.__stored__)
 
     def describe(self) -> pd.DataFrame:
         """A row a stored column: its type, how many values and nulls, the least and the greatest; no values are read.
@@ -151,7 +158,7 @@ class Table(NotLoaded, TableInterchange):
         """
         from datapkg.reading.tables import summary
 
-        return summary.describe(self.__source__, self.__entry__)
+        return summary.describe(self.__stored__)
 
     def head(self, n: int = 5) -> pd.DataFrame:
         """The first rows as a DataFrame, with a negative number all but the last; little more than they is read."""
@@ -174,7 +181,7 @@ class Table(NotLoaded, TableInterchange):
         if not isinstance(n, int) or n < 0:
             raise InvalidInput(f"n is how many rows to pick, got {n!r:.80}")
         picks = sorted(Random(seed).sample(range(self.rows), min(n, self.rows)))
-        return pandas_reader.read_rows(self.__source__, self.__entry__, picks)
+        return pandas_reader.read_rows(self.__stored__, picks)
 
     def iter_batches(
         self, rows: int = 65_536, columns: Sequence[str] | None = None, filters: Any = None, *, arrow: bool = False
@@ -186,7 +193,7 @@ class Table(NotLoaded, TableInterchange):
         """
         from datapkg.reading.tables import arrow_reader, batches, pandas_reader
 
-        question = arrow_reader.ask(self.__source__, self.__entry__, columns, filters, index=not arrow, own=not arrow)
+        question = arrow_reader.ask(self.__stored__, columns, filters, index=not arrow, own=not arrow)
         found = batches.batches(question, rows)
         return found if arrow else pandas_reader.frames_of(question, found)
 
@@ -196,4 +203,4 @@ class Table(NotLoaded, TableInterchange):
         """The table as Arrow keeps it, a warm copy as it lies; arguments as those of `node()`."""
         from datapkg.reading.tables import arrow_reader
 
-        return arrow_reader.sliced(arrow_reader.ask(self.__source__, self.__entry__, columns, filters), rows)
+        return arrow_reader.sliced(arrow_reader.ask(self.__stored__, columns, filters), rows)

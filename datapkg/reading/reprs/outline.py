@@ -14,6 +14,7 @@ from datapkg.reading.nodes import functions
 from datapkg.reading.nodes.base import Node as AnyNode
 from datapkg.reading.reprs.availability import how_to_get, is_here
 from datapkg.reading.source import Source
+from datapkg.reading.tables.stored_table import StoredTable
 
 LIMITS = (30, 8, 4)  # how many nodes are shown of a group: the one asked for, those in it, those in them
 CELL = 32  # characters
@@ -134,13 +135,14 @@ class Grid(NamedTuple):
     note: str
 
 
-def grid(source: Source, entry: TableNode) -> Grid:
+def grid(table: StoredTable) -> Grid:
     """The beginning of a table."""
+    entry = table.node
     chosen = entry.columns[:COLUMNS]
     rows: list[list[str]] = []
     note = ""
     try:
-        rows = _first_rows(source, entry, [name for name, _ in chosen])
+        rows = _first_rows(table, [name for name, _ in chosen])
     except DatapkgError as error:
         note = visible(error.message, 500)
     return Grid(*names_and_types(entry, COLUMNS), rows, len(entry.columns) - len(chosen), entry.rows - len(rows), note)
@@ -178,12 +180,12 @@ def explained(entry: TableNode, limit: int = COLUMN_DESCRIPTION) -> list[Explain
     ]
 
 
-def _first_rows(source: Source, entry: TableNode, columns: list[str]) -> list[list[str]]:
-    if not is_here(source, [entry.blocks[0].hash]):
-        raise ObjectNotFound(how_to_get(source))
+def _first_rows(table: StoredTable, columns: list[str]) -> list[list[str]]:
+    if not is_here(table.source, [table.node.blocks[0].hash]):
+        raise ObjectNotFound(how_to_get(table.source))
     from datapkg.reading.reprs.sample import take_sample
 
-    found = take_sample(source, entry, columns, ROWS).rows
+    found = take_sample(table, columns, ROWS).rows
     cells = [[cell(value) or "" for value in column] for column in found.columns]
     return [list(row) for row in zip(*cells, strict=True)]
 

@@ -13,6 +13,7 @@ from datapkg.reading.reprs.style import SHEET
 from datapkg.reading.reprs.table_page import table
 from datapkg.reading.reprs.tree_page import tree
 from datapkg.reading.source import Source
+from datapkg.reading.tables.stored_table import StoredTable
 
 
 def describe(node: Node) -> str:
@@ -44,7 +45,7 @@ def _body(source: Source, path: str) -> list[str]:
     said = outline.description(source, path)
     parts = [f"<p>{text(said)}</p>" if said else ""]
     if isinstance(entry, TableNode):
-        return [*parts, table(source, entry)]
+        return [*parts, table(StoredTable(source, entry))]
     if isinstance(entry, ArrayNode):
         return [*parts, array(source, entry)]
     if isinstance(entry, FileNode):

@@ -8,11 +8,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datapkg.format.manifest.parsed import TableNode
 from datapkg.reading.reprs.availability import is_here
-from datapkg.reading.source import Source
 from datapkg.reading.tables import block_access
 from datapkg.reading.tables.statistics import ColumnStatistics, footer_statistics
+from datapkg.reading.tables.stored_table import StoredTable
 
 LOOK_ROWS = 65_536
 LOOK_BYTES = 16 << 20  # as values lie in memory
@@ -29,29 +28,29 @@ class TableSample(NamedTuple):
 
 
 def take_sample(
-    source: Source, table: TableNode, columns: Sequence[str], rows: int = LOOK_ROWS, explained: Sequence[str] = ()
+    table: StoredTable, columns: Sequence[str], rows: int = LOOK_ROWS, explained: Sequence[str] = ()
 ) -> TableSample:
     """The first rows of some columns, as many as fit the bounds, and the statistics of the `explained` columns.
 
     Columns are given in their order and from the first on. Whether the first block is here was asked before: nothing is
     fetched. Raises `ObjectNotFound`, `CorruptObject`.
     """
-    parts = _parts(source, table, min(rows, table.rows))
-    buffers = block_access.buffers(source, table, parts, columns)
-    files = [block_access.opened(source, table, part.number, at) for part, at in zip(parts, buffers, strict=True)]
+    parts = _parts(table, min(rows, table.node.rows))
+    buffers = block_access.buffers(table, parts, columns)
+    files = [block_access.opened(table, part.number, at) for part, at in zip(parts, buffers, strict=True)]
     try:
-        found = _first_rows(files, list(columns), len(table.columns), min(rows, table.rows))
+        found = _first_rows(files, list(columns), len(table.node.columns), min(rows, table.node.rows))
     except (pa.ArrowException, OSError) as error:
-        raise block_access.unreadable(source, table, error) from error
-    return TableSample(found, _statistics(source, table, files, explained) if explained else {})
+        raise block_access.unreadable(table, error) from error
+    return TableSample(found, _statistics(table, files, explained) if explained else {})
 
 
-def _parts(source: Source, table: TableNode, rows: int) -> list[block_access.BlockRows]:
+def _parts(table: StoredTable, rows: int) -> list[block_access.BlockRows]:
     """The blocks that hold the first rows, as far as they are here: the first of them is."""
     parts: list[block_access.BlockRows] = []
     missing = rows
-    for number, block in enumerate(table.blocks):
-        if parts and not is_here(source, [block.hash]):
+    for number, block in enumerate(table.node.blocks):
+        if parts and not is_here(table.source, [block.hash]):
             break
         parts.append(block_access.BlockRows(number, range(min(missing, block.rows))))
         missing -= block.rows
@@ -79,17 +78,15 @@ def _first_rows(files: list[pq.ParquetFile], columns: list[str], width: int, row
     return pa.Table.from_batches(batches) if batches else wanted.empty_table()
 
 
-def _statistics(
-    source: Source, table: TableNode, files: list[pq.ParquetFile], columns: Sequence[str]
-) -> dict[str, ColumnStatistics]:
+def _statistics(table: StoredTable, files: list[pq.ParquetFile], columns: Sequence[str]) -> dict[str, ColumnStatistics]:
     """Of all objects, where these are few enough and on this machine."""
-    names, blocks = [name for name, _ in table.columns], table.blocks
+    names, blocks = [name for name, _ in table.node.columns], table.node.blocks
     if len(names) * len(blocks) > CHUNKS:
         return {}
     rest = blocks[len(files) :]
-    if not is_here(source, (block.hash for block in rest)):
+    if not is_here(table.source, (block.hash for block in rest)):
         return {}
     parts = [block_access.BlockRows(number, ()) for number in range(len(files), len(blocks))]
-    more = zip(parts, block_access.buffers(source, table, parts, []), strict=True)
-    opened = (block_access.opened(source, table, part.number, buffer).metadata for part, buffer in more)
+    more = zip(parts, block_access.buffers(table, parts, []), strict=True)
+    opened = (block_access.opened(table, part.number, buffer).metadata for part, buffer in more)
     return footer_statistics([*(file.metadata for file in files), *opened], names, columns)

@@ -12,7 +12,7 @@ from datapkg.format.texts import count_text, visible
 from datapkg.reading.reprs import outline
 from datapkg.reading.reprs.availability import how_to_get, is_here
 from datapkg.reading.reprs.html import fold, note, text
-from datapkg.reading.source import Source
+from datapkg.reading.tables.stored_table import StoredTable
 
 if TYPE_CHECKING:
     from datapkg.reading.reprs.histogram import Histogram
@@ -36,22 +36,22 @@ class _Seen(NamedTuple):
     note: str
 
 
-def table(source: Source, entry: TableNode, rows: int = LOOK_ROWS) -> str:
+def table(stored: StoredTable, rows: int = LOOK_ROWS) -> str:
     """A table as a piece of a page; pictures of its columns are made of that many rows at most."""
-    seen = _seen(source, entry, rows)
+    entry, seen = stored.node, _seen(stored, rows)
     parts = [_grid(entry, seen), note(seen.note or _more(entry, seen))]
     return "".join([*parts, _listed(entry, seen)])
 
 
-def _seen(source: Source, entry: TableNode, rows: int) -> _Seen:
-    if not is_here(source, [entry.blocks[0].hash]):
-        return _Seen(None, [], how_to_get(source))
+def _seen(table: StoredTable, rows: int) -> _Seen:
+    if not is_here(table.source, [table.node.blocks[0].hash]):
+        return _Seen(None, [], how_to_get(table.source))
     from datapkg.reading.reprs.histogram import histogram
     from datapkg.reading.reprs.sample import take_sample
 
-    names = [name for name, _ in entry.columns]
+    names = [name for name, _ in table.node.columns]
     try:
-        found = take_sample(source, entry, names[:COLUMNS], rows, explained=names[:LISTED])
+        found = take_sample(table, names[:COLUMNS], rows, explained=names[:LISTED])
     except DatapkgError as error:
         return _Seen(None, [], visible(error.message, 500))
     return _Seen(found, [histogram(column) for column in found.rows.columns], "")

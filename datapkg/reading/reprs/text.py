@@ -6,6 +6,7 @@ from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.texts import count_text, padded, visible, width_of
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.reprs import outline
+from datapkg.reading.tables.stored_table import StoredTable
 
 WIDTH = 100
 
@@ -18,7 +19,7 @@ def describe(node: Node) -> str:
         if isinstance(entry, TableNode):
             said = outline.description(node.__source__, node.__at__, WIDTH)
             lines += [f"  {said}"] if said else []
-            lines += _grid(outline.grid(node.__source__, entry))
+            lines += _grid(outline.grid(StoredTable(node.__source__, entry)))
             lines += _explained(outline.explained(entry, WIDTH))
         elif entry is None or entry.kind == "group":
             lines += _tree(list(outline.tree(node.__source__, node.__at__)))

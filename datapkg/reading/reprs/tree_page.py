@@ -10,6 +10,7 @@ from datapkg.reading.reprs import outline
 from datapkg.reading.reprs.html import text
 from datapkg.reading.reprs.table_page import table
 from datapkg.reading.source import Source
+from datapkg.reading.tables.stored_table import StoredTable
 
 LIMITS = (50, 20, 10, 5)  # how many nodes are shown of a group: the one asked for, those in it, those in them …
 LINES = 300  # in all
@@ -64,7 +65,7 @@ class _Tree:
         row = _row("summary", depth, name, "table", outline.details(entry)[:-1], size_text(entry.size))
         if depth == 0 and self.tables:
             self.tables -= 1
-            body = table(self.source, entry, SEEN_ROWS)
+            body = table(StoredTable(self.source, entry), SEEN_ROWS)
         else:
             body = _columns(entry)
         return f'<details>{row}<div class="dp-body">{body}</div></details>'

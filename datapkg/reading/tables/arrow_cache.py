@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import TableNode
-from datapkg.reading.source import Source
+from datapkg.reading.tables.stored_table import StoredTable
 
 if TYPE_CHECKING:
     from datapkg.store.arrow_cache import ArrowCache
@@ -25,15 +25,15 @@ def key(table: TableNode) -> str:
     return hash_bytes(json.dumps([FORMAT, table.columns, blocks]).encode())
 
 
-def find(source: Source, table: TableNode) -> pa.Table | None:
+def find(table: StoredTable) -> pa.Table | None:
     """The copy of a table, mapped into memory; None where there is none, or none that can be believed."""
-    copies: ArrowCache = source.store.copies
-    path = copies.find(key(table))
+    copies: ArrowCache = table.source.store.copies
+    path = copies.find(key(table.node))
     if path is None:
         return None
     with contextlib.suppress(OSError, pa.ArrowException), pa.memory_map(str(path)) as mapped:
         found = pa.ipc.open_file(mapped).read_all()
-        if len(found) == table.rows and found.column_names == [name for name, _ in table.columns]:
+        if len(found) == table.node.rows and found.column_names == [name for name, _ in table.node.columns]:
             return found
     return None
 

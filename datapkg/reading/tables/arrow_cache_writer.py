@@ -8,10 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from datapkg.errors import InvalidInput
-from datapkg.format.manifest.parsed import TableNode
-from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_cache, arrow_reader
 from datapkg.reading.tables.batches import batches
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.reading.tables.summary import nbytes
 
 # A table that takes less in memory is written in one piece a column, as pandas can take it as it lies; of a larger one
@@ -20,26 +19,27 @@ ONE_PIECE_BYTES = 1 << 30
 _BATCH_ROWS = 1 << 18
 
 
-def write(source: Source, table: TableNode) -> bool:
+def write(table: StoredTable) -> bool:
     """Writes a warm copy of a table, unless there is one; whether it was written.
 
     Raises `InvalidInput` for a table that files of Arrow cannot hold, and errors of reading.
     """
-    if arrow_cache.find(source, table) is not None:
+    if arrow_cache.find(table) is not None:
         return False
-    with source.store.copies.writing(arrow_cache.key(table), source.ref.package, table.path, table.rows) as path:
+    source, node = table.source, table.node
+    with source.store.copies.writing(arrow_cache.key(node), source.ref.package, node.path, node.rows) as path:
         try:
-            _write(source, table, path)
+            _write(table, path)
         except pa.ArrowException as error:
-            raise InvalidInput(f"{source.ref.package}/{table.path} cannot be kept as Arrow: {error}") from error
+            raise InvalidInput(f"{table.place} cannot be kept as Arrow: {error}") from error
     return True
 
 
-def _write(source: Source, table: TableNode, path: Path) -> None:
-    question = arrow_reader.ask(source, table)
-    schema = arrow_reader.schema(source, table)
+def _write(table: StoredTable, path: Path) -> None:
+    question = arrow_reader.ask(table)
+    schema = arrow_reader.schema(table)
     parts: Iterable[pa.RecordBatch]
-    if nbytes(source, table) <= ONE_PIECE_BYTES:
+    if nbytes(table) <= ONE_PIECE_BYTES:
         parts = arrow_reader.read(question).unify_dictionaries().combine_chunks().to_batches()
     else:
         parts = batches(question, _BATCH_ROWS)

@@ -12,11 +12,10 @@ import pyarrow.parquet as pq
 import pyarrow.types as types
 
 from datapkg.errors import DatapkgError
-from datapkg.format.manifest.parsed import TableNode
-from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_cache, block_access, row_filters, row_selection
 from datapkg.reading.tables.row_filters import Filters
 from datapkg.reading.tables.row_selection import BlockRows
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.column_assembler import ColumnAssembler
 from datapkg.tables.long_text import with_long_text
 from datapkg.tables.pandas_metadata import forgotten_categories, pandas_metadata, restore_categories, with_columns
@@ -29,8 +28,7 @@ _LONG = 65_536
 class Question:
     """What is asked of a table: columns in their order (None: all), a condition of rows; and its whole schema."""
 
-    source: Source
-    table: TableNode
+    table: StoredTable
     schema: pa.Schema
     columns: list[str] | None = None
     condition: Any = None
@@ -45,8 +43,7 @@ class Question:
 
 
 def ask(
-    source: Source,
-    table: TableNode,
+    table: StoredTable,
     columns: Sequence[str] | None = None,
     filters: Filters = None,
     *,
@@ -59,14 +56,14 @@ def ask(
     With `index` the columns in which pandas kept an index come too; with `long_text`, text may have the long offsets
     that pandas has, whatever it was stored with; with `own`, the answer shares no memory with a warm copy.
     """
-    named = None if columns is None else row_filters.known(source, table, columns)
-    filters = row_filters.plain(source, table, filters)
-    condition = row_filters.condition(source, table, filters)
-    whole = _first_schema(source, table)
-    row_filters.check_types(source, table, filters, whole)
+    named = None if columns is None else row_filters.known(table, columns)
+    filters = row_filters.plain(table, filters)
+    condition = row_filters.condition(table, filters)
+    whole = _first_schema(table)
+    row_filters.check_types(table, filters, whole)
     if named is not None and index:
         named += [name for name in index_columns(whole) if name not in named]
-    return Question(source, table, whole, named, condition, long_text, own)
+    return Question(table, whole, named, condition, long_text, own)
 
 
 def read(question: Question, picks: row_selection.Picks | None = None) -> pa.Table:
@@ -76,14 +73,14 @@ def read(question: Question, picks: row_selection.Picks | None = None) -> pa.Tab
     `ObjectNotFound`, `CorruptObject`.
     """
     found = _read(question, picks)
-    return found if len(found) or not question.table.rows else _with_categories(question, found)
+    return found if len(found) or not question.table.node.rows else _with_categories(question, found)
 
 
 def _read(question: Question, picks: row_selection.Picks | None) -> pa.Table:
     if (copy := from_copy(question, picks)) is not None:
         return copy
     try:
-        return restore_categories(_answer(question, row_selection.parts(question.table, picks)), question.schema)
+        return restore_categories(_answer(question, row_selection.parts(question.table.node, picks)), question.schema)
     except DatapkgError:
         raise
     except (pa.ArrowException, OSError) as error:
@@ -100,7 +97,7 @@ def _with_categories(question: Question, empty: pa.Table) -> pa.Table:
     if not lost:
         return empty
     columns = list(dict.fromkeys(lost))
-    is_alone = len(question.table.blocks) == 1
+    is_alone = len(question.table.node.blocks) == 1
     some = _read(
         replace(question, columns=columns, condition=None), None if is_alone else range(1)
     ).unify_dictionaries()
@@ -114,7 +111,7 @@ def _with_categories(question: Question, empty: pa.Table) -> pa.Table:
 
 def sliced(question: Question, wanted: slice | None) -> pa.Table:
     """What was asked for, of the rows that a slice takes and in its direction; raises `InvalidInput` for no slice."""
-    picks, is_reverse = row_selection.chosen(question.table, wanted)
+    picks, is_reverse = row_selection.chosen(question.table.node, wanted)
     found = read(question, picks)
     return found.take(pa.array(range(len(found))[::-1], pa.int64())) if is_reverse else found
 
@@ -123,7 +120,7 @@ def from_copy(question: Question, picks: row_selection.Picks | None = None) -> p
     """The answer from a warm copy; None where there is none."""
     if question.condition is not None and forgotten_categories(question.schema):
         return None  # conditions are of what is stored, and not of the categories that it stands for
-    found = arrow_cache.find(question.source, question.table)
+    found = arrow_cache.find(question.table)
     if found is None:
         return None
     found = only(found, question.needed())
@@ -139,29 +136,29 @@ def from_copy(question: Question, picks: row_selection.Picks | None = None) -> p
         raise unreadable(question, error) from error
 
 
-def schema(source: Source, table: TableNode) -> pa.Schema:
+def schema(table: StoredTable) -> pa.Schema:
     """The Arrow schema of a table as it is read, from the end of its first object."""
-    found = _first_schema(source, table)
+    found = _first_schema(table)
     return restore_categories(found.empty_table()).schema if forgotten_categories(found) else found
 
 
-def _first_schema(source: Source, table: TableNode) -> pa.Schema:
+def _first_schema(table: StoredTable) -> pa.Schema:
     """The schema as it is stored; of a table whose objects are not here, that of its warm copy where it is the same."""
-    if source.is_lazy and not source.through.has(table.blocks[0].hash):
-        copy = arrow_cache.find(source, table)
+    if table.source.is_lazy and not table.source.through.has(table.node.blocks[0].hash):
+        copy = arrow_cache.find(table)
         if copy is not None and not any(pa.types.is_dictionary(kind) for kind in copy.schema.types):
             return copy.schema
-    (buffer,) = block_access.buffers(source, table, block_access.FIRST, [])
-    found = block_access.opened(source, table, 0, buffer).schema_arrow
-    block_access.check_columns(source, table, found)
+    (buffer,) = block_access.buffers(table, block_access.FIRST, [])
+    found = block_access.opened(table, 0, buffer).schema_arrow
+    block_access.check_columns(table, found)
     return found
 
 
-def footers(source: Source, table: TableNode) -> Iterator[pq.FileMetaData]:
+def footers(table: StoredTable) -> Iterator[pq.FileMetaData]:
     """What the end of each object says of its columns; no values are read."""
-    parts = [BlockRows(number, ()) for number in range(len(table.blocks))]
-    for part, buffer in zip(parts, block_access.buffers(source, table, parts, []), strict=True):
-        yield block_access.opened(source, table, part.number, buffer).metadata
+    parts = [BlockRows(number, ()) for number in range(len(table.node.blocks))]
+    for part, buffer in zip(parts, block_access.buffers(table, parts, []), strict=True):
+        yield block_access.opened(table, part.number, buffer).metadata
 
 
 def index_columns(schema: pa.Schema) -> list[str]:
@@ -175,18 +172,18 @@ def index_columns(schema: pa.Schema) -> list[str]:
 def unreadable(question: Question, error: Exception) -> Exception:
     """The error of ours for one of Arrow's: filters that do not fit, or else damage."""
     if question.condition is not None:
-        return row_filters.unfit(question.source, question.table, question.condition, error)
-    return block_access.unreadable(question.source, question.table, error)
+        return row_filters.unfit(question.table, question.condition, error)
+    return block_access.unreadable(question.table, error)
 
 
 def _answer(question: Question, parts: list[BlockRows]) -> pa.Table:
     needed = question.needed()
     is_all = all(part.rows is None for part in parts)
     if question.condition is None or len(parts) <= 1 or not is_all or _is_odd(question.schema):
-        buffers = block_access.buffers(question.source, question.table, parts, needed)
+        buffers = block_access.buffers(question.table, parts, needed)
         return _read_each(question, parts, buffers, needed)
-    buffers = block_access.buffers(question.source, question.table, parts, needed, question.condition)
-    found = block_access.dataset(question.source, question.table, parts, buffers)
+    buffers = block_access.buffers(question.table, parts, needed, question.condition)
+    found = block_access.dataset(question.table, parts, buffers)
     return found.to_table(columns=question.columns, filter=question.condition)
 
 
@@ -220,26 +217,25 @@ def _together(
     question: Question, parts: list[BlockRows], buffers: list[pa.Buffer], needed: list[str] | None
 ) -> pa.Table:
     """The wanted rows of all objects, columns in the order in which they are stored."""
-    source, table, whole = question.source, question.table, question.schema
+    table, whole = question.table, question.schema
     is_wide = False
-    if question.long_text and buffers and table.rows >= _LONG and (wide := with_long_text(buffers[0], whole)):
+    if question.long_text and buffers and table.node.rows >= _LONG and (wide := with_long_text(buffers[0], whole)):
         whole, is_wide = wide, True
     wanted = None if needed is None else set(needed)
     names = whole.names if wanted is None else [name for name in whole.names if name in wanted]
     schema = whole if needed is None else pa.schema([whole.field(at) for at in _places(whole, names)], whole.metadata)
 
     def one(at: int, use_threads: bool) -> pa.Table:
-        file = block_access.opened(source, table, parts[at].number, buffers[at], is_wide)
-        block_access.check_types(source, table, file.schema_arrow, whole)
+        file = block_access.opened(table, parts[at].number, buffers[at], is_wide)
+        block_access.check_types(table, file.schema_arrow, whole)
         part = row_selection.read(file, parts[at].rows, None if needed is None else names, use_threads)
-        part = part.replace_schema_metadata(
-            file.schema_arrow.metadata
-        )  # without the footer's own, as the note of a block
+        # The footer's own metadata, such as the note of a block, are not the table's.
+        part = part.replace_schema_metadata(file.schema_arrow.metadata)
         return part if len(part.schema) == len(schema) else part.select(_places(part.schema, names))
 
     if len(parts) < 2:
         return one(0, True) if parts else schema.empty_table()
-    joint = ColumnAssembler(schema, [row_selection.count(table, part) for part in parts])
+    joint = ColumnAssembler(schema, [row_selection.count(table.node, part) for part in parts])
     with ThreadPoolExecutor(min(pa.cpu_count(), len(parts)), "datapkg-read") as pool:
         for _ in pool.map(lambda at: joint.add(at, one(at, False)), range(len(parts))):
             pass  # what a thread raises is raised here

@@ -37,17 +37,17 @@ def _batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
 
 def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
     """Tables of at most so many rows that pass the condition, in order."""
-    source, table, needed = question.source, question.table, question.needed()
+    table, needed = question.table, question.needed()
     if (copy := arrow_reader.from_copy(replace(question, own=False))) is not None:
         for start in range(0, len(copy), length):
             piece = copy.slice(start, length)
             yield arrow_cache.copied(piece) if question.own else piece
         return
-    for part in row_selection.parts(table, None):
+    for part in row_selection.parts(table.node, None):
         try:
-            (buffer,) = block_access.buffers(source, table, [part], needed, question.condition)
-            file = block_access.opened(source, table, part.number, buffer)
-            block_access.check_types(source, table, file.schema_arrow, question.schema)
+            (buffer,) = block_access.buffers(table, [part], needed, question.condition)
+            file = block_access.opened(table, part.number, buffer)
+            block_access.check_types(table, file.schema_arrow, question.schema)
             for batch in file.iter_batches(length, _groups(question, part, buffer), needed):
                 piece = pa.Table.from_batches([batch]).replace_schema_metadata(question.schema.metadata)
                 if question.condition is not None:
@@ -64,5 +64,5 @@ def _groups(question: Question, part: BlockRows, buffer: pa.Buffer) -> list[int]
     names = question.schema.names
     if question.condition is None or len(set(names)) < len(names):
         return None
-    (fragment,) = block_access.dataset(question.source, question.table, [part], [buffer]).get_fragments()
+    (fragment,) = block_access.dataset(question.table, [part], [buffer]).get_fragments()
     return [group.id for group in fragment.subset(question.condition).row_groups]

@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datapkg.errors import CorruptObject, InvalidInput
-from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.texts import quoted
-from datapkg.reading.source import Source
 from datapkg.reading.tables.row_selection import BlockRows
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.content_hash import column_texts
 from datapkg.tables.long_text import open_plainly, open_with_long_text
 from datapkg.tables.pandas_metadata import forgotten_categories, restore_categories
@@ -26,8 +25,7 @@ FIRST = [BlockRows(0, ())]
 
 
 def buffers(
-    source: Source,
-    table: TableNode,
+    table: StoredTable,
     parts: Sequence[BlockRows],
     columns: Sequence[str] | None = None,
     condition: Any = None,
@@ -39,21 +37,21 @@ def buffers(
     an expression that the rows must meet, for a dataset that will skip what it rules out. Of an object that is not on
     this machine only these columns need be there then. Raises `ObjectNotFound`, `CorruptObject`; `Unreachable`.
     """
-    if source.is_lazy:
+    if table.source.is_lazy:
         from datapkg.reading.tables import lazy_ranges  # what is on this machine need not know how to fetch
 
-        lazy_ranges.bring(source, table, parts, None if columns is None else list(columns), condition)
-    return [_mapped(source, table, part.number) for part in parts]
+        lazy_ranges.bring(table, parts, None if columns is None else list(columns), condition)
+    return [_mapped(table, part.number) for part in parts]
 
 
-def _mapped(source: Source, table: TableNode, number: int) -> pa.Buffer:
-    block = table.blocks[number]
-    if (part := source.part(block.hash, block.size)) is not None:
+def _mapped(table: StoredTable, number: int) -> pa.Buffer:
+    block = table.node.blocks[number]
+    if (part := table.source.part(block.hash, block.size)) is not None:
         with part:
             return pa.py_buffer(part.mapped())
     for is_last in (False, True):
-        with source.explained(table.path):
-            place = source.store.objects.trusted(block.hash)
+        with table.source.explained(table.node.path):
+            place = table.source.store.objects.trusted(block.hash)
         try:
             with pa.memory_map(str(place.path)) as mapped:
                 mapped.seek(place.offset)
@@ -64,40 +62,38 @@ def _mapped(source: Source, table: TableNode, number: int) -> pa.Buffer:
     raise AssertionError
 
 
-def opened(source: Source, table: TableNode, number: int, buffer: pa.Buffer, long_text: bool = False) -> pq.ParquetFile:
+def opened(table: StoredTable, number: int, buffer: pa.Buffer, long_text: bool = False) -> pq.ParquetFile:
     """A block's object as a Parquet file; raises `CorruptObject` if it is not the one that the manifest describes."""
     try:
-        file = (open_with_long_text if long_text else open_plainly)(buffer, source.is_lazy)
+        file = (open_with_long_text if long_text else open_plainly)(buffer, table.source.is_lazy)
         rows, names = file.metadata.num_rows, file.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
-        raise unreadable(source, table, error) from error
-    _check(source, table, number, rows, names)
+        raise unreadable(table, error) from error
+    _check(table, number, rows, names)
     return file
 
 
-def dataset(
-    source: Source, table: TableNode, parts: Sequence[BlockRows], buffers: Sequence[pa.Buffer]
-) -> ds.FileSystemDataset:
+def dataset(table: StoredTable, parts: Sequence[BlockRows], buffers: Sequence[pa.Buffer]) -> ds.FileSystemDataset:
     """The objects of these blocks as one dataset of pyarrow, which skips what filters rule out."""
     import pyarrow.dataset as ds
 
-    options = ds.ParquetFragmentScanOptions(page_checksum_verification=source.is_lazy)
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=table.source.is_lazy)
     form = ds.ParquetFileFormat(default_fragment_scan_options=options)
     fragments = [form.make_fragment(buffer) for buffer in buffers]
     first = fragments[0].physical_schema
     for part, fragment in zip(parts, fragments, strict=True):
-        _check(source, table, part.number, fragment.metadata.num_rows, fragment.physical_schema.names)
-        check_types(source, table, fragment.physical_schema, first)
+        _check(table, part.number, fragment.metadata.num_rows, fragment.physical_schema.names)
+        check_types(table, fragment.physical_schema, first)
     return ds.FileSystemDataset(fragments, first, form)
 
 
-def check_types(source: Source, table: TableNode, found: pa.Schema, first: pa.Schema) -> None:
+def check_types(table: StoredTable, found: pa.Schema, first: pa.Schema) -> None:
     """Raises `CorruptObject` where a block has other types than the first."""
     if not found.equals(first):
-        raise CorruptObject(f"{source.ref.package}/{table.path}: its objects differ in the types of their columns")
+        raise CorruptObject(f"{table.place}: its objects differ in the types of their columns")
 
 
-def check_columns(source: Source, table: TableNode, stored: pa.Schema) -> None:
+def check_columns(table: StoredTable, stored: pa.Schema) -> None:
     """Raise `CorruptObject` where an object has other types than the manifest says: its columns are what lists show.
 
     `stored` is the schema of the first block, which the others share.
@@ -106,34 +102,34 @@ def check_columns(source: Source, table: TableNode, stored: pa.Schema) -> None:
         read = restore_categories(stored.empty_table()).schema if forgotten_categories(stored) else stored
         found = column_texts(read)
     except (InvalidInput, pa.ArrowException) as error:
-        raise unreadable(source, table, error) from error
-    wrong = [(*said, kind) for said, (_, kind) in zip(table.columns, found, strict=True) if said[1] != kind]
+        raise unreadable(table, error) from error
+    wrong = [(*said, kind) for said, (_, kind) in zip(table.node.columns, found, strict=True) if said[1] != kind]
     if wrong:
         name, said, kind = wrong[0]
         raise CorruptObject(
-            f"{source.ref.package}/{table.path}: column {quoted(name)} of its object is {quoted(kind)}, but the "
+            f"{table.place}: column {quoted(name)} of its object is {quoted(kind)}, but the "
             f"manifest says {quoted(said)}",
-            hash=table.blocks[0].hash,
+            hash=table.node.blocks[0].hash,
         )
 
 
-def unreadable(source: Source, table: TableNode, error: Exception) -> CorruptObject:
+def unreadable(table: StoredTable, error: Exception) -> CorruptObject:
     """The error for an object that is not Parquet, or not all of it; what came of it in stretches is forgotten."""
-    source.give_up(table)
-    if source.is_lazy and any(not source.through.has(hash) for hash, _ in table.objects()):
-        line = source.fetch_line(table.path)
+    table.source.give_up(table.node)
+    if table.source.is_lazy and any(not table.source.through.has(hash) for hash, _ in table.node.objects()):
+        line = table.source.fetch_line(table.node.path)
         then = f"what came of it was forgotten; read it again, or type: {line}"
     else:
         line = "datapkg verify"
         then = f"type: {line}"
-    message = f"{source.ref.package}/{table.path} cannot be read as Parquet: {error}; {then}"
-    return CorruptObject(message, hint=line, path=table.path)
+    message = f"{table.place} cannot be read as Parquet: {error}; {then}"
+    return CorruptObject(message, hint=line, path=table.node.path)
 
 
-def _check(source: Source, table: TableNode, number: int, rows: int, names: list[str]) -> None:
-    block, said = table.blocks[number], [name for name, _ in table.columns]
+def _check(table: StoredTable, number: int, rows: int, names: list[str]) -> None:
+    block, said = table.node.blocks[number], [name for name, _ in table.node.columns]
     if rows != block.rows or names != said:
-        place = f"{source.ref.package}/{table.path}: object sha256:{block.hash[:12]}…"
+        place = f"{table.place}: object sha256:{block.hash[:12]}…"
         raise CorruptObject(
             f"{place} has {rows:,} rows of {quoted(names)}; the manifest says {block.rows:,} rows of {quoted(said)}",
             hash=block.hash,

@@ -22,10 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 
 from datapkg.errors import DatapkgError, InvalidInput
-from datapkg.format.manifest.parsed import TableNode
-from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.batches import batches
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.pandas_metadata import pandas_metadata
 
 _BATCH_CELLS = 256 << 10
@@ -82,13 +81,13 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
-def pieces(source: Source, table: TableNode, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+def pieces(table: StoredTable, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a table in batches of some ten thousand cells; memory is that of a block."""
-    width = len(table.columns) if names is None else len(names)
-    yield from batches(arrow_reader.ask(source, table, names), max(1, min(_MAX_ROWS, _BATCH_CELLS // max(1, width))))
+    width = len(table.node.columns) if names is None else len(names)
+    yield from batches(arrow_reader.ask(table, names), max(1, min(_MAX_ROWS, _BATCH_CELLS // max(1, width))))
 
 
-def explained(source: Source, table: TableNode, text: Iterator[bytes]) -> Iterator[bytes]:
+def explained(table: StoredTable, text: Iterator[bytes]) -> Iterator[bytes]:
     """Yield what an iterator yields; raise `InvalidInput` that names the table for values that cannot be rendered."""
     try:
         yield from text
@@ -96,7 +95,7 @@ def explained(source: Source, table: TableNode, text: Iterator[bytes]) -> Iterat
         raise
     except (pa.ArrowException, ValueError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300]
-        path = f"{source.ref.package}/{table.path}"
+        path = table.place
         message = f"{path} cannot be written as text: {reason}"
         raise InvalidInput(message, hint=f"datapkg export {quote(path)} FILE.parquet") from error
 
@@ -166,11 +165,11 @@ def _duration(value: int | None, unit: str) -> str | None:
     return f"{days} days {seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{shown}"
 
 
-def digits_of_times(source: Source, table: TableNode, columns: Sequence[TextColumn]) -> dict[str, int]:
+def digits_of_times(table: StoredTable, columns: Sequence[TextColumn]) -> dict[str, int]:
     """Return how many digits of a second the times of each column need; `DAYS` if all are midnights."""
     times = {each.name: each.kind for each in columns if types.is_timestamp(each.kind)}
     found = dict.fromkeys(times, DAYS)
-    for batch in pieces(source, table, list(times)) if times else ():
+    for batch in pieces(table, list(times)) if times else ():
         for at, (name, kind) in enumerate(times.items()):
             values = batch.column(at).cast(pa.int64())
             found[name] = max(found[name], _needed(values, _NS[kind.unit], kind.tz is None))

@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
-from datapkg.format.manifest.parsed import TableNode
-from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.cell_text import TextColumn, cell_text, columns_of, digits_of_times, explained, pieces
+from datapkg.reading.tables.stored_table import StoredTable
 
 
 @dataclass(frozen=True)
@@ -52,22 +51,22 @@ class Dialect:
     full_times: bool = False
 
 
-def write_text(source: Source, table: TableNode, dialect: Dialect) -> Iterator[bytes]:
+def write_text(table: StoredTable, dialect: Dialect) -> Iterator[bytes]:
     """Yield the bytes of a table as text.
 
     Raise `InvalidInput` for values that are not what their type says, UnicodeEncodeError for a character that the
     dialect's encoding lacks.
     """
-    yield from explained(source, table, _write_text(source, table, dialect))
+    yield from explained(table, _write_text(table, dialect))
 
 
-def _write_text(source: Source, table: TableNode, dialect: Dialect) -> Iterator[bytes]:
-    columns = _in_places(columns_of(arrow_reader.schema(source, table)), dialect.index_at)
+def _write_text(table: StoredTable, dialect: Dialect) -> Iterator[bytes]:
+    columns = _in_places(columns_of(arrow_reader.schema(table)), dialect.index_at)
     encoder = codecs.getincrementalencoder(dialect.encoding)()
     is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
-    digits = {} if dialect.full_times else digits_of_times(source, table, columns)
+    digits = {} if dialect.full_times else digits_of_times(table, columns)
     yield encoder.encode(_head(columns, dialect))
-    for batch in pieces(source, table):
+    for batch in pieces(table):
         lines = _lines(batch, columns, dialect, digits)
         yield lines if is_utf8 else encoder.encode(lines.decode())
     yield encoder.encode((dialect.separator * (len(columns) - 1) + "-\n") * dialect.footer, final=True)

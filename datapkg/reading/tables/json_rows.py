@@ -10,30 +10,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as types
 
-from datapkg.format.manifest.parsed import TableNode
-from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.cell_text import cell_text, columns_of, digits_of_times, explained, json_values, pieces
+from datapkg.reading.tables.stored_table import StoredTable
 
 
-def write_json(source: Source, table: TableNode) -> Iterator[bytes]:
+def write_json(table: StoredTable) -> Iterator[bytes]:
     """Yield the bytes of a JSON array of objects.
 
     Nulls, NaN and infinities are null; times, durations and decimals are the text that csv has for them. Keys are the
     labels of columns, or their stored names where a label is empty or stands twice. Raise `InvalidInput` for values
     that are not what their type says.
     """
-    yield from explained(source, table, _write_json(source, table))
+    yield from explained(table, _write_json(table))
 
 
-def _write_json(source: Source, table: TableNode) -> Iterator[bytes]:
-    columns = columns_of(arrow_reader.schema(source, table))
-    digits = digits_of_times(source, table, columns)
+def _write_json(table: StoredTable) -> Iterator[bytes]:
+    columns = columns_of(arrow_reader.schema(table))
+    digits = digits_of_times(table, columns)
     count = Counter(each.label for each in columns)
     keys = [each.label if each.label and count[each.label] == 1 else each.name for each in columns]
     yield b"["
     lead = "\n"
-    for batch in pieces(source, table):
+    for batch in pieces(table):
         values = [_values(batch.column(each.at), digits.get(each.name)) for each in columns]
         rows = (json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) for row in zip(*values, strict=True))
         if text := ",\n".join(rows):

@@ -18,6 +18,7 @@ from datapkg.errors import CorruptObject
 from datapkg.format.manifest.parsed import Block, TableNode
 from datapkg.reading.source import Source
 from datapkg.reading.tables.row_selection import BlockRows, within
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.store.byte_ranges import Stretch
 from datapkg.store.partial_objects import PartialObject as Stored
 from datapkg.store.read_through import SMALL_BYTES
@@ -38,20 +39,18 @@ class _Open(NamedTuple):
         return self.block.hash, self.stored, stretches
 
 
-def bring(
-    source: Source, table: TableNode, parts: Sequence[BlockRows], columns: list[str] | None, condition: Any
-) -> None:
+def bring(table: StoredTable, parts: Sequence[BlockRows], columns: list[str] | None, condition: Any) -> None:
     """Fetches what reading these columns (None: all) of these blocks needs, and is not here; blocks that the condition
     rules out by their footers need no more than these.
     """
-    through = source.through
-    absent = [(part, table.blocks[part.number]) for part in parts]
+    through = table.source.through
+    absent = [(part, table.node.blocks[part.number]) for part in parts]
     absent = [(part, block) for part, block in absent if not through.has(block.hash)]
     if not absent:
         return
-    is_all = (columns is None and condition is None) or _has_odd_names(table)
+    is_all = (columns is None and condition is None) or _has_odd_names(table.node)
     whole = {block.hash: block.size for _, block in absent if is_all or block.size <= SMALL_BYTES}
-    with source.explained(table.path), ExitStack() as stack:
+    with table.source.explained(table.node.path), ExitStack() as stack:
         if whole:
             through.bring(whole)
         opened = [
@@ -60,7 +59,7 @@ def bring(
             if block.hash not in whole
         ]
         if opened:
-            _bring_stretches(source, opened, columns, condition)
+            _bring_stretches(table.source, opened, columns, condition)
 
 
 def _bring_stretches(source: Source, opened: list[_Open], columns: list[str] | None, condition: Any) -> None:

@@ -12,13 +12,12 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from datapkg.errors import InvalidInput
-from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.texts import quoted
-from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader, statistics
 from datapkg.reading.tables.arrow_reader import index_columns
 from datapkg.reading.tables.row_filters import Filters
 from datapkg.reading.tables.row_selection import Picks
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.nested_types import convertible
 from datapkg.tables.pandas_metadata import ORIGIN_KEY, pandas_metadata
 
@@ -60,8 +59,7 @@ _FRESH = Form()
 
 
 def read(
-    source: Source,
-    table: TableNode,
+    table: StoredTable,
     columns: Sequence[str] | None = None,
     filters: Filters = None,
     *,
@@ -70,26 +68,24 @@ def read(
 ) -> pd.DataFrame:
     """A table as a DataFrame with the index it had: all of it, or some columns, and of some rows those that pass."""
     form = form or Form()
-    question = arrow_reader.ask(
-        source, table, columns, filters, index=True, long_text=form.dtype_backend is None, own=form.own
-    )
+    question = arrow_reader.ask(table, columns, filters, index=True, long_text=form.dtype_backend is None, own=form.own)
     found = arrow_reader.sliced(question, rows)
-    places = None if rows is None else range(table.rows)[rows]
+    places = None if rows is None else range(table.node.rows)[rows]
     return numbered(question, found, range(len(found)) if question.condition is not None else places, form)
 
 
-def read_column(source: Source, table: TableNode, name: str) -> pd.Series | pd.DataFrame:
+def read_column(table: StoredTable, name: str) -> pd.Series | pd.DataFrame:
     """One column as a Series, the index being read too; a DataFrame where more than one has the name."""
-    frame = read(source, table, [name])
+    frame = read(table, [name])
     if frame.shape[1] == 0:  # it is the index
-        question = arrow_reader.ask(source, table, [name], long_text=True, own=True)
+        question = arrow_reader.ask(table, [name], long_text=True, own=True)
         frame = numbered(question, arrow_reader.read(question).replace_schema_metadata(None), None)
     return frame.iloc[:, 0] if frame.shape[1] == 1 else frame
 
 
-def read_rows(source: Source, table: TableNode, picks: Picks) -> pd.DataFrame:
+def read_rows(table: StoredTable, picks: Picks) -> pd.DataFrame:
     """The rows at these places, which rise, with all columns."""
-    question = arrow_reader.ask(source, table, index=True, long_text=True, own=True)
+    question = arrow_reader.ask(table, index=True, long_text=True, own=True)
     return numbered(question, arrow_reader.read(question, picks), picks)
 
 
@@ -113,7 +109,7 @@ def numbered(
     form = form or Form()
     schema = found.schema  # the table is gone when the frame is there
     frame = to_pandas(found, form)
-    if not len(frame) and question.table.rows and form.dtype_backend is None:
+    if not len(frame) and question.table.node.rows and form.dtype_backend is None:
         frame = _with_dtypes_of_nulls(question, schema, frame)
     if places is not None and not index_columns(question.schema):
         if isinstance(places, range):  # a long one is not written out
@@ -121,8 +117,8 @@ def numbered(
             frame.index = pd.RangeIndex(first, last, step * places.step, name=name)
         else:
             frame.index = pd.Index(start + step * np.asarray(places, "int64"), name=name)
-    source = question.source
-    frame.attrs[ORIGIN_KEY] = {"package": source.ref.package, "hash": source.hash, "path": question.table.path}
+    source = question.table.source
+    frame.attrs[ORIGIN_KEY] = {"package": source.ref.package, "hash": source.hash, "path": question.table.node.path}
     return frame
 
 
@@ -132,7 +128,7 @@ def _with_dtypes_of_nulls(question: arrow_reader.Question, schema: pa.Schema, em
     shown = [name for name in schema.names if name not in index]
     plain = {name for name, kind in zip(shown, empty.dtypes, strict=True) if _changes_with_nulls(kind)}
     plain |= {name for name in index if len(index) == 1 and _changes_with_nulls(empty.index.dtype)}
-    found = statistics.column_statistics(question.source, question.table, sorted(plain)) if plain else {}
+    found = statistics.column_statistics(question.table, sorted(plain)) if plain else {}
     with_nulls = {name for name, each in found.items() if each.nulls}
     for at, name in enumerate(shown):
         if name in with_nulls and _changes_with_nulls(empty.dtypes.iloc[at]):
@@ -157,17 +153,17 @@ def _range(schema: pa.Schema) -> tuple[int, int, Any]:
     return 0, 1, None
 
 
-def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:
+def concatenate(tables: list[StoredTable]) -> pd.DataFrame | None:
     """Tables one below the other, as one DataFrame; None for no table.
 
     Columns are matched by name, and numbers of several types become the wider one. Raises `InvalidInput` where names
     differ, or types that have nothing in common.
     """
     for table in tables[1:]:
-        names = [{name for name, _ in each.columns} for each in (tables[0], table)]
+        names = [{name for name, _ in each.node.columns} for each in (tables[0], table)]
         if names[0] != names[1]:
-            raise _not_joined(source, tables[0], table, f"only one of them has {_listed(names[0] ^ names[1])}")
-    parts = [arrow_reader.read(arrow_reader.ask(source, table)) for table in tables]
+            raise _not_joined(tables[0], table, f"only one of them has {_listed(names[0] ^ names[1])}")
+    parts = [arrow_reader.read(arrow_reader.ask(table)) for table in tables]
     if not parts:
         return None
     if all(part.schema.equals(parts[0].schema) for part in parts):
@@ -177,15 +173,15 @@ def concatenate(source: Source, tables: list[TableNode]) -> pd.DataFrame | None:
         try:
             pa.unify_schemas([bare[0].schema, part.schema], promote_options="permissive")
         except (pa.ArrowException, TypeError) as error:
-            raise _not_joined(source, tables[0], table, str(error)) from error
-    _check_text(source, tables, bare)
+            raise _not_joined(tables[0], table, str(error)) from error
+    _check_text(tables, bare)
     try:
         return to_pandas(pa.concat_tables(bare, promote_options="permissive"))
     except pa.ArrowException as error:
-        raise _not_joined(source, tables[0], tables[-1], str(error)) from error
+        raise _not_joined(tables[0], tables[-1], str(error)) from error
 
 
-def _check_text(source: Source, tables: list[TableNode], parts: list[pa.Table]) -> None:
+def _check_text(tables: list[StoredTable], parts: list[pa.Table]) -> None:
     """Raises `InvalidInput` for text beside bytes, of which Arrow would make bytes."""
     # Of columns that share a name, the first.
     types_by_name = [{field.name: field.type for field in reversed(list(part.schema))} for part in parts]
@@ -194,7 +190,7 @@ def _check_text(source: Source, tables: list[TableNode], parts: list[pa.Table]) 
         texts = [table for table, kind in zip(tables, kinds, strict=True) if _is_text(kind)]
         others = [table for table, kind in zip(tables, kinds, strict=True) if _is_bytes(kind)]
         if texts and others:
-            raise _not_joined(source, texts[0], others[0], f"column {quoted(name)} holds text and bytes")
+            raise _not_joined(texts[0], others[0], f"column {quoted(name)} holds text and bytes")
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
@@ -205,9 +201,9 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
-def _not_joined(source: Source, one: TableNode, other: TableNode, why: str) -> InvalidInput:
+def _not_joined(one: StoredTable, other: StoredTable, why: str) -> InvalidInput:
     return InvalidInput(
-        f"{source.ref.package}: {one.path!r} and {other.path!r} cannot be put one below the other: {why}"
+        f"{one.source.ref.package}: {one.node.path!r} and {other.node.path!r} cannot be put one below the other: {why}"
     )
 
 

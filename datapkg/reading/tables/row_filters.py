@@ -12,10 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datapkg.errors import InvalidInput, NodeNotFound
-from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.suggestions import advice
 from datapkg.format.texts import quoted
-from datapkg.reading.source import Source
+from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.value_kinds import ValueKinds
 
 Filters: TypeAlias = Any
@@ -27,26 +26,26 @@ _IN = ("in", "not in")
 _EXAMPLES = ("2024-01-01", "1", "12:00:00")
 
 
-def known(source: Source, table: TableNode, columns: Sequence[str]) -> list[str]:
+def known(table: StoredTable, columns: Sequence[str]) -> list[str]:
     """The names of columns, each once; raises `NodeNotFound` for one that the table has not."""
     if isinstance(columns, str):
         raise InvalidInput(f"columns is a list of names; for one column write [{quoted(columns)}]")
     if not isinstance(columns, Iterable):
         raise InvalidInput(f"columns is a list of names, got {quoted(columns)}")
-    names = {name for name, _ in table.columns}
+    names = {name for name, _ in table.node.columns}
     for name in columns:
         if name not in names:
-            raise no_column(source, table, name)
+            raise no_column(table, name)
     return list(dict.fromkeys(columns))
 
 
-def no_column(source: Source, table: TableNode, name: object) -> NodeNotFound:
+def no_column(table: StoredTable, name: object) -> NodeNotFound:
     """The error for a column that a table has not; it names others."""
-    near = advice(str(name), [each for each, _ in table.columns])
-    return NodeNotFound(f"{source.ref.package}/{table.path} has no column {quoted(name)}{near}")
+    near = advice(str(name), [each for each, _ in table.node.columns])
+    return NodeNotFound(f"{table.place} has no column {quoted(name)}{near}")
 
 
-def plain(source: Source, table: TableNode, filters: Filters) -> Filters:
+def plain(table: StoredTable, filters: Filters) -> Filters:
     """Filters whose lists of values are such that pyarrow infers one type for them; some mixtures end the process.
 
     Raises `InvalidInput` for a list with values of several kinds. What is not a list of conditions is returned
@@ -54,23 +53,21 @@ def plain(source: Source, table: TableNode, filters: Filters) -> Filters:
     """
     if not isinstance(filters, list):
         return filters
-    return [
-        plain(source, table, each) if isinstance(each, list) else _plain_term(source, table, each) for each in filters
-    ]
+    return [plain(table, each) if isinstance(each, list) else _plain_term(table, each) for each in filters]
 
 
-def _plain_term(source: Source, table: TableNode, term: Any) -> Any:
+def _plain_term(table: StoredTable, term: Any) -> Any:
     if not isinstance(term, tuple) or len(term) != 3 or term[1] not in _IN:
         return term
     name, operator, values = term
     is_objects = isinstance(values, np.ndarray) and values.dtype.kind == "O"
     if not is_objects and not isinstance(values, list | tuple | set | frozenset):
         return term
-    place = f"{source.ref.package}/{table.path}: the filter of column {quoted(name)}"
+    place = f"{table.place}: the filter of column {quoted(name)}"
     return name, operator, ValueKinds(place, of_frame=True, counted="value").see(list(values))
 
 
-def condition(source: Source, table: TableNode, filters: Filters) -> pc.Expression | None:
+def condition(table: StoredTable, filters: Filters) -> pc.Expression | None:
     """Filters as an expression of pyarrow; raises `NodeNotFound`, `InvalidInput`."""
     if filters is None or isinstance(filters, pc.Expression):
         return filters
@@ -78,9 +75,9 @@ def condition(source: Source, table: TableNode, filters: Filters) -> pc.Expressi
         if not filters:
             return None
         terms = [(name, operator, value) for name, operator, value in _flat(filters)]
-        known(source, table, [name for name, _, _ in terms])
+        known(table, [name for name, _, _ in terms])
         for term in terms:
-            _check_value(source, table, term)
+            _check_value(table, term)
         return pq.filters_to_expression(filters)
     except (TypeError, ValueError) as error:
         if isinstance(error, InvalidInput):
@@ -99,10 +96,10 @@ def _flat(filters: Any) -> Iterator[Any]:
             yield each
 
 
-def _check_value(source: Source, table: TableNode, term: Term) -> None:
+def _check_value(table: StoredTable, term: Term) -> None:
     """Raises `InvalidInput` for a value that no column is compared with."""
     name, operator, value = term
-    place = f"{source.ref.package}/{table.path}: the filter {_written(term)}"
+    place = f"{table.place}: the filter {_written(term)}"
     if operator in _IN and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
         line = f"filters=[{_written((name, operator, [value]))}]"
         raise InvalidInput(f"{place} has no list of values; write: {line}", hint=line)
@@ -111,7 +108,7 @@ def _check_value(source: Source, table: TableNode, term: Term) -> None:
         raise InvalidInput(f"{place} holds for no row, since nothing is equal to None; write: {line}", hint=line)
 
 
-def check_types(source: Source, table: TableNode, filters: Filters, schema: pa.Schema) -> None:
+def check_types(table: StoredTable, filters: Filters, schema: pa.Schema) -> None:
     """Raises `InvalidInput` for a value that does not go with the type of its column; expressions pass."""
     if filters is None or isinstance(filters, pc.Expression):
         return
@@ -124,13 +121,13 @@ def check_types(source: Source, table: TableNode, filters: Filters, schema: pa.S
         try:
             row.filter(pq.filters_to_expression([term]))
         except pa.ArrowException as error:
-            raise _wrong_type(source, table, term, type) from error
+            raise _wrong_type(table, term, type) from error
 
 
-def _wrong_type(source: Source, table: TableNode, term: Term, type: pa.DataType) -> InvalidInput:
+def _wrong_type(table: StoredTable, term: Term, type: pa.DataType) -> InvalidInput:
     name, operator, value = term
     values = value if operator in _IN else [value]
-    place = f"{source.ref.package}/{table.path}: column {quoted(name)} is of type {dict(table.columns)[name]}"
+    place = f"{table.place}: column {quoted(name)} is of type {dict(table.node.columns)[name]}"
     if pa.types.is_nested(type):
         return InvalidInput(f"{place}, which no filter looks into; load the table, and choose its rows then")
     kinds = ", ".join(dict.fromkeys(each.__class__.__name__ for each in values))
@@ -183,9 +180,9 @@ def _holds_without(name: str, condition: pc.Expression, empty: pa.Table) -> bool
     return True
 
 
-def unfit(source: Source, table: TableNode, condition: pc.Expression, error: Exception) -> InvalidInput:
+def unfit(table: StoredTable, condition: pc.Expression, error: Exception) -> InvalidInput:
     """The error for a condition that does not go with the types of its columns."""
     text = str(condition)
-    types = ", ".join(f"{quoted(name)} {type}" for name, type in table.columns if name in text)
-    place = f"{source.ref.package}/{table.path}"
+    types = ", ".join(f"{quoted(name)} {type}" for name, type in table.node.columns if name in text)
+    place = table.place
     return InvalidInput(f"{place}: the filters {quoted(condition)} do not fit its columns ({types}): {error}")

@@ -9,9 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from datapkg.format.manifest.parsed import TableNode
-from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader
+from datapkg.reading.tables.stored_table import StoredTable
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,13 @@ class ColumnStatistics:
     uncompressed_bytes: int
 
 
-def column_statistics(
-    source: Source, table: TableNode, columns: Sequence[str] | None = None
-) -> dict[str, ColumnStatistics]:
+def column_statistics(table: StoredTable, columns: Sequence[str] | None = None) -> dict[str, ColumnStatistics]:
     """The statistics of each stored column (or of these) by its name; of nested columns, and of names that are twice
     there, only bytes.
 
     Raises `ObjectNotFound`, `CorruptObject`.
     """
-    return footer_statistics(arrow_reader.footers(source, table), [name for name, _ in table.columns], columns)
+    return footer_statistics(arrow_reader.footers(table), [name for name, _ in table.node.columns], columns)
 
 
 def footer_statistics(

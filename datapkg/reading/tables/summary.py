@@ -8,23 +8,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as types
 
-from datapkg.format.manifest.parsed import TableNode
-from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.statistics import column_statistics
+from datapkg.reading.tables.stored_table import StoredTable
 
 
-def describe(source: Source, table: TableNode) -> pd.DataFrame:
+def describe(table: StoredTable) -> pd.DataFrame:
     """A row a stored column: type, count of values, nulls, min, max; missing where the footers do not tell exactly.
 
     Raises `ObjectNotFound`, `CorruptObject`.
     """
-    schema, found = arrow_reader.schema(source, table), column_statistics(source, table)
+    schema, found = arrow_reader.schema(table), column_statistics(table)
     rows: list[tuple[Any, ...]] = []
     for field in schema:
         of = found[field.name]
         bounds = (of.least, of.greatest) if _is_exact(field.type) else (None, None)
-        count = None if of.nulls is None else table.rows - of.nulls
+        count = None if of.nulls is None else table.node.rows - of.nulls
         rows.append((str(field.type), count, of.nulls, *bounds))
     columns = [list(each) for each in zip(*rows, strict=True)] or [[]] * 5
     kinds = ("str", "Int64", "Int64", "object", "object")
@@ -38,17 +37,17 @@ def _is_exact(kind: pa.DataType) -> bool:
     return not types.is_dictionary(kind) and (types.is_primitive(kind) or types.is_decimal(kind))
 
 
-def nbytes(source: Source, table: TableNode) -> int:
+def nbytes(table: StoredTable) -> int:
     """About how many bytes the table takes in memory as Arrow has it.
 
     Numbers and times are counted exactly; text and nested columns take what their objects decompress to, which is less
     than that where values repeat.
     """
-    schema = arrow_reader.schema(source, table)
+    schema = arrow_reader.schema(table)
     fixed = [_bits(field.type) for field in schema]
-    found = {} if all(fixed) else column_statistics(source, table)
+    found = {} if all(fixed) else column_statistics(table)
     sizes = [
-        -(-table.rows * bits // 8) if bits else found[name].uncompressed_bytes
+        -(-table.node.rows * bits // 8) if bits else found[name].uncompressed_bytes
         for name, bits in zip(schema.names, fixed, strict=True)
     ]
     return sum(sizes)

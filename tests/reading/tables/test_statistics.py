@@ -17,7 +17,7 @@ from tests.reading.packages import install, table_node
 def statistics_of(home: Home, *blocks: pa.Table | pd.DataFrame) -> dict[str, ColumnStatistics]:
     install(home, "me/p", table_node(home, "t", *blocks))
     node: Any = load("me/p/t", home)
-    return column_statistics(node.__source__, node.__entry__)
+    return column_statistics(node.__stored__)
 
 
 def test_blocks_are_taken_together(home: Home) -> None:
