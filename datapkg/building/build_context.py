@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from datapkg.building.cache import BuildCache
+from datapkg.building.sources.base import SourceContext
 from datapkg.format.manifest.parsed import Block, Manifest, Node, TableNode
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
 from datapkg.store.verified_content import VerifiedContent
-
-Secret = Callable[[str], str]
 
 # Sources of this size and more are hashed while they are read, and a table of text is remembered by its stretches.
 BIG_BYTES = 16 << 20
@@ -73,11 +72,9 @@ class PreviousState:
 
 
 @dataclass
-class BuildContext:
-    """What the makers of nodes work with: `absent` are objects of the cache that are not here."""
+class BuildContext(SourceContext):
+    """What node builders work with: `absent` are objects that the cache names and that are missing here."""
 
-    objects: Objects
-    previous: PreviousState
     cache: BuildCache
-    secret: Secret
+    previous: PreviousState
     absent: set[str] = field(default_factory=set)

@@ -12,27 +12,26 @@ import msgspec
 
 from datapkg.building.build_context import BIG_BYTES, BuildContext, PreviousState
 from datapkg.building.cache import TransformResult, now_ns
-from datapkg.building.many_files import hash_files, read_files, source_record_of_files
 from datapkg.building.node_writer import NodeWriter, read_source
 from datapkg.building.readers import TRANSFORMS
+from datapkg.building.sources.base import TakenNodes
 from datapkg.building.sources.content_check import check_content
-from datapkg.building.sources.file import hash_source, open_source, put_file
-from datapkg.building.sources.source_errors import located_errors, translated_errors
-from datapkg.building.spec.model import FileSource, FilesSource, NodeSpec, PythonSource, SqlSource, ValueSource
-from datapkg.errors import InvalidInput
-from datapkg.format.hashing import hash_bytes
+from datapkg.building.sources.file import hash_file, hash_source, open_source, put_file
+from datapkg.building.sources.handlers import handler_of, local_file
+from datapkg.building.sources.source_errors import located_errors
+from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY
 
-# Reasons for which nothing was read: all objects were here before.
-KNOWN = ("unchanged", "same bytes", "same inputs")
+# Reasons for which nothing was read: all objects were here before. "" is that of nodes of another package.
+KNOWN = ("", "unchanged", "same bytes", "same inputs")
 
 
 @dataclass(frozen=True)
 class BuiltNodes:
-    """The nodes of a source, whether all their objects were there before, and what the record says about it.
+    """The nodes of a source, whether all their objects were there before, and what the record states of the source.
 
-    `why` says why they were built, or were not.
+    `why` is the reason for which they were built, or were not; `pin` what the record states of another package.
     """
 
     nodes: list[Node]
@@ -40,26 +39,20 @@ class BuiltNodes:
     source: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
     why: str = ""
+    pin: dict[str, Any] = field(default_factory=dict)
 
 
 def build_node(spec: NodeSpec, desk: BuildContext) -> BuiltNodes:
-    """Builds the nodes of one source.
+    """Build the nodes of one source.
 
-    Raises `BuildFailed` for a file that cannot be read, `TransformFailed` for one that is not what it should be.
+    Raise `BuildFailed` for a source that cannot be read, `TransformFailed` for one whose content is not as expected.
     """
-    source = spec.source
-    if isinstance(source, ValueSource):
-        return _from_value(spec, source.value, desk)
-    if isinstance(source, SqlSource):
-        return _from_query(spec, source, desk)
-    if isinstance(source, PythonSource):
-        return _from_function(spec, source, desk)
-    if isinstance(source, FilesSource):
-        return _from_files(spec, source, desk)
-    assert isinstance(source, FileSource)
+    file = local_file(spec.source)
+    if file is None:
+        return _from_value(spec, desk)
     if TRANSFORMS[spec.transform].kind == "file":
-        return _make_file(spec, source, desk)
-    return _make_parsed(spec, source, desk)
+        return _make_file(spec, file, desk)
+    return _make_parsed(spec, file, desk)
 
 
 def known_result(spec: NodeSpec, source: FileSource, desk: BuildContext) -> BuiltNodes | None:
@@ -114,7 +107,7 @@ def _make_parsed(spec: NodeSpec, source: FileSource, desk: BuildContext) -> Buil
         size = status.st_size
         hash: str | Future[str]
         if size >= BIG_BYTES and not desk.cache.may_be_equal(source.path, size):
-            hash = hasher.submit(_hash_file, source)
+            hash = hasher.submit(hash_file, source)
         else:
             hash, size = hash_source(stream)
             result = desk.cache.result(spec, hash, source.name)
@@ -135,29 +128,27 @@ def import_libraries() -> None:
     import pyarrow.parquet  # noqa: F401
 
 
-def _hash_file(source: FileSource) -> str:
-    with open_source(source.path, source.shown, source.within) as stream:
-        return hash_source(stream)[0]
-
-
 def _finished(
-    spec: NodeSpec,
-    source: FileSource | None,
-    desk: BuildContext,
-    result: TransformResult,
-    identity: tuple[str, int],
-    why: str,
-    more: dict[str, Any] | None = None,
+    spec: NodeSpec, source: FileSource, desk: BuildContext, result: TransformResult, identity: tuple[str, int], why: str
 ) -> BuiltNodes:
-    """The nodes of a result in their places, tables with the objects that an earlier state has for them."""
+    """Return the nodes of a file, tables with the objects that an earlier state has for them."""
+    return _placed(spec, result, desk, source_record(spec, source, *identity), why, source)
+
+
+def _placed(
+    spec: NodeSpec,
+    result: TransformResult,
+    desk: BuildContext,
+    record: dict[str, Any],
+    why: str,
+    source: FileSource | None = None,
+) -> BuiltNodes:
+    """Return the nodes of a result at their paths, tables with the objects that an earlier state has for them."""
     nodes = placed_nodes(spec, result, desk.previous, source.name if source else "")
-    said = {"path": spec.path, **(more or {})} if source is None else source_record(spec, source, *identity)
-    if result.writer:
-        said["writer"] = result.writer
-    shown_as = source.shown if source else spec.path
-    warnings = [f"{shown_as}: {each}" for each in result.warnings]
+    record = {**record, "writer": result.writer} if result.writer else record
+    name = source.shown if source else spec.path
     reused = why in KNOWN or all(desk.previous.has(node) for node in nodes)
-    return BuiltNodes(nodes, reused, said, warnings, why)
+    return BuiltNodes(nodes, reused, record, [f"{name}: {each}" for each in result.warnings], why)
 
 
 def placed_nodes(spec: NodeSpec, result: TransformResult, earlier: PreviousState, file_name: str) -> list[Node]:
@@ -187,84 +178,23 @@ def _joined_meta(source: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]
     return {**source, **said, COLUMNS_KEY: {**columns, **others}}
 
 
-def _from_value(spec: NodeSpec, value: Any, desk: BuildContext) -> BuiltNodes:
-    with translated_errors(spec, None) as said:
-        stored = NodeWriter(spec, desk, None)
-        nodes = stored.nodes(plain_value(value), "")
-    return _finished(spec, None, desk, TransformResult(nodes, said, stored.writer), ("", 0), "a value")
-
-
-def plain_value(value: Any) -> Any:
-    """A value in memory as a transform would give it; raises `InvalidInput` for Arrow data that are not valid."""
-    import numpy
-    import pandas
-    import pyarrow
-
-    from datapkg.building.readers.validity import check_values
-    from datapkg.tables.extension_types import without_inner_extensions
-    from datapkg.tables.frame_to_arrow import table_from_arrow, table_from_frame
-
-    if isinstance(value, numpy.ndarray):
-        return value
-    if isinstance(value, pandas.Series):
-        value = value.to_frame()
-    if isinstance(value, pandas.DataFrame):
-        return table_from_frame(value)
-    table = pyarrow.table(value)
-    check_values(table)
-    return table_from_arrow(without_inner_extensions(table))
-
-
-def _from_query(spec: NodeSpec, source: SqlSource, desk: BuildContext) -> BuiltNodes:
-    """The rows that a query gives now."""
-    from datapkg.building.sources.sql import query
-
-    try:
-        url = desk.secret(source.connection)
-    except InvalidInput as error:
-        raise InvalidInput(f"{spec.place or spec.path}: {error}", hint=error.hint) from error
-    with located_errors(spec), translated_errors(spec, None) as said:
-        stored = NodeWriter(spec, desk, None)
-        nodes = stored.nodes(query(source, url, spec.kwargs), "")
-    more = {"sql": source.query, "connection": source.connection}
-    return _finished(spec, None, desk, TransformResult(nodes, said, stored.writer), ("", 0), "asked", more)
-
-
-def _from_function(spec: NodeSpec, source: PythonSource, desk: BuildContext) -> BuiltNodes:
-    """What a function returns; one of files is called again only if its text, its files or its kwargs have changed."""
-    from datapkg.building.sources.function import call, source_hash
-
-    files = [{"file": each.shown, "hash": _hash_file(each)} for each in source.files]
-    name = f"{source.module.name}:{source.function}"
-    more: dict[str, Any] = {"python": name, "sha256": source_hash(source.module), "files": files}
-    more |= {"kwargs": spec.kwargs} if spec.kwargs else {}
-    key = hash_bytes(repr(more).encode("utf-8", "backslashreplace"))
-    known = desk.cache.result(spec, key, name) if files else None
-    if known is not None and _usable(known, desk):
-        return _finished(spec, None, desk, known, ("", 0), "same inputs", more)
-    with located_errors(spec), translated_errors(spec, None) as said:
-        called = call(source, spec.kwargs)
-        said += called.printed
-        stored = NodeWriter(spec, desk, None)
-        result = TransformResult(stored.nodes(called.value, ""), said, stored.writer)
-    if files and called.sha256 == more["sha256"]:
-        desk.cache.put_result(spec, key, name, result, own=stored.own)
-    return _finished(spec, None, desk, result, ("", 0), "asked" if not files else "read", more)
-
-
-def _from_files(spec: NodeSpec, source: FilesSource, desk: BuildContext) -> BuiltNodes:
-    """The one table of many files, read again only if one of them has changed."""
-    hashes, size = hash_files(source, desk)
-    more = source_record_of_files(spec, source, hashes, size)
-    key = more["hash"]
-    known = desk.cache.result(spec, key, source.shown)
-    if known is not None and _usable(known, desk):
-        return _finished(spec, None, desk, known, ("", 0), "unchanged", more)
-    import_libraries()
+def _from_value(spec: NodeSpec, desk: BuildContext) -> BuiltNodes:
+    """Build the nodes of a source that is not one local file: it is read if its identity is new, or always."""
+    handler = handler_of(spec.source)
     with located_errors(spec):
-        result, own = read_files(spec, source, desk)
-    desk.cache.put_result(spec, key, source.shown, result, own=own)
-    return _finished(spec, None, desk, result, ("", 0), "read", more)
+        identity = handler.identity(spec, spec.source, desk)
+        known = desk.cache.result(spec, identity.key, identity.name) if identity.key else None
+        if known is not None and _usable(known, desk):
+            return _placed(spec, known, desk, identity.record, identity.why_known)
+        with handler.read(spec, spec.source, desk, identity) as (value, warnings):
+            if isinstance(value, TakenNodes):
+                return BuiltNodes(value.nodes, True, {}, pin=value.pin)
+            writer = NodeWriter(spec, desk, None)
+            nodes = writer.nodes(value, "")
+    result = TransformResult(nodes, warnings, writer.writer)
+    if identity.key:
+        desk.cache.put_result(spec, identity.key, identity.name, result, own=writer.own)
+    return _placed(spec, result, desk, identity.record, identity.why_read)
 
 
 def source_record(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:

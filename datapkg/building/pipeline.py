@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from datapkg.building.build_context import BuildContext, PreviousState, Secret
+from datapkg.building.build_context import BuildContext, PreviousState
 from datapkg.building.cache import BuildCache
 from datapkg.building.checks.report import raise_failed, recorded, warnings_of
 from datapkg.building.checks.run import CheckResult, run_checks
 from datapkg.building.metadata_lint import metadata_warnings
-from datapkg.building.node_builder import KNOWN, BuiltNodes
+from datapkg.building.node_builder import KNOWN
 from datapkg.building.record import make_record
-from datapkg.building.scheduler import build_all
-from datapkg.building.sources.package import take_over
+from datapkg.building.scheduler import Outcome, build_all
+from datapkg.building.sources.base import FindPackage, Secret
 from datapkg.building.sources.warnings_capture import capture_warnings
-from datapkg.building.spec.model import BuildSpec, NodeSpec, PackageSource
+from datapkg.building.spec.model import BuildSpec, NodeSpec
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node, TableNode
-from datapkg.format.names import Ref
 from datapkg.format.texts import first_lines
-from datapkg.objects.base import Objects, Readable
+from datapkg.objects.base import Objects
 from datapkg.objects.progress import Progress, silent
 
-FindPackage = Callable[[Ref], tuple[Manifest, Readable]]
 _FAILURES_SHOWN = 20
 
 
@@ -67,54 +65,55 @@ def build_package(
     keep_going: bool = False,
     progress: Progress = silent,
 ) -> BuildOutput:
-    """Builds a package into `objects` and gives its manifest, which the caller saves and names.
+    """Build a package into `objects` and return its manifest, which the caller saves and names.
 
-    `previous` is the state built or installed before at this name: tables of equal content keep its objects. `secret`
-    gives the value of an environment variable by its name. Raises `BuildFailed` for sources that cannot be read, all of
-    them at once, `CheckFailed` for data that break a check, `NotFound` for a package that is not there; what could be
-    built is then stored all the same, known to nobody but the cache, for the next attempt. With `keep_going` sources
-    that cannot be read are left out as long as there are others; so are checks that compare with their tables.
+    `previous` is the state built or installed before at this name: tables of equal content keep its objects. Raise
+    `BuildFailed` for sources that cannot be read, all of them at once, `CheckFailed` for data that violate a check,
+    `NotFound` for a package that does not exist; what could be built is stored all the same, and the cache knows it.
+    With `keep_going`, sources that cannot be read are left out as long as there are others.
     """
     cache = cache or BuildCache()
-    desk = BuildContext(objects, PreviousState(previous, objects, cache.claims), cache, secret)
-    work = _Work()
+    before = PreviousState(previous, objects, cache.claims)
+    context = BuildContext(objects, cache, secret, find_package, before)
+    collected = _Collected()
     try:
         with objects.batch(), capture_warnings():
-            for node, made in build_all(spec.nodes, desk, progress):
-                if isinstance(node.source, PackageSource):
-                    work.add_package(*take_over(node, objects, find_package))
-                elif isinstance(made, BuiltNodes):
-                    work.add(made)
-                elif made is not None:
-                    work.failures[node.path] = made
-            if not (keep_going and work.nodes):
-                work.raise_failures()
+            for node, outcome in build_all(spec.nodes, context, progress):
+                collected.add(node.path, outcome)
+            if not (keep_going and collected.nodes):
+                collected.raise_failures()
             groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
-            manifest = Manifest.make(joined([*work.nodes, *groups]), spec.meta, like=previous)
-        cache.claims.mark_verified(work.tables)
+            manifest = Manifest.make(joined([*collected.nodes, *groups]), spec.meta, like=previous)
+        cache.claims.mark_verified(collected.tables)
     finally:
         cache.save()
-    results = run_checks(_without(spec.nodes, work.failures), manifest, objects)
+    results = run_checks(_without(spec.nodes, collected.failures), manifest, objects)
     raise_failed(results)
-    left_out = {path: str(error) for path, error in work.failures.items()}
+    return _output(spec, manifest, collected, results, before.warnings)
+
+
+def _output(
+    spec: BuildSpec, manifest: Manifest, collected: _Collected, results: list[CheckResult], warnings: list[str]
+) -> BuildOutput:
+    left_out = {path: str(error) for path, error in collected.failures.items()}
     return BuildOutput(
         manifest,
-        make_record(spec, work.sources, work.packages, recorded(results), left_out),
-        built=work.built,
-        reused=work.reused,
+        make_record(spec, collected.sources, collected.packages, recorded(results), left_out),
+        built=collected.built,
+        reused=collected.reused,
         bytes_logical=sum(node.size for node in manifest.nodes),
         warnings=[
             *spec.warnings,
-            *work.warnings,
-            *desk.previous.warnings,
+            *collected.warnings,
+            *warnings,
             *metadata_warnings(manifest),
             *warnings_of(results),
         ],
         skipped=spec.skipped,
         checks=results,
-        why=work.why,
+        why=collected.why,
         left_out=left_out,
-        reread=work.reread,
+        reread=collected.reread,
     )
 
 
@@ -133,8 +132,8 @@ def _without(nodes: list[NodeSpec], failures: Mapping[str, DatapkgError]) -> lis
     ]
 
 
-class _Work:
-    """What has been built so far."""
+class _Collected:
+    """The outcomes of the sources so far."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -146,22 +145,22 @@ class _Work:
         self.why: dict[str, str] = {}
         self.built = self.reused = self.reread = 0
 
-    def add(self, made: BuiltNodes) -> None:
+    def add(self, path: str, made: Outcome) -> None:
+        """Add the outcome of the source at a path."""
+        if isinstance(made, DatapkgError):
+            self.failures[path] = made
+            return
         self.nodes += made.nodes
         if made.why not in KNOWN:
             self.tables += [node for node in made.nodes if isinstance(node, TableNode)]
         self.sources += [made.source] if made.source else []
+        self.packages += [made.pin] if made.pin else []
         self.warnings += made.warnings
         nodes = [node for node in made.nodes if not isinstance(node, GroupNode)]
-        self.why.update((node.path, made.why) for node in nodes)
+        self.why.update((node.path, made.why) for node in nodes if made.why)
         self.reused += len(nodes) if made.reused else 0
         self.built += 0 if made.reused else len(nodes)
         self.reread += len(nodes) if made.reused and made.why not in KNOWN else 0
-
-    def add_package(self, nodes: list[Node], pin: dict[str, Any]) -> None:
-        self.nodes += nodes
-        self.packages.append(pin)
-        self.reused += sum(not isinstance(node, GroupNode) for node in nodes)
 
     def raise_failures(self) -> None:
         """Raises what went wrong: the one error, or one that lists them all."""

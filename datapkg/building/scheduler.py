@@ -8,37 +8,38 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from datapkg.building.build_context import BIG_BYTES, BuildContext
+from datapkg.building.cache import BuildCache
 from datapkg.building.node_builder import BuiltNodes, build_node, import_libraries, known_result
 from datapkg.building.readers import TRANSFORMS
-from datapkg.building.spec.model import FileSource, NodeSpec, PackageSource
+from datapkg.building.sources.handlers import local_file
+from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.errors import BuildFailed, DatapkgError
 from datapkg.objects.progress import Progress
 
 WORKERS = os.cpu_count() or 1
 
-# What came of a node: its nodes, or why there are none; None for one that is another package's.
-Outcome = BuiltNodes | DatapkgError | None
+# The nodes of a source, or why there are none.
+Outcome = BuiltNodes | DatapkgError
 
 
 def build_all(specs: Sequence[NodeSpec], desk: BuildContext, progress: Progress) -> Iterator[tuple[NodeSpec, Outcome]]:
-    """Makes the nodes of all sources, and gives them in order; one that fails does not keep others from being made."""
-    _look(specs, desk)
-    made: list[Outcome | Future[Outcome]] = [None] * len(specs)
+    """Build the nodes of all sources and yield them in order; one that fails does not keep others from being built."""
+    desk.absent = desk.objects.missing(look_up_files(specs, desk.cache))
+    made: list[Outcome | Future[Outcome] | None] = [None] * len(specs)
     later: list[int] = []
     done = 0
     progress("building", done, len(specs))
     with ThreadPoolExecutor(WORKERS, "datapkg-node") as pool:
         for number, spec in enumerate(specs):
-            if isinstance(spec.source, FileSource) and (known := known_result(spec, spec.source, desk)):
+            file = local_file(spec.source)
+            if file is not None and (known := known_result(spec, file, desk)):
                 made[number] = known
-            elif _is_small_table(spec):
+            elif file is not None and TRANSFORMS[spec.transform].kind == "file":
+                made[number] = _make(spec, desk)
+            elif file is not None and _is_small(file):
                 import_libraries()
                 made[number] = pool.submit(_make, spec, desk)
                 continue
-            elif isinstance(spec.source, PackageSource):
-                pass
-            elif isinstance(spec.source, FileSource) and TRANSFORMS[spec.transform].kind == "file":
-                made[number] = _make(spec, desk)
             else:
                 later.append(number)
                 continue
@@ -54,25 +55,25 @@ def build_all(specs: Sequence[NodeSpec], desk: BuildContext, progress: Progress)
         done += 1
         progress("building", done, len(specs))
     for spec, outcome in zip(specs, made, strict=True):
-        assert not isinstance(outcome, Future)
+        assert isinstance(outcome, BuiltNodes | DatapkgError)
         yield spec, outcome
 
 
-def _look(specs: Sequence[NodeSpec], desk: BuildContext) -> None:
-    """Reads from the cache, in few questions, what is known of all files."""
-    files = [(spec, spec.source) for spec in specs if isinstance(spec.source, FileSource)]
+def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
+    """Read from the cache, in few queries, what is known of all local files; return the hashes of those kept as is."""
+    files = [(spec, file) for spec in specs if (file := local_file(spec.source)) is not None]
     if not files:
-        return
-    desk.cache.look_below(outermost({os.path.dirname(str(source.path)) for _, source in files}))
+        return set()
+    cache.look_below(outermost({os.path.dirname(str(file.path)) for _, file in files}))
     parsed, hashes = [], set()
-    for spec, source in files:
-        if known := desk.cache.hash_of(source.path):
+    for spec, file in files:
+        if known := cache.hash_of(file.path):
             if TRANSFORMS[spec.transform].kind == "file":
                 hashes.add(known[0])
             else:
-                parsed.append((spec, known[0], source.name))
-    desk.cache.look_for(parsed)
-    desk.absent = desk.objects.missing(hashes)
+                parsed.append((spec, known[0], file.name))
+    cache.look_for(parsed)
+    return hashes
 
 
 def outermost(folders: set[str]) -> list[Path]:
@@ -84,11 +85,9 @@ def outermost(folders: set[str]) -> list[Path]:
     return [Path(folder) for folder in highest]
 
 
-def _is_small_table(spec: NodeSpec) -> bool:
-    if not isinstance(spec.source, FileSource) or TRANSFORMS[spec.transform].kind == "file":
-        return False
+def _is_small(file: FileSource) -> bool:
     try:
-        return spec.source.path.stat().st_size < BIG_BYTES
+        return file.path.stat().st_size < BIG_BYTES
     except OSError:
         return True
 

@@ -13,9 +13,10 @@ from datapkg.building.build_context import PreviousState
 from datapkg.building.cache import BuildCache
 from datapkg.building.node_builder import file_node, placed_nodes, source_record
 from datapkg.building.readers import TRANSFORMS
-from datapkg.building.scheduler import outermost
+from datapkg.building.scheduler import look_up_files
+from datapkg.building.sources.file import known_hash
+from datapkg.building.sources.handlers import local_file
 from datapkg.building.spec.model import FileSource, NodeSpec
-from datapkg.building.status import hash_now
 from datapkg.format.manifest.diff import same_content
 from datapkg.format.manifest.parsed import FileNode, Node, TableNode
 from datapkg.objects.memory import MemoryObjects
@@ -43,10 +44,11 @@ def diff_sources(
     A table of the state that lies in other objects than the source became here has to be right. Files are hashed where
     their stat is not known and they may be the same. Raises `BuildFailed` for a file that cannot be read.
     """
-    _look(specs, state, cache)
+    look_up_files(specs, cache)
     found = SourceDiff()
     for spec in specs:
-        known = _known(spec, state, cache, is_right) if isinstance(spec.source, FileSource) else None
+        file = local_file(spec.source)
+        known = _known(spec, file, state, cache, is_right) if file is not None else None
         if known is None:
             found.left.append(spec)
         else:
@@ -70,23 +72,10 @@ def carry_over(made: Node, before: Node | None, is_right: IsRight) -> Node:
     return msgspec.structs.replace(made, **changes)
 
 
-def _look(specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCache) -> None:
-    """Reads from the cache, in few questions, what is known of all files."""
-    files = [(spec, spec.source) for spec in specs if isinstance(spec.source, FileSource)]
-    if not files:
-        return
-    cache.look_below(outermost({os.path.dirname(os.path.abspath(source.path)) for _, source in files}))
-    parsed = [(spec, source) for spec, source in files if TRANSFORMS[spec.transform].kind != "file"]
-    known = [(spec, cache.hash_of(source.path), source.name) for spec, source in parsed]
-    cache.look_for((spec, hash[0], name) for spec, hash, name in known if hash)
-
-
 def _known(
-    spec: NodeSpec, state: Mapping[str, Node], cache: BuildCache, is_right: IsRight
+    spec: NodeSpec, source: FileSource, state: Mapping[str, Node], cache: BuildCache, is_right: IsRight
 ) -> tuple[list[Node], dict[str, Any]] | None:
     """The nodes of a file that the state has, and what the record says; None where they differ or cannot be told."""
-    source = spec.source
-    assert isinstance(source, FileSource)
     is_file = TRANSFORMS[spec.transform].kind == "file"
     known = cache.hash_of(source.path) or (_hash_if_alike(source, state.get(spec.path), cache) if is_file else None)
     if known is None:
@@ -117,5 +106,4 @@ def _hash_if_alike(source: FileSource, before: Node | None, cache: BuildCache) -
         return None
     if not isinstance(before, FileNode) or before.size != size:
         return None
-    hash = hash_now(source, cache)
-    return (hash, size) if hash else None
+    return known_hash(source, cache)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from datapkg.building.cache import BuildCache, now_ns
+from datapkg.building.cache import BuildCache
 from datapkg.building.record import recorded_kwargs, settings_text
-from datapkg.building.sources.file import files_hash, hash_source, open_source
-from datapkg.building.spec.model import BuildSpec, FileSource, FilesSource, NodeSpec, UrlSource
+from datapkg.building.sources.handlers import handler_of, local_file
+from datapkg.building.spec.model import BuildSpec, NodeSpec
 
 
 @dataclass
@@ -35,11 +34,11 @@ def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Chang
     Raises `BuildFailed` for a file that cannot be read.
     """
     before = _sources(record)
-    cache.look_below({node.source.path.parent for node in spec.nodes if isinstance(node.source, FileSource)})
+    cache.look_below({file.path.parent for node in spec.nodes if (file := local_file(node.source)) is not None})
     changes = Changes()
     hashes = {}
     for node in spec.nodes:
-        hash = hash_now(node.source, cache)
+        hash = handler_of(node.source).hash_now(node.source, cache)
         if hash is None:
             changes.unseen.append(node.path)
             continue
@@ -77,25 +76,6 @@ def _pair(changes: Changes, now: dict[str, str], then: dict[str, str]) -> None:
             changes.added.remove(path)
     for before, _ in changes.renamed:
         changes.removed.remove(before)
-
-
-def hash_now(source: object, cache: BuildCache) -> str | None:
-    """What the bytes of a source hash to now: of an address what its build file says; None if only a build can tell."""
-    if isinstance(source, UrlSource) and not source.extract and source.inside is None:
-        return source.sha256 or None
-    if isinstance(source, FilesSource):
-        hashes = [hash_now(each, cache) for each in source.files]
-        return files_hash(source, [each for each in hashes if each is not None])
-    if not isinstance(source, FileSource):
-        return None
-    if known := cache.hash_of(source.path):
-        return known[0]
-    at = now_ns()
-    with open_source(source.path, source.shown, source.within) as stream:
-        status = os.fstat(stream.fileno())
-        hash, _ = hash_source(stream)
-    cache.record_hash(source.path, status, at, hash)
-    return hash
 
 
 def _settings(node: NodeSpec) -> str:

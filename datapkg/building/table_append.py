@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from datapkg.building.node_builder import plain_value
 from datapkg.building.readers.batches import NULLABLE
 from datapkg.building.rows import stored_rows
 from datapkg.building.sources.source_errors import translated_errors
+from datapkg.building.sources.value import plain_value
 from datapkg.building.spec.model import NodeSpec, ValueSource
 from datapkg.errors import HashMismatch, InvalidInput
 from datapkg.format.manifest.parsed import Block, TableNode

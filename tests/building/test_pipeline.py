@@ -227,7 +227,7 @@ class TestComposition:
 
         spec = NodeSpec("all", PackageSource(Ref("u", "p")))
         with pytest.raises(HashMismatch):
-            take_over(spec, MemoryObjects(), lambda ref: (manifest, Damaged()))
+            take_over(spec, Ref("u", "p"), MemoryObjects(), lambda ref: (manifest, Damaged()))
 
     def test_what_is_not_there_names_the_line(self, bench: Bench, tmp_path: Path) -> None:
         with pytest.raises(PackageNotInstalled, match=r"build.yml:2: contents.a: other/pkg is not installed") as caught:

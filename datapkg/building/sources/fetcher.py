@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from datapkg.building.readers import TRANSFORMS, node_name
 from datapkg.building.sources.download_cache import DownloadCache
 from datapkg.building.sources.file import hash_source, open_source
+from datapkg.building.sources.source_errors import located_errors
 from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.globs import fixed_prefix, is_glob
 from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec, UrlSource
-from datapkg.errors import BuildFailed, DatapkgError, HashMismatch
+from datapkg.errors import BuildFailed, HashMismatch
 from datapkg.format.hashing import is_hash
 from datapkg.format.metadata import COLUMNS_KEY
 from datapkg.format.texts import quoted
@@ -114,7 +114,7 @@ class _Downloads:
         name = file_name(source.url) or node.path.rpartition("/")[2]
         key = (source.url, "" if self._update else source.sha256, name)
         if key not in self._here:
-            with _placed(node):
+            with located_errors(node):
                 path, hash = self._bring(source.url, "" if self._update else source.sha256, name)
             if path is None:
                 self._changed.append((node.place, Checksum(without_credentials(source.url), source.sha256, hash)))
@@ -217,7 +217,7 @@ def _taken_out(asked: list[NodeSpec], files: dict[str, _File | None], fetcher: F
         file = files[nodes[0].path]
         assert file is not None
         patterns = {node.path: node.source.extract for node in nodes if isinstance(node.source, UrlSource)}
-        with _placed(nodes[0]):
+        with located_errors(nodes[0]):
             archive = Archive(file.path, hash, file.shown)
             taken = extract_members(archive, patterns.values(), fetcher.shelf, fetcher.limit_bytes)
         found.update({path: taken[pattern] for path, pattern in patterns.items()})
@@ -269,18 +269,7 @@ def _settled(node: NodeSpec, path: str, source: FileSource) -> NodeSpec:
     assert isinstance(node.source, UrlSource)
     transform, kwargs = node.transform, node.kwargs
     if node.source.how is not None:
-        with _placed(node):
+        with located_errors(node):
             transform, kwargs = node.source.how.of(source.path)
     checks = node.checks if TRANSFORMS[transform].kind == "table" else ()
     return replace(node, path=path, source=source, transform=transform, kwargs=kwargs, checks=checks)
-
-
-@contextmanager
-def _placed(node: NodeSpec) -> Iterator[None]:
-    """Inside, our errors say where in the build file the node stands."""
-    try:
-        yield
-    except DatapkgError as error:
-        if not node.place:
-            raise
-        raise type(error)(f"{node.place}: {error}", hint=error.hint, **error.detail) from error

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from datapkg.building.spec.model import FilesSource
+from datapkg.building.sources.base import KnownHashes, SourceHandler
+from datapkg.building.spec.model import FileSource, FilesSource
 from datapkg.errors import BuildFailed
 from datapkg.format.hashing import copy_hashed, hash_bytes
 from datapkg.format.texts import quoted
@@ -18,6 +20,33 @@ from datapkg.objects.base import Objects
 from datapkg.objects.files import naming
 
 SMALL_BYTES = 1 << 20
+
+
+class FileHandler(SourceHandler[FileSource]):
+    """A file on this machine."""
+
+    def local_file(self, source: FileSource) -> FileSource:
+        """Return the file itself."""
+        return source
+
+    def hash_now(self, source: FileSource, cache: KnownHashes) -> str:
+        """Return the hash of the bytes."""
+        return known_hash(source, cache)[0]
+
+
+def known_hash(source: FileSource, cache: KnownHashes) -> tuple[str, int]:
+    """Return hash and size of a file, which is read only if it changed since it was hashed.
+
+    Raise `BuildFailed` for a file that cannot be read.
+    """
+    if known := cache.hash_of(source.path):
+        return known
+    at = time.time_ns()
+    with open_source(source.path, source.shown, source.within) as stream:
+        status = os.fstat(stream.fileno())
+        hash, size = hash_source(stream)
+    cache.record_hash(source.path, status, at, hash)
+    return hash, size
 
 
 @contextmanager
@@ -81,6 +110,12 @@ def hash_source(stream: BinaryIO) -> tuple[str, int]:
     found = copy_hashed(stream, _Nowhere())
     stream.seek(0)
     return found
+
+
+def hash_file(source: FileSource) -> str:
+    """Return the hash of a file, which is read."""
+    with open_source(source.path, source.shown, source.within) as stream:
+        return hash_source(stream)[0]
 
 
 def files_hash(source: FilesSource, hashes: Sequence[str]) -> str:

@@ -22,8 +22,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from datapkg.building.spec.model import PythonSource
+from datapkg.building.sources.base import Identity, SourceContext, SourceHandler
+from datapkg.building.sources.file import hash_file
+from datapkg.building.sources.source_errors import translated_errors
+from datapkg.building.spec.model import NodeSpec, PythonSource
 from datapkg.errors import BuildFailed, InvalidInput, TransformFailed
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.suggestions import nearest
 from datapkg.format.texts import quoted
 
@@ -31,6 +35,42 @@ _NAME = "datapkg_function_of_a_build"
 _LINES_KEPT, _LINE_CHARS = 20, 500
 # Modules are found by state of the whole process.
 _lock = threading.RLock()
+
+
+class FunctionHandler(SourceHandler[PythonSource]):
+    """What a function returns; one of files is called again only if its text, its files or its kwargs changed."""
+
+    def code(self, source: PythonSource) -> str:
+        """Name the function that is called."""
+        return f"python {quoted(f'{source.module.stem}:{source.function}')}"
+
+    def identity(self, spec: NodeSpec, source: PythonSource, context: SourceContext) -> Identity:
+        """Return a hash over the module, the files and the kwargs; without files, the function is always called."""
+        name = f"{source.module.name}:{source.function}"
+        files = [{"file": each.shown, "hash": hash_file(each)} for each in source.files]
+        inputs: dict[str, Any] = {"python": name, "sha256": source_hash(source.module), "files": files}
+        inputs |= {"kwargs": spec.kwargs} if spec.kwargs else {}
+        record = {"path": spec.path, **inputs}
+        if not files:
+            return Identity(record, why_read="asked")
+        key = hash_bytes(repr(inputs).encode("utf-8", "backslashreplace"))
+        return Identity(record, key, name, why_known="same inputs")
+
+    @contextlib.contextmanager
+    def read(
+        self, spec: NodeSpec, source: PythonSource, context: SourceContext, identity: Identity
+    ) -> Iterator[tuple[Any, list[str]]]:
+        """Give the returned value, with the lines that the function printed as warnings."""
+        with translated_errors(spec, None) as warnings:
+            called = call(source, spec.kwargs)
+            warnings += called.printed
+            yield called.value, warnings
+            if called.sha256 != identity.record["sha256"]:
+                raise BuildFailed(
+                    f"{quoted(source.module.name)} changed while it was loaded",
+                    hint="build again when nothing writes to it",
+                    path=source.module.name,
+                )
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ _SETTINGS = (
     "credential.interactive=false",
     "advice.detachedHead=false",
 )
+_VARIABLES = {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
 
 
 @contextmanager
@@ -46,24 +47,17 @@ def run_git(
     folder: Path,
     protocols: str = NO_PROTOCOL,
     environ: Mapping[str, str] | None = None,
-    out: int | IO[bytes] = subprocess.PIPE,
-    said: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.PIPE,
+    stderr: int | IO[bytes] = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start git in a folder; when the block ends, it is killed with all that it started.
+    """Start git in a folder; when the block ends, kill it with all processes that it started.
 
-    `protocols` are those that it may speak, joined by colons. `environ` is the whole environment; None is that of this
-    process. git runs in a session of its own, so that nothing has a terminal to ask at. Raises `FileNotFoundError`
+    `protocols` are those that are allowed, joined by colons. `environ` is the whole environment; None is that of this
+    process. git runs in a session of its own, so that nothing can prompt on a terminal. Raise `FileNotFoundError`
     where git is not installed and `environ` is given.
     """
-    variables = {
-        "GIT_ALLOW_PROTOCOL": protocols,
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "LC_ALL": "C",
-    }
-    settings = [part for setting in _SETTINGS for part in ("-c", setting)]
-    command = ["git", *settings, *arguments]
+    variables = {**_VARIABLES, "GIT_ALLOW_PROTOCOL": protocols}
+    command = ["git", *(part for setting in _SETTINGS for part in ("-c", setting)), *arguments]
     if environ is None:  # only `home` reads the environment, so env(1) adds to it
         command = ["env", *(f"{name}={value}" for name, value in variables.items()), *command]
     process = subprocess.Popen(
@@ -71,8 +65,8 @@ def run_git(
         cwd=folder,
         env=None if environ is None else {**environ, **variables},
         stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=said,
+        stdout=stdout,
+        stderr=stderr,
         start_new_session=True,
     )
     try:

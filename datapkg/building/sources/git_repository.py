@@ -201,7 +201,7 @@ class _Git:
                 if count > MAX_FILES or size > self._limit_bytes:
                     raise self._too_big(count, size)
             if process.wait():
-                raise self._failure("ls-tree", (self._root / "said").read_bytes()[-_MAX_SAID:])
+                raise self._failure("ls-tree", (self._root / "stderr").read_bytes()[-_MAX_SAID:])
         if not count:
             what = f"no folder {quoted(self._address.folder)}" if self._address.folder else "no files"
             raise NotFound(f"{self._address.shown} has {what} at {commit[:12]}")
@@ -227,9 +227,9 @@ class _Git:
                     raise Unreachable(f"{self._address.shown} was not fetched within {seconds:,.0f} s")
                 if (size := _size(self._work / ".git")) > 2 * self._limit_bytes:
                     raise self._too_big(0, size)
-            out = (self._root / "out").read_bytes()[:_MAX_SAID].decode("utf-8", "replace")
+            out = (self._root / "stdout").read_bytes()[:_MAX_SAID].decode("utf-8", "replace")
             if process.returncode:
-                raise self._failure(arguments[0], (self._root / "said").read_bytes()[-_MAX_SAID:])
+                raise self._failure(arguments[0], (self._root / "stderr").read_bytes()[-_MAX_SAID:])
         return out
 
     @contextmanager
@@ -242,22 +242,22 @@ class _Git:
         them, since a filter in them would run, and without a protocol, since all of the commit is here.
         """
         environ = self._environ if own_settings else {**self._environ, "GIT_CONFIG_GLOBAL": os.devnull}
-        with open(self._root / "out", "wb") as out, open(self._root / "said", "wb") as said:
+        with open(self._root / "stdout", "wb") as stdout, open(self._root / "stderr", "wb") as stderr:
             try:
                 with git.run_git(
                     [*_NO_LFS, *arguments],
                     folder=folder or self._work,
                     protocols=self._protocols if arguments[0] == "fetch" else git.NO_PROTOCOL,
                     environ=environ,
-                    out=subprocess.PIPE if arguments[0] == "ls-tree" else out,
-                    said=said,
+                    stdout=subprocess.PIPE if arguments[0] == "ls-tree" else stdout,
+                    stderr=stderr,
                 ) as process:
                     yield process
             except FileNotFoundError:
                 raise MissingDependency("building from a repository needs git", hint="apt-get install git") from None
 
-    def _failure(self, verb: str, said: bytes) -> Unreachable | NotFound | BuildFailed:
-        lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines()]
+    def _failure(self, verb: str, stderr: bytes) -> Unreachable | NotFound | BuildFailed:
+        lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
         lines = [
             line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ssh:", "Permission", "Host"))
         ]

@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
+from datapkg.building.sources.base import FindPackage, Identity, SourceContext, SourceHandler, TakenNodes
 from datapkg.building.spec.model import NodeSpec, PackageSource
-from datapkg.errors import DatapkgError
-from datapkg.format.manifest.parsed import GroupNode, Manifest, Node
+from datapkg.format.manifest.parsed import GroupNode, Node
 from datapkg.format.names import Ref
 from datapkg.objects.base import Objects, Readable
 
-FindPackage = Callable[[Ref], tuple[Manifest, Readable]]
 _SMALL_BYTES = 1 << 20
 
 
-def take_over(spec: NodeSpec, objects: Objects, find_package: FindPackage) -> tuple[list[Node], dict[str, Any]]:
-    """The nodes that a package source stands for, and its pin for the record.
+class PackageHandler(SourceHandler[PackageSource]):
+    """A node, a group or the whole of another package."""
 
-    A node comes under the path of the spec, a group or a whole package as a group there; the spec's metadata goes over
-    what they had. Objects that are in neither place stay where they are, unless checks have to read them. Raises
-    `NotFound` naming the place in the build file.
+    @contextmanager
+    def read(
+        self, spec: NodeSpec, source: PackageSource, context: SourceContext, identity: Identity
+    ) -> Iterator[tuple[Any, list[str]]]:
+        """Give the nodes, whose objects are stored."""
+        yield take_over(spec, source.ref, context.objects, context.find_package), []
+
+
+def take_over(spec: NodeSpec, ref: Ref, objects: Objects, find_package: FindPackage) -> TakenNodes:
+    """Return the nodes that a reference to another package means, and its pin for the record.
+
+    A node comes to the path of the spec, a group or a whole package as a group there; the spec's metadata overrides
+    theirs. Objects that are in neither place are not copied, unless checks have to read them. Raise `NotFound` for a
+    package or node that does not exist.
     """
-    assert isinstance(spec.source, PackageSource)
-    ref = spec.source.ref
-    try:
-        manifest, readable = find_package(ref)
-        found = manifest.below(ref.path)
-    except DatapkgError as error:
-        place = f"{spec.place}: " if spec.place else ""
-        raise type(error)(f"{place}{error}", hint=error.hint, **error.detail) from error
-    nodes = [_moved(node, ref.path, spec.path) for node in found]
+    manifest, readable = find_package(ref)
+    nodes = [_moved(node, ref.path, spec.path) for node in manifest.below(ref.path)]
     if not nodes or nodes[0].path != spec.path:
         nodes.insert(0, GroupNode(path=spec.path, meta={} if ref.path else manifest.meta))
     nodes[0] = msgspec.structs.replace(nodes[0], meta={**nodes[0].meta, **spec.meta})
     sizes = {hash: size for node in nodes for hash, size in node.objects()}
     _copy(sizes, readable, objects, is_whole=bool(spec.checks))
-    return nodes, {"path": spec.path, "package": str(ref.at(None)), "hash": manifest.hash}
+    return TakenNodes(nodes, {"path": spec.path, "package": str(ref.at(None)), "hash": manifest.hash})
 
 
 def _moved(node: Node, old: str, new: str) -> Node:

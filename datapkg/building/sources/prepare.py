@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building.sources.fetcher import Checksum, Fetcher, fetch_sources
+from datapkg.building.sources.handlers import handler_of
 from datapkg.building.spec.folder_files import BUILD_FILE
 from datapkg.building.spec.from_value import spec_for, spec_from_values
-from datapkg.building.spec.model import BuildSpec, NodeSpec, PythonSource, SqlSource, UrlSource
+from datapkg.building.spec.model import BuildSpec, NodeSpec, UrlSource
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import Forbidden, InvalidInput
-from datapkg.format.texts import quoted
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,8 @@ def _refuse_code(spec: BuildSpec) -> None:
 
 
 def _code_of(node: NodeSpec) -> str:
-    """What a node has run, or asked of a database; "" for nothing."""
-    source = node.source
-    if isinstance(source, PythonSource):
-        return f"python {quoted(f'{source.module.stem}:{source.function}')}"
-    if isinstance(source, SqlSource):
-        return f"a query of the database in {source.connection}"
-    code = [check.name or "a check" for check in node.checks if "python" in check.rules]
-    return f"python in {', '.join(code[:5])}" if code else ""
+    """Return what a node runs, or queries of a database; "" for nothing."""
+    if code := handler_of(node.source).code(node.source):
+        return code
+    named = [check.name or "a check" for check in node.checks if "python" in check.rules]
+    return f"python in {', '.join(named[:5])}" if named else ""

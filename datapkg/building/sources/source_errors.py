@@ -10,7 +10,7 @@ from datapkg.building.readers import TRANSFORMS
 from datapkg.building.readers.encodings import encoding_hint
 from datapkg.building.sources.warnings_capture import captured_warnings
 from datapkg.building.spec.model import FileSource, NodeSpec
-from datapkg.errors import BuildFailed, DatapkgError, InvalidInput, TransformFailed, Unreachable
+from datapkg.errors import DatapkgError, InvalidInput, TransformFailed
 from datapkg.format.texts import quoted
 from datapkg.tables.derived_objects import StoreFailed
 
@@ -36,14 +36,14 @@ def translated_errors(spec: NodeSpec, source: FileSource | None, known: Sequence
 
 @contextmanager
 def located_errors(spec: NodeSpec) -> Iterator[None]:
-    """Says in the errors of a query or function which node it is of."""
+    """Add to our errors where in the build file the node was asked for."""
     try:
         yield
-    except (BuildFailed, Unreachable) as error:
-        place = spec.place or spec.path
-        raise type(error)(
-            f"{place}: {error}", hint=error.hint, **{"node": spec.path, **error.detail}
-        ) from error.__cause__
+    except DatapkgError as error:
+        if not spec.place:
+            raise
+        detail = {"node": spec.path, **error.detail}
+        raise type(error)(f"{spec.place}: {error}", hint=error.hint, **detail) from error.__cause__
 
 
 def failure(

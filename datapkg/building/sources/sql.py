@@ -16,7 +16,9 @@ from functools import partial
 from typing import IO, Any
 from urllib.parse import quote, unquote
 
-from datapkg.building.spec.model import SqlSource
+from datapkg.building.sources.base import Identity, SourceContext, SourceHandler
+from datapkg.building.sources.source_errors import translated_errors
+from datapkg.building.spec.model import NodeSpec, SqlSource
 from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, TransformFailed, Unreachable
 
 _AT_ONCE = 10_000
@@ -30,6 +32,28 @@ _READ_ONLY = {
 # What PostgreSQL draws below an error.
 _LINE = re.compile(r"\s*\bLINE \d+: ")
 _DRIVERS = {"mysqldb": "mysqlclient"}
+
+
+class SqlHandler(SourceHandler[SqlSource]):
+    """The rows that a query returns, which is sent at every build."""
+
+    def code(self, source: SqlSource) -> str:
+        """Name the database that is queried."""
+        return f"a query of the database in {source.connection}"
+
+    def identity(self, spec: NodeSpec, source: SqlSource, context: SourceContext) -> Identity:
+        """Return an identity without a key: only the database knows whether its rows changed."""
+        record = {"path": spec.path, "sql": source.query, "connection": source.connection}
+        return Identity(record, why_read="asked")
+
+    @contextmanager
+    def read(
+        self, spec: NodeSpec, source: SqlSource, context: SourceContext, identity: Identity
+    ) -> Iterator[tuple[Any, list[str]]]:
+        """Give a stream of the rows; raise `InvalidInput` where the environment variable is not set."""
+        url = context.secret(source.connection)
+        with translated_errors(spec, None) as warnings:
+            yield query(source, url, spec.kwargs), warnings
 
 
 def query(source: SqlSource, url: str, kwargs: dict[str, Any]) -> Any:

@@ -102,6 +102,10 @@ class ValueSource:
     value: Any
 
 
+# A new kind of source has its handler in `sources.handlers`, and in a build file its reader in `source_keywords`.
+Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource | ValueSource
+
+
 @dataclass(frozen=True)
 class Check:
     """A demand on a table: each of `rules` (a kind with its argument) holds for `columns`, None for all that it fits.
@@ -121,7 +125,7 @@ class NodeSpec:
     """One node to build (a package source may become many); `place` says where it was asked for."""
 
     path: str
-    source: FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource | ValueSource
+    source: Source
     transform: str = "id"
     kwargs: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,98 @@
+"""The contract of sources: what a build asks of each kind, and what the build offers to read it."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from datapkg.building.spec.model import FileSource, NodeSpec
+from datapkg.format.manifest.parsed import Manifest, Node
+from datapkg.format.names import Ref
+from datapkg.objects.base import Objects, Readable
+
+S = TypeVar("S")
+Secret = Callable[[str], str]
+FindPackage = Callable[[Ref], tuple[Manifest, Readable]]
+
+
+class KnownHashes(Protocol):
+    """The hashes of local files, known for as long as their stat does not change."""
+
+    def hash_of(self, path: Path) -> tuple[str, int] | None:
+        """Return hash and size of a file that has not changed since it was hashed, else None."""
+
+    def record_hash(self, path: Path, status: Any, at: int, hash: str) -> None:
+        """Record the hash of a file whose `status` was taken after the time `at`, in ns."""
+
+
+@dataclass
+class SourceContext:
+    """What a source may use while it is read; `secret` returns the value of an environment variable."""
+
+    objects: Objects
+    cache: KnownHashes
+    secret: Secret
+    find_package: FindPackage
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The state of a source before it is read: `record` goes into the build record.
+
+    Equal keys give equal values, so that the result is cached under `key`; "" means that the source is read at every
+    build. `name` is the part of the cache key that stands for a file name. The reasons are those of `BuiltNodes.why`.
+    """
+
+    record: dict[str, Any]
+    key: str = ""
+    name: str = ""
+    why_known: str = "unchanged"
+    why_read: str = "read"
+
+
+@dataclass(frozen=True)
+class TakenNodes:
+    """Nodes that exist already in another package, at their new paths, and the package's pin for the record."""
+
+    nodes: list[Node]
+    pin: dict[str, Any]
+
+
+class SourceHandler(ABC, Generic[S]):
+    """One kind of source; a new kind is a file with a handler and a line in `handlers.HANDLERS`.
+
+    A kind whose sources are local files when nodes are built answers by `local_file`; the others by `identity` and
+    `read`.
+    """
+
+    def local_file(self, source: S) -> FileSource | None:
+        """Return the one local file that the source is, else None."""
+        return None
+
+    def hash_now(self, source: S, cache: KnownHashes) -> str | None:
+        """Return the hash that a build would record, or None if only a build can tell.
+
+        Raise `BuildFailed` for a file that cannot be read.
+        """
+        return None
+
+    def code(self, source: S) -> str:
+        """Describe what a build runs or queries for the source; "" for data that is only read."""
+        return ""
+
+    def identity(self, spec: NodeSpec, source: S, context: SourceContext) -> Identity:
+        """Return the state of the source now; nothing is read that need not be."""
+        return Identity({"path": spec.path})
+
+    def read(
+        self, spec: NodeSpec, source: S, context: SourceContext, identity: Identity
+    ) -> AbstractContextManager[tuple[Any, list[str]]]:
+        """Return a context with the value and a list of warnings, which is complete when the context is left.
+
+        The value is what `NodeWriter` stores, or `TakenNodes`. Errors that storing it raises pass through the context.
+        """
+        raise NotImplementedError(f"{type(source).__name__} is read as a local file")

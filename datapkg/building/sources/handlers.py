@@ -1,0 +1,44 @@
+"""The table of sources: the handler of each kind that a spec may name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datapkg.building.sources.base import SourceHandler
+from datapkg.building.sources.file import FileHandler
+from datapkg.building.sources.files import FilesHandler
+from datapkg.building.sources.function import FunctionHandler
+from datapkg.building.sources.package import PackageHandler
+from datapkg.building.sources.sql import SqlHandler
+from datapkg.building.sources.url import UrlHandler
+from datapkg.building.sources.value import ValueHandler
+from datapkg.building.spec.model import (
+    FileSource,
+    FilesSource,
+    PackageSource,
+    PythonSource,
+    Source,
+    SqlSource,
+    UrlSource,
+    ValueSource,
+)
+
+HANDLERS: dict[type, SourceHandler[Any]] = {
+    FileSource: FileHandler(),
+    FilesSource: FilesHandler(),
+    UrlSource: UrlHandler(),
+    SqlSource: SqlHandler(),
+    PythonSource: FunctionHandler(),
+    PackageSource: PackageHandler(),
+    ValueSource: ValueHandler(),
+}
+
+
+def handler_of(source: Source) -> SourceHandler[Any]:
+    """Return the handler of a source."""
+    return HANDLERS[type(source)]
+
+
+def local_file(source: Source) -> FileSource | None:
+    """Return the one local file that a source is, else None."""
+    return handler_of(source).local_file(source)
