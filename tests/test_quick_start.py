@@ -1,7 +1,8 @@
-"""What a new user types first: the README's quick start, in a fresh clone with two empty homes, and `make demo`."""
+"""What a new user types first, in a fresh clone: the README's quick start, the tutorial, and `make demo`."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SECTION = re.compile(r"^## Quick start\n(.*?)^## ", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+STEP = re.compile(r"^```(sh|console|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+END_OF_STEP = "---- end of step ----"
 DEFAULT_PORT = "8484"
 MAX_LINES = 10
 SCREEN_LINES, SCREEN_COLUMNS = 24, 80
@@ -90,12 +93,11 @@ def typed_and_running(text: str, folder: Path, env: dict[str, str]) -> Iterator[
         process.stdout.close()
 
 
+@pytest.mark.timeout(TIMEOUT_S + 60)
 def test_the_quick_start_works_as_it_is_typed(clone: Path, tmp_path: Path) -> None:
     serve, publish, read = blocks()
     assert len([*serve.splitlines(), *publish.splitlines(), *read.splitlines()]) <= MAX_LINES
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = environ(tmp_path / "home", port)
     with typed_and_running(serve, clone, env) as line:
         assert f"http://127.0.0.1:{port}" in line
@@ -115,6 +117,51 @@ def test_the_quick_start_works_as_it_is_typed(clone: Path, tmp_path: Path) -> No
     assert done.stdout.rstrip().endswith("[150 rows x 5 columns]")
     assert "error" not in done.stderr.lower()
     assert (clone / "second-home" / "store").is_dir()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def steps_of(tutorial: str) -> Iterator[tuple[str, str]]:
+    """Yield each command of the tutorial as a line of a shell script, with the output that it must have."""
+    for kind, text in STEP.findall(tutorial):
+        if kind == "sh":  # typed in another terminal, and left running
+            yield f"({text}) > serve.out 2>&1 &\ntrap 'kill $!' EXIT\nuntil grep -q url serve.out; do sleep 0.1; done", ""
+        elif kind == "python":
+            test = "import doctest, sys; sys.exit(doctest.testfile('session.txt', False).failed)"
+            yield f"cat > session.txt <<'END'\n{text}END\npython -c \"{test}\"", ""
+        else:
+            for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                command, _, expected = part.partition("\n")
+                yield command, expected.strip()
+
+
+@pytest.mark.timeout(TIMEOUT_S + 60)
+def test_the_tutorial_works_as_it_is_typed(clone: Path, tmp_path: Path) -> None:
+    port = free_port()
+    steps = list(steps_of((ROOT / "docs" / "tutorial.md").read_text().replace(DEFAULT_PORT, str(port))))
+    script = "set -e -o pipefail\n" + "".join(f"{command}\necho '{END_OF_STEP}'\n" for command, _ in steps)
+    with subprocess.Popen(
+        ["bash", "-c", script],
+        cwd=clone,
+        env=environ(tmp_path / "home", port),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, _ = process.communicate(timeout=TIMEOUT_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, out
+    for (command, expected), printed in zip(steps, out.split(END_OF_STEP), strict=False):
+        pattern = re.escape(expected).replace("…", ".*")
+        assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"$ {command}\n{printed}\nexpected:\n{expected}"
 
 
 def test_the_demo_shows_a_screen_for_people_at_each_step(tmp_path: Path) -> None:
