@@ -129,7 +129,10 @@ def steps_of(tutorial: str) -> Iterator[tuple[str, str]]:
     """Yield each command of the tutorial as a line of a shell script, with the output that it must have."""
     for kind, text in STEP.findall(tutorial):
         if kind == "sh":  # typed in another terminal, and left running
-            yield f"({text}) > serve.out 2>&1 &\ntrap 'kill $!' EXIT\nuntil grep -q url serve.out; do sleep 0.1; done", ""
+            yield (
+                f"({text}) > serve.out 2>&1 &\ntrap 'kill $!' EXIT\nuntil grep -q url serve.out; do sleep 0.1; done",
+                "",
+            )
         elif kind == "python":
             test = "import doctest, sys; sys.exit(doctest.testfile('session.txt', False).failed)"
             yield f"cat > session.txt <<'END'\n{text}END\npython -c \"{test}\"", ""
