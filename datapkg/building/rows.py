@@ -76,12 +76,13 @@ def _undecided(rows: pa.Table, columns: Mapping[str, str]) -> dict[str, str]:
 def stored_rows(blocks: Sequence[Block], objects: Readable) -> pa.Table:
     """The rows of blocks of a stored table, whose objects must be there."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from datapkg.tables.block_reader import open_block
 
     parts: list[pa.Table] = []
     with ExitStack() as stack:
         for block in blocks:
-            file = pq.ParquetFile(stack.enter_context(objects.open(block.hash)), page_checksum_verification=True)
+            file = open_block(stack.enter_context(objects.open(block.hash)), checked=True)
             parts.append(restore_categories(file.read(), file.schema_arrow))
     metadata = file.schema_arrow.metadata
     return pa.concat_tables([part.replace_schema_metadata(metadata) for part in parts]).unify_dictionaries()

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
+from datapkg.tables.block_reader import open_block
+
 # As the record of a build has it; what was measured is in DEVELOPING.md, "Writer choices".
 WRITER: dict[str, Any] = {"compression": "zstd", "level": 1, "page_bytes": [65_536, 262_144]}
 # How columns are written is tried on the first rows of a table; with fewer than these it makes no difference.
@@ -121,7 +123,7 @@ def _tried(table: pa.Table, choices: Choices) -> dict[str, _Tried]:
     """What each column takes when it is written so, by its path."""
     if not table.num_columns:
         return {}
-    group = pq.ParquetFile(pa.BufferReader(_written(table, choices))).metadata.row_group(0)
+    group = open_block(_written(table, choices)).metadata.row_group(0)
     columns = [group.column(at) for at in range(group.num_columns)]
     return {
         each.path_in_schema: _Tried(choices, each.total_compressed_size, each.total_uncompressed_size)

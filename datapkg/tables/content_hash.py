@@ -42,6 +42,7 @@ import pyarrow.types as types
 from datapkg.errors import IntegrityError
 from datapkg.format import canonical
 from datapkg.tables.block_boundaries import cut_batches
+from datapkg.tables.block_reader import open_block
 from datapkg.tables.pandas_metadata import forgotten_categories, observed, restore_categories, with_columns
 from datapkg.tables.type_names import is_list, type_text
 
@@ -114,7 +115,7 @@ def schema_of(table: pa.Table, schema: pa.Schema) -> pa.Schema:
 
 @contextmanager
 def _parquet(opened: Open) -> Iterator[pq.ParquetFile]:
-    with opened() as stream, pq.ParquetFile(stream, page_checksum_verification=True) as file:
+    with opened() as stream, open_block(stream, checked=True) as file:
         yield file
 
 

@@ -16,8 +16,8 @@ from datapkg.home import Home
 from datapkg.reading.load import load
 from datapkg.reading.nodes.tables import Table
 from datapkg.reading.tables.pandas_reader import to_pandas
+from datapkg.tables.block_reader import open_block, with_long_text
 from datapkg.tables.column_assembler import ColumnAssembler
-from datapkg.tables.long_text import open_with_long_text, with_long_text
 from tests.reading.packages import install, table_node
 
 ROWS = 70_000
@@ -146,7 +146,7 @@ def test_text_is_widened_only_where_nothing_else_changes() -> None:
     wide = with_long_text(parquet(table), table.schema)
     assert wide is not None
     assert wide.types == [pa.large_string(), pa.large_binary(), pa.int64()]
-    assert open_with_long_text(parquet(table)).read().equals(table.cast(wide))
+    assert open_block(parquet(table), long_text=True).read().equals(table.cast(wide))
     for other in (
         pa.array([1, 2], pa.duration("s")),
         text.dictionary_encode(),
@@ -160,4 +160,4 @@ def test_text_is_widened_only_where_nothing_else_changes() -> None:
 def test_a_footer_that_is_none_is_refused() -> None:
     for data in (b"", b"PAR1", b"\xff\xff\xff\x7fPAR1", b"\x00" * 20 + b"\x04\x00\x00\x00PAR1"):
         with pytest.raises((pa.ArrowException, OSError)):
-            open_with_long_text(pa.py_buffer(data))
+            open_block(pa.py_buffer(data), long_text=True)

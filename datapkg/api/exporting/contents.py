@@ -20,6 +20,7 @@ from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.cell_text import not_as_text
 from datapkg.reading.tables.delimited_text import Dialect, write_text
 from datapkg.reading.tables.stored_table import StoredTable
+from datapkg.tables.block_reader import open_block
 from datapkg.tables.pandas_metadata import BLOCK_KEY
 
 PIECE_BYTES = 1 << 20
@@ -125,7 +126,7 @@ def _parquet(table: StoredTable) -> Iterator[bytes]:
     writer: Any = None
     for hash, _ in node.objects():
         with closing(source.open(node.path, hash, whole=True)) as stream:
-            rows = pq.read_table(stream)
+            rows = open_block(stream).read()
         if writer is None:
             # A note about the first block would be wrong for the whole.
             metadata = {key: value for key, value in (rows.schema.metadata or {}).items() if key != BLOCK_KEY}

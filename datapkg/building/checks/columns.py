@@ -9,12 +9,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyarrow.types as types
 
 from datapkg.format.manifest.parsed import Block, Manifest, TableNode
 from datapkg.format.texts import listed, quoted
 from datapkg.objects.base import Readable
+from datapkg.tables.block_reader import open_block
 
 PIECE_ROWS = 65_536
 _SMALL_BYTES = 1 << 20
@@ -63,7 +63,7 @@ class CheckedTables:
         part = msgspec.structs.replace(node, blocks=blocks) if before else node
         first_row = 1 + sum(block.rows for block in before)
         with self._open(blocks[0]) as stream:
-            schema = pq.ParquetFile(stream).schema_arrow
+            schema = open_block(stream).schema_arrow
         return [
             CheckedColumn(self, part, index, _plain_type(each.type), first_row) for index, each in enumerate(schema)
         ]
@@ -95,7 +95,7 @@ class CheckedTables:
         names = [node.columns[index][0] for index in indices]
         for block in node.blocks:
             with self._open(block) as stream:
-                yield from pq.ParquetFile(stream).iter_batches(batch_size=PIECE_ROWS, columns=names)
+                yield from open_block(stream).iter_batches(batch_size=PIECE_ROWS, columns=names)
 
     def _open(self, block: Block) -> BinaryIO:
         if block.size < _SMALL_BYTES:

@@ -16,8 +16,8 @@ from datapkg.reading.tables import arrow_cache, block_access, row_filters, row_s
 from datapkg.reading.tables.row_filters import Filters
 from datapkg.reading.tables.row_selection import BlockRows
 from datapkg.reading.tables.stored_table import StoredTable
+from datapkg.tables.block_reader import with_long_text
 from datapkg.tables.column_assembler import ColumnAssembler
-from datapkg.tables.long_text import with_long_text
 from datapkg.tables.pandas_metadata import forgotten_categories, pandas_metadata, restore_categories, with_columns
 
 # A shorter table is not worth a second look at its schema.

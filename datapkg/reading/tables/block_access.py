@@ -12,8 +12,8 @@ from datapkg.errors import CorruptObject, InvalidInput
 from datapkg.format.texts import quoted
 from datapkg.reading.tables.row_selection import BlockRows
 from datapkg.reading.tables.stored_table import StoredTable
+from datapkg.tables.block_reader import open_block
 from datapkg.tables.content_hash import column_texts
-from datapkg.tables.long_text import open_plainly, open_with_long_text
 from datapkg.tables.pandas_metadata import forgotten_categories, restore_categories
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _mapped(table: StoredTable, number: int) -> pa.Buffer:
 def opened(table: StoredTable, number: int, buffer: pa.Buffer, long_text: bool = False) -> pq.ParquetFile:
     """A block's object as a Parquet file; raises `CorruptObject` if it is not the one that the manifest describes."""
     try:
-        file = (open_with_long_text if long_text else open_plainly)(buffer, table.source.is_lazy)
+        file = open_block(buffer, checked=table.source.is_lazy, long_text=long_text)
         rows, names = file.metadata.num_rows, file.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
         raise unreadable(table, error) from error

@@ -22,6 +22,7 @@ from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.store.byte_ranges import Stretch
 from datapkg.store.partial_objects import PartialObject as Stored
 from datapkg.store.read_through import SMALL_BYTES
+from datapkg.tables.block_reader import read_footer
 
 _MAGIC, _TAIL = b"PAR1", 8
 _FIRST_GUESS = 16 << 10
@@ -111,7 +112,7 @@ def _footer_bytes(each: _Open) -> int:
 
 def _footer(each: _Open, size: int) -> pq.FileMetaData:
     try:
-        return pq.read_metadata(pa.BufferReader(each.stored.read(*_end(each, size))))
+        return read_footer(each.stored.read(*_end(each, size)))
     except (pa.ArrowException, OSError) as error:
         raise CorruptObject(f"object {each.block.hash}: {error}", hash=each.block.hash) from error
 
