@@ -10,14 +10,14 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version as Pep440
 from sqlalchemy import Connection
 
-from datapkg.errors import InvalidInput, ObjectNotFound, VersionNotFound
+from datapkg.errors import InvalidInput, VersionNotFound
 from datapkg.format import wire
 from datapkg.format.names import State
 from datapkg.format.texts import quoted
-from registry_server.db import events, packages, states
+from registry_server.db import packages, states
 from registry_server.db.packages import LATEST, PackageLine, PackageRow
 from registry_server.services import policy, tags_versions
-from registry_server.services.policy import Actor
+from registry_server.services.policy import Actor, PackageRequest
 from registry_server.services.registry import Registry
 from registry_server.services.search_matches import Originals, explain, read_originals
 
@@ -57,12 +57,12 @@ def _matches(connection: Connection, words: list[str], line: PackageLine) -> lis
     return explain(words, line, read)
 
 
-def info(registry: Registry, actor: Actor, user: str, name: str) -> wire.PackageInfo:
+def info(request: PackageRequest) -> wire.PackageInfo:
     """A package as the actor sees it."""
-    with registry.db.read() as connection:
-        package = policy.readable(connection, actor, user, name)
+    with request.registry.db.read() as connection:
+        package = policy.readable(connection, request)
         tags = states.tags_of(connection, package.id)
-        role = policy.role_in(actor, package)
+        role = policy.role_in(request.actor, package)
         assert role in ("owner", "writer", "reader", "public")
         return wire.PackageInfo(
             package=package.full_name,
@@ -75,19 +75,19 @@ def info(registry: Registry, actor: Actor, user: str, name: str) -> wire.Package
         )
 
 
-def delete(registry: Registry, actor: Actor, user: str, name: str) -> wire.Deleted:
+def delete(request: PackageRequest) -> wire.Deleted:
     """Removes a package with its log, tags, versions and grants; the audit keeps what happened."""
-    with registry.db.write() as connection:
-        package = policy.writable(connection, actor, user, name, "package:delete")
+    with request.registry.db.write() as connection:
+        package = policy.writable(connection, request, "package:delete")
         packages.remove(connection, package.id)
-        events.add(connection, "package:delete", user, package.full_name, registry.now(), public=package.public)
+        request.record(connection, "package:delete", public=package.public)
         return wire.Deleted(deleted=package.full_name)
 
 
-def resolve(registry: Registry, actor: Actor, user: str, name: str, text: str | None) -> wire.Resolved:
+def resolve(request: PackageRequest, text: str | None) -> wire.Resolved:
     """The state that a text means now: none is `latest`; else a hash or its beginning, a version, a tag or a range."""
-    with registry.db.read() as connection:
-        package = policy.readable(connection, actor, user, name)
+    with request.registry.db.read() as connection:
+        package = policy.readable(connection, request)
         wanted = State.parse(text) if text else State("tag", LATEST)
         tags = states.tags_of(connection, package.id)
         versions = tags_versions.version_entries(connection, package)
@@ -120,9 +120,7 @@ def resolve(registry: Registry, actor: Actor, user: str, name: str, text: str | 
 def _by_hash(connection: Connection, package: PackageRow, prefix: str) -> str:
     found = states.beginning_with(connection, package.id, prefix, MAX_CANDIDATES)
     if not found:
-        raise ObjectNotFound(
-            f"{package.full_name} has no state sha256:{prefix}", hint=f"datapkg log {package.full_name}", hash=prefix
-        )
+        raise tags_versions.state_not_found(package, prefix)
     if len(found) > 1:
         raise InvalidInput(
             f"sha256:{prefix} is the beginning of several states of {package.full_name}: {', '.join(found)}",
@@ -148,14 +146,12 @@ def _by_version(package: PackageRow, versions: list[wire.VersionEntry], wanted: 
     return found[-1]
 
 
-def log(
-    registry: Registry, actor: Actor, user: str, name: str, *, cursor: str | None = None, limit: int = DEFAULT_LIMIT
-) -> wire.LogPage:
+def log(request: PackageRequest, *, cursor: str | None = None, limit: int = DEFAULT_LIMIT) -> wire.LogPage:
     """The pushes of a package, newest first, each with the tags and versions that name its state."""
     limit = max(1, min(limit, MAX_LIMIT))
     before = _read_cursor(cursor, (int,))[0] if cursor else None
-    with registry.db.read() as connection:
-        package = policy.readable(connection, actor, user, name)
+    with request.registry.db.read() as connection:
+        package = policy.readable(connection, request)
         lines = states.pushes_of(connection, package.id, before=before, limit=limit + 1)
         tags = states.tags_of(connection, package.id)
         versions = tags_versions.version_entries(connection, package)
@@ -175,23 +171,21 @@ def log(
     return wire.LogPage(entries=entries, next=_write_cursor([lines[limit - 1].id]) if len(lines) > limit else None)
 
 
-def checks(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> wire.StateChecks:
+def checks(request: PackageRequest, hash: str) -> wire.StateChecks:
     """Return the checks in the record of a state, whose other parts are given to nobody.
 
     Whoever may read the data may know what they hold to, and needs it to make a new state of them.
     """
-    with registry.db.read() as connection:
-        package = policy.readable(connection, actor, user, name)
+    with request.registry.db.read() as connection:
+        package = policy.readable(connection, request)
         text = states.record_of(connection, package.id, hash)
     if text is None:
-        raise ObjectNotFound(
-            f"{package.full_name} has no state sha256:{hash[:64]}", hint=f"datapkg log {package.full_name}", hash=hash
-        )
+        raise tags_versions.state_not_found(package, hash[:64])
     record = json.loads(text)
-    said = {key: record.get(key) if isinstance(record.get(key), list) else [] for key in ("checks", "rules")}
+    entries = {key: record.get(key) if isinstance(record.get(key), list) else [] for key in ("checks", "rules")}
     return wire.StateChecks(
-        checks=[each for each in said["checks"] if isinstance(each, dict)],
-        rules=[each if isinstance(each, str) else "" for each in said["rules"]],
+        checks=[each for each in entries["checks"] if isinstance(each, dict)],
+        rules=[each if isinstance(each, str) else "" for each in entries["rules"]],
     )
 
 

@@ -25,8 +25,8 @@ MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
-class CheckedTables:
-    """What was found of a state: keys of tables that are right now, and paths of those that were not checked."""
+class ContentCheck:
+    """The result for a state: the keys of tables newly found right, and the paths of those that were not checked."""
 
     keys: list[str]
     unchecked: list[str]
@@ -105,7 +105,7 @@ def recheck(registry: Registry, actor: Actor) -> Rechecked:
     return Rechecked(tables, unchecked, false)
 
 
-def check(registry: Registry, user: str, planned: CheckPlan) -> CheckedTables:
+def check(registry: Registry, user: str, planned: CheckPlan) -> ContentCheck:
     """Check the tables; raises `HashMismatch` that names those that hold other values than is stated."""
     found = registry.checker.check(user, planned.tables)
     if found.false:
@@ -116,6 +116,6 @@ def check(registry: Registry, user: str, planned: CheckPlan) -> CheckedTables:
             hint="`datapkg verify --content` names the tables; build them again from their sources, and push",
             paths=list(found.false)[:MAX_NAMED],
         )
-    return CheckedTables(
+    return ContentCheck(
         sorted({claim_key(table) for table in found.right}), sorted({*planned.unchecked, *found.unchecked})
     )

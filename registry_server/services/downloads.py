@@ -15,7 +15,7 @@ from datapkg.objects.base import not_found
 from datapkg.objects.chunking import chunks_of_object
 from registry_server.db import objects, states
 from registry_server.services import policy
-from registry_server.services.policy import Actor
+from registry_server.services.policy import PackageRequest
 from registry_server.services.registry import Registry
 from registry_server.services.reply_sizes import SLOW_BYTES, OpenReplies
 
@@ -79,14 +79,14 @@ def read_checked(registry: Registry, hash: str) -> bytes:
     return data
 
 
-def manifest(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> Served:
+def manifest(request: PackageRequest, hash: str) -> Served:
     """A manifest that is a state of the package; raises `ObjectNotFound`, `CorruptObject`."""
-    with registry.db.read() as connection:
-        package = policy.readable(connection, actor, user, name)
+    with request.registry.db.read() as connection:
+        package = policy.readable(connection, request)
         state = states.find(connection, package.id, hash)
     if state is None:
         raise not_found(hash, f"a state of {package.full_name}")
-    return _served(registry, hash, state.manifest_size, package.public)
+    return _served(request.registry, hash, state.manifest_size, package.public)
 
 
 def manifest_chunks(served: Served) -> bytes:
@@ -125,14 +125,14 @@ def _chunk_map(served: Served, kind: str, make: Callable[[], list[Chunk]]) -> by
     return found
 
 
-def object(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> Served:
+def object(request: PackageRequest, hash: str) -> Served:
     """An object that the package holds; raises `ObjectNotFound`, `CorruptObject`."""
-    with registry.db.read() as connection:
-        package = policy.readable(connection, actor, user, name)
+    with request.registry.db.read() as connection:
+        package = policy.readable(connection, request)
         size = objects.held_by(connection, package.id, [hash]).get(hash)
     if size is None:
         raise not_found(hash, f"in {package.full_name}")
-    return _served(registry, hash, size, package.public)
+    return _served(request.registry, hash, size, package.public)
 
 
 def _served(registry: Registry, hash: str, size: int, public: bool) -> Served:
@@ -156,15 +156,15 @@ def _corrupt(registry: Registry, hash: str) -> CorruptObject:
     )
 
 
-def objects_of(registry: Registry, actor: Actor, user: str, name: str, hashes: Collection[str]) -> Iterator[bytes]:
+def objects_of(request: PackageRequest, hashes: Collection[str]) -> Iterator[bytes]:
     """Frames of small objects of the package, each checked; one that is damaged is left out, as is said of it alone.
 
     Raises before the first of them: `ObjectNotFound` naming those that the package does not hold, `InvalidInput` for
     one too large for a batch.
     """
     hashes = list(dict.fromkeys(hashes))
-    with registry.db.read() as connection:
-        package = policy.readable(connection, actor, user, name)
+    with request.registry.db.read() as connection:
+        package = policy.readable(connection, request)
         sizes = objects.held_by(connection, package.id, hashes)
     if absent := [hash for hash in hashes if hash not in sizes]:
         raise ObjectNotFound(
@@ -178,7 +178,7 @@ def objects_of(registry: Registry, actor: Actor, user: str, name: str, hashes: C
                 f"object {hash} is {size:,} bytes large; what is over {wire.SMALL_BYTES:,} is read on its own",
                 hash=hash,
             )
-    return _frames(Served(hash, sizes[hash], package.public, registry) for hash in hashes)
+    return _frames(Served(hash, sizes[hash], package.public, request.registry) for hash in hashes)
 
 
 def _frames(wanted: Iterable[Served]) -> Iterator[bytes]:

@@ -6,8 +6,7 @@ from datapkg.errors import DatapkgError, NotFound
 from datapkg.objects.base import Readable
 from registry_server.services import downloads
 from registry_server.services.downloads import Served
-from registry_server.services.policy import Actor
-from registry_server.services.registry import Registry
+from registry_server.services.policy import PackageRequest
 
 MAX_IMAGE_BYTES = 20 << 20
 # Pixels alone. SVG is a document, which can hold scripts and load from elsewhere.
@@ -20,12 +19,12 @@ _SIGNATURES = {
 _HEAD_BYTES = 12
 
 
-def find_image(registry: Registry, actor: Actor, user: str, name: str, hash: str) -> tuple[Served, str]:
+def find_image(request: PackageRequest, hash: str) -> tuple[Served, str]:
     """Return an object of the package that is an image, and its media type; raises `NotFound` if it is none."""
-    served = downloads.object(registry, actor, user, name, hash)
-    media_type = _media_type(registry.objects, hash, served.size)
+    served = downloads.object(request, hash)
+    media_type = _media_type(request.registry.objects, hash, served.size)
     if not media_type:
-        raise NotFound(f"object {hash} of {user}/{name} is not an image that a page shows")
+        raise NotFound(f"object {hash} of {request.full_name} is not an image that a page shows")
     return served, media_type
 
 

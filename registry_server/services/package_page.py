@@ -16,7 +16,7 @@ from datapkg.format.manifest.parsed import ArrayNode, FileNode, Manifest, Node, 
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.metadata import LICENCE_KEYS, ColumnNote, column_notes
 from registry_server.services import browse, downloads
-from registry_server.services.policy import Actor
+from registry_server.services.policy import PackageRequest
 from registry_server.services.readme_targets import ReadmeTargets
 from registry_server.services.registry import Registry
 from registry_server.services.summaries import describe, licence_nodes, readme_node, readme_text
@@ -128,15 +128,15 @@ def object_path(package: str, hash: str) -> str:
     return wire.OBJECT.format(user=user, name=name, hash=hash)
 
 
-def find_shown(registry: Registry, actor: Actor, user: str, name: str, state: str | None) -> ShownState:
+def find_shown(request: PackageRequest, state: str | None) -> ShownState:
     """Find what a page shows of a package; raises as `browse.resolve` and `serving.manifest` do."""
-    info = browse.info(registry, actor, user, name)
-    resolved = browse.resolve(registry, actor, user, name, state)
-    downloads.manifest(registry, actor, user, name, resolved.hash)
+    info = browse.info(request)
+    resolved = browse.resolve(request, state)
+    downloads.manifest(request, resolved.hash)
     return ShownState(
         info=info,
         resolved=resolved,
-        log=browse.log(registry, actor, user, name, limit=SHOWN_PUSHES),
+        log=browse.log(request, limit=SHOWN_PUSHES),
         asked=state or None,
     )
 
@@ -188,14 +188,14 @@ def make_exhibit(manifest: Manifest, readme: str) -> PageModel:
     )
 
 
-class _Counts(NamedTuple):
+class _NodeCounts(NamedTuple):
     nodes: int
     tables: int
     files: int
     rows: int
 
 
-def _count(manifest: Manifest) -> _Counts:
+def _count(manifest: Manifest) -> _NodeCounts:
     """Count the nodes in one pass, of which none is kept: there may be a million."""
     nodes = tables = files = rows = 0
     for node in manifest.entries():
@@ -205,7 +205,7 @@ def _count(manifest: Manifest) -> _Counts:
             rows += node.rows
         elif isinstance(node, FileNode):
             files += 1
-    return _Counts(nodes, tables, files, rows)
+    return _NodeCounts(nodes, tables, files, rows)
 
 
 def _fact(value: object) -> str:

@@ -1,18 +1,19 @@
-"""Who may do what: one table, and what is not in it is refused."""
+"""Who may do what: a table of actions and roles; an action that is not in it is refused to everybody."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 
 from datapkg.errors import Forbidden, InvalidName, NotLoggedIn, PackageNotFound
 from datapkg.format.names import check_package, check_user
 from datapkg.format.texts import quoted
-from registry_server.db import packages
+from registry_server.db import events, packages
 from registry_server.db.packages import PackageRow
+from registry_server.services.registry import Registry
 
 Role = Literal["owner", "writer", "reader", "public", "operator"]
 
@@ -47,7 +48,7 @@ _VERBS = {
 
 @dataclass(frozen=True)
 class Actor:
-    """Who asks: a user, nobody in particular, or whoever runs the registry (from its own command line)."""
+    """Who makes a request: a user, nobody in particular, or the operator (from the registry's own command line)."""
 
     id: int | None = None
     name: str | None = None
@@ -58,13 +59,43 @@ ANONYMOUS = Actor()
 THE_OPERATOR = Actor(operator=True)
 
 
+@dataclass(frozen=True)
+class PackageRequest:
+    """A request about the package `user/name`, which need not exist: services take it, so none is without an actor."""
+
+    registry: Registry
+    actor: Actor
+    user: str
+    name: str
+
+    @property
+    def full_name(self) -> str:
+        """`user/name`."""
+        return f"{self.user}/{self.name}"
+
+    def find(self, connection: Connection) -> PackageRow | None:
+        """Return the package, or None where it does not exist or the actor may not see it."""
+        return packages.find(connection, self.user, self.name, self.actor.id)
+
+    def record(self, connection: Connection, action: str, **detail: Any) -> None:
+        """Add a line to the audit, in the transaction of the change."""
+        events.add(connection, action, self.actor.name or "", self.full_name, self.registry.now(), **detail)
+
+
+@dataclass(frozen=True)
+class PushRequest(PackageRequest):
+    """A request within a push to the package; `push_id` may be unknown or somebody else's."""
+
+    push_id: str
+
+
 def may(action: str, role: Role | None) -> bool:
-    """Whether the table allows this action to this role."""
+    """Return whether the table allows this action to this role."""
     return role in ACTIONS.get(action, ())
 
 
 def role_in(actor: Actor, package: PackageRow) -> Role | None:
-    """What the actor is to a package, or None for nothing."""
+    """Return the role of the actor in a package, or None without one."""
     if actor.name == package.user:
         return "owner"
     if package.granted:
@@ -73,60 +104,60 @@ def role_in(actor: Actor, package: PackageRow) -> Role | None:
 
 
 def check_operator(actor: Actor, action: str) -> None:
-    """Raises `Forbidden` unless whoever runs the registry asks."""
+    """Raise `Forbidden` unless the actor is the operator of the registry and the action is the operator's."""
     if not may(action, "operator" if actor.operator else None):
-        raise Forbidden(f"{action} is for who runs the registry")
+        raise Forbidden("only the operator of this registry may do this")
 
 
-def readable(connection: Connection, actor: Actor, user: str, name: str, action: str = "package:read") -> PackageRow:
-    """The package; raises the same `PackageNotFound` where it is not and where the actor may not see it."""
-    package = packages.find(connection, user, name, actor.id)
-    if package is None or not may(action, role_in(actor, package)):
-        raise not_found(user, name)
+def readable(connection: Connection, request: PackageRequest) -> PackageRow:
+    """Return the package; raise the same `PackageNotFound` whether it does not exist or the actor may not see it."""
+    package = request.find(connection)
+    if package is None or not may("package:read", role_in(request.actor, package)):
+        raise _not_found(request)
     return package
 
 
-def check_writer(connection: Connection, actor: Actor, user: str, name: str, action: str) -> int:
+def check_writer(connection: Connection, request: PackageRequest, action: str) -> int:
     """Return the actor's id; raise `NotLoggedIn` or `Forbidden` unless the actor may do this to the package.
 
-    In a namespace of one's own the package need not be there. In another one, a package that is not there is refused as
-    one that the actor may not write, so that a refusal tells nothing.
+    In the actor's own namespace the package need not exist. In another one, a missing package is refused like one that
+    the actor may not write, so that a refusal does not reveal which private packages exist.
     """
+    actor = request.actor
     if actor.id is None:
         raise NotLoggedIn(
-            f"to {_VERBS.get(action, action)} a package of {quoted(user)} you need a token", hint="datapkg login"
+            f"to {_VERBS.get(action, 'change')} a package of {quoted(request.user)} you need a token",
+            hint="datapkg login",
         )
-    role: Role | None = "owner" if actor.name == user else None
-    if role is None and (package := packages.find(connection, user, name, actor.id)) is not None:
+    role: Role | None = "owner" if actor.name == request.user else None
+    if role is None and (package := request.find(connection)) is not None:
         role = role_in(actor, package)
     if not may(action, role):
-        raise _forbidden(actor, user, name, action)
+        raise _forbidden(request, action)
     return actor.id
 
 
-def _forbidden(actor: Actor, user: str, name: str, action: str) -> Forbidden:
-    hint = f"ask {quoted(user)}"
+def _forbidden(request: PackageRequest, action: str) -> Forbidden:
+    actor = request.actor.name
+    hint = f"ask {quoted(request.user)}"
     if action == "package:publish":
         with contextlib.suppress(InvalidName):
-            hint = f"datapkg cp {check_user(user)}/{check_package(name)} {actor.name}/{name}"
-    package = quoted(f"{user}/{name}")
-    return Forbidden(
-        f"{package} is not yours, and you ({actor.name}) may not {_VERBS.get(action, action)} it", hint=hint
-    )
+            hint = f"datapkg cp {check_user(request.user)}/{check_package(request.name)} {actor}/{request.name}"
+    package = quoted(request.full_name)
+    return Forbidden(f"{package} is not yours, and you ({actor}) may not {_VERBS.get(action, 'change')} it", hint=hint)
 
 
-def writable(connection: Connection, actor: Actor, user: str, name: str, action: str) -> PackageRow:
-    """The package, which the actor may do this to; raises as `check_writer` does, and `PackageNotFound`."""
-    check_writer(connection, actor, user, name, action)
-    package = packages.find(connection, user, name, actor.id)
+def writable(connection: Connection, request: PackageRequest, action: str) -> PackageRow:
+    """Return the package, which the actor may do this to; raise as `check_writer` does, or `PackageNotFound`."""
+    check_writer(connection, request, action)
+    package = request.find(connection)
     if package is None:
-        raise not_found(user, name)
+        raise _not_found(request)
     return package
 
 
-def not_found(user: str, name: str) -> PackageNotFound:
-    """The one answer for what is not there and for what may not be seen."""
-    package = f"{user}/{name}"
+def _not_found(request: PackageRequest) -> PackageNotFound:
+    package = request.full_name
     return PackageNotFound(
         f"package {quoted(package)} not found, or you lack access",
         hint="check the name with `datapkg search`; a private package needs `datapkg login`",

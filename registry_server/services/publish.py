@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -24,16 +23,16 @@ from datapkg.format import canonical, wire
 from datapkg.format.chunks import LONG_BYTES
 from datapkg.format.manifest.diff import changed
 from datapkg.format.manifest.mapped import MappedManifest
-from datapkg.format.manifest.parsed import Manifest, TableNode
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import check_new_version, check_package, check_tag
-from registry_server.db import checks, events, objects, packages, pushes, states
+from registry_server.db import checks, objects, packages, pushes, states
 from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.pushes import Push
+from registry_server.db.states import StateRow
 from registry_server.services import checking, downloads, policy, tags_versions, uploads
-from registry_server.services.checking import CheckedTables
-from registry_server.services.policy import Actor
-from registry_server.services.registry import Registry
+from registry_server.services.checking import ContentCheck
+from registry_server.services.policy import PackageRequest, PushRequest
 from registry_server.services.summaries import describe, search_texts
 from registry_server.settings import setting_name
 
@@ -57,146 +56,116 @@ class _Wanted:
     previews: str
 
 
-def publish(
-    registry: Registry, actor: Actor, user: str, name: str, push_id: str, request: wire.Publish
-) -> wire.Published:
-    """Makes the pushed manifest the package's `latest`; all of it or nothing.
+@dataclass(frozen=True)
+class _Prepared:
+    """What takes long, done before the transaction that publishes begins: the state, its texts and checked tables."""
 
-    A package that is not there yet is made. Publishing what `latest` is already succeeds whatever the parent, so that
+    wanted: _Wanted
+    manifest: Manifest
+    older: MappedManifest | None
+    state: StateRow
+    texts: dict[str, str]
+    checked: ContentCheck
+
+
+def publish(request: PushRequest, body: wire.Publish) -> wire.Published:
+    """Make the pushed manifest the package's `latest`, all of it or nothing.
+
+    A package that does not exist is created. Publishing what `latest` is already succeeds whatever the parent, so that
     a request may be sent again; tag, version and `public` are applied then too.
     """
-    with registry.db.read() as connection:
-        policy.check_writer(connection, actor, user, name, "package:publish")
-    check_package(name)
-    wanted = _check(registry, request)
-    manifest, older = _read_manifest(registry, actor, user, name, push_id, wanted.hash)
-    state = describe(manifest)
-    _check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
-    texts = search_texts(f"{user}/{name}", manifest, registry.objects)
-    checked = _check_tables(registry, actor, user, name, push_id, manifest, older)
-    state = replace(state, unchecked=checked.unchecked_text)
-    with registry.db.write() as connection:
-        push = uploads.find_push(connection, registry, actor, user, name, push_id)
-        package = packages.find(connection, user, name, actor.id)
-        latest = states.latest_of(connection, package.id) if package else None
+    prepared = _prepare(request, body)
+    wanted = prepared.wanted
+    with request.registry.db.write() as connection:
+        push = uploads.find_push(connection, request)
+        package = request.find(connection) or _add_package(connection, request, wanted)
+        latest = states.latest_of(connection, package.id)
         changed = latest != wanted.hash
         if changed:
-            _check_parent(f"{user}/{name}", wanted, latest)
-            stated = _to_check(connection, package, manifest, older)
-            _check_objects(connection, push, package, manifest.hash, stated)
-        package = package or _add_package(connection, registry, actor, user, name, wanted)
-        if changed:
-            objects.hold(connection, package.id, {manifest.hash, *stated})
-            checks.keep(connection, checked.keys, registry.now())
-            states.keep(connection, package.id, state, wanted.previews)
-            states.index(connection, package.id, texts)
-            _log(connection, registry, actor, package, wanted, latest)
-        elif request.record.get("checks"):
+            _check_parent(request.full_name, wanted, latest)
+            _add_state(connection, request, push, package, prepared)
+            _add_to_log(connection, request, package, wanted, latest)
+        elif body.record.get("checks"):
             # The same data under other checks: who changes them next has to know these.
             states.set_record(connection, package.id, wanted.hash, wanted.record)
-        package = _publicise(connection, registry, actor, package, wanted)
-        for tag in filter(None, (LATEST, wanted.tag)):
-            tags_versions.set_tag(connection, registry, actor, package, tag, wanted.hash)
-        if wanted.version:
-            tags_versions.add_version(connection, registry, actor, package, wanted.version, wanted.hash)
-        pushes.finish(connection, push.id, min(push.expires_at, registry.now() + RETRY))
+        package = _publicise(connection, request, package, wanted)
+        _set_names(connection, request, package, wanted)
+        pushes.finish(connection, push.id, min(push.expires_at, request.registry.now() + RETRY))
     return wire.Published(
         package=package.full_name,
         hash=wanted.hash,
-        url=f"{registry.settings.url}/{package.full_name}",
+        url=f"{request.registry.settings.url}/{package.full_name}",
         changed=changed,
         public=package.public,
-        unchecked=checked.unchecked[: wire.MAX_UNCHECKED],
-        role="owner" if actor.name == package.user else "writer",
+        unchecked=prepared.checked.unchecked[: wire.MAX_UNCHECKED],
+        role="owner" if request.actor.name == package.user else "writer",
     )
 
 
-def check(
-    registry: Registry, actor: Actor, user: str, name: str, push_id: str, asked: wire.PublishCheck
-) -> wire.PublishChecked:
+def check(request: PushRequest, body: wire.PublishCheck) -> wire.PublishChecked:
     """Raise what `publish` would raise for a push, before its objects were sent; change nothing.
 
     What depends on the objects themselves (a damaged one, a table with other values) is found at publishing only.
     """
-    with registry.db.read() as connection:
-        policy.check_writer(connection, actor, user, name, "package:publish")
-    check_package(name)
-    wanted, settings = _check(registry, asked.publish), registry.settings
-    _check_bound("the manifest", asked.manifest_size, settings.max_manifest_bytes, "max_manifest_bytes")
-    _check_bound("the package", asked.bytes_logical, settings.max_package_bytes, "max_package_bytes")
-    _check_bound("an object", asked.largest_to_send, settings.max_object_bytes, "max_object_bytes")
-    with registry.db.read() as connection:
-        push = uploads.find_push(connection, registry, actor, user, name, push_id)
-        unpublished = pushes.unpublished_bytes(connection, push.user_id) + asked.bytes_to_send
+    wanted, settings = _check_body(request, body.publish), request.registry.settings
+    _check_bound("the manifest", body.manifest_size, settings.max_manifest_bytes, "max_manifest_bytes")
+    _check_bound("the package", body.bytes_logical, settings.max_package_bytes, "max_package_bytes")
+    _check_bound("an object", body.largest_to_send, settings.max_object_bytes, "max_object_bytes")
+    with request.registry.db.read() as connection:
+        push = uploads.find_push(connection, request)
+        unpublished = pushes.unpublished_bytes(connection, push.user_id) + body.bytes_to_send
         _check_bound(
             "what is sent and not published", unpublished, settings.max_unpublished_bytes, "max_unpublished_bytes"
         )
-        package = packages.find(connection, user, name, actor.id)
+        package = request.find(connection)
         latest = states.latest_of(connection, package.id) if package else None
         if latest != wanted.hash:
-            _check_parent(f"{user}/{name}", wanted, latest)
+            _check_parent(request.full_name, wanted, latest)
         if package:
             if wanted.public and not package.public:
-                policy.check_writer(connection, actor, user, name, "package:share")
+                policy.check_writer(connection, request, "package:share")
                 _check_confirmed(package, wanted.confirm_public)
             for tag in filter(None, (LATEST, wanted.tag)):
-                tags_versions.check_tag_room(connection, registry, package, tag)
+                tags_versions.check_tag_room(connection, request.registry, package, tag)
             if wanted.version:
-                tags_versions.is_new_version(connection, registry, package, wanted.version, wanted.hash)
+                tags_versions.is_new_version(connection, request.registry, package, wanted.version, wanted.hash)
     return wire.PublishChecked(changed=latest != wanted.hash)
 
 
-def _check_tables(
-    registry: Registry,
-    actor: Actor,
-    user: str,
-    name: str,
-    push_id: str,
-    manifest: Manifest,
-    older: MappedManifest | None,
-) -> CheckedTables:
-    """Check the content of tables that are new here; no transaction is open meanwhile.
-
-    Raises `HashMismatch` for a false one, and for objects as the transaction that publishes does: none is read that
-    this push may not rely on.
-    """
-    with registry.db.read() as connection:
-        push = uploads.find_push(connection, registry, actor, user, name, push_id)
-        package = packages.find(connection, user, name, actor.id)
-        published = states.find(connection, package.id, manifest.hash) if package else None
-        if published is not None and (paths := published.unchecked_paths) is not None:
-            return CheckedTables([], paths)
-        before = states.find(connection, package.id, older.hash) if package and older else None
-        planned = checking.plan(connection, manifest, older, before)
-        if planned.tables:
-            _check_objects(connection, push, package, manifest.hash, _stated(planned.tables))
-    return checking.check(registry, user, planned)
-
-
-def _stated(tables: Iterable[TableNode]) -> dict[str, int]:
-    return {hash: size for table in tables for hash, size in table.objects()}
-
-
-def _check(registry: Registry, request: wire.Publish) -> _Wanted:
-    settings = registry.settings
-    if "\0" in request.message:
+def _check_body(request: PushRequest, body: wire.Publish) -> _Wanted:
+    """Check that the actor may publish, then what is wanted; a refusal for lack of rights always comes first."""
+    settings = request.registry.settings
+    with request.registry.db.read() as connection:
+        policy.check_writer(connection, request, "package:publish")
+    check_package(request.name)
+    if "\0" in body.message:
         raise InvalidInput("message: a NUL character is not allowed")
-    record = json.dumps(canonical.check_metadata(request.record, "record"))
-    previews = json.dumps(canonical.check_metadata(request.previews, "previews"))
+    record = json.dumps(canonical.check_metadata(body.record, "record"))
+    previews = json.dumps(canonical.check_metadata(body.previews, "previews"))
     _check_bound("the record", len(record), settings.max_record_bytes, "max_record_bytes")
     _check_bound("the previews", len(previews), settings.max_previews_bytes, "max_previews_bytes")
     return _Wanted(
-        hash=request.manifest,
-        parent=request.parent,
-        force=request.force,
-        public=request.public,
-        confirm_public=request.confirm_public,
-        message=request.message,
-        tag=None if request.tag is None else check_tag(request.tag),
-        version=None if request.version is None else check_new_version(request.version),
+        hash=body.manifest,
+        parent=body.parent,
+        force=body.force,
+        public=body.public,
+        confirm_public=body.confirm_public,
+        message=body.message,
+        tag=None if body.tag is None else check_tag(body.tag),
+        version=None if body.version is None else check_new_version(body.version),
         record=record,
         previews=previews,
     )
+
+
+def _prepare(request: PushRequest, body: wire.Publish) -> _Prepared:
+    wanted, registry = _check_body(request, body), request.registry
+    manifest, older = _read_manifest(request, wanted.hash)
+    state = describe(manifest)
+    _check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
+    texts = search_texts(request.full_name, manifest, registry.objects)
+    checked = _check_tables(request, manifest, older)
+    return _Prepared(wanted, manifest, older, replace(state, unchecked=checked.unchecked_text), texts, checked)
 
 
 def _check_bound(what: str, size: int, limit: int, setting: str) -> None:
@@ -208,32 +177,50 @@ def _check_bound(what: str, size: int, limit: int, setting: str) -> None:
         )
 
 
-def _read_manifest(
-    registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str
-) -> tuple[Manifest, MappedManifest | None]:
-    """The manifest, and the package's latest one where both are long: what both have was checked when that came."""
-    with registry.db.read() as connection:
-        push = uploads.find_push(connection, registry, actor, user, name, push_id)
+def _read_manifest(request: PushRequest, hash: str) -> tuple[Manifest, MappedManifest | None]:
+    """Return the manifest, and the latest one where both are long: what they share was checked when that came."""
+    with request.registry.db.read() as connection:
+        push = uploads.find_push(connection, request)
         if push.manifest != hash:
             raise InvalidInput(
                 f"this push is of the manifest {push.manifest}, not of {hash}", expected=push.manifest, actual=hash
             )
-        package = packages.find(connection, user, name, actor.id)
+        package = request.find(connection)
         size = _usable(connection, push, package, [hash]).get(hash)
         latest = states.latest_of(connection, package.id) if package else None
         before = states.find(connection, package.id, latest) if package and latest else None
     if size is None:
         raise _absent([hash])
-    _check_bound("the manifest", size, registry.settings.max_manifest_bytes, "max_manifest_bytes")
+    _check_bound("the manifest", size, request.registry.settings.max_manifest_bytes, "max_manifest_bytes")
     older = None
     if before and size >= LONG_BYTES and before.manifest_size >= LONG_BYTES:
         with contextlib.suppress(CorruptObject):
-            older = MappedManifest(downloads.read_checked(registry, before.hash), before.hash)
-            registry.chunk_maps.fill(older)
-    manifest = read_manifest(downloads.read_checked(registry, hash), hash, older=older)
+            older = MappedManifest(downloads.read_checked(request.registry, before.hash), before.hash)
+            request.registry.chunk_maps.fill(older)
+    manifest = read_manifest(downloads.read_checked(request.registry, hash), hash, older=older)
     if isinstance(manifest, MappedManifest):
-        registry.chunk_maps.fill(manifest)
+        request.registry.chunk_maps.fill(manifest)
     return manifest, older
+
+
+def _check_tables(request: PushRequest, manifest: Manifest, older: MappedManifest | None) -> ContentCheck:
+    """Check the content of tables that are new here; no transaction is open while a worker reads them.
+
+    Raise `HashMismatch` for a false one, and the errors of `_check_objects`: no object is read that this push may not
+    rely on.
+    """
+    with request.registry.db.read() as connection:
+        push = uploads.find_push(connection, request)
+        package = request.find(connection)
+        published = states.find(connection, package.id, manifest.hash) if package else None
+        if published is not None and (paths := published.unchecked_paths) is not None:
+            return ContentCheck([], paths)
+        before = states.find(connection, package.id, older.hash) if package and older else None
+        planned = checking.plan(connection, manifest, older, before)
+        if planned.tables:
+            stated = {hash: size for table in planned.tables for hash, size in table.objects()}
+            _check_objects(connection, push, package, manifest.hash, stated)
+    return checking.check(request.registry, request.user, planned)
 
 
 def _usable(connection: Connection, push: Push, package: PackageRow | None, hashes: Collection[str]) -> dict[str, int]:
@@ -242,13 +229,13 @@ def _usable(connection: Connection, push: Push, package: PackageRow | None, hash
 
 
 def _to_check(
-    connection: Connection, package: PackageRow | None, manifest: Manifest, older: MappedManifest | None
+    connection: Connection, package: PackageRow, manifest: Manifest, older: MappedManifest | None
 ) -> dict[str, int]:
-    """The objects, with the sizes that the manifest states, of which it is not known that the package holds them whole.
+    """Return the objects that the package may not hold whole yet, with the sizes that the manifest states.
 
-    It holds those of a state of its own. Those of them that are damaged since have to be sent again.
+    The package holds those of its own states, but those that are damaged since then have to be sent again.
     """
-    if package is None or older is None or states.find(connection, package.id, older.hash) is None:
+    if older is None or states.find(connection, package.id, older.hash) is None:
         return manifest.objects()
     _, after = changed(older, manifest)
     stated = {hash: size for node in after.values() for hash, size in node.objects()}
@@ -294,47 +281,56 @@ def _check_parent(package: str, wanted: _Wanted, latest: str | None) -> None:
         )
 
 
-def _add_package(
-    connection: Connection, registry: Registry, actor: Actor, user: str, name: str, wanted: _Wanted
-) -> PackageRow:
-    assert actor.id is not None
-    package = packages.add(connection, actor.id, user, name, wanted.public, registry.now())
-    events.add(connection, "package:add", user, package.full_name, registry.now(), public=wanted.public)
+def _add_package(connection: Connection, request: PackageRequest, wanted: _Wanted) -> PackageRow:
+    assert request.actor.id is not None
+    now = request.registry.now()
+    package = packages.add(connection, request.actor.id, request.user, request.name, wanted.public, now)
+    request.record(connection, "package:add", public=wanted.public)
     return package
 
 
-def _log(
-    connection: Connection,
-    registry: Registry,
-    actor: Actor,
-    package: PackageRow,
-    wanted: _Wanted,
-    latest: str | None,
+def _add_state(
+    connection: Connection, request: PackageRequest, push: Push, package: PackageRow, prepared: _Prepared
 ) -> None:
-    now = registry.now()
-    author = actor.name or ""
+    manifest = prepared.manifest
+    stated = _to_check(connection, package, manifest, prepared.older)
+    _check_objects(connection, push, package, manifest.hash, stated)
+    objects.hold(connection, package.id, {manifest.hash, *stated})
+    checks.keep(connection, prepared.checked.keys, request.registry.now())
+    states.keep(connection, package.id, prepared.state, prepared.wanted.previews)
+    states.index(connection, package.id, prepared.texts)
+
+
+def _add_to_log(
+    connection: Connection, request: PackageRequest, package: PackageRow, wanted: _Wanted, latest: str | None
+) -> None:
+    now = request.registry.now()
     states.add_push(
         connection,
         package.id,
         hash=wanted.hash,
         parent=latest,
-        author=author,
+        author=request.actor.name or "",
         message=wanted.message,
         record=wanted.record,
         now=now,
     )
     packages.touch(connection, package.id, now)
-    detail: dict[str, Any] = {"hash": wanted.hash, "parent": latest, "force": wanted.force}
-    events.add(connection, "package:publish", author, package.full_name, now, **detail)
+    request.record(connection, "package:publish", hash=wanted.hash, parent=latest, force=wanted.force)
 
 
-def _publicise(
-    connection: Connection, registry: Registry, actor: Actor, package: PackageRow, wanted: _Wanted
-) -> PackageRow:
+def _set_names(connection: Connection, request: PackageRequest, package: PackageRow, wanted: _Wanted) -> None:
+    for tag in filter(None, (LATEST, wanted.tag)):
+        tags_versions.set_tag(connection, request, package, tag, wanted.hash)
+    if wanted.version:
+        tags_versions.add_version(connection, request, package, wanted.version, wanted.hash)
+
+
+def _publicise(connection: Connection, request: PackageRequest, package: PackageRow, wanted: _Wanted) -> PackageRow:
     if not wanted.public or package.public:
         return package
-    policy.check_writer(connection, actor, package.user, package.name, "package:share")
-    return make_public(connection, registry, actor, package, confirmed=wanted.confirm_public)
+    policy.check_writer(connection, request, "package:share")
+    return make_public(connection, request, package, confirmed=wanted.confirm_public)
 
 
 def _check_confirmed(package: PackageRow, confirmed: bool) -> None:
@@ -346,11 +342,9 @@ def _check_confirmed(package: PackageRow, confirmed: bool) -> None:
         )
 
 
-def make_public(
-    connection: Connection, registry: Registry, actor: Actor, package: PackageRow, *, confirmed: bool
-) -> PackageRow:
-    """Lets everybody read the package; raises `Forbidden` unless it is confirmed that earlier pushes are meant too."""
+def make_public(connection: Connection, request: PackageRequest, package: PackageRow, *, confirmed: bool) -> PackageRow:
+    """Let everybody read the package; raise `Forbidden` unless it is confirmed that earlier pushes are meant too."""
     _check_confirmed(package, confirmed)
     packages.set_public(connection, package.id, True)
-    events.add(connection, "package:public", actor.name or "", package.full_name, registry.now(), public=True)
-    return packages.PackageRow(**{**vars(package), "public": True})
+    request.record(connection, "package:public", public=True)
+    return replace(package, public=True)

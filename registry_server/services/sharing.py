@@ -7,51 +7,47 @@ from sqlalchemy import Connection
 from datapkg.errors import Forbidden, InvalidInput, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.names import check_user
-from registry_server.db import events, grants, packages
+from registry_server.db import grants, packages
 from registry_server.db.packages import PackageRow
 from registry_server.services import policy, publish
-from registry_server.services.policy import Actor
-from registry_server.services.registry import Registry
+from registry_server.services.policy import PackageRequest
 
 PUBLIC = "public"
 MAX_READERS = 10_000
 
 
-def access(registry: Registry, actor: Actor, user: str, name: str) -> wire.Access:
+def access(request: PackageRequest) -> wire.Access:
     """Who may read; the readers by name are shown to the owner and to each other only."""
-    with registry.db.read() as connection:
-        package = policy.readable(connection, actor, user, name)
-        named = policy.may("package:readers", policy.role_in(actor, package))
+    with request.registry.db.read() as connection:
+        package = policy.readable(connection, request)
+        named = policy.may("package:readers", policy.role_in(request.actor, package))
         return _access(connection, package, named=named)
 
 
-def grant(
-    registry: Registry, actor: Actor, user: str, name: str, who: str, *, confirmed: bool, write: bool = False
-) -> wire.Access:
+def grant(request: PackageRequest, who: str, *, confirmed: bool, write: bool = False) -> wire.Access:
     """Let a user, or `public`, read the package, and with `write` let a user push, tag and version it.
 
     A name that no user has is kept too, and nothing tells it apart. Who may write already still may.
     """
     if write and who == PUBLIC:
         raise InvalidInput("only users can be allowed to write, not the public")
-    with registry.db.write() as connection:
-        package = policy.writable(connection, actor, user, name, "package:share")
+    with request.registry.db.write() as connection:
+        package = policy.writable(connection, request, "package:share")
         if who == PUBLIC:
             if not package.public:
-                package = publish.make_public(connection, registry, actor, package, confirmed=confirmed)
+                package = publish.make_public(connection, request, package, confirmed=confirmed)
         elif who != package.user:
             check_user(who)
             if grants.add(connection, package.id, who, write=write):
                 _check_count(connection, package)
-                what = {"who": who, **({"write": True} if write else {})}
-                events.add(connection, "package:grant", user, package.full_name, registry.now(), **what)
+                request.record(connection, "package:grant", who=who, **({"write": True} if write else {}))
         return _access(connection, package)
 
 
-def revoke(registry: Registry, actor: Actor, user: str, name: str, who: str) -> wire.Access:
+def revoke(request: PackageRequest, who: str) -> wire.Access:
     """Take the rights to read and write from a user, or from `public`; one who has none is no error."""
-    with registry.db.write() as connection:
-        package = policy.writable(connection, actor, user, name, "package:share")
+    with request.registry.db.write() as connection:
+        package = policy.writable(connection, request, "package:share")
         if who == package.user:
             raise Forbidden(f"{who} owns {package.full_name}, and always may read it")
         if who == PUBLIC:
@@ -61,8 +57,8 @@ def revoke(registry: Registry, actor: Actor, user: str, name: str, who: str) -> 
             check_user(who)
             changed = grants.remove(connection, package.id, who)
         if changed:
-            events.add(connection, "package:revoke", user, package.full_name, registry.now(), who=who)
-        return _access(connection, policy.writable(connection, actor, user, name, "package:share"))
+            request.record(connection, "package:revoke", who=who)
+        return _access(connection, policy.writable(connection, request, "package:share"))
 
 
 def _check_count(connection: Connection, package: PackageRow) -> None:

@@ -17,25 +17,25 @@ from registry_server.db import events, states
 from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.states import Version
 from registry_server.services import downloads, policy
-from registry_server.services.policy import Actor
+from registry_server.services.policy import PackageRequest
 from registry_server.services.registry import Registry
 from registry_server.services.summaries import search_texts
 from registry_server.settings import setting_name
 
 
-def tags(registry: Registry, actor: Actor, user: str, name: str) -> wire.TagList:
+def tags(request: PackageRequest) -> wire.TagList:
     """All tags, sorted by name."""
-    with registry.db.read() as connection:
-        package = policy.readable(connection, actor, user, name)
+    with request.registry.db.read() as connection:
+        package = policy.readable(connection, request)
         moved = events.newest_by(connection, package.full_name, "package:tag", "tag")
         tags = states.tags_of(connection, package.id)
         return wire.TagList(tags=tags, moved_at={tag: moved[tag].isoformat() for tag in tags if tag in moved})
 
 
-def versions(registry: Registry, actor: Actor, user: str, name: str) -> wire.VersionList:
+def versions(request: PackageRequest) -> wire.VersionList:
     """All versions, in the order of PEP 440."""
-    with registry.db.read() as connection:
-        package = policy.readable(connection, actor, user, name)
+    with request.registry.db.read() as connection:
+        package = policy.readable(connection, request)
         return wire.VersionList(versions=version_entries(connection, package))
 
 
@@ -48,59 +48,59 @@ def version_entries(connection: Connection, package: PackageRow) -> list[wire.Ve
     ]
 
 
-def put_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str, hash: str) -> wire.TagList:
+def put_tag(request: PackageRequest, tag: str, hash: str) -> wire.TagList:
     """Makes a tag name a state; `latest` too, which so goes back to an earlier push."""
-    with registry.db.read() as connection:
-        policy.check_writer(connection, actor, user, name, "package:tag")
+    with request.registry.db.read() as connection:
+        policy.check_writer(connection, request, "package:tag")
     check_tag(tag)
-    with registry.db.read() as connection:
-        _check_state(connection, policy.writable(connection, actor, user, name, "package:tag"), hash)
+    with request.registry.db.read() as connection:
+        _check_state(connection, policy.writable(connection, request, "package:tag"), hash)
     texts = None
     if tag == LATEST:
-        manifest = read_manifest(downloads.read_checked(registry, hash), hash, believed=True)
-        texts = search_texts(f"{user}/{name}", manifest, registry.objects)
-    with registry.db.write() as connection:
-        package = policy.writable(connection, actor, user, name, "package:tag")
+        manifest = read_manifest(downloads.read_checked(request.registry, hash), hash, believed=True)
+        texts = search_texts(request.full_name, manifest, request.registry.objects)
+    with request.registry.db.write() as connection:
+        package = policy.writable(connection, request, "package:tag")
         _check_state(connection, package, hash)
         if texts:
             states.index(connection, package.id, texts)
-        set_tag(connection, registry, actor, package, tag, hash)
+        set_tag(connection, request, package, tag, hash)
         return wire.TagList(tags=states.tags_of(connection, package.id))
 
 
-def remove_tag(registry: Registry, actor: Actor, user: str, name: str, tag: str) -> wire.TagList:
+def remove_tag(request: PackageRequest, tag: str) -> wire.TagList:
     """Removes a tag; raises `TagNotFound`, and `InvalidInput` for `latest`, which a package always has."""
-    with registry.db.read() as connection:
-        policy.check_writer(connection, actor, user, name, "package:tag")
+    with request.registry.db.read() as connection:
+        policy.check_writer(connection, request, "package:tag")
     check_tag(tag)
     if tag == LATEST:
         raise InvalidInput("the tag 'latest' cannot be removed", hint="move it: datapkg tag add USER/NAME@STATE latest")
-    with registry.db.write() as connection:
-        package = policy.writable(connection, actor, user, name, "package:tag")
+    with request.registry.db.write() as connection:
+        package = policy.writable(connection, request, "package:tag")
         if not states.remove_tag(connection, package.id, tag):
             raise tag_not_found(package, tag)
-        events.add(connection, "package:untag", actor.name or "", package.full_name, registry.now(), tag=tag)
+        request.record(connection, "package:untag", tag=tag)
         return wire.TagList(tags=states.tags_of(connection, package.id))
 
 
-def put_version(registry: Registry, actor: Actor, user: str, name: str, version: str, hash: str) -> wire.VersionList:
+def put_version(request: PackageRequest, version: str, hash: str) -> wire.VersionList:
     """Gives a state a version; again is harmless, another state is a `Conflict`."""
-    with registry.db.read() as connection:
-        policy.check_writer(connection, actor, user, name, "package:version")
+    with request.registry.db.read() as connection:
+        policy.check_writer(connection, request, "package:version")
     version = check_new_version(version)
-    with registry.db.write() as connection:
-        package = policy.writable(connection, actor, user, name, "package:version")
+    with request.registry.db.write() as connection:
+        package = policy.writable(connection, request, "package:version")
         _check_state(connection, package, hash)
-        add_version(connection, registry, actor, package, version, hash)
+        add_version(connection, request, package, version, hash)
         return wire.VersionList(versions=version_entries(connection, package))
 
 
-def set_tag(connection: Connection, registry: Registry, actor: Actor, package: PackageRow, tag: str, hash: str) -> None:
+def set_tag(connection: Connection, request: PackageRequest, package: PackageRow, tag: str, hash: str) -> None:
     """Makes a tag name a state of the package, and notes it if that is a change."""
-    if check_tag_room(connection, registry, package, tag).get(tag) == hash:
+    if check_tag_room(connection, request.registry, package, tag).get(tag) == hash:
         return
     states.set_tag(connection, package.id, tag, hash)
-    events.add(connection, "package:tag", actor.name or "", package.full_name, registry.now(), tag=tag, hash=hash)
+    request.record(connection, "package:tag", tag=tag, hash=hash)
 
 
 def check_tag_room(connection: Connection, registry: Registry, package: PackageRow, tag: str) -> dict[str, str]:
@@ -129,17 +129,12 @@ def is_new_version(connection: Connection, registry: Registry, package: PackageR
     return known is None
 
 
-def add_version(
-    connection: Connection, registry: Registry, actor: Actor, package: PackageRow, version: str, hash: str
-) -> None:
+def add_version(connection: Connection, request: PackageRequest, package: PackageRow, version: str, hash: str) -> None:
     """Gives a state of the package a version in normal form; raises `Conflict` if another state has it."""
-    if not is_new_version(connection, registry, package, version, hash):
+    if not is_new_version(connection, request.registry, package, version, hash):
         return
-    row = Version(version_key(version), version, hash, registry.now())
-    states.add_version(connection, package.id, row)
-    events.add(
-        connection, "package:version", actor.name or "", package.full_name, row.created_at, version=version, hash=hash
-    )
+    states.add_version(connection, package.id, Version(version_key(version), version, hash, request.registry.now()))
+    request.record(connection, "package:version", version=version, hash=hash)
 
 
 # Parsing 10,000 versions takes 0.1 s, and several requests of each page ask for all of them.
@@ -151,7 +146,15 @@ def version_key(version: str) -> str:
     return canonicalize_version(version)
 
 
+def state_not_found(package: PackageRow, prefix: str) -> ObjectNotFound:
+    """Return the error for a hash, or the beginning of one, that no state of the package has."""
+    return ObjectNotFound(
+        f"{package.full_name} has no state sha256:{prefix}", hint=f"datapkg log {package.full_name}", hash=prefix
+    )
+
+
 def tag_not_found(package: PackageRow, tag: str) -> TagNotFound:
+    """Return the error for a tag that the package does not have."""
     return TagNotFound(
         f"{package.full_name} has no tag {quoted(tag)}", hint=f"datapkg tag ls {package.full_name}", tag=tag
     )
@@ -159,9 +162,7 @@ def tag_not_found(package: PackageRow, tag: str) -> TagNotFound:
 
 def _check_state(connection: Connection, package: PackageRow, hash: str) -> None:
     if states.find(connection, package.id, hash) is None:
-        raise ObjectNotFound(
-            f"{package.full_name} has no state sha256:{hash}", hint=f"datapkg log {package.full_name}", hash=hash
-        )
+        raise state_not_found(package, hash)
 
 
 def _too_many(what: str, limit: int, setting: str) -> QuotaExceeded:

@@ -17,40 +17,40 @@ from datapkg.format.manifest.delta import DeltaStream
 from datapkg.format.names import check_package
 from datapkg.format.texts import quoted
 from datapkg.objects.base import not_found
-from registry_server.db import objects, packages, pushes, states
+from registry_server.db import objects, pushes, states
 from registry_server.db.packages import PackageRow
 from registry_server.db.pushes import Push
 from registry_server.services import policy
-from registry_server.services.policy import Actor
+from registry_server.services.policy import PackageRequest, PushRequest
 from registry_server.services.registry import Registry
 from registry_server.settings import setting_name
 
 BATCH_OBJECTS = 20_000
 
 
-def start(registry: Registry, actor: Actor, user: str, name: str, wanted: wire.PushStart) -> wire.PushStarted:
+def start(request: PackageRequest, wanted: wire.PushStart) -> wire.PushStarted:
     """Begins a push and says what of it is missing here."""
-    with registry.db.read() as connection:
-        user_id = policy.check_writer(connection, actor, user, name, "package:publish")
-    check_package(name)
-    with registry.db.write() as connection:
+    with request.registry.db.read() as connection:
+        user_id = policy.check_writer(connection, request, "package:publish")
+    check_package(request.name)
+    with request.registry.db.write() as connection:
         push = Push(
             id=secrets.token_urlsafe(18),
             user_id=user_id,
-            package=f"{user}/{name}",
+            package=request.full_name,
             manifest=wanted.manifest,
-            expires_at=registry.now() + timedelta(seconds=registry.settings.push_age_s),
+            expires_at=request.registry.now() + timedelta(seconds=request.registry.settings.push_age_s),
         )
-        pushes.remove_older(connection, registry.now())
-        if pushes.count_of(connection, user_id) >= registry.settings.max_pushes:
+        pushes.remove_older(connection, request.registry.now())
+        if pushes.count_of(connection, user_id) >= request.registry.settings.max_pushes:
             raise QuotaExceeded(
-                f"{registry.settings.max_pushes:,} pushes of yours are under way, which is the most allowed "
+                f"{request.registry.settings.max_pushes:,} pushes of yours are under way, which is the most allowed "
                 f"({setting_name('max_pushes')})",
                 hint="one ends by being published or after a day",
             )
         pushes.add(connection, push)
-        package = packages.find(connection, user, name, user_id)
-    with registry.db.read() as connection:
+        package = request.find(connection)
+    with request.registry.db.read() as connection:
         return wire.PushStarted(
             push=push.id,
             missing=_missing(connection, push, package, {wanted.manifest: None, **dict.fromkeys(wanted.hashes)}),
@@ -61,13 +61,11 @@ def start(registry: Registry, actor: Actor, user: str, name: str, wanted: wire.P
         )
 
 
-def missing(
-    registry: Registry, actor: Actor, user: str, name: str, push_id: str, hashes: Collection[str]
-) -> wire.Missing:
+def missing(request: PushRequest, hashes: Collection[str]) -> wire.Missing:
     """Those of the objects that the push has to send: nothing that its user may read holds them."""
-    with registry.db.read() as connection:
-        push = find_push(connection, registry, actor, user, name, push_id)
-        package = packages.find(connection, user, name, actor.id)
+    with request.registry.db.read() as connection:
+        push = find_push(connection, request)
+        package = request.find(connection)
         return wire.Missing(missing=_missing(connection, push, package, dict.fromkeys(hashes)))
 
 
@@ -77,20 +75,23 @@ def _missing(connection: Connection, push: Push, package: PackageRow | None, has
     return [hash for hash in hashes if hash not in here]
 
 
-def find_push(connection: Connection, registry: Registry, actor: Actor, user: str, name: str, push_id: str) -> Push:
+def find_push(connection: Connection, request: PushRequest) -> Push:
     """The actor's push to this package; raises `NotFound` for any other, and for one whose time is over."""
-    user_id = policy.check_writer(connection, actor, user, name, "package:publish")
-    push = pushes.find(connection, push_id)
-    if push is None or push.user_id != user_id or push.package != f"{user}/{name}" or push.expires_at <= registry.now():
-        raise NotFound(f"there is no push {quoted(push_id)} under way to {user}/{name}", hint="push again")
+    user_id = policy.check_writer(connection, request, "package:publish")
+    push = pushes.find(connection, request.push_id)
+    mine = user_id, request.full_name
+    if push is None or (push.user_id, push.package) != mine or push.expires_at <= request.registry.now():
+        raise NotFound(
+            f"there is no push {quoted(request.push_id)} under way to {request.full_name}", hint="push again"
+        )
     return push
 
 
-def check_push(registry: Registry, actor: Actor, user: str, name: str, push_id: str) -> None:
+def check_push(request: PushRequest) -> None:
     """Raises unless the actor may send objects in this push; asked before the first byte is read."""
-    with registry.db.read() as connection:
-        push = find_push(connection, registry, actor, user, name, push_id)
-        limit = registry.settings.max_unpublished_bytes
+    with request.registry.db.read() as connection:
+        push = find_push(connection, request)
+        limit = request.registry.settings.max_unpublished_bytes
         if pushes.unpublished_bytes(connection, push.user_id) > limit:
             raise QuotaExceeded(
                 f"more than {limit:,} bytes of yours were sent and not published, which is the most allowed "
@@ -100,67 +101,63 @@ def check_push(registry: Registry, actor: Actor, user: str, name: str, push_id: 
             )
 
 
-def _check_under_way(registry: Registry, actor: Actor, user: str, name: str, push_id: str) -> None:
-    with registry.db.read() as connection:
-        find_push(connection, registry, actor, user, name, push_id)
+def _check_under_way(request: PushRequest) -> None:
+    with request.registry.db.read() as connection:
+        find_push(connection, request)
 
 
-def put_object(
-    registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str, stream: BinaryIO
-) -> wire.Stored:
+def put_object(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
     """Takes in one object of any size; raises `HashMismatch`, and keeps nothing, if it is not what `hash` says."""
-    _check_under_way(registry, actor, user, name, push_id)
+    _check_under_way(request)
     counted = _Counted(stream)
-    registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
-    _note(registry, actor, user, name, push_id, {hash: counted.size_bytes})
+    request.registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
+    _note(request, {hash: counted.size_bytes})
     return wire.Stored(hashes=[hash])
 
 
-def put_delta(
-    registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str, stream: BinaryIO
-) -> wire.Stored:
+def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
     """Takes in one object as a delta; it is told by objects that the package holds or that came in this push.
 
     Raises `ObjectNotFound` for any other, wherever it may be, `InvalidInput` for bytes that an object has not,
     `HashMismatch`, and keeps nothing, if what comes of it is not what `hash` says.
     """
-    _check_under_way(registry, actor, user, name, push_id)
+    _check_under_way(request)
     sizes: dict[str, int] = {}
 
     def part(source: str, start: int, stop: int) -> BinaryIO:
         if source not in sizes:
-            sizes[source] = _size_in(registry, actor, user, name, push_id, source)
+            sizes[source] = _size_in(request, source)
         if stop > sizes[source]:
             raise InvalidInput(f"object {source} has {sizes[source]:,} bytes; the delta takes some up to {stop:,}")
-        return registry.objects.open(source, start, stop)
+        return request.registry.objects.open(source, start, stop)
 
-    with closing(DeltaStream(stream, part, registry.settings.max_manifest_bytes)) as built:
-        registry.new_writer(1).put(built, expected=hash)  # type: ignore[arg-type]
-        _note(registry, actor, user, name, push_id, {hash: built.size_bytes})
+    with closing(DeltaStream(stream, part, request.registry.settings.max_manifest_bytes)) as built:
+        request.registry.new_writer(1).put(built, expected=hash)  # type: ignore[arg-type]
+        _note(request, {hash: built.size_bytes})
     return wire.Stored(hashes=[hash])
 
 
-def _size_in(registry: Registry, actor: Actor, user: str, name: str, push_id: str, hash: str) -> int:
+def _size_in(request: PushRequest, hash: str) -> int:
     """The size of an object that this push may take bytes of."""
-    with registry.db.read() as connection:
-        push = find_push(connection, registry, actor, user, name, push_id)
-        package = packages.find(connection, user, name, actor.id)
+    with request.registry.db.read() as connection:
+        push = find_push(connection, request)
+        package = request.find(connection)
         package_id = package.id if package else None
         size = objects.held_or_sent(connection, [hash], push=push.id, package_id=package_id).get(hash)
     if size is None:
-        raise not_found(hash, f"in {user}/{name}")
+        raise not_found(hash, f"in {request.full_name}")
     return size
 
 
-def put_batch(registry: Registry, actor: Actor, user: str, name: str, push_id: str, stream: BinaryIO) -> wire.Stored:
+def put_batch(request: PushRequest, stream: BinaryIO) -> wire.Stored:
     """Takes in a body of frames; what came whole before a mistake in it is kept, and need not be sent again."""
-    _check_under_way(registry, actor, user, name, push_id)
+    _check_under_way(request)
     stored: list[str] = []
     for batch in _batches(wire.read_frames(stream)):
         for hash, data in batch.items():
             check_bytes(data, hash)
-        _keep(registry, batch)
-        _note(registry, actor, user, name, push_id, {hash: len(data) for hash, data in batch.items()})
+        _keep(request.registry, batch)
+        _note(request, {hash: len(data) for hash, data in batch.items()})
         stored += batch
     return wire.Stored(hashes=stored)
 
@@ -174,12 +171,12 @@ def _keep(registry: Registry, batch: dict[str, bytes]) -> None:
         registry.new_writer(len(rest)).put_many(rest)
 
 
-def _note(registry: Registry, actor: Actor, user: str, name: str, push_id: str, sizes: dict[str, int]) -> None:
-    with registry.db.write() as connection:
-        push = find_push(connection, registry, actor, user, name, push_id)
+def _note(request: PushRequest, sizes: dict[str, int]) -> None:
+    with request.registry.db.write() as connection:
+        push = find_push(connection, request)
         # The sweep moves files in a transaction that writes, too: what it took since they got their names comes back.
-        registry.trash.restore(sizes)
-        objects.add_sent(connection, push.id, sizes, registry.now())
+        request.registry.trash.restore(sizes)
+        objects.add_sent(connection, push.id, sizes, request.registry.now())
 
 
 def _batches(frames: Iterator[tuple[str, bytes]]) -> Iterator[dict[str, bytes]]:

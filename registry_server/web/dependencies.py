@@ -1,4 +1,4 @@
-"""What an endpoint needs to know of a request: which registry it is for, and who asks."""
+"""What endpoints take from a request: the registry, who asks, and the package or push in the path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datapkg.errors import NotLoggedIn
 from datapkg.format.hashing import check_hash
 from registry_server.services import accounts
 from registry_server.services.browse import DEFAULT_LIMIT, MAX_LIMIT
-from registry_server.services.policy import ANONYMOUS, Actor
+from registry_server.services.policy import ANONYMOUS, Actor, PackageRequest, PushRequest
 from registry_server.services.registry import Registry
 
 
@@ -33,10 +33,22 @@ async def _hash(hash: Annotated[str, Path()]) -> str:
     return check_hash(hash)
 
 
-# Not `def`: a quick question to the database costs less than a thread.
+# All are `async def`: FastAPI would run a `def` in a thread, which costs more than the one query that `_actor` makes.
 TheRegistry = Annotated[Registry, Depends(_registry)]
 TheActor = Annotated[Actor, Depends(_actor)]
+
+
+async def _package(registry: TheRegistry, actor: TheActor, user: str, name: str) -> PackageRequest:
+    return PackageRequest(registry, actor, user, name)
+
+
+async def _push(registry: TheRegistry, actor: TheActor, user: str, name: str, push: str) -> PushRequest:
+    return PushRequest(registry, actor, user, name, push)
+
+
+ThePackage = Annotated[PackageRequest, Depends(_package)]
+ThePush = Annotated[PushRequest, Depends(_push)]
 TheHash = Annotated[str, Depends(_hash)]
-Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the page before")]
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="how many at most")]
+Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the previous page")]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="maximum number of entries")]
 DEFAULT_PAGE = DEFAULT_LIMIT

@@ -59,7 +59,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         body = _BoundedBody(scope, receive, self._settings)
-        reply = _Reply(scope, send, body, is_public=bool(self._settings.public_url))
+        reply = _OutgoingReply(scope, send, body, is_public=bool(self._settings.public_url))
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET", "asked_by_head": True}
         try:
@@ -79,7 +79,7 @@ class Edge:
                 return
             await self._fail(scope, reply, error)
 
-    async def _fail(self, scope: Scope, reply: _Reply, error: Exception) -> None:
+    async def _fail(self, scope: Scope, reply: _OutgoingReply, error: Exception) -> None:
         request = Request(scope)
         response = (
             error_response(request, error) if isinstance(error, DatapkgError) else unexpected_response(request, error)
@@ -173,7 +173,7 @@ class _BoundedBody:
             return
 
 
-class _Reply:
+class _OutgoingReply:
     """A reply on its way out, given the headers that all have, and compressed where that pays."""
 
     def __init__(self, scope: Scope, send: Send, body: _BoundedBody, *, is_public: bool) -> None:

@@ -16,7 +16,7 @@ from registry_server.services.registry import Registry
 from registry_server.services.reply_sizes import SLOW_BYTES
 from registry_server.web.concurrency_limits import Makers
 from registry_server.web.conditional_requests import RequestedRange, etag, wanted_part
-from registry_server.web.dependencies import TheActor, TheHash, TheRegistry
+from registry_server.web.dependencies import TheHash, ThePackage
 from registry_server.web.errors import error_response
 from registry_server.web.schemas import Sent
 
@@ -33,37 +33,29 @@ def _gives(content_type: str) -> dict[int | str, dict[str, object]]:
 
 
 @router.get(wire.MANIFEST, response_class=Response, responses=_gives(wire.MANIFEST_TYPE))
-async def read_manifest(
-    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
-) -> Response:
+async def read_manifest(request: Request, package: ThePackage, hash: TheHash) -> Response:
     """A manifest: one state of the package."""
-    served = downloads.manifest(registry, actor, user, name, hash)
+    served = downloads.manifest(package, hash)
     return await reply(request, served, wire.MANIFEST_TYPE)
 
 
 @router.get(wire.MANIFEST_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
-async def read_manifest_chunks(
-    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
-) -> Response:
+async def read_manifest_chunks(request: Request, package: ThePackage, hash: TheHash) -> Response:
     """The chunk map of a manifest, so that of a long one only those chunks are fetched that are new; none if short."""
-    served = downloads.manifest(registry, actor, user, name, hash)
+    served = downloads.manifest(package, hash)
     return await _chunk_map(request, served, "manifest", downloads.manifest_chunks)
 
 
 @router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
-async def read_object(
-    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
-) -> Response:
+async def read_object(request: Request, package: ThePackage, hash: TheHash) -> Response:
     """An object of the package, or a range of its bytes."""
-    return await reply(request, downloads.object(registry, actor, user, name, hash), BYTES)
+    return await reply(request, downloads.object(package, hash), BYTES)
 
 
 @router.get(wire.OBJECT_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
-async def read_object_chunks(
-    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, hash: TheHash
-) -> Response:
+async def read_object_chunks(request: Request, package: ThePackage, hash: TheHash) -> Response:
     """The chunk map of an object, against which ranges of its bytes are held."""
-    served = downloads.object(registry, actor, user, name, hash)
+    served = downloads.object(package, hash)
     return await _chunk_map(request, served, "object", downloads.object_chunks)
 
 
@@ -77,12 +69,12 @@ async def _chunk_map(request: Request, served: Served, kind: str, make: Callable
 
 
 @router.post(wire.OBJECTS_READ, response_class=StreamingResponse, responses=_gives(wire.FRAMES))
-def read_objects(
-    registry: TheRegistry, actor: TheActor, user: str, name: str, wanted: Sent[wire.HashList]
-) -> StreamingResponse:
+def read_objects(package: ThePackage, wanted: Sent[wire.HashList]) -> StreamingResponse:
     """Many small objects in one body of frames; one that is damaged at the registry is left out."""
-    found = downloads.objects_of(registry, actor, user, name, wanted.hashes)
-    return StreamingResponse(_gathered(registry, found), media_type=wire.FRAMES, headers={"cache-control": "no-store"})
+    found = downloads.objects_of(package, wanted.hashes)
+    return StreamingResponse(
+        _gathered(package.registry, found), media_type=wire.FRAMES, headers={"cache-control": "no-store"}
+    )
 
 
 async def reply(request: Request, served: Served, content_type: str) -> Response:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from datapkg.format import wire
 from registry_server.services import browse
 from registry_server.web.concurrency_limits import search
-from registry_server.web.dependencies import DEFAULT_PAGE, Cursor, Limit, TheActor, TheRegistry
+from registry_server.web.dependencies import DEFAULT_PAGE, Cursor, Limit, TheActor, ThePackage, TheRegistry
 from registry_server.web.schemas import Reply
 
 SEARCHES_AT_ONCE = 2
@@ -34,43 +34,37 @@ async def find_packages(
 
 
 @router.get(wire.PACKAGE)
-def package(registry: TheRegistry, actor: TheActor, user: str, name: str) -> Reply[wire.PackageInfo]:
+def package(package: ThePackage) -> Reply[wire.PackageInfo]:
     """One package."""
-    return browse.info(registry, actor, user, name)
+    return browse.info(package)
 
 
 @router.delete(wire.PACKAGE)
-def delete_package(registry: TheRegistry, actor: TheActor, user: str, name: str) -> Reply[wire.Deleted]:
+def delete_package(package: ThePackage) -> Reply[wire.Deleted]:
     """Removes a package with all its states, log, tags, versions and grants."""
-    return browse.delete(registry, actor, user, name)
+    return browse.delete(package)
 
 
 @router.get(wire.RESOLVE)
 def resolve(
-    registry: TheRegistry,
-    actor: TheActor,
-    user: str,
-    name: str,
+    package: ThePackage,
     state: Annotated[str | None, Query(max_length=300, description="`sha256:…`, a version, a tag or a range")] = None,
 ) -> Reply[wire.Resolved]:
     """The full hash that a state means now; none is the tag `latest`."""
-    return browse.resolve(registry, actor, user, name, state)
+    return browse.resolve(package, state)
 
 
 @router.get(wire.CHECKS)
-def checks(registry: TheRegistry, actor: TheActor, user: str, name: str, hash: str) -> Reply[wire.StateChecks]:
+def checks(package: ThePackage, hash: str) -> Reply[wire.StateChecks]:
     """The checks of a state's tables: how each is defined, and what it came to when the state was made."""
-    return browse.checks(registry, actor, user, name, hash)
+    return browse.checks(package, hash)
 
 
 @router.get(wire.LOG)
 def log(
-    registry: TheRegistry,
-    actor: TheActor,
-    user: str,
-    name: str,
+    package: ThePackage,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_PAGE,
 ) -> Reply[wire.LogPage]:
     """The pushes of a package, newest first."""
-    return browse.log(registry, actor, user, name, cursor=cursor, limit=limit)
+    return browse.log(package, cursor=cursor, limit=limit)

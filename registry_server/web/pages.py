@@ -25,7 +25,7 @@ from registry_server.services.package_page import (
     object_path,
     read_exhibit,
 )
-from registry_server.services.policy import ANONYMOUS
+from registry_server.services.policy import ANONYMOUS, PackageRequest
 from registry_server.services.readme_targets import Target
 from registry_server.services.registry import Registry
 from registry_server.web.concurrency_limits import Makers, search
@@ -80,7 +80,7 @@ class _Content(NamedTuple):
 async def package(request: Request, registry: TheRegistry, user: str, name: str) -> HTMLResponse:
     """A public package, in its latest state or in the one that stands behind an `@`."""
     name, _, state = name.partition("@")
-    found = await run_in_threadpool(find_shown, registry, ANONYMOUS, user, name, state or None)
+    found = await run_in_threadpool(find_shown, PackageRequest(registry, ANONYMOUS, user, name), state or None)
     pages: Makers[_Content] = request.app.state.pages
     package, hash = found.info.package, found.resolved.hash
     content = await pages.get(f"{package}@{hash}", lambda: _content(registry, package, hash))
@@ -90,7 +90,7 @@ async def package(request: Request, registry: TheRegistry, user: str, name: str)
 @router.get(IMAGE)
 async def image(request: Request, registry: TheRegistry, user: str, name: str, hash: TheHash) -> Response:
     """An image of a public package, which its README shows."""
-    served, media_type = find_image(registry, ANONYMOUS, user, name, hash)
+    served, media_type = find_image(PackageRequest(registry, ANONYMOUS, user, name), hash)
     response = await reply(request, served, media_type)
     response.headers["content-security-policy"] = API_POLICY  # as foreign bytes have it everywhere
     return response
@@ -105,7 +105,7 @@ def _content(registry: Registry, package: str, hash: str) -> _Content:
         return _link(package, target, shown) if target else None
 
     user, _, name = package.partition("/")
-    checks = check_counts(browse.checks(registry, ANONYMOUS, user, name, hash))
+    checks = check_counts(browse.checks(PackageRequest(registry, ANONYMOUS, user, name), hash))
     return _Content(exhibit, readme_html(exhibit.readme, exhibit.readme_name, find), checks)
 
 

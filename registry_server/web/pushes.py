@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import BinaryIO
+
 from fastapi import APIRouter, Request
 
 from datapkg.format import wire
 from registry_server.services import publish, uploads
+from registry_server.services.policy import PushRequest
 from registry_server.web.bodies import read_in_thread
-from registry_server.web.dependencies import TheActor, TheHash, TheRegistry
+from registry_server.web.dependencies import TheHash, ThePackage, ThePush
 from registry_server.web.schemas import Reply, Sent
 
 router = APIRouter(tags=["push"])
@@ -20,67 +25,47 @@ def _takes(content_type: str) -> dict[str, object]:
 
 
 @router.post(wire.PUSHES)
-def start(
-    registry: TheRegistry, actor: TheActor, user: str, name: str, wanted: Sent[wire.PushStart]
-) -> Reply[wire.PushStarted]:
+def start(package: ThePackage, wanted: Sent[wire.PushStart]) -> Reply[wire.PushStarted]:
     """Begins a push."""
-    return uploads.start(registry, actor, user, name, wanted)
+    return uploads.start(package, wanted)
 
 
 @router.post(wire.PUSH_MISSING)
-def missing(
-    registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, wanted: Sent[wire.HashList]
-) -> Reply[wire.Missing]:
+def missing(push: ThePush, wanted: Sent[wire.HashList]) -> Reply[wire.Missing]:
     """Those of the objects that have to be sent."""
-    return uploads.missing(registry, actor, user, name, push, wanted.hashes)
+    return uploads.missing(push, wanted.hashes)
 
 
 @router.put(wire.PUSH_OBJECT, openapi_extra=_takes("application/octet-stream"))
-async def put_object(
-    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, hash: TheHash
-) -> Reply[wire.Stored]:
-    """Sends one object of any size."""
-    uploads.check_push(registry, actor, user, name, push)
-    return await read_in_thread(
-        request,
-        user,
-        lambda body: uploads.put_object(registry, actor, user, name, push, hash, body),
-    )
+async def put_object(request: Request, push: ThePush, hash: TheHash) -> Reply[wire.Stored]:
+    """Upload one object of any size."""
+    return await _store(request, push, partial(uploads.put_object, push, hash))
 
 
 @router.put(wire.PUSH_DELTA, openapi_extra=_takes(wire.DELTA_TYPE))
-async def put_delta(
-    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, hash: TheHash
-) -> Reply[wire.Stored]:
-    """Sends one object as what is new in it, beside stretches of objects that the package has."""
-    uploads.check_push(registry, actor, user, name, push)
-    return await read_in_thread(
-        request,
-        user,
-        lambda body: uploads.put_delta(registry, actor, user, name, push, hash, body),
-    )
+async def put_delta(request: Request, push: ThePush, hash: TheHash) -> Reply[wire.Stored]:
+    """Upload one object as a delta: its new bytes, and ranges of objects that the package has."""
+    return await _store(request, push, partial(uploads.put_delta, push, hash))
 
 
 @router.post(wire.PUSH_OBJECTS, openapi_extra=_takes(wire.FRAMES))
-async def put_objects(
-    request: Request, registry: TheRegistry, actor: TheActor, user: str, name: str, push: str
-) -> Reply[wire.Stored]:
-    """Sends many small objects in one body of frames."""
-    uploads.check_push(registry, actor, user, name, push)
-    return await read_in_thread(request, user, lambda body: uploads.put_batch(registry, actor, user, name, push, body))
+async def put_objects(request: Request, push: ThePush) -> Reply[wire.Stored]:
+    """Upload many small objects in one body of frames."""
+    return await _store(request, push, partial(uploads.put_batch, push))
+
+
+async def _store(request: Request, push: PushRequest, store: Callable[[BinaryIO], wire.Stored]) -> wire.Stored:
+    uploads.check_push(push)  # before the first byte of the body is read
+    return await read_in_thread(request, push.user, store)
 
 
 @router.post(wire.PUBLISH_CHECK)
-def check_publish(
-    registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, asked: Sent[wire.PublishCheck]
-) -> Reply[wire.PublishChecked]:
+def check_publish(push: ThePush, asked: Sent[wire.PublishCheck]) -> Reply[wire.PublishChecked]:
     """Refuses what publishing would refuse, before anything was sent; changes nothing."""
-    return publish.check(registry, actor, user, name, push, asked)
+    return publish.check(push, asked)
 
 
 @router.post(wire.PUBLISH)
-def publish_push(
-    registry: TheRegistry, actor: TheActor, user: str, name: str, push: str, request: Sent[wire.Publish]
-) -> Reply[wire.Published]:
+def publish_push(push: ThePush, request: Sent[wire.Publish]) -> Reply[wire.Published]:
     """Makes what was pushed a state of the package, and moves `latest` to it."""
-    return publish.publish(registry, actor, user, name, push, request)
+    return publish.publish(push, request)

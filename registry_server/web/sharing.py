@@ -6,33 +6,30 @@ from fastapi import APIRouter
 
 from datapkg.format import wire
 from registry_server.services import sharing
-from registry_server.web.dependencies import TheActor, TheRegistry
+from registry_server.web.dependencies import ThePackage
 from registry_server.web.schemas import Reply, Sent
 
 router = APIRouter(tags=["access"])
 
 
 @router.get(wire.ACCESS)
-def access(registry: TheRegistry, actor: TheActor, user: str, name: str) -> Reply[wire.Access]:
+def access(package: ThePackage) -> Reply[wire.Access]:
     """Who may read and write a package."""
-    return sharing.access(registry, actor, user, name)
+    return sharing.access(package)
 
 
 @router.put(wire.GRANT)
 def grant(
-    registry: TheRegistry,
-    actor: TheActor,
-    user: str,
-    name: str,
+    package: ThePackage,
     who: str,
     request: Sent[wire.GrantRequest | None] = None,
 ) -> Reply[wire.Access]:
     """Lets a user, or `public`, read a package, or a user write it; `public` has to be confirmed."""
     request = request or wire.GrantRequest()
-    return sharing.grant(registry, actor, user, name, who, confirmed=request.confirm, write=request.write)
+    return sharing.grant(package, who, confirmed=request.confirm, write=request.write)
 
 
 @router.delete(wire.GRANT)
-def revoke(registry: TheRegistry, actor: TheActor, user: str, name: str, who: str) -> Reply[wire.Access]:
+def revoke(package: ThePackage, who: str) -> Reply[wire.Access]:
     """Takes these rights away."""
-    return sharing.revoke(registry, actor, user, name, who)
+    return sharing.revoke(package, who)

@@ -10,7 +10,7 @@ import pytest
 from datapkg.errors import Forbidden, NotLoggedIn, ObjectNotFound, PackageNotFound
 from datapkg.format import wire
 from registry_server.services import policy
-from registry_server.services.policy import Actor
+from registry_server.services.policy import Actor, PackageRequest
 from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 
 SECRET = b"nobody else's"
@@ -263,8 +263,9 @@ def test_a_push_is_for_one_user_and_one_package(house: House, ada: Client, bob: 
 def test_an_action_that_the_table_lacks_is_refused_to_everybody(house: House) -> None:
     for role in ("owner", "writer", "reader", "public", "operator", None):
         assert not policy.may("package:frobnicate", role)
+    request = PackageRequest(house.registry, Actor(1, "ada"), "ada", "any")
     with house.registry.db.read() as connection, pytest.raises(Forbidden):
-        policy.check_writer(connection, Actor(1, "ada"), "ada", "any", "package:frobnicate")
+        policy.check_writer(connection, request, "package:frobnicate")
     with pytest.raises(Forbidden):
         policy.check_operator(policy.THE_OPERATOR, "package:frobnicate")
 
