@@ -1,4 +1,4 @@
-"""What every rule works on: the database, the objects, the settings and the time."""
+"""A registry while it is open: its database, objects, settings and clock."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from registry_server.services.reply_sizes import OpenReplies
 from registry_server.settings import Settings
 from registry_server.workers.checker import ClaimChecker
 
-# From this many on, the objects of a batch share a file. Packs are looked through one after the other, so that there
-# should not be many of them.
+# Batches of at least this many objects share one file. Packs are searched one after the other, so there should not be
+# many of them.
 PACK_FROM_OBJECTS = 64
 FOLDERS = ("packs", "objects", "trash", "tmp")
 
@@ -36,9 +36,9 @@ def _now() -> datetime:
 class Registry:
     """One registry.
 
-    `created` tells whether it was made when it was opened. `objects` is for reading. Who writes says how many objects
-    and takes a `new_writer`, since a batch is durable at its end only where nobody else's batch is under way in the
-    same home. `trash` has the files of objects that nothing refers to, until they are deleted.
+    `created` tells whether it was made when it was opened. `objects` is for reading. To write, call `new_writer` with
+    the number of objects: a batch is durable at its end only if no other batch is under way in the same home, so each
+    writer is a home of its own. `trash` has the files of objects that nothing refers to, until they are deleted.
     """
 
     settings: Settings
@@ -59,39 +59,12 @@ class Registry:
 
 
 def open_registry(settings: Settings, *, create: bool = False) -> Registry:
-    """Open the registry in the data folder, brought up to date where needed; with `create`, make one if there is none.
+    """Open the registry in the data folder, migrated if it is older; with `create`, make one if there is none.
 
-    Raises `InvalidInput` for a folder that cannot be used or has no registry; the caller closes the registry.
+    Raise `InvalidInput` for a folder that cannot be used or has no registry. The caller closes the registry.
     """
-    try:
-        filled = _what_is_left(settings)
-        exists = settings.database.is_file() and settings.database.stat().st_size > 0
-        if not exists and (filled or not create):
-            raise _no_registry(settings, filled)
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
-        for name in FOLDERS:
-            if os.path.lexists(settings.data / name) and not (settings.data / name).is_dir():
-                raise NotADirectoryError(20, f"{name} is not a folder")
-        settings.database.touch(mode=0o600)
-    except OSError as error:
-        raise InvalidInput(
-            f"the data folder {settings.data} cannot be used: {error.strerror}",
-            hint="give another one with --data, or set DATAPKG_REGISTRY_DATA",
-        ) from error
-    database = Database(sqlite_url(settings.database))
-    try:
-        created = migrate(database, create=create and not filled)
-    except DatabaseError as error:
-        database.close()
-        raise unusable(settings, error) from error
-    except NotFound as error:
-        database.close()
-        raise _no_registry(settings, filled) from error
-    except BaseException:
-        database.close()
-        raise
+    remains = _prepare_folder(settings, create)
+    database, created = _open_database(settings, create, remains)
     stored = PackedObjects(settings.data)
     return Registry(
         settings=settings,
@@ -109,8 +82,45 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
     )
 
 
+def _prepare_folder(settings: Settings, create: bool) -> str:
+    """Make the data folder usable, and return what an earlier registry left in it (`_remains`)."""
+    try:
+        remains = _remains(settings)
+        exists = settings.database.is_file() and settings.database.stat().st_size > 0
+        if not exists and (remains or not create):
+            raise _no_registry(settings, remains)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+        for name in FOLDERS:
+            if os.path.lexists(settings.data / name) and not (settings.data / name).is_dir():
+                raise NotADirectoryError(20, f"{name} is not a folder")
+        settings.database.touch(mode=0o600)
+    except OSError as error:
+        raise InvalidInput(
+            f"the data folder {settings.data} cannot be used: {error.strerror}",
+            hint="give another one with --data, or set DATAPKG_REGISTRY_DATA",
+        ) from error
+    return remains
+
+
+def _open_database(settings: Settings, create: bool, remains: str) -> tuple[Database, bool]:
+    """Return the database, migrated, and whether it was empty before."""
+    database = Database(sqlite_url(settings.database))
+    try:
+        # Beside objects that are left, an empty database is a lost one: a new one would make them unreachable.
+        return database, migrate(database, create=create and not remains)
+    except BaseException as error:
+        database.close()
+        if isinstance(error, DatabaseError):
+            raise unusable(settings, error) from error
+        if isinstance(error, NotFound):
+            raise _no_registry(settings, remains) from error
+        raise
+
+
 def unusable(settings: Settings, error: DatabaseError) -> InvalidInput:
-    """Return what to say where the database fails."""
+    """Return the error for a database that cannot be read or written."""
     return InvalidInput(
         f"the database {settings.database} cannot be used: {error.orig}",
         hint="restore it from a backup, or give another folder with --data",
@@ -118,7 +128,7 @@ def unusable(settings: Settings, error: DatabaseError) -> InvalidInput:
 
 
 def database_problems(registry: Registry) -> list[str]:
-    """Return what is damaged in the database; reads all of it."""
+    """Return what is damaged in the database, reading all of it."""
     try:
         with registry.db.read() as connection:
             return problems(connection)
@@ -126,8 +136,8 @@ def database_problems(registry: Registry) -> list[str]:
         return [str(error.orig)]
 
 
-def _what_is_left(settings: Settings) -> str:
-    """What only a registry of before can have left in the data folder, or nothing."""
+def _remains(settings: Settings) -> str:
+    """Return what an earlier registry left in the data folder, such as `packs/`, or "" for nothing."""
     for name in FOLDERS[:3]:
         folder = settings.data / name
         if folder.is_dir() and any(each.is_file() for each in folder.rglob("*")):
@@ -136,11 +146,11 @@ def _what_is_left(settings: Settings) -> str:
     return wal.name if wal.is_file() and wal.stat().st_size and not settings.database.is_file() else ""
 
 
-def _no_registry(settings: Settings, filled: str) -> InvalidInput:
-    if filled:
+def _no_registry(settings: Settings, remains: str) -> InvalidInput:
+    if remains:
         return InvalidInput(
-            f"the database {settings.database} is missing or empty, but {settings.data / filled} is not: users, "
-            "packages and permissions of that registry cannot be made anew from its objects; nothing was changed",
+            f"the database {settings.database} is missing or empty, but {settings.data / remains} is not: users, "
+            "packages and permissions of that registry cannot be restored from its objects; nothing was changed",
             hint=f"restore {settings.database.name} from a backup, or give another folder with --data",
         )
     return InvalidInput(
