@@ -1,21 +1,20 @@
-"""Append: files added to a group of a package, or their rows to a table in it; what is there is not fetched."""
+"""Append: add files to a group of a package, or their rows to a table; existing data are not fetched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 from datapkg.api.build import fetcher, objects_for
-from datapkg.api.edit import Draft, group_path
-from datapkg.api.new_state import TRIES
-from datapkg.api.new_state import CommitOptions as EditOptions
+from datapkg.api.drafts.commit import TRIES, drafting
+from datapkg.api.drafts.contents import append_rows, build_nodes, spec_below
+from datapkg.api.drafts.draft import DraftState, group_path
+from datapkg.api.drafts.policy import CommitOptions, CommitPolicy
+from datapkg.api.drafts.rebase import ancestors
 from datapkg.api.notebook_progress import shown as shown_progress
-from datapkg.api.rebase import ancestors
 from datapkg.api.results import AppendResult
-from datapkg.building.checks.demands import below
 from datapkg.building.source_diff import carry_over
 from datapkg.building.sources.prepare import prepared
 from datapkg.building.spec.folder import name_problem, raise_problems
@@ -31,11 +30,12 @@ from datapkg.objects.files import no_such_path
 from datapkg.objects.progress import Progress, silent
 
 _PATHS_SHOWN = 10
+_POLICY = CommitPolicy(keep_first=False, alternative="append with --no-push")
 
 
 @dataclass(frozen=True)
 class AppendOptions:
-    """Where files go: the group or table `to`, "" for the package itself; with `replace`, over nodes that are there."""
+    """Where files go: the group or table `to`, "" for the package itself; `replace` overwrites existing nodes."""
 
     to: str = ""
     replace: bool = False
@@ -53,9 +53,9 @@ def append(
     *,
     progress: Progress = silent,
 ) -> AppendResult:
-    """Adds files to a package: to a table their rows, elsewhere nodes that are named and read as in a build.
+    """Add files to a package: to a table their rows, elsewhere nodes that are named and read as in a build.
 
-    A folder becomes a group with what is below it. All of them or none. Raises `NotFound` for a file that is not there,
+    A folder becomes a group with its contents. All of them are added, or none. Raise `NotFound` for a missing file,
     `Conflict` for nodes that the package has, unless `replace`; `InvalidInput` for rows that do not fit; the errors of
     a build and of a push.
     """
@@ -64,7 +64,7 @@ def append(
     for attempt in range(TRIES):
         try:
             return _append(home, ref, files, options, progress)
-        except Conflict as error:  # somebody pushed to the same places meanwhile: once more, from there
+        except Conflict as error:  # somebody pushed to the same paths meanwhile: start again from their state
             if "theirs" not in error.detail:
                 raise
             if attempt == TRIES - 1:
@@ -74,15 +74,28 @@ def append(
 
 
 def _append(home: Home, ref: Ref, files: Sequence[Path], options: AppendOptions, progress: Progress) -> AppendResult:
-    edit = EditOptions(
+    commit = CommitOptions(
         options.message, options.push, options.registry, progress, origin="append", checks=options.checks
     )
-    with _Adder(home, ref, edit) as draft:
-        if isinstance(draft.node(options.to), TableNode):
-            draft.add_rows(options.to, files)
+    added, rows, to = _Added(), 0, options.to
+    with drafting(DraftState(home, ref, commit, _POLICY)) as draft:
+        if isinstance(draft.nodes.get(to), TableNode):
+            rows = _add_rows(draft, to, files)
         else:
-            draft.add_nodes(options, files)
-    return draft.result(options.to)
+            added = _add_nodes(draft, options, files)
+    return AppendResult(
+        package=ref.package,
+        hash=draft.hash,
+        to=to,
+        added=added.added,
+        replaced=added.replaced,
+        same=added.same,
+        rows=rows,
+        rows_now=node.rows if rows and isinstance(node := draft.nodes.get(to), TableNode) else 0,
+        is_new=draft.base is None,
+        pushed=draft.pushed,
+        warnings=draft.warnings,
+    )
 
 
 def _check(ref: Ref, files: Sequence[Path]) -> None:
@@ -97,124 +110,100 @@ def _check(ref: Ref, files: Sequence[Path]) -> None:
         raise NotFound(f"there is no file or folder {what}; nothing was added", paths=[str(each) for each in absent])
 
 
-class _Adder(Draft):
-    """A draft to which files are added; where it is pushed, nothing of it is here before the registry has it."""
+@dataclass
+class _Added:
+    """Paths of the nodes that files became: new ones, those that have other data now, those of the same data."""
 
-    _is_kept_first = False
-    _otherwise = "append with --no-push"
+    added: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
 
-    def __init__(self, home: Home, ref: Ref, options: EditOptions) -> None:
-        super().__init__(home, ref, options)
-        self._added: list[str] = []
-        self._replaced: list[str] = []
-        self._same: list[str] = []
-        self._rows = 0
 
-    def node(self, path: str) -> Node | None:
-        """The node at a path."""
-        return self._nodes.get(path)
+def _add_rows(draft: DraftState, path: str, files: Sequence[Path]) -> int:
+    """Append the rows of each file in turn to the table at a path; return how many they are."""
+    from datapkg.building.rows import rows_of
 
-    def add_rows(self, path: str, files: Sequence[Path]) -> None:
-        """Appends the rows of each file in turn to the table at this path."""
-        from datapkg.building.rows import rows_of
+    node, total = draft.nodes.get(path), 0
+    columns = dict(node.columns) if isinstance(node, TableNode) else {}
+    for file in files:
+        with objects_for(draft.home.store, dry_run=True) as objects, shown_progress(draft.options.progress) as tell:
+            tell("reading", 0, 0)
+            rows = rows_of(file, objects, columns)
+            try:
+                append_rows(draft, path, rows.table)
+            except InvalidInput as error:
+                raise _of_file(file, error, f"datapkg show {draft.ref.package}/{path}") from error
+        total += rows.table.num_rows
+        draft.record["sources"].append({**rows.source, "path": path, "appended": True})
+        draft.warnings += rows.warnings
+    return total
 
-        node = self.node(path)
-        columns = dict(node.columns) if isinstance(node, TableNode) else {}
-        for file in files:
-            with objects_for(self._home.store, dry_run=True) as objects, shown_progress(self._options.progress) as tell:
-                tell("reading", 0, 0)
-                rows = rows_of(file, objects, columns)
-                try:
-                    self.append(path, rows.table)
-                except InvalidInput as error:
-                    raise _of_file(file, error, f"datapkg show {self._ref.package}/{path}") from error
-            self._rows += rows.table.num_rows
-            self._record["sources"].append({**rows.source, "path": path, "appended": True})
-            self.warnings += rows.warnings
 
-    def add_nodes(self, options: AppendOptions, files: Sequence[Path]) -> None:
-        """Adds the nodes that files and folders become."""
-        at = self.node(options.to)
-        if at is not None and not isinstance(at, GroupNode):
-            raise InvalidInput(
-                f"{quoted(options.to)} is a {at.kind}; files are added to a group, or their rows to a table",
-                hint=f"datapkg show {self._ref.package}",
-            )
-        prefix = f"{options.to}/" if options.to else ""
-        spec = _joined([self._spec(file, prefix) for file in files])
-        made = {node.path: node for node in self._built(spec)}
-        self._check_room(made)
-        for path, node in made.items():
-            self._put(path, node)
-        if self._replaced and not options.replace:
-            raise Conflict(
-                f"{self._ref.package} has other data at {listed(self._replaced, _PATHS_SHOWN)}; nothing was added",
-                hint="the same with --replace puts these in their place",
-                paths=self._replaced,
-            )
-
-    def result(self, to: str) -> AppendResult:
-        """What came of it."""
-        return AppendResult(
-            package=self._ref.package,
-            hash=self.hash,
-            to=to,
-            added=self._added,
-            replaced=self._replaced,
-            same=self._same,
-            rows=self._rows,
-            rows_now=node.rows if self._rows and isinstance(node := self.node(to), TableNode) else 0,
-            is_new=self._base is None,
-            pushed=self.pushed,
-            warnings=self.warnings,
+def _add_nodes(draft: DraftState, options: AppendOptions, files: Sequence[Path]) -> _Added:
+    """Add the nodes that files and folders become."""
+    at = draft.nodes.get(options.to)
+    if at is not None and not isinstance(at, GroupNode):
+        raise InvalidInput(
+            f"{quoted(options.to)} is a {at.kind}; files are added to a group, or their rows to a table",
+            hint=f"datapkg show {draft.ref.package}",
         )
+    prefix = f"{options.to}/" if options.to else ""
+    made = {
+        node.path: node for node in build_nodes(draft, _joined([_spec(draft.home, each, prefix) for each in files]))
+    }
+    _check_room(draft, made)
+    added = _Added()
+    for path, node in made.items():
+        _put(draft, path, node, added)
+    if added.replaced and not options.replace:
+        raise Conflict(
+            f"{draft.ref.package} has other data at {listed(added.replaced, _PATHS_SHOWN)}; nothing was added",
+            hint="the same with --replace puts these in their place",
+            paths=added.replaced,
+        )
+    return added
 
-    def _spec(self, path: Path, prefix: str) -> BuildSpec:
-        """What a file or folder is to become, below the group that it goes to; a folder in one of its name."""
-        is_folder = path.is_dir()
-        name = path.name if is_folder and path.name != ".." else ""
-        if name and (problem := name_problem((name,))):
-            raise InvalidInput(f"folder {quoted(path)} cannot be a group: {problem}")
-        prefix += f"{name}/" if name else ""
-        how = BuildOptions(build_file=is_folder)
-        with prepared(path, fetcher(self._home, silent), how, environ=self._home.environ) as found:
-            spec = found.spec
-        nodes = [
-            replace(each, path=f"{prefix}{each.path}", checks=tuple(below(check, prefix) for check in each.checks))
-            for each in spec.nodes
-        ]
-        groups: dict[str, dict[str, Any]] = {f"{prefix}{each}": meta for each, meta in spec.groups.items()}
-        return replace(spec, nodes=nodes, groups=groups, meta={})
 
-    def _check_room(self, made: dict[str, Node]) -> None:
-        """Raises where a node would lie in one that is not a group, or where a group is."""
-        problems = []
-        for path, node in made.items():
-            for above in ancestors(path):
-                at = self.node(above)
-                if at is not None and not isinstance(at, GroupNode):
-                    problems.append(f"{quoted(path)} would lie in {quoted(above)}, which is a {at.kind}")
-            if not isinstance(node, GroupNode) and self._is_group(path):
-                problems.append(f"{quoted(path)} is a group there")
-        if problems:
-            lines = "".join(f"\n  {each}" for each in problems[:_PATHS_SHOWN])
-            raise Conflict(f"there is no room in {self._ref.package}; nothing was added:{lines}", paths=problems)
+def _put(draft: DraftState, path: str, node: Node, added: _Added) -> None:
+    before = draft.nodes.get(path)
+    after = carry_over(node, before, draft.is_right)
+    if not isinstance(node, GroupNode):
+        same = before is not None and same_content(before, node)
+        (added.added if before is None else added.same if same else added.replaced).append(path)
+    draft.nodes[path] = after
 
-    def _is_group(self, path: str) -> bool:
-        return isinstance(self._nodes.get(path), GroupNode) or any(self._nodes.below(path))
 
-    def _put(self, path: str, node: Node) -> None:
-        before = self._nodes.get(path)
-        after = carry_over(node, before, self._is_right)
-        if before is None:
-            self._added += [] if isinstance(node, GroupNode) else [path]
-        elif not isinstance(node, GroupNode):
-            (self._same if same_content(before, node) else self._replaced).append(path)
-        self._nodes[path] = after
+def _spec(home: Home, path: Path, prefix: str) -> BuildSpec:
+    """Return what to build of a file or folder below the group that it goes to; a folder becomes a group."""
+    is_folder = path.is_dir()
+    name = path.name if is_folder and path.name != ".." else ""
+    if name and (problem := name_problem((name,))):
+        raise InvalidInput(f"folder {quoted(path)} cannot be a group: {problem}")
+    prefix += f"{name}/" if name else ""
+    options = BuildOptions(build_file=is_folder)
+    with prepared(path, fetcher(home, silent), options, environ=home.environ) as found:
+        return spec_below(replace(found.spec, meta={}), prefix.removesuffix("/"))
+
+
+def _check_room(draft: DraftState, made: dict[str, Node]) -> None:
+    """Raise `Conflict` where a node would lie in one that is not a group, or where a group is."""
+    problems = []
+    for path, node in made.items():
+        if problem := draft.blocked(path):
+            problems.append(problem)
+        if not isinstance(node, GroupNode) and _is_group(draft, path):
+            problems.append(f"{quoted(path)} is a group there")
+    if problems:
+        lines = "".join(f"\n  {each}" for each in problems[:_PATHS_SHOWN])
+        raise Conflict(f"there is no room in {draft.ref.package}; nothing was added:{lines}", paths=problems)
+
+
+def _is_group(draft: DraftState, path: str) -> bool:
+    return isinstance(draft.nodes.get(path), GroupNode) or any(draft.nodes.below(path))
 
 
 def _joined(specs: Sequence[BuildSpec]) -> BuildSpec:
-    """Several things to build as one; raises `InvalidInput` for those that would be one node."""
+    """Join what several files become into one spec; raise `InvalidInput` where two would be the same node."""
     nodes = [node for spec in specs for node in spec.nodes]
     places: dict[str, str] = {}
     groups = {above for node in nodes for above in ancestors(node.path)}
@@ -227,10 +216,10 @@ def _joined(specs: Sequence[BuildSpec]) -> BuildSpec:
         elif node.path in groups:
             problems.append((place, f"{quoted(node.path)} would be a node and a group"))
     raise_problems(problems, "this")
-    groups_said = {path: meta for spec in specs for path, meta in spec.groups.items()}
+    named_groups = {path: meta for spec in specs for path, meta in spec.groups.items()}
     warnings = [each for spec in specs for each in spec.warnings]
     skipped = [each for spec in specs for each in spec.skipped]
-    return BuildSpec("append", nodes, groups_said, warnings=warnings, skipped=skipped)
+    return BuildSpec("append", nodes, named_groups, warnings=warnings, skipped=skipped)
 
 
 def _of_file(file: Path, error: DatapkgError, hint: str) -> DatapkgError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from datapkg.api.carried_checks import known_checks
+from datapkg.api.drafts.carried_checks import known_checks
 from datapkg.api.foreign_objects import bring_foreign
 from datapkg.api.results import CopyResult
 from datapkg.building.checks.definitions import packed

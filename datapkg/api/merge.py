@@ -8,10 +8,13 @@ from typing import Any
 
 import msgspec
 
-from datapkg.api.carried_checks import known_checks
-from datapkg.api.edit import Draft
+from datapkg.api.drafts.carried_checks import known_checks
+from datapkg.api.drafts.commit import drafting
+from datapkg.api.drafts.contents import append_rows
+from datapkg.api.drafts.draft import DraftState
+from datapkg.api.drafts.policy import CommitOptions
+from datapkg.api.drafts.start import current_state
 from datapkg.api.foreign_objects import bring_foreign
-from datapkg.api.new_state import CommitOptions as EditOptions
 from datapkg.api.results import MergeResult
 from datapkg.api.states import check_named_complete
 from datapkg.building.checks.demands import CarriedCheck, carried_checks_of
@@ -21,7 +24,7 @@ from datapkg.building.table_append import false_content
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest.diff import same_content
 from datapkg.format.manifest.edit import ManifestEdit
-from datapkg.format.manifest.parsed import Manifest, Node, TableNode
+from datapkg.format.manifest.parsed import Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home, ResolvedState
 from datapkg.objects.progress import Progress, silent
@@ -81,9 +84,11 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions, pr
             raise false_content(f"{refs[number].package}/{path}", problem, table.content)
 
     merging = plan_merge([each.part for each in inputs], options.on_conflict, concat=options.concat, check=check)
-    edit = EditOptions(options.message, False, options.registry, progress, "merge", checks=options.checks)
-    with _Merger(home, into, edit) as draft:
-        draft.take(inputs, merging, options, progress)
+    commit = CommitOptions(options.message, False, options.registry, progress, "merge", checks=options.checks)
+    # A merge is a build: it goes on from the current state here, and no registry need be asked.
+    with drafting(DraftState(home, into, commit), current_state) as draft:
+        _take(draft, inputs, merging, progress)
+        draft.record |= _recorded(inputs, merging, options.on_conflict)
     manifest = home.store.manifest(draft.hash)
     return MergeResult(
         package=into.package,
@@ -135,65 +140,53 @@ def _pins(inputs: Sequence[Input]) -> list[dict[str, str]]:
     return [{"package": str(each.ref.at(None)), "hash": each.found.hash} for each in inputs]
 
 
-class _Merger(Draft):
-    """A draft that is made of other packages."""
+def _take(draft: DraftState, inputs: Sequence[Input], merging: MergePlan, progress: Progress) -> None:
+    """Replace the contents of a draft by those of a merge."""
+    home, registry = draft.home, draft.options.registry
+    draft.nodes, draft.meta = ManifestEdit(), merging.meta
+    draft.nodes.update(merging.nodes)
+    draft.sources = [_source(home, each, "", registry)[0] for each in inputs]
+    for number, each in enumerate(inputs):
+        mine = [node for path, node in merging.nodes.items() if merging.of[path] == number]
+        sizes = {hash: size for node in mine for hash, size in node.objects()}
+        bring_foreign(home, each.ref, each.found, sizes, registry, progress)
+    demands = (_checks_of(draft, each, number, merging) for number, each in enumerate(inputs))
+    draft.checks.take(demand for some in demands for demand in some)
+    for path, more in merging.more.items():
+        # The table that is appended to is read where it came from: of a long one only the last block is fetched.
+        origin = _source(home, inputs[merging.of[path]], merging.renamed.get(path, path), registry)
+        for number, table in more:
+            source, place = _source(home, inputs[number], table.path, registry)
+            source.bring(msgspec.structs.replace(table, path=place))
+            append_rows(draft, path, stored_rows(table.blocks, source.store.objects), origin)
 
-    _first: tuple[Input, str]
-    _inputs: list[Source]
 
-    def _begin(self) -> Manifest | None:
-        """What is here; a merge is a build, for which no registry need be asked."""
-        current = self._home.store.refs.current(self._ref.user, self._ref.name)
-        return self._home.store.manifest(current.hash) if current else None
+def _recorded(inputs: Sequence[Input], merging: MergePlan, on_conflict: str) -> dict[str, Any]:
+    """Return what the record keeps of a merge: the inputs as pins, and how they were put together."""
+    concatenated = {path: [number for number, _ in more] for path, more in merging.more.items()}
+    how = {"on_conflict": on_conflict, "renamed": merging.renamed, "concatenated": concatenated}
+    return {
+        "packages": [{"path": "", **each} for each in _pins(inputs)],
+        "merge": {name: value for name, value in how.items() if value},
+    }
 
-    def take(self, inputs: Sequence[Input], merging: MergePlan, options: MergeOptions, progress: Progress) -> None:
-        """Has what was put together in the place of all that it had."""
-        self._nodes = ManifestEdit()
-        self._nodes.update(merging.nodes)
-        self.meta = merging.meta
-        how: dict[str, Any] = {"on_conflict": options.on_conflict, "renamed": merging.renamed}
-        how["concatenated"] = {path: [number for number, _ in more] for path, more in merging.more.items()}
-        said = {name: value for name, value in how.items() if value}
-        self._record |= {"packages": [{"path": "", **each} for each in _pins(inputs)], "merge": said}
-        for number, each in enumerate(inputs):
-            mine = [node for path, node in merging.nodes.items() if merging.of[path] == number]
-            sizes = {hash: size for node in mine for hash, size in node.objects()}
-            bring_foreign(self._home, each.ref, each.found, sizes, options.registry, progress)
-        demands = (self._demands(each, number, merging) for number, each in enumerate(inputs))
-        self._checks.take(demand for some in demands for demand in some)
-        self._inputs = [_source(self._home, each, "", options.registry)[0] for each in inputs]
-        for path, more in merging.more.items():
-            self._first = inputs[merging.of[path]], merging.renamed.get(path, path)
-            for number, table in more:
-                source, place = _source(self._home, inputs[number], table.path, options.registry)
-                source.bring(msgspec.structs.replace(table, path=place))
-                self.append(path, stored_rows(table.blocks, source.store.objects))
 
-    def _demands(self, each: Input, number: int, merging: MergePlan) -> list[CarriedCheck]:
-        """What is demanded of tables that were put in, at the paths that they have now."""
-        entries, problem = known_checks(self._home, each.found.store, each.ref, each.found.hash, self._options.registry)
-        self.warnings += [problem] if problem else []
-        places = _places(each, number, merging)
-        state = each.found.store.manifest(each.found.hash)
-        found = []
-        for demand in carried_checks_of(entries, state.get):
-            if demand.path not in places:
-                continue
-            lost = [path for path, _ in demand.keys if path not in places]
-            if lost:
-                demand = replace(demand, check=None, why=f"{lost[0]} is not a part of the merge", said={}, keys=())
-            keys = tuple((places[path], column) for path, column in demand.keys)
-            found.append(replace(demand, path=places[demand.path], keys=keys))
-        return found
-
-    def _sources(self) -> list[Source]:
-        """The states that were put in."""
-        return self._inputs
-
-    def _source_of(self, path: str) -> tuple[Source, str]:
-        """The package that the table which is appended to came from: of a long one the last block is fetched alone."""
-        each, place = self._first
-        return _source(self._home, each, place, self._options.registry)
+def _checks_of(draft: DraftState, each: Input, number: int, merging: MergePlan) -> list[CarriedCheck]:
+    """Return the checks of an input's tables, at the paths that these have now."""
+    home, store = draft.home, each.found.store
+    entries, problem = known_checks(home, store, each.ref, each.found.hash, draft.options.registry)
+    draft.warnings += [problem] if problem else []
+    places = _places(each, number, merging)
+    found = []
+    for demand in carried_checks_of(entries, store.manifest(each.found.hash).get):
+        if demand.path not in places:
+            continue
+        lost = [path for path, _ in demand.keys if path not in places]
+        if lost:
+            demand = replace(demand, check=None, why=f"{lost[0]} is not a part of the merge", said={}, keys=())
+        keys = tuple((places[path], column) for path, column in demand.keys)
+        found.append(replace(demand, path=places[demand.path], keys=keys))
+    return found
 
 
 def _source(home: Home, each: Input, path: str, registry: str | None) -> tuple[Source, str]:

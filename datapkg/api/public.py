@@ -208,8 +208,8 @@ def edit(
     `CheckFailed` for data that break one, `Conflict` where somebody pushed other changes to the same paths meanwhile;
     `Refused`, `Unreachable`.
     """
+    from datapkg.api.drafts.policy import CommitOptions
     from datapkg.api.edit import Draft
-    from datapkg.api.new_state import CommitOptions
 
     return Draft(Home(), Ref.parse(package), CommitOptions(message, push, registry, progress, checks=checks))
 

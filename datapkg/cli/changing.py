@@ -154,8 +154,8 @@ def edit(
     What is taken out goes first, then nodes and groups move in the order given. The package is not downloaded; its new
     state is pushed. Earlier states keep what they have. datapkg append adds nodes and rows.
     """
+    from datapkg.api.drafts.policy import CommitOptions
     from datapkg.api.edit import edit as change
-    from datapkg.api.new_state import CommitOptions
 
     if not (remove or move):
         raise click.UsageError("say what to change: --remove PATH or --move OLD NEW", click.get_current_context())

@@ -9,8 +9,10 @@ import pytest
 
 from datapkg.api.append import AppendOptions, append
 from datapkg.api.build import build_package
+from datapkg.api.drafts import commit
+from datapkg.api.drafts.draft import DraftState
+from datapkg.api.drafts.policy import CommitOptions as EditOptions
 from datapkg.api.edit import Draft
-from datapkg.api.new_state import CommitOptions as EditOptions
 from datapkg.api.push import push_package
 from datapkg.errors import Conflict, InvalidInput, NotFound, NotLoggedIn, Refused
 from datapkg.format.names import Ref
@@ -165,14 +167,14 @@ def test_rows_that_two_append_at_once_are_both_there(
 ) -> None:
     (here / "one.csv").write_text("n,s,w\n2,x,1.5\n")
     (here / "two.csv").write_text("n,s,w\n3,y,1.5\n")
-    real = Draft._push
+    real = commit.push_draft
 
-    def race(draft: Draft, *args: object) -> None:
-        monkeypatch.setattr(Draft, "_push", real)
+    def race(draft: DraftState, *args: object) -> None:
+        monkeypatch.setattr(commit, "push_draft", real)
         append(person.home("two"), ref, [here / "two.csv"], AppendOptions("t"))
         real(draft, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Draft, "_push", race)
+    monkeypatch.setattr(commit, "push_draft", race)
     done = append(person.home("one"), ref, [here / "one.csv"], AppendOptions("t"))
     assert done.rows_now == 3
     assert load(ref, person.home("one"), lazy=True).t()["n"].tolist() == [1, 3, 2]  # type: ignore[attr-defined]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from datapkg.api.drafts.policy import CommitOptions
 from datapkg.api.edit import Draft
 from datapkg.api.install import install_packages
-from datapkg.api.new_state import CommitOptions
 from datapkg.api.push import push_package
 from datapkg.errors import Conflict, CorruptObject
 from datapkg.format.chunks import Chunk, decode_chunks, encode_chunks

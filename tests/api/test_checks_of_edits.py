@@ -13,9 +13,9 @@ import pytest
 from datapkg.api import append, merge, sync
 from datapkg.api.build import build_package
 from datapkg.api.copy import copy
+from datapkg.api.drafts.policy import CommitOptions
 from datapkg.api.edit import Draft
 from datapkg.api.listing import show
-from datapkg.api.new_state import CommitOptions
 from datapkg.api.push import push_package
 from datapkg.api.sharing import grant
 from datapkg.building.checks.definitions import unpacked

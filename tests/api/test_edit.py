@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from datapkg.api.build import build_package
+from datapkg.api.drafts.policy import CommitOptions
 from datapkg.api.edit import Draft
 from datapkg.api.install import install_packages
-from datapkg.api.new_state import CommitOptions
 from datapkg.api.push import push_package
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, NotFound, ObjectNotFound
 from datapkg.format.manifest.parsed import Manifest, TableNode
@@ -383,7 +383,7 @@ def test_objects_that_are_nowhere_are_told_of(person: Person, ref: Ref) -> None:
     lone = Manifest.make([*manifest.nodes, nowhere(manifest)])
     home.store.save(lone)
     with Draft(home, other, HERE) as draft:
-        draft._nodes.update((node.path, node) for node in lone.nodes)
+        draft._state.nodes.update((node.path, node) for node in lone.nodes)
     with pytest.raises(ObjectNotFound, match="neither on this machine nor at the registry"):
         push_package(home, other)
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from datapkg.api.build import build_package
+from datapkg.api.drafts.policy import CommitOptions
 from datapkg.api.edit import Draft, edit
 from datapkg.api.install import fetch
-from datapkg.api.new_state import CommitOptions
 from datapkg.api.push import push_package
 from datapkg.api.sharing import grant
 from datapkg.errors import CheckFailed, Conflict, InvalidInput, NodeNotFound, PackageNotFound

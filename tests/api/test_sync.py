@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 from datapkg.api.build import build_package
+from datapkg.api.drafts import commit
+from datapkg.api.drafts.draft import DraftState
+from datapkg.api.drafts.policy import CommitOptions as EditOptions
 from datapkg.api.edit import Draft
-from datapkg.api.new_state import CommitOptions as EditOptions
 from datapkg.api.push import push_package
 from datapkg.api.status import statuses
 from datapkg.api.sync import SyncOptions, sync
@@ -197,21 +199,21 @@ def test_a_race_is_rebased_and_on_the_same_path_a_conflict(
     ref, one, two = person.ref("p"), person.home("one"), person.home("two")
     sync(one, folder, ref)
     theirs = iter([{"other": pd.DataFrame({"n": [1]})}, {"t": pd.DataFrame({"n": [1]})}])
-    real = Draft._push
+    real = commit.push_draft
 
-    def race(draft: Draft, *args: object) -> None:
-        monkeypatch.setattr(Draft, "_push", real)
+    def race(draft: DraftState, *args: object) -> None:
+        monkeypatch.setattr(commit, "push_draft", real)
         with Draft(two, ref, EditOptions(progress=silent)) as other:
             for path, value in next(theirs).items():
                 other[path] = value
         real(draft, *args)  # type: ignore[arg-type]
 
     write(folder, {"t.csv": "a,b\n3,x\n"})
-    monkeypatch.setattr(Draft, "_push", race)
+    monkeypatch.setattr(commit, "push_draft", race)
     sync(one, folder, ref)
     assert paths(latest(person, ref)) == ["README.md", "other", "raw/p.bin", "t"]
     write(folder, {"t.csv": "a,b\n4,x\n"})
-    monkeypatch.setattr(Draft, "_push", race)
+    monkeypatch.setattr(commit, "push_draft", race)
     with pytest.raises(Conflict, match="at the same places") as caught:
         sync(one, folder, ref)
     assert caught.value.hint.endswith("puts yours over theirs")

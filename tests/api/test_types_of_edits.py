@@ -14,10 +14,10 @@ import pytest
 from datapkg.api.append import AppendOptions as AppendOptions
 from datapkg.api.append import append
 from datapkg.api.build import build_package
+from datapkg.api.drafts.policy import CommitOptions as EditOptions
 from datapkg.api.edit import Draft
 from datapkg.api.merge import MergeOptions as MergeOptions
 from datapkg.api.merge import merge
-from datapkg.api.new_state import CommitOptions as EditOptions
 from datapkg.api.sync import sync
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import TableNode

@@ -1,0 +1,131 @@
+"""Commit: a draft becomes a state; its checks run, it is kept here, and pushed on top of what others pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from datapkg.api.drafts.carried_checks import Reach
+from datapkg.api.drafts.draft import DraftState
+from datapkg.api.drafts.rebase import rebased
+from datapkg.api.drafts.start import base_state, latest_state, require_complete
+from datapkg.api.notebook_progress import shown as shown_progress
+from datapkg.api.push import push_package
+from datapkg.api.push_plan import new_objects
+from datapkg.building.record import versions
+from datapkg.errors import Conflict
+from datapkg.format.manifest.edit import ManifestEdit
+from datapkg.format.manifest.parsed import Manifest
+from datapkg.format.names import State
+from datapkg.objects.progress import Progress
+from datapkg.store.refs import Current, LogEvent
+
+TRIES = 5
+_SAMPLED_NODES = 1_000
+
+
+@contextmanager
+def drafting(draft: DraftState, start: Callable[[DraftState], Manifest | None] = base_state) -> Iterator[DraftState]:
+    """Open a draft of the state that `start` returns, and commit it when the block ends; an exception discards it."""
+    with draft.home.store.writing():
+        draft.base = base = start(draft)
+        draft.sources = [draft.source(base)] if base else []
+        draft.nodes, draft.meta = ManifestEdit(base), deepcopy(base.meta) if base else {}
+        draft.is_open = True
+        try:
+            yield draft
+        finally:
+            draft.is_open = False
+        if not draft.policy.skip_empty or base or draft.nodes or draft.meta:
+            _commit(draft)
+
+
+def _commit(draft: DraftState) -> None:
+    manifest = draft.nodes.manifest(draft.meta)
+    same = draft.base if draft.base is not None and manifest.hash == draft.base.hash else None
+    if same is None or draft.checks.asks:
+        _run_checks(draft, manifest)
+    if draft.options.dry_run or (same is not None and not draft.checks.differ(same)):
+        draft.hash = manifest.hash
+    elif draft.options.push:
+        with shown_progress(draft.options.progress) as tell:
+            push_draft(draft, manifest, tell)
+    else:
+        _keep_here(draft, manifest)
+
+
+def _run_checks(draft: DraftState, manifest: Manifest, theirs: Manifest | None = None) -> None:
+    """Run the checks of the state's tables and record the results; raise `CheckFailed`."""
+    reach = Reach(draft.objects, [*draft.sources, *([draft.source(theirs)] if theirs else [])])
+    found = draft.checks.tried(draft.base, manifest, reach, run=draft.options.checks, theirs=theirs)
+    draft.record = {key: value for key, value in draft.record.items() if key not in ("checks", "rules")} | found
+    draft.warn(*draft.checks.warnings)
+
+
+def _keep_here(draft: DraftState, manifest: Manifest) -> None:
+    """Keep a state that is not pushed, on top of the state that became current here meanwhile."""
+    current = draft.home.store.refs.current(draft.ref.user, draft.ref.name)
+    parent = draft.base
+    if current is not None and (parent is None or current.hash != parent.hash):
+        require_complete(draft, current.hash)
+        before, parent = parent, draft.home.store.manifest(current.hash)
+        manifest = rebased(before, manifest, parent)
+        _run_checks(draft, manifest, parent)
+    _keep(draft, manifest, parent)
+
+
+def _keep(draft: DraftState, manifest: Manifest, parent: Manifest | None, at: str = "") -> None:
+    """Make a state the current one here; the pointer moves last."""
+    store, user, name = draft.home.store, draft.ref.user, draft.ref.name
+    store.save(manifest)
+    at, record = at or datetime.now(UTC).isoformat(), _record_of(draft, parent)
+    store.refs.append_log(user, name, LogEvent("build", manifest.hash, at, "local", draft.message, record))
+    is_partial = _is_partial(draft, manifest)
+    title = str(manifest.meta.get("title", ""))
+    store.refs.set_current(user, name, Current(manifest.hash, "local", is_partial, title, manifest.size()))
+    draft.hash = manifest.hash
+
+
+def _is_partial(draft: DraftState, manifest: Manifest) -> bool:
+    """Return whether objects of a state are not here."""
+    store = draft.home.store
+    current = store.refs.current(draft.ref.user, draft.ref.name)
+    if current is not None and not current.partial and store.has(current.hash):
+        return bool(store.objects.missing(new_objects(store.manifest(current.hash), manifest)))
+    # In most partial states something is missing early on; reading all of a big manifest is the last resort.
+    first = [hash for node in islice(manifest.entries(), _SAMPLED_NODES) for hash, _ in node.objects()]
+    return bool(store.objects.missing(first) or store.absent(manifest))
+
+
+def _record_of(draft: DraftState, parent: Manifest | None) -> dict[str, Any]:
+    """Return what is recorded about how the new state was made from its parent."""
+    return {"libraries": versions(), **draft.record, **({"parent": parent.hash} if parent else {})}
+
+
+def push_draft(draft: DraftState, manifest: Manifest, tell: Progress) -> None:
+    """Push what is new; rebase on what others pushed to other paths meanwhile, a few times."""
+    base, options, keep_first = draft.base, draft.options, draft.policy.keep_first
+    for attempt in range(TRIES):
+        at = datetime.now(UTC).isoformat()
+        if keep_first:
+            _keep(draft, manifest, base)
+        else:
+            draft.home.store.save(manifest)
+        exact, parent = draft.ref.at(State("hash", manifest.hash)), draft.parent
+        try:
+            given: dict[str, Any] = {"tag": options.tag, "version": options.version, "registry": options.registry}
+            given |= {"message": draft.message, "record": _record_of(draft, base)}
+            draft.pushed = push_package(draft.home, exact, parent=parent, progress=tell, **given)
+            if not keep_first:
+                _keep(draft, manifest, base, at)
+            return
+        except Conflict:
+            theirs = latest_state(draft)
+            if theirs is None or theirs.hash == parent or attempt == TRIES - 1:
+                raise
+        manifest, base = rebased(base, manifest, theirs), theirs
+        _run_checks(draft, manifest, theirs)
