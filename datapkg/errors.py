@@ -6,7 +6,7 @@ DatapkgError
 ├─ NotFound              PackageNotFound (PackageNotInstalled) · VersionNotFound · TagNotFound
 │                        ObjectNotFound · NodeNotFound · NoSuchFile
 ├─ Conflict
-├─ BuildFailed           TransformFailed · CheckFailed · StageFailed
+├─ BuildFailed           TransformFailed · CheckFailed
 ├─ IntegrityError        HashMismatch · CorruptObject
 ├─ Refused               NotLoggedIn · Forbidden · QuotaExceeded · ReadOnly
 ├─ Unreachable
@@ -202,10 +202,6 @@ class TransformFailed(BuildFailed):
 
 class CheckFailed(BuildFailed):
     """Data do not hold what their check demands."""
-
-
-class StageFailed(BuildFailed):
-    """A pipeline step failed."""
 
 
 class IntegrityError(DatapkgError, ValueError):

@@ -215,6 +215,19 @@ def test_every_error_code_is_documented_with_its_numbers() -> None:
     assert documented == real
 
 
+def test_every_error_class_is_documented_with_its_numbers() -> None:
+    section = re.compile(r"^### (\w+)\n\nCode `(\w+)`, exit (\d+), HTTP (\d+)[.;]", re.MULTILINE)
+    documented = section.findall((ROOT / "docs" / "errors.md").read_text())
+    real = [(name, cls.code, str(cls.exit_code), str(cls.status)) for name, cls in errors.CLASSES.items()]
+    assert sorted(documented) == sorted(real)
+
+
+def test_every_error_class_is_raised_somewhere() -> None:
+    texts = [path.read_text() for room in ("datapkg", "registry_server") for path in (ROOT / room).rglob("*.py")]
+    made = {name for text in texts for name in re.findall(r"\b([A-Z]\w+)\(", re.sub(r"class \w+\(.*", "", text))}
+    assert errors.CLASSES.keys() - made == set()
+
+
 def test_every_exit_code_is_documented_and_no_other() -> None:
     text = (ROOT / "docs" / "errors.md").read_text()
     documented = [int(number) for number in re.findall(r"^\|[^|]*\| (\d+) \|", text, re.MULTILINE)]
