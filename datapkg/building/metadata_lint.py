@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from datapkg.building.licences import licence_problem
 from datapkg.format.manifest.parsed import FileNode, Manifest, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY, LICENCE_KEYS, ColumnNote, licence_files_among, licence_of
 from datapkg.format.suggestions import nearest
@@ -19,6 +18,7 @@ MAX_WARNINGS = 20
 MAX_COMPARED = 2_000
 _SPDX_LINE = re.compile(r"SPDX-License-Identifier:[ \t]*([^\r\n]+)")
 _SPDX_BYTES = 8_192
+_MAX_LICENCE = 500
 _HOMEPAGE = re.compile(r"https?://[^\s/@<>\"']+(?:[/?#][^\s<>\"']*)?\Z", re.IGNORECASE)
 
 
@@ -124,7 +124,7 @@ def _spdx_line(file: FileNode, objects: Readable) -> str:
         text = stream.read(_SPDX_BYTES).decode("utf-8", "replace")
     match = _SPDX_LINE.search(text)
     licence = re.sub(r"\s*(?:\*/|-->)?\s*\Z", "", match[1]) if match else ""
-    return licence if licence and not licence_problem(licence) else ""
+    return licence if licence and _is_spdx(licence) else ""
 
 
 def _text(value: Any) -> str:
@@ -136,7 +136,19 @@ def _text(value: Any) -> str:
 def _licence(value: Any) -> str:
     if isinstance(value, list):
         return "expected text; several licences are one expression, such as MIT OR Apache-2.0"
-    return _text(value) or licence_problem(value)
+    if problem := _text(value):
+        return problem
+    example = "such as CC-BY-4.0, MIT OR Apache-2.0 or LicenseRef-own"
+    return "" if _is_spdx(value) else f"{quoted(value)} is not an SPDX expression, {example}"
+
+
+def _is_spdx(text: str) -> bool:
+    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+    try:
+        return len(text) <= _MAX_LICENCE and bool(canonicalize_license_expression(text))
+    except (InvalidLicenseExpression, RecursionError, MemoryError):
+        return False
 
 
 def _keywords(value: Any) -> str:
