@@ -9,7 +9,7 @@ from typing import Any
 
 from datapkg.format.manifest.parsed import FileNode, Manifest, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY, LICENCE_KEYS, ColumnNote, licence_files_among, licence_of
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import did_you_mean, suggestion
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Readable
 
@@ -60,7 +60,7 @@ def _misspelt(said: dict[str, Any], meant: dict[str, str]) -> Iterator[str]:
         word = "" if key in _RULES or len(key) > 40 else key.lower()
         near = get_close_matches(word, meant, 1, 0.85) if word else []
         if near and meant[near[0]] not in said:
-            yield f"{_key(key)}: did you mean `{meant[near[0]]}`?"
+            yield f"{_key(key)}{did_you_mean([meant[near[0]]])}"
 
 
 def column_warnings(node: Node) -> list[str]:
@@ -82,8 +82,7 @@ def column_warnings(node: Node) -> list[str]:
 
 
 def _no_column(name: str, names: list[str]) -> str:
-    near = nearest(name, names) if len(name) <= 200 else ""
-    return "the table has no such column" + (f"; did you mean {quoted(near)}?" if near else "")
+    return f"the table has no such column{suggestion(name, names) if len(name) <= 200 else ''}"
 
 
 def _note_warnings(said: Any) -> Iterator[str]:

@@ -32,15 +32,21 @@ def close_names(word: str, known: Iterable[str], limit: int = 3, cutoff: float =
     return list(dict.fromkeys([*swapped, *prefixed, *similar]))[:limit]
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the known name nearest to a mistyped one, or "" if none is near."""
-    return next(iter(close_names(word, known, 1)), "")
-
-
 def did_you_mean(near: Iterable[str]) -> str:
     """Return `; did you mean 'a' or 'b'?` for the end of a message, or "" without names."""
     names = " or ".join(map(quoted, near))
     return f"; did you mean {names}?" if names else ""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'a'?` with the known name nearest to a mistyped one, or "" if none is near."""
+    return did_you_mean(close_names(word, known, 1))
+
+
+def choices(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message about a name that was not found: the nearest one, and all that there are."""
+    names = list(known)
+    return f"{suggestion(word, names) or ';'} there are {', '.join(names)}"
 
 
 def advice(word: str, known: Iterable[str]) -> str:

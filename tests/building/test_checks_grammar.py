@@ -160,7 +160,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
   k: {}
 """
     assert problems(tmp_path, "contents: {}\n", named) == [
-        "3: checks.a.colum: unknown key 'colum'; did you mean `column`?",
+        "3: checks.a.colum: unknown key 'colum'; did you mean 'column'?",
         "4: checks.b.sql: expected an SQL expression that each row fulfils, or a query that finds no row, got nothing",
         "5: checks.c.python: there is no file 'f.py'",
         f"6: checks.d: says nothing to check; there are {', '.join(KINDS)}",

@@ -68,9 +68,9 @@ def test_good_metadata_are_let_be() -> None:
         ),
         ({"homepage": "javascript:alert(1)"}, "meta.homepage: expected an address"),
         ({"homepage": "https://me:secret@example.org"}, "meta.homepage: expected an address"),
-        ({"tittle": "x"}, "meta.tittle: did you mean `title`?"),
-        ({"Title": "x"}, "meta.Title: did you mean `title`?"),
-        ({"licenses": "MIT"}, "meta.licenses: did you mean `licence`?"),
+        ({"tittle": "x"}, "meta.tittle; did you mean 'title'?"),
+        ({"Title": "x"}, "meta.Title; did you mean 'title'?"),
+        ({"licenses": "MIT"}, "meta.licenses; did you mean 'licence'?"),
     ],
 )
 def test_what_is_wrong_is_told(meta: dict[str, Any], said: str) -> None:
@@ -112,8 +112,8 @@ def test_the_same_of_many_is_one_line() -> None:
         ({"length": 5}, "columns.length: expected a mapping such as {description: …, unit: …}, got a number"),
         ({"length": {"unit": 1}}, "columns.length.unit: expected text, got a number"),
         ({"length": {"description": None}}, "columns.length.description: expected text, got nothing"),
-        ({"length": {"units": "cm"}}, "columns.length.units: did you mean `unit`?"),
-        ({"length": {"descripton": "x"}}, "columns.length.descripton: did you mean `description`?"),
+        ({"length": {"units": "cm"}}, "columns.length.units; did you mean 'unit'?"),
+        ({"length": {"descripton": "x"}}, "columns.length.descripton; did you mean 'description'?"),
     ],
 )
 def test_what_is_said_of_columns(columns: Any, said: str) -> None:

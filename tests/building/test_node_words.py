@@ -156,7 +156,7 @@ def test_groups_may_be_called_like_words_of_nodes(tmp_path: Path) -> None:
         ("url: https://a/x, sha256: [a]", "contents.n.sha256: expected 64 hex digits, got a list"),
         ("url: https://a/x, sha256: 'abc'", "contents.n.sha256: expected 64 hex digits, got 'abc'"),
         ("url: https://a/x, sha256: ", "contents.n.sha256: expected 64 hex digits, got nothing"),
-        (f"url: https://a/x, sha265: {SUM}", "contents.n.sha265: unknown key 'sha265'; did you mean `sha256`?"),
+        (f"url: https://a/x, sha265: {SUM}", "contents.n.sha265: unknown key 'sha265'; did you mean 'sha256'?"),
         (
             f"url: https://a/x, sha256: {SUM}, file: a.csv",
             "contents.n: has both `file` and `url`; a node has one source",
@@ -180,7 +180,7 @@ def test_groups_may_be_called_like_words_of_nodes(tmp_path: Path) -> None:
         (f"file: a.csv, sha256: {SUM}", "contents.n.sha256: `sha256` goes with `url`, and this is a `file`"),
         ("file: all.zip, extract: ", "contents.n.extract: expected the path of a member of the archive, or a glob"),
         ("file: none.zip, extract: a", "contents.n.file: there is no file 'none.zip'"),
-        ("file: a.csv, extarct: a", "contents.n.extarct: unknown key 'extarct'; did you mean `extract`?"),
+        ("file: a.csv, extarct: a", "contents.n.extarct: unknown key 'extarct'; did you mean 'extract'?"),
         ("sql: SELECT 1", "contents.n.sql: a query needs `connection`: the name of the environment variable"),
         (
             "sql: SELECT 1, connection: 'postgresql://me:hidden@h/d'",
@@ -188,7 +188,7 @@ def test_groups_may_be_called_like_words_of_nodes(tmp_path: Path) -> None:
         ),
         ("sql: , connection: DB", "contents.n.sql: expected a query, got nothing"),
         ("sql: SELECT 1, connection: DB, kwargs: {a: 1}", "contents.n.kwargs: a query gives a table as it is"),
-        ("sql: SELECT 1, conection: DB", "contents.n.conection: unknown key 'conection'; did you mean `connection`?"),
+        ("sql: SELECT 1, conection: DB", "contents.n.conection: unknown key 'conection'; did you mean 'connection'?"),
         (
             "python: make",
             "contents.n.python: expected module:function, such as prepare:prices for prices() of prepare.py",

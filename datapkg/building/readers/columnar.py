@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from datapkg.errors import InvalidInput
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
 
@@ -34,8 +34,5 @@ def _wanted(names: list[str], kwargs: dict[str, Any]) -> list[str] | None:
         raise InvalidInput("`columns` is a list of names of columns")
     for name in wanted:
         if name not in names:
-            near = nearest(name, names)
-            raise InvalidInput(
-                f"there is no column {quoted(name)}" + (f"; did you mean {quoted(near)}?" if near else "")
-            )
+            raise InvalidInput(f"there is no column {quoted(name)}{suggestion(name, names)}")
     return wanted

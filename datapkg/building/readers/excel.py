@@ -15,7 +15,7 @@ from datapkg.building.readers import limited_reader
 from datapkg.building.readers.converters import with_functions
 from datapkg.building.readers.excel_range import cell_range
 from datapkg.errors import InvalidInput
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
 ALL = "*"
@@ -123,10 +123,9 @@ def _one(sheets: list[_Sheet], wanted: Any) -> _Sheet:
             return by_name[str(wanted)]
         if isinstance(wanted, int) and 0 <= wanted < len(sheets):
             return sheets[wanted]
-    near = nearest(wanted, by_name) if isinstance(wanted, str) else ""
-    said = quoted(wanted) if isinstance(wanted, str) else str(wanted)
-    hint = f" did you mean {quoted(near)}?" if near else ""
-    raise InvalidInput(f"there is no sheet {said};{hint} there are {_listed(sheets)}")
+    name = quoted(wanted) if isinstance(wanted, str) else str(wanted)
+    hint = suggestion(wanted, by_name) if isinstance(wanted, str) else ""
+    raise InvalidInput(f"there is no sheet {name}{hint or ';'} there are {_listed(sheets)}")
 
 
 def _listed(sheets: list[_Sheet]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from datapkg.errors import InvalidInput
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
 MAGIC = b"SQLite format 3\0"
@@ -99,9 +99,8 @@ def _known(kinds: dict[str, str], wanted: Any) -> str:
     for name in kinds:
         if name == wanted or name.lower() == wanted.lower():
             return name
-    near = nearest(wanted, kinds)
-    hint = f" did you mean {quoted(near)}?" if near else ""
-    raise InvalidInput(f"there is no table or view {quoted(wanted)};{hint} there are {_listed(kinds) or 'none'}")
+    hint = suggestion(wanted, kinds) or ";"
+    raise InvalidInput(f"there is no table or view {quoted(wanted)}{hint} there are {_listed(kinds) or 'none'}")
 
 
 def _listed(kinds: dict[str, str]) -> str:

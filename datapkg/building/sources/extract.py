@@ -16,7 +16,7 @@ from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.globs import is_glob
 from datapkg.errors import BuildFailed
 from datapkg.format.patterns import matcher
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
 # Changes when the same pattern would take other members out of the same archive.
@@ -97,8 +97,7 @@ class _Work:
         for pattern, taken in self.taken.items():
             taken.sort(key=lambda each: each.parts)
             if not taken:
-                near = nearest(pattern, self._names)
-                hint = f"; did you mean {quoted(near)}?" if near else ""
+                hint = suggestion(pattern, self._names)
                 raise BuildFailed(f"{quoted(self._archive.shown)} has no member {quoted(pattern)}{hint}")
 
     def _failure(self, member: Member, problem: str) -> BuildFailed:

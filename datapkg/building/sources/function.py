@@ -28,7 +28,7 @@ from datapkg.building.sources.source_errors import translated_errors
 from datapkg.building.spec.model import NodeSpec, PythonSource
 from datapkg.errors import BuildFailed, InvalidInput, TransformFailed
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import choices
 from datapkg.format.texts import quoted
 
 _NAME = "datapkg_function_of_a_build"
@@ -217,10 +217,8 @@ def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
         return found
     own = [value for value in vars(module).values() if inspect.isfunction(value) and value.__module__ == _NAME]
     known = [each.__name__ for each in own if not each.__name__.startswith("_")]
-    near = nearest(name, known)
-    hint = f" did you mean {near!r}?" if near else ""
-    there = f"there are {', '.join(known)}" if known else "there is none in it"
-    raise InvalidInput(f"{path.name} has no function {quoted(name)};{hint} {there}")
+    hint = choices(name, known) if known else "; there is none in it"
+    raise InvalidInput(f"{path.name} has no function {quoted(name)}{hint}")
 
 
 @contextlib.contextmanager

@@ -8,10 +8,11 @@ from typing import Any
 
 from datapkg.building.spec.document import Item
 from datapkg.building.spec.function_ref import find_function
+from datapkg.building.spec.keywords import unknown
 from datapkg.building.spec.model import Check
 from datapkg.building.spec.plain_values import Problems, pairs_of
 from datapkg.building.spec.rule_schema import ALIASES, KINDS
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import choices
 from datapkg.format.texts import quoted
 
 SEVERITIES = ("error", "warn")
@@ -68,10 +69,8 @@ class CheckReader:
     def _known(self, name: str, line: int, place: str, inherited: Checks) -> tuple[str, Check | None]:
         known = {**self.named, **inherited}
         if name not in known:
-            near = nearest(name, known)
-            hint = f" did you mean {near!r}?" if near else ""
-            there = f"there are {', '.join(known)}" if known else "none is defined in `checks` at the top"
-            self.problems.add(line, place, f"unknown check {quoted(name)};{hint} {there}")
+            hint = choices(name, known) if known else "; none is defined in `checks` at the top"
+            self.problems.add(line, place, f"unknown check {quoted(name)}{hint}")
         return name, known.get(name)
 
     def _check(self, item: Item, name: str, here: str, place: str) -> Check:
@@ -87,7 +86,7 @@ class CheckReader:
             elif kind in KINDS:
                 rules[kind] = self._argument(kind, value, f"{here}.{text}")
             elif text not in _KEYS:
-                self.problems.add(key.line, f"{here}.{text}", _unknown(text))
+                self.problems.add(key.line, f"{here}.{text}", unknown(text, _KEYS))
         columns = self._columns({key: said[key][1] for key in _WHERE if key in said}, here)
         self._complete(item, here, rules, columns, said.keys())
         severity = self._severity(said["severity"][1], here) if "severity" in said else SEVERITIES[0]
@@ -125,8 +124,3 @@ class CheckReader:
             got = quoted(item.text) if item.kind == "scalar" else f"a {item.kind}"
             self.problems.add(item.line, f"{here}.severity", f"expected error or warn, got {got}")
         return item.text
-
-
-def _unknown(text: str) -> str:
-    near = nearest(text, _KEYS)
-    return f"unknown key {quoted(text)}; " + (f"did you mean `{near}`?" if near else f"expected {', '.join(_KEYS)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
 TOP = ("contents", "meta", "checks")
@@ -32,5 +32,4 @@ def unknown(name: str, known: tuple[str, ...], what: str = "") -> str:
     owners = [f"`{source}`" for source, words in OF_SOURCE.items() if name in words]
     if owners and what:
         return f"`{name}` goes with {' or '.join(owners)}, and this is {what}"
-    near = nearest(name, known)
-    return f"unknown key {quoted(name)}; " + (f"did you mean `{near}`?" if near else f"expected {', '.join(known)}")
+    return f"unknown key {quoted(name)}{suggestion(name, known) or '; expected ' + ', '.join(known)}"

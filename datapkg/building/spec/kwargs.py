@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from datapkg.building.readers import TRANSFORMS
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import suggestion
 
 _WHOLE = "a table is read whole"
 _THE_FILE = "the build file names the source by `file`"
@@ -92,10 +92,9 @@ def problem_with(name: str, families: Iterable[str]) -> str:
     known = sorted({each for family in families for each in allowed(family)})
     if not known:
         return f"{name!r} is not taken: transform {' and '.join(families)} has no kwargs"
-    near = nearest(name, known)
-    said = f"did you mean {near!r}?" if near else f"expected one of {', '.join(known)}"
+    hint = suggestion(name, known) or f"; expected one of {', '.join(known)}"
     readers = " or ".join(sorted({f"pandas.{_READERS[family]}" for family in families if family in _READERS}))
-    return f"unknown kwarg {name!r}{f' of {readers}' if readers else ''}; {said}"
+    return f"unknown kwarg {name!r}{f' of {readers}' if readers else ''}{hint}"
 
 
 def merged(layers: Iterable[Layer], family: str, own: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from datapkg.building.spec.plain_values import Problems, pairs_of, path_text, to
 from datapkg.building.spec.source_keywords import files_as_one, read_source
 from datapkg.building.spec.source_paths import Parts, SourceFolder
 from datapkg.building.spec.transform_options import TransformOptions, transform_of
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
 _NODES = tuple(word for word in keywords.SOURCES if word not in keywords.UNSUPPORTED)
@@ -139,8 +139,7 @@ class _Reader:
             self._group(value, here, inherited)
         elif not value.is_null:
             what = quoted(value.text) if value.kind == "scalar" else "a list"
-            near = nearest(name, (*_NODES, *keywords.SETTINGS)) if parts else ""
-            hint = f"; did you mean `{near}`?" if near else ""
+            hint = suggestion(name, (*_NODES, *keywords.SETTINGS)) if parts else ""
             self.problems.add(value.line, place, f"expected a mapping such as {{file: …}}, got {what}{hint}")
         elif self._claim(here, key.line, "group"):
             self.groups["/".join(here)] = {}

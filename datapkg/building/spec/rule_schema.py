@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datapkg.building.spec.document import Item, scalar_value
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
 # Names of our own for types, each with what the type of a column begins with as `datapkg show` writes it.
@@ -178,9 +178,8 @@ def _type(item: Item) -> str:
     name = _SAME_TYPES.get(text, text)
     if name in TYPES or name.startswith((*_EXACT, *(each for starts in TYPES.values() for each in starts))):
         return name
-    near = nearest(text, (*TYPES, *_SAME_TYPES))
-    hint = f"did you mean {near!r}? " if near else ""
-    raise ValueError(f"unknown type {quoted(text)}; {hint}there are {', '.join(TYPES)}")
+    hint = suggestion(text, (*TYPES, *_SAME_TYPES)) or ";"
+    raise ValueError(f"unknown type {quoted(text)}{hint} there are {', '.join(TYPES)}")
 
 
 def _value(item: Item) -> Any:

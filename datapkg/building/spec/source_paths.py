@@ -12,6 +12,7 @@ from datapkg.building.spec.folder_files import FolderFiles, is_inside, walk
 from datapkg.building.spec.globs import fixed_prefix, match
 from datapkg.building.spec.ignore_rules import below, read_ignore_file
 from datapkg.building.spec.model import FileSource
+from datapkg.format.suggestions import did_you_mean
 from datapkg.format.texts import quoted
 
 Parts = tuple[str, ...]
@@ -78,8 +79,7 @@ class SourceFolder:
             return f"{quoted(text)} is a link that leads nowhere"
         self._suggested += 1
         near = _near(path) if self._suggested <= _SUGGESTIONS else []
-        hint = f"; did you mean {' or '.join(map(quoted, near))}?" if near else ""
-        return f"there is no file {quoted(text)}{hint}"
+        return f"there is no file {quoted(text)}{did_you_mean(near)}"
 
     def _tree(self, folder: Path, prefix: str) -> FolderFiles:
         """All that is below a folder, walked once."""

@@ -12,7 +12,7 @@ from datapkg.building.spec.kwargs import FAMILIES, Layer, merged, problem_with
 from datapkg.building.spec.node_mapping import NodeMapping
 from datapkg.building.spec.plain_values import to_kwargs
 from datapkg.errors import InvalidInput
-from datapkg.format.suggestions import nearest
+from datapkg.format.suggestions import choices
 from datapkg.format.texts import quoted
 
 
@@ -82,7 +82,5 @@ def transform_of(said: NodeMapping) -> str | None:
     except InvalidInput as error:
         said.wrong("transform", str(error))
         return None
-    near = nearest(name, TRANSFORMS)
-    hint = f" did you mean {near!r}?" if near else ""
-    said.wrong("transform", f"unknown transform {quoted(name)};{hint} there are {', '.join(TRANSFORMS)}")
+    said.wrong("transform", f"unknown transform {quoted(name)}{choices(name, TRANSFORMS)}")
     return None

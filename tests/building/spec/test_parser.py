@@ -277,10 +277,10 @@ contents:
   "data/*.xyz":
 """
     assert problems(tmp_path, text) == [
-        "1: meat: unknown key 'meat'; did you mean `meta`?",
+        "1: meat: unknown key 'meat'; did you mean 'meta'?",
         "3: contents.a.file: there is no file 'a.cvs'; did you mean 'a.csv'?",
         "4: contents: key 'a' is here twice; first on line 3",
-        "7: contents.b.transfrom: unknown key 'transfrom'; did you mean `transform`?",
+        "7: contents.b.transfrom: unknown key 'transfrom'; did you mean 'transform'?",
         "9: contents.b.kwargs: unknown kwarg 'seperator' of pandas.read_csv; did you mean 'sep'?",
         "10: contents.b.kwargs: 'chunksize' is not taken: a table is read whole",
         "12: contents.tables.iris.transform: unknown transform 'scv'; did you mean 'csv'? "
@@ -336,7 +336,7 @@ contents:
         ("contents:\n  a: {package: u}\n", "is not a package"),
         (
             "contents:\n  a: {fil: a.csv}\n",
-            "2: contents.a.fil: expected a mapping such as {file: …}, got 'a.csv'; did you mean `file`?",
+            "2: contents.a.fil: expected a mapping such as {file: …}, got 'a.csv'; did you mean 'file'?",
         ),
         ("contents:\n  a: {stage: x}\n", "2: contents.a.stage: `stage` is not supported"),
         ("contents:\n  environments: {a: 1}\n", "2: contents.environments: `environments` is not supported"),
