@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -44,10 +45,10 @@ def build_package(
     explained: bool = False,
     progress: Progress = silent,
 ) -> BuildResult:
-    """Builds a directory, build file, data file, repository or values into the package that `ref` names.
+    """Build a directory, build file, data file, repository or values into the package that `ref` names.
 
-    Moves `current` last; of a build that fails nothing is visible. Where nothing changed since the last build nothing
-    is read, unless it is to be `explained`, node by node.
+    The current state moves last, so nothing of a failed build is visible. If nothing changed since the last build,
+    nothing is read, unless each node is to be `explained`.
     """
     if ref.state is not None or ref.path or ref.registry is not None:
         raise InvalidInput(
@@ -63,7 +64,7 @@ def build_package(
 
 
 def _look(source: Any, options: BuildOptions) -> Snapshot | None:
-    """What the folder that is built looks like now; None for anything else."""
+    """Return a snapshot of the folder that is built; None for any other source."""
     from datapkg.building import snapshot
 
     if not isinstance(source, str | Path) or "://" in str(source) or not Path(source).exists():
@@ -76,7 +77,7 @@ def _look(source: Any, options: BuildOptions) -> Snapshot | None:
 
 
 def _recalled(home: Home, ref: Ref, seen: Snapshot, before: Current) -> BuildResult | None:
-    """The result of the last build, if the folder looked the same and what was built is what is here now."""
+    """Return the result of the last build if the folder has not changed and the current state is still that one."""
     from datapkg.building import snapshot
 
     found = snapshot.recall(home.index, ref.package, seen)
@@ -95,8 +96,6 @@ def _build(
     message: str,
     progress: Progress,
 ) -> BuildResult:
-    from dataclasses import asdict
-
     from datapkg.building.checks.definitions import unpacked
     from datapkg.building.rebuild_reasons import explain
     from datapkg.building.sources.prepare import prepared
@@ -105,8 +104,7 @@ def _build(
     hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, str | Path) else ""
     opening = prepared(source, fetcher(home, progress), options, environ=home.environ, hint=hint)
     with opening as found, home.store.writing():
-        if not options.allow_empty:
-            _refuse_empty(ref, source, found.spec)
+        _refuse_empty(ref, source, found.spec, options)
         built = _built(home, ref, found.spec, options, before, progress)
         is_written = not options.dry_run and found.write_sums()
         if not options.dry_run:
@@ -128,12 +126,12 @@ def _build(
     )
 
 
-def _refuse_empty(ref: Ref, source: Any, spec: BuildSpec) -> None:
-    """Raise `InvalidInput` where there is nothing to build: a disk may be gone, or a folder misspelt.
+def _refuse_empty(ref: Ref, source: Any, spec: BuildSpec, options: BuildOptions) -> None:
+    """Raise `InvalidInput` where there is nothing to build, unless that is allowed: a folder may be misspelt.
 
     A build file with `contents: {}` asks for an empty package.
     """
-    if spec.nodes or spec.groups or spec.origin == "build file":
+    if options.allow_empty or spec.nodes or spec.groups or spec.origin == "build file":
         return
     is_path = isinstance(source, str | Path)
     place = quoted(source) if is_path else "the mapping"
@@ -144,7 +142,7 @@ def _refuse_empty(ref: Ref, source: Any, spec: BuildSpec) -> None:
 
 
 def fetcher(home: Home, progress: Progress) -> Fetcher:
-    """What brings sources from elsewhere to this machine."""
+    """Return what downloads sources, with the limits of the settings."""
     from datapkg.building.sources.download_cache import DownloadCache
     from datapkg.building.sources.fetcher import Fetcher
 
@@ -173,9 +171,9 @@ def _built(
 
 
 def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[Manifest, Readable]:
-    """Return the manifest and the objects of a package of which nodes are taken over.
+    """Return the manifest and the objects of a package from which nodes are taken.
 
-    Those that are at the registry that a push goes to may be absent; of another registry, they are fetched when read.
+    Objects at the registry that a push goes to may be absent here; those of another registry are fetched when read.
     """
     from datapkg.reading.source import Remote, Source
     from datapkg.resolve import origin_of
@@ -198,7 +196,7 @@ def push_target(home: Home, registry: str | None = None) -> str | None:
 
 @contextmanager
 def objects_for(store: Store, dry_run: bool) -> Iterator[Objects]:
-    """Where a build puts its objects: the store, or a folder of it for as long as the build runs."""
+    """Yield where a build puts its objects: the store, or for a dry run a temporary folder over it."""
     if not dry_run:
         yield store.objects
         return
@@ -212,7 +210,7 @@ def objects_for(store: Store, dry_run: bool) -> Iterator[Objects]:
 
 
 def _note_absent(home: Home, built: BuildOutput) -> bool:
-    """Say of nodes that were taken over whether data of them are absent here; return that."""
+    """Warn if data of nodes taken from other packages are absent here; return whether they are."""
     absent = sum(home.store.absent(built.manifest).values()) if built.record.get("packages") else 0
     if absent:
         what = f"{absent:,} bytes of the nodes that were taken over are not on this machine"
@@ -221,7 +219,7 @@ def _note_absent(home: Home, built: BuildOutput) -> bool:
 
 
 def _keep(home: Home, ref: Ref, built: BuildOutput, message: str, before: Current | None, is_partial: bool) -> None:
-    """Saves what was built and names it; no event is written if it is what was built before, and no more is said."""
+    """Save a build and make it current; write no log event for a repeated build with the same record and no message."""
     store, manifest = home.store, built.manifest
     store.save(manifest)
     is_same = before and before.hash == manifest.hash and before.origin == "local" and before.partial == is_partial
@@ -237,10 +235,7 @@ def _keep(home: Home, ref: Ref, built: BuildOutput, message: str, before: Curren
 
 
 def _same_record(home: Home, ref: Ref, built: BuildOutput) -> bool:
-    """Return whether the log has all that is compared later but is not part of a state.
-
-    What the checks came to, what was left out, and the sources as `status` compares them.
-    """
+    """Return whether the log has the same check results, left-out sources and sources as `status` compares them."""
     from datapkg.building.status import compared
 
     record = home.store.refs.record(ref.user, ref.name, built.manifest.hash) or {}
@@ -251,7 +246,7 @@ def _same_record(home: Home, ref: Ref, built: BuildOutput) -> bool:
 def _remember(
     home: Home, ref: Ref, source: Any, options: BuildOptions, seen: Snapshot | None, spec: BuildSpec, built: BuildOutput
 ) -> None:
-    """Keeps where the package was built from, and how that looked, if it says all that the package depends on."""
+    """Keep where the package was built from, and a snapshot of it if the package depends on nothing else."""
     from datapkg.building import snapshot
     from datapkg.building.cache import BuildCache
     from datapkg.building.spec.model import FileSource

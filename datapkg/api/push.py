@@ -49,16 +49,13 @@ def push_package(
 ) -> PushResult:
     """Push the last built state (or the ref's own) and make it the registry's `latest`, `tag` and `version`.
 
-    `parent` is the state (its hash, or the beginning of it) that this one goes on from, where that is not what was last
-    seen of the registry here; `message` and `record` are those of the build, where none are given. Objects that only
-    the registry has need not be here. A `dry_run` raises what the push would raise before its objects are sent, and
-    gives what would change. Raises `Conflict` if the registry's latest state is another one than `parent`, unless
-    `force`; `ObjectNotFound` for objects that are at neither. A push that broke off is taken up by the next one.
+    `parent` is the hash, or its beginning, of the state that this one follows; by default the registry's latest as last
+    seen here. `message` and `record` are by default those of the build. Objects that only the registry has need not be
+    here. A `dry_run` raises what the push would raise before objects are sent, and returns what would change. Raise
+    `Conflict` if the registry's latest state is not `parent`, unless `force`; `ObjectNotFound` for objects that are
+    neither here nor there. A push that was interrupted is resumed by the next one.
     """
-    if ref.path:
-        raise InvalidInput(f"{ref} names a node; a push takes a whole package", hint=f"datapkg push {ref.package}")
-    if len(message) > wire.MAX_MESSAGE:
-        raise InvalidInput(f"the message has {len(message):,} characters; at most {wire.MAX_MESSAGE:,} are allowed")
+    _check_request(ref, message)
     hash = _state_to_push(home, ref)
     request = wire.Publish(
         manifest=hash,
@@ -74,6 +71,13 @@ def push_package(
     manifest = home.store.manifest(request.manifest)
     client = home.client(allowed_registry(home, ref, registry))
     return _push(home, client, ref, manifest, request, dry_run, progress)
+
+
+def _check_request(ref: Ref, message: str) -> None:
+    if ref.path:
+        raise InvalidInput(f"{ref} names a node; a push takes a whole package", hint=f"datapkg push {ref.package}")
+    if len(message) > wire.MAX_MESSAGE:
+        raise InvalidInput(f"the message has {len(message):,} characters; at most {wire.MAX_MESSAGE:,} are allowed")
 
 
 def _push(
@@ -102,20 +106,17 @@ def _push(
         client.check_publish(ref, started.push, _check_of(request, manifest, planned))
         return replace(result, changes=review(begun.theirs, manifest))
     sent_before = client.session.sent_bytes
-    left = sending.send_manifest(planned, manifest)
-    transfer(home.store.objects, sending.target, left, progress)
+    transfer(home.store.objects, sending.target, sending.send_manifest(planned, manifest), progress)
     published = client.publish(ref, started.push, request)
     _remember(home, ref, manifest, client.url, request, published.changed)
-    sent = client.session.sent_bytes - sent_before
-    warnings = result.warnings + ([unchecked_text(published.unchecked)] if published.unchecked else [])
     return replace(
         result,
-        bytes_sent=sent,
+        bytes_sent=client.session.sent_bytes - sent_before,
         url=published.url,
         changed=published.changed,
         public=published.public,
         role=published.role,
-        warnings=warnings,
+        warnings=result.warnings + ([unchecked_text(published.unchecked)] if published.unchecked else []),
     )
 
 

@@ -1,11 +1,11 @@
-"""Watch: a folder synced again whenever something in it changes, for as long as the caller asks for the next round."""
+"""Watch: sync a folder again whenever something in it changes, for as long as the caller asks for the next round."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datapkg.api.results import SyncResult
@@ -19,9 +19,9 @@ from datapkg.objects.progress import Progress, silent
 
 @dataclass(frozen=True)
 class PollInterval:
-    """Seconds: between two looks, that a file must have been left alone, and at most between two tries.
+    """Seconds between two polls, without change before a file counts as written, and at most between two retries.
 
-    At more files than `many_files` looks are rarer in proportion, so that waiting costs little.
+    With more files than `many_files` polls are rarer in proportion, so that waiting stays cheap.
     """
 
     poll_s: float = 1.0
@@ -32,9 +32,7 @@ class PollInterval:
 
 @dataclass(frozen=True)
 class Round:
-    """What a round came to: what was synced, or the error, and in how many seconds it is tried again (0: when
-    something changes).
-    """
+    """The result of a round, or its error and the seconds until the retry (0: when something changes)."""
 
     synced: SyncResult | None = None
     error: DatapkgError | None = None
@@ -51,64 +49,84 @@ def watch(
     wait: Callable[[float], None] = time.sleep,
     progress: Callable[[], AbstractContextManager[Progress]] = lambda: nullcontext(silent),
 ) -> Iterator[Round]:
-    """Syncs a folder, then again after each change, without an end; gives the first round and those that did something.
+    """Sync a folder, then again after each change, without end; yield the first round and those that did something.
 
-    A file that is still being written waits for a later round, others do not wait for it. What may pass, a registry
-    that is away or a race that was lost, is tried again after longer and longer; any other error ends the first round,
-    and is given in later ones.
+    A file that is still being written waits for a later round. If the registry is down, or somebody else pushed at the
+    same time, the round is retried with growing delays; other errors are raised in the first round, and yielded later.
     """
     seen: Look | None = None
     delay_s, gone = 0.0, ""
     while True:
         try:
-            now, busy = _settled(folder, seen, pace, wait)
-        except DatapkgError as error:  # the folder is away
+            now, busy = _next_change(folder, seen, pace, wait, gone)
+        except DatapkgError as error:  # the folder is missing
             if seen is None:
                 raise
-            if gone != error.message:
-                yield Round(error=error)
             gone = error.message
-            wait(pace.poll_s)
+            yield Round(error=error)
             continue
         gone = ""
-        if seen is not None and not changed_paths(seen, now) - busy:
-            wait(pace.poll_s * max(1.0, len(now) / pace.many_files))
-            continue
-        with progress() as tell:
-            done = _attempt(home, folder, ref, options, busy=busy, progress=tell)
+        done = _attempt(home, folder, ref, options, busy=busy, progress=progress)
         if done.error is not None and _may_pass(done.error):
             delay_s = min(delay_s * 2 or pace.poll_s, pace.longest_s)
-            yield Round(error=done.error, again_s=delay_s)
+            yield replace(done, again_s=delay_s)
             wait(delay_s)
             continue
         if done.error is not None and seen is None:
             raise done.error
-        if done.error is not None and not folder.is_dir():  # it went away just now, which the next look tells
+        if done.error is not None and not folder.is_dir():  # it was removed just now, which the next poll reports
             continue
         if done.error is not None or done.synced or seen is None:
             yield done
-        seen = {path: stamp for path, stamp in now.items() if path not in busy}
-        delay_s = 0.0
+        seen, delay_s = {path: stamp for path, stamp in now.items() if path not in busy}, 0.0
 
 
 def _attempt(
-    home: Home, folder: Path, ref: Ref, options: SyncOptions, *, busy: Collection[Path], progress: Progress
+    home: Home,
+    folder: Path,
+    ref: Ref,
+    options: SyncOptions,
+    *,
+    busy: Collection[Path],
+    progress: Callable[[], AbstractContextManager[Progress]],
 ) -> Round:
     try:
-        return Round(sync(home, folder, ref, options, busy=busy, progress=progress))
+        with progress() as tell:
+            return Round(sync(home, folder, ref, options, busy=busy, progress=tell))
     except DatapkgError as error:
         return Round(error=error)
 
 
 def _may_pass(error: DatapkgError) -> bool:
-    """Whether the same may succeed later: a registry was away, or somebody else pushed in the same moment."""
+    """Return whether a retry may succeed: the registry was down, or somebody else pushed at the same time."""
     return isinstance(error, Unreachable) or (isinstance(error, Conflict) and "theirs" in error.detail)
+
+
+def _next_change(
+    folder: Path, seen: Look | None, pace: PollInterval, wait: Callable[[float], None], gone: str
+) -> tuple[Look, set[Path]]:
+    """Wait until files differ from those `seen`; return the files now, and those of them that are being written.
+
+    Raise the error of a missing folder, unless it is the one that was reported last, `gone`.
+    """
+    while True:
+        try:
+            now, busy = _settled(folder, seen, pace, wait)
+        except DatapkgError as error:
+            if error.message != gone:
+                raise
+            wait(pace.poll_s)
+            continue
+        gone = ""
+        if seen is None or changed_paths(seen, now) - busy:
+            return now, busy
+        wait(pace.poll_s * max(1.0, len(now) / pace.many_files))
 
 
 def _settled(
     folder: Path, before: Look | None, pace: PollInterval, wait: Callable[[float], None]
 ) -> tuple[Look, set[Path]]:
-    """What the files look like, and those of them that are being written: that changed while this looked twice."""
+    """Return the stamps of the files, and those files that are being written: that changed between two polls."""
     now = read_stamps(folder)
     since_ns = time.time_ns() - int(pace.settle_s * 1e9)
     if any(is_recently_changed(now, path, since_ns) for path in now) if before is None else changed_paths(before, now):

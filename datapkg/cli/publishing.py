@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 BUILD_FILE = "build.yml"
 _SKIPPED_SHOWN = 5
-_TOLD = "ignored by .gitignore"  # which has a note of its own
+_IGNORED = "ignored by .gitignore"  # which has a note of its own
 _WAS = ("was left out", "were left out")
 
 gitignore_option = click.option(
@@ -123,12 +123,12 @@ def build(
         result = build_package(
             session.home, ref, source, options, message=message, explained=explain, progress=progress
         )
-    _tell_built(session.out, result, explain=explain, dry_run=dry_run)
+    _report_build(session.out, result, explain=explain, dry_run=dry_run)
     if result.left_out:
         click.get_current_context().exit(BuildFailed.exit_code)
 
 
-def _tell_built(out: Output, result: BuildResult, *, explain: bool, dry_run: bool) -> None:
+def _report_build(out: Output, result: BuildResult, *, explain: bool, dry_run: bool) -> None:
     """Print what a build made, and what it left out."""
     for note in _build_notes(result):
         out.note(note)
@@ -158,8 +158,9 @@ def _tell_built(out: Output, result: BuildResult, *, explain: bool, dry_run: boo
 def _build_notes(result: BuildResult) -> Iterator[str]:
     yield from result.warnings
     for each in result.updated:
-        yield f"{each['url']}: sha256 was {each['old'] or 'not said'}, is {each['new']} and stands in the build file"
-    skipped = [each for each in result.skipped if not each.endswith(_TOLD)]
+        old = each["old"] or "not given"
+        yield f"{each['url']}: sha256 was {old}, is now {each['new']}; the build file was updated"
+    skipped = [each for each in result.skipped if not each.endswith(_IGNORED)]
     if skipped:
         more = " …" if len(skipped) > _SKIPPED_SHOWN else ""
         yield f"left out {len(skipped):,}: {', '.join(skipped[:_SKIPPED_SHOWN])}{more}"
@@ -285,15 +286,18 @@ def push(
             registry=registry,
             progress=progress,
         )
+    _report_push(session.out, pushed, dry_run)
+
+
+def _report_push(out: Output, pushed: PushResult, dry_run: bool) -> None:
     for warning in pushed.warnings:
-        session.out.note(warning)
+        out.note(warning)
     state = pinned(pushed.package, pushed.hash)
-    value = {**asdict(pushed), "dry_run": dry_run}
     lines = [_push_line(pushed, state, dry_run), f"  {pushed.url}"]
     lines += ["", *change_lines(pushed.changes)] if dry_run else []
-    session.out.answer(value, lines, quiet=[state])
+    out.answer({**asdict(pushed), "dry_run": dry_run}, lines, quiet=[state])
     if not dry_run:
-        session.out.say("", f"  install it  datapkg install {pushed.package}", *_readers(pushed))
+        out.say("", f"  install it  datapkg install {pushed.package}", *_readers(pushed))
 
 
 def _push_line(pushed: PushResult, state: str, dry_run: bool) -> str:
