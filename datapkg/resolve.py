@@ -1,9 +1,7 @@
-"""How a state of a package comes to this machine: which one its registry means, its manifest, checked, its pointers."""
+"""Resolve a ref: to a state on this machine, or to one of a registry, whose manifest and pointers are then kept."""
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from functools import partial
 
 from datapkg.errors import (
@@ -15,15 +13,15 @@ from datapkg.errors import (
     PackageNotFound,
     PackageNotInstalled,
     Refused,
+    TagNotFound,
     Unreachable,
+    VersionNotFound,
 )
-from datapkg.format.chunks import LONG_BYTES
-from datapkg.format.manifest.parsed import Manifest
-from datapkg.format.manifest.patch import read_manifest
+from datapkg.format.frozen import dataclass
 from datapkg.format.names import Ref, State
-from datapkg.home import Home, ResolvedState
-from datapkg.objects.combined import CombinedObjects
-from datapkg.store.refs import Current, LogEvent
+from datapkg.format.suggestions import close_names
+from datapkg.home import Home
+from datapkg.project import nearest_lock
 
 LATEST = "latest"
 _UNCHECKED = "unchecked:"
@@ -32,11 +30,100 @@ _PARENTS = 100
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     from datapkg.format import wire
+    from datapkg.format.lockfile import Pin
+    from datapkg.format.manifest.parsed import Manifest
     from datapkg.objects.base import Readable
     from datapkg.remote.client import Client
+    from datapkg.store.refs import Current, Refs
+    from datapkg.store.store import Store
+
+
+@dataclass(frozen=True)
+class ResolvedState:
+    """A state of a package in a store; `why` is what decided it: "ref", "current", a lock's path, a registry's URL."""
+
+    store: Store
+    ref: Ref
+    hash: str
+    why: str
+
+
+def find_installed(home: Home, ref: Ref, start: Path | None = None) -> ResolvedState:
+    """Return the installed state of a package: the ref's own, else the nearest lock's, else the current one.
+
+    `start` is where the search for a lock begins, by default the working directory. Raise `PackageNotInstalled`
+    (with the command that installs it), `VersionNotFound` or `TagNotFound`.
+    """
+    if ref.state is not None:
+        return _find_state(home, ref, ref.state)
+    if pin := _pinned(ref, start):
+        path, hash = pin[0], pin[1].hash
+        for store in home.stores:
+            if store.holds(hash):
+                return ResolvedState(store, ref, hash, path)
+        raise PackageNotInstalled(
+            f"{ref.package} is pinned to sha256:{hash[:12]}… by {path}, and that state is not installed",
+            hint="datapkg install",
+        )
+    for store in home.stores:
+        if current := store.refs.current(ref.user, ref.name):
+            return ResolvedState(store, ref, store.here(ref.user, ref.name, current.hash), "current")
+    raise not_installed(ref, home)
+
+
+def _pinned(ref: Ref, start: Path | None = None) -> tuple[str, Pin] | None:
+    """Return the path of the nearest lock and what it pins a package to, if it does."""
+    lock = nearest_lock(start)
+    pin = lock[1].pin_for(ref.package) if lock else None
+    return (str(lock[0]), pin) if lock and pin else None
+
+
+def _find_state(home: Home, ref: Ref, state: State) -> ResolvedState:
+    for store in home.stores:
+        hash = _hash_of(store.refs, ref, state)
+        if hash and store.holds(hash):
+            return ResolvedState(store, ref, hash, "ref")
+    is_known = any(store.refs.current(ref.user, ref.name) for store in home.stores)
+    if not is_known or state.kind == "hash":
+        raise not_installed(ref, home)
+    error = TagNotFound if state.kind == "tag" else VersionNotFound
+    raise error(f"{ref} is not installed here", hint=f"datapkg install {ref}")
+
+
+def _hash_of(refs: Refs, ref: Ref, state: State) -> str | None:
+    """Return the hash that a state means by the pointers of a store; raise `InvalidInput` if it is ambiguous."""
+    if state.kind == "tag":
+        return refs.tags(ref.user, ref.name).get(state.value)
+    if state.kind != "hash":
+        versions = refs.versions(ref.user, ref.name)
+        is_range = state.kind == "range"
+        return versions.get(state.value) or _best_version(versions, state.value if is_range else f"=={state.value}")
+    hashes = {state.value} if state.is_full_hash else refs.known_hashes(ref.user, ref.name)
+    matches = sorted(each for each in hashes if each.startswith(state.value))
+    if len(matches) > 1:
+        listed = ", ".join(each[:16] for each in matches)
+        raise InvalidInput(f"{ref} is ambiguous: the hashes {listed} begin like this", candidates=matches)
+    return matches[0] if matches else None
+
+
+def _best_version(versions: dict[str, str], specifier: str) -> str | None:
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    matching = list(SpecifierSet(specifier).filter(versions, prereleases=True if specifier.startswith("==") else None))
+    return versions[max(matching, key=Version)] if matching else None
+
+
+def not_installed(ref: Ref, home: Home | None = None) -> PackageNotInstalled:
+    """Return the error for a package that is not installed, with a package of this `home` that has a similar name."""
+    here = [f"{user}/{name}" for user in home.users() for name in home.packages(user)] if home else []
+    near = [each for each in close_names(ref.package, here, cutoff=0.8) if each != ref.package][:1]
+    advice = f" (did you mean {near[0]!r}?)" if near else ""
+    return PackageNotInstalled(f"{ref} is not installed{advice}", hint=f"datapkg install {ref}", package=ref.package)
 
 
 def allowed_registry(home: Home, ref: Ref, given: str | None) -> str:
@@ -88,6 +175,9 @@ def fetch_manifest(home: Home, client: Client, ref: Ref, resolved: wire.Resolved
 
     Of a long one only what no earlier one has that is here is fetched and read.
     """
+    # An import of an installed package resolves its ref, and must not load what only a fetch needs.
+    from datapkg.format.manifest.patch import read_manifest
+
     hash = resolved.hash
     if home.store.has(hash):
         return home.store.manifest(hash)
@@ -97,6 +187,8 @@ def fetch_manifest(home: Home, client: Client, ref: Ref, resolved: wire.Resolved
 
 def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
     """A long manifest of the same package that is here, the one that was last seen at a registry if there is one."""
+    from datapkg.format.chunks import LONG_BYTES
+
     refs, user, name = home.store.refs, ref.user, ref.name
     known = [refs.tags(user, name).get(LATEST, "")]
     known += [current.hash] if (current := refs.current(user, name)) else []
@@ -115,6 +207,8 @@ def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> N
 
 
 def _save(home: Home, manifest: Manifest, resolved: wire.Resolved) -> None:
+    import json
+
     home.store.save(manifest)
     home.index.put_many({f"{_UNCHECKED}{manifest.hash}": json.dumps(resolved.unchecked).encode()})
 
@@ -124,6 +218,8 @@ def unchecked_tables(home: Home, manifest: Manifest, path: str = "") -> list[str
 
     They are those that the registry named when the state came from it; all, if it did not say.
     """
+    import json
+
     from datapkg.format.manifest.parsed import TableNode
 
     found = home.index.get_many([_UNCHECKED + manifest.hash])
@@ -154,6 +250,10 @@ def make_current(
 
     `partial` says that objects of it may be left out on purpose; `record` is kept with the event.
     """
+    from datetime import UTC, datetime
+
+    from datapkg.store.refs import Current, LogEvent
+
     refs = home.store.refs
     before = refs.current(ref.user, ref.name)
     partial = partial and bool(home.store.absent(manifest))
@@ -167,14 +267,14 @@ def make_current(
     return before
 
 
-def find_or_meet(home: Home, ref: Ref, registry: str | None = None) -> ResolvedState:
-    """The state that a ref means here; where it is not here, the registry's, of which the manifest alone is fetched.
+def find_or_fetch(home: Home, ref: Ref, registry: str | None = None) -> ResolvedState:
+    """Return the installed state that a ref means; if there is none, fetch the manifest of the registry's state.
 
-    It becomes what is current only where nothing was. Raises the errors of `Home.find` where the registry has no such
-    package either, and those of a registry.
+    That becomes the current state only if the package had none. Raise the errors of `find_installed` if the registry
+    does not have the package either, and those of a registry.
     """
     try:
-        return home.find(ref)
+        return find_installed(home, ref)
     except NotFound as absent:
         with home.store.writing():
             wanted, client = _asked(home, ref, registry)
@@ -186,19 +286,19 @@ def find_or_meet(home: Home, ref: Ref, registry: str | None = None) -> ResolvedS
         return ResolvedState(home.store, ref, resolved.hash, client.url)
 
 
-def find_or_look(home: Home, ref: Ref, registry: str | None = None, *, remote: bool = False) -> ResolvedState:
-    """Return the state that a ref means here; with `remote`, or where it is not here, that of its registry.
+def find_or_peek(home: Home, ref: Ref, registry: str | None = None, *, remote: bool = False) -> ResolvedState:
+    """Return the installed state that a ref means; with `remote`, or if there is none, the registry's.
 
-    Of the latter the manifest alone is fetched, and no pointer of this machine moves: looking does not install. `why`
-    is then the address of the registry. Raises the errors of `Home.find` where no registry is set, or it has no such
+    Of the latter only the manifest is fetched, and no pointer of this machine moves: looking does not install. `why`
+    is then the registry's URL. Raise the errors of `find_installed` if no registry is set, or if it does not have the
     package either, and those of a registry.
     """
     absent = None
     if not remote:
         try:
-            return home.find(ref)
+            return find_installed(home, ref)
         except NotFound as error:
-            if not (registry or ref.registry or home.setting("registry").value):
+            if not (registry or ref.registry or home.settings.get("registry").value):
                 raise
             absent = error
     with home.store.writing():
@@ -218,7 +318,8 @@ def find_or_look(home: Home, ref: Ref, registry: str | None = None, *, remote: b
 
 def _asked(home: Home, ref: Ref, registry: str | None) -> tuple[Ref, Client]:
     """What a registry is asked for where a package is not here, a lock's pin before all, and the registry."""
-    wanted = (home.pin(ref) if ref.state is None else None) or ref
+    pin = _pinned(ref) if ref.state is None else None
+    wanted = Ref(ref.user, ref.name, ref.path, State("hash", pin[1].hash), pin[1].registry) if pin else ref
     return wanted, home.client(allowed_registry(home, wanted, registry))
 
 
@@ -251,6 +352,8 @@ def objects_of(home: Home, ref: Ref, given: str | None = None) -> Readable:
 
     Those of a state that was made here of other packages, and not pushed, are read from these packages.
     """
+    from datapkg.objects.combined import CombinedObjects
+
     assert ref.state is not None
 
     def own() -> Readable:

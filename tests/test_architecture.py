@@ -21,6 +21,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"objects"},
         {"tables"},
         {"store", "remote", "project"},
+        {"settings"},
         {"home"},
         {"resolve"},
         {"building", "reading"},
@@ -43,7 +44,7 @@ NEVER = {("registry_server.web", "registry_server.db")}
 ACROSS = {("registry_server", "datapkg"): {"errors", "format", "objects"}, ("datapkg", "registry_server"): set()}
 IN_WORKERS = ("registry_server.workers", "datapkg.tables")
 
-READS_ENVIRONMENT = {"datapkg.cli.terminal", "datapkg.home", "registry_server.settings"}
+READS_ENVIRONMENT = {"datapkg.cli.terminal", "datapkg.settings", "registry_server.settings"}
 # The last one prints nothing: it asks for the encoding that a text is to have.
 PRINTS = ("datapkg.cli", "registry_server.app", "registry_server.__main__", "datapkg.reading.reprs.printing")
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb", "appdirs"}
@@ -373,7 +374,7 @@ GOOD = [
     ("datapkg/remote/a.py", "from datapkg import __version__\nfrom datapkg.objects.base import Objects"),
     ("datapkg/api/a.py", "from datapkg.building import package\nfrom datapkg.reading import nodes\nimport pandas"),
     ("datapkg/__init__.py", "def __getattr__(name):\n    from datapkg.api import build\n    import pandas"),
-    ("datapkg/home.py", "import os\nimport appdirs\nos.environ.get('DATAPKG_HOME')"),
+    ("datapkg/settings.py", "import os\nimport appdirs\nos.environ.get('DATAPKG_HOME')"),
     ("datapkg/cli/a.py", "import sys\nimport datapkg\nprint('x', file=sys.stderr)"),
     ("datapkg/__main__.py", "from datapkg.cli.main import main"),
     ("registry_server/services/a.py", "from datapkg.errors import NotFound\nfrom registry_server.db import packages"),

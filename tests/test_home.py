@@ -13,6 +13,7 @@ from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.project import nearest_lock
+from datapkg.resolve import find_installed
 from datapkg.store.refs import Current, LogEvent
 
 ONE, TWO = Manifest.make([], {"n": 1}), Manifest.make([], {"n": 2})
@@ -52,9 +53,9 @@ def write_lock(folder: Path, hash: str) -> Path:
 def test_which_state_is_meant(home: Home, tmp_path: Path, text: str, hash: str | None) -> None:
     if hash is None:
         with pytest.raises(VersionNotFound):
-            home.find(Ref.parse(text), tmp_path)
+            find_installed(home, Ref.parse(text), tmp_path)
     else:
-        assert home.find(Ref.parse(text), tmp_path).hash == hash
+        assert find_installed(home, Ref.parse(text), tmp_path).hash == hash
 
 
 def test_what_is_not_here_says_what_to_type(home: Home, tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_what_is_not_here_says_what_to_type(home: Home, tmp_path: Path) -> None:
     cases |= {"u/p@sha256:000000": PackageNotInstalled, "u/q@1.0": PackageNotInstalled}
     for text, error in cases.items():
         with pytest.raises(error) as caught:
-            home.find(Ref.parse(text), tmp_path)
+            find_installed(home, Ref.parse(text), tmp_path)
         assert caught.value.hint == f"datapkg install {text}"
 
 
@@ -70,11 +71,11 @@ def test_the_nearest_lock_decides(home: Home, tmp_path: Path) -> None:
     inner = tmp_path / "project" / "deep"
     inner.mkdir(parents=True)
     path = write_lock(tmp_path / "project", ONE.hash)
-    found = home.find(Ref.parse("u/p"), inner)
+    found = find_installed(home, Ref.parse("u/p"), inner)
     assert (found.hash, found.why) == (ONE.hash, str(path))
     write_lock(inner, TWO.hash)
-    assert home.find(Ref.parse("u/p"), inner).hash == TWO.hash
-    assert home.find(Ref.parse("u/p@stable"), inner).hash == ONE.hash, "a ref's own state comes first"
+    assert find_installed(home, Ref.parse("u/p"), inner).hash == TWO.hash
+    assert find_installed(home, Ref.parse("u/p@stable"), inner).hash == ONE.hash, "a ref's own state comes first"
 
 
 def test_a_lock_above_the_repository_is_not_meant(home: Home, tmp_path: Path) -> None:
@@ -105,39 +106,40 @@ def test_a_lock_that_is_no_file_is_said(tmp_path: Path) -> None:
 def test_a_pinned_state_that_is_absent_says_so(home: Home, tmp_path: Path) -> None:
     write_lock(tmp_path, "0" * 64)
     with pytest.raises(PackageNotInstalled, match="pinned to sha256:000000000000") as caught:
-        home.find(Ref.parse("u/p"), tmp_path)
+        find_installed(home, Ref.parse("u/p"), tmp_path)
     assert caught.value.hint == "datapkg install"
 
 
 def test_a_damaged_lock_is_said_and_not_passed_over(home: Home, tmp_path: Path) -> None:
     (tmp_path / "datapkg.lock").write_text("{")
     with pytest.raises(InvalidLock, match="cannot be read"):
-        home.find(Ref.parse("u/p"), tmp_path)
+        find_installed(home, Ref.parse("u/p"), tmp_path)
 
 
 def test_other_stores_are_looked_in_after_the_own(home: Home, tmp_path: Path) -> None:
     own = tmp_path / "own"
     other = Home({"DATAPKG_HOME": str(own), "DATAPKG_PATH": str(home.store.folder)})
-    assert other.find(Ref.parse("u/p"), tmp_path).hash == TWO.hash
+    assert find_installed(other, Ref.parse("u/p"), tmp_path).hash == TWO.hash
     assert other.users() == ["u"]
     other.store.save(ONE)
     other.store.refs.set_current("u", "p", Current(ONE.hash, "local"))
-    assert other.find(Ref.parse("u/p"), tmp_path).hash == ONE.hash
+    assert find_installed(other, Ref.parse("u/p"), tmp_path).hash == ONE.hash
     assert Home({"DATAPKG_HOME": str(own)}).users() == ["u"]
 
 
 def test_settings_say_where_they_come_from(tmp_path: Path) -> None:
     folder = {"DATAPKG_HOME": str(tmp_path)}
     home = Home(folder)
-    assert (home.setting("registry").value, home.setting("registry").source) == (None, "default")
-    home.set_setting("registry", "https://Data.example.org:443/")
-    home.set_setting("registries.work", "http://127.0.0.1:8000")
+    assert (home.settings.get("registry").value, home.settings.get("registry").source) == (None, "default")
+    home.settings.set("registry", "https://Data.example.org:443/")
+    home.settings.set("registries.work", "http://127.0.0.1:8000")
     assert home.registry_url() == "https://data.example.org"
     assert home.registry_url("work") == "http://127.0.0.1:8000"
-    assert home.setting("registry").source == str(tmp_path / "settings.json")
+    assert home.settings.get("registry").source == str(tmp_path / "settings.json")
     with_env = Home({**folder, "DATAPKG_REGISTRY": "http://localhost:1"})
-    assert (with_env.registry_url(), with_env.setting("registry").source) == ("http://localhost:1", "DATAPKG_REGISTRY")
-    home.set_setting("registry", None)
+    assert with_env.registry_url() == "http://localhost:1"
+    assert with_env.settings.get("registry").source == "DATAPKG_REGISTRY"
+    home.settings.set("registry", None)
     with pytest.raises(InvalidInput, match="no registry is set") as caught:
         home.registry_url()
     assert "datapkg config registry" in caught.value.hint
@@ -162,17 +164,20 @@ def test_settings_say_where_they_come_from(tmp_path: Path) -> None:
 )
 def test_bad_addresses(tmp_path: Path, url: str) -> None:
     with pytest.raises(InvalidInput):
-        Home({"DATAPKG_HOME": str(tmp_path)}).set_setting("registry", url)
+        Home({"DATAPKG_HOME": str(tmp_path)}).settings.set("registry", url)
 
 
 def test_a_token_is_for_one_registry(tmp_path: Path) -> None:
     environ = {"DATAPKG_HOME": str(tmp_path), "DATAPKG_TOKEN": "dpk_env", "DATAPKG_REGISTRY": "https://a.example.org"}
     home = Home(environ)
     home.credentials.keep("https://b.example.org", "dpk_kept", "me")
-    assert home.token("https://a.example.org") == "dpk_env"
-    assert home.token("https://b.example.org") == "dpk_kept"
-    assert home.token("https://c.example.org") is None
-    assert Home({"DATAPKG_HOME": str(tmp_path), "DATAPKG_TOKEN": "dpk_env"}).token("https://a.example.org") is None
+    assert home.credential("https://a.example.org").token == "dpk_env"
+    assert home.credential("https://b.example.org").token == "dpk_kept"
+    assert home.credential("https://c.example.org").token is None
+    assert (
+        Home({"DATAPKG_HOME": str(tmp_path), "DATAPKG_TOKEN": "dpk_env"}).credential("https://a.example.org").token
+        is None
+    )
     assert os.stat(home.credentials.path).st_mode & 0o777 == 0o600
 
 
@@ -180,25 +185,25 @@ def test_a_token_is_for_one_registry(tmp_path: Path) -> None:
 def test_a_damaged_settings_file_says_so(tmp_path: Path, text: str) -> None:
     (tmp_path / "settings.json").write_text(text)
     with pytest.raises(InvalidInput):
-        Home({"DATAPKG_HOME": str(tmp_path)}).settings()
+        Home({"DATAPKG_HOME": str(tmp_path)}).settings.all()
 
 
 def test_settings_of_a_wrong_type_are_not_written_on(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text('{"registries": 5}')
     with pytest.raises(InvalidInput, match="registries"):
-        Home({"DATAPKG_HOME": str(tmp_path)}).set_setting("registries.work", "https://data.example.org")
+        Home({"DATAPKG_HOME": str(tmp_path)}).settings.set("registries.work", "https://data.example.org")
 
 
 @pytest.mark.parametrize("entry", ['{"token": 5}', '{"token": null}', "5", "{}"])
 def test_a_damaged_token_is_none(tmp_path: Path, entry: str) -> None:
     (tmp_path / "credentials.json").write_text('{"https://a.example.org": ' + entry + "}")
-    assert Home({"DATAPKG_HOME": str(tmp_path)}).token("https://a.example.org") is None
+    assert Home({"DATAPKG_HOME": str(tmp_path)}).credential("https://a.example.org").token is None
 
 
 def test_a_damaged_token_is_never_shown(tmp_path: Path) -> None:
     (tmp_path / "credentials.json").write_text('{"https://a.example.org": {"token": "dpk_SECRET\\nX: y"}}')
     with pytest.raises(InvalidInput) as caught:
-        Home({"DATAPKG_HOME": str(tmp_path)}).token("https://a.example.org")
+        Home({"DATAPKG_HOME": str(tmp_path)}).credential("https://a.example.org")
     assert "SECRET" not in str(caught.value)
 
 
@@ -211,7 +216,7 @@ def test_files_of_a_read_only_store_are_linked_elsewhere(home: Home, tmp_path: P
     home.store.save(manifest)
     home.store.refs.set_current("u", "p", Current(manifest.hash, "local"))
     other = Home({"DATAPKG_HOME": str(tmp_path / "own"), "DATAPKG_PATH": str(home.store.folder)})
-    found = other.find(Ref.parse("u/p"), tmp_path)
+    found = find_installed(other, Ref.parse("u/p"), tmp_path)
     path = found.store.links.path(found.hash, node)
     assert path.read_text() == "text"
     assert path.is_relative_to(tmp_path / "own")
@@ -230,7 +235,7 @@ def test_files_of_a_read_only_store_are_linked_elsewhere(home: Home, tmp_path: P
 def test_a_variable_with_a_wrong_value_is_named(variable: str, value: str) -> None:
     home = Home({"DATAPKG_HOME": "/nowhere", variable: value})
     with pytest.raises(InvalidInput, match=f"^{variable}: ") as caught:
-        home.settings()
+        home.settings.all()
     assert value in caught.value.message
     assert caught.value.hint == f"unset {variable}"
 

@@ -17,8 +17,8 @@ def login(home: Home, token: str, registry: str | None = None) -> dict[str, str]
     if user is None:
         raise NotLoggedIn(f"{client.url} does not know this token", hint="ask its administrator for a new one")
     home.credentials.keep(client.url, check_token(token), user)
-    if not home.setting("registry").value:
-        home.set_setting("registry", client.url)
+    if not home.settings.get("registry").value:
+        home.settings.set("registry", client.url)
     return {"registry": client.url, "user": user}
 
 

@@ -181,7 +181,7 @@ def _spec(home: Home, path: Path, prefix: str) -> BuildSpec:
         raise InvalidInput(f"folder {quoted(path)} cannot be a group: {problem}")
     prefix += f"{name}/" if name else ""
     options = BuildOptions(build_file=is_folder)
-    with prepared(path, fetcher(home, silent), options, environ=home.environ) as found:
+    with prepared(path, fetcher(home, silent), options, environ=home.settings.environ) as found:
         return spec_below(replace(found.spec, meta={}), prefix.removesuffix("/"))
 
 

@@ -18,6 +18,7 @@ from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 from datapkg.objects.progress import Progress, silent
+from datapkg.resolve import find_installed
 from datapkg.store.refs import Current, LogEvent
 
 _SKIPPED_SHOWN = 5
@@ -102,7 +103,7 @@ def _build(
 
     record = home.store.refs.record(ref.user, ref.name, before.hash) if before else None
     hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, str | Path) else ""
-    opening = prepared(source, fetcher(home, progress), options, environ=home.environ, hint=hint)
+    opening = prepared(source, fetcher(home, progress), options, environ=home.settings.environ, hint=hint)
     with opening as found, home.store.writing():
         _refuse_empty(ref, source, found.spec, options)
         built = _built(home, ref, found.spec, options, before, progress)
@@ -146,7 +147,7 @@ def fetcher(home: Home, progress: Progress) -> Fetcher:
     from datapkg.building.sources.download_cache import DownloadCache
     from datapkg.building.sources.fetcher import Fetcher
 
-    limit_bytes, timeout_s = home.setting("max_source_bytes").value, home.setting("timeout_s").value
+    limit_bytes, timeout_s = home.settings.get("max_source_bytes").value, home.settings.get("timeout_s").value
     return Fetcher(DownloadCache(home.cache / "sources", home.index), limit_bytes, timeout_s, progress)
 
 
@@ -164,7 +165,7 @@ def _built(
             previous=store.manifest(before.hash) if before and store.has(before.hash) else None,
             find_package=partial(find_package, home),
             cache=BuildCache(home.index, ref.package, forced=options.force),
-            secret=home.secret,
+            secret=home.settings.secret,
             keep_going=options.keep_going,
             progress=progress,
         )
@@ -178,7 +179,7 @@ def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[
     from datapkg.reading.source import Remote, Source
     from datapkg.resolve import origin_of
 
-    found = home.find(wanted)
+    found = find_installed(home, wanted)
     check_named_complete(home, wanted, found.hash)
     manifest, origin = found.store.manifest(found.hash), origin_of(home, wanted, found.hash)
     if found.store is home.store:
@@ -190,7 +191,7 @@ def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[
 
 def push_target(home: Home, registry: str | None = None) -> str | None:
     """Return the address of the registry that a push would go to; None where none is set."""
-    is_known = registry or home.setting("registry").value
+    is_known = registry or home.settings.get("registry").value
     return home.registry_url(registry) if is_known else None
 
 

@@ -12,6 +12,7 @@ from datapkg.reading.earlier_states import explained
 from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_cache, arrow_cache_writer
 from datapkg.reading.tables.stored_table import StoredTable
+from datapkg.resolve import find_installed
 from datapkg.store.arrow_cache import CachedTable
 
 
@@ -20,7 +21,7 @@ def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmR
 
     Those that are here already are left as they are. Raises `InvalidInput` where there is no table.
     """
-    found = home.find(ref)
+    found = find_installed(home, ref)
     source = Source(found.store, ref, found.hash)
     with explained(found, home):
         tables = _tables(source, ref)
@@ -63,7 +64,7 @@ def _tables(source: Source, ref: Ref) -> list[TableNode]:
 def _keys(home: Home, ref: Ref) -> set[str]:
     """The keys of the tables that a ref names; none where it is not here any more."""
     try:
-        found = home.find(ref)
+        found = find_installed(home, ref)
         return {arrow_cache.key(table) for table in _tables(Source(found.store, ref, found.hash), ref)}
     except NodeNotFound:
         raise

@@ -35,7 +35,7 @@ def check(
     from datapkg.building.sources.prepare import prepared
 
     store = home.store
-    with prepared(source, fetcher(home, progress), options, environ=home.environ) as found:
+    with prepared(source, fetcher(home, progress), options, environ=home.settings.environ) as found:
         asked = [node for node in found.spec.nodes if node.checks]
         if not asked:
             return CheckResults([], found.spec.warnings)
@@ -47,7 +47,7 @@ def check(
                 previous=None,
                 find_package=partial(find_package, home),
                 cache=BuildCache(home.index, forced=options.force),
-                secret=home.secret,
+                secret=home.settings.secret,
                 progress=progress,
             )
             results = run_checks(asked, built.manifest, objects)

@@ -11,9 +11,9 @@ from datapkg.api.results import CopyResult
 from datapkg.building.checks.definitions import packed
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref
-from datapkg.home import Home, ResolvedState
+from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.resolve import find_or_meet
+from datapkg.resolve import ResolvedState, find_or_fetch
 from datapkg.store.refs import Current, LogEvent
 
 
@@ -33,7 +33,7 @@ def copy(
     if (ref.user, ref.name) == (into.user, into.name):
         raise InvalidInput(f"{ref} and {into} are the same package", hint=f"datapkg cp {ref} {into.user}/OTHER")
     with home.store.writing():
-        found = find_or_meet(home, ref, registry)
+        found = find_or_fetch(home, ref, registry)
         manifest = found.store.manifest(found.hash)
         sizes = manifest.objects()
         bring_foreign(home, ref, found, sizes, registry, progress)

@@ -21,7 +21,7 @@ from datapkg.building.spec.folder_files import BUILD_FILE
 from datapkg.errors import Conflict, CorruptObject, InvalidInput, NodeNotFound, ObjectNotFound
 from datapkg.format.manifest.parsed import GroupNode, Manifest, TableNode
 from datapkg.format.names import Ref
-from datapkg.home import Home, ResolvedState
+from datapkg.home import Home
 from datapkg.objects.files import STALE_TEMP_S
 from datapkg.objects.folders import OpenFolder, made_folders
 from datapkg.objects.progress import Progress, silent
@@ -30,7 +30,7 @@ from datapkg.reading.source import Remote, Source
 from datapkg.reading.tables.delimited_text import Dialect, write_text
 from datapkg.reading.tables.json_rows import write_json
 from datapkg.reading.tables.stored_table import StoredTable
-from datapkg.resolve import find_or_look
+from datapkg.resolve import ResolvedState, find_installed, find_or_peek
 
 FORMATS = ("csv", "parquet")
 STAGED = ".datapkg-export-"
@@ -73,7 +73,7 @@ def export(
     """
     if format not in (None, *FORMATS):
         raise InvalidInput(f"there is no export format {format!r}; there are {', '.join(FORMATS)}")
-    found = home.find(ref)
+    found = find_installed(home, ref)
     manifest = found.store.manifest(found.hash)
     dest = Path(dest).expanduser().absolute()
     job = _Job(found, ref, manifest, dest, _origins(found, ref, manifest), force, format, with_build_file)
@@ -103,7 +103,7 @@ def cat(
     With `remote`, or where the package is not installed, the data come from its registry, whose address `tell` is
     called with before.
     """
-    found = find_or_look(home, ref, registry, remote=remote)
+    found = find_or_peek(home, ref, registry, remote=remote)
     manifest = found.store.manifest(found.hash)
     node = manifest.get(ref.path) if ref.path else None
     if node is None or isinstance(node, GroupNode):

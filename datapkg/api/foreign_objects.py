@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datapkg.api.build import push_target
 from datapkg.api.states import check_not_removed
 from datapkg.format.names import Ref
-from datapkg.home import Home, ResolvedState
+from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import plan, transfer
-from datapkg.resolve import origin_of
+from datapkg.resolve import ResolvedState, origin_of
 
 
 def bring_foreign(

@@ -13,9 +13,9 @@ from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound, Unr
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.review import review
 from datapkg.format.names import Ref, check_new_version, check_tag
-from datapkg.home import Home, not_installed
+from datapkg.home import Home
 from datapkg.remote.client import Client
-from datapkg.resolve import LATEST, allowed_registry
+from datapkg.resolve import LATEST, allowed_registry, find_installed, not_installed
 
 Kind = Literal["tag", "version"]
 _SHOWN_DIGITS = 12
@@ -62,7 +62,7 @@ def log(
 
 
 def _has_registry(home: Home, ref: Ref, registry: str | None) -> bool:
-    return bool(registry or ref.registry or home.setting("registry").value)
+    return bool(registry or ref.registry or home.settings.get("registry").value)
 
 
 def _local_entries(home: Home, ref: Ref) -> list[dict[str, Any]]:
@@ -134,7 +134,7 @@ def _hash_of(home: Home, client: Client | None, ref: Ref, entries: list[dict[str
             listed = ", ".join(each[:16] for each in found)
             raise InvalidInput(f"{ref} is not one state: the hashes {listed} begin so", candidates=found)
         return found[0]
-    return client.resolve(ref).hash if client else home.find(ref).hash
+    return client.resolve(ref).hash if client else find_installed(home, ref).hash
 
 
 def _add_changes(

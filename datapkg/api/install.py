@@ -15,11 +15,12 @@ from datapkg.errors import DatapkgError, QuotaExceeded
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
-from datapkg.home import Home, ResolvedState
+from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import TransferPlan, plan, transfer
 from datapkg.reading.earlier_states import explained
 from datapkg.remote.client import Client
+from datapkg.resolve import ResolvedState, find_installed
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def fetch(
 
 
 def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress) -> InstallResult:
-    found = home.find(ref)
+    found = find_installed(home, ref)
     manifest = found.store.manifest(found.hash)
     with explained(found, home):
         planned = _planned(home, ref, manifest, selection)

@@ -134,13 +134,13 @@ def config(name: str | None = None, value: str | None = None, *, unset: bool = F
     home = Home()
     if name is None:
         _needs_name(unset or value is not None, "setting")
-        return {each.name: each.value for each in home.settings()}
+        return {each.name: each.value for each in home.settings.all()}
     if unset and value is not None:
         raise InvalidInput("unset takes a setting out of the file; it does not go with a value")
     if unset or value is not None:
-        home.set_setting(name, value)
+        home.settings.set(name, value)
     head, _, key = name.partition(".")
-    return home.setting(head).value.get(key) if head == "registries" and key else home.setting(name).value
+    return home.settings.get(head).value.get(key) if head == "registries" and key else home.settings.get(name).value
 
 
 def status(package: str | None = None, path: str | PathLike[str] | None = None) -> list[PackageStatus]:

@@ -10,8 +10,8 @@ from datapkg.errors import DatapkgError, NotFound
 from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.format.metadata import licence_files_among, readme_among
 from datapkg.format.names import Ref, State
-from datapkg.home import Home, ResolvedState
-from datapkg.resolve import checks_of, find_or_look, unchecked_tables
+from datapkg.home import Home
+from datapkg.resolve import ResolvedState, checks_of, find_installed, find_or_peek, unchecked_tables
 from datapkg.store.store import Store
 
 _README_BYTES = 16_384
@@ -49,7 +49,7 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
     """
     from datapkg.reading.earlier_states import explained
 
-    found = find_or_look(home, ref, registry, remote=remote)
+    found = find_or_peek(home, ref, registry, remote=remote)
     looked_at = found.why if "://" in found.why else ""
     manifest = found.store.manifest(found.hash)
     with explained(found, home):
@@ -76,7 +76,7 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
 def _is_imported(home: Home, ref: Ref, hash: str) -> bool:
     """Whether an import of the package, which names no state, gives this one."""
     try:
-        return home.find(ref.at(None)).hash == hash
+        return find_installed(home, ref.at(None)).hash == hash
     except NotFound:
         return False
 
@@ -104,7 +104,7 @@ def readme_lines(home: Home, ref: Ref, shown: PackageDetails, limit: int) -> lis
     """The first lines of the README, blank ones left out at both ends; nothing where it cannot be read."""
     from datapkg.reading.source import Remote, Source
 
-    found = home.find(ref.at(State("hash", shown.hash)))
+    found = find_installed(home, ref.at(State("hash", shown.hash)))
     node = found.store.manifest(found.hash).get(shown.readme)
     if not isinstance(node, FileNode):
         return []

@@ -12,7 +12,7 @@ from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.resolve import allowed_registry
+from datapkg.resolve import allowed_registry, find_installed
 from datapkg.store import gc
 from datapkg.store.maintenance import check_objects, check_packs, mend_pointers
 from datapkg.store.store import Store
@@ -31,7 +31,7 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, c
     own = home.store
     every = [(user, name) for user in own.refs.users() for name in own.refs.packages(user)]
     set_aside = mend_pointers(own, [(ref.user, ref.name)] if ref else every)
-    store = home.find(ref).store if ref else own
+    store = find_installed(home, ref).store if ref else own
     wrong = check_packs(store)
     used = _used(home, store, ref)
     hashes = set(used) if ref else {*used, *store.objects}
@@ -90,7 +90,7 @@ def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, b
     """Package, manifest hash and whether objects of it may be left out: the current states, and known older ones."""
     refs = store.refs
     if ref is not None:
-        found = home.find(ref)
+        found = find_installed(home, ref)
         current = refs.current(ref.user, ref.name)
         whole = current is not None and current.hash == found.hash and not current.partial
         return [(ref.package, found.hash, not whole)]

@@ -26,11 +26,11 @@ from datapkg.format.manifest.diff import same_content
 from datapkg.format.manifest.edit import ManifestEdit
 from datapkg.format.manifest.parsed import Node, TableNode
 from datapkg.format.names import Ref
-from datapkg.home import Home, ResolvedState
+from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.reading.earlier_states import explained
 from datapkg.reading.source import Remote, Source
-from datapkg.resolve import find_or_meet
+from datapkg.resolve import ResolvedState, find_or_fetch
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions, pr
 
 def _found(home: Home, ref: Ref, registry: str | None) -> Input:
     """What a ref means; of one that is not here, the manifest is fetched."""
-    found = find_or_meet(home, ref, registry)
+    found = find_or_fetch(home, ref, registry)
     check_named_complete(home, ref, found.hash)
     manifest = found.store.manifest(found.hash)
     with explained(found, home):

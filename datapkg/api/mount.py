@@ -84,7 +84,7 @@ def unmount(folder: Path, force: bool = False) -> Path:
 
 def open_source(home: Home, ref: Ref, lazy: bool | None, registry: str | None) -> Source:
     """The state that is mounted, decided now; raises what `datapkg.load` does."""
-    is_lazy = home.setting("lazy").value if lazy is None else lazy
+    is_lazy = home.settings.get("lazy").value if lazy is None else lazy
     return opened(ref, home, lazy=is_lazy, registry=registry)
 
 

@@ -158,7 +158,7 @@ def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> 
     `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`; if lazy, those of a registry too.
     """
     home = Home()
-    is_lazy = home.setting("lazy").value if lazy is None else lazy
+    is_lazy = home.settings.get("lazy").value if lazy is None else lazy
     return open_node(Ref.parse(ref), home, lazy=is_lazy, registry=registry)
 
 
@@ -349,4 +349,4 @@ def verify(ref: str | None = None, *, content: bool = False, progress: Progress 
 
 def _opened(home: Home, ref: Ref, hash: str) -> Node:
     exact = Ref(ref.user, ref.name, ref.path, State("hash", hash))
-    return open_node(exact, home, lazy=home.setting("lazy").value)
+    return open_node(exact, home, lazy=home.settings.get("lazy").value)

@@ -20,12 +20,12 @@ from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.manifest.review import review
 from datapkg.format.names import Ref, State, check_new_version, check_tag, is_hash
 from datapkg.format.texts import quoted
-from datapkg.home import Home, not_installed
+from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import TransferPlan, transfer
 from datapkg.reading.source import Remote, Source
 from datapkg.remote.client import Client
-from datapkg.resolve import LATEST, allowed_registry
+from datapkg.resolve import LATEST, allowed_registry, find_installed, not_installed
 from datapkg.store.refs import LogEvent
 
 SHOWN_DIGITS = 12
@@ -197,7 +197,7 @@ def _warnings(home: Home, manifest: Manifest) -> list[str]:
 
 def _state_to_push(home: Home, ref: Ref) -> str:
     if ref.state is not None:
-        return home.find(ref).hash
+        return find_installed(home, ref).hash
     events = [event for event in home.store.refs.log(ref.user, ref.name) if event.event != "push"]
     if not events:
         error = not_installed(ref)

@@ -10,9 +10,9 @@ from datapkg.errors import BuildFailed, InvalidInput
 from datapkg.format.manifest.diff import same_data
 from datapkg.format.names import Ref, State
 from datapkg.format.texts import listed, quoted
-from datapkg.home import Home, not_installed
+from datapkg.home import Home
 from datapkg.project import nearest_lock
-from datapkg.resolve import LATEST
+from datapkg.resolve import LATEST, not_installed
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
 

@@ -13,6 +13,7 @@ from datapkg.home import Home
 from datapkg.objects.folders import OpenFolder
 from datapkg.project import nearest_lock
 from datapkg.reading.stubs import MARK, USERS_STUB, PackageStub, classes_module, package_stub, user_stub
+from datapkg.resolve import find_installed
 
 # PEP 561: a checker looks into this folder before it looks into datapkg itself, and there for what is not in it.
 FOLDER = "datapkg-stubs"
@@ -61,7 +62,7 @@ def _packages(home: Home, start: Path) -> tuple[dict[str, tuple[str, PackageStub
     for package in sorted(_names(home, start)):
         user, _, name = package.partition("/")
         try:
-            state = home.find(Ref(user, name), start)
+            state = find_installed(home, Ref(user, name), start)
             found[package] = state.hash, package_stub(package, state.store.manifest(state.hash))
         except DatapkgError as error:
             failed[package] = error

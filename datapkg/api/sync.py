@@ -81,7 +81,7 @@ def sync(
     build_options = BuildOptions()
     draft = DraftState(home, ref, _commit_options(options, progress), _POLICY)
     with (
-        prepared(folder, fetcher(home, progress), build_options, environ=home.environ) as found,
+        prepared(folder, fetcher(home, progress), build_options, environ=home.settings.environ) as found,
         objects_for(home.store, options.dry_run) as draft.objects,
         home.store.writing(),
     ):
@@ -221,7 +221,7 @@ def _build_changed(draft: DraftState, spec: BuildSpec, theirs: dict[str, Node]) 
         previous=draft.base,
         find_package=lambda wanted: find_package(home, wanted),
         cache=cache,
-        secret=home.secret,
+        secret=home.settings.secret,
         progress=draft.options.progress or silent,
     )
     draft.record = {**built.record, "origin": "sync", "sources": [*known.sources, *built.record["sources"]]}

@@ -49,7 +49,7 @@ def _token(session: Session, given: str | None, registry: str | None) -> str:
     if not session.out.can_ask:
         raise InvalidInput(
             "no token was given, and standard input is not a terminal, so nobody can be asked",
-            hint=f"datapkg login {registry or session.home.setting('registry').value or 'URL'} --token - < FILE",
+            hint=f"datapkg login {registry or session.home.settings.get('registry').value or 'URL'} --token - < FILE",
         )
     return session.out.ask(f"Token for {session.home.registry_url(registry)}", hidden=True)
 

@@ -12,6 +12,7 @@ import click
 from datapkg.errors import DatapkgError, InvalidInput, InvalidName
 from datapkg.format.names import Ref
 from datapkg.format.texts import quoted
+from datapkg.resolve import find_installed
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -160,7 +161,7 @@ def report_pin(session: Session, ref: Ref) -> None:
     if ref.state is not None:
         return
     try:
-        found = session.home.find(ref)
+        found = find_installed(session.home, ref)
     except DatapkgError:  # the command fails by it too
         return
     current = found.store.refs.current(ref.user, ref.name)

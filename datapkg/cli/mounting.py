@@ -113,7 +113,7 @@ def _mount_in_background(session: Session, ref: Ref, folder: Path, options: dict
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
-            env=session.home.environ,
+            env=session.home.settings.environ,
             start_new_session=True,
         )
         assert process.stdout is not None

@@ -10,6 +10,7 @@ from datapkg.cli.command import Session
 from datapkg.cli.main import main, program
 from datapkg.cli.output import Output, text_for_people
 from datapkg.errors import DatapkgError
+from datapkg.resolve import find_installed
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -101,7 +102,7 @@ def stale() -> list[str]:
     for module in loaded:
         ref = module.__source__.ref
         try:
-            is_stale = Home().find(type(ref)(ref.user, ref.name)).hash != module.__source__.hash
+            is_stale = find_installed(Home(), type(ref)(ref.user, ref.name)).hash != module.__source__.hash
         except (DatapkgError, OSError):
             continue
         if is_stale:

@@ -42,7 +42,7 @@ def config(session: Session, name: str | None, value: str | None, unset: bool) -
     if unset and (name is None or value is not None):
         raise InvalidInput("--unset takes the name of one setting", hint="datapkg config --unset registry")
     if name is not None and (unset or value is not None):
-        session.home.set_setting(name, value)
+        session.home.settings.set(name, value)
     settings = _settings(session, name)
     rows = [(each["name"], _value_text(each["value"]), each["source"]) for each in settings]
     out = session.out
@@ -57,9 +57,9 @@ def config(session: Session, name: str | None, value: str | None, unset: bool) -
 def _settings(session: Session, name: str | None) -> list[dict[str, Any]]:
     """All settings, or the one named; each of the named registries counts as one."""
     if name is None:
-        found = session.home.settings()
+        found = session.home.settings.all()
     else:
-        found = [session.home.setting(name.partition(".")[0] if name.startswith("registries.") else name)]
+        found = [session.home.settings.get(name.partition(".")[0] if name.startswith("registries.") else name)]
     rows = [{"name": each.name, "value": each.value, "source": each.source} for each in found]
     if name is not None and name.startswith("registries."):
         value = rows[0]["value"].get(name.partition(".")[2])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from bisect import bisect_left
 from collections.abc import Iterable
 
@@ -19,6 +18,8 @@ def close_names(word: str, known: Iterable[str], limit: int = 3, cutoff: float =
     Names of the same letters come before those that begin alike, and these before similar ones. A higher `cutoff`, up
     to 1, is for names that are alike anyway, such as those of files with one suffix.
     """
+    import difflib  # here, since every command loads this module, and few need it
+
     names = list(known)
     if len(names) > _COMPARED:
         at = max(0, bisect_left(names := sorted(names), word) - _COMPARED // 2)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from datapkg.format.manifest.parsed import Manifest
     from datapkg.format.names import Ref
-    from datapkg.home import Home, ResolvedState
+    from datapkg.home import Home
+    from datapkg.resolve import ResolvedState
     from datapkg.store.store import Store
 
     Has = Callable[[Manifest], bool]

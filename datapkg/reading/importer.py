@@ -113,7 +113,7 @@ class Finder:
     def _package(self, fullname: str, user: str, name: str) -> ModuleSpec:
         ref = Ref(user, check_package(name))
         home = Home()
-        is_lazy = home.setting("lazy").value
+        is_lazy = home.settings.get("lazy").value
         try:
             source = opened(ref, home, lazy=is_lazy)
         except PackageNotInstalled as error:
@@ -151,7 +151,7 @@ FINDER = Finder()
 
 
 def _is_lazy() -> bool:
-    return bool(Home().setting("lazy").value)
+    return bool(Home().settings.get("lazy").value)
 
 
 def child_module(parent: str, name: str) -> ModuleType:

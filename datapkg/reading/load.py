@@ -6,6 +6,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.source import Remote, Source
+from datapkg.resolve import allowed_registry, find_installed, find_or_fetch
 
 
 def load(ref: Ref | str, home: Home, *, lazy: bool = False, registry: str | None = None) -> Node:
@@ -25,11 +26,9 @@ def load(ref: Ref | str, home: Home, *, lazy: bool = False, registry: str | None
 def opened(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = None) -> Source:
     """The state that a reference means, to be read from; see `load`."""
     if not lazy:
-        found = home.find(ref)
+        found = find_installed(home, ref)
         return Source(found.store, ref, found.hash, home=home)
-    from datapkg import resolve
-
-    found = resolve.find_or_meet(home, ref, registry)
+    found = find_or_fetch(home, ref, registry)
     if found.store is not home.store:  # what others keep for us is read as it is
         return Source(found.store, ref, found.hash, home=home)
     return Source(found.store, ref, found.hash, Remote(home, _named(home, ref, registry)))
@@ -37,6 +36,4 @@ def opened(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = N
 
 def _named(home: Home, ref: Ref, registry: str | None) -> str | None:
     """The registry that the caller or the ref names, if it may be asked; raises `Refused` where not."""
-    from datapkg import resolve
-
-    return resolve.allowed_registry(home, ref, registry) if registry or ref.registry else None
+    return allowed_registry(home, ref, registry) if registry or ref.registry else None

@@ -15,6 +15,7 @@ from datapkg.errors import Conflict, InvalidInput, NodeNotFound, ObjectNotFound
 from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.resolve import find_installed
 from datapkg.store.refs import Current
 
 REF = Ref("u", "p")
@@ -160,7 +161,7 @@ def test_what_a_killed_export_left_is_swept_after_a_day(home: Home, tmp_path: Pa
 
 def test_an_absent_object_stops_it_before_anything_is_written(home: Home, source: Path, tmp_path: Path) -> None:
     build_package(home, REF, source)
-    manifest = home.store.manifest(home.find(REF).hash)
+    manifest = home.store.manifest(find_installed(home, REF).hash)
     node = manifest.get("{}")
     assert isinstance(node, FileNode)
     home.store.objects.delete(node.hash)
@@ -173,7 +174,7 @@ def test_an_absent_object_stops_it_before_anything_is_written(home: Home, source
 def test_a_table_of_many_blocks_is_one_parquet_file(home: Home, tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": np.arange(300_000), "b": np.arange(300_000) / 7})
     build_package(home, REF, frame)
-    assert len(list(home.store.manifest(home.find(REF).hash).nodes[0].objects())) > 1
+    assert len(list(home.store.manifest(find_installed(home, REF).hash).nodes[0].objects())) > 1
     export(home, REF, tmp_path / "out")
     (file,) = (tmp_path / "out").iterdir() if (tmp_path / "out").is_dir() else [tmp_path / "out"]
     pd.testing.assert_frame_equal(pd.read_parquet(file), frame)
@@ -194,7 +195,7 @@ def test_cat(home: Home, source: Path) -> None:
 
 def test_cat_of_what_is_not_here_names_the_node_and_what_to_type(home: Home, source: Path) -> None:
     build_package(home, REF, source)
-    found = home.find(REF)
+    found = find_installed(home, REF)
     for hash in found.store.manifest(found.hash).objects("日本.txt"):
         found.store.objects.delete(hash)
     said: list[bytes] = []

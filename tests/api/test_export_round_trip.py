@@ -24,6 +24,7 @@ from datapkg.errors import Conflict, DamagedFile, DatapkgError, InvalidInput
 from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.resolve import find_installed
 
 REF = Ref("u", "p")
 TABLE = Ref("u", "p", "data")
@@ -82,7 +83,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def manifest_of(home: Home) -> Manifest:
-    return home.store.manifest(home.find(REF).hash)
+    return home.store.manifest(find_installed(home, REF).hash)
 
 
 def values(home: Home) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from datapkg.errors import Conflict, InvalidLock, PackageNotFound, Refused, Vers
 from datapkg.format.lockfile import Lock
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.resolve import find_installed
 from tests.conftest import Person
 
 
@@ -165,8 +166,8 @@ def test_an_unpushed_build_is_kept_in_the_log(person: Person, hashes: list[str],
     (outcome,) = install_packages(home, [person.ref("p")])
     assert outcome.installed
     assert built in outcome.installed.note
-    assert home.find(person.ref(f"p@sha256:{built}")).hash == built
-    assert home.find(person.ref("p")).hash == hashes[1]
+    assert find_installed(home, person.ref(f"p@sha256:{built}")).hash == built
+    assert find_installed(home, person.ref("p")).hash == hashes[1]
     assert remove(home, Ref(person.name, "p"))
 
 

@@ -154,7 +154,7 @@ def test_what_another_registry_has_is_brought(person: Person, tmp_path: Path) ->
         push_package(there, far, public=True)
         near = published(person, "x", {"a": frame(1)})
         home, into = person.home("two"), person.ref("z")
-        home.set_setting("registries.far", other.url)
+        home.settings.set("registries.far", other.url)
         home = person.home("two")
         done = merge(home, [near, Ref.parse("far:ann/far")], into)
         assert 0 < done.bytes_absent < done.bytes_logical

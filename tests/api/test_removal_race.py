@@ -18,6 +18,7 @@ from datapkg.api.merge import merge
 from datapkg.errors import NotFound
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.resolve import ResolvedState, find_installed
 
 SOURCE, MADE = Ref.parse("me/p"), Ref.parse("me/q")
 
@@ -54,17 +55,16 @@ def old(tmp_path: Path) -> Home:
 def test_a_package_that_was_removed_since_it_was_found(
     old: Home, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = Home.find
-
-    def found_and_removed(home: Home, *args: Any, **options: Any) -> Any:
-        result = find(home, *args, **options)
+    def found_and_removed(home: Home, ref: Ref) -> ResolvedState:
+        result = find_installed(home, ref)
         monkeypatch.undo()
         monkeypatch.setenv("DATAPKG_HOME", str(old.data))
         remove_in_another_process()
         return result
 
     monkeypatch.setenv("DATAPKG_HOME", str(old.data))
-    monkeypatch.setattr(Home, "find", found_and_removed)
+    for module in ("datapkg.resolve", "datapkg.api.build"):
+        monkeypatch.setattr(f"{module}.find_installed", found_and_removed)
     with pytest.raises(NotFound, match="me/p is not installed"):
         make(way, old, tmp_path)
     assert Home().store.refs.current("me", "q") is None

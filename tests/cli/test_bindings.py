@@ -42,7 +42,7 @@ from datapkg.cli.command import SWITCHES
 from datapkg.errors import DatapkgError
 from datapkg.format.names import Ref
 from datapkg.format.selection import EVERYTHING, Selection
-from datapkg.home import Home
+from datapkg.settings import Settings
 from tests.cli.conftest import Run
 from tests.cli.test_main import ALL
 
@@ -234,8 +234,8 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("delete a/b --dry-run --registry work", "history.log", {"remote": True, "registry": "work"}),
     ("verify", "maintenance.verify", {"ref": None, "content": False}),
     ("verify --content a/b", "maintenance.verify", {"ref": REF, "content": True}),
-    ("config registry https://x.example", "home.set_setting", {"name": "registry", "text": "https://x.example"}),
-    ("config --unset registry", "home.set_setting", {"name": "registry", "text": None}),
+    ("config registry https://x.example", "settings.set", {"name": "registry", "text": "https://x.example"}),
+    ("config --unset registry", "settings.set", {"name": "registry", "text": None}),
     ("cache warm a/b/c", "cache.warm_tables", {"ref": Ref.parse("a/b/c")}),
     ("cache ls", "cache.list_copies", {}),
     ("cache rm", "cache.remove_copies", {"ref": None, "dry_run": False}),
@@ -270,7 +270,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         for name, verb in inspect.getmembers(module, inspect.isfunction):
             if verb.__module__ == module.__name__ or name in getattr(module, "__all__", []):
                 monkeypatch.setattr(module, name, _recorded(f"{room}.{name}", verb, found))
-    monkeypatch.setattr(Home, "set_setting", _recorded("home.set_setting", Home.set_setting, found))
+    monkeypatch.setattr(Settings, "set", _recorded("settings.set", Settings.set, found))
     return found
 
 

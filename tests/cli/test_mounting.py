@@ -292,7 +292,7 @@ class Remote(Source):
         return Stream(super().open(path, hash, **options))
 
 def open_source(home, ref, lazy, registry):
-    found = home.find(ref)
+    found = find_installed(home, ref)
     return Remote(found.store, ref, found.hash)
 
 mount.open_source = open_source

@@ -20,6 +20,7 @@ from datapkg.errors import DamagedFile, DatapkgError, InvalidInput
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
 from datapkg.reading.load import load
+from datapkg.resolve import find_installed
 
 ONE, OTHER = Ref("me", "one"), Ref("me", "other")
 HASH = "a" * 64
@@ -74,7 +75,7 @@ def use(home: Home) -> None:
                 show(home, ref)
                 node = load(str(ref), home=home)["t"]
                 assert node().b.tolist() == ["x"]
-                (outcome,) = install_packages(home, [ref.at(State("hash", home.find(ref).hash))])
+                (outcome,) = install_packages(home, [ref.at(State("hash", find_installed(home, ref).hash))])
                 assert outcome.installed is not None
             except DatapkgError:
                 assert ref == ONE
@@ -130,7 +131,7 @@ def test_a_pointer_to_what_is_not_here_gives_the_newest_that_is(home: Home) -> N
     assert before is not None
     refs.set_current("me", "one", replace(before, hash=before.hash[:-1] + ("0" if before.hash[-1] != "0" else "1")))
     with pytest.warns(DamagedFile, match="the newest of its log that is, is used"):
-        assert again(home).find(ONE).hash == before.hash
+        assert find_installed(again(home), ONE).hash == before.hash
 
 
 def test_commands_say_what_is_damaged_and_go_on(
@@ -158,7 +159,7 @@ def test_damaged_settings_and_credentials_keep_nobody_from_what_is_here(home: Ho
     with pytest.warns(DamagedFile, match="settings"):
         assert load("me/one", home=again(home))["t"]().b.tolist() == ["x"]
     with pytest.warns(DamagedFile, match="credentials"):
-        assert again(home).token("https://a.example") is None
+        assert again(home).credential("https://a.example").token is None
     with pytest.raises(InvalidInput, match="cannot be read"):
         again(home).registry_url()
     with pytest.raises(InvalidInput, match="cannot be read"):

@@ -38,7 +38,7 @@ def build_nodes(draft: DraftState, spec: BuildSpec) -> list[Node]:
             previous=Manifest.make(before),
             find_package=partial(_find_package, draft),
             cache=BuildCache(draft.home.index, draft.ref.package),
-            secret=draft.home.secret,
+            secret=draft.home.settings.secret,
             progress=tell,
         )
     draft.record["sources"] += built.record["sources"]

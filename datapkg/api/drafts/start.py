@@ -18,7 +18,7 @@ def base_state(draft: DraftState) -> Manifest | None:
     """
     home, ref, options = draft.home, draft.ref, draft.options
     current = home.store.refs.current(ref.user, ref.name)
-    has_registry = options.registry or ref.registry or home.setting("registry").value
+    has_registry = options.registry or ref.registry or home.settings.get("registry").value
     theirs = latest_state(draft) if options.push or (current is None and has_registry) else None
     if current is None:
         if theirs is None:

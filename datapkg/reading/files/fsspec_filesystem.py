@@ -49,7 +49,7 @@ class DatapkgFileSystem(AbstractFileSystem):
     ) -> None:
         super().__init__(**options)
         self._options = {"lazy": lazy, "registry": registry}
-        self._home = Home() if home is None else Home({**Home().environ, "DATAPKG_HOME": str(home)})
+        self._home = Home() if home is None else Home({**Home().settings.environ, "DATAPKG_HOME": str(home)})
 
     @property
     def _fs_token(self) -> str:

@@ -101,7 +101,7 @@ def find_tree(home: Home, package: str, *, lazy: bool | None = None, registry: s
 
     `lazy` (by default the setting of that name) and `registry` are those of `load`, and so are the errors.
     """
-    is_lazy = bool(home.setting("lazy").value if lazy is None else lazy)
+    is_lazy = bool(home.settings.get("lazy").value if lazy is None else lazy)
     source = opened(Ref.parse(package), home, lazy=is_lazy, registry=registry)
     key = (source.store.folder, source.ref.package, source.hash, source.is_lazy, registry)
     if (tree := _trees.get(key)) is None:

@@ -95,7 +95,7 @@ def test_a_revision_and_a_folder(server: GitServer, repo: Path, home: Home) -> N
 
 
 def test_only_one_commit_travels(server: GitServer, repo: Path, tmp_path: Path, home: Home) -> None:
-    with open_checkout(parse_address(f"{server.url}/r"), tmp_path / "t", home.environ, 1 << 30) as checkout:
+    with open_checkout(parse_address(f"{server.url}/r"), tmp_path / "t", home.settings.environ, 1 << 30) as checkout:
         work = tmp_path / "t" / next(os.walk(tmp_path / "t"))[1][0] / "work"
         assert checkout.folder == work
         assert git(work, "rev-list", "--count", "HEAD") == "1"
@@ -213,7 +213,7 @@ def test_sums_are_not_written_into_a_repository(server: GitServer, repo: Path, h
 def test_a_repository_that_is_too_big(server: GitServer, repo: Path, tmp_path: Path, home: Home) -> None:
     write(repo, {"zeros.bin": bytes(200_000)})
     commit(repo)
-    small = Home({**home.environ, "DATAPKG_MAX_SOURCE_BYTES": "100000"})
+    small = Home({**home.settings.environ, "DATAPKG_MAX_SOURCE_BYTES": "100000"})
     with pytest.raises(BuildFailed, match="max_source_bytes"):
         build(small, f"{server.url}/r")
     assert nodes(small, build(small, f"{server.url}/r#data")) == {"b.txt": "b"}

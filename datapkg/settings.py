@@ -1,0 +1,222 @@
+"""The settings of this user: the folders, environment variables and settings file that datapkg reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from functools import cached_property
+from pathlib import Path
+
+from datapkg.errors import DamagedFile, InvalidInput
+from datapkg.format.frozen import dataclass
+from datapkg.format.suggestions import choices, close_names
+from datapkg.format.texts import quoted
+from datapkg.objects.files import private_folder, write_atomic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+APP = "datapkg"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value and where it comes from: an environment variable, the settings file, or the default."""
+
+    name: str
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class SettingType:
+    """The environment variable of a setting, its default, and the values that it takes.
+
+    `parse` reads a value written as text; text that it cannot read it returns unchanged, and `is_valid` rejects it.
+    """
+
+    variable: str
+    default: Any
+    expected: str
+    parse: Callable[[str], Any]
+    is_valid: Callable[[Any], bool]
+
+
+def _origin(text: str) -> str:
+    from datapkg.remote.credentials import check_origin  # loads what most commands never use
+
+    return check_origin(text)
+
+
+def _whole_number(text: str) -> object:
+    return int(text) if text.strip().isdigit() and len(text) <= 30 else text
+
+
+def _number(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _paths(text: str) -> list[str]:
+    return [each for each in text.split(os.pathsep) if each]
+
+
+def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)  # True is an int
+
+
+def _are_texts(values: Any) -> bool:
+    return all(isinstance(each, str) for each in values)
+
+
+_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+SETTINGS = {
+    # The registry of refs and commands that name none.
+    "registry": SettingType("DATAPKG_REGISTRY", None, "an address", _origin, lambda value: isinstance(value, str)),
+    # Names for other registries, as used in work:user/name; set one at a time, as registries.NAME.
+    "registries": SettingType(
+        *("", {}, "a mapping of names to addresses", str),
+        lambda value: isinstance(value, dict) and _are_texts(value.values()),
+    ),
+    # Read-only stores that are searched after the user's own.
+    "path": SettingType(
+        *("DATAPKG_PATH", [], "a list of folders", _paths),
+        lambda value: isinstance(value, list) and _are_texts(value),
+    ),
+    # How long a registry may send nothing, retries included.
+    "timeout_s": SettingType(
+        *("DATAPKG_TIMEOUT_S", 60, "a number of seconds, at most 86400", _number),
+        lambda value: _is_number(value, (int, float)) and 0 < value <= 86_400,
+    ),
+    # Whether data that is read and not on this machine is fetched from its registry at that moment.
+    "lazy": SettingType(
+        *("DATAPKG_LAZY", False, f"one of {', '.join(_BOOLEANS)}"),
+        lambda text: _BOOLEANS.get(text.strip().lower(), text),
+        lambda value: isinstance(value, bool),
+    ),
+    # The limit for one file, archive member or repository that a build fetches.
+    "max_source_bytes": SettingType(
+        *("DATAPKG_MAX_SOURCE_BYTES", 100 << 30, "a number of bytes", _whole_number),
+        lambda value: _is_number(value, int) and 0 < value < 1 << 62,
+    ),
+}
+
+
+class Settings:
+    """The settings and the folders of one user; all are below `DATAPKG_HOME` where it is set, else where appdirs says.
+
+    A value comes from its environment variable, else from the settings file, else it is the default.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = dict(os.environ if environ is None else environ)
+        own = self._environ.get("DATAPKG_HOME")
+        if own:
+            base = Path(own).expanduser().absolute()
+            if base.exists() and not base.is_dir():
+                raise InvalidInput(f"DATAPKG_HOME is {base}, which is not a folder", hint="unset DATAPKG_HOME")
+            self.data, self.config, self.cache = base, base, base / "cache"
+        else:
+            import appdirs
+
+            self.data = Path(appdirs.user_data_dir(APP, False))
+            self.config = Path(appdirs.user_config_dir(APP, False))
+            self.cache = Path(appdirs.user_cache_dir(APP, False))
+        self.file = self.config / "settings.json"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """A copy of the environment, for other programs that are started."""
+        return dict(self._environ)
+
+    def secret(self, name: str) -> str:
+        """Return an environment variable that a build file names instead of holding the secret itself."""
+        if value := self._environ.get(name):
+            return value
+        raise InvalidInput(f"the environment variable {name} is not set", hint=f"export {name}=…")
+
+    def all(self) -> list[Setting]:
+        """Return all settings."""
+        return [self.get(name) for name in SETTINGS]
+
+    def get(self, name: str) -> Setting:
+        """Return one setting; raise `InvalidInput` if it does not exist or has a value of the wrong type."""
+        if name not in SETTINGS:
+            raise _unknown(name)
+        variable = SETTINGS[name].variable
+        if variable and (text := self._environ.get(variable)):
+            try:
+                return Setting(name, _parse(name, text), variable)
+            except InvalidInput as error:
+                raise InvalidInput(f"{variable}: {error.message}", hint=f"unset {variable}") from None
+        if name in (values := self._from_file(name)):
+            return Setting(name, _check(name, values[name], f"datapkg config --unset {name}"), str(self.file))
+        return Setting(name, SETTINGS[name].default, "default")
+
+    def set(self, name: str, text: str | None) -> None:
+        """Write a setting into the settings file, or remove it (None); `registries.work` sets one of the names."""
+        head, dot, key = name.partition(".")
+        if dot and head == "registries":
+            names = dict(_check(head, self._values.get(head, {}), f"datapkg config --unset {head}"))
+            names.pop(key, None)
+            changed: dict[str, Any] = {head: names if text is None else {**names, key: _origin(text)}}
+        elif name in SETTINGS and (name != "registries" or text is None):
+            changed = {name: None if text is None else _parse(name, text)}
+        else:
+            raise _unknown(name)
+        values = {key: value for key, value in {**self._values, **changed}.items() if value not in (None, {})}
+        private_folder(self.config)
+        write_atomic(self.file, json.dumps(values, indent=2).encode() + b"\n", self.config / "tmp")
+        self.__dict__.pop("_values", None)
+
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        try:
+            value = json.loads(self.file.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (ValueError, OSError, RecursionError) as error:
+            hint = f"mend or remove {self.file}"
+            raise InvalidInput(f"the settings {self.file} cannot be read: {error}", hint=hint) from error
+        if not isinstance(value, dict):
+            raise InvalidInput(f"the settings {self.file} are not a mapping", hint=f"rm {self.file}")
+        return value
+
+    def _from_file(self, name: str) -> dict[str, Any]:
+        """Return the settings file. A corrupt one blocks nothing that is on this machine, but names no registry."""
+        try:
+            return self._values
+        except InvalidInput as error:
+            # Another registry than the one that the user chose must not be asked.
+            if name in ("registry", "registries"):
+                raise
+            warnings.warn(f"{error.message}; {name} has its default; {error.hint}", DamagedFile, stacklevel=3)
+            return {}
+
+
+def _unknown(name: str) -> InvalidInput:
+    near = close_names(name, [each for each in SETTINGS if each != "registries"], 1)
+    return InvalidInput(
+        f"there is no setting {quoted(name)}{choices(name, [*SETTINGS, 'registries.NAME'])}",
+        hint="" if near else "datapkg config",
+        **({"meant": [name, *near]} if near else {}),
+    )
+
+
+def _parse(name: str, text: str) -> Any:
+    """Return the value that a text means; the hint of the error shows how values of the setting are written."""
+    of = SETTINGS[name]
+    return _check(name, of.parse(text), f"datapkg config {name} {str(of.default).lower()}")
+
+
+def _check(name: str, value: Any, hint: str) -> Any:
+    of = SETTINGS[name]
+    if not of.is_valid(value):
+        raise InvalidInput(f"setting {name} is {of.expected}, got {quoted(value)}", hint=hint)
+    return value
