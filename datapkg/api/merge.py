@@ -183,7 +183,7 @@ def _checks_of(draft: DraftState, each: Input, number: int, merging: MergePlan) 
             continue
         lost = [path for path, _ in demand.keys if path not in places]
         if lost:
-            demand = replace(demand, check=None, why=f"{lost[0]} is not a part of the merge", said={}, keys=())
+            demand = replace(demand, check=None, why=f"{lost[0]} is not a part of the merge", entry={}, keys=())
         keys = tuple((places[path], column) for path, column in demand.keys)
         found.append(replace(demand, path=places[demand.path], keys=keys))
     return found

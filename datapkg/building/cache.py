@@ -184,7 +184,7 @@ class BuildCache:
 
 
 def now_ns() -> int:
-    """The time to give to `BuildCache.saw`."""
+    """Return the time to give to `BuildCache.record_hash`."""
     return time.time_ns()
 
 

@@ -64,7 +64,7 @@ def plan_merge(
     """
     if on_conflict not in POLICIES:
         raise InvalidInput(f"there is no policy {quoted(on_conflict)}; there are {', '.join(POLICIES)}")
-    merger = _Merger(parts, on_conflict, concat, check)
+    merger = _ManifestMerger(parts, on_conflict, concat, check)
     for number in range(len(parts)):
         merger.add(number)
     if merger.found.clashes:
@@ -72,7 +72,7 @@ def plan_merge(
     return merger.found
 
 
-class _Merger:
+class _ManifestMerger:
     def __init__(self, parts: Sequence[MergePart], on_conflict: str, concat: bool, check: Check) -> None:
         self._parts, self._policy, self._concat, self._check = parts, on_conflict, concat, check
         self.found = MergePlan()

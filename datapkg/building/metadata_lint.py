@@ -48,19 +48,19 @@ def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
 def meta_warnings(meta: dict[str, Any]) -> list[str]:
     """What is wrong in one mapping of metadata, each with its key."""
     found = [f"meta.{key}: {problem}" for key, rule in _RULES.items() if key in meta and (problem := rule(meta[key]))]
-    said = {meta[key] for key in LICENCE_KEYS if isinstance(meta.get(key), str)}
-    if len(said) > 1:
-        found.append(f"meta.licence and meta.license differ: {' and '.join(sorted(map(quoted, said)))}")
-    return found + [f"meta.{each}" for each in _misspelt(meta, _MEANT)]
+    licences = {meta[key] for key in LICENCE_KEYS if isinstance(meta.get(key), str)}
+    if len(licences) > 1:
+        found.append(f"meta.licence and meta.license differ: {' and '.join(sorted(map(quoted, licences)))}")
+    return found + [f"meta.{each}" for each in _misspelt(meta, _KEYS)]
 
 
-def _misspelt(said: dict[str, Any], meant: dict[str, str]) -> Iterator[str]:
+def _misspelt(mapping: dict[str, Any], known: dict[str, str]) -> Iterator[str]:
     """Keys that are nearly one of ours, which is not there itself; all others are the publisher's own."""
-    for key in list(said)[:MAX_COMPARED]:
+    for key in list(mapping)[:MAX_COMPARED]:
         word = "" if key in _RULES or len(key) > 40 else key.lower()
-        near = get_close_matches(word, meant, 1, 0.85) if word else []
-        if near and meant[near[0]] not in said:
-            yield f"{_key(key)}{did_you_mean([meant[near[0]]])}"
+        near = get_close_matches(word, known, 1, 0.85) if word else []
+        if near and known[near[0]] not in mapping:
+            yield f"{_key(key)}{did_you_mean([known[near[0]]])}"
 
 
 def column_warnings(node: Node) -> list[str]:
@@ -77,7 +77,7 @@ def column_warnings(node: Node) -> list[str]:
     if len(unknown) > MAX_WARNINGS:
         found.append(f"{COLUMNS_KEY}: {len(unknown) - MAX_WARNINGS:,} more are not columns of the table")
     return found + [
-        f"{COLUMNS_KEY}.{_key(name)}{each}" for name, said in columns.items() for each in _note_warnings(said)
+        f"{COLUMNS_KEY}.{_key(name)}{each}" for name, note in columns.items() for each in _note_warnings(note)
     ]
 
 
@@ -85,16 +85,16 @@ def _no_column(name: str, names: list[str]) -> str:
     return f"the table has no such column{suggestion(name, names) if len(name) <= 200 else ''}"
 
 
-def _note_warnings(said: Any) -> Iterator[str]:
-    if isinstance(said, str):
+def _note_warnings(note: Any) -> Iterator[str]:
+    if isinstance(note, str):
         return
-    if not isinstance(said, dict):
-        yield f": expected a mapping such as {{description: …, unit: …}}, got {_kind(said)}"
+    if not isinstance(note, dict):
+        yield f": expected a mapping such as {{description: …, unit: …}}, got {_kind(note)}"
         return
     for key in ColumnNote._fields:
-        if key in said and not isinstance(said[key], str):
-            yield f".{key}: expected text, got {_kind(said[key])}"
-    yield from (f".{each}" for each in _misspelt(said, _MEANT_OF_COLUMNS))
+        if key in note and not isinstance(note[key], str):
+            yield f".{key}: expected text, got {_kind(note[key])}"
+    yield from (f".{each}" for each in _misspelt(note, _COLUMN_KEYS))
 
 
 def licence_hint(manifest: Manifest, objects: Readable) -> str:
@@ -106,10 +106,10 @@ def licence_hint(manifest: Manifest, objects: Readable) -> str:
         return ""
     files = [node for node in manifest.nodes if isinstance(node, FileNode) and "/" not in node.path]
     found = {file.path: _spdx_line(file, objects) for file in files if licence_files_among([file.path])}
-    said = sorted(set(filter(None, found.values())))
-    if len(said) == 1:
+    licences = sorted(set(filter(None, found.values())))
+    if len(licences) == 1:
         file = next(path for path, licence in found.items() if licence)
-        return f"{quoted(file)} says {said[0]}; say so in build.yml too: meta: {{licence: {said[0]}}}"
+        return f"{quoted(file)} names {licences[0]}; name it in build.yml too: meta: {{licence: {licences[0]}}}"
     if found:
         return f"which licence is in {quoted(min(found))}? say it in build.yml: meta: {{licence: …}}"
     return "no licence is named, so nobody knows what they may do with it; say it in build.yml: meta: {licence: …}"
@@ -181,8 +181,8 @@ _RULES: dict[str, Callable[[Any], str]] = {
     "citation": _citation,
     "homepage": _homepage,
 }
-_MEANT = {key: key for key in _RULES} | {"licences": "licence", "licenses": "licence", "spdx": "licence"}
-_MEANT_OF_COLUMNS = {key: key for key in ColumnNote._fields} | {"units": "unit", "desc": "description"}
+_KEYS = {key: key for key in _RULES} | {"licences": "licence", "licenses": "licence", "spdx": "licence"}
+_COLUMN_KEYS = {key: key for key in ColumnNote._fields} | {"units": "unit", "desc": "description"}
 
 
 def _key(name: str) -> str:

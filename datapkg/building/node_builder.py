@@ -42,53 +42,59 @@ class BuiltNodes:
     pin: dict[str, Any] = field(default_factory=dict)
 
 
-def build_node(spec: NodeSpec, desk: BuildContext) -> BuiltNodes:
+def build_node(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
     """Build the nodes of one source.
 
     Raise `BuildFailed` for a source that cannot be read, `TransformFailed` for one whose content is not as expected.
     """
     file = local_file(spec.source)
     if file is None:
-        return _from_value(spec, desk)
+        return _from_value(spec, context)
     if TRANSFORMS[spec.transform].kind == "file":
-        return _make_file(spec, file, desk)
-    return _make_parsed(spec, file, desk)
+        return _make_file(spec, file, context)
+    return _make_parsed(spec, file, context)
 
 
-def known_result(spec: NodeSpec, source: FileSource, desk: BuildContext) -> BuiltNodes | None:
+def known_result(spec: NodeSpec, source: FileSource, context: BuildContext) -> BuiltNodes | None:
     """The nodes of a file that has not changed since it was built last; None if it has to be looked at."""
-    known = desk.cache.hash_of(source.path)
+    known = context.cache.hash_of(source.path)
     if known is None:
         return None
     hash, size = known
     if TRANSFORMS[spec.transform].kind == "file":
-        return None if hash in desk.absent else _file(spec, source, desk, hash, size, "unchanged")
-    result = desk.cache.result(spec, hash, source.name)
-    if result is None or not _usable(result, desk):
+        return None if hash in context.absent else _file(spec, source, context, hash, size, "unchanged")
+    result = context.cache.result(spec, hash, source.name)
+    if result is None or not _usable(result, context):
         return None
-    return _finished(spec, source, desk, result, (hash, size), "unchanged")
+    return _finished(spec, source, context, result, (hash, size), "unchanged")
 
 
-def _usable(result: TransformResult, desk: BuildContext) -> bool:
+def _usable(result: TransformResult, context: BuildContext) -> bool:
     hashes = {hash for node in result.nodes for hash, _ in node.objects()}
-    return not hashes & desk.absent and not desk.objects.missing(hashes)
+    return not hashes & context.absent and not context.objects.missing(hashes)
 
 
-def _make_file(spec: NodeSpec, source: FileSource, desk: BuildContext) -> BuiltNodes:
+def _make_file(spec: NodeSpec, source: FileSource, context: BuildContext) -> BuiltNodes:
     at = now_ns()
     with open_source(source.path, source.shown, source.within) as stream:
         status = os.fstat(stream.fileno())
         wrong = check_content(source, stream)
-        hash, size = put_file(stream, desk.objects)
-    desk.cache.record_hash(source.path, status, at, hash)
-    return _file(spec, source, desk, hash, size, "read", [f"{source.shown}: {each}" for each in wrong])
+        hash, size = put_file(stream, context.objects)
+    context.cache.record_hash(source.path, status, at, hash)
+    return _file(spec, source, context, hash, size, "read", [f"{source.shown}: {each}" for each in wrong])
 
 
 def _file(
-    spec: NodeSpec, source: FileSource, desk: BuildContext, hash: str, size: int, why: str, warnings: Sequence[str] = ()
+    spec: NodeSpec,
+    source: FileSource,
+    context: BuildContext,
+    hash: str,
+    size: int,
+    why: str,
+    warnings: Sequence[str] = (),
 ) -> BuiltNodes:
     node = file_node(spec, source, hash, size)
-    is_reused = why in KNOWN or desk.previous.has(node)
+    is_reused = why in KNOWN or context.previous.has(node)
     return BuiltNodes([node], is_reused, source_record(spec, source, hash, size), list(warnings), why)
 
 
@@ -97,7 +103,7 @@ def file_node(spec: NodeSpec, source: FileSource, hash: str, size: int) -> FileN
     return FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.name)
 
 
-def _make_parsed(spec: NodeSpec, source: FileSource, desk: BuildContext) -> BuiltNodes:
+def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext) -> BuiltNodes:
     at = now_ns()
     with (
         open_source(source.path, source.shown, source.within) as stream,
@@ -106,20 +112,20 @@ def _make_parsed(spec: NodeSpec, source: FileSource, desk: BuildContext) -> Buil
         status = os.fstat(stream.fileno())
         size = status.st_size
         hash: str | Future[str]
-        if size >= BIG_BYTES and not desk.cache.may_be_equal(source.path, size):
+        if size >= BIG_BYTES and not context.cache.may_be_equal(source.path, size):
             hash = hasher.submit(hash_file, source)
         else:
             hash, size = hash_source(stream)
-            result = desk.cache.result(spec, hash, source.name)
-            if result is not None and _usable(result, desk):
-                desk.cache.record_hash(source.path, status, at, hash)
-                return _finished(spec, source, desk, result, (hash, size), "same bytes")
+            result = context.cache.result(spec, hash, source.name)
+            if result is not None and _usable(result, context):
+                context.cache.record_hash(source.path, status, at, hash)
+                return _finished(spec, source, context, result, (hash, size), "same bytes")
         import_libraries()  # beside the hashing, and before there are threads that read
-        result, own = read_source(spec, source, stream, desk)
+        result, own = read_source(spec, source, stream, context)
         hash = hash if isinstance(hash, str) else hash.result()
-    desk.cache.record_hash(source.path, status, at, hash)
-    desk.cache.put_result(spec, hash, source.name, result, own=own)
-    return _finished(spec, source, desk, result, (hash, size), "read")
+    context.cache.record_hash(source.path, status, at, hash)
+    context.cache.put_result(spec, hash, source.name, result, own=own)
+    return _finished(spec, source, context, result, (hash, size), "read")
 
 
 def import_libraries() -> None:
@@ -129,25 +135,30 @@ def import_libraries() -> None:
 
 
 def _finished(
-    spec: NodeSpec, source: FileSource, desk: BuildContext, result: TransformResult, identity: tuple[str, int], why: str
+    spec: NodeSpec,
+    source: FileSource,
+    context: BuildContext,
+    result: TransformResult,
+    identity: tuple[str, int],
+    why: str,
 ) -> BuiltNodes:
     """Return the nodes of a file, tables with the objects that an earlier state has for them."""
-    return _placed(spec, result, desk, source_record(spec, source, *identity), why, source)
+    return _placed(spec, result, context, source_record(spec, source, *identity), why, source)
 
 
 def _placed(
     spec: NodeSpec,
     result: TransformResult,
-    desk: BuildContext,
+    context: BuildContext,
     record: dict[str, Any],
     why: str,
     source: FileSource | None = None,
 ) -> BuiltNodes:
     """Return the nodes of a result at their paths, tables with the objects that an earlier state has for them."""
-    nodes = placed_nodes(spec, result, desk.previous, source.name if source else "")
+    nodes = placed_nodes(spec, result, context.previous, source.name if source else "")
     record = {**record, "writer": result.writer} if result.writer else record
     name = source.shown if source else spec.path
-    reused = why in KNOWN or all(desk.previous.has(node) for node in nodes)
+    reused = why in KNOWN or all(context.previous.has(node) for node in nodes)
     return BuiltNodes(nodes, reused, record, [f"{name}: {each}" for each in result.warnings], why)
 
 
@@ -170,36 +181,36 @@ def placed_nodes(spec: NodeSpec, result: TransformResult, earlier: PreviousState
     return nodes
 
 
-def _joined_meta(source: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+def _joined_meta(source: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Return what a source states of itself and what a build file says; of columns both, key by key."""
-    columns, others = source.get(COLUMNS_KEY), said.get(COLUMNS_KEY)
+    columns, others = source.get(COLUMNS_KEY), own.get(COLUMNS_KEY)
     if not (isinstance(columns, dict) and isinstance(others, dict)):
-        return {**source, **said}
-    return {**source, **said, COLUMNS_KEY: {**columns, **others}}
+        return {**source, **own}
+    return {**source, **own, COLUMNS_KEY: {**columns, **others}}
 
 
-def _from_value(spec: NodeSpec, desk: BuildContext) -> BuiltNodes:
+def _from_value(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
     """Build the nodes of a source that is not one local file: it is read if its identity is new, or always."""
     handler = handler_of(spec.source)
     with located_errors(spec):
-        identity = handler.identity(spec, spec.source, desk)
-        known = desk.cache.result(spec, identity.key, identity.name) if identity.key else None
-        if known is not None and _usable(known, desk):
-            return _placed(spec, known, desk, identity.record, identity.why_known)
-        with handler.read(spec, spec.source, desk, identity) as (value, warnings):
+        identity = handler.identity(spec, spec.source, context)
+        known = context.cache.result(spec, identity.key, identity.name) if identity.key else None
+        if known is not None and _usable(known, context):
+            return _placed(spec, known, context, identity.record, identity.why_known)
+        with handler.read(spec, spec.source, context, identity) as (value, warnings):
             if isinstance(value, TakenNodes):
                 return BuiltNodes(value.nodes, True, {}, pin=value.pin)
-            writer = NodeWriter(spec, desk, None)
+            writer = NodeWriter(spec, context, None)
             nodes = writer.nodes(value, "")
     result = TransformResult(nodes, warnings, writer.writer)
     if identity.key:
-        desk.cache.put_result(spec, identity.key, identity.name, result, own=writer.own)
-    return _placed(spec, result, desk, identity.record, identity.why_read)
+        context.cache.put_result(spec, identity.key, identity.name, result, own=writer.own)
+    return _placed(spec, result, context, identity.record, identity.why_read)
 
 
 def source_record(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:
     """What the record says of a file with this hash."""
-    said = {"path": spec.path, "file": source.shown, "hash": hash, "size": size, "transform": spec.transform}
+    record = {"path": spec.path, "file": source.shown, "hash": hash, "size": size, "transform": spec.transform}
     provider = TRANSFORMS[spec.transform].provider
     more = {"kwargs": spec.kwargs, "provider": provider}
-    return {**said, **source.said, **{name: value for name, value in more.items() if value}}
+    return {**record, **source.record, **{name: value for name, value in more.items() if value}}

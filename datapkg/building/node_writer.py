@@ -30,35 +30,37 @@ if TYPE_CHECKING:
 
 
 def read_source(
-    spec: NodeSpec, source: FileSource, stream: BinaryIO, desk: BuildContext
+    spec: NodeSpec, source: FileSource, stream: BinaryIO, context: BuildContext
 ) -> tuple[TransformResult, bool]:
     """What a source becomes, and whether nothing but the source settled it."""
     transform = TRANSFORMS[spec.transform]
     wrong = check_content(source, stream)
     if transform.keep is not None and not spec.kwargs.get("rewrite"):
-        with translated_errors(spec, source, wrong) as said:
+        with translated_errors(spec, source, wrong) as warnings:
             kept = transform.keep(stream)
-        said += wrong
+        warnings += wrong
         stream.seek(0)
         if kept is not None:
-            return _keep(kept, spec, stream, desk, said)
+            return _keep(kept, spec, stream, context, warnings)
     assert transform.read is not None
-    with translated_errors(spec, source, wrong) as said:
+    with translated_errors(spec, source, wrong) as warnings:
         # Absolute: pandas takes a relative "file:/x" for an address and "~/x" for the home folder.
-        value = transform.read(source.path.absolute(), spec.kwargs, said.append)
-        stored = NodeWriter(spec, desk, source)
+        value = transform.read(source.path.absolute(), spec.kwargs, warnings.append)
+        stored = NodeWriter(spec, context, source)
         nodes = stored.nodes(value, "")
-    return TransformResult(nodes, said + wrong, stored.writer), stored.own
+    return TransformResult(nodes, warnings + wrong, stored.writer), stored.own
 
 
 def _keep(
-    kept: Any, spec: NodeSpec, stream: BinaryIO, desk: BuildContext, said: list[str]
+    kept: Any, spec: NodeSpec, stream: BinaryIO, context: BuildContext, warnings: list[str]
 ) -> tuple[TransformResult, bool]:
     """The node of a file whose bytes are kept, or the objects that an earlier state has for its table."""
-    if not isinstance(kept, tuple) and (blocks := desk.previous.blocks(spec.path, kept.hash)):
-        return TransformResult([_kept(kept, blocks)], said), False
-    hash, size = put_file(stream, desk.objects)
-    return TransformResult([_kept(kept, [Block(hash, 0 if isinstance(kept, tuple) else kept.rows, size)])], said), True
+    if not isinstance(kept, tuple) and (blocks := context.previous.blocks(spec.path, kept.hash)):
+        return TransformResult([_kept(kept, blocks)], warnings), False
+    hash, size = put_file(stream, context.objects)
+    return TransformResult(
+        [_kept(kept, [Block(hash, 0 if isinstance(kept, tuple) else kept.rows, size)])], warnings
+    ), True
 
 
 def _kept(found: Any, blocks: list[Block]) -> Node:
@@ -72,8 +74,8 @@ def _kept(found: Any, blocks: list[Block]) -> Node:
 class NodeWriter:
     """Stores what a transform gave, and makes nodes of it; `own` says whether an earlier state had no say in it."""
 
-    def __init__(self, spec: NodeSpec, desk: BuildContext, source: FileSource | None) -> None:
-        self._spec, self._desk, self._source = spec, desk, source
+    def __init__(self, spec: NodeSpec, context: BuildContext, source: FileSource | None) -> None:
+        self._spec, self._context, self._source = spec, context, source
         self.own = True
         self.writer: dict[str, Any] = {}
 
@@ -89,7 +91,7 @@ class NodeWriter:
             meta, _ = plain_attrs(value.meta)
             return [msgspec.structs.replace(self._table(value.table, path), meta=meta)]
         if isinstance(value, numpy.ndarray):
-            return [_array_node(value, path, self._desk.objects)]
+            return [_array_node(value, path, self._context.objects)]
         return [self._table(value, path)]
 
     def _below(self, path: str, name: str) -> str:
@@ -105,9 +107,9 @@ class NodeWriter:
         spec = replace(self._spec, path=whole, source=source, transform=transform, kwargs={})
         with open_source(file, source.shown) as stream:
             if TRANSFORMS[spec.transform].kind == "file":
-                hash, size = put_file(stream, self._desk.objects)
+                hash, size = put_file(stream, self._context.objects)
                 return [FileNode(path=path, hash=hash, size=size, file_name=file.name)]
-            result, own = read_source(spec, source, stream, self._desk)
+            result, own = read_source(spec, source, stream, self._context)
         self.own = self.own and own
         return [msgspec.structs.replace(node, path="/".join(filter(None, (path, node.path)))) for node in result.nodes]
 
@@ -115,10 +117,10 @@ class NodeWriter:
         from datapkg.tables.pandas_attrs import attrs_as_meta
         from datapkg.tables.table_writer import write_table
 
-        cache, objects = self._desk.cache, self._desk.objects
+        cache, objects = self._context.cache, self._context.objects
         whole = f"{self._spec.path}/{path}" if path else self._spec.path
         written = write_table(value, objects, stored=self._stored(whole), memo=self._memo(path))
-        blocks = self._desk.previous.blocks(whole, written.content, written.blocks) or written.blocks
+        blocks = self._context.previous.blocks(whole, written.content, written.blocks) or written.blocks
         if blocks != written.blocks:
             objects.discard(written.put)
         elif written.memo is not None:
@@ -138,9 +140,9 @@ class NodeWriter:
 
     def _stored(self, path: str) -> dict[bytes, Block]:
         """The blocks of the table that was at this path, as far as they are here."""
-        before = self._desk.previous.table(path)
-        found = self._desk.cache.stored(before.content) if before is not None and len(before.blocks) > 1 else {}
-        absent = self._desk.objects.missing(block.hash for block in found.values())
+        before = self._context.previous.table(path)
+        found = self._context.cache.stored(before.content) if before is not None and len(before.blocks) > 1 else {}
+        absent = self._context.objects.missing(block.hash for block in found.values())
         return {digests: block for digests, block in found.items() if block.hash not in absent}
 
     def _memo(self, path: str) -> TextBlockCache | None:
@@ -148,9 +150,9 @@ class NodeWriter:
 
         if self._source is None or path or self._source.path.stat().st_size < BIG_BYTES:
             return None
-        data = self._desk.cache.memo(self._spec)
+        data = self._context.cache.memo(self._spec)
         memo = TextBlockCache.decode(self._source.path, data) if data else TextBlockCache(self._source.path)
-        return memo.without(self._desk.objects.missing(memo.objects()))
+        return memo.without(self._context.objects.missing(memo.objects()))
 
 
 def _array_node(value: Any, path: str, objects: Objects) -> ArrayNode:

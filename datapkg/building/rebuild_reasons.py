@@ -24,19 +24,19 @@ def explain(why: dict[str, str], record: dict[str, Any], before: dict[str, Any] 
     now, then = _by_path(record), _by_path(before or {})
     libraries = _changes("", record.get("libraries", {}), (before or {}).get("libraries", {}))
     lines = {}
-    for path, said in why.items():
+    for path, reason in why.items():
         sources = _source(now, path) or {}, _source(then, path)
-        known = said in _KNOWN
-        lines[path] = _ALWAYS.get(said) or (
-            _known(said, *sources) if known else _reason(*sources, libraries, forced, before)
+        known = reason in _KNOWN
+        lines[path] = _ALWAYS.get(reason) or (
+            _known(reason, *sources) if known else _reason(*sources, libraries, forced, before)
         )
     return lines
 
 
-def _known(said: str, now: dict[str, Any], then: dict[str, Any] | None) -> str:
+def _known(reason: str, now: dict[str, Any], then: dict[str, Any] | None) -> str:
     if then is None or now.get("hash") != then.get("hash"):
         return "known: an earlier build read the same bytes"
-    return f"unchanged: {'the sum is the same' if 'url' in now else _KNOWN[said]}"
+    return f"unchanged: {'the sum is the same' if 'url' in now else _KNOWN[reason]}"
 
 
 def _reason(
@@ -56,13 +56,13 @@ def _reason(
 
 
 def _settings(now: dict[str, Any], then: dict[str, Any]) -> list[str]:
-    said = [] if now.get("file") == then.get("file") else [f"it comes from {now.get('file')}, not {then.get('file')}"]
+    lines = [] if now.get("file") == then.get("file") else [f"it comes from {now.get('file')}, not {then.get('file')}"]
     if now.get("transform") != then.get("transform"):
-        said.append(f"transform {then.get('transform')} → {now.get('transform')}")
+        lines.append(f"transform {then.get('transform')} → {now.get('transform')}")
     kwargs = _changes("kwargs.", now.get("kwargs", {}), then.get("kwargs", {}))
-    if not said and not kwargs and settings_text(now) != settings_text(then):
+    if not lines and not kwargs and settings_text(now) != settings_text(then):
         kwargs = ["the order of kwargs, or the type of a value, changed"]
-    return said + kwargs
+    return lines + kwargs
 
 
 def _changes(prefix: str, now: dict[str, Any], then: dict[str, Any]) -> list[str]:

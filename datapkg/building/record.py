@@ -53,8 +53,8 @@ def settings_text(source: dict[str, Any]) -> str:
 
 def recorded_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return what a record says of kwargs: as JSON, and as Python where JSON does not tell all (dates, number keys)."""
-    said = as_json(kwargs)
-    return {"kwargs": said, **({} if repr(said) == repr(kwargs) else {KWARGS_PYTHON: repr(kwargs)})}
+    plain = as_json(kwargs)
+    return {"kwargs": plain, **({} if repr(plain) == repr(kwargs) else {KWARGS_PYTHON: repr(kwargs)})}
 
 
 def _with_kwargs(source: dict[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,11 @@ WORKERS = os.cpu_count() or 1
 Outcome = BuiltNodes | DatapkgError
 
 
-def build_all(specs: Sequence[NodeSpec], desk: BuildContext, progress: Progress) -> Iterator[tuple[NodeSpec, Outcome]]:
+def build_all(
+    specs: Sequence[NodeSpec], context: BuildContext, progress: Progress
+) -> Iterator[tuple[NodeSpec, Outcome]]:
     """Build the nodes of all sources and yield them in order; one that fails does not keep others from being built."""
-    desk.absent = desk.objects.missing(look_up_files(specs, desk.cache))
+    context.absent = context.objects.missing(look_up_files(specs, context.cache))
     made: list[Outcome | Future[Outcome] | None] = [None] * len(specs)
     later: list[int] = []
     done = 0
@@ -32,13 +34,13 @@ def build_all(specs: Sequence[NodeSpec], desk: BuildContext, progress: Progress)
     with ThreadPoolExecutor(WORKERS, "datapkg-node") as pool:
         for number, spec in enumerate(specs):
             file = local_file(spec.source)
-            if file is not None and (known := known_result(spec, file, desk)):
+            if file is not None and (known := known_result(spec, file, context)):
                 made[number] = known
             elif file is not None and TRANSFORMS[spec.transform].kind == "file":
-                made[number] = _make(spec, desk)
+                made[number] = _make(spec, context)
             elif file is not None and _is_small(file):
                 import_libraries()
-                made[number] = pool.submit(_make, spec, desk)
+                made[number] = pool.submit(_make, spec, context)
                 continue
             else:
                 later.append(number)
@@ -51,7 +53,7 @@ def build_all(specs: Sequence[NodeSpec], desk: BuildContext, progress: Progress)
                 done += 1
                 progress("building", done, len(specs))
     for number in later:
-        made[number] = _make(specs[number], desk)
+        made[number] = _make(specs[number], context)
         done += 1
         progress("building", done, len(specs))
     for spec, outcome in zip(specs, made, strict=True):
@@ -92,8 +94,8 @@ def _is_small(file: FileSource) -> bool:
         return True
 
 
-def _make(spec: NodeSpec, desk: BuildContext) -> Outcome:
+def _make(spec: NodeSpec, context: BuildContext) -> Outcome:
     try:
-        return build_node(spec, desk)
+        return build_node(spec, context)
     except BuildFailed as error:
         return error

@@ -35,7 +35,7 @@ def findings(values: Any, rules: dict[str, Any], columns: tuple[str, ...] | None
     (result,) = run_checks([spec], built.manifest, bench.objects)
     assert result.outcome == ("failed" if result.findings else "ok")
     return [
-        f"{each.column}: {each.rows}: {each.said} {[row for row, _ in each.samples]}" if each.rows else each.said
+        f"{each.column}: {each.rows}: {each.text} {[row for row, _ in each.samples]}" if each.rows else each.text
         for each in result.findings
     ]
 

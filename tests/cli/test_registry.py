@@ -21,7 +21,7 @@ def test_a_public_package_without_a_licence_is_told_of(ada: Person, tmp_path: Pa
     assert ada("push", package, "--public", "-q").err == ""
     (folder / "LICENSE").write_text("SPDX-License-Identifier: CC0-1.0\n")
     ada("build", package, str(folder))
-    said = "note: 'LICENSE' says CC0-1.0; say so in build.yml too: meta: {licence: CC0-1.0}\n"
+    said = "note: 'LICENSE' names CC0-1.0; name it in build.yml too: meta: {licence: CC0-1.0}\n"
     assert ada("push", package, "--public").err == said
     (folder / "build.yml").write_text("meta: {licence: CC0-1.0}\ncontents: {notes: {file: notes.txt}}\n")
     ada("build", package, str(folder))

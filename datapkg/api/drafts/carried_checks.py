@@ -92,7 +92,7 @@ class CheckedState:
 
     def differ(self, base: Manifest) -> bool:
         """Whether the state that was tried last has other checks, or other results, than the state before."""
-        before = (each.said for each in self._of_state(base))
+        before = (each.entry for each in self._of_state(base))
         return bool(self._entries) and sorted(map(str, self._entries)) != sorted(map(str, before))
 
     def _demands(self, base: Manifest | None, manifest: Manifest, theirs: Manifest | None) -> list[CarriedCheck]:

@@ -31,7 +31,7 @@ class CheckedColumn:
     `node` may have the last blocks of the table alone, the number of whose first row is `first_row`.
     """
 
-    tables: CheckedTables
+    tables: TableSet
     node: TableNode
     index: int
     kind: pa.DataType
@@ -51,7 +51,7 @@ class CheckedColumn:
             yield values
 
 
-class CheckedTables:
+class TableSet:
     """The tables of a manifest, whose objects are here."""
 
     def __init__(self, manifest: Manifest, objects: Readable) -> None:

@@ -16,7 +16,7 @@ from datapkg.format.texts import quoted
 _WIDEST_DECIMAL = 76
 
 
-def beside(said: Sequence[Any], kind: pa.DataType) -> pa.Array:
+def beside(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """Values of a build file as Arrow, in the type that a column of this type is cast to for comparing.
 
     Raises `Unfit` where they are of another kind.
@@ -24,14 +24,14 @@ def beside(said: Sequence[Any], kind: pa.DataType) -> pa.Array:
     for fits, convert in _CONVERSIONS:
         if fits(kind):
             try:
-                found = convert(said, kind)
+                found = convert(values, kind)
             except Unfit:
                 raise
             except (pa.ArrowException, ValueError, OverflowError, decimal.DecimalException):
                 found = None
             if found is not None:
                 return found
-    raise Unfit(f"{', '.join(map(plainly, said[:3]))} cannot be compared with {kind}")
+    raise Unfit(f"{', '.join(map(plainly, values[:3]))} cannot be compared with {kind}")
 
 
 def cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -44,57 +44,57 @@ def plainly(value: Any) -> str:
     return quoted(value) if isinstance(value, str) else str(value)
 
 
-def _integers(said: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    if not all(_is_number(each) for each in said):
+def _integers(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+    if not all(_is_number(each) for each in values):
         return None
-    whole = all(isinstance(each, int) for each in said)
+    whole = all(isinstance(each, int) for each in values)
     wide = pa.uint64() if kind == pa.uint64() else pa.int64()
     low, high = (0, 2**64 - 1) if kind == pa.uint64() else (-(2**63), 2**63 - 1)
-    if whole and all(low <= each <= high for each in said):
-        return pa.array(said, wide)
-    return pa.array([float(each) for each in said], pa.float64())
+    if whole and all(low <= each <= high for each in values):
+        return pa.array(values, wide)
+    return pa.array([float(each) for each in values], pa.float64())
 
 
-def _floats(said: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+def _floats(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
     """At the width of the column, so that 0.1 is what 0.1 became there."""
-    if not all(_is_number(each) for each in said):
+    if not all(_is_number(each) for each in values):
         return None
-    found = pa.array([float(each) for each in said], pa.float64()).cast(kind, safe=False)
+    found = pa.array([float(each) for each in values], pa.float64()).cast(kind, safe=False)
     return found.cast(pa.float32()) if types.is_float16(kind) else found
 
 
-def _decimals(said: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    if not all(_is_number(each) for each in said):
+def _decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+    if not all(_is_number(each) for each in values):
         return None
-    exact = [decimal.Decimal(str(each)) for each in said]
+    exact = [decimal.Decimal(str(each)) for each in values]
     places = [max(0, -int(each.as_tuple().exponent)) for each in exact]
     return pa.array(exact, pa.decimal256(_WIDEST_DECIMAL, max(kind.scale, *places)))
 
 
-def _texts(said: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    return pa.array(said, pa.large_string()) if all(isinstance(each, str) for each in said) else None
+def _texts(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+    return pa.array(values, pa.large_string()) if all(isinstance(each, str) for each in values) else None
 
 
-def _booleans(said: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    return pa.array(said, pa.bool_()) if all(isinstance(each, bool) for each in said) else None
+def _booleans(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+    return pa.array(values, pa.bool_()) if all(isinstance(each, bool) for each in values) else None
 
 
-def _dates(said: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    if all(isinstance(each, str) for each in said):
-        return pa.array(said).cast(pa.date32())
-    if any(isinstance(each, datetime.datetime) for each in said):
-        return _moments(said, pa.timestamp("us"))
-    return pa.array(said, pa.date32()) if all(isinstance(each, datetime.date) for each in said) else None
+def _dates(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+    if all(isinstance(each, str) for each in values):
+        return pa.array(values).cast(pa.date32())
+    if any(isinstance(each, datetime.datetime) for each in values):
+        return _moments(values, pa.timestamp("us"))
+    return pa.array(values, pa.date32()) if all(isinstance(each, datetime.date) for each in values) else None
 
 
-def _moments(said: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+def _moments(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
     """A date is its midnight; what names no time zone is in UTC where the column has one."""
     wanted = pa.timestamp("ns" if kind.unit == "ns" else "us", kind.tz)
-    if all(isinstance(each, str) for each in said):
-        return pa.array(said).cast(wanted)
-    if not all(isinstance(each, datetime.date) for each in said):
+    if all(isinstance(each, str) for each in values):
+        return pa.array(values).cast(wanted)
+    if not all(isinstance(each, datetime.date) for each in values):
         return None
-    moments = [each if isinstance(each, datetime.datetime) else _midnight(each) for each in said]
+    moments = [each if isinstance(each, datetime.datetime) else _midnight(each) for each in values]
     if kind.tz is None and any(each.tzinfo is not None for each in moments):
         raise Unfit(f"a time with a time zone cannot be compared with {kind}, which has none")
     utc = [each if each.tzinfo is None else each.astimezone(datetime.UTC).replace(tzinfo=None) for each in moments]
@@ -102,10 +102,10 @@ def _moments(said: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
     return found if kind.tz is None else found.cast(pa.timestamp(wanted.unit, "UTC")).cast(wanted)
 
 
-def _times(said: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    if not all(isinstance(each, str) for each in said):
+def _times(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+    if not all(isinstance(each, str) for each in values):
         return None
-    return pa.array([datetime.time.fromisoformat(each) for each in said], pa.time64("us")).cast(pa.time64("ns"))
+    return pa.array([datetime.time.fromisoformat(each) for each in values], pa.time64("us")).cast(pa.time64("ns"))
 
 
 def _midnight(day: datetime.date) -> datetime.datetime:

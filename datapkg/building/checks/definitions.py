@@ -28,11 +28,11 @@ def definition_of(check: Check) -> str:
 
     Of a `python` check it holds a hash of the module, whose code cannot be read back.
     """
-    said: dict[str, Any] = {} if check.columns is None else {"columns": list(check.columns)}
-    said |= {kind: _plain(kind, argument) for kind, argument in check.rules.items()}
+    entry: dict[str, Any] = {} if check.columns is None else {"columns": list(check.columns)}
+    entry |= {kind: _plain(kind, argument) for kind, argument in check.rules.items()}
     if check.severity != SEVERITIES[0]:
-        said["severity"] = check.severity
-    return _written(said)
+        entry["severity"] = check.severity
+    return _written(entry)
 
 
 def read_definition(name: str, text: str) -> Check | None:
@@ -58,10 +58,10 @@ def packed(entries: Iterable[Entry]) -> dict[str, Any]:
     checks: list[Entry] = []
     rules: dict[str, int] = {}
     for each in entries:
-        said = {key: value for key, value in each.items() if key != "definition"}
+        entry = {key: value for key, value in each.items() if key != "definition"}
         if definition := each.get("definition"):
-            said["rule"] = rules.setdefault(definition, len(rules))
-        checks.append(said)
+            entry["rule"] = rules.setdefault(definition, len(rules))
+        checks.append(entry)
     return ({"checks": checks} if checks else {}) | ({"rules": list(rules)} if rules else {})
 
 
@@ -83,8 +83,8 @@ def unpacked(record: Mapping[str, Any]) -> list[Entry]:
             continue
         at = each.get("rule")
         text = texts[at] if isinstance(at, int) and 0 <= at < len(texts) else ""
-        said = {key: value for key, value in each.items() if key != "rule"}
-        found.append({**said, "definition": text} if text else said)
+        entry = {key: value for key, value in each.items() if key != "rule"}
+        found.append({**entry, "definition": text} if text else entry)
     return found
 
 

@@ -30,7 +30,7 @@ _OF_ROWS = {"not_null", "min", "max", "between", "regex", "isin", "type", "forei
 class CarriedCheck:
     """A check of the table at `path`; `check` is None where it cannot be run, and `why` says the reason.
 
-    `said` is what the record of an earlier state says of it, and `seen` the tables that this was found of: the one at
+    `entry` is what the record of an earlier state holds of it, and `seen` the tables that it was tried on: the one at
     the path, then that of each foreign key. `keys` are the paths of the latter now, with the column.
     """
 
@@ -39,7 +39,7 @@ class CarriedCheck:
     definition: str
     check: Check | None
     why: str = ""
-    said: Entry = field(default_factory=dict)
+    entry: Entry = field(default_factory=dict)
     seen: tuple[TableNode | None, ...] = ()
     keys: tuple[tuple[str, str], ...] = ()
 
@@ -65,12 +65,12 @@ def moved_path(path: str, old: str, new: str) -> str:
 def carried_checks_of(entries: Iterable[Entry], get: Get) -> list[CarriedCheck]:
     """The demands that the record of a state names; `get` gives the nodes of that state."""
     found = []
-    for said in entries:
-        table = get(said["path"])
-        text = said.get("definition", "")
-        check = read_definition(said["check"], text) if text else None
+    for entry in entries:
+        table = get(entry["path"])
+        text = entry.get("definition", "")
+        check = read_definition(entry["check"], text) if text else None
         why = "" if check else PYTHON if "python:" in text else UNKNOWN
-        demand = CarriedCheck(said["path"], said["check"], text, check, why, said, (_table(table),))
+        demand = CarriedCheck(entry["path"], entry["check"], text, check, why, entry, (_table(table),))
         found.append(_with_keys(demand, get))
     return found
 
@@ -83,7 +83,7 @@ def asked_for(checks: Iterable[Check], path: str, earlier: Iterable[CarriedCheck
         text = definition_of(check)
         demand = _with_keys(CarriedCheck(path, check.name, text, check), get)
         before = known.get((check.name, text))
-        found.append(replace(demand, said=before.said, seen=before.seen) if before else demand)
+        found.append(replace(demand, entry=before.entry, seen=before.seen) if before else demand)
     return found
 
 
@@ -142,10 +142,10 @@ def run_carried_checks(
             continue
         tables = (table, *(_table(manifest.get(path)) for path, _ in demand.keys))
         check = demand.now
-        if demand.said and _same(demand.seen, tables):
+        if demand.entry and _same(demand.seen, tables):
             text = definition_of(check) if check is not None and demand.keys else demand.definition
-            said = {**demand.said, "path": demand.path}
-            entries.append({**said, "definition": text} if text else said)
+            entry = {**demand.entry, "path": demand.path}
+            entries.append({**entry, "definition": text} if text else entry)
         elif check is None or not run:
             reason = NOT_RUN if check is not None else demand.why
             skipped.append((demand, reason))
@@ -160,8 +160,8 @@ def run_carried_checks(
 
 
 def _skipped(demand: CarriedCheck, table: TableNode, reason: str) -> Entry:
-    said: Entry = {"path": demand.path, "check": demand.name, "outcome": "skipped", "rows": table.rows, "why": reason}
-    return {**said, "definition": demand.definition} if demand.definition else said
+    entry: Entry = {"path": demand.path, "check": demand.name, "outcome": "skipped", "rows": table.rows, "why": reason}
+    return {**entry, "definition": demand.definition} if demand.definition else entry
 
 
 def _table(node: Node | None) -> TableNode | None:
@@ -177,7 +177,7 @@ def _same(before: tuple[TableNode | None, ...], now: tuple[TableNode | None, ...
 def _known_blocks(demand: CarriedCheck, check: Check, now: tuple[TableNode | None, ...]) -> int:
     """How many of the table's first blocks hold only rows that were found right before."""
     old, new = (demand.seen[0] if demand.seen else None), now[0]
-    if old is None or new is None or demand.said.get("outcome") != "ok" or old.columns != new.columns:
+    if old is None or new is None or demand.entry.get("outcome") != "ok" or old.columns != new.columns:
         return 0
     if not _same(demand.seen[1:], now[1:]) or not all(_is_of_rows(*rule) for rule in check.rules.items()):
         return 0

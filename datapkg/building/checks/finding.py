@@ -15,12 +15,12 @@ _LONGEST_SHOWN = 50
 class Finding:
     """What breaks a rule: so many `rows`, the first of them in `samples` with number (from 1) and value.
 
-    `said` is the rest of the sentence after them; after the column, where it is not about rows and these are 0.
+    `text` is the rest of the sentence after them; after the column, where it is not about rows and these are 0.
     """
 
     kind: str
     column: str
-    said: str
+    text: str
     rows: int = 0
     samples: list[tuple[int, str]] = field(default_factory=list)
 

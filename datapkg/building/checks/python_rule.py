@@ -45,8 +45,8 @@ def find(source: PythonSource, columns: Sequence[CheckedColumn], chosen: Sequenc
                 if not isinstance(verdict, bool | np.bool_):
                     _look(found, verdict, first, len(frame), place)
                 elif not verdict and not large:
-                    said = f"{place} says that rows {first:,} to {first + len(frame) - 1:,} are wrong"
-                    large.append(Finding("python", "", said))
+                    sentence = f"{place} says that rows {first:,} to {first + len(frame) - 1:,} are wrong"
+                    large.append(Finding("python", "", sentence))
     except CheckFailed as error:
         return [Finding("python", "", str(error))]
     except (TransformFailed, InvalidInput) as error:

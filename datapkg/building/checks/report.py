@@ -45,14 +45,14 @@ def recorded(results: Iterable[CheckResult]) -> list[dict[str, Any]]:
 
 def report_lines(result: CheckResult) -> dict[str, Any]:
     """All that can be said of a result, for programs."""
-    said = {"severity": result.check.severity, "place": result.check.place, "found": _found(result)}
-    return {**_recorded(result), **said, "lines": [_sentence(result, each) for each in result.findings]}
+    entry = {"severity": result.check.severity, "place": result.check.place, "found": _found(result)}
+    return {**_recorded(result), **entry, "lines": [_sentence(result, each) for each in result.findings]}
 
 
 def _recorded(result: CheckResult) -> dict[str, Any]:
-    said: dict[str, Any] = {"path": result.path, "check": result.check.name, "outcome": result.outcome}
-    said |= {"rows": result.rows}
-    return {**said, "wrong": sum(each.rows for each in result.findings)} if result.findings else said
+    entry: dict[str, Any] = {"path": result.path, "check": result.check.name, "outcome": result.outcome}
+    entry |= {"rows": result.rows}
+    return {**entry, "wrong": sum(each.rows for each in result.findings)} if result.findings else entry
 
 
 def _found(result: CheckResult) -> list[dict[str, Any]]:
@@ -70,8 +70,8 @@ def _sentence(result: CheckResult, finding: Finding) -> str:
     """`measurements.sepal_length: 2 of 150 rows are below 4.3; row 14: 4.2, row 39: 4.1`."""
     place = f"{result.path}.{finding.column}" if finding.column else result.path
     if not finding.rows:
-        return f"{place}: {finding.said}"
+        return f"{place}: {finding.text}"
     verb = "is" if finding.rows == 1 else "are"
     samples = ", ".join(f"row {row}: {value}" if value else f"row {row}" for row, value in finding.samples)
     rest = " …" if finding.rows > len(finding.samples) else ""
-    return f"{place}: {finding.rows:,} of {result.rows:,} rows {verb} {finding.said}; {samples}{rest}"
+    return f"{place}: {finding.rows:,} of {result.rows:,} rows {verb} {finding.text}; {samples}{rest}"

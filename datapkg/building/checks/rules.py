@@ -35,10 +35,10 @@ Test = Callable[[Any], Mask]
 
 @dataclass(frozen=True)
 class Rule:
-    """`make(argument, column)` gives the test; `said(argument)` ends the sentence "3 of 150 rows are …"."""
+    """`make(argument, column)` gives the test; `describe(argument)` ends the sentence "3 of 150 rows are …"."""
 
     make: Callable[[Any, CheckedColumn], Test]
-    said: Callable[[Any], str]
+    describe: Callable[[Any], str]
 
 
 def not_null(_: Any, column: CheckedColumn) -> Test:

@@ -64,9 +64,9 @@ def run_asked(asked: Iterable[Asked], manifest: Manifest, objects: Readable) -> 
         together.setdefault((each.table.path, each.after), []).append(each)
     if not together:
         return []
-    from datapkg.building.checks.columns import CheckedTables
+    from datapkg.building.checks.columns import TableSet
 
-    tables = CheckedTables(manifest, objects)
+    tables = TableSet(manifest, objects)
     results = []
     for (_, after), some in together.items():
         table = some[0].table
@@ -147,7 +147,7 @@ def _row_watches(result: CheckResult, kind: str, argument: Any, columns: list[Ch
                 _note(result, kind, column.name, f"`{kind}` cannot be checked: {reason}")
             continue
         fitting += 1
-        yield _Watch(result, column, test, Finding(kind, column.name, RULES[kind].said(argument)))
+        yield _Watch(result, column, test, Finding(kind, column.name, RULES[kind].describe(argument)))
     if not fitting and result.check.columns is None:
         _note(result, kind, "", f"`{kind}` fits none of the columns; there are {_listed(columns)}")
 
@@ -178,8 +178,8 @@ def _is_empty(column: CheckedColumn) -> bool:
     return column.type_text == "null"
 
 
-def _note(result: CheckResult, kind: str, column: str, said: str) -> None:
-    result.findings.append(Finding(kind, column, said))
+def _note(result: CheckResult, kind: str, column: str, text: str) -> None:
+    result.findings.append(Finding(kind, column, text))
 
 
 def _row_count_problem(rows: int, fewest: int, most: int | None) -> str:

@@ -44,7 +44,7 @@ def find(text: str, columns: Sequence[CheckedColumn], chosen: Sequence[CheckedCo
     duckdb = _duckdb()
     used = list(columns) if is_query(text) else [each for each in columns if _may_use(text, each)]
     used += [each for each in chosen if each not in used]
-    rows = _Rows(columns[0], used)
+    rows = _ArrowRows(columns[0], used)
     with duckdb.connect(":memory:", config=_SETTINGS) as connection:
         connection.execute("SET lock_configuration = true")
         connection.register(TABLE, rows)
@@ -99,8 +99,8 @@ def _by_query(connection: Any, text: str) -> list[Finding]:
     if not rows:
         return []
     more = " …" if rows > len(samples) else ""
-    said = f"`{_cut(text)}` finds {rows:,} row{'s' if rows > 1 else ''}, expected none: {', '.join(samples)}{more}"
-    return [Finding("sql", "", said)]
+    sentence = f"`{_cut(text)}` finds {rows:,} row{'s' if rows > 1 else ''}, expected none: {', '.join(samples)}{more}"
+    return [Finding("sql", "", sentence)]
 
 
 def _query(connection: Any, text: str) -> Any:
@@ -118,7 +118,7 @@ def _fetched(relation: Any) -> Iterator[tuple[Any, ...]]:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _ArrowRows:
     """The rows of a table for DuckDB, from the first one each time it asks; `number` is a column of their numbers."""
 
     first: CheckedColumn

@@ -77,15 +77,15 @@ def _word(value: Any) -> str:
 
 
 def _chosen(sheets: list[_Sheet], kwargs: dict[str, Any], warn: Callable[[str], None]) -> _Sheet | list[_Sheet]:
-    said = [key for key in _CHOOSERS if key in kwargs]
-    if len(said) > 1:
+    choosers = [key for key in _CHOOSERS if key in kwargs]
+    if len(choosers) > 1:
         raise InvalidInput("`sheet` and `sheet_name` say the same; leave one out")
     if not sheets:
         raise InvalidInput("there is no sheet of cells in it")
-    if not said:
+    if not choosers:
         return _data(sheets, warn)
-    wanted = kwargs[said[0]]
-    if said == ["sheet_name"] and (isinstance(wanted, bool) or not isinstance(wanted, str | int)):
+    wanted = kwargs[choosers[0]]
+    if choosers == ["sheet_name"] and (isinstance(wanted, bool) or not isinstance(wanted, str | int)):
         raise InvalidInput(
             "`sheet_name` is the name or the number of one sheet", hint='`sheet: "*"` takes all, `sheet: [A, B]` some'
         )

@@ -37,8 +37,8 @@ def _part(archive: zipfile.ZipFile, number: int) -> str:
     wanted = _SHEET_ID.findall(book)[number]
     targets = {}
     for link in _RELATIONSHIP.findall(links):
-        said = dict(re.findall(r'(\w+)="([^"]*)"', link))
-        targets[said.get("Id")] = said.get("Target", "")
+        attributes = dict(re.findall(r'(\w+)="([^"]*)"', link))
+        targets[attributes.get("Id")] = attributes.get("Target", "")
     return posixpath.normpath(posixpath.join("/xl", targets[wanted])).lstrip("/")
 
 

@@ -48,8 +48,8 @@ def run(
     if not sys.executable:  # an embedded Python: there is no interpreter to start
         raise ValueError("it is read in a process of its own, and this Python does not know its interpreter")
     folders = dict.fromkeys(str(Path(each.__file__).parents[1]) for each in libraries)
-    said = json.dumps({"folders": list(folders), "most": max_bytes(), **(options or {})})
-    line = [sys.executable, "-I", "-S", __file__, task, os.path.abspath(path), said]
+    settings = json.dumps({"folders": list(folders), "most": max_bytes(), **(options or {})})
+    line = [sys.executable, "-I", "-S", __file__, task, os.path.abspath(path), settings]
     done = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False)
     told = [each for each in done.stderr.decode("utf-8", "replace").splitlines() if each.startswith(_MARK)]
     last = told[-1].removeprefix(_MARK) if told else ""
@@ -68,9 +68,9 @@ def max_bytes() -> int:
     return max(_MIN_BYTES, int(memory * _SHARE))
 
 
-def _main(task: str, path: str, said: str) -> None:
+def _main(task: str, path: str, settings: str) -> None:
     """What the child does. It tells on stderr what it is doing, so that its last line says where it died."""
-    options = json.loads(said)
+    options = json.loads(settings)
     _limit(options["most"])
     sys.path += options["folders"]
     try:

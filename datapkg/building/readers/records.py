@@ -23,15 +23,15 @@ class Records:
 
     def __init__(self, read: Callable[[], Iterator[Group]]) -> None:
         self._read = read
-        seen = _Seen()
+        seen = _InferredColumns()
         for group in read():
             seen.see(group)
             break
         self.schema: pa.Schema = seen.schema()
 
     def parts(self) -> Iterator[TablePart]:
-        """All rows in order; `StartAgain` once the types of all are known, where they are not those of `schema`."""
-        seen = _Seen()
+        """All rows in order; `RestartRead` once the types of all are known, where they are not those of `schema`."""
+        seen = _InferredColumns()
         groups = self._read()
         for group in groups:
             found = seen.see(group)
@@ -55,7 +55,7 @@ class Records:
         return pa.Table.from_arrays(columns, schema=self.schema)
 
 
-class _Seen:
+class _InferredColumns:
     """What the records so far have shown."""
 
     def __init__(self) -> None:

@@ -71,7 +71,7 @@ class SqliteColumn:
 
 
 @dataclass(frozen=True)
-class _Counts:
+class _KindCounts:
     """How many values of each kind a column holds; the lowest and highest integer; how many texts are times."""
 
     rows: int
@@ -112,8 +112,8 @@ def _declared(database: sqlite3.Connection, table: str, source: str) -> list[tup
     return [(name, words.get(name, "")) for name in names]
 
 
-def _count(database: sqlite3.Connection, source: str, declared: list[tuple[str, str]]) -> list[_Counts]:
-    found: list[_Counts] = []
+def _count(database: sqlite3.Connection, source: str, declared: list[tuple[str, str]]) -> list[_KindCounts]:
+    found: list[_KindCounts] = []
     for start in range(0, len(declared), _AT_ONCE):
         some = declared[start : start + _AT_ONCE]
         # By number: names may be there twice, in a view.
@@ -124,7 +124,7 @@ def _count(database: sqlite3.Connection, source: str, declared: list[tuple[str, 
         rows, *numbers = database.execute(query).fetchone()
         width = len(terms) // len(some)
         found += [
-            _Counts(rows, *(each or 0 for each in numbers[at : at + width])) for at in range(0, len(numbers), width)
+            _KindCounts(rows, *(each or 0 for each in numbers[at : at + width])) for at in range(0, len(numbers), width)
         ]
     return found
 
@@ -142,7 +142,7 @@ def _wish(words: str) -> pa.DataType | None:
     return next((kind for starts, kind in _DECLARED if words.startswith(starts)), None)
 
 
-def _settled(name: str, words: str, counts: _Counts, table: str, warn: Callable[[str], None]) -> pa.DataType:
+def _settled(name: str, words: str, counts: _KindCounts, table: str, warn: Callable[[str], None]) -> pa.DataType:
     numbers, place = counts.integers + counts.reals, f"{quoted(table)}, column {quoted(name)}"
     if not numbers and not counts.texts and not counts.blobs:
         return _of_nothing(words)
@@ -162,7 +162,7 @@ def _settled(name: str, words: str, counts: _Counts, table: str, warn: Callable[
     return _of_numbers(name, words, counts)
 
 
-def _of_numbers(name: str, words: str, counts: _Counts) -> pa.DataType:
+def _of_numbers(name: str, words: str, counts: _KindCounts) -> pa.DataType:
     if not counts.reals:
         is_truth = _wish(words) == pa.bool_() and counts.lowest >= 0 and counts.highest <= 1
         return pa.bool_() if is_truth else pa.int64()

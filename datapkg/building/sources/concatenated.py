@@ -51,7 +51,7 @@ class Concatenated:
 
     def __init__(self, files: Sequence[FileSource], read: Reader, warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._files = [_File(each, partition_values(each), read) for each in files]
+        self._files = [_ConcatenatedFile(each, partition_values(each), read) for each in files]
         _check_partitions(self._files)
         self._partitions = _partition_fields(self._files)
         room = _KEPT_BYTES
@@ -60,7 +60,7 @@ class Concatenated:
         self.schema: pa.Schema = self._joined()
 
     def parts(self) -> Iterator[TablePart]:
-        """All rows in order; `StartAgain` once the types of all files are known, where those of one were not."""
+        """All rows in order; `RestartRead` once the types of all files are known, where those of one were not."""
         for number, each in enumerate(self._files):
             try:
                 for table in each.tables():
@@ -75,7 +75,7 @@ class Concatenated:
 
     def _joined(self) -> pa.Schema:
         """The columns of all files in the order in which they first come, then those of the partitions."""
-        fields: dict[str, tuple[pa.DataType, _File]] = {}
+        fields: dict[str, tuple[pa.DataType, _ConcatenatedFile]] = {}
         for each in self._files:
             for field in each.schema:
                 kind, first = fields.get(field.name, (pa.null(), each))
@@ -101,7 +101,7 @@ class Concatenated:
         """Columns that a file describes as whole numbers or booleans beside nulls."""
         return [name for each in self._files for name in each.nullable]
 
-    def _missing(self) -> dict[str, list[_File]]:
+    def _missing(self) -> dict[str, list[_ConcatenatedFile]]:
         """The files that lack a column which others have."""
         names = dict.fromkeys(name for each in self._files for name in each.schema.names)
         having = [(each, set(each.schema.names)) for each in self._files]
@@ -120,7 +120,7 @@ class Concatenated:
             elif len(found) > 1:
                 yield f"column {quoted(name)} is {kind} here; in the files it is {', '.join(sorted(map(str, found)))}"
 
-    def _fitting(self, table: pa.Table, file: _File) -> pa.Table:
+    def _fitting(self, table: pa.Table, file: _ConcatenatedFile) -> pa.Table:
         """Rows of a file in the columns and types of all."""
         columns = []
         names = set(table.column_names)
@@ -138,7 +138,7 @@ class Concatenated:
         return pa.Table.from_arrays(columns, schema=self.schema)
 
 
-class _File:
+class _ConcatenatedFile:
     """One of the files; its types are known once it was opened, but those of text only once it was read."""
 
     def __init__(self, source: FileSource, values: Values, read: Reader) -> None:
@@ -164,7 +164,7 @@ class _File:
         return 0
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows, in the types of `schema`; raises `StartAgain` where that has changed."""
+        """The rows, in the types of `schema`; raises `RestartRead` where that has changed."""
         if self._stream is None:
             yield self._value() if self._table is None else self._table
             return
@@ -216,7 +216,7 @@ def described_as_nullable(schema: pa.Schema) -> list[str]:
     ]
 
 
-def _check_partitions(files: Sequence[_File]) -> None:
+def _check_partitions(files: Sequence[_ConcatenatedFile]) -> None:
     for each in files[1:]:
         if list(each.values) != list(files[0].values):
             had = [", ".join(file.values) or "none" for file in (files[0], each)]
@@ -225,7 +225,7 @@ def _check_partitions(files: Sequence[_File]) -> None:
             )
 
 
-def _partition_fields(files: Sequence[_File]) -> list[pa.Field]:
+def _partition_fields(files: Sequence[_ConcatenatedFile]) -> list[pa.Field]:
     """Whole numbers where all values of a partition are written as such, else text."""
     fields = []
     for name in files[0].values:
@@ -248,7 +248,7 @@ def _values_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if types.is_dictionary(kind) else kind
 
 
-def _as(column: pa.ChunkedArray, field: pa.Field, file: _File) -> pa.ChunkedArray:
+def _as(column: pa.ChunkedArray, field: pa.Field, file: _ConcatenatedFile) -> pa.ChunkedArray:
     """The column in a wider type; raises `InvalidInput` where a value would change."""
     try:
         if types.is_dictionary(column.type):
@@ -259,7 +259,7 @@ def _as(column: pa.ChunkedArray, field: pa.Field, file: _File) -> pa.ChunkedArra
         raise InvalidInput(f"{file.shown}: column {quoted(field.name)}: {what}: {error}") from error
 
 
-def _check_same(column: pa.ChunkedArray, name: str, file: _File) -> None:
+def _check_same(column: pa.ChunkedArray, name: str, file: _ConcatenatedFile) -> None:
     """Raise `InvalidInput` where a column of a file has another value than its folder names."""
     value = file.values[name]
     same = pc.is_null(column) if value is None else pc.equal(column.cast(pa.string()), value)
@@ -269,7 +269,7 @@ def _check_same(column: pa.ChunkedArray, name: str, file: _File) -> None:
         )
 
 
-def _unlike(one: _File, other: _File, name: str, why: str) -> InvalidInput:
+def _unlike(one: _ConcatenatedFile, other: _ConcatenatedFile, name: str, why: str) -> InvalidInput:
     return InvalidInput(
         f"{one.shown} and {other.shown} do not make one table: column {quoted(name)} is {why}",
         hint="give both the same type, such as by kwargs: {dtype: {…}}, or name them as two nodes",

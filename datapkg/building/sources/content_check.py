@@ -101,7 +101,7 @@ def _refuse_pointer(source: FileSource, start: bytes) -> None:
         system, line = "git-annex", "git annex get ."
     else:
         return
-    is_remote = "url" in source.said
+    is_remote = "url" in source.record
     raise BuildFailed(
         f"{quoted(source.shown)} is a pointer of {system}, not the data",
         hint="give the address of the file itself, not of its pointer" if is_remote else line,

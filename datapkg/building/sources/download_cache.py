@@ -6,7 +6,9 @@ A cache: all of it may be removed at any time. A file is believed while its stat
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapkg.format.hashing import copy_hashed
@@ -18,6 +20,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 _STALE_PIECES_S = 14 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """A file on this machine, its hash, and what messages (`shown`) and the build record call it."""
+
+    path: Path
+    hash: str
+    shown: str
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 class DownloadCache:
@@ -81,7 +93,7 @@ class DownloadCache:
             return True
         try:
             with path.open("rb", buffering=0) as file:
-                found, _ = copy_hashed(file, _Nowhere())
+                found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return False
         if found != hash:
@@ -89,8 +101,3 @@ class DownloadCache:
             return False
         self.index.mark_verified([path])
         return True
-
-
-class _Nowhere:
-    def write(self, data: object) -> None:
-        """Keeps nothing."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datapkg.building.sources.archives import ByteStream, Member, member_problem, members
-from datapkg.building.sources.download_cache import DownloadCache
+from datapkg.building.sources.download_cache import DownloadCache, FetchedFile
 from datapkg.building.sources.file import open_source
 from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.globs import is_glob
@@ -25,15 +25,6 @@ _NAMES_KEPT = 2_000
 
 
 @dataclass(frozen=True)
-class Archive:
-    """An archive that is here, its hash, and what messages call it."""
-
-    path: Path
-    hash: str
-    shown: str
-
-
-@dataclass(frozen=True)
 class Extracted:
     """A member that was taken out: the names of its path, the hash of its bytes, and where they are."""
 
@@ -43,7 +34,7 @@ class Extracted:
 
 
 def extract_members(
-    archive: Archive, patterns: Iterable[str], shelf: DownloadCache, limit_bytes: int
+    archive: FetchedFile, patterns: Iterable[str], downloads: DownloadCache, limit_bytes: int
 ) -> dict[str, list[Extracted]]:
     """The members that each pattern means, in the order of their names.
 
@@ -51,22 +42,22 @@ def extract_members(
     or something that is not taken.
     """
     asked = list(dict.fromkeys(patterns))
-    found = _known(archive, asked, shelf)
-    work = _Work(archive, [each for each in asked if each not in found], shelf, limit_bytes)
-    if work.patterns:
+    found = _known(archive, asked, downloads)
+    extraction = _Extraction(archive, [each for each in asked if each not in found], downloads, limit_bytes)
+    if extraction.patterns:
         with open_source(archive.path, archive.shown) as stream:
             for member, body in members(stream, archive.shown):
-                work.see(member, body)
-        work.finish()
-        _remember(archive, work.taken, shelf)
-    return {**found, **work.taken}
+                extraction.see(member, body)
+        extraction.finish()
+        _remember(archive, extraction.taken, downloads)
+    return {**found, **extraction.taken}
 
 
-class _Work:
+class _Extraction:
     """One pass over an archive, for those patterns whose members are not known yet."""
 
-    def __init__(self, archive: Archive, patterns: list[str], shelf: DownloadCache, limit_bytes: int) -> None:
-        self._archive, self._shelf, self._limit_bytes = archive, shelf, limit_bytes
+    def __init__(self, archive: FetchedFile, patterns: list[str], downloads: DownloadCache, limit_bytes: int) -> None:
+        self._archive, self._downloads, self._limit_bytes = archive, downloads, limit_bytes
         self.patterns = {each: _wanted(each) for each in patterns}
         self.taken: dict[str, list[Extracted]] = {each: [] for each in patterns}
         self._names: list[str] = []
@@ -85,7 +76,7 @@ class _Work:
         if any(parts == each.parts for pattern in asking for each in self.taken[pattern]):
             raise self._failure(member, "it is in there twice")
         try:
-            hash, path = self._shelf.put(body, parts[-1], self._limit_bytes)
+            hash, path = self._downloads.put(body, parts[-1], self._limit_bytes)
         except OverflowError:
             bound = f"it has more than {self._limit_bytes:,} bytes, the bound that max_source_bytes sets"
             raise self._failure(member, bound) from None
@@ -117,31 +108,31 @@ def _is_hidden(parts: tuple[str, ...]) -> bool:
     return any(part.startswith(".") and part.strip(".") and "\\" not in part for part in parts)
 
 
-def _known(archive: Archive, patterns: list[str], shelf: DownloadCache) -> dict[str, list[Extracted]]:
+def _known(archive: FetchedFile, patterns: list[str], downloads: DownloadCache) -> dict[str, list[Extracted]]:
     """What is remembered of this archive, where all of it is still on the shelf."""
     keys = {_key(archive, pattern): pattern for pattern in patterns}
     found = {}
-    for key, data in shelf.index.get_many(keys).items():
-        taken = _decoded(data, shelf)
+    for key, data in downloads.index.get_many(keys).items():
+        taken = _decoded(data, downloads)
         if taken:
             found[keys[key]] = taken
     return found
 
 
-def _decoded(data: bytes, shelf: DownloadCache) -> list[Extracted] | None:
+def _decoded(data: bytes, downloads: DownloadCache) -> list[Extracted] | None:
     try:
         rows = [(tuple(parts), hash) for parts, hash in json.loads(data)]
         if any(name_problem(parts) for parts, _ in rows):
             return None
-        paths = [shelf.find(hash, parts[-1]) for parts, hash in rows]
+        paths = [downloads.find(hash, parts[-1]) for parts, hash in rows]
     except (ValueError, TypeError, AttributeError, IndexError):
         return None
     taken = [Extracted(parts, hash, path) for (parts, hash), path in zip(rows, paths, strict=True) if path is not None]
     return taken if len(taken) == len(rows) else None
 
 
-def _remember(archive: Archive, taken: dict[str, list[Extracted]], shelf: DownloadCache) -> None:
-    shelf.index.put_many(
+def _remember(archive: FetchedFile, taken: dict[str, list[Extracted]], downloads: DownloadCache) -> None:
+    downloads.index.put_many(
         {
             _key(archive, pattern): json.dumps([[each.parts, each.hash] for each in found]).encode()
             for pattern, found in taken.items()
@@ -149,5 +140,5 @@ def _remember(archive: Archive, taken: dict[str, list[Extracted]], shelf: Downlo
     )
 
 
-def _key(archive: Archive, pattern: str) -> str:
+def _key(archive: FetchedFile, pattern: str) -> str:
     return f"members:{FORMAT}:{archive.hash}:{hashlib.sha256(pattern.encode()).hexdigest()}"

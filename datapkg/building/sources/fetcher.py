@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapkg.building.readers import TRANSFORMS, node_name
-from datapkg.building.sources.download_cache import DownloadCache
+from datapkg.building.sources.download_cache import DownloadCache, FetchedFile
 from datapkg.building.sources.file import hash_source, open_source
 from datapkg.building.sources.source_errors import located_errors
 from datapkg.building.spec.folder import name_problem
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Fetcher:
     """Where fetched files are kept, and the bounds: bytes of one file, and seconds that a server may send nothing."""
 
-    shelf: DownloadCache
+    downloads: DownloadCache
     limit_bytes: int
     timeout_s: float
     progress: Progress = silent
@@ -67,33 +67,25 @@ def fetch_sources(
     `hint` is the line that would do so. Raises `HashMismatch` for all addresses whose bytes are others than was said;
     `Unreachable`, `NotFound`, `BuildFailed` with the place in the build file.
     """
-    asked = [node for node in spec.nodes if isinstance(node.source, UrlSource)]
-    if not asked:
+    sources = {node.path: node.source for node in spec.nodes if isinstance(node.source, UrlSource)}
+    if not sources:
         return Fetched(spec)
     downloads = _Downloads(fetcher, update, force)
-    files = {node.path: downloads.file(node) for node in asked}
+    files = {node.path: downloads.file(node, sources[node.path]) for node in spec.nodes if node.path in sources}
     downloads.raise_changed(hint)
-    taken = _taken_out(asked, files, fetcher)
+    here = {path: file for path, file in files.items() if file is not None}
+    extracted = _extract([node for node in spec.nodes if node.path in sources], sources, here, fetcher)
     nodes: list[NodeSpec] = []
     groups = dict(spec.groups)
     for node in spec.nodes:
-        if not isinstance(node.source, UrlSource):
+        source = sources.get(node.path)
+        if source is None:
             nodes.append(node)
-        elif not node.source.extract:
-            nodes.append(_settled(node, node.path, _file_of(node.source, files[node.path])))
+        elif not source.extract:
+            nodes.append(_settled(node, source, _file_of(source, here[node.path])))
         else:
-            nodes += _members(node, files[node.path], taken[node.path], groups)
+            nodes += _members(node, source, here[node.path], extracted[node.path], groups)
     return Fetched(replace(spec, nodes=nodes, groups=groups), downloads.sums)
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file that is here, its hash, and what the record and messages call it."""
-
-    path: Path
-    hash: str
-    shown: str
-    said: dict[str, Any]
 
 
 class _Downloads:
@@ -101,43 +93,40 @@ class _Downloads:
 
     def __init__(self, fetcher: Fetcher, update: bool, force: bool) -> None:
         self._fetcher, self._update, self._force = fetcher, update, force
-        self._here: dict[tuple[str, str, str], _File] = {}
+        self._here: dict[tuple[str, str, str], FetchedFile] = {}
         self._changed: list[tuple[str, Checksum]] = []
         self.sums: dict[str, Checksum] = {}
 
-    def file(self, node: NodeSpec) -> _File | None:
-        """The file or archive that a node names; None for one that has changed."""
-        source = node.source
-        assert isinstance(source, UrlSource)
+    def file(self, node: NodeSpec, source: UrlSource) -> FetchedFile | None:
+        """Return the file or archive that a node names, or None if it has changed."""
         if source.inside is not None:
-            return _local(source.inside, self._fetcher.shelf)
+            return _local(source.inside, self._fetcher.downloads)
+        shown = without_credentials(source.url)
         name = file_name(source.url) or node.path.rpartition("/")[2]
         key = (source.url, "" if self._update else source.sha256, name)
         if key not in self._here:
             with located_errors(node):
                 path, hash = self._bring(source.url, "" if self._update else source.sha256, name)
             if path is None:
-                self._changed.append((node.place, Checksum(without_credentials(source.url), source.sha256, hash)))
+                self._changed.append((node.place, Checksum(shown, source.sha256, hash)))
                 return None
-            self._here[key] = _File(
-                path, hash, without_credentials(source.url), {"url": without_credentials(source.url)}
-            )
+            self._here[key] = FetchedFile(path, hash, shown, {"url": shown})
         if self._update:
-            self.sums[source.url] = Checksum(without_credentials(source.url), source.sha256, self._here[key].hash)
+            self.sums[source.url] = Checksum(shown, source.sha256, self._here[key].hash)
         return self._here[key]
 
     def _bring(self, url: str, sha256: str, name: str) -> tuple[Path | None, str]:
         """The file at an address and its hash; of a file that is not what it should be, the hash alone."""
-        shelf = self._fetcher.shelf
-        if sha256 and not self._force and (path := shelf.find(sha256, name)):
+        downloads = self._fetcher.downloads
+        if sha256 and not self._force and (path := downloads.find(sha256, name)):
             return path, sha256
         from filelock import FileLock
 
-        temp = shelf.temp()
-        piece = shelf.pieces / hashlib.sha256(url.encode()).hexdigest()[:32]
+        temp = downloads.temp()
+        piece = downloads.pieces / hashlib.sha256(url.encode()).hexdigest()[:32]
         piece.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{piece}.lock"):
-            if sha256 and not self._force and (path := shelf.find(sha256, name)):  # another process was quicker
+            if sha256 and not self._force and (path := downloads.find(sha256, name)):  # another process was quicker
                 return path, sha256
             hash = self._download(url, piece, sha256)
             os.replace(piece, temp)
@@ -145,7 +134,7 @@ class _Downloads:
         try:
             if sha256 and hash != sha256:
                 return None, hash
-            return shelf.find(hash, name) or shelf.keep(temp, hash, name), hash
+            return downloads.find(hash, name) or downloads.keep(temp, hash, name), hash
         finally:
             temp.unlink(missing_ok=True)
 
@@ -178,17 +167,17 @@ class _Downloads:
         )
 
 
-def _local(file: FileSource, shelf: DownloadCache) -> _File:
+def _local(file: FileSource, downloads: DownloadCache) -> FetchedFile:
     """An archive beside the build file; its hash is remembered while it does not change."""
     key = f"archive:{file.path.absolute()}"
     at = time.time_ns()
     with open_source(file.path, file.shown, file.within) as stream:
         status = os.fstat(stream.fileno())
-        hash = _hash_known(shelf.index.get_many([key]).get(key, b""), status)
+        hash = _hash_known(downloads.index.get_many([key]).get(key, b""), status)
         if not hash:
             hash, _ = hash_source(stream)
-            shelf.index.put_many({key: json.dumps([stamp(status), at, hash]).encode()})
-    return _File(file.path, hash, file.shown, {"file": file.shown})
+            downloads.index.put_many({key: json.dumps([stamp(status), at, hash]).encode()})
+    return FetchedFile(file.path, hash, file.shown, {"file": file.shown})
 
 
 def _hash_known(data: bytes, status: os.stat_result) -> str:
@@ -201,56 +190,56 @@ def _hash_known(data: bytes, status: os.stat_result) -> str:
     return hash if unchanged and is_hash(hash) else ""
 
 
-def _taken_out(asked: list[NodeSpec], files: dict[str, _File | None], fetcher: Fetcher) -> dict[str, list[Extracted]]:
-    """The members that each node asks for, by the path of the node; each archive is read once for all of them."""
+def _extract(
+    nodes: list[NodeSpec], sources: dict[str, UrlSource], files: dict[str, FetchedFile], fetcher: Fetcher
+) -> dict[str, list[Extracted]]:
+    """Return the members that each node asks for, by its path; each archive is read once for all of them."""
     by_archive: dict[str, list[NodeSpec]] = {}
-    for node in asked:
-        file = files[node.path]
-        if isinstance(node.source, UrlSource) and node.source.extract and file is not None:
-            by_archive.setdefault(file.hash, []).append(node)
+    for node in nodes:
+        if sources[node.path].extract:
+            by_archive.setdefault(files[node.path].hash, []).append(node)
     found: dict[str, list[Extracted]] = {}
     if not by_archive:
         return found
-    from datapkg.building.sources.extract import Archive, extract_members
+    from datapkg.building.sources.extract import extract_members
 
-    for hash, nodes in by_archive.items():
-        file = files[nodes[0].path]
-        assert file is not None
-        patterns = {node.path: node.source.extract for node in nodes if isinstance(node.source, UrlSource)}
-        with located_errors(nodes[0]):
-            archive = Archive(file.path, hash, file.shown)
-            taken = extract_members(archive, patterns.values(), fetcher.shelf, fetcher.limit_bytes)
-        found.update({path: taken[pattern] for path, pattern in patterns.items()})
+    for asking in by_archive.values():
+        patterns = {node.path: sources[node.path].extract for node in asking}
+        with located_errors(asking[0]):
+            archive = files[asking[0].path]
+            members = extract_members(archive, patterns.values(), fetcher.downloads, fetcher.limit_bytes)
+        found.update({path: members[pattern] for path, pattern in patterns.items()})
     return found
 
 
-def _file_of(source: UrlSource, file: _File | None) -> FileSource:
-    assert file is not None
-    return FileSource(file.path, file.shown, file_name(source.url) or file.path.name, file.said)
+def _file_of(source: UrlSource, file: FetchedFile) -> FileSource:
+    return FileSource(file.path, file.shown, file_name(source.url) or file.path.name, file.record)
 
 
 def _members(
-    node: NodeSpec, file: _File | None, taken: list[Extracted], groups: dict[str, dict[str, Any]]
+    node: NodeSpec,
+    asked: UrlSource,
+    file: FetchedFile,
+    extracted: list[Extracted],
+    groups: dict[str, dict[str, Any]],
 ) -> Iterator[NodeSpec]:
-    """The nodes of members: one in the place of the node, or a group of those that a glob means."""
-    assert isinstance(node.source, UrlSource)
-    assert file is not None
-    archive = {**file.said, "hash": file.hash}
+    """Yield the nodes of members: one at the path of the node, or a group of those that a glob means."""
+    archive = {**file.record, "hash": file.hash}
     sources = [
-        FileSource(each.path, f"{file.shown}: {'/'.join(each.parts)}", each.parts[-1], _said(archive, each))
-        for each in taken
+        FileSource(each.path, f"{file.shown}: {'/'.join(each.parts)}", each.parts[-1], _member_record(archive, each))
+        for each in extracted
     ]
-    if not is_glob(node.source.extract):
-        yield _settled(node, node.path, sources[0])
+    if not is_glob(asked.extract):
+        yield _settled(node, asked, sources[0])
         return
     columns = {COLUMNS_KEY: node.meta[COLUMNS_KEY]} if COLUMNS_KEY in node.meta else {}
     group_meta = {key: value for key, value in node.meta.items() if key != COLUMNS_KEY}
     if group_meta:
         groups[node.path] = group_meta
-    prefix = len([part for part in fixed_prefix(node.source.extract)[0].split("/") if part not in ("", ".")])
+    prefix = len([part for part in fixed_prefix(asked.extract)[0].split("/") if part not in ("", ".")])
     paths: dict[str, str] = {}
-    for each, source in zip(taken, sources, strict=True):
-        below = _settled(replace(node, meta=columns), node.path, source)
+    for each, source in zip(extracted, sources, strict=True):
+        below = _settled(replace(node, meta=columns), asked, source)
         parts = (*node.path.split("/"), *each.parts[prefix:-1], node_name(each.parts[-1], below.transform))
         path, member = "/".join(parts), "/".join(each.parts)
         problem = name_problem(parts) or (f"so does {quoted(paths[path])}" if path in paths else "")
@@ -260,16 +249,15 @@ def _members(
         yield replace(below, path=path)
 
 
-def _said(archive: dict[str, Any], taken: Extracted) -> dict[str, Any]:
-    return {"archive": archive, "member": "/".join(taken.parts)}
+def _member_record(archive: dict[str, Any], member: Extracted) -> dict[str, Any]:
+    return {"archive": archive, "member": "/".join(member.parts)}
 
 
-def _settled(node: NodeSpec, path: str, source: FileSource) -> NodeSpec:
-    """The node of a file that is here now, and may be looked into; checks pass by what is not a table."""
-    assert isinstance(node.source, UrlSource)
+def _settled(node: NodeSpec, asked: UrlSource, source: FileSource) -> NodeSpec:
+    """Return the node with its file, whose transform is known now; checks are dropped unless it is a table."""
     transform, kwargs = node.transform, node.kwargs
-    if node.source.how is not None:
+    if asked.how is not None:
         with located_errors(node):
-            transform, kwargs = node.source.how.of(source.path)
+            transform, kwargs = asked.how.of(source.path)
     checks = node.checks if TRANSFORMS[transform].kind == "table" else ()
-    return replace(node, path=path, source=source, transform=transform, kwargs=kwargs, checks=checks)
+    return replace(node, source=source, transform=transform, kwargs=kwargs, checks=checks)

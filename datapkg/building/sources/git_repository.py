@@ -61,7 +61,7 @@ class Checkout:
     """The folder that was asked for, on this machine, and what the record says of where it is from."""
 
     folder: Path
-    said: dict[str, str]
+    record: dict[str, str]
 
 
 def is_address(text: str) -> bool:
@@ -137,8 +137,8 @@ def open_checkout(address: Address, under: Path, environ: Mapping[str, str], lim
         commit = work.fetch()
         work.check_out(commit)
         folder = root / "work" / address.folder if address.folder else root / "work"
-        said = {"remote": address.shown, "commit": commit}
-        yield Checkout(folder, {**said, **({"folder": address.folder} if address.folder else {})})
+        record = {"remote": address.shown, "commit": commit}
+        yield Checkout(folder, {**record, **({"folder": address.folder} if address.folder else {})})
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

@@ -56,12 +56,12 @@ def prepared(
 
     if options.update:
         raise InvalidInput("--update writes into a build file, and one in a repository cannot be changed from here")
-    with open_checkout(address, fetcher.shelf.folder / "tmp", environ, fetcher.limit_bytes) as checkout:
+    with open_checkout(address, fetcher.downloads.folder / "tmp", environ, fetcher.limit_bytes) as checkout:
         # All that a checkout has was committed, whatever its `.gitignore` says.
         plain = replace(options, allow_outside=False, gitignore=False)
         found = _of_path(checkout.folder, fetcher, plain, hint, is_foreign=True)
         warnings = [*_lfs_warning(checkout.folder), *found.spec.warnings]
-        yield replace(found, spec=replace(found.spec, git=checkout.said, warnings=warnings))
+        yield replace(found, spec=replace(found.spec, git=checkout.record, warnings=warnings))
 
 
 def _lfs_warning(folder: Path) -> list[str]:

@@ -21,9 +21,9 @@ def translated_errors(spec: NodeSpec, source: FileSource | None, known: Sequence
 
     `known` is what is wrong with the source in any case, and so the likely reason.
     """
-    with captured_warnings() as said:
+    with captured_warnings() as warnings:
         try:
-            yield said
+            yield warnings
         except InvalidInput as error:
             raise failure(spec, source, error, known, error.hint) from error
         except StoreFailed as error:
@@ -56,7 +56,7 @@ def failure(
         return TransformFailed(f"{quoted(spec.path)} cannot be kept: {reason}", hint=hint, node=spec.path)
     row = re.search(r"\b(?:line|row) (\d+)", reason)
     place = f"{spec.place}: " if spec.place and spec.place != source.shown else ""
-    as_it_is = "transform: id" if source.said else f"{{file: {source.shown}, transform: id}}"
+    as_it_is = "transform: id" if source.record else f"{{file: {source.shown}, transform: id}}"
     family = TRANSFORMS[spec.transform].family
     hint = encoding_hint(error, family, source.path, source.shown, spec.kwargs) or hint
     return TransformFailed(

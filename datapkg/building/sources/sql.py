@@ -148,8 +148,8 @@ def _without(text: str, address: Any, url: str) -> str:
     """A text in one line, in which nothing stands that the address says: only what server and query say."""
     query_values = [each for value in address.query.values() for each in ([value] if isinstance(value, str) else value)]
     # Words of two letters (`mode=ro`) stand in every other word; a password is one however short it is.
-    said = [str(each) for each in (address.username, address.host, address.database, *query_values) if each]
-    known = {url, str(address.password or ""), url.partition("://")[2], *(each for each in said if len(each) > 3)}
+    parts = [str(each) for each in (address.username, address.host, address.database, *query_values) if each]
+    known = {url, str(address.password or ""), url.partition("://")[2], *(each for each in parts if len(each) > 3)}
     for secret in sorted(
         {form for each in known for form in (each, quote(each, safe=""), unquote(each))}, key=len, reverse=True
     ):

@@ -27,18 +27,18 @@ def capture_warnings() -> Iterator[None]:
 @contextmanager
 def captured_warnings() -> Iterator[list[str]]:
     """Gives a list to which, at the end, is added what was warned of in this thread, each sentence once."""
-    said: list[str] = []
-    before = getattr(_here, "said", None)
+    messages: list[str] = []
+    before = getattr(_here, "messages", None)
     caught: list[str] = []
-    _here.said = caught
+    _here.messages = caught
     try:
-        yield said
+        yield messages
     finally:
-        _here.said = before
-    said += dict.fromkeys(caught)
+        _here.messages = before
+    messages += dict.fromkeys(caught)
 
 
 def _hear(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
-    said = getattr(_here, "said", None)
-    if said is not None and not issubclass(category, _NOT_FOR_USERS):
-        said.append(str(message))
+    messages = getattr(_here, "messages", None)
+    if messages is not None and not issubclass(category, _NOT_FOR_USERS):
+        messages.append(str(message))

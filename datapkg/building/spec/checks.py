@@ -78,8 +78,8 @@ class CheckReader:
             self.problems.add(item.line, here, f"expected a check such as {{column: …, min: 0}}, got a {item.kind}")
             return Check(name, {})
         rules: dict[str, Any] = {}
-        said = {key.text: (key, value) for key, value in pairs_of(item, here, self.problems)}
-        for text, (key, value) in said.items():
+        entries = {key.text: (key, value) for key, value in pairs_of(item, here, self.problems)}
+        for text, (key, value) in entries.items():
             kind = ALIASES.get(text, text)
             if kind in KINDS and kind in rules:
                 self.problems.add(key.line, here, f"`{text}` and `{kind}` are the same")
@@ -87,17 +87,17 @@ class CheckReader:
                 rules[kind] = self._argument(kind, value, f"{here}.{text}")
             elif text not in _KEYS:
                 self.problems.add(key.line, f"{here}.{text}", unknown(text, _KEYS))
-        columns = self._columns({key: said[key][1] for key in _WHERE if key in said}, here)
-        self._complete(item, here, rules, columns, said.keys())
-        severity = self._severity(said["severity"][1], here) if "severity" in said else SEVERITIES[0]
+        columns = self._columns({key: entries[key][1] for key in _WHERE if key in entries}, here)
+        self._complete(item, here, rules, columns, entries.keys())
+        severity = self._severity(entries["severity"][1], here) if "severity" in entries else SEVERITIES[0]
         held = {kind: argument for kind, argument in rules.items() if argument is not None and argument is not False}
         return Check(name or ", ".join(rules), held, columns, severity, self.problems.place(item.line, place))
 
-    def _complete(self, item: Item, here: str, rules: dict[str, Any], columns: Any, said: Any) -> None:
-        if not rules and not said - {*_WHERE, "severity"}:
+    def _complete(self, item: Item, here: str, rules: dict[str, Any], columns: Any, entries: Any) -> None:
+        if not rules and not entries - {*_WHERE, "severity"}:
             self.problems.add(item.line, here, f"says nothing to check; there are {', '.join(KINDS)}")
         needy = [kind for kind in rules if KINDS[kind].needs_columns]
-        if needy and columns is None and not said & set(_WHERE):
+        if needy and columns is None and not entries & set(_WHERE):
             self.problems.add(item.line, here, f"`{needy[0]}` needs `column` or `columns`")
 
     def _argument(self, kind: str, item: Item, place: str) -> Any:
@@ -108,11 +108,11 @@ class CheckReader:
             self.problems.add(item.line, place, str(error))
             return None
 
-    def _columns(self, said: dict[str, Item], here: str) -> tuple[str, ...] | None:
+    def _columns(self, entries: dict[str, Item], here: str) -> tuple[str, ...] | None:
         """The columns that a check is for, as written; None for all that it fits."""
-        if len(said) > 1:
-            self.problems.add(said["column"].line, here, "has both `column` and `columns`")
-        for key, item in said.items():
+        if len(entries) > 1:
+            self.problems.add(entries["column"].line, here, "has both `column` and `columns`")
+        for key, item in entries.items():
             texts = item.values if item.kind == "list" else [item]
             if texts and all(each.kind == "scalar" and not each.is_null for each in texts):
                 return tuple(dict.fromkeys(each.text for each in texts))

@@ -14,79 +14,81 @@ MAX_COLUMNS = 20_000
 MAX_NOTE = 4_096
 
 
-def read_meta(said: NodeMapping) -> dict[str, Any]:
+def read_meta(mapping: NodeMapping) -> dict[str, Any]:
     """The metadata of a node, with what `columns` says of its columns."""
-    meta = to_meta(said["meta"], said.where("meta"), said.problems) if "meta" in said else {}
-    if "columns" not in said:
+    meta = to_meta(mapping["meta"], mapping.where("meta"), mapping.problems) if "meta" in mapping else {}
+    if "columns" not in mapping:
         return meta
     if COLUMNS_KEY in meta:
-        said.wrong("columns", "stands here and in `meta`; say it once")
+        mapping.wrong("columns", "stands here and in `meta`; say it once")
         return meta
-    columns = _columns(said)
+    columns = _columns(mapping)
     whole = {**meta, **({COLUMNS_KEY: columns} if columns else {})}
-    return whole if check_size(whole, said["columns"].line, said.where("columns"), said.problems) else meta
+    return whole if check_size(whole, mapping["columns"].line, mapping.where("columns"), mapping.problems) else meta
 
 
-def _columns(said: NodeMapping) -> dict[str, dict[str, str]]:
-    item = said["columns"]
+def _columns(mapping: NodeMapping) -> dict[str, dict[str, str]]:
+    item = mapping["columns"]
     if item.kind != "mapping":
         if not item.is_null:
-            said.wrong("columns", f"expected a mapping of columns to {{description: …, unit: …}}, got {kind_of(item)}")
+            mapping.wrong(
+                "columns", f"expected a mapping of columns to {{description: …, unit: …}}, got {kind_of(item)}"
+            )
         return {}
-    pairs = pairs_of(item, said.where("columns"), said.problems)
+    pairs = pairs_of(item, mapping.where("columns"), mapping.problems)
     if len(pairs) > MAX_COLUMNS:
-        said.wrong("columns", f"has {len(pairs):,} columns; at most {MAX_COLUMNS:,} are allowed")
+        mapping.wrong("columns", f"has {len(pairs):,} columns; at most {MAX_COLUMNS:,} are allowed")
         return {}
-    return {key.text: _note(key, value, said) for key, value in pairs}
+    return {key.text: _note(key, value, mapping) for key, value in pairs}
 
 
-def _note(key: Item, value: Item, said: NodeMapping) -> dict[str, str]:
+def _note(key: Item, value: Item, mapping: NodeMapping) -> dict[str, str]:
     """What is said of one column; a text alone is its description."""
-    place = f"{said.where('columns')}.{key.text}"
+    place = f"{mapping.where('columns')}.{key.text}"
     if value.is_null:
         return {}
     if value.kind == "scalar":
-        return _texts([("description", value)], place, said)
+        return _texts([("description", value)], place, mapping)
     if value.kind == "list":
-        said.problems.add(value.line, place, "expected a text, or {description: …, unit: …}, got a list")
+        mapping.problems.add(value.line, place, "expected a text, or {description: …, unit: …}, got a list")
         return {}
-    return _texts([(name.text, each) for name, each in pairs_of(value, place, said.problems)], place, said)
+    return _texts([(name.text, each) for name, each in pairs_of(value, place, mapping.problems)], place, mapping)
 
 
-def _texts(pairs: list[tuple[str, Item]], place: str, said: NodeMapping) -> dict[str, str]:
+def _texts(pairs: list[tuple[str, Item]], place: str, mapping: NodeMapping) -> dict[str, str]:
     found = {}
     for name, item in pairs:
         if item.kind != "scalar":
-            said.problems.add(item.line, f"{place}.{name}", f"expected a text, got a {item.kind}")
+            mapping.problems.add(item.line, f"{place}.{name}", f"expected a text, got a {item.kind}")
         elif len(item.text) > MAX_NOTE:
             what = f"has {len(item.text):,} characters; at most {MAX_NOTE:,} are allowed"
-            said.problems.add(item.line, f"{place}.{name}", what)
+            mapping.problems.add(item.line, f"{place}.{name}", what)
         elif not item.is_null:
             found[name] = item.text
     return found
 
 
-def read_words(said: NodeMapping) -> dict[str, Any]:
+def read_words(mapping: NodeMapping) -> dict[str, Any]:
     """The kwargs that `sheet` and `table` stand for."""
     words: dict[str, Any] = {}
-    if "sheet" in said:
-        sheet = _sheet(said)
+    if "sheet" in mapping:
+        sheet = _sheet(mapping)
         words.update({"sheet": sheet} if sheet is not None else {})
-    if "table" in said:
-        table = said.text("table", "the name of a table")
+    if "table" in mapping:
+        table = mapping.text("table", "the name of a table")
         words.update({"table": table} if table is not None else {})
     return words
 
 
-def _sheet(said: NodeMapping) -> str | int | list[str | int] | None:
-    item = said["sheet"]
+def _sheet(mapping: NodeMapping) -> str | int | list[str | int] | None:
+    item = mapping["sheet"]
     if item.kind == "list" and item.values:
-        sheets = [_one_sheet(each, said) for each in item.values]
+        sheets = [_one_sheet(each, mapping) for each in item.values]
         return [each for each in sheets if each is not None] if None not in sheets else None
-    return _one_sheet(item, said)
+    return _one_sheet(item, mapping)
 
 
-def _one_sheet(item: Item, said: NodeMapping) -> str | int | None:
+def _one_sheet(item: Item, mapping: NodeMapping) -> str | int | None:
     """A name, or a number from 0: `2024` is a number, `"2024"` a name."""
     try:
         value = scalar_value(item) if item.kind == "scalar" and item.text else None
@@ -94,11 +96,13 @@ def _one_sheet(item: Item, said: NodeMapping) -> str | int | None:
         value = item.text
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
-            said.problems.add(item.line, said.where("sheet"), f"sheets are counted from 0, got {quoted(item.text)}")
+            mapping.problems.add(
+                item.line, mapping.where("sheet"), f"sheets are counted from 0, got {quoted(item.text)}"
+            )
             return None
         return value
     if value is None:
         what = f'expected the name or the number of a sheet, a list of such, or "*", got {kind_of(item)}'
-        said.problems.add(item.line, said.where("sheet"), what)
+        mapping.problems.add(item.line, mapping.where("sheet"), what)
         return None
     return item.text

@@ -13,22 +13,22 @@ from datapkg.building.spec.source_paths import SourceFolder
 from datapkg.format.texts import quoted
 
 
-def is_concat(said: NodeMapping) -> bool:
+def is_concat(mapping: NodeMapping) -> bool:
     """Whether `concat: true` is said; anything else but false is noted."""
-    if "concat" not in said:
+    if "concat" not in mapping:
         return False
-    item = said["concat"]
+    item = mapping["concat"]
     try:
         value = scalar_value(item) if item.kind == "scalar" else None
     except ValueError:
         value = None
     if not isinstance(value, bool):
-        said.wrong("concat", "expected true or false")
+        mapping.wrong("concat", "expected true or false")
     return value is True
 
 
 def read_many(
-    said: NodeMapping, folder: SourceFolder, text: str, transform: str | None
+    mapping: NodeMapping, folder: SourceFolder, text: str, transform: str | None
 ) -> tuple[FilesSource, str] | str:
     """The files that a folder or a pattern means and their transform, or what is wrong with them.
 

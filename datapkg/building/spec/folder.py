@@ -9,7 +9,7 @@ from pathlib import Path
 from shlex import quote
 
 from datapkg.building.readers import TRANSFORMS, guess, node_name
-from datapkg.building.spec.folder_files import FolderEntry, walk
+from datapkg.building.spec.folder_files import DataFile, walk
 from datapkg.building.spec.ignore_rules import IGNORED_BY_GIT, read_ignore_file
 from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec
 from datapkg.errors import InvalidInput, InvalidName
@@ -63,12 +63,12 @@ def _partition_note(nodes: Iterable[NodeSpec]) -> list[str]:
 
 def scan_file(path: Path) -> BuildSpec:
     """The package of one node that a single data file is."""
-    nodes, problems = name_files([FolderEntry(path, (path.name,))])
+    nodes, problems = name_files([DataFile(path, (path.name,))])
     raise_problems(problems, f"file {quoted(path)}")
     return BuildSpec("file", nodes, root=path.parent)
 
 
-def name_files(files: Iterable[FolderEntry], *, apart: bool = False) -> tuple[list[NodeSpec], list[Problem]]:
+def name_files(files: Iterable[DataFile], *, apart: bool = False) -> tuple[list[NodeSpec], list[Problem]]:
     """Return the nodes of files, named by the rule, with what is wrong about the names.
 
     With `apart` files that would share a path get names of their own: `a_csv` and `a_tsv` of `a.csv` and `a.tsv`.
@@ -86,11 +86,11 @@ def name_files(files: Iterable[FolderEntry], *, apart: bool = False) -> tuple[li
     return nodes, problems
 
 
-def _path_of(file: FolderEntry, transform: str) -> tuple[str, ...]:
+def _path_of(file: DataFile, transform: str) -> tuple[str, ...]:
     return (*file.names[:-1], node_name(file.names[-1], transform))
 
 
-def _apart(found: list[tuple[FolderEntry, str, tuple[str, ...]]]) -> list[tuple[FolderEntry, str, tuple[str, ...]]]:
+def _apart(found: list[tuple[DataFile, str, tuple[str, ...]]]) -> list[tuple[DataFile, str, tuple[str, ...]]]:
     """Return the same with another path for each file whose path is that of a second file, or of a folder."""
     times = Counter(parts for _, _, parts in found)
     groups = {file.names[:depth] for file, _, _ in found for depth in range(1, len(file.names))}

@@ -27,7 +27,7 @@ LeftOut = Callable[[Sequence[str], bool], str]
 
 
 @dataclass(frozen=True)
-class FolderEntry:
+class DataFile:
     """A file below the folder; `parts` are its names from there on, `names` the same in Unicode's normal form NFC."""
 
     path: Path
@@ -46,7 +46,7 @@ class FolderEntry:
 class FolderFiles:
     """The files in order of their names, and what was left out, each with the reason."""
 
-    files: list[FolderEntry] = field(default_factory=list)
+    files: list[DataFile] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ def walk(root: Path, *, left_out: LeftOut, allow_outside: bool = False) -> Folde
     tree = FolderFiles()
     real = os.path.realpath(root)
     for parts, path in _files(str(root), (), () if allow_outside else (real,), (real,), left_out, tree):
-        tree.files.append(FolderEntry(Path(path), parts))
+        tree.files.append(DataFile(Path(path), parts))
     return tree
 
 

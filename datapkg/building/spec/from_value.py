@@ -72,11 +72,11 @@ def spec_from_values(values: Any) -> BuildSpec:
 
 def _ref_of(value: Any) -> Ref | None:
     """The exact reference of a package or node that was opened; None for any other value."""
-    said = getattr(value, "__dict__", {})
-    if "__source__" not in said or "__at__" not in said:
+    attributes = getattr(value, "__dict__", {})
+    if "__source__" not in attributes or "__at__" not in attributes:
         return None
-    ref = said["__source__"].ref
-    return Ref(ref.user, ref.name, said["__at__"], ref.state)
+    ref = attributes["__source__"].ref
+    return Ref(ref.user, ref.name, attributes["__at__"], ref.state)
 
 
 def _meta_of(value: Any, ref: Ref) -> dict[str, Any]:

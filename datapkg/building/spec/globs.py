@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from datapkg.building.spec.folder_files import FolderEntry
+from datapkg.building.spec.folder_files import DataFile
 from datapkg.format.patterns import matcher
 
 _WILD = re.compile(r"[*?\[]")
@@ -23,7 +23,7 @@ def fixed_prefix(pattern: str) -> tuple[str, str]:
     return "/".join(parts[:count]), "/".join(parts[count:])
 
 
-def match(pattern: str, files: Iterable[FolderEntry]) -> list[FolderEntry]:
+def match(pattern: str, files: Iterable[DataFile]) -> list[DataFile]:
     """The files whose path matches.
 
     `*` and `?` stay within a name, `**` stands for any number of folders, `[!ab]` for another letter than these.

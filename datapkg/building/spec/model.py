@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class FileSource:
     """A file, and how it is shown and recorded: relative to the folder that is built, with `/`.
 
-    `file_name` is the original name, where that of `path` is another (downloaded, taken out of an archive); `said` is
+    `file_name` is the original name, where that of `path` is another (downloaded, taken out of an archive); `record`
     what the record says beside: a URL, a member of an archive. `within` is the folder that it may not lead out of, if
     there is one, also at the moment in which it is opened.
     """
@@ -24,7 +24,7 @@ class FileSource:
     path: Path
     shown: str
     file_name: str = ""
-    said: dict[str, Any] = field(default_factory=dict, hash=False)
+    record: dict[str, Any] = field(default_factory=dict, hash=False)
     within: Path | None = field(default=None, compare=False)
 
     @property

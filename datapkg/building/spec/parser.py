@@ -97,8 +97,8 @@ class _Reader:
         pairs = pairs_of(item, place, self.problems)
         children = [(key, value) for key, value in pairs if not _is_setting(key, value)]
         settings = {key.text: value for key, value in pairs if _is_setting(key, value)}
-        said = NodeMapping(settings, place, item.line, self.problems)
-        meta = to_meta(settings["meta"], said.where("meta"), self.problems) if "meta" in said else {}
+        mapping = NodeMapping(settings, place, item.line, self.problems)
+        meta = to_meta(settings["meta"], mapping.where("meta"), self.problems) if "meta" in mapping else {}
         if parts and not self._claim(parts, item.line, "group"):
             return
         if parts and not children and settings.keys() - {"meta"}:
@@ -107,21 +107,21 @@ class _Reader:
             self.groups["/".join(parts)] = meta
         elif meta:
             self.meta = {**meta, **self.meta}
-        inherited = self._settle(said, inherited)
+        inherited = self._settle(mapping, inherited)
         for key, value in children:
             self._child(key, value, parts, inherited)
 
-    def _settle(self, said: NodeMapping, inherited: _Inherited) -> _Inherited:
+    def _settle(self, mapping: NodeMapping, inherited: _Inherited) -> _Inherited:
         """What holds below a group that says this."""
-        if "transform" in said:
-            inherited = replace(inherited, transform=transform_of(said))
-        if "kwargs" in said:
+        if "transform" in mapping:
+            inherited = replace(inherited, transform=transform_of(mapping))
+        if "kwargs" in mapping:
             family = TRANSFORMS[inherited.transform].family if inherited.transform else None
-            values = TransformOptions.kwargs_of(said, [family] if family else list(FAMILIES))
+            values = TransformOptions.kwargs_of(mapping, [family] if family else list(FAMILIES))
             inherited = replace(inherited, layers=(*inherited.layers, Layer(family, values)))
-        inherited = replace(inherited, checks=self._checks_of(said, inherited))
-        for name in said.others(keywords.SETTINGS):
-            said.wrong(name, keywords.unknown(name, keywords.SETTINGS, "a group"))
+        inherited = replace(inherited, checks=self._checks_of(mapping, inherited))
+        for name in mapping.others(keywords.SETTINGS):
+            mapping.wrong(name, keywords.unknown(name, keywords.SETTINGS, "a group"))
         return inherited
 
     def _child(self, key: Item, value: Item, parts: Parts, inherited: _Inherited) -> None:
@@ -144,41 +144,41 @@ class _Reader:
         elif self._claim(here, key.line, "group"):
             self.groups["/".join(here)] = {}
 
-    def _leaf(self, said: NodeMapping, parts: Parts, inherited: _Inherited) -> None:
-        meta = read_meta(said)
+    def _leaf(self, mapping: NodeMapping, parts: Parts, inherited: _Inherited) -> None:
+        meta = read_meta(mapping)
         source = read_source(
-            said, self.folder, TransformOptions(said, inherited.transform, inherited.layers), self._update
+            mapping, self.folder, TransformOptions(mapping, inherited.transform, inherited.layers), self._update
         )
-        checks = self._checks_of(said, inherited)
-        if source is None or not self._claim(parts, said.line, "node"):
+        checks = self._checks_of(mapping, inherited)
+        if source is None or not self._claim(parts, mapping.line, "node"):
             return
-        where = self.problems.place(said.line, said.place)
+        where = self.problems.place(mapping.line, mapping.place)
         node = NodeSpec("/".join(parts), source.source, source.transform, source.kwargs, meta, where)
         if isinstance(node.source, FileSource):
             self._add(node, checks)
-            self._need_table(said, [node.transform])
+            self._need_table(mapping, [node.transform])
         else:
             self.nodes.append(replace(node, checks=tuple(checks.values())))
         if isinstance(node.source, UrlSource) and not source.may_be_table:
-            self._need_table(said, [node.transform])
+            self._need_table(mapping, [node.transform])
 
     def _glob(self, pattern: str, value: Item, parts: Parts, inherited: _Inherited) -> None:
         place = path_text("contents", *parts, pattern)
-        said = NodeMapping.of(value, place, value.line, self.problems)
-        for name in said.others(keywords.OF_GLOB):
-            said.wrong(name, keywords.unknown(name, keywords.OF_GLOB, "a glob"))
-        if is_concat(said):
-            self._concat(pattern, said, parts, inherited)
+        mapping = NodeMapping.of(value, place, value.line, self.problems)
+        for name in mapping.others(keywords.OF_GLOB):
+            mapping.wrong(name, keywords.unknown(name, keywords.OF_GLOB, "a glob"))
+        if is_concat(mapping):
+            self._concat(pattern, mapping, parts, inherited)
             return
-        meta = read_meta(said)
+        meta = read_meta(mapping)
         files = self.folder.glob(pattern)
         if isinstance(files, str):
             self.problems.add(value.line, place, files)
             return
         where = self.problems.place(value.line, place)
-        checks = self._checks_of(said, inherited)
+        checks = self._checks_of(mapping, inherited)
         before = len(self.nodes)
-        reading = TransformOptions(said, inherited.transform, inherited.layers)
+        reading = TransformOptions(mapping, inherited.transform, inherited.layers)
         for names, source in files:
             transform, kwargs = reading.of(source.path)
             here = (*parts, *names[:-1], node_name(names[-1], transform))
@@ -186,41 +186,41 @@ class _Reader:
                 self.problems.add(value.line, place, f"{quoted(source.shown)}: {problem}")
             elif self._claim(here, value.line, "node", source.shown):
                 self._add(NodeSpec("/".join(here), source, transform, kwargs, meta, where), checks)
-        self._need_table(said, [node.transform for node in self.nodes[before:]])
+        self._need_table(mapping, [node.transform for node in self.nodes[before:]])
 
-    def _concat(self, pattern: str, said: NodeMapping, parts: Parts, inherited: _Inherited) -> None:
+    def _concat(self, pattern: str, mapping: NodeMapping, parts: Parts, inherited: _Inherited) -> None:
         """Takes all files of a glob as one table, which is named for their folder."""
         here = (*parts, name_of(pattern))
         if problem := name_problem(here):
             hint = f"name the table: some_name: {{file: {quoted(pattern)}, concat: true}}"
-            self.problems.add(said.line, said.place, f"{problem}; {hint}")
+            self.problems.add(mapping.line, mapping.place, f"{problem}; {hint}")
             return
-        reading = TransformOptions(said, inherited.transform, inherited.layers)
-        source = files_as_one(said, "concat", self.folder, pattern, reading)
-        if source is None or not self._claim(here, said.line, "node"):
+        reading = TransformOptions(mapping, inherited.transform, inherited.layers)
+        source = files_as_one(mapping, "concat", self.folder, pattern, reading)
+        if source is None or not self._claim(here, mapping.line, "node"):
             return
-        where = self.problems.place(said.line, said.place)
-        checks = tuple(self._checks_of(said, inherited).values())
-        path, meta = "/".join(here), read_meta(said)
+        where = self.problems.place(mapping.line, mapping.place)
+        checks = tuple(self._checks_of(mapping, inherited).values())
+        path, meta = "/".join(here), read_meta(mapping)
         self.nodes.append(NodeSpec(path, source.source, source.transform, source.kwargs, meta, where, checks))
 
-    def _checks_of(self, said: NodeMapping, inherited: _Inherited) -> dict[str, Check]:
+    def _checks_of(self, mapping: NodeMapping, inherited: _Inherited) -> dict[str, Check]:
         """The checks of a node or group: those of the groups above, and its own."""
-        if "checks" not in said:
+        if "checks" not in mapping:
             return inherited.checks
-        return {**inherited.checks, **self._checks.ask(said["checks"], said.where("checks"), inherited.checks)}
+        return {**inherited.checks, **self._checks.ask(mapping["checks"], mapping.where("checks"), inherited.checks)}
 
     def _add(self, node: NodeSpec, checks: dict[str, Check]) -> None:
         """Takes in a node of a file; checks are of tables, and pass by what becomes none."""
         is_table = TRANSFORMS[node.transform].kind == "table"
         self.nodes.append(replace(node, checks=tuple(checks.values())) if checks and is_table else node)
 
-    def _need_table(self, said: NodeMapping, transforms: list[str]) -> None:
+    def _need_table(self, mapping: NodeMapping, transforms: list[str]) -> None:
         """Notes checks of a node that no transform makes a table of, unless its transform is wrong already."""
-        wrong = any(where == said.where("transform") for _, where, _ in self.problems.found)
+        wrong = any(where == mapping.where("transform") for _, where, _ in self.problems.found)
         tables = any(TRANSFORMS[each].kind == "table" for each in transforms)
-        if "checks" in said and transforms and not (wrong or tables):
-            said.wrong("checks", f"checks are for tables, and transform {transforms[0]} gives none")
+        if "checks" in mapping and transforms and not (wrong or tables):
+            mapping.wrong("checks", f"checks are for tables, and transform {transforms[0]} gives none")
 
     def _claim(self, parts: Parts, line: int, kind: str, file: str = "") -> bool:
         """Take a path, and its groups, for what stands on a line; note a problem if something else has it.

@@ -107,10 +107,10 @@ def row_count(item: Item) -> tuple[int, int | None]:
     if item.kind == "scalar":
         count = _count(item)
         return count, count
-    said = {key.text: _count(value) for key, value in item.pairs} if item.kind == "mapping" else {}
-    if not said or said.keys() - {"min", "max"}:
+    limits = {key.text: _count(value) for key, value in item.pairs} if item.kind == "mapping" else {}
+    if not limits or limits.keys() - {"min", "max"}:
         raise ValueError("expected a number of rows, or {min: …, max: …}")
-    fewest, most = said.get("min", 0), said.get("max")
+    fewest, most = limits.get("min", 0), limits.get("max")
     if most is not None and fewest > most:
         raise ValueError(f"{fewest} is above {most}")
     return fewest, most

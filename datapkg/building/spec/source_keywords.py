@@ -33,27 +33,29 @@ class SourceReader:
 
 
 def read_source(
-    said: NodeMapping, folder: SourceFolder, reading: TransformOptions, update: bool
+    mapping: NodeMapping, folder: SourceFolder, reading: TransformOptions, update: bool
 ) -> SourceReader | None:
     """The one source of a node; None, and noted, where it has another number of them, or a wrong one."""
-    kinds = [word for word in keywords.SOURCES if word in said and not (word == "file" and "python" in said)]
+    kinds = [word for word in keywords.SOURCES if word in mapping and not (word == "file" and "python" in mapping)]
     for word in [word for word in kinds if word in keywords.UNSUPPORTED]:
-        said.wrong(word, keywords.unknown(word, ()))
+        mapping.wrong(word, keywords.unknown(word, ()))
         return None
     if len(kinds) > 1:
-        said.problems.add(said.line, said.place, f"has both `{kinds[0]}` and `{kinds[1]}`; a node has one source")
+        mapping.problems.add(
+            mapping.line, mapping.place, f"has both `{kinds[0]}` and `{kinds[1]}`; a node has one source"
+        )
         return None
     kind = kinds[0]
-    for word in said.others((kind, *keywords.OF_SOURCE[kind])):
-        said.wrong(word, _stray(word, kind))
+    for word in mapping.others((kind, *keywords.OF_SOURCE[kind])):
+        mapping.wrong(word, _stray(word, kind))
     if kind == "package":
-        return _package(said)
+        return _package(mapping)
     if kind == "sql":
-        query = read_sql(said)
+        query = read_sql(mapping)
         return SourceReader(query) if query else None
     if kind == "python":
-        return _python(said, folder)
-    return _url(said, reading, update) if kind == "url" else _file(said, folder, reading)
+        return _python(mapping, folder)
+    return _url(mapping, reading, update) if kind == "url" else _file(mapping, folder, reading)
 
 
 def _stray(word: str, kind: str) -> str:
@@ -64,36 +66,36 @@ def _stray(word: str, kind: str) -> str:
     return keywords.unknown(word, (kind, *keywords.OF_SOURCE[kind]), f"a `{kind}`")
 
 
-def _file(said: NodeMapping, folder: SourceFolder, reading: TransformOptions) -> SourceReader | None:
-    text = said.text("file", "the path of a file")
-    if text is not None and is_concat(said):
-        return files_as_one(said, "file", folder, text, reading)
+def _file(mapping: NodeMapping, folder: SourceFolder, reading: TransformOptions) -> SourceReader | None:
+    text = mapping.text("file", "the path of a file")
+    if text is not None and is_concat(mapping):
+        return files_as_one(mapping, "file", folder, text, reading)
     file = folder.file(text) if text is not None else None
     if isinstance(file, str):
-        said.wrong("file", file)
+        mapping.wrong("file", file)
         file = None
-    if "extract" in said:
-        source = read_inside(said, file) if file is not None else None
+    if "extract" in mapping:
+        source = read_inside(mapping, file) if file is not None else None
         return _later(source, reading)
     transform, kwargs = reading.of(file.path if file is not None else None)
     return SourceReader(file, transform, kwargs) if file is not None else None
 
 
 def files_as_one(
-    said: NodeMapping, word: str, folder: SourceFolder, text: str, reading: TransformOptions
+    mapping: NodeMapping, word: str, folder: SourceFolder, text: str, reading: TransformOptions
 ) -> SourceReader | None:
     """The files of a folder or glob as one source; None, and noted behind `word`, where they cannot be."""
-    found = read_many(said, folder, text, reading.transform)
+    found = read_many(mapping, folder, text, reading.transform)
     if isinstance(found, str):
-        said.wrong(word, found)
+        mapping.wrong(word, found)
         return None
     source, transform = found
     named, kwargs = reading.of(source.files[0].path)
     return SourceReader(source, transform if reading.transform is None else named, kwargs)
 
 
-def _url(said: NodeMapping, reading: TransformOptions, update: bool) -> SourceReader | None:
-    return _later(read_url(said, update=update), reading)
+def _url(mapping: NodeMapping, reading: TransformOptions, update: bool) -> SourceReader | None:
+    return _later(read_url(mapping, update=update), reading)
 
 
 def _later(source: UrlSource | None, reading: TransformOptions) -> SourceReader | None:
@@ -106,16 +108,16 @@ def _later(source: UrlSource | None, reading: TransformOptions) -> SourceReader 
     return SourceReader(replace(source, how=how), transform, kwargs, may_be_table=not how.is_settled(name))
 
 
-def _python(said: NodeMapping, folder: SourceFolder) -> SourceReader | None:
-    transform = transform_of(said) if "transform" in said else None
-    source, kwargs = read_python(said, folder), read_keywords(said)
+def _python(mapping: NodeMapping, folder: SourceFolder) -> SourceReader | None:
+    transform = transform_of(mapping) if "transform" in mapping else None
+    source, kwargs = read_python(mapping, folder), read_keywords(mapping)
     return SourceReader(source, transform or "id", kwargs) if source else None
 
 
-def _package(said: NodeMapping) -> SourceReader | None:
-    text = said.text("package", "user/name, user/name/node or user/name@state")
+def _package(mapping: NodeMapping) -> SourceReader | None:
+    text = mapping.text("package", "user/name, user/name/node or user/name@state")
     try:
         return SourceReader(PackageSource(Ref.parse(text))) if text else None
     except InvalidName as error:
-        said.wrong("package", str(error))
+        mapping.wrong("package", str(error))
         return None

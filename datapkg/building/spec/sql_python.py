@@ -20,85 +20,87 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}\Z")
 _FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re.ASCII)
 
 
-def read_sql(said: NodeMapping) -> SqlSource | None:
+def read_sql(mapping: NodeMapping) -> SqlSource | None:
     """A query, and the name of the variable that says of which database."""
-    query = said.text("sql", "a query")
+    query = mapping.text("sql", "a query")
     if query is not None and len(query) > MAX_QUERY:
-        said.wrong("sql", f"the query has {len(query):,} characters; at most {MAX_QUERY:,} are allowed")
+        mapping.wrong("sql", f"the query has {len(query):,} characters; at most {MAX_QUERY:,} are allowed")
         query = None
-    if "connection" not in said:
+    if "connection" not in mapping:
         what = "a query needs `connection`: the name of the environment variable that holds the database's address"
-        said.wrong("sql", what)
+        mapping.wrong("sql", what)
         return None
-    name = said.text("connection", "the name of an environment variable")
+    name = mapping.text("connection", "the name of an environment variable")
     if name is not None and not _VARIABLE.match(name):
         # It may hold a password, so it is not shown.
         what = "expected the name of an environment variable, such as SALES_DB, which holds the database's address"
-        said.wrong("connection", f"{what}; an address or a password never stands in a build file")
+        mapping.wrong("connection", f"{what}; an address or a password never stands in a build file")
         name = None
     return SqlSource(query, name) if query is not None and name is not None else None
 
 
-def read_python(said: NodeMapping, folder: SourceFolder) -> PythonSource | None:
+def read_python(mapping: NodeMapping, folder: SourceFolder) -> PythonSource | None:
     """A function of a module beside the build file, and the files that it gets."""
-    files = _files(said, folder)
-    text = said.text("python", "a function, module:function")
+    files = _files(mapping, folder)
+    text = mapping.text("python", "a function, module:function")
     found = _FUNCTION.match(text) if text is not None else None
     if text is not None and (found is None or any(map(keyword.iskeyword, re.split("[.:]", text)))):
         what = "expected module:function, such as prepare:prices for prices() of prepare.py"
-        said.wrong("python", f"{what}, got {quoted(text)}")
+        mapping.wrong("python", f"{what}, got {quoted(text)}")
         return None
     if found is None:
         return None
     module = folder.file(found[1].replace(".", "/") + ".py")
     if isinstance(module, str):
-        said.wrong("python", module)
+        mapping.wrong("python", module)
         return None
     return PythonSource(module.path, found[2], tuple(files)) if files is not None else None
 
 
-def read_keywords(said: NodeMapping) -> dict[str, object]:
+def read_keywords(mapping: NodeMapping) -> dict[str, object]:
     """The kwargs of a function: whatever it may take, by name."""
-    values = to_kwargs(said["kwargs"], said.where("kwargs"), said.problems) if "kwargs" in said else {}
+    values = to_kwargs(mapping["kwargs"], mapping.where("kwargs"), mapping.problems) if "kwargs" in mapping else {}
     for name in [name for name in values if not name.isidentifier() or keyword.iskeyword(name)]:
-        said.wrong("kwargs", f"{quoted(name)} cannot be the name of an argument")
+        mapping.wrong("kwargs", f"{quoted(name)} cannot be the name of an argument")
         del values[name]
     return values
 
 
-def _files(said: NodeMapping, folder: SourceFolder) -> list[FileSource] | None:
+def _files(mapping: NodeMapping, folder: SourceFolder) -> list[FileSource] | None:
     """The files of `file` and `files`, in the order of their patterns; None, and noted, for a mistake."""
     found: list[FileSource] = []
     right = True
     for word in ("file", "files"):
-        items = _items(said, word)
+        items = _items(mapping, word)
         right = right and items is not None
         for item in items or []:
             files = _matched(item, folder)
             if isinstance(files, str):
-                said.problems.add(item.line, said.where(word), files)
+                mapping.problems.add(item.line, mapping.where(word), files)
                 right = False
             else:
                 found += files
             if len(found) > MAX_FILES:
-                said.wrong("python", f"gets more than {MAX_FILES:,} files, which is the bound")
+                mapping.wrong("python", f"gets more than {MAX_FILES:,} files, which is the bound")
                 return None
     return found if right else None
 
 
-def _items(said: NodeMapping, word: str) -> list[Item] | None:
-    if word not in said:
+def _items(mapping: NodeMapping, word: str) -> list[Item] | None:
+    if word not in mapping:
         return []
-    item = said[word]
+    item = mapping[word]
     if word == "files" and item.kind == "list":
         if len(item.values) <= MAX_PATTERNS:
             return item.values
-        said.wrong(word, f"has {len(item.values):,} paths; at most {MAX_PATTERNS:,} are allowed: take them by a glob")
+        mapping.wrong(
+            word, f"has {len(item.values):,} paths; at most {MAX_PATTERNS:,} are allowed: take them by a glob"
+        )
         return None
     if item.kind == "scalar" and item.text and not item.is_null:
         return [item]
     more = " or a list of such" if word == "files" else ""
-    said.wrong(word, f"expected the path of a file, or a glob{more}, got {kind_of(item)}")
+    mapping.wrong(word, f"expected the path of a file, or a glob{more}, got {kind_of(item)}")
     return None
 
 

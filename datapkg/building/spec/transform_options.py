@@ -19,11 +19,11 @@ from datapkg.format.texts import quoted
 class TransformOptions:
     """What one node, or all matches of one glob, are read as; each mistake is noted once."""
 
-    def __init__(self, said: NodeMapping, inherited: str | None, layers: tuple[Layer, ...]) -> None:
-        self._said, self._inherited, self._layers = said, inherited, layers
-        self._words = read_words(said)
-        self._own = transform_of(said) if "transform" in said else None
-        self._is_wrong = "transform" in said and self._own is None
+    def __init__(self, mapping: NodeMapping, inherited: str | None, layers: tuple[Layer, ...]) -> None:
+        self._mapping, self._inherited, self._layers = mapping, inherited, layers
+        self._words = read_words(mapping)
+        self._own = transform_of(mapping) if "transform" in mapping else None
+        self._is_wrong = "transform" in mapping and self._own is None
 
     def of(self, path: Path | None) -> tuple[str, dict[str, Any]]:
         """The transform and the kwargs of a file: said, or of the groups above, or guessed; None is a wrong one."""
@@ -31,7 +31,7 @@ class TransformOptions:
             return "id", {}
         transform = self._own or self._inherited or (guess(path) if path is not None else "id")
         family = TRANSFORMS[transform].family
-        own = self.kwargs_of(self._said, [family])
+        own = self.kwargs_of(self._mapping, [family])
         if path is not None:
             self._check_words(family, transform)
         return transform, {**merged(self._layers, family, own), **self._words}
@@ -47,7 +47,7 @@ class TransformOptions:
         transform = how.by_name(name)
         family = TRANSFORMS[transform].family
         is_settled = how.is_settled(name)
-        own = self.kwargs_of(self._said, [family] if is_settled else list(FAMILIES))
+        own = self.kwargs_of(self._mapping, [family] if is_settled else list(FAMILIES))
         if is_settled:
             self._check_words(family, transform)
         how = DeferredTransform(how.transform, how.layers, own, how.words)
@@ -56,31 +56,31 @@ class TransformOptions:
     def _check_words(self, family: str, transform: str) -> None:
         for word in self._words:
             if problem := word_problem(word, family, transform):
-                self._said.wrong(word, problem)
+                self._mapping.wrong(word, problem)
 
     @staticmethod
-    def kwargs_of(said: NodeMapping, families: list[str]) -> dict[str, Any]:
+    def kwargs_of(mapping: NodeMapping, families: list[str]) -> dict[str, Any]:
         """The kwargs that are said, for a transform of one of these families; what none of them takes is noted."""
-        if "kwargs" not in said:
+        if "kwargs" not in mapping:
             return {}
-        item, place = said["kwargs"], said.where("kwargs")
-        values = to_kwargs(item, place, said.problems)
+        item, place = mapping["kwargs"], mapping.where("kwargs")
+        values = to_kwargs(item, place, mapping.problems)
         lines = {key.text: key.line for key, _ in item.pairs} if item.kind == "mapping" else {}
         for name in list(values):
             if problem := problem_with(name, families):
-                said.problems.add(lines.get(name, item.line), place, problem)
+                mapping.problems.add(lines.get(name, item.line), place, problem)
                 del values[name]
         return values
 
 
-def transform_of(said: NodeMapping) -> str | None:
+def transform_of(mapping: NodeMapping) -> str | None:
     """The transform that is said; None, and noted, if there is none of that name."""
-    name = said.text("transform", "the name of a transform")
+    name = mapping.text("transform", "the name of a transform")
     try:
         if name is None or TRANSFORMS.get(name):
             return name
     except InvalidInput as error:
-        said.wrong("transform", str(error))
+        mapping.wrong("transform", str(error))
         return None
-    said.wrong("transform", f"unknown transform {quoted(name)}{choices(name, TRANSFORMS)}")
+    mapping.wrong("transform", f"unknown transform {quoted(name)}{choices(name, TRANSFORMS)}")
     return None

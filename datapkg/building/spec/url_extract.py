@@ -14,65 +14,65 @@ from datapkg.format.urls import check_url
 MAX_MEMBER = 4_096
 
 
-def read_url(said: NodeMapping, *, update: bool) -> UrlSource | None:
+def read_url(mapping: NodeMapping, *, update: bool) -> UrlSource | None:
     """What `url`, `sha256` and `extract` say; with `update` the sum may be absent or wrong."""
-    text = said.text("url", "an address, https://…")
-    sha256 = _sha256(said, update=update)
-    member = read_member(said)
+    text = mapping.text("url", "an address, https://…")
+    sha256 = _sha256(mapping, update=update)
+    member = read_member(mapping)
     if text is None or sha256 is None or member is None:
         return None
     try:
         url = check_url(text)
     except InvalidInput as error:
-        said.wrong("url", str(error))
+        mapping.wrong("url", str(error))
         return None
-    return UrlSource(url, sha256, member, written=_written(said))
+    return UrlSource(url, sha256, member, written=_written(mapping))
 
 
-def read_inside(said: NodeMapping, file: FileSource) -> UrlSource | None:
+def read_inside(mapping: NodeMapping, file: FileSource) -> UrlSource | None:
     """What `extract` takes out of an archive beside the build file."""
-    member = read_member(said)
+    member = read_member(mapping)
     return UrlSource(extract=member, inside=file) if member else None
 
 
-def read_member(said: NodeMapping) -> str | None:
+def read_member(mapping: NodeMapping) -> str | None:
     """The path, or the pattern of paths, of members of an archive; "" where none is asked for, None for a mistake."""
-    if "extract" not in said:
+    if "extract" not in mapping:
         return ""
-    text = said.text("extract", "the path of a member of the archive, or a glob of such")
+    text = mapping.text("extract", "the path of a member of the archive, or a glob of such")
     if text is not None and len(text) > MAX_MEMBER:
-        said.wrong("extract", f"the path has {len(text):,} characters; at most {MAX_MEMBER:,} are allowed")
+        mapping.wrong("extract", f"the path has {len(text):,} characters; at most {MAX_MEMBER:,} are allowed")
         return None
     return text
 
 
-def _sha256(said: NodeMapping, *, update: bool) -> str | None:
+def _sha256(mapping: NodeMapping, *, update: bool) -> str | None:
     """The sum that is said, "" where it is to be found out; None, and noted, where it is missing or wrong."""
-    if "sha256" not in said:
+    if "sha256" not in mapping:
         if not update:
             what = "an address needs the sum of its bytes, `sha256`; with --update it is found out and written here"
-            said.wrong("url", what)
+            mapping.wrong("url", what)
             return None
         return ""
-    item = said["sha256"]
+    item = mapping["sha256"]
     text = item.text.lower() if item.kind == "scalar" else ""
     if is_hash(text):
         return text
     if update and item.kind == "scalar":
         return ""
     got = quoted(item.text) if text and not item.is_null else f"a {item.kind}" if item.kind != "scalar" else "nothing"
-    said.wrong("sha256", f"expected 64 hex digits, got {got}; with --update they are found out and written here")
+    mapping.wrong("sha256", f"expected 64 hex digits, got {got}; with --update they are found out and written here")
     return None
 
 
-def _written(said: NodeMapping) -> ChecksumPlace:
+def _written(mapping: NodeMapping) -> ChecksumPlace:
     """Where the sum stands; where there is none, behind the address: on a line of its own, or in the same braces."""
-    if "sha256" in said:
-        item = said["sha256"]
+    if "sha256" in mapping:
+        item = mapping["sha256"]
         lead = " " if not item.text and item.plain else ""
         return ChecksumPlace(item.line, item.column, item.end_line, item.end_column, lead)
-    item = said["url"]
+    item = mapping["url"]
     at = ChecksumPlace(item.end_line, item.end_column, item.end_line, item.end_column)
-    if said.flow:
+    if mapping.flow:
         return replace(at, lead=", sha256: ")
-    return replace(at, lead="\n" + " " * said.columns["url"] + "sha256: ")
+    return replace(at, lead="\n" + " " * mapping.columns["url"] + "sha256: ")

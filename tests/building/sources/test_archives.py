@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from datapkg.building.sources import archives
 from datapkg.building.sources.archives import Member, members
-from datapkg.building.sources.download_cache import DownloadCache
-from datapkg.building.sources.extract import Archive, extract_members
+from datapkg.building.sources.download_cache import DownloadCache, FetchedFile
+from datapkg.building.sources.extract import extract_members
 from datapkg.errors import BuildFailed
 from datapkg.format.hashing import hash_bytes
 from datapkg.store.index import Index
@@ -37,7 +37,7 @@ def take(shelf: DownloadCache, data: bytes, *patterns: str, limit_bytes: int = 1
     """Pattern to the members that it means, with their bytes."""
     path = shelf.folder.parent / "archive"
     path.write_bytes(data)
-    found = extract_members(Archive(path, hash_bytes(data), "archive"), patterns, shelf, limit_bytes)
+    found = extract_members(FetchedFile(path, hash_bytes(data), "archive"), patterns, shelf, limit_bytes)
     return {
         pattern: {"/".join(each.parts): each.path.read_bytes() for each in taken} for pattern, taken in found.items()
     }

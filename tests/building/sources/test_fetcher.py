@@ -83,7 +83,7 @@ def test_an_address_becomes_a_file_once(web: Web, tmp_path: Path) -> None:
     assert files(found) == {"a": ("csv", "prices.csv", b"x\n1\n")}
     (node,) = found.spec.nodes
     assert isinstance(node.source, FileSource)
-    assert (node.source.shown, node.source.said) == (url, {"url": url})
+    assert (node.source.shown, node.source.record) == (url, {"url": url})
     assert fetch(tmp_path, text).spec.nodes[0].source == node.source
     assert len(web.seen) == 1
     web.pages.clear()
@@ -214,7 +214,7 @@ contents:
     }
     source = nodes["many/a"].source
     assert isinstance(source, FileSource)
-    assert source.said == {"archive": {"url": url, "hash": sha256(body)}, "member": "data/a.csv"}
+    assert source.record == {"archive": {"url": url, "hash": sha256(body)}, "member": "data/a.csv"}
     assert source.shown == f"{url}: data/a.csv"
     assert len(web.seen) == 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from datapkg.building.spec.folder_files import FolderEntry
+from datapkg.building.spec.folder_files import DataFile
 from datapkg.building.spec.globs import fixed_prefix, is_glob, match
 
 PATHS = [
@@ -46,13 +46,13 @@ PATHS = [
     ],
 )
 def test_match(pattern: str, expected: list[str]) -> None:
-    files = [FolderEntry(Path(path), tuple(path.split("/"))) for path in PATHS]
+    files = [DataFile(Path(path), tuple(path.split("/"))) for path in PATHS]
     assert ["/".join(file.parts) for file in match(pattern, files)] == expected
 
 
 def test_a_pattern_is_matched_in_bounded_time() -> None:
     name = "a" * 250
-    assert match("/".join(["**"] * 20 + ["*a" * 100 + "b"]), [FolderEntry(Path(name), ("d",) * 60 + (name,))]) == []
+    assert match("/".join(["**"] * 20 + ["*a" * 100 + "b"]), [DataFile(Path(name), ("d",) * 60 + (name,))]) == []
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ class ArrowCsvStream:
         return tuple(dtypes_of(self._needs, self._layout.given))
 
     def parts(self) -> Iterator[TablePart]:
-        """The rows, in order; raises `StartAgain` once at most."""
+        """The rows, in order; raises `RestartRead` once at most."""
         return self._parts(self._layout.first)
 
     def _parts(self, start: int) -> Iterator[TablePart]:
@@ -215,7 +215,7 @@ class ArrowTextStream(ArrowCsvStream):
         table = _table(parsed.columns, schema)
         if not parsed.has_lines:
             return TablePart(table)
-        rows = _Rows(parsed.piece, self._layout.separator.encode(), len(table))
+        rows = _RowStarts(parsed.piece, self._layout.separator.encode(), len(table))
         return TablePart(table, parsed.piece.start, parsed.piece.stop, rows)
 
 
@@ -248,7 +248,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Rows:
+class _RowStarts:
     """Where the rows of a piece begin, found when it is asked for."""
 
     def __init__(self, piece: Piece, separator: bytes, rows: int) -> None:

@@ -171,9 +171,10 @@ def _choices(header: bytes, kwargs: dict[str, Any], columns: list[Any]) -> str:
     import pandas
     import pyarrow as pa
 
-    said = {name: repr(value) for name, value in kwargs.items()}
+    written = {name: repr(value) for name, value in kwargs.items()}
     return json.dumps(
-        [VERSION, pandas.__version__, pa.__version__, header.decode("utf-8", "replace"), said, columns], sort_keys=True
+        [VERSION, pandas.__version__, pa.__version__, header.decode("utf-8", "replace"), written, columns],
+        sort_keys=True,
     )
 
 

@@ -41,7 +41,7 @@ class ChunkStream:
         return self._schema if self._instead is None else self._instead.schema
 
     def parts(self) -> Iterator[TablePart]:
-        """The rows, in order; raises `StartAgain` where another engine must read them."""
+        """The rows, in order; raises `RestartRead` where another engine must read them."""
         if self._instead is not None:
             yield from self._instead.parts()
             return
