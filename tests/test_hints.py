@@ -1,7 +1,8 @@
 """Every command that a message tells somebody to type is one that the programs understand.
 
 Texts are read from the source: those given as `hint=`, and all others that show a command at their beginning, between
-backticks, after a colon or after two spaces. What a text fills in is replaced by something of that kind.
+backticks, in parentheses, after a colon, two spaces, "then" or "or". Placeholders are filled with plausible values.
+Options and environment variables that a hint names exist too.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ import pytest
 
 from datapkg.cli.main import COMMANDS, program
 from registry_server.__main__ import cli as registry_program
+from registry_server.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {"datapkg": program, "datapkg-registry": registry_program}
-COMMAND = re.compile(r"(?:^|(?<=`)|(?<=: )|(?<=  ))(datapkg(?:-registry)? [^`\n]*)")
-END = re.compile(r"[;,] | \(|   | [<>|] |\.$|`")
+COMMAND = re.compile(r"(?:^|(?<=`)|(?<=: )|(?<=  )|(?<=\()|(?<=then )|(?<=or ))(datapkg(?:-registry)? [^`\n]*)")
+END = re.compile(r"[;,)](?:\W|$)| \(|   | [<>|] |\.$|`")
+VARIABLE = re.compile(r"DATAPKG_[A-Z_]+")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+# Of other programs, and the one that click adds.
+OTHER_OPTIONS = {"--cap-add", "--device", "--help"}
 HASH = "a" * 64
 # What stands for the values that a text fills in, by a word in their expression.
 FILLED = (
@@ -115,11 +121,23 @@ def understood(command: str) -> None:
         return
 
 
+def options(command: click.Command) -> Iterator[str]:
+    """Yield the options of a command and of all commands below it."""
+    for param in command.params:
+        yield from (*param.opts, *param.secondary_opts)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            member = command.get_command(context, name)
+            assert member is not None
+            yield from options(member)
+
+
 TYPED = [(each.place, command) for each in texts() for command in each.commands()]
 
 
 def test_hints_are_found() -> None:
-    assert len({place for place, _ in TYPED}) > 80
+    assert len({place for place, _ in TYPED}) > 100
     assert "datapkg config registry https://data.example.org" in {command for _, command in TYPED}
 
 
@@ -133,3 +151,23 @@ def test_every_command_in_a_message_is_understood(place: str) -> None:
             except Exception as error:  # noqa: BLE001 (whatever the program would say)
                 wrong[at] = f"{command}: {getattr(error, 'message', error)}"
     assert not wrong
+
+
+def test_options_in_hints_exist() -> None:
+    known = {each for program in PROGRAMS.values() for each in options(program)} | OTHER_OPTIONS
+    wrong = {
+        each.place: option
+        for each in texts()
+        if each.is_hint
+        for option in OPTION.findall(each.text)
+        if option not in known
+    }
+    assert not wrong
+
+
+def test_environment_variables_in_hints_exist() -> None:
+    known = {each.text for each in texts() if not each.is_hint}  # the program reads it by its whole name
+    known |= {f"{PREFIX}{name.upper()}" for name in Settings.__annotations__}
+    named = {(each.place, name) for each in texts() if each.is_hint for name in VARIABLE.findall(each.text)}
+    assert {(place, name) for place, name in named if name not in known} == set()
+    assert len(named) > 5

@@ -56,7 +56,7 @@ def verify(session: Session, ref: Ref | None, content: bool) -> None:
     if found.set_aside:
         raise CorruptObject(
             f"{count_text(len(found.set_aside), 'small file')} of packages damaged, and set aside",
-            hint="datapkg ls, then datapkg install what is not there any more",
+            hint="datapkg ls, then install again what is missing",
         )
 
 
@@ -94,7 +94,7 @@ def rm(session: Session, ref: Ref | None, now: bool, dry_run: bool) -> None:
     from datapkg.api.maintenance import free_left, remove
 
     if ref is None and (dry_run or not now):
-        raise InvalidInput("name the package to remove", hint="datapkg ls")
+        raise InvalidInput("name the package to remove; datapkg ls lists those here", hint="datapkg rm USER/NAME")
     done = remove(session.home, ref, now=now, dry_run=dry_run) if ref else free_left(session.home)
     value = {**asdict(done), "removed": ref is not None and not dry_run, "dry_run": dry_run}
     session.out.answer(value, _removed_lines(done, dry_run), quiet=[])

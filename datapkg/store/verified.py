@@ -48,7 +48,7 @@ class VerifiedObjects(Objects):
                     raise
         raise CorruptObject(
             f"object {hash} in the store is damaged: its bytes have changed since it was stored; they were not used",
-            hint="datapkg verify, then datapkg install the package again",
+            hint="datapkg verify, then install the package again",
             hash=hash,
         )
 
