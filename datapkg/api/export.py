@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -18,11 +19,11 @@ from datapkg.api.exporting.plan import SEPARATORS, ExportTask, Origins, file_nam
 from datapkg.api.results import ExportResult
 from datapkg.building.spec.exported import FileEntry, check_package_file, needs_glob, package_file
 from datapkg.building.spec.folder_files import BUILD_FILE
-from datapkg.errors import Conflict, CorruptObject, InvalidInput, NodeNotFound, ObjectNotFound
+from datapkg.errors import Conflict, CorruptObject, InvalidInput, NodeNotFound, ObjectNotFound, Refused
 from datapkg.format.manifest.parsed import GroupNode, Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from datapkg.objects.files import STALE_TEMP_S
+from datapkg.objects.files import STALE_TEMP_S, UNWRITABLE
 from datapkg.objects.folders import OpenFolder, made_folders
 from datapkg.objects.progress import Progress, silent
 from datapkg.reading.earlier_states import explained
@@ -166,22 +167,26 @@ def _check_free(job: _Job) -> None:
 
 
 @contextmanager
-def _staging(dest: Path) -> Iterator[tuple[OpenFolder, OpenFolder]]:
+def _staging(dest: Path, ref: Ref) -> Iterator[tuple[OpenFolder, OpenFolder]]:
     """Open the parent of a target, and a new folder with a random name, which is removed at the end.
 
     That lies in the target if it is a folder, which may be on another disk than its parent, else beside it.
     """
     name = f"{STAGED}{secrets.token_hex(8)}"
-    with made_folders(dest.parent), OpenFolder.at(dest.parent) as parent, ExitStack() as stack:
-        found = parent.status(dest.name)
-        is_folder = found is not None and stat.S_ISDIR(found.st_mode)
-        above = stack.enter_context(parent.folder(dest.name)) if is_folder else parent
-        _sweep(above)
+    with ExitStack() as stack:
         try:
+            stack.enter_context(made_folders(dest.parent))
+            above = parent = stack.enter_context(OpenFolder.at(dest.parent))
+            found = parent.status(dest.name)
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                above = stack.enter_context(parent.folder(dest.name))
+            _sweep(above)
             above.make_folder(name)
         except OSError as error:
-            error.filename = os.fspath(above.path)  # where nothing can be written, not a name of ours
-            raise
+            if error.errno not in (*UNWRITABLE, errno.ENOENT):  # a folder such as /proc takes no new names
+                raise
+            line = f"nothing can be written at {dest}: {error.strerror}; nothing was exported"
+            raise Refused(line, hint=f"datapkg export {ref} ~/{ref.name}") from error
         try:
             with above.folder(name) as staged:
                 yield parent, staged
@@ -205,7 +210,7 @@ def _export_file(job: _Job, task: ExportTask, progress: Progress) -> ExportResul
         job, task = _by_suffix(job, task)
         _check_free(job)
     inside = job.dest / file_name(task, job.origins) if is_folder else job.dest
-    with _staging(inside) as (parent, staged):
+    with _staging(inside, job.ref) as (parent, staged):
         written = _writer(job, staged).write(task, 0)
         name = file_name(written.task, job.origins) if is_folder else job.dest.name
         if is_folder:
@@ -232,7 +237,7 @@ def _writer(job: _Job, staged: OpenFolder) -> Writer:
 
 
 def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], progress: Progress) -> ExportResult:
-    with _staging(job.dest) as (parent, staged):
+    with _staging(job.dest, job.ref) as (parent, staged):
         writer = _writer(job, staged)
         total, done = sum(task.node.size for task in tasks), 0
         written = []

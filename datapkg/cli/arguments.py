@@ -59,6 +59,10 @@ def _packages_here() -> list[str]:
 def _advise(error: InvalidName, name: str, ctx: click.Context | None) -> None:
     """Complete a package that was given without its user, from what is here, or say how to look for it."""
     here = [each for each in _packages_here() if each.partition("/")[2] == name]
+    first = next((each for each in (ctx.params.values() if ctx else ()) if isinstance(each, Ref)), None)
+    if first is not None and not here:  # a new name for the first package, as in `cp`
+        with contextlib.suppress(InvalidName):
+            here = [Ref.parse(f"{first.user}/{name}").package]
     if here:
         error.message += f"; did you mean {' or '.join(map(repr, here[:3]))}?"
         error.detail["meant"] = [name, here[0]]

@@ -60,7 +60,11 @@ def _usage_error(error: click.ClickException) -> InvalidInput:
     if isinstance(error, click.NoSuchOption):
         name, near = error.option_name, (error.possibilities or [])[:1]
         return no_such("option", name, near, hint)
-    return InvalidInput(message[:1].lower() + message[1:].removesuffix("."), hint=hint)
+    message = message[:1].lower() + message[1:].removesuffix(".")
+    if isinstance(error, click.MissingParameter) and context is not None:
+        usage = [context.command_path, *context.command.collect_usage_pieces(context)]
+        message += f"; usage: {' '.join(usage)}"
+    return InvalidInput(message, hint=hint)
 
 
 def _system_error(error: OSError, session: Session) -> DatapkgError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -250,19 +250,7 @@ def _build_file_here(ref: Ref) -> Path:
 @click.option("--dry-run", is_flag=True, help="Show what would change for consumers, and send nothing.")
 @registry_option
 @pass_session
-def push(
-    session: Session,
-    ref: Ref,
-    public: bool,
-    message: str,
-    tag: str | None,
-    version: str | None,
-    onto: str | None,
-    force: bool,
-    yes: bool,
-    dry_run: bool,
-    registry: str | None,
-) -> None:
+def push(session: Session, ref: Ref, onto: str | None, yes: bool, dry_run: bool, **options: Any) -> None:
     """Publish a package at a registry.
 
     Sends what was built last (or the state that REF names); only what the registry lacks travels. The state becomes
@@ -273,18 +261,7 @@ def push(
 
     with session.progress() as progress:
         pushed = push_package(
-            session.home,
-            ref,
-            public=public,
-            message=message,
-            tag=tag,
-            version=version,
-            parent=onto,
-            force=force,
-            confirm=yes,
-            dry_run=dry_run,
-            registry=registry,
-            progress=progress,
+            session.home, ref, parent=onto, confirm=yes, dry_run=dry_run, progress=progress, **options
         )
     _report_push(session.out, pushed, dry_run)
 

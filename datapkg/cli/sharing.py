@@ -46,11 +46,13 @@ def add_access(session: Session, ref: Ref, who: str, write: bool, yes: bool, reg
     """Let a user, or the public, read a package, or a user write it.
 
     Who may write can push, tag and version the package. Deleting it and changing who has access stay with its owner.
-    Nobody is told which users exist, so a misspelt WHO is accepted: look at the answer.
+    A registry does not reveal which users exist, so a misspelt WHO is accepted: check the name in the answer.
     """
-    from datapkg.api.sharing import grant
+    from datapkg.api.sharing import PUBLIC, grant
 
-    _tell(session, ref, grant(session.home, ref, who, confirm=yes, registry=registry, write=write))
+    _report(session, ref, grant(session.home, ref, who, confirm=yes, registry=registry, write=write))
+    if who != PUBLIC:
+        session.out.note(f"if there is no user {who!r} yet, access starts once one of that name exists")
 
 
 @access.command("rm", examples="datapkg access rm me/sales public")
@@ -59,10 +61,10 @@ def add_access(session: Session, ref: Ref, who: str, write: bool, yes: bool, reg
 @registry_option
 @pass_session
 def remove_access(session: Session, ref: Ref, who: str, registry: str | None) -> None:
-    """Take all rights from a user, or the public."""
+    """Revoke all access of a user, or of the public."""
     from datapkg.api.sharing import revoke
 
-    _tell(session, ref, revoke(session.home, ref, who, registry=registry))
+    _report(session, ref, revoke(session.home, ref, who, registry=registry))
 
 
 @access.command("ls", examples="datapkg access ls me/sales")
@@ -73,10 +75,10 @@ def list_access(session: Session, ref: Ref, registry: str | None) -> None:
     """List who may read and write a package."""
     from datapkg.api.sharing import access as look
 
-    _tell(session, ref, look(session.home, ref, registry=registry), is_result=True)
+    _report(session, ref, look(session.home, ref, registry=registry), is_result=True)
 
 
-def _tell(session: Session, ref: Ref, found: dict[str, Any], is_result: bool = False) -> None:
+def _report(session: Session, ref: Ref, found: dict[str, Any], is_result: bool = False) -> None:
     readers = "everybody" if found["public"] else ", ".join(found["readers"]) or "nobody else"
     writers = f"; it can be written by {', '.join(found['writers'])}" if found["writers"] else ""
     lines = [f"{ref.package} belongs to {found['owner']}{writers}; it can be read by {readers}"]

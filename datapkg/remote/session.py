@@ -47,7 +47,7 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 MAX_REDIRECTS = 5
 MAX_JSON_BYTES = 64 << 20
 MAX_ERROR_BYTES = 1 << 20
-_HINT = "check the address (datapkg config) and the network"
+_HINT = "check the network, that the registry is running, and its address: datapkg config registry"
 _READ_BY_POST = wire.OBJECTS_READ.rpartition("}")[2]
 
 T = TypeVar("T")
@@ -276,7 +276,10 @@ class RegistrySession:
     @contextlib.contextmanager
     def _translated(self, asked: str) -> Iterator[None]:
         limit = f"within {self.patience.limit_s:g} s (DATAPKG_TIMEOUT_S)"
-        with translated(self.url, asked, hint=_HINT, again_hint=_HINT, limit=limit):
+        plain = self.url.replace("https://", "http://", 1)
+        # A token is sent over plain http to this machine alone, so elsewhere the http address would not help.
+        plain_hint = f"datapkg config registry {plain} (or --registry {plain})" if may_carry_token(plain) else ""
+        with translated(self.url, asked, hint=_HINT, again_hint=_HINT, limit=limit, plain_http_hint=plain_hint):
             yield
 
     def pace(self) -> SlowTransferGuard:

@@ -172,6 +172,7 @@ def translated(
     again_hint: str,
     reason: Callable[[BaseException], str] | None = None,
     limit: str = "in time",
+    plain_http_hint: str = "",
 ) -> Iterator[None]:
     """Inside, whatever a server's answer makes of the HTTP libraries is an `Unreachable` about the server `what`.
 
@@ -189,7 +190,8 @@ def translated(
     except requests.exceptions.SSLError as error:
         what += _redirected(error)
         if "WRONG_VERSION_NUMBER" in str(error):  # what came was not TLS
-            raise Unreachable(f"{what} does not answer in https; it may be plain http", hint=hint) from None
+            message = f"{what} does not answer in https; it is probably a server for plain http"
+            raise Unreachable(message, hint=plain_http_hint or hint) from None
         raise Unreachable(f"{what} has no certificate that is trusted: {said(error)}", hint=hint) from None
     except (
         requests.ConnectionError,

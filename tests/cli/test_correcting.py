@@ -9,6 +9,7 @@ import pytest
 
 from datapkg.cli.correcting import corrected, swapped
 from tests.cli.conftest import Run
+from tests.live_registry import LiveRegistry
 
 
 def hint(error: str) -> list[str]:
@@ -89,7 +90,7 @@ def test_a_path_that_is_not_there_names_the_folder(run: Run, built: Path) -> Non
     assert told == f"error: there is no file or folder 'zzz' in {built}; nothing was added\n"
     assert run("sync", "zzz", "a/b").err == f"error: there is no folder 'zzz' in {built}\n"
     told = run("install", "-r", "zzz.yml").err
-    assert told == f"error: there is no file 'zzz.yml' in {built}\nhint: datapkg init\n"
+    assert told == f"error: there is no file 'zzz.yml' in {built}; no requirements were read\n"
 
 
 def test_a_setting_of_the_wrong_type_shows_how_it_is_written(run: Run) -> None:
@@ -106,6 +107,40 @@ def test_an_address_without_a_scheme_is_completed(run: Run) -> None:
     assert hint(run("search", "x", "--registry", "127.0.0.1:1").err) == line
     told = run(*line).err
     assert told.startswith("error: http://127.0.0.1:1 cannot be reached: Connection refused\n")
+
+
+def test_a_registry_that_does_not_answer_is_described(run: Run, registry: LiveRegistry) -> None:
+    dead = run("login", "http://127.0.0.1:1", "--token", "dpk_x").err
+    assert dead == (
+        "error: http://127.0.0.1:1 cannot be reached: Connection refused\n"
+        "hint: check the network, that the registry is running, and its address: datapkg config registry\n"
+    )
+    plain = run("search", "x", "--registry", registry.url.replace("http:", "https:"))
+    assert "does not answer in https; it is probably a server for plain http\n" in plain.err
+    assert hint(plain.err)[:3] == ["config", "registry", registry.url]
+
+
+def test_a_copy_without_a_user_gets_the_one_of_the_original(run: Run, built: Path) -> None:
+    ended = run("cp", "alice/sales", "mine")
+    assert ended.err.startswith("error: 'mine' is not a package: expected user/name")
+    assert hint(ended.err) == ["cp", "alice/sales", "alice/mine"]
+    assert run(*hint(ended.err)).code == 0
+    assert "hint:" not in run("cp", "alice/sales", "No-Name").err
+
+
+def test_a_missing_requirements_file_is_named(run: Run) -> None:
+    ended = run("install", "-r", "nofile.yml")
+    assert ended.err.startswith("error: there is no file 'nofile.yml' in ")
+    assert "hint:" not in ended.err
+    run("init")
+    line = hint(run("install", "-r", "nofile.yml").err)
+    assert line == ["install", "-r", str(Path.cwd() / "datapkg.yml")]
+    assert run(*line).code == 0
+
+
+def test_missing_arguments_show_the_usage(run: Run) -> None:
+    assert run("rm").err.endswith("hint: datapkg rm USER/NAME\n")
+    assert "missing argument 'FILE...'; usage: datapkg append [OPTIONS] REF FILE...\n" in run("append", "me/p").err
 
 
 def test_an_installed_package_that_is_near_is_named(run: Run, built: Path) -> None:
@@ -129,7 +164,9 @@ def test_a_tag_that_is_a_version_is_pushed_as_one(run: Run, built: Path) -> None
 
 
 def test_a_place_that_cannot_be_written_is_named(run: Run, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run("export", "alice/sales", "/proc/here").err.startswith("error: /proc: ")
+    ended = run("export", "alice/sales", "/proc/here")
+    assert (ended.code, hint(ended.err)) == (7, ["export", "alice/sales", "~/sales"])
+    assert ended.err.startswith("error: nothing can be written at /proc/here: ")
     monkeypatch.setenv("DATAPKG_HOME", "/proc/home")
     ended = run("build", "alice/sales", "sales")
     assert ended.code == 7

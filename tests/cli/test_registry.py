@@ -309,6 +309,12 @@ def test_a_tag_that_is_a_version_is_answered_with_the_line_that_gives_one(ada: P
     assert ada("version", "add", flowers, "7.1").code == 0
 
 
+def test_access_for_a_name_that_no_user_has_is_explained(ada: Person, flowers: str) -> None:
+    note = "note: if there is no user 'nobodyyet' yet, access starts once one of that name exists\n"
+    assert ada("access", "add", flowers, "nobodyyet").err == note
+    assert ada("access", "add", flowers, "public", "--yes").err == ""
+
+
 def test_making_public_shows_the_line_that_agrees(ada: Person, flowers: str) -> None:
     ended = ada("access", "add", flowers, "public")
     assert ended.code == 7
