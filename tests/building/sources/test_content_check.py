@@ -48,7 +48,7 @@ def test_a_pointer_of_git_annex_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pointer_that_was_downloaded() -> None:
-    source = FileSource(Path("a.csv"), "a.csv", said={"url": "https://example.com/a.csv"})
+    source = FileSource(Path("a.csv"), "a.csv", record={"url": "https://example.com/a.csv"})
     with pytest.raises(BuildFailed) as caught:
         check_content(source, io.BytesIO(LFS))
     assert "address" in caught.value.hint
