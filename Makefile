@@ -11,10 +11,15 @@ APT_PACKAGES := chromium fonts-dejavu-core fuse3 postgresql
 # Each process takes one half of the tests, so that what a module shares is made once, and then what the other has left.
 PARALLEL := -n 2 --dist worksteal
 
+# The tests that `make quick` runs, by folder: those that start neither a registry nor a program.
+QUICK := $(addprefix tests/,format objects tables store building/spec test_architecture.py test_errors.py)
+# Shown by `make quick`; `building` is run in part.
+NOT_QUICK = $(filter-out $(QUICK:=/) tests/__pycache__/ tests/golden/,$(sort $(wildcard tests/*/)))
+
 # How much the benchmarks measure: tiny, small or full.
 SIZE := small
 
-.PHONY: help demo test test-all bench docs clean
+.PHONY: help demo quick test test-all bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## list what can be made
@@ -22,6 +27,13 @@ help: ## list what can be made
 
 demo: $(VENV)/.with-server ## publish the sample packages through a registry and import one elsewhere
 	@$(BIN)/python scripts/demo.py
+
+quick: $(VENV)/.with-tests ## lint, types and the fast unit tests, in two minutes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest $(PARALLEL) -q -m 'not slow' $(QUICK)
+	@echo 'Left out: tests marked "slow" or "big", and these folders, except for what is named above: $(NOT_QUICK)'
 
 test: $(VENV)/.with-tests ## formatting, lint, types and tests; what is left out is said at the end
 	@scripts/apt.sh $(APT_PACKAGES)

@@ -108,6 +108,7 @@ def test_it_comes_back(name: str) -> None:
     pandas.testing.assert_frame_equal(frame, before)
 
 
+@pytest.mark.slow
 def test_categories_come_back_from_many_blocks() -> None:
     rows = 150_000
     frame = pandas.DataFrame(

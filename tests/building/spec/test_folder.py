@@ -186,6 +186,7 @@ def test_a_directory_build_leaves_nothing_behind(tmp_path: Path) -> None:
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_ten_thousand_small_files_take_a_moment(tmp_path: Path) -> None:
     for number in range(100):
         folder = tmp_path / f"d{number}"

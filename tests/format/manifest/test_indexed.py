@@ -98,6 +98,7 @@ def test_odd_trees_are_read_alike(wanted: list[tuple[str, list[str], int, dict[s
         assert_alike(manifest, indexed(manifest))
 
 
+@pytest.mark.slow
 def test_big_groups_are_read_alike() -> None:
     wanted = [("file", ["flat", f"{n % 7} {n}.txt"], n % 50, {}) for n in range(600)]
     wanted += [("file", ["deep", str(n % 3), "x", str(n)], n, {"n": n}) for n in range(900)]
