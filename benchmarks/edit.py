@@ -12,6 +12,7 @@ from _bench import Row, at_most, options, own_environ, report, workplace
 from _traffic import traffic
 
 from datapkg.format.manifest.parsed import FileNode, Manifest
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.refs import Current, LogEvent
 
@@ -53,8 +54,8 @@ def make(home: Home, count: int) -> None:
     manifest = Manifest.make(map(node, range(count), hashes, map(len, bodies)), {"title": "Many"})
     home.store.save(manifest)
     at = datetime.now(UTC).isoformat()
-    home.store.refs.append_log("me", "many", LogEvent("build", manifest.hash, at))
-    home.store.refs.set_current("me", "many", Current(manifest.hash, "local"))
+    home.store.refs.append_log(Ref("me", "many"), LogEvent("build", manifest.hash, at))
+    home.store.refs.set_current(Ref("me", "many"), Current(manifest.hash, "local"))
 
 
 def node(number: int, hash: str, size: int) -> FileNode:

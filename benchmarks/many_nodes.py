@@ -9,6 +9,7 @@ from pathlib import Path
 from _bench import Row, at_most, options, own_environ, report, run, scratch, seconds
 
 from datapkg.format.manifest.parsed import FileNode, Manifest
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.refs import Current
 
@@ -35,7 +36,7 @@ def make(home: Home, name: str, count: int) -> None:
     manifest = Manifest.make(nodes(count), {"title": "Many"})
     home.store.prepare()
     home.store.save(manifest)
-    home.store.refs.set_current("me", name, Current(manifest.hash, "local"))
+    home.store.refs.set_current(Ref("me", name), Current(manifest.hash, "local"))
 
 
 def main() -> None:

@@ -111,8 +111,8 @@ class Home:
 
     def users(self) -> list[str]:
         """Users of whom a package is here, in order."""
-        return sorted({user for store in self.stores for user in store.refs.users()})
+        return sorted({ref.user for store in self.stores for ref in store.refs.packages()})
 
     def packages(self, user: str) -> list[str]:
         """A user's packages that are here, in order."""
-        return sorted({name for store in self.stores for name in store.refs.packages(user)})
+        return sorted({ref.name for store in self.stores for ref in store.refs.packages() if ref.user == user})

@@ -70,8 +70,8 @@ def find_installed(home: Home, ref: Ref, start: Path | None = None) -> ResolvedS
             hint="datapkg install",
         )
     for store in home.stores:
-        if current := store.refs.current(ref.user, ref.name):
-            return ResolvedState(store, ref, store.here(ref.user, ref.name, current.hash), "current")
+        if current := store.refs.current(ref):
+            return ResolvedState(store, ref, store.here(ref, current.hash), "current")
     raise not_installed(ref, home)
 
 
@@ -87,7 +87,7 @@ def _find_state(home: Home, ref: Ref, state: State) -> ResolvedState:
         hash = _hash_of(store.refs, ref, state)
         if hash and store.holds(hash):
             return ResolvedState(store, ref, hash, "ref")
-    is_known = any(store.refs.current(ref.user, ref.name) for store in home.stores)
+    is_known = any(store.refs.current(ref) for store in home.stores)
     if not is_known or state.kind == "hash":
         raise not_installed(ref, home)
     error = TagNotFound if state.kind == "tag" else VersionNotFound
@@ -97,12 +97,12 @@ def _find_state(home: Home, ref: Ref, state: State) -> ResolvedState:
 def _hash_of(refs: Refs, ref: Ref, state: State) -> str | None:
     """Return the hash that a state means by the pointers of a store; raise `InvalidInput` if it is ambiguous."""
     if state.kind == "tag":
-        return refs.tags(ref.user, ref.name).get(state.value)
+        return refs.tags(ref).get(state.value)
     if state.kind != "hash":
-        versions = refs.versions(ref.user, ref.name)
+        versions = refs.versions(ref)
         is_range = state.kind == "range"
         return versions.get(state.value) or _best_version(versions, state.value if is_range else f"=={state.value}")
-    hashes = {state.value} if state.is_full_hash else refs.known_hashes(ref.user, ref.name)
+    hashes = {state.value} if state.is_full_hash else refs.known_hashes(ref)
     matches = sorted(each for each in hashes if each.startswith(state.value))
     if len(matches) > 1:
         listed = ", ".join(each[:16] for each in matches)
@@ -158,7 +158,7 @@ def resolve(home: Home, client: Client, ref: Ref, *, replace: bool = False) -> w
             expected=ref.state.value,
             actual=resolved.hash,
         )
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     if current and current.origin not in ("local", client.url) and not replace:
         raise Conflict(
             f"{ref.package} is installed from {current.origin}; {client.url} is another registry and may mean another "
@@ -189,10 +189,10 @@ def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
     """A long manifest of the same package that is here, the one that was last seen at a registry if there is one."""
     from datapkg.format.chunks import LONG_BYTES
 
-    refs, user, name = home.store.refs, ref.user, ref.name
-    known = [refs.tags(user, name).get(LATEST, "")]
-    known += [current.hash] if (current := refs.current(user, name)) else []
-    known += [event.hash for event in refs.log(user, name)]
+    refs = home.store.refs
+    known = [refs.tags(ref).get(LATEST, "")]
+    known += [current.hash] if (current := refs.current(ref)) else []
+    known += [event.hash for event in refs.log(ref)]
     for hash in dict.fromkeys(known):
         if hash and home.store.has(hash) and home.store.objects.size(hash) >= LONG_BYTES:
             return home.store.manifest(hash)
@@ -202,8 +202,8 @@ def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
 def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> None:
     """Keeps a manifest, and what the registry said of tags, versions, and tables that it has not checked."""
     _save(home, manifest, resolved)
-    home.store.refs.set_pointers(ref.user, ref.name, "tags", resolved.tags)
-    home.store.refs.set_pointers(ref.user, ref.name, "versions", resolved.versions)
+    home.store.refs.set_pointers(ref, "tags", resolved.tags)
+    home.store.refs.set_pointers(ref, "versions", resolved.versions)
 
 
 def _save(home: Home, manifest: Manifest, resolved: wire.Resolved) -> None:
@@ -255,15 +255,15 @@ def make_current(
     from datapkg.store.refs import Current, LogEvent
 
     refs = home.store.refs
-    before = refs.current(ref.user, ref.name)
+    before = refs.current(ref)
     partial = partial and bool(home.store.absent(manifest))
     sizes = manifest.objects()
     current = Current(manifest.hash, origin, partial, str(manifest.meta.get("title", "")), sum(sizes.values()))
     if before is None or before.hash != manifest.hash:
         at = datetime.now(UTC).isoformat()
-        refs.append_log(ref.user, ref.name, LogEvent("install", manifest.hash, at, origin, record=record or {}))
+        refs.append_log(ref, LogEvent("install", manifest.hash, at, origin, record=record or {}))
     if before != current:
-        refs.set_current(ref.user, ref.name, current)
+        refs.set_current(ref, current)
     return before
 
 
@@ -281,7 +281,7 @@ def find_or_fetch(home: Home, ref: Ref, registry: str | None = None) -> Resolved
             resolved = _resolved(home, client, wanted, absent)
             manifest = fetch_manifest(home, client, wanted, resolved)
             keep(home, wanted, manifest, resolved)
-            if home.store.refs.current(ref.user, ref.name) is None:
+            if home.store.refs.current(ref) is None:
                 make_current(home, wanted, manifest, client.url, partial=True)
         return ResolvedState(home.store, ref, resolved.hash, client.url)
 
@@ -377,7 +377,7 @@ def _pins(home: Home, ref: Ref, hash: str) -> list[Ref]:
     """The exact states of which a state that was made here has nodes, by its record and those of the states before."""
     found: dict[str, Ref] = {}
     for _ in range(_PARENTS):
-        record = home.store.refs.record(ref.user, ref.name, hash) or {}
+        record = home.store.refs.record(ref, hash) or {}
         for pin in record.get("packages", ()):
             package = Ref.parse(str(pin["package"]))
             found[str(pin["hash"])] = Ref(package.user, package.name, state=State("hash", str(pin["hash"])))
@@ -390,9 +390,7 @@ def _pins(home: Home, ref: Ref, hash: str) -> list[Ref]:
 def origin_of(home: Home, ref: Ref, hash: str) -> str | None:
     """The registry that a state on this machine came from, if it came from one."""
     refs = home.store.refs
-    current = refs.current(ref.user, ref.name)
+    current = refs.current(ref)
     if current and current.hash == hash and current.origin != "local":
         return current.origin
-    return next(
-        (each.origin for each in refs.log(ref.user, ref.name) if each.hash == hash and each.origin != "local"), None
-    )
+    return next((each.origin for each in refs.log(ref) if each.hash == hash and each.origin != "local"), None)

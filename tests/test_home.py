@@ -24,10 +24,10 @@ def home(tmp_path: Path) -> Home:
     home = Home({"DATAPKG_HOME": str(tmp_path / "home")})
     for manifest in (ONE, TWO):
         home.store.save(manifest)
-        home.store.refs.append_log("u", "p", LogEvent("build", manifest.hash, "2026-11-21T10:00:00+00:00"))
-    home.store.refs.set_current("u", "p", Current(TWO.hash, "local"))
-    home.store.refs.set_pointers("u", "p", "tags", {"stable": ONE.hash})
-    home.store.refs.set_pointers("u", "p", "versions", {"1.0": ONE.hash, "1.10": TWO.hash, "2.0rc1": ONE.hash})
+        home.store.refs.append_log(Ref("u", "p"), LogEvent("build", manifest.hash, "2026-11-21T10:00:00+00:00"))
+    home.store.refs.set_current(Ref("u", "p"), Current(TWO.hash, "local"))
+    home.store.refs.set_pointers(Ref("u", "p"), "tags", {"stable": ONE.hash})
+    home.store.refs.set_pointers(Ref("u", "p"), "versions", {"1.0": ONE.hash, "1.10": TWO.hash, "2.0rc1": ONE.hash})
     return home
 
 
@@ -122,7 +122,7 @@ def test_other_stores_are_looked_in_after_the_own(home: Home, tmp_path: Path) ->
     assert find_installed(other, Ref.parse("u/p"), tmp_path).hash == TWO.hash
     assert other.users() == ["u"]
     other.store.save(ONE)
-    other.store.refs.set_current("u", "p", Current(ONE.hash, "local"))
+    other.store.refs.set_current(Ref("u", "p"), Current(ONE.hash, "local"))
     assert find_installed(other, Ref.parse("u/p"), tmp_path).hash == ONE.hash
     assert Home({"DATAPKG_HOME": str(own)}).users() == ["u"]
 
@@ -214,7 +214,7 @@ def test_files_of_a_read_only_store_are_linked_elsewhere(home: Home, tmp_path: P
     node = FileNode(path="a", hash=hash, size=4, file_name="a.txt")
     manifest = Manifest.make([node])
     home.store.save(manifest)
-    home.store.refs.set_current("u", "p", Current(manifest.hash, "local"))
+    home.store.refs.set_current(Ref("u", "p"), Current(manifest.hash, "local"))
     other = Home({"DATAPKG_HOME": str(tmp_path / "own"), "DATAPKG_PATH": str(home.store.folder)})
     found = find_installed(other, Ref.parse("u/p"), tmp_path)
     path = found.store.links.path(found.hash, node)

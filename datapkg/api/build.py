@@ -55,7 +55,7 @@ def build_package(
         raise InvalidInput(
             f"{ref} is not what a build makes: name a package alone", hint=f"datapkg build {ref.package}"
         )
-    before = home.store.refs.current(ref.user, ref.name)
+    before = home.store.refs.current(ref)
     seen = (
         None if message or explained or options.update or options.force or options.dry_run else _look(source, options)
     )
@@ -101,7 +101,7 @@ def _build(
     from datapkg.building.rebuild_reasons import explain
     from datapkg.building.sources.prepare import prepared
 
-    record = home.store.refs.record(ref.user, ref.name, before.hash) if before else None
+    record = home.store.refs.record(ref, before.hash) if before else None
     hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, str | Path) else ""
     opening = prepared(source, fetcher(home, progress), options, environ=home.settings.environ, hint=hint)
     with opening as found, home.store.writing():
@@ -229,17 +229,17 @@ def _keep(home: Home, ref: Ref, built: BuildOutput, message: str, before: Curren
     parent = before.hash if before and before.hash != manifest.hash else None
     record = {**built.record, **({"parent": parent} if parent else {})}
     at = datetime.now(UTC).isoformat()
-    store.refs.append_log(ref.user, ref.name, LogEvent("build", manifest.hash, at, "local", message, record))
+    store.refs.append_log(ref, LogEvent("build", manifest.hash, at, "local", message, record))
     title = str(manifest.meta.get("title", ""))
     current = Current(manifest.hash, "local", is_partial, title, built.bytes_logical)
-    store.refs.set_current(ref.user, ref.name, current)
+    store.refs.set_current(ref, current)
 
 
 def _same_record(home: Home, ref: Ref, built: BuildOutput) -> bool:
     """Return whether the log has the same check results, left-out sources and sources as `status` compares them."""
     from datapkg.building.status import compared
 
-    record = home.store.refs.record(ref.user, ref.name, built.manifest.hash) or {}
+    record = home.store.refs.record(ref, built.manifest.hash) or {}
     is_same = all(record.get(key) == built.record.get(key) for key in ("checks", "rules", "left_out"))
     return is_same and compared(record) == compared(built.record)
 

@@ -30,7 +30,7 @@ def copy(
         raise InvalidInput(f"{ref} names a node; cp takes a package", hint=f"datapkg merge {ref} -o {into.package}")
     if into.path or into.state or into.registry is not None:
         raise InvalidInput(f"{into} is not a name for a copy", hint=f"datapkg cp {ref} {into.package}")
-    if (ref.user, ref.name) == (into.user, into.name):
+    if ref.package == into.package:
         raise InvalidInput(f"{ref} and {into} are the same package", hint=f"datapkg cp {ref} {into.user}/OTHER")
     with home.store.writing():
         found = find_or_fetch(home, ref, registry)
@@ -47,7 +47,7 @@ def copy(
 
 def _record(home: Home, ref: Ref, found: ResolvedState) -> dict[str, Any]:
     """How the state was built, if it was built here, what its checks came to, and what it is a copy of."""
-    record = found.store.refs.record(ref.user, ref.name, found.hash) or {"sources": []}
+    record = found.store.refs.record(ref, found.hash) or {"sources": []}
     made = {name: value for name, value in record.items() if name not in ("parent", "origin")}
     asked = found.why if "://" in found.why else None  # else the registry that the state came from
     checks = packed(known_checks(home, found.store, ref, found.hash, asked)[0])
@@ -62,12 +62,12 @@ def _record(home: Home, ref: Ref, found: ResolvedState) -> dict[str, Any]:
 def _keep(home: Home, into: Ref, current: Current, message: str, record: dict[str, Any]) -> None:
     """Names the state; no event is written if it is what was copied or built there last."""
     refs = home.store.refs
-    before = refs.current(into.user, into.name)
-    newest = next(iter(refs.log(into.user, into.name)), None)
+    before = refs.current(into)
+    newest = next(iter(refs.log(into)), None)
     if message or newest is None or (newest.event, newest.hash) != ("build", current.hash):
         parent = {"parent": before.hash} if before and before.hash != current.hash else {}
         at = datetime.now(UTC).isoformat()
         event = LogEvent("build", current.hash, at, "local", message, {**record, **parent})
-        refs.append_log(into.user, into.name, event)
+        refs.append_log(into, event)
     if before != current:
-        refs.set_current(into.user, into.name, current)
+        refs.set_current(into, current)

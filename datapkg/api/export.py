@@ -135,8 +135,8 @@ def _origins(found: ResolvedState, ref: Ref, manifest: Manifest) -> Origins:
     """
     refs = found.store.refs
     try:
-        record = refs.record(ref.user, ref.name, found.hash)
-        records = [record] if record else refs.newest_records(ref.user, ref.name, _RECORDS)
+        record = refs.record(ref, found.hash)
+        records = [record] if record else refs.newest_records(ref, _RECORDS)
     except CorruptObject:  # a damaged event of the log is no reason to keep the data back
         return {}
     origins: dict[str, dict[str, Any]] = {}

@@ -67,7 +67,7 @@ def _has_registry(home: Home, ref: Ref, registry: str | None) -> bool:
 
 def _local_entries(home: Home, ref: Ref) -> list[dict[str, Any]]:
     refs = home.store.refs
-    tags, versions = refs.tags(ref.user, ref.name), refs.versions(ref.user, ref.name)
+    tags, versions = refs.tags(ref), refs.versions(ref)
     return [
         {
             "event": event.event,
@@ -80,7 +80,7 @@ def _local_entries(home: Home, ref: Ref) -> list[dict[str, Any]]:
             "origin": event.origin,
             "parent": event.record.get("parent"),
         }
-        for event in refs.log(ref.user, ref.name)
+        for event in refs.log(ref)
     ]
 
 
@@ -238,8 +238,8 @@ def add_version(home: Home, ref: Ref, version: str, registry: str | None = None)
     version = check_new_version(version)
     hash = _named_hash(home, ref, "version", version, registry)
     found = _client(home, ref, registry).add_version(ref, version, hash).versions
-    if home.store.refs.current(ref.user, ref.name):
-        home.store.refs.set_pointers(ref.user, ref.name, "versions", {each.version: each.hash for each in found})
+    if home.store.refs.current(ref):
+        home.store.refs.set_pointers(ref, "versions", {each.version: each.hash for each in found})
     return {"package": ref.package, "name": version, "hash": hash}
 
 
@@ -248,12 +248,12 @@ def _remember_tags(home: Home, ref: Ref, tags: dict[str, str], moved: str = "") 
 
     What was last seen as `latest` is the parent of the next push, and nobody has seen what others pushed meanwhile.
     """
-    refs, user, name = home.store.refs, ref.user, ref.name
-    if refs.current(user, name) is None:
+    refs = home.store.refs
+    if refs.current(ref) is None:
         return
-    own = refs.tags(user, name).get(LATEST)
+    own = refs.tags(ref).get(LATEST)
     kept = {tag: hash for tag, hash in tags.items() if tag != LATEST or moved == LATEST}
-    refs.set_pointers(user, name, "tags", {**({LATEST: own} if own else {}), **kept})
+    refs.set_pointers(ref, "tags", {**({LATEST: own} if own else {}), **kept})
 
 
 def _named_hash(home: Home, ref: Ref, kind: Kind, name: str, registry: str | None) -> str:

@@ -70,8 +70,8 @@ def _install_from_registry(home: Home, ref: Ref, options: InstallOptions, progre
     with explained(ResolvedState(home.store, ref, manifest.hash, "ref"), home):
         received = _fetch_objects(home, client, ref, manifest, options, progress)
     resolve.keep(home, ref, manifest, resolved)
-    current, known = home.store.refs.current(ref.user, ref.name), home.store.refs.record
-    is_kept = (current and current.hash == manifest.hash) or known(ref.user, ref.name, manifest.hash, "install")
+    current, known = home.store.refs.current(ref), home.store.refs.record
+    is_kept = (current and current.hash == manifest.hash) or known(ref, manifest.hash, "install")
     record = {} if is_kept else resolve.checks_of(client, ref, manifest.hash)
     return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes), record)
 
@@ -91,10 +91,10 @@ def _origin(home: Home, ref: Ref, hash: str, options: InstallOptions) -> str:
     if origin := resolve.origin_of(home, ref, hash):
         return origin
     refs = home.store.refs
-    if any(event.hash == hash for event in refs.log(ref.user, ref.name)):
+    if any(event.hash == hash for event in refs.log(ref)):
         return "local"
-    current = refs.current(ref.user, ref.name)
-    if current and current.origin != "local" and hash in refs.known_hashes(ref.user, ref.name):
+    current = refs.current(ref)
+    if current and current.origin != "local" and hash in refs.known_hashes(ref):
         return current.origin  # whose tags and versions these are
     with contextlib.suppress(DatapkgError):  # it was opened where it lay
         return resolve.registry_of(home, ref, options.registry)
@@ -148,9 +148,9 @@ def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, pro
 
 def _note_whole(home: Home, ref: Ref, manifest: Manifest) -> None:
     """What was installed in part may be whole now."""
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     if current and current.partial and current.hash == manifest.hash and not home.store.absent(manifest):
-        home.store.refs.set_current(ref.user, ref.name, replace(current, partial=False))
+        home.store.refs.set_current(ref, replace(current, partial=False))
 
 
 def _fetch_objects(

@@ -21,16 +21,14 @@ def list_packages(home: Home) -> list[PackageListing]:
     """The packages on this machine with their current state, each from the first store that has it."""
     listed: dict[str, PackageListing] = {}
     for store in home.stores:
-        for user in store.refs.users():
-            for name in store.refs.packages(user):
-                current = store.refs.current(user, name)
-                package = f"{user}/{name}"
-                if current and package not in listed:
-                    listed[package] = PackageListing(
-                        *(package, current.hash, current.origin, current.bytes_logical, current.title),
-                        partial=current.partial and _lacks_data(store, current.hash),
-                        states=kept_states(store, Ref(user, name)),
-                    )
+        for ref in store.refs.packages():
+            current = store.refs.current(ref)
+            if current and ref.package not in listed:
+                listed[ref.package] = PackageListing(
+                    *(ref.package, current.hash, current.origin, current.bytes_logical, current.title),
+                    partial=current.partial and _lacks_data(store, current.hash),
+                    states=kept_states(store, ref),
+                )
     return [listed[package] for package in sorted(listed)]
 
 
@@ -82,7 +80,7 @@ def _is_imported(home: Home, ref: Ref, hash: str) -> bool:
 
 
 def _bytes_absent(store: Store, ref: Ref, manifest: Manifest) -> int:
-    current = store.refs.current(ref.user, ref.name)
+    current = store.refs.current(ref)
     if current and current.hash == manifest.hash and not current.partial:
         return 0
     return sum(store.absent(manifest, ref.path).values())
@@ -94,8 +92,8 @@ def _checks(home: Home, found: ResolvedState, ref: Ref, registry: str) -> list[d
 
     recorded = found.store.refs.record
     record = checks_of(home.client(registry), ref, found.hash) if registry else {}
-    record = record or recorded(ref.user, ref.name, found.hash) or {}
-    record = record or recorded(ref.user, ref.name, found.hash, "install") or {}
+    record = record or recorded(ref, found.hash) or {}
+    record = record or recorded(ref, found.hash, "install") or {}
     below = f"{ref.path}/"
     return [each for each in unpacked(record) if not ref.path or f"{each['path']}/".startswith(below)]
 

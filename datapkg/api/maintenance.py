@@ -29,8 +29,7 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, c
     An object is damaged while its bytes are wrong or gone; it is whole again once `install` or `build` brought it back.
     """
     own = home.store
-    every = [(user, name) for user in own.refs.users() for name in own.refs.packages(user)]
-    set_aside = mend_pointers(own, [(ref.user, ref.name)] if ref else every)
+    set_aside = mend_pointers(own, [ref] if ref else own.refs.packages())
     store = find_installed(home, ref).store if ref else own
     wrong = check_packs(store)
     used = _used(home, store, ref)
@@ -91,17 +90,16 @@ def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, b
     refs = store.refs
     if ref is not None:
         found = find_installed(home, ref)
-        current = refs.current(ref.user, ref.name)
+        current = refs.current(ref)
         whole = current is not None and current.hash == found.hash and not current.partial
         return [(ref.package, found.hash, not whole)]
     states = []
-    for user in refs.users():
-        for name in refs.packages(user):
-            current = refs.current(user, name)
-            for hash in sorted(refs.known_hashes(user, name)):
-                whole = current is not None and current.hash == hash and not current.partial
-                if whole or not store.objects.packed.missing([hash]):
-                    states.append((f"{user}/{name}", hash, not whole))
+    for each in refs.packages():
+        current = refs.current(each)
+        for hash in sorted(refs.known_hashes(each)):
+            whole = current is not None and current.hash == hash and not current.partial
+            if whole or not store.objects.packed.missing([hash]):
+                states.append((each.package, hash, not whole))
     return states
 
 
@@ -113,20 +111,20 @@ def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) ->
     """
     if ref.path or ref.state:
         raise InvalidInput(f"{ref} names more than a package", hint=f"datapkg rm {ref.package}")
-    store, key = home.store, (ref.user, ref.name)
-    other = next((each.folder for each in home.stores[1:] if each.refs.current(*key)), None)
-    if key not in store.refs.folders():
+    store = home.store
+    other = next((each.folder for each in home.stores[1:] if each.refs.current(ref)), None)
+    if not store.refs.knows(ref):
         if other is not None:
             raise Refused(
                 f"{ref.package} is in the read-only store {other}; it was not removed", hint="datapkg config path"
             )
         raise PackageNotInstalled(f"{ref.package} is not installed; nothing was removed", hint="datapkg ls")
     if dry_run:
-        return _removed(ref.package, gc.estimate(store, *key), other)
+        return _removed(ref.package, gc.estimate(store, ref), other)
     from datapkg.api.cache import remove_copies
 
     copies = remove_copies(home, ref)
-    store.refs.remove(*key)
+    store.refs.remove(ref)
     freed = gc.free(store, now=now)
     return _removed(ref.package, freed, other, sum(each.size_bytes for each in copies))
 
@@ -149,5 +147,5 @@ def delete(home: Home, ref: Ref, registry: str | None = None) -> None:
         raise InvalidInput(f"{ref} names more than a package", hint=f"datapkg delete {ref.package}")
     home.client(allowed_registry(home, ref, registry)).delete(ref)
     refs = home.store.refs
-    refs.set_pointers(ref.user, ref.name, "tags", {})
-    refs.set_pointers(ref.user, ref.name, "versions", {})
+    refs.set_pointers(ref, "tags", {})
+    refs.set_pointers(ref, "versions", {})

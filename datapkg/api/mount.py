@@ -127,7 +127,7 @@ def _prepare(folder: Path) -> bool:
 def _time_ns(source: Source) -> int:
     """When this machine first knew of the state, built, pushed or installed; a fixed time where it does not tell."""
     try:
-        events = source.store.refs.log(source.ref.user, source.ref.name)
+        events = source.store.refs.log(source.ref)
         times = [datetime.fromisoformat(each.at).timestamp() for each in events if each.hash == source.hash]
     except (DatapkgError, ValueError):
         times = []

@@ -166,14 +166,14 @@ def _check_of(request: wire.Publish, manifest: Manifest, planned: TransferPlan) 
 
 
 def _size(home: Home, ref: Ref, manifest: Manifest) -> int:
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     known = current.bytes_logical if current and current.hash == manifest.hash else 0
     return known or manifest.size()
 
 
 def _state_before(home: Home, ref: Ref, parent: str | None) -> Manifest | None:
     """The state that this one probably goes on from at the registry, if it is here."""
-    hash = parent or home.store.refs.tags(ref.user, ref.name).get(LATEST)
+    hash = parent or home.store.refs.tags(ref).get(LATEST)
     return home.store.manifest(hash) if hash and is_hash(hash) and home.store.has(hash) else None
 
 
@@ -198,7 +198,7 @@ def _warnings(home: Home, manifest: Manifest) -> list[str]:
 def _state_to_push(home: Home, ref: Ref) -> str:
     if ref.state is not None:
         return find_installed(home, ref).hash
-    events = [event for event in home.store.refs.log(ref.user, ref.name) if event.event != "push"]
+    events = [event for event in home.store.refs.log(ref) if event.event != "push"]
     if not events:
         error = not_installed(ref)
         raise PackageNotFound(f"{ref.package} was not built here", hint=f"datapkg build {ref.package} PATH") from error
@@ -288,32 +288,32 @@ def _parent(home: Home, ref: Ref, given: str | None, latest: str | None) -> str 
     """
     if given is not None:
         return latest if latest and latest.startswith(given) else given
-    events = home.store.refs.log(ref.user, ref.name)
+    events = home.store.refs.log(ref)
     unpushed = {event.hash for event in takewhile(lambda event: event.event == "build", events)}
-    return latest if latest in unpushed else home.store.refs.tags(ref.user, ref.name).get(LATEST)
+    return latest if latest in unpushed else home.store.refs.tags(ref).get(LATEST)
 
 
 def _message(home: Home, ref: Ref, hash: str) -> str:
     """The message of the build that made this state here, or nothing."""
-    events = home.store.refs.log(ref.user, ref.name, "build")
+    events = home.store.refs.log(ref, "build")
     return next((event.message for event in events if event.hash == hash), "")
 
 
 def _record(home: Home, ref: Ref, hash: str) -> dict[str, object]:
     """The record of the build that made this state here, or nothing."""
-    events = home.store.refs.log(ref.user, ref.name, "build")
+    events = home.store.refs.log(ref, "build")
     return next((event.record for event in events if event.hash == hash), {})
 
 
 def _remember(home: Home, ref: Ref, manifest: Manifest, url: str, request: wire.Publish, changed: bool) -> None:
     refs = home.store.refs
-    tags = {**refs.tags(ref.user, ref.name), LATEST: manifest.hash}
+    tags = {**refs.tags(ref), LATEST: manifest.hash}
     if request.tag:
         tags[request.tag] = manifest.hash
-    refs.set_pointers(ref.user, ref.name, "tags", tags)
+    refs.set_pointers(ref, "tags", tags)
     if request.version:
-        versions = {**refs.versions(ref.user, ref.name), request.version: manifest.hash}
-        refs.set_pointers(ref.user, ref.name, "versions", versions)
+        versions = {**refs.versions(ref), request.version: manifest.hash}
+        refs.set_pointers(ref, "versions", versions)
     if changed:
         at = datetime.now(UTC).isoformat()
-        refs.append_log(ref.user, ref.name, LogEvent("push", manifest.hash, at, url, request.message))
+        refs.append_log(ref, LogEvent("push", manifest.hash, at, url, request.message))

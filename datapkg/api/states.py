@@ -25,12 +25,12 @@ def unpushed_build(home: Home, ref: Ref, latest: str | None = None) -> Current |
     `latest` is the registry's latest state, by default as it was last seen here. A build of the same data, written in
     another way, counts as pushed.
     """
-    store, user, name = home.store, ref.user, ref.name
-    current = store.refs.current(user, name)
-    latest = latest or store.refs.tags(user, name).get(LATEST, "")
+    store = home.store
+    current = store.refs.current(ref)
+    latest = latest or store.refs.tags(ref).get(LATEST, "")
     if current is None or current.origin != "local" or current.hash == latest:
         return None
-    if any(event.hash == current.hash and event.event != "build" for event in store.refs.log(user, name)):
+    if any(event.hash == current.hash and event.event != "build" for event in store.refs.log(ref)):
         return None
     if latest and store.has(latest) and same_data(store.manifest(latest), store.manifest(current.hash)):
         return None
@@ -43,10 +43,10 @@ def check_complete(home: Home, ref: Ref, hash: str, consequence: str, hint: str)
     Only what was left out below the path of the ref counts. In a push, an edit or a merge nobody would see what is not
     in the state, so whoever means it says so by the hash.
     """
-    refs, user, name = home.store.refs, ref.user, ref.name
-    if any(event.hash == hash for event in refs.log(user, name, "push")):
+    refs = home.store.refs
+    if any(event.hash == hash for event in refs.log(ref, "push")):
         return
-    left_out = [each["path"] for each in (refs.record(user, name, hash) or {}).get("left_out", [])]
+    left_out = [each["path"] for each in (refs.record(ref, hash) or {}).get("left_out", [])]
     if ref.path:
         left_out = [path for path in left_out if f"{path}/".startswith(f"{ref.path}/")]
     if left_out:
@@ -67,7 +67,7 @@ def check_not_removed(home: Home, ref: Ref, absent: Collection[str]) -> None:
     Call this after its objects were looked for inside `Store.writing`: `rm` takes the pointers first and then leaves
     what was used since a writer began, so one of the two sees the other.
     """
-    if absent and (ref.user, ref.name) not in home.store.refs.folders():
+    if absent and not home.store.refs.knows(ref):
         raise not_installed(ref)
 
 
@@ -77,10 +77,10 @@ def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
     Each has `hash`, `created_at` (when it was last built or installed here, None where the log does not say), and
     `tags` and `versions` as they were last seen at the registry.
     """
-    refs, user, name = store.refs, ref.user, ref.name
-    current = refs.current(user, name)
-    times = {event.hash: event.at for event in reversed(refs.log(user, name))}
-    tags, versions = refs.tags(user, name), refs.versions(user, name)
+    refs = store.refs
+    current = refs.current(ref)
+    times = {event.hash: event.at for event in reversed(refs.log(ref))}
+    tags, versions = refs.tags(ref), refs.versions(ref)
     hashes = [current.hash] if current else []
     hashes += sorted(times, key=lambda hash: times[hash], reverse=True)
     hashes += [*versions.values(), *tags.values()]
@@ -105,7 +105,7 @@ def completed(home: Home, ref: Ref) -> Ref:
     """Return a ref with its short hash completed to the one state here that begins so; else the ref itself."""
     if ref.state is None or ref.state.kind != "hash" or ref.state.is_full_hash:
         return ref
-    known = home.store.refs.known_hashes(ref.user, ref.name)
+    known = home.store.refs.known_hashes(ref)
     found = [hash for hash in known if hash.startswith(ref.state.value) and home.store.holds(hash)]
     return ref.at(State("hash", found[0])) if len(found) == 1 else ref
 

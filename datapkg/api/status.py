@@ -44,9 +44,8 @@ def statuses(home: Home, ref: Ref | None = None, source: Path | None = None) -> 
 
 
 def _built_here(home: Home, here: Path) -> list[Ref]:
-    refs = home.store.refs
     found = []
-    for ref in (Ref(user, name) for user in refs.users() for name in refs.packages(user)):
+    for ref in home.store.refs.packages():
         place = BuildCache(home.index, ref.package).place()
         if place and place[0].exists() and here in (place[0].resolve(), *place[0].resolve().parents):
             found.append(ref)
@@ -54,8 +53,8 @@ def _built_here(home: Home, here: Path) -> list[Ref]:
 
 
 def _status(home: Home, ref: Ref, source: Path | None) -> PackageStatus:
-    current = home.store.refs.current(ref.user, ref.name)
-    record = home.store.refs.record(ref.user, ref.name, current.hash) if current else None
+    current = home.store.refs.current(ref)
+    record = home.store.refs.record(ref, current.hash) if current else None
     if current is None or record is None:
         raise NotFound(
             f"{ref.package} was not built on this machine, so there is nothing to compare with",

@@ -185,7 +185,7 @@ def _settle(draft: DraftState, options: SyncOptions) -> None:
 def _adopt(draft: DraftState, state: Manifest) -> None:
     """Make a state that the registry has already, from elsewhere or a sync that was killed, the current one here."""
     home, ref = draft.home, draft.ref
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     if current is None or current.hash != state.hash:
         make_current(home, ref, state, allowed_registry(home, ref, draft.options.registry), partial=True)
 
@@ -285,7 +285,7 @@ def _check_room(state: _FolderState) -> None:
 def _check_unpushed(draft: DraftState, state: _FolderState) -> None:
     """Raise `Conflict` where a state that was built here and never pushed has what the new one would lack."""
     store, ref, theirs = draft.home.store, draft.ref, state.theirs
-    current = store.refs.current(ref.user, ref.name)
+    current = store.refs.current(ref)
     if current is None or not is_unpushed(draft, current, draft.base or Manifest.make([])):
         return
     unpushed = store.manifest(current.hash)

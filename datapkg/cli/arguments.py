@@ -168,7 +168,7 @@ def report_pin(session: Session, ref: Ref) -> None:
         found = find_installed(session.home, ref)
     except DatapkgError:  # the command fails by it too
         return
-    current = found.store.refs.current(ref.user, ref.name)
+    current = found.store.refs.current(ref)
     if found.why not in ("current", "ref") and (current is None or current.hash != found.hash):
         also = f"; the current state is sha256:{current.hash[:12]}" if current else ""
         session.out.note(f"{ref.package} is sha256:{found.hash[:12]} here: {found.why} pins it{also}")

@@ -93,10 +93,10 @@ def explained(found: ResolvedState, home: Home | None = None) -> Iterator[None]:
 
 def _states_with(store: Store, ref: Ref, hash: str, earlier: Callable[[], States], has: Has) -> list[str]:
     """The other states that have a node, newest first, as what follows the `@` of a ref."""
-    refs, user, name = store.refs, ref.user, ref.name
-    versions = {state: version for version, state in refs.versions(user, name).items()}
-    known = [event.hash for event in refs.log(user, name)]
-    known += [*versions, *refs.tags(user, name).values()]
+    refs = store.refs
+    versions = {state: version for version, state in refs.versions(ref).items()}
+    known = [event.hash for event in refs.log(ref)]
+    known += [*versions, *refs.tags(ref).values()]
     others = [each for each in dict.fromkeys(known) if each != hash and store.holds(each)]
     found = []
     for each in others[:_LOOKED_THROUGH]:

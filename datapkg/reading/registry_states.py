@@ -53,9 +53,9 @@ def earlier_states(store: Store, ref: Ref, home: Home | None = None, registry: s
 
 def _registry(store: Store, ref: Ref) -> str:
     """The registry that the newest state came from or was pushed to; "" where there is none."""
-    current = store.refs.current(ref.user, ref.name)
+    current = store.refs.current(ref)
     origins = [current.origin] if current else []
-    origins += [event.origin for event in store.refs.log(ref.user, ref.name)]
+    origins += [event.origin for event in store.refs.log(ref)]
     return next((each for each in origins if "://" in each), "")
 
 

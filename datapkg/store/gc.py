@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from datapkg.format.manifest.parsed import Manifest
+    from datapkg.format.names import Ref
     from datapkg.store.verified import VerifiedObjects
 
     class Store(Protocol):
@@ -99,10 +100,10 @@ class _Moved:
     size_bytes: int
 
 
-def estimate(store: Store, user: str, name: str) -> Freed:
+def estimate(store: Store, ref: Ref) -> Freed:
     """Return what removing a package would free, if no other process was at work."""
     try:
-        garbage = _find_garbage(store, store.refs.known_hashes(user, name), without=(user, name))
+        garbage = _find_garbage(store, store.refs.known_hashes(ref), without=ref.package)
     except DatapkgError as error:
         return Freed(problem=error.message)
     absent = store.objects.packed.missing(garbage.hashes)
@@ -121,7 +122,7 @@ def free(store: Store, *, now: bool = False, wait: bool = True) -> Freed:
             return Freed()
         _put_all_back(store, trash)
         removed = _removed(trash)
-        hashes = {hash for refs, user, name in removed for hash in refs.known_hashes(user, name)}
+        hashes = {hash for refs, ref in removed for hash in refs.known_hashes(ref)}
         try:
             garbage = _find_garbage(store, hashes)
         except DatapkgError as error:
@@ -138,16 +139,16 @@ def has_removed(store: Store) -> bool:
     return bool(_names(store.folder / "trash" / "removed"))
 
 
-def _removed(trash: Path) -> list[tuple[Refs, str, str]]:
+def _removed(trash: Path) -> list[tuple[Refs, Ref]]:
     """The removed packages, each as it was when it was removed."""
     found = []
     for token in _names(trash / "removed"):
         refs = Refs(trash / "removed" / token, trash)
-        found += [(refs, user, name) for user, name in refs.folders()]
+        found += [(refs, ref) for ref in refs.folders()]
     return found
 
 
-def _find_garbage(store: Store, removed: set[str], without: tuple[str, str] | None = None) -> _Garbage:
+def _find_garbage(store: Store, removed: set[str], without: str = "") -> _Garbage:
     """Mark, and return what only these states refer to. Raise for what hides which objects are needed."""
     garbage = _Garbage()
     named = _named_states(store, without)
@@ -169,15 +170,15 @@ def _find_garbage(store: Store, removed: set[str], without: tuple[str, str] | No
     return garbage
 
 
-def _named_states(store: Store, without: tuple[str, str] | None = None) -> set[str]:
+def _named_states(store: Store, without: str = "") -> set[str]:
     """Every state that a pointer or a log of this store names. Raise `CorruptObject` where one cannot be read."""
     named: set[str] = set()
-    for user, name in store.refs.folders():
-        if (user, name) == without:
+    for ref in store.refs.folders():
+        if ref.package == without:
             continue
-        if damaged := store.refs.damaged(user, name):
-            raise CorruptObject(f"{damaged[0][1]}, so it is not known what {user}/{name} needs")
-        named |= store.refs.known_hashes(user, name)
+        if damaged := store.refs.damaged(ref):
+            raise CorruptObject(f"{damaged[0][1]}, so it is not known what {ref.package} needs")
+        named |= store.refs.known_hashes(ref)
     return named
 
 

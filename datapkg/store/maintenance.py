@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datapkg.errors import CorruptObject, DamagedFile, DatapkgError, ObjectNotFound
+from datapkg.format.names import Ref
 from datapkg.objects.pack_file import Pack, read_place
 from datapkg.objects.progress import Progress, silent
 from datapkg.store.refs import Current
@@ -63,21 +64,21 @@ def check_packs(store: Store) -> set[str]:
     return wrong
 
 
-def mend_pointers(store: Store, packages: Iterable[tuple[str, str]]) -> list[str]:
+def mend_pointers(store: Store, packages: Iterable[Ref]) -> list[str]:
     """Set damaged pointers of these packages aside, write what follows from the log anew; return their messages."""
     messages = []
-    for user, name in packages:
-        for path, message in store.refs.damaged(user, name):
+    for ref in packages:
+        for path, message in store.refs.damaged(ref):
             messages.append(message)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DamagedFile)
-                current = store.refs.current(user, name) if path.name == "current" else None
+                current = store.refs.current(ref) if path.name == "current" else None
             store.objects.quarantine_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            aside = f"{user}-{name}-{path.name}-{secrets.token_hex(4)}"
+            aside = f"{ref.user}-{ref.name}-{path.name}-{secrets.token_hex(4)}"
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, store.objects.quarantine_folder / aside)
             if current is not None:
-                store.refs.set_current(user, name, _described(store, current))
+                store.refs.set_current(ref, _described(store, current))
     return messages
 
 

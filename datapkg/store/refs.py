@@ -15,7 +15,7 @@ from pathlib import Path
 
 from datapkg.errors import CorruptObject, DamagedFile, InvalidName
 from datapkg.format.frozen import dataclass
-from datapkg.format.names import check_tag, check_version, is_hash
+from datapkg.format.names import Ref, check_tag, check_version, is_hash
 from datapkg.objects.files import temp_path, write_atomic
 
 TYPE_CHECKING = False
@@ -53,64 +53,67 @@ class LogEvent:
 
 
 class Refs:
-    """The folder `packages/` of a store: user, name, then one small file a pointer."""
+    """The folder `packages/` of a store: user, name, then one small file a pointer.
+
+    Of a `Ref` only the package counts here, not its path, state or registry.
+    """
 
     def __init__(self, folder: Path, tmp: Path) -> None:
         self.folder = Path(folder)
         self.tmp = Path(tmp)
         self.removed = self.tmp.parent / "trash" / "removed"
 
-    def _package(self, user: str, name: str) -> Path:
-        return self.folder / user / name
+    def _package(self, ref: Ref) -> Path:
+        return self.folder / ref.user / ref.name
 
-    def users(self) -> list[str]:
-        """Users of whom something is here, in order."""
-        return [user for user in _names(self.folder) if self.packages(user)]
+    def packages(self) -> list[Ref]:
+        """Return the packages that are here, in order."""
+        return [ref for ref in self.folders() if (self._package(ref) / "current").exists()]
 
-    def packages(self, user: str) -> list[str]:
-        """The packages of a user that are here, in order."""
-        return [name for name in _names(self.folder / user) if (self.folder / user / name / "current").exists()]
-
-    def folders(self) -> list[tuple[str, str]]:
+    def folders(self) -> list[Ref]:
         """Return every package of which anything is here, be it only a log or the registry's tags, in order."""
-        return [(user, name) for user in _names(self.folder) for name in _names(self.folder / user)]
+        return [Ref(user, name) for user in _names(self.folder) for name in _names(self.folder / user)]
 
-    def current(self, user: str, name: str) -> Current | None:
+    def knows(self, ref: Ref) -> bool:
+        """Return whether anything of a package is here, be it only its log."""
+        return self._package(ref).is_dir()
+
+    def current(self, ref: Ref) -> Current | None:
         """What was last built or installed, or None; where the pointer is damaged, what the log says of it."""
-        path = self._package(user, name) / "current"
+        path = self._package(ref) / "current"
         try:
             value = _read_json(path)
             return Current(**_known(Current, value, path)) if value else None
         except CorruptObject as error:
-            newest = self._newest(user, name)
-            then = f"it is {newest.hash[:12]}… by the log" if newest else f"type: datapkg install {user}/{name}"
-            _warn(error, f"what {user}/{name} is now is not known from it; {then}")
+            newest = self._newest(ref)
+            then = f"it is {newest.hash[:12]}… by the log" if newest else f"type: datapkg install {ref.package}"
+            _warn(error, f"what {ref.package} is now is not known from it; {then}")
             return newest
 
-    def _newest(self, user: str, name: str) -> Current | None:
+    def _newest(self, ref: Ref) -> Current | None:
         """What the log says was built or installed last; objects of it may have been left out."""
-        made = (each for each in self.log(user, name) if each.event != "push")
+        made = (each for each in self.log(ref) if each.event != "push")
         newest = next(made, None)
         return Current(newest.hash, newest.origin, partial=True) if newest else None
 
-    def set_current(self, user: str, name: str, current: Current) -> None:
+    def set_current(self, ref: Ref, current: Current) -> None:
         """Moves the pointer; the last step of a build or install."""
-        self._write(self._package(user, name) / "current", vars(current))
+        self._write(self._package(ref) / "current", vars(current))
 
-    def tags(self, user: str, name: str) -> dict[str, str]:
+    def tags(self, ref: Ref) -> dict[str, str]:
         """The registry's tags as last seen: name to hash."""
-        return self._pointers(user, name, "tags")
+        return self._pointers(ref, "tags")
 
-    def versions(self, user: str, name: str) -> dict[str, str]:
+    def versions(self, ref: Ref) -> dict[str, str]:
         """The registry's versions as last seen: version to hash."""
-        return self._pointers(user, name, "versions")
+        return self._pointers(ref, "versions")
 
-    def _pointers(self, user: str, name: str, kind: str) -> dict[str, str]:
-        folder = self._package(user, name) / kind
+    def _pointers(self, ref: Ref, kind: str) -> dict[str, str]:
+        folder = self._package(ref) / kind
         values = {each: _unless_damaged(folder / each) for each in _names(folder)}
         return {each: str(value["hash"]) for each, value in values.items() if value}
 
-    def set_pointers(self, user: str, name: str, kind: Literal["tags", "versions"], values: dict[str, str]) -> None:
+    def set_pointers(self, ref: Ref, kind: Literal["tags", "versions"], values: dict[str, str]) -> None:
         """Makes the cache of the registry's tags or versions hold exactly these.
 
         Raises `InvalidName`, nothing having been written, for a name or hash that is none: names become paths.
@@ -120,35 +123,35 @@ class Refs:
             check(each)
             if not is_hash(hash):
                 raise InvalidName(f"{kind}: {hash!r} is not a hash")
-        old = self._pointers(user, name, kind)
-        folder = self._package(user, name) / kind
+        old = self._pointers(ref, kind)
+        folder = self._package(ref) / kind
         for each in old.keys() - values.keys():
             (folder / each).unlink(missing_ok=True)
         for each, hash in values.items():
             if old.get(each) != hash:
                 self._write(folder / each, {"hash": hash})
 
-    def append_log(self, user: str, name: str, event: LogEvent) -> None:
+    def append_log(self, ref: Ref, event: LogEvent) -> None:
         """Writes one event as a file of its own; events are never changed."""
         from datetime import datetime
 
         at = datetime.fromisoformat(event.at).strftime("%Y%m%dT%H%M%S.%fZ")
         file_name = f"{at}-{event.hash[:12]}-{os.urandom(4).hex()}.json"
-        self._write(self._package(user, name) / "log" / file_name, vars(event))
+        self._write(self._package(ref) / "log" / file_name, vars(event))
 
-    def log(self, user: str, name: str, event: Event | None = None) -> list[LogEvent]:
+    def log(self, ref: Ref, event: Event | None = None) -> list[LogEvent]:
         """The events of a package (of one kind), newest first."""
-        folder = self._package(user, name) / "log"
+        folder = self._package(ref) / "log"
         events = [found for each in reversed(_names(folder)) if (found := _event(folder / each))]
         return [each for each in events if event in (None, each.event)]
 
-    def record(self, user: str, name: str, hash: str, event: Event = "build") -> dict[str, Any] | None:
+    def record(self, ref: Ref, hash: str, event: Event = "build") -> dict[str, Any] | None:
         """The record of the newest build of this state on this machine; None if there is none.
 
         With "install", what was kept when it came from a registry, which is what its checks came to; events that keep
         nothing are passed over.
         """
-        folder = self._package(user, name) / "log"
+        folder = self._package(ref) / "log"
         for each in reversed(_names(folder)):
             if f"-{hash[:12]}-" in each:
                 found = _event(folder / each)
@@ -156,15 +159,15 @@ class Refs:
                     return found.record
         return None
 
-    def newest_records(self, user: str, name: str, most: int) -> list[dict[str, Any]]:
+    def newest_records(self, ref: Ref, most: int) -> list[dict[str, Any]]:
         """Return the records of builds among the newest events of a package, the newest first; reads at most `most`."""
-        folder = self._package(user, name) / "log"
+        folder = self._package(ref) / "log"
         events = [_event(folder / each) for each in _names(folder)[: -most - 1 : -1]]
         return [each.record for each in events if each and each.event == "build"]
 
-    def damaged(self, user: str, name: str) -> list[tuple[Path, str]]:
+    def damaged(self, ref: Ref) -> list[tuple[Path, str]]:
         """Return the damaged files of a package, each with what is wrong."""
-        package = self._package(user, name)
+        package = self._package(ref)
         pointers = [package / kind / each for kind in ("tags", "versions") for each in _names(package / kind)]
         events = [package / "log" / each for each in _names(package / "log")]
         found = []
@@ -179,29 +182,29 @@ class Refs:
                 found.append((path, error.message))
         return found
 
-    def known_hashes(self, user: str, name: str) -> set[str]:
+    def known_hashes(self, ref: Ref) -> set[str]:
         """Every state of the package that this machine has heard of."""
-        known = {event.hash for event in self.log(user, name)}
-        known.update(self.tags(user, name).values(), self.versions(user, name).values())
-        if current := self.current(user, name):
+        known = {event.hash for event in self.log(ref)}
+        known.update(self.tags(ref).values(), self.versions(ref).values())
+        if current := self.current(ref):
             known.add(current.hash)
         return known
 
-    def remove(self, user: str, name: str) -> bool:
+    def remove(self, ref: Ref) -> bool:
         """Move a package, its log included, into the trash in one step; False if it was not here.
 
         From there `gc` knows what the package referred to.
         """
-        target = temp_path(self.removed, "package") / user / name
+        target = temp_path(self.removed, "package") / ref.user / ref.name
         target.parent.mkdir(mode=0o700, parents=True)
         try:
-            os.replace(self._package(user, name), target)
+            os.replace(self._package(ref), target)
         except FileNotFoundError:
             for each in (target.parent, target.parent.parent):
                 each.rmdir()
             return False
         with contextlib.suppress(OSError):
-            os.rmdir(self.folder / user)
+            os.rmdir(self.folder / ref.user)
         return True
 
     def _write(self, path: Path, value: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from datapkg.format.manifest.parsed import Manifest
+    from datapkg.format.names import Ref
     from datapkg.objects.base import Readable
     from datapkg.store.arrow_cache import ArrowCache
     from datapkg.store.index import Index
@@ -185,16 +186,16 @@ class Store:
         wanted = manifest.objects(path)
         return {hash: wanted[hash] for hash in self.objects.missing(wanted)}
 
-    def here(self, user: str, name: str, hash: str) -> str:
+    def here(self, ref: Ref, hash: str) -> str:
         """Return the hash that a package's pointer names, or the newest of its log that is here, if that one is not: a
         digit of it may be damaged.
         """
         if self.holds(hash):
             return hash
-        made = (each.hash for each in self.refs.log(user, name) if each.event != "push")
+        made = (each.hash for each in self.refs.log(ref) if each.event != "push")
         newest = next(filter(self.holds, made), None)
         if newest is None:
             return hash
-        used = f"{newest[:12]}…, the newest of its log that is, is used; type: datapkg install {user}/{name}"
-        warnings.warn(f"the state {hash[:12]}… of {user}/{name} is not here; {used}", DamagedFile, stacklevel=3)
+        used = f"{newest[:12]}…, the newest of its log that is, is used; type: datapkg install {ref.package}"
+        warnings.warn(f"the state {hash[:12]}… of {ref.package} is not here; {used}", DamagedFile, stacklevel=3)
         return newest

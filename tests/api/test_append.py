@@ -102,7 +102,7 @@ def test_rows_go_to_the_end_of_a_table(person: Person, ref: Ref, here: Path) -> 
     frame = load(ref, home, lazy=True).t()  # type: ignore[attr-defined]
     assert frame.to_dict("list")["s"] == ["a", "b", "7"]
     assert frame["n"].tolist() == [1, 5, 6]
-    record = home.store.refs.record(ref.user, ref.name, done.hash)
+    record = home.store.refs.record(ref, done.hash)
     assert record is not None
     assert [each["file"] for each in record["sources"] if each.get("appended")] == ["more.csv", "last.csv"]
     assert record["origin"] == "append"
@@ -157,7 +157,7 @@ def test_a_push_that_is_refused_leaves_nothing_here(person: Person, here: Path) 
     other = Ref.parse("somebodyelse/p")
     with pytest.raises(Refused):
         append(person.home(), other, [here / "x.txt"])
-    assert person.home().store.refs.current(other.user, other.name) is None
+    assert person.home().store.refs.current(other) is None
     with pytest.raises(NotLoggedIn):
         append(Home({**person.environ("x"), "DATAPKG_TOKEN": ""}), person.ref("p"), [here / "x.txt"])
 

@@ -70,8 +70,8 @@ def ref(person: Person) -> Iterator[Ref]:
     manifest = Manifest.make(nodes, {"title": "Many"})
     assert manifest.size_bytes > 1 << 20
     home.store.save(manifest)
-    home.store.refs.append_log(ref.user, ref.name, LogEvent("build", manifest.hash, "2026-01-01T00:00:00+00:00"))
-    home.store.refs.set_current(ref.user, ref.name, Current(manifest.hash, "local"))
+    home.store.refs.append_log(ref, LogEvent("build", manifest.hash, "2026-01-01T00:00:00+00:00"))
+    home.store.refs.set_current(ref, Current(manifest.hash, "local"))
     push_package(home, ref)
     yield ref
 
@@ -81,7 +81,7 @@ def edit(home: Home, ref: Ref) -> Draft:
 
 
 def state(home: Home, ref: Ref) -> Manifest:
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     assert current is not None
     return home.store.manifest(current.hash)
 
@@ -196,7 +196,7 @@ def test_what_goes_wrong_on_the_way_costs_bytes_alone(person: Person, ref: Ref, 
     with faulty_way(person.url) as way:
         way.faults.append(fault)
         home = person.home("one", way.url)
-        home.store.refs.set_current(ref.user, ref.name, Current(state(home, ref).hash, way.url))
+        home.store.refs.set_current(ref, Current(state(home, ref).hash, way.url))
         draft = add(home, ref, "mine", tmp_path)
     assert fault.times < 1_000_000
     assert person.home("asking").client(person.url).resolve(ref).hash == draft.hash

@@ -211,7 +211,7 @@ def test_blocks_of_a_true_table_that_is_cut_otherwise_are_not_taken_for_others(p
     cuts = [rows.slice(0, 10), rows.slice(10)]
     odd = Manifest.make([msgspec.structs.replace(node, blocks=[stored(home, each) for each in cuts])])
     home.store.save(odd)
-    home.store.refs.set_current(ref.user, ref.name, Current(odd.hash, "local", False))
+    home.store.refs.set_current(ref, Current(odd.hash, "local", False))
     assert build_package(home, ref, {"t": frame}).hash == odd.hash  # what is stated is true
     known = BuildCache(home.index, ref.package).stored(node.content)
     assert {block.hash for block in known.values()} == {block.hash for block in node.blocks}

@@ -48,7 +48,7 @@ def test_a_package_made_as_me_is_pushed_under_its_owners_name(person: Person, tm
     assert (pushed.hash, done.bytes_absent, done.source) == (done.hash, 0, "me/x")
     assert pushed.record["packages"] == [{"path": "", "package": "me/x", "hash": done.hash}]
     assert [each["path"] for each in pushed.record["sources"]], "how it was built goes along"
-    assert home.store.refs.current("me", "x") is not None
+    assert home.store.refs.current(Ref("me", "x")) is not None
 
 
 def test_data_stay_at_the_registry_and_the_push_relies_on_them(
@@ -95,10 +95,10 @@ def test_an_older_state_and_one_over_another(own_home: Path, tmp_path: Path) -> 
     second = build_package(home, old, folder_of(tmp_path, b="n\n2\n")).hash
     for wanted, hash in [(old, second), (old, second), (Ref.parse(f"me/x@sha256:{first}"), first)]:
         assert copy(home, wanted, into).hash == hash
-        current = home.store.refs.current("me", "y")
+        current = home.store.refs.current(Ref("me", "y"))
         assert current is not None
         assert (current.hash, current.origin, current.partial) == (hash, "local", False)
-    assert [event.hash for event in home.store.refs.log("me", "y")] == [first, second]
+    assert [event.hash for event in home.store.refs.log(Ref("me", "y"))] == [first, second]
     assert datapkg.copy("me/y", "me/again").a()["n"].tolist() == [1]
 
 

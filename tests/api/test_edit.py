@@ -47,7 +47,7 @@ def edit(home: Home, ref: Ref, message: str = "") -> Draft:
 
 
 def state(home: Home, ref: Ref) -> Manifest:
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     assert current is not None
     return home.store.manifest(current.hash)
 
@@ -66,10 +66,10 @@ def test_what_stays_is_not_fetched_and_what_is_new_is_pushed(person: Person, ref
     assert paths(after) == ["raw/a", "raw/b", "raw/c", "t"]
     assert len(home.store.absent(after)) == 3
     assert latest(person, ref) == after.hash == draft.hash
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     assert current is not None
     assert current.partial
-    events = home.store.refs.log(ref.user, ref.name)
+    events = home.store.refs.log(ref)
     assert [each.event for each in events] == ["push", "build"]
     assert events[1].message == "more"
     assert events[1].record["parent"] == started
@@ -122,7 +122,7 @@ def test_nothing_changed_is_no_new_state(person: Person, ref: Ref) -> None:
     with edit(home, ref) as draft:
         draft["t"] = frame(0, 3)
     assert draft.hash == latest(person, ref)
-    assert home.store.refs.log(ref.user, ref.name) == []
+    assert home.store.refs.log(ref) == []
 
 
 def test_a_package_that_is_not_there_is_begun(person: Person) -> None:
@@ -175,7 +175,7 @@ def test_other_paths_pushed_meanwhile_are_kept(person: Person, ref: Ref) -> None
     assert latest(person, ref) == after.hash == draft.hash
     assert paths(after) == ["raw/b", "raw/c", "t"]
     assert after.meta == {"licence": "MIT"}
-    assert two.store.refs.log(ref.user, ref.name)[1].record["parent"] == other.hash
+    assert two.store.refs.log(ref)[1].record["parent"] == other.hash
 
 
 @pytest.mark.parametrize("path", ["t", "t/below"])

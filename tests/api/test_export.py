@@ -131,7 +131,7 @@ def keep(home: Home, *nodes: tuple[str, str]) -> None:
     hash = home.store.objects.put_bytes(b"x")
     manifest = Manifest.make([FileNode(path=path, hash=hash, size=1, file_name=name) for path, name in nodes])
     home.store.save(manifest)
-    home.store.refs.set_current("u", "p", Current(manifest.hash, "local"))
+    home.store.refs.set_current(Ref("u", "p"), Current(manifest.hash, "local"))
 
 
 def test_nodes_that_share_a_file_name_get_their_own(home: Home, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def built(home: Home, ref: Ref, value: int) -> Ref:
 
 def origin(home: Home, ref: Ref) -> tuple[str, str]:
     """The hash of what is current, and where that came from."""
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     assert current is not None
     return current.hash, current.origin
 

@@ -40,7 +40,7 @@ def published(person: Person, name: str, values: Any, machine: str = "one") -> R
 
 
 def paths(home: Home, ref: Ref) -> list[str]:
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     assert current is not None
     return [node.path for node in home.store.manifest(current.hash).nodes]
 
@@ -57,7 +57,7 @@ def test_data_stay_at_the_registry_and_the_push_relies_on_them(
     assert paths(home, into) == ["a", "b", "g/c"]
     assert done.bytes_absent == done.bytes_logical > 0
     assert [each["package"] for each in done.inputs] == [str(mine), str(theirs)]
-    event = home.store.refs.log(into.user, into.name)[0]
+    event = home.store.refs.log(into)[0]
     assert (event.event, event.message) == ("build", "both")
     assert event.record["packages"] == [{"path": "", **each} for each in done.inputs]
     pushed = push_package(home, into)
@@ -77,7 +77,7 @@ def test_what_is_here_needs_no_registry(tmp_path: Path) -> None:
     assert done.bytes_absent == 0
     again = merge(home, [Ref("me", "x"), Ref("me", "y")], Ref("me", "z"))
     assert again.hash == done.hash
-    assert len(home.store.refs.log("me", "z")) == 1
+    assert len(home.store.refs.log(Ref("me", "z"))) == 1
     more = merge(home, [Ref("me", "z"), Ref("me", "x")], Ref("me", "z"))  # into one of them
     assert more.hash == done.hash
 
@@ -89,7 +89,7 @@ def test_conflicts_are_listed_and_settled(person: Person) -> None:
     with pytest.raises(Conflict) as caught:
         merge(home, [one, two], into)
     assert caught.value.detail["paths"] == ["n", "t"]
-    assert home.store.refs.current(into.user, into.name) is None
+    assert home.store.refs.current(into) is None
     done = merge(home, [one, two], into, RENAME)
     named = f"{person.name}_y"
     assert done.renamed == {f"n__{named}": "n", f"t__{named}": "t"}

@@ -45,7 +45,7 @@ def theirs(person: Person, new_person: Callable[[], Person]) -> Ref:
 
 
 def current(home: Home, ref: Ref) -> Manifest:
-    found = home.store.refs.current(ref.user, ref.name)
+    found = home.store.refs.current(ref)
     assert found is not None
     return home.store.manifest(found.hash)
 
@@ -73,7 +73,7 @@ def test_a_draft_takes_nodes_groups_and_packages(person: Person, theirs: Ref) ->
     assert state.get("group").meta == {"unit": "cm"}
     objects = state.objects()
     assert home.store.objects.missing(objects) == set(objects), "nothing was fetched"
-    (event, *_) = home.store.refs.log(ref.user, ref.name, "build")
+    (event, *_) = home.store.refs.log(ref, "build")
     parts = {"table": f"{theirs}/t", "group": f"{theirs}/g", "all/of": str(theirs), "f.txt": f"{theirs}/f.txt"}
     pins = [{"path": path, "package": part, "hash": package.hash} for path, part in parts.items()]
     assert event.record["packages"] == pins
@@ -87,7 +87,7 @@ def test_a_build_takes_them_too(person: Person, theirs: Ref) -> None:
     assert "taken over are not on this machine" in built.warnings[0]
     state = current(home, ref)
     assert paths(state) == ["new", "old", "old/f.txt", "old/g", "old/g/a", "old/g/w", "old/t", "w"]
-    made = home.store.refs.current(ref.user, ref.name)
+    made = home.store.refs.current(ref)
     assert made is not None
     assert made.partial
     assert load(ref, home, lazy=True).old.t()["n"].tolist() == [1, 2], "from its own package, before any push"

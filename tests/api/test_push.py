@@ -121,7 +121,7 @@ def test_a_dry_run_shows_what_changes_for_consumers(person: Person, data: Path) 
 
 
 def _pushed(home: Home, ref: Ref) -> str:
-    return home.store.refs.log(ref.user, ref.name, "push")[0].hash
+    return home.store.refs.log(ref, "push")[0].hash
 
 
 def test_a_fresh_machine_is_told_how_to_go_on(person: Person, data: Path) -> None:

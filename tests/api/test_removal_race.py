@@ -67,7 +67,7 @@ def test_a_package_that_was_removed_since_it_was_found(
         monkeypatch.setattr(f"{module}.find_installed", found_and_removed)
     with pytest.raises(NotFound, match="me/p is not installed"):
         make(way, old, tmp_path)
-    assert Home().store.refs.current("me", "q") is None
+    assert Home().store.refs.current(Ref("me", "q")) is None
 
 
 @pytest.mark.parametrize("way", ["copy", "merge", "build"])
@@ -86,7 +86,7 @@ def test_a_package_that_is_removed_after_its_objects_were_counted(
     monkeypatch.setattr(type(old.store), "save", removed_and_saved)
     make(way, old, tmp_path)
     store = Home().store
-    current = store.refs.current("me", "q")
+    current = store.refs.current(Ref("me", "q"))
     assert saved
     assert current is not None
     assert not store.absent(store.manifest(current.hash))

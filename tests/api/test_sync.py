@@ -50,7 +50,7 @@ def test_the_state_is_the_one_that_a_build_makes(person: Person, folder: Path) -
     assert (first.counts, first.is_new) == ("+3 ~0 -0", True)
     assert first.hash == latest(person, ref).hash == build_package(person.home("other"), ref, folder).hash
     home = person.home()
-    assert home.store.refs.record(ref.user, ref.name, first.hash)["origin"] == "sync"  # type: ignore[index]
+    assert home.store.refs.record(ref, first.hash)["origin"] == "sync"  # type: ignore[index]
     assert next(home.client().log(ref)).message == "sync +3 ~0 -0"
     assert not statuses(home, ref)[0].changes
 
@@ -81,7 +81,7 @@ def test_where_nothing_differs_nothing_is_pushed(person: Person, folder: Path) -
     for machine in ("one", "two"):
         again = sync(person.home(machine), folder, ref, DELETE)
         assert (bool(again), again.pushed, again.hash) == (False, None, before.hash)
-        current = person.home(machine).store.refs.current(ref.user, ref.name)
+        current = person.home(machine).store.refs.current(ref)
         assert current is not None
         assert (current.hash, current.partial) == (before.hash, machine == "two")
     assert len(list(person.home().client().log(ref))) == 1
@@ -187,7 +187,7 @@ def test_a_push_that_fails_leaves_nothing_here(person: Person, folder: Path) -> 
     stranger = Ref.parse("somebodyelse/p")
     with pytest.raises(Exception, match="is not yours"):
         sync(home, folder, stranger)
-    assert home.store.refs.current(stranger.user, stranger.name) is None
+    assert home.store.refs.current(stranger) is None
     unknown = Home({**person.environ("unknown"), "DATAPKG_TOKEN": ""})
     with pytest.raises(NotLoggedIn):
         sync(unknown, folder, person.ref("p"))

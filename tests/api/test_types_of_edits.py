@@ -39,7 +39,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def table(home: Home, ref: Ref, path: str = "t") -> TableNode:
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     assert current
     node = home.store.manifest(current.hash).get(path)
     assert isinstance(node, TableNode)

@@ -11,6 +11,7 @@ import pytest
 
 from datapkg.format.lockfile import parse_requirements
 from datapkg.format.manifest.parsed import Manifest, TableNode
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from tests.api.lies import rewritten
 from tests.cli.conftest import Run
@@ -326,14 +327,14 @@ def test_verify(run: Run, built: str) -> None:
 def test_verify_content(run: Run, built: str) -> None:
     home = Home()
     assert "0 damaged, content of 1 table checked" in run("verify", "--content").out
-    current = home.store.refs.current("me", "flowers")
+    current = home.store.refs.current(Ref("me", "flowers"))
     assert current
     nodes = home.store.manifest(current.hash).nodes
     lie = Manifest.make(
         [rewritten(home, each, swapped=True) if isinstance(each, TableNode) else each for each in nodes]
     )
     home.store.save(lie)
-    home.store.refs.set_current("me", "flowers", replace(current, hash=lie.hash))
+    home.store.refs.set_current(Ref("me", "flowers"), replace(current, hash=lie.hash))
     assert run("verify", "me/flowers").code == 0
     ended = run("verify", "--content", "me/flowers")
     assert (ended.code, "expected content c1:" in ended.out) == (6, True)

@@ -9,6 +9,7 @@ import pytest
 
 import datapkg
 from datapkg.errors import BuildFailed, InvalidInput
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from tests.cli.conftest import Run
 from tests.live_registry import LiveRegistry
@@ -31,7 +32,7 @@ def test_nothing_to_build_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.txt").touch()
     assert run("build", "me/x", str(tmp_path / "full")).code == 0
-    before = Home().store.refs.current("me", "x")
+    before = Home().store.refs.current(Ref("me", "x"))
     empty = tmp_path / "empty"
     for names in ((), (".hidden.csv",)):
         empty.mkdir(exist_ok=True)
@@ -42,7 +43,7 @@ def test_nothing_to_build_is_refused(run: Run, tmp_path: Path) -> None:
         assert "has nothing to build" in ended.err
         assert f"datapkg build me/x {empty} --allow-empty" in ended.err
         assert ("hidden" in ended.err) == (names == (".hidden.csv",))
-    assert Home().store.refs.current("me", "x") == before
+    assert Home().store.refs.current(Ref("me", "x")) == before
     with pytest.raises(InvalidInput, match="the mapping has nothing to build"):
         datapkg.build("me/x", {"a": empty})
     assert run("build", "me/x", str(empty), "--allow-empty", "--json").json["nodes"] == {"built": 0, "reused": 0}
@@ -54,7 +55,7 @@ def test_nothing_to_build_is_refused(run: Run, tmp_path: Path) -> None:
 
 def test_the_rest_is_built_and_what_is_left_out_is_told(run: Run, folder: Path) -> None:
     assert run("build", "me/x", str(folder)).code == 5
-    assert Home().store.refs.current("me", "x") is None
+    assert Home().store.refs.current(Ref("me", "x")) is None
     ended = run("build", "me/x", str(folder), "--keep-going")
     assert ended.code == 5
     assert "1 source could not be read and was left out:\n    bad: 'bad.csv' cannot be read as csv" in ended.out
@@ -82,7 +83,7 @@ def test_what_lacks_a_source_is_pushed_by_its_hash_alone(run: Run, folder: Path)
 def test_where_no_source_can_be_read_nothing_is_made(run: Run, folder: Path) -> None:
     (folder / "good.csv").unlink()
     assert run("build", "me/x", str(folder), "--keep-going").code == 5
-    assert Home().store.refs.current("me", "x") is None
+    assert Home().store.refs.current(Ref("me", "x")) is None
 
 
 def test_checks_that_compare_with_what_is_left_out_are_not_tried(run: Run, folder: Path) -> None:
@@ -124,7 +125,7 @@ def test_nothing_is_made_of_what_lacks_a_source_unless_it_is_named_by_its_hash(r
         assert f"me/x@sha256:{hash}" in ended.err
     with pytest.raises(BuildFailed, match="without 'bad'; nothing was changed"), datapkg.edit("me/x", push=False):
         pass
-    assert Home().store.refs.current("me", "y") is None
+    assert Home().store.refs.current(Ref("me", "y")) is None
     assert run("merge", f"me/x@sha256:{hash}", "-o", "me/y").code == 0
     assert run("merge", "me/x/good", "-o", "me/y").code == 0
     assert run("cp", "me/x", "me/z").code == 0
@@ -162,6 +163,6 @@ def test_a_package_of_a_read_only_store_is_not_hidden_by_an_edit(
         assert ended.code == 7, ended.err
         assert f"me/x is in the read-only store {shared}; nothing was changed" in ended.err
         assert "datapkg cp me/x me/OTHER" in ended.err
-    assert Home().store.refs.current("me", "x") is None
+    assert Home().store.refs.current(Ref("me", "x")) is None
     assert run("cp", "me/x", "me/y").code == 0
     assert run("append", "me/y", str(tmp_path / "a.txt"), "--to", "g", "--no-push").code == 0

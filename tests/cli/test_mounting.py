@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from datapkg.format.hashing import hash_bytes
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.files import mount_loop, mount_points
 from datapkg.reading.files.mount_points import OURS, mounted_at
@@ -70,7 +71,7 @@ def test_a_folder_that_was_there_stays(mounts: Mounts) -> None:
 
 @needs_fuse
 def test_the_first_line_for_machines(mounts: Mounts) -> None:
-    current = Home().store.refs.current("uciml", "iris")
+    current = Home().store.refs.current(Ref("uciml", "iris"))
     assert current
     hash = current.hash
     started = mounts.started("uciml/iris", "mnt")
@@ -364,7 +365,7 @@ def test_why_a_file_cannot_be_read_is_told_once(mounts: Mounts, tmp_path: Path) 
 def test_times_are_those_of_the_build(mounts: Mounts, iris: Path, run: Run) -> None:
     before = time.time()
     hash = run("build", "me/flowers", str(iris), "--json").json["hash"]
-    built = Home().store.refs.log("me", "flowers")[0].at
+    built = Home().store.refs.log(Ref("me", "flowers"))[0].at
     folder = mounts.show(f"me/flowers@sha256:{hash}")
     times = {each.stat().st_mtime for each in (folder, *folder.rglob("*"))}
     assert len(times) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from tests.cli.conftest import Run
 
@@ -29,7 +30,7 @@ def sales(tmp_path: Path, run: Run) -> Path:
 
 
 def events() -> int:
-    return len(Home().store.refs.log("me", "sales"))
+    return len(Home().store.refs.log(Ref("me", "sales")))
 
 
 def explained(run: Run, folder: Path, *options: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from tests.cli.conftest import Run
 from tests.reading.packages import file_node, install, install_iris
@@ -56,11 +57,11 @@ def test_what_is_no_longer_here_goes_and_nothing_else(run: Run) -> None:
     folder = Path("typings/datapkg-stubs")
     own = folder / "data" / "uciml" / "own.pyi"
     own.write_text("x: int\n")
-    home.store.refs.remove("examples", "other")
+    home.store.refs.remove(Ref("examples", "other"))
     assert len(run("stubs", "--into", "typings", "--json").json["removed"]) == 3
     assert files(folder) == sorted([*FILES, "data/uciml/own.pyi"])
     assert not (folder / "data" / "examples").exists()
-    home.store.refs.remove("uciml", "iris")
+    home.store.refs.remove(Ref("uciml", "iris"))
     run("stubs", "--into", "typings")
     assert files(Path("typings")) == ["datapkg-stubs/data/uciml/own.pyi"]
     own.unlink()

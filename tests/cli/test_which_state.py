@@ -247,9 +247,9 @@ def test_a_registry_that_does_not_answer_keeps_no_error_back(ada: Person, flower
         assert ada("show", flowers).code == 0
         user, name = flowers.split("/")
         refs = Home().store.refs
-        current = refs.current(user, name)
+        current = refs.current(Ref(user, name))
         assert current is not None
-        refs.set_current(user, name, replace(current, origin=url))
+        refs.set_current(Ref(user, name), replace(current, origin=url))
         ended = ada("show", f"{flowers}/picture.bin")
     assert (ended.code, f"(the state is sha256:{without_picture[:12]})" in ended.err) == (3, True)
 

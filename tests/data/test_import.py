@@ -22,6 +22,7 @@ import pytest
 import datapkg
 from datapkg.errors import NewerFormat, PackageNotInstalled
 from datapkg.format.lockfile import Lock, Pin
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.load import load
 from datapkg.reading.nodes.groups import Package
@@ -112,14 +113,14 @@ def test_the_state_is_decided_at_import_and_at_reload(home: Home) -> None:
 def test_a_failed_reload_leaves_what_was(home: Home) -> None:
     from datapkg.data.uciml import iris
 
-    home.store.refs.remove("uciml", "iris")
+    home.store.refs.remove(Ref("uciml", "iris"))
     with pytest.raises(PackageNotInstalled):
         importlib.reload(iris)
     assert iris.measurements().equals(iris_frame())
 
 
 def test_the_nearest_lock_decides(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = home.store.refs.current("uciml", "iris").hash
+    old = home.store.refs.current(Ref("uciml", "iris")).hash
     new = install(home, "uciml/iris", file_node(home, "new", b""))
     pin = Pin("uciml/iris@1.0", "uciml/iris", "https://data.example.org", old, 0)
     (tmp_path / "datapkg.lock").write_bytes(Lock((pin,)).to_bytes())
@@ -168,7 +169,7 @@ def test_a_lock_is_followed_where_no_state_is_current(
 @pytest.mark.parametrize("user", ["uciml", "asah"])
 def test_what_is_not_installed_says_what_to_type(home: Home, line: str, user: str) -> None:
     """Behaviour 38 of Quilt 2: an unknown package of a known user, and of an unknown one."""
-    home.store.refs.remove("uciml", "iris")
+    home.store.refs.remove(Ref("uciml", "iris"))
     install_iris(home, "uciml/other")
     line = line.replace("NOBODY", user)
     with pytest.raises(ImportError, match=rf"{user}/iris is not installed; type: datapkg install {user}/iris$"):
@@ -286,7 +287,7 @@ def test_a_lazy_import_waits_for_its_first_use(home: Home) -> None:
     """PEP 810."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["python3.15", "-c", LAZY], capture_output=True, text=True, check=True, env=environ)
-    hash = home.store.refs.current("uciml", "iris").hash
+    hash = home.store.refs.current(Ref("uciml", "iris")).hash
     assert done.stdout.splitlines()[0] == f"uciml/iris@sha256:{hash}"
     assert "no package of asah is installed; type: datapkg install asah/" in done.stdout
 
@@ -428,7 +429,7 @@ def test_an_import_of_what_is_absent_shows_one_stack(home: Home, code: str) -> N
 def test_a_newer_format_is_told_in_python_as_on_the_command_line(home: Home) -> None:
     data = b'{"datapkg":2,"meta":{}}\n'
     hash = home.store.objects.put(io.BytesIO(data))
-    home.store.refs.set_current("me", "new", Current(hash, "local"))
+    home.store.refs.set_current(Ref("me", "new"), Current(hash, "local"))
     for read in (lambda: list(datapkg.load("me/new")), lambda: import_module("datapkg.data.me.new").keys()):
         with pytest.raises(NewerFormat, match="format 2 is newer than what") as caught:
             read()

@@ -276,7 +276,7 @@ def test_parts_of_a_package(person: Person, published: Ref, selection: Selection
     assert here <= found
     assert {"table", "noise"}.isdisjoint(found)
     assert installed.bytes_left > 3 << 20
-    current = home.store.refs.current(published.user, published.name)
+    current = home.store.refs.current(published)
     assert current is not None
     assert current.partial
 

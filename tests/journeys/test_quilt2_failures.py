@@ -19,6 +19,7 @@ import pytest
 
 import datapkg
 from datapkg.format import canonical
+from datapkg.format.names import Ref
 from datapkg.format.wire import Publish as Request
 from datapkg.format.wire import frames
 from datapkg.store.refs import Current
@@ -148,7 +149,7 @@ def put_by_hand(here: Machine, data: bytes) -> str:
     store.objects.put(io.BytesIO(BODY), OBJECT)
     hash = hashlib.sha256(data).hexdigest()
     store.objects.put(io.BytesIO(data), hash)
-    store.refs.set_current("me", "evil", Current(hash, "local"))
+    store.refs.set_current(Ref("me", "evil"), Current(hash, "local"))
     return hash
 
 

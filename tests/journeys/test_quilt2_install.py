@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import datapkg
+from datapkg.format.names import Ref
 from tests.conftest import Person
 from tests.faulty_proxy import Fault, Way, faulty_way
 from tests.journeys.conftest import Build, Ended, Files, Machine, Publish, at, write
@@ -294,7 +295,7 @@ def test_an_old_state_installed_leaves_latest_where_it_was(person: Person, versi
     other.ask("install", package)
     other.ask("install", package, "-x", versions[0])
     assert other.ask("ls")["packages"][0]["hash"] == versions[0]
-    assert other.home.store.refs.tags(person.name, "v")["latest"] == versions[2]
+    assert other.home.store.refs.tags(Ref(person.name, "v"))["latest"] == versions[2]
     assert other.ask("show", f"{package}@latest")["hash"] == versions[2]
     assert other.ask("install", package)["installed"][0]["hash"] == versions[2]
 

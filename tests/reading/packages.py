@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datapkg.format.manifest.parsed import ArrayNode, Block, FileNode, GroupNode, Manifest, Node, TableNode
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.refs import Current
 from datapkg.tables.content_hash import column_texts
@@ -60,7 +61,7 @@ def install(home: Home, package: str, *nodes: Node, meta: dict[str, Any] | None 
     home.store.prepare()
     manifest = Manifest.make(nodes, meta)
     home.store.save(manifest)
-    home.store.refs.set_current(user, name, Current(manifest.hash, "local"))
+    home.store.refs.set_current(Ref(user, name), Current(manifest.hash, "local"))
     return manifest.hash
 
 

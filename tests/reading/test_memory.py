@@ -88,7 +88,7 @@ def ref(person: Person, data: list[bytes]) -> Iterator[Ref]:
     assert len(columns) == COLUMNS
     node = TableNode(path="t", columns=columns, content=CONTENT, blocks=blocks, rows=BLOCKS * BLOCK_ROWS)
     hash = install(home, ref.package, node)
-    home.store.refs.append_log(ref.user, ref.name, LogEvent("build", hash, "2026-01-01T00:00:00+00:00"))
+    home.store.refs.append_log(ref, LogEvent("build", hash, "2026-01-01T00:00:00+00:00"))
     push_package(home, ref)
     yield ref
     for each in hashes:

@@ -52,7 +52,7 @@ def install(person: Person, way: Way, machine: str = "other") -> PackageOutcome:
 
 
 def is_absent(person: Person, machine: str = "other") -> bool:
-    return person.home(machine).store.refs.current(person.name, "things") is None
+    return person.home(machine).store.refs.current(Ref(person.name, "things")) is None
 
 
 @pytest.mark.parametrize("kind", ["500", "503", "drop", "half"])

@@ -38,8 +38,8 @@ def home(tmp_path: Path) -> Home:
         for ref in (ONE, OTHER):
             build_package(home, ref, folder)
     for ref in (ONE, OTHER):
-        home.store.refs.set_pointers(ref.user, ref.name, "tags", {"latest": HASH, "beta": HASH})
-        home.store.refs.set_pointers(ref.user, ref.name, "versions", {"1.0": HASH})
+        home.store.refs.set_pointers(ref, "tags", {"latest": HASH, "beta": HASH})
+        home.store.refs.set_pointers(ref, "versions", {"1.0": HASH})
     with home.store.through(lambda: home.store.objects, "https://a.example").parts.part(HASH, 10) as part:
         part.write(0, b"12345")
         part.keep([(0, 5)])
@@ -110,7 +110,7 @@ def test_an_empty_format_is_written_anew(home: Home) -> None:
 
 def test_verify_sets_damaged_files_aside_and_mends_what_it_can(home: Home) -> None:
     package = home.store.folder / "packages/me/one"
-    before = home.store.refs.current("me", "one")
+    before = home.store.refs.current(Ref("me", "one"))
     event = sorted((package / "log").iterdir())[0]
     for path in (package / "current", package / "tags/beta", event):
         path.write_bytes(b"{")
@@ -119,17 +119,19 @@ def test_verify_sets_damaged_files_aside_and_mends_what_it_can(home: Home) -> No
         True
     ] * 3
     assert (found.damaged, verify(again(home)).set_aside) == ([], [])
-    assert again(home).store.refs.current("me", "one") == before
-    assert again(home).store.refs.tags("me", "one") == {"latest": HASH}
-    assert len(again(home).store.refs.log("me", "one")) == 1
+    assert again(home).store.refs.current(Ref("me", "one")) == before
+    assert again(home).store.refs.tags(Ref("me", "one")) == {"latest": HASH}
+    assert len(again(home).store.refs.log(Ref("me", "one"))) == 1
     assert sum(each.read_bytes() == b"{" for each in (home.store.folder / "quarantine").iterdir()) == 3
 
 
 def test_a_pointer_to_what_is_not_here_gives_the_newest_that_is(home: Home) -> None:
     refs = home.store.refs
-    before = refs.current("me", "one")
+    before = refs.current(Ref("me", "one"))
     assert before is not None
-    refs.set_current("me", "one", replace(before, hash=before.hash[:-1] + ("0" if before.hash[-1] != "0" else "1")))
+    refs.set_current(
+        Ref("me", "one"), replace(before, hash=before.hash[:-1] + ("0" if before.hash[-1] != "0" else "1"))
+    )
     with pytest.warns(DamagedFile, match="the newest of its log that is, is used"):
         assert find_installed(again(home), ONE).hash == before.hash
 

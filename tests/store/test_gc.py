@@ -16,6 +16,7 @@ import pytest
 from datapkg.errors import ObjectNotFound
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import FileNode, Manifest
+from datapkg.format.names import Ref
 from datapkg.store import gc, writer_lock
 from datapkg.store.index import Index
 from datapkg.store.refs import Current, LogEvent
@@ -53,13 +54,13 @@ def keep(store: Store, name: str, *contents: bytes, is_current: bool = True) -> 
             store.objects.put_bytes(each)
     store.save(manifest)
     if is_current:
-        store.refs.append_log("u", name, LogEvent("build", manifest.hash, AT))
-        store.refs.set_current("u", name, Current(manifest.hash, "local"))
+        store.refs.append_log(Ref("u", name), LogEvent("build", manifest.hash, AT))
+        store.refs.set_current(Ref("u", name), Current(manifest.hash, "local"))
     return manifest.hash
 
 
 def remove(store: Store, name: str, **options: bool) -> gc.Freed:
-    assert store.refs.remove("u", name)
+    assert store.refs.remove(Ref("u", name))
     return gc.free(store, **options)
 
 
@@ -89,7 +90,7 @@ def test_all_of_a_package_goes(store: Store) -> None:
     store.links.path(hash, node)
     (store.folder / "partial/0").mkdir(parents=True)
     (store.folder / f"partial/0/{hash_bytes(LOOSE)}-{len(LOOSE)}").write_bytes(b"a part")
-    expected = gc.estimate(store, "u", "p")
+    expected = gc.estimate(store, Ref("u", "p"))
     freed = remove(store, "p")
     assert files(store) == set()
     assert freed.size_bytes > expected.size_bytes > len(LOOSE)
@@ -173,7 +174,7 @@ def test_what_a_process_uses_that_has_been_at_work_for_days_stays(store: Store) 
             freed = remove(store, "p")
         assert (freed.size_bytes, freed.left_bytes, freed.until) == (0, len(b"mine") + len(LOOSE), 0)
         other.save(manifest_of(b"mine", LOOSE))
-        other.refs.set_current("u", "q", Current(manifest_of(b"mine", LOOSE).hash, "local"))
+        other.refs.set_current(Ref("u", "q"), Current(manifest_of(b"mine", LOOSE).hash, "local"))
     gc.free(store)
     assert store.objects.read(hash_bytes(b"mine")) == b"mine"
     assert store.objects.read(hash_bytes(LOOSE)) == LOOSE
@@ -233,7 +234,7 @@ def test_who_counted_on_it_between_two_looks_has_it(store: Store, monkeypatch: p
             assert other.has(hash)
         elif ended:
             other.save(manifest_of(b"mine", LOOSE))
-            other.refs.set_current("u", "p", Current(hash, "local"))
+            other.refs.set_current(Ref("u", "p"), Current(hash, "local"))
             working.__exit__(None, None, None)
             found = busy_since(path)
         looked.append(found)
@@ -297,8 +298,8 @@ def test_killed_at_any_step_the_next_run_ends_it(tmp_path: Path, monkeypatch: py
         now = again(store)
         for hash in kept:
             assert not now.absent(now.manifest(hash))
-        if now.refs.current("u", "p"):
-            now.refs.remove("u", "p")
+        if now.refs.current(Ref("u", "p")):
+            now.refs.remove(Ref("u", "p"))
         with now.writing():
             left_over = {hash_bytes(each) for each in (b"mine", LOOSE, LOOSE + b"more")}
             assert now.objects.missing(left_over) == left_over

@@ -16,6 +16,7 @@ import pytest
 from datapkg.errors import CorruptObject, DamagedFile, InvalidInput, InvalidName, ObjectNotFound
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import Block, FileNode, Manifest, TableNode
+from datapkg.format.names import Ref
 from datapkg.objects.packs import PackedObjects
 from datapkg.store.index import Index
 from datapkg.store.maintenance import check_objects, check_packs
@@ -178,33 +179,33 @@ def test_a_changed_link_is_made_again(store: Store) -> None:
 
 
 def test_pointers(store: Store) -> None:
-    refs = store.refs
-    assert (refs.current("u", "p"), refs.users(), refs.log("u", "p")) == (None, [], [])
-    refs.set_current("u", "p", Current("a" * 64, "local"))
-    refs.append_log("u", "p", LogEvent("build", "a" * 64, "2026-11-21T10:00:00+00:00"))
-    refs.append_log("u", "p", LogEvent("push", "b" * 64, "2026-11-21T11:00:00+00:00"))
-    refs.set_pointers("u", "p", "tags", {"latest": "c" * 64, "old": "d" * 64})
-    refs.set_pointers("u", "p", "tags", {"latest": "e" * 64})
-    assert [event.event for event in refs.log("u", "p")] == ["push", "build"]
-    assert refs.tags("u", "p") == {"latest": "e" * 64}
-    assert refs.known_hashes("u", "p") == {"a" * 64, "b" * 64, "e" * 64}
-    assert (refs.users(), refs.packages("u")) == (["u"], ["p"])
-    assert refs.remove("u", "p")
-    assert not refs.remove("u", "p")
-    assert refs.users() == []
+    refs, ref = store.refs, Ref("u", "p")
+    assert (refs.current(ref), refs.packages(), refs.log(ref)) == (None, [], [])
+    refs.set_current(ref, Current("a" * 64, "local"))
+    refs.append_log(ref, LogEvent("build", "a" * 64, "2026-11-21T10:00:00+00:00"))
+    refs.append_log(ref, LogEvent("push", "b" * 64, "2026-11-21T11:00:00+00:00"))
+    refs.set_pointers(ref, "tags", {"latest": "c" * 64, "old": "d" * 64})
+    refs.set_pointers(ref, "tags", {"latest": "e" * 64})
+    assert [event.event for event in refs.log(ref)] == ["push", "build"]
+    assert refs.tags(ref) == {"latest": "e" * 64}
+    assert refs.known_hashes(ref) == {"a" * 64, "b" * 64, "e" * 64}
+    assert (refs.packages(), refs.knows(ref)) == ([ref], True)
+    assert refs.remove(ref)
+    assert not refs.remove(ref)
+    assert (refs.packages(), refs.knows(ref)) == ([], False)
 
 
 @pytest.mark.parametrize(
     "garbage", [b"", b"{", b"[]", b'{"hash": 3}', b'{"hash": "x"}', b'{"hash": "' + b"a" * 64 + b'", "origin": 3}']
 )
 def test_a_damaged_pointer_says_so(store: Store, garbage: bytes) -> None:
-    store.refs.set_current("u", "p", Current("a" * 64, "local"))
+    store.refs.set_current(Ref("u", "p"), Current("a" * 64, "local"))
     (store.folder / "packages/u/p/current").write_bytes(garbage)
     with pytest.warns(DamagedFile, match="current is damaged.*type: datapkg install u/p"):
-        assert store.refs.current("u", "p") is None
-    store.refs.append_log("u", "p", LogEvent("install", "b" * 64, "2024-01-01T00:00:00", "https://a.example"))
+        assert store.refs.current(Ref("u", "p")) is None
+    store.refs.append_log(Ref("u", "p"), LogEvent("install", "b" * 64, "2024-01-01T00:00:00", "https://a.example"))
     with pytest.warns(DamagedFile, match="it is bbbbbbbbbbbb… by the log"):
-        assert store.refs.current("u", "p") == Current("b" * 64, "https://a.example", partial=True)
+        assert store.refs.current(Ref("u", "p")) == Current("b" * 64, "https://a.example", partial=True)
 
 
 WRITER = """
@@ -254,8 +255,8 @@ def test_many_writers_of_the_same_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["tags", "versions"])
 def test_a_name_of_a_registry_never_becomes_another_path(store: Store, name: str, kind: Any) -> None:
     with pytest.raises(InvalidName):
-        store.refs.set_pointers("u", "p", kind, {name: "a" * 64})
+        store.refs.set_pointers(Ref("u", "p"), kind, {name: "a" * 64})
     with pytest.raises(InvalidName):
-        store.refs.set_pointers("u", "p", kind, {"1.0" if kind == "versions" else "x": "../" + "a" * 61})
+        store.refs.set_pointers(Ref("u", "p"), kind, {"1.0" if kind == "versions" else "x": "../" + "a" * 61})
     assert list(store.folder.rglob("*evil*")) == []
     assert not (store.folder / "packages").exists()

@@ -142,12 +142,12 @@ def known_checks(home: Home, store: Store, ref: Ref, hash: str, registry: str | 
     The record is in the log of the machine that made the state; elsewhere the registry that has the state is asked.
     """
     refs = store.refs
-    record = refs.record(ref.user, ref.name, hash)
+    record = refs.record(ref, hash)
     entries = unpacked(record or {})
-    if entries or (record is not None and any(each.hash == hash for each in refs.log(ref.user, ref.name, "push"))):
+    if entries or (record is not None and any(each.hash == hash for each in refs.log(ref, "push"))):
         return entries, ""
     origin = origin_of(home, ref, hash)
-    if origin is None and hash not in refs.tags(ref.user, ref.name).values():
+    if origin is None and hash not in refs.tags(ref).values():
         return entries, ""
     try:
         url = origin if origin is not None and registry is None else allowed_registry(home, ref, registry)

@@ -68,7 +68,7 @@ def _run_checks(draft: DraftState, manifest: Manifest, theirs: Manifest | None =
 
 def _keep_here(draft: DraftState, manifest: Manifest) -> None:
     """Keep a state that is not pushed, on top of the state that became current here meanwhile."""
-    current = draft.home.store.refs.current(draft.ref.user, draft.ref.name)
+    current = draft.home.store.refs.current(draft.ref)
     parent = draft.base
     if current is not None and (parent is None or current.hash != parent.hash):
         require_complete(draft, current.hash)
@@ -80,20 +80,20 @@ def _keep_here(draft: DraftState, manifest: Manifest) -> None:
 
 def _keep(draft: DraftState, manifest: Manifest, parent: Manifest | None, at: str = "") -> None:
     """Make a state the current one here; the pointer moves last."""
-    store, user, name = draft.home.store, draft.ref.user, draft.ref.name
+    store = draft.home.store
     store.save(manifest)
     at, record = at or datetime.now(UTC).isoformat(), _record_of(draft, parent)
-    store.refs.append_log(user, name, LogEvent("build", manifest.hash, at, "local", draft.message, record))
+    store.refs.append_log(draft.ref, LogEvent("build", manifest.hash, at, "local", draft.message, record))
     is_partial = _is_partial(draft, manifest)
     title = str(manifest.meta.get("title", ""))
-    store.refs.set_current(user, name, Current(manifest.hash, "local", is_partial, title, manifest.size()))
+    store.refs.set_current(draft.ref, Current(manifest.hash, "local", is_partial, title, manifest.size()))
     draft.hash = manifest.hash
 
 
 def _is_partial(draft: DraftState, manifest: Manifest) -> bool:
     """Return whether objects of a state are not here."""
     store = draft.home.store
-    current = store.refs.current(draft.ref.user, draft.ref.name)
+    current = store.refs.current(draft.ref)
     if current is not None and not current.partial and store.has(current.hash):
         return bool(store.objects.missing(new_objects(store.manifest(current.hash), manifest)))
     # In most partial states something is missing early on; reading all of a big manifest is the last resort.

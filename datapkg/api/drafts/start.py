@@ -17,7 +17,7 @@ def base_state(draft: DraftState) -> Manifest | None:
     Raise `Conflict` where a build was not pushed, since an edit of the registry's state would not have it.
     """
     home, ref, options = draft.home, draft.ref, draft.options
-    current = home.store.refs.current(ref.user, ref.name)
+    current = home.store.refs.current(ref)
     has_registry = options.registry or ref.registry or home.settings.get("registry").value
     theirs = latest_state(draft) if options.push or (current is None and has_registry) else None
     if current is None:
@@ -38,7 +38,7 @@ def base_state(draft: DraftState) -> Manifest | None:
 def current_state(draft: DraftState) -> Manifest | None:
     """Return the current state here; no registry is asked."""
     store = draft.home.store
-    current = store.refs.current(draft.ref.user, draft.ref.name)
+    current = store.refs.current(draft.ref)
     return store.manifest(current.hash) if current else None
 
 
@@ -67,7 +67,7 @@ def is_unpushed(draft: DraftState, current: Current, theirs: Manifest) -> bool:
     if current.origin != "local" or current.hash == theirs.hash:
         return False
     refs, ref = draft.home.store.refs, draft.ref
-    if any(event.hash == current.hash for event in refs.log(ref.user, ref.name, "push")):
+    if any(event.hash == current.hash for event in refs.log(ref, "push")):
         return False
     mine = draft.home.store.manifest(current.hash)
     is_right = (draft.is_right(table, theirs) for table in stored_otherwise(mine, theirs))
@@ -84,7 +84,7 @@ def require_complete(draft: DraftState, hash: str) -> None:
 def _check_not_elsewhere(draft: DraftState) -> None:
     """Raise `Refused` where only a read-only store has the package: a new one of that name would hide it."""
     ref = draft.ref
-    if other := next((each for each in draft.home.stores[1:] if each.refs.current(ref.user, ref.name)), None):
+    if other := next((each for each in draft.home.stores[1:] if each.refs.current(ref)), None):
         raise Refused(
             f"{ref.package} is in the read-only store {other.folder}; nothing was changed",
             hint=f"datapkg cp {ref.package} {ref.user}/OTHER",

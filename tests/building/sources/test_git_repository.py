@@ -66,7 +66,7 @@ def nodes(home: Home, result: BuildResult) -> dict[str, str]:
 
 
 def record(home: Home, result: BuildResult) -> dict[str, Any]:
-    found = home.store.refs.record("me", "x", result.hash)
+    found = home.store.refs.record(Ref("me", "x"), result.hash)
     assert isinstance(found, dict)
     return found
 
@@ -107,7 +107,7 @@ def test_only_one_commit_travels(server: GitServer, repo: Path, tmp_path: Path, 
 def test_what_is_not_there(server: GitServer, repo: Path, home: Home, what: str) -> None:
     with pytest.raises(NotFound):
         build(home, f"{server.url}/{what}")
-    assert home.store.refs.current("me", "x") is None
+    assert home.store.refs.current(Ref("me", "x")) is None
 
 
 def test_an_empty_repository(server: GitServer, home: Home) -> None:
@@ -202,7 +202,7 @@ def test_code_needs_consent(server: GitServer, repo: Path, home: Home) -> None:
     assert "contents.p: python 'make:rows'" in str(caught.value)
     assert "contents.q: a query of the database in DB" in str(caught.value)
     assert "--allow-code" in caught.value.hint
-    assert home.store.refs.current("me", "x") is None
+    assert home.store.refs.current(Ref("me", "x")) is None
 
 
 def test_sums_are_not_written_into_a_repository(server: GitServer, repo: Path, home: Home) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from datapkg.errors import DatapkgError, NoSuchFile, NotAFile, ObjectNotFound, ReadOnly
 from datapkg.format.manifest.parsed import FileNode
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.files.fsspec_filesystem import DatapkgFileSystem
 from datapkg.store.refs import Current
@@ -32,8 +33,8 @@ ROOT = Path(__file__).resolve().parents[3]
 def fs(home: Home) -> DatapkgFileSystem:
     """A file system with two states of one package and another package."""
     old = install(home, "me/mixed", file_node(home, "only old", b"1"), file_node(home, "notes.txt", b"old\n"))
-    home.store.refs.set_pointers("me", "mixed", "versions", {"1.2": old})
-    home.store.refs.set_pointers("me", "mixed", "tags", {"first": old})
+    home.store.refs.set_pointers(Ref("me", "mixed"), "versions", {"1.2": old})
+    home.store.refs.set_pointers(Ref("me", "mixed"), "tags", {"first": old})
     install(
         home,
         "me/mixed",
@@ -75,7 +76,7 @@ def test_info_is_what_a_listing_says(fs: DatapkgFileSystem) -> None:
 
 
 def test_a_state_stands_behind_the_package_or_at_the_end(fs: DatapkgFileSystem, home: Home) -> None:
-    old = home.store.refs.versions("me", "mixed")["1.2"]
+    old = home.store.refs.versions(Ref("me", "mixed"))["1.2"]
     for state in ("1.2", "1.2.0", "first", f"sha256:{old}", f"sha256:{old[:12]}", "<2"):
         assert fs.cat_file(f"datapkg://me/mixed@{state}/notes.txt") == b"old\n", state
         assert fs.cat_file(f"datapkg://me/mixed/notes.txt@{state}") == b"old\n", state
@@ -135,7 +136,7 @@ def test_an_object_that_is_not_here_is_not_taken_for_no_file(home: Home) -> None
     assert not isinstance(caught.value, FileNotFoundError)
     with pytest.raises(ObjectNotFound):
         dict(fs.get_mapper("me/part/a"))
-    home.store.refs.set_current("me", "part", Current("1" * 64, "local"))
+    home.store.refs.set_current(Ref("me", "part"), Current("1" * 64, "local"))
     for ask in (fs.exists, fs.isfile, fs.isdir, fs.ls, fs.find, fs.glob):
         with pytest.raises(ObjectNotFound, match="the manifest of me/part"):
             ask("me/part/a")

@@ -47,6 +47,7 @@ from datapkg.errors import (
     PackageNotInstalled,
     ReadOnly,
 )
+from datapkg.format.names import Ref
 from datapkg.home import Home
 from tests.reading.packages import array_node, file_node, install, iris_frame, table_node
 
@@ -94,7 +95,7 @@ def hdf(path: Path) -> bytes:
 def _package(home: Home, tmp_path_factory: pytest.TempPathFactory) -> None:
     aside = tmp_path_factory.mktemp("aside")
     old = install(home, "me/all", file_node(home, "notes.txt", b"old\n"))
-    home.store.refs.set_pointers("me", "all", "versions", {"1.0": old})
+    home.store.refs.set_pointers(Ref("me", "all"), "versions", {"1.0": old})
     red = Image.new("RGB", (4, 3), "red")
     install(
         home,
