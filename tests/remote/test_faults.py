@@ -16,6 +16,7 @@ from datapkg.api.push import push_package
 from datapkg.api.results import PackageOutcome
 from datapkg.errors import DatapkgError, HashMismatch, InvalidInput, PackageNotFound, Unreachable
 from datapkg.format import wire
+from datapkg.format.names import Ref
 from datapkg.remote.session import RegistrySession
 from datapkg.remote.time_limits import MIN_BYTES_PER_S, RetryDeadline
 from tests.conftest import Person
