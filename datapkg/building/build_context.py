@@ -33,11 +33,11 @@ class PreviousState:
         self._at = {node.path: node for node in whole}
 
     def table(self, path: str) -> TableNode | None:
-        """The table that was at this path, if its objects are here."""
+        """Return the table that was at this path, if its objects are here."""
         return self._at.get(path)
 
     def blocks(self, path: str, content: str, own: list[Block] | None = None) -> list[Block] | None:
-        """The objects of a table of this content: of the one at this path, else of any.
+        """Return the objects of a table of this content: of the one at this path, else of any.
 
         Those that equal the caller's `own`, known to have this content, need not be verified.
         """
@@ -47,7 +47,7 @@ class PreviousState:
         return None
 
     def _holding(self, path: str, content: str) -> Iterator[TableNode]:
-        """The tables that are stated to have this content, the one at the path first."""
+        """Yield the tables that are stated to have this content, the one at the path first."""
         here, other = self._at.get(path), self._tables.get(content)
         if here is not None and here.content == content:
             yield here
@@ -64,7 +64,7 @@ class PreviousState:
         return not problem
 
     def has(self, node: Node) -> bool:
-        """Whether the objects of a node are those that the node at its path had, or a table of the same content."""
+        """Return whether a node has the objects of the earlier node at its path, or of a table of the same content."""
         if isinstance(node, TableNode):
             return self.blocks(node.path, node.content, node.blocks) == node.blocks
         before = self._manifest.get(node.path) if self._manifest else None

@@ -57,13 +57,13 @@ class BuildCache:
         self.claims = VerifiedContent(index)
 
     def look_below(self, folders: Iterable[Path]) -> None:
-        """Reads what is known of the files below these folders."""
+        """Read what is known of the files below these folders."""
         if self._index is not None:
             for folder in folders:
                 self._sources.update(self._index.sources(os.path.abspath(folder)))
 
     def hash_of(self, path: Path) -> tuple[str, int] | None:
-        """Hash and size of a source that is, as far as its stat tells, the one that was hashed; else None."""
+        """Return hash and size of a source that is, as far as its stat tells, the one that was hashed; else None."""
         text = str(path)
         if text not in self._looked:
             self._looked[text] = self._look(text if text in self._sources else os.path.abspath(text))
@@ -81,12 +81,12 @@ class BuildCache:
         return (hash, now[0]) if then == now and then[2] + TICK_NS < at else None
 
     def may_be_equal(self, path: Path, size: int) -> bool:
-        """Whether a source of this name and size was hashed before, so that hashing it may save reading it."""
+        """Return whether a source of this name and size was hashed before, so that hashing it may save reading it."""
         before = self._sources.get(os.path.abspath(path))
         return before is not None and before[0][0] == size and not self.forced
 
     def record_hash(self, path: Path, status: os.stat_result, at: int, hash: str) -> None:
-        """Notes the hash of a source as it was at a time (in ns) before which its stat was taken."""
+        """Record the hash of a source as it was at a time (in ns) before which its stat was taken."""
         text = os.path.abspath(path)
         try:
             text.encode()
@@ -96,11 +96,11 @@ class BuildCache:
             self._new_sources[text] = (stamp(status), at, hash)
 
     def look_for(self, wanted: Iterable[tuple[NodeSpec, str, str]]) -> None:
-        """Reads what became of sources: of each the node, its hash and its name."""
+        """Read what became of sources: of each the node, its hash and its name."""
         self._look_up([key for spec, hash, name in wanted for key in self._keys(spec, hash, name)])
 
     def result(self, spec: NodeSpec, hash: str, name: str) -> TransformResult | None:
-        """What became of a source with these bytes, read as this node wants it."""
+        """Return what became of a source with these bytes, read as this node wants it."""
         keys = self._keys(spec, hash, name)
         self._look_up([key for key in keys if key not in self._found])
         for key in keys:
@@ -120,7 +120,7 @@ class BuildCache:
         return self._index.get_many([key]).get(key) if self._index and not self.forced else None
 
     def put_result(self, spec: NodeSpec, hash: str, name: str, result: TransformResult, *, own: bool) -> None:
-        """Keeps what became of a source: for all packages, or, if earlier states had a say in it, for this node."""
+        """Keep what became of a source: for all packages, or for this node alone if it depends on earlier states."""
         scoped, general = self._keys(spec, hash, name)
         with self._lock:
             self._new[general if own else scoped] = msgspec.json.encode(result)
@@ -130,11 +130,11 @@ class BuildCache:
         return f"result:{self._package}/{spec.path}:{digest}", f"result::{digest}"
 
     def memo(self, spec: NodeSpec) -> bytes | None:
-        """The memo of the text that became this node."""
+        """Return the memo of the text that became this node."""
         return self._one(self._memo_key(spec))
 
     def keep_memo(self, spec: NodeSpec, data: bytes) -> None:
-        """Keeps the memo of the text that became this node."""
+        """Keep the memo of the text that became this node."""
         with self._lock:
             self._new[self._memo_key(spec)] = data
 
@@ -142,7 +142,7 @@ class BuildCache:
         return f"memo:{self._package}/{spec.path}:{_digest([FORMAT, *_reading(spec)])}"
 
     def stored(self, content: str) -> dict[bytes, Block]:
-        """The blocks of a table of this content: the mark of its schema and the digests of a block, to its object."""
+        """Return the blocks of a table of this content, by the mark of its schema and the digests of each block."""
         data = self._one(f"blocks:{FORMAT}:{content}")
         try:
             kept = msgspec.msgpack.decode(data, type=_StoredBlocks) if data else None
@@ -151,7 +151,7 @@ class BuildCache:
         return {kept.mark + digests: block for digests, block in kept.blocks} if kept else {}
 
     def keep_stored(self, content: str, mark: bytes, digests: Sequence[bytes], blocks: Sequence[Block]) -> None:
-        """Keeps which blocks a table of this content has."""
+        """Keep which blocks a table of this content has."""
         kept = _StoredBlocks(mark, list(zip(digests, blocks, strict=True)))
         with self._lock:
             self._new[f"blocks:{FORMAT}:{content}"] = msgspec.msgpack.encode(kept)
@@ -174,7 +174,7 @@ class BuildCache:
             return None
 
     def save(self) -> None:
-        """Keeps what this build found out."""
+        """Write what this build learned to the index."""
         if self._index is None:
             return
         if self._new_sources:

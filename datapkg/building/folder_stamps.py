@@ -15,9 +15,9 @@ _CHANGED_NS = 2  # of a stamp: the change time
 
 
 def read_stamps(folder: Path) -> Look:
-    """The stamp of each file that a build of the folder may read; no file is read.
+    """Return the stamp of each file that a build of the folder may read; no file is read.
 
-    Raises `InvalidInput` for a folder that cannot be read.
+    Raise `InvalidInput` for a folder that cannot be read.
     """
     has_build_file = (folder / BUILD_FILE).is_file()
     left_out = left_out_by("") if has_build_file else read_ignore_file(folder, gitignore=True)
@@ -32,10 +32,10 @@ def read_stamps(folder: Path) -> Look:
 
 
 def changed_paths(before: Look, now: Look) -> set[Path]:
-    """The files that came, went or changed."""
+    """Return the files that came, went or changed."""
     return {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)}
 
 
 def is_recently_changed(found: Look, path: Path, since_ns: int) -> bool:
-    """Whether a file changed since then, by its own word."""
+    """Return whether a file changed since then, by its change time."""
     return path in found and found[path][_CHANGED_NS] >= since_ns

@@ -50,17 +50,17 @@ Check = Callable[[int, TableNode], None]
 
 
 def _no_check(number: int, table: TableNode) -> None:
-    """Believe every table."""
+    """Accept every table."""
 
 
 def plan_merge(
     parts: Sequence[MergePart], on_conflict: str = "error", *, concat: bool = False, check: Check = _no_check
 ) -> MergePlan:
-    """Puts parts together in order; nothing is read, but by `check` where one table is to stand for another.
+    """Put parts together in order; nothing is read, but by `check` where one table is to stand for another.
 
     The same content at one path is one node. Of what differs there, and of metadata key by key, `ours` takes the
     first, `theirs` the last, `rename` both, the later one under a name with its package's; with `concat` tables of the
-    same columns become one. Raises `Conflict` that lists all other places.
+    same columns become one. Raise `Conflict` that lists all other places.
     """
     if on_conflict not in POLICIES:
         raise InvalidInput(f"there is no policy {quoted(on_conflict)}; there are {', '.join(POLICIES)}")
@@ -79,7 +79,7 @@ class _ManifestMerger:
         self._groups: set[str] = set()
 
     def add(self, number: int) -> None:
-        """Puts a part upon those before it."""
+        """Merge a part into those before it."""
         part, found = self._parts[number], self.found
         found.meta = self._meta("", found.meta, part.meta, number)
         moves: dict[str, str | None] = {}
@@ -95,7 +95,7 @@ class _ManifestMerger:
         self._groups |= {path for path, node in found.nodes.items() if isinstance(node, GroupNode)}
 
     def _meeting(self, node: Node) -> str | None:
-        """Where a node meets what is there: in a node that is not a group, at one, or at a group."""
+        """Return where a node meets what is there: in a node that is not a group, at one, or at a group."""
         for above in _above(node.path):
             if not isinstance(self.found.nodes.get(above) or _GROUP, GroupNode):
                 return above
@@ -105,7 +105,7 @@ class _ManifestMerger:
         return node.path if node.path in self._groups and not isinstance(node, GroupNode) else None
 
     def _meet(self, place: str, node: Node, number: int, moves: dict[str, str | None]) -> None:
-        """Settles what becomes of what meets at a place: `moves` says where the later goes, None for nowhere."""
+        """Resolve a path collision: `moves[path]` is the new path, None drops the node."""
         here = self.found.nodes.get(place)
         is_group = here is None or isinstance(here, GroupNode)
         later = node if node.path == place else GroupNode(path=place)
@@ -124,7 +124,7 @@ class _ManifestMerger:
             moves[place] = self._other_name(place, later, number, moves)
 
     def _is_one(self, place: str, here: Node, later: Node, number: int) -> bool:
-        """Whether both become one node, because they hold the same or their rows go together."""
+        """Return whether both become one node, because they hold the same or their rows go together."""
         more = self.found.more.get(place, [])
         old = self.found.renamed.get(place, place)
         for owner, node, path in [(self.found.of[place], here, old), *((at, each, each.path) for at, each in more)]:
@@ -156,7 +156,7 @@ class _ManifestMerger:
         found.of[path] = number
 
     def _drop(self, place: str) -> None:
-        """Takes away what is at a place and below it."""
+        """Delete the nodes at a path and below it."""
         found = self.found
         for path in [each for each in found.nodes if f"{each}/".startswith(f"{place}/")]:
             found.dropped += [] if isinstance(found.nodes[path], GroupNode) else [path]
@@ -165,11 +165,11 @@ class _ManifestMerger:
             found.more.pop(path, None)
 
     def _owner(self, place: str) -> int:
-        """The part that what is at a place, or first below it, came from."""
+        """Return the part that what is at a place, or first below it, came from."""
         return next(number for path, number in self.found.of.items() if f"{path}/".startswith(f"{place}/"))
 
     def _other_name(self, place: str, node: Node, number: int, moves: dict[str, str | None]) -> str:
-        """The path with the package's name behind it, before a file's suffix: `a/README__b_y.md`."""
+        """Return the path with the package's name behind it, before a file's suffix: `a/README__b_y.md`."""
         group, _, name = place.rpartition("/")
         suffix = PurePosixPath(name).suffix if isinstance(node, FileNode) else ""
         stem = f"{group}/" * bool(group) + name.removesuffix(suffix) + "__" + self._parts[number].name.replace("/", "_")
@@ -188,7 +188,7 @@ class _ManifestMerger:
         return path
 
     def _meta(self, path: str, first: dict[str, Any], later: dict[str, Any], number: int) -> dict[str, Any]:
-        """Metadata of both, key by key."""
+        """Return metadata of both, key by key."""
         result = dict(first)
         for key, value in later.items():
             if key not in first or first[key] == value or self._policy == "theirs":
@@ -210,7 +210,7 @@ def _above(path: str) -> list[str]:
 
 
 def _fit(one: TableNode, other: TableNode) -> bool:
-    """Whether two tables have the same columns, in whatever order, so that the rows of one can follow the other's."""
+    """Return whether two tables have the same columns, in whatever order, so that they can be concatenated."""
     names = {name for name, _ in one.columns}
     return len(names) == len(one.columns) and sorted(one.columns) == sorted(other.columns)
 

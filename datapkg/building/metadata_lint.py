@@ -23,7 +23,10 @@ _HOMEPAGE = re.compile(r"https?://[^\s/@<>\"']+(?:[/?#][^\s<>\"']*)?\Z", re.IGNO
 
 
 def metadata_warnings(manifest: Manifest) -> list[str]:
-    """What looks wrong in the metadata of a package, its groups and nodes, a line each; of many the same in one."""
+    """Return what looks wrong in the metadata of a package, its groups and nodes, a line each.
+
+    Of many the same in one.
+    """
     places: dict[str, list[str]] = {}
     for place, problem in _problems(manifest):
         places.setdefault(problem, []).append(place)
@@ -38,7 +41,7 @@ def _line(problem: str, places: list[str]) -> str:
 
 
 def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """Pairs of the path of a node ("" for the package) and what is wrong there."""
+    """Yield pairs of the path of a node ("" for the package) and what is wrong there."""
     yield from (("", each) for each in meta_warnings(manifest.meta))
     for node in manifest.nodes:
         if node.meta:
@@ -46,7 +49,7 @@ def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def meta_warnings(meta: dict[str, Any]) -> list[str]:
-    """What is wrong in one mapping of metadata, each with its key."""
+    """Return what is wrong in one mapping of metadata, each with its key."""
     found = [f"meta.{key}: {problem}" for key, rule in _RULES.items() if key in meta and (problem := rule(meta[key]))]
     licences = {meta[key] for key in LICENCE_KEYS if isinstance(meta.get(key), str)}
     if len(licences) > 1:
@@ -55,7 +58,7 @@ def meta_warnings(meta: dict[str, Any]) -> list[str]:
 
 
 def _misspelt(mapping: dict[str, Any], known: dict[str, str]) -> Iterator[str]:
-    """Keys that are nearly one of ours, which is not there itself; all others are the publisher's own."""
+    """Yield keys that are nearly one of ours, which is not there itself; all others are the publisher's own."""
     for key in list(mapping)[:MAX_COMPARED]:
         word = "" if key in _RULES or len(key) > 40 else key.lower()
         near = get_close_matches(word, known, 1, 0.85) if word else []
@@ -64,7 +67,7 @@ def _misspelt(mapping: dict[str, Any], known: dict[str, str]) -> Iterator[str]:
 
 
 def column_warnings(node: Node) -> list[str]:
-    """What is wrong in what is said of a table's columns: of some that it has not, or not in text."""
+    """Return what is wrong in what is said of a table's columns: of some that it has not, or not in text."""
     columns = node.meta.get(COLUMNS_KEY)
     if columns is None or not isinstance(node, TableNode):
         return []
@@ -98,9 +101,9 @@ def _note_warnings(note: Any) -> Iterator[str]:
 
 
 def licence_hint(manifest: Manifest, objects: Readable) -> str:
-    """What to say where a package that everybody may read does not say under which licence; "" where it does.
+    """Return what to say where a package that everybody may read does not say under which licence; "" where it does.
 
-    A file of the licence that has a line `SPDX-License-Identifier: …` is believed, texts of licences are not guessed.
+    A licence file counts if it has a line `SPDX-License-Identifier: …`; texts of licences are not guessed.
     """
     if licence_of(manifest.meta):
         return ""
@@ -116,7 +119,7 @@ def licence_hint(manifest: Manifest, objects: Readable) -> str:
 
 
 def _spdx_line(file: FileNode, objects: Readable) -> str:
-    """The licence that a file names in the form that SPDX has for it; "" if it does not, or cannot be read."""
+    """Return the licence that a file names in an SPDX line; "" if it does not, or cannot be read."""
     if not file.size or objects.missing([file.hash]):
         return ""
     with objects.open(file.hash, 0, min(file.size, _SPDX_BYTES)) as stream:
@@ -160,7 +163,7 @@ def _keywords(value: Any) -> str:
 
 
 def _citation(value: Any) -> str:
-    """A text, several of them, or a mapping of fields such as BibTeX's."""
+    """Return a text, several of them, or a mapping of fields such as BibTeX's."""
     if isinstance(value, list):
         return next((f"[{number}]: {problem}" for number, each in enumerate(value) if (problem := _citation(each))), "")
     return "" if isinstance(value, dict) and value else _text(value)

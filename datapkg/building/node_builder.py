@@ -56,7 +56,7 @@ def build_node(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
 
 
 def known_result(spec: NodeSpec, source: FileSource, context: BuildContext) -> BuiltNodes | None:
-    """The nodes of a file that has not changed since it was built last; None if it has to be looked at."""
+    """Return the nodes of a file that has not changed since it was built last; None if it has to be looked at."""
     known = context.cache.hash_of(source.path)
     if known is None:
         return None
@@ -99,7 +99,7 @@ def _file(
 
 
 def file_node(spec: NodeSpec, source: FileSource, hash: str, size: int) -> FileNode:
-    """The node of a file that is kept as it is."""
+    """Return the node of a file that is kept as it is."""
     return FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.name)
 
 
@@ -129,7 +129,7 @@ def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext) -> B
 
 
 def import_libraries() -> None:
-    """Imports what the threads need: two that begin with pandas and numpy at once find each other's half of them."""
+    """Import the libraries that threads need: two threads that import pandas at once can see it half imported."""
     import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
@@ -163,7 +163,7 @@ def _placed(
 
 
 def placed_nodes(spec: NodeSpec, result: TransformResult, earlier: PreviousState, file_name: str) -> list[Node]:
-    """The nodes of a result in their places, tables with the objects that an earlier state has for them."""
+    """Return the nodes of a result in their places, tables with the objects that an earlier state has for them."""
     nodes: list[Node] = []
     for node in result.nodes:
         path = f"{spec.path}/{node.path}" if node.path else spec.path
@@ -209,7 +209,7 @@ def _from_value(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
 
 
 def source_record(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:
-    """What the record says of a file with this hash."""
+    """Return what the record says of a file with this hash."""
     record = {"path": spec.path, "file": source.shown, "hash": hash, "size": size, "transform": spec.transform}
     provider = TRANSFORMS[spec.transform].provider
     more = {"kwargs": spec.kwargs, "provider": provider}

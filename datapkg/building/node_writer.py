@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def read_source(
     spec: NodeSpec, source: FileSource, stream: BinaryIO, context: BuildContext
 ) -> tuple[TransformResult, bool]:
-    """What a source becomes, and whether nothing but the source settled it."""
+    """Return what a source becomes, and whether nothing but the source settled it."""
     transform = TRANSFORMS[spec.transform]
     wrong = check_content(source, stream)
     if transform.keep is not None and not spec.kwargs.get("rewrite"):
@@ -54,7 +54,7 @@ def read_source(
 def _keep(
     kept: Any, spec: NodeSpec, stream: BinaryIO, context: BuildContext, warnings: list[str]
 ) -> tuple[TransformResult, bool]:
-    """The node of a file whose bytes are kept, or the objects that an earlier state has for its table."""
+    """Return the node of a file whose bytes are kept, or the objects that an earlier state has for its table."""
     if not isinstance(kept, tuple) and (blocks := context.previous.blocks(spec.path, kept.hash)):
         return TransformResult([_kept(kept, blocks)], warnings), False
     hash, size = put_file(stream, context.objects)
@@ -64,7 +64,7 @@ def _keep(
 
 
 def _kept(found: Any, blocks: list[Block]) -> Node:
-    """The node of a source whose bytes are the object: a table or an array."""
+    """Return the node of a source whose bytes are the object: a table or an array."""
     if isinstance(found, tuple):
         dtype, shape = found
         return ArrayNode(path="", dtype=dtype, shape=shape, hash=blocks[0].hash, size=blocks[0].size)
@@ -72,7 +72,7 @@ def _kept(found: Any, blocks: list[Block]) -> Node:
 
 
 class NodeWriter:
-    """Stores what a transform gave, and makes nodes of it; `own` says whether an earlier state had no say in it."""
+    """Store the value of a transform as nodes; `own` says whether the result depends on no earlier state."""
 
     def __init__(self, spec: NodeSpec, context: BuildContext, source: FileSource | None) -> None:
         self._spec, self._context, self._source = spec, context, source
@@ -80,7 +80,7 @@ class NodeWriter:
         self.writer: dict[str, Any] = {}
 
     def nodes(self, value: Any, path: str) -> list[Node]:
-        """The nodes of a value; of a dict, those of each of its values below its path."""
+        """Return the nodes of a value; of a dict, those of each of its values below its path."""
         import numpy
 
         if isinstance(value, dict):
@@ -100,7 +100,7 @@ class NodeWriter:
         return f"{path}/{name}" if path else name
 
     def _of_file(self, file: Path, path: str) -> list[Node]:
-        """The nodes of a file that a function made: read as its name says."""
+        """Return the nodes of a file that a function made: read as its name says."""
         source = FileSource(file, file.name)
         whole = f"{self._spec.path}/{path}" if path else self._spec.path
         transform = guess(file) if self._spec.transform == "id" else self._spec.transform
@@ -139,7 +139,7 @@ class NodeWriter:
         )
 
     def _stored(self, path: str) -> dict[bytes, Block]:
-        """The blocks of the table that was at this path, as far as they are here."""
+        """Return the blocks of the table that was at this path, as far as they are here."""
         before = self._context.previous.table(path)
         found = self._context.cache.stored(before.content) if before is not None and len(before.blocks) > 1 else {}
         absent = self._context.objects.missing(block.hash for block in found.values())

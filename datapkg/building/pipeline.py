@@ -27,7 +27,7 @@ _FAILURES_SHOWN = 20
 
 
 def no_secret(name: str) -> str:
-    """The environment in which nothing is set."""
+    """Raise `InvalidInput`: in this environment no variable is set."""
     raise InvalidInput(f"{name} is not set in the environment")
 
 
@@ -163,7 +163,7 @@ class _Collected:
         self.reread += len(nodes) if made.reused and made.why not in KNOWN else 0
 
     def raise_failures(self) -> None:
-        """Raises what went wrong: the one error, or one that lists them all."""
+        """Raise what went wrong: the one error, or one that lists them all."""
         failures = list(self.failures.values())
         if len(failures) == 1:
             raise failures[0]
@@ -177,7 +177,7 @@ class _Collected:
 
 
 def joined(nodes: list[Node]) -> list[Node]:
-    """The nodes, of two groups at one path (one of the build file, one that a source is) their metadata together."""
+    """Return the nodes; two groups at one path (one of the build file, one that a source is) become one."""
     groups: dict[str, GroupNode] = {}
     for node in nodes:
         if isinstance(node, GroupNode):

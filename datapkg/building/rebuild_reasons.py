@@ -20,7 +20,7 @@ _ALWAYS = {
 
 
 def explain(why: dict[str, str], record: dict[str, Any], before: dict[str, Any] | None, forced: bool) -> dict[str, str]:
-    """One line for each node's path; `before` is the record of the build before, None if there was none."""
+    """Return one line for each node's path; `before` is the record of the build before, None if there was none."""
     now, then = _by_path(record), _by_path(before or {})
     libraries = _changes("", record.get("libraries", {}), (before or {}).get("libraries", {}))
     lines = {}
@@ -75,7 +75,7 @@ def _by_path(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _source(sources: dict[str, dict[str, Any]], path: str) -> dict[str, Any] | None:
-    """What is recorded of the source of a node: at its path, or above it where a source became several nodes."""
+    """Return what is recorded of the source of a node: at its path, or above it where a source became several nodes."""
     while path:
         if path in sources:
             return sources[path]

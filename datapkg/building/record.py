@@ -28,7 +28,7 @@ def make_record(
     checks: list[dict[str, Any]],
     left_out: Mapping[str, str] = {},
 ) -> dict[str, Any]:
-    """All that can be said of how a package was built, as JSON values; the caller adds who, when and why."""
+    """Return all that can be said of how a package was built, as JSON values; the caller adds who, when and why."""
     record: dict[str, Any] = {
         "origin": spec.origin,
         "sources": [each if "kwargs" not in each else _with_kwargs(each) for each in sources],
@@ -63,7 +63,7 @@ def _with_kwargs(source: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def versions() -> dict[str, str]:
-    """The versions of the libraries that have a say in what a build makes."""
+    """Return the versions of the libraries that have a say in what a build makes."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -74,7 +74,7 @@ def versions() -> dict[str, str]:
 
 
 def as_json(value: Any) -> Any:
-    """A value of a build file as JSON has it: dates become ISO text, keys text."""
+    """Return a value of a build file as JSON has it: dates become ISO text, keys text."""
     if isinstance(value, dict):
         return {str(key): as_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

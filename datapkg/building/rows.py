@@ -36,12 +36,12 @@ class Rows:
 
 
 def rows_of(path: Path, objects: Objects, columns: Mapping[str, str]) -> Rows:
-    """The rows of a file, which is built into `objects` on the way.
+    """Return the rows of a file, which is built into `objects` on the way.
 
     Columns of a text are read as those of this name in `columns`, where its own values alone do not tell: whole numbers
     may be doubles or text, and what is empty anything.
 
-    Raises `NotFound` and `BuildFailed` as a build does, `InvalidInput` for what becomes no table, or more than one.
+    Raise `NotFound` and `BuildFailed` as a build does, `InvalidInput` for what becomes no table, or more than one.
     """
     if path.is_dir():
         raise InvalidInput(f"{quoted(path)} is a folder; rows come from files", hint="name the files in it")
@@ -63,7 +63,7 @@ def _read(path: Path, spec: BuildSpec, objects: Objects) -> Rows:
 
 
 def _undecided(rows: pa.Table, columns: Mapping[str, str]) -> dict[str, str]:
-    """The columns that could be of the types that they should be, with what these are called when a text is read."""
+    """Return the columns that could have the wanted types, with the names of these dtypes for reading text."""
     found = {}
     for name, column in zip(rows.column_names, rows.columns, strict=True):
         kind = "null" if column.null_count == len(column) else str(column.type)
@@ -74,7 +74,7 @@ def _undecided(rows: pa.Table, columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def stored_rows(blocks: Sequence[Block], objects: Readable) -> pa.Table:
-    """The rows of blocks of a stored table, whose objects must be there."""
+    """Return the rows of blocks of a stored table, whose objects must be there."""
     import pyarrow as pa
 
     from datapkg.tables.block_reader import open_block

@@ -79,7 +79,7 @@ def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
 
 
 def outermost(folders: set[str]) -> list[Path]:
-    """The folders that lie in no other of them."""
+    """Return the folders that lie in no other of them."""
     highest: list[str] = []
     for folder in sorted(folders):
         if not highest or not (folder + os.sep).startswith(highest[-1].rstrip(os.sep) + os.sep):

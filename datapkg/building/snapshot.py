@@ -33,12 +33,12 @@ class Snapshot:
     files: frozenset[str]
 
     def holds(self, paths: Iterable[Path]) -> bool:
-        """Whether all these files were seen."""
+        """Return whether all these files were seen."""
         return all(os.path.abspath(path) in self.files for path in paths)
 
 
 def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
-    """Looks at a folder, as it is built with these settings.
+    """Look at a folder, as it is built with these settings.
 
     None where a look cannot tell: links to folders, very many files, or one that changed only just now.
     """
@@ -72,7 +72,7 @@ def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
 
 
 def versions() -> list[str]:
-    """The versions of the libraries that have a say in what a build makes, as cheaply as can be told."""
+    """Return the versions of the libraries that have a say in what a build makes, as cheaply as can be told."""
     found = []
     for name in ("pandas", "pyarrow", "numpy", "python_calamine", "pyreadstat"):
         folders = (Path(each) for each in sys.path)
@@ -85,12 +85,12 @@ def _name(entry: os.DirEntry[str]) -> str:
 
 
 def _matters(name: str) -> bool:
-    """Whether a build would look at what is called so (`building/spec/folder_files`), or reads rules from it."""
+    """Return whether a build would look at what is called so (`building/spec/folder_files`), or reads rules from it."""
     return (not name.startswith(".") and name != "__pycache__") or name in (".datapkgignore", ".gitignore")
 
 
 def keep(index: Index, package: str, snapshot: Snapshot, objects: Iterable[Path], result: dict[str, Any]) -> None:
-    """Remembers what was built from a folder as it looked before; `objects` are the files that hold the objects."""
+    """Remember what was built from a folder as it looked before; `objects` are the files that hold the objects."""
     paths = sorted({str(path) for path in objects})
     if len(paths) <= MAX_OBJECT_FILES:
         value = {"mark": snapshot.mark, "objects": paths, "result": result}
@@ -98,7 +98,7 @@ def keep(index: Index, package: str, snapshot: Snapshot, objects: Iterable[Path]
 
 
 def recall(index: Index, package: str, snapshot: Snapshot) -> dict[str, Any] | None:
-    """What was built from a folder that looks the same, if all its objects lie as they did; else None."""
+    """Return what was built from a folder that looks the same, if all its objects lie as they did; else None."""
     data = index.get_many([f"snapshot:{package}"]).get(f"snapshot:{package}")
     try:
         value = json.loads(data) if data else {}

@@ -39,10 +39,10 @@ class SourceDiff:
 def diff_sources(
     specs: Sequence[NodeSpec], state: Mapping[str, Node], cache: BuildCache, is_right: IsRight
 ) -> SourceDiff:
-    """Parts sources by whether they would become nodes with the content that the state has at their paths.
+    """Partition sources by whether they would become nodes with the content that the state has at their paths.
 
     A table of the state that lies in other objects than the source became here has to be right. Files are hashed where
-    their stat is not known and they may be the same. Raises `BuildFailed` for a file that cannot be read.
+    their stat is not known and they may be the same. Raise `BuildFailed` for a file that cannot be read.
     """
     look_up_files(specs, cache)
     found = SourceDiff()
@@ -58,7 +58,7 @@ def diff_sources(
 
 
 def carry_over(made: Node, before: Node | None, is_right: IsRight) -> Node:
-    """A node made anew, with what else was said of the one before it, and that one's objects where they hold the same.
+    """Return a rebuilt node with the metadata of the one before it, and its objects where they hold the same.
 
     Objects that differ are taken only from a table that is right.
 
@@ -75,7 +75,10 @@ def carry_over(made: Node, before: Node | None, is_right: IsRight) -> Node:
 def _known(
     spec: NodeSpec, source: FileSource, state: Mapping[str, Node], cache: BuildCache, is_right: IsRight
 ) -> tuple[list[Node], dict[str, Any]] | None:
-    """The nodes of a file that the state has, and what the record says; None where they differ or cannot be told."""
+    """Return the nodes of a file that the state has, and what the record says.
+
+    None where they differ or cannot be told.
+    """
     is_file = TRANSFORMS[spec.transform].kind == "file"
     known = cache.hash_of(source.path) or (_hash_if_alike(source, state.get(spec.path), cache) if is_file else None)
     if known is None:
@@ -99,7 +102,7 @@ def _is_same(node: Node, before: Node | None, is_right: IsRight) -> bool:
 
 
 def _hash_if_alike(source: FileSource, before: Node | None, cache: BuildCache) -> tuple[str, int] | None:
-    """Hash and size of a file that may be the one of this node, since it is as long."""
+    """Return hash and size of a file that may be the one of this node, since it is as long."""
     try:
         size = os.stat(source.path).st_size
     except OSError:

@@ -29,9 +29,9 @@ class Changes:
 
 
 def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Changes:
-    """What a build would change, by the record of the last one; a file is read only if its stat has changed.
+    """Return what a build would change, by the record of the last one; a file is read only if its stat has changed.
 
-    Raises `BuildFailed` for a file that cannot be read.
+    Raise `BuildFailed` for a file that cannot be read.
     """
     before = _sources(record)
     cache.look_below({file.path.parent for node in spec.nodes if (file := local_file(node.source)) is not None})
@@ -66,7 +66,7 @@ def _sources(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _pair(changes: Changes, now: dict[str, str], then: dict[str, str]) -> None:
-    """Takes an added and a removed node of the same bytes for one that was renamed."""
+    """Take an added and a removed node of the same bytes for one that was renamed."""
     free: dict[str, list[str]] = {}
     for path in changes.removed:
         free.setdefault(then[path], []).append(path)

@@ -52,9 +52,9 @@ class StoredRows:
 
 
 def append_rows(node: TableNode, rows: Any, stored: StoredRows) -> TableNode:
-    """The table with these rows at its end, whose columns may come in another order; new blocks are stored.
+    """Return the table with these rows at its end, whose columns may come in another order; new blocks are stored.
 
-    Raises `InvalidInput` that lists every column that does not fit, `TransformFailed` for what cannot be stored,
+    Raise `InvalidInput` that lists every column that does not fit, `TransformFailed` for what cannot be stored,
     `HashMismatch` for a table that holds other values than its manifest states.
     """
     from datapkg.tables.table_writer import write_table
@@ -91,7 +91,10 @@ def false_content(what: str, problem: str, content: str) -> HashMismatch:
 
 
 def _end(node: TableNode, stored: StoredRows) -> tuple[Head | None, pa.Table]:
-    """The blocks that need not be read, and the rows after them; none and all of them where that cannot be told."""
+    """Return the blocks that need not be read, and the rows after them.
+
+    None and all of them where that cannot be told.
+    """
     from datapkg.tables.block_writer import chosen
     from datapkg.tables.table_writer import Head
 

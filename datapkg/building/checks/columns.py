@@ -46,7 +46,7 @@ class CheckedColumn:
         return self.node.columns[self.index][1]
 
     def pieces(self) -> Iterator[Any]:
-        """The values in order, in arrays of some thousand rows."""
+        """Yield the values in order, in arrays of some thousand rows."""
         for (values,) in self.tables.pieces(self.node, [self.index]):
             yield values
 
@@ -58,7 +58,7 @@ class TableSet:
         self._manifest, self._objects = manifest, objects
 
     def columns(self, node: TableNode, after: int = 0) -> list[CheckedColumn]:
-        """All columns of a table, without its first `after` blocks."""
+        """Return all columns of a table, without its first `after` blocks."""
         before, blocks = node.blocks[:after], node.blocks[after:]
         part = msgspec.structs.replace(node, blocks=blocks) if before else node
         first_row = 1 + sum(block.rows for block in before)
@@ -69,7 +69,7 @@ class TableSet:
         ]
 
     def column(self, reference: str) -> CheckedColumn:
-        """The column that `node.column` means; raises `Unfit` where there is none."""
+        """Return the column that `node.column` means; raise `Unfit` where there is none."""
         parts = reference.split(".")
         known: list[str] = []
         for at in range(1, len(parts)):
@@ -85,13 +85,13 @@ class TableSet:
         raise Unfit(f"there is no column {quoted(reference)} in this package; {there}")
 
     def pieces(self, node: TableNode, indices: Sequence[int]) -> Iterator[list[Any]]:
-        """The values of some columns, piece by piece: for each an array of the same rows."""
+        """Yield the values of some columns, piece by piece: for each an array of the same rows."""
         names = [node.columns[index][0] for index in indices]
         for batch in self.batches(node, indices):
             yield [plain(batch.column(name)) for name in names]
 
     def batches(self, node: TableNode, indices: Sequence[int]) -> Iterator[pa.RecordBatch]:
-        """Some columns as they are stored, piece by piece, with what their schema says beside types."""
+        """Yield some columns as they are stored, piece by piece, with what their schema says beside types."""
         names = [node.columns[index][0] for index in indices]
         for block in node.blocks:
             with self._open(block) as stream:
@@ -110,7 +110,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain(values: Any) -> Any:
-    """An array of plain values: those of a category, and what an extension type stores."""
+    """Return an array of plain values: those of a category, and what an extension type stores."""
     if isinstance(values, pa.ExtensionArray):
         return plain(values.storage)
     return values.dictionary_decode() if types.is_dictionary(values.type) else values

@@ -17,9 +17,9 @@ _WIDEST_DECIMAL = 76
 
 
 def beside(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Values of a build file as Arrow, in the type that a column of this type is cast to for comparing.
+    """Return values of a build file as Arrow, in the type that a column of this type is cast to for comparing.
 
-    Raises `Unfit` where they are of another kind.
+    Raise `Unfit` where they are of another kind.
     """
     for fits, convert in _CONVERSIONS:
         if fits(kind):
@@ -35,12 +35,15 @@ def beside(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Values of a column in the type of what they are compared with; whole numbers beyond 2^53 may be rounded."""
+    """Return values of a column in the type of what they are compared with.
+
+    Whole numbers beyond 2^53 may be rounded.
+    """
     return values if values.type == kind else values.cast(kind, safe=False)
 
 
 def plainly(value: Any) -> str:
-    """A value of a build file as messages show it."""
+    """Return a value of a build file as messages show it."""
     return quoted(value) if isinstance(value, str) else str(value)
 
 
@@ -56,7 +59,7 @@ def _integers(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
 
 
 def _floats(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    """At the width of the column, so that 0.1 is what 0.1 became there."""
+    """Return values at the width of the column, so that 0.1 is what 0.1 became there."""
     if not all(_is_number(each) for each in values):
         return None
     found = pa.array([float(each) for each in values], pa.float64()).cast(kind, safe=False)
@@ -88,7 +91,7 @@ def _dates(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
 
 
 def _moments(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    """A date is its midnight; what names no time zone is in UTC where the column has one."""
+    """Return the midnight of a date; one that names no time zone is in UTC where the column has one."""
     wanted = pa.timestamp("ns" if kind.unit == "ns" else "us", kind.tz)
     if all(isinstance(each, str) for each in values):
         return pa.array(values).cast(wanted)
@@ -117,7 +120,7 @@ def _is_number(value: Any) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether these are texts, in whatever form."""
+    """Return whether these are texts, in whatever form."""
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 

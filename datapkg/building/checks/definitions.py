@@ -98,7 +98,7 @@ def _plain(kind: str, argument: Any) -> Any:
 
 
 def _written(value: Any) -> str:
-    """A value in the flow form of YAML 1.1: text always in quotes, all else as its own type is read."""
+    """Return a value in the flow form of YAML 1.1: text always in quotes, all else as its own type is read."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_written(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):

@@ -44,13 +44,13 @@ class CarriedCheck:
     keys: tuple[tuple[str, str], ...] = ()
 
     def moved(self, old: str, new: str) -> CarriedCheck:
-        """The same after the node or group `old` became `new`."""
+        """Return the check after the node or group `old` became `new`."""
         keys = tuple((moved_path(path, old, new), column) for path, column in self.keys)
         return replace(self, path=moved_path(self.path, old, new), keys=keys)
 
     @property
     def now(self) -> Check | None:
-        """The check with the paths that its foreign keys have now."""
+        """Return the check with the paths that its foreign keys have now."""
         if self.check is None or not self.keys:
             return self.check
         ((path, column),) = self.keys
@@ -58,12 +58,12 @@ class CarriedCheck:
 
 
 def moved_path(path: str, old: str, new: str) -> str:
-    """A path after the node or group `old` became `new`."""
+    """Return a path after the node or group `old` became `new`."""
     return new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path
 
 
 def carried_checks_of(entries: Iterable[Entry], get: Get) -> list[CarriedCheck]:
-    """The demands that the record of a state names; `get` gives the nodes of that state."""
+    """Return the checks that the record of a state holds; `get` returns the nodes of that state."""
     found = []
     for entry in entries:
         table = get(entry["path"])
@@ -76,7 +76,7 @@ def carried_checks_of(entries: Iterable[Entry], get: Get) -> list[CarriedCheck]:
 
 
 def asked_for(checks: Iterable[Check], path: str, earlier: Iterable[CarriedCheck], get: Get) -> list[CarriedCheck]:
-    """The demands of a build file on the table at a path, each with what an earlier state says of the same check."""
+    """Return the checks of a build file for the table at a path, each with the earlier entry of the same check."""
     known = {(each.name, each.definition): each for each in earlier if each.path == path}
     found = []
     for check in checks:
@@ -97,7 +97,7 @@ def _with_keys(demand: CarriedCheck, get: Get) -> CarriedCheck:
 
 
 def find_column(reference: str, get: Get) -> tuple[TableNode, str] | None:
-    """The table and the column that `node.column` means; None where there is none. Both names may have dots."""
+    """Return the table and the column that `node.column` means; None where there is none. Both names may have dots."""
     parts = reference.split(".")
     for at in range(1, len(parts)):
         node, column = get(".".join(parts[:at])), ".".join(parts[at:])
@@ -107,7 +107,7 @@ def find_column(reference: str, get: Get) -> tuple[TableNode, str] | None:
 
 
 def below(check: Check, prefix: str) -> Check:
-    """The same check of a package that is put below a group."""
+    """Return the check of a package that is merged below a group."""
     reference = check.rules.get("foreign_key")
     if not prefix or not reference:
         return check
@@ -175,7 +175,7 @@ def _same(before: tuple[TableNode | None, ...], now: tuple[TableNode | None, ...
 
 
 def _known_blocks(demand: CarriedCheck, check: Check, now: tuple[TableNode | None, ...]) -> int:
-    """How many of the table's first blocks hold only rows that were found right before."""
+    """Return how many of the table's first blocks hold only rows that were found right before."""
     old, new = (demand.seen[0] if demand.seen else None), now[0]
     if old is None or new is None or demand.entry.get("outcome") != "ok" or old.columns != new.columns:
         return 0

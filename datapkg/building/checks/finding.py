@@ -26,7 +26,7 @@ class Finding:
 
 
 def short(value: Any) -> str:
-    """A value of Python as messages show it; "" for one that is missing."""
+    """Return a value of Python as messages show it; "" for one that is missing."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
     text = quoted(value) if isinstance(value, str) else str(value)

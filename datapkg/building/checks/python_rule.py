@@ -31,9 +31,9 @@ _NO_FRAME = (
 
 
 def find(source: PythonSource, columns: Sequence[CheckedColumn], chosen: Sequence[CheckedColumn]) -> list[Finding]:
-    """The rows that the function says are wrong; it sees the chosen columns, all if none is chosen.
+    """Return the rows that the function says are wrong; it sees the chosen columns, all if none is chosen.
 
-    What it raises is found too. Raises `Unfit` where there is no such function, or it gives no booleans.
+    What it raises is found too. Raise `Unfit` where there is no such function, or it gives no booleans.
     """
     place = f"{source.function}() of {source.module.name}"
     found = Finding("python", "", f"wrong, as {place} says")
@@ -55,7 +55,10 @@ def find(source: PythonSource, columns: Sequence[CheckedColumn], chosen: Sequenc
 
 
 def _frames(columns: Sequence[CheckedColumn]) -> Iterator[tuple[int, Any]]:
-    """(number of the first row, rows as a DataFrame), piece by piece; one without rows for a table that has none."""
+    """Yield (number of the first row, rows as a DataFrame), piece by piece.
+
+    One without rows for a table that has none.
+    """
     import pandas
 
     tables, node, first = columns[0].tables, columns[0].node, columns[0].first_row
@@ -87,7 +90,7 @@ def _look(found: Finding, verdict: Any, first: int, rows: int, place: str) -> No
 
 
 def _booleans(verdict: Any) -> Any:
-    """One boolean a row as numpy has them, what is missing being right; None if they are not booleans."""
+    """Return one boolean a row as numpy has them, what is missing being right; None if they are not booleans."""
     if isinstance(verdict, pa.Array | pa.ChunkedArray):
         verdict = verdict.to_pandas()
     if getattr(verdict, "ndim", 1) != 1 or isinstance(verdict, str | dict) or not hasattr(verdict, "__len__"):

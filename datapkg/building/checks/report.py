@@ -18,7 +18,7 @@ _HINT = "correct the data or the check; `severity: warn` lets it pass with a war
 
 
 def raise_failed(results: Iterable[CheckResult], hint: str = _HINT) -> None:
-    """Raises `CheckFailed` with all that failed, of all nodes, if anything did."""
+    """Raise `CheckFailed` with all that failed, of all nodes, if anything did."""
     failed = [result for result in results if result.outcome == "failed"]
     if not failed:
         return
@@ -31,12 +31,12 @@ def raise_failed(results: Iterable[CheckResult], hint: str = _HINT) -> None:
 
 
 def warnings_of(results: Iterable[CheckResult]) -> list[str]:
-    """A line for each finding of checks that only warn."""
+    """Return a line for each finding of checks that only warn."""
     return [f"Data check: {line}" for result in results if result.outcome == "warned" for line in _lines(result)]
 
 
 def recorded(results: Iterable[CheckResult]) -> list[dict[str, Any]]:
-    """What the record of a build keeps: of each check of each table its definition, outcome and counts.
+    """Return what the record of a build keeps: of each check of each table its definition, outcome and counts.
 
     No value of the data is among it but those that the definition itself names.
     """
@@ -44,7 +44,7 @@ def recorded(results: Iterable[CheckResult]) -> list[dict[str, Any]]:
 
 
 def report_lines(result: CheckResult) -> dict[str, Any]:
-    """All that can be said of a result, for programs."""
+    """Return all details of a result, for programs."""
     entry = {"severity": result.check.severity, "place": result.check.place, "found": _found(result)}
     return {**_recorded(result), **entry, "lines": [_sentence(result, each) for each in result.findings]}
 
@@ -67,7 +67,7 @@ def _lines(result: CheckResult) -> list[str]:
 
 
 def _sentence(result: CheckResult, finding: Finding) -> str:
-    """`measurements.sepal_length: 2 of 150 rows are below 4.3; row 14: 4.2, row 39: 4.1`."""
+    """Return a line such as `measurements.sepal_length: 2 of 150 rows are below 4.3; row 14: 4.2, row 39: 4.1`."""
     place = f"{result.path}.{finding.column}" if finding.column else result.path
     if not finding.rows:
         return f"{place}: {finding.text}"

@@ -46,7 +46,7 @@ def not_null(_: Any, column: CheckedColumn) -> Test:
 
 
 def unique(_: Any, column: CheckedColumn) -> Test:
-    """Goes through the column once before: of its values it keeps eight bytes each, and the rows that repeat one."""
+    """Read the column once before, keeping eight bytes for each value, and the rows that repeat one."""
     return _Repeats(repeated_rows(column))
 
 
@@ -125,7 +125,7 @@ class _InOrder:
 
 
 def foreign_key(argument: str, column: CheckedColumn) -> Test:
-    """Goes through the other column first, and keeps eight bytes for each different value of it."""
+    """Read the other column first, keeping eight bytes for each distinct value of it."""
     other = column.tables.column(argument)
     kind = _common(column, other)
     known = distinct(all_value_hashes(other, kind)[0])
@@ -151,7 +151,7 @@ def _common(one: CheckedColumn, other: CheckedColumn) -> pa.DataType:
 
 
 def _mask(found: Any) -> Mask:
-    """An Arrow array of booleans as numpy's; what compares with nothing is not wrong."""
+    """Return an Arrow array of booleans as numpy's; what compares with nothing is not wrong."""
     mask: Mask = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
     return mask
 

@@ -30,7 +30,7 @@ class CheckResult:
 
     @property
     def outcome(self) -> str:
-        """ok, failed or warned."""
+        """Return ok, failed or warned."""
         if not self.findings:
             return "ok"
         return "warned" if self.check.severity == "warn" else "failed"
@@ -46,7 +46,7 @@ class Asked:
 
 
 def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable) -> list[CheckResult]:
-    """Tries the checks of all nodes on the tables that became of them, whoever wrote these; gives all results."""
+    """Try the checks of all nodes on the tables that became of them, whoever wrote these; return all results."""
     asked = [
         Asked(table, check)
         for spec in nodes
@@ -58,7 +58,7 @@ def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable)
 
 
 def run_asked(asked: Iterable[Asked], manifest: Manifest, objects: Readable) -> list[CheckResult]:
-    """Tries checks on tables of a manifest, in one pass over each; gives the results, those of a table together."""
+    """Try checks on tables of a manifest, in one pass over each; return the results, those of a table together."""
     together: dict[tuple[str, int], list[Asked]] = {}
     for each in asked:
         together.setdefault((each.table.path, each.after), []).append(each)
@@ -75,7 +75,7 @@ def run_asked(asked: Iterable[Asked], manifest: Manifest, objects: Readable) -> 
 
 
 def tables_at(manifest: Manifest, path: str) -> list[TableNode]:
-    """The table at a path, or those below it: one source may become several."""
+    """Return the table at a path, or those below it: one source may become several."""
     try:
         return [node for node in manifest.below(path) if isinstance(node, TableNode)]
     except NodeNotFound:
@@ -99,7 +99,7 @@ def _of_table(table: TableNode, checks: Iterable[Check], columns: list[CheckedCo
 
 
 def _watches(result: CheckResult, columns: list[CheckedColumn]) -> Iterator[_Watch]:
-    """What has to look at the rows of a column; what is plain without looking is noted in the result."""
+    """Yield what has to look at the rows of a column; what is plain without looking is noted in the result."""
     check = result.check
     chosen = columns if check.columns is None else [each for each in columns if each.name in check.columns]
     for name in check.columns or ():
@@ -122,7 +122,7 @@ def _watches(result: CheckResult, columns: list[CheckedColumn]) -> Iterator[_Wat
 def _of_rows(
     result: CheckResult, kind: str, argument: Any, columns: list[CheckedColumn], chosen: list[CheckedColumn]
 ) -> None:
-    """A check of rows as wholes, which goes through the table by itself."""
+    """Return a check of rows as wholes, which goes through the table by itself."""
     from datapkg.building.checks import python_rule, sql_rule
     from datapkg.building.checks.columns import Unfit
 
@@ -134,7 +134,7 @@ def _of_rows(
 
 
 def _row_watches(result: CheckResult, kind: str, argument: Any, columns: list[CheckedColumn]) -> Iterator[_Watch]:
-    """A check that names no columns is for those that it fits, of which there must be one."""
+    """Yield the watches of a rule; a check without columns is for all that it fits, at least one."""
     from datapkg.building.checks.columns import Unfit
     from datapkg.building.checks.rules import RULES
 

@@ -37,9 +37,9 @@ _SHOWN_COLUMNS, _SHOWN_CHARS = 5, 60
 
 
 def find(text: str, columns: Sequence[CheckedColumn], chosen: Sequence[CheckedColumn]) -> list[Finding]:
-    """What breaks the expression or query in a table of these columns; `chosen` are shown of the rows that do.
+    """Return what breaks the expression or query in a table of these columns; `chosen` are shown of the rows that do.
 
-    Raises `Unfit` for what DuckDB does not take, `MissingDependency` where it is not installed.
+    Raise `Unfit` for what DuckDB does not take, `MissingDependency` where it is not installed.
     """
     duckdb = _duckdb()
     used = list(columns) if is_query(text) else [each for each in columns if _may_use(text, each)]
@@ -68,7 +68,7 @@ def _duckdb() -> Any:
 
 
 def _may_use(text: str, column: CheckedColumn) -> bool:
-    """Whether an expression may be about a column; rather one too many than one too few."""
+    """Return whether an expression may be about a column; rather one too many than one too few."""
     return _ALL.search(text) is not None or column.name.lower() in text.lower()
 
 
@@ -104,7 +104,7 @@ def _by_query(connection: Any, text: str) -> list[Finding]:
 
 
 def _query(connection: Any, text: str) -> Any:
-    """What one query will give; nothing else is taken, harmless or not."""
+    """Return what one query will give; nothing else is taken, harmless or not."""
     statements = connection.extract_statements(text)
     if len(statements) != 1 or statements[0].type.name != "SELECT":
         raise Unfit("it is not one expression, nor one query")
@@ -112,7 +112,7 @@ def _query(connection: Any, text: str) -> Any:
 
 
 def _fetched(relation: Any) -> Iterator[tuple[Any, ...]]:
-    """Rows as values of Python, by Arrow: DuckDB's own way wants another library for times with a zone."""
+    """Yield rows as values of Python, by Arrow: DuckDB's own way wants another library for times with a zone."""
     for batch in relation.to_arrow_reader(_AT_ONCE):
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
@@ -156,7 +156,7 @@ class _ArrowRows:
 
 
 def _known(kind: pa.DataType) -> pa.DataType:
-    """A type that DuckDB knows."""
+    """Return a type that DuckDB knows."""
     return pa.float32() if types.is_float16(kind) else kind
 
 
@@ -174,5 +174,5 @@ def _cut(text: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What DuckDB says, without the drawing of the line."""
+    """Return the message of DuckDB without the excerpt of the query."""
     return " ".join(re.split(r"\n\s*LINE \d+:", str(error))[0].split())[:300]

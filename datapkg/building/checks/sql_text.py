@@ -8,5 +8,5 @@ _QUERY = re.compile(r"\s*(select|with|from)\b", re.IGNORECASE)
 
 
 def is_query(text: str) -> bool:
-    """Whether the text is a query, which must find no row; else it is an expression that each row fulfils."""
+    """Return whether the text is a query, which must find no row; else it is an expression that each row fulfils."""
     return _QUERY.match(text) is not None

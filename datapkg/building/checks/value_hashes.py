@@ -20,13 +20,13 @@ LOOKED_AT = 1_000
 
 
 def present(values: pa.Array) -> Rows:
-    """The positions of the values that are there: neither null nor NaN."""
+    """Return the positions of the values that are there: neither null nor NaN."""
     missing = pc.is_null(values, nan_is_null=types.is_floating(values.type))
     return np.flatnonzero(~missing.to_numpy(zero_copy_only=False))
 
 
 def hash_type(kind: pa.DataType) -> pa.DataType:
-    """The type that values of a column have when they become words; raises `Unfit` for those that never do."""
+    """Return the type that values of a column have when they become words; raise `Unfit` for those that never do."""
     if types.is_integer(kind) or types.is_boolean(kind):
         return pa.uint64() if kind == pa.uint64() else pa.int64()
     if types.is_floating(kind):
@@ -41,7 +41,10 @@ def hash_type(kind: pa.DataType) -> pa.DataType:
 
 
 def value_hashes(values: pa.Array, kind: pa.DataType) -> Words:
-    """One word for each value, none of which is missing; but for text and binary, only equal ones have the same."""
+    """Return one word for each value, none of which is missing.
+
+    But for text and binary, only equal ones have the same.
+    """
     if types.is_large_string(kind) or types.is_large_binary(kind):
         import pandas
 
@@ -55,7 +58,7 @@ def value_hashes(values: pa.Array, kind: pa.DataType) -> Words:
 
 
 def all_value_hashes(column: CheckedColumn, kind: pa.DataType) -> tuple[Words, Rows]:
-    """The words of all values of a column that are there, and their rows, counted from 0."""
+    """Return the words of all values of a column that are there, and their rows, counted from 0."""
     found: list[Words] = [np.empty(0, np.uint64)]
     rows: list[Rows] = [np.empty(0, np.int64)]
     first = 0
@@ -68,13 +71,13 @@ def all_value_hashes(column: CheckedColumn, kind: pa.DataType) -> tuple[Words, R
 
 
 def distinct(found: Words) -> Words:
-    """Each word once, in order; ten times as fast as `np.unique` on numbers that follow each other."""
+    """Return each word once, in order; ten times as fast as `np.unique` on numbers that follow each other."""
     ordered = np.sort(found)
     return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
 def are_among(found: Words, known: Words) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """For each word whether it is one of the known, which are in order."""
+    """Return for each word whether it is one of the known ones, which are sorted."""
     if not len(known):
         return np.zeros(len(found), dtype=np.bool_)
     places = np.minimum(np.searchsorted(known, found), len(known) - 1)
@@ -82,7 +85,7 @@ def are_among(found: Words, known: Words) -> np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def repeated_rows(column: CheckedColumn) -> Rows:
-    """The rows, from 0, whose value stands in an earlier row too; needs some 32 bytes a row while it looks."""
+    """Return the rows, from 0, whose value is in an earlier row too, using about 32 bytes a row."""
     kind = hash_type(column.kind)
     found, rows = all_value_hashes(column, kind)
     by_word = np.argsort(found, kind="stable")

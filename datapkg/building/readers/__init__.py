@@ -78,7 +78,7 @@ _LOOKED_AT = {"json": json_records.begins_with_records, "sqlite": sqlite_file.is
 
 
 def guess(path: Path) -> str:
-    """The name of the transform for a file, by its extension; of `.json` and databases by how it begins too."""
+    """Return the name of the transform for a file, by its extension; of `.json` and databases by how it begins too."""
     stem, extension = _split(path.name)
     name = _EXTENSIONS.get(extension.lower(), "id")
     if name in _LOOKED_AT and not _LOOKED_AT[name](path):
@@ -87,14 +87,14 @@ def guess(path: Path) -> str:
 
 
 def node_name(file_name: str, transform: str) -> str:
-    """What a file's node is called: what is parsed drops the extension, files keep it."""
+    """Return what a file's node is called: what is parsed drops the extension, files keep it."""
     if TRANSFORMS[transform].kind == "file":
         return file_name
     return _split(file_name)[0] or file_name
 
 
 def _split(file_name: str) -> tuple[str, str]:
-    """(stem, extension); of a compressed table the extension is the one below: `a.csv.gz` → `a`, `.csv`."""
+    """Return (stem, extension); of a compressed table the extension is the one below: `a.csv.gz` → `a`, `.csv`."""
     stem, dot, last = file_name.rpartition(".")
     if not stem:
         return file_name, ""

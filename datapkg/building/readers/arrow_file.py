@@ -19,7 +19,7 @@ _FILE, _OLD_FEATHER = b"ARROW1", b"FEA1"
 
 
 def arrow(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """The table in the file; nothing in it is believed before it was checked, since its bytes are used as they lie."""
+    """Return the table in the file; its buffers are validated first, since they are used without copying."""
     import pyarrow as pa
 
     from datapkg.building.readers.batches import batches
@@ -39,7 +39,7 @@ def arrow(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> An
 
 
 def _old_feather(path: Path, kwargs: dict[str, Any]) -> Any:
-    """The table in Feather's first version, converted by a child process: its reader crashes on damaged files."""
+    """Return a table of Feather V1, converted by a child process: its reader crashes on damaged files."""
     import pyarrow as pa
 
     from datapkg.building.readers.validity import check_values

@@ -32,16 +32,16 @@ class Batches:
     read: Callable[[], Iterator[pa.Table]]
 
     def parts(self) -> Iterator[TablePart]:
-        """All rows in order, each batch under the names and the description of `schema`."""
+        """Yield all rows in order, each batch under the names and the description of `schema`."""
         for table in self.read():
             yield TablePart(pa.Table.from_arrays(table.columns, schema=self.schema))
 
 
 def batches(schema: pa.Schema, read: Callable[[], Iterable[Any]]) -> pa.Table | Batches:
-    """A stream of the record batches or tables that `read()` gives, all of this schema.
+    """Return a stream of the record batches or tables that `read()` gives, all of this schema.
 
     Where each batch may have categories of its own they are one table, read at once: a table has one list of them.
-    Raises `InvalidInput` for values that are not valid, once they are reached.
+    Raise `InvalidInput` for values that are not valid, once they are reached.
     """
 
     if has_inner_extensions(schema):
@@ -69,6 +69,6 @@ def _has_categories(kind: pa.DataType) -> bool:
 
 
 def described(schema: pa.Schema, nulls: Mapping[str, int]) -> pa.Schema:
-    """The schema with the dtypes that keep whole numbers and booleans beside nulls, for the columns that have some."""
+    """Return the schema with nullable dtypes for the whole numbers and booleans that have nulls."""
     dtypes = {each.name: NULLABLE[each.type] for each in schema if nulls.get(each.name) and each.type in NULLABLE}
     return with_dtypes(schema.empty_table(), dtypes).schema

@@ -12,7 +12,7 @@ _UNITS = ("s", "ms", "us", "ns")
 
 
 def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """The type of a column that holds values of both; raises TypeError with both names where there is none.
+    """Return the type of a column that holds values of both; raise TypeError with both names where there is none.
 
     Integers beside floats become float64, which the one who casts has to hold against each value. Times take the finer
     unit, decimals the digits of both, text and binary the longer offsets.

@@ -24,7 +24,7 @@ ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def open_text(path: Path) -> BinaryIO:
-    """The bytes of a file, decompressed if its name says that it is compressed; raises `ERRORS`."""
+    """Return the bytes of a file, decompressed if its name says that it is compressed; raise `ERRORS`."""
     stream: BinaryIO = SUFFIXES.get(path.suffix.lower(), open)(path, "rb")
     return stream
 
@@ -47,7 +47,7 @@ def check_lines(path: Path) -> None:
 
 @contextmanager
 def for_pandas(path: Path, kwargs: dict[str, Any]) -> Iterator[tuple[Path | BinaryIO, dict[str, Any]]]:
-    """What a function of pandas reads, and its kwargs: the path, or an open stream where pandas could not open it."""
+    """Give the input of a function of pandas, and its kwargs: the path, or an open stream if pandas cannot open it."""
     compression = kwargs.get("compression", "infer")
     method = compression.get("method", "infer") if isinstance(compression, dict) else compression
     if method != "zstd" and (method != "infer" or path.suffix.lower() != ZST):

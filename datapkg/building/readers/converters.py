@@ -20,9 +20,9 @@ NAMED: dict[str, Callable[[str], Any]] = {
 
 
 def with_functions(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The kwargs with the functions that `converters` names.
+    """Return the kwargs with the functions that `converters` names.
 
-    Raises `InvalidInput` for a name that stands for none.
+    Raise `InvalidInput` for a name that stands for none.
     """
     if not isinstance(kwargs.get("converters"), dict):
         if kwargs.get("converters") is None:

@@ -19,17 +19,17 @@ Warn = Callable[[str], None]
 
 
 def csv(path: Path, kwargs: dict[str, Any], warn: Warn) -> Any:
-    """The table in a file with commas."""
+    """Return the table in a file with commas."""
     return _table(path, ",", kwargs, warn)
 
 
 def tsv(path: Path, kwargs: dict[str, Any], warn: Warn) -> Any:
-    """The table in a file with tabs."""
+    """Return the table in a file with tabs."""
     return _table(path, "\t", kwargs, warn)
 
 
 def ssv(path: Path, kwargs: dict[str, Any], warn: Warn) -> Any:
-    """The table in a file with semicolons."""
+    """Return the table in a file with semicolons."""
     return _table(path, ";", kwargs, warn)
 
 

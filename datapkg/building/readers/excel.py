@@ -30,7 +30,7 @@ class _Sheet:
 
 
 def excel(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """The table on a sheet, or the tables by the names of theirs."""
+    """Return the table on a sheet, or the tables by the names of theirs."""
     import pandas
 
     _check_size(path)
@@ -72,7 +72,7 @@ def _sheets(book: Any) -> list[_Sheet]:
 
 
 def _word(value: Any) -> str:
-    """`Hidden`, of calamine's `SheetVisibleEnum.Hidden`."""
+    """Return `Hidden` for calamine's `SheetVisibleEnum.Hidden`."""
     return str(value).rpartition(".")[2]
 
 
@@ -95,7 +95,7 @@ def _chosen(sheets: list[_Sheet], kwargs: dict[str, Any], warn: Callable[[str], 
 
 
 def _data(sheets: list[_Sheet], warn: Callable[[str], None]) -> _Sheet | list[_Sheet]:
-    """What somebody takes for the data of a workbook without being told: what he sees there."""
+    """Return what somebody takes for the data of a workbook without being told: what he sees there."""
     seen = [each for each in sheets if each.is_shown]
     hidden = [each.name for each in sheets if not each.is_shown and not each.is_empty]
     if hidden:
@@ -116,7 +116,7 @@ def _not_empty(sheets: list[_Sheet], warn: Callable[[str], None]) -> list[_Sheet
 
 
 def _one(sheets: list[_Sheet], wanted: Any) -> _Sheet:
-    """The sheet of this name; a number that is none's name counts from 0."""
+    """Return the sheet of this name; a number that is none's name counts from 0."""
     by_name = {each.name: each for each in sheets}
     if not isinstance(wanted, bool) and isinstance(wanted, str | int):
         if str(wanted) in by_name:

@@ -18,7 +18,10 @@ _PIECE_BYTES, _LONGEST_TAG, _MAX_BYTES = 1 << 20, 1 << 10, 4 << 30
 
 
 def cell_range(path: Path, number: int) -> tuple[str, str] | None:
-    """The first and last corner of the sheet with this number, such as `A1` and `XFD99`; None if that is unknown."""
+    """Return the first and last corner of the sheet with this number, such as `A1` and `XFD99`.
+
+    None if that is unknown.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             cells = list(_extremes(archive, _part(archive, number)))
@@ -31,7 +34,7 @@ def cell_range(path: Path, number: int) -> tuple[str, str] | None:
 
 
 def _part(archive: zipfile.ZipFile, number: int) -> str:
-    """The name of the member that holds a sheet."""
+    """Return the name of the member that holds a sheet."""
     book = archive.read("xl/workbook.xml").decode("utf-8", "replace")
     links = archive.read("xl/_rels/workbook.xml.rels").decode("utf-8", "replace")
     wanted = _SHEET_ID.findall(book)[number]
@@ -43,7 +46,7 @@ def _part(archive: zipfile.ZipFile, number: int) -> str:
 
 
 def _extremes(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[int, int]]:
-    """The (column, row), from 1, of cells that widen the range of those before."""
+    """Yield the (column, row), from 1, of cells that widen the range of those before."""
     left = top = 2**63
     right = bottom = 0
     with archive.open(part) as stream:

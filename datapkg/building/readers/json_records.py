@@ -33,7 +33,7 @@ Numbered = tuple[int, int, Any]
 
 
 def begins_with_records(path: Path) -> bool:
-    """Whether a JSON file begins as a list of records does: `[{`."""
+    """Return whether a JSON file begins as a list of records does: `[{`."""
     try:
         with open_text(path) as stream:
             return _RECORDS.match(stream.read(_FIRST_BYTES).removeprefix(_BOM)) is not None
@@ -42,12 +42,12 @@ def begins_with_records(path: Path) -> bool:
 
 
 def json(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """The table that a list of records is."""
+    """Return the table that a list of records is."""
     return _by_pandas(path, kwargs) if kwargs else _stream(partial(_listed, path), "record")
 
 
 def jsonl(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """The table that one record a line is; empty lines do not count."""
+    """Return the table that one record a line is; empty lines do not count."""
     return _by_pandas(path, {"lines": True, **kwargs}) if kwargs else _stream(partial(_lines, path), "line")
 
 
@@ -70,7 +70,7 @@ def _lines(path: Path) -> Iterator[Numbered]:
 
 
 def _value(decoder: Any, line: bytes) -> Any:
-    """What a line says. msgspec is the faster one, and refuses what only Python's own reader takes: NaN, say."""
+    """Return what a line says. msgspec is the faster one, and refuses what only Python's own reader takes: NaN, say."""
     try:
         return decoder.decode(line)
     except msgspec.MsgspecError:
@@ -78,7 +78,10 @@ def _value(decoder: Any, line: bytes) -> Any:
 
 
 def _listed(path: Path) -> Iterator[Numbered]:
-    """The elements of a list, each decoded when enough of the text is there; never more text than the longest needs."""
+    """Yield the elements of a list, each decoded when enough of the text is there.
+
+    Never more text than the longest needs.
+    """
     with open_text(path) as stream:
         encoding = json_library.detect_encoding(stream.peek(4)[:4])  # type: ignore[attr-defined]
         text = io.TextIOWrapper(stream, encoding=encoding, newline="")
@@ -114,7 +117,7 @@ class _Window:
         self._decoder = json_library.JSONDecoder()
 
     def more(self) -> bool:
-        """Reads on: as much as is here, so that what is long is decoded few times. False at the end."""
+        """Read on: as much as is here, so that what is long is decoded few times. False at the end."""
         size = max(_READ_CHARS, len(self.text) - self.at)
         if size > LONGEST_BYTES:
             raise InvalidInput(f"a record is longer than {LONGEST_BYTES >> 20} MiB")
@@ -124,7 +127,7 @@ class _Window:
         return bool(found)
 
     def skip(self) -> str:
-        """The next character that is no space; "" at the end."""
+        """Return the next character that is no space; "" at the end."""
         while True:
             found = _SPACES.match(self.text, self.at)
             self.at = found.end() if found else self.at
@@ -134,7 +137,7 @@ class _Window:
                 return ""
 
     def decode(self) -> Any:
-        """The value that begins here."""
+        """Return the value that begins here."""
         self.skip()
         while True:
             try:
@@ -165,7 +168,7 @@ def _stream(read: Callable[[], Iterator[Numbered]], what: str) -> Any:
 
 
 def _groups(numbered: Iterator[Numbered], what: str) -> Iterator[list[dict[str, Any]]]:
-    """Records in groups that memory holds easily."""
+    """Record in groups that memory holds easily."""
     from datapkg.building.readers.batches import BATCH_ROWS
 
     records: list[dict[str, Any]] = []

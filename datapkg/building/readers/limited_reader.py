@@ -42,7 +42,7 @@ def run(
 ) -> None:
     """Run a task on a file in a child; what it writes goes to `output`, an open file.
 
-    `libraries` are the modules that the task imports, `options` what JSON can hold. Raises `ReaderDied`, and
+    `libraries` are the modules that the task imports, `options` what JSON can hold. Raise `ReaderDied`, and
     `ValueError` with the library's own message for a file that it cannot read.
     """
     if not sys.executable:  # an embedded Python: there is no interpreter to start
@@ -60,7 +60,7 @@ def run(
 
 
 def max_bytes() -> int:
-    """The memory that a child may allocate."""
+    """Return the memory that a child may allocate."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -69,7 +69,7 @@ def max_bytes() -> int:
 
 
 def _main(task: str, path: str, settings: str) -> None:
-    """What the child does. It tells on stderr what it is doing, so that its last line says where it died."""
+    """Return what the child does. It tells on stderr what it is doing, so that its last line says where it died."""
     options = json.loads(settings)
     _limit(options["most"])
     sys.path += options["folders"]

@@ -24,7 +24,10 @@ _RATIO, _ALWAYS_BYTES = 200, 256 << 20
 
 
 def header(stream: BinaryIO) -> tuple[str, list[int]]:
-    """(dtype, shape) of an open .npy file; raises `InvalidInput` for Python objects, records and files cut short."""
+    """Return (dtype, shape) of an open .npy file.
+
+    Raise `InvalidInput` for Python objects, records and files cut short.
+    """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     return _header(stream, size)
@@ -38,7 +41,7 @@ def _header(stream: IO[bytes], size: int) -> tuple[str, list[int]]:
 
 
 def npz(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
-    """The arrays in an archive, by name."""
+    """Return the arrays in an archive, by name."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -83,7 +86,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
 
 
 def check_dtype(dtype: Any) -> str:
-    """The text of a dtype; raises `InvalidInput` for one that is no plain number, time or text."""
+    """Return the text of a dtype; raise `InvalidInput` for one that is no plain number, time or text."""
     if dtype.kind not in _KINDS:
         what = "Python objects" if dtype.hasobject else f"{dtype}"
         raise InvalidInput(f"an array of {what} cannot be kept: only numbers, times, bytes and text of fixed length")
@@ -91,7 +94,7 @@ def check_dtype(dtype: Any) -> str:
 
 
 def to_bytes(array: Any) -> bytes:
-    """The .npy bytes of an array."""
+    """Return the .npy bytes of an array."""
     from numpy.lib import format as npy
 
     sink = io.BytesIO()

@@ -12,7 +12,7 @@ _BATCH_ROWS = 65_536
 
 
 def orc(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """The table in the file, read some rows at a time: a stripe of a few bytes may stand for any number of them."""
+    """Return the table in the file, read some rows at a time: a stripe of a few bytes may hold any number of rows."""
     import pyarrow as pa
     from pyarrow.orc import ORCFile
 
@@ -38,7 +38,7 @@ def _batches(path: Path) -> Iterator[Any]:
 
 
 def _stripes(path: Path) -> Iterator[Any]:
-    """The rows stripe by stripe, for columns that share a name, which a dataset cannot tell apart."""
+    """Yield the rows stripe by stripe, for columns that share a name, which a dataset cannot tell apart."""
     import pyarrow as pa
     from pyarrow.orc import ORCFile
 

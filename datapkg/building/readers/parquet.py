@@ -19,9 +19,11 @@ _NS_SECONDS, _US_SECONDS = (2**63 - 1) // 10**9, (2**63 - 1) // 10**6
 
 
 def content(stream: BinaryIO) -> Any:
-    """The `Content` of an open Parquet file, for which all of it is read; None for one that has to be written anew.
+    """Return the `Content` of an open Parquet file, for which all of it is read.
 
-    Raises `InvalidInput` for a file without columns, with two of one name, which readers cannot tell apart, with values
+    None for one that has to be written anew.
+
+    Raise `InvalidInput` for a file without columns, with two of one name, which readers cannot tell apart, with values
     that are not valid, or with another number of rows than its footer states.
     """
     import pyarrow.parquet as pq
@@ -49,7 +51,7 @@ def content(stream: BinaryIO) -> Any:
 
 
 def parquet(path: Path, kwargs: dict[str, Any], warn: Any) -> Any:
-    """The table in a Parquet file, read to be written by our writer."""
+    """Return the table in a Parquet file, read to be written by our writer."""
     import pyarrow.parquet as pq
 
     from datapkg.building.readers.batches import batches
@@ -69,7 +71,7 @@ def parquet(path: Path, kwargs: dict[str, Any], warn: Any) -> Any:
 def _int96_unit(source: Path | BinaryIO) -> str | None:
     """Return "us" if a file has INT96 times that nanoseconds cannot hold, else None.
 
-    pyarrow reads INT96 as nanoseconds and lets them overflow without a word: 9999 becomes 1816. Raises `InvalidInput`
+    pyarrow reads INT96 as nanoseconds and lets them overflow without a word: 9999 becomes 1816. Raise `InvalidInput`
     for times that microseconds cannot hold either.
     """
     import pyarrow as pa

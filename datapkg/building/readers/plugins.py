@@ -42,7 +42,10 @@ class Transforms(Mapping[str, Transform]):
         return found
 
     def __contains__(self, name: object) -> bool:
-        """Whether it is there and can be used; one that cannot be loaded is not, and its reason is raised by `[]`."""
+        """Return whether it is there and can be used.
+
+        One that cannot be loaded is not, and its reason is raised by `[]`.
+        """
         try:
             return isinstance(name, str) and self[name].name == name
         except (KeyError, InvalidInput):
@@ -64,7 +67,7 @@ def _entries() -> list[metadata.EntryPoint]:
 
 
 def _find(name: str) -> Transform:
-    """The transform of this name; raises `KeyError` where there is none."""
+    """Return the transform of this name; raise `KeyError` where there is none."""
     entries = [entry for entry in _entries() if entry.name == name]
     if not entries:
         raise KeyError(name)

@@ -30,7 +30,10 @@ class Records:
         self.schema: pa.Schema = seen.schema()
 
     def parts(self) -> Iterator[TablePart]:
-        """All rows in order; `RestartRead` once the types of all are known, where they are not those of `schema`."""
+        """Yield all rows in order.
+
+        `RestartRead` once the types of all are known, where they are not those of `schema`.
+        """
         seen = _InferredColumns()
         groups = self._read()
         for group in groups:
@@ -63,7 +66,7 @@ class _InferredColumns:
         self.rows = 0
 
     def see(self, group: Group) -> dict[str, pa.Array]:
-        """Takes in records; gives their columns, each in the type that it alone has."""
+        """Take in records; return their columns, each in the type that it alone has."""
         for name in dict.fromkeys(name for record in group for name in record):
             if name not in self.columns:
                 self.columns[name] = TypeInference(name)
@@ -72,12 +75,12 @@ class _InferredColumns:
         return {name: each.see([record.get(name) for record in group]) for name, each in self.columns.items()}
 
     def schema(self) -> pa.Schema:
-        """The columns, in the order in which they came, with the dtypes that pandas needs for their nulls."""
+        """Return the columns, in the order in which they came, with the dtypes that pandas needs for their nulls."""
         fields = [(name, each.type) for name, each in self.columns.items()]
         return described(pa.schema(fields), {name: each.nulls for name, each in self.columns.items()})
 
     def fits(self, schema: pa.Schema) -> bool:
-        """Whether these columns may stand in a table of this schema: no type is another than there, or none yet."""
+        """Return whether these columns fit this schema: each type is the same as there, or not known yet."""
         known = {field.name: field.type for field in schema}
         return all(
             name in known and (each.type == known[name] or _is_within(each, known[name]))
@@ -86,7 +89,7 @@ class _InferredColumns:
 
 
 def _is_within(column: TypeInference, kind: pa.DataType) -> bool:
-    """Whether what a column has shown so far is part of this type: the values convert to it."""
+    """Return whether what a column has shown so far is part of this type: the values convert to it."""
     try:
         return joined(column.type, kind, column.lowest) == kind
     except TypeError:

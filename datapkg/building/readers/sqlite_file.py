@@ -27,7 +27,7 @@ MAX_VALUE_BYTES, _BATCH_BYTES = 256 << 20, 32 << 20
 
 
 def is_database(path: Path) -> bool:
-    """Whether a file begins as SQLite's do."""
+    """Return whether a file begins as SQLite's do."""
     try:
         with path.open("rb") as stream:
             return stream.read(len(MAGIC)) == MAGIC
@@ -36,7 +36,7 @@ def is_database(path: Path) -> bool:
 
 
 def sqlite(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """The table or view that `table` names, or all tables by their names; views only where they are named."""
+    """Return the table or view that `table` names, or all tables by their names; views only where they are named."""
     _check_beside(path, warn)
     wanted = kwargs.get("table")
     with _opened(path) as database:
@@ -52,7 +52,7 @@ def sqlite(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> A
 
 
 def _check_beside(path: Path, warn: Callable[[str], None]) -> None:
-    """The file alone is read, as it lies: what a journal beside it would add or take back is not seen."""
+    """Return the file alone is read, as it lies: what a journal beside it would add or take back is not seen."""
     if not is_database(path):
         raise InvalidInput("it is not an SQLite database")
     if _start(path, "-journal", len(_HOT_JOURNAL)) == _HOT_JOURNAL:
@@ -74,7 +74,7 @@ def _start(path: Path, ending: str, size: int) -> bytes:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database to read from: nothing is written, no lock taken, no extension loaded, no function run by a schema."""
+    """Give a read-only database: nothing is written, no lock taken, no extension loaded, no schema function run."""
     address = f"file:{quote(str(path))}?mode=ro&immutable=1"
     database = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
     try:
@@ -87,7 +87,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _tables(database: sqlite3.Connection) -> dict[str, str]:
-    """The tables and views of a database, in order of name, each with its kind."""
+    """Return the tables and views of a database, in order of name, each with its kind."""
     found = database.execute("SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type <> 'shadow'")
     return {name: kind for name, kind in sorted(found) if not name.lower().startswith(_OURS)}
 
@@ -140,7 +140,7 @@ def _rows(path: Path, source: str, columns: list[Any], schema: Any) -> Iterator[
 
 
 def _groups(cursor: Iterable[Any], long: Sequence[int], most: int) -> Iterator[list[Any]]:
-    """Rows in groups that memory holds easily; `long` are the columns of text and bytes."""
+    """Yield rows in groups that memory holds easily; `long` are the columns of text and bytes."""
     rows: list[Any] = []
     size = 0
     for row in cursor:
@@ -155,5 +155,5 @@ def _groups(cursor: Iterable[Any], long: Sequence[int], most: int) -> Iterator[l
 
 
 def sql_quoted(name: str) -> str:
-    """A name as SQL has it."""
+    """Return a name as SQL has it."""
     return '"' + name.replace('"', '""') + '"'

@@ -56,7 +56,7 @@ class SqliteColumn:
     nulls: int
 
     def array(self, values: Sequence[Any]) -> pa.Array:
-        """Values as SQLite gives them, in the type of the column."""
+        """Return values as SQLite gives them, in the type of the column."""
         if self.type == pa.string():
             return pa.array(
                 [each if each is None or isinstance(each, str) else repr(each) for each in values], self.type
@@ -92,9 +92,11 @@ class _KindCounts:
 def infer_types(
     database: sqlite3.Connection, table: str, source: str, warn: Callable[[str], None]
 ) -> tuple[list[SqliteColumn], pa.Schema]:
-    """The columns of a table or view, settled by all its rows; and their schema, with the dtypes that pandas needs.
+    """Return the columns of a table or view, settled by all its rows.
 
-    `source` is the table as a query names it. Raises `InvalidInput` for columns whose values no type holds.
+    And their schema, with the dtypes that pandas needs.
+
+    `source` is the table as a query names it. Raise `InvalidInput` for columns whose values no type holds.
     """
     declared = _declared(database, table, source)
     columns = [
@@ -105,7 +107,7 @@ def infer_types(
 
 
 def _declared(database: sqlite3.Connection, table: str, source: str) -> list[tuple[str, str]]:
-    """The columns that `SELECT *` gives, each with the type that somebody declared, in upper case."""
+    """Return the columns that `SELECT *` gives, each with the type that somebody declared, in upper case."""
     names = [each[0] for each in database.execute(f"SELECT * FROM {source} LIMIT 0").description]
     found = database.execute("SELECT name, type FROM pragma_table_xinfo(?, 'main')", (table,))
     words = {name: (kind or "").strip().upper() for name, kind in found}
@@ -174,7 +176,7 @@ def _of_numbers(name: str, words: str, counts: _KindCounts) -> pa.DataType:
 
 
 def _of_nothing(words: str) -> pa.DataType:
-    """By its declaration, as SQLite's rules of affinity read it."""
+    """Return the affinity of a declaration, as SQLite's rules of affinity read it."""
     wish = _wish(words)
     if wish is not None:
         return wish

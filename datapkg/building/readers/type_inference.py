@@ -30,9 +30,9 @@ class TypeInference:
         self._kinds = ValueKinds(f"column {quoted(name)}", of_frame=False)
 
     def see(self, values: Sequence[Any]) -> pa.Array:
-        """Takes in the values of the next rows; gives them as Arrow, in the type that they alone have.
+        """Take in the values of the next rows; return them as Arrow, in the type that they alone have.
 
-        Raises `InvalidInput` naming the column, the kinds and their rows, where values have no type in common.
+        Raise `InvalidInput` naming the column, the kinds and their rows, where values have no type in common.
         """
         try:
             plain = self._kinds.see(values)
@@ -46,7 +46,7 @@ class TypeInference:
         return found
 
     def take(self, found: pa.Array) -> None:
-        """Takes in values that have a type already."""
+        """Take in values that have a type already."""
         if types.is_integer(found.type):
             low, high = _range(found)
             self.lowest, self._highest = min(self.lowest, low), max(self._highest, high)
@@ -61,7 +61,10 @@ class TypeInference:
             raise InvalidInput(f"column {quoted(self.name)} holds {what}", column=self.name)
 
     def _beside_decimals(self, found: pa.Array) -> tuple[pa.DataType, pa.DataType]:
-        """The two types to join; that of integers beside decimals is the decimal with as many digits as they have."""
+        """Return the two types to join.
+
+        That of integers beside decimals is the decimal with as many digits as they have.
+        """
         kinds = (self.type, found.type)
         if not any(map(types.is_decimal, kinds)):
             return kinds
@@ -69,13 +72,13 @@ class TypeInference:
         return (digits if types.is_integer(kinds[0]) else kinds[0], digits if types.is_integer(kinds[1]) else kinds[1])
 
     def missing(self, rows: int) -> None:
-        """So many rows have no such column."""
+        """Add rows that have no such column."""
         self.nulls += rows
         self._kinds.missing(rows)
 
 
 def _depth(kind: pa.DataType) -> int:
-    """How many types are nested in each other, counted without recursion."""
+    """Return how many types are nested in each other, counted without recursion."""
     depth, level = 0, [kind]
     while level and depth <= MAX_DEPTH:
         depth, level = depth + 1, [each.field(at).type for each in level for at in range(each.num_fields)]
@@ -90,7 +93,7 @@ def _range(integers: pa.Array) -> tuple[int, int]:
 
 
 def array(name: str, values: Sequence[Any], kind: pa.DataType | None = None) -> pa.Array:
-    """Python values as Arrow; raises `InvalidInput` naming the column where they are of several types, or of none."""
+    """Return Python values as Arrow; raise `InvalidInput` naming the column if they are of several types or none."""
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
@@ -104,14 +107,14 @@ def array(name: str, values: Sequence[Any], kind: pa.DataType | None = None) -> 
 
 
 def _unsigned(values: Iterable[Any]) -> pa.Array | None:
-    """Integers from 2^63 to 2^64, which pyarrow takes only when told."""
+    """Return integers from 2^63 to 2^64, which pyarrow takes only when told."""
     if not all(value is None or (type(value) is int and 0 <= value < 2**64) for value in values):
         return None
     return pa.array(values, pa.uint64())
 
 
 def joined(one: pa.DataType, other: pa.DataType, lowest: int = -1) -> pa.DataType:
-    """The type of a column that holds values of both; raises TypeError saying that there is none.
+    """Return the type of a column that holds values of both; raise TypeError saying that there is none.
 
     `lowest` is a bound of the integers among them.
     """
@@ -138,7 +141,7 @@ def _decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def decimal_type(whole: int, places: int) -> pa.DataType:
-    """Decimals of so many digits before and behind the point; raises TypeError for more than Arrow has."""
+    """Return decimals of so many digits before and behind the point; raise TypeError for more than Arrow has."""
     if whole + places > _DIGITS:
         raise TypeError(f"decimals of more than {_DIGITS} digits")
     return (
@@ -166,6 +169,6 @@ _JOINS = ((_is_number, _numbers), (types.is_decimal, _decimals), (types.is_struc
 
 
 def plain(kind: pa.DataType) -> str:
-    """A type as a message names it beside Python's."""
+    """Return a type as a message names it beside Python's."""
     names = {pa.int64(): "int", pa.uint64(): "int", pa.float64(): "float", pa.string(): "str", pa.bool_(): "bool"}
     return names.get(kind) or ("dict" if types.is_struct(kind) else "list" if types.is_list(kind) else str(kind))

@@ -53,7 +53,7 @@ def _hint(error: Exception) -> str:
 
 
 def leaves(column: pa.ChunkedArray | pa.Array) -> Iterator[pa.Array]:
-    """The arrays without children that a valid column consists of, those of extension types as their storage."""
+    """Yield the arrays without children that a valid column consists of, those of extension types as their storage."""
     for each in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         kind = storage_of(each.type)
         array = each if kind == each.type else each.cast(kind)
@@ -74,7 +74,7 @@ def leaves(column: pa.ChunkedArray | pa.Array) -> Iterator[pa.Array]:
 
 
 def _has_dates(kind: pa.DataType) -> bool:
-    """Whether there are values in a type that `_check_range` looks at."""
+    """Return whether there are values in a type that `_check_range` looks at."""
     if isinstance(kind, pa.BaseExtensionType):
         return _has_dates(kind.storage_type)
     if types.is_dictionary(kind):

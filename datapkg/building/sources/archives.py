@@ -74,7 +74,7 @@ class Member:
 
 
 def member_problem(member: Member) -> str:
-    """Why the bytes of this member cannot be taken; "" where they can."""
+    """Return why the bytes of this member cannot be taken; "" where they can."""
     if member.kind != "file":
         return _KINDS[member.kind]
     if member.name.startswith("/") or _DRIVE.match(member.name):
@@ -94,9 +94,9 @@ _KINDS = {
 
 
 def members(stream: BinaryIO, name: str) -> Iterator[tuple[Member, ByteStream | None]]:
-    """Every member in turn, and of a file its bytes, to be read before the next is asked for.
+    """Yield every member in turn, and of a file its bytes, to be read before the next is asked for.
 
-    `stream` is the archive, open at its beginning; `name` is what messages call it. Raises `BuildFailed` for what is no
+    `stream` is the archive, open at its beginning; `name` is what messages call it. Raise `BuildFailed` for what is no
     archive, or too much of one.
     """
     size = os.fstat(stream.fileno()).st_size
@@ -156,7 +156,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> Kind:
 
 
 def _check_directory(stream: BinaryIO, name: str) -> None:
-    """Holds the list of members at the end of a zip to its bounds, before zipfile makes an object of every entry."""
+    """Enforce the bounds on the list of members at the end of a zip, before zipfile makes an object of every entry."""
     length = stream.seek(0, os.SEEK_END)
     start = max(0, length - (1 << 16) - 100)
     stream.seek(start)
@@ -179,7 +179,7 @@ def _check_directory(stream: BinaryIO, name: str) -> None:
 
 @contextmanager
 def _unfolded(stream: BinaryIO, start: bytes) -> Iterator[BinaryIO]:
-    """The tar itself, below what compresses it, which is known by how it begins."""
+    """Give the tar itself, below what compresses it, which is known by how it begins."""
     opener: Callable[[BinaryIO], Any] | None = None
     for magic, each in _MAGIC.items():
         if start.startswith(magic):
@@ -288,7 +288,7 @@ class _MemberBody:
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Turns what the libraries raise over bytes that are no archive into one line."""
+    """Turn what the libraries raise over bytes that are no archive into one line."""
     try:
         yield
     except BuildFailed:

@@ -18,9 +18,11 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def write_checksums(path: Path, sources: Iterable[UrlSource], hashes: Mapping[str, str]) -> bool:
-    """Writes the sum of each address, by `hashes`, where the build file has it or would; says if the file changed.
+    """Write the sum of each address, by `hashes`, where the build file has it or would.
 
-    The file is replaced whole or not at all, and keeps its permissions. Raises `Conflict`, and writes nothing, where it
+    Return whether the file changed.
+
+    The file is replaced whole or not at all, and keeps its permissions. Raise `Conflict`, and write nothing, where it
     is another file than the one that was read, or is written in a way that this cannot follow.
     """
     path = path.resolve()
@@ -56,7 +58,7 @@ def _edited(text: str, edits: Mapping[ChecksumPlace, str]) -> str:
 
 
 def _check(path: Path, before: str, after: str, hashes: Mapping[str, str]) -> None:
-    """Holds the new text to be the old one but for the sums, whatever the old one looked like."""
+    """Raise `Conflict` unless the new text differs from the old one in checksums alone."""
     old, new = parse(before.encode(), str(path)), None
     with contextlib.suppress(InvalidBuildFile):
         new = parse(after.encode(), str(path))
@@ -74,7 +76,7 @@ def _check(path: Path, before: str, after: str, hashes: Mapping[str, str]) -> No
 
 
 def _texts(item: Item) -> Iterator[str]:
-    """All keys and scalars in order, but for sums."""
+    """Yield all keys and scalars in order, but for sums."""
     if item.kind == "mapping":
         for key, value in item.pairs:
             if key.text != "sha256":
@@ -88,7 +90,7 @@ def _texts(item: Item) -> Iterator[str]:
 
 
 def _sums(item: Item) -> Iterator[tuple[str, str]]:
-    """Address and sum of every mapping that has an address."""
+    """Yield address and checksum of every mapping that has an address."""
     values = [value for _, value in item.pairs] if item.kind == "mapping" else item.values
     own = {key.text: value.text for key, value in item.pairs} if item.kind == "mapping" else {}
     if "url" in own:

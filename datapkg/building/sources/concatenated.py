@@ -37,7 +37,7 @@ Reader = Callable[[FileSource], Any]
 
 
 def partition_values(file: FileSource) -> Values:
-    """The values that the folders of a file name, outermost first: `year=2024/month=01/a.csv`."""
+    """Return the values that the folders of a file name, outermost first: `year=2024/month=01/a.csv`."""
     pairs = (each.partition("=") for each in file.shown.split("/")[:-1])
     found = ((unquote(name), unquote(value)) for name, equals, value in pairs if name and equals)
     return {name: None if value == _NULL else value for name, value in found}
@@ -60,7 +60,7 @@ class Concatenated:
         self.schema: pa.Schema = self._joined()
 
     def parts(self) -> Iterator[TablePart]:
-        """All rows in order; `RestartRead` once the types of all files are known, where those of one were not."""
+        """Yield all rows in order; `RestartRead` once the types of all files are known, where those of one were not."""
         for number, each in enumerate(self._files):
             try:
                 for table in each.tables():
@@ -74,7 +74,7 @@ class Concatenated:
             self._warn(line)
 
     def _joined(self) -> pa.Schema:
-        """The columns of all files in the order in which they first come, then those of the partitions."""
+        """Return the columns of all files in the order in which they first come, then those of the partitions."""
         fields: dict[str, tuple[pa.DataType, _ConcatenatedFile]] = {}
         for each in self._files:
             for field in each.schema:
@@ -89,7 +89,10 @@ class Concatenated:
         return self._described(schema)
 
     def _described(self, schema: pa.Schema) -> pa.Schema:
-        """The schema with the description of the frames, if all files have the same; else with what nulls need."""
+        """Return the schema with the description of the frames, if all files have the same.
+
+        Else with what nulls need.
+        """
         first = self._files[0].schema
         is_one = all(each.schema.equals(first, check_metadata=True) for each in self._files)
         if is_one and first.metadata and not any(types.is_dictionary(kind) for kind in first.types):
@@ -98,11 +101,11 @@ class Concatenated:
         return described(schema, nulls) if nulls else table_from_arrow(schema.empty_table()).schema
 
     def _nullable(self) -> list[str]:
-        """Columns that a file describes as whole numbers or booleans beside nulls."""
+        """Return columns that a file describes as whole numbers or booleans beside nulls."""
         return [name for each in self._files for name in each.nullable]
 
     def _missing(self) -> dict[str, list[_ConcatenatedFile]]:
-        """The files that lack a column which others have."""
+        """Return the files that lack a column which others have."""
         names = dict.fromkeys(name for each in self._files for name in each.schema.names)
         having = [(each, set(each.schema.names)) for each in self._files]
         found = {name: [each for each, has in having if name not in has] for name in names}
@@ -121,7 +124,7 @@ class Concatenated:
                 yield f"column {quoted(name)} is {kind} here; in the files it is {', '.join(sorted(map(str, found)))}"
 
     def _fitting(self, table: pa.Table, file: _ConcatenatedFile) -> pa.Table:
-        """Rows of a file in the columns and types of all."""
+        """Return rows of a file in the columns and types of all."""
         columns = []
         names = set(table.column_names)
         for field in self.schema:
@@ -164,7 +167,7 @@ class _ConcatenatedFile:
         return 0
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows, in the types of `schema`; raises `RestartRead` where that has changed."""
+        """Yield the rows, in the types of `schema`; raise `RestartRead` where that has changed."""
         if self._stream is None:
             yield self._value() if self._table is None else self._table
             return
@@ -180,7 +183,7 @@ class _ConcatenatedFile:
             raise InvalidInput(f"{self.shown}: {error}") from error
 
     def settle(self) -> None:
-        """Reads all of it for its types."""
+        """Read all of it for its types."""
         try:
             for _ in self.tables() if self._stream is not None else ():
                 pass
@@ -226,7 +229,7 @@ def _check_partitions(files: Sequence[_ConcatenatedFile]) -> None:
 
 
 def _partition_fields(files: Sequence[_ConcatenatedFile]) -> list[pa.Field]:
-    """Whole numbers where all values of a partition are written as such, else text."""
+    """Return whole numbers where all values of a partition are written as such, else text."""
     fields = []
     for name in files[0].values:
         values = [value for each in files if (value := each.values[name]) is not None]
@@ -235,7 +238,7 @@ def _partition_fields(files: Sequence[_ConcatenatedFile]) -> list[pa.Field]:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether a text is how an int64 is written; `01` is not."""
+    """Return whether a text is how an int64 is written; `01` is not."""
     digits = text.removeprefix("-")
     return digits.isascii() and digits.isdigit() and len(digits) < 19 and str(int(text)) == text
 
@@ -249,7 +252,7 @@ def _values_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _as(column: pa.ChunkedArray, field: pa.Field, file: _ConcatenatedFile) -> pa.ChunkedArray:
-    """The column in a wider type; raises `InvalidInput` where a value would change."""
+    """Return the column in a wider type; raise `InvalidInput` where a value would change."""
     try:
         if types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)

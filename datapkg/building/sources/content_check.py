@@ -64,9 +64,9 @@ _ENDS = {b"{": b"}", b"[": b"]"}
 
 
 def check_content(source: FileSource, stream: BinaryIO) -> list[str]:
-    """What is to be warned of, by the start and the end of an open file, which is at its start again then.
+    """Return what is to be warned of, by the start and the end of an open file, which is at its start again then.
 
-    Raises `BuildFailed` for a pointer to data that are not here.
+    Raise `BuildFailed` for a pointer to data that are not here.
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
@@ -81,7 +81,7 @@ def check_content(source: FileSource, stream: BinaryIO) -> list[str]:
 
 
 def _unpacked(name: str, stream: BinaryIO) -> bytes:
-    """The start of the text below a compression; empty where there is none, or it cannot be read."""
+    """Return the start of the text below a compression; empty where there is none, or it cannot be read."""
     inner, suffix = PurePath(PurePath(name.lower()).stem).suffix, PurePath(name.lower()).suffix
     if inner not in _TEXT_TABLES or suffix not in _OPENERS:
         return b""
@@ -110,7 +110,7 @@ def _refuse_pointer(source: FileSource, start: bytes) -> None:
 
 
 def unlike_name(name: str, start: bytes) -> str:
-    """What is wrong with a file of this name that begins so: "" if nothing is known."""
+    """Return what is wrong with a file of this name that begins so: "" if nothing is known."""
     suffix = PurePath(name.lower()).suffix
     is_packed = suffix in SUFFIXES
     if suffix == ".dvc" and start.startswith((b"outs:", b"md5:")):
@@ -129,7 +129,7 @@ def unlike_name(name: str, start: bytes) -> str:
 
 
 def _cut_short(name: str, start: bytes, stream: BinaryIO, size: int) -> str:
-    """What is wrong with the end of a JSON file: it is not the one that its start asks for."""
+    """Return what is wrong with the end of a JSON file: it is not the one that its start asks for."""
     if not name.lower().endswith(".json"):
         return ""
     text = start.removeprefix(_BOM).lstrip(_SPACES)

@@ -1,6 +1,7 @@
 """What was fetched, kept by its hash under its own name: the next build, of whatever package, needs no network for it.
 
-A cache: all of it may be removed at any time. A file is believed while its stat is that of when its hash was right.
+A cache: all of it may be removed at any time. A file counts as verified while its stat does
+not change.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ class DownloadCache:
         self._tmp = folder / "tmp"
 
     def find(self, hash: str, name: str) -> Path | None:
-        """The file with these bytes, under this name (it may have been kept under another); None if it is not here."""
+        """Return the file with these bytes, under this name (it may have been kept under another).
+
+        None if it is not here.
+        """
         folder = self._of(hash)
         path = folder / name
         if not path.exists() and not self._named_like_another(folder, path):
@@ -49,7 +53,7 @@ class DownloadCache:
         return path if self._is_right(path, hash) else None
 
     def keep(self, temp: Path, hash: str, name: str) -> Path:
-        """Moves a finished file of these bytes, which lies on the shelf's disk, to its place."""
+        """Move a complete file of these bytes, which is on the same disk, to its path."""
         path = self._of(hash) / name
         with temp.open("rb+") as file:
             seal(file)
@@ -58,7 +62,7 @@ class DownloadCache:
         return path
 
     def put(self, stream: Any, name: str, limit_bytes: int) -> tuple[str, Path]:
-        """Keeps what a stream gives, whose `read` is asked; raises `OverflowError` for more than `limit_bytes`."""
+        """Keep what a stream gives, whose `read` is asked; raise `OverflowError` for more than `limit_bytes`."""
         temp = self.temp()
         try:
             with naming(temp), new_file(temp) as file:
@@ -68,7 +72,7 @@ class DownloadCache:
             temp.unlink(missing_ok=True)
 
     def temp(self) -> Path:
-        """A name for a file to be kept later; makes the folder, and removes what killed builds left there."""
+        """Return a name for a file to be kept later; make the folder, and remove what killed builds left there."""
         sweep_temp(self._tmp)
         sweep_temp(self.pieces, _STALE_PIECES_S)
         return temp_path(self._tmp, "fetch")
@@ -77,7 +81,7 @@ class DownloadCache:
         return self.folder / hash[:2] / hash
 
     def _named_like_another(self, folder: Path, path: Path) -> bool:
-        """Gives the same bytes, if they lie here under another name, this one too."""
+        """Link the file to this name if the same bytes are here under another; return whether it did."""
         with contextlib.suppress(OSError):
             for other in sorted(os.listdir(folder)):
                 os.link(folder / other, path, follow_symlinks=False)
@@ -85,7 +89,7 @@ class DownloadCache:
         return False
 
     def _is_right(self, path: Path, hash: str) -> bool:
-        """Whether a file holds the bytes of its hash; one that does not is removed."""
+        """Return whether a file holds the bytes of its hash; one that does not is removed."""
         if path.is_symlink():
             path.unlink(missing_ok=True)
             return False

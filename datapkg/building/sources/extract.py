@@ -1,4 +1,4 @@
-"""Taking members out of archives: those that a build file names are put on the shelf, in one pass over each archive."""
+"""Extract the members of archives that a build file names into the download cache, in one pass over each archive."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Extracted:
 def extract_members(
     archive: FetchedFile, patterns: Iterable[str], downloads: DownloadCache, limit_bytes: int
 ) -> dict[str, list[Extracted]]:
-    """The members that each pattern means, in the order of their names.
+    """Return the members that each pattern means, in the order of their names.
 
-    What was taken out of the same bytes before is not read again. Raises `BuildFailed` where a pattern means nothing,
+    What was taken out of the same bytes before is not read again. Raise `BuildFailed` where a pattern means nothing,
     or something that is not taken.
     """
     asked = list(dict.fromkeys(patterns))
@@ -63,7 +63,7 @@ class _Extraction:
         self._names: list[str] = []
 
     def see(self, member: Member, body: ByteStream | None) -> None:
-        """Takes a member out, once for all patterns that mean it."""
+        """Extract a member, once for all patterns that match it."""
         parts = member.parts
         if len(self._names) < _NAMES_KEPT and member.kind == "file":
             self._names.append("/".join(parts))
@@ -84,7 +84,7 @@ class _Extraction:
             self.taken[pattern].append(Extracted(parts, hash, path))
 
     def finish(self) -> None:
-        """Puts what was taken in order; raises for patterns that mean nothing."""
+        """Sort what was extracted; raise `BuildFailed` for patterns that match nothing."""
         for pattern, taken in self.taken.items():
             taken.sort(key=lambda each: each.parts)
             if not taken:
@@ -96,7 +96,7 @@ class _Extraction:
 
 
 def _wanted(pattern: str) -> Callable[[Member], bool]:
-    """Whether a pattern means a member: by its whole path, or a glob, which never means folders and hidden files."""
+    """Return the predicate of a pattern: a whole path, or a glob, which matches no folders and hidden files."""
     if not is_glob(pattern):
         name = tuple(unicodedata.normalize("NFC", pattern).removeprefix("./").split("/"))
         return lambda member: member.parts == name
@@ -109,7 +109,7 @@ def _is_hidden(parts: tuple[str, ...]) -> bool:
 
 
 def _known(archive: FetchedFile, patterns: list[str], downloads: DownloadCache) -> dict[str, list[Extracted]]:
-    """What is remembered of this archive, where all of it is still on the shelf."""
+    """Return what is remembered of this archive, if all of it is still in the download cache."""
     keys = {_key(archive, pattern): pattern for pattern in patterns}
     found = {}
     for key, data in downloads.index.get_many(keys).items():

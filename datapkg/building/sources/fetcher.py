@@ -60,11 +60,11 @@ class Fetched:
 def fetch_sources(
     spec: BuildSpec, fetcher: Fetcher, *, update: bool = False, force: bool = False, hint: str = ""
 ) -> Fetched:
-    """Brings all files of a package here; with `update` each address is asked anew, and its sum taken as it is.
+    """Fetch all files of a package; with `update` each address is downloaded anew, and its checksum accepted.
 
     With `force` each address is asked anew too, and its sum must be the one that the build file states.
 
-    `hint` is the line that would do so. Raises `HashMismatch` for all addresses whose bytes are others than was said;
+    `hint` is the line that would do so. Raise `HashMismatch` for all addresses whose bytes are others than was said;
     `Unreachable`, `NotFound`, `BuildFailed` with the place in the build file.
     """
     sources = {node.path: node.source for node in spec.nodes if isinstance(node.source, UrlSource)}
@@ -116,7 +116,7 @@ class _Downloads:
         return self._here[key]
 
     def _bring(self, url: str, sha256: str, name: str) -> tuple[Path | None, str]:
-        """The file at an address and its hash; of a file that is not what it should be, the hash alone."""
+        """Return the file at an address and its hash; of a file that is not what it should be, the hash alone."""
         downloads = self._fetcher.downloads
         if sha256 and not self._force and (path := downloads.find(sha256, name)):
             return path, sha256
@@ -151,7 +151,7 @@ class _Downloads:
         return got.hash
 
     def raise_changed(self, hint: str) -> None:
-        """Raises `HashMismatch` that lists all addresses whose bytes are others than the build file says."""
+        """Raise `HashMismatch` that lists all addresses whose bytes are others than the build file says."""
         if not self._changed:
             return
         lines = [
@@ -168,7 +168,7 @@ class _Downloads:
 
 
 def _local(file: FileSource, downloads: DownloadCache) -> FetchedFile:
-    """An archive beside the build file; its hash is remembered while it does not change."""
+    """Return an archive beside the build file; its hash is remembered while it does not change."""
     key = f"archive:{file.path.absolute()}"
     at = time.time_ns()
     with open_source(file.path, file.shown, file.within) as stream:
@@ -181,7 +181,7 @@ def _local(file: FileSource, downloads: DownloadCache) -> FetchedFile:
 
 
 def _hash_known(data: bytes, status: os.stat_result) -> str:
-    """The hash that was remembered of a file, if the file is as it was then; else ""."""
+    """Return the hash that was remembered of a file, if the file is as it was then; else ""."""
     try:
         before, at, hash = json.loads(data)
     except (ValueError, TypeError):

@@ -52,9 +52,9 @@ def known_hash(source: FileSource, cache: KnownHashes) -> tuple[str, int]:
 
 @contextmanager
 def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[BinaryIO]:
-    """The bytes of an ordinary file, unbuffered; `name` is what messages call it.
+    """Give the bytes of an ordinary file, unbuffered; `name` is what messages call it.
 
-    Raises `BuildFailed` for one that is gone, may not be read, is none, lies outside of `within`, or changed before the
+    Raise `BuildFailed` for one that is gone, may not be read, is none, lies outside of `within`, or changed before the
     block was left.
     """
     try:
@@ -78,7 +78,7 @@ def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[B
 
 
 def _is_within(descriptor: int, path: Path, folder: Path) -> bool:
-    """Whether the file that was opened lies in a folder, wherever the links on its path lead by now."""
+    """Return whether the file that was opened lies in a folder, wherever the links on its path lead by now."""
     try:
         real = os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:  # no Linux
@@ -97,7 +97,7 @@ def _changed(name: str) -> BuildFailed:
 
 
 def put_file(stream: BinaryIO, objects: Objects) -> tuple[str, int]:
-    """Stores the bytes of an open file; gives their hash and number."""
+    """Store the bytes of an open file; return their hash and number."""
     start = stream.read(SMALL_BYTES)
     if len(start) < SMALL_BYTES and not stream.read(1):
         return objects.put_bytes(start), len(start)
@@ -121,6 +121,6 @@ def hash_file(source: FileSource) -> str:
 
 
 def files_hash(source: FilesSource, hashes: Sequence[str]) -> str:
-    """The hash of many files: of the names and the hash of each."""
+    """Return the hash of many files: of the names and the hash of each."""
     names = [each.shown for each in source.files]
     return hash_bytes(json.dumps(list(zip(names, hashes, strict=True))).encode("utf-8", "surrogateescape"))

@@ -86,9 +86,9 @@ class Called:
 
 
 def call(source: PythonSource, kwargs: dict[str, Any]) -> Called:
-    """Calls a function with the paths of its files, and kwargs.
+    """Call a function with the paths of its files, and kwargs.
 
-    Raises `InvalidInput` where there is no such function, `TransformFailed` for what it raises or gives wrongly.
+    Raise `InvalidInput` where there is no such function, `TransformFailed` for what it raises or gives wrongly.
     """
     sha256 = source_hash(source.module)
     with loaded(source.module, source.function) as function:
@@ -101,9 +101,9 @@ def call(source: PythonSource, kwargs: dict[str, Any]) -> Called:
 
 @contextlib.contextmanager
 def loaded(module: Path, function: str) -> Iterator[Callable[..., Any]]:
-    """A function of a module, whose folder is where imports look first, until the block is left.
+    """Give a function of a module, whose folder is where imports look first, until the block is left.
 
-    Raises `InvalidInput` where there is none, `TransformFailed` where the module cannot be loaded.
+    Raise `InvalidInput` where there is none, `TransformFailed` where the module cannot be loaded.
     """
     files = source_files(module)
     with _lock, _own_modules(module.parent.absolute(), files):
@@ -113,7 +113,10 @@ def loaded(module: Path, function: str) -> Iterator[Callable[..., Any]]:
 
 
 def source_files(module: Path) -> list[Path]:
-    """A module and all that it imports from its folder, directly or through others, as its text says; in order."""
+    """Return a module and all that it imports from its folder, directly or through others, as its text says.
+
+    In order.
+    """
     folder, found, todo = module.parent.absolute(), dict[Path, None](), [module.absolute()]
     while todo:
         path = todo.pop()
@@ -124,7 +127,7 @@ def source_files(module: Path) -> list[Path]:
 
 
 def source_hash(module: Path) -> str:
-    """A sha256 over the names and texts of `source_files`: what a result of the module's functions depends on."""
+    """Return a sha256 over the names and texts of `source_files`, on which results of the module's functions depend."""
     folder, digest = module.parent.absolute(), hashlib.sha256()
     for path in source_files(module):
         text = _text(path)
@@ -141,7 +144,7 @@ def _text(path: Path) -> bytes:
 
 
 def _imports(path: Path, folder: Path) -> Iterator[str]:
-    """The dotted names that a file imports; one with mistakes in it imports nothing."""
+    """Yield the dotted names that a file imports; one with mistakes in it imports nothing."""
     package = path.parent.relative_to(folder).parts
     try:
         tree = ast.parse(_text(path))
@@ -157,7 +160,7 @@ def _imports(path: Path, folder: Path) -> Iterator[str]:
 
 
 def _files_of(name: str, folder: Path) -> Iterator[Path]:
-    """The files below a folder that are run when a dotted name is imported."""
+    """Yield the files below a folder that are run when a dotted name is imported."""
     here = folder
     for part in name.split("."):
         here = here / part
@@ -168,7 +171,7 @@ def _files_of(name: str, folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _own_modules(folder: Path, files: list[Path]) -> Iterator[None]:
-    """Modules are found in a folder first; afterwards it is as if those of there had never been loaded."""
+    """Import modules from a folder first; afterwards, forget those loaded from it."""
     tops = {path.relative_to(folder).parts[0].removesuffix(".py") for path in files}
     hidden = {
         name: module
@@ -223,7 +226,7 @@ def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def printed() -> Iterator[list[str]]:
-    """What is printed meanwhile: standard output is for results. The last lines are in the list when the block ends."""
+    """Give a list that holds, once the block ends, the last lines printed in it: standard output is for results."""
     lines: list[str] = []
     end = _End()
     try:
@@ -245,7 +248,7 @@ class _End(io.TextIOBase):
 
 @contextlib.contextmanager
 def explained(module: Path, what: str, kind: type[BuildFailed]) -> Iterator[None]:
-    """Turns whatever is raised into an error that says what was raised, and at which line of the builder's files."""
+    """Turn whatever is raised into an error that says what was raised, and at which line of the builder's files."""
     try:
         yield
     except InvalidInput:
@@ -259,7 +262,7 @@ def explained(module: Path, what: str, kind: type[BuildFailed]) -> Iterator[None
 
 
 def _line(error: BaseException, module: Path) -> tuple[str, int]:
-    """The innermost line in the module or beside it that an error came from."""
+    """Return the innermost line in the module or beside it that an error came from."""
     if isinstance(error, SyntaxError) and error.filename:
         return Path(error.filename).name, error.lineno or 0
     folder = module.parent.absolute()
@@ -268,7 +271,7 @@ def _line(error: BaseException, module: Path) -> tuple[str, int]:
 
 
 def _taken(value: Any, place: str) -> Any:
-    """The value of a function in a form that becomes a node, or several."""
+    """Return the value of a function in a form that becomes a node, or several."""
     import numpy
 
     if isinstance(value, dict):

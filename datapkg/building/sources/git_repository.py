@@ -65,12 +65,12 @@ class Checkout:
 
 
 def is_address(text: str) -> bool:
-    """Whether this names a repository elsewhere, and no path of this machine."""
+    """Return whether this names a repository elsewhere, and no path of this machine."""
     return bool(_SCHEME.match(text)) or (bool(_SCP.match(text)) and not os.path.lexists(text))
 
 
 def parse_address(text: str) -> Address:
-    """`https://host/repo.git@rev#folder`, `ssh://…` or `git@host:path` in its parts; raises `InvalidInput`."""
+    """Parse `https://host/repo.git@rev#folder`, `ssh://…` or `git@host:path`; raise `InvalidInput`."""
     hint = "write it as https://host/repository.git@revision#folder"
     if len(text) > _MAX_ADDRESS or not _PLAIN.match(text):
         raise InvalidInput("this is not an address of a repository: it has spaces, or is too long", hint=hint)
@@ -126,9 +126,9 @@ def _is_loopback(host: str) -> bool:
 
 @contextmanager
 def open_checkout(address: Address, under: Path, environ: Mapping[str, str], limit_bytes: int) -> Iterator[Checkout]:
-    """Fetches what an address names; while the block lasts, it lies in a folder of its own below `under`.
+    """Fetch what an address names; while the block lasts, it is in a folder of its own below `under`.
 
-    Raises `Unreachable`, `NotFound`, and `BuildFailed` for more than `limit_bytes` or `MAX_FILES`.
+    Raise `Unreachable`, `NotFound`, and `BuildFailed` for more than `limit_bytes` or `MAX_FILES`.
     """
     root = temp_path(under, "repository")
     root.mkdir(mode=0o700)
@@ -165,7 +165,7 @@ class _Git:
         }
 
     def fetch(self) -> str:
-        """Brings the commit here, without history, and gives its name."""
+        """Fetch the commit without history, and return its hash."""
         self._run("init", "--quiet", "--template=", str(self._work), folder=self._root, own_settings=False)
         wanted = self._address.rev or "HEAD"
         options = ("--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--no-auto-gc")
@@ -173,7 +173,7 @@ class _Git:
         return self._run("rev-parse", "--verify", "FETCH_HEAD^{commit}", own_settings=False).strip()
 
     def check_out(self, commit: str) -> None:
-        """Writes the files, once it is known that they are not too many and not too big."""
+        """Write the files, once it is known that they are not too many and not too big."""
         self._measure(commit)
         if not self._address.folder:
             self._run("checkout", "--quiet", "--force", "--detach", commit, own_settings=False)
@@ -184,7 +184,7 @@ class _Git:
         self._run("checkout", "--quiet", commit, "--", where, own_settings=False)
 
     def _measure(self, commit: str) -> None:
-        """Holds the files to their bounds: a small repository may unfold to any number of any size."""
+        """Enforce the bounds on files: a small repository may unfold to any number of any size."""
         command = ["ls-tree", "-r", "-l", "-z", "--full-tree", commit]
         if self._address.folder:
             command += ["--", f"{self._address.folder}/"]
@@ -217,7 +217,7 @@ class _Git:
     def _run(
         self, *arguments: str, folder: Path | None = None, seconds: float = _LOCAL_SECONDS, own_settings: bool = True
     ) -> str:
-        """What git says; raises our errors, with what it says of the reason."""
+        """Return the output of git; raise our errors, with its message as the reason."""
         end = time.monotonic() + seconds
         with self._process(list(arguments), folder=folder, own_settings=own_settings) as process:
             while process.poll() is None:
@@ -236,7 +236,7 @@ class _Git:
     def _process(
         self, arguments: list[str], *, folder: Path | None = None, own_settings: bool
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """git running; killed with all that it started.
+        """Start git; kill it with all that it started when the block ends.
 
         `own_settings` are those of the user: who they are to a host, and which proxy is used. Files are written without
         them, since a filter in them would run, and without a protocol, since all of the commit is here.
@@ -274,7 +274,7 @@ class _Git:
 
 
 def _size(folder: Path) -> int:
-    """The bytes of all files below a folder, as far as they can be looked at while they are written."""
+    """Return the bytes of all files below a folder, as far as they can be looked at while they are written."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:

@@ -28,7 +28,7 @@ class PreparedBuild:
     _hashes: Mapping[str, str] | None = None
 
     def write_sums(self) -> bool:
-        """Writes the new sums into the build file; says if it changed. To be called once the build has succeeded."""
+        """Write the new sums into the build file; return whether it changed. Call it once the build has succeeded."""
         if self.path is None or not self._hashes:
             return False
         from datapkg.building.sources.checksum_edit import write_checksums
@@ -40,9 +40,9 @@ class PreparedBuild:
 def prepared(
     source: Any, fetcher: Fetcher, options: BuildOptions, *, environ: Mapping[str, str], hint: str = ""
 ) -> Iterator[PreparedBuild]:
-    """What to build, while the block lasts: a path, an address of a repository, or values in memory.
+    """Give what to build, while the block lasts: a path, an address of a repository, or values in memory.
 
-    `environ` is what git is started with, `hint` the line that takes new sums. Raises what `spec_for`, `fetched` and
+    `environ` is what git is started with, `hint` the line that takes new sums. Raise what `spec_for`, `fetched` and
     `checked_out` do.
     """
     if not isinstance(source, (str, Path)):
@@ -65,7 +65,7 @@ def prepared(
 
 
 def _lfs_warning(folder: Path) -> list[str]:
-    """What is worth a line where a repository keeps files elsewhere, by Git LFS."""
+    """Return a warning if a repository keeps files in Git LFS."""
     path = folder / ".gitattributes"
     if path.is_symlink() or not path.is_file():
         return []
@@ -99,7 +99,7 @@ def _of_path(
 
 
 def _refuse_code(spec: BuildSpec) -> None:
-    """Raises `Forbidden` for a build file of somebody else that has code run, or a database asked."""
+    """Raise `Forbidden` for a build file of somebody else that has code run, or a database asked."""
     places = [f"{node.place}: {what}" for node in spec.nodes if (what := _code_of(node))]
     if places:
         lines = "".join(f"\n  {each}" for each in places[:20])

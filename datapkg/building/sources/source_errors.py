@@ -1,4 +1,4 @@
-"""What goes wrong with a source, said in one line: which file, which node, where it was asked for, what to type."""
+"""Errors of sources in one line: which file, which node, where it was asked for, and a hint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datapkg.tables.derived_objects import StoreFailed
 
 @contextmanager
 def translated_errors(spec: NodeSpec, source: FileSource | None, known: Sequence[str] = ()) -> Iterator[list[str]]:
-    """Turns what a library raises into `TransformFailed`, in one line; gives a list that its warnings are added to.
+    """Turn what a library raises into `TransformFailed`, in one line; return a list that its warnings are added to.
 
     `known` is what is wrong with the source in any case, and so the likely reason.
     """
@@ -49,7 +49,7 @@ def located_errors(spec: NodeSpec) -> Iterator[None]:
 def failure(
     spec: NodeSpec, source: FileSource | None, error: Exception, known: Sequence[str], hint: str = ""
 ) -> TransformFailed:
-    """The error for what a library raises while it reads a source, or keeps a value that has none."""
+    """Return the error for what a library raises while it reads a source, or keeps a value that has none."""
     reason = " ".join(str(error).split())[:500] or type(error).__name__
     reason = "; ".join([*known, reason])
     if source is None:

@@ -57,9 +57,9 @@ class SqlHandler(SourceHandler[SqlSource]):
 
 
 def query(source: SqlSource, url: str, kwargs: dict[str, Any]) -> Any:
-    """A `TableStream` of the rows; they have all been fetched when this returns.
+    """Return a `TableStream` of the rows; they have all been fetched when this returns.
 
-    `url` is an address as SQLAlchemy has it. Raises `Unreachable` for a database that does not answer,
+    `url` is an address as SQLAlchemy has it. Raise `Unreachable` for a database that does not answer,
     `TransformFailed` for a query that it does not take, `MissingDependency` for a driver that is not installed,
     `InvalidInput` for an address or kwargs that cannot be, and for columns that no type holds.
     """
@@ -73,7 +73,7 @@ def query(source: SqlSource, url: str, kwargs: dict[str, Any]) -> Any:
 
 
 def _attempt(address: Any, url: str, text: str) -> Any:
-    """The stream, or the error that says why there is none."""
+    """Return the stream, or the error that says why there is none."""
     try:
         with _connected(address) as connection:
             return _stream(connection, text)
@@ -115,7 +115,7 @@ def _sqlalchemy() -> Any:
 
 @contextmanager
 def _connected(address: Any) -> Iterator[Any]:
-    """A connection in a transaction that reads, and is rolled back whatever happens."""
+    """Give a connection in a transaction that reads, and is rolled back whatever happens."""
     sqlalchemy = _sqlalchemy()
     engine = sqlalchemy.create_engine(address, poolclass=sqlalchemy.pool.NullPool, hide_parameters=True)
     try:
@@ -145,7 +145,7 @@ def _failure(error: Exception, address: Any, url: str) -> DatapkgError:
 
 
 def _without(text: str, address: Any, url: str) -> str:
-    """A text in one line, in which nothing stands that the address says: only what server and query say."""
+    """Return a text in one line, in which nothing stands that the address says: only what server and query say."""
     query_values = [each for value in address.query.values() for each in ([value] if isinstance(value, str) else value)]
     # Words of two letters (`mode=ro`) stand in every other word; a password is one however short it is.
     parts = [str(each) for each in (address.username, address.host, address.database, *query_values) if each]
@@ -200,7 +200,7 @@ def _schema(columns: list[Any]) -> Any:
 
 
 def _keep(spool: IO[bytes], columns: list[Any], rows: Any) -> tuple[int, int]:
-    """Writes rows behind those before, in the types that they alone have; gives where they begin and end."""
+    """Write rows behind those before, in the types that they alone have; return where they begin and end."""
     import pyarrow as pa
 
     arrays = [column.see(values) for column, values in zip(columns, zip(*rows, strict=True), strict=True)]

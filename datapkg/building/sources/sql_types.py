@@ -56,7 +56,7 @@ class QueryColumn:
 
     @classmethod
     def of(cls, described: Sequence[Any]) -> QueryColumn:
-        """A column as a cursor describes it (PEP 249)."""
+        """Return a column as a cursor describes it (PEP 249)."""
         name = str(described[0])
         number = described[1] if type(described).__module__.startswith("psycopg") else None
         known = _POSTGRESQL.get(number) if isinstance(number, int) else None
@@ -80,7 +80,7 @@ class QueryColumn:
         return self.found.nulls
 
     def see(self, values: Sequence[Any]) -> pa.Array:
-        """Takes in the next values; gives them as Arrow, for `settled`."""
+        """Take in the next values; return them as Arrow, for `settled`."""
         plain = [_as_json(each) for each in values] if self.is_json else _plain(self.name, values)
         if self.known is None:
             try:
@@ -93,7 +93,7 @@ class QueryColumn:
         return found
 
     def settled(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
-        """What `see` gave, in the type that all values have."""
+        """Return what `see` gave, in the type that all values have."""
         if types.is_integer(column.type) and types.is_decimal(self.type):
             # Arrow casts integers only to decimals that hold all of their type.
             column = column.cast(decimal_type(_DIGITS_OF_64_BITS, self.type.scale))
@@ -105,7 +105,7 @@ def _as_json(value: Any) -> str | None:
 
 
 def _plain(name: str, values: Sequence[Any]) -> Sequence[Any]:
-    """Values that Arrow knows, each made of its own type, whatever stands before it."""
+    """Return values that Arrow knows, each made of its own type, whatever stands before it."""
     kinds = set(map(type, values))
     if decimal.Decimal in kinds:
         _check_finite(name, values)
@@ -129,7 +129,7 @@ def _check_finite(name: str, values: Sequence[Any]) -> None:
 
 
 def _moment(value: Any) -> Any:
-    """A time with a zone as one in UTC, one without as it is."""
+    """Return a time with a zone as one in UTC, one without as it is."""
     return value if value.tzinfo is None else value.astimezone(datetime.UTC)
 
 

@@ -1,4 +1,4 @@
-"""What libraries warn of while they work, told to whoever asked in the same thread."""
+"""Capture the warnings of libraries for the caller in the same thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _here = threading.local()
 
 @contextmanager
 def capture_warnings() -> Iterator[None]:
-    """Has all warnings go to `heard`, of every thread; those that nobody there listens to are dropped.
+    """Route all warnings of every thread to `captured_warnings`; without one in the thread they are dropped.
 
     Python keeps one way of showing warnings for all threads, so it is changed once around a build.
     """
@@ -26,7 +26,7 @@ def capture_warnings() -> Iterator[None]:
 
 @contextmanager
 def captured_warnings() -> Iterator[list[str]]:
-    """Gives a list to which, at the end, is added what was warned of in this thread, each sentence once."""
+    """Give a list that holds, once the block ends, the warnings raised in this thread, each once."""
     messages: list[str] = []
     before = getattr(_here, "messages", None)
     caught: list[str] = []

@@ -30,7 +30,7 @@ class CheckReader:
         self.named: dict[str, Check] = {}
 
     def define(self, item: Item) -> None:
-        """Takes in the `checks` at the top of a build file: names and definitions."""
+        """Take in the `checks` at the top of a build file: names and definitions."""
         if item.kind != "mapping":
             if not item.is_null:
                 self.problems.add(item.line, "checks", "expected a mapping of names to checks")
@@ -39,7 +39,7 @@ class CheckReader:
             self.named[key.text] = self._check(value, key.text, f"checks.{key.text}", "checks")
 
     def ask(self, item: Item, place: str, inherited: Checks) -> dict[str, Check]:
-        """The checks that `checks` of a node or group asks for: names, definitions, or names with definitions.
+        """Return the checks that `checks` of a node or group asks for: names, definitions, or names with definitions.
 
         A definition goes before one of the same name above it. Text is names parted by spaces or commas, as in Quilt.
         """
@@ -109,7 +109,7 @@ class CheckReader:
             return None
 
     def _columns(self, entries: dict[str, Item], here: str) -> tuple[str, ...] | None:
-        """The columns that a check is for, as written; None for all that it fits."""
+        """Return the columns that a check is for, as written; None for all that it fits."""
         if len(entries) > 1:
             self.problems.add(entries["column"].line, here, "has both `column` and `columns`")
         for key, item in entries.items():

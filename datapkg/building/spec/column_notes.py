@@ -15,7 +15,7 @@ MAX_NOTE = 4_096
 
 
 def read_meta(mapping: NodeMapping) -> dict[str, Any]:
-    """The metadata of a node, with what `columns` says of its columns."""
+    """Return the metadata of a node, with what `columns` says of its columns."""
     meta = to_meta(mapping["meta"], mapping.where("meta"), mapping.problems) if "meta" in mapping else {}
     if "columns" not in mapping:
         return meta
@@ -43,7 +43,7 @@ def _columns(mapping: NodeMapping) -> dict[str, dict[str, str]]:
 
 
 def _note(key: Item, value: Item, mapping: NodeMapping) -> dict[str, str]:
-    """What is said of one column; a text alone is its description."""
+    """Return what is said of one column; a text alone is its description."""
     place = f"{mapping.where('columns')}.{key.text}"
     if value.is_null:
         return {}
@@ -69,7 +69,7 @@ def _texts(pairs: list[tuple[str, Item]], place: str, mapping: NodeMapping) -> d
 
 
 def read_words(mapping: NodeMapping) -> dict[str, Any]:
-    """The kwargs that `sheet` and `table` stand for."""
+    """Return the kwargs that `sheet` and `table` stand for."""
     words: dict[str, Any] = {}
     if "sheet" in mapping:
         sheet = _sheet(mapping)
@@ -89,7 +89,7 @@ def _sheet(mapping: NodeMapping) -> str | int | list[str | int] | None:
 
 
 def _one_sheet(item: Item, mapping: NodeMapping) -> str | int | None:
-    """A name, or a number from 0: `2024` is a number, `"2024"` a name."""
+    """Return a name, or a number from 0: `2024` is a number, `"2024"` a name."""
     try:
         value = scalar_value(item) if item.kind == "scalar" and item.text else None
     except ValueError:

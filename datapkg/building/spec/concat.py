@@ -14,7 +14,7 @@ from datapkg.format.texts import quoted
 
 
 def is_concat(mapping: NodeMapping) -> bool:
-    """Whether `concat: true` is said; anything else but false is noted."""
+    """Return whether `concat: true` is said; anything else but false is noted."""
     if "concat" not in mapping:
         return False
     item = mapping["concat"]
@@ -30,7 +30,7 @@ def is_concat(mapping: NodeMapping) -> bool:
 def read_many(
     mapping: NodeMapping, folder: SourceFolder, text: str, transform: str | None
 ) -> tuple[FilesSource, str] | str:
-    """The files that a folder or a pattern means and their transform, or what is wrong with them.
+    """Return the files that a folder or a pattern means and their transform, or what is wrong with them.
 
     Without a transform that is said, files that are not tables are left out, as are those whose names begin with `_`,
     which Spark and Hive write beside the data.
@@ -61,5 +61,8 @@ def _checked(files: list[FileSource], text: str, transform: str) -> tuple[FilesS
 
 
 def name_of(pattern: str) -> str:
-    """The name of the node that a glob with `concat` makes: the folder before the first wildcard; "" for none."""
+    """Return the name of the node that a glob with `concat` makes: the folder before the first wildcard.
+
+    "" for none.
+    """
     return PurePosixPath(fixed_prefix(pattern)[0]).name

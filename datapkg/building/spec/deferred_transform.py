@@ -29,7 +29,10 @@ class DeferredTransform:
     words: dict[str, Any] = field(default_factory=dict)
 
     def of(self, path: Path) -> tuple[str, dict[str, Any]]:
-        """The transform and kwargs of a file that is here; raises `InvalidInput` for kwargs that do not fit it."""
+        """Return the transform and kwargs of a file that is here.
+
+        Raise `InvalidInput` for kwargs that do not fit it.
+        """
         transform = self.transform or guess(path)
         family = TRANSFORMS[transform].family
         problems = [problem for name in self.own if (problem := problem_with(name, [family]))]
@@ -39,11 +42,11 @@ class DeferredTransform:
         return transform, {**merged(self.layers, family, self.own), **self.words}
 
     def by_name(self, name: str) -> str:
-        """The transform of a file of this name, as far as that tells."""
+        """Return the transform of a file of this name, as far as that tells."""
         return self.transform or guess(_NOWHERE / name)
 
     def is_settled(self, name: str) -> bool:
-        """Whether a file's name ("" for one not known yet) is enough to tell its transform."""
+        """Return whether a file's name ("" for one not known yet) is enough to tell its transform."""
         looked_into = any(part in _LOOKED_INTO for part in Path(name.lower()).suffixes[-2:])
         return bool(self.transform or (name and not looked_into))
 
@@ -52,6 +55,6 @@ _OF_FAMILY = {"sheet": ("excel", "Excel files"), "table": ("sqlite", "SQLite dat
 
 
 def word_problem(word: str, family: str, transform: str) -> str:
-    """What is wrong with `sheet` or `table` for a transform; "" if it fits."""
+    """Return what is wrong with `sheet` or `table` for a transform; "" if it fits."""
     wanted, files = _OF_FAMILY[word]
     return "" if family == wanted else f"`{word}` is for {files}, and transform {transform} has none"

@@ -63,9 +63,9 @@ class Item:
 
 
 def read_document(path: Path) -> Item | None:
-    """The document in a file; None if there is nothing in it.
+    """Return the document in a file; None if there is nothing in it.
 
-    Raises `InvalidBuildFile` with file, line, column and snippet for what is not YAML, or more than the bounds allow.
+    Raise `InvalidBuildFile` with file, line, column and snippet for what is not YAML, or more than the bounds allow.
     """
     try:
         with path.open("rb") as stream:
@@ -78,7 +78,7 @@ def read_document(path: Path) -> Item | None:
 
 
 def parse(data: bytes, name: str) -> Item | None:
-    """The document in these bytes; `name` is what messages call it."""
+    """Return the document in these bytes; `name` is what messages call it."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -100,7 +100,7 @@ def parse(data: bytes, name: str) -> Item | None:
 
 
 def _mistake(name: str, text: str, at: int | None, what: str, place: tuple[int, int] | None = None) -> InvalidBuildFile:
-    """The error for a place in a text, given as an offset or as line and column from 0, with the line it is on."""
+    """Return the error for a position in a text, an offset or line and column from 0, with the line it is on."""
     lines = LINE_END.split(text if at is None else text[:at])
     line, column = place if place is not None else (len(lines) - 1, len(lines[-1]))
     whole = LINE_END.split(text)
@@ -119,7 +119,7 @@ def _mistake(name: str, text: str, at: int | None, what: str, place: tuple[int, 
 
 
 def _compose(text: str, name: str) -> Item | None:
-    """Puts the parser's events together; a stack, so that nesting is bounded by us and not by Python."""
+    """Put the parser's events together; a stack, so that nesting is bounded by us and not by Python."""
     root: Item | None = None
     stack: list[Item] = []
     anchors: dict[str, Item] = {}
@@ -191,7 +191,7 @@ def _at(event: Any, name: str, text: str, what: str) -> InvalidBuildFile:
 
 
 def scalar_value(item: Item) -> Any:
-    """A scalar as YAML 1.1 reads it: numbers, true and false in all their spellings, null, dates, text.
+    """Return a scalar as YAML 1.1 reads it: numbers, true and false in all their spellings, null, dates, text.
 
     Raises ValueError for what looks like a date or number but is not one.
     """
@@ -209,5 +209,5 @@ def scalar_value(item: Item) -> Any:
 
 
 def is_merge(key: Item) -> bool:
-    """Whether this key is YAML's `<<`, which brings in the pairs of other mappings."""
+    """Return whether this key is YAML's `<<`, which brings in the pairs of other mappings."""
     return key.plain and key.text == _MERGE

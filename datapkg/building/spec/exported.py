@@ -33,13 +33,13 @@ class FileEntry:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the build file says beside the file."""
+        """Return the settings of the node beside its file."""
         more = {"kwargs": self.kwargs, "meta": self.meta}
         return {"transform": self.transform, **{key: value for key, value in more.items() if value}}
 
 
 def needs_glob(path: str) -> bool:
-    """Whether a build file cannot spell out the path of a node."""
+    """Return whether a build file cannot spell out the path of a node."""
     return bool(glob_instead(path.split("/"), path))
 
 

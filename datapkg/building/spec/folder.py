@@ -52,7 +52,7 @@ def _gitignore_note(skipped: Iterable[str]) -> list[str]:
 
 
 def _partition_note(nodes: Iterable[NodeSpec]) -> list[str]:
-    """What is worth a line where tables lie in folders that are values of a column, such as `year=2024`."""
+    """Return a warning if tables are in folders that are values of a column, such as `year=2024`."""
     for node in nodes:
         folders = [each for each in node.path.split("/")[:-1] if "=" in each]
         if folders and TRANSFORMS[node.transform].kind == "table":
@@ -62,7 +62,7 @@ def _partition_note(nodes: Iterable[NodeSpec]) -> list[str]:
 
 
 def scan_file(path: Path) -> BuildSpec:
-    """The package of one node that a single data file is."""
+    """Return the package of one node that a single data file is."""
     nodes, problems = name_files([DataFile(path, (path.name,))])
     raise_problems(problems, f"file {quoted(path)}")
     return BuildSpec("file", nodes, root=path.parent)
@@ -115,7 +115,7 @@ def _free(parts: tuple[str, ...], taken: set[tuple[str, ...]]) -> tuple[str, ...
 
 
 def name_problem(parts: tuple[str, ...]) -> str:
-    """What keeps these names from being a node's path; "" if nothing does."""
+    """Return what keeps these names from being a node's path; "" if nothing does."""
     if len(parts) > MAX_DEPTH:
         return f"it lies deeper than {MAX_DEPTH} names"
     return next(filter(None, map(_part_problem, parts)), "")
@@ -131,7 +131,7 @@ def _part_problem(part: str) -> str:
 
 
 def _claim(parts: tuple[str, ...], origin: tuple[str, ...], taken: dict[str, tuple[str, ...]]) -> str:
-    """Takes the path for a file and its groups for its folders; says so if something else has them."""
+    """Take the path for a file and its groups for its folders; record a problem if something else has them."""
     for depth in range(len(parts), 0, -1):
         path, source = "/".join(parts[:depth]), origin[:depth]
         before = taken.setdefault(path, source)

@@ -52,9 +52,9 @@ class FolderFiles:
 
 
 def walk(root: Path, *, left_out: LeftOut, allow_outside: bool = False) -> FolderFiles:
-    """All data files below a folder; links are followed while they stay in it (anywhere with `allow_outside`).
+    """Return all data files below a folder; links are followed while they stay in it (anywhere with `allow_outside`).
 
-    Raises `InvalidInput` for a folder that cannot be read.
+    Raise `InvalidInput` for a folder that cannot be read.
     """
     tree = FolderFiles()
     real = os.path.realpath(root)
@@ -68,7 +68,7 @@ def _normal(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def is_inside(path: str | Path, root: str | Path) -> bool:
-    """Whether a path, all links followed, lies in a folder."""
+    """Return whether a path, all links followed, lies in a folder."""
     real, home = os.path.realpath(path), os.path.realpath(root)
     return real == home or real.startswith(home.rstrip("/") + "/")
 
@@ -118,7 +118,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 
 def _not_data(entry: os.DirEntry[str], parts: tuple[str, ...]) -> str | None:
-    """Why this is not data; "" for what says how to build, of which nothing need be said; None for data."""
+    """Return why this is not data; "" for what says how to build, of which nothing need be said; None for data."""
     if entry.name == GIT_FILE or (entry.name in (BUILD_FILE, IGNORE_FILE) and not parts):
         return ""
     if entry.name.startswith("."):

@@ -49,11 +49,11 @@ def spec_for(
 
 
 def spec_from_values(values: Any) -> BuildSpec:
-    """What to build from values in memory: a DataFrame, an Arrow table or a numpy array is the node `data`.
+    """Return what to build from values in memory: a DataFrame, an Arrow table or a numpy array is the node `data`.
 
     A dict names its nodes, and may hold dicts (groups), None (an empty group), paths of files or directories, and
     packages or nodes of packages, which are pinned and not copied. A package or group alone gives what is in it. No
-    value is changed. Raises `InvalidInput` listing what cannot be a node.
+    value is changed. Raise `InvalidInput` listing what cannot be a node.
     """
     reader = _Values()
     ref = _ref_of(values)
@@ -71,7 +71,7 @@ def spec_from_values(values: Any) -> BuildSpec:
 
 
 def _ref_of(value: Any) -> Ref | None:
-    """The exact reference of a package or node that was opened; None for any other value."""
+    """Return the exact reference of a package or node that was opened; None for any other value."""
     attributes = getattr(value, "__dict__", {})
     if "__source__" not in attributes or "__at__" not in attributes:
         return None
@@ -80,7 +80,7 @@ def _ref_of(value: Any) -> Ref | None:
 
 
 def _meta_of(value: Any, ref: Ref) -> dict[str, Any]:
-    """The metadata of a package or group whose content is taken; those of a table or file come with the node."""
+    """Return the metadata of a package or group whose content is taken; those of a table or file come with the node."""
     if value.__kind__ not in ("group", "package"):
         return {}
     entry = value.__source__.entry(ref.path) if ref.path else value.__source__.manifest
@@ -142,6 +142,6 @@ class _Values:
 
 
 def _is_data(value: Any) -> bool:
-    """Whether this is a numpy array, or speaks Arrow (frames of pandas and polars, Arrow tables)."""
+    """Return whether this is a numpy array, or speaks Arrow (frames of pandas and polars, Arrow tables)."""
     array = any((kind.__module__, kind.__name__) == ("numpy", "ndarray") for kind in type(value).__mro__)
     return array or hasattr(value, "__arrow_c_stream__")

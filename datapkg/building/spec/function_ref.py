@@ -12,7 +12,10 @@ _FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re
 
 
 def find_function(text: str, root: Path) -> PythonSource:
-    """The function that `module:function` names, of a module in a folder; raises ValueError saying what is wrong."""
+    """Return the function that `module:function` names, of a module in a folder.
+
+    Raises ValueError saying what is wrong.
+    """
     found = _FUNCTION.match(text)
     if found is None:
         raise ValueError(f"expected module:function, such as rules:prices for prices() of rules.py, got {quoted(text)}")

@@ -84,7 +84,7 @@ def _exists(path: Path) -> Conflict:
 
 
 def build_file_text(nodes: list[NodeSpec]) -> str:
-    """The build file that names these files; those whose path it cannot spell out are taken by a glob."""
+    """Return the build file that names these files; those whose path it cannot spell out are taken by a glob."""
     tree: dict[str, object] = {}
     globs: dict[str, None] = {}
     for node in nodes:
@@ -117,7 +117,9 @@ def _lines(tree: dict[str, object], depth: int) -> list[str]:
 
 
 def glob_instead(parts: list[str], shown: str) -> str:
-    """The glob for a node whose path a build file cannot spell out, or for the folder that is to blame; "" for others.
+    """Return the glob for a node whose path a build file cannot spell out, or for the folder that is to blame.
+
+    "" for others.
 
     Its first part has a wildcard, so that no folder of it is fixed and all become groups.
     """

@@ -12,19 +12,19 @@ _WILD = re.compile(r"[*?\[]")
 
 
 def is_glob(text: str) -> bool:
-    """Whether a key is a pattern: it has `*`, `?` or `[`."""
+    """Return whether a key is a pattern: it has `*`, `?` or `[`."""
     return _WILD.search(text) is not None
 
 
 def fixed_prefix(pattern: str) -> tuple[str, str]:
-    """(the folders before the first one with a wildcard, the rest): `a/b/**/*.jpg` → `a/b`, `**/*.jpg`."""
+    """Return (the folders before the first one with a wildcard, the rest): `a/b/**/*.jpg` → `a/b`, `**/*.jpg`."""
     parts = pattern.split("/")
     count = next((index for index, part in enumerate(parts) if is_glob(part)), len(parts) - 1)
     return "/".join(parts[:count]), "/".join(parts[count:])
 
 
 def match(pattern: str, files: Iterable[DataFile]) -> list[DataFile]:
-    """The files whose path matches.
+    """Return the files whose path matches.
 
     `*` and `?` stay within a name, `**` stands for any number of folders, `[!ab]` for another letter than these.
     """

@@ -143,7 +143,7 @@ class _GitRules:
 
 
 def below(left_out: LeftOut, folder: Sequence[str]) -> LeftOut:
-    """The same, asked of names from one of its folders on."""
+    """Return the same, asked of names from one of its folders on."""
     reason = next(filter(None, (left_out(folder[:count], True) for count in range(1, len(folder) + 1))), "")
     if reason:
         return lambda names, is_folder: reason
@@ -163,13 +163,13 @@ def _rule(line: str) -> _Rule | None:
 
 
 def _without_spaces_behind(line: str) -> str:
-    """The line without the spaces at its end, but for one behind a backslash."""
+    """Return the line without the spaces at its end, but for one behind a backslash."""
     found = re.match(r"(?:\\.|[^ \\]| +(?=[^ ]))*\\?", line)
     return found[0] if found else line
 
 
 def _matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
-    """A pattern with a slash is about the whole path, another one about the name alone."""
+    """Return whether a pattern matches: one with a slash is about the whole path, others about the name alone."""
     if "/" not in pattern:
         matches = _name_matcher(pattern)
         return lambda names: matches(names[-1])
@@ -181,7 +181,7 @@ def _matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
 
 
 def _name_matcher(pattern: str) -> Callable[[str], bool]:
-    """`*`, `?`, `[…]` and backslashes in one name; what is not closed matches nothing, as in git."""
+    """Return the regular expression of one name with `*`, `?`, `[…]` and backslashes; an open `[` matches nothing."""
     pieces = [""]
     at = 0
     while at < len(pattern):
@@ -210,7 +210,10 @@ def _name_matcher(pattern: str) -> Callable[[str], bool]:
 
 
 def _set(pattern: str, at: int) -> tuple[str, int] | None:
-    """The regular expression of a set whose `[` is before `at`, and where it ends; None for one that is not closed."""
+    """Return the regular expression of a set whose `[` is before `at`, and where it ends.
+
+    None for one that is not closed.
+    """
     negated = pattern[at : at + 1] in ("!", "^")
     at += negated
     items, before, first = "", "", True

@@ -26,7 +26,7 @@ RESERVED = frozenset((*SOURCES, *SETTINGS, *UNSUPPORTED, *OF_NODES))
 
 
 def unknown(name: str, known: tuple[str, ...], what: str = "") -> str:
-    """What is wrong with a word that does not belong where it stands; `what` says where that is."""
+    """Return what is wrong with a word that does not belong where it stands; `what` says where that is."""
     if name in UNSUPPORTED:
         return f"`{name}` is not supported by this version of datapkg"
     owners = [f"`{source}`" for source, words in OF_SOURCE.items() if name in words]

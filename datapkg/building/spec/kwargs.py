@@ -71,7 +71,7 @@ class Layer:
 
 @cache
 def allowed(family: str) -> frozenset[str]:
-    """The names of all kwargs that transforms of a family take."""
+    """Return the names of all kwargs that transforms of a family take."""
     if family in _OURS:
         return _OURS[family]
     if family not in _READERS:
@@ -82,7 +82,7 @@ def allowed(family: str) -> frozenset[str]:
 
 
 def problem_with(name: str, families: Iterable[str]) -> str:
-    """What is wrong with a kwarg for all of these families; "" if one of them takes it."""
+    """Return what is wrong with a kwarg for all of these families; "" if one of them takes it."""
     families = list(families)
     if any(name in allowed(family) for family in families):
         return ""
@@ -98,7 +98,7 @@ def problem_with(name: str, families: Iterable[str]) -> str:
 
 
 def merged(layers: Iterable[Layer], family: str, own: dict[str, Any]) -> dict[str, Any]:
-    """The kwargs of a node: what it inherits from groups, outermost first, then its own."""
+    """Return the kwargs of a node: what it inherits from groups, outermost first, then its own."""
     result: dict[str, Any] = {}
     for layer in layers:
         if layer.family == family or (layer.family is None and allowed(family) >= layer.values.keys()):

@@ -25,7 +25,7 @@ class NodeMapping:
 
     @classmethod
     def of(cls, item: Item, place: str, line: int, problems: Problems) -> NodeMapping:
-        """What a mapping says; keys that are here twice are noted."""
+        """Return what a mapping says; keys that are here twice are noted."""
         pairs = pairs_of(item, place, problems)
         words = {key.text: value for key, value in pairs}
         return cls(words, place, line, problems, item.flow, {key.text: key.column for key, _ in pairs})
@@ -40,11 +40,11 @@ class NodeMapping:
         return f"{self.place}.{word}"
 
     def wrong(self, word: str, what: str) -> None:
-        """Notes a mistake in what stands behind a word."""
+        """Record a mistake in what stands behind a word."""
         self.problems.add(self.words[word].line, self.where(word), what)
 
     def text(self, word: str, expected: str) -> str | None:
-        """A scalar as written, `1.10` stays `1.10`; None, and noted, where there is none."""
+        """Return a scalar as written, `1.10` stays `1.10`; None, and noted, where there is none."""
         item = self.words[word]
         if item.kind == "scalar" and item.text and not item.is_null:
             return item.text
@@ -52,10 +52,10 @@ class NodeMapping:
         return None
 
     def others(self, known: Iterable[str]) -> list[str]:
-        """The words that are not among the known ones."""
+        """Return the words that are not among the known ones."""
         return [word for word in self.words if word not in set(known)]
 
 
 def kind_of(item: Item) -> str:
-    """What a value that should be text is, for a message."""
+    """Return what a value that should be text is, for a message."""
     return "nothing" if item.kind == "scalar" and (item.is_null or not item.text) else f"a {item.kind}"

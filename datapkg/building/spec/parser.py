@@ -43,9 +43,9 @@ class _Inherited:
 
 
 def read_build_file(path: Path, *, allow_outside: bool = False, update: bool = False) -> BuildSpec:
-    """The package that a build file describes; nothing but the existence and names of its sources is looked at.
+    """Return the package that a build file describes; nothing but the existence and names of its sources is looked at.
 
-    With `update` the sum of an address may be missing, since it is about to be found out. Raises `InvalidBuildFile`
+    With `update` the sum of an address may be missing, since it is about to be found out. Raise `InvalidBuildFile`
     that lists all mistakes, each with file, line and place in the document.
     """
     document = read_document(path)
@@ -112,7 +112,7 @@ class _Reader:
             self._child(key, value, parts, inherited)
 
     def _settle(self, mapping: NodeMapping, inherited: _Inherited) -> _Inherited:
-        """What holds below a group that says this."""
+        """Return what holds below a group that says this."""
         if "transform" in mapping:
             inherited = replace(inherited, transform=transform_of(mapping))
         if "kwargs" in mapping:
@@ -189,7 +189,7 @@ class _Reader:
         self._need_table(mapping, [node.transform for node in self.nodes[before:]])
 
     def _concat(self, pattern: str, mapping: NodeMapping, parts: Parts, inherited: _Inherited) -> None:
-        """Takes all files of a glob as one table, which is named for their folder."""
+        """Take all files of a glob as one table, which is named for their folder."""
         here = (*parts, name_of(pattern))
         if problem := name_problem(here):
             hint = f"name the table: some_name: {{file: {quoted(pattern)}, concat: true}}"
@@ -205,18 +205,18 @@ class _Reader:
         self.nodes.append(NodeSpec(path, source.source, source.transform, source.kwargs, meta, where, checks))
 
     def _checks_of(self, mapping: NodeMapping, inherited: _Inherited) -> dict[str, Check]:
-        """The checks of a node or group: those of the groups above, and its own."""
+        """Return the checks of a node or group: those of the groups above, and its own."""
         if "checks" not in mapping:
             return inherited.checks
         return {**inherited.checks, **self._checks.ask(mapping["checks"], mapping.where("checks"), inherited.checks)}
 
     def _add(self, node: NodeSpec, checks: dict[str, Check]) -> None:
-        """Takes in a node of a file; checks are of tables, and pass by what becomes none."""
+        """Take in a node of a file; checks are of tables, and pass by what becomes none."""
         is_table = TRANSFORMS[node.transform].kind == "table"
         self.nodes.append(replace(node, checks=tuple(checks.values())) if checks and is_table else node)
 
     def _need_table(self, mapping: NodeMapping, transforms: list[str]) -> None:
-        """Notes checks of a node that no transform makes a table of, unless its transform is wrong already."""
+        """Record checks of a node that no transform makes a table of, unless its transform is wrong already."""
         wrong = any(where == mapping.where("transform") for _, where, _ in self.problems.found)
         tables = any(TRANSFORMS[each].kind == "table" for each in transforms)
         if "checks" in mapping and transforms and not (wrong or tables):
@@ -247,7 +247,7 @@ def _taken_twice(path: str, before: tuple[str, int, str], now: tuple[str, int, s
 
 
 def _is_leaf(item: Item) -> bool:
-    """Whether a mapping is a node: it has a source that is not itself a node of that name."""
+    """Return whether a mapping is a node: it has a source that is not itself a node of that name."""
     return any(key.text in keywords.SOURCES and not _is_node(value) for key, value in _all_pairs(item))
 
 

@@ -25,18 +25,18 @@ class Problems:
         self.found: list[tuple[int, str, str]] = []
 
     def add(self, line: int, place: str, what: str) -> None:
-        """Notes a mistake; of very many the first are enough, and are raised at once."""
+        """Record a mistake; of very many the first are enough, and are raised at once."""
         self.found.append((line, place[:_PLACE_CHARS], what))
         if len(self.found) >= MAX_PROBLEMS:
             self.raise_if_any()
 
     def place(self, line: int, place: str) -> str:
-        """`build.yml:4: contents.tables.iris`."""
+        """Return a place such as `build.yml:4: contents.tables.iris`."""
         place = path_text("".join(c if c.isprintable() else "·" for c in place[: _PLACE_CHARS + 1]))
         return f"{self.path}:{line}: {place}" if place else f"{self.path}:{line}"
 
     def raise_if_any(self) -> None:
-        """Raises `InvalidBuildFile` with all of them, by line."""
+        """Raise `InvalidBuildFile` with all of them, by line."""
         if not self.found:
             return
         problems = [(self.place(line, place), what) for line, place, what in sorted(set(self.found))]
@@ -48,13 +48,13 @@ class Problems:
 
 
 def path_text(*names: str) -> str:
-    """The place in a document: `contents.tables.iris`; cut where it would grow without end."""
+    """Return the place in a document: `contents.tables.iris`; cut where it would grow without end."""
     place = ".".join(names)
     return place if len(place) <= _PLACE_CHARS else f"{place[:_PLACE_CHARS]}…"
 
 
 def pairs_of(item: Item, place: str, problems: Problems | None) -> list[tuple[Item, Item]]:
-    """The pairs of a mapping with what `<<` brings in; the mapping's own keys win, then the first brought in.
+    """Return the pairs of a mapping with what `<<` brings in; the mapping's own keys win, then the first brought in.
 
     Without `problems` nothing is noted (where the same mapping is looked at again).
     """
@@ -86,7 +86,7 @@ def _note(problems: Problems | None, line: int, place: str, what: str) -> None:
 
 
 def to_meta(item: Item, place: str, problems: Problems) -> dict[str, Any]:
-    """Metadata: keys as written, dates as ISO text, everything else as YAML reads it."""
+    """Return metadata: keys as written, dates as ISO text, everything else as YAML reads it."""
     if item.is_null:
         return {}
     if item.kind != "mapping":
@@ -102,7 +102,7 @@ def to_meta(item: Item, place: str, problems: Problems) -> dict[str, Any]:
 
 
 def check_size(meta: dict[str, Any], line: int, place: str, problems: Problems) -> bool:
-    """Whether metadata are within their bound; if not, it is noted."""
+    """Return whether metadata are within their bound; if not, it is noted."""
     if len(encode(prepare(meta))) <= MAX_META_BYTES:
         return True
     problems.add(line, place, f"more than {MAX_META_BYTES >> 10} KiB of metadata; keep long texts in a file")
@@ -122,7 +122,7 @@ def _meta_value(item: Item, place: str, problems: Problems) -> Any:
 
 
 def to_kwargs(item: Item, place: str, problems: Problems) -> dict[str, Any]:
-    """kwargs: keys and values as YAML 1.1 reads them."""
+    """Return kwargs, keys and values as YAML 1.1 reads them."""
     if item.is_null:
         return {}
     value = _kwargs_value(item, place, problems) if item.kind == "mapping" else None

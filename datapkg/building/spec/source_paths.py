@@ -35,7 +35,7 @@ class SourceFolder:
         self._fence = None if allow_outside else self.root
 
     def file(self, text: str) -> FileSource | str:
-        """The file that a path means, or what is wrong with the path."""
+        """Return the file that a path means, or what is wrong with the path."""
         if len(text) > MAX_PATH:
             return f"{quoted(text)} has {len(text):,} characters; at most {MAX_PATH:,} are allowed"
         path = self.root / text
@@ -44,7 +44,10 @@ class SourceFolder:
         return problem or FileSource(path, shown_as, within=self._fence)
 
     def glob(self, pattern: str) -> list[tuple[Parts, FileSource]] | str:
-        """The files that a pattern means, each with its names below the fixed folders; or what is wrong with it."""
+        """Return the files that a pattern means, each with its names below the fixed folders.
+
+        Or what is wrong with it.
+        """
         if len(pattern) > MAX_PATH:
             return f"the pattern has {len(pattern):,} characters; at most {MAX_PATH:,} are allowed"
         prefix, rest = fixed_prefix(pattern)
@@ -82,7 +85,7 @@ class SourceFolder:
         return f"there is no file {quoted(text)}{did_you_mean(near)}"
 
     def _tree(self, folder: Path, prefix: str) -> FolderFiles:
-        """All that is below a folder, walked once."""
+        """Return all that is below a folder, walked once."""
         if folder not in self._trees:
             left_out = below(read_ignore_file(self.root), Path(prefix).parts)
             self._trees[folder] = tree = walk(folder, left_out=left_out, allow_outside=self.allow_outside)
@@ -99,7 +102,7 @@ class SourceFolder:
 
 
 def _near(path: Path) -> list[str]:
-    """Names in the folder of a path that are nearly the one that is not there."""
+    """Return names in the folder of a path that are nearly the one that is not there."""
     if not path.parent.is_dir():
         return []
     names = sorted(each.name for each in islice(path.parent.iterdir(), _COMPARED))

@@ -26,7 +26,10 @@ class TransformOptions:
         self._is_wrong = "transform" in mapping and self._own is None
 
     def of(self, path: Path | None) -> tuple[str, dict[str, Any]]:
-        """The transform and the kwargs of a file: said, or of the groups above, or guessed; None is a wrong one."""
+        """Return the transform and the kwargs of a file: said, or of the groups above, or guessed.
+
+        None is a wrong one.
+        """
         if self._is_wrong:
             return "id", {}
         transform = self._own or self._inherited or (guess(path) if path is not None else "id")
@@ -38,11 +41,11 @@ class TransformOptions:
 
     @property
     def transform(self) -> str | None:
-        """The transform that is said, of the node or a group above it; None where the name of a file tells."""
+        """The transform of the node or a group above it; None if the file name decides."""
         return self._own or self._inherited
 
     def later(self, name: str) -> tuple[str, dict[str, Any], DeferredTransform]:
-        """The same for a file that is not here yet, of this name if it is known, and what is to be settled then."""
+        """Return the same for a file that is not here yet, of this name if known, and the deferred transform."""
         how = DeferredTransform(self._own or self._inherited or "", self._layers, {}, self._words)
         transform = how.by_name(name)
         family = TRANSFORMS[transform].family
@@ -60,7 +63,10 @@ class TransformOptions:
 
     @staticmethod
     def kwargs_of(mapping: NodeMapping, families: list[str]) -> dict[str, Any]:
-        """The kwargs that are said, for a transform of one of these families; what none of them takes is noted."""
+        """Return the kwargs that are said, for a transform of one of these families.
+
+        What none of them takes is noted.
+        """
         if "kwargs" not in mapping:
             return {}
         item, place = mapping["kwargs"], mapping.where("kwargs")
@@ -74,7 +80,7 @@ class TransformOptions:
 
 
 def transform_of(mapping: NodeMapping) -> str | None:
-    """The transform that is said; None, and noted, if there is none of that name."""
+    """Return the transform that is said; None, and noted, if there is none of that name."""
     name = mapping.text("transform", "the name of a transform")
     try:
         if name is None or TRANSFORMS.get(name):

@@ -15,7 +15,7 @@ MAX_MEMBER = 4_096
 
 
 def read_url(mapping: NodeMapping, *, update: bool) -> UrlSource | None:
-    """What `url`, `sha256` and `extract` say; with `update` the sum may be absent or wrong."""
+    """Return what `url`, `sha256` and `extract` say; with `update` the sum may be absent or wrong."""
     text = mapping.text("url", "an address, https://…")
     sha256 = _sha256(mapping, update=update)
     member = read_member(mapping)
@@ -30,13 +30,16 @@ def read_url(mapping: NodeMapping, *, update: bool) -> UrlSource | None:
 
 
 def read_inside(mapping: NodeMapping, file: FileSource) -> UrlSource | None:
-    """What `extract` takes out of an archive beside the build file."""
+    """Return what `extract` takes out of an archive beside the build file."""
     member = read_member(mapping)
     return UrlSource(extract=member, inside=file) if member else None
 
 
 def read_member(mapping: NodeMapping) -> str | None:
-    """The path, or the pattern of paths, of members of an archive; "" where none is asked for, None for a mistake."""
+    """Return the path, or the pattern of paths, of members of an archive.
+
+    "" where none is asked for, None for a mistake.
+    """
     if "extract" not in mapping:
         return ""
     text = mapping.text("extract", "the path of a member of the archive, or a glob of such")
@@ -47,7 +50,7 @@ def read_member(mapping: NodeMapping) -> str | None:
 
 
 def _sha256(mapping: NodeMapping, *, update: bool) -> str | None:
-    """The sum that is said, "" where it is to be found out; None, and noted, where it is missing or wrong."""
+    """Return the sum that is said, "" where it is to be found out; None, and noted, where it is missing or wrong."""
     if "sha256" not in mapping:
         if not update:
             what = "an address needs the sum of its bytes, `sha256`; with --update it is found out and written here"
@@ -66,7 +69,10 @@ def _sha256(mapping: NodeMapping, *, update: bool) -> str | None:
 
 
 def _written(mapping: NodeMapping) -> ChecksumPlace:
-    """Where the sum stands; where there is none, behind the address: on a line of its own, or in the same braces."""
+    """Return where the sum stands.
+
+    Where there is none, behind the address: on a line of its own, or in the same braces.
+    """
     if "sha256" in mapping:
         item = mapping["sha256"]
         lead = " " if not item.text and item.plain else ""

@@ -69,7 +69,7 @@ class ArrowCsvStream:
         slower: Callable[[str], TableStream],
         pace: BlockSizeControl = BlockSizeControl(),
     ) -> None:
-        """Raises `Leave` if that is so from the first piece on."""
+        """Raise `Leave` if that is so from the first piece on."""
         self._text, self._layout, self._slower, self._pace = text, layout, slower, pace
         self._instead: TableStream | None = None
         self._has_started_again = self._is_assumed = False
@@ -91,7 +91,7 @@ class ArrowCsvStream:
         return tuple(dtypes_of(self._needs, self._layout.given))
 
     def parts(self) -> Iterator[TablePart]:
-        """The rows, in order; raises `RestartRead` once at most."""
+        """Return the rows, in order; raise `RestartRead` once at most."""
         return self._parts(self._layout.first)
 
     def _parts(self, start: int) -> Iterator[TablePart]:
@@ -119,7 +119,7 @@ class ArrowCsvStream:
             yield self._part(parsed, schema)
 
     def _settle(self, rest: Iterator[_Parsed] | None) -> None:
-        """Reads on to the end, or all if that is not the rest, for what all pieces demand together."""
+        """Read on to the end, or all if that is not the rest, for what all pieces demand together."""
         if rest is None:
             self._needs, self._is_assumed = self._first_needs(), False
         for parsed in rest or self._read(self._layout.first):
@@ -149,7 +149,7 @@ class ArrowCsvStream:
         return _Parsed(piece, [array for array, _ in converted], tuple(need for _, need in converted), has_lines)
 
     def _first_needs(self) -> tuple[str, ...]:
-        """What the first rows demand, exactly."""
+        """Return what the first rows demand, exactly."""
         source = self._text.open()
         try:
             separator = self._layout.separator.encode()
@@ -178,11 +178,11 @@ class ArrowTextStream(ArrowCsvStream):
         return self._text.path.stat().st_size
 
     def parts(self, start: int | None = None) -> Iterator[TablePart]:
-        """The rows from there on, where a row begins."""
+        """Return the rows from there on, where a row begins."""
         return self._parts(self.first if start is None else start)
 
     def assume(self, needs: Needs) -> None:
-        """Settles the types by these; without any, by the first piece."""
+        """Settle the types by these; without any, by the first piece."""
         if self._instead is not None:
             return
         self._has_started_again = False
@@ -190,7 +190,7 @@ class ArrowTextStream(ArrowCsvStream):
         self._needs = needs if self._is_assumed else self._first_needs()
 
     def needs(self, table: pa.Table, start: int, stop: int) -> Needs:
-        """What the text of these rows demands at least."""
+        """Return what the text of these rows demands at least."""
         if self._instead is not None:
             return ()
         texts = _FirstRows(self._text, self._layout, start, stop)
@@ -200,11 +200,11 @@ class ArrowTextStream(ArrowCsvStream):
         )
 
     def joined(self, needs: Needs, more: Needs) -> Needs:
-        """What two stretches demand together."""
+        """Return what two stretches demand together."""
         return tuple(join(*each) for each in zip(needs, more, strict=True))
 
     def fits(self, needs: Needs) -> bool:
-        """Whether what all stretches demand is what is settled; never once another engine reads the file."""
+        """Return whether what all stretches demand is what is settled; never once another engine reads the file."""
         return (
             self._instead is None
             and len(needs) == len(self._needs)

@@ -26,7 +26,7 @@ class JoinedColumn:
     """A column of which chunks are added, read without a dtype unless it is one of text."""
 
     def __init__(self, given: str, thousands: str) -> None:
-        """Raises `Leave` for a given dtype that chunks say too little of."""
+        """Raise `Leave` for a given dtype that chunks say too little of."""
         if given and given not in _GIVEN and given not in GIVEN_TEXT:
             raise UnsupportedByEngine(f"a column of {given}")
         self._given, self._thousands = given, thousands
@@ -35,7 +35,7 @@ class JoinedColumn:
 
     @property
     def dtype(self) -> str:
-        """Raises `Leave` if the given one is not surely what comes out."""
+        """Raise `Leave` if the given one is not surely what comes out."""
         if self._given in _GIVEN and self._need not in _GIVEN[self._given]:
             raise UnsupportedByEngine(f"a column of {self._given} with other values")
         if self._is_unsigned and self._given in ("", "uint64"):
@@ -43,7 +43,7 @@ class JoinedColumn:
         return self._given or dtype_of(self._need)
 
     def _unsigned(self) -> str:
-        """Integers that only unsigned ones hold: beside missing and negative ones, and -0, all become text."""
+        """Return "uint64"; beside missing and negative values, and -0, pandas makes text of such integers."""
         if self._need != "int" or self._is_perhaps_negative:
             raise UnsupportedByEngine("integers beyond those of int64 beside other values")
         return "uint64"
@@ -54,7 +54,7 @@ class JoinedColumn:
         return not self._given and self.dtype == "float64" and not self._surely_float
 
     def add(self, values: pandas.Series) -> None:
-        """The next chunk. Raises `Leave` for what depends on more than this."""
+        """Return the next chunk. Raise `Leave` for what depends on more than this."""
         if self._given in GIVEN_TEXT:
             return
         found = _demand(values)
@@ -88,9 +88,9 @@ def _texts(values: pandas.Series, thousands: str) -> pa.Array:
 
 
 def given_dtypes(labels: pandas.Index, dtype: Any) -> list[str]:
-    """The name of the dtype that each column is given, "" where pandas infers it.
+    """Return the name of the dtype that each column is given, "" where pandas infers it.
 
-    Raises `Leave` where columns are not named by their labels.
+    Raise `Leave` where columns are not named by their labels.
     """
     from pandas.api.types import pandas_dtype
 

@@ -40,10 +40,10 @@ _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 
 def convert(text: pa.Array, need: str, given: str) -> tuple[pa.Array | None, str]:
-    """The values of a column of text under what is demanded so far (or its given dtype), and what its text demands.
+    """Return the values of a column of text under the demands so far (or its given dtype), and what its text demands.
 
     The values are None if that is more. The demand is a lower bound where it is cheaper than an exact one, and enough.
-    Raises `Leave` for what only pandas can settle.
+    Raise `Leave` for what only pandas can settle.
     """
     if given:
         return _given(text, given)
@@ -62,7 +62,10 @@ def convert(text: pa.Array, need: str, given: str) -> tuple[pa.Array | None, str
 
 
 def least_demand(values: pa.ChunkedArray, given: str, first_texts: Callable[[], pa.Array]) -> str:
-    """What the text of these values of a column demanded at least; `first_texts` gives that of the first of them."""
+    """Return what the text of these values of a column demanded at least.
+
+    `first_texts` gives that of the first of them.
+    """
     import pyarrow as pa
 
     missing = bool(values.null_count)
@@ -96,9 +99,9 @@ def _base_of_floats(values: pa.ChunkedArray, first_texts: Callable[[], pa.Array]
 
 
 def demands(text: pa.Array) -> tuple[str, bool]:
-    """What a column's text demands, exactly: its base, and whether values are missing.
+    """Return what a column's text demands, exactly: its base, and whether values are missing.
 
-    Raises `Leave` if an integer beyond 64 bits is what pandas would see first: what it does then depends on the rest.
+    Raise `Leave` if an integer beyond 64 bits is what pandas would see first: what it does then depends on the rest.
     """
     values, missing = text.drop_null(), bool(text.null_count)
     if not len(values):
@@ -119,7 +122,10 @@ def demands(text: pa.Array) -> tuple[str, bool]:
 
 
 def _odd_values(text: pa.Array, dtype: str, need: str) -> pa.Array:
-    """Values that are not written as Arrow reads them; integers beside missing ones are read as integers first."""
+    """Return values that are not written as Arrow reads them.
+
+    Integers beside missing ones are read as integers first.
+    """
     if dtype != "float64":
         return _spread(_by_pandas(text.drop_null()), text)
     values = _by_pandas(text.drop_null(), "float64" if need == "float" else None)
@@ -127,7 +133,7 @@ def _odd_values(text: pa.Array, dtype: str, need: str) -> pa.Array:
 
 
 def _quick(text: pa.Array, base: str, dtype: str) -> tuple[pa.Array | None, str]:
-    """The values, if they are of this base and Arrow reads them; with at least what they demand."""
+    """Return the values, if they are of this base and Arrow reads them; with at least what they demand."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -152,7 +158,7 @@ def _has_negative_zero(values: pa.Array) -> bool:
 
 
 def _given(text: pa.Array, given: str) -> tuple[pa.Array, str]:
-    """The values of a column whose dtype is given; it demands no more than room for what is missing."""
+    """Return the values of a column whose dtype is given; it demands no more than room for what is missing."""
     if given == "str":
         return text, ""
     casts = {"bool": _as_boolean, "boolean": _as_nullable_boolean, "float64": _as_float}
@@ -163,7 +169,7 @@ def _given(text: pa.Array, given: str) -> tuple[pa.Array, str]:
 
 
 def _as_integer(text: pa.Array) -> pa.Array | None:
-    """As 64-bit integers; Arrow would take hexadecimal ones too, which have a letter in them."""
+    """Return values as 64-bit integers; Arrow would take hexadecimal ones too, which have a letter in them."""
     import pyarrow as pa
 
     data = _data(text)
@@ -173,7 +179,7 @@ def _as_integer(text: pa.Array) -> pa.Array | None:
 
 
 def _as_float(text: pa.Array) -> pa.Array | None:
-    """As floats; words are left to pandas, which does not know the same ones."""
+    """Return values as floats; words are left to pandas, which does not know the same ones."""
     import pyarrow as pa
 
     data = _data(text)
@@ -185,7 +191,7 @@ def _as_float(text: pa.Array) -> pa.Array | None:
 
 
 def _as_boolean(text: pa.Array) -> pa.Array | None:
-    """As booleans; Arrow would take 0 and 1 too, which are shorter."""
+    """Return values as booleans; Arrow would take 0 and 1 too, which are shorter."""
     import numpy as np
     import pyarrow as pa
 
@@ -195,7 +201,7 @@ def _as_boolean(text: pa.Array) -> pa.Array | None:
 
 
 def _as_nullable_boolean(text: pa.Array) -> pa.Array | None:
-    """As booleans of the words that pandas' nullable ones know."""
+    """Return values as booleans of the words that pandas' nullable ones know."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -204,7 +210,7 @@ def _as_nullable_boolean(text: pa.Array) -> pa.Array | None:
 
 
 def _trimmed(text: pa.Array, data: np.ndarray) -> pa.Array:
-    """Without the blanks around values that the parser of numbers skips."""
+    """Return values without the blanks around values that the parser of numbers skips."""
     import pyarrow.compute as pc
 
     return pc.ascii_trim_whitespace(text) if len(data) and data.min() <= ord(" ") else text
@@ -220,7 +226,7 @@ def _cast(text: pa.Array, kind: pa.DataType) -> pa.Array | None:
 
 
 def _by_pandas(values: pa.Array, dtype: str | None = None) -> Any:
-    """A column without missing values as pandas reads it: a numpy array, or one of text."""
+    """Return a column without missing values as pandas reads it: a numpy array, or one of text."""
     import pandas
     import pyarrow as pa
     import pyarrow.csv as csv
@@ -233,7 +239,7 @@ def _by_pandas(values: pa.Array, dtype: str | None = None) -> Any:
 
 
 def _spread(values: np.ndarray, text: pa.Array) -> pa.Array:
-    """Values at the places where the text is not missing."""
+    """Return values at the places where the text is not missing."""
     import numpy as np
     import pyarrow as pa
 
@@ -246,7 +252,7 @@ def _spread(values: np.ndarray, text: pa.Array) -> pa.Array:
 
 
 def _refuse_big(values: pa.Array) -> None:
-    """Looks at integers up to the first value that is none."""
+    """Look at integers up to the first value that is none."""
     import pyarrow.compute as pc
 
     for value in values.filter(pc.invert(pc.match_substring_regex(values, _SURELY_INT64))):
@@ -257,19 +263,19 @@ def _refuse_big(values: pa.Array) -> None:
 
 
 def has_big_integer(values: pa.Array) -> bool:
-    """Whether an integer among these may be beyond 64 bits."""
+    """Return whether an integer among these may be beyond 64 bits."""
     import pyarrow.compute as pc
 
     return bool(pc.any(pc.match_substring_regex(values, r"^\s*[+-]?[0-9]{19,}\s*$")).as_py())
 
 
 def _is_text(value: str) -> bool:
-    """Whether this is surely no number and no boolean."""
+    """Return whether this is surely no number and no boolean."""
     return _IN_NO_NUMBER.search(value) is not None and _WORD_OF_VALUE.fullmatch(value) is None
 
 
 def _least_of_text(text: pa.Array) -> str:
-    """What a column of text demands at least, from a few of its values."""
+    """Return what a column of text demands at least, from a few of its values."""
     step = max(1, len(text) // _LOOKED_AT_AFAR)
     for row in (*range(min(_LOOKED_AT, len(text))), *range(0, len(text), step)):
         value = text[row].as_py()
@@ -301,7 +307,10 @@ def _offsets(text: pa.Array) -> np.ndarray:
 
 
 def _data(text: pa.Array) -> np.ndarray:
-    """All bytes of the text, one value behind the other; those of missing values too, of which there are none."""
+    """Return all bytes of the text, one value behind the other.
+
+    Those of missing values too, of which there are none.
+    """
     import numpy as np
 
     offsets, data = _offsets(text), text.buffers()[2]

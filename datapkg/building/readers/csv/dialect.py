@@ -47,7 +47,7 @@ class CsvDialect:
 
     @cached_property
     def names(self) -> list[str]:
-        """A name for every field; labels may be something else than text."""
+        """Return a name for every field; labels may be something else than text."""
         return [str(field) for field in range(self.width)]
 
     @cached_property
@@ -62,13 +62,13 @@ class CsvDialect:
 
     @cached_property
     def pandas_options(self) -> dict[str, Any]:
-        """For pandas to read the same records with."""
+        """Return kwargs with which pandas reads the same records."""
         chosen = {} if len(self.used) == self.width else {"usecols": list(self.used)}
         return {"sep": self.separator, **self.missing_options, **chosen}
 
 
 def detect_dialect(head: bytes, kwargs: dict[str, Any]) -> CsvDialect | None:
-    """The layout of a file that begins so; None if it, or what is asked for, is not for the fast engine."""
+    """Return the layout of a file that begins so; None if it, or what is asked for, is not for the fast engine."""
     kwargs = _without_defaults(kwargs)
     if {"sep", "delimiter"} <= kwargs.keys():
         return None
@@ -120,7 +120,7 @@ def _layout(head: bytes, first: int, separator: str, kwargs: dict[str, Any]) -> 
 
 
 def _first_record(head: bytes, separator: bytes, kwargs: dict[str, Any]) -> int | None:
-    """Where the first record behind the header begins; None if the header is odd."""
+    """Return where the first record behind the header begins; None if the header is odd."""
     start = len(_MARK) if head.startswith(_MARK) else 0
     # A second mark is text or none, as the encoding has it.
     if not head[start : start + 1].strip(_BLANK) or head.startswith(_MARK, start):
@@ -136,7 +136,7 @@ def _first_record(head: bytes, separator: bytes, kwargs: dict[str, Any]) -> int 
 
 
 def _given(labels: pandas.Index, dtype: Any) -> tuple[str, ...] | None:
-    """The dtype that each column is given, "" if none; None for one that is not read here."""
+    """Return the dtype that each column is given, "" if none; None for one that is not read here."""
     if not isinstance(dtype, dict):
         name = "" if dtype is None else _dtype_name(dtype)
         return None if name is None else (name,) * len(labels)
@@ -197,7 +197,10 @@ def _codec(encoding: Any) -> str:
 
 
 def _is_word(value: Any) -> bool:
-    """Whether pandas compares it with the text alone; numbers among missing values are compared as numbers too."""
+    """Return whether pandas compares it with the text alone.
+
+    Numbers among missing values are compared as numbers too.
+    """
     try:
         float(value)
     except ValueError:

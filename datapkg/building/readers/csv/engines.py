@@ -44,7 +44,7 @@ _LIMITS = EngineLimits()
 
 
 def read(path: Path, kwargs: dict[str, Any], warn: Warn, limits: EngineLimits = _LIMITS) -> pa.Table | TableStream:
-    """The table in a file: a small one at once, else as a stream."""
+    """Return the table in a file: a small one at once, else as a stream."""
     text = _text(path, kwargs)
     head = text.head(limits.fast) if text else b""
     if text and len(head) < limits.fast:
@@ -71,7 +71,7 @@ def _fast(text: Text, head: bytes, kwargs: dict[str, Any], warn: Warn, limits: E
 
 
 def _for_width(pace: BlockSizeControl, width: int) -> BlockSizeControl:
-    """Longer pieces for many columns, each of which costs some time a piece."""
+    """Use longer pieces for many columns, each of which costs some time a piece."""
     return replace(pace, piece=max(pace.piece, min(8 * pace.piece, width * _COLUMN_BYTES)))
 
 
@@ -104,7 +104,7 @@ class WholeStream:
         return self._table.schema
 
     def parts(self) -> Iterator[TablePart]:
-        """All rows at once."""
+        """Yield all rows at once."""
         yield TablePart(self._table)
 
 
@@ -122,7 +122,7 @@ def _whole_table(path: Path, kwargs: dict[str, Any], warn: Warn) -> pa.Table:
 
 
 def _text(path: Path, kwargs: dict[str, Any]) -> Text | None:
-    """The file as pandas opens it; None for archives, which it opens too."""
+    """Return the file as pandas opens it; None for archives, which it opens too."""
     method = kwargs.get("compression", "infer")
     suffix = path.suffix.lower()
     if method == "infer":
@@ -134,7 +134,7 @@ def _text(path: Path, kwargs: dict[str, Any]) -> Text | None:
 
 
 def _named(path: Path, kwargs: dict[str, Any], warn: Warn) -> dict[str, Any]:
-    """The kwargs with the names that the keys of `dtype` are, if they name all columns."""
+    """Return the kwargs with the names that the keys of `dtype` are, if they name all columns."""
     names = names_from_dtype(kwargs)
     if names and width_of_first_row(path, kwargs, warn) == len(names):
         return {**kwargs, "names": names}
@@ -142,19 +142,19 @@ def _named(path: Path, kwargs: dict[str, Any], warn: Warn) -> dict[str, Any]:
 
 
 def _rows(head: bytes, size: int) -> int:
-    """How many rows are about that many bytes; a guess where none of the text is known."""
+    """Return how many rows are about that many bytes; a guess where none of the text is known."""
     lines = max(head.count(b"\n"), head.count(b"\r"), 1)
     return max(1, size * lines // len(head) if head else size // _GUESSED_ROW)
 
 
 def _estimated_size(path: Path) -> int:
-    """Bytes of text, if compressed text is five times as long."""
+    """Return bytes of text, if compressed text is five times as long."""
     size = path.stat().st_size
     return size * 5 if path.suffix.lower() in (*SUFFIXES, ".zip") else size
 
 
 def _memory() -> int:
-    """Bytes of memory of this machine; 0 if that cannot be told."""
+    """Return bytes of memory of this machine; 0 if that cannot be told."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

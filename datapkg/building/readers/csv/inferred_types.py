@@ -38,23 +38,23 @@ GIVEN = {
 
 
 def demand(base: str, missing: bool) -> str:
-    """A demand in its one form: beside floats and text it does not matter whether values are missing."""
+    """Return a demand in its one form: beside floats and text it does not matter whether values are missing."""
     return base + NA if missing and base not in ("float", "text", UNKNOWN) else base
 
 
 def split(need: str) -> tuple[str, bool]:
-    """The base of a demand, and whether values are missing."""
+    """Return the base of a demand, and whether values are missing."""
     return need.removesuffix(NA), need.endswith(NA)
 
 
 def join(one: str, other: str) -> str:
-    """What a column demands of which two stretches demand these."""
+    """Return what a column demands of which two stretches demand these."""
     (a, a_missing), (b, b_missing) = split(one), split(other)
     return demand(_join_bases(a, b), a_missing or b_missing)
 
 
 def widen(settled: str, found: str) -> str:
-    """What a column demands in all, of which a stretch was read as `settled` has it and then found to demand this."""
+    """Return the demand of a whole column of which a stretch, read as `settled`, was found to demand this."""
     return settled if found == UNKNOWN else join(settled, found)
 
 
@@ -72,7 +72,7 @@ def _join_bases(a: str, b: str) -> str:
 
 
 def same_values(settled: str, found: str, given: str = "") -> bool:
-    """Whether values as they are read by `settled` are what they should be, once this is found beside them."""
+    """Return whether values as they are read by `settled` are what they should be, once this is found beside them."""
     if given:
         return dtype_of(widen(settled, found), given) == dtype_of(settled, given)
     joined = widen(settled, found)
@@ -81,12 +81,12 @@ def same_values(settled: str, found: str, given: str = "") -> bool:
 
 
 def dtype_of(need: str, given: str = "") -> str:
-    """The name of the pandas dtype of a column with this demand, or with the dtype that was given for it."""
+    """Return the name of the pandas dtype of a column with this demand, or with the dtype that was given for it."""
     if given:
         return GIVEN[given][split(need)[1]]
     return _INFERRED.get(need, "")
 
 
 def dtypes_of(needs: Sequence[str], given: Sequence[str]) -> list[str]:
-    """The dtypes of all columns, in order."""
+    """Return the dtypes of all columns, in order."""
     return [dtype_of(need, each) for need, each in zip(needs, given, strict=True)]

@@ -22,9 +22,9 @@ Converted = tuple["pa.Array | None", str]
 
 
 def with_numbers(data: bytes, layout: CsvDialect, needs: tuple[str, ...], as_text: set[int]) -> list[Converted] | None:
-    """The columns of a piece with what they demand, as `convert` has it; None if their text has to be looked at.
+    """Return the columns of a piece with what they demand, as `convert` has it; None if their text has to be looked at.
 
-    The positions of columns for which that is so are added to `as_text`. Raises `Leave` as `tokens` does.
+    The positions of columns for which that is so are added to `as_text`. Raise `Leave` as `tokens` does.
     """
     import pyarrow as pa
 
@@ -54,12 +54,12 @@ def with_numbers(data: bytes, layout: CsvDialect, needs: tuple[str, ...], as_tex
 
 
 def _kind(need: str) -> str:
-    """What Arrow reads a column with this demand as; "" for text."""
+    """Return what Arrow reads a column with this demand as; "" for text."""
     return {"int": "int64", "float": "float64"}.get(split(need)[0], "")
 
 
 def _has_hexadecimals(data: bytes) -> bool:
-    """Whether 0x or 0X stands anywhere, which Arrow reads as the beginning of an integer."""
+    """Return whether 0x or 0X stands anywhere, which Arrow reads as the beginning of an integer."""
     import numpy as np
 
     array = np.frombuffer(data, np.uint8)

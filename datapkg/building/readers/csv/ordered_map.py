@@ -12,7 +12,10 @@ Result = TypeVar("Result")
 
 
 def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: int, count: int) -> Iterator[Result]:
-    """The result of each item in order, with `count` of them at work or waiting; closing the iterator ends them."""
+    """Yield the result of each item in order, with `count` of them at work or waiting.
+
+    Closing the iterator ends them.
+    """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="delimited")
     try:
         waiting: deque = deque()

@@ -28,7 +28,7 @@ class ChunkStream:
     """
 
     def __init__(self, path: Path, kwargs: dict[str, Any], rows: int, slower: Callable[[str], TableStream]) -> None:
-        """Reads the file once. Raises `Leave` for what chunks cannot settle, else what pandas raises."""
+        """Read the file once. Raise `Leave` for what chunks cannot settle, else what pandas raises."""
         self._path, self._kwargs, self._rows, self._slower = path, kwargs, rows, slower
         self._instead: TableStream | None = None
         labels, columns = self._settled()
@@ -41,7 +41,7 @@ class ChunkStream:
         return self._schema if self._instead is None else self._instead.schema
 
     def parts(self) -> Iterator[TablePart]:
-        """The rows, in order; raises `RestartRead` where another engine must read them."""
+        """Yield the rows, in order; raise `RestartRead` where another engine must read them."""
         if self._instead is not None:
             yield from self._instead.parts()
             return
@@ -58,7 +58,7 @@ class ChunkStream:
             yield TablePart(_table(chunk, self._schema))
 
     def _settled(self) -> tuple[pandas.Index, list[JoinedColumn]]:
-        """The labels of the columns, and what is in them."""
+        """Return the labels of the columns, and what is in them."""
         columns: list[JoinedColumn] = []
         rows = 0
         for chunk in self._chunks(_without_numeric_dtypes(self._kwargs)):
@@ -95,14 +95,14 @@ class ChunkStream:
 
 
 def reads_in_chunks(kwargs: dict[str, Any]) -> bool:
-    """Whether these kwargs mean the same for chunks as for the whole file."""
+    """Return whether these kwargs mean the same for chunks as for the whole file."""
     if {"names", "usecols"} <= kwargs.keys():
         return False
     return all(name in _UNDERSTOOD and _UNDERSTOOD[name](value) for name, value in kwargs.items())
 
 
 def _without_numeric_dtypes(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Only dtypes of text: what a column of numbers holds is seen if pandas infers its dtype."""
+    """Return only dtypes of text: what a column of numbers holds is seen if pandas infers its dtype."""
     from pandas.api.types import pandas_dtype
 
     dtype = kwargs.get("dtype")
@@ -113,7 +113,7 @@ def _without_numeric_dtypes(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_dtypes(kwargs: dict[str, Any], labels: pandas.Index, columns: list[JoinedColumn]) -> dict[str, Any]:
-    """With the dtypes that were inferred; but booleans, which pandas infers again, and would read others as text."""
+    """Return kwargs with the inferred dtypes, except booleans: pandas would read other values as text."""
     dtype = kwargs.get("dtype")
     if dtype is not None and not isinstance(dtype, dict):
         return kwargs
@@ -128,7 +128,7 @@ def _with_dtypes(kwargs: dict[str, Any], labels: pandas.Index, columns: list[Joi
 
 
 def _is_numbered(index: pandas.Index, start: int) -> bool:
-    """Whether rows have no index but their number; a column that is one may be a range too."""
+    """Return whether rows have no index but their number; a column that is one may be a range too."""
     import pandas
 
     return isinstance(index, pandas.RangeIndex) and (index.start, index.step, index.name) == (start, 1, None)
@@ -159,7 +159,7 @@ def _any(value: Any) -> bool:
 
 
 def _are_no_numbers(value: Any) -> bool:
-    """Whether these words for booleans are surely none for numbers, which a chunk of nothing else would hold."""
+    """Return whether these words for booleans are surely none for numbers, which a chunk of nothing else would hold."""
     return value is None or (isinstance(value, (list, tuple)) and all(map(_is_no_number, value)))
 
 

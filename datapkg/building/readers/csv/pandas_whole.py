@@ -17,7 +17,7 @@ _MISSING = ("Integer column has NA values", "Bool column has NA values")
 
 
 def frame(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
-    """The file as a frame; the keys of `dtype` may name the columns of a headerless one."""
+    """Return the file as a frame; the keys of `dtype` may name the columns of a headerless one."""
     names = names_from_dtype(kwargs)
     if not names:
         return _read_with_missing(path, kwargs, warn)
@@ -35,13 +35,13 @@ def frame(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
 
 
 def width_of_first_row(path: Path, kwargs: dict[str, Any], warn: Warn) -> int:
-    """How many columns a headerless file has, by its first row."""
+    """Return how many columns a headerless file has, by its first row."""
     first = {key: value for key, value in kwargs.items() if key not in ("dtype", "index_col", "usecols", "parse_dates")}
     return _read(path, {**first, "nrows": 1, "skipfooter": 0}, warn).shape[1]
 
 
 def names_from_dtype(kwargs: dict[str, Any]) -> list[str] | None:
-    """The names of the columns of a headerless file, if `dtype` may give them."""
+    """Return the names of the columns of a headerless file, if `dtype` may give them."""
     dtype = kwargs.get("dtype")
     if "header" not in kwargs or kwargs["header"] is not None or kwargs.get("names") is not None:
         return None
@@ -59,7 +59,7 @@ def _read_with_missing(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas
 
 
 def _nullable(dtype: Any) -> Any:
-    """The dtypes with those of integers and booleans made nullable."""
+    """Return the dtypes with those of integers and booleans made nullable."""
     from pandas.api.types import pandas_dtype
 
     if isinstance(dtype, dict):
@@ -72,7 +72,7 @@ def _nullable(dtype: Any) -> Any:
 
 
 def _without_needless(frame: pandas.DataFrame, dtype: Any) -> pandas.DataFrame:
-    """Gives columns without missing values the dtype that was asked for."""
+    """Cast columns without missing values to the dtype that was asked for."""
     wanted = dtype if isinstance(dtype, dict) else dict.fromkeys(frame.columns, dtype)
     whole = {
         column: each
@@ -100,7 +100,9 @@ def _read(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
 
 
 def _read_malformed(path: Path, kwargs: dict[str, Any], error: Exception, warn: Warn) -> pandas.DataFrame:
-    """What the C engine cannot parse, by the Python engine; if that cannot either, the C engine's reason is raised.
+    """Return what the C engine cannot parse, by the Python engine.
+
+    If that cannot either, the C engine's reason is raised.
 
     The Python engine takes the first fields of rows that are too long for an index, and loses others: not believed.
     """

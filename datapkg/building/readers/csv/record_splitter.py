@@ -23,11 +23,11 @@ class TextSource(Protocol):
     """Text that is read from front to back, and may be read again from where the last piece ended."""
 
     def at(self, position: int, count: int) -> bytes:
-        """That many bytes from there, fewer only at the end."""
+        """Return that many bytes from there, fewer only at the end."""
         ...
 
     def close(self) -> None:
-        """Ends reading."""
+        """End reading."""
         ...
 
 
@@ -38,7 +38,7 @@ class PlainFile:
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def at(self, position: int, count: int) -> bytes:
-        """Reads without moving a position, so any number of readers may do it."""
+        """Read without moving a position, so any number of readers may do it."""
         data = os.pread(self._descriptor, count, position)
         while len(data) < count and (more := os.pread(self._descriptor, count - len(data), position + len(data))):
             data += more
@@ -81,11 +81,11 @@ class Text:
     unpack: Callable[[Path, str], BinaryIO] | None = None
 
     def open(self) -> TextSource:
-        """It, from the beginning."""
+        """Return the text from the beginning."""
         return PlainFile(self.path) if self.unpack is None else PackedFile(self.unpack(self.path, "rb"))
 
     def head(self, count: int) -> bytes:
-        """Its first bytes."""
+        """Return its first bytes."""
         source = self.open()
         try:
             return source.at(0, count)
@@ -102,14 +102,14 @@ class Piece:
 
     @property
     def stop(self) -> int:
-        """Where they end."""
+        """Return where the records end."""
         return self.start + len(self.data)
 
 
 def pieces(source: TextSource, start: int, size: int, separator: bytes) -> Iterator[Piece]:
-    """The records from `start` on, in pieces of about `size` bytes; a longer record is a piece of its own.
+    """Yield the records from `start` on, in pieces of about `size` bytes; a longer record is a piece of its own.
 
-    Raises `Leave` for a quoted field that does not end.
+    Raise `Leave` for a quoted field that does not end.
     """
     wanted = size
     while data := source.at(start, wanted):
@@ -125,7 +125,7 @@ def pieces(source: TextSource, start: int, size: int, separator: bytes) -> Itera
 
 
 def record_end(data: bytes, separator: bytes, is_last: bool) -> int:
-    """Where the last whole record in the data ends, which begins with one; 0 if none does."""
+    """Return where the last whole record in the data ends, which begins with one; 0 if none does."""
     if b'"' not in data:
         return len(data) if is_last else data.rfind(b"\n") + 1
     opened, closed = inside_quotes(data, separator)
@@ -135,7 +135,7 @@ def record_end(data: bytes, separator: bytes, is_last: bool) -> int:
 
 
 def _last_newline(data: bytes, opened: np.ndarray, closed: np.ndarray) -> int:
-    """The last newline that is outside of quotes; -1 if there is none."""
+    """Return the last newline that is outside of quotes; -1 if there is none."""
     import numpy as np
 
     place = data.rfind(b"\n")
@@ -148,7 +148,7 @@ def _last_newline(data: bytes, opened: np.ndarray, closed: np.ndarray) -> int:
 
 
 def inside_quotes(data: bytes, separator: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Where quoted stretches begin, and where they end; the last may not. The data begins with a record."""
+    """Return where quoted stretches begin, and where they end; the last may not. The data begins with a record."""
     import numpy as np
 
     array = np.frombuffer(data, np.uint8)
@@ -168,7 +168,7 @@ def inside_quotes(data: bytes, separator: bytes) -> tuple[np.ndarray, np.ndarray
 
 
 def _quoted_slowly(quotes: list[int], starts_field: list[bool]) -> tuple[np.ndarray, np.ndarray]:
-    """One quote after the other, as the parsers do it: those in the middle of a field mean nothing."""
+    """Return one quote after the other, as the parsers do it: those in the middle of a field mean nothing."""
     import numpy as np
 
     opened: list[int] = []
@@ -187,7 +187,7 @@ def _quoted_slowly(quotes: list[int], starts_field: list[bool]) -> tuple[np.ndar
 
 
 def row_starts(data: bytes, separator: bytes) -> np.ndarray:
-    """Where the records that are not blank begin in a piece, if every newline outside of quotes ends one."""
+    """Return where the records that are not blank begin in a piece, if every newline outside of quotes ends one."""
     import numpy as np
 
     array = np.frombuffer(data, np.uint8)

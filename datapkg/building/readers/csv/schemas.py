@@ -14,7 +14,7 @@ _SAMPLES: dict[str, Any] = {"bool": True, "boolean": True, "object": True, "str"
 
 
 def schema_of(labels: pandas.Index, dtypes: Sequence[Any]) -> pa.Schema:
-    """What `table_from_frame` makes of a frame with these columns, in the types that come back from Parquet."""
+    """Return what `table_from_frame` makes of a frame with these columns, in the types that come back from Parquet."""
     import pandas
 
     from datapkg.tables.storage_types import to_storage_types

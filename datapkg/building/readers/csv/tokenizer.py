@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def tokens(data: bytes, layout: CsvDialect) -> tuple[list[pa.Array], bool]:
-    """The columns that are used, in order, and whether every line of text that is not blank is a row.
+    """Return the columns that are used, in order, and whether every line of text that is not blank is a row.
 
-    Raises `Leave` for what pandas would raise an error for, or reads in a way that depends on the text before.
+    Raise `Leave` for what pandas would raise an error for, or reads in a way that depends on the text before.
     """
     import pyarrow as pa
 
@@ -31,7 +31,7 @@ def tokens(data: bytes, layout: CsvDialect) -> tuple[list[pa.Array], bool]:
 
 
 def check_text(data: bytes, layout: CsvDialect) -> None:
-    """That it is what its encoding says: unused columns too, as pandas decodes all."""
+    """Raise if the text does not match its encoding: unused columns too, as pandas decodes all."""
     if data.isascii():
         return
     if layout.is_ascii:
@@ -43,7 +43,7 @@ def check_text(data: bytes, layout: CsvDialect) -> None:
 
 
 def is_odd(data: bytes, layout: CsvDialect) -> bool:
-    """Whether the parsers may differ in this text: by lone carriage returns, NUL, blank lines of one column."""
+    """Return whether the parsers may differ in this text: by lone carriage returns, NUL, blank lines of one column."""
     if b"\0" in data:
         return True
     if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
@@ -55,7 +55,7 @@ def is_odd(data: bytes, layout: CsvDialect) -> bool:
 
 
 def by_arrow(data: bytes, layout: CsvDialect, types: Mapping[str, pa.DataType] | None = None) -> list[pa.Array]:
-    """The columns as pyarrow reads them: text, where `types` does not say what else by name. Raises `ArrowInvalid`."""
+    """Return the columns as pyarrow reads them: as text unless `types` names a type. Raise `ArrowInvalid`."""
     import pyarrow as pa
     import pyarrow.csv as csv
 
@@ -78,7 +78,7 @@ def by_arrow(data: bytes, layout: CsvDialect, types: Mapping[str, pa.DataType] |
 
 
 def _by_pandas(data: bytes, layout: CsvDialect) -> list[pa.Array]:
-    """Below two rows of ours, from which pandas knows how many fields a record has."""
+    """Return the text below two rows of ours, from which pandas knows how many fields a record has."""
     import pandas
     import pyarrow as pa
 
