@@ -1,4 +1,4 @@
-"""What an administrator types: `datapkg-registry serve`, `datapkg-registry user …`."""
+"""The command line of a registry's operator: `datapkg-registry serve`, `datapkg-registry user …`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ from packaging.requirements import Requirement
 
 from datapkg import __version__
 from datapkg.errors import CorruptObject, DatapkgError, InvalidInput, MissingDependency
-from datapkg.format.texts import count_text
+from datapkg.format.suggestions import did_you_mean, nearest
+from datapkg.format.texts import count_text, quoted
 from registry_server.settings import Settings, read_settings, setting_name
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 PROGRAM = "datapkg-registry"
 OPTIONS = ("data", "host", "port", "public_url")
+# Commands that take something away; a mistyped word never suggests one.
+REMOVING = frozenset({"revoke"})
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Runs one command and gives its exit code; what goes wrong is said on standard error."""
+    """Run one command and return its exit code; errors are printed on standard error."""
     as_json = "--json" in arguments
     try:
         result = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except DatapkgError as error:
-        _say(error, as_json)
+        _report(error, as_json)
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -45,28 +48,32 @@ def run(arguments: list[str]) -> int:
         context = getattr(error, "ctx", None)
         message = error.format_message()
         hint = f"{context.command_path if context else PROGRAM} --help"
-        _say(InvalidInput(message[:1].lower() + message[1:].removesuffix("."), hint=hint), as_json)
+        _report(InvalidInput(message[:1].lower() + message[1:].removesuffix("."), hint=hint), as_json)
         return InvalidInput.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
     except ModuleNotFoundError as error:
         if "--debug" in arguments or str(error.name).startswith(("registry_server", "datapkg")):
             raise
-        missing = MissingDependency(f"a registry needs the library {error.name}", hint=_libraries_line(str(error.name)))
-        _say(missing, as_json)
+        missing = MissingDependency(
+            f"the registry needs the library {error.name}", hint=_libraries_line(str(error.name))
+        )
+        _report(missing, as_json)
         return missing.exit_code
     except Exception as error:
         if "--debug" in arguments:
             raise
-        _say(DatapkgError(f"{type(error).__name__}: {error}", hint=f"{PROGRAM} --debug … shows where"), as_json)
+        _report(
+            DatapkgError(f"{type(error).__name__}: {error}", hint=f"{PROGRAM} --debug … prints the traceback"), as_json
+        )
         return DatapkgError.exit_code
     return result if isinstance(result, int) else 0
 
 
 def _libraries_line(missing: str) -> str:
-    """The line that installs what the extra `server` names, or at least what is missing.
+    """Return the command that installs the libraries of the extra `server`, or at least the missing one.
 
-    It names no datapkg, so that it works however that was installed: the public index has another project of the name.
+    It does not name datapkg, which is another project on the public index, so that it works however that was installed.
     """
     try:
         needed = [Requirement(text) for text in metadata.requires("datapkg") or ()]
@@ -76,7 +83,7 @@ def _libraries_line(missing: str) -> str:
     return shlex.join(["pip", "install", *([f"{each.name}{each.specifier}" for each in server] or [missing])])
 
 
-def _say(error: DatapkgError, as_json: bool) -> None:
+def _report(error: DatapkgError, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"error": error.to_wire()}, ensure_ascii=False), err=True)
         return
@@ -90,21 +97,37 @@ def _data_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "--data",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="The folder that holds everything; only serve makes a new one. [env: DATAPKG_REGISTRY_DATA]",
+        help="The folder with all data; only serve creates a new one. [env: DATAPKG_REGISTRY_DATA]",
     )(function)
 
 
 def _quiet_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("-q", "--quiet", is_flag=True, help="Print the token alone, for a pipe.")(function)
+    return click.option("-q", "--quiet", is_flag=True, help="Print only the token, for a pipe.")(function)
 
 
 def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines; errors too.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")(function)
 
 
-@click.group(context_settings=CONTEXT)
+class _Group(click.Group):
+    """A group of commands; it and the groups in it suggest the command that a mistyped word meant."""
+
+    group_class = type
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if (word := args[0]) not in self.commands and not word.startswith("-"):
+            near = filter(None, [nearest(word, self.commands.keys() - REMOVING)])
+            raise InvalidInput(
+                f"there is no command {quoted(word)}{did_you_mean(near)}", hint=f"{ctx.command_path} --help"
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Group, context_settings=CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
-@click.option("--debug", is_flag=True, help="Show where a failure that nobody foresaw came from.")
+@click.option("--debug", is_flag=True, help="Print a traceback with an unexpected error.")
 def cli(debug: bool) -> None:
     """A registry of data packages: one process, an SQLite database and a folder.
 
@@ -116,28 +139,30 @@ def cli(debug: bool) -> None:
 
 
 def _bounds() -> str:
-    """The settings that have no option, as a paragraph of help."""
+    """Return the settings that have no option, as a paragraph of help."""
     lines = [f"  {setting_name(each.name)}={each.default}" for each in fields(Settings) if each.name not in OPTIONS]
-    return "\n".join(["\b", "Set in the environment alone, with what holds if they are not:", *lines])
+    return "\n".join(["\b", "Environment variables without an option, with their defaults:", *lines])
 
 
 @cli.command(epilog=_bounds())
 @_data_option
-@click.option("--host", metavar="HOST", help="Where to listen; 127.0.0.1 if not given. [env: DATAPKG_REGISTRY_HOST]")
 @click.option(
-    "--port", type=int, metavar="PORT", help="8484 if not given; 0 takes a free one. [env: DATAPKG_REGISTRY_PORT]"
+    "--host", metavar="HOST", help="The address to listen on; default 127.0.0.1. [env: DATAPKG_REGISTRY_HOST]"
+)
+@click.option(
+    "--port", type=int, metavar="PORT", help="Default 8484; 0 takes a free port. [env: DATAPKG_REGISTRY_PORT]"
 )
 @click.option(
     "--public-url",
     metavar="URL",
-    help="How others reach this registry, where that is not the address it listens on. "
+    help="The URL by which others reach this registry, if it is not the address it listens on. "
     "[env: DATAPKG_REGISTRY_PUBLIC_URL]",
 )
 @_json_option
 def serve(data: Path | None, host: str | None, port: int | None, public_url: str | None, as_json: bool) -> None:
     """Serve a registry until it is stopped (Ctrl-C, or SIGTERM).
 
-    The first line on standard output is JSON and says where it listens: {"url": "http://127.0.0.1:8484"}
+    The first line on standard output is JSON with the address: {"url": "http://127.0.0.1:8484"}
 
     \b
     Examples:
@@ -154,20 +179,20 @@ def _announce(settings: Settings, created: bool) -> None:
     click.echo(json.dumps({"url": settings.address}))
     sys.stdout.flush()
     if created:
-        click.echo(f"A new registry was made in {settings.data}.", err=True)
+        click.echo(f"Created a new registry in {settings.data}.", err=True)
     click.echo(
-        f"The registry of {settings.data} listens on {settings.address}"
-        f"{f', and calls itself {settings.url}' if settings.public_url else ''}.\n"
-        f"A first user:   {PROGRAM} user add NAME --data {settings.data}\n"
-        f"The client:     {settings.url}/client/ has the line that installs it\n"
-        f"Elsewhere:      datapkg login {settings.url}   (to read: datapkg config registry {settings.url})",
+        f"The registry in {settings.data} listens on {settings.address}"
+        f"{f'; its public URL is {settings.url}' if settings.public_url else ''}.\n"
+        f"Add a user:     {PROGRAM} user add NAME --data {settings.data}\n"
+        f"Get the client: {settings.url}/client/\n"
+        f"On a client:    datapkg login {settings.url}   (only to read: datapkg config registry {settings.url})",
         err=True,
     )
 
 
 @cli.group()
 def user() -> None:
-    """Users and their tokens; works while the registry runs.
+    """Manage users and their tokens; works while the registry runs.
 
     \b
     Examples:
@@ -177,7 +202,7 @@ def user() -> None:
 
 
 def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Opens the registry for a command, gives it as the first argument, and closes it."""
+    """Open the registry for a command, pass it as the first argument, and close it."""
 
     @wraps(command)
     def wrapped(data: Path | None, **options: Any) -> Any:
@@ -203,7 +228,7 @@ def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
 @_json_option
 @_with_registry
 def add(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
-    """Add a user and print a first token, which cannot be shown again.
+    """Add a user and print a token, which cannot be shown again.
 
     \b
     Examples:
@@ -222,7 +247,7 @@ def add(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
 @_json_option
 @_with_registry
 def token(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
-    """Print one more token of a user; earlier ones stay valid."""
+    """Create and print another token of a user; earlier ones stay valid."""
     from registry_server.services import accounts, policy
 
     _print_token(name, accounts.add_token(registry, policy.THE_OPERATOR, name), as_json, quiet)
@@ -234,7 +259,7 @@ def token(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
 @_json_option
 @_with_registry
 def revoke(registry: Any, name: str, as_json: bool) -> None:
-    """Make all tokens of a user invalid; packages stay."""
+    """Revoke all tokens of a user; packages stay."""
     from registry_server.services import accounts, policy
 
     count = accounts.revoke_tokens(registry, policy.THE_OPERATOR, name)
@@ -271,17 +296,17 @@ def list_users(registry: Any, as_json: bool) -> None:
 
 @cli.command()
 @_data_option
-@click.option("--content", is_flag=True, help="Read tables too whose content was never found right.")
+@click.option("--content", is_flag=True, help="Also check tables whose content was never verified.")
 @_json_option
 @_with_registry
 def verify(registry: Any, content: bool, as_json: bool) -> int:
-    """Check the database, hash every object again, and say what is damaged; works while the registry runs.
+    """Check the database and every object for damage.
 
-    What is damaged is not deleted. It is no longer given out, and the next push of a package that holds it brings it
-    again. The exit code is 6 if there is any.
+    This works while the registry runs. Damaged objects are not deleted. They are no longer served, and the next push
+    of a package that holds them sends them again. The exit code is 6 if anything is damaged.
 
-    With --content, the tables that were published unchecked are read, a worker with limits at a time, and those that
-    hold other values than their manifests state are named; that is exit code 6 too.
+    With --content, the tables that were published unchecked are checked as well, in child processes with limits.
+    Tables whose values differ from their manifests are listed; the exit code is 6 then, too.
 
     \b
     Example:
@@ -301,12 +326,12 @@ def verify(registry: Any, content: bool, as_json: bool) -> int:
         for table in false:
             click.echo(f"false content: {table.path} of {table.package}@sha256:{table.state[:16]}: {table.reason}")
         if tables:
-            click.echo(f"{tables.tables:,} tables are checked, {tables.unchecked:,} could not be.")
+            click.echo(f"{count_text(tables.tables, 'table')} checked, {tables.unchecked:,} could not be checked.")
         for problem in found.database:
             click.echo(f"damaged: the database {registry.settings.database}: {problem}; restore it from a backup")
         for each in found.damaged:
             click.echo(f"damaged: {each.hash} of {', '.join(each.packages) or 'no package'}")
-        click.echo(f"{found.checked:,} objects are checked, {len(found.damaged):,} of them are damaged.")
+        click.echo(f"{count_text(found.checked, 'object')} checked, {len(found.damaged):,} damaged.")
     return CorruptObject.exit_code if found.damaged or found.database or false else 0
 
 
@@ -316,7 +341,7 @@ def _print_token(name: str, token: str, as_json: bool, quiet: bool) -> None:
     elif quiet:
         click.echo(token)
     else:
-        click.echo(f"The token of {name}, shown only now:\n\n  {token}\n\nUse it with:  datapkg login URL")
+        click.echo(f"The token of {name}, which is shown only once:\n\n  {token}\n\nUse it with:  datapkg login URL")
 
 
 if __name__ == "__main__":

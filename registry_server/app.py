@@ -1,4 +1,4 @@
-"""The wiring of a registry: settings in, an app out, and a server that runs it."""
+"""The wiring of a registry: the app for given settings, and the server that runs it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from registry_server.web.rendering import STATIC
 
 SWEEP_EVERY_S = 3600
 logger = logging.getLogger(__name__)
-# Locked by the operating system, so that it is free once the process has ended, however it did.
+# The operating system releases the lock when the process ends, even if it is killed.
 LOCK_FILE = "serve.lock"
-# FastAPI can tell others of requests, and what was wrong with them; this registry tells nobody.
+# FastAPI can export traces of requests; a registry must not send them anywhere.
 SILENT: TelemetryConfig = {
     "tracing": False,
     "metrics": False,
@@ -51,14 +51,14 @@ SILENT: TelemetryConfig = {
     "auto_configure": False,
 }
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8  # as malloc.h has them
-# Each arena keeps what it may: with one for each thread, 600 readers left hundreds of MB behind.
+# Each arena keeps freed memory: with one per thread, 600 readers left hundreds of MB allocated.
 _MALLOC = ((M_MMAP_THRESHOLD, 4 << 20), (M_TRIM_THRESHOLD, 16 << 20), (M_TOP_PAD, 4 << 20), (M_ARENA_MAX, 2))
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 5
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The ASGI app of a registry with these settings."""
+    """Return the ASGI app of a registry with these settings."""
     registry = open_registry(settings, create=True)
 
     @contextlib.asynccontextmanager
@@ -98,16 +98,16 @@ async def _sweep(registry: Registry, is_ending: threading.Event) -> None:
     while True:
         try:
             await anyio.to_thread.run_sync(sweep.sweep, registry, THE_OPERATOR, is_ending.is_set)
-        except Exception as error:  # noqa: BLE001 - a full disk, say; the next one may succeed
-            logger.error("the sweep ended early: %s; the next one is in %d seconds", error, SWEEP_EVERY_S)
+        except Exception as error:  # noqa: BLE001 - such as a full disk; the next sweep may succeed
+            logger.error("the sweep stopped early: %s; the next one starts in %d seconds", error, SWEEP_EVERY_S)
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
 def serve(settings: Settings, announce: Callable[[Settings, bool], None]) -> None:
-    """Serves until it is told to stop; calls `announce` once requests are accepted, with the port that it got, and
-    whether the registry is new.
+    """Serve until stopped by a signal.
 
-    Raises `InvalidInput` or `Conflict` if it cannot begin.
+    Once requests are accepted, call `announce` with the settings, which have the actual port, and whether the registry
+    is new. Raise `InvalidInput` or `Conflict` if it cannot start.
     """
     with _alone(settings.data), _listen(settings) as listener:
         _allow_files()
@@ -120,7 +120,7 @@ def serve(settings: Settings, announce: Callable[[Settings, bool], None]) -> Non
 @contextlib.contextmanager
 def _alone(data: Path) -> Iterator[None]:
     """Hold the data folder for one process, whose memory has the uploads in progress; raise `Conflict` for a second."""
-    with contextlib.suppress(OSError):  # what is wrong with the folder is told by `open_registry`
+    with contextlib.suppress(OSError):  # `open_registry` reports what is wrong with the folder
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not data.is_dir():
         yield
@@ -154,14 +154,14 @@ def _run(app: FastAPI, listener: socket.socket, announce: Callable[[], None]) ->
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    # uvicorn raises again, at its end, the signal that ended it: stopping a server is no failure.
+    # uvicorn raises the signal that stopped it again when it is done: stopping a server is not a failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     _Server(config, announce).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it accepts requests."""
+    """A server that calls `announce` when it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
@@ -174,16 +174,16 @@ class _Server(uvicorn.Server):
 
 
 def _allow_files() -> None:
-    """Allows as many open files as the system lets us: connections and packs each hold one."""
+    """Raise the limit of open files as far as the system allows: each connection and pack holds one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _keep_buffers() -> None:
-    """Lets the C library keep freed buffers of a few MiB rather than give each back to the system (mallopt(3)).
+    """Let the C library keep freed buffers of a few MiB instead of returning each to the system (mallopt(3)).
 
-    Bodies come and go in pieces of 256 KiB to 1 MiB; fetching each one's memory anew took half of an upload's time.
+    Bodies are handled in pieces of 256 KiB to 1 MiB; allocating each one anew took half of the time of an upload.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(ctypes.util.find_library("c")).mallopt
@@ -203,7 +203,7 @@ def _listen(settings: Settings) -> socket.socket:
             listener.close()
         raise Conflict(
             f"cannot listen on {settings.host}, port {settings.port}: {getattr(error, 'strerror', None) or error}",
-            hint="give another one with --host and --port; --port 0 takes a free one",
+            hint="choose another address with --host and --port; --port 0 takes a free port",
         ) from error
     listener.setblocking(False)
     return listener

@@ -1,4 +1,4 @@
-"""What a registry is told from outside, environment and options, as one frozen object."""
+"""The settings of a registry, from the environment and from options, as one frozen object."""
 
 from __future__ import annotations
 
@@ -55,21 +55,21 @@ class Settings:
 
     @property
     def temporary(self) -> Path:
-        """The folder of what is not yet whole."""
+        """The folder of unfinished files."""
         return self.data / "tmp"
 
     @property
     def max_publish_bytes(self) -> int:
-        """The size of a publish request: its record, its previews, and what stands around them."""
+        """The maximum size of a publish request: record, previews and their envelope."""
         return self.max_record_bytes + self.max_previews_bytes + MIB
 
     @property
     def slot_wait_s(self) -> float:
-        """How long a request waits for a free slot before it is told to come back; clients give up after a minute."""
+        """How long a request waits for a free slot before it gets 503; clients give up after a minute."""
         return self.body_timeout_s / 4
 
     def at(self, port: int) -> Settings:
-        """The same settings with the port that is really listened on."""
+        """Return the same settings with the port that is actually listened on."""
         return replace(self, port=port)
 
     @property
@@ -80,19 +80,19 @@ class Settings:
 
     @property
     def url(self) -> str:
-        """The beginning of every absolute URL that the registry writes; never taken from a request."""
+        """The start of every absolute URL that the registry writes; never taken from a request."""
         return self.public_url or self.address
 
 
 def setting_name(name: str) -> str:
-    """The environment variable of a setting: `max_tags` → `DATAPKG_REGISTRY_MAX_TAGS`."""
+    """Return the environment variable of a setting: `max_tags` → `DATAPKG_REGISTRY_MAX_TAGS`."""
     return PREFIX + name.upper()
 
 
 def read_settings(environ: Mapping[str, str] | None = None, **options: Any) -> Settings:
-    """Settings from the environment, overruled by the options that are not None.
+    """Return the settings from the environment; options that are not None override them.
 
-    Raises `InvalidInput` that lists every setting that cannot be read.
+    Raise `InvalidInput` listing every invalid setting.
     """
     environ = os.environ if environ is None else environ
     given: dict[str, Any] = {}
@@ -121,16 +121,16 @@ def _read_count(value: int | str) -> int:
     try:
         number = int(value)
     except ValueError:
-        raise ValueError(f"{value!r} is not a whole number") from None
+        raise ValueError(f"expected a whole number, got {value!r}") from None
     if number < 0:
-        raise ValueError(f"{number} is less than 0")
+        raise ValueError(f"expected 0 or more, got {number}")
     return number
 
 
 def _read_port(value: int | str) -> int:
     port = _read_count(value)
     if port > MAX_PORT:
-        raise ValueError(f"{port} is not a port; the last one is {MAX_PORT}")
+        raise ValueError(f"{port} is not a port; ports are 0 to {MAX_PORT}")
     return port
 
 
@@ -142,11 +142,13 @@ def _read_url(value: str) -> str:
     parts = urlsplit(value)
     more = parts.path.strip("/") or parts.query or parts.fragment or parts.username
     if parts.scheme not in ("http", "https") or not parts.hostname or more:
-        raise ValueError(f"{value!r} is not an address such as https://data.example.org (no path, no more)")
+        raise ValueError(f"{value!r} is not a URL such as https://data.example.org, without a path or query")
     return value.rstrip("/")
 
 
-# By the name of a setting, else by its type.
+# By the name of a setting, else by its type. By hand rather than with pydantic-settings: options override the
+# environment here, and each problem names the option or variable and what it expects. Translating pydantic's texts into
+# that takes more code than these readers.
 _READERS: dict[str, Callable[[Any], Any]] = {
     "public_url": _read_url,
     "port": _read_port,

@@ -1,1 +1,1 @@
-"""What is remembered: the only place where SQL is written."""
+"""The database: the only package that contains SQL."""

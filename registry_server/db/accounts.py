@@ -12,7 +12,7 @@ from registry_server.db.tables import packages, tokens, users
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who may own packages."""
+    """A user, who may own packages."""
 
     id: int
     name: str
@@ -20,7 +20,7 @@ class User:
 
 @dataclass(frozen=True)
 class UserLine:
-    """A user as an administrator lists them."""
+    """A user in the operator's list."""
 
     name: str
     created_at: datetime
@@ -29,11 +29,13 @@ class UserLine:
 
 
 def user_named(connection: Connection, name: str) -> User | None:
+    """Return the user of this name, or None."""
     row = connection.execute(select(users.c.id, users.c.name).where(users.c.name == name)).one_or_none()
     return User(*row) if row else None
 
 
 def user_of_token(connection: Connection, token_hash: str) -> User | None:
+    """Return the user of the token with this hash, or None."""
     row = connection.execute(
         select(users.c.id, users.c.name).join(tokens, tokens.c.user_id == users.c.id).where(tokens.c.hash == token_hash)
     ).one_or_none()
@@ -41,20 +43,23 @@ def user_of_token(connection: Connection, token_hash: str) -> User | None:
 
 
 def add_user(connection: Connection, name: str, now: datetime) -> User:
+    """Add a user; the database rejects a name that exists."""
     result = connection.execute(insert(users).values(name=name, created_at=now).returning(users.c.id))
     return User(result.scalar_one(), name)
 
 
 def add_token(connection: Connection, user: User, token_hash: str, now: datetime) -> None:
+    """Add a token of a user."""
     connection.execute(insert(tokens).values(user_id=user.id, hash=token_hash, created_at=now))
 
 
 def remove_tokens(connection: Connection, user: User) -> int:
-    """Removes all tokens of a user; gives how many there were."""
+    """Delete all tokens of a user and return how many there were."""
     return connection.execute(delete(tokens).where(tokens.c.user_id == user.id)).rowcount
 
 
 def all_users(connection: Connection) -> list[UserLine]:
+    """Return all users with the numbers of their tokens and packages, sorted by name."""
     token_count = select(func.count()).where(tokens.c.user_id == users.c.id).scalar_subquery()
     package_count = select(func.count()).where(packages.c.user_id == users.c.id).scalar_subquery()
     rows = connection.execute(

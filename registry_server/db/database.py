@@ -26,18 +26,18 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one moment of the database."""
+        """Open a transaction that sees one moment of the database."""
         with self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that writes: all of it at the end of the block, or nothing of it."""
+        """Open a transaction that writes: all of it at the end of the block, or nothing."""
         with self._writing.connect() as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         self.engine.dispose()
 
 
@@ -50,7 +50,7 @@ def _engine(url: str | URL) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions begin in `_begin_sqlite`, not where the driver guesses
+    connection.isolation_level = None  # transactions begin in `_begin_sqlite`, not where the driver would start one
     try:
         for pragma in (
             f"busy_timeout={BUSY_TIMEOUT_MS}",
@@ -65,13 +65,13 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that began by reading cannot wait for its turn to write: it would write on what it has not seen.
+    # SQLite refuses to turn a read transaction into a write transaction if another one wrote meanwhile; so lock first.
     writes = connection.get_execution_options().get("datapkg_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def insert_new(connection: Connection, table: Table, rows: Collection[Mapping[str, Any]]) -> None:
-    """Inserts the rows whose key is not there yet."""
+    """Insert the rows whose key does not exist yet."""
     if not rows:
         return
     dialect = {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name]
@@ -80,12 +80,12 @@ def insert_new(connection: Connection, table: Table, rows: Collection[Mapping[st
 
 
 def batches(values: Iterable[str], size: int = BATCH) -> Iterator[list[str]]:
-    """The values in lists short enough for the parameters of one statement."""
+    """Yield the values in lists short enough for the parameters of one statement."""
     rest = iter(values)
     while batch := list(islice(rest, size)):
         yield batch
 
 
 def sqlite_url(path: Path) -> URL:
-    """The address of an SQLite database in this file."""
+    """Return the URL of an SQLite database in this file."""
     return URL.create("sqlite", database=str(path))

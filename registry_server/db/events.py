@@ -1,4 +1,4 @@
-"""The audit: what was changed, by whom, when."""
+"""The audit: every change, with its actor and time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from registry_server.db.tables import events
 
 
 def add(connection: Connection, action: str, actor: str, subject: str, now: datetime, **detail: Any) -> None:
-    """Adds a line, in the transaction of the change that it tells of."""
+    """Add a line to the audit, in the transaction of the change that it describes."""
     connection.execute(
         insert(events).values(at=now, action=action, actor=actor, subject=subject, detail=json.dumps(detail))
     )
 
 
 def about(connection: Connection, subject: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """(action, actor, detail) of all that happened to a package or user, oldest first."""
+    """Return (action, actor, detail) of every event of a package or user, oldest first."""
     rows = connection.execute(
         select(events.c.action, events.c.actor, events.c.detail)
         .where(events.c.subject == subject)
@@ -29,7 +29,7 @@ def about(connection: Connection, subject: str) -> list[tuple[str, str, dict[str
 
 
 def newest_by(connection: Connection, subject: str, action: str, key: str) -> dict[str, datetime]:
-    """Return, by the value that `key` has in the detail, when this last happened to a package or user."""
+    """Return when an action last happened to a package or user, by the value of `key` in its detail."""
     rows = connection.execute(
         select(events.c.detail, events.c.at)
         .where(events.c.subject == subject, events.c.action == action)

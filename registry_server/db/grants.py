@@ -1,4 +1,4 @@
-"""Who may read or write a package besides its owner, by name: a grant can be older than the user that it names."""
+"""Grants to read or write a package, by user name: a grant can be older than the user that it names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from registry_server.db.tables import grants
 
 
 def readers_of(connection: Connection, package_id: int) -> list[str]:
-    """The names of those with a grant, sorted."""
+    """Return the names of the users with a grant, sorted."""
     rows = connection.execute(
         select(grants.c.user_name).where(grants.c.package_id == package_id).order_by(grants.c.user_name)
     )
@@ -17,7 +17,7 @@ def readers_of(connection: Connection, package_id: int) -> list[str]:
 
 
 def writers_of(connection: Connection, package_id: int) -> list[str]:
-    """Return the names of those who may write, too, sorted."""
+    """Return the names of the users who may write as well, sorted."""
     rows = connection.execute(
         select(grants.c.user_name)
         .where(grants.c.package_id == package_id, grants.c.may_write)
@@ -41,6 +41,6 @@ def add(connection: Connection, package_id: int, user_name: str, *, write: bool 
 
 
 def remove(connection: Connection, package_id: int, user_name: str) -> bool:
-    """Whether there was a grant."""
+    """Delete a grant and return whether there was one."""
     here = (grants.c.package_id == package_id) & (grants.c.user_name == user_name)
     return connection.execute(delete(grants).where(here)).rowcount > 0

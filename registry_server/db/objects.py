@@ -1,4 +1,4 @@
-"""Which objects there are, which package holds them, and who may rely on them."""
+"""Objects: which exist, which packages hold them, and which users may rely on them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from registry_server.db.tables import damaged_objects, objects, package_objects,
 
 
 def held_by(connection: Connection, package_id: int, hashes: Collection[str]) -> dict[str, int]:
-    """Those of the objects that the package holds, with their sizes in bytes."""
+    """Return the objects that the package holds, with their sizes in bytes; others are omitted."""
     return _sizes(connection, hashes, _in_package(package_id))
 
 
 def usable(
     connection: Connection, hashes: Collection[str], *, user_id: int, push: str, package_id: int | None
 ) -> dict[str, int]:
-    """Those that a push may rely on, with their sizes in bytes.
+    """Return the objects that a push may rely on, with their sizes in bytes; others are omitted.
 
-    That is what was sent in this push, and what a package holds that its user may read, unless it is damaged here. The
-    package pushed to is looked in first, since most are there.
+    Those are the objects that were sent in this push or that are held by a package that its user may read, unless they
+    are damaged. The package that is pushed to is queried first, since it holds most of them.
     """
     bad = damaged(connection)
     hashes = [hash for hash in hashes if hash not in bad] if bad else hashes
@@ -37,25 +37,25 @@ def usable(
 def held_or_sent(
     connection: Connection, hashes: Collection[str], *, push: str, package_id: int | None
 ) -> dict[str, int]:
-    """Those that the package holds or that came in the push, with their sizes in bytes."""
+    """Return the objects that the package holds or that were sent in the push, with their sizes in bytes."""
     where = _in_push(push) if package_id is None else or_(_in_package(package_id), _in_push(push))
     return _sizes(connection, hashes, where)
 
 
 def damaged_in(connection: Connection, package_id: int) -> list[str]:
-    """The damaged objects that the package holds, sorted."""
+    """Return the damaged objects that the package holds, sorted."""
     held = (package_objects.c.hash == damaged_objects.c.hash) & (package_objects.c.package_id == package_id)
     query = select(damaged_objects.c.hash).join(package_objects, held).order_by(damaged_objects.c.hash)
     return list(connection.execute(query).scalars())
 
 
 def damaged(connection: Connection) -> set[str]:
-    """The objects that were found to be damaged and have not been sent again."""
+    """Return the objects that were found damaged and have not been sent again."""
     return set(connection.execute(select(damaged_objects.c.hash)).scalars())
 
 
 def set_damaged(connection: Connection, hash: str, now: datetime) -> bool:
-    """Note that the bytes of an object are wrong or lost; return False, and do nothing, where nothing refers to it."""
+    """Mark an object as damaged or lost; return False, and do nothing, if nothing refers to it."""
     if not referenced(connection, [hash]):
         return False
     insert_new(connection, damaged_objects, [{"hash": hash, "found_at": now}])
@@ -63,37 +63,37 @@ def set_damaged(connection: Connection, hash: str, now: datetime) -> bool:
 
 
 def set_whole(connection: Connection, hashes: Collection[str]) -> None:
-    """Notes that the bytes of these objects are right."""
+    """Mark objects as intact."""
     for batch in batches(hashes):
         connection.execute(delete(damaged_objects).where(damaged_objects.c.hash.in_(batch)))
 
 
 def after(connection: Connection, hash: str, limit: int) -> dict[str, int]:
-    """The objects that are referred to, with their sizes in bytes, in the order of their hashes, at most `limit`."""
+    """Return up to `limit` objects that are referred to, with their sizes in bytes, in the order of their hashes."""
     query = select(objects.c.hash, objects.c.size).where(objects.c.hash > hash, _is_referenced())
     return {row.hash: row.size for row in connection.execute(query.order_by(objects.c.hash).limit(limit))}
 
 
 def referenced(connection: Connection, hashes: Collection[str]) -> set[str]:
-    """Return those that a package or a push under way refers to; no push may rely on any other."""
+    """Return the objects that a package or an open push refers to; no push may rely on any other."""
     return set(_sizes(connection, hashes, _is_referenced()))
 
 
 def unreferenced_after(connection: Connection, hash: str, limit: int) -> list[str]:
-    """Return the objects that nothing refers to, in the order of their hashes, at most `limit` after this one."""
+    """Return up to `limit` objects after this one that nothing refers to, in the order of their hashes."""
     query = select(objects.c.hash).where(objects.c.hash > hash, ~_is_referenced())
     return list(connection.execute(query.order_by(objects.c.hash).limit(limit)).scalars())
 
 
 def remove(connection: Connection, hashes: Collection[str]) -> None:
-    """Forget objects that nothing refers to."""
+    """Delete the rows of objects that nothing refers to."""
     for batch in batches(hashes):
         connection.execute(delete(damaged_objects).where(damaged_objects.c.hash.in_(batch)))
         connection.execute(delete(objects).where(objects.c.hash.in_(batch)))
 
 
 def holders(connection: Connection, hash: str) -> list[str]:
-    """The packages that hold an object, as `user/name`, sorted."""
+    """Return the packages that hold an object, as `user/name`, sorted."""
     rows = connection.execute(
         select(packages.c.user_name, packages.c.name)
         .join(package_objects, package_objects.c.package_id == packages.c.id)
@@ -139,8 +139,8 @@ def _in_visible(user_id: int) -> ColumnElement[bool]:
 
 
 def add_sent(connection: Connection, push: str, sizes: dict[str, int], now: datetime) -> None:
-    """Notes objects (hash to size in bytes) whose bytes came in a push."""
-    ordered = sorted(sizes)  # into tables that lie in this order: many times quicker than here and there
+    """Add objects (hash to size in bytes) whose bytes were sent in a push."""
+    ordered = sorted(sizes)  # the tables are clustered in this order: inserting at random places is many times slower
     insert_new(connection, objects, [{"hash": hash, "size": sizes[hash], "created_at": now} for hash in ordered])
     insert_new(connection, push_objects, [{"push_id": push, "hash": hash} for hash in ordered])
     if bad := damaged(connection):
@@ -148,5 +148,5 @@ def add_sent(connection: Connection, push: str, sizes: dict[str, int], now: date
 
 
 def hold(connection: Connection, package_id: int, hashes: Collection[str]) -> None:
-    """Notes that the package holds these objects."""
+    """Add objects to those that the package holds."""
     insert_new(connection, package_objects, [{"package_id": package_id, "hash": hash} for hash in sorted(hashes)])

@@ -1,4 +1,4 @@
-"""Packages: who owns them, who may see them, and lists of those."""
+"""Packages: their owners, who may see them, and searching them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class PackageRow:
-    """A package's row, and what it is to the user who asked: whether shared with them, and to be written as well."""
+    """A package's row, with the rights of the user who asked: whether it is shared with them, also for writing."""
 
     id: int
     user: str
@@ -50,7 +50,7 @@ class PackageRow:
 
 @dataclass(frozen=True)
 class PackageLine:
-    """A package in a list, described by its latest state; `key` is where the list goes on after it."""
+    """A package in a list, described by its latest state; `key` is the position after which the list continues."""
 
     user: str
     name: str
@@ -65,9 +65,9 @@ class PackageLine:
 
 @dataclass(frozen=True)
 class IndexedTexts:
-    """What a search looks in, beside name, title and description.
+    """The searchable texts of a package besides name, title and description.
 
-    The casefolded texts are empty where the `originals` are kept.
+    The casefolded texts are empty if the `originals` are stored.
     """
 
     originals: str | None
@@ -77,7 +77,7 @@ class IndexedTexts:
 
 
 def visible(user_id: int | None) -> ColumnElement[bool]:
-    """The condition that a row of `packages` may be seen by this user (None: by everybody)."""
+    """Return the condition that this user (None: everybody) may see a row of `packages`."""
     if user_id is None:
         return packages.c.public
     return or_(packages.c.public, packages.c.user_id == user_id, packages.c.id.in_(_granted_to(user_id)))
@@ -88,7 +88,7 @@ def _granted_to(user_id: int) -> Select[int]:
 
 
 def _is_granted(user_id: int | None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Whether a row of `packages` is shared with a user, and whether for writing."""
+    """Return the conditions that a row of `packages` is shared with a user, and that it is shared for writing."""
     if user_id is None:
         return literal(False, Boolean), literal(False, Boolean)
     granted = _granted_to(user_id)
@@ -96,7 +96,7 @@ def _is_granted(user_id: int | None) -> tuple[ColumnElement[bool], ColumnElement
 
 
 def find(connection: Connection, user: str, name: str, asked_by: int | None) -> PackageRow | None:
-    """The package if this user may see it; an invisible one is looked for by the same query as an absent one."""
+    """Return the package if this user may see it; one query serves invisible and missing packages alike."""
     columns = packages.c.id, packages.c.user_name, packages.c.name, packages.c.public, packages.c.created_at
     row = connection.execute(
         select(*columns, *_is_granted(asked_by)).where(
@@ -107,6 +107,7 @@ def find(connection: Connection, user: str, name: str, asked_by: int | None) -> 
 
 
 def add(connection: Connection, user_id: int, user: str, name: str, public: bool, now: datetime) -> PackageRow:
+    """Add a package; the database rejects a name that exists."""
     result = connection.execute(
         insert(packages)
         .values(user_id=user_id, user_name=user, name=name, public=public, created_at=now, pushed_at=now)
@@ -116,16 +117,17 @@ def add(connection: Connection, user_id: int, user: str, name: str, public: bool
 
 
 def set_public(connection: Connection, package_id: int, public: bool) -> None:
+    """Make a package public or private."""
     connection.execute(update(packages).where(packages.c.id == package_id).values(public=public))
 
 
 def touch(connection: Connection, package_id: int, now: datetime) -> None:
-    """Notes the moment of a push."""
+    """Set the time of the last push."""
     connection.execute(update(packages).where(packages.c.id == package_id).values(pushed_at=now))
 
 
 def remove(connection: Connection, package_id: int) -> None:
-    """Removes the package and all that hangs on it; bytes and events stay."""
+    """Delete the package and all that belongs to it; bytes and events stay."""
     connection.execute(delete(packages).where(packages.c.id == package_id))
 
 
@@ -139,9 +141,9 @@ def page(
     after: Sequence[Any] | None = None,
     limit: int,
 ) -> list[PackageLine]:
-    """Visible packages that have every word, at most `limit` after the key `after`.
+    """Return up to `limit` visible packages that match every word, after the key `after`.
 
-    Ordered by where the words were found and then by name; or, with `recent`, the last pushed first.
+    They are ordered by where the words were found and then by name; with `recent`, the last pushed come first.
     """
     first: ColumnElement[Any] = -type_coerce(packages.c.pushed_at, BigInteger) if recent else _rank(words)
     order: list[ColumnElement[Any]] = [first, packages.c.user_name, packages.c.name]
@@ -155,7 +157,7 @@ def page(
 
 
 def indexed_texts(connection: Connection, user: str, name: str) -> IndexedTexts | None:
-    """The texts of a package that a search looks in, to show where it found a word; None where it is gone."""
+    """Return the texts in which a search looks for a package, to show where it found a word; None if it is gone."""
     folded = (case((search.c.originals.is_(None), place), else_="") for place in _PLACES[1:])
     row = connection.execute(
         select(search.c.originals, *folded)

@@ -1,4 +1,4 @@
-"""Pushes under way."""
+"""Open pushes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from registry_server.db.tables import objects, push_objects, pushes
 
 @dataclass(frozen=True)
 class Push:
-    """One push: whose it is, what package and manifest it is for (`user/name`, hash), and when it ends."""
+    """One push: its user, the package (`user/name`) and manifest (hash) that it is for, and when it expires."""
 
     id: str
     user_id: int
@@ -22,10 +22,12 @@ class Push:
 
 
 def add(connection: Connection, push: Push) -> None:
+    """Add a push."""
     connection.execute(insert(pushes).values(**vars(push)))
 
 
 def find(connection: Connection, id: str) -> Push | None:
+    """Return the push with this id, or None."""
     row = connection.execute(
         select(pushes.c.id, pushes.c.user_id, pushes.c.package, pushes.c.manifest, pushes.c.expires_at).where(
             pushes.c.id == id
@@ -35,11 +37,12 @@ def find(connection: Connection, id: str) -> Push | None:
 
 
 def count_of(connection: Connection, user_id: int) -> int:
+    """Return the number of open pushes of a user."""
     return connection.execute(select(func.count()).where(pushes.c.user_id == user_id)).scalar_one()
 
 
 def unpublished_bytes(connection: Connection, user_id: int) -> int:
-    """The size of all that came in the user's pushes and was not published yet."""
+    """Return the size of all objects that were sent in the user's pushes and are not published yet."""
     sent = (
         select(objects.c.size)
         .distinct()
@@ -53,11 +56,11 @@ def unpublished_bytes(connection: Connection, user_id: int) -> int:
 
 
 def finish(connection: Connection, push: str, until: datetime) -> None:
-    """Forgets what came in a push, since a package holds it now; until then the push may be published again."""
+    """Release the objects of a push, which a package holds now; until `until` the push may be published again."""
     connection.execute(delete(push_objects).where(push_objects.c.push_id == push))
     connection.execute(update(pushes).where(pushes.c.id == push).values(expires_at=until))
 
 
 def remove_older(connection: Connection, now: datetime) -> int:
-    """Removes the pushes whose time is over; gives how many there were."""
+    """Delete the expired pushes and return how many there were."""
     return connection.execute(delete(pushes).where(pushes.c.expires_at <= now)).rowcount

@@ -1,4 +1,4 @@
-"""The database brought to the form that this program writes."""
+"""The version of the database: migrations and integrity checks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 def migrate(database: Database, *, create: bool = True) -> bool:
-    """Bring an older database up, or fill an empty one if that is allowed; all in one transaction.
+    """Migrate an older database, or fill an empty one if that is allowed, in one transaction.
 
-    Return whether it was empty. Raises `InvalidInput` for one that a newer program wrote, and `NotFound` for one that
-    is empty and may not be filled.
+    Return whether it was empty. Raise `InvalidInput` for one that a newer program wrote, and `NotFound` for an empty
+    one that may not be filled.
     """
     with database.write() as connection:
         config = configuration(connection)
@@ -35,7 +35,7 @@ def migrate(database: Database, *, create: bool = True) -> bool:
             raise NotFound("the database is empty")
         if current is not None and current not in {each.revision for each in scripts.walk_revisions()}:
             raise InvalidInput(
-                f"the registry's database has form {current!r}, which a newer datapkg-registry wrote",
+                f"the registry's database has version {current!r}, which a newer datapkg-registry wrote",
                 hint="upgrade datapkg-registry, or give --data another folder",
             )
         command.upgrade(config, "head")
@@ -43,9 +43,9 @@ def migrate(database: Database, *, create: bool = True) -> bool:
 
 
 def problems(connection: Connection) -> list[str]:
-    """Return what is damaged in an SQLite database: pages, indexes that differ from their tables, rows that are lost.
+    """Return what is damaged in an SQLite database: pages, indexes that differ from their tables, lost rows.
 
-    Reads all of it. PostgreSQL has tools of its own (pg_amcheck).
+    This reads all of it. PostgreSQL has its own tools (pg_amcheck).
     """
     if connection.dialect.name != "sqlite":
         return []
@@ -54,12 +54,12 @@ def problems(connection: Connection) -> list[str]:
     found += [row[0] for row in connection.exec_driver_sql(f"PRAGMA integrity_check({MAX_PROBLEMS})") if row[0] != "ok"]
     if not found:
         orphans = islice(connection.exec_driver_sql("PRAGMA foreign_key_check"), MAX_PROBLEMS)
-        found += [f"a row of {table} refers to one of {parent} that is missing" for table, _, parent, _ in orphans]
+        found += [f"a row of {table} refers to a missing row of {parent}" for table, _, parent, _ in orphans]
     return list(dict.fromkeys(" ".join(each.split()) for each in found))[:MAX_PROBLEMS]
 
 
 def configuration(connection: Connection) -> Config:
-    """What Alembic needs to work on this connection, in its transaction."""
+    """Return the Alembic configuration for this connection, in its transaction."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

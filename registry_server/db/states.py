@@ -17,7 +17,7 @@ from registry_server.db.tables import log, packages, search, states, tags, versi
 class StateRow:
     """One manifest of a package and what was derived from it.
 
-    `unchecked` is JSON: the paths of tables whose content was not checked; None where that was never looked at.
+    `unchecked` is JSON: the paths of tables whose content was not checked; None if that was never checked.
     """
 
     hash: str
@@ -29,7 +29,7 @@ class StateRow:
 
     @property
     def unchecked_paths(self) -> list[str] | None:
-        """The paths of the tables whose content was not checked."""
+        """The paths of the tables whose content was not checked, or None."""
         return None if self.unchecked is None else json.loads(self.unchecked)
 
 
@@ -67,6 +67,7 @@ _STATE = (
 
 
 def find(connection: Connection, package_id: int, hash: str) -> StateRow | None:
+    """Return the state of a package with this hash, or None."""
     row = connection.execute(
         select(*_STATE).where(states.c.package_id == package_id, states.c.hash == hash)
     ).one_or_none()
@@ -74,7 +75,7 @@ def find(connection: Connection, package_id: int, hash: str) -> StateRow | None:
 
 
 def beginning_with(connection: Connection, package_id: int, prefix: str, limit: int) -> list[str]:
-    """The hashes of states that begin so, sorted."""
+    """Return the hashes of states that begin with `prefix`, sorted."""
     rows = connection.execute(
         select(states.c.hash)
         .where(states.c.package_id == package_id, states.c.hash >= prefix, states.c.hash < prefix + "g")
@@ -85,14 +86,14 @@ def beginning_with(connection: Connection, package_id: int, prefix: str, limit: 
 
 
 def keep(connection: Connection, package_id: int, state: StateRow, previews: str) -> None:
-    """Adds a state, or replaces what was derived from it."""
+    """Add a state, or replace what was derived from it."""
     known = (states.c.package_id == package_id) & (states.c.hash == state.hash)
     connection.execute(delete(states).where(known))
     connection.execute(insert(states).values(package_id=package_id, previews=previews, **vars(state)))
 
 
 def set_unchecked(connection: Connection, package_id: int, hash: str, paths: list[str]) -> None:
-    """Note which tables of a state were not checked."""
+    """Set which tables of a state were not checked."""
     here = (states.c.package_id == package_id) & (states.c.hash == hash)
     connection.execute(update(states).where(here).values(unchecked=json.dumps(paths)))
 
@@ -115,7 +116,7 @@ def add_push(
     record: str,
     now: datetime,
 ) -> None:
-    """Adds a line to the log."""
+    """Add a line to the log."""
     connection.execute(
         insert(log).values(
             package_id=package_id,
@@ -130,7 +131,7 @@ def add_push(
 
 
 def pushes_of(connection: Connection, package_id: int, *, before: int | None, limit: int) -> list[LogLine]:
-    """The log, newest first, at most `limit` lines that are older than the line `before`."""
+    """Return the log, newest first: up to `limit` lines older than the line `before`."""
     query = (
         select(log.c.id, log.c.hash, log.c.parent, log.c.author, log.c.message, log.c.pushed_at, states.c.bytes_logical)
         .join(states, (states.c.package_id == log.c.package_id) & (states.c.hash == log.c.hash))
@@ -142,7 +143,7 @@ def pushes_of(connection: Connection, package_id: int, *, before: int | None, li
 
 
 def record_of(connection: Connection, package_id: int, hash: str) -> str | None:
-    """The record of the newest push of a state, as JSON."""
+    """Return the record of the newest push of a state, as JSON."""
     query = select(log.c.record).where(log.c.package_id == package_id, log.c.hash == hash)
     return connection.execute(query.order_by(log.c.id.desc()).limit(1)).scalar_one_or_none()
 
@@ -155,14 +156,14 @@ def set_record(connection: Connection, package_id: int, hash: str, record: str) 
 
 
 def latest_of(connection: Connection, package_id: int) -> str | None:
-    """The hash that the tag `latest` names."""
+    """Return the hash of the tag `latest`, or None."""
     return connection.execute(
         select(tags.c.hash).where(tags.c.package_id == package_id, tags.c.name == LATEST)
     ).scalar_one_or_none()
 
 
 def tags_of(connection: Connection, package_id: int) -> dict[str, str]:
-    """All tags, sorted by name."""
+    """Return all tags with their hashes, sorted by name."""
     rows = connection.execute(
         select(tags.c.name, tags.c.hash).where(tags.c.package_id == package_id).order_by(tags.c.name)
     )
@@ -170,14 +171,14 @@ def tags_of(connection: Connection, package_id: int) -> dict[str, str]:
 
 
 def set_tag(connection: Connection, package_id: int, name: str, hash: str) -> None:
-    """Makes the tag name this state, whatever it named before."""
+    """Add or move a tag."""
     here = (tags.c.package_id == package_id) & (tags.c.name == name)
     if not connection.execute(update(tags).where(here).values(hash=hash)).rowcount:
         connection.execute(insert(tags).values(package_id=package_id, name=name, hash=hash))
 
 
 def remove_tag(connection: Connection, package_id: int, name: str) -> bool:
-    """Whether there was such a tag."""
+    """Delete a tag and return whether it existed."""
     here = (tags.c.package_id == package_id) & (tags.c.name == name)
     return connection.execute(delete(tags).where(here)).rowcount > 0
 
@@ -186,12 +187,13 @@ _VERSION = (versions.c.key, versions.c.version, versions.c.hash, versions.c.crea
 
 
 def versions_of(connection: Connection, package_id: int) -> list[Version]:
-    """All versions, in no order."""
+    """Return all versions, in no particular order."""
     rows = connection.execute(select(*_VERSION).where(versions.c.package_id == package_id))
     return [Version(*row) for row in rows]
 
 
 def version_of(connection: Connection, package_id: int, key: str) -> Version | None:
+    """Return the version with this key, or None."""
     row = connection.execute(
         select(*_VERSION).where(versions.c.package_id == package_id, versions.c.key == key)
     ).one_or_none()
@@ -199,14 +201,16 @@ def version_of(connection: Connection, package_id: int, key: str) -> Version | N
 
 
 def add_version(connection: Connection, package_id: int, version: Version) -> None:
+    """Add a version; the database rejects a key that exists."""
     connection.execute(insert(versions).values(package_id=package_id, **vars(version)))
 
 
 def count_versions(connection: Connection, package_id: int) -> int:
+    """Return the number of versions of a package."""
     return connection.execute(select(func.count()).where(versions.c.package_id == package_id)).scalar_one()
 
 
 def index(connection: Connection, package_id: int, texts: Mapping[str, str]) -> None:
-    """Replaces the texts that a search finds the package by (the columns of `search`)."""
+    """Replace the texts in which a search looks for the package (the columns of `search`)."""
     connection.execute(delete(search).where(search.c.package_id == package_id))
     connection.execute(insert(search).values(package_id=package_id, **texts))

@@ -145,7 +145,7 @@ versions = Table(
     sqlite_with_rowid=False,
 )
 
-# By name, whether or not there is such a user: so that adding a reader does not tell which users exist.
+# By name, whether or not such a user exists, so that adding a reader does not reveal which users exist.
 grants = Table(
     "grants",
     metadata,

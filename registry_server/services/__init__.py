@@ -1,1 +1,1 @@
-"""The rules: what may be done, by whom, and what then holds."""
+"""The rules of a registry: what each actor may do, and its effects."""

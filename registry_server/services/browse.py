@@ -1,4 +1,4 @@
-"""What there is: packages, their states and log, and which state a text means."""
+"""Packages, their states and logs, and resolving a text to a state."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def find_packages(
     cursor: str | None = None,
     limit: int = DEFAULT_LIMIT,
 ) -> wire.PackagePage:
-    """Visible packages that have every word of `query`: best first, without words by name or the last pushed first."""
+    """Return visible packages that match every word of `query`, best first; without words by name, or newest first."""
     words = _words(query)
     limit = max(1, min(limit, MAX_LIMIT))
     after = _read_cursor(cursor, (int, str, str)) if cursor else None
@@ -58,7 +58,7 @@ def _matches(connection: Connection, words: list[str], line: PackageLine) -> lis
 
 
 def info(request: PackageRequest) -> wire.PackageInfo:
-    """A package as the actor sees it."""
+    """Return a package as the actor sees it."""
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
         tags = states.tags_of(connection, package.id)
@@ -76,7 +76,7 @@ def info(request: PackageRequest) -> wire.PackageInfo:
 
 
 def delete(request: PackageRequest) -> wire.Deleted:
-    """Removes a package with its log, tags, versions and grants; the audit keeps what happened."""
+    """Delete a package with its log, tags, versions and grants; the audit keeps a line about it."""
     with request.registry.db.write() as connection:
         package = policy.writable(connection, request, "package:delete")
         packages.remove(connection, package.id)
@@ -85,7 +85,7 @@ def delete(request: PackageRequest) -> wire.Deleted:
 
 
 def resolve(request: PackageRequest, text: str | None) -> wire.Resolved:
-    """The state that a text means now: none is `latest`; else a hash or its beginning, a version, a tag or a range."""
+    """Return the state that a text means now: a hash or its prefix, a version, a tag or a range; None is `latest`."""
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
         wanted = State.parse(text) if text else State("tag", LATEST)
@@ -124,7 +124,7 @@ def _by_hash(connection: Connection, package: PackageRow, prefix: str) -> str:
     if len(found) > 1:
         raise InvalidInput(
             f"sha256:{prefix} is the beginning of several states of {package.full_name}: {', '.join(found)}",
-            hint="write more digits of the one that is meant",
+            hint="give more digits of the hash",
             candidates=found,
         )
     return found[0]
@@ -137,7 +137,7 @@ def _by_version(package: PackageRow, versions: list[wire.VersionEntry], wanted: 
         allowed = SpecifierSet(wanted.value)
         found = [each for each in versions if allowed.contains(each.version, prereleases=bool(allowed.prereleases))]
     if not found:
-        what = "version" if wanted.kind == "version" else "version that fits"
+        what = "version" if wanted.kind == "version" else "version that matches"
         raise VersionNotFound(
             f"{package.full_name} has no {what} {wanted.value}",
             hint=f"datapkg version ls {package.full_name}",
@@ -147,7 +147,7 @@ def _by_version(package: PackageRow, versions: list[wire.VersionEntry], wanted: 
 
 
 def log(request: PackageRequest, *, cursor: str | None = None, limit: int = DEFAULT_LIMIT) -> wire.LogPage:
-    """The pushes of a package, newest first, each with the tags and versions that name its state."""
+    """Return the pushes of a package, newest first, each with the tags and versions of its state."""
     limit = max(1, min(limit, MAX_LIMIT))
     before = _read_cursor(cursor, (int,))[0] if cursor else None
     with request.registry.db.read() as connection:
@@ -172,9 +172,9 @@ def log(request: PackageRequest, *, cursor: str | None = None, limit: int = DEFA
 
 
 def checks(request: PackageRequest, hash: str) -> wire.StateChecks:
-    """Return the checks in the record of a state, whose other parts are given to nobody.
+    """Return the checks in the record of a state; no other part of the record leaves the registry.
 
-    Whoever may read the data may know what they hold to, and needs it to make a new state of them.
+    A reader of the data may know its checks, and needs them to build a new state from it.
     """
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
@@ -210,7 +210,7 @@ def _words(query: str) -> list[str]:
 
 
 def _is_text(value: str) -> bool:
-    """Whether a database takes it: no NUL, and no surrogate, which JSON can write (`"\\ud800"`) and UTF-8 cannot."""
+    """Return whether a database accepts it: no NUL, and no lone surrogate, which JSON can write (`"\\ud800"`)."""
     return "\0" not in value and not any("\ud800" <= each <= "\udfff" for each in value)
 
 

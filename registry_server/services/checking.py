@@ -1,4 +1,4 @@
-"""Whether tables hold the content that their manifests state: checked once, by a worker, when they are published."""
+"""Checks that tables hold the content that their manifests state: once, in a worker, when they are published."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class ContentCheck:
 
     @property
     def unchecked_text(self) -> str:
-        """The paths as the database keeps them."""
+        """The paths as the database stores them."""
         return json.dumps(self.unchecked)
 
 
 @dataclass(frozen=True)
 class CheckPlan:
-    """The tables to check, and paths of those that an earlier state left unchecked."""
+    """The tables to check, and the paths of those that an earlier state left unchecked."""
 
     tables: list[TableNode]
     unchecked: list[str]
@@ -48,7 +48,7 @@ class CheckPlan:
 def plan(
     connection: Connection, manifest: Manifest, older: MappedManifest | None = None, before: StateRow | None = None
 ) -> CheckPlan:
-    """Return the tables that were never found right; of `older`, the state `before`, what was found then stays."""
+    """Return the tables that were never verified; results for `older`, the manifest of `before`, are reused."""
     paths = before.unchecked_paths if before is not None else None
     if older is None or paths is None:
         return CheckPlan(_unknown(connection, manifest.nodes), [])
@@ -64,7 +64,7 @@ def _unknown(connection: Connection, nodes: Iterable[Node]) -> list[TableNode]:
 
 @dataclass(frozen=True)
 class FalseTable:
-    """A table that holds other values than a state of its package states."""
+    """A table whose values differ from what a state of its package states."""
 
     package: str
     state: str
@@ -74,7 +74,7 @@ class FalseTable:
 
 @dataclass(frozen=True)
 class Rechecked:
-    """What a check of all states found; `tables` counts those that were read, `unchecked` those that could not be."""
+    """The result for all states: `tables` counts the tables that were read, `unchecked` those that could not be."""
 
     tables: int
     unchecked: int
@@ -82,7 +82,7 @@ class Rechecked:
 
 
 def recheck(registry: Registry, actor: Actor) -> Rechecked:
-    """Check the tables of all states that were never found right, and note what of each state is left unchecked."""
+    """Check the tables of all states that were never verified, and update which tables of each state are unchecked."""
     policy.check_operator(actor, "registry:verify")
     tables = unchecked = 0
     false: list[FalseTable] = []
@@ -106,7 +106,7 @@ def recheck(registry: Registry, actor: Actor) -> Rechecked:
 
 
 def check(registry: Registry, user: str, planned: CheckPlan) -> ContentCheck:
-    """Check the tables; raises `HashMismatch` that names those that hold other values than is stated."""
+    """Check the tables; raise `HashMismatch` naming those whose values differ from the manifest."""
     found = registry.checker.check(user, planned.tables)
     if found.false:
         lines = first_lines([f"{quoted(path)}: {why}" for path, why in found.false.items()], MAX_NAMED, indent="\n  ")

@@ -1,4 +1,4 @@
-"""Chunk maps that were made, kept in memory: to make one all of a manifest or of an object is read."""
+"""A cache of chunk maps in memory: making one reads a whole manifest or object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEPT_BYTES = 64 << 20
 
 
 class ChunkMaps:
-    """The maps that were asked for last, as they travel; safe for threads, none of which waits for a map to be made."""
+    """The most recently used maps, encoded; safe for threads, and no lock is held while a map is made."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -20,14 +20,14 @@ class ChunkMaps:
         self._size = 0
 
     def get(self, key: str) -> bytes | None:
-        """The map under this key, if it is kept."""
+        """Return the map with this key, or None."""
         with self._lock:
             if key in self._maps:
                 self._maps.move_to_end(key)
             return self._maps.get(key)
 
     def keep(self, key: str, chunks: bytes) -> None:
-        """Keeps a map; the oldest go, and one that is longer than all may be is not kept."""
+        """Cache a map and evict the oldest; a map larger than the whole cache is not cached."""
         if len(chunks) > KEPT_BYTES:
             return
         with self._lock:
@@ -37,7 +37,7 @@ class ChunkMaps:
                 self._size -= len(self._maps.popitem(last=False)[1])
 
     def fill(self, manifest: MappedManifest) -> None:
-        """Gives a manifest its map where that is kept, else keeps it."""
+        """Give a manifest its cached map, or cache the one that it has."""
         key = f"manifest:{manifest.hash}"
         if found := self.get(key):
             manifest.chunks = decode_chunks(found)

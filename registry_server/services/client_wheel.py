@@ -1,9 +1,9 @@
-"""The client as a wheel, made of the `datapkg` that this registry runs on, so that users install the one that fits.
+"""The client as a wheel, made from the `datapkg` that this registry runs on, so that versions match.
 
-The public package index has another project under this name, so a registry hands out its client itself. It is made in
-memory, from the installed files or from a checkout alike: nothing has to be built before, and nothing is left behind
-that an upgrade would make stale. Equal files give equal bytes on every machine, since members are stored (what
-compression gives depends on the version of zlib), sorted and without times.
+The public package index has another project under this name, so a registry serves its client itself. The wheel is made
+in memory, from the installed files or from a checkout: nothing has to be built before, and no file is left that an
+upgrade would make stale. Equal files give equal bytes on every machine, since members are sorted, have no times, and
+are stored without compression, whose output depends on the version of zlib.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from datapkg import __version__, errors
 
 NAME = "datapkg"
 PATH = "/client/"
-# What is the registry's or the developers' alone: a client does not have the modules that these are for.
+# Extras of the registry and of developers: the client does not have the modules that need them.
 LEFT_OUT_EXTRAS = ("server", "test", "test-all")
 SUFFIXES = (".py", ".pyi", ".typed")
 _HEADERS = (
@@ -45,7 +45,7 @@ class ClientWheel:
     sha256: str
 
     def install_line(self, site: str) -> str:
-        """The line that installs the client from the registry at `site`; pip verifies the hash."""
+        """Return the command that installs the client from the registry at `site`; pip verifies the hash."""
         return f"pip install '{NAME} @ {site}{PATH}{self.name}#sha256={self.sha256}'"
 
 
@@ -70,7 +70,7 @@ def _licence(installed: metadata.Distribution) -> str:
 
 
 def _members(installed: metadata.Distribution) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of all members but RECORD, the metadata last, as PEP 427 recommends."""
+    """Yield names and bytes of all members but RECORD, the metadata last, as PEP 427 recommends."""
     root = Path(errors.__file__).parent
     for path in sorted(_files_of_ours(root), key=lambda path: path.relative_to(root).as_posix()):
         yield f"{NAME}/{path.relative_to(root).as_posix()}", path.read_bytes()
@@ -83,7 +83,7 @@ def _members(installed: metadata.Distribution) -> Iterator[tuple[str, bytes]]:
 
 
 def _files_of_ours(folder: Path) -> Iterator[Path]:
-    """The modules, stubs and markers below a package.
+    """Yield the modules, stubs and markers below a package.
 
     A folder that is not a package is left out, and all below `datapkg.data`: other distributions install files there.
     """
@@ -96,7 +96,7 @@ def _files_of_ours(folder: Path) -> Iterator[Path]:
 
 
 def _metadata(installed: metadata.Distribution) -> str:
-    """The core metadata of the client, as this installation has them, without what only a registry needs."""
+    """Return the core metadata of the client: those of this installation without what only a registry needs."""
     lines = [
         f"{name}: {value}"
         for name in _HEADERS
@@ -132,7 +132,7 @@ def _archive(members: dict[str, bytes]) -> bytes:
 
 
 def _digest(data: bytes) -> str:
-    """The hash of a file as RECORD states it: urlsafe base64 without padding."""
+    """Return the hash of a file in RECORD's form: urlsafe base64 without padding."""
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 

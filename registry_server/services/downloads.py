@@ -1,4 +1,4 @@
-"""The bytes of manifests and objects, given out only through a package that holds them."""
+"""The bytes of manifests and objects, served only through a package that holds them."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ class Served:
 
     @property
     def small(self) -> bool:
-        """Whether it is read and checked as a whole."""
+        """Whether it is read and verified as a whole."""
         return self.size <= wire.SMALL_BYTES
 
     def open(self, start: int, stop: int) -> BinaryIO:
-        """A stream of a part; the caller closes it."""
+        """Open a range; the caller closes the stream."""
         return self.registry.objects.open(self.hash, start, stop)
 
     def read(self) -> bytes:
-        """All of it, checked; raises `CorruptObject`."""
+        """Return all of it, verified; raise `CorruptObject`."""
         return read_checked(self.registry, self.hash)
 
     def pieces(self, start: int, stop: int) -> Generator[bytes, None, None]:
-        """A part in pieces; of a small object only after all of it was checked."""
+        """Yield a range in pieces; a small object is verified as a whole first."""
         if self.small:
             data = self.read()
             if len(data) <= SLOW_BYTES:
                 yield data[start:stop]
                 return
-            del data  # read again below: a reader that does not read on would keep it in memory
+            del data  # read again below: a stalled reader would keep it in memory
         with self.registry.replies.one() as replies:
             yield from self._opened(start, stop, replies)
 
@@ -60,7 +60,7 @@ class Served:
         at = start
         while at < stop:
             end = min(at + replies.piece_bytes, stop)
-            with self.open(at, end) as stream:  # opened for each piece: an open stream has a buffer of 1 MiB
+            with self.open(at, end) as stream:  # opened for each piece: an open stream holds a buffer of 1 MiB
                 piece = stream.read(end - at)
             if len(piece) < end - at:
                 raise CorruptObject(f"object {self.hash} ends {end - at - len(piece):,} bytes too early")
@@ -69,7 +69,7 @@ class Served:
 
 
 def read_checked(registry: Registry, hash: str) -> bytes:
-    """The whole of an object that is small or a manifest; raises `CorruptObject`, and notes that it is damaged."""
+    """Return a manifest or a small object; raise `CorruptObject` and mark it as damaged if its hash is wrong."""
     try:
         data = registry.objects.read(hash)
     except ObjectNotFound:
@@ -80,7 +80,7 @@ def read_checked(registry: Registry, hash: str) -> bytes:
 
 
 def manifest(request: PackageRequest, hash: str) -> Served:
-    """A manifest that is a state of the package; raises `ObjectNotFound`, `CorruptObject`."""
+    """Return a manifest that is a state of the package; raise `ObjectNotFound` or `CorruptObject`."""
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
         state = states.find(connection, package.id, hash)
@@ -90,7 +90,7 @@ def manifest(request: PackageRequest, hash: str) -> Served:
 
 
 def manifest_chunks(served: Served) -> bytes:
-    """The chunk map of a manifest that the actor may read; empty for a short one. Raises `CorruptObject`."""
+    """Return the chunk map of a manifest that the actor may read, empty for a short one; raise `CorruptObject`."""
 
     def make() -> list[Chunk]:
         data = served.read()
@@ -100,7 +100,7 @@ def manifest_chunks(served: Served) -> bytes:
 
 
 def object_chunks(served: Served) -> bytes:
-    """The chunk map of an object that the actor may read; raises `CorruptObject`."""
+    """Return the chunk map of an object that the actor may read; raise `CorruptObject`."""
 
     def make() -> list[Chunk]:
         try:
@@ -112,12 +112,12 @@ def object_chunks(served: Served) -> bytes:
 
 
 def kept_chunks(served: Served, kind: str) -> bytes | None:
-    """The chunk map of a "manifest" or an "object" that the actor may read, if it need not be made."""
+    """Return the cached chunk map of a "manifest" or an "object" that the actor may read, or None."""
     return served.registry.chunk_maps.get(f"{kind}:{served.hash}")
 
 
 def _chunk_map(served: Served, kind: str, make: Callable[[], list[Chunk]]) -> bytes:
-    """A map that is kept, or made now; how many are made at a time is for the caller to see to."""
+    """Return a cached map, or make it; the caller limits how many are made at a time."""
     found = kept_chunks(served, kind)
     if found is None:
         found = encode_chunks(make())
@@ -126,7 +126,7 @@ def _chunk_map(served: Served, kind: str, make: Callable[[], list[Chunk]]) -> by
 
 
 def object(request: PackageRequest, hash: str) -> Served:
-    """An object that the package holds; raises `ObjectNotFound`, `CorruptObject`."""
+    """Return an object that the package holds; raise `ObjectNotFound` or `CorruptObject`."""
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
         size = objects.held_by(connection, package.id, [hash]).get(hash)
@@ -146,21 +146,21 @@ def _served(registry: Registry, hash: str, size: int, public: bool) -> Served:
 
 
 def _corrupt(registry: Registry, hash: str) -> CorruptObject:
-    logger.error("object %s is damaged or lost; it has to be pushed again or restored from a backup", hash)
+    logger.error("object %s is damaged or lost; push it again or restore it from a backup", hash)
     with registry.db.write() as connection:
         objects.set_damaged(connection, hash, registry.now())
     return CorruptObject(
         f"the registry's copy of object {hash} is damaged; it was not sent",
-        hint="tell who runs the registry; whoever has the package can push it again",
+        hint="tell the operator of the registry; anyone who has the package can push it again",
         hash=hash,
     )
 
 
 def objects_of(request: PackageRequest, hashes: Collection[str]) -> Iterator[bytes]:
-    """Frames of small objects of the package, each checked; one that is damaged is left out, as is said of it alone.
+    """Return frames of small objects of the package, each verified; a damaged one is omitted.
 
-    Raises before the first of them: `ObjectNotFound` naming those that the package does not hold, `InvalidInput` for
-    one too large for a batch.
+    Raise before the first frame: `ObjectNotFound` naming those that the package does not hold, `InvalidInput` for one
+    that is too large for a batch.
     """
     hashes = list(dict.fromkeys(hashes))
     with request.registry.db.read() as connection:
@@ -175,7 +175,7 @@ def objects_of(request: PackageRequest, hashes: Collection[str]) -> Iterator[byt
     for hash, size in sizes.items():
         if size > wire.SMALL_BYTES:
             raise InvalidInput(
-                f"object {hash} is {size:,} bytes large; what is over {wire.SMALL_BYTES:,} is read on its own",
+                f"object {hash} has {size:,} bytes; objects over {wire.SMALL_BYTES:,} bytes are read one by one",
                 hash=hash,
             )
     return _frames(Served(hash, sizes[hash], package.public, request.registry) for hash in hashes)

@@ -1,4 +1,4 @@
-"""Which objects of packages are images that a page may show, told by their first bytes and never by a name."""
+"""Images of packages that a page may show, recognised by their first bytes and never by a name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEAD_BYTES = 12
 
 
 def find_image(request: PackageRequest, hash: str) -> tuple[Served, str]:
-    """Return an object of the package that is an image, and its media type; raises `NotFound` if it is none."""
+    """Return an object of the package that is an image, and its media type; raise `NotFound` if it is not one."""
     served = downloads.object(request, hash)
     media_type = _media_type(request.registry.objects, hash, served.size)
     if not media_type:
@@ -29,12 +29,12 @@ def find_image(request: PackageRequest, hash: str) -> tuple[Served, str]:
 
 
 def is_shown_image(objects: Readable, hash: str, size: int) -> bool:
-    """Whether an object is an image that a page may show."""
+    """Return whether an object is an image that a page may show."""
     return bool(_media_type(objects, hash, size))
 
 
 def _media_type(objects: Readable, hash: str, size: int) -> str:
-    """`image/png`; "" for what is not an image, too large, or unreadable."""
+    """Return the media type, such as `image/png`, or "" for what is not an image, too large or unreadable."""
     if not _HEAD_BYTES <= size <= MAX_IMAGE_BYTES:
         return ""
     try:

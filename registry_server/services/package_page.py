@@ -1,4 +1,4 @@
-"""What a page shows of a package: a state as bounded, plain values, ready to be written as HTML."""
+"""What a page shows of a package: a state as bounded, plain values, ready for a template."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ MAX_LICENCE_FILES = 5
 OUTCOMES = ("ok", "warned", "failed", "skipped")
 _DTYPES = {"i": "int", "u": "uint", "f": "float", "c": "complex"}
 _SHOWN_ELSEWHERE = ("title", "description", *LICENCE_KEYS)
-# All that nodes and columns say of themselves on one page, in characters; the rest of them have names and types alone.
+# Characters of all titles and descriptions of nodes and columns on one page; beyond it only names and types are shown.
 MAX_NOTES = 200_000
 
 
 class PageColumn(NamedTuple):
-    """A column of a table, and what its publisher says of it."""
+    """A column of a table, with unit and description from its publisher."""
 
     name: str
     type: str
@@ -47,9 +47,9 @@ class PageColumn(NamedTuple):
 
 @dataclass(frozen=True)
 class TreeRow:
-    """One line of the tree; `columns` are those of a table, `more_columns` counts the ones left out.
+    """One row of the tree; `columns` are those of a table, and `more_columns` counts the omitted ones.
 
-    `about` is what the publisher says of the node.
+    `about` is the title and description of the node.
     """
 
     depth: int
@@ -65,17 +65,17 @@ class TreeRow:
 
     @property
     def anchor(self) -> str:
-        """The id of this line on the page, which a README's links lead to."""
+        """The HTML id of this row, to which links in the README lead."""
         return anchor(self.path)
 
     @property
     def is_described(self) -> bool:
-        """Whether anything is said of a column."""
+        """Whether any column has a description."""
         return any(column.description for column in self.columns)
 
 
 def anchor(path: str) -> str:
-    """The id that the line of a node has on its package's page; no id of anything else begins so."""
+    """Return the HTML id of a node's row on the page of its package; no other id begins with this prefix."""
     return "node:" + quote(path)
 
 
@@ -83,7 +83,7 @@ def anchor(path: str) -> str:
 class PageModel:
     """What is shown of a state: a function of its manifest and README alone.
 
-    `licence_files` are names and hashes of the files in which the licence lies.
+    `licence_files` are names and hashes of the files that contain the licence.
     """
 
     title: str
@@ -105,7 +105,7 @@ class PageModel:
 
 @dataclass(frozen=True)
 class ShownState:
-    """A package's page without its exhibit: the state that was asked for, and what changes around it."""
+    """The part of a package's page that changes: the requested state, tags, versions and the log."""
 
     info: wire.PackageInfo
     resolved: wire.Resolved
@@ -113,23 +113,23 @@ class ShownState:
     asked: str | None
 
     def typed_ref(self, node: str = "") -> str:
-        """What to type for the package, or a node of it, in the state asked for; quoted for a shell."""
+        """Return the ref of the package, or of a node, in the requested state; quoted for a shell."""
         path = f"{self.info.package}/{node}" if node else self.info.package
         return shlex.quote(f"{path}@{self.asked}" if self.asked else path)
 
     def object_path(self, hash: str) -> str:
-        """Where the bytes of a file of the package are."""
+        """Return the URL path of a file of the package."""
         return object_path(self.info.package, hash)
 
 
 def object_path(package: str, hash: str) -> str:
-    """Where the bytes of an object of a package are."""
+    """Return the URL path of an object of a package."""
     user, name = package.split("/")
     return wire.OBJECT.format(user=user, name=name, hash=hash)
 
 
 def find_shown(request: PackageRequest, state: str | None) -> ShownState:
-    """Find what a page shows of a package; raises as `browse.resolve` and `serving.manifest` do."""
+    """Find what a page shows of a package; raise as `browse.resolve` and `downloads.manifest` do."""
     info = browse.info(request)
     resolved = browse.resolve(request, state)
     downloads.manifest(request, resolved.hash)
@@ -141,15 +141,15 @@ def find_shown(request: PackageRequest, state: str | None) -> ShownState:
     )
 
 
-def read_exhibit(registry: Registry, hash: str) -> tuple[PageModel, ReadmeTargets]:
-    """Read a manifest and its README, and return what is shown of them, and what the README's addresses lead to.
+def read_page_model(registry: Registry, hash: str) -> tuple[PageModel, ReadmeTargets]:
+    """Read a manifest and its README; return what is shown of them, and the targets of the README's links.
 
-    Takes up to seconds for a long one. The targets hold the whole manifest: they are for the rendering alone. The
-    caller has checked that the state may be read.
+    A long one takes up to seconds. The targets hold the whole manifest, so keep them only while the page is rendered.
+    The caller has checked that the actor may read the state.
     """
     manifest = read_manifest(downloads.read_checked(registry, hash), hash, believed=True)
-    exhibit = make_exhibit(manifest, readme_text(manifest, registry.objects, MAX_README_BYTES))
-    return exhibit, ReadmeTargets(manifest, registry.objects)
+    model = page_model(manifest, readme_text(manifest, registry.objects, MAX_README_BYTES))
+    return model, ReadmeTargets(manifest, registry.objects)
 
 
 def check_counts(found: wire.StateChecks) -> str:
@@ -159,8 +159,8 @@ def check_counts(found: wire.StateChecks) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
 
 
-def make_exhibit(manifest: Manifest, readme: str) -> PageModel:
-    """What is shown of a manifest."""
+def page_model(manifest: Manifest, readme: str) -> PageModel:
+    """Return what the page shows of a manifest."""
     state = describe(manifest)
     node = readme_node(manifest)
     facts = [(key, _fact(value)) for key, value in manifest.meta.items()]
@@ -221,7 +221,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _with_bounded_notes(rows: Iterable[TreeRow]) -> list[TreeRow]:
-    """The lines, of which only the first say more than names and types."""
+    """Return the rows; descriptions are kept until they take `MAX_NOTES` characters, and dropped after that."""
     bounded: list[TreeRow] = []
     left = MAX_NOTES
     for row in rows:
@@ -232,7 +232,7 @@ def _with_bounded_notes(rows: Iterable[TreeRow]) -> list[TreeRow]:
 
 
 def _tree(nodes: list[Node]) -> Iterator[TreeRow]:
-    """The lines of these nodes, in order, with one before them for each group that is only implied."""
+    """Yield the rows of these nodes, in order, each implied group before its first node."""
     before: tuple[str, ...] = ()
     for node in nodes:
         parts = node.parts
@@ -273,6 +273,6 @@ def _columns(node: TableNode) -> Iterator[PageColumn]:
 
 
 def _about(node: Node) -> str:
-    """`Title: description` of a node."""
-    said = [text for key in ("title", "description") if isinstance(text := node.meta.get(key), str) and text.strip()]
-    return _cut(": ".join(said), MAX_NOTE)
+    """Return `Title: description` of a node."""
+    texts = [text for key in ("title", "description") if isinstance(text := node.meta.get(key), str) and text.strip()]
+    return _cut(": ".join(texts), MAX_NOTE)

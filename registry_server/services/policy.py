@@ -48,7 +48,7 @@ _VERBS = {
 
 @dataclass(frozen=True)
 class Actor:
-    """Who makes a request: a user, nobody in particular, or the operator (from the registry's own command line)."""
+    """Who makes a request: a user, an anonymous reader, or the operator (from the registry's own command line)."""
 
     id: int | None = None
     name: str | None = None
@@ -70,7 +70,7 @@ class PackageRequest:
 
     @property
     def full_name(self) -> str:
-        """`user/name`."""
+        """The name as `user/name`."""
         return f"{self.user}/{self.name}"
 
     def find(self, connection: Connection) -> PackageRow | None:

@@ -86,7 +86,7 @@ def publish(request: PushRequest, body: wire.Publish) -> wire.Published:
             _add_state(connection, request, push, package, prepared)
             _add_to_log(connection, request, package, wanted, latest)
         elif body.record.get("checks"):
-            # The same data under other checks: who changes them next has to know these.
+            # The same data with other checks: whoever changes them next needs the current ones.
             states.set_record(connection, package.id, wanted.hash, wanted.record)
         package = _publicise(connection, request, package, wanted)
         _set_names(connection, request, package, wanted)
@@ -133,7 +133,7 @@ def check(request: PushRequest, body: wire.PublishCheck) -> wire.PublishChecked:
 
 
 def _check_body(request: PushRequest, body: wire.Publish) -> _Wanted:
-    """Check that the actor may publish, then what is wanted; a refusal for lack of rights always comes first."""
+    """Check the actor, then the body: without the right to publish, nothing else of it is examined."""
     settings = request.registry.settings
     with request.registry.db.read() as connection:
         policy.check_writer(connection, request, "package:publish")
@@ -171,7 +171,7 @@ def _prepare(request: PushRequest, body: wire.Publish) -> _Prepared:
 def _check_bound(what: str, size: int, limit: int, setting: str) -> None:
     if size > limit:
         raise QuotaExceeded(
-            f"{what} is {size:,} bytes large; at most {limit:,} are allowed ({setting_name(setting)})",
+            f"{what} is {size:,} bytes; the limit is {limit:,} ({setting_name(setting)})",
             limit=limit,
             setting=setting_name(setting),
         )
@@ -183,7 +183,9 @@ def _read_manifest(request: PushRequest, hash: str) -> tuple[Manifest, MappedMan
         push = uploads.find_push(connection, request)
         if push.manifest != hash:
             raise InvalidInput(
-                f"this push is of the manifest {push.manifest}, not of {hash}", expected=push.manifest, actual=hash
+                f"this push was started for the manifest {push.manifest}, not for {hash}",
+                expected=push.manifest,
+                actual=hash,
             )
         package = request.find(connection)
         size = _usable(connection, push, package, [hash]).get(hash)
@@ -254,7 +256,7 @@ def _check_objects(
     for hash, size in stated.items():
         if sizes[hash] != size:
             raise InvalidManifest(
-                f"manifest: object {hash} is stated to be {size:,} bytes large, and is {sizes[hash]:,}", hash=hash
+                f"manifest: object {hash} has {sizes[hash]:,} bytes, but the manifest states {size:,}", hash=hash
             )
 
 
@@ -271,8 +273,8 @@ def _check_parent(package: str, wanted: _Wanted, latest: str | None) -> None:
     if wanted.parent != latest and not wanted.force:
         raise Conflict(
             f"somebody pushed to {package} meanwhile: its latest state is {latest or 'none'}, "
-            f"this push goes on from {wanted.parent or 'none'}",
-            hint=f"look at it: datapkg log {package} --changes; to go on from it: datapkg push {package} --onto "
+            f"this push is based on {wanted.parent or 'none'}",
+            hint=f"look at it: datapkg log {package} --changes; to build on it: datapkg push {package} --onto "
             f"sha256:{latest}"
             if latest
             else f"datapkg push {package} --force",
@@ -337,7 +339,7 @@ def _check_confirmed(package: PackageRow, confirmed: bool) -> None:
     if not confirmed:
         raise Forbidden(
             f"{package.full_name} is private: made public, all its earlier pushes become visible to everybody",
-            hint="say that this is meant with --yes",
+            hint="confirm with --yes",
             needs="confirm",
         )
 

@@ -1,7 +1,7 @@
-"""What the relative addresses in a README lead to: nodes of the same state, and which of them are images.
+"""Targets of relative links in a README: nodes of the same state, and which of them are images.
 
-A README is written beside files. Addresses are read as paths below the folder that it lies in, the top of the package;
-a table is found by its path, or by that of the file that it was made of.
+Links are resolved as paths below the README's folder, the top of the package. A table is found by its path, or by the
+path of the file from which it was built, since the README was written beside that file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datapkg.format.manifest.parsed import FileNode, Kind, Manifest
 from datapkg.objects.base import Readable
 from registry_server.services.images import is_shown_image
 
-# How many addresses of one README are looked up; for an image an object is opened.
+# Each lookup of an image opens an object, so a README with endless links must have an end.
 MAX_LOOKED_UP = 500
 MAX_SUFFIXES = 3  # petals.csv.tar.gz
 
@@ -33,7 +33,7 @@ class Target(NamedTuple):
 
 @dataclass
 class ReadmeTargets:
-    """The targets in one state; those of its first addresses are found, and the same ones again."""
+    """The link targets in one state; only the first `MAX_LOOKED_UP` addresses are looked up."""
 
     manifest: Manifest
     objects: Readable
@@ -65,7 +65,7 @@ class ReadmeTargets:
 
 
 def _path(address: str) -> str:
-    """The path that an address names below the top of the package; "" for one that leads elsewhere."""
+    """Return the path that an address names below the top of the package, or "" for an address elsewhere."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -84,7 +84,7 @@ def _path(address: str) -> str:
 
 
 def _candidates(path: str) -> Iterator[str]:
-    """The path, and what it is without its last suffixes, one more each time: nodes are called so."""
+    """Yield the path, then the path without its last suffix, then without the last two: nodes are named so."""
     yield path
     folder, slash, name = path.rpartition("/")
     for _ in range(MAX_SUFFIXES):

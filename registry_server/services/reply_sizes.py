@@ -1,4 +1,4 @@
-"""How large the pieces of replies may be, so that readers that do not read hold little memory."""
+"""The sizes of the pieces of responses, chosen so that stalled readers hold little memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ FAST_REPLIES = 32
 
 
 class OpenReplies:
-    """Counts the replies under way. Two pieces of each are in memory; large ones take a fifth of the CPU time.
+    """Count the open responses. Two pieces of each are in memory, but large pieces take a fifth of the CPU time.
 
-    So pieces are large while few replies are under way, whoever reads them, and small beyond that.
+    So pieces are large while few responses are open, and small beyond that.
     """
 
     def __init__(self) -> None:
@@ -33,5 +33,5 @@ class OpenReplies:
 
     @property
     def piece_bytes(self) -> int:
-        """How large the next piece may be."""
+        """The maximum size of the next piece."""
         return FAST_BYTES if self._open <= FAST_REPLIES else SLOW_BYTES

@@ -1,4 +1,4 @@
-"""Where a search found its words: for each word the best place, and the text around it as the publisher wrote it."""
+"""Where a search found its words: the best place of each word, with the text around it as the publisher wrote it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Originals(msgspec.Struct, frozen=True):
     readme: str = ""
 
     def encode(self) -> str:
-        """The form in which it is stored."""
+        """Return the stored form."""
         return msgspec.json.encode(self).decode()
 
 
@@ -35,9 +35,9 @@ def read_originals(texts: IndexedTexts) -> Originals:
 
 
 def explain(words: Sequence[str], line: PackageLine, texts: Callable[[], Originals]) -> list[wire.SearchMatch]:
-    """Return where each casefolded word was found, by the order in which places are ranked.
+    """Return where each casefolded word was found: the first of the places in the order in which they are ranked.
 
-    `texts` is called only where name, title and description do not have them all. A word that is nowhere is left out:
+    `texts` is called only if name, title and description do not have all words. A word that is not found is omitted:
     the package was pushed again meanwhile.
     """
     about = [("name", f"{line.user}/{line.name}"), ("title", line.title), ("description", line.description)]
@@ -66,7 +66,7 @@ def _below(word: str, originals: Originals) -> Iterator[wire.SearchMatch]:
 
 
 def _around(text: str, word: str) -> str:
-    """The part of a text that has the word, in one line; `…` stands for what is left out."""
+    """Return the part of a text around the word, on one line; `…` marks what is omitted."""
     start = _place(text, word)
     first = max(0, start - _BEFORE) if len(text) > MAX_TEXT else 0
     last = min(len(text), first + max(MAX_TEXT, len(word) + _BEFORE))
@@ -80,7 +80,7 @@ def _around(text: str, word: str) -> str:
 
 
 def _place(text: str, word: str) -> int:
-    """Where a casefolded word begins in a text: casefolding makes some characters longer (ß is ss)."""
+    """Return where a casefolded word begins in a text; casefolding makes some characters longer (ß is ss)."""
     folded = text.casefold()
     at = folded.find(word)
     if len(folded) == len(text):

@@ -1,4 +1,4 @@
-"""Who may read and write a package, and how its owner changes that."""
+"""The rights to read and write a package, and how its owner changes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_READERS = 10_000
 
 
 def access(request: PackageRequest) -> wire.Access:
-    """Who may read; the readers by name are shown to the owner and to each other only."""
+    """Return who may read; only the owner and named readers see the names."""
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
         named = policy.may("package:readers", policy.role_in(request.actor, package))
@@ -27,7 +27,8 @@ def access(request: PackageRequest) -> wire.Access:
 def grant(request: PackageRequest, who: str, *, confirmed: bool, write: bool = False) -> wire.Access:
     """Let a user, or `public`, read the package, and with `write` let a user push, tag and version it.
 
-    A name that no user has is kept too, and nothing tells it apart. Who may write already still may.
+    A name that no user has is accepted as well, with the same response: nobody learns which users exist. A grant to
+    read does not take away the right to write.
     """
     if write and who == PUBLIC:
         raise InvalidInput("only users can be allowed to write, not the public")
@@ -45,11 +46,11 @@ def grant(request: PackageRequest, who: str, *, confirmed: bool, write: bool = F
 
 
 def revoke(request: PackageRequest, who: str) -> wire.Access:
-    """Take the rights to read and write from a user, or from `public`; one who has none is no error."""
+    """Take the rights to read and write from a user, or from `public`; without such a right nothing happens."""
     with request.registry.db.write() as connection:
         package = policy.writable(connection, request, "package:share")
         if who == package.user:
-            raise Forbidden(f"{who} owns {package.full_name}, and always may read it")
+            raise Forbidden(f"{who} owns {package.full_name} and can always read it")
         if who == PUBLIC:
             packages.set_public(connection, package.id, False)
             changed = package.public
@@ -63,7 +64,7 @@ def revoke(request: PackageRequest, who: str) -> wire.Access:
 
 def _check_count(connection: Connection, package: PackageRow) -> None:
     if len(grants.readers_of(connection, package.id)) > MAX_READERS:
-        raise QuotaExceeded(f"{package.full_name} has {MAX_READERS:,} readers by name, which is the most allowed")
+        raise QuotaExceeded(f"{package.full_name} has {MAX_READERS:,} named readers, which is the limit")
 
 
 def _access(connection: Connection, package: PackageRow, named: bool = True) -> wire.Access:

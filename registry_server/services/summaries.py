@@ -1,4 +1,4 @@
-"""What a manifest says in words and figures, for lists and searches."""
+"""Title, description, sizes and searchable texts of a manifest, for lists and searches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_README_TEXT = 64 << 10
 
 
 def describe(manifest: Manifest) -> StateRow:
-    """The row that stands for a manifest."""
+    """Return the database row of a manifest."""
     return StateRow(
         hash=manifest.hash,
         manifest_size=len(manifest.data),
@@ -28,7 +28,7 @@ def describe(manifest: Manifest) -> StateRow:
 
 
 def search_texts(name: str, manifest: Manifest, objects: Readable) -> dict[str, str]:
-    """What a search finds a package by: the columns of the table `search`, casefolded but for the originals."""
+    """Return the columns of the table `search` for a package, casefolded except for the originals."""
     title, description = _text(manifest, "title", MAX_TITLE), _text(manifest, "description", MAX_DESCRIPTION)
     found = Originals(_keywords(manifest), _named(manifest), readme_text(manifest, objects, MAX_README_TEXT))
     return {
@@ -41,13 +41,13 @@ def search_texts(name: str, manifest: Manifest, objects: Readable) -> dict[str, 
 
 
 def readme_node(manifest: Manifest) -> FileNode | None:
-    """The top-level file that is called README, if there is one."""
+    """Return the top-level README file, if there is one."""
     # Names are chosen first: reading the nodes of 200,000 files to take one of them took seconds.
     return next(_nodes(manifest, [readme_among(_top_files(manifest))]), None)
 
 
 def licence_nodes(manifest: Manifest, limit: int) -> list[FileNode]:
-    """The first top-level files in which the licence lies, at most `limit`."""
+    """Return the top-level licence files, at most `limit`."""
     return list(_nodes(manifest, licence_files_among(_top_files(manifest))[:limit]))
 
 
@@ -62,7 +62,7 @@ def _nodes(manifest: Manifest, names: Iterable[str]) -> Iterator[FileNode]:
 
 
 def readme_text(manifest: Manifest, objects: Readable, limit: int) -> str:
-    """The README as text, cut at `limit` bytes; nothing if there is none, or if its bytes cannot be read."""
+    """Return the README as text, cut at `limit` bytes; "" if there is none or it cannot be read."""
     node = readme_node(manifest)
     if node is None:
         return ""
@@ -86,7 +86,7 @@ def _keywords(manifest: Manifest) -> list[str]:
 
 
 def _named(manifest: Manifest) -> list[list[str]]:
-    """The path of each node, with the names of its columns, as many as `MAX_NODES_TEXT` characters hold."""
+    """Return the path of each node with the names of its columns, up to `MAX_NODES_TEXT` characters in total."""
     found: list[list[str]] = []
     left = MAX_NODES_TEXT
     for node in manifest.entries():

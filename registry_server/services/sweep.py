@@ -1,10 +1,10 @@
-"""Removing what time makes useless: pushes, temporary files, and the bytes of objects that nothing refers to.
+"""Garbage collection: expired pushes, temporary files, and the bytes of objects that nothing refers to.
 
-A file is deleted in two steps. It moves to the trash if it is older than `GRACE` and no package and no push under way
-refers to an object in it, and is deleted a `GRACE` later if that is still so. Both are decided in a transaction that
-writes, of which SQLite allows one at a time: an upload that stores such an object meanwhile notes it in a later one,
-and takes the file back from the trash there. A kill at any step leaves files that are whole and that the next sweep
-finds again. Before the first file of a sweep goes, the database is checked: a damaged one may have lost rows.
+A file is deleted in two steps. It moves to the trash if it is older than `GRACE` and no package and no open push
+refers to an object in it, and is deleted another `GRACE` later if that is still true. Both are decided in a write
+transaction, of which SQLite allows one at a time: an upload that stores such an object meanwhile records it in a later
+transaction, and restores the file from the trash there. A kill at any step leaves complete files that the next sweep
+finds again. Before a sweep moves its first file, the database is checked: a damaged one may have lost rows.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from registry_server.services.registry import Registry, database_problems
 
 GRACE = timedelta(hours=1)
 AT_ONCE = 1_000
-# A pack is written anew without its dead objects once they are this part of its bytes: so they never take more than
-# the others do, and what is copied is never more than what is freed.
+# A pack is rewritten without its dead objects once they are this share of its bytes: so they never take more space than
+# the others, and never more is copied than freed.
 DEAD_SHARE = 0.5
 Check = Callable[[], None]
 logger = logging.getLogger(__name__)
 
 
 def sweep(registry: Registry, actor: Actor, is_stopped: Callable[[], bool] = lambda: False) -> None:
-    """Forget pushes whose time is over, and delete what killed uploads left and objects that nothing refers to.
+    """Delete expired pushes, leftovers of killed uploads, and objects that nothing refers to.
 
-    Do nothing while another process sweeps; end early, at a file's boundary, once `is_stopped` returns True.
+    Do nothing while another process sweeps; end early, between two files, once `is_stopped` returns True.
     """
     policy.check_operator(actor, "registry:sweep")
     with _only_one(registry) as is_mine:
@@ -59,7 +59,7 @@ def sweep(registry: Registry, actor: Actor, is_stopped: Callable[[], bool] = lam
 def _check_database(registry: Registry) -> None:
     if problems := database_problems(registry):
         raise CorruptObject(
-            f"the database {registry.settings.database} is damaged, so that no object is deleted: {problems[0]}",
+            f"the database {registry.settings.database} is damaged; no object was deleted: {problems[0]}",
             hint="restore it from a backup",
         )
 
@@ -76,7 +76,7 @@ def _only_one(registry: Registry) -> Iterator[bool]:
 
 
 def _is_old(registry: Registry, path: Path) -> bool:
-    """Whether the file has been there under its name for `GRACE`; a rename counts as a change."""
+    """Return whether the file has had its name for `GRACE`; a rename counts as a change."""
     with contextlib.suppress(FileNotFoundError):
         return registry.now().timestamp() - os.stat(path).st_ctime >= GRACE.total_seconds()
     return False
@@ -133,7 +133,7 @@ def _sweep_pack(registry: Registry, check: Check, pack: Pack) -> None:
         return
     check()
     if not _is_whole(pack):
-        logger.error("pack %s is damaged; it is kept as it is: datapkg-registry verify", pack.path.name)
+        logger.error("pack %s is damaged and was not changed; run: datapkg-registry verify", pack.path.name)
         return
     if len(dead) < len(sizes):
         registry.objects.write_without(pack, without=dead)
@@ -143,13 +143,13 @@ def _sweep_pack(registry: Registry, check: Check, pack: Pack) -> None:
 
 
 def _is_whole(pack: Pack) -> bool:
-    """Whether the pack is what its name says: a wrong index hides objects, which would seem to be dead."""
+    """Return whether the pack matches its hash: a wrong index hides objects, which would then seem unreferenced."""
     with open(pack.path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == pack.hash
 
 
 def _forget_objects(registry: Registry, check: Check) -> Iterator[None]:
-    """Forget the objects that nothing refers to and whose bytes are gone."""
+    """Delete the rows of objects that nothing refers to and whose bytes are gone."""
     last = ""
     while True:
         with registry.db.read() as connection:

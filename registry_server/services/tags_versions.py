@@ -24,7 +24,7 @@ from registry_server.settings import setting_name
 
 
 def tags(request: PackageRequest) -> wire.TagList:
-    """All tags, sorted by name."""
+    """Return all tags, sorted by name."""
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
         moved = events.newest_by(connection, package.full_name, "package:tag", "tag")
@@ -33,14 +33,14 @@ def tags(request: PackageRequest) -> wire.TagList:
 
 
 def versions(request: PackageRequest) -> wire.VersionList:
-    """All versions, in the order of PEP 440."""
+    """Return all versions, in PEP 440 order."""
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
         return wire.VersionList(versions=version_entries(connection, package))
 
 
 def version_entries(connection: Connection, package: PackageRow) -> list[wire.VersionEntry]:
-    """The versions of a package, in the order of PEP 440."""
+    """Return the versions of a package, in PEP 440 order."""
     found = sorted(states.versions_of(connection, package.id), key=lambda each: _parsed(each.version))
     return [
         wire.VersionEntry(version=each.version, hash=each.hash, created_at=each.created_at.isoformat())
@@ -49,7 +49,7 @@ def version_entries(connection: Connection, package: PackageRow) -> list[wire.Ve
 
 
 def put_tag(request: PackageRequest, tag: str, hash: str) -> wire.TagList:
-    """Makes a tag name a state; `latest` too, which so goes back to an earlier push."""
+    """Add or move a tag; moving `latest` returns the package to an earlier push."""
     with request.registry.db.read() as connection:
         policy.check_writer(connection, request, "package:tag")
     check_tag(tag)
@@ -69,7 +69,7 @@ def put_tag(request: PackageRequest, tag: str, hash: str) -> wire.TagList:
 
 
 def remove_tag(request: PackageRequest, tag: str) -> wire.TagList:
-    """Removes a tag; raises `TagNotFound`, and `InvalidInput` for `latest`, which a package always has."""
+    """Delete a tag; raise `TagNotFound`, or `InvalidInput` for `latest`, which every package has."""
     with request.registry.db.read() as connection:
         policy.check_writer(connection, request, "package:tag")
     check_tag(tag)
@@ -84,7 +84,7 @@ def remove_tag(request: PackageRequest, tag: str) -> wire.TagList:
 
 
 def put_version(request: PackageRequest, version: str, hash: str) -> wire.VersionList:
-    """Gives a state a version; again is harmless, another state is a `Conflict`."""
+    """Give a state a version; repeating it does nothing, another state raises `Conflict`."""
     with request.registry.db.read() as connection:
         policy.check_writer(connection, request, "package:version")
     version = check_new_version(version)
@@ -96,7 +96,7 @@ def put_version(request: PackageRequest, version: str, hash: str) -> wire.Versio
 
 
 def set_tag(connection: Connection, request: PackageRequest, package: PackageRow, tag: str, hash: str) -> None:
-    """Makes a tag name a state of the package, and notes it if that is a change."""
+    """Add or move a tag of the package, and record the event if that is a change."""
     if check_tag_room(connection, request.registry, package, tag).get(tag) == hash:
         return
     states.set_tag(connection, package.id, tag, hash)
@@ -104,7 +104,7 @@ def set_tag(connection: Connection, request: PackageRequest, package: PackageRow
 
 
 def check_tag_room(connection: Connection, registry: Registry, package: PackageRow, tag: str) -> dict[str, str]:
-    """Return the tags of a package; raises `QuotaExceeded` where this one would be one too many."""
+    """Return the tags of a package; raise `QuotaExceeded` if this one would exceed the limit."""
     known = states.tags_of(connection, package.id)
     if tag not in known and len(known) >= registry.settings.max_tags:
         raise _too_many("tags", registry.settings.max_tags, "max_tags")
@@ -112,9 +112,9 @@ def check_tag_room(connection: Connection, registry: Registry, package: PackageR
 
 
 def is_new_version(connection: Connection, registry: Registry, package: PackageRow, version: str, hash: str) -> bool:
-    """Return whether the version is free; False where this state has it already.
+    """Return whether the version is free; False if this state has it already.
 
-    Raises `Conflict` if another state has it, `QuotaExceeded` where it would be one too many.
+    Raise `Conflict` if another state has it, `QuotaExceeded` if it would exceed the limit.
     """
     known = states.version_of(connection, package.id, version_key(version))
     if known is not None and known.hash != hash:
@@ -130,7 +130,7 @@ def is_new_version(connection: Connection, registry: Registry, package: PackageR
 
 
 def add_version(connection: Connection, request: PackageRequest, package: PackageRow, version: str, hash: str) -> None:
-    """Gives a state of the package a version in normal form; raises `Conflict` if another state has it."""
+    """Give a state of the package a version in normal form; raise `Conflict` if another state has it."""
     if not is_new_version(connection, request.registry, package, version, hash):
         return
     states.add_version(connection, package.id, Version(version_key(version), version, hash, request.registry.now()))
@@ -142,7 +142,7 @@ _parsed = lru_cache(maxsize=100_000)(Pep440)
 
 
 def version_key(version: str) -> str:
-    """Equal for what PEP 440 calls equal: 1.0 and 1.0.0."""
+    """Return a key that is equal for versions that PEP 440 calls equal: 1.0 and 1.0.0."""
     return canonicalize_version(version)
 
 
@@ -167,5 +167,7 @@ def _check_state(connection: Connection, package: PackageRow, hash: str) -> None
 
 def _too_many(what: str, limit: int, setting: str) -> QuotaExceeded:
     return QuotaExceeded(
-        f"a package may have {limit:,} {what} ({setting_name(setting)})", limit=limit, setting=setting_name(setting)
+        f"a package may have at most {limit:,} {what} ({setting_name(setting)})",
+        limit=limit,
+        setting=setting_name(setting),
     )

@@ -1,4 +1,4 @@
-"""What a push sends: which objects it need not send, and how those that it sends are taken in."""
+"""Uploads of a push: which objects are missing, and storing the ones that arrive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BATCH_OBJECTS = 20_000
 
 
 def start(request: PackageRequest, wanted: wire.PushStart) -> wire.PushStarted:
-    """Begins a push and says what of it is missing here."""
+    """Start a push and return which of its objects are missing here."""
     with request.registry.db.read() as connection:
         user_id = policy.check_writer(connection, request, "package:publish")
     check_package(request.name)
@@ -44,9 +44,9 @@ def start(request: PackageRequest, wanted: wire.PushStart) -> wire.PushStarted:
         pushes.remove_older(connection, request.registry.now())
         if pushes.count_of(connection, user_id) >= request.registry.settings.max_pushes:
             raise QuotaExceeded(
-                f"{request.registry.settings.max_pushes:,} pushes of yours are under way, which is the most allowed "
+                f"you have {request.registry.settings.max_pushes:,} unfinished pushes, which is the limit "
                 f"({setting_name('max_pushes')})",
-                hint="one ends by being published or after a day",
+                hint="publish one, or wait until one expires",
             )
         pushes.add(connection, push)
         package = request.find(connection)
@@ -62,7 +62,7 @@ def start(request: PackageRequest, wanted: wire.PushStart) -> wire.PushStarted:
 
 
 def missing(request: PushRequest, hashes: Collection[str]) -> wire.Missing:
-    """Those of the objects that the push has to send: nothing that its user may read holds them."""
+    """Return the objects that the push has to send: no package that the actor may read holds them."""
     with request.registry.db.read() as connection:
         push = find_push(connection, request)
         package = request.find(connection)
@@ -76,27 +76,27 @@ def _missing(connection: Connection, push: Push, package: PackageRow | None, has
 
 
 def find_push(connection: Connection, request: PushRequest) -> Push:
-    """The actor's push to this package; raises `NotFound` for any other, and for one whose time is over."""
+    """Return the actor's push to this package; raise `NotFound` for any other push and for an expired one."""
     user_id = policy.check_writer(connection, request, "package:publish")
     push = pushes.find(connection, request.push_id)
     mine = user_id, request.full_name
     if push is None or (push.user_id, push.package) != mine or push.expires_at <= request.registry.now():
         raise NotFound(
-            f"there is no push {quoted(request.push_id)} under way to {request.full_name}", hint="push again"
+            f"push {quoted(request.push_id)} to {request.full_name} not found, or expired", hint="push again"
         )
     return push
 
 
 def check_push(request: PushRequest) -> None:
-    """Raises unless the actor may send objects in this push; asked before the first byte is read."""
+    """Raise unless the actor may send objects in this push; called before the first byte is read."""
     with request.registry.db.read() as connection:
         push = find_push(connection, request)
         limit = request.registry.settings.max_unpublished_bytes
         if pushes.unpublished_bytes(connection, push.user_id) > limit:
             raise QuotaExceeded(
-                f"more than {limit:,} bytes of yours were sent and not published, which is the most allowed "
+                f"you have sent more than {limit:,} bytes that are not published, which is the limit "
                 f"({setting_name('max_unpublished_bytes')})",
-                hint="publish them, or wait until the pushes that sent them are forgotten",
+                hint="publish them, or wait until the pushes that sent them expire",
                 limit=limit,
             )
 
@@ -107,7 +107,7 @@ def _check_under_way(request: PushRequest) -> None:
 
 
 def put_object(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
-    """Takes in one object of any size; raises `HashMismatch`, and keeps nothing, if it is not what `hash` says."""
+    """Store one object of any size; raise `HashMismatch`, and keep nothing, if its hash is not `hash`."""
     _check_under_way(request)
     counted = _Counted(stream)
     request.registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
@@ -116,10 +116,10 @@ def put_object(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored
 
 
 def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
-    """Takes in one object as a delta; it is told by objects that the package holds or that came in this push.
+    """Store one object sent as a delta against objects that the package holds or that this push sent.
 
-    Raises `ObjectNotFound` for any other, wherever it may be, `InvalidInput` for bytes that an object has not,
-    `HashMismatch`, and keeps nothing, if what comes of it is not what `hash` says.
+    Raise `ObjectNotFound` if the delta uses any other object, even one that the registry has, `InvalidInput` if it uses
+    bytes beyond the end of an object, and `HashMismatch`, keeping nothing, if the result does not have the hash `hash`.
     """
     _check_under_way(request)
     sizes: dict[str, int] = {}
@@ -128,7 +128,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
         if source not in sizes:
             sizes[source] = _size_in(request, source)
         if stop > sizes[source]:
-            raise InvalidInput(f"object {source} has {sizes[source]:,} bytes; the delta takes some up to {stop:,}")
+            raise InvalidInput(f"object {source} has {sizes[source]:,} bytes; the delta uses bytes up to {stop:,}")
         return request.registry.objects.open(source, start, stop)
 
     with closing(DeltaStream(stream, part, request.registry.settings.max_manifest_bytes)) as built:
@@ -138,7 +138,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
 
 
 def _size_in(request: PushRequest, hash: str) -> int:
-    """The size of an object that this push may take bytes of."""
+    """Return the size of an object that the delta may use; raise `ObjectNotFound`."""
     with request.registry.db.read() as connection:
         push = find_push(connection, request)
         package = request.find(connection)
@@ -150,7 +150,7 @@ def _size_in(request: PushRequest, hash: str) -> int:
 
 
 def put_batch(request: PushRequest, stream: BinaryIO) -> wire.Stored:
-    """Takes in a body of frames; what came whole before a mistake in it is kept, and need not be sent again."""
+    """Store a body of frames; complete objects before a mistake are kept and need not be sent again."""
     _check_under_way(request)
     stored: list[str] = []
     for batch in _batches(wire.read_frames(stream)):
@@ -165,7 +165,7 @@ def put_batch(request: PushRequest, stream: BinaryIO) -> wire.Stored:
 def _keep(registry: Registry, batch: dict[str, bytes]) -> None:
     with registry.db.read() as connection:
         damaged = objects.damaged(connection).intersection(batch)
-    for hash in damaged:  # as a file of its own, which is looked for before the pack where it may be wrong
+    for hash in damaged:  # as single files, which are found before the pack that may have the damaged copy
         registry.new_writer(1).put_bytes(batch[hash], hash)
     if rest := [data for hash, data in batch.items() if hash not in damaged]:
         registry.new_writer(len(rest)).put_many(rest)
@@ -174,18 +174,18 @@ def _keep(registry: Registry, batch: dict[str, bytes]) -> None:
 def _note(request: PushRequest, sizes: dict[str, int]) -> None:
     with request.registry.db.write() as connection:
         push = find_push(connection, request)
-        # The sweep moves files in a transaction that writes, too: what it took since they got their names comes back.
+        # The sweep moves files in write transactions too: restore what it took after these files got their names.
         request.registry.trash.restore(sizes)
         objects.add_sent(connection, push.id, sizes, request.registry.now())
 
 
 def _batches(frames: Iterator[tuple[str, bytes]]) -> Iterator[dict[str, bytes]]:
-    """Frames gathered up to `wire.BATCH_BYTES`, so that a long body needs little memory."""
+    """Yield the frames in groups of up to `wire.BATCH_BYTES`, so that a long body needs little memory."""
     batch: dict[str, bytes] = {}
     size = 0
     for number, (hash, data) in enumerate(frames, start=1):
         if number > wire.MAX_HASHES:
-            raise QuotaExceeded(f"more than {wire.MAX_HASHES:,} objects in one request, which is the most allowed")
+            raise QuotaExceeded(f"a request may have at most {wire.MAX_HASHES:,} objects")
         batch[hash] = data
         size += len(data) + wire.FRAME_HEAD_BYTES
         if size >= wire.BATCH_BYTES or len(batch) >= BATCH_OBJECTS:
@@ -196,7 +196,7 @@ def _batches(frames: Iterator[tuple[str, bytes]]) -> Iterator[dict[str, bytes]]:
 
 
 class _Counted:
-    """A stream that counts what is read of it."""
+    """A stream that counts the bytes read from it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Whether the bytes of every object are still what its hash says."""
+"""Verification of every object against its hash."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class DamagedEntry:
-    """An object whose bytes are wrong or lost, and the packages that hold it."""
+    """A damaged or lost object, and the packages that hold it."""
 
     hash: str
     packages: list[str]
@@ -26,7 +26,7 @@ class DamagedEntry:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What a check of the database and of all objects found."""
+    """The result of checking the database and all objects."""
 
     checked: int
     damaged: list[DamagedEntry]
@@ -34,9 +34,9 @@ class VerifyReport:
 
 
 def verify(registry: Registry, actor: Actor) -> VerifyReport:
-    """Hash every object again; what is damaged stays where it is, and is asked for in the next push that needs it.
+    """Hash every object again; damaged ones stay in place, and the next push that needs them sends them again.
 
-    Where the database is damaged, objects are not hashed: it would not name all of them.
+    If the database is damaged, no object is hashed: it may not list all of them.
     """
     policy.check_operator(actor, "registry:verify")
     if problems := database_problems(registry):

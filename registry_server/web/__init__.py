@@ -1,1 +1,1 @@
-"""HTTP: requests in, replies out; every read and write passes a service."""
+"""HTTP: the JSON API and the pages; every read and write goes through a service."""

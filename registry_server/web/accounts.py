@@ -1,4 +1,4 @@
-"""Who asks, and whether anybody answers, over HTTP."""
+"""The user of a token, and the health of the registry, over HTTP."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ router = APIRouter(tags=["accounts"])
 
 @router.get(wire.ME)
 async def me(actor: TheActor) -> Reply[wire.Me]:
-    """The user whose token this is; nobody without one."""
+    """Return the user of the token, or null without a token."""
     return wire.Me(user=actor.name)
 
 
 @router.get(wire.HEALTH)
 async def health() -> dict[str, str]:
-    """Whether the registry answers."""
+    """Return that the registry answers."""
     return {"status": "ok"}

@@ -20,16 +20,16 @@ T = TypeVar("T")
 
 
 async def read_in_thread(request: Request, user: str, work: Callable[[BinaryIO], T]) -> T:
-    """Run `work` on the request's body in a thread, in a slot of this user; few MiB of it are in memory at a time.
+    """Run `work` on the request's body in a thread, in one of this user's slots; only a few MiB are in memory.
 
-    Raises `Unreachable` if no slot is free in time.
+    Raise `Unreachable` if no slot is free in time.
     """
     slots: Slots = request.app.state.uploads
     async with slots.hold(user):
         body = _RequestBody(asyncio.get_running_loop())
         pump = asyncio.create_task(body.pump(request))
         try:
-            # The thread has no slot of the common pool: a slow upload holds up other uploads at most.
+            # A limiter of its own: in the common thread pool, slow uploads would hold up all other requests.
             return await anyio.to_thread.run_sync(partial(work, cast(BinaryIO, body)), limiter=anyio.CapacityLimiter(1))
         finally:
             pump.cancel()
@@ -47,7 +47,7 @@ class _RequestBody:
         self._ended = False
 
     async def pump(self, request: Request) -> None:
-        """Moves the body into the queue, in pieces of about 1 MiB, as fast as it is read."""
+        """Move the body into the queue, in pieces of about 1 MiB, as fast as it is read."""
         end: bytes | BaseException = b""
         try:
             buffer = bytearray()
@@ -59,13 +59,13 @@ class _RequestBody:
                     buffer.clear()
             if buffer:
                 self._pieces.put(bytes(buffer))
-        except BaseException as error:  # noqa: BLE001 - it is raised where the body is read
+        except BaseException as error:  # noqa: BLE001 - raised again where the body is read
             end = error
         finally:
             self._pieces.put(end)
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes, at least one before the end; what broke the body is raised here."""
+        """Return up to `size` bytes, at least one before the end; raise the error that broke off the body."""
         if not self._piece and not self._ended:
             self._next()
         if size < 0:

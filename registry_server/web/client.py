@@ -1,4 +1,4 @@
-"""The client of this registry: the page with the line that installs it, and the wheel itself."""
+"""The client of this registry: the page with the command that installs it, and the wheel itself."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ router = APIRouter(include_in_schema=False)
 @router.get(PATH)
 @router.get(PATH.rstrip("/"))
 def page(registry: TheRegistry) -> HTMLResponse:
-    """The line that installs the client, and what to set after that."""
+    """Show the command that installs the client, and the settings that it needs."""
     return HTMLResponse(render("client.html", client=_wheel(), site=registry.settings.url))
 
 
 @router.get(PATH + "{name}")
 def wheel(request: Request, registry: TheRegistry, name: str) -> Response:
-    """The wheel of the client; only the version of this registry is there."""
+    """Return the wheel of the client, which exists in the version of this registry only."""
     found = _wheel()
     if name != found.name:
         raise NotFound(
-            f"this registry has no file {name!r} of a client, only {found.name}",
+            f"client file {name!r} not found; this registry has {found.name}",
             hint=found.install_line(registry.settings.url),
         )
     headers = {"etag": etag(found.sha256)}
@@ -42,5 +42,5 @@ def wheel(request: Request, registry: TheRegistry, name: str) -> Response:
 def _wheel() -> ClientWheel:
     found = client_wheel()
     if found is None:
-        raise NotFound("this registry has no client to hand out: its own datapkg is not installed, only on the path")
+        raise NotFound("this registry has no client: its own datapkg is on the path, but not installed")
     return found

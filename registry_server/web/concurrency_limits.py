@@ -1,4 +1,4 @@
-"""Limits on what is done at once: slots shared fairly by users, and one maker per key."""
+"""Limits on concurrent work: slots shared fairly by users, and one maker per key."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from fastapi import Request
 from datapkg.errors import Unreachable
 
 T = TypeVar("T")
-PER_USER = 4  # the share of all slots that one user can hold: one in this many
+PER_USER = 4  # one user can hold one in this many of all slots
 
 
 def busy(what: str) -> Unreachable:
-    """The error for a request that waited in vain; it is sent as 503 with Retry-After."""
+    """Return the error for a request that got no slot in time; it is sent as 503 with Retry-After."""
     return Unreachable(f"the registry is busy: {what}", hint="try again in a few seconds")
 
 
 class Slots:
-    """At most `total` at once, and at most a quarter of them for one user."""
+    """At most `total` slots at once, and at most a quarter of them for one user."""
 
     def __init__(self, total: int, wait_s: float) -> None:
         self._all = asyncio.Semaphore(total)
@@ -35,18 +35,18 @@ class Slots:
 
     @asynccontextmanager
     async def hold(self, user: str) -> AsyncIterator[None]:
-        """Hold a slot inside the block; raises `Unreachable` if none is free within `wait_s`."""
+        """Hold a slot inside the block; raise `Unreachable` if none is free within `wait_s`."""
         own = self._own.setdefault(user, asyncio.Semaphore(self._per_user))
-        # The user's own first: who waits for that holds none of the slots that others wait for.
+        # The user's own first: a request that waits for it holds none of the slots that others wait for.
         async with (
-            _waiting(own, self._wait_s, f"{self._per_user} uploads of {user} are under way"),
+            _waiting(own, self._wait_s, f"{user} has {self._per_user} uploads in progress"),
             _waiting(self._all, self._wait_s, "all slots for uploads are taken"),
         ):
             yield
 
 
 class Makers(Generic[T]):
-    """Values that take a while to make: each is made once, few at a time, and the last `keep` are kept."""
+    """Values that take a while to make: each is made once, few at a time, and the last `keep` are cached."""
 
     def __init__(self, at_once: int, wait_s: float, turn_wait_s: float, keep: int = 0) -> None:
         self._slots = asyncio.Semaphore(at_once)
@@ -57,16 +57,16 @@ class Makers(Generic[T]):
         self._keep = keep
 
     async def get(self, key: str, make: Callable[[], T]) -> T:
-        """Return the value of a key, made by `make` in a thread if it is not kept.
+        """Return the value of a key, made by `make` in a thread if it is not cached.
 
-        Requests that wait hold no thread. Raises `Unreachable` if the value cannot be begun within `wait_s`, or is not
-        there within `turn_wait_s` where another request makes it.
+        Waiting requests hold no thread. Raise `Unreachable` if making the value cannot start within `wait_s`, or if
+        another request makes it and is not done within `turn_wait_s`.
         """
         if key not in self._kept:
             turn = self._turns.setdefault(key, asyncio.Lock())
-            async with _waiting(turn, self._turn_wait_s, "what you ask for is being prepared"):
+            async with _waiting(turn, self._turn_wait_s, "the response is still being prepared"):
                 if key not in self._kept:
-                    async with _waiting(self._slots, self._wait_s, "others are being answered"):
+                    async with _waiting(self._slots, self._wait_s, "too many requests at once"):
                         made = await anyio.to_thread.run_sync(make, limiter=anyio.CapacityLimiter(1))
                     if not self._keep:
                         return made
@@ -79,9 +79,9 @@ class Makers(Generic[T]):
 
 
 async def search(request: Request, query: str, find: Callable[[], T]) -> T:
-    """Return what `find` gives, in a thread; with a query, which reads the texts of all packages, few at a time.
+    """Run `find` in a thread; searches with a query, which read the texts of all packages, run a few at a time.
 
-    The same query waits for itself, so that one that many send leaves the other slots free.
+    Equal queries wait for each other, so that one that many clients send leaves the other slots free.
     """
     if not query:
         return await anyio.to_thread.run_sync(find)

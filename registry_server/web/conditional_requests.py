@@ -1,4 +1,4 @@
-"""The conditions of a request for immutable bytes (RFC 9110): which part of them, and whether at all."""
+"""Ranges and conditions of requests for immutable bytes (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*\Z")
 
 @dataclass(frozen=True)
 class RequestedRange:
-    """The bytes to send: all, a part, none because the client has them, or none because there are none there."""
+    """The bytes to send: all, a range, none since the client has them, or none since the range is beyond the end."""
 
     kind: Literal["whole", "part", "unchanged", "unsatisfiable"]
     start: int
@@ -21,7 +21,7 @@ class RequestedRange:
 def wanted_part(
     hash: str, size: int, *, range: str | None, if_range: str | None, if_none_match: str | None
 ) -> RequestedRange:
-    """Decides by the headers of that name; a range of several parts, or one not understood, is answered with all."""
+    """Return what to send by the headers of these names; several ranges, or a malformed one, mean the whole."""
     tag = etag(hash)
     if if_none_match is not None:
         known = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
@@ -46,5 +46,5 @@ def wanted_part(
 
 
 def etag(hash: str) -> str:
-    """The strong entity tag of bytes that are named by their hash."""
+    """Return the strong entity tag of bytes with this hash."""
     return f'"{hash}"'

@@ -1,4 +1,4 @@
-"""Errors as replies: every failure has the one body, whoever found it."""
+"""Errors as responses: every failure has the same JSON body, or a page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def install(app: FastAPI) -> None:
-    """Makes the app answer its errors in our form."""
+    """Make the app send its errors in the form of the API."""
     app.add_exception_handler(DatapkgError, _on_ours)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
@@ -41,9 +41,9 @@ def install(app: FastAPI) -> None:
 def error_response(
     request: Request, error: DatapkgError, *, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The reply that tells of an error, never to be kept by a cache."""
+    """Return the response for an error; no cache may store it."""
     headers = {"cache-control": "no-store", **(headers or {})}
-    if isinstance(error, Unreachable):  # busy or stopping, never "bad gateway": there is nobody behind this server
+    if isinstance(error, Unreachable):  # busy or stopping; 502 would blame a server behind this one
         status = UNAVAILABLE
         headers["retry-after"] = str(RETRY_AFTER_S)
     status = status or error.status
@@ -57,7 +57,7 @@ def error_response(
 
 
 def _readable(request: Request, error: DatapkgError) -> str:
-    """Return the package of a page whose state is not found or not valid: that it can be read was checked before."""
+    """Return the package of a page whose state is missing or invalid; that it may be read was checked before."""
     user, _, rest = request.url.path.strip("/").partition("/")
     name, at, _ = rest.partition("@")
     is_package = bool(at) and "/" not in rest and not isinstance(error, PackageNotFound)
@@ -65,19 +65,22 @@ def _readable(request: Request, error: DatapkgError) -> str:
 
 
 def is_page(path: str) -> bool:
-    """Whether people look at this path, and not programs."""
+    """Return whether the path is for people rather than programs."""
     return not path.startswith(("/api/", "/static/")) and path not in ("/api", wire.HEALTH, "/openapi.json")
 
 
 def unexpected_response(request: Request, exception: BaseException) -> Response:
-    """The reply to what no rule foresaw: a full disk is said; for the rest the log has the story, under the id."""
+    """Return the response for an unforeseen failure: a full disk is named; for others the log has details by id."""
     if _is_full(exception):
         logger.error("the disk is full: %s", str(exception).partition("\n")[0])
-        full = QuotaExceeded("the registry has no space left; nothing was stored", hint="tell who runs the registry")
+        full = QuotaExceeded(
+            "the registry has no space left; nothing was stored", hint="tell the operator of the registry"
+        )
         return error_response(request, full, status=INSUFFICIENT_STORAGE)
     id = secrets.token_hex(6)
     logger.error("error %s: %s %s", id, request.method, request.url.path, exc_info=exception)
-    error = DatapkgError(f"the registry failed; its log says why, under {id}", hint="tell who runs the registry", id=id)
+    hint = f"tell the operator of the registry; its log has details under {id}"
+    error = DatapkgError("the registry failed unexpectedly", hint=hint, id=id)
     return error_response(request, error)
 
 
@@ -100,15 +103,15 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = [(_place(each["loc"]), _what(each)) for each in error.errors()[:MAX_PROBLEMS]]
     message = "; ".join(f"{place} {what}" for place, what in problems)
-    return error_response(request, InvalidInput(f"the request is not right: {message}", problems=problems))
+    return error_response(request, InvalidInput(f"invalid request: {message}", problems=problems))
 
 
-# What is wrong with a value, by pydantic's name for it; its own texts are for its own users.
+# By pydantic's name of the mistake: pydantic's own texts name Python types, which users of the API do not know.
 _WRONG = {
     "bool_parsing": "is not true or false",
     "bool_type": "is not true or false",
     "dict_type": "is not a mapping",
-    "extra_forbidden": "is not known",
+    "extra_forbidden": "is unknown",
     "greater_than_equal": "is less than {ge}",
     "int_from_float": "is not a whole number",
     "int_parsing": "is not a whole number",
@@ -133,7 +136,7 @@ def _what(problem: Mapping[str, Any]) -> str:
 
 
 def _place(parts: tuple[Any, ...]) -> str:
-    """`body.hashes[3]`, of names that may be foreign text."""
+    """Return a place such as `body.hashes[3]`; its names may be foreign text."""
     text = ""
     for part in parts:
         text += f"[{part}]" if isinstance(part, int) else f".{str(part)[:80]}"
@@ -142,16 +145,16 @@ def _place(parts: tuple[Any, ...]) -> str:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, DatapkgError):  # found while the body was read
+    if isinstance(error.__cause__, DatapkgError):  # raised while the body was read
         return error_response(request, error.__cause__)
     return error_response(request, _as_ours(request, error), status=error.status_code, headers=error.headers)
 
 
 def _as_ours(request: Request, error: HTTPException) -> DatapkgError:
     if error.status_code == 404:
-        return NotFound(f"there is nothing at {quoted(request.url.path)}", hint="the paths are listed in /openapi.json")
+        return NotFound(f"{quoted(request.url.path)} not found", hint="/openapi.json lists the paths")
     if error.status_code == 405:
         return InvalidInput(f"{request.method} is not allowed at {quoted(request.url.path)}")
     if error.status_code == 400:
-        return InvalidInput("the body of the request is not JSON, or is nested too deep")
+        return InvalidInput("the body of the request is not JSON, or is nested too deeply")
     return DatapkgError(str(error.detail))

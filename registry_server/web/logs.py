@@ -1,4 +1,4 @@
-"""The lines of the log: one for each record, whatever text a request put into it."""
+"""Log lines: one for each record, whatever text of a request it contains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FORMAT = "%(asctime)s %(levelname)s %(message)s"
 class LineFormatter(logging.Formatter):
     """Format a record as one line with hidden characters written out; a traceback follows, each line of it indented.
 
-    So no text of a request can begin a line that looks like a record.
+    So no text from a request can start a line that looks like a record.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The edge: what holds for every request and reply, whatever their path — bounds, headers, and no bare failure."""
+"""Middleware for all requests and responses: limits, headers, compression, and a body for every failure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from registry_server.web.errors import error_response, unexpected_response
 
 logger = logging.getLogger(__name__)
 
-# A body has to bring this much in every `body_timeout_s` in which it is waited for: 17 kB/s by default.
+# At least this much of a body has to arrive in each `body_timeout_s` of waiting: 17 kB/s by default.
 PROGRESS_BYTES = 1 << 20
-# What is read, before a refusal, of a body that nobody wants, so that the client hears the refusal.
+# How much of a refused body is still read: many clients read no response before they have sent all.
 DRAIN_BYTES, DRAIN_S = 4 << 20, 2.0
 
 COMMON = {
@@ -48,7 +48,7 @@ _BOUNDS: list[tuple[re.Pattern[str], str, Callable[[Settings], int]]] = [
 
 
 class Edge:
-    """Stands between the server and the app."""
+    """The ASGI middleware between the server and the app."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -68,14 +68,14 @@ class Edge:
         except ClientDisconnect:
             logger.debug("the client left: %s", scope["path"])
         except asyncio.CancelledError:
-            # The server ends, and this was still under way after the time it allows for that.
+            # The server is stopping, and this request was not done in the time allowed for that.
             body.patient = False
             if not reply.started:
-                await self._fail(scope, reply, Unreachable("the registry is being stopped", hint="try again soon"))
+                await self._fail(scope, reply, Unreachable("the registry is stopping", hint="try again soon"))
         except Exception as error:
             if reply.started:
-                # The reply is cut short, which its reader notices: its length or its end is missing.
-                logger.error("a reply broke off: %s", scope["path"], exc_info=error)
+                # The response is cut short, which its reader notices: it is shorter than its length, or has no end.
+                logger.error("a response broke off: %s", scope["path"], exc_info=error)
                 return
             await self._fail(scope, reply, error)
 
@@ -92,7 +92,7 @@ async def _nothing() -> Message:
 
 
 class _BoundedBody:
-    """A request's body, held to its size and to a pace."""
+    """A request's body, limited in size and required to make progress."""
 
     def __init__(self, scope: Scope, receive: Receive, settings: Settings) -> None:
         self._headers = Headers(scope=scope)
@@ -109,15 +109,15 @@ class _BoundedBody:
         self.ended = empty and "transfer-encoding" not in self._headers
 
     def check_head(self) -> None:
-        """Raises for what the address and the headers alone show to be refused."""
+        """Raise if the URL and the headers alone are reason to refuse the request."""
         for what, raw in self._address:
             try:
                 unquote_to_bytes(raw).decode()
             except UnicodeDecodeError:
-                raise InvalidInput(f"the {what} of the address is not UTF-8 when its %XX are decoded") from None
+                raise InvalidInput(f"the {what} of the URL is not UTF-8 after decoding its %XX") from None
         encoding = self._headers.get("content-encoding", "identity").lower()
         if encoding != "identity":
-            raise InvalidInput("a compressed request is not read; send it without Content-Encoding")
+            raise InvalidInput("compressed requests are not supported; send the body without Content-Encoding")
         length = self._headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._limit:
             raise self._too_large()
@@ -127,14 +127,14 @@ class _BoundedBody:
             return await self._receive()
         if self._size - self._mark >= PROGRESS_BYTES:
             self._waited_s, self._mark = 0.0, self._size
-        # Only the client's time counts: while the registry is busy with what came, nothing is waited for.
+        # Only the client's time counts, not the time in which the registry works on what arrived.
         started = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._timeout_s - self._waited_s):
                 message = await self._receive()
         except TimeoutError:
             raise QuotaExceeded(
-                f"the body came too slowly: less than {PROGRESS_BYTES:,} bytes in {self._timeout_s} s "
+                f"the body arrived too slowly: less than {PROGRESS_BYTES:,} bytes in {self._timeout_s} s "
                 f"({setting_name('body_timeout_s')})"
             ) from None
         self._waited_s += asyncio.get_running_loop().time() - started
@@ -152,14 +152,13 @@ class _BoundedBody:
 
     def _too_large(self) -> QuotaExceeded:
         return QuotaExceeded(
-            f"the body is larger than {self._limit:,} bytes, which is the most allowed here "
-            f"({setting_name(self._setting)})",
+            f"the body is larger than the limit of {self._limit:,} bytes ({setting_name(self._setting)})",
             limit=self._limit,
             setting=setting_name(self._setting),
         )
 
     async def drain(self) -> None:
-        """Reads what is left of the body, if that is little and comes soon."""
+        """Read the rest of the body if it is short and arrives soon."""
         if self.ended or not self.patient or "expect" in self._headers:
             return
         size = 0
@@ -174,13 +173,13 @@ class _BoundedBody:
 
 
 class _OutgoingReply:
-    """A reply on its way out, given the headers that all have, and compressed where that pays."""
+    """A response on its way out: gets the common headers, and is compressed if it is a long text."""
 
     def __init__(self, scope: Scope, send: Send, body: _BoundedBody, *, is_public: bool) -> None:
         self._api = scope["path"].startswith("/api/")
         self._method = scope["method"]
-        # A page elsewhere may read what everybody may, and of a registry that has an address for everybody: one that
-        # only this network or machine reaches would be read through the browsers in it.
+        # Other sites may read public data, but only of a registry with a public URL: one that only this network or
+        # machine can reach would otherwise be read through the browsers in it.
         self._open = is_public and "authorization" not in Headers(scope=scope)
         self._zips = "gzip" in Headers(scope=scope).get("accept-encoding", "")
         self._send = send
@@ -190,7 +189,7 @@ class _OutgoingReply:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._start = message  # held until it is known whether the body is whole and can be compressed
+            self._start = message  # held until it is known whether the body is complete and can be compressed
             return
         if not self.started:
             headers = MutableHeaders(raw=list(self._start.get("headers", [])))
@@ -200,7 +199,7 @@ class _OutgoingReply:
             if self._start["status"] >= 400:
                 await self._body.drain()
             if not self._body.ended:
-                headers["connection"] = "close"  # nobody reads the rest, however slowly it comes
+                headers["connection"] = "close"  # the rest of the body is not read
             self.started = True
             await self._send({**self._start, "headers": headers.raw})
         if self._method == "HEAD":
@@ -220,7 +219,7 @@ class _OutgoingReply:
 
 
 def _is_compressible(headers: MutableHeaders, message: Message) -> bool:
-    """Whether this is the whole of a long text of ours; bytes of packages travel as they are."""
+    """Return whether this is a complete, long text of ours; bytes of packages are sent as they are."""
     content_type = headers.get("content-type", "").partition(";")[0]
     whole = not message.get("more_body", False)
     return whole and content_type in COMPRESSIBLE and len(message.get("body", b"")) >= COMPRESS_FROM_BYTES

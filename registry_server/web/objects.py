@@ -28,39 +28,39 @@ BYTES = "application/octet-stream"
 
 
 def _gives(content_type: str) -> dict[int | str, dict[str, object]]:
-    """How OpenAPI says that a reply is bytes."""
+    """Return the OpenAPI entry of a response that is bytes."""
     return {200: {"content": {content_type: {"schema": {"type": "string", "format": "binary"}}}}}
 
 
 @router.get(wire.MANIFEST, response_class=Response, responses=_gives(wire.MANIFEST_TYPE))
 async def read_manifest(request: Request, package: ThePackage, hash: TheHash) -> Response:
-    """A manifest: one state of the package."""
+    """Return a manifest, which is one state of the package."""
     served = downloads.manifest(package, hash)
     return await reply(request, served, wire.MANIFEST_TYPE)
 
 
 @router.get(wire.MANIFEST_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
 async def read_manifest_chunks(request: Request, package: ThePackage, hash: TheHash) -> Response:
-    """The chunk map of a manifest, so that of a long one only those chunks are fetched that are new; none if short."""
+    """Return the chunk map of a manifest, to download only its new chunks; empty for a short one."""
     served = downloads.manifest(package, hash)
     return await _chunk_map(request, served, "manifest", downloads.manifest_chunks)
 
 
 @router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
 async def read_object(request: Request, package: ThePackage, hash: TheHash) -> Response:
-    """An object of the package, or a range of its bytes."""
+    """Return an object of the package, or a range of its bytes."""
     return await reply(request, downloads.object(package, hash), BYTES)
 
 
 @router.get(wire.OBJECT_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
 async def read_object_chunks(request: Request, package: ThePackage, hash: TheHash) -> Response:
-    """The chunk map of an object, against which ranges of its bytes are held."""
+    """Return the chunk map of an object, which verifies ranges of its bytes."""
     served = downloads.object(package, hash)
     return await _chunk_map(request, served, "object", downloads.object_chunks)
 
 
 async def _chunk_map(request: Request, served: Served, kind: str, make: Callable[[Served], bytes]) -> Response:
-    """Few are made at a time, since all of an object is read for one."""
+    """Return a chunk map; few are made at a time, since making one reads the whole object."""
     data = downloads.kept_chunks(served, kind)
     if data is None:
         maps: Makers[bytes] = request.app.state.maps
@@ -70,7 +70,7 @@ async def _chunk_map(request: Request, served: Served, kind: str, make: Callable
 
 @router.post(wire.OBJECTS_READ, response_class=StreamingResponse, responses=_gives(wire.FRAMES))
 def read_objects(package: ThePackage, wanted: Sent[wire.HashList]) -> StreamingResponse:
-    """Many small objects in one body of frames; one that is damaged at the registry is left out."""
+    """Return many small objects in one body of frames; objects damaged at the registry are omitted."""
     found = downloads.objects_of(package, wanted.hashes)
     return StreamingResponse(
         _gathered(package.registry, found), media_type=wire.FRAMES, headers={"cache-control": "no-store"}
@@ -78,7 +78,7 @@ def read_objects(package: ThePackage, wanted: Sent[wire.HashList]) -> StreamingR
 
 
 async def reply(request: Request, served: Served, content_type: str) -> Response:
-    """The bytes of an object or manifest: all, a range, or none where the client has them."""
+    """Return the bytes of an object or manifest: all, a range, or 304 if the client has them."""
     part = wanted_part(
         served.hash,
         served.size,
@@ -96,7 +96,7 @@ async def reply(request: Request, served: Served, content_type: str) -> Response
     if request.scope.get("asked_by_head"):
         return Response(status_code=status, headers=headers, media_type=content_type)
     pieces = served.pieces(part.start, part.stop)
-    # The first piece comes before the headers: a damaged object is told of, not sent.
+    # Read the first piece before the headers are sent: a damaged object becomes an error response.
     first = await _next(pieces) if served.size > SLOW_BYTES else next(pieces, b"")
     if len(first) == part.stop - part.start:
         pieces.close()
@@ -118,12 +118,12 @@ def _headers(served: Served, part: RequestedRange) -> dict[str, str]:
 
 
 def _lasting(served: Served) -> str:
-    # What is private may rest in the reader's own cache, never in one that others are served from.
+    # A private object may be cached by its reader, never by a cache that serves others.
     return f"{'public' if served.public else 'private'}, max-age={YEAR_S}, immutable"
 
 
 def _no_such_range(served: Served) -> InvalidInput:
-    return InvalidInput(f"the object has {served.size:,} bytes, and none in the range asked for", size=served.size)
+    return InvalidInput(f"the object has {served.size:,} bytes, none of them in the requested range", size=served.size)
 
 
 async def _next(pieces: Iterator[bytes]) -> bytes:
@@ -141,7 +141,7 @@ async def _streamed(first: bytes, pieces: Generator[bytes, None, None]) -> Async
 
 
 def _gathered(registry: Registry, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in larger pieces: each costs a step between threads."""
+    """Yield the same bytes in larger pieces: each piece costs a switch between threads."""
     buffer = bytearray()
     with registry.replies.one() as replies:
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""Packages over HTTP: lists, what one is, which state is meant, its log, its deletion."""
+"""Packages over HTTP: list, show, resolve, log, checks and delete."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ async def find_packages(
     request: Request,
     registry: TheRegistry,
     actor: TheActor,
-    q: Annotated[str, Query(description="words that all have to be found")] = "",
+    q: Annotated[str, Query(description="words that must all match")] = "",
     user: Annotated[str | None, Query(max_length=100, description="only packages of this user")] = None,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_PAGE,
 ) -> Reply[wire.PackagePage]:
-    """Packages that may be read; with `q`, those where every word was found, best first."""
+    """List packages that may be read; with `q`, those that match every word, best first."""
     find = partial(browse.find_packages, registry, actor, query=q, user=user, cursor=cursor, limit=limit)
     return await search(request, q, find)
 
 
 @router.get(wire.PACKAGE)
 def package(package: ThePackage) -> Reply[wire.PackageInfo]:
-    """One package."""
+    """Return one package."""
     return browse.info(package)
 
 
 @router.delete(wire.PACKAGE)
 def delete_package(package: ThePackage) -> Reply[wire.Deleted]:
-    """Removes a package with all its states, log, tags, versions and grants."""
+    """Delete a package with all its states, log, tags, versions and grants."""
     return browse.delete(package)
 
 
@@ -50,13 +50,13 @@ def resolve(
     package: ThePackage,
     state: Annotated[str | None, Query(max_length=300, description="`sha256:…`, a version, a tag or a range")] = None,
 ) -> Reply[wire.Resolved]:
-    """The full hash that a state means now; none is the tag `latest`."""
+    """Return the full hash that a state means now; without a state, of the tag `latest`."""
     return browse.resolve(package, state)
 
 
 @router.get(wire.CHECKS)
 def checks(package: ThePackage, hash: str) -> Reply[wire.StateChecks]:
-    """The checks of a state's tables: how each is defined, and what it came to when the state was made."""
+    """Return the checks of a state's tables: their definitions, and their outcomes when the state was built."""
     return browse.checks(package, hash)
 
 
@@ -66,5 +66,5 @@ def log(
     cursor: Cursor = None,
     limit: Limit = DEFAULT_PAGE,
 ) -> Reply[wire.LogPage]:
-    """The pushes of a package, newest first."""
+    """List the pushes of a package, newest first."""
     return browse.log(package, cursor=cursor, limit=limit)

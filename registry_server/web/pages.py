@@ -1,4 +1,4 @@
-"""Pages for people: what is public, package by package; they need no JavaScript and load nothing from elsewhere."""
+"""Pages for people, about public packages; they need no JavaScript and load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from datapkg.errors import PackageNotFound
 from datapkg.format.texts import quoted
+from datapkg.format.wire import PackagePage
 from registry_server.services import browse
 from registry_server.services.client_wheel import client_wheel
 from registry_server.services.images import find_image
@@ -23,7 +24,7 @@ from registry_server.services.package_page import (
     check_counts,
     find_shown,
     object_path,
-    read_exhibit,
+    read_page_model,
 )
 from registry_server.services.policy import ANONYMOUS, PackageRequest
 from registry_server.services.readme_targets import Target
@@ -46,39 +47,43 @@ Place = Annotated[str | None, Query(max_length=500)]
 
 @router.get("/")
 async def front(request: Request, registry: TheRegistry, q: Words = "", cursor: Place = None) -> HTMLResponse:
-    """The public packages: the last pushed first, or those that a search finds."""
+    """Show the public packages, newest first, or those that match a search."""
     q = q[: browse.MAX_QUERY]
     find = partial(browse.find_packages, registry, ANONYMOUS, query=q, recent=True, cursor=cursor)
     page = await search(request, q, find)
-    return HTMLResponse(render("packages.html", page=page, query=q, user=None, base="/", **_setup(registry)))
+    return _list(registry, page, "/", query=q, cursor=cursor)
 
 
 @router.get("/{user}")
 def user(registry: TheRegistry, user: str, cursor: Place = None) -> HTMLResponse:
-    """The public packages of a user."""
+    """Show the public packages of a user."""
     page = browse.find_packages(registry, ANONYMOUS, user=user, recent=True, cursor=cursor)
-    if not page.packages:
+    if not page.packages and not cursor:
         raise PackageNotFound(f"{quoted(user)} has no public packages here")
-    html = render("packages.html", page=page, query="", user=user, base=f"/{user}", **_setup(registry))
-    return HTMLResponse(html)
+    return _list(registry, page, f"/{user}", user=user, cursor=cursor)
+
+
+def _list(registry: Registry, page: PackagePage, base: str, **values: Any) -> HTMLResponse:
+    values = {"query": "", "user": None, **values, **_setup(registry)}
+    return HTMLResponse(render("packages.html", page=page, base=base, **values))
 
 
 def _setup(registry: Registry) -> dict[str, Any]:
-    """What a page needs to print how a machine is set up."""
+    """Return the values with which a page prints how to set up a machine."""
     return {"client": client_wheel(), "site": registry.settings.url}
 
 
 class _Content(NamedTuple):
-    """What takes long to make of a page, and depends on the package and its state alone."""
+    """The part of a page that takes long to make and never changes for a state of a package."""
 
-    exhibit: PageModel
+    model: PageModel
     readme: Markup
     checks: str
 
 
 @router.get("/{user}/{name}")
 async def package(request: Request, registry: TheRegistry, user: str, name: str) -> HTMLResponse:
-    """A public package, in its latest state or in the one that stands behind an `@`."""
+    """Show a public package, in its latest state or in the one after an `@`."""
     name, _, state = name.partition("@")
     found = await run_in_threadpool(find_shown, PackageRequest(registry, ANONYMOUS, user, name), state or None)
     pages: Makers[_Content] = request.app.state.pages
@@ -89,16 +94,16 @@ async def package(request: Request, registry: TheRegistry, user: str, name: str)
 
 @router.get(IMAGE)
 async def image(request: Request, registry: TheRegistry, user: str, name: str, hash: TheHash) -> Response:
-    """An image of a public package, which its README shows."""
+    """Return an image of a public package that its README shows."""
     served, media_type = find_image(PackageRequest(registry, ANONYMOUS, user, name), hash)
     response = await reply(request, served, media_type)
-    response.headers["content-security-policy"] = API_POLICY  # as foreign bytes have it everywhere
+    response.headers["content-security-policy"] = API_POLICY  # the same policy as for all foreign bytes
     return response
 
 
 def _content(registry: Registry, package: str, hash: str) -> _Content:
-    exhibit, targets = read_exhibit(registry, hash)
-    shown = {row.path for row in exhibit.tree}
+    model, targets = read_page_model(registry, hash)
+    shown = {row.path for row in model.tree}
 
     def find(address: str) -> Link | None:
         target = targets.find(address)
@@ -106,11 +111,11 @@ def _content(registry: Registry, package: str, hash: str) -> _Content:
 
     user, _, name = package.partition("/")
     checks = check_counts(browse.checks(PackageRequest(registry, ANONYMOUS, user, name), hash))
-    return _Content(exhibit, readme_html(exhibit.readme, exhibit.readme_name, find), checks)
+    return _Content(model, readme_html(model.readme, model.readme_name, find), checks)
 
 
 def _link(package: str, target: Target, shown: Container[str]) -> Link:
-    """A file leads to its bytes, all else to its line on the page, or to the lines where it has none."""
+    """Link a file to its bytes, anything else to its row on the page, or to the table if it has no row."""
     if target.hash:
         user, name = package.split("/")
         src = IMAGE.format(user=user, name=name, hash=target.hash) if target.is_image else ""

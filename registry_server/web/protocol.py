@@ -1,4 +1,4 @@
-"""A connection on which a request has to begin in time, and a reply has to be read in time."""
+"""HTTP connections with time limits for the head of a request and for reading a response."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-# A reader that is waited for has to take this much in every `timeout_s`.
+# A slow reader has to take at least this much in each `timeout_s`.
 PROGRESS_BYTES = 64 << 10
 
 
 class TimedConnection(H11Protocol):
-    """Closes where the head of a request is not whole `timeout_s` after its first byte, or after connecting.
+    """A connection that closes if the head of a request is not complete `timeout_s` after connecting or its first byte.
 
-    Ends where a reply waits to be read and `PROGRESS_BYTES` of it, or all, are not taken in `timeout_s`. Bodies of
-    requests are timed at the edge, and a connection between two requests by uvicorn.
+    It aborts if a response waits for its reader and less than `PROGRESS_BYTES` of it, or of its rest, are read in
+    `timeout_s`. The middleware times bodies of requests, and uvicorn idle connections.
     """
 
     def __init__(self, *, timeout_s: float, **options: Any) -> None:
@@ -27,7 +27,7 @@ class TimedConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Nothing is made ahead of a reader: what the system does not take at once is waited for.
+        # Produce nothing ahead of a slow reader: wait until the system has taken what was written.
         transport.set_write_buffer_limits(high=0)
         self._expect_head()
 
@@ -64,11 +64,11 @@ class TimedConnection(H11Protocol):
         if before - self.transport.get_write_buffer_size() >= PROGRESS_BYTES:
             self._expect_reading()
         else:
-            self.transport.abort()  # `close` would wait for what is not read
+            self.transport.abort()  # `close` would wait until the rest is read
 
 
 def _stopped(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
-    """Cancel a timer, and return what stands for none."""
+    """Cancel a timer and return None, the value without one."""
     if timer is not None:
         timer.cancel()
     return None

@@ -1,4 +1,4 @@
-"""Pushing over HTTP: what is missing, the objects, and the step that publishes them."""
+"""Pushing over HTTP: start, query what is missing, upload objects, publish."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ router = APIRouter(tags=["push"])
 
 
 def _takes(content_type: str) -> dict[str, object]:
-    """How OpenAPI says that a body is bytes."""
+    """Return the OpenAPI entry of a body that is bytes."""
     schema = {"type": "string", "format": "binary"}
     return {"requestBody": {"required": True, "content": {content_type: {"schema": schema}}}}
 
 
 @router.post(wire.PUSHES)
 def start(package: ThePackage, wanted: Sent[wire.PushStart]) -> Reply[wire.PushStarted]:
-    """Begins a push."""
+    """Start a push."""
     return uploads.start(package, wanted)
 
 
 @router.post(wire.PUSH_MISSING)
 def missing(push: ThePush, wanted: Sent[wire.HashList]) -> Reply[wire.Missing]:
-    """Those of the objects that have to be sent."""
+    """Return the objects that have to be sent."""
     return uploads.missing(push, wanted.hashes)
 
 
@@ -61,11 +61,11 @@ async def _store(request: Request, push: PushRequest, store: Callable[[BinaryIO]
 
 @router.post(wire.PUBLISH_CHECK)
 def check_publish(push: ThePush, asked: Sent[wire.PublishCheck]) -> Reply[wire.PublishChecked]:
-    """Refuses what publishing would refuse, before anything was sent; changes nothing."""
+    """Raise what publishing would raise, before anything was sent; change nothing."""
     return publish.check(push, asked)
 
 
 @router.post(wire.PUBLISH)
 def publish_push(push: ThePush, request: Sent[wire.Publish]) -> Reply[wire.Published]:
-    """Makes what was pushed a state of the package, and moves `latest` to it."""
+    """Make what was pushed a state of the package, and move `latest` to it."""
     return publish.publish(push, request)

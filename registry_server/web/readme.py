@@ -1,7 +1,7 @@
-"""A README as safe HTML: nothing in it runs, and nothing is loaded from elsewhere.
+"""A README as safe HTML: nothing in it runs, and nothing is loaded from other hosts.
 
-Markdown is rendered without HTML of its own, then passed through a sanitiser. Relative addresses become those of this
-registry that the caller finds for them; the sanitiser lets through no other relative address.
+Markdown is rendered with raw HTML disabled, then sanitised. The caller resolves relative links to paths of this
+registry; the sanitiser removes all other relative links.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ATTRIBUTES = {
     **{f"h{level}": {"id"} for level in range(2, 7)},
 }
 _CLASSES = {"td": {"long"}, "th": {"long"}}
-# A cell with more text needs some width to be readable; the table scrolls instead.
+# Cells with longer text get a minimum width, so that the table scrolls rather than wrap after every word.
 _LONG_CELL = 30
 _SCHEMES = {"http", "https", "mailto"}
 _PLAIN = (".txt", ".rst")
@@ -77,14 +77,14 @@ def readme_html(text: str, name: str, find: Finds = _nothing) -> Markup:
 
 
 def _allowed(own: set[str], tag: str, attribute: str, value: str) -> str | None:
-    """The value, unless it is an address: of those, an image has only our own, and a link those of other sites too."""
+    """Return the value; drop the address of an image unless it is ours, and of a link unless its scheme is allowed."""
     if attribute not in ("href", "src") or value in own:
         return value
     return value if attribute == "href" and value.partition(":")[0].lower() in _SCHEMES else None
 
 
 class _Page:
-    """What is remembered while one README is rendered: `own` are the relative addresses that were put into it."""
+    """The state of rendering one README: `own` are the relative addresses that were put into it."""
 
     def __init__(self, find: Finds) -> None:
         self._find = find
@@ -93,7 +93,7 @@ class _Page:
         self.headings: dict[str, int] = {}
 
     def find(self, address: str) -> Link | None:
-        """Where a relative address leads."""
+        """Return where a relative address leads, or None."""
         if _ELSEWHERE.match(address):
             return None
         found = Link(f"#{heading_id(address[1:])}") if address.startswith("#") else self._find(address)
@@ -102,7 +102,7 @@ class _Page:
         return found
 
     def new_heading(self, text: str) -> str:
-        """The id of a heading; of equal ones the second ends in -1, as GitHub numbers them."""
+        """Return the id of a heading; a repeated one gets the suffix -1, -2, … as on GitHub."""
         id = heading_id(text)
         number = self.headings.get(id, 0)
         self.headings[id] = number + 1
@@ -110,7 +110,7 @@ class _Page:
 
 
 def heading_id(text: str) -> str:
-    """The id of a heading with this text, or of one that is linked by its id: `Some words!` → `readme-some-words`."""
+    """Return the HTML id of a heading with this text: `Some words!` → `readme-some-words`."""
     return "readme-" + re.sub(r"[^\w-]", "", text.strip().lower().replace(" ", "-"))
 
 
@@ -134,7 +134,7 @@ _Env = MutableMapping[str, Any]
 
 
 def _image(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
-    """An image of the package as itself, one elsewhere as a link to it, and as its words what is neither."""
+    """Show an image of the package, link to one elsewhere, and show only the alternative text of anything else."""
     page: _Page = env["page"]
     token = tokens[index]
     address = str(token.attrs.get("src", ""))
@@ -143,7 +143,7 @@ def _image(renderer: RendererHTML, tokens: Sequence[Token], index: int, options:
     if found and found.src:
         return f'<img src="{escape(found.src)}" alt="{escape(token.content)}" loading="lazy">'
     href = found.href if found else address if is_link(address) else ""
-    if not href or page.links:  # in a link already: its words are what the link shows
+    if not href or page.links:  # inside a link already, which shows these words
         return str(words)
     return f"{_opened(href, found)}{words}</a>"
 
@@ -169,7 +169,7 @@ def _opened(href: str, found: Link | None, title: str = "") -> str:
 def _heading(
     renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: _Env | Mapping[str, Any]
 ) -> str:
-    """A heading one level lower: the page's own is the first."""
+    """Render a heading one level lower: the page's own heading is level 1."""
     token = tokens[index]
     level = min(6, int(token.tag[1:]) + 1)
     if token.nesting < 0:

@@ -1,4 +1,4 @@
-"""HTML from values: templates that escape everything."""
+"""HTML from templates, which escape every value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"(https?://[^\s<>\"']+)")
 
 
 def render(template: str, **values: Any) -> str:
-    """A page."""
+    """Render a page."""
     return _environment().get_template(template).render(**values)
 
 
@@ -58,12 +58,12 @@ def count(number: int, what: str = "") -> str:
 
 
 def day(moment: str) -> str:
-    """The day of a moment."""
+    """Return the date of a time."""
     return datetime.fromisoformat(moment).strftime("%Y-%m-%d")
 
 
 def is_link(text: str) -> bool:
-    """Whether a text is the address of a page, which may be linked to."""
+    """Return whether a text is a URL that may be linked to."""
     return re.match(r"https?://[^\s<>\"']+\Z", text) is not None
 
 
@@ -95,7 +95,7 @@ def versions_in_order(info: PackageInfo) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=256)
 def licence_page(text: str) -> str:
-    """The address at which a licence can be read: its own, or SPDX's page of its id; "" for all else."""
+    """Return the URL of a licence: its own, or the SPDX page of its id; "" for anything else."""
     if is_link(text):
         return text
     if len(text) > 100 or text.casefold().startswith("licenseref-"):

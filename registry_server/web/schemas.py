@@ -1,7 +1,7 @@
-"""How FastAPI takes and gives the messages of the wire: structs of msgspec, which pydantic checks and describes.
+"""The wire's messages for FastAPI: msgspec structs, validated and described by pydantic.
 
-The client loads the wire without pydantic, which with its models would be half of the time that loading takes. Here
-pydantic finds every mistake of a body at once, and gives OpenAPI the schemas.
+The client reads the same structs without pydantic, which would double its loading time. Here pydantic reports every
+mistake of a body at once, and provides the OpenAPI schemas.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class _AsWritten:
-    """Said of a type: it is read as msgspec would, be it a struct or made of structs."""
+    """Marks a type, a struct or made of structs: pydantic reads it as msgspec would."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
@@ -29,7 +29,7 @@ class _AsWritten:
 
 
 class _OfModel:
-    """Said of a struct: it is checked as a model of the same fields."""
+    """Marks a struct: pydantic validates it as a model of the same fields."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def read(value: Any, checked: ValidatorFunctionWrapHandler) -> Any:
@@ -53,7 +53,7 @@ def _check_text(value: Any) -> Any:
     except UnicodeEncodeError:
         raise PydanticCustomError("text", "a lone surrogate (\\ud800 to \\udfff) is not text") from None
     except (TypeError, ValueError, RecursionError, OverflowError):
-        return value  # a reply of ours, or a number that its own check refuses
+        return value  # a response of ours, or a number that its own validation rejects
     return value
 
 
@@ -73,7 +73,7 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 
 def _for_pydantic(annotation: Any) -> Any:
-    """The same type in pydantic's words."""
+    """Return the same type in pydantic's terms."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return Annotated[annotation, _OfModel()]
@@ -88,6 +88,6 @@ def _for_pydantic(annotation: Any) -> Any:
 
 
 def _limits(meta: msgspec.Meta) -> Any:
-    # The end of the text is `$` for pydantic, and for who reads OpenAPI.
+    # Pydantic and OpenAPI write the end of the text as `$`.
     pattern = meta.pattern.replace(r"\Z", "$") if meta.pattern else None
     return Field(pattern=pattern, max_length=meta.max_length)

@@ -1,4 +1,4 @@
-"""Who may read and write a package, over HTTP."""
+"""The rights to read and write a package, over HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ router = APIRouter(tags=["access"])
 
 @router.get(wire.ACCESS)
 def access(package: ThePackage) -> Reply[wire.Access]:
-    """Who may read and write a package."""
+    """Return who may read and write a package."""
     return sharing.access(package)
 
 
@@ -24,12 +24,12 @@ def grant(
     who: str,
     request: Sent[wire.GrantRequest | None] = None,
 ) -> Reply[wire.Access]:
-    """Lets a user, or `public`, read a package, or a user write it; `public` has to be confirmed."""
+    """Let a user, or `public`, read a package, or let a user write it; `public` has to be confirmed."""
     request = request or wire.GrantRequest()
     return sharing.grant(package, who, confirmed=request.confirm, write=request.write)
 
 
 @router.delete(wire.GRANT)
 def revoke(package: ThePackage, who: str) -> Reply[wire.Access]:
-    """Takes these rights away."""
+    """Revoke these rights."""
     return sharing.revoke(package, who)

@@ -14,29 +14,29 @@ router = APIRouter(tags=["tags and versions"])
 
 @router.get(wire.TAGS)
 def tags(package: ThePackage) -> Reply[wire.TagList]:
-    """All tags of a package."""
+    """Return all tags of a package."""
     return tags_versions.tags(package)
 
 
 @router.put(wire.TAG)
 def put_tag(package: ThePackage, tag: str, state: Sent[wire.Pointed]) -> Reply[wire.TagList]:
-    """Makes a tag name a state, whatever it named before."""
+    """Add or move a tag."""
     return tags_versions.put_tag(package, tag, state.hash)
 
 
 @router.delete(wire.TAG)
 def delete_tag(package: ThePackage, tag: str) -> Reply[wire.TagList]:
-    """Removes a tag."""
+    """Delete a tag."""
     return tags_versions.remove_tag(package, tag)
 
 
 @router.get(wire.VERSIONS)
 def versions(package: ThePackage) -> Reply[wire.VersionList]:
-    """All versions of a package, in the order of PEP 440."""
+    """Return all versions of a package, in PEP 440 order."""
     return tags_versions.versions(package)
 
 
 @router.put(wire.VERSION)
 def put_version(package: ThePackage, version: str, state: Sent[wire.Pointed]) -> Reply[wire.VersionList]:
-    """Gives a state a version, for good."""
+    """Give a state a version, which never moves."""
     return tags_versions.put_version(package, version, state.hash)

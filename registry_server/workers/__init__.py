@@ -1,1 +1,1 @@
-"""Child processes that read what strangers sent: nothing else of the registry reads Parquet."""
+"""Child processes that read untrusted Parquet files; no other part of the registry reads Parquet."""

@@ -1,4 +1,4 @@
-"""Checks what manifests state of tables in child processes with limits; what cannot be checked is reported as such."""
+"""Checks of tables against their manifests, in child processes with limits."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from registry_server.workers.jobs import CheckTask, Job, Location, Verdict, Work
 
 AT_ONCE = 2
 MAX_WAITING, MAX_WAITING_OF_USER = 16, 2
-# How long after its own time a worker is waited for.
+# How long to wait for a worker after its own time limit.
 GRACE_S = 2
-# At most what a stopped or full machine takes to fork.
+# With less time left a fork is not worth it.
 MIN_S = 0.05
 _ENVIRONMENT = {
     "PATH": os.defpath,
@@ -39,7 +39,7 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The tables that are right, and by path why others are false or unchecked."""
+    """The tables that are right, and the reasons by path why others are false or unchecked."""
 
     right: list[TableNode] = field(default_factory=list)
     false: dict[str, str] = field(default_factory=dict)
@@ -49,8 +49,8 @@ class Verdicts:
 class ClaimChecker:
     """Checks tables, a few requests at a time and one of each user; safe for threads.
 
-    A request is over after `seconds`, waiting included, and reads objects of at most `max_bytes`; each worker may use
-    `memory_bytes` more than it starts with. Nothing runs until the first table comes.
+    A request takes at most `seconds`, including waiting, and reads objects of at most `max_bytes` in total; each worker
+    may use `memory_bytes` more than it starts with. No process is started before the first table arrives.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ClaimChecker:
         self._control: socket.socket | None = None
 
     def check(self, user: str, tables: Sequence[TableNode]) -> Verdicts:
-        """Hold what is stated of tables against their objects, which must be ones that the user may rely on."""
+        """Compare what manifests state of tables with their objects, on which the user must be allowed to rely."""
         found = Verdicts()
         tasks = self._tasks(tables, found)
         deadline = time.monotonic() + self._seconds
@@ -99,7 +99,7 @@ class ClaimChecker:
             self._control = self._zygote = None
 
     def _tasks(self, tables: Sequence[TableNode], found: Verdicts) -> list[CheckTask]:
-        """The tables that are small enough, with the places of their objects."""
+        """Return the tables that are small enough, with the locations of their objects."""
         tasks, left = [], self._max_bytes
         for table in tables:
             if table.size > left:
@@ -116,7 +116,7 @@ class ClaimChecker:
 
     @contextmanager
     def _turn(self, user: str, deadline: float) -> Iterator[bool]:
-        """Wait until a worker is free for the user; False where too many wait, or time is over."""
+        """Wait until a worker is free for the user; yield False if too many wait or the time is over."""
         with self._changed:
             is_mine = self._is_free(user)
             may_wait = self._waiting.total() < MAX_WAITING and self._waiting[user] < MAX_WAITING_OF_USER
@@ -124,7 +124,7 @@ class ClaimChecker:
                 self._waiting[user] += 1
                 is_mine = self._changed.wait_for(lambda: self._is_free(user), deadline - time.monotonic())
                 self._waiting[user] -= 1
-                self._waiting += Counter()  # without users that wait no longer
+                self._waiting += Counter()  # drop users that no longer wait
             if is_mine:
                 self._running.add(user)
         try:
@@ -139,7 +139,7 @@ class ClaimChecker:
         return len(self._running) < AT_ONCE and user not in self._running
 
     def _ask(self, tasks: Sequence[CheckTask], seconds: float) -> list[Verdict]:
-        """The verdicts of one worker, fewer than there are tasks if it ended before it was through."""
+        """Return the verdicts of one worker: fewer than there are tasks if it ended early."""
         limits = WorkerLimits(self._memory_bytes, cpu_s=max(1, int(seconds)), wall_s=seconds)
         mine, other = socket.socketpair()
         with mine:
@@ -156,7 +156,7 @@ class ClaimChecker:
         return []
 
     def _send(self, end: socket.socket) -> None:
-        """Hand one end of a job's socket to the process that forks, which is started anew if it is gone."""
+        """Pass one end of a job's socket to the process that forks, which is restarted if it is gone."""
         with self._starting:
             for _ in range(2):
                 if self._zygote is None or self._zygote.poll() is not None:

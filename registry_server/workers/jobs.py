@@ -1,4 +1,4 @@
-"""What is asked of a worker, and what it answers: JSON over a socket of its own."""
+"""The messages of a worker: a job and its verdicts, as JSON over a socket for each job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datapkg.format.manifest.parsed import TableNode
 
 
 class WorkerLimits(msgspec.Struct, frozen=True):
-    """What one worker may use: address space beyond its start, CPU seconds, and seconds by the clock."""
+    """The limits of a worker: memory beyond what it starts with, CPU time, and wall time."""
 
     memory_bytes: int
     cpu_s: int
@@ -38,10 +38,10 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The result for one table, in the order of the tasks: `reason` says why it is not right.
+    """The result for one table, in the order of the tasks, with the reason if it is not right.
 
-    `is_false` says that the objects hold other values than the manifest states; otherwise a table that is not right
-    could not be checked.
+    With `is_false` the objects hold other values than the manifest states; otherwise a table that is not right could
+    not be checked.
     """
 
     is_right: bool

@@ -1,8 +1,8 @@
-"""A process that has the libraries for tables loaded, and forks a worker with limits for each job.
+"""A process with the libraries for tables loaded, which forks a worker with limits for each job.
 
-Hostile Parquet can abort a process, loop, or ask for any amount of memory, so each job has a process of its own.
-Loading the libraries takes most of a second and forking a few milliseconds, hence the process in between. It is started
-with an empty environment, holds no database and no token, and ends when the registry closes its socket.
+Hostile Parquet can abort a process, loop forever, or allocate any amount of memory, so each job has its own process.
+Loading the libraries takes most of a second and forking a few milliseconds, hence the process in between. It starts
+with a minimal environment, has no database and no token, and exits when the registry closes its socket.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def _checked(task: CheckTask) -> Verdict:
                 return Verdict(False, is_false=True, reason=f"object {number} is not a Parquet file")
         problem = claim_difference(task.table, [partial(open_place, place) for place in places])
     except Exception as error:  # noqa: BLE001 - of pyarrow and of numpy, for what this version cannot read
-        said = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
-        return Verdict(False, reason=f"cannot be read by pyarrow {pa.__version__}: {said}")
+        text = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
+        return Verdict(False, reason=f"cannot be read by pyarrow {pa.__version__}: {text}")
     return Verdict(not problem, is_false=bool(problem), reason=problem)
 
 

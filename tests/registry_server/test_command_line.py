@@ -121,6 +121,20 @@ def test_what_is_wrong_with_a_command(tmp_path: Path, json_: list[str], capsys: 
         assert not json_ or error["code"] in ("invalid", "not_found", "conflict")
 
 
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        ("serv", "'serv'; did you mean 'serve'?"),
+        ("verfy", "'verfy'; did you mean 'verify'?"),
+        ("user ad", "'ad'; did you mean 'add'?"),
+        ("user revok", "'revok'"),
+        ("user xyz", "'xyz'"),
+    ],
+)
+def test_mistyped_command_suggests_only_harmless_commands(typed: str, advice: str) -> None:
+    assert run(*typed.split()).stderr.startswith(f"error: there is no command {advice}\n")
+
+
 @pytest.mark.parametrize("words", [["user", "add", "ada"], ["user", "list"], ["user", "token", "ada"], ["verify"]])
 def test_only_serve_makes_a_registry(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
@@ -292,7 +306,7 @@ def test_an_upload_under_way_holds_up_the_end_for_a_while_only(tmp_path: Path) -
             answer = b"".join(iter(lambda: connection.recv(65_536), b""))
         assert registry.process.wait(30) == 0
         assert b"HTTP/1.1 503" in answer
-        assert b"is being stopped" in answer
+        assert b"the registry is stopping" in answer
         said = registry.log.read_text()
     assert "Traceback" not in said
     assert not list((tmp_path / "registry" / "tmp").glob("*"))
@@ -349,7 +363,7 @@ def test_hints_name_the_folder_and_counts_are_right(tmp_path: Path) -> None:
         known = run("user", "add", "ada", *data).stderr
         assert known == f"error: user 'ada' exists\nhint: datapkg-registry user token ada --data {folder}\n"
         unknown = run("user", "token", "bob", *data).stderr
-        assert unknown == f"error: there is no user 'bob'\nhint: datapkg-registry user list --data {folder}\n"
+        assert unknown == f"error: user 'bob' not found\nhint: datapkg-registry user list --data {folder}\n"
         assert "1 token, 0 packages, since " in run("user", "list", *data).stdout
         assert run("user", "revoke", "ada", *data).stdout == "revoked 1 token of ada\n"
     wrong = run("serve", "--port", "abc").stderr

@@ -28,8 +28,8 @@ from registry_server.services.package_page import (
     SHOWN_PUSHES,
     PageModel,
     check_counts,
-    make_exhibit,
-    read_exhibit,
+    page_model,
+    read_page_model,
 )
 from registry_server.services.readme_targets import ReadmeTargets
 from registry_server.services.registry import Registry
@@ -228,13 +228,14 @@ def test_a_search_shows_where_it_found_what_the_list_does_not_show(house: House,
     assert "found" not in house.nobody.get("/").text
 
 
-def test_the_list_goes_on(house: House, ada: Client) -> None:
+def test_later_pages_of_a_list_link_to_the_first_page(house: House, ada: Client) -> None:
     for number in range(53):
         ada.publish(f"ada/p{number:02}", {"a": b"1"}, public=True)
     found, path = [], "/"
     while path:
         links = page(house.nobody, path).links
         found += [link for link in links if link.startswith("/ada/")]
+        assert ('<a href="/" rel="first">' in house.nobody.get(path).text) is (path != "/")
         path = next((link for link in links if "cursor=" in link), "")
     assert found == [f"/ada/p{number:02}" for number in range(52, -1, -1)]
 
@@ -329,12 +330,12 @@ def test_files_of_a_licence_are_linked(house: House, ada: Client) -> None:
 def test_what_is_said_of_columns_is_bounded() -> None:
     notes = {f"c{number}": {"unit": "u" * 999, "description": "d" * 999} for number in range(200)}
     tables: list[Node] = [table(f"t{number:03}", list(notes), columns=notes, title="t" * 999) for number in range(100)]
-    exhibit = make_exhibit(Manifest.make(tables), "")
-    assert len(exhibit.tree) == 100
-    assert len(exhibit.tree[0].columns[0].description) == MAX_NOTE + 1
-    assert not any(column.description for column in exhibit.tree[-1].columns)
-    assert [column.name for column in exhibit.tree[-1].columns] == [f"c{number}" for number in range(60)]
-    said = sum(len(row.about) + sum(len(c.unit) + len(c.description) for c in row.columns) for row in exhibit.tree)
+    model = page_model(Manifest.make(tables), "")
+    assert len(model.tree) == 100
+    assert len(model.tree[0].columns[0].description) == MAX_NOTE + 1
+    assert not any(column.description for column in model.tree[-1].columns)
+    assert [column.name for column in model.tree[-1].columns] == [f"c{number}" for number in range(60)]
+    said = sum(len(row.about) + sum(len(c.unit) + len(c.description) for c in row.columns) for row in model.tree)
     assert said <= MAX_NOTES
 
 
@@ -428,20 +429,20 @@ def test_a_readme_that_is_no_text(house: House, ada: Client) -> None:
 def test_a_long_readme_is_cut(house: House, ada: Client) -> None:
     ada.publish("ada/p", {"README.md": b"word " * 100_000}, public=True)
     found = page(house.nobody, "/ada/p")
-    assert "This README is cut" in found.text
+    assert "This README is truncated" in found.text
     assert len(found.text) < 300_000
 
 
 def test_a_big_tree_is_bounded() -> None:
     files: list[Node] = [FileNode(path=f"a/b/c{number:05}/x", hash=HASH, size=1) for number in range(5_000)]
-    exhibit = make_exhibit(Manifest.make(files), "")
-    assert len(exhibit.tree) == MAX_ROWS
-    shown = sum(row.kind == "file" for row in exhibit.tree)
-    assert exhibit.more_nodes == 5_000 - shown
+    model = page_model(Manifest.make(files), "")
+    assert len(model.tree) == MAX_ROWS
+    shown = sum(row.kind == "file" for row in model.tree)
+    assert model.more_nodes == 5_000 - shown
     columns = [(f"c{number}", "double") for number in range(1_000)]
     block = Block(hash=HASH, rows=1, size=1)
     table = TableNode(path="t", columns=columns, content="c1:" + "0" * 64, blocks=[block], rows=1)
-    (row,) = make_exhibit(Manifest.make([table]), "").tree
+    (row,) = page_model(Manifest.make([table]), "").tree
     assert (len(row.columns), row.more_columns) == (60, 940)
 
 
@@ -450,8 +451,8 @@ def test_the_tree_has_every_group_once_and_in_order() -> None:
         FileNode(path=path, hash=HASH, size=1) for path in ("a/b/x", "a/b/y", "a/c/x", "a/z", "b/b/x", "top")
     ]
     nodes.append(GroupNode(path="a/c", meta={"k": 1}))
-    exhibit = make_exhibit(Manifest.make(nodes), "")
-    assert [(row.depth, row.name, row.kind) for row in exhibit.tree] == [
+    model = page_model(Manifest.make(nodes), "")
+    assert [(row.depth, row.name, row.kind) for row in model.tree] == [
         (0, "a", "group"),
         (1, "b", "group"),
         (2, "x", "file"),
@@ -508,9 +509,9 @@ def test_of_many_files_only_those_shown_are_read(monkeypatch: pytest.MonkeyPatch
         return get(self, path)
 
     monkeypatch.setattr(MappedManifest, "get", noted)
-    exhibit = make_exhibit(manifest, "")
-    assert (exhibit.readme_name, [name for name, _ in exhibit.licence_files]) == ("README.md", ["LICENSE"])
-    assert (exhibit.files, exhibit.more_nodes) == (len(names), len(names) - MAX_ROWS)
+    model = page_model(manifest, "")
+    assert (model.readme_name, [name for name, _ in model.licence_files]) == ("README.md", ["LICENSE"])
+    assert (model.files, model.more_nodes) == (len(names), len(names) - MAX_ROWS)
     assert set(read) == {"README.md", "LICENSE"}
 
 
@@ -522,9 +523,9 @@ def test_a_page_asked_for_by_many_at_once_is_made_once(
 
     def counted(registry: Registry, hash: str) -> tuple[PageModel, ReadmeTargets]:
         made.append(hash)
-        return read_exhibit(registry, hash)
+        return read_page_model(registry, hash)
 
-    monkeypatch.setattr(pages, "read_exhibit", counted)
+    monkeypatch.setattr(pages, "read_page_model", counted)
 
     async def asked() -> list[int]:
         answers = (house.nobody._run("GET", "/ada/iris", [], {"host": "registry.test"}, 0) for _ in range(6))
