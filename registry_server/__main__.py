@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from datapkg import __version__
 from datapkg.errors import CorruptObject, DatapkgError, InvalidInput, MissingDependency
-from datapkg.format.suggestions import did_you_mean, nearest
+from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import count_text, quoted
 from registry_server.settings import Settings, read_settings, setting_name
 
@@ -118,9 +118,9 @@ class _Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if (word := args[0]) not in self.commands and not word.startswith("-"):
-            near = filter(None, [nearest(word, self.commands.keys() - REMOVING)])
             raise InvalidInput(
-                f"there is no command {quoted(word)}{did_you_mean(near)}", hint=f"{ctx.command_path} --help"
+                f"there is no command {quoted(word)}{suggestion(word, self.commands.keys() - REMOVING)}",
+                hint=f"{ctx.command_path} --help",
             )
         return super().resolve_command(ctx, args)
 
