@@ -47,7 +47,7 @@ def running(tmp_path: Path, own_home: Path) -> Iterator[Lab]:
         yield found
 
 
-def test_a_notebook_in_both_themes(running: Lab) -> None:
+def test_notebook_outputs_render_in_both_themes(running: Lab) -> None:
     with browser() as chromium:
         for theme in ("Light", "Dark"):
             running.use_theme(f"JupyterLab {theme}")

@@ -74,7 +74,7 @@ def flowers() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_every_theme_can_be_read(chromium: Any, flowers: dict[str, str], theme: str) -> None:
+def test_outputs_are_readable_in_every_theme(chromium: Any, flowers: dict[str, str], theme: str) -> None:
     found = watched(chromium)
     found.page.set_content(in_theme(theme, *flowers.values()))
     assert found.page.evaluate(CONTRAST) > 4.5
@@ -84,7 +84,7 @@ def test_every_theme_can_be_read(chromium: Any, flowers: dict[str, str], theme: 
     assert len(found.page.screenshot()) > 20_000
 
 
-def test_a_table_is_seen_with_pictures_and_a_package_folds(chromium: Any, flowers: dict[str, str]) -> None:
+def test_table_preview_is_visible_and_package_tree_folds(chromium: Any, flowers: dict[str, str]) -> None:
     page = watched(chromium).page
     page.set_content(in_theme("light", flowers["petals"]))
     assert page.locator("table.dp-grid th", has_text="length").is_visible()
@@ -103,7 +103,7 @@ def test_a_table_is_seen_with_pictures_and_a_package_folds(chromium: Any, flower
     assert inner.is_visible()
 
 
-def test_one_click_takes_the_whole_reference(chromium: Any, flowers: dict[str, str]) -> None:
+def test_one_click_selects_the_whole_reference(chromium: Any, flowers: dict[str, str]) -> None:
     page = watched(chromium).page
     page.set_content(in_theme("light", flowers[""]))
     page.locator(".dp-ref").click()
@@ -111,21 +111,21 @@ def test_one_click_takes_the_whole_reference(chromium: Any, flowers: dict[str, s
 
 
 @pytest.mark.parametrize("width", [360, 700, 1_600])
-def test_no_output_is_wider_than_its_cell(chromium: Any, flowers: dict[str, str], width: int) -> None:
+def test_outputs_are_not_wider_than_their_cell(chromium: Any, flowers: dict[str, str], width: int) -> None:
     page = watched(chromium, width).page
     page.set_content(in_theme("light", *flowers.values()))
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_sizes_in_a_narrow_cell_are_not_cut(chromium: Any, flowers: dict[str, str]) -> None:
+def test_sizes_are_not_truncated_in_a_narrow_cell(chromium: Any, flowers: dict[str, str]) -> None:
     page = watched(chromium, 360).page
     page.set_content(in_theme("light", flowers[""]))
     cut = "all => all.filter(each => each.scrollWidth > each.clientWidth).length"
     assert page.locator(".dp-tree").evaluate_all(cut) == 0
 
 
-def test_nothing_foreign_runs_hides_or_is_fetched(chromium: Any) -> None:
+def test_foreign_text_cannot_run_hide_or_fetch_anything(chromium: Any) -> None:
     home = Home()
     names = [each.replace("/", "∕").replace("\u202e", "").replace("\u2066", "") for each in EVIL]
     frame = pd.DataFrame({each: [each, "\x1b[31m", "a\nb"] for each in EVIL})

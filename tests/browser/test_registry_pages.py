@@ -173,7 +173,7 @@ def opened(chromium: Any, address: str, width: int, scheme: str = "light") -> tu
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_its_window_and_can_be_read(chromium: Any, site: str, name: str) -> None:
+def test_page_fits_its_window_and_is_readable(chromium: Any, site: str, name: str) -> None:
     for width, scheme in ((390, "light"), (1280, "dark")):
         page, asked = opened(chromium, site + PAGES[name], width, scheme)
         assert page.evaluate(OVERFLOW) == []
@@ -185,7 +185,7 @@ def test_a_page_fits_its_window_and_can_be_read(chromium: Any, site: str, name: 
     page.close()
 
 
-def test_every_command_is_copied_as_one_line(chromium: Any, site: str) -> None:
+def test_commands_are_copied_as_one_line(chromium: Any, site: str) -> None:
     page, _ = opened(chromium, site + PACKAGE, 390)
     lines = page.evaluate(LINES)
     assert lines[0] == f"datapkg install {USER}/{NAME}"  # without the prompt
@@ -197,7 +197,7 @@ def test_every_command_is_copied_as_one_line(chromium: Any, site: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["search", "package", "client"])
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(chromium: Any, site: str, name: str) -> None:
+def test_keyboard_reaches_every_control_with_visible_focus(chromium: Any, site: str, name: str) -> None:
     page, _ = opened(chromium, site + PAGES[name], 390)
     met = []
     while True:
@@ -212,7 +212,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(chromium: Any, si
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_rows_of_every_kind_keep_the_columns_of_the_table(chromium: Any, site: str, width: int) -> None:
+def test_rows_of_every_kind_align_with_the_table_columns(chromium: Any, site: str, width: int) -> None:
     page, _ = opened(chromium, site + PACKAGE, width)
     head, *rows = page.evaluate(CELLS)
     kinds = set(page.evaluate("[...document.querySelectorAll('.tree tbody tr')].map(each => each.className)"))
@@ -222,7 +222,7 @@ def test_rows_of_every_kind_keep_the_columns_of_the_table(chromium: Any, site: s
     page.close()
 
 
-def test_a_readme_shows_its_image_and_leads_to_nodes(chromium: Any, site: str) -> None:
+def test_readme_shows_its_image_and_links_to_nodes(chromium: Any, site: str) -> None:
     page, _ = opened(chromium, site + PACKAGE, 390)
     image = page.locator(".readme img")
     image.scroll_into_view_if_needed()
@@ -237,7 +237,7 @@ def test_a_readme_shows_its_image_and_leads_to_nodes(chromium: Any, site: str) -
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_metadata_and_cells_have_room_for_words(chromium: Any, site: str, width: int) -> None:
+def test_metadata_and_cells_are_wide_enough_for_words(chromium: Any, site: str, width: int) -> None:
     page, _ = opened(chromium, site + PACKAGE, width)
     widths = "all => Math.min(...all.map(each => each.getBoundingClientRect().width))"
     assert page.locator(".facts dd").evaluate_all(widths) > 170
@@ -247,7 +247,7 @@ def test_metadata_and_cells_have_room_for_words(chromium: Any, site: str, width:
     page.close()
 
 
-def test_every_level_of_the_tree_is_set_in_further(chromium: Any, site: str) -> None:
+def test_each_tree_level_is_indented_further(chromium: Any, site: str) -> None:
     page, _ = opened(chromium, site + PACKAGE, 390)
     names = [page.locator(f".tree .d{depth}").first for depth in range(9)]
     lefts = [name.evaluate("each => each.firstElementChild.getBoundingClientRect().left") for name in names]

@@ -21,7 +21,7 @@ from registry_server.settings import Settings
 from tests.registry_server.asgi import Client, House
 
 
-def test_a_token_is_kept_as_its_hash_alone(house: House) -> None:
+def test_only_the_hash_of_a_token_is_stored(house: House) -> None:
     token = accounts.add_user(house.registry, THE_OPERATOR, "ada")
     assert token.startswith("dpk_")
     assert len(token) >= 4 + 43
@@ -45,27 +45,27 @@ def test_tokens_are_added_and_revoked(house: House) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Ada", "a_b", "api", "class", "x" * 40, "ada\n", "1a", "ä"])
-def test_a_user_has_to_have_an_allowed_name(house: House, name: str) -> None:
+def test_invalid_user_name_is_rejected(house: House, name: str) -> None:
     with pytest.raises(InvalidName):
         accounts.add_user(house.registry, THE_OPERATOR, name)
     assert accounts.list_users(house.registry, THE_OPERATOR) == []
 
 
-def test_a_name_is_given_once(house: House) -> None:
+def test_existing_user_name_is_rejected(house: House) -> None:
     accounts.add_user(house.registry, THE_OPERATOR, "ada")
     with pytest.raises(Conflict):
         accounts.add_user(house.registry, THE_OPERATOR, "ada")
     assert [each.name for each in accounts.list_users(house.registry, THE_OPERATOR)] == ["ada"]
 
 
-def test_nobody_without_a_name_has_tokens(house: House) -> None:
+def test_tokens_of_an_unknown_user_are_not_found(house: House) -> None:
     for act in (accounts.add_token, accounts.revoke_tokens):
         with pytest.raises(NotFound):
             act(house.registry, THE_OPERATOR, "nosuch")
 
 
 @pytest.mark.parametrize("actor", [ANONYMOUS, Actor(1, "ada")])
-def test_only_who_runs_the_registry_has_to_do_with_users(house: House, actor: Actor) -> None:
+def test_only_the_operator_manages_users(house: House, actor: Actor) -> None:
     for act in (accounts.add_user, accounts.add_token, accounts.revoke_tokens):
         with pytest.raises(Forbidden):
             act(house.registry, actor, "bob")
@@ -73,7 +73,7 @@ def test_only_who_runs_the_registry_has_to_do_with_users(house: House, actor: Ac
         accounts.list_users(house.registry, actor)
 
 
-def test_the_tables_are_what_the_migrations_make(house: House) -> None:
+def test_migrations_create_exactly_the_declared_tables(house: House) -> None:
     with house.registry.db.write() as connection:
         command.check(configuration(connection))
 
@@ -84,7 +84,7 @@ def test_migrating_again_changes_nothing(house: House, ada: Client) -> None:
     assert ada.get(f"{wire.PACKAGES}/ada/iris").status == 200
 
 
-def test_a_database_of_a_newer_program_is_refused(house: House, tmp_path: Path) -> None:
+def test_database_of_a_newer_program_is_rejected(house: House, tmp_path: Path) -> None:
     with house.registry.db.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(InvalidInput, match="newer") as caught:
@@ -92,7 +92,7 @@ def test_a_database_of_a_newer_program_is_refused(house: House, tmp_path: Path) 
     assert "upgrade" in caught.value.hint
 
 
-def test_a_migration_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(sqlite_url(tmp_path / "registry.db"))
     with monkeypatch.context() as patch:
         patch.setattr(command, "upgrade", _half)
@@ -112,7 +112,7 @@ def _half(config: object, _: str) -> None:
     raise RuntimeError("the power went out")
 
 
-def test_a_copy_of_the_folder_is_a_registry(house: House, ada: Client, tmp_path: Path) -> None:
+def test_copied_data_folder_is_a_working_registry(house: House, ada: Client, tmp_path: Path) -> None:
     hash = ada.publish("ada/iris", {"a": b"1"})
     house.close()
     shutil.copytree(tmp_path / "registry", tmp_path / "copy" / "registry")
@@ -121,7 +121,7 @@ def test_a_copy_of_the_folder_is_a_registry(house: House, ada: Client, tmp_path:
     copy.close()
 
 
-def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
+def test_data_folder_is_accessible_to_its_owner_only(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "registry")
     open_registry(settings, create=True).close()
     assert settings.data.stat().st_mode & 0o777 == 0o700

@@ -33,7 +33,7 @@ def names(client: Client, query: str = "") -> list[str]:
     return [each["package"] for each in client.get(f"{wire.PACKAGES}?{query}").json()["packages"]]
 
 
-def test_a_list_has_what_the_actor_may_read(house: House, ada: Client, bob: Client) -> None:
+def test_list_contains_only_readable_packages(house: House, ada: Client, bob: Client) -> None:
     ada.publish("ada/secret", {"a": b"1"})
     ada.publish("ada/open", {"a": b"1"}, public=True)
     ada.publish("ada/shared", {"a": b"1"})
@@ -46,7 +46,7 @@ def test_a_list_has_what_the_actor_may_read(house: House, ada: Client, bob: Clie
     assert names(house.nobody, "user=bob") == names(bob, "user=nobody") == names(bob, "user=%00") == []
 
 
-def test_a_line_of_a_list(ada: Client) -> None:
+def test_fields_of_a_list_entry(ada: Client) -> None:
     contents = Contents({"a": b"123", "b": b"12345"}, {"title": "Iris", "description": "Flowers"})
     ada.push("ada/iris", contents, public=True)
     (line,) = ada.get(wire.PACKAGES).json()["packages"]
@@ -63,14 +63,14 @@ def test_a_line_of_a_list(ada: Client) -> None:
 
 
 @pytest.mark.parametrize("meta", [{"title": 5, "description": ["x"]}, {"title": None}, {"title": "x" * 500}, {}])
-def test_metadata_that_is_no_text_is_no_title(ada: Client, meta: dict[str, Any]) -> None:
+def test_title_that_is_not_text_is_ignored(ada: Client, meta: dict[str, Any]) -> None:
     ada.push("ada/iris", Contents({"a": b"1"}, meta))
     (line,) = ada.get(wire.PACKAGES).json()["packages"]
     assert line["title"] in ("", "x" * 300)
 
 
 @pytest.mark.parametrize("query", ["", "q=data"])
-def test_pages(ada: Client, query: str) -> None:
+def test_list_is_paginated(ada: Client, query: str) -> None:
     expected = []
     for number in range(7):
         ada.push(f"ada/p{number}", Contents({"a": b"1"}, {"title": "data"}))
@@ -100,7 +100,7 @@ def test_pages(ada: Client, query: str) -> None:
         "q=" + "+".join("abcdefghijk"),
     ],
 )
-def test_what_is_no_question_is_refused(ada: Client, query: str) -> None:
+def test_invalid_query_is_rejected(ada: Client, query: str) -> None:
     for path in (wire.PACKAGES, IRIS + "/log") if "q=" not in query else (wire.PACKAGES,):
         ada.publish("ada/iris", {"a": b"1"})
         answer = ada.get(f"{path}?{query}")
@@ -136,11 +136,11 @@ def library(ada: Client) -> Client:
         ("%00", ["ada/aaa", "ada/botany", "ada/flowers", "ada/iris", "ada/stars", "ada/weather"]),
     ],
 )
-def test_a_search(library: Client, query: str, expected: list[str]) -> None:
+def test_search_ranks_matches(library: Client, query: str, expected: list[str]) -> None:
     assert names(library, "q=" + query.replace(" ", "+")) == expected
 
 
-def test_a_search_finds_columns_of_tables(ada: Client) -> None:
+def test_search_finds_table_columns(ada: Client) -> None:
     table = pa.table({"petal_length": [1.4]})
     body = parquet(table)
     assert ada.push("ada/iris", contents([stated(table, body, path="measurements")], body)).status == 200
@@ -154,7 +154,7 @@ def matches(client: Client, query: str) -> list[list[tuple[str, str, str, str]]]
     return [[tuple(match[each] for each in fields) for match in package["matches"]] for package in found]
 
 
-def test_a_search_says_where_each_word_was_found(ada: Client) -> None:
+def test_search_reports_where_each_word_matched(ada: Client) -> None:
     table = pa.table({"id": [1], "Petal.Length": [1.4]})
     body = parquet(table)
     readme = (
@@ -184,7 +184,7 @@ def test_a_search_says_where_each_word_was_found(ada: Client) -> None:
     assert matches(ada, "iris") == [[("iris", "name", "ada/iris", "")]]
 
 
-def test_a_package_that_was_indexed_before_says_where_too(house: House, ada: Client) -> None:
+def test_package_indexed_by_an_older_version_reports_matches(house: House, ada: Client) -> None:
     ada.push("ada/iris", Contents({"Raw": b"1", "README.md": b"About Fisher"}, {"keywords": ["Botany"]}))
     with house.registry.db.write() as connection:
         connection.execute(update(search).values(originals=None))
@@ -193,7 +193,7 @@ def test_a_package_that_was_indexed_before_says_where_too(house: House, ada: Cli
     ]
 
 
-def test_the_first_columns_of_a_very_wide_table_are_searched() -> None:
+def test_first_columns_of_a_very_wide_table_are_searchable() -> None:
     columns = [(f"sensor_{number:05}_temperature", "double") for number in range(8_000)]
     block = Block(hash=sha256(b"x"), rows=1, size=1)
     table = TableNode(path="t", columns=columns, content="c1:" + "0" * 64, blocks=[block], rows=1)
@@ -212,17 +212,17 @@ def test_the_first_columns_of_a_very_wide_table_are_searched() -> None:
         ("İ" * 50 + "z" + "y" * 50, "z", "…" + "İ" * 25 + "z" + "y" * 50),
     ],
 )
-def test_the_text_around_a_word(text: str, word: str, expected: str) -> None:
+def test_match_is_shown_with_surrounding_text(text: str, word: str, expected: str) -> None:
     line = PackageLine("u", "p", True, "0" * 64, text, "", 0, datetime.now(UTC), ())
     (match,) = explain([word], line, Originals)
     assert (match.where, match.text) == ("title", expected)
 
 
-def test_a_search_hides_what_is_private(house: House, library: Client, bob: Client) -> None:
+def test_search_hides_private_packages(house: House, library: Client, bob: Client) -> None:
     assert names(house.nobody, "q=iris") == names(bob, "q=iris") == []
 
 
-def test_a_search_knows_the_latest_state_only(ada: Client) -> None:
+def test_search_covers_only_the_latest_state(ada: Client) -> None:
     first = Contents({"a": b"1"}, {"title": "before"})
     ada.push("ada/iris", first)
     ada.push("ada/iris", Contents({"a": b"1"}, {"title": "after"}))
@@ -232,7 +232,7 @@ def test_a_search_knows_the_latest_state_only(ada: Client) -> None:
     assert ada.get(wire.PACKAGES).json()["packages"][0]["title"] == "before"
 
 
-def test_a_package_says_what_the_actor_is_to_it(house: House, ada: Client, bob: Client) -> None:
+def test_package_info_reports_the_role_of_the_actor(house: House, ada: Client, bob: Client) -> None:
     hash = ada.publish("ada/iris", {"a": b"1"}, public=True, version="1.0", tag="stable")
     assert ada.get(IRIS).json()["role"] == "owner"
     assert bob.get(IRIS).json()["role"] == "public"
@@ -244,7 +244,7 @@ def test_a_package_says_what_the_actor_is_to_it(house: House, ada: Client, bob: 
     assert [each["version"] for each in info["versions"]] == ["1.0"]
 
 
-def test_a_deleted_package_is_gone_and_begins_anew(house: House, ada: Client, bob: Client) -> None:
+def test_deleted_package_can_be_created_again(house: House, ada: Client, bob: Client) -> None:
     first = ada.publish("ada/iris", {"a": b"one"}, public=True, tag="old", version="1.0")
     ada.put(f"{IRIS}/access/bob", {})
     assert ada.delete(IRIS).json() == {"deleted": "ada/iris"}
@@ -261,7 +261,7 @@ def test_a_deleted_package_is_gone_and_begins_anew(house: House, ada: Client, bo
     assert len(ada.get(f"{IRIS}/log").json()["entries"]) == 1
 
 
-def test_the_log(ada: Client) -> None:
+def test_log_lists_pushes_newest_first(ada: Client) -> None:
     first = ada.publish("ada/iris", {"a": b"1"}, message="begin", version="1.0")
     second = ada.publish("ada/iris", {"a": b"22"}, message="<b>go on</b>", tag="stable")
     newest, oldest = ada.get(f"{IRIS}/log").json()["entries"]
@@ -278,7 +278,7 @@ def test_the_log(ada: Client) -> None:
     assert (oldest["hash"], oldest["parent"], oldest["versions"]) == (first, None, ["1.0"])
 
 
-def test_readers_see_the_checks_of_a_state_and_no_more_of_its_record(house: House, ada: Client) -> None:
+def test_readers_see_only_the_checks_of_a_record(house: House, ada: Client) -> None:
     checks = [{"path": "a", "check": "c", "outcome": "ok", "rows": 3, "rule": 0}]
     record = {"checks": checks, "rules": ["{min: 0}"], "git": {"commit": "c0ffee"}}
     first = ada.publish("ada/iris", {"a": b"1"}, record=record, public=True)
@@ -291,7 +291,7 @@ def test_readers_see_the_checks_of_a_state_and_no_more_of_its_record(house: Hous
     assert len(ada.get(f"{IRIS}/log").json()["entries"]) == 2
 
 
-def test_pages_of_the_log(ada: Client) -> None:
+def test_log_is_paginated(ada: Client) -> None:
     pushed = [ada.publish("ada/iris", {"a": b"%d" % number}) for number in range(5)]
     page = ada.get(f"{IRIS}/log?limit=2").json()
     found = [entry["hash"] for entry in page["entries"]]
@@ -328,14 +328,14 @@ def versions(ada: Client) -> dict[str, str]:
         ("!=1.10.0", "1.2.post1"),
     ],
 )
-def test_a_version_or_range_is_a_state(ada: Client, versions: dict[str, str], state: str, version: str) -> None:
+def test_version_or_range_resolves_to_a_state(ada: Client, versions: dict[str, str], state: str, version: str) -> None:
     found = ada.get(f"{IRIS}/resolve?state={quote(state)}").json()
     assert (found["version"], found["hash"]) == (version, versions[version])
     assert found["tag"] is None
     assert found["versions"] == versions
 
 
-def test_a_tag_or_nothing_is_a_state(ada: Client, versions: dict[str, str]) -> None:
+def test_tag_or_default_resolves_to_a_state(ada: Client, versions: dict[str, str]) -> None:
     last = versions["1.2.post1"]
     for query, tag in (("", "latest"), ("?state=", "latest"), ("?state=latest", "latest"), ("?state=t12", "t12")):
         found = ada.get(f"{IRIS}/resolve{query}").json()
@@ -347,14 +347,14 @@ def test_a_tag_or_nothing_is_a_state(ada: Client, versions: dict[str, str]) -> N
     assert found["bytes_logical"] == len(b"1.2.post1")
 
 
-def test_a_hash_or_its_beginning_is_a_state(ada: Client, versions: dict[str, str]) -> None:
+def test_hash_or_its_prefix_resolves_to_a_state(ada: Client, versions: dict[str, str]) -> None:
     hash = versions["1.0"]
     for text in (hash, hash[:6], hash.upper()):
         found = ada.get(f"{IRIS}/resolve?state=sha256:{text}").json()
         assert (found["hash"], found["tag"], found["version"]) == (hash, None, None)
 
 
-def test_an_ambiguous_beginning_lists_what_it_may_be(ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ambiguous_hash_prefix_lists_candidates(ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     candidates = ["abcdef" + "0" * 58, "abcdef" + "1" * 58]
     ada.publish("ada/iris", {"a": b"1"})
     monkeypatch.setattr(states, "beginning_with", lambda *_: candidates)
@@ -382,7 +382,7 @@ def test_an_ambiguous_beginning_lists_what_it_may_be(ada: Client, monkeypatch: p
         ("1" * 300, 400, InvalidName),
     ],
 )
-def test_what_is_no_state(
+def test_unknown_or_invalid_state_is_an_error(
     ada: Client, versions: dict[str, str], state: str, status: int, error: type[Exception]
 ) -> None:
     answer = ada.get(f"{IRIS}/resolve?state={quote(state)}")
@@ -390,7 +390,9 @@ def test_what_is_no_state(
     assert isinstance(answer.error, error)
 
 
-def test_searches_leave_threads_for_others(ada: Client, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_searches_leave_threads_for_other_requests(
+    ada: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A search reads the texts of all packages; as many as there are threads would hold up everything."""
     ada.publish("ada/iris", {"a": b"1"}, public=True)
     ada.publish("ada/hidden", {"a": b"1"})

@@ -55,7 +55,7 @@ def resolved(client: Client) -> Any:
     return client.get(f"{IRIS}/resolve").json()
 
 
-def test_a_table_that_is_what_is_stated_is_published_and_not_read_again(house: House, ada: Client) -> None:
+def test_correct_table_is_published_and_checked_once(house: House, ada: Client) -> None:
     body = parquet(ROWS)
     answer = ada.push("ada/iris", contents([stated(ROWS, body)], body))
     assert (answer.status, answer.json()["unchecked"]) == (200, [])
@@ -66,7 +66,7 @@ def test_a_table_that_is_what_is_stated_is_published_and_not_read_again(house: H
     assert house.registry.checker._zygote is None
 
 
-def test_blocks_of_a_long_table_are_read_in_their_order(ada: Client) -> None:
+def test_blocks_of_a_long_table_are_checked_in_order(ada: Client) -> None:
     rows = pa.table({"n": pa.array(np.arange(100_000)), "c": pa.array(["x", "y"] * 50_000).dictionary_encode()})
     bodies = [parquet(rows.slice(0, 60_000)), parquet(rows.slice(60_000))]
     right = stated(rows, *bodies, rows=[60_000, 40_000])
@@ -96,7 +96,7 @@ FALSE = {
 
 
 @pytest.mark.parametrize("case", FALSE)
-def test_a_false_statement_is_refused(ada: Client, case: str) -> None:
+def test_false_content_is_rejected(ada: Client, case: str) -> None:
     node, bodies, said = FALSE[case]
     first = ada.publish("ada/iris", {"a": b"1"})
     answer = ada.push("ada/iris", contents([node], *bodies))
@@ -106,7 +106,7 @@ def test_a_false_statement_is_refused(ada: Client, case: str) -> None:
     assert resolved(ada)["hash"] == first
 
 
-def test_objects_of_others_are_not_read(ada: Client, bob: Client) -> None:
+def test_objects_of_unreadable_packages_are_not_checked(ada: Client, bob: Client) -> None:
     body = parquet(ROWS)
     ada.push("ada/iris", contents([stated(ROWS, body)], body))
     made = contents([stated(OTHER, body)])
@@ -122,7 +122,7 @@ MANY_ROWS = pa.table({"b": pa.array(np.zeros(16_000_000, bool))})
 
 
 @pytest.mark.parametrize("hostile", ["memory", "time", "bytes"])
-def test_what_takes_too_much_is_published_as_unchecked(tmp_path: Path, hostile: str) -> None:
+def test_table_beyond_the_limits_is_published_as_unchecked(tmp_path: Path, hostile: str) -> None:
     limits: dict[str, Any] = {
         "memory": {"max_check_memory_bytes": 128 << 20},
         "time": {"check_timeout_s": 1},
@@ -153,14 +153,14 @@ def test_what_takes_too_much_is_published_as_unchecked(tmp_path: Path, hostile: 
         house.close()
 
 
-def test_what_pyarrow_cannot_read_is_unchecked(ada: Client) -> None:
+def test_table_that_pyarrow_cannot_read_is_unchecked(ada: Client) -> None:
     body = b"PAR1" + bytes(100) + b"PAR1"
     good = parquet(ROWS)
     nodes = [stated(ROWS, body, path="bad"), stated(ROWS, good, path="good")]
     assert ada.push("ada/iris", contents(nodes, body, good)).json()["unchecked"] == ["bad"]
 
 
-def test_workers_have_no_secret_and_come_back_when_they_are_killed(
+def test_workers_have_no_secrets_and_restart_when_killed(
     house: House, ada: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATAPKG_TOKEN", "dpk_secret")
@@ -178,7 +178,7 @@ def test_workers_have_no_secret_and_come_back_when_they_are_killed(
     assert ada.push("ada/iris", contents([stated(OTHER, other)], other)).json()["unchecked"] == []
 
 
-def test_who_has_a_check_under_way_does_not_hold_the_others_up(tmp_path: Path) -> None:
+def test_checks_of_one_user_do_not_delay_others(tmp_path: Path) -> None:
     house = House(tmp_path, check_timeout_s=1)
     try:
         ada, bob, body = house.user("ada"), house.user("bob"), parquet(ROWS)
@@ -191,7 +191,7 @@ def test_who_has_a_check_under_way_does_not_hold_the_others_up(tmp_path: Path) -
         house.close()
 
 
-def test_states_of_an_older_database_are_kept_as_never_looked_at(tmp_path: Path) -> None:
+def test_states_of_an_older_database_count_as_never_checked(tmp_path: Path) -> None:
     older = database.Database(database.sqlite_url(tmp_path / "registry.db"))
     with older.write() as connection:
         command.upgrade(schema.configuration(connection), "0001")
@@ -204,7 +204,7 @@ def test_states_of_an_older_database_are_kept_as_never_looked_at(tmp_path: Path)
     older.close()
 
 
-def test_a_state_published_before_is_unchecked_until_it_is_looked_at(house: House, ada: Client) -> None:
+def test_older_state_is_unchecked_until_rechecked(house: House, ada: Client) -> None:
     body, false = parquet(ROWS), parquet(OTHER)
     hash = contents([stated(ROWS, body)], body).manifest.hash
     ada.push("ada/iris", contents([stated(ROWS, body)], body), public=True)

@@ -38,7 +38,7 @@ def archive() -> zipfile.ZipFile:
     return zipfile.ZipFile(BytesIO(the_wheel().data))
 
 
-def test_it_holds_the_client_and_nothing_else(archive: zipfile.ZipFile) -> None:
+def test_wheel_contains_only_the_client(archive: zipfile.ZipFile) -> None:
     ours = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "datapkg").rglob("*")
@@ -59,7 +59,7 @@ def test_it_holds_the_client_and_nothing_else(archive: zipfile.ZipFile) -> None:
     assert "Apache License" in archive.read(f"{INFO}/licenses/LICENSE").decode()
 
 
-def test_its_record_names_every_member_with_its_hash(archive: zipfile.ZipFile) -> None:
+def test_record_lists_every_member_with_its_hash(archive: zipfile.ZipFile) -> None:
     rows = list(csv.reader(archive.read(f"{INFO}/RECORD").decode().splitlines()))
     assert [name for name, _, _ in rows] == archive.namelist()
     assert rows.pop() == [f"{INFO}/RECORD", "", ""]
@@ -76,7 +76,7 @@ def test_equal_files_give_equal_bytes() -> None:
     assert first.sha256 == hashlib.sha256(first.data).hexdigest()
 
 
-def test_files_that_others_put_beside_ours_stay_here(tmp_path: Path) -> None:
+def test_foreign_files_are_not_in_the_wheel(tmp_path: Path) -> None:
     for name in ("a.py", "b.pyi", "py.typed", "notes.txt", ".a.py", "a.py~", "data/__init__.py", "data/u/__init__.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -87,7 +87,7 @@ def test_files_that_others_put_beside_ours_stay_here(tmp_path: Path) -> None:
     assert found == {"a.py", "b.pyi", "py.typed", "data/__init__.py", "room/__init__.py"}
 
 
-def test_what_the_registry_serves(house: House) -> None:
+def test_registry_serves_the_wheel(house: House) -> None:
     wheel = the_wheel()
     line = f"pip install 'datapkg @ https://data.example.org/client/{wheel.name}#sha256={wheel.sha256}'"
     for path in ("/client/", "/client"):
@@ -104,7 +104,7 @@ def test_what_the_registry_serves(house: House) -> None:
     assert wheel.name in other.text
 
 
-def test_every_page_that_says_how_to_begin_has_the_line(house: House, ada: Client) -> None:
+def test_setup_pages_show_the_install_command(house: House, ada: Client) -> None:
     line = the_wheel().install_line("https://data.example.org")
     assert line in html.unescape(house.nobody.get("/").text)  # empty: how to publish the first package
     ada.publish("ada/iris", {"a": b"1"}, public=True)
@@ -112,9 +112,7 @@ def test_every_page_that_says_how_to_begin_has_the_line(house: House, ada: Clien
     assert 'href="/client/"' in house.nobody.get("/").text
 
 
-def test_a_registry_without_metadata_still_has_pages(
-    house: House, ada: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_work_without_package_metadata(house: House, ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     ada.publish("ada/iris", {"a": b"1"}, public=True)
     monkeypatch.setattr(module.metadata, "distributions", lambda **_: iter(()))
     client_wheel.cache_clear()
@@ -128,7 +126,7 @@ def test_a_registry_without_metadata_still_has_pages(
         client_wheel.cache_clear()
 
 
-def test_pip_installs_it_by_the_line_on_the_page(registry: LiveRegistry, tmp_path: Path) -> None:
+def test_pip_installs_the_wheel_by_the_command_on_the_page(registry: LiveRegistry, tmp_path: Path) -> None:
     page = html.unescape(requests.get(f"{registry.url}/client/", timeout=30).text)
     found = re.search(r"pip install '[^']+'", page)
     assert found

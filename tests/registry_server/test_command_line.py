@@ -92,7 +92,9 @@ def test_a_user_is_added_and_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("json_", [[], ["--json"]])
-def test_what_is_wrong_with_a_command(tmp_path: Path, json_: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_command_reports_one_error(
+    tmp_path: Path, json_: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     House(tmp_path).close()
     data = ["--data", str(tmp_path / "registry"), *json_]
     assert run("user", "add", "ada", *data).returncode == 0
@@ -136,7 +138,7 @@ def test_mistyped_command_suggests_only_harmless_commands(typed: str, advice: st
 
 
 @pytest.mark.parametrize("words", [["user", "add", "ada"], ["user", "list"], ["user", "token", "ada"], ["verify"]])
-def test_only_serve_makes_a_registry(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_serve_creates_a_registry(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "mistyped", tmp_path / "empty"):
         assert program.run([*words, "--data", str(folder)]) == 2
@@ -169,7 +171,7 @@ def test_a_lost_database_beside_objects_is_not_replaced(
     assert (database.stat().st_size if database.exists() else None) == size
 
 
-def test_what_is_damaged_is_said(tmp_path: Path) -> None:
+def test_verify_lists_damaged_objects(tmp_path: Path) -> None:
     house = House(tmp_path)
     hash = house.user("ada").publish("ada/iris", {"a": b"1"})
     data = ["--data", str(house.settings.data), "--json"]
@@ -182,7 +184,7 @@ def test_what_is_damaged_is_said(tmp_path: Path) -> None:
     house.close()
 
 
-def test_a_damaged_database_is_said(tmp_path: Path) -> None:
+def test_verify_reports_a_damaged_database(tmp_path: Path) -> None:
     house = House(tmp_path)
     house.user("ada").publish("ada/iris", {"a": b"1"})
     house.close()
@@ -199,7 +201,7 @@ def test_a_damaged_database_is_said(tmp_path: Path) -> None:
     assert "no such table: tokens" in error["message"]
 
 
-def test_tables_that_were_published_unchecked_are_read(tmp_path: Path) -> None:
+def test_verify_content_checks_unchecked_tables(tmp_path: Path) -> None:
     house, body = House(tmp_path, max_check_bytes=0), parquet(OTHER)
     lie = contents([stated(ROWS, body)], body)
     house.user("ada").push("ada/iris", lie)
@@ -214,7 +216,7 @@ def test_tables_that_were_published_unchecked_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["user", "serve"])
-def test_a_folder_that_cannot_be_used(tmp_path: Path, what: str) -> None:
+def test_unusable_data_folder_is_an_error(tmp_path: Path, what: str) -> None:
     (tmp_path / "file").write_text("x")
     start = run if what == "user" else run_process  # serving changes limits of its process
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/registry")):
@@ -224,26 +226,26 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["objects", "packs", "tmp", "trash"])
-def test_a_file_in_the_place_of_a_folder(tmp_path: Path, name: str) -> None:
+def test_file_in_place_of_a_folder_is_an_error(tmp_path: Path, name: str) -> None:
     House(tmp_path).close()
     (tmp_path / "registry" / name).write_bytes(b"x")
     error = check_failure(run("user", "add", "ada", "--data", str(tmp_path / "registry"), "--json"), 2)
     assert f"{name} is not a folder" in error["message"]
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "registry.db").write_bytes(b"this is no database" * 1_000)
     error = check_failure(run("user", "add", "ada", "--data", str(tmp_path), "--json"), 2)
     assert "registry.db" in error["message"]
 
 
-def test_settings_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
+def test_all_invalid_settings_are_listed(tmp_path: Path) -> None:
     wrong = {"DATAPKG_REGISTRY_MAX_TAGS": "many", "DATAPKG_REGISTRY_BODY_TIMEOUT_S": "-1"}
     error = check_failure(run("user", "list", "--data", str(tmp_path), "--json", **wrong), 2)
     assert sorted(place for place, _ in error["detail"]["problems"]) == sorted(wrong)
 
 
-def test_options_overrule_the_environment() -> None:
+def test_options_override_the_environment() -> None:
     environment = {"DATAPKG_REGISTRY_PORT": "1", "DATAPKG_REGISTRY_HOST": "h", "DATAPKG_REGISTRY_MAX_TAGS": "5"}
     settings = read_settings(environment, port=2, host=None, public_url="https://data.example.org/")
     assert (settings.port, settings.host, settings.max_tags) == (2, "h", 5)
@@ -260,14 +262,14 @@ def test_help_has_an_example(arguments: list[str]) -> None:
     assert "datapkg-registry" in done.stdout
 
 
-def test_nothing_typed_is_answered_with_help() -> None:
+def test_no_command_prints_help() -> None:
     done = run_process()
     assert done.returncode == 2
     assert "serve" in done.stderr
     assert run_process("--version").returncode == 0
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
+def test_port_in_use_is_an_error(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -278,7 +280,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_cleanly(tmp_path: Path, number: int) -> None:
+def test_server_stops_cleanly(tmp_path: Path, number: int) -> None:
     with live_registry(tmp_path) as registry:
         session = requests.Session()
         assert session.get(f"{registry.url}/healthz", timeout=10).status_code == 200
@@ -290,7 +292,7 @@ def test_it_ends_cleanly(tmp_path: Path, number: int) -> None:
     assert "datapkg-registry user add NAME" in said
 
 
-def test_an_upload_under_way_holds_up_the_end_for_a_while_only(tmp_path: Path) -> None:
+def test_open_upload_delays_stopping_only_briefly(tmp_path: Path) -> None:
     with live_registry(tmp_path) as registry:
         token = registry.add_user("ada")
         base = f"{registry.url}{wire.PACKAGES}/ada/iris/pushes"
@@ -312,7 +314,7 @@ def test_an_upload_under_way_holds_up_the_end_for_a_while_only(tmp_path: Path) -
     assert not list((tmp_path / "registry" / "tmp").glob("*"))
 
 
-def test_the_first_line_is_where_it_listens(tmp_path: Path) -> None:
+def test_first_line_of_output_is_the_address(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "registry_server", "serve", "--port", "0", "--public-url", "https://data.example.org"],
         stdout=subprocess.PIPE,
@@ -330,7 +332,7 @@ def test_the_first_line_is_where_it_listens(tmp_path: Path) -> None:
     assert "https://data.example.org" in said
 
 
-def test_a_missing_library_says_what_to_install(tmp_path: Path) -> None:
+def test_missing_library_prints_the_install_command(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"
         "from registry_server.__main__ import run; sys.exit(run(['serve', '--data', sys.argv[1], '--port', '0']))"
@@ -345,7 +347,7 @@ def test_a_missing_library_says_what_to_install(tmp_path: Path) -> None:
     assert "pytest" not in hint
 
 
-def test_one_process_serves_a_folder(tmp_path: Path) -> None:
+def test_second_server_for_a_folder_is_rejected(tmp_path: Path) -> None:
     with live_registry(tmp_path) as first:
         ended = run("serve", "--data", str(first.data), "--port", "0")
         assert ended.returncode == 4
@@ -355,7 +357,7 @@ def test_one_process_serves_a_folder(tmp_path: Path) -> None:
             assert requests.get(second.url, timeout=10).ok
 
 
-def test_hints_name_the_folder_and_counts_are_right(tmp_path: Path) -> None:
+def test_hints_name_the_folder_and_counts_have_the_right_plural(tmp_path: Path) -> None:
     with live_registry(tmp_path):
         folder = tmp_path / "registry"
         data = ["--data", str(folder)]

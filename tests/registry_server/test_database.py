@@ -40,7 +40,7 @@ KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("initdb"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_grants_of_an_older_database_name_their_users(kind: str, tmp_path: Path) -> None:
+def test_migrated_grants_name_their_users(kind: str, tmp_path: Path) -> None:
     with database(kind, tmp_path) as db:
         with db.write() as connection:
             command.upgrade(configuration(connection), "0001")
@@ -74,7 +74,7 @@ def test_grants_of_an_older_database_name_their_users(kind: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_invisible_package_is_looked_for_as_an_absent_one(kind: str, tmp_path: Path) -> None:
+def test_invisible_and_missing_packages_use_the_same_query(kind: str, tmp_path: Path) -> None:
     asked: list[str] = []
     with database(kind, tmp_path) as db:
         migrate(db)
@@ -114,7 +114,7 @@ INSERT INTO events VALUES (1, 1, 'package:add', 'ada', 'ada/iris', '{}');
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_database_of_the_first_form_is_brought_up_with_its_rows(kind: str, tmp_path: Path) -> None:
+def test_first_database_version_is_migrated_with_its_rows(kind: str, tmp_path: Path) -> None:
     with database(kind, tmp_path) as db:
         with db.write() as connection:
             command.upgrade(configuration(connection), "0001")

@@ -64,7 +64,7 @@ def on_disk(house: House) -> set[str]:
     return set(PackedObjects(house.settings.data))
 
 
-def test_a_state_is_published_by_what_is_new_of_it(house: House, owner: Client) -> None:
+def test_state_is_published_from_a_delta(house: House, owner: Client) -> None:
     push = begun(owner)
     body = b"".join(encode_delta(steps(), memoryview(NEW.manifest.data)))
     assert len(body) < 1000
@@ -83,7 +83,7 @@ def test_a_state_is_published_by_what_is_new_of_it(house: House, owner: Client) 
     assert publish(owner, push).json()["changed"] is False
 
 
-def test_the_chunk_map_of_a_manifest(owner: Client, bob: Client) -> None:
+def test_chunk_map_of_a_manifest(owner: Client, bob: Client) -> None:
     address = f"{IRIS}/manifests/{OLD.manifest.hash}/chunks"
     for _ in range(2):
         answer = owner.get(address)
@@ -97,7 +97,7 @@ def test_the_chunk_map_of_a_manifest(owner: Client, bob: Client) -> None:
 
 
 @pytest.mark.parametrize("public", [False, True])
-def test_nothing_is_told_by_what_another_package_has(house: House, owner: Client, bob: Client, public: bool) -> None:
+def test_delta_cannot_use_objects_of_another_package(house: House, owner: Client, bob: Client, public: bool) -> None:
     secret = b"what bob has " * 100
     bob.publish("bob/secret", {"a": secret}, public=public)
     push, before = begun(owner), on_disk(house)
@@ -111,13 +111,13 @@ def test_nothing_is_told_by_what_another_package_has(house: House, owner: Client
     assert list(house.settings.temporary.glob("*")) == []
 
 
-def test_a_push_is_its_owners(owner: Client, bob: Client) -> None:
+def test_delta_to_the_push_of_another_user_is_rejected(owner: Client, bob: Client) -> None:
     push = begun(owner)
     assert send(bob, push, steps()).status in (403, 404)
     assert send(owner, f"{IRIS}/pushes/none", steps()).status == 404
 
 
-def test_what_came_in_the_push_may_be_told_by(owner: Client) -> None:
+def test_delta_can_use_objects_of_the_same_push(owner: Client) -> None:
     push = begun(owner)
     send_objects(owner, push, NEW, [sha256(b"newer")])
     answer = owner.put(
@@ -129,14 +129,14 @@ def test_what_came_in_the_push_may_be_told_by(owner: Client) -> None:
 
 
 @pytest.mark.parametrize("start", [0, 1, (1 << 63) - 1])
-def test_bytes_that_an_object_has_not_are_refused(house: House, owner: Client, start: int) -> None:
+def test_delta_beyond_the_end_of_an_object_is_rejected(house: House, owner: Client, start: int) -> None:
     push, before = begun(owner), on_disk(house)
     answer = send(owner, push, [Step(OLD.manifest.hash, start, OLD.manifest.size_bytes + 1 - start % 2)])
     assert isinstance(answer.error, InvalidInput | QuotaExceeded)
     assert on_disk(house) == before
 
 
-def test_a_delta_of_something_else_is_not_kept(house: House, owner: Client) -> None:
+def test_delta_with_a_wrong_result_is_not_stored(house: House, owner: Client) -> None:
     push, before = begun(owner), on_disk(house)
     for told in ([], steps()[:-1], [Step(OLD.manifest.hash, 0, OLD.manifest.size_bytes)]):
         assert isinstance(send(owner, push, told).error, HashMismatch)
@@ -149,7 +149,7 @@ def test_a_delta_of_something_else_is_not_kept(house: House, owner: Client) -> N
     assert send(owner, push, steps()).status == 200
 
 
-def test_a_delta_is_no_way_around_the_bound(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_delta_does_not_bypass_the_size_limit(tmp_path_factory: pytest.TempPathFactory) -> None:
     house = House(tmp_path_factory.mktemp("small"), max_manifest_bytes=2 << 20)
     try:
         client = first_pushed(house.user("ada"))
@@ -162,7 +162,7 @@ def test_a_delta_is_no_way_around_the_bound(tmp_path_factory: pytest.TempPathFac
         house.close()
 
 
-def test_what_is_damaged_since_has_to_come_again(house: House, owner: Client) -> None:
+def test_objects_damaged_meanwhile_have_to_be_sent_again(house: House, owner: Client) -> None:
     lost = sha256(b"3")
     house.damage(lost)
     assert owner.get(f"{IRIS}/objects/{lost}").status == 422
@@ -179,7 +179,7 @@ def test_what_is_damaged_since_has_to_come_again(house: House, owner: Client) ->
     assert owner.get(f"{IRIS}/objects/{lost}").body == b"3"
 
 
-def test_a_damaged_manifest_before_is_not_relied_on(house: House, owner: Client) -> None:
+def test_damaged_earlier_manifest_is_not_used(house: House, owner: Client) -> None:
     house.damage(OLD.manifest.hash)
     push = begun(owner)
     assert isinstance(send(owner, push, steps()).error, HashMismatch)
@@ -198,7 +198,7 @@ def test_a_damaged_manifest_before_is_not_relied_on(house: House, owner: Client)
         (b'"path":"raw/00500","size":1', b'"path":"raw/00500","size":2', "size"),
     ],
 )
-def test_what_is_wrong_in_the_changes_is_refused(owner: Client, old: bytes, new: bytes, what: str) -> None:
+def test_mistakes_in_changed_lines_are_rejected(owner: Client, old: bytes, new: bytes, what: str) -> None:
     data = OLD.manifest.data.replace(old, new)
     assert data != OLD.manifest.data
     hash = sha256(data)

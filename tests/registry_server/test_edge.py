@@ -34,7 +34,7 @@ def check(answer: Answer, status: int) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/v1", "/api/v2/packages", "/api/v1/packages/", "/api/v1/packages/a"])
-def test_an_unknown_path(house: House, path: str) -> None:
+def test_unknown_path_is_not_found(house: House, path: str) -> None:
     answer = house.nobody.get(path)
     check(answer, 404)
     assert isinstance(answer.error, NotFound)
@@ -52,7 +52,7 @@ def test_an_unknown_path(house: House, path: str) -> None:
         ("FOO", wire.PACKAGES),
     ],
 )
-def test_a_method_that_is_not_offered(house: House, method: str, path: str) -> None:
+def test_unsupported_method_is_rejected(house: House, method: str, path: str) -> None:
     check(house.nobody.request(method, path), 405)
 
 
@@ -79,21 +79,21 @@ BODIES: list[tuple[bytes, str]] = [
 
 
 @pytest.mark.parametrize(("body", "content_type"), BODIES, ids=range(len(BODIES)))
-def test_a_body_that_is_not_right_lists_what_is_wrong(ada: Client, body: bytes, content_type: str) -> None:
+def test_invalid_body_lists_its_mistakes(ada: Client, body: bytes, content_type: str) -> None:
     for path in (PUSHES, f"{PUSHES}/x/missing", f"{PUSHES}/x/publish", f"{wire.PACKAGES}/ada/iris/objects/read"):
         answer = ada.post(path, body=body, headers={"content-type": content_type})
         check(answer, 400)
         assert isinstance(answer.error, InvalidInput)
 
 
-def test_all_mistakes_of_a_body_at_once(ada: Client) -> None:
+def test_all_mistakes_of_a_body_are_listed_at_once(ada: Client) -> None:
     answer = ada.post(PUSHES, {"manifest": "x", "hashes": ["0" * 64, "y", "z"], "more": 1})
     assert isinstance(answer.error, InvalidInput)
     places = [place for place, _ in answer.error.problems]
     assert places == ["body.manifest", "body.hashes[1]", "body.hashes[2]", "body.more"]
 
 
-def test_texts_that_no_database_takes(ada: Client) -> None:
+def test_texts_that_no_database_accepts_are_rejected(ada: Client) -> None:
     for path in (
         f"{wire.PACKAGES}?q=%00",
         f"{wire.PACKAGES}?q=%ed%a0%80",
@@ -107,7 +107,7 @@ def test_texts_that_no_database_takes(ada: Client) -> None:
     check(ada.post(f"{PUSHES}/%ed%a0%80/missing", {"hashes": []}), 400)
 
 
-def test_a_bug_says_where_to_look_and_nothing_more(
+def test_unexpected_error_reveals_only_a_log_id(
     house: House, ada: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -140,7 +140,7 @@ def test_other_origins_read_the_api_without_credentials(house: House, path: str)
     assert "access-control-allow-credentials" not in headers
 
 
-def test_other_origins_read_only_what_everybody_may(house: House, ada: Client, tmp_path: Path) -> None:
+def test_other_origins_read_only_public_data(house: House, ada: Client, tmp_path: Path) -> None:
     ada.publish("ada/iris", {"a": b"1"}, public=True)
     for path in (wire.ME, f"{wire.PACKAGES}/ada/iris", f"{wire.PACKAGES}/no/such"):
         assert "access-control-allow-origin" not in ada.get(path).headers
@@ -155,7 +155,7 @@ def test_other_origins_read_nothing_else(house: House, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [wire.PACKAGES, "/api/nosuch", wire.HEALTH, "/openapi.json", "/nosuch"])
-def test_headers_that_every_reply_has(house: House, path: str) -> None:
+def test_every_response_has_the_common_headers(house: House, path: str) -> None:
     headers = house.nobody.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
@@ -172,13 +172,13 @@ def test_head_is_get_without_a_body(house: House, ada: Client) -> None:
         assert asked.headers == got.headers
 
 
-def test_who_asks(house: House, ada: Client) -> None:
+def test_me_returns_the_user_of_the_token(house: House, ada: Client) -> None:
     assert ada.get(wire.ME).json() == {"user": "ada"}
     assert house.nobody.get(wire.ME).json() == {"user": None}
     assert house.nobody.get(wire.HEALTH).json() == {"status": "ok"}
 
 
-def test_the_description_has_every_path_of_the_wire(house: House) -> None:
+def test_openapi_has_every_path_of_the_wire(house: House) -> None:
     paths = house.nobody.get("/openapi.json").json()["paths"]
     constants = {
         value for name, value in vars(wire).items() if name.isupper() and isinstance(value, str) and value[0] == "/"
@@ -186,7 +186,7 @@ def test_the_description_has_every_path_of_the_wire(house: House) -> None:
     assert constants - {wire.API, wire.PUSH} <= set(paths)
 
 
-def test_the_description_has_every_message_of_the_wire(house: House) -> None:
+def test_openapi_has_every_message_of_the_wire(house: House) -> None:
     described = house.nobody.get("/openapi.json").json()
     schemas = described["components"]["schemas"]
     messages = [value for name, value in vars(wire).items() if isinstance(value, type) and name[0].isupper()]
@@ -205,7 +205,7 @@ def test_the_description_has_every_message_of_the_wire(house: House) -> None:
     assert entries["items"] == {"$ref": "#/components/schemas/VersionEntry"}
 
 
-def test_absolute_addresses_are_never_taken_from_the_request(ada: Client) -> None:
+def test_absolute_urls_are_never_taken_from_the_request(ada: Client) -> None:
     headers = {"host": "evil.example.org", "x-forwarded-host": "evil.example.org", "forwarded": "host=evil.example.org"}
     started = ada.request("GET", wire.ME, headers=headers)
     assert "evil" not in started.text
@@ -214,7 +214,7 @@ def test_absolute_addresses_are_never_taken_from_the_request(ada: Client) -> Non
         assert "evil" not in json.dumps(answer.headers) + answer.text
 
 
-def test_a_refused_body_is_read_to_its_end_if_it_is_short(house: House) -> None:
+def test_short_refused_body_is_drained(house: House) -> None:
     pieces: Any = [b"x" * 1_000] * 3
     answer = house.nobody.request("PUT", f"{PUSHES}/x/objects/{'0' * 64}", pieces)
     assert answer.status == 401
@@ -224,13 +224,13 @@ def test_a_refused_body_is_read_to_its_end_if_it_is_short(house: House) -> None:
     assert answer.headers["connection"] == "close"
 
 
-def test_who_waits_to_be_asked_for_the_body_is_not(house: House) -> None:
+def test_body_is_not_drained_with_expect_continue(house: House) -> None:
     headers = {"expect": "100-continue"}
     answer = house.nobody.request("PUT", f"{PUSHES}/x/objects/{'0' * 64}", b"x", headers=headers)
     assert (answer.status, answer.headers["connection"]) == (401, "close")
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "1e3", "\xb2", str(10**30)])
-def test_a_length_that_is_none(ada: Client, length: str) -> None:
+def test_invalid_content_length_is_rejected(ada: Client, length: str) -> None:
     answer = ada.request("POST", PUSHES, b"{}", headers={"content-length": length})
     assert answer.status in (400, 413)

@@ -47,7 +47,7 @@ def hostile(text: str) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-def test_hostile_text_in_an_address_is_refused(ada: Client, text: str) -> None:
+def test_hostile_text_in_a_url_is_rejected(ada: Client, text: str) -> None:
     ada.publish("ada/iris", {"a": b"1"})
     requests = list(hostile(text))
     for method, path in requests[:: 1 if text == HIDDEN else 3]:
@@ -56,7 +56,7 @@ def test_hostile_text_in_an_address_is_refused(ada: Client, text: str) -> None:
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
-def test_a_surrogate_in_a_body_is_refused(ada: Client, body: str) -> None:
+def test_lone_surrogate_in_a_body_is_rejected(ada: Client, body: str) -> None:
     ada.publish("ada/iris", {"a": b"1"})
     started = ada.post(f"{wire.PACKAGES}/ada/iris/pushes", {"manifest": "0" * 64, "hashes": []}).json()["push"]
     base = f"{wire.PACKAGES}/ada/iris"
@@ -77,13 +77,13 @@ def test_a_surrogate_in_a_body_is_refused(ada: Client, body: str) -> None:
 @pytest.mark.parametrize(
     "key", [[1, "\ud800", "x"], [1, "x", "\udfff"], [1, "\0", "x"], [1 << 70, "a", "b"], [True, "a", "b"], {"a": 1}]
 )
-def test_a_place_that_no_list_gave_is_refused(house: House, key: Any) -> None:
+def test_forged_cursor_is_rejected(house: House, key: Any) -> None:
     cursor = base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
     assert house.nobody.get(f"{wire.PACKAGES}?cursor={cursor}").status == 400
     assert house.nobody.get(f"/?cursor={cursor}").status == 400
 
 
-def test_no_text_of_a_request_begins_a_line_of_the_log() -> None:
+def test_request_text_cannot_forge_a_log_line() -> None:
     forged = "/x\r\n2026-01-01 00:00:00 ERROR forged\u202e\x1b[2J\ud800"
     try:
         raise RuntimeError(forged)

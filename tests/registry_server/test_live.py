@@ -68,7 +68,7 @@ class Person(requests.Session):
         return self.post(f"{base}/publish", json=publish, timeout=60)
 
 
-def test_two_users_a_private_and_a_public_package(registry: LiveRegistry) -> None:
+def test_two_users_share_private_and_public_packages(registry: LiveRegistry) -> None:
     with (
         Person(registry, registry.add_user("ada")) as ada,
         Person(registry, registry.add_user("bob")) as bob,
@@ -84,7 +84,7 @@ def test_two_users_a_private_and_a_public_package(registry: LiveRegistry) -> Non
         assert [each["package"] for each in nobody.get(nobody.api, timeout=10).json()["packages"]] == ["ada/open"]
 
 
-def test_a_registry_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+def test_restarted_registry_keeps_its_packages(tmp_path: Path) -> None:
     contents = Contents({f"f{number}": b"%d" % number for number in range(200)})
     with live_registry(tmp_path) as registry:
         token = registry.add_user("ada")
@@ -103,7 +103,7 @@ def kill_later(registry: LiveRegistry, delay_s: float) -> None:
     registry.kill()
 
 
-def test_killed_at_any_moment_it_is_whole(tmp_path: Path) -> None:
+def test_registry_is_intact_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     chance = random.Random(5)
     done: list[str] = []
     token = ""
@@ -141,7 +141,7 @@ def check_whole(registry: LiveRegistry, ada: Person, done: list[str]) -> None:
         assert sha256(home.read(each)) == each
 
 
-def test_pushes_at_once_from_many(registry: LiveRegistry) -> None:
+def test_concurrent_pushes_of_many_users(registry: LiveRegistry) -> None:
     tokens = {name: registry.add_user(name) for name in ("ada", "bob", "cyd")}
 
     def work(name: str) -> list[int]:
@@ -164,7 +164,7 @@ def peak_mib(registry: LiveRegistry) -> int:
     return int(match[1]) // 1024
 
 
-def test_a_big_object_takes_no_memory(registry: LiveRegistry) -> None:
+def test_large_object_is_streamed_in_little_memory(registry: LiveRegistry) -> None:
     block = os.urandom(MIB)
     size = 120
 
@@ -237,7 +237,7 @@ def talk(registry: LiveRegistry, *pieces: bytes, then_close: bool = False) -> by
         (b"POST /api/v1/packages/a/b/pushes HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",),
     ],
 )
-def test_what_is_no_http_harms_nobody(steady: LiveRegistry, pieces: tuple[bytes, ...]) -> None:
+def test_malformed_http_does_not_affect_other_requests(steady: LiveRegistry, pieces: tuple[bytes, ...]) -> None:
     answer = talk(steady, *pieces)
     assert b"Traceback" not in answer
     assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 200"))
@@ -245,7 +245,7 @@ def test_what_is_no_http_harms_nobody(steady: LiveRegistry, pieces: tuple[bytes,
     assert "Traceback" not in steady.log.read_text()
 
 
-def test_a_body_cut_short_keeps_nothing(registry: LiveRegistry) -> None:
+def test_truncated_body_stores_nothing(registry: LiveRegistry) -> None:
     token = registry.add_user("ada")
     with Person(registry, token) as ada:
         contents = Contents({"a": b"x" * 100_000})
@@ -266,7 +266,7 @@ def test_a_body_cut_short_keeps_nothing(registry: LiveRegistry) -> None:
     assert "Traceback" not in registry.log.read_text()
 
 
-def test_who_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+def test_idle_connection_is_closed(tmp_path: Path) -> None:
     with live_registry(tmp_path, DATAPKG_REGISTRY_BODY_TIMEOUT_S="1") as registry:
         address = urlsplit(registry.url)
         whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -286,7 +286,7 @@ def test_who_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
                 assert session.get(f"{registry.url}/healthz", timeout=10).status_code == 200
 
 
-def test_slow_uploads_do_not_hold_up_others(tmp_path: Path) -> None:
+def test_slow_uploads_do_not_block_other_requests(tmp_path: Path) -> None:
     with live_registry(tmp_path, DATAPKG_REGISTRY_BODY_TIMEOUT_S="5") as registry:
         token = registry.add_user("ada")
         address = urlsplit(registry.url)
@@ -341,7 +341,7 @@ def opened(registry: LiveRegistry, receive_bytes: int = 0) -> socket.socket:
     return connection
 
 
-def test_readers_that_do_not_read_are_let_go(tmp_path: Path) -> None:
+def test_stalled_readers_are_disconnected(tmp_path: Path) -> None:
     contents = Contents({f"f{number}": os.urandom(900_000) for number in range(12)})
     hashes = [sha256(data) for data in contents.files.values()]
     body = json.dumps({"hashes": hashes}).encode()
@@ -373,7 +373,7 @@ def open_sockets(registry: LiveRegistry) -> int:
     return count
 
 
-def test_a_body_that_nobody_reads_ends_with_the_reply(registry: LiveRegistry) -> None:
+def test_unread_body_ends_with_the_response(registry: LiveRegistry) -> None:
     with opened(registry) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))

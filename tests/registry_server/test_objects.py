@@ -40,7 +40,7 @@ def reader(ada: Client) -> Client:
     return ada
 
 
-def test_an_object(reader: Client) -> None:
+def test_object_is_served_with_its_headers(reader: Client) -> None:
     answer = reader.get(ADDRESS)
     assert (answer.status, answer.body) == (200, BODY)
     assert answer.headers["etag"] == f'"{sha256(BODY)}"'
@@ -52,12 +52,12 @@ def test_an_object(reader: Client) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_shared_cache_may_keep_only_what_is_public(ada: Client) -> None:
+def test_only_public_objects_may_be_cached_by_shared_caches(ada: Client) -> None:
     ada.publish("ada/iris", {"a": BODY}, public=True)
     assert ada.get(ADDRESS).headers["cache-control"].startswith("public")
 
 
-def test_a_big_object(reader: Client) -> None:
+def test_large_object_is_served(reader: Client) -> None:
     answer = reader.get(f"{IRIS}/objects/{sha256(BIG)}")
     assert (answer.status, answer.body) == (200, BIG)
     assert answer.headers["content-length"] == str(len(BIG))
@@ -72,7 +72,7 @@ def test_a_manifest_is_a_state_of_the_package(reader: Client) -> None:
     assert reader.get(f"{IRIS}/objects/{manifest.hash}").body == manifest.data
 
 
-def test_head_says_all_but_the_bytes(reader: Client) -> None:
+def test_head_returns_headers_without_a_body(reader: Client) -> None:
     for hash, size in ((sha256(BODY), 100), (sha256(BIG), len(BIG))):
         answer = reader.request("HEAD", f"{IRIS}/objects/{hash}")
         assert (answer.status, answer.body) == (200, b"")
@@ -91,7 +91,7 @@ def test_head_says_all_but_the_bytes(reader: Client) -> None:
         ("bytes= 5-6", 5, 7),
     ],
 )
-def test_a_range(reader: Client, range_: str, start: int, stop: int) -> None:
+def test_range_is_served(reader: Client, range_: str, start: int, stop: int) -> None:
     answer = reader.get(ADDRESS, headers={"range": range_})
     assert (answer.status, answer.body) == (206, BODY[start:stop])
     assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/100"
@@ -99,13 +99,13 @@ def test_a_range(reader: Client, range_: str, start: int, stop: int) -> None:
 
 
 @pytest.mark.parametrize("range_", ["bytes=0-1,5-6", "bytes=9-3", "bytes=-", "lines=1-2", "bytes=a-b", "x", ""])
-def test_a_range_that_is_not_understood_gives_all(reader: Client, range_: str) -> None:
+def test_malformed_range_returns_the_whole_object(reader: Client, range_: str) -> None:
     answer = reader.get(ADDRESS, headers={"range": range_})
     assert (answer.status, answer.body) == (200, BODY)
 
 
 @pytest.mark.parametrize("range_", ["bytes=100-", "bytes=1000-2000", "bytes=-0"])
-def test_a_range_beyond_the_end(reader: Client, range_: str) -> None:
+def test_range_beyond_the_end_is_unsatisfiable(reader: Client, range_: str) -> None:
     answer = reader.get(ADDRESS, headers={"range": range_})
     assert answer.status == 416
     assert answer.headers["content-range"] == "bytes */100"
@@ -113,13 +113,13 @@ def test_a_range_beyond_the_end(reader: Client, range_: str) -> None:
     assert isinstance(answer.error, InvalidInput)
 
 
-def test_ranges_of_a_big_object(reader: Client) -> None:
+def test_ranges_of_a_large_object(reader: Client) -> None:
     for start, stop in ((0, 5), (1_000_000, 2_500_001), (len(BIG) - 3, len(BIG))):
         headers = {"range": f"bytes={start}-{stop - 1}"}
         assert reader.get(f"{IRIS}/objects/{sha256(BIG)}", headers=headers).body == BIG[start:stop]
 
 
-def test_if_range(reader: Client) -> None:
+def test_if_range_returns_the_range_only_for_a_matching_tag(reader: Client) -> None:
     good = {"range": "bytes=0-9", "if-range": f'"{sha256(BODY)}"'}
     assert reader.get(ADDRESS, headers=good).status == 206
     for other in ('"other"', f'W/"{sha256(BODY)}"', "Sat, 21 Nov 2026 00:00:00 GMT"):
@@ -128,7 +128,7 @@ def test_if_range(reader: Client) -> None:
 
 
 @pytest.mark.parametrize("given", ['"{}"', 'W/"{}"', '"x", "{}"', "*"])
-def test_what_the_client_has_is_not_sent(reader: Client, given: str) -> None:
+def test_if_none_match_returns_304(reader: Client, given: str) -> None:
     answer = reader.get(ADDRESS, headers={"if-none-match": given.format(sha256(BODY))})
     assert (answer.status, answer.body) == (304, b"")
     assert answer.headers["etag"] == f'"{sha256(BODY)}"'
@@ -144,7 +144,7 @@ def read_many(client: Client, *hashes: str) -> Answer:
     return client.post(f"{IRIS}/objects/read", {"hashes": list(hashes)})
 
 
-def test_many_small_objects_in_one_reply(ada: Client) -> None:
+def test_many_small_objects_in_one_response(ada: Client) -> None:
     files = {f"f{number}": b"%d" % number * 1_000 for number in range(300)}
     ada.publish("ada/iris", files)
     answer = read_many(ada, *(sha256(body) for body in files.values()), sha256(b"0" * 1_000))
@@ -154,7 +154,7 @@ def test_many_small_objects_in_one_reply(ada: Client) -> None:
     assert read_many(ada).body == b""
 
 
-def test_what_is_too_large_for_a_batch_is_said(reader: Client) -> None:
+def test_object_too_large_for_a_batch_is_rejected(reader: Client) -> None:
     answer = read_many(reader, sha256(BODY), sha256(BIG))
     assert (answer.status, isinstance(answer.error, InvalidInput)) == (400, True)
     assert answer.error.detail["hash"] == sha256(BIG)
@@ -175,12 +175,12 @@ def test_a_damaged_object_is_never_sent_and_never_deleted(house: House, ada: Cli
     assert bad in set(PackedObjects(house.settings.data))
 
 
-def test_chunks_of_a_damaged_object_are_not_told(house: House, reader: Client) -> None:
+def test_damaged_object_has_no_chunk_map(house: House, reader: Client) -> None:
     house.damage(sha256(BIG))
     assert isinstance(reader.get(f"{IRIS}/objects/{sha256(BIG)}/chunks").error, CorruptObject)
 
 
-def test_chunks_of_an_object(reader: Client) -> None:
+def test_chunk_map_of_an_object(reader: Client) -> None:
     address = f"{IRIS}/objects/{sha256(BIG)}/chunks"
     answer = reader.get(address)
     chunks = decode_chunks(answer.body)
@@ -190,7 +190,7 @@ def test_chunks_of_an_object(reader: Client) -> None:
     assert [chunk.stop for chunk in decode_chunks(reader.get(f"{ADDRESS}/chunks").body)] == [len(BODY)]
 
 
-def test_while_chunk_maps_are_made_others_are_answered(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_making_chunk_maps_does_not_block_other_requests(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for the map of a big object takes no thread from those who ask for anything else."""
     contents = Contents({f"f{number:02}": b"%d" % number for number in range(60)})
     push = reader.start("ada/many", contents.manifest)["push"]
@@ -228,7 +228,7 @@ def test_while_chunk_maps_are_made_others_are_answered(reader: Client, monkeypat
     assert sorted(made) == sorted(wanted)
 
 
-def test_a_lost_or_shortened_object_is_said(house: House, reader: Client) -> None:
+def test_lost_or_truncated_object_is_reported(house: House, reader: Client) -> None:
     place = PackedObjects(house.settings.data).locate(sha256(BIG))
     place.path.chmod(0o600)
     with place.path.open("r+b") as file:
@@ -240,7 +240,7 @@ def test_a_lost_or_shortened_object_is_said(house: House, reader: Client) -> Non
 
 
 @pytest.mark.parametrize("count", [2, 200])
-def test_a_damaged_object_is_asked_for_in_the_next_push(house: House, ada: Client, bob: Client, count: int) -> None:
+def test_damaged_object_is_missing_in_the_next_push(house: House, ada: Client, bob: Client, count: int) -> None:
     contents = Contents({f"f{number}": b"body %d" % number for number in range(count)})
     ada.push("ada/iris", contents, public=True)
     bad = sha256(contents.files["f0"])
@@ -254,7 +254,7 @@ def test_a_damaged_object_is_asked_for_in_the_next_push(house: House, ada: Clien
     assert bob.start("bob/copy", contents.manifest)["missing"] == []
 
 
-def test_a_damaged_manifest_is_asked_for_in_the_next_push(house: House, ada: Client) -> None:
+def test_damaged_manifest_is_missing_in_the_next_push(house: House, ada: Client) -> None:
     contents = Contents({"a": BODY})
     ada.push("ada/iris", contents)
     house.damage(contents.manifest.hash)
@@ -264,7 +264,7 @@ def test_a_damaged_manifest_is_asked_for_in_the_next_push(house: House, ada: Cli
     assert ada.get(f"{IRIS}/manifests/{contents.manifest.hash}").body == contents.manifest.data
 
 
-def test_all_objects_are_checked(house: House, reader: Client) -> None:
+def test_verify_checks_all_objects(house: House, reader: Client) -> None:
     assert verify(house.registry, THE_OPERATOR) == VerifyReport(3, [])
     house.damage(sha256(BIG))
     found = verify(house.registry, THE_OPERATOR)
@@ -284,6 +284,6 @@ def test_a_damaged_manifest_is_not_served(house: House, reader: Client) -> None:
 
 
 @pytest.mark.parametrize("sends", [{"hashes": ["x"]}, {"hashes": "x"}, {}, [], None, {"hashes": [], "more": 1}])
-def test_what_is_no_list_of_hashes_is_refused(reader: Client, sends: Any) -> None:
+def test_invalid_hash_list_is_rejected(reader: Client, sends: Any) -> None:
     answer = reader.post(f"{IRIS}/objects/read", body=json.dumps(sends).encode())
     assert (answer.status, isinstance(answer.error, InvalidInput)) == (400, True)

@@ -116,7 +116,7 @@ def iris(ada: Client) -> Client:
     return ada
 
 
-def test_a_package(house: House, iris: Client) -> None:
+def test_page_of_a_package(house: House, iris: Client) -> None:
     found = page(house.nobody, "/ada/iris")
     hash = iris.get(f"{wire.PACKAGES}/ada/iris").json()["latest"]
     for text in (
@@ -146,7 +146,7 @@ def test_a_package(house: House, iris: Client) -> None:
 
 
 @pytest.mark.parametrize("state", ["1.0", "stable", "latest", "%3E=1", "sha256:{}", "sha256:{:.8}"])
-def test_a_state_of_a_package(house: House, iris: Client, state: str) -> None:
+def test_page_of_a_state(house: House, iris: Client, state: str) -> None:
     first = iris.get(f"{wire.PACKAGES}/ada/iris").json()["latest"]
     found = page(house.nobody, "/ada/iris@" + state.format(first))
     assert f"sha256:{first}" in found.text
@@ -185,7 +185,7 @@ def test_every_path_has_a_page(house: House, iris: Client, path: str, status: in
     page(house.nobody, path, status)
 
 
-def test_a_method_that_is_not_offered_has_a_page(house: House) -> None:
+def test_unsupported_method_has_an_error_page(house: House) -> None:
     assert house.nobody.post("/").status == 405
     check_safe(house.nobody.post("/").text)
 
@@ -199,7 +199,7 @@ def test_a_private_package_has_no_page(house: House, ada: Client, bob: Client) -
     assert "secret" not in house.nobody.get("/").text
 
 
-def test_the_list_has_the_last_pushed_first(house: House, ada: Client) -> None:
+def test_list_has_the_most_recently_pushed_first(house: House, ada: Client) -> None:
     for name in ("one", "two", "three"):
         ada.publish(f"ada/{name}", {"a": name.encode()}, public=True)
     ada.publish("ada/one", {"a": b"again"})
@@ -211,7 +211,7 @@ def test_the_list_has_the_last_pushed_first(house: House, ada: Client) -> None:
     assert "No public package matches" in page(house.nobody, "/?q=nosuch").text
 
 
-def test_a_search_shows_where_it_found_what_the_list_does_not_show(house: House, ada: Client) -> None:
+def test_search_results_show_matches_that_the_list_does_not(house: House, ada: Client) -> None:
     meta = {"title": "Iris", "description": "d " * 150 + "hidden", "keywords": ["botany"]}
     publish(ada, "ada/iris", [table("measured", ["Petal.Length"])], meta, {})
     for words, shown in (
@@ -240,7 +240,7 @@ def test_later_pages_of_a_list_link_to_the_first_page(house: House, ada: Client)
     assert found == [f"/ada/p{number:02}" for number in range(52, -1, -1)]
 
 
-def test_an_empty_registry_says_how_to_begin(house: House) -> None:
+def test_empty_registry_explains_how_to_publish(house: House) -> None:
     assert "datapkg push" in page(house.nobody, "/").text
 
 
@@ -263,7 +263,7 @@ def publish(client: Client, package: str, nodes: list[Node], meta: dict[str, Any
     assert answer.status == 200, answer.text
 
 
-def test_what_publishers_say_of_nodes_and_columns(house: House, ada: Client) -> None:
+def test_descriptions_of_nodes_and_columns_are_shown(house: House, ada: Client) -> None:
     notes = {
         "length": {"unit": "cm", "description": "From base to tip"},
         "width": "Across",
@@ -302,7 +302,7 @@ def test_what_publishers_say_of_nodes_and_columns(house: House, ada: Client) -> 
     ],
     ids=str,
 )
-def test_a_licence_leads_to_its_text(house: House, ada: Client, licence: Any, address: str) -> None:
+def test_licence_links_to_its_text(house: House, ada: Client, licence: Any, address: str) -> None:
     assert (licence_page(licence) if isinstance(licence, str) else "") == address
     publish(ada, "ada/p", [], {"License": licence}, {})
     links = page(house.nobody, "/ada/p").links
@@ -327,7 +327,7 @@ def test_files_of_a_licence_are_linked(house: House, ada: Client) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_what_is_said_of_columns_is_bounded() -> None:
+def test_column_descriptions_are_bounded() -> None:
     notes = {f"c{number}": {"unit": "u" * 999, "description": "d" * 999} for number in range(200)}
     tables: list[Node] = [table(f"t{number:03}", list(notes), columns=notes, title="t" * 999) for number in range(100)]
     model = page_model(Manifest.make(tables), "")
@@ -339,7 +339,7 @@ def test_what_is_said_of_columns_is_bounded() -> None:
     assert said <= MAX_NOTES
 
 
-def test_foreign_text_about_nodes_does_nothing(house: House, ada: Client) -> None:
+def test_descriptions_with_html_are_escaped(house: House, ada: Client) -> None:
     column = EVIL.replace("\u0007", "")
     nodes: list[Node] = [
         table("t", [column], columns={column: {"unit": EVIL, "description": EVIL}}, title=EVIL, description=EVIL),
@@ -354,7 +354,7 @@ def test_foreign_text_about_nodes_does_nothing(house: House, ada: Client) -> Non
         assert character not in answer.text
 
 
-def test_foreign_text_does_nothing(house: House, ada: Client) -> None:
+def test_metadata_with_html_is_escaped(house: House, ada: Client) -> None:
     name = EVIL.replace("/", "").replace("\u0007", "")
     contents = Contents(
         {name: b"1", f"sub/{name}": b"2", "README.md": EVIL.encode()},
@@ -389,7 +389,7 @@ def test_foreign_text_does_nothing(house: House, ada: Client) -> None:
         ("```python\nx < 1\n```", "<pre><code>x &lt; 1\n</code></pre>\n"),
     ],
 )
-def test_a_readme_is_rendered_safely(source: str, expected: str) -> None:
+def test_readme_is_rendered_safely(source: str, expected: str) -> None:
     assert str(readme_html(source, "README.md")) == expected
 
 
@@ -398,7 +398,7 @@ def test_a_plain_readme_is_shown_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("piece", ["[", "![[", "*a ", "|a", "> ", "a|b\n-|-\n|\n", "<a ", "[a][b", "`", "- "])
-def test_no_readme_takes_long(piece: str) -> None:
+def test_readme_rendering_is_fast_for_hostile_input(piece: str) -> None:
     started = time.perf_counter()
     readme_html((piece * 65_536)[:65_536], "README.md")
     assert time.perf_counter() - started < 10  # about 0.5 s on a quiet machine
@@ -414,26 +414,26 @@ def test_no_readme_takes_long(piece: str) -> None:
         (["README.md/x"], ""),
     ],
 )
-def test_which_file_is_the_readme(house: House, ada: Client, names: list[str], shown: str) -> None:
+def test_readme_file_is_chosen_by_name(house: House, ada: Client, names: list[str], shown: str) -> None:
     ada.publish("ada/p", {name: f"text of {name.upper()}".encode() for name in names}, public=True)
     text = page(house.nobody, "/ada/p").text
     assert (f"text of {shown.upper()}" in text) is bool(shown)
     assert text.count("text of") == bool(shown)
 
 
-def test_a_readme_that_is_no_text(house: House, ada: Client) -> None:
+def test_readme_that_is_not_text_is_shown_with_replacements(house: House, ada: Client) -> None:
     ada.publish("ada/p", {"README.md": b"\xff\xfe\x00bin\x00ary\xed\xa0\x80"}, public=True)
     page(house.nobody, "/ada/p")
 
 
-def test_a_long_readme_is_cut(house: House, ada: Client) -> None:
+def test_long_readme_is_truncated(house: House, ada: Client) -> None:
     ada.publish("ada/p", {"README.md": b"word " * 100_000}, public=True)
     found = page(house.nobody, "/ada/p")
     assert "This README is truncated" in found.text
     assert len(found.text) < 300_000
 
 
-def test_a_big_tree_is_bounded() -> None:
+def test_large_tree_is_bounded() -> None:
     files: list[Node] = [FileNode(path=f"a/b/c{number:05}/x", hash=HASH, size=1) for number in range(5_000)]
     model = page_model(Manifest.make(files), "")
     assert len(model.tree) == MAX_ROWS
@@ -478,7 +478,7 @@ def test_a_damaged_manifest_has_an_error_page(house: House, ada: Client) -> None
     assert "damaged" in found.text or "hashes to" in found.text
 
 
-def test_files_of_the_pages(house: House) -> None:
+def test_static_files_are_served(house: House) -> None:
     for name, kind in (("style.css", "text/css"), ("icon.svg", "image/svg+xml")):
         answer = house.nobody.get(f"/static/{name}")
         assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, kind)
@@ -489,14 +489,14 @@ def test_files_of_the_pages(house: House) -> None:
     assert "prefers-color-scheme: dark" in css
 
 
-def test_what_is_a_link() -> None:
+def test_is_link_accepts_only_web_urls() -> None:
     good: list[Any] = ["https://e.org", "http://e.org/a?b=c&d#e"]
     bad: list[Any] = ["javascript:x", "https://e.org x", 'https://e.org"', "https://e.org\n", "//e.org", "ftp://e.org"]
     assert all(map(is_link, good))
     assert not any(map(is_link, bad))
 
 
-def test_of_many_files_only_those_shown_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_shown_nodes_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["README.md", "LICENSE", *(f"file{number:05}.bin" for number in range(12_000))]
     data = Manifest.make([FileNode(path=name, hash=sha256(b"1"), size=1) for name in names]).data
     manifest = read_manifest(data, sha256(data), believed=True)
@@ -515,9 +515,7 @@ def test_of_many_files_only_those_shown_are_read(monkeypatch: pytest.MonkeyPatch
     assert set(read) == {"README.md", "LICENSE"}
 
 
-def test_a_page_asked_for_by_many_at_once_is_made_once(
-    house: House, ada: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_requests_render_a_page_once(house: House, ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     ada.publish("ada/iris", {"README.md": b"# Hello"}, public=True)
     made: list[str] = []
 
@@ -579,20 +577,20 @@ def test_every_command_on_a_page_can_be_typed(house: House, ada: Client) -> None
         ("no address", []),
     ],
 )
-def test_addresses_in_a_text_are_links(text: str, links: list[str]) -> None:
+def test_urls_in_a_text_become_links(text: str, links: list[str]) -> None:
     found = Page(str(linked(text)))
     assert found.links == links
     assert found.text == text
 
 
-def test_tags_and_versions_are_in_an_order_for_people(house: House, ada: Client) -> None:
+def test_tags_and_versions_are_in_natural_order(house: House, ada: Client) -> None:
     for number in (2, 10, 1):
         ada.publish("ada/p", {"a": b"%d" % number}, public=True, version=f"1.{number}", tag=f"t{number}")
     links = [link for link in page(house.nobody, "/ada/p").links if re.match(r"/ada/p@[t1l]", link)]
     assert links == [f"/ada/p@{name}" for name in ("1.10", "1.2", "1.1", "latest", "t1", "t2", "t10")]
 
 
-def test_a_state_that_is_not_found_leads_to_its_package(house: House, iris: Client, ada: Client) -> None:
+def test_page_of_a_missing_state_links_to_its_package(house: House, iris: Client, ada: Client) -> None:
     ada.publish("ada/secret", {"a": b"1"})
     for state in ("9.9", "nosuch", "sha256:000000", "$"):
         status = 400 if state == "$" else 404
@@ -607,7 +605,7 @@ def test_checks_and_dtypes_are_shown(house: House, iris: Client) -> None:
     assert check_counts(wire.StateChecks()) == ""
 
 
-def test_tags_beyond_the_first_are_folded_and_none_is_left_out(house: House, iris: Client) -> None:
+def test_many_tags_are_folded_but_all_listed(house: House, iris: Client) -> None:
     hash = iris.get(f"{wire.PACKAGES}/ada/iris").json()["latest"]
     names = {f"t{number}" for number in range(40)}
     for name in names:

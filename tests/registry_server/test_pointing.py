@@ -34,7 +34,7 @@ def test_tags_are_sorted_and_move(ada: Client, states: tuple[str, str]) -> None:
     assert isinstance(ada.delete(f"{IRIS}/tags/beta").error, TagNotFound)
 
 
-def test_latest_may_go_back_but_not_away(ada: Client, states: tuple[str, str]) -> None:
+def test_latest_can_be_moved_but_not_removed(ada: Client, states: tuple[str, str]) -> None:
     one, two = states
     assert ada.put(f"{IRIS}/tags/latest", {"hash": one}).json()["tags"] == {"latest": one}
     assert ada.get(f"{IRIS}/resolve").json()["hash"] == one
@@ -45,7 +45,7 @@ def test_latest_may_go_back_but_not_away(ada: Client, states: tuple[str, str]) -
 
 
 @pytest.mark.parametrize("kind", ["tags/stable", "versions/1.0"])
-def test_only_a_state_of_the_package_has_a_name(ada: Client, states: tuple[str, str], kind: str) -> None:
+def test_only_states_of_the_package_can_be_named(ada: Client, states: tuple[str, str], kind: str) -> None:
     other = ada.publish("ada/other", {"a": b"three"})
     for hash in ("0" * 64, other):
         answer = ada.put(f"{IRIS}/{kind}", {"hash": hash})
@@ -56,7 +56,7 @@ def test_only_a_state_of_the_package_has_a_name(ada: Client, states: tuple[str, 
 
 
 @pytest.mark.parametrize("tag", ["1.0", "Upper", "a b", "x" * 65, "%07", "-a"])
-def test_a_tag_has_to_have_an_allowed_name(ada: Client, states: tuple[str, str], tag: str) -> None:
+def test_invalid_tag_name_is_rejected(ada: Client, states: tuple[str, str], tag: str) -> None:
     for answer in (ada.put(f"{IRIS}/tags/{tag}", {"hash": states[0]}), ada.delete(f"{IRIS}/tags/{tag}")):
         assert (answer.status, isinstance(answer.error, InvalidName)) == (400, True)
 
@@ -82,12 +82,12 @@ def test_a_version_cannot_be_deleted(ada: Client, states: tuple[str, str]) -> No
 
 
 @pytest.mark.parametrize("version", ["x", "1.0+local", "1..0", "v1", "1" * 65, "%20"])
-def test_a_version_has_to_be_one(ada: Client, states: tuple[str, str], version: str) -> None:
+def test_invalid_version_is_rejected(ada: Client, states: tuple[str, str], version: str) -> None:
     answer = ada.put(f"{IRIS}/versions/{version}", {"hash": states[0]})
     assert (answer.status, isinstance(answer.error, InvalidName)) == (400, True)
 
 
-def test_a_reader_reads_names_and_writes_none(ada: Client, bob: Client, states: tuple[str, str]) -> None:
+def test_reader_cannot_change_tags_or_versions(ada: Client, bob: Client, states: tuple[str, str]) -> None:
     ada.put(f"{IRIS}/access/bob", {})
     assert tags(bob) == {"latest": states[1]}
     for method, path in (("PUT", "tags/x"), ("DELETE", "tags/latest"), ("PUT", "versions/1.0")):
@@ -97,7 +97,7 @@ def test_a_reader_reads_names_and_writes_none(ada: Client, bob: Client, states: 
     assert tags(ada) == {"latest": states[1]}
 
 
-def test_bounds_name_themselves(tmp_path: Path) -> None:
+def test_exceeded_limit_names_its_setting(tmp_path: Path) -> None:
     house = House(tmp_path, max_tags=2, max_versions=1)
     ada = house.user("ada")
     hash = ada.publish("ada/iris", {"a": b"1"}, tag="one", version="1")
@@ -109,7 +109,7 @@ def test_bounds_name_themselves(tmp_path: Path) -> None:
     house.close()
 
 
-def test_who_may_read(house: House, ada: Client, bob: Client) -> None:
+def test_owner_grants_and_revokes_reading(house: House, ada: Client, bob: Client) -> None:
     ada.publish("ada/iris", {"a": b"1"})
     assert ada.get(f"{IRIS}/access").json() == {"public": False, "owner": "ada", "readers": [], "writers": []}
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_who_may_read(house: House, ada: Client, bob: Client) -> None:
     assert bob.get(IRIS).status == 404
 
 
-def test_the_owner_always_may_read(ada: Client) -> None:
+def test_owner_can_always_read(ada: Client) -> None:
     ada.publish("ada/iris", {"a": b"1"})
     assert ada.put(f"{IRIS}/access/ada", {}).json()["readers"] == []
     assert ada.delete(f"{IRIS}/access/ada").status == 403
@@ -129,13 +129,13 @@ def test_the_owner_always_may_read(ada: Client) -> None:
 
 
 @pytest.mark.parametrize("who", ["Upper", "a b", "%00", "x" * 500])
-def test_a_reader_whose_name_nobody_can_have_is_refused(ada: Client, who: str) -> None:
+def test_invalid_reader_name_is_rejected(ada: Client, who: str) -> None:
     ada.publish("ada/iris", {"a": b"1"})
     for answer in (ada.put(f"{IRIS}/access/{who}", {}), ada.delete(f"{IRIS}/access/{who}")):
         assert (answer.status, isinstance(answer.error, InvalidName)) == (400, True)
 
 
-def test_adding_a_reader_does_not_tell_which_users_exist(house: House, ada: Client, bob: Client) -> None:
+def test_adding_a_reader_does_not_reveal_which_users_exist(house: House, ada: Client, bob: Client) -> None:
     ada.publish("ada/iris", {"a": b"1"})
     for method in ("PUT", "PUT", "DELETE", "DELETE", "PUT"):
         there, absent = (ada.request(method, f"{IRIS}/access/{who}", sends={}) for who in ("bob", "cyd"))
@@ -146,7 +146,7 @@ def test_adding_a_reader_does_not_tell_which_users_exist(house: House, ada: Clie
 
 
 @pytest.mark.parametrize("version", ["0.dev1", "0.0.dev7", "0.DEV12", "0dev3"])
-def test_a_version_of_the_form_for_states_without_one_is_refused(ada: Client, version: str) -> None:
+def test_reserved_version_form_is_rejected(ada: Client, version: str) -> None:
     hash = ada.publish("ada/iris", {"a": b"1"})
     put = ada.put(f"{IRIS}/versions/{version}", {"hash": hash})
     pushed = ada.push("ada/iris", Contents({"a": b"2"}), version=version)
@@ -155,7 +155,7 @@ def test_a_version_of_the_form_for_states_without_one_is_refused(ada: Client, ve
     assert ada.put(f"{IRIS}/versions/0.1.dev1", {"hash": hash}).status == 200
 
 
-def test_public_has_to_be_confirmed_and_can_be_taken_back(house: House, ada: Client, bob: Client) -> None:
+def test_making_public_needs_confirmation_and_can_be_revoked(house: House, ada: Client, bob: Client) -> None:
     ada.publish("ada/iris", {"a": b"1"})
     for sends in (None, {}, {"confirm": False}):
         answer = ada.put(f"{IRIS}/access/public", sends)

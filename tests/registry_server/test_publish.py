@@ -38,7 +38,7 @@ def pushes(client: Client) -> list[str]:
     return [entry["hash"] for entry in client.get(f"{IRIS}/log").json()["entries"]]
 
 
-def test_a_first_push_makes_the_package(ada: Client) -> None:
+def test_first_push_creates_the_package(ada: Client) -> None:
     contents = Contents(ONE)
     assert ada.start("ada/iris", contents.manifest)["exists"] is False
     answer = ada.push("ada/iris", contents)
@@ -56,7 +56,7 @@ def test_a_first_push_makes_the_package(ada: Client) -> None:
     assert (again["missing"], again["latest"], again["exists"]) == ([], contents.manifest.hash, True)
 
 
-def test_a_push_on_an_old_parent_is_a_conflict_that_names_both(ada: Client) -> None:
+def test_push_on_an_old_parent_is_a_conflict_naming_both_states(ada: Client) -> None:
     first = ada.publish("ada/iris", ONE)
     second = ada.publish("ada/iris", TWO)
     answer = ada.push("ada/iris", Contents(THREE), parent=first)
@@ -69,12 +69,12 @@ def test_a_push_on_an_old_parent_is_a_conflict_that_names_both(ada: Client) -> N
 
 
 @pytest.mark.parametrize("parent", [None, "f" * 64])
-def test_a_parent_that_was_never_there_is_a_conflict(ada: Client, parent: str | None) -> None:
+def test_unknown_parent_is_a_conflict(ada: Client, parent: str | None) -> None:
     ada.publish("ada/iris", ONE)
     assert ada.push("ada/iris", Contents(TWO), parent=parent).status == 409
 
 
-def test_a_parent_of_a_package_deleted_meanwhile_is_a_conflict(ada: Client) -> None:
+def test_parent_in_a_deleted_package_is_a_conflict(ada: Client) -> None:
     first = ada.publish("ada/iris", ONE)
     ada.delete(IRIS)
     answer = ada.push("ada/iris", Contents(TWO), parent=first)
@@ -84,7 +84,7 @@ def test_a_parent_of_a_package_deleted_meanwhile_is_a_conflict(ada: Client) -> N
 
 
 @pytest.mark.parametrize("parent", [None, "f" * 64])
-def test_pushing_what_latest_is_succeeds_whatever_the_parent(ada: Client, parent: str | None) -> None:
+def test_pushing_the_latest_state_succeeds_with_any_parent(ada: Client, parent: str | None) -> None:
     hash = ada.publish("ada/iris", ONE)
     answer = ada.push("ada/iris", Contents(ONE), parent=parent, tag="stable", version="1.0")
     assert (answer.status, answer.json()["changed"]) == (200, False)
@@ -93,7 +93,7 @@ def test_pushing_what_latest_is_succeeds_whatever_the_parent(ada: Client, parent
     assert ada.get(f"{IRIS}/versions").json()["versions"][0]["version"] == "1.0"
 
 
-def test_the_same_request_again_succeeds(ada: Client) -> None:
+def test_repeated_publish_request_succeeds(ada: Client) -> None:
     contents = Contents(ONE)
     started = ada.start("ada/iris", contents.manifest)
     base = f"{IRIS}/pushes/{started['push']}"
@@ -110,7 +110,7 @@ def test_pushing_an_earlier_state_again_is_a_new_push(ada: Client) -> None:
     assert latest(ada) == first
 
 
-def test_two_pushes_at_once_have_one_winner(ada: Client) -> None:
+def test_one_of_two_concurrent_pushes_wins(ada: Client) -> None:
     parent = ada.publish("ada/iris", ONE)
     with ThreadPoolExecutor(4) as pool:
         contents = [Contents({"a": f"racer {number}".encode()}) for number in range(4)]
@@ -121,7 +121,7 @@ def test_two_pushes_at_once_have_one_winner(ada: Client) -> None:
     assert pushes(ada) == [winner, parent]
 
 
-def test_making_a_package_public_has_to_be_confirmed(house: House, ada: Client) -> None:
+def test_making_a_package_public_needs_confirmation(house: House, ada: Client) -> None:
     ada.publish("ada/iris", ONE)
     answer = ada.push("ada/iris", Contents(TWO), public=True)
     assert answer.status == 403
@@ -135,7 +135,7 @@ def test_making_a_package_public_has_to_be_confirmed(house: House, ada: Client) 
     assert house.nobody.get(IRIS).status == 200
 
 
-def test_a_new_package_is_public_without_being_confirmed(house: House, ada: Client) -> None:
+def test_new_public_package_needs_no_confirmation(house: House, ada: Client) -> None:
     ada.publish("ada/iris", ONE, public=True)
     assert house.nobody.get(IRIS).json()["public"] is True
     ada.publish("ada/iris", TWO, public=True)
@@ -168,9 +168,7 @@ def test_a_version_never_moves(ada: Client) -> None:
         ({"manifest": "0" * 64}, InvalidInput),
     ],
 )
-def test_what_is_wrong_with_a_request_publishes_nothing(
-    ada: Client, wrong: dict[str, Any], error: type[Exception]
-) -> None:
+def test_invalid_request_publishes_nothing(ada: Client, wrong: dict[str, Any], error: type[Exception]) -> None:
     contents = Contents(ONE)
     push = ada.start("ada/iris", contents.manifest)["push"]
     ada.post(f"{IRIS}/pushes/{push}/objects", body=b"".join(wire.frames(contents.bodies.items())))
@@ -180,7 +178,7 @@ def test_what_is_wrong_with_a_request_publishes_nothing(
     assert ada.get(IRIS).status == 404
 
 
-def test_a_record_nested_too_deep_is_refused(ada: Client) -> None:
+def test_too_deeply_nested_record_is_rejected(ada: Client) -> None:
     deep: dict[str, Any] = {}
     for _ in range(100):
         deep = {"a": deep}
@@ -210,14 +208,14 @@ def send(ada: Client, manifest: bytes, *bodies: bytes) -> Any:
         b"[" * 100_000 + b"\n",
     ],
 )
-def test_what_is_no_manifest_is_not_published(ada: Client, manifest: bytes) -> None:
+def test_invalid_manifest_is_not_published(ada: Client, manifest: bytes) -> None:
     answer = send(ada, manifest)
     assert answer.status == 400
     assert isinstance(answer.error, InvalidManifest)
     assert ada.get(IRIS).status == 404
 
 
-def test_a_manifest_that_lies_about_a_size_is_not_published(ada: Client) -> None:
+def test_manifest_with_a_wrong_size_is_not_published(ada: Client) -> None:
     body = b"four"
     manifest = Manifest.make([FileNode(path="a", hash=sha256(body), size=5)])
     answer = send(ada, manifest.data, body)
@@ -226,7 +224,7 @@ def test_a_manifest_that_lies_about_a_size_is_not_published(ada: Client) -> None
     assert ada.get(IRIS).status == 404
 
 
-def test_objects_that_never_came_are_named(ada: Client) -> None:
+def test_missing_objects_are_named(ada: Client) -> None:
     contents = Contents({"a": b"1", "b": b"2"})
     push = ada.start("ada/iris", contents.manifest)["push"]
     base = f"{IRIS}/pushes/{push}"
@@ -241,7 +239,7 @@ def test_objects_that_never_came_are_named(ada: Client) -> None:
     assert ada.post(f"{base}/publish", {"manifest": contents.manifest.hash}).status == 200
 
 
-def test_a_push_ends_after_its_time(house: House, ada: Client) -> None:
+def test_push_expires(house: House, ada: Client) -> None:
     contents = Contents(ONE)
     push = ada.start("ada/iris", contents.manifest)["push"]
     later = house.registry.now() + timedelta(hours=25)
@@ -260,13 +258,13 @@ def test_a_push_ends_after_its_time(house: House, ada: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["Iris", "a-b", "_a", "a__b", "class", "x" * 65])
-def test_a_package_has_to_have_an_allowed_name(ada: Client, name: str) -> None:
+def test_invalid_package_name_is_rejected(ada: Client, name: str) -> None:
     answer = ada.post(f"{wire.PACKAGES}/ada/{name}/pushes", {"manifest": "0" * 64, "hashes": []})
     assert answer.status == 400
     assert isinstance(answer.error, InvalidName)
 
 
-def test_what_happened_is_in_the_audit_also_after_deletion(house: House, ada: Client) -> None:
+def test_audit_survives_deletion_of_the_package(house: House, ada: Client) -> None:
     hash = ada.publish("ada/iris", ONE, version="1.0", public=True)
     ada.delete(IRIS)
     with house.registry.db.read() as connection:
@@ -282,7 +280,7 @@ def test_what_happened_is_in_the_audit_also_after_deletion(house: House, ada: Cl
 
 
 @pytest.mark.parametrize("step", ["states.keep", "states.index", "pushes.finish", "tags_versions.add_version"])
-def test_a_failure_at_any_step_leaves_nothing(
+def test_failure_at_any_step_publishes_nothing(
     house: House, ada: Client, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def fails(*_: object, **__: object) -> None:
@@ -301,7 +299,7 @@ def test_a_failure_at_any_step_leaves_nothing(
     assert ada.publish("ada/iris", TWO, version="2.0") == latest(ada)
 
 
-def test_bounds_name_themselves(tmp_path: Any) -> None:
+def test_exceeded_limit_names_its_setting(tmp_path: Any) -> None:
     house = House(tmp_path, max_package_bytes=10, max_record_bytes=100, max_previews_bytes=50, max_manifest_bytes=1000)
     ada = house.user("ada")
     many = {f"file{number:03}": b"" for number in range(20)}
@@ -318,7 +316,7 @@ def test_bounds_name_themselves(tmp_path: Any) -> None:
     house.close()
 
 
-def test_a_check_refuses_as_publishing_does_and_changes_nothing(tmp_path: Any) -> None:
+def test_publish_check_raises_like_publishing_and_changes_nothing(tmp_path: Any) -> None:
     house = House(
         tmp_path, max_package_bytes=100, max_object_bytes=50, max_unpublished_bytes=80, max_tags=2, max_versions=1
     )

@@ -84,7 +84,7 @@ def test_a_readme_shows_images_and_links_of_its_package(house: House, iris: Clie
     assert not any("nosuch" in link or "../x" in link or link.startswith("//") for link in found.links)
 
 
-def test_an_image_is_sent_as_what_its_bytes_are(house: House, iris: Client) -> None:
+def test_image_media_type_comes_from_its_bytes(house: House, iris: Client) -> None:
     answer = house.nobody.get(f"/ada/iris/images/{sha256(PNG)}")
     assert (answer.status, answer.headers["content-type"], answer.body) == (200, "image/png", PNG)
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -94,7 +94,7 @@ def test_an_image_is_sent_as_what_its_bytes_are(house: House, iris: Client) -> N
     assert house.nobody.get("/ada/iris/images/nohash").status == 400
 
 
-def test_an_image_of_a_private_package_is_not_there(house: House, ada: Client) -> None:
+def test_image_of_a_private_package_is_not_found(house: House, ada: Client) -> None:
     ada.publish("ada/secret", {"plot.png": PNG})
     answer = house.nobody.get(f"/ada/secret/images/{sha256(PNG)}")
     absent = house.nobody.get(f"/ada/absent/images/{sha256(PNG)}")
@@ -102,7 +102,7 @@ def test_an_image_of_a_private_package_is_not_there(house: House, ada: Client) -
     assert answer.text == absent.text.replace("absent", "secret")
 
 
-def test_packages_with_one_state_have_links_of_their_own(house: House, ada: Client, bob: Client) -> None:
+def test_readme_links_name_their_own_package(house: House, ada: Client, bob: Client) -> None:
     files = {"README.md": b"[n](notes.txt)", "notes.txt": b"notes"}
     for client, name in ((ada, "ada/one"), (bob, "bob/two")):
         client.publish(name, files, public=True)
@@ -136,14 +136,14 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize(("address", "path"), ADDRESSES)
-def test_what_an_address_leads_to(address: str, path: str | None) -> None:
+def test_targets_of_readme_links(address: str, path: str | None) -> None:
     bodies = {"notes.txt": b"n", "a b.bin": b"a", "résumé": b"r"}
     targets = ReadmeTargets(Manifest.make(nodes(bodies)), MemoryObjects())
     found = targets.find(address)
     assert (found.path if found else None) == path
 
 
-def test_a_bounded_number_of_addresses_is_looked_up() -> None:
+def test_number_of_looked_up_links_is_bounded() -> None:
     targets = ReadmeTargets(Manifest.make([GroupNode(path="g")]), MemoryObjects())
     for number in range(MAX_LOOKED_UP):
         targets.find(f"a{number}")
@@ -151,7 +151,7 @@ def test_a_bounded_number_of_addresses_is_looked_up() -> None:
     assert ReadmeTargets(Manifest.make([GroupNode(path="g")]), MemoryObjects()).find("g") == Target("g", "group")
 
 
-def test_what_is_an_image() -> None:
+def test_image_is_recognised_by_its_first_bytes() -> None:
     objects = MemoryObjects()
     kinds = {
         PNG: True,
@@ -193,12 +193,12 @@ def find(address: str) -> Link | None:
         ("[x](ftp://e.org)", f"<p><a {REL}>x</a></p>\n"),
     ],
 )
-def test_links_and_images(source: str, expected: str) -> None:
+def test_readme_links_and_images_are_rendered(source: str, expected: str) -> None:
     html = str(readme_html(source, "README.md", find))
     assert html.replace("</h3><h3", "</h3>\n<h3").strip() == expected.strip()
 
 
-def test_whatever_a_finder_gives_nothing_runs() -> None:
+def test_link_targets_are_escaped() -> None:
     evil = Link('/x" onerror="alert(1)', '"><script>', "https://e.org/x.png")
     html = str(readme_html("![a](f) [b](f) [c](f)", "README.md", lambda address: evil))
     found = Page(html)

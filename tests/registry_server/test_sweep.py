@@ -77,7 +77,7 @@ def hashes(files: dict[str, bytes], *more: str) -> set[str]:
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_what_was_sent_and_never_published_goes(house: House, ada: Client, count: int) -> None:
+def test_unpublished_objects_are_deleted(house: House, ada: Client, count: int) -> None:
     kept = bodies("kept", count)
     ada.publish("ada/iris", kept)
     send(ada, "ada/iris", {**bodies("dead", count), **kept})
@@ -93,7 +93,7 @@ def test_what_was_sent_and_never_published_goes(house: House, ada: Client, count
     assert verify(house.registry, THE_OPERATOR) == VerifyReport(len(hashes(kept)), [])
 
 
-def test_the_objects_of_a_deleted_package_go_unless_another_one_has_them(house: House, ada: Client) -> None:
+def test_objects_of_a_deleted_package_are_deleted_unless_shared(house: House, ada: Client) -> None:
     both, mine = bodies("both", 80), bodies("mine", 80)
     ada.publish("ada/iris", {**both, **mine})
     ada.publish("ada/other", both)
@@ -134,7 +134,7 @@ def test_a_damaged_pack_is_kept(house: House, ada: Client, caplog: pytest.LogCap
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_an_upload_takes_back_what_was_swept_before_it_was_noted(house: House, ada: Client, count: int) -> None:
+def test_upload_restores_objects_swept_meanwhile(house: House, ada: Client, count: int) -> None:
     files = bodies("x", count)
     contents = Contents(files)
     push = ada.start("ada/iris", contents.manifest)["push"]
@@ -160,7 +160,7 @@ def test_an_upload_takes_back_what_was_swept_before_it_was_noted(house: House, a
 
 
 @pytest.mark.parametrize("kind", ["folder", "link to itself", "text"])
-def test_a_stray_file_among_packs_costs_no_object(house: House, ada: Client, kind: str) -> None:
+def test_stray_file_among_packs_is_ignored(house: House, ada: Client, kind: str) -> None:
     ada.publish("ada/iris", bodies("kept", 100))
     stray = house.settings.data / "packs" / "stray.pack"
     if kind == "folder":
@@ -174,7 +174,7 @@ def test_a_stray_file_among_packs_costs_no_object(house: House, ada: Client, kin
     assert verify(house.registry, THE_OPERATOR) == VerifyReport(101, [])
 
 
-def test_what_came_back_into_use_is_taken_out_of_the_trash(house: House, ada: Client) -> None:
+def test_object_in_use_again_is_restored_from_the_trash(house: House, ada: Client) -> None:
     ada.publish("ada/iris", bodies("kept", 100))
     trash = house.registry.trash
     for pack in PackedObjects(house.settings.data).packs():
@@ -184,7 +184,7 @@ def test_what_came_back_into_use_is_taken_out_of_the_trash(house: House, ada: Cl
     assert on_disk(house) == hashes(bodies("kept", 100))
 
 
-def test_a_second_sweep_does_nothing_meanwhile(house: House, ada: Client) -> None:
+def test_concurrent_sweep_does_nothing(house: House, ada: Client) -> None:
     send(ada, "ada/iris", bodies("dead", 1))
     before = on_disk(house)
     later(house, DAY)
@@ -201,7 +201,7 @@ def test_a_second_sweep_does_nothing_meanwhile(house: House, ada: Client) -> Non
 
 
 @pytest.mark.parametrize("seed", seeds(1, 12))
-def test_sweeps_beside_uploads_publishes_and_deletions(
+def test_sweeps_run_concurrently_with_uploads_and_deletions(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = House(tmp_path)
@@ -291,7 +291,7 @@ print(kill_at)
 """
 
 
-def test_a_sweep_killed_at_each_step(tmp_path: Path) -> None:
+def test_sweep_killed_at_any_step_loses_no_object(tmp_path: Path) -> None:
     house = House(tmp_path)
     ada = house.user("ada")
     alive = bodies("used", 70)
@@ -326,7 +326,7 @@ def test_a_sweep_killed_at_each_step(tmp_path: Path) -> None:
         again.close()
 
 
-def test_nothing_is_deleted_by_a_damaged_database(tmp_path: Path) -> None:
+def test_damaged_database_deletes_nothing(tmp_path: Path) -> None:
     house = House(tmp_path / "base")
     house.user("ada").publish("ada/iris", {"a": b"needed"})
     house.close()

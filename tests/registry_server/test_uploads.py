@@ -40,7 +40,7 @@ def temporary(house: House) -> list[Path]:
     return list(house.settings.temporary.glob("*"))
 
 
-def test_an_object_in_many_pieces(house: House, ada: Client, push: str) -> None:
+def test_object_is_uploaded_in_many_pieces(house: House, ada: Client, push: str) -> None:
     body = bytes(range(256)) * 20_000
     pieces = [body[at : at + 70_001] for at in range(0, len(body), 70_001)]
     answer = put(ada, push, pieces, sha256(body))
@@ -58,7 +58,7 @@ def test_objects_of_any_size(ada: Client, push: str, size: int) -> None:
     assert missing(ada, push, sha256(body)) == []
 
 
-def test_a_wrong_object_is_not_kept(house: House, ada: Client, push: str) -> None:
+def test_object_with_a_wrong_hash_is_not_stored(house: House, ada: Client, push: str) -> None:
     body = b"x" * 3_000_000
     answer = put(ada, push, body, "0" * 64)
     assert answer.status == 422
@@ -70,7 +70,7 @@ def test_a_wrong_object_is_not_kept(house: House, ada: Client, push: str) -> Non
 
 
 @pytest.mark.parametrize("hash", ["abc", "A" * 64, "0" * 63 + "g", "..%2f..%2fetc"])
-def test_what_is_no_hash_is_refused(ada: Client, push: str, hash: str) -> None:
+def test_invalid_hash_is_rejected(ada: Client, push: str, hash: str) -> None:
     answer = ada.put(f"{push}/objects/{hash}", body=b"x")
     assert answer.status in (400, 404)
     if answer.status == 400:
@@ -105,7 +105,7 @@ def test_an_empty_body_of_objects(ada: Client, push: str) -> None:
         (wire.frame_head("0" * 64, wire.SMALL_BYTES + 1), QuotaExceeded),
     ],
 )
-def test_a_wrong_body_of_objects_keeps_nothing_wrong(
+def test_invalid_batch_stores_only_its_valid_objects(
     house: House, ada: Client, push: str, body: bytes, error: type[Exception]
 ) -> None:
     answer = ada.post(f"{push}/objects", body=body)
@@ -115,14 +115,14 @@ def test_a_wrong_body_of_objects_keeps_nothing_wrong(
     assert temporary(house) == []
 
 
-def test_one_object_a_batch_is_a_file_and_many_are_a_pack(house: House, ada: Client, push: str) -> None:
+def test_small_batches_are_files_and_large_ones_packs(house: House, ada: Client, push: str) -> None:
     ada.post(f"{push}/objects", body=frames(*(b"few%d" % number for number in range(5))))
     assert not list((house.settings.data / "packs").glob("*.pack"))
     ada.post(f"{push}/objects", body=frames(*(b"many%d" % number for number in range(500))))
     assert len(list((house.settings.data / "packs").glob("*.pack"))) == 1
 
 
-def test_too_many_hashes_are_refused(ada: Client, push: str) -> None:
+def test_too_many_hashes_are_rejected(ada: Client, push: str) -> None:
     hashes = ["0" * 64] * (wire.MAX_HASHES + 1)
     answer = ada.post(f"{push}/missing", {"hashes": hashes})
     assert answer.status == 400
@@ -131,13 +131,13 @@ def test_too_many_hashes_are_refused(ada: Client, push: str) -> None:
     assert answer.status == 400
 
 
-def test_missing_asks_each_hash_once_and_keeps_their_order(ada: Client, push: str) -> None:
+def test_missing_returns_each_hash_once_in_order(ada: Client, push: str) -> None:
     hashes = [sha256(b"%d" % number) for number in (3, 1, 2, 1)]
     assert missing(ada, push, *hashes) == hashes[:3]
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_bounds_of_bodies(tmp_path: Path, announced: bool) -> None:
+def test_body_size_limits(tmp_path: Path, announced: bool) -> None:
     house = House(tmp_path, max_object_bytes=100, max_batch_bytes=200, max_json_bytes=1_000)
     ada = house.user("ada")
     push = f"{BASE}/{ada.start('ada/iris', Contents({'a': b'one'}).manifest)['push']}"
@@ -157,7 +157,7 @@ def test_bounds_of_bodies(tmp_path: Path, announced: bool) -> None:
     house.close()
 
 
-def test_too_many_pushes_under_way(tmp_path: Path) -> None:
+def test_too_many_open_pushes_are_rejected(tmp_path: Path) -> None:
     house = House(tmp_path, max_pushes=2)
     ada, bob = house.user("ada"), house.user("bob")
     manifest = Contents({"a": b"one"}).manifest
@@ -170,7 +170,7 @@ def test_too_many_pushes_under_way(tmp_path: Path) -> None:
     house.close()
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
+def test_body_that_stalls_times_out(tmp_path: Path) -> None:
     house = House(tmp_path, body_timeout_s=0)
     ada = house.user("ada")
     for method, path in (
@@ -185,7 +185,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
     house.close()
 
 
-def test_a_slow_upload_keeps_nothing(tmp_path: Path) -> None:
+def test_upload_that_is_too_slow_stores_nothing(tmp_path: Path) -> None:
     house = House(tmp_path)
     ada = house.user("ada")
     push = f"{BASE}/{ada.start('ada/iris', Contents({'a': b'one'}).manifest)['push']}"
@@ -203,14 +203,14 @@ def test_a_slow_upload_keeps_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, identity"])
-def test_a_compressed_body_is_refused(ada: Client, push: str, encoding: str) -> None:
+def test_compressed_body_is_rejected(ada: Client, push: str, encoding: str) -> None:
     answer = put(ada, push, b"x", headers={"content-encoding": encoding})
     assert answer.status == 400
     assert isinstance(answer.error, InvalidInput)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_said_and_keeps_nothing(
+def test_full_disk_is_reported_and_stores_nothing(
     house: House, ada: Client, push: str, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -226,7 +226,7 @@ def test_a_full_disk_is_said_and_keeps_nothing(
     assert put(ada, push, b"x").status == 200
 
 
-def test_what_is_sent_and_not_published_is_counted(tmp_path: Path) -> None:
+def test_unpublished_bytes_are_limited(tmp_path: Path) -> None:
     house = House(tmp_path, max_unpublished_bytes=1_000)
     ada, bob = house.user("ada"), house.user("bob")
     contents = Contents({"a": b"x" * 2_000})

@@ -65,7 +65,7 @@ def ask(client: Client, package: str, request: tuple[str, str, Any]) -> Answer:
 
 
 @pytest.mark.parametrize("request_", READS, ids=lambda each: f"{each[0]} {each[1]}")
-def test_what_may_not_be_read_is_as_what_is_not_there(house: House, ada: Client, bob: Client, request_: Any) -> None:
+def test_unreadable_package_looks_like_a_missing_one(house: House, ada: Client, bob: Client, request_: Any) -> None:
     ada.publish("ada/secret", {"a": SECRET}, version="1.0")
     for client in (house.nobody, bob):
         hidden, absent = ask(client, "ada/secret", request_), ask(client, "ada/absent", request_)
@@ -78,12 +78,12 @@ def test_what_may_not_be_read_is_as_what_is_not_there(house: House, ada: Client,
 
 @pytest.mark.parametrize("request_", READS, ids=lambda each: f"{each[0]} {each[1]}")
 @pytest.mark.parametrize("package", ["ADA/secret", "ada/SECRET", "a-b/c", "x" * 500 + "/y", "api/pip", "%00/%00"])
-def test_reading_a_name_that_nobody_can_have_is_404(refusing: Client, package: str, request_: Any) -> None:
+def test_reading_an_invalid_name_is_not_found(refusing: Client, package: str, request_: Any) -> None:
     assert ask(refusing, package, request_).status == 404
 
 
 @pytest.mark.parametrize("request_", WRITES, ids=lambda each: f"{each[0]} {each[1]}")
-def test_writing_elsewhere_is_refused_whether_or_not_it_is_there(
+def test_writing_to_another_namespace_is_forbidden_even_if_missing(
     house: House, ada: Client, bob: Client, request_: Any
 ) -> None:
     ada.publish("ada/secret", {"a": SECRET})
@@ -117,7 +117,7 @@ OF_A_WRITER = {
 
 
 @pytest.mark.parametrize("request_", WRITES, ids=lambda each: f"{each[0]} {each[1]}")
-def test_a_writer_pushes_tags_and_versions_and_no_more(house: House, ada: Client, bob: Client, request_: Any) -> None:
+def test_writer_can_push_tag_and_version_only(house: House, ada: Client, bob: Client, request_: Any) -> None:
     for name in ("shared", "other"):
         ada.publish(f"ada/{name}", {"a": SECRET})
     ada.put(f"{wire.PACKAGES}/ada/shared/access/bob", {"write": True})
@@ -127,7 +127,7 @@ def test_a_writer_pushes_tags_and_versions_and_no_more(house: House, ada: Client
     assert ada.get(f"{wire.PACKAGES}/ada/shared").json()["public"] is False
 
 
-def test_a_writer_reads_and_publishes_as_himself(house: House, ada: Client, bob: Client) -> None:
+def test_writer_publishes_under_their_own_name(house: House, ada: Client, bob: Client) -> None:
     first = ada.publish("ada/shared", {"a": SECRET})
     base = f"{wire.PACKAGES}/ada/shared"
     granted = ada.put(f"{base}/access/bob", {"write": True}).json()
@@ -148,7 +148,7 @@ def test_a_writer_reads_and_publishes_as_himself(house: House, ada: Client, bob:
     assert house.nobody.get(base).status == 404
 
 
-def test_who_may_not_write_any_more_ends_no_push(house: House, ada: Client, bob: Client) -> None:
+def test_revoked_writer_cannot_finish_a_push(house: House, ada: Client, bob: Client) -> None:
     ada.publish("ada/shared", {"a": SECRET})
     base = f"{wire.PACKAGES}/ada/shared"
     ada.put(f"{base}/access/bob", {"write": True})
@@ -162,14 +162,14 @@ def test_who_may_not_write_any_more_ends_no_push(house: House, ada: Client, bob:
     assert bob.get(base).json()["role"] == "reader"
 
 
-def test_everybody_cannot_be_made_a_writer(house: House, ada: Client) -> None:
+def test_public_cannot_be_granted_writing(house: House, ada: Client) -> None:
     ada.publish("ada/open", {"a": SECRET}, public=True)
     assert ada.put(f"{wire.PACKAGES}/ada/open/access/public", {"confirm": True, "write": True}).status == 400
 
 
 @pytest.mark.parametrize("request_", [*READS, *WRITES], ids=lambda each: f"{each[0]} {each[1]}")
 @pytest.mark.parametrize("header", ["Bearer dpk_wrong", "Bearer", "Basic YTpi", "dpk_", "Bearer \xff\xfe"])
-def test_a_wrong_token_is_said_even_where_none_is_needed(
+def test_wrong_token_is_rejected_even_where_none_is_needed(
     refusing: Client, request_: tuple[str, str, Any], header: str
 ) -> None:
     method, path, sends = request_
@@ -180,7 +180,7 @@ def test_a_wrong_token_is_said_even_where_none_is_needed(
 
 
 @pytest.mark.parametrize("request_", READS[:1] + READS[9:], ids=lambda each: f"{each[0]} {each[1]}")
-def test_everybody_reads_what_is_public(house: House, ada: Client, bob: Client, request_: Any) -> None:
+def test_public_package_is_readable_by_everyone(house: House, ada: Client, bob: Client, request_: Any) -> None:
     ada.publish("ada/open", {"a": SECRET}, public=True)
     assert ask(house.nobody, "ada/open", request_).status == 200
     assert ask(bob, "ada/open", request_).status == 200
@@ -201,14 +201,14 @@ def test_an_object_is_served_only_through_a_package_that_holds_it(house: House, 
     assert ada.get(f"{wire.PACKAGES}/ada/secret/objects/{HASH}").body == SECRET
 
 
-def test_missing_tells_nothing_of_what_others_keep_private(house: House, ada: Client, bob: Client) -> None:
+def test_missing_reveals_nothing_about_private_packages(house: House, ada: Client, bob: Client) -> None:
     ada.publish("ada/secret", {"a": SECRET})
     contents = Contents({"mine": SECRET})
     assert HASH in bob.start("bob/copy", contents.manifest)["missing"]
     assert HASH not in ada.start("ada/copy", contents.manifest)["missing"]
 
 
-def test_missing_relies_on_what_the_actor_may_read(house: House, ada: Client, bob: Client) -> None:
+def test_missing_considers_only_readable_packages(house: House, ada: Client, bob: Client) -> None:
     ada.publish("ada/open", {"a": SECRET}, public=True)
     ada.publish("ada/shared", {"a": b"for bob"})
     ada.put(f"{wire.PACKAGES}/ada/shared/access/bob", {})
@@ -217,7 +217,7 @@ def test_missing_relies_on_what_the_actor_may_read(house: House, ada: Client, bo
     assert not {HASH, sha256(b"for bob")} & set(started["missing"])
 
 
-def test_a_manifest_may_not_rely_on_what_others_keep_private(house: House, ada: Client, bob: Client) -> None:
+def test_manifest_cannot_refer_to_private_objects_of_others(house: House, ada: Client, bob: Client) -> None:
     ada.publish("ada/secret", {"a": SECRET})
     contents = Contents({"stolen": SECRET})
     started = bob.start("bob/copy", contents.manifest)
@@ -230,7 +230,7 @@ def test_a_manifest_may_not_rely_on_what_others_keep_private(house: House, ada: 
     assert bob.get(f"{wire.PACKAGES}/bob/copy").status == 404
 
 
-def test_what_was_sent_in_one_push_is_not_there_for_another(house: House, ada: Client, bob: Client) -> None:
+def test_objects_of_one_push_are_not_available_to_another(house: House, ada: Client, bob: Client) -> None:
     contents = Contents({"a": SECRET})
     first = ada.start("ada/one", contents.manifest)
     ada.put(f"{wire.PACKAGES}/ada/one/pushes/{first['push']}/objects/{HASH}", body=SECRET)
@@ -238,7 +238,7 @@ def test_what_was_sent_in_one_push_is_not_there_for_another(house: House, ada: C
     assert HASH in bob.start("bob/one", contents.manifest)["missing"]
 
 
-def test_a_revoked_grant_takes_the_objects_too(house: House, ada: Client, bob: Client) -> None:
+def test_revoked_grant_also_revokes_the_objects(house: House, ada: Client, bob: Client) -> None:
     ada.publish("ada/shared", {"a": SECRET})
     ada.put(f"{wire.PACKAGES}/ada/shared/access/bob", {})
     contents = Contents({"x": SECRET})
@@ -260,7 +260,7 @@ def test_a_push_is_for_one_user_and_one_package(house: House, ada: Client, bob: 
     assert ada.put(f"{wire.PACKAGES}/ada/one/pushes/{push}/objects/{HASH}", body=SECRET).status == 200
 
 
-def test_an_action_that_the_table_lacks_is_refused_to_everybody(house: House) -> None:
+def test_unknown_action_is_forbidden_to_everyone(house: House) -> None:
     for role in ("owner", "writer", "reader", "public", "operator", None):
         assert not policy.may("package:frobnicate", role)
     request = PackageRequest(house.registry, Actor(1, "ada"), "ada", "any")
@@ -270,6 +270,6 @@ def test_an_action_that_the_table_lacks_is_refused_to_everybody(house: House) ->
         policy.check_operator(policy.THE_OPERATOR, "package:frobnicate")
 
 
-def test_no_role_is_given_to_whoever_is_nothing_to_a_package() -> None:
+def test_actor_without_a_role_has_no_rights() -> None:
     assert all(None not in roles for roles in policy.ACTIONS.values())
     assert {action for action, roles in policy.ACTIONS.items() if "public" in roles} == {"package:read"}
