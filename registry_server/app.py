@@ -34,7 +34,7 @@ from registry_server.web import accounts, client, objects, packages, pages, push
 from registry_server.web.concurrency_limits import Makers, Slots
 from registry_server.web.errors import install
 from registry_server.web.logs import LineFormatter
-from registry_server.web.middleware import Edge
+from registry_server.web.middleware import RegistryMiddleware
 from registry_server.web.protocol import TimedConnection
 from registry_server.web.rendering import STATIC
 
@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.searches = Makers(packages.SEARCHES_AT_ONCE, *waits)
     app.state.maps = Makers(objects.MAPS_AT_ONCE, *waits)
     app.state.pages = Makers(pages.PAGES_AT_ONCE, *waits, keep=pages.KEPT_PAGES)
-    app.add_middleware(Edge, settings=settings)
+    app.add_middleware(RegistryMiddleware, settings=settings)
     install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for room in (accounts, packages, tags_versions, sharing, pushes, objects, client, pages):

@@ -1,4 +1,4 @@
-"""A registry as its own process, for tests: the test double of a server is the server."""
+"""A registry in its own process, for tests: the test double of a server is the server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START_TIMEOUT_S = 60
 
 @dataclass
 class LiveRegistry:
-    """A running registry: its address, its data folder, and what a test does to it."""
+    """A running registry, with its URL, data folder, log and process."""
 
     url: str
     data: Path
@@ -41,19 +41,19 @@ class LiveRegistry:
             registry.close()
 
     def stop(self) -> int:
-        """Asks it to end, and gives its exit code."""
+        """Stop it and return its exit code."""
         self.process.terminate()
         return self.process.wait(30)
 
     def kill(self) -> None:
-        """Ends it in the midst of whatever it does."""
+        """Kill it, whatever it is doing."""
         self.process.kill()
         self.process.wait(30)
 
 
 @contextmanager
 def live_registry(folder: Path, **environment: str) -> Iterator[LiveRegistry]:
-    """Runs a registry whose data and log are in `folder`; one started there again goes on with the data of before.
+    """Run a registry with data and log in `folder`; started there again, it has the earlier data.
 
     What is given by name is its environment too, such as `DATAPKG_REGISTRY_MAX_TAGS="2"`.
     """

@@ -1,4 +1,4 @@
-"""A PostgreSQL of its own for tests: on a socket in a folder that goes with it, reached from nowhere else."""
+"""A PostgreSQL server for tests, on a socket in a temporary folder, without a network port."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SETTINGS = "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c fu
 
 @contextlib.contextmanager
 def postgres(programs: Path, password: str) -> Iterator[str]:
-    """Starts one with the programs of a folder; gives the address that SQLAlchemy takes, with user and password.
+    """Start a server from the programs in a folder; yield its SQLAlchemy URL, with user and password.
 
     It does not run as root, which hands it to the user that Debian makes for it.
     """

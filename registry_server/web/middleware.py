@@ -47,7 +47,7 @@ _BOUNDS: list[tuple[re.Pattern[str], str, Callable[[Settings], int]]] = [
 ]
 
 
-class Edge:
+class RegistryMiddleware:
     """The ASGI middleware between the server and the app."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:

@@ -24,11 +24,11 @@ class Lab:
     folder: Path
 
     def page(self, notebook: str) -> str:
-        """The address at which a notebook is open, and nothing of the last visit."""
+        """Return the URL that opens a notebook without the state of the last visit."""
         return f"{self.url}lab/tree/{notebook}?reset&token={TOKEN}"
 
     def write(self, notebook: str, *cells: str) -> None:
-        """A notebook that was not run yet."""
+        """Write a notebook that was not run yet."""
         made = [
             {
                 "cell_type": "code",
@@ -45,7 +45,7 @@ class Lab:
         (self.folder / notebook).write_text(text)
 
     def use_theme(self, name: str) -> None:
-        """The theme that pages opened from now on have: JupyterLab Light, JupyterLab Dark."""
+        """Set the theme of pages opened from now on: JupyterLab Light or JupyterLab Dark."""
         folder = self.folder / "settings" / "@jupyterlab" / "apputils-extension"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "themes.jupyterlab-settings").write_text(json.dumps({"theme": name}))
@@ -54,7 +54,7 @@ class Lab:
 
 @contextmanager
 def lab(folder: Path, environ: dict[str, str]) -> Iterator[Lab]:
-    """Runs while the `with` lasts, kernels too."""
+    """Run a JupyterLab, with its kernels, inside the block."""
     import jupyterlab
 
     program = Path(jupyterlab.__file__).parents[4] / "share" / "jupyter" / "lab"

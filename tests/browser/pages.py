@@ -1,4 +1,4 @@
-"""A page in a real browser, and everything that it did which it should not."""
+"""Pages in a real browser, with their console messages, dialogs and requests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONTRAST = """() => {
 
 @dataclass
 class Watched:
-    """What a page said and asked for."""
+    """A page with its console messages, errors and dialogs (`said`) and its requests (`asked`)."""
 
     page: Page
     said: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ def browser() -> Iterator[Any]:
 
 
 def watched(chromium: Any, width: int = 1_000) -> Watched:
-    """A new page, of which everything said on the console, every dialog, fault and request is kept."""
+    """Open a page and record its console messages, dialogs, errors and requests."""
     page = chromium.new_page(viewport={"width": width, "height": 800})
     found = Watched(page)
     page.on("console", lambda message: found.said.append(f"{message.type}: {message.text}"))
@@ -69,6 +69,6 @@ def watched(chromium: Any, width: int = 1_000) -> Watched:
 
 
 def in_theme(theme: str, *bodies: str) -> str:
-    """A page around outputs, as a notebook's page is around them."""
+    """Return a page with these outputs in the theme of a notebook."""
     ground = "background: var(--jp-layout-color0, #fff); margin: 12px"
     return f'<!doctype html><meta charset="utf-8"><body style="{THEMES[theme]}; {ground}">{"<hr>".join(bodies)}'

@@ -1,4 +1,4 @@
-"""A notebook in a real JupyterLab: outputs in both themes, commands, completion, a bar; nothing foreign runs."""
+"""Notebooks in a real JupyterLab: outputs in both themes, commands, completion, progress; no foreign code runs."""
 
 from __future__ import annotations
 

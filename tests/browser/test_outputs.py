@@ -1,4 +1,4 @@
-"""What nodes show in a notebook, in a real browser: it can be read in any theme, and nothing foreign runs."""
+"""Notebook outputs of nodes in a real browser: readable in every theme, and no foreign code runs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def flowers() -> dict[str, str]:
-    """The outputs of a package and of its nodes."""
+    """Return the outputs of a package and of its nodes."""
     home = Home()
     frame = pd.DataFrame({"length": np.linspace(1, 9, 200).round(2), "kind": ["a", "b"] * 100, "n": range(200)})
     notes = {"length": {"unit": "cm", "description": "From the base to the tip"}}

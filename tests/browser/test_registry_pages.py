@@ -1,4 +1,4 @@
-"""The pages of a registry in a real browser: whole on a phone, usable by keyboard, readable, nothing foreign loaded."""
+"""Registry pages in a real browser: they fit a phone, work by keyboard, are readable, and load nothing foreign."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def site(registry: LiveRegistry, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a registry with a package that has some of everything, all of it long."""
+    """Return the URL of a registry with a package that has some of everything, all of it long."""
     folder = tmp_path_factory.mktemp("pages")
     token = registry.add_user(USER)
     home = Home({"DATAPKG_HOME": str(folder / "home"), "DATAPKG_REGISTRY": registry.url, "DATAPKG_TOKEN": token})
@@ -163,7 +163,7 @@ def _write(folder: Path) -> None:
 
 
 def opened(chromium: Any, address: str, width: int, scheme: str = "light") -> tuple[Any, list[str]]:
-    """A page with all its details open, and all addresses that it asked for."""
+    """Return a page with all its details open, and the URLs that it requested."""
     page = chromium.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -1,4 +1,4 @@
-"""A client of the registry's app in this process, which can also send what no healthy client sends."""
+"""A client of the registry's app in this process, which can also send malformed requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from registry_server.settings import Settings
 
 @dataclass
 class Answer:
-    """A reply."""
+    """A response."""
 
     status: int
     headers: dict[str, str]
@@ -40,7 +40,7 @@ class Answer:
 
     @property
     def error(self) -> DatapkgError:
-        """The exception that a client would raise for it."""
+        """The exception that a client would raise for this response."""
         return from_wire(self.json()["error"], self.status)
 
     @property
@@ -50,7 +50,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """Sends requests to an app as one user, or as nobody."""
+    """Sends requests to an app as one user, or anonymously."""
 
     app: FastAPI
     token: str | None = None
@@ -66,7 +66,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         pause_s: float = 0,
     ) -> Answer:
-        """One request; `sends` is a body as JSON; several pieces come as a chunked body, `pause_s` before each."""
+        """Send a request; `sends` is a JSON body; several pieces are sent as a chunked body, `pause_s` before each."""
         sent = {"host": "registry.test", **(headers or {})}
         if self.token:
             sent.setdefault("authorization", f"Bearer {self.token}")
@@ -136,7 +136,7 @@ class Client:
         return self.request("DELETE", path, **options)
 
     def start(self, package: str, manifest: Manifest) -> dict[str, Any]:
-        """Begins a push."""
+        """Start a push."""
         answer = self.post(
             f"{wire.PACKAGES}/{package}/pushes", {"manifest": manifest.hash, "hashes": list(manifest.objects())}
         )
@@ -145,7 +145,7 @@ class Client:
         return started
 
     def push(self, package: str, contents: Contents, **publish: Any) -> Answer:
-        """A whole push, as a client does it; gives the answer to the last step.
+        """Push as a client does, and return the response to the last step.
 
         The parent is the latest state, unless it is given.
         """
@@ -157,7 +157,7 @@ class Client:
         return self.post(f"{base}/publish", {"manifest": contents.manifest.hash, **publish})
 
     def publish(self, package: str, files: Mapping[str, bytes], **publish: Any) -> str:
-        """A push that has to succeed; gives the hash."""
+        """Push, assert success, and return the hash."""
         contents = Contents(files)
         answer = self.push(package, contents, **publish)
         assert answer.status == 200, answer.text
@@ -182,7 +182,7 @@ class Contents:
 
 @functools.cache
 def _empty_database() -> bytes:
-    """The database of a new registry. Migrating one takes longer than most tests do."""
+    """Return the database of a new registry; migrating one for each test would take longer than most tests."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data=Path(folder))
         open_registry(settings, create=True).close()
@@ -191,7 +191,7 @@ def _empty_database() -> bytes:
 
 @functools.cache
 def _routes() -> list[BaseRoute]:
-    """The routes of the app, which FastAPI analyses at the first request; apps differ in their state alone."""
+    """Return the routes of the app, which FastAPI analyses at the first request; apps differ only in their state."""
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(Settings(data=Path(folder)))
         app.state.registry.close()
@@ -220,11 +220,11 @@ class House:
         self.app.state.registry = registry
 
     def user(self, name: str) -> Client:
-        """A new user."""
+        """Add a user and return a client for them."""
         return Client(self.app, accounts.add_user(self.registry, THE_OPERATOR, name), name)
 
     def damage(self, hash: str) -> None:
-        """Flips a bit of an object where it lies."""
+        """Flip a bit of an object in its file."""
         place = PackedObjects(self.settings.data).locate(hash)
         place.path.chmod(0o600)
         with place.path.open("r+b") as file:

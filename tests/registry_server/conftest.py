@@ -1,4 +1,4 @@
-"""A registry for each test of it."""
+"""A registry for each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users, their tokens, and the database that remembers only their hashes."""
+"""Users, their tokens, and the database, which stores only their hashes."""
 
 from __future__ import annotations
 

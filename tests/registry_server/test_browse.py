@@ -1,4 +1,4 @@
-"""Lists, searches, what a package is, which state is meant, and the log."""
+"""Lists, searches, package info, resolving states, and the log."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_invalid_query_is_rejected(ada: Client, query: str) -> None:
 
 @pytest.fixture
 def library(ada: Client) -> Client:
-    """Some packages to find."""
+    """Publish some packages to find."""
     ada.push("ada/weather", Contents({"a": b"1"}, {"title": "Iris in the title"}))
     ada.push("ada/iris", Contents({"a": b"1"}))
     ada.push("ada/flowers", Contents({"raw/iris.jpg": b"1"}))
@@ -148,7 +148,7 @@ def test_search_finds_table_columns(ada: Client) -> None:
 
 
 def matches(client: Client, query: str) -> list[list[tuple[str, str, str, str]]]:
-    """Word, place, text and path of the matches of each package that is found."""
+    """Return word, place, text and path of the matches of each package found."""
     found = client.get(f"{wire.PACKAGES}?q={quote(query)}").json()["packages"]
     fields = ("word", "where", "text", "path")
     return [[tuple(match[each] for each in fields) for match in package["matches"]] for package in found]
@@ -303,7 +303,7 @@ def test_log_is_paginated(ada: Client) -> None:
 
 @pytest.fixture
 def versions(ada: Client) -> dict[str, str]:
-    """The states of ada/iris by version."""
+    """Publish states of ada/iris and return them by version."""
     return {
         version: ada.publish("ada/iris", {"a": version.encode()}, version=version, tag="t" + version.replace(".", ""))
         for version in ("1.0", "1.10.0", "1.2", "2.0rc1", "1.2.post1")
@@ -393,7 +393,7 @@ def test_unknown_or_invalid_state_is_an_error(
 def test_slow_searches_leave_threads_for_other_requests(
     ada: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search reads the texts of all packages; as many as there are threads would hold up everything."""
+    """A search reads the texts of all packages; as many as there are threads would block everything."""
     ada.publish("ada/iris", {"a": b"1"}, public=True)
     ada.publish("ada/hidden", {"a": b"1"})
     done, real = threading.Event(), browse.find_packages

@@ -1,4 +1,4 @@
-"""A registry checks what is stated of tables, in processes that hostile Parquet may take down without harm."""
+"""Content checks at the registry, in processes that hostile Parquet can crash without harm."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def parquet(table: pa.Table) -> bytes:
 
 
 def stated(table: pa.Table, *bodies: bytes, rows: Sequence[int] = (), path: str = "t") -> TableNode:
-    """The line of a manifest that is true of a table, over these objects."""
+    """Return the correct manifest node of a table with these objects."""
     content, rows = content_of_table(table), rows or [len(table)]
     blocks = [Block(sha256(body), count, len(body)) for body, count in zip(bodies, rows, strict=True)]
     return TableNode(path=path, columns=content.columns, content=content.hash, blocks=blocks, rows=len(table))

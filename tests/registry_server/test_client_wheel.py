@@ -1,4 +1,4 @@
-"""The client that a registry hands out: a wheel of this datapkg alone, which pip installs by the line on the pages."""
+"""The client that a registry serves: a wheel of this datapkg, which pip installs by the command on the pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an administrator types."""
+"""The command line of the registry's operator."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.registry_server.test_checks import OTHER, ROWS, contents, parquet, st
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in this process, without what the environment of the tests sets."""
+    """Run a command in this process, without the environment variables of the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAPKG_")}
     out, err = io.StringIO(), io.StringIO()
     environ = mock.patch.dict(os.environ, kept | environment, clear=True)
@@ -42,7 +42,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def run_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, where even a warning while it is imported ends it."""
+    """Run a command in its own process, where even a warning during imports is an error."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAPKG_")}
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "registry_server", *arguments],
@@ -55,7 +55,7 @@ def run_process(*arguments: str, **environment: str) -> subprocess.CompletedProc
 
 
 def check_failure(done: subprocess.CompletedProcess[str], code: int) -> dict[str, Any]:
-    """One line that says what is wrong and one that says what to do; or the same as JSON."""
+    """Assert one line with the error and at most one with a hint, or the same as JSON, and return that."""
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     if "--json" not in done.args:

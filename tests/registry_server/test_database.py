@@ -1,4 +1,4 @@
-"""What the database does alike on SQLite and PostgreSQL: migrations, and who may see what."""
+"""Migrations and visibility, which work alike on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -140,6 +140,6 @@ def test_first_database_version_is_migrated_with_its_rows(kind: str, tmp_path: P
 
 
 def rows(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of all tables."""
+    """Return all rows of all tables."""
     names = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
     return {name: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {name}")))) for name in names}

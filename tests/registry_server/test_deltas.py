@@ -1,4 +1,4 @@
-"""A long manifest sent as a delta: made of what the package has, checked as a whole, published by its changes."""
+"""Long manifests sent as deltas: built from objects of the package, verified as a whole, published by their changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEW = Contents({**FILES, "raw/a": b"new", "raw/b": b"newer"})
 
 @pytest.fixture
 def owner(ada: Client) -> Client:
-    """The owner of a private package whose manifest is long."""
+    """Return the owner of a private package with a long manifest."""
     return first_pushed(ada)
 
 
@@ -37,7 +37,7 @@ def first_pushed(client: Client) -> Client:
 
 
 def begun(client: Client, contents: Contents = NEW) -> str:
-    """The address of a push of the new state."""
+    """Start a push of the new state and return its URL."""
     started = client.post(f"{IRIS}/pushes", {"manifest": contents.manifest.hash, "hashes": []}).json()
     return f"{IRIS}/pushes/{started['push']}"
 

@@ -1,4 +1,4 @@
-"""Hostile text in every place of every request: refused or not found, never a failure, and never a line of the log."""
+"""Hostile text in every part of every request is rejected or not found, never a failure, and never a forged log line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BODIES = [
 
 
 def hostile(text: str) -> Iterator[tuple[str, str]]:
-    """Requests with this text in each part of the path in turn, and in the query."""
+    """Yield requests with this text in each part of the path in turn, and in the query."""
     for method, template in ENDPOINTS:
         names = re.findall(r"{(\w+)}", template)
         good = {"user": "ada", "name": "iris", "hash": "0" * 64, "push": "x", "tag": "t", "version": "1", "who": "bob"}

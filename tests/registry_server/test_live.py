@@ -1,4 +1,4 @@
-"""A registry as its own process: users, pushes at once, kills, big bodies, bad connections."""
+"""A registry in its own process: users, concurrent pushes, kills, large bodies, bad connections."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def registry(tmp_path: Path) -> Iterator[LiveRegistry]:
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRegistry]:
-    """A registry that what one test sends must not harm for the next."""
+    """A registry shared by tests, which must not be harmed by what they send."""
     with live_registry(tmp_path_factory.mktemp("steady")) as registry:
         yield registry
 
 
 class Person(requests.Session):
-    """A user with a token, or nobody."""
+    """A user with a token, or an anonymous client."""
 
     def __init__(self, registry: LiveRegistry, token: str | None = None) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ def test_registry_is_intact_after_a_kill_at_any_moment(tmp_path: Path) -> None:
 
 
 def check_whole(registry: LiveRegistry, ada: Person, done: list[str]) -> None:
-    """All that was answered with success is there, latest and the log agree, and every object is right."""
+    """Assert that all confirmed pushes exist, latest and log agree, and every object is intact."""
     base = f"{ada.api}/ada/iris"
     page = ada.get(f"{base}/log?limit=200", timeout=10).json()
     logged = [entry["hash"] for entry in page["entries"]]
@@ -210,7 +210,7 @@ def test_ten_thousand_objects_in_one_push(registry: LiveRegistry) -> None:
 
 
 def talk(registry: LiveRegistry, *pieces: bytes, then_close: bool = False) -> bytes:
-    """Sends raw bytes and gives what comes back until the other side closes, or for a second."""
+    """Send raw bytes and return what arrives until the other side closes, or for a second."""
     address = urlsplit(registry.url)
     with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
         got = b""
@@ -331,7 +331,7 @@ def test_slow_uploads_of_one_user_leave_slots_for_others(tmp_path: Path) -> None
 
 
 def opened(registry: LiveRegistry, receive_bytes: int = 0) -> socket.socket:
-    """A connection, which takes in about `receive_bytes` by itself if that is given."""
+    """Open a connection, with a receive buffer of about `receive_bytes` if that is given."""
     address = urlsplit(registry.url)
     connection = socket.socket()
     connection.settimeout(30)

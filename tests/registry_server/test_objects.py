@@ -1,4 +1,4 @@
-"""Reading objects and manifests: ranges, conditions, caches, and bytes that are no longer right."""
+"""Reading objects and manifests: ranges, conditions, caches, and damaged bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ADDRESS = f"{IRIS}/objects/{sha256(BODY)}"
 
 @pytest.fixture
 def reader(ada: Client) -> Client:
-    """The owner of a private package with a small and a big object."""
+    """Return the owner of a private package with a small and a large object."""
     contents = Contents({"a": BODY, "big": BIG})
     push = ada.start("ada/iris", contents.manifest)["push"]
     for hash, body in contents.bodies.items():
@@ -191,7 +191,7 @@ def test_chunk_map_of_an_object(reader: Client) -> None:
 
 
 def test_making_chunk_maps_does_not_block_other_requests(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for the map of a big object takes no thread from those who ask for anything else."""
+    """A request that waits for the map of a large object holds no thread that others need."""
     contents = Contents({f"f{number:02}": b"%d" % number for number in range(60)})
     push = reader.start("ada/many", contents.manifest)["push"]
     many = f"{wire.PACKAGES}/ada/many"

@@ -1,4 +1,4 @@
-"""Pages: what is public, safe whatever is in it, and complete without JavaScript."""
+"""Pages of public packages: safe for any content, and complete without JavaScript."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def page(client: Client, path: str, status: int = 200) -> Page:
 
 
 def check_safe(text: str) -> None:
-    """Nothing in it runs, and nothing is loaded from elsewhere."""
+    """Assert that nothing in the page runs or is loaded from other hosts."""
     found = Page(text)
     assert not {"script", "iframe", "object", "embed", "style", "base"} & set(found.tags)
     for tag, name, value in found.attributes:
@@ -84,7 +84,7 @@ def check_safe(text: str) -> None:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    """A registry that takes the tables of these tests, which have no values, unchecked."""
+    """A registry that accepts the tables of these tests, which have no values, as unchecked."""
     house = House(tmp_path, max_check_bytes=0)
     yield house
     house.close()
@@ -92,7 +92,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture
 def iris(ada: Client) -> Client:
-    """A public package with some of everything."""
+    """Publish a package with some of everything."""
     readme = b"# Iris\n\nAbout *irises*.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
     nodes: list[Node] = [
         FileNode(path="README", hash=sha256(readme), size=len(readme), file_name="README.md"),
@@ -248,14 +248,14 @@ EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'><b onclick=x>\u
 
 
 def table(path: str, names: list[str], **meta: Any) -> TableNode:
-    """A table of one object, with metadata."""
+    """Return a table of one object, with metadata."""
     types = [(name, "double") for name in names]
     block = Block(hash=HASH, rows=150, size=1)
     return TableNode(path=path, meta=meta, columns=types, content="c1:" + "0" * 64, blocks=[block], rows=150)
 
 
 def publish(client: Client, package: str, nodes: list[Node], meta: dict[str, Any], bodies: dict[str, bytes]) -> None:
-    """A public package of these nodes; their objects are those of `bodies`, and `x`."""
+    """Publish a public package of these nodes; their objects are those of `bodies`, and `x`."""
     contents = Contents({"x": b"x", **bodies})
     contents.manifest = Manifest.make(nodes, meta)
     contents.bodies[contents.manifest.hash] = contents.manifest.data
@@ -534,7 +534,7 @@ def test_concurrent_requests_render_a_page_once(house: House, ada: Client, monke
 
 
 def commands(text: str) -> list[str]:
-    """What a page says to type, line by line, without prompts."""
+    """Return the commands on a page, without prompts."""
     text = re.sub(r'<span class="prompt">.*?</span>', "", text)
     return [html.unescape(line) for line in re.findall(r'<(?:code|span class="line")>(datapkg .*?)</', text)]
 

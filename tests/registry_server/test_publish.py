@@ -1,4 +1,4 @@
-"""Publishing: one transaction, an optimistic check, and requests that may be sent again."""
+"""Publishing: one transaction, an optimistic check, and repeatable requests."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_too_deeply_nested_record_is_rejected(ada: Client) -> None:
 
 
 def send(ada: Client, manifest: bytes, *bodies: bytes) -> Any:
-    """Publishes any bytes as a manifest."""
+    """Publish any bytes as a manifest."""
     hash = sha256(manifest)
     push = ada.post(f"{IRIS}/pushes", {"manifest": hash, "hashes": []}).json()["push"]
     frames = [(sha256(body), body) for body in (manifest, *bodies)]

@@ -1,4 +1,4 @@
-"""READMEs on pages: images of the package are shown, relative links lead to nodes, nothing else is let through."""
+"""READMEs on pages: images of the package are shown, relative links lead to nodes, all else is removed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ README = b"""# Irises
 
 
 def nodes(bodies: Mapping[str, bytes]) -> list[Node]:
-    """A table that was made of `data/petals.csv`, and a file for each of the bodies."""
+    """Return a table built from `data/petals.csv`, and a file for each of the bodies."""
     block = Block(hash=sha256(b"x"), rows=1, size=1)
     table = TableNode(
         path="data/petals",
@@ -49,7 +49,7 @@ def nodes(bodies: Mapping[str, bytes]) -> list[Node]:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    """A registry that takes the tables of these tests, which have no values, unchecked."""
+    """A registry that accepts the tables of these tests, which have no values, as unchecked."""
     house = House(tmp_path, max_check_bytes=0)
     yield house
     house.close()
@@ -57,7 +57,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture
 def iris(ada: Client) -> Client:
-    """A public package whose README shows and links what is beside it."""
+    """Publish a package whose README shows and links its other files."""
     bodies = {"README.md": README, "plots/plot.png": PNG, "drawing.svg": SVG, "notes.txt": b"notes"}
     contents = Contents({"x": b"x", **bodies})
     contents.manifest = Manifest.make(nodes(bodies))

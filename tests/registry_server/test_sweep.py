@@ -1,4 +1,4 @@
-"""Objects that nothing refers to are deleted, in two steps, and no others, whatever happens meanwhile."""
+"""Only objects that nothing refers to are deleted, in two steps, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DAY = timedelta(hours=25)
 
 
 def later(house: House, time: timedelta) -> None:
-    """Let the clock of the registry be ahead by this time; the disk's stays."""
+    """Set the clock of the registry ahead by this time, but not that of the disk."""
     house.registry = replace(house.registry, now=lambda: datetime.now(UTC) + time)
 
 
@@ -58,7 +58,7 @@ def bodies(name: str, count: int) -> dict[str, bytes]:
 
 
 def send(client: Client, package: str, files: dict[str, bytes], manifest: Manifest | None = None) -> str:
-    """Send files in a push of a manifest, and give the push, which is not published."""
+    """Upload files in a push of a manifest, and return the push, which is not published."""
     contents = Contents(files)
     push: str = client.start(package, manifest or contents.manifest)["push"]
     path = f"{wire.PACKAGES}/{package}/pushes/{push}/objects"
@@ -142,7 +142,7 @@ def test_upload_restores_objects_swept_meanwhile(house: House, ada: Client, coun
     real = house.registry
 
     class Swept(PackedObjects):
-        """A home that is swept as soon as something is in it."""
+        """A home that is swept as soon as something is stored in it."""
 
         def put_many(self, items: Iterable[bytes]) -> list[str]:
             stored = real.new_writer(count).put_many(items)

@@ -1,4 +1,4 @@
-"""Sending objects: nothing is believed, nothing is kept by halves, and no body is larger or slower than allowed."""
+"""Uploading objects: everything is verified, nothing partial is stored, and bodies have limits of size and time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BASE = f"{wire.PACKAGES}/ada/iris/pushes"
 
 @pytest.fixture
 def push(ada: Client) -> str:
-    """The address of a push under way."""
+    """Start a push and return its URL."""
     return f"{BASE}/{ada.start('ada/iris', Contents({'a': b'one'}).manifest)['push']}"
 
 

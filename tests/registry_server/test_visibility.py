@@ -1,4 +1,4 @@
-"""What may not be seen is not there; what is not yours is refused whether or not it is there."""
+"""Invisible packages look like missing ones; writing to another namespace is forbidden even if nothing is there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HASH = sha256(SECRET)
 
 @pytest.fixture(scope="module")
 def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """The user of a registry with the package ada/open, for requests that change nothing."""
+    """Return a user of a registry with the package ada/open, for requests that change nothing."""
     house = House(tmp_path_factory.mktemp("refusing"))
     ada = house.user("ada")
     ada.publish("ada/open", {"a": SECRET}, public=True)

@@ -1,4 +1,4 @@
-"""Every reply, whatever went wrong, has the one form and the headers that all have."""
+"""Every response, also to an error, has the common form and headers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PUSHES = f"{wire.PACKAGES}/ada/iris/pushes"
 
 
 def check(answer: Answer, status: int) -> None:
-    """A failure in our words, with no insides of ours in it."""
+    """Assert an error in our form, without internals."""
     assert answer.status == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     body = answer.json()

@@ -15,7 +15,7 @@ IRIS = f"{wire.PACKAGES}/ada/iris"
 
 @pytest.fixture
 def states(ada: Client) -> tuple[str, str]:
-    """Two states of ada/iris, the second the latest."""
+    """Publish two states of ada/iris, the second one the latest."""
     return ada.publish("ada/iris", {"a": b"one"}), ada.publish("ada/iris", {"a": b"two"})
 
 
