@@ -1,4 +1,4 @@
-"""Hostile text in every part of every request is rejected or not found, never a failure, and never a forged log line."""
+"""Hostile text in every part of every request is rejected or not found; it causes no failure and no forged log line."""
 
 from __future__ import annotations
 
