@@ -7,7 +7,9 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import Connection
 
 from datapkg.errors import (
@@ -40,18 +42,10 @@ RETRY = timedelta(hours=1)
 MAX_LISTED = 100
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """A request to publish, checked as far as it can be without the database."""
+class _Wanted(NamedTuple):
+    """A request to publish with tag and version in normal form, and its record and previews as JSON."""
 
-    hash: str
-    parent: str | None
-    force: bool
-    public: bool
-    confirm_public: bool
-    message: str
-    tag: str | None
-    version: str | None
+    body: wire.Publish
     record: str
     previews: str
 
@@ -80,20 +74,20 @@ def publish(request: PushRequest, body: wire.Publish) -> wire.Published:
         push = uploads.find_push(connection, request)
         package = request.find(connection) or _add_package(connection, request, wanted)
         latest = states.latest_of(connection, package.id)
-        changed = latest != wanted.hash
+        changed = latest != wanted.body.manifest
         if changed:
             _check_parent(request.full_name, wanted, latest)
             _add_state(connection, request, push, package, prepared)
             _add_to_log(connection, request, package, wanted, latest)
         elif body.record.get("checks"):
             # The same data with other checks: whoever changes them next needs the current ones.
-            states.set_record(connection, package.id, wanted.hash, wanted.record)
+            states.set_record(connection, package.id, wanted.body.manifest, wanted.record)
         package = _publicise(connection, request, package, wanted)
         _set_names(connection, request, package, wanted)
         pushes.finish(connection, push.id, min(push.expires_at, request.registry.now() + RETRY))
     return wire.Published(
         package=package.full_name,
-        hash=wanted.hash,
+        hash=wanted.body.manifest,
         url=f"{request.registry.settings.url}/{package.full_name}",
         changed=changed,
         public=package.public,
@@ -119,17 +113,19 @@ def check(request: PushRequest, body: wire.PublishCheck) -> wire.PublishChecked:
         )
         package = request.find(connection)
         latest = states.latest_of(connection, package.id) if package else None
-        if latest != wanted.hash:
+        if latest != wanted.body.manifest:
             _check_parent(request.full_name, wanted, latest)
         if package:
-            if wanted.public and not package.public:
+            if wanted.body.public and not package.public:
                 policy.check_writer(connection, request, "package:share")
-                _check_confirmed(package, wanted.confirm_public)
-            for tag in filter(None, (LATEST, wanted.tag)):
+                _check_confirmed(package, wanted.body.confirm_public)
+            for tag in filter(None, (LATEST, wanted.body.tag)):
                 tags_versions.check_tag_room(connection, request.registry, package, tag)
-            if wanted.version:
-                tags_versions.is_new_version(connection, request.registry, package, wanted.version, wanted.hash)
-    return wire.PublishChecked(changed=latest != wanted.hash)
+            if wanted.body.version:
+                tags_versions.is_new_version(
+                    connection, request.registry, package, wanted.body.version, wanted.body.manifest
+                )
+    return wire.PublishChecked(changed=latest != wanted.body.manifest)
 
 
 def _check_body(request: PushRequest, body: wire.Publish) -> _Wanted:
@@ -144,23 +140,14 @@ def _check_body(request: PushRequest, body: wire.Publish) -> _Wanted:
     previews = json.dumps(canonical.check_metadata(body.previews, "previews"))
     _check_bound("the record", len(record), settings.max_record_bytes, "max_record_bytes")
     _check_bound("the previews", len(previews), settings.max_previews_bytes, "max_previews_bytes")
-    return _Wanted(
-        hash=body.manifest,
-        parent=body.parent,
-        force=body.force,
-        public=body.public,
-        confirm_public=body.confirm_public,
-        message=body.message,
-        tag=None if body.tag is None else check_tag(body.tag),
-        version=None if body.version is None else check_new_version(body.version),
-        record=record,
-        previews=previews,
-    )
+    tag = None if body.tag is None else check_tag(body.tag)
+    version = None if body.version is None else check_new_version(body.version)
+    return _Wanted(msgspec.structs.replace(body, tag=tag, version=version), record, previews)
 
 
 def _prepare(request: PushRequest, body: wire.Publish) -> _Prepared:
     wanted, registry = _check_body(request, body), request.registry
-    manifest, older = _read_manifest(request, wanted.hash)
+    manifest, older = _read_manifest(request, wanted.body.manifest)
     state = describe(manifest)
     _check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
     texts = search_texts(request.full_name, manifest, registry.objects)
@@ -270,15 +257,15 @@ def _absent(hashes: list[str]) -> ObjectNotFound:
 
 
 def _check_parent(package: str, wanted: _Wanted, latest: str | None) -> None:
-    if wanted.parent != latest and not wanted.force:
+    if wanted.body.parent != latest and not wanted.body.force:
         raise Conflict(
             f"somebody pushed to {package} meanwhile: its latest state is {latest or 'none'}, "
-            f"this push is based on {wanted.parent or 'none'}",
+            f"this push is based on {wanted.body.parent or 'none'}",
             hint=f"look at it: datapkg log {package} --changes; to build on it: datapkg push {package} --onto "
             f"sha256:{latest}"
             if latest
             else f"datapkg push {package} --force",
-            expected=wanted.parent,
+            expected=wanted.body.parent,
             actual=latest,
         )
 
@@ -286,8 +273,8 @@ def _check_parent(package: str, wanted: _Wanted, latest: str | None) -> None:
 def _add_package(connection: Connection, request: PackageRequest, wanted: _Wanted) -> PackageRow:
     assert request.actor.id is not None
     now = request.registry.now()
-    package = packages.add(connection, request.actor.id, request.user, request.name, wanted.public, now)
-    request.record(connection, "package:add", public=wanted.public)
+    package = packages.add(connection, request.actor.id, request.user, request.name, wanted.body.public, now)
+    request.record(connection, "package:add", public=wanted.body.public)
     return package
 
 
@@ -310,29 +297,29 @@ def _add_to_log(
     states.add_push(
         connection,
         package.id,
-        hash=wanted.hash,
+        hash=wanted.body.manifest,
         parent=latest,
         author=request.actor.name or "",
-        message=wanted.message,
+        message=wanted.body.message,
         record=wanted.record,
         now=now,
     )
     packages.touch(connection, package.id, now)
-    request.record(connection, "package:publish", hash=wanted.hash, parent=latest, force=wanted.force)
+    request.record(connection, "package:publish", hash=wanted.body.manifest, parent=latest, force=wanted.body.force)
 
 
 def _set_names(connection: Connection, request: PackageRequest, package: PackageRow, wanted: _Wanted) -> None:
-    for tag in filter(None, (LATEST, wanted.tag)):
-        tags_versions.set_tag(connection, request, package, tag, wanted.hash)
-    if wanted.version:
-        tags_versions.add_version(connection, request, package, wanted.version, wanted.hash)
+    for tag in filter(None, (LATEST, wanted.body.tag)):
+        tags_versions.set_tag(connection, request, package, tag, wanted.body.manifest)
+    if wanted.body.version:
+        tags_versions.add_version(connection, request, package, wanted.body.version, wanted.body.manifest)
 
 
 def _publicise(connection: Connection, request: PackageRequest, package: PackageRow, wanted: _Wanted) -> PackageRow:
-    if not wanted.public or package.public:
+    if not wanted.body.public or package.public:
         return package
     policy.check_writer(connection, request, "package:share")
-    return make_public(connection, request, package, confirmed=wanted.confirm_public)
+    return make_public(connection, request, package, confirmed=wanted.body.confirm_public)
 
 
 def _check_confirmed(package: PackageRow, confirmed: bool) -> None:
