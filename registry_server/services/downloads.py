@@ -151,7 +151,7 @@ def _corrupt(registry: Registry, hash: str) -> CorruptObject:
         objects.set_damaged(connection, hash, registry.now())
     return CorruptObject(
         f"the registry's copy of object {hash} is damaged; it was not sent",
-        hint="tell the operator of the registry; anyone who has the package can push it again",
+        hint="tell the administrator of the registry; anyone who has the package can push it again",
         hash=hash,
     )
 

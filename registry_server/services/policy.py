@@ -106,7 +106,7 @@ def role_in(actor: Actor, package: PackageRow) -> Role | None:
 def check_operator(actor: Actor, action: str) -> None:
     """Raise `Forbidden` unless the actor is the operator of the registry and the action is the operator's."""
     if not may(action, "operator" if actor.operator else None):
-        raise Forbidden("only the operator of this registry may do this")
+        raise Forbidden("only the administrator of this registry may do this")
 
 
 def readable(connection: Connection, request: PackageRequest) -> PackageRow:

@@ -325,7 +325,7 @@ def _publicise(connection: Connection, request: PackageRequest, package: Package
 def _check_confirmed(package: PackageRow, confirmed: bool) -> None:
     if not confirmed:
         raise Forbidden(
-            f"{package.full_name} is private: made public, all its earlier pushes become visible to everybody",
+            f"{package.full_name} is private; making it public shows all its earlier pushes to everybody",
             hint="confirm with --yes",
             needs="confirm",
         )

@@ -82,7 +82,7 @@ def find_push(connection: Connection, request: PushRequest) -> Push:
     mine = user_id, request.full_name
     if push is None or (push.user_id, push.package) != mine or push.expires_at <= request.registry.now():
         raise NotFound(
-            f"push {quoted(request.push_id)} to {request.full_name} not found, or expired", hint="push again"
+            f"there is no push {quoted(request.push_id)} under way to {request.full_name}", hint="push again"
         )
     return push
 

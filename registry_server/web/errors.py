@@ -74,13 +74,13 @@ def unexpected_response(request: Request, exception: BaseException) -> Response:
     if _is_full(exception):
         logger.error("the disk is full: %s", str(exception).partition("\n")[0])
         full = QuotaExceeded(
-            "the registry has no space left; nothing was stored", hint="tell the operator of the registry"
+            "the registry has no space left; nothing was stored", hint="tell the administrator of the registry"
         )
         return error_response(request, full, status=INSUFFICIENT_STORAGE)
     id = secrets.token_hex(6)
     logger.error("error %s: %s %s", id, request.method, request.url.path, exc_info=exception)
-    hint = f"tell the operator of the registry; its log has details under {id}"
-    error = DatapkgError("the registry failed unexpectedly", hint=hint, id=id)
+    hint = "tell the administrator of the registry"
+    error = DatapkgError(f"the registry failed; its log says why, under {id}", hint=hint, id=id)
     return error_response(request, error)
 
 
