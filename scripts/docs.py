@@ -24,10 +24,10 @@ HEAD = "# Commands\n\nWhat `--help` says of each command. This page is written b
 MARK = "<!-- What follows is written by `make docs` from docstrings. -->\n"
 # The functions of the package `datapkg`, as docs/python.md has them; a new one is named here too.
 FUNCTIONS = {
-    "Get": "search install fetch prefetch load open export open_hook ls log",
-    "Make": "build check status edit merge copy",
-    "Publish": "push sync tag version access",
-    "Project and machine": "lock config login rm verify",
+    "Use data": "search install fetch prefetch load open export open_hook ls log",
+    "Build and edit packages": "build check status edit merge copy",
+    "Publish data": "push sync tag version access",
+    "Projects and this machine": "lock config login rm verify",
     "Nodes of a package": "walk find filter items keys values frames to_frame plot kind meta name ref hash size",
 }
 

@@ -22,14 +22,14 @@ MAX_TOKEN_CHARACTERS = 10_000
     """,
 )
 @click.argument("url", type=TEXT, required=False)
-@click.option("--token", type=TEXT, help="The token; - reads it from standard input. Asked for on a terminal.")
+@click.option("--token", type=TEXT, help="The token; - reads it from standard input. Prompted for on a terminal.")
 @registry_option
 @pass_session
 def login(session: Session, url: str | None, token: str | None, registry: str | None) -> None:
-    """Keep a token for a registry.
+    """Log in to a registry with a token.
 
-    URL is its address, by default that of the settings; the first one that you log in to becomes it. The token is sent
-    to that registry alone. Where DATAPKG_REGISTRY and DATAPKG_TOKEN are set, no login is needed.
+    URL is by default the registry of the settings, which the first login sets. The token is sent only to that registry.
+    If DATAPKG_REGISTRY and DATAPKG_TOKEN are set, no login is needed.
     """
     from datapkg.api.accounts import login as log_in
 
@@ -58,7 +58,7 @@ def _token(session: Session, given: str | None, registry: str | None) -> str:
 @registry_option
 @pass_session
 def logout(session: Session, registry: str | None) -> None:
-    """Forget the token for a registry."""
+    """Log out of a registry."""
     from datapkg.api.accounts import logout as log_out
 
     done = log_out(session.home, registry=registry)
@@ -70,7 +70,7 @@ def logout(session: Session, registry: str | None) -> None:
 @registry_option
 @pass_session
 def whoami(session: Session, registry: str | None) -> None:
-    """Say whom the token for a registry stands for."""
+    """Show the logged-in user."""
     from datapkg.api.accounts import whoami as ask
 
     found = ask(session.home, registry=registry)

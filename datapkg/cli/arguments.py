@@ -136,16 +136,13 @@ ref_argument = click.argument("ref", type=REF)
 registry_option = click.option(
     "--registry", type=TEXT, metavar="R", help="A registry's address, or its name in the settings."
 )
-yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
-no_checks_option = click.option(
-    "--no-checks", is_flag=True, help="Leave out the checks of the data; the record of the state says so."
-)
+no_checks_option = click.option("--no-checks", is_flag=True, help="Skip the data checks; this is recorded.")
 message_option = click.option(
-    "-m", "--message", type=MESSAGE, metavar="TEXT", default="", help="What changed, for the log."
+    "-m", "--message", type=MESSAGE, metavar="TEXT", default="", help="A message for the log."
 )
 
 
-remote_option = click.option("--remote", is_flag=True, help="What the registry has now, be it installed or not.")
+remote_option = click.option("--remote", is_flag=True, help="Show the registry's latest state, not the installed one.")
 
 
 def pinned(package: str, hash: str) -> str:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     """,
 )
 def cache() -> None:
-    """Keep tables ready to be mapped into memory, or free the space.
+    """Manage uncompressed copies of tables, which load at once.
 
-    A warm copy is a table as Arrow has it in memory, without compression: several times as large as its objects, and
-    there at once for node.arrow(), node(frozen=True) and node(dtype_backend="pyarrow").
+    A warm copy is an uncompressed Arrow file: several times larger than the stored table, but node.arrow(),
+    node(frozen=True) and node(dtype_backend="pyarrow") map it into memory without reading it.
     """
 
 
@@ -42,9 +42,9 @@ def cache() -> None:
 @ref_argument
 @pass_session
 def warm(session: Session, ref: Ref) -> None:
-    """Make warm copies of the tables of a package, or of one table.
+    """Make copies of the tables of a package, or of one table.
 
-    Those that are there already stay as they are.
+    Existing copies are kept.
     """
     from datapkg.api.cache import warm_tables
 
@@ -62,9 +62,9 @@ def warm(session: Session, ref: Ref) -> None:
 @cache.command("ls", examples="datapkg cache ls")
 @pass_session
 def list_all(session: Session) -> None:
-    """List the warm copies, their rows and sizes.
+    """List the copies with their rows and sizes.
 
-    One that is stale was changed since it was written: it is never read, and `cache warm` makes it anew.
+    A stale copy was changed after it was written: it is never read, and `cache warm` replaces it.
     """
     from datapkg.api.cache import list_copies
 
@@ -91,12 +91,12 @@ def list_all(session: Session) -> None:
     """,
 )
 @click.argument("ref", type=REF, required=False)
-@click.option("--dry-run", is_flag=True, help="Say what would be freed, and free nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, without removing it.")
 @pass_session
 def remove(session: Session, ref: Ref | None, dry_run: bool) -> None:
-    """Free the warm copies of a package, or all.
+    """Remove the copies of a package, or all copies.
 
-    Nothing is lost: tables are read from their objects again.
+    No data are lost: tables are read from their objects again.
     """
     from datapkg.api.cache import remove_copies
 

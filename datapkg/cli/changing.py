@@ -46,10 +46,12 @@ _PATHS_SHOWN = 10
 )
 @ref_argument
 @click.argument("files", type=PATH, nargs=-1, required=True, metavar="FILE...")
-@click.option("--to", type=TEXT, metavar="PATH", default="", help="The group or table; without it the package itself.")
-@click.option("--replace", is_flag=True, help="Replace nodes that are there.")
+@click.option(
+    "--to", type=TEXT, metavar="PATH", default="", help="The group or table to add to; by default the package itself."
+)
+@click.option("--replace", is_flag=True, help="Replace existing nodes.")
 @message_option
-@click.option("--no-push", is_flag=True, help="Keep the new state on this machine.")
+@click.option("--no-push", is_flag=True, help="Keep the new state here without pushing it.")
 @no_checks_option
 @registry_option
 @pass_session
@@ -66,8 +68,8 @@ def append(
 ) -> None:
     """Add files to a package, or rows to a table in it.
 
-    Where PATH is a table, the rows of each FILE go to its end; elsewhere each FILE becomes a node of the group PATH,
-    named and read as a build does, a folder a group. The package is not downloaded; its new state is pushed.
+    If PATH is a table, the rows of each FILE are appended to it. Otherwise each FILE becomes a node of the group PATH,
+    named and read as in a build, and a folder becomes a group. The package is not downloaded; the new state is pushed.
     """
     from datapkg.api.append import AppendOptions
     from datapkg.api.append import append as add
@@ -128,14 +130,16 @@ def _new_line(package: str, pushed: PushResult | None) -> str:
     """,
 )
 @ref_argument
+@click.option("--remove", type=TEXT, metavar="PATH", multiple=True, help="A node or group to remove; may be repeated.")
 @click.option(
-    "--remove", type=TEXT, metavar="PATH", multiple=True, help="A node or group to take out; may be repeated."
-)
-@click.option(
-    "--move", type=(TEXT, TEXT), metavar="OLD NEW", multiple=True, help="Another path for a node; may be repeated."
+    "--move",
+    type=(TEXT, TEXT),
+    metavar="OLD NEW",
+    multiple=True,
+    help="A node or group and its new path; may be repeated.",
 )
 @message_option
-@click.option("--no-push", is_flag=True, help="Keep the new state on this machine.")
+@click.option("--no-push", is_flag=True, help="Keep the new state here without pushing it.")
 @no_checks_option
 @registry_option
 @pass_session
@@ -149,10 +153,10 @@ def edit(
     no_checks: bool,
     registry: str | None,
 ) -> None:
-    """Take nodes out of a package, or give them other paths.
+    """Remove nodes from a package, or move them to other paths.
 
-    What is taken out goes first, then nodes and groups move in the order given. The package is not downloaded; its new
-    state is pushed. Earlier states keep what they have. datapkg append adds nodes and rows.
+    Nodes are removed first, then moved in the given order. The package is not downloaded; the new state is pushed.
+    Earlier states do not change. To add nodes or rows, use datapkg append.
     """
     from datapkg.api.drafts.policy import CommitOptions
     from datapkg.api.edit import edit as change
@@ -193,15 +197,15 @@ def _edit_lines(done: EditResult, state: str) -> Iterator[str]:
     """,
 )
 @click.argument("refs", type=REF, nargs=-1, required=True, metavar="REF...")
-@click.option("-o", "--output", type=REF, metavar="REF", required=True, help="The package that is made.")
+@click.option("-o", "--output", type=REF, metavar="REF", required=True, help="The new package.")
 @click.option(
     "--on-conflict",
     type=click.Choice(["error", "ours", "theirs", "rename"]),
     default="error",
     show_default=True,
-    help="What differs at one path: the first's, the last's, or both.",
+    help="For different nodes at one path: fail, take the first, the last, or both.",
 )
-@click.option("--concat", is_flag=True, help="Put the rows of tables with the same columns together.")
+@click.option("--concat", is_flag=True, help="Concatenate tables with the same path and columns.")
 @message_option
 @no_checks_option
 @registry_option
@@ -216,10 +220,10 @@ def merge(
     no_checks: bool,
     registry: str | None,
 ) -> None:
-    """Put packages together into one.
+    """Merge packages into one.
 
-    Each REF is a package or a group in one, here or at a registry, of which the manifest alone is fetched. The new
-    package is made on this machine, in the place of what it was.
+    Each REF is a package or a group in one, installed or at a registry; only manifests are downloaded. The new package
+    is stored on this machine and replaces an earlier state of that name.
     """
     from datapkg.api.merge import MergeOptions
     from datapkg.api.merge import merge as put_together
@@ -251,21 +255,21 @@ def _merge_lines(done: MergeResult) -> Iterator[str]:
     examples="""
     datapkg sync ./sales me/sales
     datapkg sync ./sales me/sales --delete --dry-run
-    datapkg sync ./photos me/sales --to photos -m "the new ones"
-    datapkg sync ./sales me/sales --version 1.3.0 --tag stable
     datapkg sync ./sales me/sales --watch
     """,
 )
 @click.argument("folder", type=PATH, metavar="DIR")
 @ref_argument
-@click.option("--to", type=TEXT, metavar="GROUP", default="", help="The group of the package that follows DIR.")
-@click.option("--delete", is_flag=True, help="Take out of the package what DIR has not.")
-@click.option("--watch", is_flag=True, help="Go on: do it again whenever something in DIR changes.")
+@click.option(
+    "--to", type=TEXT, metavar="GROUP", default="", help="The group to update; by default the package itself."
+)
+@click.option("--delete", is_flag=True, help="Remove nodes that DIR lacks.")
+@click.option("--watch", is_flag=True, help="Keep running, and sync again after each change.")
 @message_option
-@click.option("-t", "--tag", type=TEXT, help="Make this tag name the state, besides latest.")
-@click.option("-v", "--version", type=TEXT, help="Give the state this version, for good.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--allow-empty", "--yes", is_flag=True, help="With --delete, let an empty DIR empty the package.")
+@click.option("-t", "--tag", type=TEXT, help="Set this tag on the state, besides latest.")
+@click.option("-v", "--version", type=TEXT, help="Give the state this version, which never moves.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, without changing it.")
+@click.option("--allow-empty", "--yes", is_flag=True, help="With --delete, allow an empty DIR to empty the package.")
 @no_checks_option
 @registry_option
 @pass_session
@@ -284,10 +288,10 @@ def sync(
     no_checks: bool,
     registry: str | None,
 ) -> None:
-    """Make a package at its registry follow a folder.
+    """Update a package at its registry from a folder.
 
-    Files of DIR are named and read as a build does. Only what differs from the registry's latest state is built and
-    pushed; nothing is downloaded. What the package alone has stays, unless --delete.
+    Files of DIR are named and read as in a build. Only what differs from the registry's latest state is built and
+    pushed; nothing is downloaded. Nodes that DIR lacks stay, unless you add --delete.
     """
     from datapkg.api.sync import SyncOptions
     from datapkg.api.sync import sync as make_follow

@@ -27,15 +27,15 @@ _OUTCOMES = ("ok", "warned", "failed")
     """,
 )
 @click.argument("path", type=PATH_OR_ADDRESS, default=Path(), metavar="[PATH]")
-@click.option("--allow-outside", is_flag=True, help="Let the build file name files outside its folder.")
-@click.option("--allow-code", is_flag=True, help="Let the build file of a repository have code run here.")
-@click.option("--force", is_flag=True, help="Read every source anew, whatever earlier builds found out.")
+@click.option("--allow-outside", is_flag=True, help="Allow the build file to name files outside its folder.")
+@click.option("--allow-code", is_flag=True, help="Allow the build file of a repository to run code here.")
+@click.option("--force", is_flag=True, help="Ignore caches: read every source again.")
 @pass_session
 def check(session: Session, path: Path | str, allow_outside: bool, allow_code: bool, force: bool) -> None:
-    """Try the checks of a build file, and make no package.
+    """Run the checks of a build file without building a package.
 
-    PATH is a build file, a folder that has one (by default the working directory) or a repository. Ends with exit code
-    5 if a check fails.
+    PATH is a build file, a folder with one (by default the working directory) or a repository. The exit code is 5 if a
+    check fails.
     """
     from datapkg.api.check import BuildOptions
     from datapkg.api.check import check as try_checks

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 def cp(session: Session, ref: Ref, into: Ref, message: str, registry: str | None) -> None:
     """Copy a package under another name.
 
-    REF is a package here or at a registry, of which the manifest alone is fetched; INTO is the copy, made on this
-    machine in the place of what it was. A push of the copy sends no data that the registry has and you may read. To
-    rename a package, copy it, push the copy, and remove or delete the old one.
+    REF is a package here or at a registry; only its manifest is downloaded. The copy INTO is stored on this machine and
+    replaces an earlier state of that name. Pushing it sends no data that the registry already has and you can read. To
+    rename a package, copy it, push the copy, and delete the old one.
     """
     from datapkg.api.copy import copy
 

@@ -20,21 +20,20 @@ if TYPE_CHECKING:
     examples="""
     datapkg export uciml/iris ./iris
     datapkg export uciml/iris/measurements measurements.csv
-    datapkg export uciml/iris ./iris --format parquet --force
     datapkg export uciml/iris ./iris --with-build-file
     """,
 )
 @ref_argument
 @click.argument("dest", type=PATH)
-@click.option("--force", is_flag=True, help="Replace files that are there.")
-@click.option("--format", type=click.Choice(["csv", "parquet"]), help="How tables are written.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
+@click.option("--format", type=click.Choice(["csv", "parquet"]), help="The format of tables.")
 @click.option("--with-build-file", is_flag=True, help="Add a build.yml that builds the same package.")
 @pass_session
 def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | None, with_build_file: bool) -> None:
     """Write a package as ordinary files with their original names.
 
-    REF is a package on this machine, or a node in it. Tables that came from csv or tsv are text again if a build of
-    the text gives equal values, others are Parquet. Nothing is written outside DEST.
+    REF is an installed package or a node in it. Tables from csv or tsv files become text again if a build of that
+    text gives equal values; other tables become Parquet. Nothing is written outside DEST.
     """
     from datapkg.api.export import export as write
 
@@ -66,7 +65,6 @@ def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | No
     examples="""
     datapkg cat uciml/iris/README
     datapkg cat uciml/iris/measurements | head
-    datapkg cat uciml/iris/measurements --json
     datapkg cat me/pictures/cat.jpg > cat.jpg
     """,
 )
@@ -77,8 +75,8 @@ def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | No
 def cat(session: Session, ref: Ref, remote: bool, registry: str | None) -> None:
     """Print one file or table of a package, installed or not.
 
-    A file as its bytes, a table as text with commas (CSV), whatever it came from; with --json a table as one array
-    with an object a row. A terminal gets text alone.
+    A file is printed byte by byte; a table as CSV, or with --json as an array with one object per row. Binary files
+    are not printed on a terminal.
     """
     from datapkg.api.export import cat as read
 

@@ -25,25 +25,21 @@ if TYPE_CHECKING:
     examples="""
     datapkg install uciml/iris
     datapkg install uciml/iris@1.2.0 me/sales@stable
-    datapkg install uciml/iris -x 1f3a9c
-    datapkg install https://data.example.org/uciml/iris
     datapkg install me/pictures/raw --include "**/*.jpg" --max-size 10MB
-    datapkg install me/pictures --meta-only
-    datapkg install --frozen
     """,
 )
 @click.argument("refs", type=REF, nargs=-1, metavar="[REF]...")
-@click.option("-x", "--hash", type=TEXT, help="The state with this hash, or with one that begins so.")
-@click.option("-t", "--tag", type=TEXT, help="The state that this tag names.")
+@click.option("-x", "--hash", type=TEXT, help="The state with this hash; a unique beginning is enough.")
+@click.option("-t", "--tag", type=TEXT, help="The state with this tag.")
 @click.option("-v", "--version", type=TEXT, help="The state with this version.")
-@click.option("--meta-only", is_flag=True, help="Get names, columns and sizes, and leave the data there.")
+@click.option("--meta-only", is_flag=True, help="Install only metadata: names, columns and sizes.")
 @click.option(
-    "--include", type=TEXT, multiple=True, metavar="GLOB", help="Get only nodes that this matches: raw/**/*.jpg."
+    "--include", type=TEXT, multiple=True, metavar="GLOB", help="Only nodes that match, such as raw/**/*.jpg."
 )
-@click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Leave out nodes that this matches.")
-@click.option("--max-size", type=TEXT, metavar="SIZE", help="Leave out nodes bigger than this: 500, 10MB, 1.5GiB.")
-@click.option("-r", "--requirements", type=PATH, metavar="FILE", help="Install what this file asks for.")
-@click.option("--frozen", is_flag=True, help="Install exactly datapkg.lock; fail if it does not fit datapkg.yml.")
+@click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Skip nodes that match.")
+@click.option("--max-size", type=TEXT, metavar="SIZE", help="Skip nodes larger than this: 500, 10MB, 1.5GiB.")
+@click.option("-r", "--requirements", type=PATH, metavar="FILE", help="Install the packages that this file lists.")
+@click.option("--frozen", is_flag=True, help="Install exactly datapkg.lock; fail if datapkg.yml has changed.")
 @click.option("--replace", is_flag=True, help="Replace a package that came from another registry.")
 @registry_option
 @pass_session
@@ -62,10 +58,10 @@ def install(
     replace: bool,
     registry: str | None,
 ) -> None:
-    """Get packages from a registry, or what a project asks for.
+    """Install packages from a registry, or the packages of a project.
 
-    REF is user/name, with @version, @tag or @sha256:… for one state of it, the registry's latest else. Without REF,
-    what the nearest datapkg.yml asks for is installed as its datapkg.lock pins it.
+    REF is USER/NAME for the latest state, or USER/NAME@ followed by a version, a tag or sha256:HASH. Without REF, the
+    packages of the nearest datapkg.yml are installed as its datapkg.lock pins them.
     """
     from datapkg.api.install import install_packages
     from datapkg.api.lock import install_locked
@@ -194,9 +190,11 @@ def _amount(done: InstallResult) -> str:
     """,
 )
 @click.argument("refs", type=REF, nargs=-1, required=True, metavar="REF...")
-@click.option("--include", type=TEXT, multiple=True, metavar="GLOB", help="Get only nodes that this matches.")
-@click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Leave out nodes that this matches.")
-@click.option("--max-size", type=TEXT, metavar="SIZE", help="Leave out nodes bigger than this: 500, 10MB, 1.5GiB.")
+@click.option(
+    "--include", type=TEXT, multiple=True, metavar="GLOB", help="Only nodes that match, such as raw/**/*.jpg."
+)
+@click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Skip nodes that match.")
+@click.option("--max-size", type=TEXT, metavar="SIZE", help="Skip nodes larger than this: 500, 10MB, 1.5GiB.")
 @registry_option
 @pass_session
 def fetch(
@@ -207,10 +205,10 @@ def fetch(
     max_size: str | None,
     registry: str | None,
 ) -> None:
-    """Get what is absent here of an installed package.
+    """Download missing data of an installed package.
 
-    REF is a package of which only a part was installed, or a node in it. The state stays the one that is here; what
-    comes is checked against its manifest.
+    REF is a package that was installed only in part, or a node in it. The installed state stays the same; downloaded
+    data are verified by their hashes.
     """
     from datapkg.api.install import fetch_packages
 
@@ -230,14 +228,14 @@ def fetch(
     datapkg lock --update
     """,
 )
-@click.option("--update", is_flag=True, help="Ask again what every requirement means, not only the changed ones.")
+@click.option("--update", is_flag=True, help="Resolve all requirements again, not only changed ones.")
 @registry_option
 @pass_session
 def lock(session: Session, update: bool, registry: str | None) -> None:
-    """Write down exactly what a project's requirements mean now.
+    """Pin the packages of a project to exact states.
 
-    For each line of the nearest datapkg.yml, datapkg.lock beside it gets the full hash. Commit both: `datapkg
-    install` then gives everybody the same bytes, and `import` follows the lock.
+    Writes the full hash for each line of the nearest datapkg.yml to the datapkg.lock beside it. Commit both files:
+    `datapkg install` then gives everybody the same bytes, and `import` follows the lock.
     """
     from datapkg.api.lock import write_lock
 

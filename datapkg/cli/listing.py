@@ -56,8 +56,8 @@ MAX_TITLE = 60
 def ls(session: Session, remote: bool, registry: str | None) -> None:
     """List packages on this machine or at a registry.
 
-    Those on this machine with their versions and tags, as last seen at the registry, and the other states of each that
-    are kept.
+    Packages on this machine are listed with their versions and tags, as last seen at the registry, and with other
+    states that are kept.
     """
     from datapkg.api.listing import list_packages
 
@@ -79,7 +79,6 @@ def ls(session: Session, remote: bool, registry: str | None) -> None:
     cls=Command,
     examples="""
     datapkg show uciml/iris
-    datapkg show uciml/iris@1.2.0
     datapkg show uciml/iris/measurements --json
     datapkg show uciml/iris --remote
     """,
@@ -89,10 +88,10 @@ def ls(session: Session, remote: bool, registry: str | None) -> None:
 @registry_option
 @pass_session
 def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None:
-    """Show what is in a package: tables, columns, files, sizes.
+    """Show the contents of a package: tables, columns, files, sizes.
 
-    REF is a package, or a node in it, here or, where it is not installed, at its registry, of which the manifest alone
-    is fetched. Of a table, each column with what its publisher says of it.
+    REF is a package or a node in it. Of a package that is not installed, only the manifest is downloaded. A table is
+    shown with its columns and their descriptions.
     """
     from datapkg.api.listing import show as look
     from datapkg.api.results import unchecked_text
@@ -292,15 +291,15 @@ def _array_type(node: dict[str, Any]) -> list[str]:
     """,
 )
 @ref_argument
-@click.option("--remote/--local", default=None, help="Only what is at its registry, or what happened on this machine.")
-@click.option("--changes", is_flag=True, help="Show what each state changed for consumers.")
+@click.option("--remote/--local", default=None, help="Only events at the registry, or only those on this machine.")
+@click.option("--changes", is_flag=True, help="Show what each state changed for users.")
 @registry_option
 @pass_session
 def log(session: Session, ref: Ref, remote: bool | None, changes: bool, registry: str | None) -> None:
     """List the pushes and local builds of a package.
 
-    Pushes at its registry, builds and installs on this machine, newest first. With a state in REF, what happened to
-    that state.
+    Lists pushes at the registry, and builds and installs on this machine, newest first. If REF has a state, lists
+    only the events of that state.
     """
     from datapkg.api.history import log as read
 
@@ -338,8 +337,8 @@ def _log_row(entry: dict[str, Any]) -> tuple[str, ...]:
 def search(session: Session, query: tuple[str, ...], registry: str | None) -> None:
     """Find packages at a registry.
 
-    Lists those that you may see and that hold every word of QUERY, and where each word was found; all of them without
-    QUERY.
+    Lists the packages that you can read and that contain every word of QUERY, and where each word was found. Without
+    QUERY, lists all packages that you can read.
     """
     _print_found(session, " ".join(query), registry, "no package holds these words")
 

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     """,
 )
 @click.argument("ref", type=REF, required=False)
-@click.option("--content", is_flag=True, help="Read all tables too, and compare their values with the manifest.")
+@click.option("--content", is_flag=True, help="Also read all tables and compare their values with the manifest.")
 @pass_session
 def verify(session: Session, ref: Ref | None, content: bool) -> None:
-    """Hash everything again and name what is damaged.
+    """Verify stored data against its hashes.
 
-    Of one package, or of all. What is damaged is set aside and never used; installing or building again brings it
-    back. Ends with exit code 6 if anything is.
+    Verifies one package, or all. Corrupt data are set aside and never used; installing or building again restores
+    them. The exit code is 6 if anything is corrupt.
 
-    Hashes prove that the bytes are those that were published. With --content, each table is read and the hash of its
-    values is compared with the one that its manifest states, which the publisher may have made up.
+    Hashes prove that the bytes are those that were published. With --content, each table is also read, and the hash of
+    its values compared with the one in the manifest, which a malicious publisher may have invented.
     """
     from datapkg.api.maintenance import verify as check
 
@@ -81,15 +81,15 @@ def _verified_lines(found: VerifyResult) -> list[str]:
     """,
 )
 @click.argument("ref", type=REF, required=False)
-@click.option("--now", is_flag=True, help="Free everything: no other datapkg process is at work.")
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--now", is_flag=True, help="Free all space now; no other datapkg process may be running.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, without removing it.")
 @pass_session
 def rm(session: Session, ref: Ref | None, now: bool, dry_run: bool) -> None:
-    """Remove a package from this machine, and free its space.
+    """Uninstall a package and free its space.
 
-    What other packages share with it stays, and so does all that the registry has. While another process builds or
-    installs, what was used since it began, or within the last hour, stays too, since that process may rely on it; the
-    next command that writes frees it. With --now it is freed at once; without REF, what earlier removals left.
+    Data that other packages share stay, and so does everything at the registry. While another process builds or
+    installs, recently used data stay too, and the next command that writes frees them. With --now they are freed at
+    once; without REF, those that earlier removals left.
     """
     from datapkg.api.maintenance import free_left, remove
 
@@ -126,14 +126,14 @@ def _removed_lines(done: RemoveResult, dry_run: bool) -> list[str]:
     """,
 )
 @ref_argument
-@click.option("--yes", is_flag=True, help="Delete without asking.")
-@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+@click.option("--yes", is_flag=True, help="Delete without confirmation.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, without deleting it.")
 @registry_option
 @pass_session
 def delete(session: Session, ref: Ref, yes: bool, dry_run: bool, registry: str | None) -> None:
-    """Delete a package at its registry.
+    """Delete a package from its registry.
 
-    With all its states, tags and versions. What is installed on machines stays there.
+    Deletes all states, tags and versions. Installed copies stay on their machines.
     """
     from datapkg.api.history import log
     from datapkg.api.maintenance import delete as remove

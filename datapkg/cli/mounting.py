@@ -30,16 +30,18 @@ if TYPE_CHECKING:
 )
 @ref_argument
 @click.argument("folder", type=PATH, metavar="DIR")
-@click.option("-b", "--background", is_flag=True, help="Return once programs can read, and go on.")
-@click.option("--lazy", is_flag=True, default=None, help="Fetch from the registry what is opened and not here.")
+@click.option("-b", "--background", is_flag=True, help="Return when the folder is ready; keep serving it.")
+@click.option(
+    "--lazy", is_flag=True, default=None, help="Download missing files from the registry when they are opened."
+)
 @registry_option
-@click.option("--allow-other", is_flag=True, help="Let other users of this machine read too.")
+@click.option("--allow-other", is_flag=True, help="Allow other users of this machine to read.")
 @pass_session
 def mount(session: Session, ref: Ref, folder: Path, background: bool, **options: Any) -> None:
     """Show a package as a folder of read-only files.
 
-    REF is a package, or a group in it; the state that it means now is what is shown. DIR is made if need be, and must
-    be empty. Ctrl-C unmounts, and so does datapkg unmount DIR.
+    REF is a package or a group in it; later updates of the package are not shown. DIR must be empty, or is created.
+    Ctrl-C or datapkg unmount DIR unmounts it.
     """
     if background:
         _mount_in_background(session, ref, folder, options)
@@ -63,10 +65,10 @@ def mount(session: Session, ref: Ref, folder: Path, background: bool, **options:
     """,
 )
 @click.argument("folder", type=PATH, metavar="DIR")
-@click.option("--force", is_flag=True, help="Also where programs have files of it open.")
+@click.option("--force", is_flag=True, help="Unmount even if programs have its files open.")
 @pass_session
 def unmount(session: Session, folder: Path, force: bool) -> None:
-    """Take away a folder that datapkg mount shows."""
+    """Unmount a folder that datapkg mount shows."""
     from datapkg.api.mount import unmount as take_away
 
     done = take_away(folder, force)

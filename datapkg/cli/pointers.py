@@ -18,7 +18,7 @@ state_option = click.option(
     "--state",
     type=TEXT,
     metavar="HASH",
-    help="The pushed state that is meant, also where this machine has a newer one.",
+    help="The pushed state to name, even if a newer one was built here.",
 )
 
 
@@ -31,9 +31,9 @@ state_option = click.option(
     """,
 )
 def tag() -> None:
-    """Name pushed states; a tag moves.
+    """Manage tags: names of states that can be moved.
 
-    Tags are kept at the registry. `latest` is the tag that every push moves.
+    Tags are stored at the registry. Every push moves the tag `latest`.
     """
 
 
@@ -44,9 +44,9 @@ def tag() -> None:
 @registry_option
 @pass_session
 def add_tag(session: Session, ref: Ref, tag: str, state: str | None, registry: str | None) -> None:
-    """Make a tag name the state that REF names (latest without one).
+    """Create or move a tag to the state of REF, by default the latest.
 
-    Fails if REF names no state and the newest one on this machine was not pushed.
+    Fails if REF has no state and the latest build on this machine was not pushed.
     """
     from datapkg.api.history import set_tag
     from datapkg.api.states import in_state
@@ -63,7 +63,7 @@ def add_tag(session: Session, ref: Ref, tag: str, state: str | None, registry: s
 @registry_option
 @pass_session
 def remove_tag(session: Session, ref: Ref, tag: str, registry: str | None) -> None:
-    """Remove a tag; the state that it named stays."""
+    """Remove a tag, but not its state."""
     from datapkg.api.history import remove_tag as remove
 
     remove(session.home, ref, tag, registry=registry)
@@ -94,9 +94,9 @@ def list_tags(session: Session, ref: Ref, registry: str | None) -> None:
     """,
 )
 def version() -> None:
-    """Number pushed states; a version never moves.
+    """Manage versions: names of states that never move.
 
-    Versions are kept at the registry, in the order of PEP 440: 1.2.0rc1 comes before 1.2.0.
+    Versions are stored at the registry and ordered by PEP 440: 1.2.0rc1 comes before 1.2.0.
     """
 
 
@@ -107,9 +107,9 @@ def version() -> None:
 @registry_option
 @pass_session
 def add_version(session: Session, ref: Ref, version: str, state: str | None, registry: str | None) -> None:
-    """Give the state that REF names (latest without one) a version, for good.
+    """Give the state of REF, by default the latest, a version.
 
-    Fails if REF names no state and the newest one on this machine was not pushed.
+    Fails if REF has no state and the latest build on this machine was not pushed.
     """
     from datapkg.api.history import add_version as add
     from datapkg.api.states import in_state

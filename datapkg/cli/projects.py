@@ -14,10 +14,10 @@ from datapkg.cli.command import Command, Session, pass_session
 @click.argument("folder", type=PATH, metavar="[DIR]", required=False)
 @pass_session
 def init(session: Session, folder: Path | None) -> None:
-    """Start a project with an empty datapkg.yml.
+    """Create a project with an empty datapkg.yml.
 
-    The file lists the packages that a project needs. It is written into DIR, by default the working directory; a file
-    that is there is left alone.
+    The file lists the packages that a project needs. It is written to DIR, by default the working directory; an
+    existing file is not changed.
     """
     from datapkg.api.lock import start_project
 

@@ -38,7 +38,7 @@ _IGNORED = "ignored by .gitignore"  # which has a note of its own
 _WAS = ("was left out", "were left out")
 
 gitignore_option = click.option(
-    "--no-gitignore", is_flag=True, help="Take what .gitignore ignores too, in a folder without a build file."
+    "--no-gitignore", is_flag=True, help="Include files that .gitignore excludes (no build file)."
 )
 
 
@@ -52,9 +52,9 @@ gitignore_option = click.option(
 @gitignore_option
 @pass_session
 def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
-    """Write a build file and a README to start from.
+    """Write a first build file and README for a folder.
 
-    DIR/build.yml names every data file below DIR as a node; DIR/README.md is to be filled in. Files that exist are
+    DIR/build.yml lists every data file below DIR as a node; DIR/README.md is a form to fill in. Existing files are
     never overwritten.
     """
     from datapkg.api.build import generate as write
@@ -72,26 +72,22 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
     examples="""
     datapkg build me/sales
     datapkg build me/sales ./sales/build.yml -m "figures of May"
-    datapkg build me/sales ./folder --no-build-file
-    datapkg build me/sales --dry-run --explain
-    datapkg build me/prices prices.csv
-    datapkg build me/rates ./rates --update
     datapkg build me/flowers https://git.example.org/flowers.git@v1.2#data
     """,
 )
 @ref_argument
 @click.argument("path", type=PATH_OR_ADDRESS, required=False)
 @message_option
-@click.option("--no-build-file", is_flag=True, help="Build the files of a folder as if it had no build.yml.")
-@click.option("--allow-outside", is_flag=True, help="Let the build file name files outside its folder.")
-@click.option("--update", is_flag=True, help="Download anew, and write the new sums into the build file.")
-@click.option("--allow-code", is_flag=True, help="Let the build file of a repository have code run here.")
-@click.option("--force", is_flag=True, help="Download and read every source anew, whatever earlier builds know.")
-@click.option("--explain", is_flag=True, help="Say of each node why it was built, or was not.")
-@click.option("--dry-run", is_flag=True, help="Build and check, and keep nothing of it.")
+@click.option("--no-build-file", is_flag=True, help="Ignore the build.yml of the folder.")
+@click.option("--allow-outside", is_flag=True, help="Allow the build file to name files outside its folder.")
+@click.option("--update", is_flag=True, help="Download again, and update the checksums in the build file.")
+@click.option("--allow-code", is_flag=True, help="Allow the build file of a repository to run code here.")
+@click.option("--force", is_flag=True, help="Ignore caches: download and read every source again.")
+@click.option("--explain", is_flag=True, help="Show for each node why it was built or reused.")
+@click.option("--dry-run", is_flag=True, help="Build and check without keeping the result.")
 @gitignore_option
-@click.option("--allow-empty", is_flag=True, help="Make an empty package where there is nothing to build.")
-@click.option("--keep-going", is_flag=True, help="Leave out sources that cannot be read; the exit code is 5.")
+@click.option("--allow-empty", is_flag=True, help="Allow an empty package.")
+@click.option("--keep-going", is_flag=True, help="Skip sources that cannot be read, and exit with code 5.")
 @pass_session
 def build(
     session: Session,
@@ -109,10 +105,10 @@ def build(
     allow_empty: bool,
     keep_going: bool,
 ) -> None:
-    """Make a package of a folder, build file, data file or repository.
+    """Build a package from files, a build file or a repository.
 
-    The package REF (user/name) is made in the store of this machine, and its hash printed. PATH is by default the
-    build.yml of the working directory; https://HOST/REPOSITORY.git@REVISION#FOLDER is fetched with git.
+    The package is stored on this machine, and its hash printed. PATH is by default the build.yml of the working
+    directory; https://HOST/REPOSITORY.git@REVISION#FOLDER is fetched with git.
     """
     from datapkg.api.build import BuildOptions, build_package
 
@@ -184,11 +180,11 @@ def _left_out_lines(result: BuildResult) -> Iterator[str]:
 @click.argument("path", type=PATH, required=False)
 @pass_session
 def status(session: Session, ref: Ref | None, path: Path | None) -> None:
-    """Compare working files with what was last built from them.
+    """Compare working files with the last build from them.
 
-    Without REF, of all packages that were built from this folder or below; PATH is by default where the package was
-    built from. A file is read only if its size or times have changed. What a push would change for consumers is told
-    by datapkg push --dry-run, the review before a release.
+    Without REF, compares all packages that were built from this folder or below; PATH is by default where the package
+    was built from. A file is read only if its size or times have changed. To see what a push would change for users,
+    run datapkg push --dry-run.
     """
     from datapkg.api.status import statuses
 
@@ -232,30 +228,26 @@ def _build_file_here(ref: Ref) -> Path:
     examples="""
     datapkg push me/sales -m "figures of May"
     datapkg push me/sales --version 1.2.0 --tag stable
-    datapkg push me/sales --public
     datapkg push me/sales --dry-run
-    datapkg push me/sales --onto sha256:1f3a9c
     """,
 )
 @ref_argument
-@click.option("--public", is_flag=True, help="Let everybody read it; without it a new package is private.")
+@click.option("--public", is_flag=True, help="Make the package public; by default it is private.")
 @message_option
-@click.option("-t", "--tag", type=TEXT, help="Make this tag name the state, besides latest.")
-@click.option("-v", "--version", type=TEXT, help="Give the state this version, for good.")
-@click.option(
-    "--onto", type=TEXT, metavar="HASH", help="The registry's latest state, which this one replaces knowingly."
-)
-@click.option("--force", is_flag=True, help="Push whatever the registry's latest state is.")
-@click.option("--yes", is_flag=True, help="Agree that --public shows all earlier pushes of a private package.")
-@click.option("--dry-run", is_flag=True, help="Show what would change for consumers, and send nothing.")
+@click.option("-t", "--tag", type=TEXT, help="Set this tag on the state, besides latest.")
+@click.option("-v", "--version", type=TEXT, help="Give the state this version, which never moves.")
+@click.option("--onto", type=TEXT, metavar="HASH", help="The registry's latest state, which this push replaces.")
+@click.option("--force", is_flag=True, help="Push even if somebody else pushed meanwhile.")
+@click.option("--yes", is_flag=True, help="Confirm that all earlier pushes become public.")
+@click.option("--dry-run", is_flag=True, help="Show what would change for users, and send nothing.")
 @registry_option
 @pass_session
 def push(session: Session, ref: Ref, onto: str | None, yes: bool, dry_run: bool, **options: Any) -> None:
-    """Publish a package at a registry.
+    """Publish a package to a registry.
 
-    Sends what was built last (or the state that REF names); only what the registry lacks travels. The state becomes
-    the registry's latest. --dry-run is the review before a release: it fails where the push would fail, and lists
-    nodes, columns, types and rows that change.
+    Sends the last build, or the state of REF; only data that the registry lacks are sent. The state becomes the
+    registry's latest. Review a release with --dry-run: it fails where the push would fail, and lists the nodes,
+    columns, types and rows that change.
     """
     from datapkg.api.push import push_package
 

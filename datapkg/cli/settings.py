@@ -25,19 +25,18 @@ COMPLETION_HINTS = {
     examples="""
     datapkg config
     datapkg config registry https://data.example.org
-    datapkg config registries.work https://data.work.example
     datapkg config --unset registries.work
     """,
 )
 @click.argument("name", type=TEXT, required=False)
 @click.argument("value", type=TEXT, required=False)
-@click.option("--unset", is_flag=True, help="Take the setting NAME out of the settings file.")
+@click.option("--unset", is_flag=True, help="Remove the setting NAME from the settings file.")
 @pass_session
 def config(session: Session, name: str | None, value: str | None, unset: bool) -> None:
-    """Show settings and where each comes from, or change one.
+    """Show or change settings.
 
-    Without NAME all settings, with NAME that one; with VALUE it is written into the settings file. A variable of the
-    environment comes before the file.
+    Shows all settings and their origins, or the setting NAME; with VALUE, writes it to the settings file. Environment
+    variables override the file.
     """
     if unset and (name is None or value is not None):
         raise InvalidInput("--unset takes the name of one setting", hint="datapkg config --unset registry")
@@ -83,7 +82,7 @@ def _value_text(value: Any) -> str:
 @click.pass_context
 @pass_session
 def completion(session: Session, context: click.Context, shell: str) -> None:
-    """Print what makes a shell complete commands and packages."""
+    """Print the completion script of a shell."""
     from click.shell_completion import get_completion_class
 
     made_by = get_completion_class(shell)
@@ -97,7 +96,7 @@ def completion(session: Session, context: click.Context, shell: str) -> None:
 @click.pass_context
 @pass_session
 def help(session: Session, context: click.Context, names: tuple[str, ...]) -> None:
-    """Explain a command."""
+    """Show the help of a command."""
     found: click.Context = context.find_root()
     for name in names:
         group = found.command

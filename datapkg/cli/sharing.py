@@ -17,15 +17,14 @@ if TYPE_CHECKING:
     cls=CommandGroup,
     examples="""
     datapkg access add me/sales bob
-    datapkg access add me/sales cyd --write
     datapkg access add me/sales public --yes
     datapkg access ls me/sales
     """,
 )
 def access() -> None:
-    """Say who may read and write a package at its registry.
+    """Manage who can read and write a package.
 
-    The owner always may. WHO is the name of a user, or public for everybody.
+    The owner always has access. WHO is the name of a user, or public for everybody.
     """
 
 
@@ -38,15 +37,15 @@ def access() -> None:
 )
 @ref_argument
 @click.argument("who", type=TEXT)
-@click.option("--write", is_flag=True, help="Let the user push, tag and version it too.")
-@click.option("--yes", is_flag=True, help="Agree that public shows all earlier pushes of a private package.")
+@click.option("--write", is_flag=True, help="Allow pushes, tags and versions too.")
+@click.option("--yes", is_flag=True, help="Confirm that all earlier pushes become public.")
 @registry_option
 @pass_session
 def add_access(session: Session, ref: Ref, who: str, write: bool, yes: bool, registry: str | None) -> None:
-    """Let a user, or the public, read a package, or a user write it.
+    """Grant a user, or the public, access to a package.
 
-    Who may write can push, tag and version the package. Deleting it and changing who has access stay with its owner.
-    A registry does not reveal which users exist, so a misspelt WHO is accepted: check the name in the answer.
+    Users read the package; with --write they can also push, tag and version it. Only its owner can delete it or change
+    who has access. A registry does not reveal which users exist, so a misspelt WHO is accepted: check the answer.
     """
     from datapkg.api.sharing import PUBLIC, grant
 
@@ -72,7 +71,7 @@ def remove_access(session: Session, ref: Ref, who: str, registry: str | None) ->
 @registry_option
 @pass_session
 def list_access(session: Session, ref: Ref, registry: str | None) -> None:
-    """List who may read and write a package."""
+    """List who can read and write a package."""
     from datapkg.api.sharing import access as look
 
     _report(session, ref, look(session.home, ref, registry=registry), is_result=True)

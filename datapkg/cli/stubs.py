@@ -27,15 +27,15 @@ _LISTED = 20
     datapkg stubs --into typings
     """,
 )
-@click.option("--into", type=PATH, metavar="DIR", help="Write below DIR, not where this Python has its libraries.")
-@click.option("--check", is_flag=True, help="Write nothing; end with exit code 5 if anything had to be written.")
-@click.option("--dry-run", is_flag=True, help="Write nothing, and say what would be written.")
+@click.option("--into", type=PATH, metavar="DIR", help="Write below DIR instead of this Python's library folder.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with code 5 if stubs are out of date.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, without writing it.")
 @pass_session
 def stubs(session: Session, into: Path | None, check: bool, dry_run: bool) -> None:
-    """Tell type checkers and editors what is in packages.
+    """Write type stubs of packages, for editors and type checkers.
 
-    Writes .pyi files of every package on this machine, in the state that the nearest datapkg.lock pins or else the
-    installed one, so that mypy, pyright and PyCharm know nodes and columns. Type it again after an install.
+    Writes .pyi files of every installed package, in the state that the nearest datapkg.lock pins or else the current
+    one, so that mypy, pyright and PyCharm know nodes and columns. Run it again after an install.
     """
     from datapkg.api.stubs import write_stubs
 

@@ -50,7 +50,7 @@ def test_help_lists_all_in_groups(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_list_says_what_the_command_says(name: str) -> None:
+def test_the_list_has_the_first_line_of_each_help(name: str) -> None:
     assert inspect.getdoc(ALL[(name,)].callback).splitlines()[0] == COMMANDS[name][1]  # type: ignore[union-attr]
 
 
@@ -59,7 +59,7 @@ def test_help_has_examples_and_the_options_of_all(run: Run, words: tuple[str, ..
     ended = run(*words, "--help")
     assert (ended.code, ended.err) == (0, "")
     assert f"Usage: datapkg {' '.join(words)} " in ended.out
-    assert "\nExamples:\n" in ended.out
+    assert 1 <= len(ended.out.partition("\nExamples:\n")[2].splitlines()) <= 3
     assert f"    datapkg {' '.join(words)}" in ended.out or 'eval "$(datapkg completion' in ended.out
     for option in ("--json", "-q, --quiet", "--debug", "-h, --help"):
         assert option in ended.out
