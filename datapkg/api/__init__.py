@@ -1,1 +1,1 @@
-"""What you can say: one verb a file, each a story told with the rooms below."""
+"""The operations of datapkg: one verb per file, written in terms of the rooms below."""

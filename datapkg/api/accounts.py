@@ -1,4 +1,4 @@
-"""Accounts: log in to a registry with a token, log out, and who one is there."""
+"""Accounts: log in to a registry with a token, log out, show the logged-in user."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datapkg.remote.credentials import check_token
 
 
 def login(home: Home, token: str, registry: str | None = None) -> dict[str, str]:
-    """Keeps a token for a registry, having asked the registry whom it stands for; nothing is kept of a wrong one.
+    """Keep a token for a registry after the registry has accepted it; return the address and the user.
 
-    The first registry that one logs in to becomes the one that is meant where none is named.
+    The first registry becomes the default one. Raise `NotLoggedIn` for a token that the registry does not know.
     """
     client = home.client(registry, token=check_token(token))
     user = client.me().user
@@ -23,13 +23,13 @@ def login(home: Home, token: str, registry: str | None = None) -> dict[str, str]
 
 
 def logout(home: Home, registry: str | None = None) -> dict[str, str | bool]:
-    """Forgets the token kept for a registry."""
+    """Delete the token that is kept for a registry."""
     url = home.registry_url(registry)
     return {"registry": url, "was_logged_in": home.credentials.forget(url)}
 
 
 def whoami(home: Home, registry: str | None = None) -> dict[str, str | None]:
-    """Whom the token for a registry stands for; raises `NotLoggedIn` where there is none."""
+    """Return the user that the token for a registry belongs to; raise `NotLoggedIn` if there is none."""
     client = home.client(registry)
     user = client.me().user
     if user is None:

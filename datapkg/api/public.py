@@ -1,6 +1,6 @@
-"""The verbs as they are called from Python: texts in, packages out.
+"""The public Python functions: they take text and return packages.
 
-`progress` is called with how far the work is; without one, a notebook shows a bar and everything else nothing.
+`progress` is called as the work advances; without it, a notebook shows a progress bar, and nothing else does.
 """
 
 from __future__ import annotations
@@ -41,14 +41,13 @@ def build(
     message: str = "",
     progress: Progress | None = None,
 ) -> Any:
-    """Builds a folder, a build.yml, a data file, a DataFrame or a mapping of names to these; gives the package.
+    """Build a folder, a build.yml, a data file, a DataFrame or a mapping of names to these; return the package.
 
-    A text may be the address of a git repository; `allow_code` lets its build file have code run. `update` takes the
-    files at addresses as they are now, and writes their sums into the build file; `force` believes nothing of earlier
-    builds. Of a folder without a build file, `gitignore=False` takes what its `.gitignore` ignores too; where there is
-    nothing to build, `allow_empty` makes an empty package. With `keep_going` sources that cannot be read are left out,
-    with a warning. Raises `InvalidName`, `InvalidBuildFile` (all mistakes at once), `BuildFailed`, `HashMismatch`,
-    `Unreachable`.
+    `source` may be the address of a git repository; `allow_code` allows its build file to run code. `update` downloads
+    files again and updates their checksums in the build file; `force` ignores caches of earlier builds. In a folder
+    without a build file, `gitignore=False` includes files that its `.gitignore` excludes; `allow_empty` allows an empty
+    package. With `keep_going`, sources that cannot be read are skipped with a warning. Raise `InvalidName`,
+    `InvalidBuildFile` (with all mistakes), `BuildFailed`, `HashMismatch`, `Unreachable`.
     """
     from datapkg.api.build import build_package
     from datapkg.building.spec.options import BuildOptions
@@ -71,9 +70,9 @@ def check(
     force: bool = False,
     progress: Progress | None = None,
 ) -> CheckResults:
-    """Tries the checks of a folder or build.yml, and makes no package; gives what came of each.
+    """Run the checks of a folder or build.yml without building a package; return their results.
 
-    Raises `InvalidBuildFile` and `BuildFailed` as a build does, but nothing for a check that fails.
+    Raise `InvalidBuildFile` and `BuildFailed` as a build does, but nothing if a check fails.
     """
     from datapkg.api.check import BuildOptions
     from datapkg.api.check import check as try_checks
@@ -97,12 +96,12 @@ def push(
     registry: str | None = None,
     progress: Progress | None = None,
 ) -> PushResult:
-    """Publish the last built state of a package (or the one named) at its registry.
+    """Publish the last build of a package, or the state of the ref, to its registry.
 
     `onto` is the hash of the registry's latest state, for a package that this machine has never seen. A `dry_run` sends
-    nothing: its `changes` list what would change for consumers, and it raises what the push would raise.
-    `confirm` says that showing all earlier pushes is meant, where `public` makes a private package public. Raises
-    `Conflict` if somebody pushed meanwhile, unless `force`; `Refused`, `Unreachable`.
+    nothing: its `changes` list what would change for users, and it raises what the push would raise. `confirm` confirms
+    that `public` makes all earlier pushes of a private package public. Raise `Conflict` if somebody pushed meanwhile,
+    unless `force`; `Refused`, `Unreachable`.
     """
     from datapkg.api.push import push_package
 
@@ -134,12 +133,11 @@ def install(
     replace: bool = False,
     progress: Progress | None = None,
 ) -> Any:
-    """Brings a package, or the node in it that the ref names, to this machine; gives it.
+    """Install a package, or the node in it that the ref names, on this machine; return it.
 
-    Less of it with `meta_only` (the manifest), `include` and `exclude` (patterns of paths: `raw/**/*.jpg`), or
-    `max_size` (of a node, in bytes).
-
-    Raises `PackageNotFound`, `VersionNotFound`, `TagNotFound`, `HashMismatch`, `Refused`, `Unreachable`.
+    To install only a part, use `meta_only` (the manifest), `include` and `exclude` (patterns of paths such as
+    `raw/**/*.jpg`), or `max_size` (of a node, in bytes). Raise `PackageNotFound`, `VersionNotFound`, `TagNotFound`,
+    `HashMismatch`, `Refused`, `Unreachable`.
     """
     from datapkg.api.install import InstallOptions, install_one
 
@@ -151,11 +149,11 @@ def install(
 
 
 def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Any:
-    """The package or node that a ref means on this machine; two states of a package may be loaded side by side.
+    """Return the installed package or node that a ref names; two states of a package can be loaded side by side.
 
     With `lazy` (by default the setting of that name), it need not be installed: its manifest is fetched now, and data
-    when they are read, from the registry that it came from, `registry`, or the one of the settings. Raises
-    `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`; if lazy, those of a registry too.
+    when they are read, from the registry that it came from, `registry`, or the one of the settings. Raise
+    `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`; if lazy, registry errors too.
     """
     home = Home()
     is_lazy = home.settings.get("lazy").value if lazy is None else lazy
@@ -163,10 +161,7 @@ def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> 
 
 
 def open(ref: str, *, registry: str | None = None) -> Any:
-    """The package or node that a ref means, be it here or at its registry: data are fetched when they are read.
-
-    `load(ref, lazy=True)`.
-    """
+    """Return a package or node, installed or not, whose data are fetched when they are read: `load(ref, lazy=True)`."""
     return load(ref, lazy=True, registry=registry)
 
 
@@ -179,9 +174,9 @@ def fetch(
     registry: str | None = None,
     progress: Progress | None = None,
 ) -> Any:
-    """Brings data of an installed package, or of the node that the ref names, that are not here yet; gives it.
+    """Download missing data of an installed package, or of the node that the ref names; return it.
 
-    Raises `PackageNotInstalled`, `NodeNotFound`, `HashMismatch`, `Refused`, `Unreachable`.
+    Raise `PackageNotInstalled`, `NodeNotFound`, `HashMismatch`, `Refused`, `Unreachable`.
     """
     from datapkg.api.install import fetch as fetch_objects
 
@@ -201,12 +196,11 @@ def edit(
     checks: bool = True,
     progress: Progress | None = None,
 ) -> Draft:
-    """A package to change inside a `with`, of which the manifest alone is fetched; one that is not there is begun.
+    """Return a package to change inside a `with`; only its manifest is fetched, and a missing package is created.
 
     Leaving the block makes a new state here and, with `push`, at the registry; an exception in it changes nothing. The
-    checks of what changed are tried first; without `checks` they are not, and the record of the state says so. Raises
-    `CheckFailed` for data that break one, `Conflict` where somebody pushed other changes to the same paths meanwhile;
-    `Refused`, `Unreachable`.
+    checks of what changed run first; without `checks` they are skipped, which is recorded. Raise `CheckFailed` for data
+    that violate one, `Conflict` if somebody pushed other changes to the same paths meanwhile; `Refused`, `Unreachable`.
     """
     from datapkg.api.drafts.policy import CommitOptions
     from datapkg.api.edit import Draft
@@ -227,10 +221,10 @@ def sync(
     checks: bool = True,
     progress: Progress | None = None,
 ) -> SyncResult:
-    """Makes a package at its registry follow a folder, or its group `to`; gives what was added, changed and removed.
+    """Update a package at its registry, or its group `to`, from a folder; return what was added, changed and removed.
 
-    Only what differs is built and sent, and nothing is downloaded. With `delete` the package loses what the folder has
-    not; `confirm` says that an empty folder is meant; `checks` as in `edit`. Raises `CheckFailed`, `Conflict` where
+    Only what differs is built and sent, and nothing is downloaded. `delete` removes nodes that the folder lacks;
+    `confirm` allows an empty folder to empty the package; `checks` as in `edit`. Raise `CheckFailed`, `Conflict` if
     somebody pushed other changes to the same paths meanwhile; `BuildFailed`, `Refused`, `Unreachable`.
     """
     from datapkg.api.sync import SyncOptions
@@ -252,11 +246,11 @@ def merge(
     checks: bool = True,
     progress: Progress | None = None,
 ) -> Any:
-    """Puts packages, or groups in them, together as the package `into`, by their manifests; gives it.
+    """Merge packages, or groups in them, into the package `into` by their manifests; return it.
 
-    Of what differs at one path `ours` takes the first, `theirs` the last, `rename` both; with `concat` tables of the
-    same columns become one; `checks` as in `edit`. Raises `CheckFailed`, `Conflict` that lists all such places
-    otherwise; `PackageNotInstalled`.
+    Where nodes differ at one path, `on_conflict` takes the first ("ours"), the last ("theirs") or both ("rename"), or
+    raises a `Conflict` with all these paths ("error"). With `concat`, tables with the same columns are concatenated;
+    `checks` as in `edit`. Raise `CheckFailed`, `PackageNotInstalled`.
     """
     from datapkg.api.merge import MergeOptions
     from datapkg.api.merge import merge as put_together
@@ -273,10 +267,10 @@ def merge(
 def copy(
     ref: str, into: str, *, message: str = "", registry: str | None = None, progress: Progress | None = None
 ) -> Any:
-    """Copy a state of a package, by its manifest, as the package `into`; return that.
+    """Copy a state of a package, by its manifest, to the package `into`; return the copy.
 
-    Data that are at a registry alone stay there, and a push of the copy does not send them. Raise
-    `PackageNotInstalled` for a package that is neither here nor at the registry.
+    Data that only a registry has stay there, and pushing the copy does not send them. Raise `PackageNotInstalled` for a
+    package that is neither here nor at the registry.
     """
     from datapkg.api.copy import copy as copy_package
 
@@ -289,10 +283,10 @@ def copy(
 def open_hook(
     folder: str | PathLike[str], ref: str | None = None, *, lazy: bool | None = None, registry: str | None = None
 ) -> OpenHook:
-    """Shows a package, or the node that the ref names, as files at a folder, for the length of a `with`.
+    """Show a package, or the node that the ref names, as files in a folder while a `with` block runs.
 
-    To all that opens files by Python's own functions, in the whole process; not to what does so in C. The folder need
-    not be there; where no ref is given, its own text is one. `lazy` and `registry` as in `load`; so are the errors.
+    All code of the process that opens files by Python's own functions sees them; C libraries do not. The folder need
+    not exist; without a ref, its path is read as one. `lazy`, `registry` and errors as in `load`.
     """
     from datapkg.reading.files.open_hook import OpenHook
 
@@ -310,8 +304,8 @@ def export(
 ) -> ExportResult:
     """Write a package or node as ordinary files with their original names; all of it or nothing.
 
-    `with_build_file` adds a `build.yml` that builds an equal package. Raise `Conflict` if something is at `dest`
-    already, unless `force`.
+    `with_build_file` adds a `build.yml` that builds an equal package. Raise `Conflict` if `dest` exists, unless
+    `force`.
     """
     from datapkg.api.export import export as export_files
 
@@ -328,16 +322,16 @@ def search(query: str, *, registry: str | None = None) -> list[dict[str, Any]]:
 
 
 def login(token: str, *, registry: str | None = None) -> str:
-    """Keeps a token for a registry, which is asked whom it stands for; gives the user's name."""
+    """Log in to a registry with a token, which the registry verifies; return the user's name."""
     from datapkg.api.accounts import login as keep_token
 
     return keep_token(Home(), token, registry)["user"]
 
 
 def verify(ref: str | None = None, *, content: bool = False, progress: Progress | None = None) -> VerifyResult:
-    """Hashes every object of a package, or of all of them, again; names what is damaged.
+    """Verify the hash of every object of a package, or of all packages; return which are corrupt.
 
-    With `content`, tables are read too, and those that hold other values than their manifest states are named.
+    With `content`, tables are read too, and those whose values differ from what their manifest states are listed.
     """
     from datapkg.api.maintenance import verify as verify_objects
 

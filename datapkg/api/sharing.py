@@ -1,4 +1,4 @@
-"""Sharing: who may read and write a package at its registry."""
+"""Sharing: who can read and write a package at its registry."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ PUBLIC = "public"
 
 
 def access(home: Home, ref: Ref, registry: str | None = None) -> dict[str, Any]:
-    """Whether the package is public, its owner, and who else may read it, or write it too."""
+    """Return whether the package is public, its owner, and the users who can read or write it."""
     return msgspec.structs.asdict(_client(home, ref, registry).access(ref))
 
 
 def grant(
     home: Home, ref: Ref, who: str, confirm: bool = False, registry: str | None = None, *, write: bool = False
 ) -> dict[str, Any]:
-    """Let a user, or `public`, read the package; `confirm` says that showing earlier pushes to all is meant.
+    """Let a user, or `public`, read the package; `confirm` confirms that all earlier pushes become public.
 
-    With `write`, the user may also push, tag and version it; a later call without it does not take that away.
+    With `write`, the user can also push, tag and version it; a later call without it does not revoke that.
     """
     if write and who == PUBLIC:
         raise InvalidInput(
@@ -40,7 +40,7 @@ def grant(
 
 
 def revoke(home: Home, ref: Ref, who: str, registry: str | None = None) -> dict[str, Any]:
-    """Take the rights to read and write from a user, or `public`."""
+    """Revoke all access of a user, or of `public`."""
     return msgspec.structs.asdict(_client(home, ref, registry).revoke(ref, _who(who)))
 
 
