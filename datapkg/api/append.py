@@ -126,8 +126,11 @@ def _add_rows(draft: DraftState, path: str, files: Sequence[Path]) -> int:
     node, total = draft.nodes.get(path), 0
     columns = dict(node.columns) if isinstance(node, TableNode) else {}
     for file in files:
-        with objects_for(draft.home.store, dry_run=True) as objects, shown_progress(draft.options.progress) as tell:
-            tell("reading", 0, 0)
+        with (
+            objects_for(draft.home.store, dry_run=True) as objects,
+            shown_progress(draft.options.progress) as report_progress,
+        ):
+            report_progress("reading", 0, 0)
             rows = rows_of(file, objects, columns)
             try:
                 append_rows(draft, path, rows.table)

@@ -17,9 +17,9 @@ from datapkg.store.arrow_cache import CachedTable
 
 
 def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmResult]:
-    """Makes warm copies of the tables of a package, or of those below the node that the ref names; in their order.
+    """Make warm copies of the tables of a package, or of those below the node of the ref; return them in order.
 
-    Those that are here already are left as they are. Raises `InvalidInput` where there is no table.
+    Those that are here already are left as they are. Raise `InvalidInput` where there is no table.
     """
     found = find_installed(home, ref)
     source = Source(found.store, ref, found.hash)
@@ -39,12 +39,12 @@ def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmR
 
 
 def list_copies(home: Home) -> list[CachedTable]:
-    """The warm copies on this machine, by package and path."""
+    """Return the warm copies on this machine, by package and path."""
     return home.store.copies.list()
 
 
 def remove_copies(home: Home, ref: Ref | None = None, dry_run: bool = False) -> list[CachedTable]:
-    """Frees the warm copies of what the ref names, or all; gives those that were (or would be) removed.
+    """Remove the warm copies of what the ref names, or all; return those that were (or would be) removed.
 
     A copy serves every package that has the same table, so it goes for all of them.
     """
@@ -62,7 +62,7 @@ def _tables(source: Source, ref: Ref) -> list[TableNode]:
 
 
 def _keys(home: Home, ref: Ref) -> set[str]:
-    """The keys of the tables that a ref names; none where it is not here any more."""
+    """Return the keys of the tables that a ref names; none if it is not installed any more."""
     try:
         found = find_installed(home, ref)
         return {arrow_cache.key(table) for table in _tables(Source(found.store, ref, found.hash), ref)}
@@ -73,7 +73,7 @@ def _keys(home: Home, ref: Ref) -> set[str]:
 
 
 def _is_below(copy: CachedTable, ref: Ref) -> bool:
-    """Whether a copy was made for this package, or for what lies below its node; of whichever state."""
+    """Return whether a copy belongs to this package, or to a node below the ref, in any state."""
     return (
         ref.state is None
         and copy.package == ref.package

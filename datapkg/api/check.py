@@ -1,4 +1,4 @@
-"""Check: the demands of a build file on its tables, tried without making a package."""
+"""Check: run the checks of a build file on its tables without building a package."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(
     *,
     progress: Progress = silent,
 ) -> CheckResults:
-    """Tries the checks of a directory or build file on the tables that it makes, which are not kept.
+    """Run the checks of a directory or build file on the tables that it builds, which are discarded.
 
     Only tables are made that a check is about, or that one compares with. Raises what a build does, except
     `CheckFailed`.
@@ -55,7 +55,7 @@ def check(
 
 
 def _needed(spec: BuildSpec, asked: list[NodeSpec]) -> BuildSpec:
-    """The nodes that checks are about, or compare with; without the checks, whose results are wanted one by one."""
+    """Return the nodes that checks read, without the checks, since each result is wanted, not the first failure."""
     references = [
         argument
         for node in asked

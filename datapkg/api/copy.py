@@ -46,7 +46,7 @@ def copy(
 
 
 def _record(home: Home, ref: Ref, found: ResolvedState) -> dict[str, Any]:
-    """How the state was built, if it was built here, what its checks came to, and what it is a copy of."""
+    """Return the record of the copy: how its state was built, the results of its checks, and the original."""
     record = found.store.refs.record(ref, found.hash) or {"sources": []}
     made = {name: value for name, value in record.items() if name not in ("parent", "origin")}
     asked = found.why if "://" in found.why else None  # else the registry that the state came from
@@ -60,7 +60,7 @@ def _record(home: Home, ref: Ref, found: ResolvedState) -> dict[str, Any]:
 
 
 def _keep(home: Home, into: Ref, current: Current, message: str, record: dict[str, Any]) -> None:
-    """Names the state; no event is written if it is what was copied or built there last."""
+    """Make the state current; write no log event if it is current already."""
     refs = home.store.refs
     before = refs.current(into)
     newest = next(iter(refs.log(into)), None)

@@ -41,7 +41,7 @@ _OF_KIND = {"file": "id", "array": "numpy", "table": "parquet"}
 
 @dataclass(frozen=True)
 class _Job:
-    """One export: what is written, where to, and what the record of its build says of each source."""
+    """One export: what is written and where, and the recorded source of each node."""
 
     found: ResolvedState
     ref: Ref
@@ -128,7 +128,7 @@ def cat(
 
 
 def _origins(found: ResolvedState, ref: Ref, manifest: Manifest) -> Origins:
-    """Return what the record of the build of this state says of its sources, by path.
+    """Return the recorded sources of a state, by path.
 
     A state that was made otherwise (by `edit`, say) has what newer builds of the package say of files of the same
     name. That may be out of date: text that is written by it counts only if it is read back equal.
@@ -168,7 +168,7 @@ def _check_free(job: _Job) -> None:
 
 @contextmanager
 def _staging(dest: Path, ref: Ref) -> Iterator[tuple[OpenFolder, OpenFolder]]:
-    """Open the parent of a target, and a new folder with a random name, which is removed at the end.
+    """Open the parent of a target and a temporary folder with a random name, which is removed at the end.
 
     That lies in the target if it is a folder, which may be on another disk than its parent, else beside it.
     """
@@ -195,7 +195,7 @@ def _staging(dest: Path, ref: Ref) -> Iterator[tuple[OpenFolder, OpenFolder]]:
 
 
 def _sweep(folder: OpenFolder) -> None:
-    """Remove what exports that were killed long ago left."""
+    """Remove temporary folders of exports that were killed long ago."""
     for name in folder.names():
         found = folder.status(name) if name.startswith(STAGED) else None
         if found and stat.S_ISDIR(found.st_mode) and time.time() - found.st_ctime > STALE_TEMP_S:
@@ -222,7 +222,7 @@ def _export_file(job: _Job, task: ExportTask, progress: Progress) -> ExportResul
 
 
 def _by_suffix(job: _Job, task: ExportTask) -> tuple[_Job, ExportTask]:
-    """A table that goes to a file of this name has the format that the name says, unless `format` was given."""
+    """Choose the format of a table by the suffix of its target, unless `format` was given."""
     suffix = job.dest.suffix.lower()
     if not isinstance(task.node, TableNode) or job.format is not None:
         return job, task
@@ -264,7 +264,7 @@ def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], pr
 
 
 def _add_build_file(job: _Job, staged: OpenFolder, groups: list[ExportTask], written: list[WrittenFile]) -> int:
-    """Write `build.yml` into the staged tree, read it back against what it is to say, and return its size."""
+    """Write `build.yml` into the staged tree, verify that it reads back the same, and return its size."""
     depth = len(job.ref.path.split("/")) if job.ref.path else 0
     top = next((task.node for task in groups if not task.parts), None)
     meta = (top.meta if top else {}) if job.ref.path else job.manifest.meta

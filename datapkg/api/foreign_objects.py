@@ -1,4 +1,4 @@
-"""Objects that a push of a state taken from elsewhere could not rely on: brought to this machine first."""
+"""Fetch objects of other packages that a later push could not find at its registry."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 def log(
     home: Home, ref: Ref, *, remote: bool | None = None, registry: str | None = None, changes: bool = False
 ) -> list[dict[str, Any]]:
-    """Return what happened to a package, newest first: pushes at its registry, builds and installs on this machine.
+    """Return the log of a package, newest first: pushes at its registry, builds and installs on this machine.
 
     `remote` True leaves out this machine, False the registry; None takes both where a registry is set. With a state in
     the ref, only what concerns that state. Each entry has event, hash, created_at, author, message, tags, versions and
@@ -104,7 +104,7 @@ def _pushes(client: Client, ref: Ref) -> list[dict[str, Any]]:
 
 
 def _merged(pushes: list[dict[str, Any]], local: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Both, newest first; a push is listed once, and names are those that the registry gives."""
+    """Merge both logs, newest first; a push is listed once, with the names that the registry gives."""
     known = {(each["hash"], each["origin"]) for each in pushes}
     names = {each["hash"]: (each["tags"], each["versions"]) for each in pushes}
     here = [each for each in local if each["event"] != "push" or (each["hash"], each["origin"]) not in known]
@@ -122,7 +122,7 @@ def _time(text: str) -> datetime:
 
 
 def _hash_of(home: Home, client: Client | None, ref: Ref, entries: list[dict[str, Any]]) -> str:
-    """The full hash of the ref's state."""
+    """Return the full hash of the ref's state."""
     assert ref.state is not None
     if ref.state.kind == "hash":
         found = sorted({each["hash"] for each in entries if each["hash"].startswith(ref.state.value)})
@@ -159,7 +159,7 @@ def _add_changes(
 
 
 def _manifest(home: Home, client: Client | None, ref: Ref, hash: str) -> Manifest | None:
-    """The manifest of a state, from this machine or the registry; None where neither has it."""
+    """Return the manifest of a state, from this machine or the registry; None if neither has it."""
     try:
         if home.store.has(hash):
             return home.store.manifest(hash)
@@ -196,7 +196,7 @@ def _versions(client: Client, ref: Ref) -> list[dict[str, Any]]:
 def state_to_name(home: Home, ref: Ref, kind: Kind, name: str, registry: str | None = None) -> dict[str, Any]:
     """Return the state that a new name would be given to: the ref's, else the registry's latest; as its log has it.
 
-    Raises `Conflict` where no state is named and the newest one on this machine was never pushed: then the registry's
+    Raise `Conflict` where no state is named and the newest one on this machine was never pushed: then the registry's
     latest is probably not what is meant.
     """
     client = _client(home, ref, registry)

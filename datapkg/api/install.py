@@ -25,7 +25,7 @@ from datapkg.resolve import ResolvedState, find_installed
 
 @dataclass(frozen=True)
 class InstallOptions:
-    """How to install: which part, over another origin, from this registry."""
+    """Which part to install, from which registry, and whether a package of another origin is replaced."""
 
     selection: Selection = EVERYTHING
     replace: bool = False
@@ -41,7 +41,7 @@ def install_packages(
     replace: bool = False,
     progress: Progress = silent,
 ) -> list[PackageOutcome]:
-    """Installs each ref in turn, going on after one that fails; `current` moves a package at a time."""
+    """Install each ref in turn, continuing after one that fails; each package becomes current on its own."""
     options = InstallOptions(selection, replace, registry)
     return [_outcome(home, ref, options, progress) for ref in refs]
 
@@ -54,7 +54,7 @@ def _outcome(home: Home, ref: Ref, options: InstallOptions, progress: Progress) 
 
 
 def install_one(home: Home, ref: Ref, options: InstallOptions, progress: Progress = silent) -> InstallResult:
-    """Installs one ref: resolve, manifest (its hash must be the one asked for), objects, pointer last.
+    """Install one ref: resolve it, fetch the manifest (verified by its hash) and objects, move the pointer last.
 
     A full hash that is here already is installed without a request. What arrived before a failure stays in the store.
     """
@@ -87,7 +87,7 @@ def _install_offline(home: Home, ref: Ref, options: InstallOptions) -> InstallRe
 
 
 def _origin(home: Home, ref: Ref, hash: str, options: InstallOptions) -> str:
-    """Where a state that is here came from: a registry, or "local" where it was built here and never pushed."""
+    """Return the origin of a state: a registry, or "local" if it was built here and never pushed."""
     if origin := resolve.origin_of(home, ref, hash):
         return origin
     refs = home.store.refs
@@ -109,7 +109,7 @@ def fetch_packages(
     registry: str | None = None,
     progress: Progress = silent,
 ) -> list[PackageOutcome]:
-    """Fetches for each ref in turn (see `fetch`), going on after one that fails."""
+    """Fetch for each ref in turn (see `fetch`), continuing after one that fails."""
     outcomes = []
     for ref in refs:
         try:
@@ -123,9 +123,9 @@ def fetch_packages(
 def fetch(
     home: Home, ref: Ref, selection: Selection, *, registry: str | None = None, progress: Progress = silent
 ) -> InstallResult:
-    """Brings objects of a state that is here already, of a node or of all of it; no pointer moves.
+    """Download missing objects of an installed state, or of a node in it; no pointer moves.
 
-    Raises `PackageNotInstalled`, `NodeNotFound`, and the errors of a registry.
+    Raise `PackageNotInstalled`, `NodeNotFound`, and the errors of a registry.
     """
     with home.store.writing():
         return _fetch(home, ref, selection, registry, progress)
@@ -147,7 +147,7 @@ def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, pro
 
 
 def _note_whole(home: Home, ref: Ref, manifest: Manifest) -> None:
-    """What was installed in part may be whole now."""
+    """Mark a partial install as complete if nothing is missing any more."""
     current = home.store.refs.current(ref)
     if current and current.partial and current.hash == manifest.hash and not home.store.absent(manifest):
         home.store.refs.set_current(ref, replace(current, partial=False))
@@ -163,7 +163,7 @@ def _fetch_objects(
 
 
 def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> TransferPlan:
-    """What has to come; raises `QuotaExceeded` where there is no room for it."""
+    """Return what must be downloaded; raise `QuotaExceeded` if the disk is too full."""
     planned = plan(selection.of(manifest, ref.path), home.store.objects)
     free = shutil.disk_usage(home.store.folder).free
     if planned.size_bytes > free:

@@ -1,4 +1,4 @@
-"""The calls from Python that list, name, share, pin, set and remove: texts in, values out, nothing printed."""
+"""The public Python functions that list, name, share, pin, configure and remove; they print nothing."""
 
 from __future__ import annotations
 
@@ -120,8 +120,10 @@ def lock(
     """
     from datapkg.api.lock import write_lock
 
-    with shown(progress) as tell:
-        path, written, warnings = write_lock(Home(), Path(folder), update=update, registry=registry, progress=tell)
+    with shown(progress) as report_progress:
+        path, written, warnings = write_lock(
+            Home(), Path(folder), update=update, registry=registry, progress=report_progress
+        )
     return LockResult(path, list(written.pins), warnings)
 
 

@@ -1,4 +1,4 @@
-"""Listing: what is on this machine, and what is in a package."""
+"""Listing: the packages on this machine, and the contents of a package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _README_BYTES = 16_384
 
 
 def list_packages(home: Home) -> list[PackageListing]:
-    """The packages on this machine with their current state, each from the first store that has it."""
+    """Return the packages on this machine with their current states, each from the first store that has it."""
     listed: dict[str, PackageListing] = {}
     for store in home.stores:
         for ref in store.refs.packages():
@@ -33,7 +33,7 @@ def list_packages(home: Home) -> list[PackageListing]:
 
 
 def _lacks_data(store: Store, hash: str) -> bool:
-    """Whether data of a state are absent now: other packages may have brought them since it came here in part."""
+    """Return whether data of a state are missing; other packages may have brought them since its partial install."""
     try:
         return bool(store.absent(store.manifest(hash)))
     except DatapkgError:  # damaged; `datapkg verify` tells
@@ -41,7 +41,7 @@ def _lacks_data(store: Store, hash: str) -> bool:
 
 
 def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = None) -> PackageDetails:
-    """The nodes of a package, or of the part of it that the ref names.
+    """Return the nodes of a package, or of the part of it that the ref names.
 
     With `remote`, or where it is not installed, as its registry has it; nothing is installed by that.
     """
@@ -72,7 +72,7 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
 
 
 def _is_imported(home: Home, ref: Ref, hash: str) -> bool:
-    """Whether an import of the package, which names no state, gives this one."""
+    """Return whether an import of the package, which names no state, gives this one."""
     try:
         return find_installed(home, ref.at(None)).hash == hash
     except NotFound:
@@ -87,7 +87,7 @@ def _bytes_absent(store: Store, ref: Ref, manifest: Manifest) -> int:
 
 
 def _checks(home: Home, found: ResolvedState, ref: Ref, registry: str) -> list[dict[str, Any]]:
-    """What the checks of the tables that the ref names came to, as the record of the build has it, here or there."""
+    """Return the recorded check results of the tables of the ref, from this machine or the registry."""
     from datapkg.building.checks.definitions import unpacked
 
     recorded = found.store.refs.record
@@ -99,7 +99,7 @@ def _checks(home: Home, found: ResolvedState, ref: Ref, registry: str) -> list[d
 
 
 def readme_lines(home: Home, ref: Ref, shown: PackageDetails, limit: int) -> list[str]:
-    """The first lines of the README, blank ones left out at both ends; nothing where it cannot be read."""
+    """Return the first lines of the README without blank lines at both ends; nothing if it cannot be read."""
     from datapkg.reading.source import Remote, Source
 
     found = find_installed(home, ref.at(State("hash", shown.hash)))

@@ -1,4 +1,4 @@
-"""Lock: a project's requirements made exact, and installed exactly so."""
+"""Lock: pin a project's requirements to exact states, and install these."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def start_project(folder: Path) -> Path:
 def write_lock(
     home: Home, start: Path, *, update: bool = False, registry: str | None = None, progress: Progress = silent
 ) -> tuple[Path, Lock, list[str]]:
-    """Writes `datapkg.lock` beside the nearest `datapkg.yml`; gives its path, the lock and warnings.
+    """Write `datapkg.lock` beside the nearest `datapkg.yml`; return its path, the lock and warnings.
 
     Pins of requirements that did not change are kept, unless `update`; only the others are resolved.
     """
@@ -61,7 +61,7 @@ def install_locked(
     replace: bool = False,
     progress: Progress = silent,
 ) -> list[PackageOutcome]:
-    """Installs what the nearest `datapkg.yml` asks for, exactly as its lock says; writes a lock that does not fit anew.
+    """Install the packages of the nearest `datapkg.yml` as its lock pins them; rewrite an outdated lock.
 
     With `frozen` nothing is written, and a lock that does not fit is `InvalidLock`. A file of requirements by another
     name is installed in its order, without a lock.
@@ -123,7 +123,7 @@ def _resolve(home: Home, wanted: Requirements, old: Lock | None, registry: str |
 
 
 def _unresolved(failed: list[tuple[Ref, DatapkgError]]) -> DatapkgError:
-    """The one error, or one of the same kind as the first that lists all."""
+    """Return the only error, or one of the first's class that lists all."""
     first = failed[0][1]
     if len(failed) == 1:
         return first

@@ -1,4 +1,4 @@
-"""Maintenance: what is damaged on this machine, and removing packages here or at the registry."""
+"""Maintenance: verify stored data, and remove packages here or at the registry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Use = tuple[str, str, bool]
 
 
 def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, content: bool = False) -> VerifyResult:
-    """Hashes every object again, of one package or of all; what is damaged goes into quarantine and is named.
+    """Verify the hash of every object of one package or of all; move corrupt ones to quarantine and return them.
 
     Small files of packages are checked too; a damaged pointer is set aside and written anew from the package's log.
     With `content`, all tables that are here are read too: one that holds other values than its manifest states is named
@@ -45,7 +45,7 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, c
 
 
 def _false_tables(home: Home, store: Store, ref: Ref | None, progress: Progress) -> tuple[list[DamagedObject], int]:
-    """The tables that do not hold what their manifests state, and how many of them are here and were read."""
+    """Return the tables that differ from their manifests, and how many tables were read."""
     found: dict[str, DamagedObject | None] = {}
     for package, hash, _ in _states(home, store, ref):
         try:
@@ -64,7 +64,7 @@ def _false_tables(home: Home, store: Store, ref: Ref | None, progress: Progress)
 
 
 def _used(home: Home, store: Store, ref: Ref | None) -> dict[str, _Use]:
-    """The objects of packages: hash to package, path, and whether it should be here."""
+    """Return the objects of packages: hash to package, path, and whether it should be here."""
     used: dict[str, _Use] = {}
     for package, hash, partial in _states(home, store, ref):
         if partial is False or hash not in used:
@@ -86,7 +86,7 @@ def _add_nodes(used: dict[str, _Use], manifest: Manifest, package: str, path: st
 
 
 def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, bool]]:
-    """Package, manifest hash and whether objects of it may be left out: the current states, and known older ones."""
+    """Return package, manifest hash and whether objects may be missing, of current states and known older ones."""
     refs = store.refs
     if ref is not None:
         found = find_installed(home, ref)
@@ -104,7 +104,7 @@ def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, b
 
 
 def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) -> RemoveResult:
-    """Remove a package from this machine, and free the space of what no other state here refers to.
+    """Remove a package from this machine, and free the objects that no other state here uses.
 
     What a process that is at work may rely on stays, unless `now` says that there is none. Raise
     `PackageNotInstalled` where there is no such package, `Refused` for one that is in a read-only store alone.
@@ -130,7 +130,7 @@ def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) ->
 
 
 def free_left(home: Home) -> RemoveResult:
-    """Free what earlier removals left; no other process may be at work."""
+    """Free the space that earlier removals left; no other process may be running."""
     return _removed("", gc.free(home.store, now=True))
 
 
@@ -142,7 +142,7 @@ def _removed(package: str, freed: gc.Freed, other: Path | None = None, more_byte
 
 
 def delete(home: Home, ref: Ref, registry: str | None = None) -> None:
-    """Deletes a package at its registry, with all its states; what is installed on machines stays there."""
+    """Delete a package with all its states from its registry; installed copies stay."""
     if ref.path or ref.state:
         raise InvalidInput(f"{ref} names more than a package", hint=f"datapkg delete {ref.package}")
     home.client(allowed_registry(home, ref, registry)).delete(ref)

@@ -1,4 +1,4 @@
-"""Merge: a new state of a package from the states of others, by their manifests; data stay where they are."""
+"""Merge: make a state of a package from those of others, by their manifests; data are not copied."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from datapkg.resolve import ResolvedState, find_or_fetch
 
 @dataclass(frozen=True)
 class MergeOptions:
-    """How packages go together where they differ: error, ours, theirs or rename; with `concat`, tables of the same
-    columns become one. `registry` is asked for those that are not here.
+    """How to resolve a path at which packages differ (error, ours, theirs or rename), and whether tables with the same
+    columns are concatenated. `registry` is asked for packages that are not here.
     """
 
     on_conflict: str = "error"
@@ -48,9 +48,9 @@ class MergeOptions:
 
 @dataclass(frozen=True)
 class Input:
-    """A state that is put in: what was asked for, and what that means here or at a registry.
+    """One input of a merge: its ref, the state that this means, and the nodes of it that are merged.
 
-    Paths of the part are those of the state without `above` before them: "", or a group with a slash.
+    `above` is what the paths of `part` lack compared with the state: "", or a group with a slash.
     """
 
     ref: Ref
@@ -62,12 +62,12 @@ class Input:
 def merge(
     home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions = MergeOptions(), *, progress: Progress = silent
 ) -> MergeResult:
-    """Makes a state of the package `into` of what the refs name, packages or groups in them, and makes it current here.
+    """Merge what the refs name, packages or groups in them, into a state of the package `into`; make it current here.
 
-    Nothing is fetched but manifests, tables that are to be put together or that stand for another of the same content
-    and were never verified here, and what lies at another registry than the one that a push would go to. The record
-    pins what was put in. Raises `Conflict` that lists all places that differ, `PackageNotInstalled`, `NodeNotFound`,
-    `HashMismatch` for a false table, and the errors of a registry.
+    Only manifests are fetched, tables that are concatenated or that replace another of the same content and were never
+    verified here, and objects at another registry than the one of a push. The record pins the inputs. Raise `Conflict`
+    with all paths that differ, `PackageNotInstalled`, `NodeNotFound`, `HashMismatch` for a false table, and the errors
+    of a registry.
     """
     if into.path or into.state or into.registry is not None:
         raise InvalidInput(f"{into} is not what a merge makes: name a package alone", hint=f"-o {into.package}")
@@ -105,7 +105,7 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions, pr
 
 
 def _found(home: Home, ref: Ref, registry: str | None) -> Input:
-    """What a ref means; of one that is not here, the manifest is fetched."""
+    """Resolve a ref; of a package that is not here, the manifest is fetched."""
     found = find_or_fetch(home, ref, registry)
     check_named_complete(home, ref, found.hash)
     manifest = found.store.manifest(found.hash)
@@ -122,7 +122,7 @@ def _found(home: Home, ref: Ref, registry: str | None) -> Input:
 
 
 def _places(each: Input, number: int, merging: MergePlan) -> dict[str, str]:
-    """The path that each table of what was put in has now, by its path in its own package."""
+    """Return the path that each table of an input has in the merge, by its path in its own package."""
     found: dict[str, str] = {}
     renamed = {old: new for new, old in merging.renamed.items() if merging.of.get(new) == number}
     for node in each.part.nodes:
@@ -190,7 +190,7 @@ def _checks_of(draft: DraftState, each: Input, number: int, merging: MergePlan) 
 
 
 def _source(home: Home, each: Input, path: str, registry: str | None) -> tuple[Source, str]:
-    """Where a node of what was put in is read from, and its path there."""
+    """Return where a node of an input is read from, and its path there."""
     store = each.found.store
     remote = Remote(home, registry) if store is home.store else None
     return Source(store, each.ref, each.found.hash, remote), each.above + path

@@ -1,4 +1,4 @@
-"""Mount: a package, or a node in it, as a folder of read-only files, for as long as this process shows it."""
+"""Mount: show a package, or a node in it, as a folder of read-only files while this process runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def mount(
     registry: str | None = None,
     allow_other: bool = False,
 ) -> bool:
-    """Shows what `ref` names now in `folder`, which is made if need be, until it is unmounted or a signal comes.
+    """Show what `ref` names now in `folder`, which is created if missing, until it is unmounted or a signal comes.
 
     With `lazy` (by default the setting of that name) it need not be installed, and a file is fetched when it is opened,
     from `registry` or that of the settings. Calls `ready` once programs can read, and `tell` with the path and the
@@ -65,17 +65,17 @@ def mount(
 
 
 def unmount(folder: Path, force: bool = False) -> Path:
-    """Takes a mount of a package away, and waits until the process that showed it has ended; gives the folder.
+    """Unmount a folder and wait until the process that showed it has ended; return the folder.
 
-    Raises `NotFound` where no package is mounted; `Conflict` where a program uses it, unless `force`.
+    Raise `NotFound` where no package is mounted; `Conflict` where a program uses it, unless `force`.
     """
     folder = real_path(folder)
     name = mounted_at(folder)
     if name is None or not name.startswith(OURS):
         raise NotFound(f"no package is mounted on {folder}" + (f", but {name}" if name else ""))
-    if said := detach(folder, force or not answers(folder)):
+    if problem := detach(folder, force or not answers(folder)):
         hint = f"leave the folder, close its files, or: datapkg unmount --force {folder}"
-        raise Conflict(f"{folder} was not unmounted: {said}", hint=hint)
+        raise Conflict(f"{folder} was not unmounted: {problem}", hint=hint)
     if not force:
         with contextlib.suppress(FileNotFoundError), claimed(folder, END_S):
             pass
@@ -83,13 +83,13 @@ def unmount(folder: Path, force: bool = False) -> Path:
 
 
 def open_source(home: Home, ref: Ref, lazy: bool | None, registry: str | None) -> Source:
-    """The state that is mounted, decided now; raises what `datapkg.load` does."""
+    """Resolve the state that is mounted; raise what `datapkg.load` does."""
     is_lazy = home.settings.get("lazy").value if lazy is None else lazy
     return opened(ref, home, lazy=is_lazy, registry=registry)
 
 
 def _for_others(allowed: bool) -> dict[str, bool]:
-    """The option that lets other users in, where the system lets this user say so."""
+    """Return the mount option for other users; raise `InvalidInput` if the system forbids it."""
     if not allowed:
         return {}
     try:
@@ -102,16 +102,16 @@ def _for_others(allowed: bool) -> dict[str, bool]:
 
 
 def _prepare(folder: Path) -> bool:
-    """Sees that a folder can be mounted on, and makes it where it is missing, which is the answer.
+    """Check that a folder can be mounted on, and create a missing one; return whether it was created.
 
     A mount of ours that was left by a process that was killed is taken away.
     """
     if name := mounted_at(folder):
         if answers(folder):
             raise Conflict(f"{name} is mounted on {folder} already", hint=f"datapkg unmount {folder}")
-        said = detach(folder, even_if_busy=True) if name.startswith(OURS) else f"it is {name}"
-        if said:
-            message = f"a mount that no longer answers is in the way at {folder}: {said}"
+        problem = detach(folder, even_if_busy=True) if name.startswith(OURS) else f"it is {name}"
+        if problem:
+            message = f"a mount that no longer answers is in the way at {folder}: {problem}"
             raise Conflict(message, hint=f"fusermount3 -u -z {folder}")
     try:
         folder.mkdir()
@@ -125,7 +125,7 @@ def _prepare(folder: Path) -> bool:
 
 
 def _time_ns(source: Source) -> int:
-    """When this machine first knew of the state, built, pushed or installed; a fixed time where it does not tell."""
+    """Return when the state was first built, pushed or installed here, in nanoseconds; a fixed time if unknown."""
     try:
         events = source.store.refs.log(source.ref)
         times = [datetime.fromisoformat(each.at).timestamp() for each in events if each.hash == source.hash]

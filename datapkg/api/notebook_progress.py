@@ -1,8 +1,8 @@
-"""How far a verb called from Python is: a bar in the output of a notebook's cell, from its second second on.
+"""Progress of a public Python function: a bar in the output of a notebook cell, after the first second.
 
-The verbs are the outermost part of datapkg that a notebook calls, as the commands are a terminal's; so what the caller
-did not say, `progress=`, is decided here. Nothing is printed: the bar is shown through IPython, which is looked for
-among the modules that are loaded and never imported.
+These functions are what a notebook calls, as the commands are what a terminal calls, so the default of `progress=` is
+decided here. Nothing is printed: the bar is displayed through IPython, which is looked up among the loaded modules and
+never imported.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ STYLE = "font: 12px/1.6 var(--jp-ui-font-family, system-ui, sans-serif); opacity
 
 
 def shown(progress: Progress | None) -> AbstractContextManager[Progress]:
-    """The progress that the caller gave; or a bar where somebody sits at a notebook, and nothing elsewhere."""
+    """Yield the progress that the caller gave; by default a bar in a notebook, and nothing elsewhere."""
     if progress is not None:
         return nullcontext(progress)
     return Bar() if is_notebook() else nullcontext(silent)
 
 
 def is_notebook() -> bool:
-    """Whether this process is the kernel of a notebook: IPython without a terminal."""
+    """Return whether this process is the kernel of a notebook: IPython without a terminal."""
     ask = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = ask() if ask is not None else None
     return getattr(shell, "kernel", None) is not None
 
 
 class Bar:
-    """A `datapkg.objects.progress.Progress` while the `with` lasts: one output of the cell, none where work is short.
+    """A `datapkg.objects.progress.Progress` for a `with`: one output of the cell, none for short work.
 
-    In the end it is a line that says how long it took: an output cannot be taken away again.
+    In the end it becomes a line with the elapsed time, since an output cannot be removed again.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Bar:
 
 
 def bar_html(what: str, done: int, total: int, elapsed_s: float) -> str:
-    """The bar, what is done, the share of it and for how long already; one that only moves where no total is known."""
+    """Return the HTML of a bar with its label, percentage and elapsed time; indeterminate if no total is known."""
     words, share = escape(what[:40]), min(done / total, 1) if total > 0 else 0
     value = f' value="{share:.4f}"' if total > 0 else ""
     percent = f"{share:.0%} · " if total > 0 else ""
@@ -87,7 +87,7 @@ def bar_html(what: str, done: int, total: int, elapsed_s: float) -> str:
 
 
 def end_html(what: str, done: int, total: int, elapsed_s: float, *, is_done: bool) -> str:
-    """What is left of the bar: how long it took, or how far it came."""
+    """Return the line that replaces the bar: how long it took, or how far it came."""
     share = f"{min(done / total, 1):.0%}" if total > 0 else "the beginning"
     end = f"done in {elapsed_s:.0f} s" if is_done else f"stopped at {share} after {elapsed_s:.0f} s"
     return f'<div class="datapkg-progress" style="{STYLE}">{escape(what[:40])} · {end}</div>'

@@ -55,8 +55,8 @@ def build(
     home, ref = Home(), Ref.parse(package)
     ways = {"gitignore": gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
     options = BuildOptions(build_file, allow_outside, allow_code, update, force, **ways)
-    with shown(progress) as tell:
-        built = build_package(home, ref, source, options, message=message, progress=tell)
+    with shown(progress) as report_progress:
+        built = build_package(home, ref, source, options, message=message, progress=report_progress)
     for path, reason in built.left_out.items():
         warnings.warn(f"{path} was left out of {built.package}: {reason}", stacklevel=2)
     return _opened(home, ref, built.hash)
@@ -78,8 +78,8 @@ def check(
     from datapkg.api.check import check as try_checks
 
     options = BuildOptions(allow_outside=allow_outside, allow_code=allow_code, force=force)
-    with shown(progress) as tell:
-        return try_checks(Home(), source, options, progress=tell)
+    with shown(progress) as report_progress:
+        return try_checks(Home(), source, options, progress=report_progress)
 
 
 def push(
@@ -105,7 +105,7 @@ def push(
     """
     from datapkg.api.push import push_package
 
-    with shown(progress) as tell:
+    with shown(progress) as report_progress:
         return push_package(
             Home(),
             Ref.parse(ref),
@@ -118,7 +118,7 @@ def push(
             confirm=confirm,
             dry_run=dry_run,
             registry=registry,
-            progress=tell,
+            progress=report_progress,
         )
 
 
@@ -143,8 +143,8 @@ def install(
 
     home, wanted = Home(), Ref.parse(ref)
     selection = Selection(tuple(include), tuple(exclude), max_size, meta_only)
-    with shown(progress) as tell:
-        installed = install_one(home, wanted, InstallOptions(selection, replace, registry), tell)
+    with shown(progress) as report_progress:
+        installed = install_one(home, wanted, InstallOptions(selection, replace, registry), report_progress)
     return _opened(home, wanted, installed.hash)
 
 
@@ -182,8 +182,8 @@ def fetch(
 
     home, wanted = Home(), Ref.parse(ref)
     selection = Selection(tuple(include), tuple(exclude), max_size)
-    with shown(progress) as tell:
-        fetched = fetch_objects(home, wanted, selection, registry=registry, progress=tell)
+    with shown(progress) as report_progress:
+        fetched = fetch_objects(home, wanted, selection, registry=registry, progress=report_progress)
     return _opened(home, wanted, fetched.hash)
 
 
@@ -231,8 +231,8 @@ def sync(
     from datapkg.api.sync import sync as follow
 
     options = SyncOptions(to, delete, confirm, message, dry_run, registry, checks=checks)
-    with shown(progress) as tell:
-        return follow(Home(), Path(folder), Ref.parse(package), options, progress=tell)
+    with shown(progress) as report_progress:
+        return follow(Home(), Path(folder), Ref.parse(package), options, progress=report_progress)
 
 
 def merge(
@@ -257,9 +257,9 @@ def merge(
 
     home, made = Home(), Ref.parse(into)
     wanted = [Ref.parse(each) for each in ([refs] if isinstance(refs, str) else refs)]
-    with shown(progress) as tell:
+    with shown(progress) as report_progress:
         done = put_together(
-            home, wanted, made, MergeOptions(on_conflict, concat, message, registry, checks), progress=tell
+            home, wanted, made, MergeOptions(on_conflict, concat, message, registry, checks), progress=report_progress
         )
     return open_node(made.at(State("hash", done.hash)), home, lazy=True, registry=registry)
 
@@ -275,8 +275,8 @@ def copy(
     from datapkg.api.copy import copy as copy_package
 
     home, made = Home(), Ref.parse(into)
-    with shown(progress) as tell:
-        done = copy_package(home, Ref.parse(ref), made, message=message, registry=registry, progress=tell)
+    with shown(progress) as report_progress:
+        done = copy_package(home, Ref.parse(ref), made, message=message, registry=registry, progress=report_progress)
     return open_node(made.at(State("hash", done.hash)), home, lazy=True, registry=registry)
 
 
@@ -309,9 +309,9 @@ def export(
     """
     from datapkg.api.export import export as export_files
 
-    with shown(progress) as tell:
+    with shown(progress) as report_progress:
         options: dict[str, Any] = {"force": force, "format": format, "with_build_file": with_build_file}
-        return export_files(Home(), Ref.parse(ref), Path(dest), **options, progress=tell)
+        return export_files(Home(), Ref.parse(ref), Path(dest), **options, progress=report_progress)
 
 
 def search(query: str, *, registry: str | None = None) -> list[dict[str, Any]]:
@@ -337,8 +337,8 @@ def verify(ref: str | None = None, *, content: bool = False, progress: Progress 
 
     if ref is not None and not isinstance(ref, str):
         raise InvalidInput("verify takes a reference such as 'uciml/iris', or nothing")
-    with shown(progress) as tell:
-        return verify_objects(Home(), Ref.parse(ref) if ref else None, tell, content=content)
+    with shown(progress) as report_progress:
+        return verify_objects(Home(), Ref.parse(ref) if ref else None, report_progress, content=content)
 
 
 def _opened(home: Home, ref: Ref, hash: str) -> Node:

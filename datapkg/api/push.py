@@ -122,7 +122,7 @@ def _push(
 
 @dataclass(frozen=True)
 class _Begun:
-    """A push that was begun and that the registry's latest state, `theirs`, does not forbid.
+    """A started push that does not conflict with the registry's latest state, `theirs`.
 
     `is_adopted` says that the manifest is theirs, which holds the same data; `refused` says why theirs was not taken.
     """
@@ -138,7 +138,7 @@ class _Begun:
 def _begin(
     home: Home, client: Client, ref: Ref, manifest: Manifest, request: wire.Publish, hashes: list[str]
 ) -> _Begun:
-    """Begin a push; raises `Conflict`, `Forbidden` before anything of it is sent."""
+    """Start a push; raise `Conflict` or `Forbidden` before anything is sent."""
     started = client.start_push(ref, manifest.hash, hashes)
     request = msgspec.structs.replace(request, parent=_parent(home, ref, request.parent, started.latest))
     _check_started(ref, started, request)
@@ -172,7 +172,7 @@ def _size(home: Home, ref: Ref, manifest: Manifest) -> int:
 
 
 def _state_before(home: Home, ref: Ref, parent: str | None) -> Manifest | None:
-    """The state that this one probably goes on from at the registry, if it is here."""
+    """Return the state that this one probably follows at the registry, if it is here."""
     hash = parent or home.store.refs.tags(ref).get(LATEST)
     return home.store.manifest(hash) if hash and is_hash(hash) and home.store.has(hash) else None
 
@@ -188,7 +188,7 @@ def _check_here(home: Home, ref: Ref, planned: TransferPlan) -> None:
 
 
 def _warnings(home: Home, manifest: Manifest) -> list[str]:
-    """What the publisher of a public package may have forgotten."""
+    """Return warnings about what the publisher of a public package may have forgotten."""
     from datapkg.building.metadata_lint import licence_hint
 
     hint = licence_hint(manifest, home.store.objects)
@@ -239,12 +239,12 @@ def _check_parent(ref: Ref, url: str, latest: str | None, request: wire.Publish)
             actual=latest,
         )
     if request.parent is None:
-        said = f"{ref.package} is at {url} already, in the state {known}, which this machine has never seen"
+        what = f"{ref.package} is at {url} already, in the state {known}, which this machine has never seen"
     else:
-        said = f"somebody pushed to {ref.package} meanwhile: its latest state at {url} is {known}"
-        said += f", and this push goes on from sha256:{request.parent[:SHOWN_DIGITS]}…"
+        what = f"somebody pushed to {ref.package} meanwhile: its latest state at {url} is {known}"
+        what += f", and this push goes on from sha256:{request.parent[:SHOWN_DIGITS]}…"
     raise Conflict(
-        f"{said}; nothing was pushed",
+        f"{what}; nothing was pushed",
         hint=f"datapkg push {ref} --onto sha256:{latest} (what changed: datapkg log {ref.package} --changes)",
         expected=request.parent,
         actual=latest,
@@ -252,7 +252,7 @@ def _check_parent(ref: Ref, url: str, latest: str | None, request: wire.Publish)
 
 
 def _their_manifest(home: Home, client: Client, ref: Ref, manifest: Manifest, latest: str | None) -> Manifest | None:
-    """The registry's latest state; None where it has none."""
+    """Return the registry's latest state; None if it has none."""
     if latest is None or latest == manifest.hash:
         return manifest if latest else None
     if home.store.has(latest):
@@ -263,9 +263,9 @@ def _their_manifest(home: Home, client: Client, ref: Ref, manifest: Manifest, la
 def _adopted(
     home: Home, client: Client, ref: Ref, manifest: Manifest, theirs: Manifest | None
 ) -> tuple[Manifest, list[str]]:
-    """The registry's own manifest where it holds the same data, cut and written in another way; else ours.
+    """Return the registry's manifest if it holds the same data in other blocks, else ours; and warnings.
 
-    Its tables are fetched and read once, unless they were verified here before; what is wrong with them is said.
+    Its tables are fetched and verified once, unless they were verified here before; a false one gives a warning.
     """
     if theirs is None or theirs.hash == manifest.hash or not same_data(theirs, manifest):
         return manifest, []
@@ -282,9 +282,9 @@ def _adopted(
 
 
 def _parent(home: Home, ref: Ref, given: str | None, latest: str | None) -> str | None:
-    """The state that a push goes on from: the given one, else the registry's `latest` as it was last seen here.
+    """Return the parent of a push: the given state, else the registry's `latest` as it was last seen here.
 
-    What was built here since the last push or install was seen too: a push of it was killed once the registry had it.
+    A state that was built here since then counts as seen: its push was killed after the registry had it.
     """
     if given is not None:
         return latest if latest and latest.startswith(given) else given
@@ -294,13 +294,13 @@ def _parent(home: Home, ref: Ref, given: str | None, latest: str | None) -> str 
 
 
 def _message(home: Home, ref: Ref, hash: str) -> str:
-    """The message of the build that made this state here, or nothing."""
+    """Return the message of the build that made this state here, or ""."""
     events = home.store.refs.log(ref, "build")
     return next((event.message for event in events if event.hash == hash), "")
 
 
 def _record(home: Home, ref: Ref, hash: str) -> dict[str, object]:
-    """The record of the build that made this state here, or nothing."""
+    """Return the record of the build that made this state here, or {}."""
     events = home.store.refs.log(ref, "build")
     return next((event.record for event in events if event.hash == hash), {})
 

@@ -1,4 +1,4 @@
-"""What of a state a registry has to be sent, where it goes on from one that the registry has."""
+"""Push plan: which objects of a state must be sent, given a state that the registry has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datapkg.remote.objects import RegistryObjects
 
 
 def new_objects(before: Manifest | None, manifest: Manifest) -> dict[str, int]:
-    """The objects of the nodes that another state has not the same; all where there is none."""
+    """Return the objects of nodes that are not the same in another state; all if there is none."""
     if before is None:
         return manifest.objects()
     _, after = changed(before, manifest)
@@ -24,7 +24,7 @@ def new_objects(before: Manifest | None, manifest: Manifest) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class PushPlan:
-    """A push that was begun; `before` is a state that is here and may be the registry's latest."""
+    """A started push; `before` is a state that is here and may be the registry's latest."""
 
     target: RegistryObjects
     started: wire.PushStarted
@@ -32,11 +32,11 @@ class PushPlan:
 
     @property
     def _is_held(self) -> bool:
-        """Whether the registry surely has every object of the state before, but for those that it named."""
+        """Whether the registry is known to have every object of the state before, except those it named."""
         return self.before is not None and self.started.damaged is not None and self.started.latest == self.before.hash
 
     def plan(self, manifest: Manifest, asked: dict[str, int]) -> TransferPlan:
-        """What is missing there; about the first of the objects `asked` it was asked when the push began."""
+        """Return what the registry lacks; it was asked about the first of the objects `asked` when the push began."""
         known, missing, wanted = set(list(asked)[: wire.MAX_HASHES]), set(self.started.missing), dict(asked)
         if not self._is_held:
             wanted |= manifest.objects()
@@ -51,12 +51,12 @@ class PushPlan:
         return TransferPlan(needed, len(wanted) - len(needed))
 
     def size_bytes(self, planned: TransferPlan, manifest: Manifest) -> int:
-        """How many bytes a plan moves, the manifest going as a delta if it may."""
+        """Return how many bytes a plan sends, with the manifest as a delta if possible."""
         steps = self._steps(manifest) if manifest.hash in planned.needed else []
         return planned.size_bytes - (manifest.size_bytes - _new_bytes(steps) if steps else 0)
 
     def send_manifest(self, planned: TransferPlan, manifest: Manifest) -> TransferPlan:
-        """Sends a long manifest as a delta from the state before, where the registry takes that; gives what is left."""
+        """Send a long manifest as a delta from the state before, if the registry accepts that; return the rest."""
         steps = self._steps(manifest) if manifest.hash in planned.needed else []
         if not steps or not isinstance(manifest, MappedManifest):
             return planned
@@ -69,7 +69,7 @@ class PushPlan:
         )
 
     def _steps(self, manifest: Manifest) -> list[Step]:
-        """How the manifest is told by the one before; none where it had better go whole."""
+        """Return the steps from the manifest before to this one; none if it is better sent whole."""
         before = self.before
         if not (self._is_held and isinstance(before, MappedManifest) and isinstance(manifest, MappedManifest)):
             return []

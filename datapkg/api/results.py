@@ -1,4 +1,4 @@
-"""What the verbs answer: plain values that the command line prints and programs read."""
+"""Results of the operations: plain values that the command line prints and programs read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PATHS_SHOWN = 5
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A build: how many nodes were made anew or taken over, the bytes of all objects, and what is worth a line.
+    """The result of a build: how many nodes were built or reused, the bytes of all objects, and warnings.
 
-    `skipped` are the files of a folder that were left out, each with the reason; `updated` the addresses whose new sums
-    were written into the build file: url, old, new. `why` says of each node why it was built or not, `checks` has what
-    came of the checks, `left_out` what went wrong with each source that is not in the package, by the node's path.
-    `reread` counts those taken over that were read all the same.
+    `skipped` are the files of a folder that were skipped, with the reasons; `updated` the URLs whose new checksums were
+    written to the build file: url, old, new. `why` explains for each node why it was built or reused, `checks` has the
+    check results, `left_out` the error of each source that is not in the package, by the node's path. `reread` counts
+    reused nodes whose sources were read again.
     """
 
     package: str
@@ -39,24 +39,24 @@ class BuildResult:
 
 @dataclass(frozen=True)
 class CheckResults:
-    """What came of each check of each table, in order: path, check, outcome, rows, wrong, severity, place, found.
+    """The result of each check of each table, in order: path, check, outcome, rows, wrong, severity, place, found.
 
-    The outcome is ok, failed or warned; `lines` say what was found, a sentence each.
+    The outcome is ok, failed or warned; `lines` describe the findings, one sentence each.
     """
 
     results: list[dict[str, Any]]
     warnings: list[str] = field(default_factory=list)
 
     def count(self, outcome: str) -> int:
-        """How many came to this."""
+        """Return how many checks have this outcome."""
         return sum(each["outcome"] == outcome for each in self.results)
 
 
 @dataclass(frozen=True)
 class PushResult:
-    """A push: what travelled (bodies, in bytes) and the page that shows it; not `changed` where nothing was new.
+    """The result of a push: what was sent (bodies, in bytes), and its page; not `changed` if nothing was new.
 
-    `record` is what goes up with the state about how it was built; `warnings` are worth a line each. `role` is owner or
+    `record` is sent with the state and tells how it was built; `warnings` have one line each. `role` is owner or
     writer: a writer cannot share the package. In a dry run, `changes` lists what differs from the registry's latest
     state (see `format.review.review`).
     """
@@ -77,10 +77,10 @@ class PushResult:
 
 @dataclass(frozen=True)
 class AppendResult:
-    """What was added to a package: paths of nodes, or `rows` to the table `to`, which has `rows_now` of them.
+    """The result of an append: paths of added nodes, or `rows` added to the table `to`, which now has `rows_now` rows.
 
-    `replaced` were there with other data, `same` with these; `is_new` says that there was no such package; `pushed` is
-    None where nothing was sent.
+    `replaced` nodes had other data before, `same` nodes the same; `is_new` means that the package was created; `pushed`
+    is None if nothing was sent.
     """
 
     package: str
@@ -98,7 +98,7 @@ class AppendResult:
 
 @dataclass(frozen=True)
 class EditResult:
-    """What was taken out of a package or got another path: `removed` paths, and `moved` old ones with the new.
+    """The result of an edit: `removed` paths, and `moved` old paths with the new ones.
 
     `nodes_removed` counts tables, files and arrays, those below a group too.
     """
@@ -114,10 +114,10 @@ class EditResult:
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What packages became: `inputs` pin each by package and hash, `nodes` counts those that there are now.
+    """The result of a merge: `inputs` pins each package by its hash, `nodes` counts the nodes of the new state.
 
-    `renamed` maps the path that a node has now to the one it had, `dropped` are those that gave way, `concatenated` the
-    tables that were put together. `bytes_absent` are those of objects that are at a registry alone.
+    `renamed` maps new paths to old ones, `dropped` are nodes that were replaced by others, `concatenated` are tables.
+    `bytes_absent` counts bytes of objects that only a registry has.
     """
 
     package: str
@@ -134,7 +134,7 @@ class MergeResult:
 
 @dataclass(frozen=True)
 class CopyResult:
-    """A package that is a copy of a state of `source`; `bytes_absent` are those of objects that are not here."""
+    """A package that is a copy of a state of `source`; `bytes_absent` counts bytes of objects that are not here."""
 
     package: str
     hash: str
@@ -145,10 +145,10 @@ class CopyResult:
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What a package took over of a folder: paths of nodes; `kept` are those that the package alone has.
+    """The result of a sync: paths of nodes; `kept` are nodes that only the package has.
 
-    `meta` says whether metadata of the package changed, `is_new` that there was no such package, `pushed` what the push
-    came to: None where there was nothing to do. Of a dry run `hash` is that of the state that would be.
+    `meta` tells whether metadata of the package changed, `is_new` whether it was created; `pushed` is the result of the
+    push, or None if there was nothing to do. After a dry run, `hash` is that of the state that would be made.
     """
 
     package: str
@@ -174,10 +174,10 @@ class SyncResult:
 
 @dataclass(frozen=True)
 class InstallResult:
-    """An installed state, and what travelled for it (bodies, in bytes); `note` is worth a line if not empty.
+    """The result of an install: the state, what was downloaded (bodies, in bytes), and a `note` or "".
 
-    `bytes_logical` are those of the objects that were asked for, `bytes_left` those of the state's others that are not
-    on this machine. `overruled_by` is the lock file that pins another state, which imports here use.
+    `bytes_logical` counts the objects that were asked for, `bytes_left` other objects of the state that are not here.
+    `overruled_by` is the lock file that pins another state, which imports here use.
     """
 
     package: str
@@ -192,7 +192,7 @@ class InstallResult:
 
 @dataclass(frozen=True)
 class LockResult:
-    """A lock file that was written: its path, a pin for each requirement, and what is worth a line."""
+    """A lock file that was written: its path, a pin for each requirement, and warnings."""
 
     path: Path
     pins: list[Pin]
@@ -201,7 +201,7 @@ class LockResult:
 
 @dataclass(frozen=True)
 class PackageOutcome:
-    """What became of one of several installs: the result, or the error."""
+    """The outcome of one of several installs: the result, or the error."""
 
     ref: str
     installed: InstallResult | None = None
@@ -252,10 +252,10 @@ class PackageDetails:
 
 @dataclass(frozen=True)
 class DamagedObject:
-    """An object whose bytes are wrong, and where it is used (empty where nothing uses it).
+    """A corrupt object, and where it is used (empty if nothing uses it).
 
-    With a `problem`, a table whose objects are intact and hold other values than its manifest states; `hash` is that of
-    the first.
+    With a `problem`, a table whose objects are intact but hold other values than its manifest states; `hash` is that of
+    the first object.
     """
 
     hash: str
@@ -266,9 +266,9 @@ class DamagedObject:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """How many objects were hashed, which were damaged, and how many are absent on purpose (partial installs).
+    """How many objects were verified, which are corrupt, and how many are missing on purpose (partial installs).
 
-    `set_aside` says of each small file (a pointer, an event of a log) that was damaged what was wrong with it.
+    `set_aside` describes each small corrupt file (a pointer, a log event) that was moved away.
     `tables` counts the tables whose content was recomputed.
     """
 
@@ -281,11 +281,11 @@ class VerifyResult:
 
 @dataclass(frozen=True)
 class RemoveResult:
-    """A package that was removed, and the bytes that this freed.
+    """A removed package, and the bytes that this freed.
 
-    `bytes_shared` stay since other packages use them. `bytes_left` stay since a process at work may use them; they may
-    go at `frees_at`, or when it ends (None). `problem` says why nothing was freed, `still_in` names a read-only store
-    that has the package too.
+    `bytes_shared` stay because other packages use them; `bytes_left` because a running process may, until `frees_at` or
+    its end (None). `problem` is the reason why nothing was freed, `still_in` a read-only store that also has the
+    package.
     """
 
     package: str
@@ -310,7 +310,7 @@ class WarmResult:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The files that were written, below a folder or as one file; `notes` say which tables got another format."""
+    """The files that were written, below a folder or as one file; `notes` name tables that got another format."""
 
     files: list[Path]
     size_bytes: int
@@ -319,10 +319,9 @@ class ExportResult:
 
 @dataclass(frozen=True)
 class StubsResult:
-    """What checkers are told below `folder`: the state of each package by its name, and the errors of the others.
+    """The stubs below `folder`: the state of each package by its name, and the errors of the others.
 
-    `written` and `removed` are the files that changed, as paths in the folder; where nothing may be written, those that
-    would have to.
+    `written` and `removed` are changed files, as paths in the folder; for a dry run, those that would change.
     """
 
     folder: Path

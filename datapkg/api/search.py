@@ -13,7 +13,7 @@ MAX_RESULTS = 1000
 
 
 def search(home: Home, query: str, registry: str | None = None, limit: int = MAX_RESULTS) -> list[dict[str, Any]]:
-    """Return the packages that one may see and that hold every word of the query, at most `limit`.
+    """Return the packages that the user can read and that contain every word of the query, at most `limit`.
 
     Each has package, hash (of its latest state), public, title, description, pushed_at, bytes_logical and `matches`,
     which says where each word was found: dicts of `word`, `where`, `text` and `path`.

@@ -17,7 +17,7 @@ from datapkg.home import Home
 
 @dataclass(frozen=True)
 class PackageStatus:
-    """One package: the state that was last built, where from, and what has changed there since.
+    """The status of a package: the state that was last built, its source, and what has changed there since.
 
     `is_pushed` says whether this machine pushed the state, or got it from a registry.
     """
@@ -30,9 +30,9 @@ class PackageStatus:
 
 
 def statuses(home: Home, ref: Ref | None = None, source: Path | None = None) -> list[PackageStatus]:
-    """The working files of one package, else of all that were built from the working directory or below.
+    """Return the status of one package, or of all that were built from the working directory or below.
 
-    Raises `NotFound` where nothing was built, `InvalidInput` for a build file or folder that cannot be built.
+    Raise `NotFound` where nothing was built, `InvalidInput` for a build file or folder that cannot be built.
     """
     if ref is not None:
         return [_status(home, ref, source)]

@@ -1,4 +1,4 @@
-"""Stubs: writes down for type checkers and editors what is in each package that can be imported here."""
+"""Stubs: type stubs of each package that can be imported here, for type checkers and editors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARKER, PARTIAL = "py.typed", "partial\n"
 
 
 def write_stubs(home: Home, start: Path, into: Path | None = None, *, dry_run: bool = False) -> StubsResult:
-    """Makes the stubs below `into` (by default where this Python has its libraries) those of what is importable.
+    """Update the stubs below `into`, by default this Python's library folder, for all importable packages.
 
     That are the packages of this machine, each in the state that the nearest lock or else its pointer says. Stubs of
     what is no longer here are removed; a package that cannot be read is named with its error, and has none. Raises
@@ -43,7 +43,7 @@ def write_stubs(home: Home, start: Path, into: Path | None = None, *, dry_run: b
 
 
 def library_folder() -> Path:
-    """Where this Python has its libraries, or those of its user; raises `InvalidInput` where neither can be written."""
+    """Return this Python's library folder or that of its user; raise `InvalidInput` if neither can be written."""
     import site
     import sysconfig
 
@@ -56,7 +56,7 @@ def library_folder() -> Path:
 
 
 def _packages(home: Home, start: Path) -> tuple[dict[str, tuple[str, PackageStub]], dict[str, DatapkgError]]:
-    """Hash and stub of each package that can be imported, and the errors of those that cannot be read."""
+    """Return hash and stub of each importable package, and the errors of those that cannot be read."""
     found: dict[str, tuple[str, PackageStub]] = {}
     failed: dict[str, DatapkgError] = {}
     for package in sorted(_names(home, start)):
@@ -70,7 +70,7 @@ def _packages(home: Home, start: Path) -> tuple[dict[str, tuple[str, PackageStub
 
 
 def _names(home: Home, start: Path) -> Iterator[str]:
-    """The packages on this machine and those of the nearest lock."""
+    """Return the packages on this machine and those of the nearest lock."""
     lock = nearest_lock(start)
     packages = {f"{user}/{name}" for user in home.users() for name in home.packages(user)}
     for package in packages | {pin.package for pin in (lock[1].pins if lock else ())}:
@@ -82,7 +82,7 @@ def _names(home: Home, start: Path) -> Iterator[str]:
 
 
 def _files(packages: dict[str, PackageStub]) -> dict[str, str]:
-    """The text of each file by its path in the folder."""
+    """Return the text of each file by its path in the folder."""
     files = {MARKER: PARTIAL, "data/__init__.pyi": USERS_STUB} if packages else {}
     users: dict[str, dict[str, PackageStub]] = {}
     for package, stub in packages.items():
@@ -94,13 +94,13 @@ def _files(packages: dict[str, PackageStub]) -> dict[str, str]:
 
 
 def _present(folder: Path) -> list[str]:
-    """The files that may be ours."""
+    """Yield the files that may have been written by this program."""
     files = [MARKER] if (folder / MARKER).is_file() else []
     return files + sorted(str(path.relative_to(folder)) for path in folder.glob("data/**/*.pyi"))
 
 
 def _ours(path: Path) -> str | None:
-    """The text of a file that this program wrote, else None."""
+    """Return the text of a file that this program wrote, else None."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):

@@ -91,8 +91,8 @@ def _attempt(
     progress: Callable[[], AbstractContextManager[Progress]],
 ) -> Round:
     try:
-        with progress() as tell:
-            return Round(sync(home, folder, ref, options, busy=busy, progress=tell))
+        with progress() as report_progress:
+            return Round(sync(home, folder, ref, options, busy=busy, progress=report_progress))
     except DatapkgError as error:
         return Round(error=error)
 

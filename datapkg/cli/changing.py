@@ -100,9 +100,9 @@ def _append_lines(done: AppendResult, state: str) -> Iterator[str]:
     if done.rows:
         yield f"appended {count_text(done.rows, 'row')} to {where}, which has {done.rows_now:,} now"
     else:
-        said = [f"added {count_text(len(done.added), 'node')}"] if done.added else []
-        said += [f"replaced {count_text(len(done.replaced), 'node')}"] if done.replaced else []
-        yield f"{' and '.join(said)} in {where}"
+        parts = [f"added {count_text(len(done.added), 'node')}"] if done.added else []
+        parts += [f"replaced {count_text(len(done.replaced), 'node')}"] if done.replaced else []
+        yield f"{' and '.join(parts)} in {where}"
         paths = [*(f"+ {path}" for path in done.added), *(f"~ {path}" for path in done.replaced)]
         yield from first_lines(paths, _PATHS_SHOWN, indent="  ")
     yield f"  {state}"
@@ -178,9 +178,9 @@ def edit(
 
 
 def _edit_lines(done: EditResult, state: str) -> Iterator[str]:
-    said = [f"removed {count_text(done.nodes_removed, 'node')}"] if done.removed else []
-    said += [f"moved {count_text(len(done.moved), 'path')}"] if done.moved else []
-    yield f"{', '.join(said)} in {done.package}"
+    parts = [f"removed {count_text(done.nodes_removed, 'node')}"] if done.removed else []
+    parts += [f"moved {count_text(len(done.moved), 'path')}"] if done.moved else []
+    yield f"{', '.join(parts)} in {done.package}"
     paths = [*(f"- {path}" for path in done.removed), *(f"{old} → {new}" for old, new in done.moved.items())]
     yield from first_lines(paths, _PATHS_SHOWN, indent="  ")
     yield f"  {state}"
@@ -305,7 +305,7 @@ def sync(
         return
     with session.progress() as progress:
         synced = make_follow(session.home, folder, ref, options, progress=progress)
-    _tell_notes(session, synced)
+    _report_notes(session, synced)
     state = pinned(synced.package, synced.hash)
     lines = [_sync_line(synced, state, folder, dry_run), *_sync_details(synced, dry_run)]
     if synced.hash and not dry_run:
@@ -322,7 +322,7 @@ def _pushed_value(pushed: PushResult) -> dict[str, Any]:
     return {name: value for name, value in asdict(pushed).items() if name not in ("record", "warnings")}
 
 
-def _tell_notes(session: Session, synced: SyncResult) -> None:
+def _report_notes(session: Session, synced: SyncResult) -> None:
     for warning in synced.warnings:
         session.out.note(warning)
 
@@ -359,17 +359,17 @@ def _watch(session: Session, folder: Path, ref: Ref, options: SyncOptions) -> No
         out.note(f"watching {folder}; Ctrl-C ends it")
     try:
         for each in watch(session.home, folder, ref, options, progress=session.progress):
-            _tell_round(session, each, folder)
+            _report_round(session, each, folder)
     except KeyboardInterrupt:
         out.note(f"stopped watching {folder}")
         click.get_current_context().exit(EXIT_INTERRUPTED)
 
 
-def _tell_round(session: Session, each: Round, folder: Path) -> None:
+def _report_round(session: Session, each: Round, folder: Path) -> None:
     """One line, or one JSON document, for what a round came to."""
     out, at = session.out, time.strftime("%H:%M:%S")
     if each.synced is not None:
-        _tell_notes(session, each.synced)
+        _report_notes(session, each.synced)
         short = f"{each.synced.package}@{hash_text(each.synced.hash)}" if each.synced.hash else ""
         line = f"{at}  {_sync_line(each.synced, short, folder, dry_run=False)}"
         out.answer(_value(each.synced), [line])

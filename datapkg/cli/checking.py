@@ -48,8 +48,8 @@ def check(session: Session, path: Path | str, allow_outside: bool, allow_code: b
     counts = {each: found.count(each) for each in _OUTCOMES}
     session.out.answer({"checks": found.results, **counts}, _lines(found, counts))
     if counts["failed"]:
-        said = f"{counts['failed']:,} of {count_text(len(found.results), 'check')} failed"
-        raise CheckFailed(said, hint="correct the data or the check; `severity: warn` lets it pass with a warning")
+        counted = f"{counts['failed']:,} of {count_text(len(found.results), 'check')} failed"
+        raise CheckFailed(counted, hint="correct the data or the check; `severity: warn` lets it pass with a warning")
 
 
 def _lines(found: CheckResults, counts: dict[str, int]) -> list[str]:
@@ -57,5 +57,5 @@ def _lines(found: CheckResults, counts: dict[str, int]) -> list[str]:
     for each in found.results:
         lines.append(f"{each['outcome']:<6}  {each['path']}  {each['check']}")
         lines += [f"        {line}" for line in each["lines"]]
-    said = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items() if count or outcome == "ok")
-    return [*lines, f"{count_text(len(found.results), 'check')}: {said}"]
+    counted = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items() if count or outcome == "ok")
+    return [*lines, f"{count_text(len(found.results), 'check')}: {counted}"]

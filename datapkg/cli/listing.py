@@ -159,11 +159,11 @@ def _checks(shown: PackageDetails) -> list[str]:
     """How the checks came out when the package was built, and which did not pass without a word."""
     counts = Counter(each["outcome"] for each in shown.checks)
     outcomes = [each for each in ("ok", "warned", "failed", "skipped") if counts[each]]
-    said = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in outcomes)
+    counted = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in outcomes)
     odd = [each for each in shown.checks if each["outcome"] != "ok"]
     lines = [f"  {each['outcome']}  {each['path']}  {each['check']}{_wrong(each)}" for each in odd[:MAX_COLUMNS]]
     more = [f"  … {len(odd) - MAX_COLUMNS:,} more"] if len(odd) > MAX_COLUMNS else []
-    return ["", f"checks: {said}", *lines, *more]
+    return ["", f"checks: {counted}", *lines, *more]
 
 
 def _wrong(check: dict[str, Any]) -> str:
@@ -221,11 +221,11 @@ def _dictionary(table: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The columns of a table, each with its type and with what is said of it, where anything is said of any."""
     columns = table["columns"]
     notes = column_notes(table.get("meta", {}))
-    said = [notes.get(name, ColumnNote()) for name, _ in columns[:MAX_LISTED_COLUMNS]]
-    parts = [part for part in ColumnNote._fields if any(getattr(note, part) for note in said)]
+    listed_notes = [notes.get(name, ColumnNote()) for name, _ in columns[:MAX_LISTED_COLUMNS]]
+    parts = [part for part in ColumnNote._fields if any(getattr(note, part) for note in listed_notes)]
     rows = [
         [name, str(kind), *(cut(getattr(note, part), MAX_META) for part in parts)]
-        for (name, kind), note in zip(columns, said, strict=False)
+        for (name, kind), note in zip(columns, listed_notes, strict=False)
     ]
     if len(columns) > len(rows):
         more = f"… {count_text(len(columns) - len(rows), 'more column')}"
@@ -242,8 +242,8 @@ def _readme(session: Session, ref: Ref, shown: PackageDetails) -> list[str]:
     lines = readme_lines(session.home, ref, shown, README_LINES + 1)
     more = f"  … all of it  datapkg cat {quote(str(replace(ref, path=shown.readme)))}"
     wrapped = [part for line in lines for part in wrapped_line(visible(line.expandtabs(4)), _readme_width())]
-    said = [f"  │ {line}".rstrip() for line in wrapped[:README_LINES]]
-    return ["", f"  {shown.readme}", *said, *([more] if len(wrapped) > README_LINES else [])] if lines else []
+    quoted_lines = [f"  │ {line}".rstrip() for line in wrapped[:README_LINES]]
+    return ["", f"  {shown.readme}", *quoted_lines, *([more] if len(wrapped) > README_LINES else [])] if lines else []
 
 
 def _readme_width() -> int:

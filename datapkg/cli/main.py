@@ -151,20 +151,20 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
             code = program.main(args, "datapkg", standalone_mode=False, obj=session, color=session.out.has_colour)
         session.out.flush()
         return code if isinstance(code, int) else 0
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (told to the user, a bug as a bug)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (reported to the user, a bug as a bug)
         return _fail(session, error, args)
 
 
 @contextmanager
 def _notices_as_notes(session: Session) -> Iterator[None]:
     """Inside, each `Notice` is printed as a note, once."""
-    told: set[str] = set()
+    printed: set[str] = set()
 
     def note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if not issubclass(category, Notice):
             shown_before(message, category, *place, **more)
-        elif str(message) not in told:
-            told.add(str(message))
+        elif str(message) not in printed:
+            printed.add(str(message))
             session.out.note(str(message))
 
     with warnings.catch_warnings():

@@ -88,14 +88,14 @@ def _unmount_line(folder: Path) -> str:
 
 def _once(session: Session) -> Callable[[str, DatapkgError], None]:
     """Tells of each path that could not be read why, once as long as the reason stays the same."""
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
 
-    def tell(path: str, error: DatapkgError) -> None:
-        if told.get(path) != error.message:
-            told[path] = error.message
+    def report(path: str, error: DatapkgError) -> None:
+        if reported.get(path) != error.message:
+            reported[path] = error.message
             session.out.note(f"{path} could not be read: {error.message}")
 
-    return tell
+    return report
 
 
 def _mount_in_background(session: Session, ref: Ref, folder: Path, options: dict[str, Any]) -> None:
@@ -109,12 +109,12 @@ def _mount_in_background(session: Session, ref: Ref, folder: Path, options: dict
     switches = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is True]
     registry = ["--registry", options["registry"]] if options["registry"] else []
     words = ["mount", "--json", *switches, *registry, "--", str(ref), str(folder)]
-    with tempfile.TemporaryFile() as said:  # nobody reads what comes later, and no pipe breaks
+    with tempfile.TemporaryFile() as stderr:  # nobody reads what comes later, and no pipe breaks
         process = subprocess.Popen(
             [sys.executable, "-m", "datapkg", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=stderr,
             env=session.home.settings.environ,
             start_new_session=True,
         )
@@ -128,8 +128,8 @@ def _mount_in_background(session: Session, ref: Ref, folder: Path, options: dict
         process.stdout.close()
         if not line:
             process.wait()
-            said.seek(0)
-            text = said.read().decode(errors="replace")
+            stderr.seek(0)
+            text = stderr.read().decode(errors="replace")
             raise from_wire(_last_error(text))
     mounted = json.loads(line)
     os.listdir(mounted["mounted"])  # waits for the first answer

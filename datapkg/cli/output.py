@@ -161,9 +161,9 @@ def _reader() -> Iterator[None]:
 def abandon_stdout() -> None:
     """What is still to be written goes nowhere, so that the end of the interpreter does not fail on it once more."""
     with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
 
 
 def json_text(value: object, stream: TextIO | None = None) -> str:

@@ -54,7 +54,7 @@ def add_tag(session: Session, ref: Ref, tag: str, state: str | None, registry: s
 
     check_tag(tag, f"datapkg version add {ref} {tag}")
     exact = _named(session, in_state(ref, state), "tag", tag, registry)
-    _tell_name(session, set_tag(session.home, exact, tag, registry=registry))
+    _report_name(session, set_tag(session.home, exact, tag, registry=registry))
 
 
 @tag.command("rm", examples="datapkg tag rm me/sales stable")
@@ -115,7 +115,7 @@ def add_version(session: Session, ref: Ref, version: str, state: str | None, reg
     from datapkg.api.states import in_state
 
     exact = _named(session, in_state(ref, state), "version", check_new_version(version), registry)
-    _tell_name(session, add(session.home, exact, version, registry=registry))
+    _report_name(session, add(session.home, exact, version, registry=registry))
 
 
 def _named(session: Session, ref: Ref, kind: Kind, name: str, registry: str | None) -> Ref:
@@ -129,7 +129,7 @@ def _named(session: Session, ref: Ref, kind: Kind, name: str, registry: str | No
     return ref.at(State("hash", found["hash"]))
 
 
-def _tell_name(session: Session, done: dict[str, Any]) -> None:
+def _report_name(session: Session, done: dict[str, Any]) -> None:
     session.out.answer(done, [f"{done['package']}@{done['name']} is {hash_text(done['hash'])}"], quiet=[])
 
 

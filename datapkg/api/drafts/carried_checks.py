@@ -1,4 +1,4 @@
-"""The checks of a package while it is changed: known from the record of the state before, tried on the new one."""
+"""The checks of a draft: taken from the record of the state before, and run on the new state."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _HINT = "correct the data; --no-checks (checks=False) makes the state all the sa
 
 
 class CheckedState:
-    """What the tables of a draft must hold: the checks of the state before, moved as its nodes are, and those of the
-    build files that nodes came from.
+    """The checks of a draft: those of the state before, moved along with its nodes, and those of build files from which
+    nodes were added.
     """
 
     def __init__(self, home: Home, ref: Ref, registry: str | None) -> None:
@@ -52,16 +52,16 @@ class CheckedState:
         return bool(self._specs)
 
     def move(self, old: str, new: str) -> None:
-        """Let checks of a node or group, and references to it, follow it to another path."""
+        """Move the checks of a node or group, and references to it, to another path."""
         self._moves.append((old, new))
 
     def ask(self, specs: Iterable[NodeSpec], settled: Collection[str] = ()) -> None:
-        """Add the checks that a build file has for its nodes; at the `settled` paths those of the state before end."""
+        """Add the checks of a build file; at the `settled` paths they replace those of the state before."""
         self._specs += [each for each in specs if each.checks]
         self._settled |= set(settled)
 
     def take(self, demands: Iterable[CarriedCheck]) -> None:
-        """Put these in the place of the checks of the state before: the draft is made of other packages."""
+        """Replace the checks of the state before: the draft is made of other packages."""
         self._taken = list(demands)
 
     def tried(
@@ -73,10 +73,10 @@ class CheckedState:
         run: bool = True,
         theirs: Manifest | None = None,
     ) -> dict[str, Any]:
-        """Try all that is demanded of a state; return the part of its record that says so.
+        """Run all checks of a state; return the part of its record with the results.
 
-        `theirs` is the state that others made of `base` meanwhile and that the new one goes on from: their tables have
-        the checks that they gave them. Raises `CheckFailed` with all that failed.
+        `theirs` is a state that others made from `base` meanwhile and that the new one follows: their tables have the
+        checks that they gave them. Raise `CheckFailed` with all failures.
         """
         demands = self._demands(base, manifest, theirs)
         try:
@@ -91,7 +91,7 @@ class CheckedState:
         return packed(tried.entries)
 
     def differ(self, base: Manifest) -> bool:
-        """Whether the state that was tried last has other checks, or other results, than the state before."""
+        """Return whether the last checked state has other checks or results than the state before."""
         before = (each.entry for each in self._of_state(base))
         return bool(self._entries) and sorted(map(str, self._entries)) != sorted(map(str, before))
 
@@ -137,7 +137,7 @@ class CheckedState:
 
 
 def known_checks(home: Home, store: Store, ref: Ref, hash: str, registry: str | None) -> tuple[list[Entry], str]:
-    """Return what the record of a state says of checks, and what to tell the user where that cannot be known.
+    """Return the recorded checks of a state, and a warning if they cannot be known.
 
     The record is in the log of the machine that made the state; elsewhere the registry that has the state is asked.
     """
@@ -158,7 +158,7 @@ def known_checks(home: Home, store: Store, ref: Ref, hash: str, registry: str | 
 
 
 class Reach(Readable):
-    """The objects of a draft wherever they are: those here, else those of the states that its nodes came from."""
+    """The objects of a draft: those here, else those of the states that its nodes came from."""
 
     def __init__(self, mine: Readable, sources: Sequence[Source]) -> None:
         self._mine, self._sources = mine, sources
@@ -171,7 +171,7 @@ class Reach(Readable):
         return self._of(hash).size(hash)
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        """A stream of an object; of a big one that is not here only what is read of it is fetched."""
+        """Open an object; of a big one that is not here, only the ranges that are read are fetched."""
         return self._of(hash).open(hash, start, stop)
 
     def _of(self, hash: str) -> Readable:

@@ -52,8 +52,8 @@ def _commit(draft: DraftState) -> None:
     if draft.options.dry_run or (same is not None and not draft.checks.differ(same)):
         draft.hash = manifest.hash
     elif draft.options.push:
-        with shown_progress(draft.options.progress) as tell:
-            push_draft(draft, manifest, tell)
+        with shown_progress(draft.options.progress) as report_progress:
+            push_draft(draft, manifest, report_progress)
     else:
         _keep_here(draft, manifest)
 
@@ -106,7 +106,7 @@ def _record_of(draft: DraftState, parent: Manifest | None) -> dict[str, Any]:
     return {"libraries": versions(), **draft.record, **({"parent": parent.hash} if parent else {})}
 
 
-def push_draft(draft: DraftState, manifest: Manifest, tell: Progress) -> None:
+def push_draft(draft: DraftState, manifest: Manifest, report_progress: Progress) -> None:
     """Push what is new; rebase on what others pushed to other paths meanwhile, a few times."""
     base, options, keep_first = draft.base, draft.options, draft.policy.keep_first
     for attempt in range(TRIES):
@@ -119,7 +119,7 @@ def push_draft(draft: DraftState, manifest: Manifest, tell: Progress) -> None:
         try:
             given: dict[str, Any] = {"tag": options.tag, "version": options.version, "registry": options.registry}
             given |= {"message": draft.message, "record": _record_of(draft, base)}
-            draft.pushed = push_package(draft.home, exact, parent=parent, progress=tell, **given)
+            draft.pushed = push_package(draft.home, exact, parent=parent, progress=report_progress, **given)
             if not keep_first:
                 _keep(draft, manifest, base, at)
             return

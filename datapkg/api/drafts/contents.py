@@ -31,7 +31,7 @@ def build_nodes(draft: DraftState, spec: BuildSpec) -> list[Node]:
     before = [draft.nodes[each.path] for each in spec.nodes if each.path in draft.nodes]
     # Checks run on the whole state at the commit: a foreign key may name a table that is not built here.
     draft.checks.ask(spec.nodes)
-    with shown_progress(draft.options.progress) as tell:
+    with shown_progress(draft.options.progress) as report_progress:
         built = build_package(
             replace(spec, nodes=without_checks(spec.nodes)),
             draft.objects,
@@ -39,7 +39,7 @@ def build_nodes(draft: DraftState, spec: BuildSpec) -> list[Node]:
             find_package=partial(_find_package, draft),
             cache=BuildCache(draft.home.index, draft.ref.package),
             secret=draft.home.settings.secret,
-            progress=tell,
+            progress=report_progress,
         )
     draft.record["sources"] += built.record["sources"]
     if pins := built.record.get("packages"):

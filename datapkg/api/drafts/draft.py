@@ -84,7 +84,7 @@ class DraftState:
         return found
 
     def free_path(self, path: str) -> str:
-        """Return a path, normalized, at which a node can be put; raise `InvalidInput` below a node that is no group."""
+        """Return a path, normalized, at which a node can be put; raise `InvalidInput` below a file or table."""
         self.check_open()
         if not isinstance(path, str):
             raise InvalidInput(f"the path of a node is text such as raw/a, got {type(path).__name__}")

@@ -1,4 +1,4 @@
-"""Rebase: what one edit changed of a state, put upon what somebody else made of the same state meanwhile."""
+"""Rebase: apply the changes of one edit to a state that somebody else made from the same base meanwhile."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NOTHING = object()
 
 
 def rebased(base: Manifest | None, mine: Manifest, theirs: Manifest) -> Manifest:
-    """The state that has both the changes from `base` to `mine` and those to `theirs`.
+    """Return a state with both the changes from `base` to `mine` and those from `base` to `theirs`.
 
-    Raises `Conflict` that names both states and the paths (`detail["paths"]`) where both changed the same in two ways;
-    a key of the package's metadata is such a path, as `meta.licence`.
+    Raise `Conflict` with both hashes and the paths (`detail["paths"]`) that both changed in different ways; a key of
+    the package's metadata is named as a path such as `meta.licence`.
     """
     before, ours = changed(base, mine)
     was, other = changed(base, theirs)
@@ -46,7 +46,7 @@ def _differ(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
 
 
 def _nested(after: ManifestEdit, ours: dict[str, Node]) -> set[str]:
-    """Paths of ours that would lie below a node of theirs that is not a group, or the other way round."""
+    """Return our paths that would lie below a node of theirs that is not a group, or the other way round."""
     found = {each for path, node in ours.items() if not isinstance(node, GroupNode) for each in after.below(path)}
     for path in ours:
         above = (after.get(each) for each in ancestors(path))
@@ -56,13 +56,13 @@ def _nested(after: ManifestEdit, ours: dict[str, Node]) -> set[str]:
 
 
 def ancestors(path: str) -> list[str]:
-    """The paths of the groups that a path lies in, the highest first."""
+    """Return the paths of the groups that contain a path, the outermost first."""
     parts = path.split("/")
     return ["/".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def _applied(changed: set[str], ours: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Theirs, with what we changed as we have it."""
+    """Return their metadata with our changes."""
     kept = {key: value for key, value in other.items() if key not in changed}
     return kept | {key: ours[key] for key in changed if key in ours}
 

@@ -1,1 +1,1 @@
-"""What `api/export` is made of: where each node goes, how tables become text, and how files get their places."""
+"""The parts of `api/export`: where each node goes, how tables become text, and how files are put in place."""

@@ -28,7 +28,7 @@ PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file that lies in the staging folder under a number: its task, bytes, the form of its text, and a note."""
+    """A file in the staging folder, named by a number: its task, bytes, the form of its text, and a note."""
 
     task: ExportTask
     number: int
@@ -139,7 +139,7 @@ def _parquet(table: StoredTable) -> Iterator[bytes]:
 
 
 class _Pipe(io.RawIOBase):
-    """A file that forgets what was taken from it, so that one of any size is written in little memory."""
+    """A write-only file whose content is taken away piece by piece, so that memory use stays small."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

@@ -1,4 +1,4 @@
-"""How exported files get their places: all or none, through no link, and with nothing left after a failure."""
+"""Put exported files in place: all or none, without following links, leaving nothing behind on failure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_tree(staged: OpenFolder, folders: Iterable[Parts], files: Iterable[tupl
 
 
 def place_file(staged: OpenFolder, number: int, parent: OpenFolder, name: str, *, force: bool) -> None:
-    """Give one file its place; raise `Conflict` for a folder that has it, and without `force` for anything."""
+    """Move one file to its path; raise `Conflict` if a folder is there, and without `force` if anything is."""
     _check_free(parent, name, force)
     refuse_folder(parent, name)
     staged.move(str(number), parent, name)
@@ -36,7 +36,7 @@ def place_file(staged: OpenFolder, number: int, parent: OpenFolder, name: str, *
 def place_tree(
     staged: OpenFolder, parent: OpenFolder, name: str, folders: list[Parts], files: list[Parts], *, force: bool
 ) -> None:
-    """Give the tree of a staging folder its place: as a whole, or file by file into a folder that exists.
+    """Move the tree of a staging folder to its path: as a whole, or file by file into an existing folder.
 
     Raise `Conflict`, nothing having been changed, for a link or file where a folder is needed, or the reverse. Files
     of the same name are replaced. If a file cannot be placed, those before it are taken back.
@@ -97,7 +97,7 @@ def _check_folder(target: OpenFolder, parts: Parts) -> None:
 
 @dataclass
 class _Changes:
-    """What was done so far, so that it can be undone in reverse."""
+    """The steps done so far, so that they can be undone in reverse order."""
 
     made: list[Parts] = field(default_factory=list)
     placed: list[tuple[Parts, str | None]] = field(default_factory=list)

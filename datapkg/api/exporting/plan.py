@@ -19,7 +19,7 @@ _NO_TEXT = frozenset(
 _COMPRESSED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 
 Origins = Mapping[str, Mapping[str, Any]]
-"""What the record of a build says of the source of each node, by path; empty where the record is not here."""
+"""The recorded source of each node, by path; empty if the record is not here."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _named(task: ExportTask, origins: Origins) -> ExportTask:
 
 
 def _own_name(task: ExportTask) -> ExportTask:
-    """The same file under the node's name, with the suffix that it would have had."""
+    """Return the same file under the node's name, with the suffix that it would have had."""
     if not task.parts:
         return task
     suffix = PurePosixPath(task.parts[-1]).suffix
@@ -106,8 +106,8 @@ def text_separator(node: TableNode, origins: Origins) -> str | None:
         if transform not in OF_TRANSFORM:
             return None
         kwargs = origin.get("kwargs") or {}
-        said = kwargs.get("sep", kwargs.get("delimiter"))
-        return said if isinstance(said, str) and len(said) == 1 else OF_TRANSFORM[transform]
+        given = kwargs.get("sep", kwargs.get("delimiter"))
+        return given if isinstance(given, str) and len(given) == 1 else OF_TRANSFORM[transform]
     return None if not node.file_name or suffix in _NO_TEXT else SEPARATORS.get(suffix, ",")
 
 

@@ -88,19 +88,19 @@ def _in_order(dtype: dict[str, Any], labels: list[str]) -> dict[Any, Any]:
     return {numbers.get(key, key): dtype[key] for key in keys}
 
 
-def _places(said: Any) -> tuple[int, ...]:
+def _places(value: Any) -> tuple[int, ...]:
     """Return the places of the columns that `index_col` names by number."""
-    places = said if isinstance(said, list) else [said]
+    places = value if isinstance(value, list) else [value]
     return tuple(places) if all(type(each) is int and each >= 0 for each in places) else ()
 
 
-def _lines(said: Any) -> frozenset[int]:
+def _lines(value: Any) -> frozenset[int]:
     """Return the places of the lines that `skiprows` leaves out."""
-    if type(said) is int:
-        return frozenset(range(min(said, _MAX_LINES)))
+    if type(value) is int:
+        return frozenset(range(min(value, _MAX_LINES)))
     return (
-        frozenset(said[:_MAX_LINES])
-        if isinstance(said, list) and all(type(each) is int for each in said)
+        frozenset(value[:_MAX_LINES])
+        if isinstance(value, list) and all(type(each) is int for each in value)
         else frozenset()
     )
 
@@ -109,8 +109,8 @@ def _first(words: Any, default: str) -> str:
     return words[0] if isinstance(words, list) and words and isinstance(words[0], str) else default
 
 
-def _date_formats(said: Any) -> dict[str, str]:
-    formats = said if isinstance(said, dict) else {"": said}
+def _date_formats(value: Any) -> dict[str, str]:
+    formats = value if isinstance(value, dict) else {"": value}
     return {
         str(key): each for key, each in formats.items() if isinstance(each, str) and each not in ("ISO8601", "mixed")
     }
@@ -151,7 +151,7 @@ def plain_forms(table: StoredTable, separator: str, *, may_have_kwargs: bool) ->
 
 
 def _reads_by_itself(columns: list[TextColumn], schema: pa.Schema) -> bool:
-    """Whether pandas could come to these types by looking at text."""
+    """Return whether pandas could infer these types from text."""
     kinds = (pa.int64(), pa.uint64(), pa.float64(), pa.bool_(), pa.string(), pa.large_string())
     return not observed(schema) and all(each.kind in kinds and not each.is_index for each in columns)
 
