@@ -1,1 +1,1 @@
-"""What you type: commands over the verbs of `datapkg.api`, with their output and exit codes."""
+"""The command line: commands over the operations of `datapkg.api`, with their output and exit codes."""

@@ -1,4 +1,4 @@
-"""Commands for who one is at a registry: login, logout, whoami."""
+"""Commands for accounts at a registry: login, logout, whoami."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, and how their text is read."""
+"""Arguments and options that several commands share, and their parsers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_MESSAGE = 10_000  # as a registry has it
 
 
 class RefType(click.ParamType):
-    """Text that names a package, maybe a node and a state; completes to packages that are here."""
+    """The type of text that names a package, maybe a node and a state; completes to packages that are here."""
 
     name = "ref"
 
@@ -57,7 +57,7 @@ def _packages_here() -> list[str]:
 
 
 def _advise(error: InvalidName, name: str, ctx: click.Context | None) -> None:
-    """Complete a package that was given without its user, from what is here, or say how to look for it."""
+    """Suggest the full name of a package that was given without its user, or a search."""
     here = [each for each in _packages_here() if each.partition("/")[2] == name]
     first = next((each for each in (ctx.params.values() if ctx else ()) if isinstance(each, Ref)), None)
     if first is not None and not here:  # a new name for the first package, as in `cp`
@@ -71,7 +71,7 @@ def _advise(error: InvalidName, name: str, ctx: click.Context | None) -> None:
 
 
 class TextType(click.ParamType):
-    """Any text that can be written down as UTF-8, of at most `limit` characters."""
+    """The type of text that can be encoded as UTF-8 and has at most `limit` characters."""
 
     name = "text"
 
@@ -92,7 +92,7 @@ class TextType(click.ParamType):
 
 
 class PathType(click.ParamType):
-    """A path of this machine; whether something is there is for the command to see."""
+    """The type of a path; the command checks whether it exists."""
 
     name = "path"
 
@@ -110,7 +110,7 @@ class PathType(click.ParamType):
 
 
 class PathOrAddressType(PathType):
-    """A path of this machine, or text that may be the address of a repository."""
+    """The type of a path, or of text that may be the address of a repository."""
 
     name = "path"
 
@@ -146,19 +146,19 @@ remote_option = click.option("--remote", is_flag=True, help="Show the registry's
 
 
 def pinned(package: str, hash: str) -> str:
-    """The ref that means exactly this state."""
+    """Return the ref of exactly this state."""
     return f"{package}@sha256:{hash}"
 
 
 def report_state(session: Session, ref: Ref, url: str, remote: bool) -> None:
-    """Print a note that a package was looked at where its registry has it; nothing for one of this machine."""
+    """Print a note if a package was read from its registry, not from this machine."""
     if url:
         absent = "" if remote else f"{ref.package} is not installed; "
-        session.out.note(f"{absent}this is what {url} has")
+        session.out.note(f"{absent}showing the state at {url}")
 
 
 def report_pin(session: Session, ref: Ref) -> None:
-    """Print a note where a lock file, and not what is current, decides which state a ref means."""
+    """Print a note if a lock file, and not the current state, decides which state a ref means."""
     if ref.state is not None:
         return
     try:
@@ -172,6 +172,6 @@ def report_pin(session: Session, ref: Ref) -> None:
 
 
 def import_line(package: str) -> str:
-    """What to type in Python to have the package."""
+    """Return the Python line that imports the package."""
     user, _, name = package.partition("/")
     return f"from datapkg.data.{user} import {name}"

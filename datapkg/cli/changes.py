@@ -1,4 +1,4 @@
-"""The table of what changes for those who read a package: `push --dry-run` and `log --changes`."""
+"""The table of changes for users of a package: `push --dry-run` and `log --changes`."""
 
 from __future__ import annotations
 

@@ -366,7 +366,7 @@ def _watch(session: Session, folder: Path, ref: Ref, options: SyncOptions) -> No
 
 
 def _report_round(session: Session, each: Round, folder: Path) -> None:
-    """One line, or one JSON document, for what a round came to."""
+    """Print one line, or one JSON document, for the result of a round."""
     out, at = session.out, time.strftime("%H:%M:%S")
     if each.synced is not None:
         _report_notes(session, each.synced)

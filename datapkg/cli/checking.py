@@ -1,4 +1,4 @@
-"""The command that tries checks: check."""
+"""The command that runs checks: check."""
 
 from __future__ import annotations
 

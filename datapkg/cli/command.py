@@ -1,4 +1,4 @@
-"""Commands and groups of this program: the options that all of them take, examples in their help, lazy members."""
+"""Classes of commands and groups: options that all share, examples in the help, lazy members."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Session:
-    """What one call of the program works with: where it prints, and the home of this machine."""
+    """The context of one call of the program: its output, and the home of this machine."""
 
     def __init__(self) -> None:
         self.out = Output()
@@ -40,14 +40,14 @@ class Session:
         return Home()
 
     def progress(self) -> AbstractContextManager[Progress]:
-        """Tells how far the work is; for a `with`."""
+        """Return a progress display for a `with`."""
         from datapkg.cli.progress import Progress
 
         return Progress(self.out)
 
 
 def pass_session(function: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command's function the session as its first argument."""
+    """Pass the session to a command's function as its first argument."""
     return click.make_pass_decorator(Session, ensure=True)(function)
 
 
@@ -60,12 +60,12 @@ def _switch(name: str, flags: str, help: str) -> click.Option:
 
 
 def switches() -> list[click.Option]:
-    """The options that stand before or after any command."""
+    """Return the options that can be given before or after any command."""
     return [_switch(name, flags, help) for name, (flags, help) in SWITCHES.items()]
 
 
 class _Formatter(click.HelpFormatter):
-    """Writes a help page, in colour where the terminal has it."""
+    """A formatter of help pages, in colour if the terminal supports it."""
 
     has_colour = False
 
@@ -74,30 +74,30 @@ class _Formatter(click.HelpFormatter):
         super().write_heading(styled(heading, "bold") if self.has_colour else heading)
 
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        """Write names and what is said of each; the names in colour."""
+        """Write names and their descriptions; the names in colour."""
         pairs = [(styled(first, "cyan") if self.has_colour else first, second) for first, second in rows]
         super().write_dl(pairs, col_max, col_spacing)
 
 
 def no_such(what: str, name: str, near: Sequence[str], hint: str) -> InvalidInput:
-    """Return the error for a word that the command line does not know, with those that were probably meant."""
+    """Return the error for an unknown word of a command line, with suggestions."""
     advice = f"; did you mean {' or '.join(near)}?" if near else ""
     detail = {"meant": [name, near[0]]} if near else {}
     return InvalidInput(f"there is no {what} {name[:_SHOWN_CHARACTERS]!r}{advice}", hint=hint, **detail)
 
 
 class _Context(click.Context):
-    """A call of a command."""
+    """The context of one command."""
 
     def make_formatter(self) -> click.HelpFormatter:
-        """Return what writes the help page."""
+        """Return the formatter of the help page."""
         formatter = _Formatter(width=self.terminal_width, max_width=self.max_content_width)
         formatter.has_colour = bool(self.color)
         return formatter
 
 
 class _Explained(click.Command):
-    """Adds the options of all commands, and examples, printed as they are written."""
+    """A command with the shared options, and with examples that are printed verbatim."""
 
     context_class = _Context
 
@@ -126,7 +126,7 @@ class Command(_Explained):
 
 
 class CommandGroup(_Explained, click.Group):
-    """A command of commands, such as `tag add`."""
+    """A command with subcommands, such as `tag add`."""
 
     command_class = Command
 
@@ -136,14 +136,14 @@ class CommandGroup(_Explained, click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the name, command and arguments; raise `InvalidInput` with the members that are near."""
+        """Return the name, command and arguments; raise `InvalidInput` with suggestions for an unknown name."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
             raise no_such("command", name, self.close_names(ctx, name), f"{ctx.command_path} --help")
         return super().resolve_command(ctx, args)
 
     def close_names(self, ctx: click.Context, name: str) -> list[str]:
-        """Return the members that a mistyped name may have meant, the nearest first."""
+        """Return the members that are similar to a mistyped name, the most similar first."""
         from difflib import get_close_matches  # loaded only for a mistake
 
         return get_close_matches(name[:_SHOWN_CHARACTERS].lower(), self.list_commands(ctx), n=1)
@@ -203,7 +203,7 @@ class LazyGroup(CommandGroup):
         return super().resolve_command(ctx, args)
 
     def close_names(self, ctx: click.Context, name: str) -> list[str]:
-        """Return the members that a mistyped name may have meant, words of other programs among them."""
+        """Return the members that are similar to a mistyped name, or that other programs call so."""
         from difflib import get_close_matches  # loaded only for a mistake
 
         close = get_close_matches(name[:_SHOWN_CHARACTERS].lower(), [*self.members, *self.synonyms], n=2, cutoff=0.7)

@@ -1,4 +1,4 @@
-"""The command line that was probably meant, for the hint of an error that knows which word was wrong."""
+"""Corrected command lines, for the hint of an error that knows which word was wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGE = re.compile(r"[a-z][a-z0-9]*/[a-z][a-z0-9_]*")
 
 
 def correct(error: DatapkgError, args: Sequence[str], removing: Collection[str]) -> None:
-    """Make the corrected command line the hint of an error that names what was `meant`, a (wrong, right) pair.
+    """Set the hint of an error to the corrected command line; `meant` in its detail is a (wrong, right) pair.
 
     A hint that is more than the help page stays, except one for Python (`near`). Nothing is changed where the wrong
     word is in the line more than once or not at all, and where the line, as typed or corrected, removes something or
@@ -34,7 +34,7 @@ def correct(error: DatapkgError, args: Sequence[str], removing: Collection[str])
 
 
 def swapped(args: Sequence[str], path: str) -> list[str]:
-    """Return the arguments with a path, given for a package, and the only package among them in each other's place."""
+    """Return the arguments with a path, given as a package, and the only package among them swapped."""
     packages = [each for each in args if _PACKAGE.fullmatch(each)]
     if len(packages) != 1 or list(args).count(path) != 1 or list(args).count(packages[0]) != 1:
         return []

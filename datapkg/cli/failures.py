@@ -1,4 +1,4 @@
-"""Whatever ends a command early as one of our errors, with a message, and the exit code that goes with it."""
+"""Failures of a command: any exception as one of our errors, with message, hint and exit code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OS_HINTS = {
 
 
 def failure_of(error: BaseException, session: Session) -> tuple[DatapkgError, int]:
-    """The error to tell, and the exit code."""
+    """Return the error to print, and the exit code."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return DatapkgError("interrupted"), EXIT_INTERRUPTED
     failure = error if isinstance(error, DatapkgError) else _translated(error, session)
@@ -40,7 +40,7 @@ def failure_of(error: BaseException, session: Session) -> tuple[DatapkgError, in
 
 
 def _translated(error: BaseException, session: Session) -> DatapkgError:
-    """Somebody else's exception in our words; what is neither click's nor the system's is a bug and says so."""
+    """Translate a foreign exception; one that is neither click's nor the system's is reported as a bug."""
     if isinstance(error, click.ClickException):
         return _usage_error(error)
     if isinstance(error, MemoryError):
@@ -53,7 +53,7 @@ def _translated(error: BaseException, session: Session) -> DatapkgError:
 
 
 def _usage_error(error: click.ClickException) -> InvalidInput:
-    """How a command was typed wrongly; the hint shows how it is typed."""
+    """Translate click's error about a wrongly typed command; the hint shows its help or the correction."""
     context = getattr(error, "ctx", None)
     hint = f"{context.command_path} --help" if context is not None else "datapkg --help"
     message = error.format_message()
@@ -68,7 +68,7 @@ def _usage_error(error: click.ClickException) -> InvalidInput:
 
 
 def _system_error(error: OSError, session: Session) -> DatapkgError:
-    """What the operating system refused, and for which path."""
+    """Translate an error of the operating system, with the path."""
     place = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
     other = os.fsdecode(error.filename2) if isinstance(error.filename2, (str, bytes, os.PathLike)) else ""
     places = " → ".join(cut(each, 300) for each in (place, other) if each)
@@ -82,7 +82,7 @@ def _system_error(error: OSError, session: Session) -> DatapkgError:
 
 
 def _is_at_home(place: str, home: Home) -> bool:
-    """Whether a path is in a folder of datapkg itself, or above one that could not be made."""
+    """Return whether a path is in a folder of datapkg itself, or above one that could not be created."""
     if not place:
         return False
     path = Path(place).absolute()

@@ -1,4 +1,4 @@
-"""Commands that give back ordinary files: export, cat."""
+"""Commands that write ordinary files: export, cat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that bring packages onto this machine: install, lock."""
+"""Commands that install packages: install, fetch, lock."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def install(
 
 
 def _with_state(refs: Sequence[Ref], hash: str | None, tag: str | None, version: str | None) -> list[Ref]:
-    """The refs, the only one in the state that -x, -t or -v says."""
+    """Return the refs; -x, -t or -v sets the state of the only one."""
     states = [
         *([State.parse(f"sha256:{hash.removeprefix('sha256:')}")] if hash is not None else []),
         *([State("tag", check_tag(tag))] if tag is not None else []),
@@ -103,7 +103,7 @@ def _with_state(refs: Sequence[Ref], hash: str | None, tag: str | None, version:
 def selected(
     include: Sequence[str], exclude: Sequence[str], max_size: str | None, meta_only: bool = False
 ) -> Selection:
-    """Which nodes the options of a command mean."""
+    """Return the selection of nodes from the options of a command."""
     if meta_only and (include or exclude or max_size is not None):
         what = "--meta-only leaves all data at the registry; it does not go with --include, --exclude or --max-size"
         raise InvalidInput(what, hint="datapkg install user/name --meta-only")
@@ -122,7 +122,7 @@ def _check_usage(wanted: list[Ref], selection: Selection, requirements: Path | N
 
 
 def _confirmed(session: Session, ref: Ref, outcome: PackageOutcome, options: dict[str, Any]) -> PackageOutcome:
-    """The outcome; or, where a registry is unknown and somebody at the terminal agrees to it, that of a second try."""
+    """Return the outcome; if the registry is unknown and the user at the terminal accepts it, that of a second try."""
     from datapkg.api.install import install_packages
     from datapkg.errors import Refused
 
@@ -138,7 +138,7 @@ def _confirmed(session: Session, ref: Ref, outcome: PackageOutcome, options: dic
 
 
 def _report(session: Session, outcomes: list[PackageOutcome]) -> None:
-    """Prints what was installed, then every failure; the exit code is that of the first."""
+    """Print what was installed, then every failure; exit with the code of the first."""
     out = session.out
     done = [each.installed for each in outcomes if each.installed is not None]
     lines = [line for each in done for line in _lines(each)]
@@ -154,7 +154,7 @@ def _report(session: Session, outcomes: list[PackageOutcome]) -> None:
 
 
 def _raise_failures(session: Session, outcomes: list[PackageOutcome]) -> None:
-    """Tells every failure; the exit code is that of the first."""
+    """Print every failure; exit with the code of the first."""
     out = session.out
     failed = [(each.ref, each.error) for each in outcomes if each.error is not None]
     if not failed:

@@ -1,4 +1,4 @@
-"""Commands that tell what there is: ls, show, log, search."""
+"""Commands that list and show packages: ls, show, log, search."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None
 
 
 def _next_lines(ref: Ref, shown: PackageDetails) -> list[str]:
-    """What to type to have this state."""
+    """Return the command or import that gives this state."""
     if shown.is_imported:
         return [f"  import it  {import_line(shown.package)}"]
     name = f"{shown.package}@sha256:{shown.hash}"
@@ -135,7 +135,7 @@ def _next_lines(ref: Ref, shown: PackageDetails) -> list[str]:
 
 
 def _listed_rows(listed: PackageListing) -> Iterator[tuple[str, ...]]:
-    """A row for the current state, then one for each other state that is kept."""
+    """Yield a row for the current state, then one for each other state that is kept."""
     names = {each["hash"]: _names(each) for each in listed.states}
     title = shortened(listed.title, MAX_TITLE)
     yield listed.package, hash_text(listed.hash), names.get(listed.hash, ""), _size(listed), listed.origin, title
@@ -147,7 +147,7 @@ def _listed_rows(listed: PackageListing) -> Iterator[tuple[str, ...]]:
 
 
 def _names(entry: dict[str, Any]) -> str:
-    """The versions and tags of a state."""
+    """Return the versions and tags of a state."""
     return ", ".join(each["name"] for each in [*entry["versions"], *entry["tags"]])
 
 
@@ -156,7 +156,7 @@ def _size(listed: PackageListing) -> str:
 
 
 def _checks(shown: PackageDetails) -> list[str]:
-    """How the checks came out when the package was built, and which did not pass without a word."""
+    """Return lines with the check results of the build, and each check that failed or warned."""
     counts = Counter(each["outcome"] for each in shown.checks)
     outcomes = [each for each in ("ok", "warned", "failed", "skipped") if counts[each]]
     counted = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in outcomes)
@@ -173,7 +173,7 @@ def _wrong(check: dict[str, Any]) -> str:
 
 
 def _only_table(shown: PackageDetails, ref: Ref) -> dict[str, Any] | None:
-    """The table that the ref names, if it names one."""
+    """Return the table that the ref names, if it names one."""
     first = shown.nodes[0] if shown.nodes else {}
     return first if ref.path and first.get("path") == ref.path and first["kind"] == "table" else None
 
@@ -189,7 +189,7 @@ def _head(shown: PackageDetails, ref: Ref, table: dict[str, Any] | None) -> list
 
 
 def _facts(shown: PackageDetails, ref: Ref, table: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """The metadata, a pair of texts each, but the title and what is said of columns elsewhere."""
+    """Return the metadata as pairs of texts, without the title and the descriptions of columns."""
     meta = _meta(shown, ref)
     facts = [
         (f"  {key}", cut(_fact(value), MAX_META))
@@ -208,7 +208,7 @@ def _fact(value: Any) -> str:
 
 
 def _meta(shown: PackageDetails, ref: Ref) -> dict[str, Any]:
-    """The metadata of what the ref names; a node is under the licence of its package if it does not say otherwise."""
+    """Return the metadata of what the ref names; a node inherits the licence of its package."""
     if not ref.path:
         return shown.meta
     first = shown.nodes[0]
@@ -218,7 +218,7 @@ def _meta(shown: PackageDetails, ref: Ref) -> dict[str, Any]:
 
 
 def _dictionary(table: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The columns of a table, each with its type and with what is said of it, where anything is said of any."""
+    """Return the columns of a table with their types, and their descriptions if any has one."""
     columns = table["columns"]
     notes = column_notes(table.get("meta", {}))
     listed_notes = [notes.get(name, ColumnNote()) for name, _ in columns[:MAX_LISTED_COLUMNS]]
@@ -234,7 +234,7 @@ def _dictionary(table: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _readme(session: Session, ref: Ref, shown: PackageDetails) -> list[str]:
-    """The beginning of the README, set off as somebody else's words, and where the rest of it is."""
+    """Return the beginning of the README, marked as foreign text, and the command that prints the rest."""
     from datapkg.api.listing import readme_lines
 
     if not shown.readme:
@@ -247,12 +247,12 @@ def _readme(session: Session, ref: Ref, shown: PackageDetails) -> list[str]:
 
 
 def _readme_width() -> int:
-    """As many characters as fit behind the margin, in a terminal; no line is so long that it is hard to read."""
+    """Return the width of a README line: what fits into the terminal, but not so long that it is hard to read."""
     return max(min(columns(), MAX_README_LINE) - README_MARGIN, 1)
 
 
 def _tree(nodes: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
-    """A row a node and a row a column of each table, indented by depth; groups that have no line of their own too."""
+    """Return one row per node and per column of each table, indented by depth, with rows for implicit groups."""
     above: list[str] = []
     for node in nodes:
         *groups, name = node["path"].split("/")
@@ -344,7 +344,7 @@ def search(session: Session, query: tuple[str, ...], registry: str | None) -> No
 
 
 def _print_found(session: Session, query: str, registry: str | None, nothing: str) -> None:
-    """Print the packages of a registry that hold every word of a query."""
+    """Print the packages of a registry that contain every word of a query."""
     from datapkg.api.search import search as find
 
     found = find(session.home, query, registry=registry)
@@ -371,7 +371,7 @@ def _print_found(session: Session, query: str, registry: str | None, nothing: st
 
 
 def _place(match: dict[str, str]) -> str:
-    """Where a word was found, for people; the name and title are in the table already."""
+    """Return where a word was found; names and titles are in the table already."""
     where, text = match["where"], match["text"]
     if where == "column":
         return f"column {text} of {match['path']}"

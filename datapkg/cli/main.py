@@ -1,4 +1,4 @@
-"""The program `datapkg`: its commands, each in a module that is imported when called, and how it ends."""
+"""The program `datapkg`: its commands, each imported when it is called, and its exit codes."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def program(session: Session, context: click.Context) -> None:
 
 
 def main(args: Sequence[str] | None = None, session: Session | None = None) -> int:
-    """Runs one command line (by default that of this process) and returns its exit code; no exception leaves here.
+    """Run one command line (by default that of this process) and return its exit code; no exception is raised.
 
     `session` is given where answers go elsewhere than to a terminal.
     """
@@ -157,7 +157,7 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
 
 @contextmanager
 def _notices_as_notes(session: Session) -> Iterator[None]:
-    """Inside, each `Notice` is printed as a note, once."""
+    """Print each `Notice` as a note, once, while the block runs."""
     printed: set[str] = set()
 
     def note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
@@ -174,7 +174,7 @@ def _notices_as_notes(session: Session) -> Iterator[None]:
 
 
 def _fail(session: Session, error: BaseException, args: list[str]) -> int:
-    """Tells a failure and gives its exit code. Options behind the one that was typed wrongly count all the same."""
+    """Print a failure and return its exit code; --json and --debug count even after a mistyped option."""
     out = session.out
     before_dashes = args[: args.index("--")] if "--" in args else args
     out.json = out.json or "--json" in before_dashes

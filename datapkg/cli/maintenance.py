@@ -1,4 +1,4 @@
-"""Commands that check and remove: verify, rm, delete."""
+"""Commands that verify and remove: verify, rm, delete."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _unmount_line(folder: Path) -> str:
 
 
 def _once(session: Session) -> Callable[[str, DatapkgError], None]:
-    """Tells of each path that could not be read why, once as long as the reason stays the same."""
+    """Report each path that cannot be read, once as long as the reason stays the same."""
     reported: dict[str, str] = {}
 
     def report(path: str, error: DatapkgError) -> None:
@@ -99,7 +99,7 @@ def _once(session: Session) -> Callable[[str, DatapkgError], None]:
 
 
 def _mount_in_background(session: Session, ref: Ref, folder: Path, options: dict[str, Any]) -> None:
-    """Has another process mount, and waits for its first line, or its error."""
+    """Start another process that mounts, and wait for its first line, or its error."""
     import json
     import subprocess
     import tempfile
@@ -137,7 +137,7 @@ def _mount_in_background(session: Session, ref: Ref, folder: Path, options: dict
 
 
 def _last_error(text: str) -> object:
-    """The error that a process wrote as JSON, below whatever else it said."""
+    """Return the error that a process wrote as JSON, after any other output."""
     import json
 
     line = text.strip().rpartition("\n")[2]

@@ -22,9 +22,9 @@ DATA = "datapkg.data."
 
 
 class CommandFailed(Exception):
-    """A command of a notebook that ended with an exit code other than 0, having said why.
+    """A command of a notebook that failed with an exit code other than 0.
 
-    It is raised so that what comes after it does not run; a notebook shows its words and no traceback.
+    It is raised so that the rest of the cell does not run; the notebook shows its message without a traceback.
     """
 
     def __init__(self, words: str, exit_code: int) -> None:
@@ -36,14 +36,14 @@ class CommandFailed(Exception):
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Called by `%load_ext datapkg`; again is harmless."""
+    """Register the magic command; called by `%load_ext datapkg`, and harmless when called again."""
     shell.register_magic_function(run, "line", MAGIC)
     shell.set_hook("complete_command", complete, str_key=f"%{MAGIC}")
     _complete_through_groups()
 
 
 def _complete_through_groups() -> None:
-    """Lets IPython look at nodes of nodes while it completes `package.group["`: doing so runs nothing of a package."""
+    """Let IPython evaluate nested nodes while it completes `package.group["`; this runs no code of a package."""
     from IPython.core import guarded_eval
 
     from datapkg.reading.importer import PackageModule
@@ -56,13 +56,13 @@ def _complete_through_groups() -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Called by `%unload_ext datapkg`."""
+    """Remove the magic command; called by `%unload_ext datapkg`."""
     shell.magics_manager.magics["line"].pop(MAGIC, None)
     shell.strdispatchers["complete_command"].strs.pop(f"%{MAGIC}", None)
 
 
 def run(line: str) -> None:
-    """One command line of datapkg, its words split as a shell does; alone, it says what there is.
+    """Run one command line of datapkg, split as by a shell; without arguments, print an overview.
 
     %datapkg install uciml/iris
     """
@@ -80,7 +80,7 @@ def run(line: str) -> None:
 
 
 def complete(shell: Any, event: Any) -> list[str]:
-    """What the word before the cursor may become, after `%datapkg`."""
+    """Return completions of the word before the cursor, after `%datapkg`."""
     from click.shell_completion import ShellComplete
 
     words = event.line[: event.line.rfind(event.symbol)] if event.symbol else event.line
@@ -93,7 +93,7 @@ def complete(shell: Any, event: Any) -> list[str]:
 
 
 def stale() -> list[str]:
-    """Packages that were imported here in a state that an import would not give now, each with what to type."""
+    """Yield a note for each imported package of which an import would now give another state."""
     from datapkg.home import Home
     from datapkg.reading.importer import PackageModule
 
@@ -111,14 +111,14 @@ def stale() -> list[str]:
 
 
 class NotebookOutput(Output):
-    """Prints into the cell, and keeps the failures: they end the cell."""
+    """An output that prints into the cell and collects failures, which end the cell."""
 
     def __init__(self) -> None:
         super().__init__()
         self.failures = ""
 
     def raw(self, data: bytes) -> None:
-        """Bytes as text, since a cell takes nothing else."""
+        """Print bytes as text, since a cell shows nothing else."""
         if hasattr(sys.stdout, "buffer"):
             super().raw(data)
         else:
@@ -129,7 +129,7 @@ class NotebookOutput(Output):
 
 
 class NotebookSession(Session):
-    """A session whose answers, questions and progress are those of a notebook."""
+    """A session with the output, prompts and progress of a notebook."""
 
     out: NotebookOutput
 

@@ -1,4 +1,4 @@
-"""The only printer: results on standard output, everything else on standard error, for people or for machines."""
+"""Output: results on standard output, everything else on standard error, for people or for machines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXIT_READER_GONE = 141  # 128 + SIGPIPE, as a program ends that does not handle 
 
 
 class Output:
-    """Prints one command's answer; every text is made harmless on its way out, so callers give foreign text as it is.
+    """The output of one command; all text is sanitized here, so callers pass foreign text unchanged.
 
     `json`: one JSON document on standard output, and an error as one on standard error. `quiet`: results only.
     """
@@ -33,7 +33,7 @@ class Output:
                 stream.reconfigure(errors="backslashreplace")
 
     def answer(self, value: Mapping[str, Any], lines: Iterable[str], quiet: Iterable[str] | None = None) -> None:
-        """The result of a command: `value` for machines, or `lines`; with `-q` those of `quiet` where given."""
+        """Print the result of a command: `value` as JSON, or `lines`; with `-q` those of `quiet` if given."""
         if self.json:
             self._write(sys.stdout, json_text(value, sys.stdout) + "\n")
             return
@@ -41,9 +41,9 @@ class Output:
             self._write(sys.stdout, one_line(line) + "\n")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]], right: Iterable[int] = ()) -> None:
-        """Aligned columns, for people; `right` are the numbers of columns that hold numbers.
+        """Print aligned columns; the columns with the indices `right` are aligned right.
 
-        On a terminal, what is too wide is wrapped within its columns.
+        On a terminal, cells that are too wide are wrapped within their columns.
         """
         cells = [[each.upper() for each in header], *([one_line(cell) for cell in row] for row in rows)]
         first, *rest = _aligned(cells, frozenset(right))
@@ -52,18 +52,18 @@ class Output:
             self._write(sys.stdout, line + "\n")
 
     def facts(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Names and what is said of each, below each other; long texts are wrapped on a terminal."""
+        """Print names with their descriptions as two columns; long texts are wrapped on a terminal."""
         if self.json or not pairs:
             return
         for line in _aligned([[one_line(each) for each in pair] for pair in pairs], frozenset()):
             self._write(sys.stdout, line + "\n")
 
     def help(self, text: str) -> None:
-        """A help page of ours, whose colours are those that the terminal has."""
+        """Print a help page, which already has the colours of the terminal."""
         self._write(sys.stdout, text + "\n")
 
     def raw(self, data: bytes) -> None:
-        """Bytes as they are, into a file or pipe; on a terminal text alone, made harmless."""
+        """Print bytes unchanged to a file or pipe; on a terminal only text, sanitized."""
         if sys.stdout is None:
             return
         if is_terminal(sys.stdout):
@@ -73,22 +73,22 @@ class Output:
             sys.stdout.buffer.write(data)
 
     def say(self, *lines: str) -> None:
-        """What helps people and is not a result, on standard output: what to type next."""
+        """Print what to type next on standard output; it is not part of the result."""
         if not (self.quiet or self.json):
             for line in lines:
                 self._write(sys.stdout, one_line(line) + "\n")
 
     def note(self, text: str) -> None:
-        """Something worth a line, on standard error."""
+        """Print a note on standard error."""
         if not (self.quiet or self.json):
             self._write(sys.stderr, f"{_label('note', 'yellow')} {indented_lines(cut(text))}\n")
 
     def error(self, error: DatapkgError, traceback: str = "") -> None:
-        """A failure, on standard error."""
+        """Print a failure on standard error."""
         self._write(sys.stderr, self.error_text(error, traceback))
 
     def error_text(self, error: DatapkgError, traceback: str = "") -> str:
-        """A failure as it is printed on standard error."""
+        """Return a failure as it is printed on standard error."""
         if self.json:
             wire = error.to_wire()
             wire["message"] = cut(wire["message"])
@@ -104,34 +104,34 @@ class Output:
 
     @property
     def has_colour(self) -> bool:
-        """Whether results may be coloured."""
+        """Whether results are coloured."""
         return has_colour(sys.stdout)
 
     @property
     def can_ask(self) -> bool:
-        """Whether somebody sits there to answer."""
+        """Whether a user at a terminal can answer prompts."""
         return not (self.json or self.quiet) and is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
     @property
     def shows_progress(self) -> bool:
-        """Whether somebody may want to see how far the work is."""
+        """Whether progress is shown."""
         return not (self.json or self.quiet) and is_terminal(sys.stderr)
 
     def ask(self, question: str, hidden: bool = False) -> str:
-        """What somebody at the terminal answers; ask `can_ask` before. Ends the program on Ctrl-C and Ctrl-D."""
+        """Return the answer to a prompt; check `can_ask` before. Ctrl-C and Ctrl-D end the program."""
         import click
 
         answer: str = click.prompt(one_line(question), default="", show_default=False, hide_input=hidden, err=True)
         return answer.strip()
 
     def flush(self) -> None:
-        """All that was printed has left this process; raises OSError where it cannot."""
+        """Flush standard output; raise OSError if that fails."""
         if sys.stdout is not None:
             with _reader():
                 sys.stdout.flush()
 
     def transient(self, text: str) -> None:
-        """Writes over the last line of the terminal, on standard error; "" wipes it."""
+        """Overwrite the last line of the terminal, on standard error; "" clears it."""
         self._write(sys.stderr, f"\r\x1b[K{one_line(text)}")
         with contextlib.suppress(OSError):
             sys.stderr.flush()
@@ -144,13 +144,13 @@ class Output:
 
 
 def _label(word: str, *styles: str) -> str:
-    """The word before a line on standard error, coloured where that is a terminal that can."""
+    """Return the word before a line on standard error, coloured if the terminal supports it."""
     return styled(f"{word}:", *styles) if has_colour(sys.stderr) else f"{word}:"
 
 
 @contextlib.contextmanager
 def _reader() -> Iterator[None]:
-    """Ends the program silently where nobody reads its output any more (`… | head`)."""
+    """End the program silently if its output is closed (`… | head`)."""
     try:
         yield
     except BrokenPipeError:
@@ -159,7 +159,7 @@ def _reader() -> Iterator[None]:
 
 
 def abandon_stdout() -> None:
-    """What is still to be written goes nowhere, so that the end of the interpreter does not fail on it once more."""
+    """Discard buffered output, so that the interpreter does not fail on it again at exit."""
     with contextlib.suppress(OSError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, sys.stdout.fileno())
@@ -167,7 +167,7 @@ def abandon_stdout() -> None:
 
 
 def json_text(value: object, stream: TextIO | None = None) -> str:
-    """One line of JSON in which no character could command a terminal or fail to be encoded."""
+    """Return one line of JSON without control characters or characters that the stream cannot encode."""
     import json
 
     is_unicode = "utf" in (getattr(stream, "encoding", None) or "").lower()
@@ -176,19 +176,19 @@ def json_text(value: object, stream: TextIO | None = None) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: frozenset[int]) -> list[str]:
-    """The rows as lines, within the width of the terminal if there is one."""
+    """Return the rows as lines, within the width of the terminal if there is one."""
     return fitted(rows, right, columns()) if is_terminal(sys.stdout) else aligned(rows, right)
 
 
 def text_for_people(data: bytes) -> str:
-    """The text that these bytes are, made harmless line by line."""
+    """Return bytes as sanitized text; raise `InvalidInput` for binary data."""
     if b"\x00" in data:
-        raise InvalidInput("these bytes are not text; a terminal would not take them well", hint="add: > FILE")
+        raise InvalidInput("binary data, not text, which a terminal does not show", hint="redirect it: > FILE")
     text = data.decode("utf-8", errors="replace")
     return visible_lines(text)
 
 
 def _untold_problems(error: DatapkgError) -> list[tuple[str, str]]:
-    """The single mistakes in an input file that the message does not list itself."""
+    """Return the mistakes of an input file that the message does not list itself."""
     problems = error.problems if isinstance(error, InvalidInput) else []
     return [(place, what) for place, what in problems if what not in error.message]

@@ -119,7 +119,7 @@ def add_version(session: Session, ref: Ref, version: str, state: str | None, reg
 
 
 def _named(session: Session, ref: Ref, kind: Kind, name: str, registry: str | None) -> Ref:
-    """The ref with the full hash of its state, which is told before it gets a name."""
+    """Return the ref with the full hash of its state, which is printed before it gets a name."""
     from datapkg.api.history import state_to_name
 
     found = state_to_name(session.home, ref, kind, name, registry)

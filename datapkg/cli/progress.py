@@ -1,4 +1,4 @@
-"""How far long work is: one line on the terminal, from its second second on."""
+"""Progress of long work: one line on the terminal, after the first second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BAR = 24
 
 
 class Progress:
-    """A `datapkg.objects.progress.Progress` while the `with` lasts; wipes its line at the end."""
+    """A `datapkg.objects.progress.Progress` for a `with`; clears its line at the end."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
@@ -41,7 +41,7 @@ class Progress:
 
 
 def progress_line(what: str, done: int, total: int, elapsed_s: float) -> str:
-    """`sending  ######..................   25 %  12 s`."""
+    """Return a line such as `sending  ######..................   25 %  12 s`."""
     share = min(done / total, 1) if total > 0 else 0
     bar = ("#" * round(share * BAR)).ljust(BAR, ".")
     return f"{what[:40]}  {bar}  {share:4.0%}  {elapsed_s:.0f} s"

@@ -54,7 +54,7 @@ def config(session: Session, name: str | None, value: str | None, unset: bool) -
 
 
 def _settings(session: Session, name: str | None) -> list[dict[str, Any]]:
-    """All settings, or the one named; each of the named registries counts as one."""
+    """Return all settings, or the named one; each named registry counts as one."""
     if name is None:
         found = session.home.settings.all()
     else:

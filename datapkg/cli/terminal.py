@@ -1,4 +1,4 @@
-"""What a terminal can show: its width, its colours, and tables that fit into it."""
+"""The terminal: its width, its colours, and tables that fit into it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HASH = "sha256:"
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody looks at this stream."""
+    """Return whether a stream is a terminal."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # closed
@@ -23,7 +23,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def has_colour(stream: TextIO | None) -> bool:
-    """Whether text on this stream may be coloured: on a terminal that can, unless NO_COLOR is set (no-color.org)."""
+    """Return whether text on a stream is coloured: on a capable terminal, unless NO_COLOR is set (no-color.org)."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") not in ("", "dumb")
 
 
@@ -33,7 +33,7 @@ def styled(text: str, *styles: str) -> str:
 
 
 def columns() -> int:
-    """The width of the terminal, in characters."""
+    """Return the width of the terminal, in characters."""
     from shutil import get_terminal_size
 
     return get_terminal_size().columns
@@ -58,7 +58,7 @@ def fitted(rows: Sequence[Sequence[str]], right: frozenset[int], width: int) -> 
 
 
 def _widths(rows: Sequence[Sequence[str]], right: frozenset[int], width: int) -> list[int]:
-    """The width of each column: the widest ones give way, first down to their longest word, then within words.
+    """Return the width of each column: the widest ones shrink, first to their longest word, then within words.
 
     Columns of numbers, those in `right`, keep theirs: `118 B` is one word.
     """
@@ -91,7 +91,7 @@ def wrapped_line(text: str, limit: int) -> list[str]:
 
 
 def _wrapped(cell: str, limit: int) -> list[str]:
-    """The lines of a cell, each as far indented as its text is."""
+    """Return the lines of a cell, each with the indent of its text."""
     if width_of(cell) <= limit:
         return [cell]
     indent = " " * min(_indent(cell), limit - 1)
@@ -112,7 +112,7 @@ def _wrapped(cell: str, limit: int) -> list[str]:
 
 
 def _beginning(word: str, limit: int) -> str:
-    """As many characters of a word as fit, and at least one."""
+    """Return as many characters of a word as fit, and at least one."""
     end = limit
     while end > 1 and width_of(word[:end]) > limit:
         end -= 1

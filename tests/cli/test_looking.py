@@ -41,7 +41,7 @@ def pushed(run: Run, me: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_package_is_looked_at_where_it_is(run: Run, registry: LiveRegistry, pushed: tuple[str, list[str]]) -> None:
     package, (old, new) = pushed
     ended = run("show", package)
-    assert ended.err == f"note: {package} is not installed; this is what {registry.url} has\n"
+    assert ended.err == f"note: {package} is not installed; showing the state at {registry.url}\n"
     assert ended.out.startswith(f"{package}@sha256:{new}\n")
     assert "\nchecks: 1 ok\n" in ended.out
     assert "  │ # Hello\n" in ended.out
@@ -92,7 +92,7 @@ def test_a_state_names_the_line_that_gives_it(run: Run, pushed: tuple[str, list[
     assert run("show", f"{package}@2.0").out.endswith(f"  import it  from datapkg.data.{user} import {name}\n")
     remote = run("show", package, "--remote")
     assert f"@sha256:{new}\n" in remote.out
-    assert remote.err.startswith("note: this is what http")
+    assert remote.err.startswith("note: showing the state at http")
 
 
 def test_an_installed_package_tells_of_its_checks_without_a_network(
