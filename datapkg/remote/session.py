@@ -278,8 +278,8 @@ class RegistrySession:
         limit = f"within {self.patience.limit_s:g} s (DATAPKG_TIMEOUT_S)"
         plain = self.url.replace("https://", "http://", 1)
         # A token is sent over plain http to this machine alone, so elsewhere the http address would not help.
-        plain_hint = f"datapkg config registry {plain} (or --registry {plain})" if may_carry_token(plain) else ""
-        with translated(self.url, asked, hint=_HINT, again_hint=_HINT, limit=limit, plain_http_hint=plain_hint):
+        http_hint = f"datapkg config registry {plain} (or --registry {plain})" if may_carry_token(plain) else ""
+        with translated(self.url, asked, hint=_HINT, again_hint=_HINT, limit=limit, http_hint=http_hint):
             yield
 
     def pace(self) -> SlowTransferGuard:

@@ -172,12 +172,13 @@ def translated(
     again_hint: str,
     reason: Callable[[BaseException], str] | None = None,
     limit: str = "in time",
-    plain_http_hint: str = "",
+    http_hint: str = "",
 ) -> Iterator[None]:
-    """Inside, whatever a server's answer makes of the HTTP libraries is an `Unreachable` about the server `what`.
+    """Translate exceptions of the HTTP libraries inside of the block to `Unreachable` about the server `what`.
 
-    `asked` is what was asked of it, `reason` makes the text of an error (by default `reason_of`), `limit` names the
-    time limit. Causes are left out: they hold whole addresses. Errors of this machine's files pass, and so do ours.
+    `asked` describes the request, `reason` returns the text of an error (by default `reason_of`), `limit` names the
+    time limit, `http_hint` helps if the server has no TLS. Causes are left out, since they contain whole URLs. Errors
+    of files on this machine are raised unchanged, and so are ours.
     """
     said, asked = reason or reason_of, f" {asked}" if asked else ""
     try:
@@ -190,14 +191,11 @@ def translated(
     except requests.exceptions.SSLError as error:
         what += _redirected(error)
         if "WRONG_VERSION_NUMBER" in str(error):  # what came was not TLS
-            message = f"{what} does not answer in https; it is probably a server for plain http"
-            raise Unreachable(message, hint=plain_http_hint or hint) from None
+            raise Unreachable(
+                f"{what} does not answer in https; it may be plain http", hint=http_hint or hint
+            ) from None
         raise Unreachable(f"{what} has no certificate that is trusted: {said(error)}", hint=hint) from None
-    except (
-        requests.ConnectionError,
-        requests.exceptions.ChunkedEncodingError,
-        urllib3.exceptions.HTTPError,
-    ) as error:
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, urllib3.exceptions.HTTPError) as error:
         what += _redirected(error)
         raise Unreachable(f"{what} cannot be reached: {said(error)}", hint=again_hint, again=True) from None
     except requests.RequestException as error:

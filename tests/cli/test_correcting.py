@@ -116,7 +116,7 @@ def test_a_registry_that_does_not_answer_is_described(run: Run, registry: LiveRe
         "hint: check the network, that the registry is running, and its address: datapkg config registry\n"
     )
     plain = run("search", "x", "--registry", registry.url.replace("http:", "https:"))
-    assert "does not answer in https; it is probably a server for plain http\n" in plain.err
+    assert "does not answer in https; it may be plain http\n" in plain.err
     assert hint(plain.err)[:3] == ["config", "registry", registry.url]
 
 
