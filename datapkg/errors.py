@@ -85,7 +85,7 @@ class DatapkgError(Exception):
         return from_wire, (self.to_wire(), self.status)
 
     def to_wire(self) -> dict[str, Any]:
-        """The error as JSON: code, message, hint and detail, with the class's name as `detail["type"]`."""
+        """Return the error as JSON: code, message, hint and detail, with the class's name as `detail["type"]`."""
         return {
             "code": self.code,
             "message": self.message,

@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from datapkg.errors import InvalidInput
-from datapkg.settings import Settings
+from datapkg.format.suggestions import did_you_mean
+from datapkg.settings import UserSettings
 from datapkg.store.index import Index
 from datapkg.store.store import Store
 
@@ -22,7 +23,7 @@ class Home:
     """What one user has on this machine: the settings, and all that is opened by them, each on its first use."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self.settings = Settings(environ)
+        self.settings = UserSettings(environ)
         self.data, self.config, self.cache = self.settings.data, self.settings.config, self.settings.cache
 
     @cached_property
@@ -36,7 +37,7 @@ class Home:
 
     @cached_property
     def stores(self) -> list[Store]:
-        """All stores in the order in which they are looked in."""
+        """The stores in the order in which they are searched."""
         others = [Path(each).expanduser().absolute() for each in self.settings.get("path").value]
         return [self.store, *(Store(each, self.index, self.cache / "links") for each in others if each.is_dir())]
 
@@ -47,9 +48,9 @@ class Home:
         return Credentials(self.config / "credentials.json")
 
     def registry_url(self, named: str | None = None) -> str:
-        """The address of a registry: one named in the settings, an address, or (None) the one of the settings.
+        """Return the address of a registry: one named in the settings, an address, or (None) the one of the settings.
 
-        Raises `InvalidInput` where there is none, with the line to type.
+        Raise `InvalidInput`, with the command to type, if there is none.
         """
         from datapkg.remote.credentials import check_origin, with_scheme
 
@@ -61,7 +62,7 @@ class Home:
                 names = ", ".join(sorted(known)) or "none"
                 message = f"there is no registry named {named!r} in the settings; there are: {names}"
                 if meant := with_scheme(named):
-                    raise InvalidInput(f"{message}; did you mean {meant}?", meant=[named, meant])
+                    raise InvalidInput(message + did_you_mean([meant]), meant=[named, meant])
                 raise InvalidInput(message, hint=f"datapkg config registries.{named} https://data.example.org")
             return check_origin(known[named])
         if not self.settings.get("registry").value:
@@ -71,14 +72,14 @@ class Home:
         return check_origin(self.settings.get("registry").value)
 
     def is_known(self, url: str) -> bool:
-        """Whether this registry stands in the settings, so that it may be asked without a question."""
+        """Return whether the settings name this registry; others are asked only if the user agrees."""
         from datapkg.remote.credentials import check_origin
 
         known = [self.settings.get("registry").value, *self.settings.get("registries").value.values()]
         return url in {check_origin(each) for each in known if each}
 
     def credential(self, url: str) -> Credential:
-        """The token for a registry: `DATAPKG_TOKEN` for `DATAPKG_REGISTRY` alone, else what `login` kept.
+        """Return the token for a registry: `DATAPKG_TOKEN` for `DATAPKG_REGISTRY` alone, else what `login` kept.
 
         Without a token the source is the reason why `DATAPKG_TOKEN` is not it.
         """
@@ -99,7 +100,7 @@ class Home:
         return Credential(None, "", login)
 
     def client(self, named: str | None = None, token: str | None = None) -> Client:
-        """A client of a registry (see `registry_url`), with the token kept for it."""
+        """Return a client of a registry (see `registry_url`), with the token kept for it."""
         from datapkg.remote.client import Client
         from datapkg.remote.credentials import Credential
         from datapkg.remote.session import RegistrySession
@@ -110,9 +111,9 @@ class Home:
         return Client(RegistrySession(url, credential, read_timeout_s=timeout_s))
 
     def users(self) -> list[str]:
-        """Users of whom a package is here, in order."""
+        """Return the users that have a package on this machine, in order."""
         return sorted({ref.user for store in self.stores for ref in store.refs.packages()})
 
     def packages(self, user: str) -> list[str]:
-        """A user's packages that are here, in order."""
+        """Return the names of a user's packages on this machine, in order."""
         return sorted({ref.name for store in self.stores for ref in store.refs.packages() if ref.user == user})

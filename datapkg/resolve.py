@@ -19,7 +19,7 @@ from datapkg.errors import (
 )
 from datapkg.format.frozen import dataclass
 from datapkg.format.names import Ref, State
-from datapkg.format.suggestions import close_names
+from datapkg.format.suggestions import close_names, did_you_mean
 from datapkg.home import Home
 from datapkg.project import nearest_lock
 
@@ -122,14 +122,14 @@ def not_installed(ref: Ref, home: Home | None = None) -> PackageNotInstalled:
     """Return the error for a package that is not installed, with a package of this `home` that has a similar name."""
     here = [f"{user}/{name}" for user in home.users() for name in home.packages(user)] if home else []
     near = [each for each in close_names(ref.package, here, cutoff=0.8) if each != ref.package][:1]
-    advice = f" (did you mean {near[0]!r}?)" if near else ""
-    return PackageNotInstalled(f"{ref} is not installed{advice}", hint=f"datapkg install {ref}", package=ref.package)
+    message = f"{ref} is not installed{did_you_mean(near)}"
+    return PackageNotInstalled(message, hint=f"datapkg install {ref}", package=ref.package)
 
 
 def allowed_registry(home: Home, ref: Ref, given: str | None) -> str:
-    """The address of the registry to ask for a ref; `given` is the one that the user named for this call.
+    """Return the address of the registry to ask for a ref; `given` is the one that the user named for this call.
 
-    Raises `Refused` (with `detail["registry"]`) for one that is neither in the settings nor named by the user.
+    Raise `Refused` (with `detail["registry"]`) for one that is neither in the settings nor named by the user.
     """
     if ref.registry is None:
         return home.registry_url(given)
@@ -146,9 +146,9 @@ def allowed_registry(home: Home, ref: Ref, given: str | None) -> str:
 
 
 def resolve(home: Home, client: Client, ref: Ref, *, replace: bool = False) -> wire.Resolved:
-    """What a ref means at its registry now.
+    """Return what a ref means at its registry now.
 
-    Raises `HashMismatch` for another hash than the one asked for; `Conflict` where the package came from another
+    Raise `HashMismatch` for another hash than the one asked for; `Conflict` where the package came from another
     registry, unless `replace`.
     """
     resolved = client.resolve(ref)
@@ -171,7 +171,7 @@ def resolve(home: Home, client: Client, ref: Ref, *, replace: bool = False) -> w
 
 
 def fetch_manifest(home: Home, client: Client, ref: Ref, resolved: wire.Resolved) -> Manifest:
-    """The manifest of a state, from here or from the registry; its hash and size are those that were resolved.
+    """Return the manifest of a state, from here or from the registry; its hash and size are those that were resolved.
 
     Of a long one only what no earlier one has that is here is fetched and read.
     """
@@ -200,7 +200,7 @@ def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
 
 
 def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> None:
-    """Keeps a manifest, and what the registry said of tags, versions, and tables that it has not checked."""
+    """Save a manifest, and the registry's tags, versions and list of unchecked tables."""
     _save(home, manifest, resolved)
     home.store.refs.set_pointers(ref, "tags", resolved.tags)
     home.store.refs.set_pointers(ref, "versions", resolved.versions)
@@ -246,7 +246,7 @@ def checks_of(client: Client, ref: Ref, hash: str) -> dict[str, Any]:
 def make_current(
     home: Home, ref: Ref, manifest: Manifest, origin: str, partial: bool, record: dict[str, Any] | None = None
 ) -> Current | None:
-    """Moves the pointer of a package to this state, with an event in the log; gives what was current before.
+    """Move the pointer of a package to this state, with an event in the log; return what was current before.
 
     `partial` says that objects of it may be left out on purpose; `record` is kept with the event.
     """
@@ -317,7 +317,7 @@ def find_or_peek(home: Home, ref: Ref, registry: str | None = None, *, remote: b
 
 
 def _asked(home: Home, ref: Ref, registry: str | None) -> tuple[Ref, Client]:
-    """What a registry is asked for where a package is not here, a lock's pin before all, and the registry."""
+    """Return what a registry is asked for where a package is not here, a lock's pin before all, and the registry."""
     pin = _pinned(ref) if ref.state is None else None
     wanted = Ref(ref.user, ref.name, ref.path, State("hash", pin[1].hash), pin[1].registry) if pin else ref
     return wanted, home.client(allowed_registry(home, wanted, registry))
@@ -339,7 +339,7 @@ def registry_of(home: Home, ref: Ref, given: str | None = None) -> str:
     """The address of the registry that has the data of an exact ref: the given one, else that which the state came
     from, else the one of the ref or of the settings.
 
-    Raises `InvalidInput` where none is set, `Refused` as `allowed_registry` does.
+    Raise `InvalidInput` where none is set, `Refused` as `allowed_registry` does.
     """
     if given is not None or ref.registry is not None:
         return allowed_registry(home, ref, given)
@@ -388,7 +388,7 @@ def _pins(home: Home, ref: Ref, hash: str) -> list[Ref]:
 
 
 def origin_of(home: Home, ref: Ref, hash: str) -> str | None:
-    """The registry that a state on this machine came from, if it came from one."""
+    """Return the registry that a state on this machine came from, if it came from one."""
     refs = home.store.refs
     current = refs.current(ref)
     if current and current.hash == hash and current.origin != "local":

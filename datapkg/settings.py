@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datapkg.errors import DamagedFile, InvalidInput
 from datapkg.format.frozen import dataclass
-from datapkg.format.suggestions import choices, close_names
+from datapkg.format.suggestions import close_names, did_you_mean
 from datapkg.format.texts import quoted
 from datapkg.objects.files import private_folder, write_atomic
 
@@ -108,7 +108,7 @@ SETTINGS = {
 }
 
 
-class Settings:
+class UserSettings:
     """The settings and the folders of one user; all are below `DATAPKG_HOME` where it is set, else where appdirs says.
 
     A value comes from its environment variable, else from the settings file, else it is the default.
@@ -201,9 +201,10 @@ class Settings:
 
 
 def _unknown(name: str) -> InvalidInput:
-    near = close_names(name, [each for each in SETTINGS if each != "registries"], 1)
+    names = [each for each in SETTINGS if each != "registries"]
+    near, known = close_names(name, names, 1), ", ".join(names)
     return InvalidInput(
-        f"there is no setting {quoted(name)}{choices(name, [*SETTINGS, 'registries.NAME'])}",
+        f"there is no setting {quoted(name)}{did_you_mean(near) or f'; there are {known} and registries.NAME'}",
         hint="" if near else "datapkg config",
         **({"meant": [name, *near]} if near else {}),
     )

@@ -22,17 +22,17 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def encode(value: Any) -> bytes:
-    """The canonical bytes of a JSON value (structs of msgspec included, which must hold no floats)."""
+    """Return the canonical bytes of a JSON value (structs of msgspec included, which must hold no floats)."""
     return _encoder.encode(value)
 
 
 def encode_lines(values: Iterable[Any]) -> bytes:
-    """The same of many values, each ended by a newline."""
+    """Return the same of many values, each ended by a newline."""
     return _encoder.encode_lines(values)
 
 
 def check_metadata(value: Any, where: str = "meta") -> Any:
-    """User's metadata as plain JSON values; raises `InvalidInput` naming the place of what JSON cannot hold."""
+    """Return a user's metadata as plain JSON values; raise `InvalidInput` naming the place of what JSON cannot hold."""
     return _walk(value, where, 0, encode_floats=False)
 
 
@@ -92,7 +92,7 @@ def widen_integers(value: Any) -> Any:
 
 
 def float_text(value: float) -> str:
-    """A finite float as ECMAScript's Number::toString writes it (ECMA-262, 6.1.6.1.20)."""
+    """Return a finite float as ECMAScript's Number::toString writes it (ECMA-262, 6.1.6.1.20)."""
     if value == 0:
         return "0"
     sign = "-" if value < 0 else ""

@@ -51,12 +51,12 @@ class Gap(NamedTuple):
 
 
 def encode_chunks(chunks: Sequence[Chunk]) -> bytes:
-    """A chunk map as it travels: of each chunk 32 bytes of sha256, 4 bytes of length (little-endian)."""
+    """Return a chunk map as it travels: of each chunk 32 bytes of sha256, 4 bytes of length (little-endian)."""
     return b"".join(chunk.digest + (chunk.stop - chunk.start).to_bytes(4, "little") for chunk in chunks)
 
 
 def decode_chunks(data: bytes) -> list[Chunk]:
-    """The chunks of a map that travelled; raises `InvalidInput` for what is none."""
+    """Return the chunks of a map that travelled; raise `InvalidInput` for what is none."""
     if len(data) % ENTRY_BYTES:
         raise InvalidInput("a chunk map is cut short")
     chunks, at = [], 0
@@ -86,7 +86,7 @@ def line_offsets(data: bytes | mmap | memoryview) -> Sequence[int]:
 
 
 def chunks_of_lines(data: bytes | mmap | memoryview, offsets: Sequence[int]) -> list[Chunk]:
-    """The chunk map of lines, whose `line_offsets` are known: about 64 KiB each, at least 16 but at the end.
+    """Return the chunk map of lines, whose `line_offsets` are known: about 64 KiB each, at least 16 but at the end.
 
     At most 256 KiB, but where one line alone is longer.
     """
@@ -139,7 +139,7 @@ def _line_hashes(words: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def gaps(old: Sequence[Chunk], new: Sequence[Chunk]) -> list[Gap]:
-    """Where two maps differ, in order: what lies between chunks that both have in the same order."""
+    """Return where two maps differ, in order: what lies between chunks that both have in the same order."""
     known: dict[bytes, deque[Chunk]] = {}
     for chunk in old:
         known.setdefault(chunk.digest, deque()).append(chunk)
@@ -162,7 +162,7 @@ def gaps(old: Sequence[Chunk], new: Sequence[Chunk]) -> list[Gap]:
 
 
 def refined(gap: Gap, old: memoryview, new: memoryview) -> list[Gap]:
-    """The parts of a gap in which whole lines differ; a very long one as it is."""
+    """Return the parts of a gap in which whole lines differ; a very long one as it is."""
     one, other = old[gap.old_start : gap.old_stop], new[gap.start : gap.stop]
     if max(len(one), len(other)) > REFINED_BYTES:
         return [gap]
@@ -175,7 +175,7 @@ def refined(gap: Gap, old: memoryview, new: memoryview) -> list[Gap]:
 
 
 def _each_line(view: memoryview) -> list[Chunk]:
-    """Each line as a chunk that is known by its bytes."""
+    """Return each line as a chunk that is known by its bytes."""
     *lines, rest = bytes(view).split(b"\n")
     lines = [line + b"\n" for line in lines] + ([rest] if rest else [])
     ends = accumulate(map(len, lines))

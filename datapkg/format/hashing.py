@@ -12,25 +12,25 @@ READ_BYTES = 1 << 20
 
 
 def check_hash(text: object) -> str:
-    """The hash itself; raises `InvalidName` for anything that is not 64 lower-case hex digits."""
+    """Return the hash itself; raise `InvalidName` for anything that is not 64 lower-case hex digits."""
     if not isinstance(text, str) or not is_hash(text):
         raise InvalidName(f"a hash is 64 lower-case hex digits, got {str(text)[:80]!r}")
     return text
 
 
 def hash_bytes(data: bytes | bytearray | memoryview) -> str:
-    """The sha256 of these bytes."""
+    """Return the sha256 of these bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def check_bytes(data: bytes, expected: str, what: str = "object") -> None:
-    """Raises `HashMismatch` unless these bytes hash to `expected`."""
+    """Raise `HashMismatch` unless these bytes hash to `expected`."""
     if (actual := hash_bytes(data)) != expected:
         raise mismatch(expected, actual, what)
 
 
 def mismatch(expected: str, actual: str, what: str = "object") -> HashMismatch:
-    """The error that says what was expected and what came."""
+    """Return the error that says what was expected and what came."""
     return HashMismatch(
         f"{what} expected to hash to {expected} hashes to {actual}; it was not kept",
         hint="run the command again; if this repeats, the source is damaged",
@@ -58,7 +58,7 @@ class HashingReader:
 
 
 def copy_hashed(source: BinaryIO, target: Any, limit: int | None = None) -> tuple[str, int]:
-    """Copies a stream to its end in one pass and a constant buffer; gives its hash and size in bytes.
+    """Copy a stream to its end in one pass and a constant buffer; return its hash and size in bytes.
 
     `target` needs `write`; with `limit`, raises `OverflowError` as soon as more bytes than that came.
     """

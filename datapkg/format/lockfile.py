@@ -44,26 +44,26 @@ class Lock:
     pins: tuple[Pin, ...]
 
     def hash_of(self, package: str) -> str | None:
-        """The pinned state of a package (`user/name`), or None."""
+        """Return the pinned state of a package (`user/name`), or None."""
         pin = self.pin_for(package)
         return pin.hash if pin else None
 
     def pin_for(self, package: str) -> Pin | None:
-        """The first pin of a package (`user/name`), or None."""
+        """Return the first pin of a package (`user/name`), or None."""
         return next((pin for pin in self.pins if pin.package == package), None)
 
     def pin_of(self, requirement: str) -> Pin | None:
-        """The pin made from this requirement, or None."""
+        """Return the pin made from this requirement, or None."""
         return next((pin for pin in self.pins if pin.requirement == requirement), None)
 
     def to_bytes(self) -> bytes:
-        """The lock file: JSON, stable line by line so that it reads well in a diff."""
+        """Return the lock file: JSON, stable line by line so that it reads well in a diff."""
         pins = [{key: value for key, value in vars(pin).items() if value not in (None, "")} for pin in self.pins]
         return json.dumps({"datapkg": FORMAT, "packages": pins}, indent=2, ensure_ascii=False).encode() + b"\n"
 
     @classmethod
     def parse(cls, data: bytes, place: str = LOCK) -> Lock:
-        """Reads a lock file; raises `InvalidLock` naming the place of what is wrong."""
+        """Read a lock file; raise `InvalidLock` naming the place of what is wrong."""
         try:
             if len(data) > MAX_BYTES:
                 raise InvalidLock(f"{place} is over {MAX_BYTES:,} bytes long")
@@ -117,7 +117,7 @@ class Requirements:
 
 
 def parse_requirement(text: str) -> Ref:
-    """A line of requirements: a ref, also in Quilt's spelling (`u/p:h:…`, `:t:`, `:v:`)."""
+    """Return a line of requirements: a ref, also in Quilt's spelling (`u/p:h:…`, `:t:`, `:v:`)."""
     if match := _QUILT.match(text.strip()):
         state = match["value"]
         text = f"{match['ref']}@{'sha256:' if match['kind'][0] == 'h' else ''}{state}"
@@ -125,7 +125,7 @@ def parse_requirement(text: str) -> Ref:
 
 
 def parse_requirements(data: bytes, place: str = REQUIREMENTS) -> Requirements:
-    """Reads `datapkg.yml`; raises `InvalidLock` with every mistake in it."""
+    """Read `datapkg.yml`; raise `InvalidLock` with every mistake in it."""
     import yaml
 
     try:

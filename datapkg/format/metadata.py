@@ -38,17 +38,17 @@ def _note(said: Any) -> ColumnNote:
 
 
 def licence_of(meta: Mapping[str, Any]) -> str:
-    """The licence that metadata name, under either spelling of the key and in whatever case; "" for none."""
+    """Return the licence that metadata name, under either spelling of the key and in whatever case; "" for none."""
     found = {key.casefold(): value for key, value in meta.items() if isinstance(value, str) and value.strip()}
     return next((found[key] for key in LICENCE_KEYS if key in found), "")
 
 
 def readme_among(names: Iterable[str]) -> str:
-    """The name that a README has among others, in whatever case: Markdown before plain text; "" for none."""
+    """Return the name that a README has among others, in whatever case: Markdown before plain text; "" for none."""
     found = {match[1] or "": name for name in names if (match := _README.match(name.casefold()))}
     return next((found[ending] for ending in _README_ENDINGS if ending in found), "")
 
 
 def licence_files_among(names: Iterable[str]) -> list[str]:
-    """The names under which licences lie: LICENSE, LICENCE.txt, LICENSE-MIT, COPYING, in whatever case."""
+    """Return the names under which licences lie: LICENSE, LICENCE.txt, LICENSE-MIT, COPYING, in whatever case."""
     return [name for name in names if _LICENCE_FILE.match(name.casefold())]

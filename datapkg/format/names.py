@@ -8,6 +8,7 @@ import unicodedata
 
 from datapkg.errors import InvalidName
 from datapkg.format.frozen import dataclass
+from datapkg.format.suggestions import did_you_mean
 from datapkg.format.texts import quoted
 
 TYPE_CHECKING = False
@@ -47,17 +48,17 @@ def normal_form(text: str) -> str:
 
 
 def is_hash(text: object) -> bool:
-    """Whether this is a full hash."""
+    """Return whether this is a full hash."""
     return isinstance(text, str) and _HASH.match(text) is not None
 
 
 def check_user(text: str) -> str:
-    """The user name itself; raises `InvalidName` that says what is allowed."""
+    """Return the user name itself; raise `InvalidName` that says what is allowed."""
     return _identifier(text, "user name", _USER, MAX_USER, "a lower-case letter, then lower-case letters and digits")
 
 
 def check_package(text: str) -> str:
-    """The package name itself; raises `InvalidName` that says what is allowed."""
+    """Return the package name itself; raise `InvalidName` that says what is allowed."""
     rule = "a lower-case letter, then lower-case letters, digits and single underscores between them"
     return _identifier(text, "package name", _PACKAGE, MAX_PACKAGE, rule)
 
@@ -80,16 +81,12 @@ def _not_allowed(what: str, given: object, rule: str, meant: str) -> InvalidName
         advice = f"; write it as text, {meant!r}" if meant and isinstance(given, (int, float)) else ""
         return InvalidName(f"{what} {given!s:.80} is not allowed: expected text, got {type(given).__name__}{advice}")
     detail: dict[str, Any] = {"meant": [given, meant]} if meant else {}
-    message = f"{what} {quoted(given)} is not allowed: it is {rule}{_did_you_mean(meant, bool(meant))}"
+    message = f"{what} {quoted(given)} is not allowed: it is {rule}{did_you_mean([meant] if meant else [])}"
     return InvalidName(message, **detail)
 
 
-def _did_you_mean(text: str, is_allowed: bool) -> str:
-    return f"; did you mean {text!r}?" if is_allowed else ""
-
-
 def check_tag(text: str, version_line: str = "") -> str:
-    """The tag itself; raises `InvalidName` that says what is allowed.
+    """Return the tag itself; raise `InvalidName` that says what is allowed.
 
     `version_line` is the hint of the error for a tag that is a version: the command that gives one.
     """
@@ -105,7 +102,7 @@ def check_tag(text: str, version_line: str = "") -> str:
 
 
 def check_version(text: str) -> str:
-    """The version in its normal form (PEP 440: `1.0` of `01.0`); raises `InvalidName` for what is none."""
+    """Return the version in its normal form (PEP 440: `1.0` of `01.0`); raise `InvalidName` for what is none."""
     if isinstance(text, str) and len(text) <= MAX_VERSION and _PLAIN_VERSION.match(text):
         return text  # most are so, and `packaging` takes a while to load
     from packaging.version import InvalidVersion, Version
@@ -138,7 +135,7 @@ def check_new_version(text: str) -> str:
 
 
 def check_node_name(text: str) -> str:
-    """One part of a node's path itself; raises `InvalidName` that says what is wrong with it."""
+    """Return one part of a node's path itself; raise `InvalidName` that says what is wrong with it."""
     problem = _node_name_problem(text)
     if problem:
         raise InvalidName(f"node name {quoted(text)} is not allowed: {problem}")
@@ -167,7 +164,7 @@ def _node_name_problem(text: object) -> str:
 
 
 def check_node_path(path: str) -> tuple[str, ...]:
-    """The parts of a node's path (`a/b` → `("a", "b")`); raises `InvalidName` for a part or depth not allowed."""
+    """Return the parts of a node's path (`a/b` → `("a", "b")`); raise `InvalidName` for a part or depth not allowed."""
     parts = tuple(path.split("/"))
     if len(parts) > MAX_DEPTH:
         raise InvalidName(f"node path {quoted(path)} is not allowed: it is deeper than {MAX_DEPTH} names")
@@ -192,7 +189,7 @@ class State:
 
     @classmethod
     def parse(cls, text: str) -> State:
-        """Reads what stands behind the `@`; raises `InvalidName` that lists the forms."""
+        """Read what stands behind the `@`; raise `InvalidName` that lists the forms."""
         if text.startswith("sha256:"):
             digits = text.removeprefix("sha256:").lower()
             if not _PREFIX.match(digits):
@@ -242,7 +239,7 @@ class Ref:
         return f"{self.user}/{self.name}"
 
     def at(self, state: State | None) -> Ref:
-        """The same package and node in this state."""
+        """Return the same package and node in this state."""
         return Ref(self.user, self.name, self.path, state, self.registry)
 
     def __str__(self) -> str:
@@ -252,9 +249,9 @@ class Ref:
 
     @classmethod
     def parse(cls, text: str) -> Ref:
-        """Reads `[registry:]user/name[/node…][@state]` or the address of a package's page.
+        """Read `[registry:]user/name[/node…][@state]` or the address of a package's page.
 
-        `user/name@state/node`, as fsspec has it, means the same. Raises `InvalidName` that says what is allowed.
+        `user/name@state/node`, as fsspec has it, means the same. Raise `InvalidName` that says what is allowed.
         """
         if not isinstance(text, str):
             raise InvalidName(f"a reference is text such as user/name@1.0, got {type(text).__name__}")
@@ -335,7 +332,7 @@ def _refuse_pinned(text: str, package: str, operator: str, version: str) -> NoRe
         meant = ""
     raise InvalidName(
         f"{quoted(text)} is not a reference: a state follows '@', as in user/name@1.2.0"
-        + _did_you_mean(meant, bool(meant))
+        + did_you_mean([meant] if meant else [])
     )
 
 

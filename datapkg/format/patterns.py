@@ -14,7 +14,7 @@ Part = Callable[[str], object] | None
 
 @lru_cache(64)
 def matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
-    """Whether the names of a path, in Unicode's normal form, match a pattern."""
+    """Return whether the names of a path, in Unicode's normal form, match a pattern."""
     parts: list[Part] = [
         None if part == "**" else re.compile(fnmatch.translate(unicodedata.normalize("NFC", part))).match
         for part in pattern.split("/")
@@ -41,7 +41,7 @@ def path_matcher(parts: Iterable[Part]) -> Callable[[Sequence[str]], bool]:
 
 
 def _opened(reached: set[int], parts: list[Part]) -> set[int]:
-    """The places in the pattern that can be read next: `**` may stand for no folder at all."""
+    """Return the places in the pattern that can be read next: `**` may stand for no folder at all."""
     opened = set(reached)
     for at in reached:
         while at < len(parts) and parts[at] is None:

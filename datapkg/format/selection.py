@@ -39,15 +39,15 @@ class Selection:
         return self != EVERYTHING
 
     def wants(self, node: Node) -> bool:
-        """Whether a node is wanted."""
+        """Return whether a node is wanted."""
         if self.meta_only or (self.max_size is not None and node.size > self.max_size):
             return False
         return (not self.include or _matches(self.include, node)) and not _matches(self.exclude, node)
 
     def of(self, manifest: Manifest, path: str = "") -> dict[str, int]:
-        """The objects of the wanted nodes at a path and below: hash to size in bytes.
+        """Return the objects of the wanted nodes at a path and below: hash to size in bytes.
 
-        Raises `NodeNotFound`; `NotFound` for a pattern to include that matches no node, since nobody means that.
+        Raise `NodeNotFound`; `NotFound` for a pattern to include that matches no node, since nobody means that.
         """
         nodes = manifest.below(path)
         for pattern in self.include:
@@ -60,13 +60,13 @@ EVERYTHING = Selection()
 
 
 def _matches(patterns: tuple[str, ...], node: Node) -> bool:
-    """Whether a pattern means a node, or a group that holds it."""
+    """Return whether a pattern means a node, or a group that holds it."""
     parts = node.parts
     return any(matcher(each)(parts[:end]) for each in patterns for end in range(1, len(parts) + 1))
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `500`, `10MB` (10^6) or `1.5GiB` (2^30); raises `InvalidInput`."""
+    """Return bytes of `500`, `10MB` (10^6) or `1.5GiB` (2^30); raise `InvalidInput`."""
     match = _SIZE.match(text)
     if match is None:
         raise InvalidInput(f"{quoted(text)} is not a size: write 500, 10MB or 1.5GiB")

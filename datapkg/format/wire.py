@@ -315,21 +315,21 @@ def _check_names(tags: Iterable[str], versions: Iterable[str] = ()) -> None:
 
 
 def frame_head(hash: str, size: int) -> bytes:
-    """The 40 bytes before an object's own."""
+    """Return the 40 bytes before an object's own."""
     return bytes.fromhex(hash) + size.to_bytes(8, "little")
 
 
 def frames(items: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    """The body that carries these (hash, bytes)."""
+    """Yield the body that carries these (hash, bytes)."""
     for hash, data in items:
         yield frame_head(hash, len(data))
         yield data
 
 
 def read_frames(stream: BinaryIO, max_bytes: int = SMALL_BYTES) -> Iterator[tuple[str, bytes]]:
-    """Reads a body of frames one object at a time; their hashes are not checked here.
+    """Read a body of frames one object at a time; their hashes are not checked here.
 
-    Raises `InvalidInput` for a body cut short, `QuotaExceeded` for an object over `max_bytes`.
+    Raise `InvalidInput` for a body cut short, `QuotaExceeded` for an object over `max_bytes`.
     """
     while head := read_exactly(stream, FRAME_HEAD_BYTES, allow_end=True):
         size = int.from_bytes(head[32:], "little")

@@ -19,21 +19,21 @@ class Readable(ABC):
 
     @abstractmethod
     def missing(self, hashes: Iterable[str]) -> set[str]:
-        """Those whose bytes are not here; one question for all."""
+        """Return the hashes whose bytes are missing, in one query."""
 
     @abstractmethod
     def size(self, hash: str) -> int:
-        """The object's size in bytes; raises `ObjectNotFound`."""
+        """Return the object's size in bytes; raise `ObjectNotFound`."""
 
     @abstractmethod
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        """A stream of the bytes from `start` up to `stop` (to the end for None); the caller closes it.
+        """Return a stream of the bytes from `start` up to `stop` (to the end for None); the caller closes it.
 
-        Raises `ObjectNotFound`. The bytes are as they lie: who believes them checks their hash.
+        Raise `ObjectNotFound`. The bytes are not verified: whoever relies on them checks their hash.
         """
 
     def read(self, hash: str) -> bytes:
-        """The whole object in memory; for small ones."""
+        """Return the whole object in memory; for small ones."""
         with self.open(hash) as stream:
             return stream.read()
 
@@ -41,12 +41,12 @@ class Readable(ABC):
         """The chunks of an object of `size` bytes in order, against which parts of it are held; None where nobody
         knows them.
 
-        Raises `ObjectNotFound`, `InvalidInput` for what is not a chunk map.
+        Raise `ObjectNotFound`, `InvalidInput` for what is not a chunk map.
         """
         return None
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """(hash, bytes) of many small objects in few requests, in any order; raises `ObjectNotFound`."""
+        """Yield (hash, bytes) of many small objects from few requests, in any order; raise `ObjectNotFound`."""
         for hash in hashes:
             yield hash, self.read(hash)
 
@@ -56,29 +56,29 @@ class Writable(Readable):
 
     @abstractmethod
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
-        """Stores a stream in one pass, hashing while it is written; gives the hash.
+        """Store a stream in one pass, hashing while it is written; return the hash.
 
-        Raises `HashMismatch`, and keeps nothing, if it is not `expected`. Again is harmless.
+        Raise `HashMismatch`, and keep nothing, if it is not `expected`. A second call is harmless.
         """
 
     def put_bytes(self, data: bytes, expected: str | None = None) -> str:
-        """Stores these bytes; gives the hash."""
+        """Store these bytes; return the hash."""
         return self.put(io.BytesIO(data), expected)
 
     def put_many(self, items: Iterable[bytes]) -> list[str]:
-        """Stores many small objects; gives their hashes in the same order."""
+        """Store many small objects; return their hashes in the same order."""
         with self.batch():
             return [self.put_bytes(item) for item in items]
 
     def batch(self) -> AbstractContextManager[None]:
-        """What is put inside is durable, and certain to be found, after one sync at the end.
+        """Make what is put inside durable, and certain to be found, with one sync at the end.
 
         Leaving by an exception may keep whole objects of it or none, never a part of one.
         """
         return nullcontext()
 
     def discard(self, hashes: Iterable[str]) -> None:
-        """Drops what was put in the batch that is open and turned out not to be needed, once for each put.
+        """Drop what was put in the open batch and turned out not to be needed, once for each put.
 
         What has its name already, or was put by somebody else too, stays. A home may keep all the same what it cannot
         take back.
@@ -90,18 +90,18 @@ class Objects(Writable):
 
     @abstractmethod
     def delete(self, hash: str) -> None:
-        """Removes the object; one that is not here is no error."""
+        """Delete the object; a missing one is not an error."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[str]:
-        """The hashes of all objects here, each once, in any order."""
+        """Return the hashes of all objects here, each once, in any order."""
 
 
 def not_found(hash: str, where: str = "here") -> ObjectNotFound:
-    """The error for an object that is not there."""
+    """Return the error for an object that is not there."""
     return ObjectNotFound(f"object {hash} is not {where}", hash=hash)
 
 
 def cut(data: bytes, start: int, stop: int | None) -> BinaryIO:
-    """A stream of a part of bytes in memory."""
+    """Return a stream of a part of bytes in memory."""
     return io.BytesIO(data if start == 0 and stop is None else data[start:stop])

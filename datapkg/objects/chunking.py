@@ -15,7 +15,7 @@ CHUNK_BYTES = 64 << 10
 def chunks_of_object(objects: Readable, hash: str) -> list[Chunk]:
     """The chunks of an object in order, of 64 KiB each but the last; all of it is read, and held against its hash.
 
-    Raises `HashMismatch`, `ObjectNotFound`.
+    Raise `HashMismatch`, `ObjectNotFound`.
     """
     whole, chunks, at = hashlib.sha256(), [], 0
     with objects.open(hash) as stream:

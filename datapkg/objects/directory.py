@@ -52,7 +52,7 @@ class DirectoryObjects(Objects):
         self._puts: Counter[str] = Counter()
 
     def path(self, hash: str) -> Path:
-        """Where this object lies or would lie."""
+        """Return where this object lies or would lie."""
         check_hash(hash)
         return self.folder / hash[:2] / hash[2:]
 

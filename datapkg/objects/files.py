@@ -29,7 +29,7 @@ def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> No
 
     `note` is a clause that says what was not done because of it.
     """
-    from datapkg.format.suggestions import close_names
+    from datapkg.format.suggestions import close_names, did_you_mean
     from datapkg.format.texts import quoted
 
     folder = path.absolute().parent
@@ -39,15 +39,16 @@ def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> No
         near = []
     meant = os.fspath(path.with_name(near[0])) if near else ""
     line = f"there is no {kind} {quoted(path)}" + ("" if path.is_absolute() else f" in {Path.cwd()}")
-    advice = f"; did you mean {quoted(meant)}?" if meant else ""
     detail: dict[str, Any] = {"meant": [os.fspath(path), meant]} if meant else {}
-    return NotFound(f"{line}{f'; {note}' if note else ''}{advice}", path=os.fspath(path), **detail)
+    return NotFound(
+        f"{line}{f'; {note}' if note else ''}{did_you_mean([meant] if meant else [])}", path=os.fspath(path), **detail
+    )
 
 
 def private_folder(folder: Path) -> None:
     """Make a folder of datapkg's own, and those above it, private to its owner; one that exists is left as it is.
 
-    Raises `Refused`, which names `DATAPKG_HOME`, where it may not be written.
+    Raise `Refused`, which names `DATAPKG_HOME`, where it may not be written.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,13 +61,13 @@ def private_folder(folder: Path) -> None:
 
 
 def temp_path(folder: Path, kind: str = "put") -> Path:
-    """A name in a folder for temporary files that nobody else uses; makes the folder."""
+    """Return a name in a folder for temporary files that nobody else uses; make the folder."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / f"{kind}-{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def new_file(path: Path, buffering: int = -1) -> IO[bytes]:
-    """A new file that only its owner may read, open for writing; fails if it exists."""
+    """Return a new file that only its owner may read, open for writing; fails if it exists."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     return os.fdopen(fd, "wb", buffering=buffering)
 
@@ -83,7 +84,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def seal(file: IO[bytes]) -> None:
-    """Makes a finished file read-only, with a modification time long past.
+    """Make a finished file read-only, with a modification time long past.
 
     So any later write, however soon, changes the time that the index of the store remembers.
     """
@@ -146,7 +147,7 @@ def _syncfs() -> ctypes._NamedFuncPointer | None:
 
 
 def write_atomic(path: Path, data: bytes, tmp: Path, mode: int = 0o600) -> None:
-    """Replaces a small file: readers see the old bytes or the new, also after a crash."""
+    """Replace a small file: readers see the old bytes or the new, also after a crash."""
     temp = temp_path(tmp, "file")
     try:
         with new_file(temp) as file:
@@ -161,7 +162,7 @@ def write_atomic(path: Path, data: bytes, tmp: Path, mode: int = 0o600) -> None:
 
 
 def rename(temp: Path, path: Path) -> None:
-    """Gives a finished file its name, over what had it; makes the folder where it is missing."""
+    """Return a finished file its name, over what had it; make the folder if it is missing."""
     try:
         os.replace(temp, path)
     except FileNotFoundError:
@@ -170,7 +171,7 @@ def rename(temp: Path, path: Path) -> None:
 
 
 def sweep_temp(folder: Path, older_than_s: float = STALE_TEMP_S) -> int:
-    """Removes what killed processes left in a folder of temporary files; gives how many."""
+    """Remove what killed processes left in a folder of temporary files; return how many."""
     removed = 0
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:

@@ -57,12 +57,12 @@ class Pack:
             raise _damaged(path)
 
     def hashes(self) -> Iterator[bytes]:
-        """The 32-byte hashes in order."""
+        """Yield the 32-byte hashes in order."""
         for at in range(0, len(self._index), ENTRY_BYTES):
             yield self._index[at : at + 32]
 
     def entries(self) -> Iterator[tuple[bytes, PackLocation | None]]:
-        """Each hash with the place of its object, None for one that would lie outside."""
+        """Yield each hash with the place of its object, None for one that would lie outside."""
         for at in range(0, len(self._index), ENTRY_BYTES):
             yield self._index[at : at + 32], self._place(at)
 
@@ -72,7 +72,7 @@ class Pack:
         return PackLocation(self.path, offset, size, self.hash) if offset + size <= self._bodies_end else None
 
     def find(self, digest: bytes) -> PackLocation | None:
-        """Where the object with this 32-byte hash lies, or None."""
+        """Return where the object with this 32-byte hash lies, or None."""
         low, high = 0, self.count
         while low < high:
             middle = (low + high) // 2
@@ -120,7 +120,7 @@ class PackWriter:
         self.size += len(data)
 
     def discard(self) -> None:
-        """Gives the pack up."""
+        """Look the pack up."""
         self.file.close()
         self.temp.unlink(missing_ok=True)
 
@@ -130,7 +130,7 @@ class PackWriter:
         self.entries[digest] = at, len(data)
 
     def finish(self) -> str:
-        """Writes the index and closes the file; gives the pack's hash."""
+        """Write the index and close the file; return the pack's hash."""
         rows = (
             digest + offset.to_bytes(8, "little") + size.to_bytes(8, "little")
             for digest, (offset, size) in sorted(self.entries.items())
@@ -142,7 +142,7 @@ class PackWriter:
 
 
 def open_place(place: PackLocation, start: int = 0, stop: int | None = None) -> BinaryIO:
-    """A stream of the object at this place, from `start` up to `stop`; the caller closes it."""
+    """Return a stream of the object at this place, from `start` up to `stop`; the caller closes it."""
     raw = _open(place)
     end = place.size if stop is None else min(stop, place.size)
     raw.seek(place.offset + min(start, place.size))
@@ -164,7 +164,7 @@ class OpenFiles:
         self._packs: dict[Path, io.FileIO] = {}
 
     def read(self, place: PackLocation) -> bytes:
-        """The whole object at this place, in memory."""
+        """Return the whole object at this place, in memory."""
         if place.pack is None:
             return read_place(place)
         if place.path not in self._packs:
@@ -179,6 +179,6 @@ class OpenFiles:
 
 
 def read_place(place: PackLocation) -> bytes:
-    """The whole object at this place, in memory."""
+    """Return the whole object at this place, in memory."""
     with open_place(place) as stream:
         return stream.read()

@@ -71,7 +71,7 @@ class PackedObjects(Objects):
             return list(self._packs.values())
 
     def locate(self, hash: str) -> PackLocation:
-        """Where the object's bytes lie now; raises `ObjectNotFound`."""
+        """Return where the object's bytes lie now; raise `ObjectNotFound`."""
         path = self.loose._place(hash)
         try:
             return PackLocation(path, 0, os.stat(path).st_size)
@@ -199,7 +199,7 @@ class PackedObjects(Objects):
                     self.rewrite(pack, without={hash})
 
     def rewrite(self, pack: Pack, without: set[str]) -> None:
-        """Replaces a pack by one that lacks these objects; the bytes of the others are checked on the way.
+        """Replace a pack by one that lacks these objects; the bytes of the others are checked on the way.
 
         An object whose bytes are wrong is left out too.
         """

@@ -43,9 +43,9 @@ def plan(wanted: Mapping[str, int], target: Writable) -> TransferPlan:
 
 
 def transfer(source: Readable, target: Writable, planned: TransferPlan, progress: Progress = silent) -> TransferResult:
-    """Moves what a plan says; what arrived before a failure stays, so that the next try goes on from there.
+    """Move the objects of a plan; those that arrived before a failure stay, so that the next try resumes there.
 
-    Raises `HashMismatch` for bytes that are not their hash's, `IntegrityError` at the first byte beyond the size that
+    Raise `HashMismatch` for bytes that are not their hash's, `IntegrityError` at the first byte beyond the size that
     the plan states, `ObjectNotFound` for what the source lacks.
     """
     total, done = planned.size_bytes, 0
@@ -119,7 +119,7 @@ def _not_as_stated(hash: str, size: int, how: str) -> IntegrityError:
 
 
 def groups(needed: Mapping[str, int], group_bytes: int = GROUP_BYTES) -> Iterable[dict[str, int]]:
-    """Cuts the work into parts small enough that little is lost when one breaks off."""
+    """Cut the work into parts small enough that little is lost when one breaks off."""
     group: dict[str, int] = {}
     size_bytes = 0
     for hash, size in needed.items():

@@ -40,7 +40,7 @@ class Client:
         return self.session.reply(wire.Me, "GET", wire.ME)
 
     def packages(self, query: str = "") -> Iterator[wire.PackageSummary]:
-        """All packages that the actor may see and that hold every word of the query, page by page."""
+        """Yield all packages that the actor may see and that hold every word of the query, page by page."""
         for page in self._pages(wire.PackagePage, wire.PACKAGES, {"q": query}):
             yield from page.packages
 
@@ -61,15 +61,15 @@ class Client:
             params = {**params, "cursor": page.next}
 
     def package(self, ref: Ref) -> wire.PackageInfo:
-        """A package as the actor sees it; raises `PackageNotFound`."""
+        """Return a package as the actor sees it; raise `PackageNotFound`."""
         return self.session.reply(wire.PackageInfo, "GET", _path(wire.PACKAGE, ref))
 
     def delete(self, ref: Ref) -> None:
-        """Deletes a package with all its states."""
+        """Delete a package with all its states."""
         self.session.reply(wire.Deleted, "DELETE", _path(wire.PACKAGE, ref))
 
     def resolve(self, ref: Ref) -> wire.Resolved:
-        """The full hash that the ref's state means now; `latest` where it has none."""
+        """Return the full hash that the ref's state means now; `latest` where it has none."""
         params = {"state": str(ref.state)} if ref.state else {}
         reply = self.session.reply(wire.Resolved, "GET", _path(wire.RESOLVE, ref), params=params)
         check_hash(reply.hash)
@@ -97,16 +97,16 @@ class Client:
         return data
 
     def objects(self, ref: Ref, push: str | None = None) -> RegistryObjects:
-        """The objects of a package; writable within a push."""
+        """Return the objects of a package; writable within a push."""
         return RegistryObjects(self.session, ref.user, ref.name, push)
 
     def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
-        """Begins a push of the state with this manifest hash; says which of the first hashes are missing."""
+        """Begin a push of the state with this manifest hash; return which of the first hashes are missing."""
         body = {"manifest": manifest, "hashes": list(hashes)}
         return self.session.reply(wire.PushStarted, "POST", _path(wire.PUSHES, ref), body)
 
     def publish(self, ref: Ref, push: str, request: wire.Publish) -> wire.Published:
-        """Ends a push: the manifest becomes a state of the package."""
+        """End a push: the manifest becomes a state of the package."""
         body = msgspec.to_builtins(request)
         return self.session.reply(wire.Published, "POST", _path(wire.PUBLISH, ref, push=push), body)
 
@@ -116,7 +116,7 @@ class Client:
         return self.session.reply(wire.PublishChecked, "POST", _path(wire.PUBLISH_CHECK, ref, push=push), body)
 
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
-        """The pushes of a package, newest first."""
+        """Yield the pushes of a package, newest first."""
         for page in self._pages(wire.LogPage, _path(wire.LOG, ref), {}):
             yield from page.entries
 
@@ -125,7 +125,7 @@ class Client:
         return self.session.reply(wire.StateChecks, "GET", _path(wire.CHECKS, ref, hash=check_hash(hash)))
 
     def tag_list(self, ref: Ref) -> wire.TagList:
-        """The tags: name to hash, and when each was moved."""
+        """Return the tags: name to hash, and when each was moved."""
         return self.session.reply(wire.TagList, "GET", _path(wire.TAGS, ref))
 
     def set_tag(self, ref: Ref, tag: str, hash: str) -> wire.TagList:
@@ -137,7 +137,7 @@ class Client:
         return self.session.reply(wire.TagList, "DELETE", _path(wire.TAG, ref, tag=tag))
 
     def versions(self, ref: Ref) -> list[wire.VersionEntry]:
-        """The versions in the order of PEP 440."""
+        """Return the versions in the order of PEP 440."""
         return self.session.reply(wire.VersionList, "GET", _path(wire.VERSIONS, ref)).versions
 
     def add_version(self, ref: Ref, version: str, hash: str) -> wire.VersionList:

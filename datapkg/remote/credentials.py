@@ -13,11 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from datapkg.errors import DamagedFile, InvalidInput
+from datapkg.format.suggestions import did_you_mean
 from datapkg.objects.files import private_folder, write_atomic
 
 
 def check_origin(url: str) -> str:
-    """A registry's address in its normal form, `https://host[:port]`; raises `InvalidInput` for any other."""
+    """Return a registry's address in its normal form, `https://host[:port]`; raise `InvalidInput` for any other."""
     hint = "write it as https://data.example.org"
     try:
         parts = urlsplit(url.strip())
@@ -28,7 +29,7 @@ def check_origin(url: str) -> str:
         meant = with_scheme(url)
         raise InvalidInput(
             f"{url[:200]!r} is not the address of a registry: it needs https:// (or http://) and a host"
-            + (f"; did you mean {meant}?" if meant else ""),
+            + (did_you_mean([meant] if meant else [])),
             hint="" if meant else hint,
             **({"meant": [url, meant]} if meant else {}),
         )
@@ -54,12 +55,12 @@ def with_scheme(host: str) -> str:
 
 
 def may_carry_token(url: str) -> bool:
-    """Whether a token may travel to this address: https, or this very machine."""
+    """Return whether a token may travel to this address: https, or this very machine."""
     return urlsplit(url).scheme == "https" or is_loopback(url)
 
 
 def is_loopback(url: str) -> bool:
-    """Whether this address is one of this very machine."""
+    """Return whether this address is one of this very machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -104,11 +105,11 @@ class Credentials:
         return check_token(entry["token"])
 
     def keep(self, origin: str, token: str, user: str) -> None:
-        """Remembers a token for an origin."""
+        """Remember a token for an origin."""
         self._write({**self._read(), origin: {"token": token, "user": user}})
 
     def forget(self, origin: str) -> bool:
-        """Forgets the token for an origin; false if there was none."""
+        """Forget the token for an origin; false if there was none."""
         entries = self._read()
         if entries.pop(origin, None) is None:
             return False
@@ -133,7 +134,7 @@ class Credentials:
 
 
 def check_token(token: str) -> str:
-    """The token itself; raises `InvalidInput`, without showing it, for what cannot be one."""
+    """Return the token itself; raise `InvalidInput`, without showing it, for what cannot be one."""
     token = token.strip()
     if not token or len(token) > 1000 or not token.isascii() or not token.isprintable() or " " in token:
         raise InvalidInput(

@@ -54,10 +54,10 @@ class Downloaded:
 def download(
     url: str, path: Path, *, limit_bytes: int, timeout_s: float, progress: Progress = silent, tries: int = TRIES
 ) -> Downloaded:
-    """Brings what is at an address into a file; a piece of it that an earlier call left there is continued.
+    """Bring what is at an address into a file; a piece of it that an earlier call left there is continued.
 
     After a failure the file stays as the piece that came, with a note beside it on what it is a piece of. The caller
-    sees to it that nobody else writes there. Raises `Unreachable`, `NotFound`, `Forbidden`, and `BuildFailed` for more
+    sees to it that nobody else writes there. Raise `Unreachable`, `NotFound`, `Forbidden`, and `BuildFailed` for more
     than `limit_bytes`; no message has the query of the address in it.
     """
     work = _Download(check_url(url), path, limit_bytes, timeout_s, progress)
@@ -135,7 +135,7 @@ class _Download:
         return Downloaded(sha256.hexdigest(), size, start)
 
     def _answer(self, headers: dict[str, str]) -> requests.Response:
-        """The answer behind all redirects, its body still to be read; raises for one that is not a file."""
+        """Return the answer behind all redirects, its body still to be read; raise for one that is not a file."""
         response = self.transport.answer("GET", self.url, follow=True, headers=headers, timeout=self.timeout)
         if response.status_code not in (200, 206, 416):
             with response:
@@ -143,7 +143,7 @@ class _Download:
         return response
 
     def _continues(self, response: requests.Response, start: int, validator: str) -> bool:
-        """Whether an answer is the rest of the file from `start` on."""
+        """Return whether an answer is the rest of the file from `start` on."""
         found = _RANGE.match(response.headers.get("Content-Range", ""))
         says = {response.headers.get("ETag"), response.headers.get("Last-Modified")} - {None}
         return start > 0 and found is not None and int(found[1]) == start and (not says or validator in says)
@@ -215,7 +215,7 @@ def _size(path: Path) -> int:
 
 
 def _hash_of(path: Path, size: int | None = None) -> Any:
-    """The running sha256 of a file, which must be `size` bytes long."""
+    """Return the running sha256 of a file, which must be `size` bytes long."""
     with path.open("rb", buffering=0) as file:
         sha256 = hashlib.sha256()
         count = _update(sha256, file)
@@ -233,7 +233,7 @@ def _update(sha256: Any, file: BinaryIO) -> int:
 
 
 def _check_space(folder: Path, needed: int) -> None:
-    """Raises `BuildFailed` where a file of this size would fill the disk."""
+    """Raise `BuildFailed` where a file of this size would fill the disk."""
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(folder).free
         if needed + SPARE_BYTES > free:

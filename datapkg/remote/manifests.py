@@ -50,7 +50,7 @@ def fetch_by_chunks(
 
 
 def _ranges(lacking: Sequence[Chunk]) -> list[tuple[int, int]]:
-    """The stretches in which these chunks lie, those that are near to each other as one."""
+    """Return the stretches in which these chunks lie, those that are near to each other as one."""
     ranges: list[tuple[int, int]] = []
     for chunk in lacking:
         if ranges and chunk.start - ranges[-1][1] <= NEAR_BYTES:

@@ -153,7 +153,7 @@ class RegistryObjects(Writable):
         return expected
 
     def _put_unknown(self, stream: BinaryIO) -> str:
-        """Hashes a stream on its way to a temporary file first: the address of an object is its hash."""
+        """Hash a stream on its way to a temporary file first: the address of an object is its hash."""
         with SpooledTemporaryFile(max_size=wire.SMALL_BYTES) as spool:
             reader = HashingReader(stream)
             for piece in _pieces(reader):
@@ -162,7 +162,7 @@ class RegistryObjects(Writable):
             return self.put(cast(BinaryIO, spool), reader.hexdigest())
 
     def put_delta(self, hash: str, new: memoryview, steps: Sequence[Step]) -> None:
-        """Stores one object, of whose bytes the registry has most in others; the steps tell which."""
+        """Store one object, of whose bytes the registry has most in others; the steps tell which."""
         path = self._path(wire.PUSH_DELTA, push=self._pushed(), hash=check_hash(hash))
         self._send_body("PUT", path, b"".join(encode_delta(steps, new)), wire.DELTA_TYPE)
 
@@ -241,7 +241,7 @@ class _ResumingBody(io.RawIOBase):
         self._body: _UploadBody | None = None
 
     def connect(self) -> None:
-        """Asks for what is left."""
+        """Ask for what is left."""
         headers = dict(IDENTITY)
         if self._at or self._stop is not None:
             headers["Range"] = f"bytes={self._at}-{'' if self._stop is None else self._stop - 1}"

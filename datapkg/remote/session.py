@@ -78,7 +78,7 @@ def origin_of(url: str) -> str:
 
 
 def is_public_read(method: str, path: str) -> bool:
-    """Whether a request may be answered without a token: all that read, but for the question who one is."""
+    """Return whether a request may be answered without a token: all that read, but for the question who one is."""
     return path != wire.ME and (method in ("GET", "HEAD") or path.endswith(_READ_BY_POST))
 
 
@@ -147,7 +147,11 @@ class RegistrySession:
         return self.retried(attempt)
 
     def retried(self, attempt: Callable[[], T]) -> T:
-        """Retry what failed on the way or at the server, after a pause that grows, while the time limit lasts."""
+        """Retry what failed on the way or at the server, after a pause that grows, while the time limit lasts.
+
+        Not by urllib3's `Retry`: that ends with the headers, and a body that breaks off, which is the usual failure of
+        long transfers, would not be retried. Nor does it know a time limit for all tries together.
+        """
         with self.patience.waiting():
             for number in range(1, self._tries + 1):
                 try:
@@ -196,8 +200,8 @@ class RegistrySession:
 
     def _warn_of_token(self) -> None:
         source = f" from {self.credential.source}" if self.credential.source else ""
-        said = f"{self.url} rejected the token{source}; public packages are read without it"
-        warnings.warn(f"{said}; to replace it: {self.credential.hint}", RejectedToken, stacklevel=2)
+        message = f"{self.url} rejected the token{source}; public packages are read without it"
+        warnings.warn(f"{message}; to replace it: {self.credential.hint}", RejectedToken, stacklevel=2)
 
     def _other_origin(self, response: requests.Response) -> str:
         """Return the address that answered, if a redirect led to another origin; tokens are not sent there."""
@@ -232,7 +236,7 @@ class RegistrySession:
         error.explain("", search if self.credential.token else self.credential.hint)
 
     def _redirect(self, response: requests.Response, method: str, path: str) -> DatapkgError:
-        """The error for a redirect of a request that changes something; such a one is not followed."""
+        """Return the error for a redirect of a request that changes something; such a one is not followed."""
         target = redirect_target(self.url + path, response.headers["Location"])
         moved = target.partition(path)[0] if path in target else ""
         hint = f"if that is your registry: datapkg config registry {visible_lines(moved)}" if moved else _HINT
@@ -257,11 +261,11 @@ class RegistrySession:
         return error
 
     def body(self, response: requests.Response, limit: int) -> bytes:
-        """Return the whole body of an answer; raises `Unreachable` if that is more than `limit` bytes, unpacked too."""
+        """Return the whole body of an answer; raise `Unreachable` if that is more than `limit` bytes, unpacked too."""
         pieces, size, pace = [], 0, self.pace()
-        said = number_in(response.headers, "Content-Length") or 0
+        announced = number_in(response.headers, "Content-Length") or 0
         with self.reading():
-            for piece in unpacked_pieces(response) if said <= limit else ():
+            for piece in unpacked_pieces(response) if announced <= limit else ():
                 pieces.append(piece)
                 self.patience.moved(len(piece))
                 pace.add(len(piece))
@@ -269,7 +273,7 @@ class RegistrySession:
                 if size > limit:
                     break
         self.received_bytes += size
-        if max(size, said) > limit:
+        if max(size, announced) > limit:
             raise Unreachable(f"{self.url} answered with more than {limit:,} bytes where few were expected")
         return b"".join(pieces)
 
@@ -283,7 +287,7 @@ class RegistrySession:
             yield
 
     def pace(self) -> SlowTransferGuard:
-        """A check on the speed of one body, with the time limit of this session."""
+        """Return a check on the speed of one body, with the time limit of this session."""
         return SlowTransferGuard(self.url, self.patience.limit_s)
 
     @contextlib.contextmanager
@@ -294,7 +298,7 @@ class RegistrySession:
 
 
 def _visible(value: Any) -> Any:
-    """A value of JSON without hidden or control characters in any text: tracebacks show what a registry says."""
+    """Return a value of JSON without hidden or control characters in any text: tracebacks show what a registry says."""
     if isinstance(value, str):
         return visible_lines(value)
     if isinstance(value, list):
@@ -309,6 +313,6 @@ def _is_refused(response: requests.Response) -> bool:
 
 
 def pause_s(number: int, retry_after: object) -> float:
-    """How long to wait before try `number` + 1; a server's Retry-After (in seconds) is believed up to a minute."""
+    """How long to wait before try `number` + 1; a server's Retry-After (in seconds) is followed up to a minute."""
     pause = 0.2 * 2 ** (number - 1) * (1 + random.random() / 2)
     return max(pause, min(retry_after, 60)) if isinstance(retry_after, int) else pause

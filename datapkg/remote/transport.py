@@ -114,7 +114,7 @@ class Transport:
     def answer(self, method: str, url: str, *, follow: bool, **options: Any) -> requests.Response:
         """Return the answer behind all redirects, its body still to be read.
 
-        Raises `Unreachable` for a redirect that leads nowhere or in a circle, and what requests raises.
+        Raise `Unreachable` for a redirect that leads nowhere or in a circle, and what requests raises.
         """
         at = url
         for _ in range(self._max_redirects + 1):
@@ -221,7 +221,7 @@ def raw_pieces(response: requests.Response, size: int = PIECE_BYTES) -> Iterator
 def unpacked_pieces(response: requests.Response) -> Iterator[bytes]:
     """Yield the body without its compression, in pieces of at most `MAX_PIECE_BYTES`, whatever it unfolds to.
 
-    Raises `Unreachable` for a compression that was not asked for, and for a body that breaks off or has more behind it.
+    Raise `Unreachable` for a compression that was not asked for, and for a body that breaks off or has more behind it.
     """
     coding = str(response.headers.get("Content-Encoding", "")).strip().lower()
     if coding in ("", "identity"):

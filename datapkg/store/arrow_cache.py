@@ -40,7 +40,7 @@ class ArrowCache:
         self._index = index
 
     def find(self, key: str) -> Path | None:
-        """The copy with this key, if there is one that is to be believed."""
+        """Return the copy with this key, if there is a valid one."""
         path = self.folder / f"{key}{_COPY}"
         return path if self._index.is_verified(path) else None
 
@@ -61,7 +61,7 @@ class ArrowCache:
             temp.unlink(missing_ok=True)
 
     def list(self) -> list[CachedTable]:
-        """All copies, by package and path."""
+        """Return all copies, by package and path."""
         found = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in entries:
@@ -87,6 +87,6 @@ class ArrowCache:
         )
 
     def remove(self, key: str) -> None:
-        """Removes a copy; whoever reads it at this moment is not disturbed."""
+        """Remove a copy; open readers keep working."""
         for suffix in (_COPY, _NOTE):
             (self.folder / f"{key}{suffix}").unlink(missing_ok=True)

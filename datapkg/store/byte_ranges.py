@@ -1,4 +1,4 @@
-"""Stretches of bytes, those that touch joined to one."""
+"""Sets of byte ranges, in which adjacent ranges are joined."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 Stretch = tuple[int, int]
-"""From this byte up to, and without, that one."""
+"""The first byte of a range, and the one after its last."""
 
 _BEYOND = 1 << 63
 
 
 class ByteRanges:
-    """A set of bytes by their places."""
+    """A set of byte offsets, held as ranges."""
 
     def __init__(self) -> None:
         self._stretches: list[Stretch] = []
 
     def add(self, stretches: Iterable[Stretch]) -> None:
-        """Takes in these stretches."""
+        """Add these ranges."""
         joined: list[Stretch] = []
         for start, stop in sorted([*self._stretches, *stretches]):
             if joined and start <= joined[-1][1]:
@@ -28,7 +28,7 @@ class ByteRanges:
         self._stretches = joined
 
     def lacking(self, start: int, stop: int) -> list[Stretch]:
-        """What of a stretch is not in it."""
+        """Return the parts of a range that are not in the set."""
         lacking, at = [], start
         first = bisect_right(self._stretches, (start, _BEYOND)) - 1
         for begin, end in self._stretches[max(first, 0) :]:
@@ -38,8 +38,3 @@ class ByteRanges:
                 lacking.append((at, begin))
             at = max(at, end)
         return [*lacking, (at, stop)] if at < stop else lacking
-
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes are in it."""
-        return sum(stop - start for start, stop in self._stretches)

@@ -15,7 +15,7 @@ from datapkg.store.partial_objects import PartialObject, chunks_path
 
 
 def kept_chunks(part: PartialObject) -> list[Chunk] | None:
-    """The chunks of an object as they were kept; None where they were not, or cannot be read."""
+    """Return the chunks of an object as they were kept; None where they were not, or cannot be read."""
     try:
         return _fitting(part, decode_chunks(chunks_path(part.path).read_bytes()))
     except (OSError, InvalidInput):
@@ -23,9 +23,9 @@ def kept_chunks(part: PartialObject) -> list[Chunk] | None:
 
 
 def asked_chunks(part: PartialObject, ask: Callable[[], list[Chunk] | None]) -> list[Chunk] | None:
-    """The chunks of an object from where it comes from, and kept; None where they are not known there.
+    """Return the chunks of an object from where it comes from, and kept; None where they are not known there.
 
-    Raises `InvalidInput` for those that cannot be its own.
+    Raise `InvalidInput` for those that cannot be its own.
     """
     if (chunks := ask()) is None:
         return None
@@ -43,7 +43,7 @@ def asked_chunks(part: PartialObject, ask: Callable[[], list[Chunk] | None]) -> 
 
 
 def touched(chunks: list[Chunk], stretches: Iterable[Stretch]) -> list[Chunk]:
-    """The chunks in which these stretches lie, each once, in order."""
+    """Return the chunks in which these stretches lie, each once, in order."""
     starts = [chunk.start for chunk in chunks]
     found: set[int] = set()
     for start, stop in stretches:
@@ -52,7 +52,7 @@ def touched(chunks: list[Chunk], stretches: Iterable[Stretch]) -> list[Chunk]:
 
 
 def is_right(part: PartialObject, chunk: Chunk) -> bool:
-    """Whether the bytes of a chunk, which are here, are what its hash says."""
+    """Return whether the bytes of a chunk match its hash."""
     return hashlib.sha256(part.read(chunk.start, chunk.stop)).digest() == chunk.digest
 
 

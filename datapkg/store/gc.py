@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from datapkg.format.names import Ref
     from datapkg.store.verified import VerifiedObjects
 
-    class Store(Protocol):
-        """What is needed of a store, which frees space itself before it is written to."""
+    class CollectableStore(Protocol):
+        """What collecting needs of a store; the store itself imports this module, to free space before it writes."""
 
         folder: Path
         links_folder: Path
@@ -100,7 +100,7 @@ class _Moved:
     size_bytes: int
 
 
-def estimate(store: Store, ref: Ref) -> Freed:
+def estimate(store: CollectableStore, ref: Ref) -> Freed:
     """Return what removing a package would free, if no other process was at work."""
     try:
         garbage = _find_garbage(store, store.refs.known_hashes(ref), without=ref.package)
@@ -111,7 +111,7 @@ def estimate(store: Store, ref: Ref) -> Freed:
     return Freed(sum(size for hash, size in sizes.items() if hash not in absent), garbage.shared_bytes)
 
 
-def free(store: Store, *, now: bool = False, wait: bool = True) -> Freed:
+def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Freed:
     """Free the space of all packages that were removed; with `now`, no process but this one is at work.
 
     One run at a time: another one is waited for, or nothing is done without `wait`.
@@ -134,13 +134,13 @@ def free(store: Store, *, now: bool = False, wait: bool = True) -> Freed:
         return freed
 
 
-def has_removed(store: Store) -> bool:
+def has_removed(store: CollectableStore) -> bool:
     """Return whether the space of a removed package may still have to be freed."""
     return bool(_names(store.folder / "trash" / "removed"))
 
 
 def _removed(trash: Path) -> list[tuple[Refs, Ref]]:
-    """The removed packages, each as it was when it was removed."""
+    """Return the removed packages, each as it was when it was removed."""
     found = []
     for token in _names(trash / "removed"):
         refs = Refs(trash / "removed" / token, trash)
@@ -148,7 +148,7 @@ def _removed(trash: Path) -> list[tuple[Refs, Ref]]:
     return found
 
 
-def _find_garbage(store: Store, removed: set[str], without: str = "") -> _Garbage:
+def _find_garbage(store: CollectableStore, removed: set[str], without: str = "") -> _Garbage:
     """Mark, and return what only these states refer to. Raise for what hides which objects are needed."""
     garbage = _Garbage()
     named = _named_states(store, without)
@@ -170,7 +170,7 @@ def _find_garbage(store: Store, removed: set[str], without: str = "") -> _Garbag
     return garbage
 
 
-def _named_states(store: Store, without: str = "") -> set[str]:
+def _named_states(store: CollectableStore, without: str = "") -> set[str]:
     """Every state that a pointer or a log of this store names. Raise `CorruptObject` where one cannot be read."""
     named: set[str] = set()
     for ref in store.refs.folders():
@@ -182,8 +182,8 @@ def _named_states(store: Store, without: str = "") -> set[str]:
     return named
 
 
-def _manifests(store: Store, garbage: Collection[str]) -> Iterator[str]:
-    """The manifests among the other objects: of states that no pointer names, too, such as one that a lock pins.
+def _manifests(store: CollectableStore, garbage: Collection[str]) -> Iterator[str]:
+    """Yield the manifests among the other objects: of states that no pointer names, too, such as one that a lock pins.
 
     Garbage is not read: that would give it a new access time.
     """
@@ -196,7 +196,7 @@ def _manifests(store: Store, garbage: Collection[str]) -> Iterator[str]:
                 yield hash
 
 
-def _mark(store: Store, states: Iterable[str], named: set[str]) -> set[str]:
+def _mark(store: CollectableStore, states: Iterable[str], named: set[str]) -> set[str]:
     """The manifests and objects of states. Raise for a damaged one that is `named`: its objects are not known."""
     marked: set[str] = set()
     for hash in states:
@@ -213,7 +213,7 @@ def _mark(store: Store, states: Iterable[str], named: set[str]) -> set[str]:
     return marked
 
 
-def _free_files(store: Store, trash: Path, garbage: _Garbage, *, now: bool) -> tuple[Freed, bool]:
+def _free_files(store: CollectableStore, trash: Path, garbage: _Garbage, *, now: bool) -> tuple[Freed, bool]:
     """Move, mark again, put back, delete; the second value says whether nothing had to be left.
 
     Manifests go last, and only if all else may go: without them it would not be known what of a state is left.
@@ -243,13 +243,13 @@ def _free_files(store: Store, trash: Path, garbage: _Garbage, *, now: bool) -> t
     return freed, limit is None
 
 
-def _limit(store: Store) -> float | None:
-    """What was used after this time may be relied on by a process at work; None if there is none."""
+def _limit(store: CollectableStore) -> float | None:
+    """Return the time after which anything used may be needed by a process at work; None if there is none."""
     since = writer_lock.busy_since(store.work_lock)
     return None if since is None else min(time.time() - GRACE_S, since - RENEWED_NS / 1e9)
 
 
-def _newly_needed(store: Store, garbage: _Garbage) -> set[str]:
+def _newly_needed(store: CollectableStore, garbage: _Garbage) -> set[str]:
     """What states refer to that came since the first marking; all garbage, if one of the removed states came back."""
     named = _named_states(store)
     if named & garbage.manifests.keys():
@@ -258,7 +258,7 @@ def _newly_needed(store: Store, garbage: _Garbage) -> set[str]:
 
 
 def _move_objects(
-    store: Store, trash: Path, hashes: Iterable[str], limit: float | None, left: list[tuple[int, float]]
+    store: CollectableStore, trash: Path, hashes: Iterable[str], limit: float | None, left: list[tuple[int, float]]
 ) -> Iterator[_Moved]:
     for hash in hashes:
         path = store.objects.packed.loose.path(hash)
@@ -273,7 +273,7 @@ def _move_objects(
 
 
 def _move_packs(
-    store: Store, trash: Path, garbage: _Garbage, limit: float | None, left: list[tuple[int, float]]
+    store: CollectableStore, trash: Path, garbage: _Garbage, limit: float | None, left: list[tuple[int, float]]
 ) -> Iterator[_Moved]:
     """A pack in which other objects are is written anew without the garbage, whatever its share: what stayed in it
     could be read again as soon as a part of the package is installed. Second copies of objects go along.
@@ -299,7 +299,7 @@ def _move_packs(
             yield _Moved(pack.path, target, dead, status.st_size - new_bytes)
 
 
-def _is_elsewhere(store: Store, hash: str, pack: Pack) -> bool:
+def _is_elsewhere(store: CollectableStore, hash: str, pack: Pack) -> bool:
     """Return whether an object that is in a pack has an undamaged copy outside of it."""
     packed, digest = store.objects.packed, bytes.fromhex(hash)
     path = packed.loose.path(hash)
@@ -313,7 +313,7 @@ def _size_in(pack: Pack, hashes: set[str]) -> int:
 
 
 def _put_back_if_needed(
-    store: Store, moved: _Moved, needed: set[str], limit: float | None, left: list[tuple[int, float]]
+    store: CollectableStore, moved: _Moved, needed: set[str], limit: float | None, left: list[tuple[int, float]]
 ) -> bool:
     used = moved.trash.stat().st_atime
     is_needed = bool(moved.hashes & needed)
@@ -325,15 +325,15 @@ def _put_back_if_needed(
     return True
 
 
-def _put_back(store: Store, trash: Path, home: Path) -> None:
-    """Gives a file its name again; what came there meanwhile has the same bytes."""
+def _put_back(store: CollectableStore, trash: Path, home: Path) -> None:
+    """Return a file its name again; what came there meanwhile has the same bytes."""
     rename(trash, home)
     if home.suffix == ".pack":
         store.objects.packed.look_again()
 
 
-def _put_all_back(store: Store, trash: Path) -> None:
-    """Puts back what a run that was killed had moved; what of it is still garbage is found again."""
+def _put_all_back(store: CollectableStore, trash: Path) -> None:
+    """Put back what a run that was killed had moved; what of it is still garbage is found again."""
     packed = store.objects.packed
     for name in _names(trash / "objects"):
         if is_hash(name):
@@ -342,8 +342,8 @@ def _put_all_back(store: Store, trash: Path) -> None:
         _put_back(store, trash / "packs" / name, packed.packs_folder / name)
 
 
-def _delete_derived(store: Store, garbage: _Garbage) -> int:
-    """Deletes what was made of these objects: paths of nodes, and partial files; gives their size in bytes."""
+def _delete_derived(store: CollectableStore, garbage: _Garbage) -> int:
+    """Delete what was made of these objects: paths of nodes, and partial files; return their size in bytes."""
     size_bytes = 0
     for hash in garbage.manifests:
         for path in (store.links_folder / hash).glob("*/*"):

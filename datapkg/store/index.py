@@ -34,7 +34,7 @@ CREATE TABLE found (key TEXT PRIMARY KEY, value BLOB, day INTEGER);
 
 
 def stamp(stat: os.stat_result) -> _Stamp:
-    """What changes when a file does: size, modification and change time, inode and device."""
+    """Return what changes when a file does: size, modification and change time, inode and device."""
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev
 
 
@@ -53,7 +53,7 @@ class Index:
             connection.close()
 
     def is_verified(self, path: Path) -> bool:
-        """Whether this file is, as far as its stat tells, the one whose hash was right."""
+        """Return whether this file is unchanged, by its stat, since its hash was verified."""
         try:
             now = stamp(os.stat(path))
         except OSError:
@@ -64,7 +64,7 @@ class Index:
         return bool(rows) and tuple(rows[0][:5]) == now and rows[0][1] + TICK_NS < rows[0][5]
 
     def mark_verified(self, paths: Iterable[Path]) -> None:
-        """Remembers these files as they are now, their hash having just been found right."""
+        """Record these files as verified in their present state."""
         rows: list[tuple[object, ...]] = []
         for path in paths:
             with contextlib.suppress(OSError):
@@ -78,12 +78,12 @@ class Index:
         return {row[0]: (row[1:6], row[6], row[7]) for row in rows}
 
     def remember_sources(self, rows: Iterable[tuple[str, _Stamp, int, str]]) -> None:
-        """Remembers the hashes of files: path, stamp, when it was taken (in ns), hash."""
+        """Remember the hashes of files: path, stamp, when it was taken (in ns), hash."""
         values: list[tuple[object, ...]] = [(path, *stamp, at, hash) for path, stamp, at, hash in rows]
         self._write("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """What was kept under these keys; those of which nothing was are left out."""
+        """Return cached values by key; misses are omitted."""
         wanted = list(keys)
         rows: list[tuple[str, bytes]] = []
         for start in range(0, len(wanted), 500):
@@ -93,7 +93,7 @@ class Index:
         return dict(rows)
 
     def put_many(self, values: dict[str, bytes]) -> None:
-        """Keeps what may save work another time; what is old, or too much, goes."""
+        """Keep what may save work another time; what is old, or too much, goes."""
         day = int(time.time() // 86_400)
         self._write("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", [(key, each, day) for key, each in values.items()])
         if values and self._size() > _MAX_FOUND_BYTES:
@@ -102,7 +102,7 @@ class Index:
             self._write("DELETE FROM found WHERE day < ?", [(day,)])
 
     def _size(self) -> int:
-        """Bytes in use."""
+        """Return bytes in use."""
         rows = self._rows(
             "SELECT (page_count - freelist_count) * page_size"
             " FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
@@ -116,7 +116,7 @@ class Index:
         self._ask(lambda connection: connection.executemany(statement, rows).close())
 
     def _ask(self, ask: Callable[[sqlite3.Connection], Any]) -> Any:
-        """What the database answers; None for any error.
+        """Return what the database answers; None for any error.
 
         One that is locked, or cannot be written, is left alone for a while: each question would wait for it.
         """

@@ -25,7 +25,7 @@ class Links:
     def path(self, package_hash: str, node: TableNode | FileNode | ArrayNode) -> Path:
         """A path of this node's bytes, its file made where it is not there: a file, or a folder for several objects.
 
-        Raises `ObjectNotFound`, `CorruptObject`; `Refused` where no file can be made.
+        Raise `ObjectNotFound`, `CorruptObject`; `Refused` where no file can be made.
         """
         folder = self.folder / check_hash(package_hash) / hash_bytes(node.path.encode())[:16]
         names = link_names(node)

@@ -19,7 +19,7 @@ from datapkg.store.verified import hash_file, hash_place
 
 
 def check_objects(store: Store, hashes: Iterable[str], progress: Progress = silent) -> set[str]:
-    """Hashes these objects, whatever the index believes; puts the wrong ones into quarantine and gives their hashes."""
+    """Hash these objects, whatever the index says; quarantine the wrong ones and return their hashes."""
     wanted = list(hashes)
     wrong, right = set(), set()
     for number, hash in enumerate(wanted):
@@ -40,7 +40,7 @@ def check_objects(store: Store, hashes: Iterable[str], progress: Progress = sile
 
 
 def check_packs(store: Store) -> set[str]:
-    """Mends packs that are not what their name says: whole objects are kept, others go into quarantine; gives these.
+    """Repair packs whose hash does not match: intact objects are kept, the others are quarantined and returned.
 
     A wrong byte in a pack's index can hide an object: packs are checked before objects are.
     """
@@ -83,7 +83,7 @@ def mend_pointers(store: Store, packages: Iterable[Ref]) -> list[str]:
 
 
 def _described(store: Store, current: Current) -> Current:
-    """A pointer that the log gave, with what lists show of its state."""
+    """Return a pointer that the log gave, with what lists show of its state."""
     try:
         manifest = store.manifest(current.hash)
     except DatapkgError:

@@ -21,7 +21,7 @@ _CHUNKS = "chunks:1:"
 
 
 def read_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest:
-    """The manifest with this hash, every line of which was read once; raises as `open_manifest` does."""
+    """Return the manifest with this hash, every line of which was read once; raise as `open_manifest` does."""
     from datapkg.format.chunks import LONG_BYTES, decode_chunks
     from datapkg.format.manifest import patch
     from datapkg.format.manifest.mapped import MappedManifest
@@ -42,7 +42,7 @@ def read_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest
 
 
 def keep_chunks(cache: Index, manifest: Manifest) -> None:
-    """Keeps the chunk map of a long manifest, which takes half a second to make where there are a million nodes."""
+    """Keep the chunk map of a long manifest, which takes half a second to make where there are a million nodes."""
     from datapkg.format.chunks import encode_chunks
     from datapkg.format.manifest.mapped import MappedManifest
 
@@ -87,7 +87,7 @@ def _mapped(place: PackLocation) -> mmap:
 
 
 def _keep(path: Path, index: bytes) -> None:
-    """Writes an index, whole or not at all; the oldest go where there are many."""
+    """Write an index, whole or not at all; the oldest go where there are many."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     tmp = path.parent / "tmp"
     sweep_temp(tmp)

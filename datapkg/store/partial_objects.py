@@ -61,19 +61,19 @@ class PartialObjects:
             os.close(fd)
 
     def drop(self, hash: str, size: int) -> None:
-        """Forgets what is here of an object; whoever has it open goes on."""
+        """Delete the partial file of an object; open handles stay valid."""
         path = self._path(hash, size)
         for each in (path, chunks_path(path)):
             each.unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[str]:
-        """The hashes of objects of which something is here."""
+        """Yield the hashes of objects of which something is here."""
         with contextlib.suppress(FileNotFoundError):
             yield from sorted({name[:64] for name in os.listdir(self.folder) if is_hash(name[:64])})
 
 
 def sweep(folder: Path, missing: Callable[[Iterable[str]], set[str]]) -> None:
-    """Takes away the parts, of all origins below a folder, of objects that are not missing."""
+    """Take away the parts, of all origins below a folder, of objects that are not missing."""
     found = [path for path in folder.glob("*/*-*") if is_hash(path.name[:64])]
     absent = missing({path.name[:64] for path in found}) if found else set()
     for path in found:
@@ -116,12 +116,12 @@ class PartialObject:
         return _locked(self._fd)
 
     def lacking(self, start: int, stop: int) -> list[Stretch]:
-        """What of a stretch is not here."""
+        """Return the parts of a range that are missing."""
         self._read_records()
         return self._spans.lacking(start, stop)
 
     def write(self, start: int, data: bytes) -> None:
-        """Keeps bytes from `start` on, without saying yet that they are here."""
+        """Write bytes from `start` on, without recording yet that they are here."""
         view = memoryview(data)
         with keeping(self.path.parent):
             while view:
@@ -129,7 +129,7 @@ class PartialObject:
                 start, view = start + written, view[written:]
 
     def keep(self, stretches: list[Stretch]) -> None:
-        """Says that these stretches, which were written, are here; where there is no room to say so, only here."""
+        """Record that these ranges were written; on a full disk only in memory."""
         with keeping(self.path.parent):
             os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
         self._spans.add(stretches)
@@ -148,25 +148,19 @@ class PartialObject:
             os.close(fd)
 
     def read(self, start: int, stop: int) -> bytes:
-        """The bytes of a stretch that is here."""
+        """Return the bytes of a range that is here."""
         return os.pread(self._fd, stop - start, start)
 
     def mapped(self) -> mmap.mmap:
-        """All bytes, mapped into memory; those that are not here are zeros."""
+        """Return all bytes, mapped into memory; those that are not here are zeros."""
         return mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
 
     @property
     def is_whole(self) -> bool:
         return not self.lacking(0, self.size)
 
-    @property
-    def held_bytes(self) -> int:
-        """How many bytes are here."""
-        self._read_records()
-        return self._spans.size_bytes
-
     def _read_records(self) -> None:
-        """Takes in what was said since the last time, up to a record that is not whole or right."""
+        """Read the records added since the last call, up to the first incomplete or corrupt one."""
         end = os.fstat(self._fd).st_size
         if end <= self._read_to or self.is_torn:
             return
@@ -184,7 +178,7 @@ class PartialObject:
 
 
 def chunks_path(part: Path) -> Path:
-    """Where the chunk map of an object lies, beside what is here of it."""
+    """Return where the chunk map of an object lies, beside what is here of it."""
     return part.with_name(f"{part.name}.chunks")
 
 
@@ -208,13 +202,14 @@ def _check(start: int, stop: int) -> int:
 
 @contextlib.contextmanager
 def _locked(fd: int) -> Iterator[None]:
-    """Holds the lock of a file or folder, which ends with the process; where there are no locks, everybody goes on."""
+    """Hold the lock of a file or folder, which ends with the process; where there are no locks, everybody goes on."""
     is_held = False
+    # Not by filelock: it opens a file of its own, and what is locked here is the open partial file or its folder.
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX)
         is_held = True
     try:
         yield
     finally:
-        if is_held:  # said, since the child of a fork may have the file open too
+        if is_held:  # explicitly, since the child of a fork may have the file open too
             fcntl.flock(fd, fcntl.LOCK_UN)

@@ -68,11 +68,11 @@ class ReadThrough(Readable):
         return self.mine.size(hash) if self.has(hash) else self.theirs.size(hash)
 
     def has(self, hash: str) -> bool:
-        """Whether the object is on this machine, whole."""
+        """Return whether the object is on this machine, whole."""
         return not self.mine.packed.missing([hash])
 
     def trusted(self, hash: str) -> PackLocation:
-        """Where the object lies on this machine, its bytes being right; it is fetched where it is not here."""
+        """Return where the object lies on this machine, its bytes being right; it is fetched where it is not here."""
         if not self.has(hash):
             self.bring({hash: self.theirs.size(hash)})
         return self.mine.trusted(hash)
@@ -101,7 +101,7 @@ class ReadThrough(Readable):
         return self.mine.read_many(wanted)
 
     def bring(self, sizes: Mapping[str, int], progress: Progress = silent) -> int:
-        """Fetches those of these objects (hash to size in bytes) that are not here, whole; gives how many came."""
+        """Fetch those of these objects (hash to size in bytes) that are not here, whole; return how many came."""
         absent = self.mine.packed.missing(sizes)
         needed = {hash: size for hash, size in sizes.items() if hash in absent}
         total, came, done = sum(needed.values()), 0, 0
@@ -119,7 +119,7 @@ class ReadThrough(Readable):
     def fetch(self, wanted: Iterable[tuple[str, PartialObject, list[Stretch]]]) -> None:
         """Sees to it that stretches of objects are here: hash, part, stretches; many at once, near ones together.
 
-        Raises `HashMismatch` where an object became whole and is not what its hash says; its part is dropped.
+        Raise `HashMismatch` where an object became whole and is not what its hash says; its part is dropped.
         """
         work = [(hash, part, each) for hash, part, each in wanted if _lacking(part, each)]
         if len(work) == 1:
@@ -132,7 +132,7 @@ class ReadThrough(Readable):
     def prove(self, hash: str, part: PartialObject, stretches: list[Stretch]) -> bool:
         """Sees to it that stretches are here, and that each chunk in which they lie is what its hash says.
 
-        False where nobody tells the chunks: nothing was done then. Raises `CorruptObject` where one is wrong; what is
+        False where nobody tells the chunks: nothing was done then. Raise `CorruptObject` where one is wrong; what is
         here of the object is dropped.
         """
         chunks = chunk_verification.kept_chunks(part)
@@ -248,12 +248,12 @@ class _Stretches(io.RawIOBase):
 
 
 def _after(progress: Progress, before: int, total: int) -> Progress:
-    """The progress of a part of the work."""
+    """Return the progress of a part of the work."""
     return lambda what, done, _: progress(what, before + done, total)
 
 
 def _lacking(part: PartialObject, stretches: list[Stretch]) -> list[Stretch]:
-    """What of these is not in a part, near ones joined."""
+    """Return what of these is not in a part, near ones joined."""
     joined: list[Stretch] = []
     for start, stop in sorted(each for stretch in stretches for each in part.lacking(*stretch)):
         if joined and start - joined[-1][1] <= GAP_BYTES:

@@ -79,7 +79,7 @@ class Refs:
         return self._package(ref).is_dir()
 
     def current(self, ref: Ref) -> Current | None:
-        """What was last built or installed, or None; where the pointer is damaged, what the log says of it."""
+        """Return what was last built or installed, or None; where the pointer is damaged, what the log says of it."""
         path = self._package(ref) / "current"
         try:
             value = _read_json(path)
@@ -91,21 +91,21 @@ class Refs:
             return newest
 
     def _newest(self, ref: Ref) -> Current | None:
-        """What the log says was built or installed last; objects of it may have been left out."""
+        """Return what the log says was built or installed last; objects of it may have been left out."""
         made = (each for each in self.log(ref) if each.event != "push")
         newest = next(made, None)
         return Current(newest.hash, newest.origin, partial=True) if newest else None
 
     def set_current(self, ref: Ref, current: Current) -> None:
-        """Moves the pointer; the last step of a build or install."""
+        """Move the pointer; the last step of a build or install."""
         self._write(self._package(ref) / "current", vars(current))
 
     def tags(self, ref: Ref) -> dict[str, str]:
-        """The registry's tags as last seen: name to hash."""
+        """Return the registry's tags as last seen: name to hash."""
         return self._pointers(ref, "tags")
 
     def versions(self, ref: Ref) -> dict[str, str]:
-        """The registry's versions as last seen: version to hash."""
+        """Return the registry's versions as last seen: version to hash."""
         return self._pointers(ref, "versions")
 
     def _pointers(self, ref: Ref, kind: str) -> dict[str, str]:
@@ -114,9 +114,9 @@ class Refs:
         return {each: str(value["hash"]) for each, value in values.items() if value}
 
     def set_pointers(self, ref: Ref, kind: Literal["tags", "versions"], values: dict[str, str]) -> None:
-        """Makes the cache of the registry's tags or versions hold exactly these.
+        """Make the cache of the registry's tags or versions hold exactly these.
 
-        Raises `InvalidName`, nothing having been written, for a name or hash that is none: names become paths.
+        Raise `InvalidName`, nothing having been written, for a name or hash that is none: names become paths.
         """
         check = check_tag if kind == "tags" else check_version
         for each, hash in values.items():
@@ -132,7 +132,7 @@ class Refs:
                 self._write(folder / each, {"hash": hash})
 
     def append_log(self, ref: Ref, event: LogEvent) -> None:
-        """Writes one event as a file of its own; events are never changed."""
+        """Write one event as a file of its own; events are never changed."""
         from datetime import datetime
 
         at = datetime.fromisoformat(event.at).strftime("%Y%m%dT%H%M%S.%fZ")
@@ -140,13 +140,13 @@ class Refs:
         self._write(self._package(ref) / "log" / file_name, vars(event))
 
     def log(self, ref: Ref, event: Event | None = None) -> list[LogEvent]:
-        """The events of a package (of one kind), newest first."""
+        """Return the events of a package (of one kind), newest first."""
         folder = self._package(ref) / "log"
         events = [found for each in reversed(_names(folder)) if (found := _event(folder / each))]
         return [each for each in events if event in (None, each.event)]
 
     def record(self, ref: Ref, hash: str, event: Event = "build") -> dict[str, Any] | None:
-        """The record of the newest build of this state on this machine; None if there is none.
+        """Return the record of the newest build of this state on this machine; None if there is none.
 
         With "install", what was kept when it came from a registry, which is what its checks came to; events that keep
         nothing are passed over.
@@ -183,7 +183,7 @@ class Refs:
         return found
 
     def known_hashes(self, ref: Ref) -> set[str]:
-        """Every state of the package that this machine has heard of."""
+        """Return every state of the package that is known on this machine."""
         known = {event.hash for event in self.log(ref)}
         known.update(self.tags(ref).values(), self.versions(ref).values())
         if current := self.current(ref):
@@ -240,7 +240,7 @@ def _warn(error: CorruptObject, then: str) -> None:
 
 
 def _unless_damaged(path: Path) -> dict[str, Any] | None:
-    """The value of a pointer; None where it is damaged, which is told."""
+    """Return the value of a pointer; None, with a warning, if it is corrupt."""
     try:
         return _read_json(path)
     except CorruptObject as error:
@@ -249,7 +249,7 @@ def _unless_damaged(path: Path) -> dict[str, Any] | None:
 
 
 def _event(path: Path) -> LogEvent | None:
-    """An event of a log; None where it is damaged, which is told."""
+    """Return an event of a log; None, with a warning, if it is corrupt."""
     try:
         value = _read_json(path)
         return LogEvent(**_known(LogEvent, value, path)) if value else None

@@ -64,7 +64,7 @@ class Store:
         return ReadThrough(self.objects, theirs, PartialObjects(self.folder / "partial", origin))
 
     def forget_parts(self) -> None:
-        """Takes away what was kept of objects in stretches where they are here as a whole; who reads it goes on."""
+        """Delete partial files of objects that are now complete; open readers keep working."""
         from datapkg.store.partial_objects import sweep
 
         sweep(self.folder / "partial", self.objects.packed.missing)
@@ -105,7 +105,7 @@ class Store:
             )
 
     def _format(self) -> str | None:
-        """The format that the store says it has; None where it says nothing.
+        """Return the format that the store says it has; None where it says nothing.
 
         What is not a number is damage: every store of this kind has format 1, so `prepare` writes it anew.
         """
@@ -115,7 +115,7 @@ class Store:
             return None
 
     def prepare(self) -> None:
-        """Makes the folder ready to be written, private to its owner; sweeps what killed processes left."""
+        """Make the folder ready to be written, private to its owner; delete what killed processes left."""
         if self._format() != FORMAT:
             private_folder(self.folder)
             write_atomic(self.folder / "format", FORMAT.encode() + b"\n", self.tmp)
@@ -148,7 +148,7 @@ class Store:
                 self.objects.is_renewing = self._writers > 0
 
     def save(self, manifest: Manifest) -> str:
-        """Keeps a manifest, whose objects must be here already (or are left out on purpose); gives its hash."""
+        """Keep a manifest, whose objects must be here already (or are left out on purpose); return its hash."""
         from datapkg.store.manifests import keep_chunks
 
         self._index.put_many({f"manifest:{manifest.hash}": b"read"})
@@ -158,19 +158,19 @@ class Store:
         return self.objects.put_bytes(manifest.data, manifest.hash)
 
     def manifest(self, hash: str) -> Manifest:
-        """The manifest with this hash, checked; raises `ObjectNotFound`, `CorruptObject`."""
+        """Return the manifest with this hash, checked; raise `ObjectNotFound`, `CorruptObject`."""
         from datapkg.store.manifests import read_manifest
 
         return read_manifest(self.objects, self._index, hash)
 
     def open_manifest(self, hash: str) -> Manifest:
-        """The same, to be asked for nodes: a long one is not parsed each time."""
+        """Return the same, to be asked for nodes: a long one is not parsed each time."""
         from datapkg.store.manifests import open_manifest
 
         return open_manifest(self.objects, self._index, hash)
 
     def holds(self, hash: str) -> bool:
-        """Whether the bytes with this hash are here, as far as names tell.
+        """Return whether the bytes with this hash are here, as far as names tell.
 
         Quick for what lies in a file of its own, as manifests do: an import that follows a lock asks this.
         """
@@ -178,7 +178,7 @@ class Store:
         return loose.exists() or not self.objects.packed.missing([hash])
 
     def has(self, hash: str) -> bool:
-        """Whether the manifest with this hash is here and undamaged."""
+        """Return whether the manifest with this hash is here and undamaged."""
         return not self.objects.missing([hash])
 
     def absent(self, manifest: Manifest, path: str = "") -> dict[str, int]:

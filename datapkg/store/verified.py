@@ -33,9 +33,9 @@ class VerifiedObjects(Objects):
         self.is_renewing = False
 
     def trusted(self, hash: str) -> PackLocation:
-        """Where the object lies, its bytes being right.
+        """Return where the object lies, its bytes being right.
 
-        Raises `ObjectNotFound`; `CorruptObject` where the bytes have changed since they were stored.
+        Raise `ObjectNotFound`; `CorruptObject` where the bytes have changed since they were stored.
         """
         for is_last in (False, True):
             place = self.packed.locate(hash)
@@ -67,7 +67,7 @@ class VerifiedObjects(Objects):
         return True
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
-        """Those not here, and those damaged, which are put into quarantine on the way.
+        """Return those not here, and those damaged, which are put into quarantine on the way.
 
         While the store is written to, the files of the others get a new access time: they are not deleted by others for
         an hour (`gc`).
@@ -127,7 +127,7 @@ class VerifiedObjects(Objects):
         return packs
 
     def files(self, hashes: Iterable[str]) -> set[Path]:
-        """The files in which these objects lie."""
+        """Return the files in which these objects lie."""
         wanted = {bytes.fromhex(hash) for hash in hashes}
         files = set()
         for pack in self.packed.packs():
@@ -137,7 +137,7 @@ class VerifiedObjects(Objects):
         return files | {self.packed.locate(digest.hex()).path for digest in wanted}
 
     def quarantine(self, hash: str) -> None:
-        """Takes a damaged object out of use, keeping its bytes for whoever wants to look."""
+        """Take a damaged object out of use, keeping its bytes for whoever wants to look."""
         place = self.packed.locate(hash)
         self.keep_aside(hash, read_place(place))
         if place.pack:
@@ -146,12 +146,12 @@ class VerifiedObjects(Objects):
             place.path.unlink(missing_ok=True)
 
     def keep_aside(self, name: str, data: bytes) -> None:
-        """Writes damaged bytes into the quarantine, under a name of their own."""
+        """Write damaged bytes into the quarantine, under a name of their own."""
         self.quarantine_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.quarantine_folder / f"{name}-{secrets.token_hex(4)}").write_bytes(data)
 
     def quarantined(self) -> set[str]:
-        """The hashes of objects that were taken out of use and not replaced since."""
+        """Return the hashes of objects that were taken out of use and not replaced since."""
         try:
             names = os.listdir(self.quarantine_folder)
         except FileNotFoundError:
@@ -198,7 +198,7 @@ class VerifiedObjects(Objects):
         return iter(self.packed)
 
     def copy_to(self, hash: str, target: Path, tmp: Path) -> None:
-        """Makes an ordinary read-only file of the object, whole or not at all; `tmp` is on the target's file system."""
+        """Make an ordinary read-only file of the object, whole or not at all; `tmp` is on the target's file system."""
         temp = temp_path(tmp, "link")
         try:
             sha256 = hashlib.sha256()
@@ -215,7 +215,7 @@ class VerifiedObjects(Objects):
 
 
 def hash_place(place: PackLocation) -> str:
-    """The sha256 of the bytes at this place."""
+    """Return the sha256 of the bytes at this place."""
     sha256 = hashlib.sha256()
     with open_place(place) as stream:
         while piece := stream.read(READ_BYTES):
@@ -224,6 +224,6 @@ def hash_place(place: PackLocation) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """The sha256 of a file."""
+    """Return the sha256 of a file."""
     with open(path, "rb", buffering=0) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,8 @@
 """Which processes are writing to a store: they share a lock, so that whoever frees space can tell whether it is alone.
 
 The kernel releases the lock of a process that ends, however it ends. Readers take no lock. Whoever finds itself alone
-when it begins sets the modification time of the file, which so tells since when writers overlap.
+when it begins sets the modification time of the file, which so tells since when writers overlap. The library filelock
+has no shared lock of this kind: its locks are exclusive.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def busy_since(path: Path) -> float | None:
 
 @contextlib.contextmanager
 def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock in this file alone; gives False, without `wait`, if another process holds it."""
+    """Hold the lock in this file alone; return False, without `wait`, if another process holds it."""
     with _open(path) as fd:
         is_held = True
         try:

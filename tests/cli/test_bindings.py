@@ -42,7 +42,7 @@ from datapkg.cli.command import SWITCHES
 from datapkg.errors import DatapkgError
 from datapkg.format.names import Ref
 from datapkg.format.selection import EVERYTHING, Selection
-from datapkg.settings import Settings
+from datapkg.settings import UserSettings
 from tests.cli.conftest import Run
 from tests.cli.test_main import ALL
 
@@ -270,7 +270,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         for name, verb in inspect.getmembers(module, inspect.isfunction):
             if verb.__module__ == module.__name__ or name in getattr(module, "__all__", []):
                 monkeypatch.setattr(module, name, _recorded(f"{room}.{name}", verb, found))
-    monkeypatch.setattr(Settings, "set", _recorded("settings.set", Settings.set, found))
+    monkeypatch.setattr(UserSettings, "set", _recorded("settings.set", UserSettings.set, found))
     return found
 
 

@@ -147,7 +147,7 @@ def test_an_installed_package_that_is_near_is_named(run: Run, built: Path) -> No
     ended = run("fetch", "alice/sale")
     assert (
         ended.err
-        == "error: alice/sale is not installed (did you mean 'alice/sales'?)\nhint: datapkg install alice/sale\n"
+        == "error: alice/sale is not installed; did you mean 'alice/sales'?\nhint: datapkg install alice/sale\n"
     )
     assert "did you mean" not in run("fetch", "alice/other").err
 

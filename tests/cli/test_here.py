@@ -358,7 +358,7 @@ def test_config(run: Run) -> None:
     assert run("config", "--unset").code == 2
     ended = run("config", "registyr")
     assert ended.code == 2
-    assert ended.err.endswith("did you mean registry?\nhint: datapkg config registry\n")
+    assert ended.err.endswith("did you mean 'registry'?\nhint: datapkg config registry\n")
     assert "registries.NAME" in run("config", "zzz").err
     assert run("config", "registry", "ftp://x").code == 2
 

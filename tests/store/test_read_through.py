@@ -205,7 +205,8 @@ def test_parts_are_remembered_in_order_and_joined(tmp_path: Path) -> None:
         assert part.lacking(150, 250) == []
         assert part.lacking(250, 550) == [(300, 500)]
     with parts.part(HASH, 1000) as part:
-        assert (part.held_bytes, part.is_whole) == (400, False)
+        assert part.lacking(0, 1000) == [(0, 100), (300, 500), (700, 1000)]
+        assert not part.is_whole
         assert part.read(100, 300) == BIG[100:300]
 
 

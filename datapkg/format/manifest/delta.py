@@ -29,7 +29,7 @@ class Step(NamedTuple):
 
 
 def steps_over(gaps: Sequence[Gap], old: str, old_size: int) -> list[Step]:
-    """How bytes that differ in these gaps from an older object (its hash and size) are told by it."""
+    """Return how bytes that differ in these gaps from an older object (its hash and size) are told by it."""
     steps: list[Step] = []
     at = 0
     for gap in [*gaps, Gap(old_size, old_size, 0, 0)]:
@@ -42,7 +42,7 @@ def steps_over(gaps: Sequence[Gap], old: str, old_size: int) -> list[Step]:
 
 
 def encode_delta(steps: Sequence[Step], new: memoryview) -> Iterator[bytes]:
-    """The body that carries a delta of the bytes `new`."""
+    """Yield the body that carries a delta of the bytes `new`."""
     for step in steps:
         source = _NEW if step.source is None else bytes.fromhex(step.source)
         offset = 0 if step.source is None else step.offset
@@ -82,7 +82,7 @@ class DeltaStream:
         return data
 
     def _next(self) -> bool:
-        """Begins the next step; false at the end."""
+        """Begin the next step; false at the end."""
         self.close()
         head = read_exactly(self._body, HEAD_BYTES, allow_end=True)
         if not head:
@@ -103,6 +103,6 @@ class DeltaStream:
         return True
 
     def close(self) -> None:
-        """Closes what was opened last."""
+        """Close what was opened last."""
         self._stack.close()
         self._stack = ExitStack()

@@ -44,7 +44,7 @@ def _without(nodes: dict[str, Node], others: dict[str, Node]) -> dict[str, Node]
 
 
 def diff(old: Manifest, new: Manifest) -> list[Change]:
-    """The nodes that differ, in order of path; equal values in other Parquet objects are no difference."""
+    """Return the nodes that differ, in order of path; equal values in other Parquet objects are no difference."""
     before, after = changed(old, new)
     gone = {_identity(node): path for path, node in before.items() if path not in after and node.kind != "group"}
     changes: list[Change] = []
@@ -63,7 +63,7 @@ def diff(old: Manifest, new: Manifest) -> list[Change]:
 
 
 def same_data(one: Manifest, other: Manifest) -> bool:
-    """Whether a reader of both could see no difference: only how tables are cut and written may differ."""
+    """Return whether a reader of both could see no difference: only how tables are cut and written may differ."""
     return one.meta == other.meta and not diff(one, other)
 
 

@@ -36,7 +36,7 @@ class ManifestEdit(MutableMapping[str, Node]):
         self._change(path, None)
 
     def __iter__(self) -> Iterator[str]:
-        """All paths, in no order."""
+        """Yield all paths, in no order."""
         for node in self._base.entries() if self._base else ():
             if node.path not in self._changes:
                 yield node.path
@@ -46,7 +46,7 @@ class ManifestEdit(MutableMapping[str, Node]):
         return sum(1 for _ in self)
 
     def below(self, path: str) -> Iterator[str]:
-        """The paths of all nodes below this one; no change may be made while they are listed."""
+        """Yield the paths of all nodes below this one; no change may be made while they are listed."""
         if self._base and path and self._base.kind(path):
             for node in self._base.entries(path):
                 if node.path != path and node.path not in self._changes:
@@ -59,7 +59,7 @@ class ManifestEdit(MutableMapping[str, Node]):
                     yield each
 
     def manifest(self, meta: dict[str, Any]) -> Manifest:
-        """The manifest of all nodes; raises as `Manifest.make` does."""
+        """Return the manifest of all nodes; raise as `Manifest.make` does."""
         if isinstance(self._base, MappedManifest):
             return spliced(self._base, self._changes, meta)
         return Manifest.make(self.values(), meta, like=self._base)

@@ -76,7 +76,7 @@ class Brief(msgspec.Struct, gc=False):
         return iter(((self.hash, self.size),) if self.hash else ())
 
 
-class _Open:
+class _OpenGroup:
     """A group that is being read."""
 
     __slots__ = ("children", "kinds", "path", "places", "size", "start")
@@ -99,13 +99,13 @@ def group_key(start: int, depth: int) -> int:
 
 
 def attribute_key(group: str, attribute: str) -> int:
-    """The number that an attribute of a node in a group is found by."""
+    """Return the number that an attribute of a node in a group is found by."""
     digest = blake2b(f"{group}\0{attribute}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def make_index(data: bytes, hash: str) -> bytes:
-    """The index of a manifest, whose lines are known to be right; `hash` is its sha256."""
+    """Return the index of a manifest, whose lines are known to be right; `hash` is its sha256."""
     lines = data[:-1].split(b"\n")
     writer = _IndexWriter()
     for number in range(1, len(lines)):
@@ -124,7 +124,7 @@ class _IndexWriter:
         self.tables = array("I")
         self.names = bytearray()
         self.kinds = bytearray()
-        self._open = [_Open("", 1)]
+        self._open = [_OpenGroup("", 1)]
         self._parents: tuple[str, ...] = ()
         self._seen: dict[str, tuple[str, ...]] = {}
 
@@ -145,7 +145,7 @@ class _IndexWriter:
             self._count(path, hash, size)
 
     def _enter(self, number: int, path: tuple[str, ...]) -> None:
-        """Closes the groups that end before this line, and opens those that begin with it."""
+        """Close the groups that end before this line, and open those that begin with it."""
         depth = common_length(self._parents, path)
         self.close(depth + 1, number)
         for name in path[depth:]:
@@ -155,11 +155,11 @@ class _IndexWriter:
                 parent.kinds.append("g")
                 parent.places.append(number)
             start = parent.places[-1]
-            self._open.append(_Open(f"{parent.path}/{name}" if parent.path else name, start))
+            self._open.append(_OpenGroup(f"{parent.path}/{name}" if parent.path else name, start))
         self._parents = path
 
     def _count(self, path: tuple[str, ...], hash: str, size: int) -> None:
-        """Adds an object; groups that hold it already count it once."""
+        """Add an object; groups that hold it already count it once."""
         self._open[-1].size += size
         before = self._seen.get(hash)
         if before is not None:
@@ -167,7 +167,7 @@ class _IndexWriter:
         self._seen[hash] = path
 
     def close(self, depth: int, end: int) -> None:
-        """Ends the groups from this depth on, which have no line at `end` or after it."""
+        """End the groups from this depth on, which have no line at `end` or after it."""
         while len(self._open) > depth:
             group = self._open.pop()
             if self._open:
@@ -175,7 +175,7 @@ class _IndexWriter:
             if end - group.start >= LONG or not self._open:
                 self._keep(group, end)
 
-    def _keep(self, group: _Open, end: int) -> None:
+    def _keep(self, group: _OpenGroup, end: int) -> None:
         key = group_key(group.start, len(self._open))
         at, kinds_at = len(self.names), len(self.kinds)
         if len(group.children) >= LONG:
@@ -200,7 +200,7 @@ class _IndexWriter:
 
 
 def common_length(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """How many names two paths begin with in common."""
+    """Return how many names two paths begin with in common."""
     depth = 0
     for mine, theirs in zip(one, other, strict=False):
         if mine != theirs:

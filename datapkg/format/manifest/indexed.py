@@ -17,7 +17,7 @@ class IndexedManifest(MappedManifest):
     """A manifest and its index, which may both be mapped into memory."""
 
     def __init__(self, data: bytes | mmap, hash: str, index: bytes | mmap) -> None:
-        """Raises `ValueError` for an index that is not this manifest's."""
+        """Raise `ValueError` for an index that is not this manifest's."""
         view = memoryview(index)
         head = HEAD_BYTES + _NUMBER_BYTES * len(Counts._fields)
         if len(view) < head or view[:HEAD_BYTES] != MAGIC + bytes.fromhex(hash):

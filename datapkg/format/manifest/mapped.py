@@ -89,7 +89,7 @@ class MappedManifest(Manifest):
         return chunks_of_lines(self._data, self._offsets)
 
     def gaps(self, older: MappedManifest) -> list[Gap]:
-        """Where this one differs from an older one: of each a run of whole lines."""
+        """Return where this one differs from an older one: of each a run of whole lines."""
         return [part for gap in gaps(older.chunks, self.chunks) for part in refined(gap, older._data, self._data)]
 
     def get(self, path: str) -> Node | None:
@@ -107,7 +107,7 @@ class MappedManifest(Manifest):
         return self._decoded(run.start, run.end)
 
     def between(self, start: int, stop: int) -> Iterator[Node]:
-        """The nodes of the lines from one byte to another, of a gap such as `gaps` gives."""
+        """Return the nodes of the lines from one byte to another, of a gap such as `gaps` gives."""
         return self._decoded(*self.numbers(start, stop))
 
     def _decoded(self, first: int, end: int) -> Iterator[Node]:
@@ -158,27 +158,27 @@ class MappedManifest(Manifest):
         return [node.path for node in self.entries() if node.kind == "table"]
 
     def node(self, number: int) -> Node:
-        """The node of a line."""
+        """Return the node of a line."""
         return decoded(self.line(number))
 
     def line(self, number: int) -> bytes:
-        """A line, without its end."""
+        """Return a line, without its end."""
         return bytes(self._data[self._offsets[number] : self._offsets[number + 1] - 1])
 
     def lines(self, start: int, end: int) -> memoryview:
-        """Lines as they lie, up to the one with the number `end`."""
+        """Return lines as they lie, up to the one with the number `end`."""
         return self._data[self._offsets[start] : self._offsets[end]]
 
     def numbers(self, start: int, stop: int) -> tuple[int, int]:
-        """The lines with nodes that have bytes in this stretch: the first, and the one behind the last."""
+        """Return the lines with nodes that have bytes in this stretch: the first, and the one behind the last."""
         return max(1, self.number_at(start)), bisect_left(self._offsets, stop)
 
     def number_at(self, offset: int) -> int:
-        """The line that this byte is in."""
+        """Return the line that this byte is in."""
         return bisect_right(self._offsets, offset) - 1
 
     def longest_line(self) -> int:
-        """How many bytes the longest line has."""
+        """Return how many bytes the longest line has."""
         import numpy as np
 
         return int(np.diff(np.asarray(self._offsets)).max()) - 1
@@ -189,15 +189,15 @@ class MappedManifest(Manifest):
         return self._count
 
     def key(self, number: int) -> tuple[str, ...]:
-        """The path of a line's node, in parts."""
+        """Return the path of a line's node, in parts."""
         return tuple(_decode_path(self.line(number)).path.split("/"))
 
     def first(self, key: tuple[str, ...]) -> int:
-        """The first line whose path is this one or comes after it."""
+        """Return the first line whose path is this one or comes after it."""
         return 1 + bisect_left(range(1, self._count), key, key=self.key)
 
     def _kind(self, number: int, depth: int) -> Kind:
-        """What lies this deep at a line: the node of the line, or a group that it implies."""
+        """Return what lies this deep at a line: the node of the line, or a group that it implies."""
         node = self.node(number)
         return node.kind if len(node.parts) == depth else "group"
 
@@ -222,11 +222,11 @@ class MappedManifest(Manifest):
         return Run(start, end, len(key), record)
 
     def _record(self, start: int, depth: int) -> GroupRecord | None:
-        """What is known of the group whose first line this is."""
+        """Return what is known of the group whose first line this is."""
         return None
 
     def _after(self, start: int, prefix: tuple[str, ...], limit: int) -> int:
-        """The first line after `start` whose path does not begin so: near ones are tried first."""
+        """Return the first line after `start` whose path does not begin so: near ones are tried first."""
         depth, step, low = len(prefix), 1, start
         while low + step < limit and self.key(low + step)[:depth] == prefix:
             low += step

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
     from datapkg.format.manifest.model import Kind
 
-    class Manifest(Protocol):
-        """What is asked of a manifest."""
+    class NodeKinds(Protocol):
+        """The part of a manifest that is needed: which kind of node is where."""
 
         def kind(self, path: str) -> Kind | Literal[""]: ...
 
         def children(self, path: str = "") -> dict[str, Kind]: ...
 
 
-def no_node(manifest: Manifest, path: str, package: str = "the package") -> NodeNotFound:
-    """The error for a path at which there is nothing: it names the group that is there, and names that are near.
+def no_node(manifest: NodeKinds, path: str, package: str = "the package") -> NodeNotFound:
+    """Return the error for a path at which there is nothing: it names the group that is there, and names that are near.
 
     `detail["near"]` is the path that was most likely meant, if there is one.
     """
@@ -41,7 +41,7 @@ def no_node(manifest: Manifest, path: str, package: str = "the package") -> Node
     return NodeNotFound(message, hint=f"datapkg show {package}" if "/" in package else "", path=path)
 
 
-def _corrected(manifest: Manifest, path: str, group: str, wrong: str, right: str) -> str:
+def _corrected(manifest: NodeKinds, path: str, group: str, wrong: str, right: str) -> str:
     """Return a path with one name corrected, with what follows it if there is such a node."""
     above = f"{group}/" if group else ""
     whole = f"{above}{right}{path.removeprefix(above + wrong)}"

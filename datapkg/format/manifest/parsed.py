@@ -72,9 +72,9 @@ class Manifest:
     def make(
         cls, nodes: Iterable[Node], meta: dict[str, Any] | None = None, *, like: Manifest | None = None
     ) -> Manifest:
-        """The manifest of these nodes, in any order; group lines that say nothing are left out.
+        """Return the manifest of these nodes, in any order; group lines that say nothing are left out.
 
-        What is equal in `like` is not written and checked again. Raises `InvalidInput` for metadata that JSON cannot
+        What is equal in `like` is not written and checked again. Raise `InvalidInput` for metadata that JSON cannot
         hold, `InvalidManifest` for what a manifest may not have.
         """
         ordered = sorted(nodes, key=_key)
@@ -105,9 +105,9 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: bytes, expected: str | None = None, *, believed: bool = False) -> Manifest:
-        """Reads a manifest's bytes; of those `believed` each line was once read without mistakes.
+        """Read a manifest's bytes; of those `believed` each line was once read without mistakes.
 
-        Raises `HashMismatch` if they are not `expected`, `InvalidManifest` naming the line that is wrong.
+        Raise `HashMismatch` if they are not `expected`, `InvalidManifest` naming the line that is wrong.
         """
         if expected is not None:
             check_bytes(data, expected, "manifest")
@@ -123,7 +123,7 @@ class Manifest:
 
     @classmethod
     def _checked(cls, data: bytes, head: bytes, lines: Iterable[bytes | Node]) -> Manifest:
-        """The manifest of these lines, some of which were read before."""
+        """Return the manifest of these lines, some of which were read before."""
         meta = parse_head(head)
         nodes: list[Node] = []
         keys: list[tuple[str, ...]] = []
@@ -149,15 +149,15 @@ class Manifest:
         return len(self.data)
 
     def get(self, path: str) -> Node | None:
-        """The node at this path, or None (a group that is only implied is None too)."""
+        """Return the node at this path, or None (a group that is only implied is None too)."""
         key = tuple(path.split("/"))
         at = bisect_left(self._keys, key)
         return self.nodes[at] if at < len(self._keys) and self._keys[at] == key else None
 
     def below(self, path: str) -> list[Node]:
-        """The node at this path and all below it, in order; the whole package for the empty path.
+        """Return the node at this path and all below it, in order; the whole package for the empty path.
 
-        Raises `NodeNotFound` where there is nothing.
+        Raise `NodeNotFound` where there is nothing.
         """
         if not path:
             return self.nodes
@@ -170,15 +170,15 @@ class Manifest:
         return self.nodes[start:end]
 
     def entries(self, path: str = "") -> Iterator[Node]:
-        """The same one by one, so that of a long manifest few are in memory at a time."""
+        """Return the same one by one, so that of a long manifest few are in memory at a time."""
         return iter(self.below(path))
 
     def objects(self, path: str = "") -> dict[str, int]:
-        """The objects of the node at `path` and of all below it: hash to size in bytes."""
+        """Return the objects of the node at `path` and of all below it: hash to size in bytes."""
         return {hash: size for node in self.entries(path) for hash, size in node.objects()}
 
     def size(self, path: str = "") -> int:
-        """The bytes of these objects, each counted once."""
+        """Return the bytes of these objects, each counted once."""
         return sum(self.objects(path).values())
 
     def kind(self, path: str) -> Kind | Literal[""]:
@@ -206,27 +206,27 @@ class Manifest:
         return None
 
     def tables(self) -> list[str]:
-        """The paths of all tables."""
+        """Return the paths of all tables."""
         return [node.path for node in self.nodes if node.kind == "table"]
 
 
 def head_line(meta: dict[str, Any]) -> bytes:
-    """The first line of a manifest; raises `InvalidInput` for metadata that JSON cannot hold."""
+    """Return the first line of a manifest; raise `InvalidInput` for metadata that JSON cannot hold."""
     return canonical.encode(_Head(FORMAT, canonical.prepare(meta))) + b"\n"
 
 
 def node_line(node: Node) -> bytes:
-    """The line of a node; raises as `head_line` does."""
+    """Return the line of a node; raise as `head_line` does."""
     return canonical.encode(prepared(node)) + b"\n"
 
 
 def prepared(node: Node) -> Node:
-    """A node ready to be written; raises `InvalidInput` for metadata that JSON cannot hold."""
+    """Return a node ready to be written; raise `InvalidInput` for metadata that JSON cannot hold."""
     return msgspec.structs.replace(node, meta=canonical.prepare(node.meta, f"{node.path}: meta")) if node.meta else node
 
 
 def parse_head(line: bytes) -> dict[str, Any]:
-    """The metadata of a package, from the first line of its manifest."""
+    """Return the metadata of a package, from the first line of its manifest."""
     try:
         _check_length(line)
         version = msgspec.json.decode(line)
@@ -252,12 +252,12 @@ def _check_length(line: bytes) -> None:
 
 
 def decoded(line: bytes) -> Node:
-    """The node of a line, which is not checked any further."""
+    """Return the node of a line, which is not checked any further."""
     return _widened(_node_decoder.decode(line))
 
 
 def decoded_lines(lines: memoryview) -> Iterator[Node]:
-    """The nodes of many lines, decoded at once."""
+    """Return the nodes of many lines, decoded at once."""
     return map(_widened, _node_decoder.decode_lines(lines))
 
 
@@ -270,7 +270,7 @@ def _widened(node: Node) -> Node:
 
 
 def parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
-    """The node of a line, and its path in parts; raises one of our errors, or msgspec's, for what may not be."""
+    """Return the node of a line, and its path in parts; raise one of our errors, or msgspec's, for what may not be."""
     _check_length(line)
     node = decoded(line)
     if canonical.encode(prepared(node)) != line:
@@ -283,7 +283,7 @@ def parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
 
 
 def check_order(previous: Node | None, before: tuple[str, ...], node: Node, key: tuple[str, ...]) -> None:
-    """Raises `InvalidManifest` unless a node may follow another one; `before` and `key` are their paths in parts."""
+    """Raise `InvalidManifest` unless a node may follow another one; `before` and `key` are their paths in parts."""
     if previous is None:
         return
     if key == before:
@@ -298,7 +298,7 @@ def check_order(previous: Node | None, before: tuple[str, ...], node: Node, key:
 
 
 def check_node(node: Node) -> None:
-    """Raises `InvalidManifest` for what a node may not have; its path is checked elsewhere."""
+    """Raise `InvalidManifest` for what a node may not have; its path is checked elsewhere."""
     if isinstance(node, GroupNode):
         return
     _check_file_name(node.file_name)

@@ -30,7 +30,7 @@ _Lines = tuple[int, int]
 
 
 def read_manifest(data: bytes, hash: str, *, believed: bool = False, older: Manifest | None = None) -> Manifest:
-    """The manifest in these bytes, whose sha256 is known to be `hash`; of those `believed` no line is read.
+    """Return the manifest in these bytes, whose sha256 is known to be `hash`; of those `believed` no line is read.
 
     What a long one has in common with an older one, which is known to be right, is not read again either. Raises
     `InvalidManifest` naming the line that is wrong.
@@ -48,7 +48,7 @@ def read_manifest(data: bytes, hash: str, *, believed: bool = False, older: Mani
 
 
 def checked(data: bytes, hash: str, older: MappedManifest) -> MappedManifest:
-    """The manifest in these bytes, all lines being read that the older one has not; raises `InvalidManifest`."""
+    """Return the manifest in these bytes, all lines being read that the older one has not; raise `InvalidManifest`."""
     if not data.endswith(b"\n"):
         raise InvalidManifest("manifest: the last line does not end in a newline; the file is cut short or empty")
     manifest = MappedManifest(data, hash)
@@ -64,7 +64,7 @@ def checked(data: bytes, hash: str, older: MappedManifest) -> MappedManifest:
 
 
 def _check_lines(manifest: MappedManifest, gap: Gap, sizes: dict[str, int]) -> None:
-    """Reads the lines of a gap, and holds the one behind them against its neighbour."""
+    """Read the lines of a gap, and compare the one behind them with its neighbour."""
     first, end = manifest.numbers(gap.start, gap.stop)
     previous = manifest.node(first - 1) if first > 1 else None
     for number in range(first, min(end + 1, manifest.end)):
@@ -85,7 +85,7 @@ def _note_sizes(node: Node, sizes: dict[str, int]) -> None:
 
 
 def _check_sizes(manifest: MappedManifest, changed: Sequence[Gap], sizes: dict[str, int]) -> None:
-    """Raises where a line that was not read states another size of an object than those that were."""
+    """Raise where a line that was not read states another size of an object than those that were."""
     wanted = {hash[:16].encode() for hash in sizes}
     view, at = manifest.view, 0
     for gap in [*changed, Gap(0, 0, len(view), len(view))]:
@@ -103,7 +103,7 @@ def _check_sizes(manifest: MappedManifest, changed: Sequence[Gap], sizes: dict[s
 def spliced(older: MappedManifest, changes: Mapping[str, Node | None], meta: dict[str, Any]) -> MappedManifest:
     """The manifest that has these nodes at their paths, none where None is given, and all others of the older one.
 
-    Group lines that say nothing are left out. Raises `InvalidInput` for metadata that JSON cannot hold,
+    Group lines that say nothing are left out. Raise `InvalidInput` for metadata that JSON cannot hold,
     `InvalidManifest` for what a manifest may not have.
     """
     parts = _joined(older, _pieces(older, changes))
@@ -136,7 +136,7 @@ def _pieces(older: MappedManifest, changes: Mapping[str, Node | None]) -> list[_
 
 
 def _joined(older: MappedManifest, pieces: Sequence[_Lines | Node]) -> list[_Lines | Node]:
-    """The same without groups that say nothing, since something lies in them now."""
+    """Return the same without groups that say nothing, since something lies in them now."""
     parts: list[_Lines | Node] = []
     for piece in pieces:
         first = older.node(piece[0]) if isinstance(piece, tuple) else piece
@@ -157,7 +157,7 @@ def _last(older: MappedManifest, part: _Lines | Node) -> Node:
 
 
 def _read(older: MappedManifest, part: _Lines | Node) -> tuple[Node, Node, bytes | memoryview]:
-    """The first and the last node of a part, and its lines."""
+    """Return the first and the last node of a part, and its lines."""
     if isinstance(part, tuple):
         return older.node(part[0]), older.node(part[1] - 1), older.lines(*part)
     line = node_line(part)

@@ -77,7 +77,7 @@ def _changed(change: Change, before: Node, after: Node) -> dict[str, Any]:
 
 
 def _columns(before: TableNode, after: TableNode) -> dict[str, list[tuple[str, ...]]]:
-    """What happened to the columns of a table; names that are there twice count in their order."""
+    """Return what happened to the columns of a table; names that are there twice count in their order."""
     was, now = dict(before.columns), dict(after.columns)
     return {
         "added": [(name, str(kind)) for name, kind in after.columns if name not in was],

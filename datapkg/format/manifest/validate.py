@@ -22,7 +22,7 @@ _AT_ONCE = 4096
 
 
 def is_right(manifest: MappedManifest) -> bool:
-    """Whether every line is as `Manifest.parse` wants it; false also where that could not be seen."""
+    """Return whether every line is as `Manifest.parse` wants it; false also where that could not be seen."""
     if manifest.end > MAX_NODES or manifest.longest_line() > MAX_LINE_BYTES:
         return False
     try:
@@ -50,7 +50,7 @@ def _are_right(lines: memoryview, order: _Order, sizes: dict[str, int]) -> bool:
 
 
 def _is_plain(node: Node) -> bool:
-    """Whether the metadata are written as they are: no floats, and nothing in which there could be one."""
+    """Return whether the metadata are written as they are: no floats, and nothing in which there could be one."""
     return all(type(value) in (str, bool, int) for value in node.meta.values())
 
 
