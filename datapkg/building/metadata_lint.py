@@ -114,8 +114,8 @@ def licence_hint(manifest: Manifest, objects: Readable) -> str:
         file = next(path for path, licence in found.items() if licence)
         return f"{quoted(file)} names {licences[0]}; name it in build.yml too: meta: {{licence: {licences[0]}}}"
     if found:
-        return f"which licence is in {quoted(min(found))}? say it in build.yml: meta: {{licence: …}}"
-    return "no licence is named, so nobody knows what they may do with it; say it in build.yml: meta: {licence: …}"
+        return f"which licence is in {quoted(min(found))}? Name it in build.yml: meta: {{licence: …}}"
+    return "no licence is named, so nobody knows what they may do with it; name it in build.yml: meta: {licence: …}"
 
 
 def _spdx_line(file: FileNode, objects: Readable) -> str:

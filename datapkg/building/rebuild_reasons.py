@@ -14,8 +14,8 @@ _KNOWN = {
     "same inputs": "the function, its files and its kwargs are the same",
 }
 _ALWAYS = {
-    "a value": "a value in memory is always looked at",
-    "asked": "queries and functions are asked at every build",
+    "a value": "values in memory are always read",
+    "asked": "queries and functions run at every build",
 }
 
 

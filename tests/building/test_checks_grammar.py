@@ -163,14 +163,14 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         "3: checks.a.colum: unknown key 'colum'; did you mean 'column'?",
         "4: checks.b.sql: expected an SQL expression that each row fulfils, or a query that finds no row, got nothing",
         "5: checks.c.python: there is no file 'f.py'",
-        f"6: checks.d: says nothing to check; there are {', '.join(KINDS)}",
+        f"6: checks.d: has no rule; there are {', '.join(KINDS)}",
         "7: checks.e: `unique` needs `column` or `columns`",
         "8: checks.f: has both `column` and `columns`",
         "9: checks.g.columns: expected the name of a column, or a list of names",
         "10: checks.h.severity: expected error or warn, got 'warning'",
         "11: checks.i: expected a check such as {column: …, min: 0}, got a scalar",
         "12: checks.j: `enum` and `isin` are the same",
-        f"13: checks.k: says nothing to check; there are {', '.join(KINDS)}",
+        f"13: checks.k: has no rule; there are {', '.join(KINDS)}",
     ]
 
 
@@ -220,7 +220,7 @@ def test_wrong_arguments(tmp_path: Path, rule: str, what: str) -> None:
         ("{file: c.txt, checks: [there]}", "2: contents.a.checks: checks are for tables, and transform id gives none"),
         (
             "{file: a.csv, checks: {column: x, min: 0}}",
-            "2: contents.a.checks: expected names of checks, got `column`; a check without a name stands in a list",
+            "2: contents.a.checks: expected names of checks, got `column`; write a check without a name in a list",
         ),
         (
             "{file: a.csv, checks: [[there]]}",

@@ -54,8 +54,8 @@ MERGES = "contents:\n  a0: &a0 {k: {file: a.csv}}\n" + "".join(
     [
         (BOMB, "more than 250,000 values"),
         (MERGES, "more than 250,000 values"),
-        ("contents: &a {b: *a}", "inside of itself"),
-        ("contents:\n  a: &a {<<: *a, file: a.csv}", "inside of itself"),
+        ("contents: &a {b: *a}", "contains itself"),
+        ("contents:\n  a: &a {<<: *a, file: a.csv}", "contains itself"),
         ("contents: " + "{a: " * 10_000, "nested deeper than 200"),
         ("contents: " + "[" * 10_000, "nested deeper than 200"),
         ("contents:\n" + "".join(" " * (n + 1) + "a:\n" for n in range(3_000)), "nested deeper than 200"),
@@ -280,4 +280,4 @@ def test_a_file_that_becomes_a_link_is_not_read(tmp_path: Path) -> None:
 def test_a_link_that_leads_nowhere_is_no_misspelt_file(tmp_path: Path) -> None:
     (tmp_path / "b.csv").symlink_to("gone.csv")
     said = refused(tmp_path, "contents:\n  b: {file: b.csv}\n")
-    assert said.endswith("contents.b.file: 'b.csv' is a link that leads nowhere")
+    assert said.endswith("contents.b.file: 'b.csv' is a broken link")

@@ -171,7 +171,7 @@ def test_groups_may_be_called_like_words_of_nodes(tmp_path: Path) -> None:
         ),
         (
             f"url: https://a/x.txt, sha256: {SUM}, kwargs: {{sep: x}}",
-            "contents.n.kwargs: 'sep' is not taken: transform id",
+            "contents.n.kwargs: 'sep' is not supported: transform id",
         ),
         (
             f"url: https://a/x.txt, sha256: {SUM}, checks: [{{row_count: 1}}]",
@@ -222,7 +222,7 @@ def test_groups_may_be_called_like_words_of_nodes(tmp_path: Path) -> None:
         ("file: a.csv, columns: {x: a, x: b}", "contents.n.columns: key 'x' is here twice"),
         (
             "file: a.csv, columns: {x: a}, meta: {columns: 1}",
-            "contents.n.columns: stands here and in `meta`; say it once",
+            "contents.n.columns: is given here and in `meta`; give it once",
         ),
         ("stage: x", "contents.n.stage: `stage` is not supported by this version of datapkg"),
         ("file: a.csv, environments: x", "contents.n.environments: `environments` is not supported"),

@@ -378,7 +378,9 @@ class TestFailure:
         folder = write(tmp_path, {"sub/bad.csv": "a,b\n1,2\n3,4,5\n"})
         with pytest.raises(TransformFailed, match=r"'sub/bad.csv' cannot be read as csv: .*line 3, saw 3") as caught:
             Bench().build(folder)
-        assert caught.value.hint == "to keep the file as it is, say in a build file: {file: sub/bad.csv, transform: id}"
+        assert (
+            caught.value.hint == "to keep the file as it is, write in a build file: {file: sub/bad.csv, transform: id}"
+        )
         assert caught.value.detail["file"] == "sub/bad.csv"
         write(folder, {"build.yml": "contents:\n  t: {file: sub/bad.csv}\n"})
         with pytest.raises(TransformFailed, match=r"build.yml:2: contents.t: 'sub/bad.csv' cannot be read"):

@@ -29,7 +29,7 @@ def encoding_hint(error: BaseException, family: str, path: Path, shown: str, kwa
     if family not in _FAMILIES or "encoding" in kwargs or not _is_of_text(error):
         return ""
     found = sure_encoding(_sample(path))
-    line = f"say its encoding in a build file: {{file: {shown}, kwargs: {{encoding: {found or '…'}}}}}"
+    line = f"set its encoding in a build file: {{file: {shown}, kwargs: {{encoding: {found or '…'}}}}}"
     return line if found else f"{line}, such as {_EXAMPLES}"
 
 

@@ -79,9 +79,9 @@ def _word(value: Any) -> str:
 def _chosen(sheets: list[_Sheet], kwargs: dict[str, Any], warn: Callable[[str], None]) -> _Sheet | list[_Sheet]:
     choosers = [key for key in _CHOOSERS if key in kwargs]
     if len(choosers) > 1:
-        raise InvalidInput("`sheet` and `sheet_name` say the same; leave one out")
+        raise InvalidInput("`sheet` and `sheet_name` mean the same; leave one out")
     if not sheets:
-        raise InvalidInput("there is no sheet of cells in it")
+        raise InvalidInput("the workbook has no sheet of cells")
     if not choosers:
         return _data(sheets, warn)
     wanted = kwargs[choosers[0]]

@@ -38,14 +38,14 @@ def content(stream: BinaryIO) -> Any:
         raise InvalidInput("there is no column in it")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput(f"column {quoted(twice)} is in it twice", hint="say kwargs: {rewrite: true}")
+        raise InvalidInput(f"column {quoted(twice)} is in it twice", hint="set kwargs: {rewrite: true}")
     if has_inner_extensions(file.schema_arrow) or _int96_unit(stream) is not None:
         return None
     found = content_of_objects([stream], check_values)
     if found.rows != file.metadata.num_rows:
         raise InvalidInput(
             f"its footer states {file.metadata.num_rows:,} rows, but there are {found.rows:,}",
-            hint="to read the rows that are there, say kwargs: {rewrite: true}",
+            hint="to read the rows that are there, set kwargs: {rewrite: true}",
         )
     return found
 

@@ -224,7 +224,7 @@ def _check_partitions(files: Sequence[_ConcatenatedFile]) -> None:
         if list(each.values) != list(files[0].values):
             had = [", ".join(file.values) or "none" for file in (files[0], each)]
             raise InvalidInput(
-                f"{files[0].shown} and {each.shown} lie in folders of other partitions: {had[0]}, and {had[1]}"
+                f"{files[0].shown} and {each.shown} are in folders of different partitions: {had[0]}, and {had[1]}"
             )
 
 

@@ -39,7 +39,7 @@ def extract_members(
     """Return the members that each pattern means, in the order of their names.
 
     What was taken out of the same bytes before is not read again. Raise `BuildFailed` where a pattern means nothing,
-    or something that is not taken.
+    or something that cannot be extracted.
     """
     asked = list(dict.fromkeys(patterns))
     found = _known(archive, asked, downloads)
@@ -92,7 +92,9 @@ class _Extraction:
                 raise BuildFailed(f"{quoted(self._archive.shown)} has no member {quoted(pattern)}{hint}")
 
     def _failure(self, member: Member, problem: str) -> BuildFailed:
-        return BuildFailed(f"{quoted(self._archive.shown)}: member {quoted(member.name)} is not taken: {problem}")
+        return BuildFailed(
+            f"{quoted(self._archive.shown)}: member {quoted(member.name)} cannot be extracted: {problem}"
+        )
 
 
 def _wanted(pattern: str) -> Callable[[Member], bool]:

@@ -104,7 +104,7 @@ def _check_remote(remote: str, scheme: str, hint: str) -> None:
         raise InvalidInput("the address of a repository has no query", hint=hint)
     if parts.password is not None or (parts.username is not None and scheme != "ssh"):
         what = "the address of a repository has no password in it"
-        raise InvalidInput(what, hint="let git's credential helper, or ssh, say who you are")
+        raise InvalidInput(what, hint="log in through git's credential helper or ssh")
     if parts.username is not None and parts.username.startswith("-"):
         raise InvalidInput("this is not an address of a repository: its user begins with a dash", hint=hint)
 
@@ -261,7 +261,7 @@ class _Git:
         lines = [
             line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ssh:", "Permission", "Host"))
         ]
-        text = "; ".join(line.partition(":")[2].strip() or line for line in lines)[:400] or "git does not say why"
+        text = "; ".join(line.partition(":")[2].strip() or line for line in lines)[:400] or "git gives no reason"
         text = text.replace(self._address.remote, self._address.shown).replace(str(self._root), "…")
         what = f"{self._address.shown} cannot be fetched: {text}"
         if verb != "fetch":

@@ -71,7 +71,7 @@ def _lfs_warning(folder: Path) -> list[str]:
         return []
     with path.open("rb") as stream:
         is_used = b"filter=lfs" in stream.read(1 << 20)
-    return ["the repository keeps files by Git LFS, of which only the pointers were fetched"] if is_used else []
+    return ["the repository keeps files in Git LFS; only their pointers were fetched"] if is_used else []
 
 
 def _address(source: str | Path) -> Any:

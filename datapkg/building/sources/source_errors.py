@@ -61,7 +61,7 @@ def failure(
     hint = encoding_hint(error, family, source.path, source.shown, spec.kwargs) or hint
     return TransformFailed(
         f"{place}{quoted(source.shown)} cannot be read as {spec.transform}: {reason}",
-        hint=hint or f"to keep the file as it is, say in a build file: {as_it_is}",
+        hint=hint or f"to keep the file as it is, write in a build file: {as_it_is}",
         file=source.shown,
         node=spec.path,
         transform=spec.transform,

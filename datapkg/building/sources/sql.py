@@ -64,7 +64,7 @@ def query(source: SqlSource, url: str, kwargs: dict[str, Any]) -> Any:
     `InvalidInput` for an address or kwargs that cannot be, and for columns that no type holds.
     """
     if kwargs:
-        raise InvalidInput("a query takes no kwargs", hint="say in the query how its columns are to be")
+        raise InvalidInput("a query takes no kwargs", hint="cast the columns in the query")
     found = _attempt(_address(url), url, source.query)
     # Raised here, so that nothing leads from it to what a library raised.
     if isinstance(found, DatapkgError):
@@ -140,8 +140,8 @@ def _failure(error: Exception, address: Any, url: str) -> DatapkgError:
     reason = _without(_LINE.split(str(getattr(error, "orig", None) or error))[0], address, url)
     reached = not isinstance(error, sqlalchemy.exc.OperationalError) or getattr(error, "statement", None)
     if not reached:
-        return Unreachable(f"the database does not answer: {reason}")
-    return TransformFailed(f"the database does not take the query: {reason}")
+        return Unreachable(f"the database cannot be reached: {reason}")
+    return TransformFailed(f"the database rejected the query: {reason}")
 
 
 def _without(text: str, address: Any, url: str) -> str:

@@ -86,7 +86,7 @@ class QueryColumn:
             try:
                 return self.found.see(plain)
             except InvalidInput as error:
-                hint = f"say in the query: CAST({self.name} AS text)"
+                hint = f"write in the query: CAST({self.name} AS text)"
                 raise InvalidInput(str(error), hint=hint, column=self.name) from error
         found = array(self.name, plain, self.known)
         self.found.take(found)
@@ -124,7 +124,7 @@ def _converter(kind: type) -> Callable[[Any], Any]:
 def _check_finite(name: str, values: Sequence[Any]) -> None:
     odd = next((each for each in values if isinstance(each, decimal.Decimal) and not each.is_finite()), None)
     if odd is not None:
-        hint = f"say in the query: CAST({name} AS double precision)"
+        hint = f"write in the query: CAST({name} AS double precision)"
         raise InvalidInput(f"column {quoted(name)} holds {odd}, which a decimal cannot be", hint=hint, column=name)
 
 

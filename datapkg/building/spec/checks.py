@@ -56,7 +56,7 @@ class CheckReader:
         if value.is_null:
             return self._known(key.text, key.line, place, inherited)
         if value.kind == "scalar" and key.text in _KEYS:
-            what = f"expected names of checks, got `{key.text}`; a check without a name stands in a list: [{{…}}]"
+            what = f"expected names of checks, got `{key.text}`; write a check without a name in a list: [{{…}}]"
             self.problems.add(key.line, place, what)
             return key.text, None
         return key.text, self._check(value, key.text, f"{place}.{key.text}", place)
@@ -95,7 +95,7 @@ class CheckReader:
 
     def _complete(self, item: Item, here: str, rules: dict[str, Any], columns: Any, entries: Any) -> None:
         if not rules and not entries - {*_WHERE, "severity"}:
-            self.problems.add(item.line, here, f"says nothing to check; there are {', '.join(KINDS)}")
+            self.problems.add(item.line, here, f"has no rule; there are {', '.join(KINDS)}")
         needy = [kind for kind in rules if KINDS[kind].needs_columns]
         if needy and columns is None and not entries & set(_WHERE):
             self.problems.add(item.line, here, f"`{needy[0]}` needs `column` or `columns`")

@@ -20,7 +20,7 @@ def read_meta(mapping: NodeMapping) -> dict[str, Any]:
     if "columns" not in mapping:
         return meta
     if COLUMNS_KEY in meta:
-        mapping.wrong("columns", "stands here and in `meta`; say it once")
+        mapping.wrong("columns", "is given here and in `meta`; give it once")
         return meta
     columns = _columns(mapping)
     whole = {**meta, **({COLUMNS_KEY: columns} if columns else {})}

@@ -48,7 +48,7 @@ def read_many(
     kinds = sorted(set(tables.values()))
     if len(kinds) != 1:
         what = f"files of {len(kinds)} kinds: {', '.join(kinds)}" if kinds else "no file that is read as a table"
-        return f"{quoted(text)} has {what}; say `transform` for those that become one table"
+        return f"{quoted(text)} has {what}; set `transform` for those that become one table"
     return _checked(list(tables), text, kinds[0])
 
 

@@ -181,7 +181,7 @@ def _aliased(event: Any, anchors: dict[str, Item], name: str, text: str) -> Item
     if item is None:
         raise _at(event, name, text, f"there is no anchor &{event.anchor} above this")
     if item.open:
-        raise _at(event, name, text, f"*{event.anchor} stands inside of itself")
+        raise _at(event, name, text, f"*{event.anchor} contains itself")
     return item
 
 

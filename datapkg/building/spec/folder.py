@@ -117,7 +117,7 @@ def _free(parts: tuple[str, ...], taken: set[tuple[str, ...]]) -> tuple[str, ...
 def name_problem(parts: tuple[str, ...]) -> str:
     """Return what keeps these names from being a node's path; "" if nothing does."""
     if len(parts) > MAX_DEPTH:
-        return f"it lies deeper than {MAX_DEPTH} names"
+        return f"it is deeper than {MAX_DEPTH} names"
     return next(filter(None, map(_part_problem, parts)), "")
 
 

@@ -13,7 +13,7 @@ from datapkg.format.suggestions import suggestion
 
 _WHOLE = "a table is read whole"
 _THE_FILE = "the build file names the source by `file`"
-_CREDENTIALS = "sources are files, and credentials never stand in a build file"
+_CREDENTIALS = "sources are files, and credentials do not belong in a build file"
 
 REFUSED: dict[str, dict[str, str]] = {
     "csv": {
@@ -88,10 +88,10 @@ def problem_with(name: str, families: Iterable[str]) -> str:
         return ""
     for family in families:
         if reason := REFUSED.get(family, {}).get(name):
-            return f"{name!r} is not taken: {reason}"
+            return f"{name!r} is not supported: {reason}"
     known = sorted({each for family in families for each in allowed(family)})
     if not known:
-        return f"{name!r} is not taken: transform {' and '.join(families)} has no kwargs"
+        return f"{name!r} is not supported: transform {' and '.join(families)} has no kwargs"
     hint = suggestion(name, known) or f"; expected one of {', '.join(known)}"
     readers = " or ".join(sorted({f"pandas.{_READERS[family]}" for family in families if family in _READERS}))
     return f"unknown kwarg {name!r}{f' of {readers}' if readers else ''}{hint}"

@@ -69,7 +69,7 @@ class SourceFolder:
         try:
             return self._named_problem(path, text)
         except OSError as error:
-            return f"{quoted(text)} cannot be looked at: {error.strerror}"
+            return f"{quoted(text)} cannot be read: {error.strerror}"
 
     def _named_problem(self, path: Path, text: str) -> str:
         if path.is_file():
@@ -79,7 +79,7 @@ class SourceFolder:
         if path.exists():
             return f"{quoted(text)} is not a regular file"
         if path.is_symlink():
-            return f"{quoted(text)} is a link that leads nowhere"
+            return f"{quoted(text)} is a broken link"
         self._suggested += 1
         near = _near(path) if self._suggested <= _SUGGESTIONS else []
         return f"there is no file {quoted(text)}{did_you_mean(near)}"
@@ -97,7 +97,7 @@ class SourceFolder:
             if self.allow_outside or is_inside(path, self.root):
                 return ""
         except (OSError, ValueError) as error:
-            return f"{quoted(text)} cannot be looked at: {error}"
+            return f"{quoted(text)} cannot be read: {error}"
         return f"{quoted(text)} leads out of the folder of the build file; `--allow-outside` allows it"
 
 

@@ -34,7 +34,7 @@ def read_sql(mapping: NodeMapping) -> SqlSource | None:
     if name is not None and not _VARIABLE.match(name):
         # It may hold a password, so it is not shown.
         what = "expected the name of an environment variable, such as SALES_DB, which holds the database's address"
-        mapping.wrong("connection", f"{what}; an address or a password never stands in a build file")
+        mapping.wrong("connection", f"{what}; an address or a password does not belong in a build file")
         name = None
     return SqlSource(query, name) if query is not None and name is not None else None
 

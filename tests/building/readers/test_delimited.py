@@ -242,7 +242,7 @@ def test_what_neither_engine_reads_names_file_and_row(tmp_path: Path) -> None:
         built(file(tmp_path, "a,b\n1,2\n3,4,5\n"), {})
     assert "'data.csv' cannot be read as csv" in str(caught.value)
     assert caught.value.detail["row"] == 3
-    assert caught.value.hint == "to keep the file as it is, say in a build file: {file: data.csv, transform: id}"
+    assert caught.value.hint == "to keep the file as it is, write in a build file: {file: data.csv, transform: id}"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_the_hint_names_it_and_works(tmp_path: Path, name: str) -> None:
     with pytest.raises(TransformFailed) as caught:
         Bench().build(tmp_path)
     line = "{file: NAME, kwargs: {encoding: cp1252}}".replace("NAME", name)
-    assert caught.value.hint == f"say its encoding in a build file: {line}"
+    assert caught.value.hint == f"set its encoding in a build file: {line}"
     bench = Bench()
     built = bench.build(write(tmp_path, {"build.yml": f"contents:\n  a: {line}\n"}))
     assert paths(built) == ["a"]

@@ -88,7 +88,7 @@ def test_columns_of_one_name_need_to_be_written_anew(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(TransformFailed, match="column 'a' is in it twice") as caught:
         Bench().build(tmp_path)
-    assert caught.value.hint == "say kwargs: {rewrite: true}"
+    assert caught.value.hint == "set kwargs: {rewrite: true}"
     bench = Bench()
     write(tmp_path, {"build.yml": "contents: {t: {file: t.parquet, kwargs: {rewrite: true}}}\n"})
     assert list(bench.frame(bench.build(tmp_path), "t").columns) == ["a", "a"]

@@ -142,7 +142,7 @@ def test_kwargs_that_it_does_not_take(tmp_path: Path, install: Install, kwargs: 
 
 def test_names_that_it_does_not_say_are_no_kwargs(tmp_path: Path, install: Install) -> None:
     install(module="fixed_any", points="lines = fixed_any:lines")
-    with pytest.raises(InvalidBuildFile, match="'x' is not taken: transform lines has no kwargs"):
+    with pytest.raises(InvalidBuildFile, match="'x' is not supported: transform lines has no kwargs"):
         Bench().build(data(tmp_path, "{file: a.fix, transform: lines, kwargs: {x: 1}}"))
 
 

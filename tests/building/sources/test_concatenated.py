@@ -174,7 +174,7 @@ def test_values_that_are_no_whole_numbers_stay_text(tmp_path: Path) -> None:
 
 def test_folders_of_other_partitions(tmp_path: Path) -> None:
     files = {"sales/y=1/a.parquet": pa.table({"n": [1]}), "sales/a.parquet": pa.table({"n": [1]})}
-    with pytest.raises(TransformFailed, match="other partitions: none, and y"):
+    with pytest.raises(TransformFailed, match="different partitions: none, and y"):
         one_table(parquet_files(tmp_path, files))
 
 
@@ -205,7 +205,7 @@ def test_nothing_is_read_where_nothing_changed(hive: Path) -> None:
         ("t: {file: nothing, concat: true}", "there is no folder"),
         ("t: {file: sales, transform: id, concat: true}", "transform id gives none"),
         ('"*.csv": {concat: true}', "name the table"),
-        ("t: {file: mixed, concat: true}", "files of 2 kinds: csv, parquet; say `transform`"),
+        ("t: {file: mixed, concat: true}", "files of 2 kinds: csv, parquet; set `transform`"),
         ("t: {file: empty, concat: true}", "no file that is read as a table"),
         ("t: {url: 'https://example.com/a.csv', concat: true}", "`concat` goes with `file`"),
     ],

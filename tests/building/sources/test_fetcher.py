@@ -174,7 +174,7 @@ def test_json_is_looked_into_once_it_is_here(web: Web, tmp_path: Path) -> None:
     found = fetch(tmp_path, text)
     assert {path: transform for path, (transform, _, _) in files(found).items()} == {"t": "json", "o": "id"}
     assert [len(node.checks) for node in found.spec.nodes] == [1, 0]
-    with pytest.raises(InvalidInput, match=r"contents.o: unknown kwarg 'orient'|contents.o: 'orient' is not taken"):
+    with pytest.raises(InvalidInput, match=r"contents.o: unknown kwarg 'orient'|contents.o: 'orient' is not supported"):
         fetch(tmp_path, text.replace("o: {", "o: {kwargs: {orient: records}, "))
 
 
@@ -224,7 +224,7 @@ def test_mistakes_with_archives(web: Web, tmp_path: Path) -> None:
     for text, expected in [
         ("extract: b.csv", "contents.n: 'a.zip' has no member 'b.csv'; did you mean 'a.csv'"),
         ("extract: '*.?sv'", "'a.tsv' would be node 'n/a': so does 'a.csv'"),
-        ("extract: '**'", "member '../x.csv' is not taken"),
+        ("extract: '**'", "member '../x.csv' cannot be extracted"),
         ("extract: a.csv, sheet: 1", "`sheet` is for Excel files, and transform csv has none"),
         ("extract: '*.csv', kwargs: {widths: [1]}", "unknown kwarg 'widths'"),
         ("extract: '*.tsv', kwargs: {orient: records}", "unknown kwarg 'orient' of pandas.read_csv"),

@@ -128,7 +128,7 @@ class TestPostgreSQL:
     def test_what_no_type_holds(self, url: str) -> None:
         with pytest.raises(InvalidInput, match="column 'a' holds NaN, which a decimal cannot be") as caught:
             ask("select 'NaN'::numeric a", url)
-        assert caught.value.hint == "say in the query: CAST(a AS double precision)"
+        assert caught.value.hint == "write in the query: CAST(a AS double precision)"
 
     def test_no_error_says_how_it_is_reached(self, url: str) -> None:
         for text, address in (
@@ -196,7 +196,7 @@ class TestSQLite:
     def test_what_is_no_result(self, database: str) -> None:
         with pytest.raises(InvalidInput, match=r"several types: int \(row 1\), str \(row 2\)") as told:
             ask("select 1 a union all select 'x'", database)
-        assert told.value.hint == "say in the query: CAST(a AS text)"
+        assert told.value.hint == "write in the query: CAST(a AS text)"
         with pytest.raises(InvalidInput, match=r"several types: int \(row 2\), str \(row 1\)"):
             ask("select 'x' a union all select 1", database)
         with pytest.raises(InvalidInput, match="takes no kwargs"):
@@ -210,7 +210,7 @@ class TestSQLite:
     [
         ("not an address s3cr3t", InvalidInput, "the address of the database cannot be read"),
         ("", InvalidInput, "the address of the database cannot be read"),
-        ("postgresql://bob:s3cr3t@127.0.0.1:1/db", Unreachable, "the database does not answer: "),
+        ("postgresql://bob:s3cr3t@127.0.0.1:1/db", Unreachable, "the database cannot be reached: "),
         ("nowhere://bob:s3cr3t@127.0.0.1:1/db", MissingDependency, "for databases of 'nowhere'"),
         ("oracle://bob:s3cr3t@127.0.0.1:1/db", MissingDependency, "is not installed; type: pip install"),
     ],

@@ -76,7 +76,7 @@ def test_what_only_looks_like_a_value(text: str) -> None:
         ("a:\n\tb: c\n", "b.yml:2:1", "never with tabs|cannot start any token"),
         ("a: [1, 2\n", "b.yml:2:1", "expected|did not find"),
         ("a: *x\n", "b.yml:1:4", "no anchor &x"),
-        ("a: &x [*x]\n", "b.yml:1:8", "inside of itself"),
+        ("a: &x [*x]\n", "b.yml:1:8", "contains itself"),
         ("a: 1\n---\nb: 2\n", "b.yml:2:1", "second"),
         ("a: !!python/object/apply:os.system ['true']\n", "b.yml:1:4", "tags"),
         ("a: !!str x\n", "b.yml:1:4", "tags"),

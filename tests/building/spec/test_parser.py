@@ -282,7 +282,7 @@ contents:
         "4: contents: key 'a' is here twice; first on line 3",
         "7: contents.b.transfrom: unknown key 'transfrom'; did you mean 'transform'?",
         "9: contents.b.kwargs: unknown kwarg 'seperator' of pandas.read_csv; did you mean 'sep'?",
-        "10: contents.b.kwargs: 'chunksize' is not taken: a table is read whole",
+        "10: contents.b.kwargs: 'chunksize' is not supported: a table is read whole",
         "12: contents.tables.iris.transform: unknown transform 'scv'; did you mean 'csv'? "
         f"there are {', '.join(TRANSFORMS)}",
         "13: contents.c: has neither a source (file, url, package, sql, python) nor nodes below it",
@@ -326,9 +326,9 @@ contents:
             "contents:\n  a: {file: a.csv, kwargs: {dtype: {no: str}}}\n",
             "key 'no' reads as False in YAML; put it in quotes",
         ),
-        ("contents:\n  a: {file: c.txt, kwargs: {sep: x}}\n", "'sep' is not taken: transform id has no kwargs"),
+        ("contents:\n  a: {file: c.txt, kwargs: {sep: x}}\n", "'sep' is not supported: transform id has no kwargs"),
         ("contents:\n  a: {file: a.csv, kwargs: {sheet_name: x}}\n", "unknown kwarg 'sheet_name' of pandas.read_csv"),
-        ("contents:\n  a: {file: a.csv, kwargs: {storage_options: {}}}\n", "credentials never stand in a build file"),
+        ("contents:\n  a: {file: a.csv, kwargs: {storage_options: {}}}\n", "credentials do not belong in a build file"),
         (
             "contents:\n  a: {package: u/p, transform: csv}\n",
             "2: contents.a.transform: a node of a package is taken as it is",
@@ -346,7 +346,7 @@ contents:
         ("contents:\n  '': {file: a.csv}\n", "it may not be empty"),
         ('contents:\n  "a\\nb": {file: a.csv}\n', "control characters"),
         (f"contents:\n  {'n' * 300}: {{file: a.csv}}\n", "longer than 255 bytes"),
-        (f"contents:\n  a: {{file: {'n' * 4_000}}}\n", "there is no file|cannot be looked at"),
+        (f"contents:\n  a: {{file: {'n' * 4_000}}}\n", "there is no file|cannot be read"),
         (f"contents:\n  a: {{file: {'n' * 5_000}}}\n", "has 5,000 characters; at most 4,096 are allowed"),
         (
             "contents:\n  é: {file: a.csv}\n  e\u0301: {file: a.csv}\n",
