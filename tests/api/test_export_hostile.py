@@ -22,6 +22,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.folders import OpenFolder
 from datapkg.reading.load import load
+from datapkg.resolve import find_installed
 
 REF = Ref("u", "p")
 TABLE = pa.table({"a": [1, 2], "b": ["x", None]})
@@ -82,7 +83,7 @@ def test_what_a_file_says_of_its_frame_never_stops_reading_it(described: Home, t
     export(described, REF, tmp_path / "out", with_build_file=True)
     again = Home({"DATAPKG_HOME": str(tmp_path / "again")})
     build_package(again, REF, tmp_path / "out")
-    first, second = (each.store.manifest(each.find(REF).hash) for each in (described, again))
+    first, second = (each.store.manifest(find_installed(each, REF).hash) for each in (described, again))
     assert [(node.path, getattr(node, "content", "")) for node in first.nodes] == [
         (node.path, getattr(node, "content", "")) for node in second.nodes
     ]
