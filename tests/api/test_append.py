@@ -58,13 +58,13 @@ def test_files_become_nodes_and_folders_groups(person: Person, ref: Ref, here: P
     assert state.objects("raw/more") == alone.objects("more")
 
 
-def test_the_same_again_is_nothing_to_do(person: Person, ref: Ref, here: Path) -> None:
+def test_appending_the_same_files_again_changes_nothing(person: Person, ref: Ref, here: Path) -> None:
     first = append(person.home("two"), ref, [here / "x.txt"])
     again = append(person.home("two"), ref, [here / "x.txt"])
     assert (again.hash, again.added, again.same, again.pushed) == (first.hash, [], ["x.txt"], None)
 
 
-def test_what_is_there_is_replaced_only_if_asked(person: Person, ref: Ref, here: Path) -> None:
+def test_existing_nodes_are_replaced_only_with_replace(person: Person, ref: Ref, here: Path) -> None:
     home = person.home("two")
     with Draft(home, ref, EditOptions(progress=silent)) as draft:
         draft.set_meta("t", {"unit": "cm"})
@@ -126,7 +126,7 @@ def test_columns_that_do_not_fit_are_named(person: Person, ref: Ref, here: Path,
     assert latest(person, ref) == before
 
 
-def test_what_gives_no_rows_is_told(person: Person, ref: Ref, here: Path) -> None:
+def test_files_without_rows_are_rejected(person: Person, ref: Ref, here: Path) -> None:
     home = person.home("two")
     with pytest.raises(InvalidInput, match="is read as a file"):
         append(home, ref, [here / "x.txt"], AppendOptions("t"))
@@ -142,7 +142,7 @@ def test_what_gives_no_rows_is_told(person: Person, ref: Ref, here: Path) -> Non
     assert caught.value.hint.endswith("--to raw")
 
 
-def test_without_a_push_it_stays_here(person: Person, ref: Ref, here: Path) -> None:
+def test_without_a_push_the_new_state_stays_here(person: Person, ref: Ref, here: Path) -> None:
     home, before = person.home("one"), latest(person, ref)
     done = append(home, ref, [here / "x.txt"], AppendOptions(push=False))
     assert latest(person, ref) == before
@@ -162,7 +162,7 @@ def test_a_push_that_is_refused_leaves_nothing_here(person: Person, here: Path) 
         append(Home({**person.environ("x"), "DATAPKG_TOKEN": ""}), person.ref("p"), [here / "x.txt"])
 
 
-def test_rows_that_two_append_at_once_are_both_there(
+def test_rows_appended_by_two_users_at_once_are_all_kept(
     person: Person, ref: Ref, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "one.csv").write_text("n,s,w\n2,x,1.5\n")
@@ -180,7 +180,7 @@ def test_rows_that_two_append_at_once_are_both_there(
     assert load(ref, person.home("one"), lazy=True).t()["n"].tolist() == [1, 3, 2]  # type: ignore[attr-defined]
 
 
-def test_whoever_is_always_late_is_told_to_type_it_again(
+def test_an_append_that_always_loses_the_race_asks_to_repeat_it(
     person: Person, ref: Ref, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = []

@@ -96,7 +96,7 @@ def test_a_rebuild_after_an_install_keeps_the_owners_data(owner: Person, folder:
     assert numbers(home, build_package(home, ref, folder).hash) == HONEST
 
 
-def test_a_push_does_not_adopt_a_state_that_lies(owner: Person, folder: Path, lie: str) -> None:
+def test_a_push_does_not_adopt_a_state_with_false_content(owner: Person, folder: Path, lie: str) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     built = build_package(home, ref, folder)
     pushed = push_package(home, ref, force=True)
@@ -105,7 +105,9 @@ def test_a_push_does_not_adopt_a_state_that_lies(owner: Person, folder: Path, li
 
 
 @pytest.mark.parametrize("is_built", [False, True])
-def test_a_sync_does_not_take_a_lie_for_the_same(owner: Person, folder: Path, lie: str, is_built: bool) -> None:
+def test_a_sync_does_not_reuse_a_table_with_false_content(
+    owner: Person, folder: Path, lie: str, is_built: bool
+) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     if is_built:  # so that the cache knows what the file becomes
         build_package(home, owner.ref("elsewhere"), folder)
@@ -115,14 +117,14 @@ def test_a_sync_does_not_take_a_lie_for_the_same(owner: Person, folder: Path, li
     assert any("was not reused" in each for each in synced.warnings)
 
 
-def test_a_file_that_is_appended_again_does_not_take_over_a_lie(owner: Person, folder: Path, lie: str) -> None:
+def test_an_append_does_not_reuse_a_table_with_false_content(owner: Person, folder: Path, lie: str) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     append.append(home, ref, [folder / "t.csv"])
     assert numbers(home, latest(owner, ref)) == HONEST
 
 
 @pytest.mark.parametrize("rows", [3, 80_000])
-def test_rows_are_not_appended_to_a_lie(owner: Person, rows: int) -> None:
+def test_rows_are_not_appended_to_a_table_with_false_content(owner: Person, rows: int) -> None:
     first, home, ref = owner.home("first"), owner.home("other"), owner.ref("long")
     built = build_package(first, ref, {"t": pd.DataFrame({"n": np.arange(rows)})})
     push_package(first, ref)
@@ -135,14 +137,14 @@ def test_rows_are_not_appended_to_a_lie(owner: Person, rows: int) -> None:
     assert latest(owner, ref) == lie
 
 
-def test_an_edit_does_not_take_a_lie_for_the_build_that_is_here(owner: Person, folder: Path, lie: str) -> None:
+def test_an_edit_does_not_mistake_false_content_for_the_local_build(owner: Person, folder: Path, lie: str) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     build_package(home, ref, folder)
     with pytest.raises(Conflict, match="was built here and not pushed"), Draft(home, ref, EditOptions()) as draft:
         draft.meta["title"] = "x"
 
 
-def test_a_merge_does_not_let_a_lie_stand_for_the_same_data(owner: Person, folder: Path, lie: str) -> None:
+def test_a_merge_does_not_keep_a_table_with_false_content(owner: Person, folder: Path, lie: str) -> None:
     home, ref, good = owner.home("other"), owner.ref("sales"), owner.ref("good")
     honest = build_package(home, good, folder)
     false = ref.at(State("hash", lie))
@@ -181,7 +183,7 @@ def test_what_was_written_here_is_never_read(owner: Person, folder: Path, readin
     assert readings == []
 
 
-def test_verify_reads_every_table_where_it_is_asked_to(owner: Person, folder: Path, lie: str) -> None:
+def test_verify_content_reads_every_table(owner: Person, folder: Path, lie: str) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     install_packages(home, [ref])
     assert verify(home).damaged == []
@@ -191,7 +193,7 @@ def test_verify_reads_every_table_where_it_is_asked_to(owner: Person, folder: Pa
     assert numbers(home, lie) == [2, 3, 4]  # nothing was taken away
 
 
-def test_content_that_was_checked_here_is_no_longer_said_to_be_unchecked(owner: Person, folder: Path) -> None:
+def test_content_that_was_verified_here_is_not_reported_as_unchecked(owner: Person, folder: Path) -> None:
     home, ref = owner.home("first"), owner.ref("sales")
     build_package(home, ref, folder)
     assert "has not checked" in push_package(home, ref).warnings[0]

@@ -51,7 +51,7 @@ def test_a_package_made_as_me_is_pushed_under_its_owners_name(person: Person, tm
     assert home.store.refs.current(Ref("me", "x")) is not None
 
 
-def test_data_stay_at_the_registry_and_the_push_relies_on_them(
+def test_a_copy_and_its_push_do_not_copy_data_of_the_registry(
     person: Person, new_person: Callable[[], Person], tmp_path: Path
 ) -> None:
     bob = new_person()

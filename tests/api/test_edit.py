@@ -56,7 +56,7 @@ def latest(person: Person, ref: Ref) -> str:
     return person.home("asking").client(person.url).resolve(ref).hash
 
 
-def test_what_stays_is_not_fetched_and_what_is_new_is_pushed(person: Person, ref: Ref) -> None:
+def test_only_new_data_are_pushed_and_nothing_is_fetched(person: Person, ref: Ref) -> None:
     home = person.home("two")
     started = latest(person, ref)
     with edit(home, ref, "more") as draft:
@@ -117,7 +117,7 @@ def test_an_exception_changes_nothing(person: Person, ref: Ref) -> None:
         draft["raw/c"] = frame(0, 1)
 
 
-def test_nothing_changed_is_no_new_state(person: Person, ref: Ref) -> None:
+def test_an_edit_without_changes_makes_no_state(person: Person, ref: Ref) -> None:
     home = person.home("two")
     with edit(home, ref) as draft:
         draft["t"] = frame(0, 3)
@@ -125,7 +125,7 @@ def test_nothing_changed_is_no_new_state(person: Person, ref: Ref) -> None:
     assert home.store.refs.log(ref) == []
 
 
-def test_a_package_that_is_not_there_is_begun(person: Person) -> None:
+def test_a_missing_package_is_created(person: Person) -> None:
     ref = person.ref("new")
     with edit(person.home(), ref) as draft:
         draft["t"] = frame(0, 1)
@@ -136,7 +136,7 @@ def test_a_package_that_is_not_there_is_begun(person: Person) -> None:
     assert mine.hash == draft.hash
 
 
-def test_without_a_push_the_state_is_here_alone(person: Person, ref: Ref) -> None:
+def test_without_a_push_the_state_is_only_here(person: Person, ref: Ref) -> None:
     home, before = person.home("one"), latest(person, ref)
     for number in range(2):
         with Draft(home, ref, HERE) as draft:
@@ -194,7 +194,7 @@ def test_the_same_path_pushed_meanwhile_is_a_conflict(person: Person, ref: Ref, 
     assert draft.hash in str(caught.value)
 
 
-def test_the_same_change_by_both_is_no_conflict(person: Person, ref: Ref) -> None:
+def test_the_same_change_by_both_is_not_a_conflict(person: Person, ref: Ref) -> None:
     with edit(person.home("two"), ref) as draft:
         draft["t"] = frame(9, 1)
         draft["mine"] = frame(1, 1)
@@ -256,7 +256,7 @@ def test_only_the_last_block_of_a_verified_table_is_fetched_to_append(person: Pe
     assert set(draft.package.t.arrow().schema.metadata) == {b"pandas"}
 
 
-def test_appending_to_what_says_nothing_of_its_blocks_reads_all(person: Person, tmp_path: Path) -> None:
+def test_appending_to_a_table_without_block_metadata_reads_all_of_it(person: Person, tmp_path: Path) -> None:
     home, ref = person.home("one"), person.ref("kept")
     noise(0, 150_000).to_parquet(tmp_path / "t.parquet")
     with Draft(home, ref, HERE) as draft:
@@ -272,7 +272,7 @@ def test_appending_to_what_says_nothing_of_its_blocks_reads_all(person: Person, 
     assert draft.package.t().equals(whole)
 
 
-def test_a_note_that_lies_is_not_believed(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_false_block_metadata_are_detected(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     home, ref = person.home("one"), person.ref("lies")
     with monkeypatch.context() as patch, Draft(home, ref, HERE) as draft:
         told = block_metadata.metadata
@@ -359,7 +359,7 @@ def test_files_are_added_by_a_pattern(person: Person, ref: Ref, tmp_path: Path) 
     assert paths(state(person.home("two"), ref))[:2] == ["images/2.jpg", "images/x/1.jpg"]
 
 
-def test_what_cannot_be_is_said_at_once(person: Person, ref: Ref) -> None:
+def test_impossible_changes_fail_at_once(person: Person, ref: Ref) -> None:
     with Draft(person.home("one"), ref, HERE) as draft:
         with pytest.raises(InvalidInput, match="which is a table"):
             draft["t/below"] = frame(0, 1)
@@ -376,7 +376,7 @@ def test_what_cannot_be_is_said_at_once(person: Person, ref: Ref) -> None:
         Draft(person.home("one"), person.ref("p@1.0"))
 
 
-def test_objects_that_are_nowhere_are_told_of(person: Person, ref: Ref) -> None:
+def test_missing_objects_are_reported_before_a_push(person: Person, ref: Ref) -> None:
     home, other = person.home("two"), person.ref("q")
     install_packages(home, [ref])
     manifest = state(home, ref)

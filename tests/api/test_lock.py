@@ -125,7 +125,7 @@ def test_a_lock_that_names_a_strange_registry_is_not_followed(person: Person, ha
     assert person.url in str(outcome.error)
 
 
-def test_what_cannot_be_resolved_says_which(person: Person, hashes: list[str], project: Path) -> None:
+def test_a_requirement_that_cannot_be_resolved_is_named(person: Person, hashes: list[str], project: Path) -> None:
     for text, error in ((f"{person.name}/p@9.9", VersionNotFound), (f"{person.name}/nope", PackageNotFound)):
         require(project, text)
         with pytest.raises(error, match=text.partition("@")[0]):
@@ -133,7 +133,7 @@ def test_what_cannot_be_resolved_says_which(person: Person, hashes: list[str], p
     assert not (project / "datapkg.lock").exists()
 
 
-def test_without_requirements_it_says_how_to_begin(person: Person, project: Path) -> None:
+def test_without_requirements_the_hint_is_init(person: Person, project: Path) -> None:
     with pytest.raises(InvalidLock, match=r"no datapkg\.yml") as caught:
         write_lock(person.home(), project)
     assert caught.value.hint == "datapkg init"

@@ -45,7 +45,7 @@ def paths(home: Home, ref: Ref) -> list[str]:
     return [node.path for node in home.store.manifest(current.hash).nodes]
 
 
-def test_data_stay_at_the_registry_and_the_push_relies_on_them(
+def test_a_merge_and_its_push_do_not_copy_data_of_the_registry(
     person: Person, new_person: Callable[[], Person]
 ) -> None:
     bob = new_person()
@@ -68,7 +68,7 @@ def test_data_stay_at_the_registry_and_the_push_relies_on_them(
     assert load(into, person.home("three")).b().equals(frame(2))  # type: ignore[attr-defined]
 
 
-def test_what_is_here_needs_no_registry(tmp_path: Path) -> None:
+def test_merging_installed_packages_needs_no_registry(tmp_path: Path) -> None:
     home = Home({"DATAPKG_HOME": str(tmp_path)})
     for name, number in (("x", 1), ("y", 2)):
         build_package(home, Ref("me", name), {name: frame(number), "same": frame(9)})
@@ -82,7 +82,7 @@ def test_what_is_here_needs_no_registry(tmp_path: Path) -> None:
     assert more.hash == done.hash
 
 
-def test_conflicts_are_listed_and_settled(person: Person) -> None:
+def test_conflicts_are_listed_and_resolved(person: Person) -> None:
     one = published(person, "x", {"t": frame(1), "n": {"a": frame(2)}})
     two = published(person, "y", {"t": frame(5), "n": frame(6)})
     home, into = person.home("two"), person.ref("z")
@@ -98,7 +98,7 @@ def test_conflicts_are_listed_and_settled(person: Person) -> None:
     assert paths(home, into) == ["n/a", f"n__{named}", "t", f"t__{named}"]
 
 
-def test_rows_are_put_together(person: Person) -> None:
+def test_tables_are_concatenated(person: Person) -> None:
     one = published(person, "x", {"t": frame(1, 2), "same": frame(7)})
     two = published(person, "y", {"t": frame(3)[["s", "n"]], "same": frame(7)})
     three = published(person, "w", {"t": frame(4)})
@@ -145,7 +145,7 @@ def test_a_part_of_a_package(person: Person) -> None:
         merge(home, [one], person.ref("z@1.0"))
 
 
-def test_what_another_registry_has_is_brought(person: Person, tmp_path: Path) -> None:
+def test_objects_of_another_registry_are_fetched(person: Person, tmp_path: Path) -> None:
     with live_registry(tmp_path) as other:
         token = other.add_user("ann")
         there = Home({"DATAPKG_HOME": str(tmp_path / "ann"), "DATAPKG_REGISTRY": other.url, "DATAPKG_TOKEN": token})

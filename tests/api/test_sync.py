@@ -55,7 +55,7 @@ def test_the_state_is_the_one_that_a_build_makes(person: Person, folder: Path) -
     assert not statuses(home, ref)[0].changes
 
 
-def test_what_differs_is_sent_and_the_rest_not_even_looked_for(person: Person, folder: Path) -> None:
+def test_only_what_differs_is_sent(person: Person, folder: Path) -> None:
     ref = person.ref("p")
     sync(person.home("one"), folder, ref)
     write(folder, {"t.csv": "a,b\n1,y\n", "raw/new.bin": "n"})
@@ -74,7 +74,7 @@ def test_what_differs_is_sent_and_the_rest_not_even_looked_for(person: Person, f
     assert paths(latest(person, ref)) == ["raw/new.bin", "raw/p.bin", "t"]
 
 
-def test_where_nothing_differs_nothing_is_pushed(person: Person, folder: Path) -> None:
+def test_an_unchanged_folder_is_not_pushed(person: Person, folder: Path) -> None:
     ref = person.ref("p")
     before = sync(person.home("one"), folder, ref)
     os.utime(folder / "t.csv")
@@ -87,7 +87,7 @@ def test_where_nothing_differs_nothing_is_pushed(person: Person, folder: Path) -
     assert len(list(person.home().client().log(ref))) == 1
 
 
-def test_a_dry_run_says_all_and_does_nothing(person: Person, folder: Path) -> None:
+def test_a_dry_run_lists_changes_without_making_them(person: Person, folder: Path) -> None:
     ref, home = person.ref("p"), person.home()
     assert sync(home, folder, ref, SyncOptions(dry_run=True)).added == ["README.md", "raw/p.bin", "t"]
     with pytest.raises(NotFound):
@@ -129,7 +129,7 @@ def test_the_rules_of_a_build_hold(person: Person, folder: Path) -> None:
     assert len(list(person.home().client().log(ref))) == 1
 
 
-def test_a_group_follows_and_the_rest_is_left_alone(person: Person, folder: Path) -> None:
+def test_syncing_a_group_leaves_the_other_nodes_alone(person: Person, folder: Path) -> None:
     ref, home = person.ref("p"), person.home()
     with Draft(home, ref, EditOptions(progress=silent)) as draft:
         draft["other"] = pd.DataFrame({"n": [1]})
@@ -142,7 +142,7 @@ def test_a_group_follows_and_the_rest_is_left_alone(person: Person, folder: Path
             sync(home, folder, ref, SyncOptions(to))
 
 
-def test_a_folder_that_is_empty_does_not_empty_the_package(person: Person, folder: Path, tmp_path: Path) -> None:
+def test_an_empty_folder_does_not_empty_the_package(person: Person, folder: Path, tmp_path: Path) -> None:
     ref, home, empty = person.ref("p"), person.home(), tmp_path / "empty"
     empty.mkdir()
     nothing = sync(home, empty, ref)
@@ -168,7 +168,7 @@ def test_a_node_where_a_group_was_needs_delete(person: Person, folder: Path) -> 
     assert paths(latest(person, ref)) == ["README.md", "raw", "t"]
 
 
-def test_what_was_built_here_and_not_pushed_is_not_missed(person: Person, folder: Path) -> None:
+def test_an_unpushed_build_is_not_lost(person: Person, folder: Path) -> None:
     ref, home = person.ref("p"), person.home()
     build_package(home, ref, folder)
     write(folder, {"raw/new.bin": "n"})
@@ -193,7 +193,7 @@ def test_a_push_that_fails_leaves_nothing_here(person: Person, folder: Path) -> 
         sync(unknown, folder, person.ref("p"))
 
 
-def test_a_race_is_rebased_and_on_the_same_path_a_conflict(
+def test_a_race_is_rebased_unless_both_changed_the_same_path(
     person: Person, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref, one, two = person.ref("p"), person.home("one"), person.home("two")
@@ -274,21 +274,21 @@ def test_a_watch_follows_each_change(person: Person, folder: Path) -> None:
     assert paths(latest(person, ref)) == ["new.bin", "raw/p.bin", "t"]
 
 
-def test_what_is_young_in_the_beginning_is_looked_at_twice(person: Person, folder: Path) -> None:
+def test_recently_written_files_are_polled_twice_at_the_start(person: Person, folder: Path) -> None:
     clock = Clock(None)
     with pytest.raises(KeyboardInterrupt):
         list(watch(person.home(), folder, person.ref("p"), SyncOptions(), pace=PollInterval(settle_s=3600), wait=clock))
     assert clock.waited == [3600, 1]
 
 
-def test_many_files_are_looked_at_less_often(person: Person, folder: Path) -> None:
+def test_many_files_are_polled_less_often(person: Person, folder: Path) -> None:
     clock, pace = Clock(), PollInterval(settle_s=0.0, many_files=1)
     with pytest.raises(KeyboardInterrupt):
         list(watch(person.home(), folder, person.ref("p"), SyncOptions(), pace=pace, wait=clock))
     assert clock.waited == [3]
 
 
-def test_a_file_that_is_being_written_waits_and_others_do_not(person: Person, folder: Path) -> None:
+def test_a_file_that_is_being_written_does_not_delay_others(person: Person, folder: Path) -> None:
     ref = person.ref("p")
     sync(person.home(), folder, ref)
     states: list[list[str]] = []
@@ -312,7 +312,7 @@ def test_a_file_that_is_being_written_waits_and_others_do_not(person: Person, fo
     assert latest(person, ref).size("long.bin") == len("more") * 3
 
 
-def test_a_folder_that_goes_away_empties_nothing(person: Person, folder: Path) -> None:
+def test_a_removed_folder_does_not_empty_the_package(person: Person, folder: Path) -> None:
     ref, away = person.ref("p"), folder.with_name("away")
     later = [lambda: folder.rename(away), None, None, lambda: away.rename(folder), None, None]
     found = rounds(person.home(), folder, ref, Clock(*later))
@@ -320,7 +320,7 @@ def test_a_folder_that_goes_away_empties_nothing(person: Person, folder: Path) -
     assert len(latest(person, ref).nodes) == 3
 
 
-def test_a_registry_that_is_down_is_tried_again(tmp_path: Path, folder: Path) -> None:
+def test_a_registry_that_is_down_is_retried(tmp_path: Path, folder: Path) -> None:
     with live_registry(tmp_path) as live:
         token, port = live.add_user("me"), live.url.rpartition(":")[2]
         live.stop()

@@ -76,7 +76,7 @@ def test_no_line_that_removes_or_has_a_token_is_suggested(run: Run, built: Path,
     assert run("show", "alice/sales").code == 0
 
 
-def test_a_word_that_is_there_twice_is_not_corrected() -> None:
+def test_a_repeated_word_is_not_corrected() -> None:
     assert corrected(["build", "kg", "kg"], "kg", "a/kg") == []
     assert corrected(["show", "a/b/oders"], "orders", "x") == []
     assert corrected(["show", "a/b/oders.csv"], "oders", "orders") == []
@@ -84,7 +84,7 @@ def test_a_word_that_is_there_twice_is_not_corrected() -> None:
     assert swapped(["sync", "a/b", "./x"], "./x") == ["sync", "./x", "a/b"]
 
 
-def test_a_path_that_is_not_there_names_the_folder(run: Run, built: Path) -> None:
+def test_a_missing_path_is_reported_with_its_folder(run: Run, built: Path) -> None:
     assert run("build", "a/b", "zzz").err == f"error: there is no file or folder 'zzz' in {built}\n"
     told = run("append", "a/b", "zzz", "--no-push").err
     assert told == f"error: there is no file or folder 'zzz' in {built}; nothing was added\n"
@@ -143,7 +143,7 @@ def test_missing_arguments_show_the_usage(run: Run) -> None:
     assert "missing argument 'FILE...'; usage: datapkg append [OPTIONS] REF FILE...\n" in run("append", "me/p").err
 
 
-def test_an_installed_package_that_is_near_is_named(run: Run, built: Path) -> None:
+def test_a_similar_installed_package_is_suggested(run: Run, built: Path) -> None:
     ended = run("fetch", "alice/sale")
     assert (
         ended.err
@@ -152,7 +152,7 @@ def test_an_installed_package_that_is_near_is_named(run: Run, built: Path) -> No
     assert "did you mean" not in run("fetch", "alice/other").err
 
 
-def test_nodes_that_are_moved_are_looked_for_everywhere(run: Run, built: Path) -> None:
+def test_a_mistyped_node_to_move_is_suggested_from_all_groups(run: Run, built: Path) -> None:
     ended = run("edit", "alice/sales", "--move", "data/oders", "orders", "--no-push")
     assert ended.err.startswith("error: alice/sales has no node 'data/oders'; did you mean 'data/orders'?\n")
     assert run(*hint(ended.err)).code == 0

@@ -38,7 +38,9 @@ def pushed(run: Run, me: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return package, hashes
 
 
-def test_a_package_is_looked_at_where_it_is(run: Run, registry: LiveRegistry, pushed: tuple[str, list[str]]) -> None:
+def test_a_package_that_is_not_installed_is_shown_from_its_registry(
+    run: Run, registry: LiveRegistry, pushed: tuple[str, list[str]]
+) -> None:
     package, (old, new) = pushed
     ended = run("show", package)
     assert ended.err == f"note: {package} is not installed; showing the state at {registry.url}\n"
@@ -59,7 +61,7 @@ def test_a_package_is_looked_at_where_it_is(run: Run, registry: LiveRegistry, pu
     assert [each["package"] for each in run("ls", "--remote", "--json").json["packages"]] == [package]
 
 
-def test_what_is_nowhere(run: Run, registry: LiveRegistry, pushed: tuple[str, list[str]]) -> None:
+def test_a_package_that_does_not_exist(run: Run, registry: LiveRegistry, pushed: tuple[str, list[str]]) -> None:
     package, _ = pushed
     ended = run("show", "nobody/nothing")
     assert (ended.code, "datapkg search" in ended.err) == (3, True)
@@ -67,7 +69,7 @@ def test_what_is_nowhere(run: Run, registry: LiveRegistry, pushed: tuple[str, li
     assert run("show", f"{package}/nope").code == run("cat", f"{package}/nope").code == 3
 
 
-def test_a_registry_is_asked_where_it_is_set_or_named(
+def test_a_registry_is_asked_only_if_set_or_named(
     run: Run, registry: LiveRegistry, pushed: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package, _ = pushed
@@ -95,7 +97,7 @@ def test_a_state_names_the_line_that_gives_it(run: Run, pushed: tuple[str, list[
     assert remote.err.startswith("note: showing the state at http")
 
 
-def test_an_installed_package_tells_of_its_checks_without_a_network(
+def test_checks_of_an_installed_package_are_shown_offline(
     run: Run, pushed: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package, (old, new) = pushed

@@ -67,7 +67,7 @@ def test_help_has_examples_and_the_options_of_all(run: Run, words: tuple[str, ..
     assert run(*words, "-h").out == ended.out
 
 
-def test_alone_it_says_what_to_type(run: Run) -> None:
+def test_without_arguments_an_overview_is_printed(run: Run) -> None:
     ended = run()
     assert (ended.code, ended.err) == (0, "")
     for line in ("datapkg install ", "datapkg build ", "datapkg push ", "datapkg --help"):
@@ -95,7 +95,7 @@ def test_switches_stand_after_a_group(run: Run) -> None:
     ("typed", "meant"),
     [("isntall", "install"), ("lis", "ls"), ("upload", "push"), ("PUSH", "push"), ("appendd", "append")],
 )
-def test_a_misspelt_command_is_answered_with_what_was_meant(run: Run, typed: str, meant: str) -> None:
+def test_a_misspelt_command_is_suggested(run: Run, typed: str, meant: str) -> None:
     ended = run(typed)
     assert ended.code == 2
     assert f"there is no command '{typed}'; did you mean " in ended.err
@@ -211,7 +211,7 @@ def test_no_exception_is_shown_as_it_is(
         assert "Traceback" in run("ls", "--debug").err
 
 
-def test_problems_are_told_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problems_are_printed_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(home: object) -> None:
         raise CLASSES["InvalidBuildFile"]("two mistakes", problems=[("build.yml:1", "this"), ("build.yml:2", "that")])
 

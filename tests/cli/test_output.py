@@ -65,7 +65,7 @@ def test_clean() -> None:
     assert indented_lines("") == ""
 
 
-def test_json_has_nothing_that_commands_a_terminal_and_loses_nothing() -> None:
+def test_json_escapes_control_characters() -> None:
     value = {"text": HOSTILE, "日本": ["é", None, 1.5, True]}
     for encoding in ("utf-8", "ascii", "latin-1"):
         stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
@@ -102,7 +102,7 @@ def test_words() -> None:
     assert cut("x" * 10, 4) == "xxxx… (6 characters more)"
 
 
-def test_columns_stand_below_each_other_in_every_script() -> None:
+def test_columns_are_aligned_in_every_script() -> None:
     assert aligned([("a", "1"), ("日本", "100")], frozenset([1])) == ["a       1", "日本  100"]
     assert aligned([("e\u0301", "x"), ("ee", "y")]) == ["e\u0301   x", "ee  y"]
 
@@ -202,7 +202,7 @@ def test_a_title_ends_with_a_word() -> None:
     assert shortened("x" * 20, 10) == f"{'x' * 9}…"
 
 
-def test_a_terminal_gets_text_alone(sit_down: Callable[[], Terminal]) -> None:
+def test_binary_data_are_not_printed_on_a_terminal(sit_down: Callable[[], Terminal]) -> None:
     terminal = sit_down()
     out = Output()
     out.raw("# Title\r\n\tone \x1b[2J\u202e\n".encode())
@@ -211,7 +211,7 @@ def test_a_terminal_gets_text_alone(sit_down: Callable[[], Terminal]) -> None:
         out.raw(b"\x89PNG\x00")
 
 
-def test_quiet_and_json_say_results_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_and_json_print_results_only(capsys: pytest.CaptureFixture[str]) -> None:
     out = Output()
     for out.json, out.quiet in ((True, False), (False, True)):
         out.say("next: …")
@@ -233,7 +233,7 @@ def test_without_streams_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not out.can_ask
 
 
-def test_progress_waits_a_second_and_wipes_its_line(
+def test_progress_starts_after_a_second_and_clears_its_line(
     sit_down: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = sit_down()
@@ -266,7 +266,7 @@ def test_progress_never_passes_its_end(done: int, total: int, share: str) -> Non
     assert len(line) < 90
 
 
-def test_an_answer_may_be_shorter_with_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_shortens_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     out = Output()
     value: dict[str, Any] = {"hash": "x"}
     out.answer(value, ["built x", "  1 node"], quiet=["x"])

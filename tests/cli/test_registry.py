@@ -11,7 +11,7 @@ from tests.cli.test_process import at_terminal
 from tests.live_registry import LiveRegistry
 
 
-def test_a_public_package_without_a_licence_is_told_of(ada: Person, tmp_path: Path) -> None:
+def test_pushing_a_public_package_without_a_licence_gives_a_note(ada: Person, tmp_path: Path) -> None:
     package, folder = f"{ada.name}/notes", tmp_path / "notes"
     folder.mkdir()
     (folder / "notes.txt").write_text(f"of {ada.name}")  # bytes of its own: what is public is not sent again
@@ -79,7 +79,7 @@ def test_install_for_machines(ada: Person, bob: Person, flowers: str) -> None:
     assert bob("install", flowers).code == 3
 
 
-def test_a_writer_pushes_and_is_told_nothing_that_he_may_not_do(
+def test_a_writer_pushes_and_gets_no_hint_that_only_an_owner_can_follow(
     ada: Person, bob: Person, flowers: str, iris: Path
 ) -> None:
     said = f"{flowers} belongs to {ada.name}; it can be written by {bob.name}; it can be read by nobody else\n"
@@ -110,7 +110,7 @@ def test_install_one_state(ada: Person, flowers: str, iris: Path, bob: Person) -
     assert bob("install", flowers, "-v", "1.0", "-t", "stable").code == 2
 
 
-def test_install_goes_on_after_a_failure(ada: Person, flowers: str) -> None:
+def test_install_continues_after_a_failure(ada: Person, flowers: str) -> None:
     nowhere = f"{ada.name}/nowhere"
     ended = ada("install", nowhere, flowers, f"{flowers}@9.9", "--json")
     assert ended.code == 3
@@ -273,7 +273,7 @@ def test_a_project_is_locked_and_installed(ada: Person, bob: Person, flowers: st
     assert bob("install", "--meta-only").code == 2
 
 
-def test_a_registry_that_is_not_there(ada: Person, flowers: str) -> None:
+def test_an_unreachable_registry(ada: Person, flowers: str) -> None:
     ada.environment["DATAPKG_REGISTRY"] = "http://127.0.0.1:9"
     ended = ada("whoami", "--json")
     assert (ended.code, ended.error["code"]) == (8, "unreachable")
@@ -288,7 +288,7 @@ def test_data_that_another_package_brought_count_as_here(ada: Person, bob: Perso
     assert [each["partial"] for each in bob("ls", "--json").json["packages"]] == [False, False]
 
 
-def test_a_package_that_is_not_there_names_the_registry(
+def test_a_missing_package_is_reported_with_the_registry(
     ada: Person, stranger: Person, registry: LiveRegistry, flowers: str
 ) -> None:
     ended = ada("install", f"{ada.name}/nowhere")
