@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from datapkg.format.names import Ref
+    from datapkg.reading.nodes.base import kind, meta, name, ref, size
     from datapkg.reading.nodes.functions import (
         filter,
         find,
@@ -49,13 +50,8 @@ if TYPE_CHECKING:
         hash,
         items,
         keys,
-        kind,
-        meta,
-        name,
         plot,
         prefetch,
-        ref,
-        size,
         to_frame,
         values,
         walk,
@@ -82,9 +78,9 @@ _PLACES = {
         *("push", "search", "sync", "verify"),
     ),
     "datapkg.api.inventory": ("access", "config", "lock", "log", "ls", "rm", "status", "tag", "version"),
+    "datapkg.reading.nodes.base": ("kind", "meta", "name", "ref", "size"),
     "datapkg.reading.nodes.functions": (
-        *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "size"),
-        *("prefetch", "to_frame", "values", "walk"),
+        *("filter", "find", "frames", "hash", "items", "keys", "plot", "prefetch", "to_frame", "values", "walk"),
     ),
     "datapkg.format.names": ("Ref",),
     "datapkg.errors": (

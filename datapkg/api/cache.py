@@ -8,7 +8,7 @@ from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.reading.earlier_states import explained
+from datapkg.reading.missing.earlier_states import explained
 from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_cache, arrow_cache_writer
 from datapkg.reading.tables.stored_table import StoredTable

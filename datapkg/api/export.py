@@ -26,7 +26,7 @@ from datapkg.home import Home
 from datapkg.objects.files import STALE_TEMP_S, UNWRITABLE
 from datapkg.objects.folders import OpenFolder, made_folders
 from datapkg.objects.progress import Progress, silent
-from datapkg.reading.earlier_states import explained
+from datapkg.reading.missing.earlier_states import explained
 from datapkg.reading.source import Remote, Source
 from datapkg.reading.tables.delimited_text import Dialect, write_text
 from datapkg.reading.tables.json_rows import write_json

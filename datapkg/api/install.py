@@ -18,7 +18,7 @@ from datapkg.format.selection import EVERYTHING, Selection
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import TransferPlan, plan, transfer
-from datapkg.reading.earlier_states import explained
+from datapkg.reading.missing.earlier_states import explained
 from datapkg.remote.client import Client
 from datapkg.resolve import ResolvedState, find_installed
 

@@ -45,7 +45,7 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
 
     With `remote`, or where it is not installed, as its registry has it; nothing is installed by that.
     """
-    from datapkg.reading.earlier_states import explained
+    from datapkg.reading.missing.earlier_states import explained
 
     found = find_or_peek(home, ref, registry, remote=remote)
     looked_at = found.why if "://" in found.why else ""

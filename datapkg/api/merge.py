@@ -28,7 +28,7 @@ from datapkg.format.manifest.parsed import Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.reading.earlier_states import explained
+from datapkg.reading.missing.earlier_states import explained
 from datapkg.reading.source import Remote, Source
 from datapkg.resolve import ResolvedState, find_or_fetch
 

@@ -13,11 +13,11 @@ from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.files import SEALED_MTIME_NS
+from datapkg.reading import opening
 from datapkg.reading.files import mount_loop
 from datapkg.reading.files.mount import MountedTree, Tell
 from datapkg.reading.files.mount_points import OURS, answers, check_fuse, claimed, detach, mounted_at, real_path
 from datapkg.reading.files.tree import FileTree
-from datapkg.reading.load import opened
 from datapkg.reading.source import Source
 
 FUSE_CONF = Path("/etc/fuse.conf")
@@ -85,7 +85,7 @@ def unmount(folder: Path, force: bool = False) -> Path:
 def open_source(home: Home, ref: Ref, lazy: bool | None, registry: str | None) -> Source:
     """Resolve the state that is mounted; raise what `datapkg.load` does."""
     is_lazy = home.settings.get("lazy").value if lazy is None else lazy
-    return opened(ref, home, lazy=is_lazy, registry=registry)
+    return opening.open_source(ref, home, lazy=is_lazy, registry=registry)
 
 
 def _for_others(allowed: bool) -> dict[str, bool]:

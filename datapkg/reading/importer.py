@@ -12,8 +12,8 @@ from datapkg.errors import InvalidInput, InvalidName, PackageNotInstalled, Refus
 from datapkg.format.names import Ref, check_package, check_user
 from datapkg.format.suggestions import close_names
 from datapkg.home import Home
-from datapkg.reading.load import opened
 from datapkg.reading.nodes.groups import Package
+from datapkg.reading.opening import open_source
 from datapkg.reading.source import Source
 
 TYPE_CHECKING = False
@@ -115,7 +115,7 @@ class Finder:
         home = Home()
         is_lazy = home.settings.get("lazy").value
         try:
-            source = opened(ref, home, lazy=is_lazy)
+            source = open_source(ref, home, lazy=is_lazy)
         except PackageNotInstalled as error:
             raise _not_installed(error.message, error.hint) from None
         except (InvalidInput, Refused, Unreachable) as error:
@@ -195,7 +195,9 @@ def _not_a_module(user: str, name: str, deeper: str) -> ModuleNotFoundError:
     source = getattr(sys.modules.get(f"{ROOT}.{user}.{name}"), "__source__", None)
     path = deeper.replace(".", "/")
     if source and not source.kind(path) and deeper not in source.children("").attributes:
-        return ModuleNotFoundError(str(source.no_node(path)))
+        from datapkg.reading.missing.missing_node import missing_node
+
+        return ModuleNotFoundError(str(missing_node(source, path)))
     first = deeper.partition(".")[0]
     line = f"from {ROOT}.{user}.{name} import {first}"
     return ModuleNotFoundError(f"{deeper} is a node of the package {user}/{name}, and no module; type: {line}")

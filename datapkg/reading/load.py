@@ -1,39 +1,23 @@
-"""Opening a package without importing it, so that two states of it lie side by side."""
+"""Open a package without importing it, so that two states of it can be used side by side."""
 
 from __future__ import annotations
 
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from datapkg.reading.nodes.base import Node
-from datapkg.reading.source import Remote, Source
-from datapkg.resolve import allowed_registry, find_installed, find_or_fetch
+from datapkg.reading.missing.missing_node import missing_node
+from datapkg.reading.nodes.base import Node, node_at
+from datapkg.reading.opening import open_source
 
 
 def load(ref: Ref | str, home: Home, *, lazy: bool = False, registry: str | None = None) -> Node:
-    """The package, or the node in it, that a reference means here; nothing but a pointer is read yet.
+    """Return the package, or the node in it, that a ref names; no data is read yet.
 
-    If `lazy`, it may be at a registry still: its manifest is fetched, and what is read later then. Raises
-    `InvalidName`, `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`; those of a
-    registry if lazy.
+    If `lazy`, the package need not be installed: its manifest is fetched from the registry, and data when it is read.
+    Raise `InvalidName`, `PackageNotInstalled`, `VersionNotFound`, `TagNotFound`, `NodeNotFound`; if lazy, also the
+    errors of a registry.
     """
     ref = Ref.parse(ref) if isinstance(ref, str) else ref
-    source = opened(ref, home, lazy=lazy, registry=registry)
+    source = open_source(ref, home, lazy=lazy, registry=registry)
     if not source.kind(ref.path):
-        raise source.no_node(ref.path, ref)
-    return source.node(ref.path)
-
-
-def opened(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = None) -> Source:
-    """The state that a reference means, to be read from; see `load`."""
-    if not lazy:
-        found = find_installed(home, ref)
-        return Source(found.store, ref, found.hash, home=home)
-    found = find_or_fetch(home, ref, registry)
-    if found.store is not home.store:  # what others keep for us is read as it is
-        return Source(found.store, ref, found.hash, home=home)
-    return Source(found.store, ref, found.hash, Remote(home, _named(home, ref, registry)))
-
-
-def _named(home: Home, ref: Ref, registry: str | None) -> str | None:
-    """The registry that the caller or the ref names, if it may be asked; raises `Refused` where not."""
-    return allowed_registry(home, ref, registry) if registry or ref.registry else None
+        raise missing_node(source, ref.path, ref)
+    return node_at(source, ref.path)

@@ -10,7 +10,6 @@ from datapkg.errors import (
     InvalidInput,
     InvalidManifest,
     NewerFormat,
-    NodeNotFound,
     ObjectNotFound,
     Unreachable,
 )
@@ -22,13 +21,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import Any, BinaryIO
+    from typing import BinaryIO
 
     from datapkg.format.manifest.parsed import ArrayNode, FileNode, Kind, Manifest, TableNode
     from datapkg.format.manifest.parsed import Node as Entry
     from datapkg.home import Home
     from datapkg.objects.base import Readable
-    from datapkg.reading.nodes.base import Node
     from datapkg.store.partial_objects import PartialObject
     from datapkg.store.read_through import ReadThrough
     from datapkg.store.store import Store
@@ -108,7 +106,17 @@ class Remote:
         return objects_of(self.home, ref, self.registry)
 
 
-_stores: dict[Path, Store] = {}
+_stores: dict[Path, Store] = {}  # one object a folder in this process, since a store keeps files open
+
+
+def open_store(folder: Path, index: Path, links: Path) -> Store:
+    """Return the store in a folder, the one that this process has open if it has."""
+    if (store := _stores.get(folder)) is None:
+        from datapkg.store.index import Index
+        from datapkg.store.store import Store
+
+        store = Store(folder, Index(index), links)
+    return store
 
 
 class Source:
@@ -124,14 +132,18 @@ class Source:
 
         `home` has the settings for what an error says of other states; by default those of this process.
         """
-        self.store = _stores.setdefault(store.folder, store)  # one in a process: it has files open
+        self.store = _stores.setdefault(store.folder, store)
         self.hash = hash
-        self._remote = remote
-        self._home = remote.home if remote else home
+        self.remote = remote
+        self.home = remote.home if remote else home
         self._through: ReadThrough | None = None
         self.ref = Ref(ref.user, ref.name, state=State("hash", hash))
         self._manifest: Manifest | None = None
         self._children: dict[str, Children] = {}
+
+    def ref_of(self, path: str) -> Ref:
+        """Return the exact reference of a node: package, path and hash of the state."""
+        return Ref(self.ref.user, self.ref.name, path, self.ref.state)
 
     @property
     def manifest(self) -> Manifest:
@@ -160,42 +172,15 @@ class Source:
         """What a path is: package, group, table, file or array; nothing where there is no node."""
         return self.manifest.kind(path) if path else "package"
 
-    def node(self, path: str) -> Node:
-        """The node at a path; raises `NodeNotFound` with names that are near."""
-        from datapkg.reading.nodes.kinds import CLASSES
-
-        if kind := self.kind(path):
-            return CLASSES[kind](self, path)
-        raise self.no_node(path)
-
-    def no_node(self, path: str, ref: Ref | None = None) -> NodeNotFound:
-        """The error for a path at which there is nothing: it names the group that is there, and names that are near.
-
-        The hint is how the node that was probably meant is written in Python: of the package that was imported, or of
-        the `ref` that was loaded.
-        """
-        error = no_node(self.manifest, path, self.ref.package)
-        if near := error.detail.get("near"):
-            from datapkg.reading.nodes.not_loaded import expression, load_line
-
-            error.explain("", load_line(ref, near) if ref else expression(self, near))
-        return self.explain_absent(error)
-
-    def explain_absent(self, error: NodeNotFound, suffixes: tuple[str, ...] = ()) -> NodeNotFound:
-        """Let the error for an absent node say which states had it; see `earlier_states.explain`."""
-        from datapkg.reading.earlier_states import explain
-
-        return explain(error, self.store, self.ref, self.hash, self._home, suffixes=suffixes)
-
     @property
     def is_lazy(self) -> bool:
         """Whether objects that are not on this machine are fetched when they are read."""
-        return self._remote is not None
+        return self.remote is not None
 
     @property
     def through(self) -> ReadThrough:
         """The objects here and, behind them, those of the registry; only of a lazy source."""
-        remote = self._remote
+        remote = self.remote
         assert remote is not None
         if self._through is None:
             self._through = self.store.through(lambda: remote.objects(self.ref), remote.origin(self.ref))
@@ -282,39 +267,3 @@ class Source:
         from shlex import quote
 
         return f"datapkg fetch {quote(str(Ref(self.ref.user, self.ref.name, path, State('hash', self.hash[:16]))))}"
-
-
-def reopening(source: Source) -> dict[str, Any]:
-    """All that another process needs to open a state as it is open here, in plain values; no token is among them."""
-    store = source.store
-    return {
-        "ref": str(source.ref),
-        "store": str(store.folder),
-        "index": str(store.index_path),
-        "links": str(store.links_folder),
-        "lazy": source.is_lazy,
-        "registry": source._remote.registry if source._remote else None,
-    }
-
-
-def reopened(said: dict[str, Any]) -> Source:
-    """The state that `reopening` told of: in the same store, or where that is not, in those of this process.
-
-    Raises `PackageNotInstalled` where it is in none, and is not to be fetched.
-    """
-    from pathlib import Path
-
-    from datapkg.home import Home
-    from datapkg.store.index import Index
-    from datapkg.store.store import Store
-
-    ref = Ref.parse(said["ref"])
-    assert ref.state is not None
-    store = _stores.get(Path(said["store"]))
-    store = store or Store(Path(said["store"]), Index(Path(said["index"])), Path(said["links"]))
-    if not store.holds(ref.state.value):
-        from datapkg.reading.load import opened
-
-        return opened(ref, Home(), lazy=said["lazy"], registry=said["registry"])
-    remote = Remote(Home(), said["registry"]) if said["lazy"] else None
-    return Source(store, ref, ref.state.value, remote)

@@ -12,10 +12,10 @@ import datapkg
 from datapkg.errors import NodeNotFound
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from datapkg.reading import registry_states
 from datapkg.reading.files.fsspec_filesystem import DatapkgFileSystem
 from datapkg.reading.files.tree import FileTree
-from datapkg.reading.load import opened
+from datapkg.reading.missing import registry_states
+from datapkg.reading.opening import open_source
 from tests.cli.conftest import Person, Run, changed
 
 
@@ -214,7 +214,7 @@ def test_a_node_that_vanished_is_looked_for_by_all_who_read_files(
         with datapkg.open_hook("shown", flowers), pytest.raises(FileNotFoundError, match=said):
             Path("shown", path).read_bytes()
     with pytest.raises(NodeNotFound, match=said):
-        FileTree(opened(Ref.parse(flowers), Home())).look("picture.bin")
+        FileTree(open_source(Ref.parse(flowers), Home())).look("picture.bin")
     with pytest.raises(NodeNotFound, match=said):
         datapkg.load(f"{flowers}/picture.bin")
 

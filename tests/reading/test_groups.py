@@ -9,7 +9,7 @@ from datapkg.errors import InvalidInput, NodeNotFound
 from datapkg.format.manifest.parsed import Node as Entry
 from datapkg.home import Home
 from datapkg.reading.load import load
-from datapkg.reading.nodes import functions
+from datapkg.reading.nodes import base, functions
 from datapkg.reading.nodes.files import File
 from datapkg.reading.nodes.groups import Group, Package
 from datapkg.reading.nodes.tables import Table
@@ -74,9 +74,9 @@ def test_nodes_win_over_methods_and_functions_stay(home: Home) -> None:
     assert dict(functions.items(odd)).keys() == {*names, "sub"}
     assert [node.name for node in functions.values(odd)] == functions.keys(odd)
     assert [path for path, _ in functions.walk(odd)][-3:] == ["sub/keys", "values", "walk"]
-    assert (functions.name(odd), functions.kind(odd), functions.meta(odd)) == ("odd", "package", {})
-    assert functions.size(odd) == sum(len(each) for each in [*names, "sub/keys"])
-    assert str(functions.ref(odd)) == f"me/odd@sha256:{functions.hash(odd)}"
+    assert (base.name(odd), base.kind(odd), base.meta(odd)) == ("odd", "package", {})
+    assert base.size(odd) == sum(len(each) for each in [*names, "sub/keys"])
+    assert str(base.ref(odd)) == f"me/odd@sha256:{functions.hash(odd)}"
     assert functions.frames(odd) is None
     assert "raw" not in repr(odd)
     assert repr(odd).count("\n") == 13

@@ -16,6 +16,7 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import ArrayNode, Block, Manifest, Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.reading.nodes.base import node_at
 from datapkg.reading.source import Source
 
 HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }"
@@ -55,7 +56,7 @@ def opened(tmp_path: Path, node: Node, data: bytes) -> Source:
 def test_a_hostile_header_of_an_array(tmp_path: Path, name: str) -> None:
     data = npy(HEADERS[name])
     entry = ArrayNode(path="a", file_name="a.npy", dtype="<f8", hash=hash_bytes(data), shape=[1], size=len(data))
-    node = opened(tmp_path, entry, data).node("a")
+    node = node_at(opened(tmp_path, entry, data), "a")
     with pytest.raises(CorruptObject, match="not an array that can be read"):
         node()  # type: ignore[operator]
     assert "<div" in node._repr_html_()  # type: ignore[attr-defined]
@@ -69,7 +70,7 @@ def test_a_shape_that_the_manifest_repeats(tmp_path: Path) -> None:
     shape = [1_000_000_000_000]
     entry = ArrayNode(path="a", file_name="a.npy", dtype="<f8", hash=hash_bytes(data), shape=shape, size=len(data))
     with pytest.raises(CorruptObject, match="promises 8,000,000,000,000 bytes of data, there are 8"):
-        opened(tmp_path, entry, data).node("a")()  # type: ignore[operator]
+        node_at(opened(tmp_path, entry, data), "a")()  # type: ignore[operator]
 
 
 def table(tmp_path: Path, columns: list[tuple[str, str]], metadata: dict[bytes, bytes] | None = None) -> Source:
@@ -95,7 +96,7 @@ RIGHT = [("a", "int64"), ("b", "string")]
     ],
 )
 def test_metadata_of_pandas_that_nothing_can_be_made_of(tmp_path: Path, value: bytes) -> None:
-    node = table(tmp_path, RIGHT, {b"pandas": value}).node("t")
+    node = node_at(table(tmp_path, RIGHT, {b"pandas": value}), "t")
     frame = node()  # type: ignore[operator]
     assert frame["a"].tolist() == [1, 2, 3]
     assert np.asarray(node[["a"]]).tolist() == [[1], [2], [3]]  # type: ignore[index]
@@ -104,7 +105,7 @@ def test_metadata_of_pandas_that_nothing_can_be_made_of(tmp_path: Path, value: b
 
 @pytest.mark.parametrize("columns", [[("a", "double"), RIGHT[1]], [RIGHT[0], ("b", "dictionary<string>")]])
 def test_types_that_the_object_has_not(tmp_path: Path, columns: list[tuple[str, str]]) -> None:
-    node = table(tmp_path, columns).node("t")
+    node = node_at(table(tmp_path, columns), "t")
     wrong = next(name for (name, kind), right in zip(columns, RIGHT, strict=True) if (name, kind) != right)
     for read in (node, node.arrow, node.head, node.describe):  # type: ignore[attr-defined]
         with pytest.raises(CorruptObject, match=f"column '{wrong}' of its object is .*, but the manifest says"):

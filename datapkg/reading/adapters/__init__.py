@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from datapkg.errors import MissingDependency
 
 if TYPE_CHECKING:
-    from datapkg.reading.nodes.interchange import TableInterchange
+    from datapkg.reading.protocols import TableLike
 
 ADAPTERS = {
     "dask": "datapkg.reading.adapters.dask_frame",
@@ -21,7 +21,7 @@ ADAPTERS = {
 """Library, as pip calls it, to the module whose `convert(table, …)` gives what that library works with."""
 
 
-def convert(table: TableInterchange, library: str, *args: Any, **options: Any) -> Any:
+def convert(table: TableLike, library: str, *args: Any, **options: Any) -> Any:
     """A table as what a library works with; raises `MissingDependency` with the line that installs the library."""
     try:
         adapter = import_module(ADAPTERS[library])

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 
-from datapkg.reading.nodes.interchange import TableInterchange
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import TableLike
+
 
 # A longer object that is no block of ours is streamed by its row groups.
 _LONG, _BATCH = 1_048_576, 262_144
 
 
-def starts(table: TableInterchange) -> list[int]:
+def starts(table: TableLike) -> list[int]:
     """The number of the row that each block begins with, and the number of all rows."""
     return [0, *accumulate(block.rows for block in table.__entry__.blocks)]
 
 
-def read(table: TableInterchange, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+def read(table: TableLike, number: int, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of one block as Arrow keeps them."""
     return table.arrow(columns, rows=_rows(table, number))
 
 
-def read_frame(table: TableInterchange, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_frame(table: TableLike, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """The rows of one block as a DataFrame, with the labels that they have in the whole table."""
     return table(columns, rows=_rows(table, number))
 
 
-def stream(table: TableInterchange) -> pa.RecordBatchReader:
+def stream(table: TableLike) -> pa.RecordBatchReader:
     """All rows, block by block; what is wrong with the first block is found here, with others when they are reached."""
     if len(table.__entry__.blocks) == 1 and table.rows > _LONG:
         return pa.RecordBatchReader.from_batches(table.schema, table.iter_batches(_BATCH, arrow=True))
@@ -37,12 +40,12 @@ def stream(table: TableInterchange) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(first.schema, _batches(table, [first]))
 
 
-def _batches(table: TableInterchange, first: list[pa.Table]) -> Iterator[pa.RecordBatch]:
+def _batches(table: TableLike, first: list[pa.Table]) -> Iterator[pa.RecordBatch]:
     yield from first.pop().to_batches()  # so that nobody keeps it
     for number in range(1, len(table.__entry__.blocks)):
         yield from read(table, number).to_batches()
 
 
-def _rows(table: TableInterchange, number: int) -> slice:
+def _rows(table: TableLike, number: int) -> slice:
     begins = starts(table)
     return slice(begins[number], begins[number + 1])

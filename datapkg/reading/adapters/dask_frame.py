@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.dataframe as dd
 from dask.dataframe.utils import clear_known_categories
 
 from datapkg.reading.adapters import blocks, files
-from datapkg.reading.nodes.interchange import TableInterchange
 from datapkg.reading.tables import arrow_reader, pandas_reader
 from datapkg.tables.pandas_metadata import forgotten_categories
 
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import TableLike
 
-def convert(table: TableInterchange, columns: Sequence[str] | None = None) -> Any:
+
+def convert(table: TableLike, columns: Sequence[str] | None = None) -> Any:
     """A DataFrame whose partitions are read where they are computed; a worker needs the package to be installed."""
     chosen = None if columns is None else files.known(table, columns)
     numbers = list(range(len(table.__entry__.blocks)))
@@ -23,7 +25,7 @@ def convert(table: TableInterchange, columns: Sequence[str] | None = None) -> An
     )
 
 
-def read_block(number: int, table: TableInterchange, chosen: list[str] | None, columns: list[Any] | None = None) -> Any:
+def read_block(number: int, table: TableLike, chosen: list[str] | None, columns: list[Any] | None = None) -> Any:
     """One partition, with the labels that its rows have in the whole table; dask says which `columns` are needed."""
     if columns is None:
         return blocks.read_frame(table, number, chosen)
@@ -32,7 +34,7 @@ def read_block(number: int, table: TableInterchange, chosen: list[str] | None, c
     return blocks.read_frame(table, number, chosen)[columns]
 
 
-def _meta(table: TableInterchange, columns: list[str] | None) -> Any:
+def _meta(table: TableLike, columns: list[str] | None) -> Any:
     """A frame without rows; categories are known where every block has the same of them."""
     kind = arrow_reader.schema(table.__stored__)
     empty = table.schema.empty_table()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -11,14 +11,16 @@ import pyarrow.types as types
 
 from datapkg.errors import WrongType
 from datapkg.reading.adapters import files
-from datapkg.reading.nodes.interchange import TableInterchange
+
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import TableLike
 
 # What duckdb would take for a pattern in the name of a file.
 _PATTERN = frozenset("*?[]{}")
 
 
 def convert(
-    table: TableInterchange,
+    table: TableLike,
     columns: Sequence[str] | None = None,
     filters: Any = None,
     connection: duckdb.DuckDBPyConnection | None = None,
@@ -34,7 +36,7 @@ def convert(
 
 
 def _relation(
-    table: TableInterchange, columns: Sequence[str] | None, filters: Any, connection: duckdb.DuckDBPyConnection
+    table: TableLike, columns: Sequence[str] | None, filters: Any, connection: duckdb.DuckDBPyConnection
 ) -> duckdb.DuckDBPyRelation:
     if filters is None and (found := _scan(table, connection)) is not None:
         return found if columns is None else found.select(*map(_column, files.known(table, columns)))
@@ -47,7 +49,7 @@ def _known(found: pa.Table) -> pa.Table:
     return found.cast(pa.schema(kinds, found.schema.metadata))
 
 
-def _scan(table: TableInterchange, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
+def _scan(table: TableLike, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
     """A scan of the objects; None where duckdb would read other types or names there than it takes from Arrow."""
     names = list(map(str, files.paths(table)))
     if any(_PATTERN & set(name) for name in names):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import pandas as pd
@@ -12,14 +12,16 @@ import pyarrow as pa
 
 from datapkg.errors import CorruptObject, InvalidInput, WrongType
 from datapkg.format.texts import quoted
-from datapkg.reading.nodes.interchange import TableInterchange
 from datapkg.reading.tables import arrow_reader
+
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import TableLike
 
 # What GeoParquet means where it says nothing of a column's crs: https://geoparquet.org/releases/v1.1.0
 _DEFAULT_CRS = "OGC:CRS84"
 
 
-def convert(table: TableInterchange, columns: Sequence[str] | None = None, filters: Any = None) -> gpd.GeoDataFrame:
+def convert(table: TableLike, columns: Sequence[str] | None = None, filters: Any = None) -> gpd.GeoDataFrame:
     """A GeoDataFrame with its crs, which may be written to; raises `InvalidInput` where no column is a geometry."""
     primary, found = _geometries(table)
     frame = table(columns, filters)
@@ -33,7 +35,7 @@ def convert(table: TableInterchange, columns: Sequence[str] | None = None, filte
     return gpd.GeoDataFrame(frame, geometry=primary if primary in chosen else next(iter(chosen)))
 
 
-def _series(table: TableInterchange, column: pd.Series, crs: Any) -> gpd.GeoSeries:
+def _series(table: TableLike, column: pd.Series, crs: Any) -> gpd.GeoSeries:
     try:
         is_text = any(isinstance(each, str) for each in column)
         make = gpd.GeoSeries.from_wkt if is_text else gpd.GeoSeries.from_wkb
@@ -44,7 +46,7 @@ def _series(table: TableInterchange, column: pd.Series, crs: Any) -> gpd.GeoSeri
         ) from error
 
 
-def _geometries(table: TableInterchange) -> tuple[str, dict[str, Any]]:
+def _geometries(table: TableLike) -> tuple[str, dict[str, Any]]:
     """The main column of geometries, and each of them with its crs."""
     kind = arrow_reader.schema(table.__stored__)
     primary, found = _by_publisher(table) or _by_parquet(table, kind) or _by_arrow(kind) or ("", {})
@@ -57,13 +59,13 @@ def _geometries(table: TableInterchange) -> tuple[str, dict[str, Any]]:
     return primary if primary in found else next(iter(found)), found
 
 
-def _by_publisher(table: TableInterchange) -> tuple[str, dict[str, Any]] | None:
+def _by_publisher(table: TableLike) -> tuple[str, dict[str, Any]] | None:
     meta = table.meta
     name = meta.get("geometry")
     return (name, {name: meta.get("crs")}) if isinstance(name, str) else None
 
 
-def _by_parquet(table: TableInterchange, kind: pa.Schema) -> tuple[str, dict[str, Any]] | None:
+def _by_parquet(table: TableLike, kind: pa.Schema) -> tuple[str, dict[str, Any]] | None:
     """What GeoParquet says under the key `geo`."""
     text = (kind.metadata or {}).get(b"geo")
     if text is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
-from datapkg.reading.nodes.interchange import TableInterchange
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import TableLike
 
 
-def convert(table: TableInterchange) -> Any:
+def convert(table: TableLike) -> Any:
     """What narwhals asks `__narwhals_dataframe__` for: the inner side of its DataFrame."""
     return nw.from_native(table.arrow())._compliant_frame

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +12,15 @@ import pyarrow.types as types
 
 from datapkg.errors import InvalidInput, WrongType
 from datapkg.format.texts import quoted
-from datapkg.reading.nodes.interchange import TableInterchange
 from datapkg.reading.tables import arrow_reader
+
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import TableLike
 
 _EXACT = 2**53
 
 
-def convert(table: TableInterchange, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
+def convert(table: TableLike, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
     """Rows by columns in the one type that holds all numbers; else an array of records with named fields.
 
     The index that pandas had is not a column here, unless it is asked for. A null is NaN among numbers and NaT among
@@ -39,7 +41,7 @@ def convert(table: TableInterchange, columns: Sequence[str] | None = None, filte
     return records
 
 
-def matrix(table: TableInterchange, dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
+def matrix(table: TableLike, dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
     """What `np.asarray(node)` gives: rows by columns; raises `WrongType` where a column is not of numbers."""
     if copy is False:
         raise InvalidInput(f"{table.__stored__.place}: an array of a table cannot be had without making it: copy=False")
@@ -69,17 +71,17 @@ def is_number(kind: pa.DataType) -> bool:
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
-def _read(table: TableInterchange, columns: Sequence[str] | None, filters: Any) -> pa.Table:
+def _read(table: TableLike, columns: Sequence[str] | None, filters: Any) -> pa.Table:
     return table.arrow(_columns(table) if columns is None else columns, filters)
 
 
-def _columns(table: TableInterchange) -> list[str]:
+def _columns(table: TableLike) -> list[str]:
     kind = arrow_reader.schema(table.__stored__)
     index = arrow_reader.index_columns(kind)
     return list(dict.fromkeys(name for name in kind.names if name not in index))
 
 
-def _matrix(table: TableInterchange, read: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
+def _matrix(table: TableLike, read: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
     """Rows by columns in a dtype, or in the one that numpy finds; raises `WrongType` if that one rounds integers."""
     columns = [values(column) for column in read.columns]
     kind = np.dtype(dtype) if dtype is not None else np.result_type(*columns) if columns else np.dtype(float)
@@ -91,7 +93,7 @@ def _matrix(table: TableInterchange, read: pa.Table, dtype: Any = None) -> np.nd
     return found
 
 
-def _check_exact(table: TableInterchange, read: pa.Table) -> None:
+def _check_exact(table: TableLike, read: pa.Table) -> None:
     for name, column in zip(read.column_names, read.columns, strict=True):
         if types.is_int64(column.type) or types.is_uint64(column.type):
             ends = pc.min_max(column).as_py().values()
@@ -102,7 +104,7 @@ def _check_exact(table: TableInterchange, read: pa.Table) -> None:
                 )
 
 
-def _field(table: TableInterchange, name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+def _field(table: TableLike, name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     try:
         return values(column) if is_number(column.type) else column.to_numpy()
     except pa.ArrowException as error:

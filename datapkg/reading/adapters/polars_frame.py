@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
 
 from datapkg.errors import InvalidInput, WrongType
 from datapkg.reading.adapters import files
-from datapkg.reading.nodes.interchange import TableInterchange
+
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import TableLike
 
 
 def convert(
-    table: TableInterchange, columns: Sequence[str] | None = None, filters: Any = None, lazy: bool = False
+    table: TableLike, columns: Sequence[str] | None = None, filters: Any = None, lazy: bool = False
 ) -> pl.DataFrame | pl.LazyFrame:
     """A DataFrame that shares the memory of Arrow; with `lazy`, a LazyFrame of equal values."""
     if not lazy:
@@ -27,7 +29,7 @@ def convert(
     return frame if columns is None else frame.select(files.known(table, columns))
 
 
-def _frame(table: TableInterchange, found: pa.Table) -> pl.DataFrame:
+def _frame(table: TableLike, found: pa.Table) -> pl.DataFrame:
     try:
         return pl.DataFrame(found)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -36,7 +38,7 @@ def _frame(table: TableInterchange, found: pa.Table) -> pl.DataFrame:
         ) from error
 
 
-def _scan(table: TableInterchange) -> pl.LazyFrame | None:
+def _scan(table: TableLike) -> pl.LazyFrame | None:
     """A scan of the objects; None where polars would read other types or names there than it takes from Arrow."""
     kind = table.schema
     if len(set(kind.names)) < len(kind.names):

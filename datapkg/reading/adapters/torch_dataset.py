@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +13,13 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from datapkg.errors import InvalidInput
 from datapkg.reading.adapters import blocks, files
 from datapkg.reading.adapters.numpy_array import is_number, values
-from datapkg.reading.nodes.interchange import TableInterchange
+
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import TableLike
 
 
 def convert(
-    table: TableInterchange,
+    table: TableLike,
     columns: Sequence[str] | None = None,
     stream: bool = False,
     shuffle: bool = False,
@@ -43,7 +45,7 @@ def share(whole: range, number: int, of: int) -> range:
 class RowDataset(Dataset[dict[str, Any]]):
     """Rows by number; the columns are read at the first row that is asked for, in each process that asks."""
 
-    def __init__(self, table: TableInterchange, columns: list[str], part: range | None = None) -> None:
+    def __init__(self, table: TableLike, columns: list[str], part: range | None = None) -> None:
         self._table, self._columns = table, columns
         self._part = range(table.rows) if part is None else part
         self._read: dict[str, Any] | None = None
@@ -71,9 +73,7 @@ class RowStream(IterableDataset[dict[str, Any]]):
     Shuffled are the blocks, and the rows within each of them.
     """
 
-    def __init__(
-        self, table: TableInterchange, columns: list[str], seed: int | None, part: range | None = None
-    ) -> None:
+    def __init__(self, table: TableLike, columns: list[str], seed: int | None, part: range | None = None) -> None:
         self._table, self._columns, self._seed = table, columns, seed
         self._part = range(table.rows) if part is None else part
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that stay see a new one too

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from datapkg.errors import DatapkgError, InvalidName, NoSuchFile, NotFound, ObjectNotFound
 from datapkg.format.names import Ref
 from datapkg.reading.files.tree import Entry, FileTree
-from datapkg.reading.load import opened
+from datapkg.reading.opening import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def find_tree(home: Home, package: str, *, lazy: bool | None = None, registry: s
     `lazy` (by default the setting of that name) and `registry` are those of `load`, and so are the errors.
     """
     is_lazy = bool(home.settings.get("lazy").value if lazy is None else lazy)
-    source = opened(Ref.parse(package), home, lazy=is_lazy, registry=registry)
+    source = open_source(Ref.parse(package), home, lazy=is_lazy, registry=registry)
     key = (source.store.folder, source.ref.package, source.hash, source.is_lazy, registry)
     if (tree := _trees.get(key)) is None:
         tree = _trees.setdefault(key, FileTree(source))

@@ -15,6 +15,7 @@ from datapkg.format.manifest.parsed import ArrayNode, GroupNode, TableNode
 from datapkg.format.names import MAX_NODE_NAME_BYTES, normal_form
 from datapkg.format.suggestions import advice
 from datapkg.format.texts import quoted
+from datapkg.reading.missing.earlier_states import explain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +75,8 @@ class FileTree:
             return NodeNotFound(f"{where} is a file, and nothing lies below it", path=full)
         names = [entry.name for entry in FileTree(self.source).listing(above)]
         error = NodeNotFound(f"{where} has nothing called {quoted(name)}{advice(name, names)}", path=full)
-        return self.source.explain_absent(error, tuple(SUFFIXES.values()))
+        source = self.source
+        return explain(error, source.store, source.ref, source.hash, source.home, suffixes=tuple(SUFFIXES.values()))
 
     def listing(self, path: str) -> list[Entry]:
         """What is in a folder, in the order of the nodes; raises `NodeNotFound`, `NotAFolder`."""

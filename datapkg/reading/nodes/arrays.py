@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datapkg.errors import CorruptObject, InvalidInput
+from datapkg.reading.missing.python_code import expression
 from datapkg.reading.nodes.base import Node
-from datapkg.reading.nodes.not_loaded import NotLoaded, expression, no_array_attribute
+from datapkg.reading.nodes.not_loaded import NotLoaded, no_array_attribute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,8 +1,6 @@
-"""What all nodes have in common: where they are, and what the manifest says of them."""
+"""What all nodes have in common: where they are, and what the manifest holds of them."""
 
 from __future__ import annotations
-
-from datapkg.reading.nodes import functions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,25 +27,19 @@ class Node:
 
     def __setattr__(self, name: str, value: object) -> None:
         if not is_dunder(name):
-            raise TypeError(f"{functions.ref(self)} is one state of a package and does not change: {name} was not set")
+            raise TypeError(f"{ref(self)} is one state of a package and does not change: {name} was not set")
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
         if not is_dunder(name):
-            raise TypeError(
-                f"{functions.ref(self)} is one state of a package and does not change: {name} was not deleted"
-            )
+            raise TypeError(f"{ref(self)} is one state of a package and does not change: {name} was not deleted")
         super().__delattr__(name)
 
     def __setitem__(self, name: object, value: object) -> NoReturn:
-        raise TypeError(
-            f"{functions.ref(self)} is one state of a package and does not change: {name!r:.80} was not set"
-        )
+        raise TypeError(f"{ref(self)} is one state of a package and does not change: {name!r:.80} was not set")
 
     def __delitem__(self, name: object) -> NoReturn:
-        raise TypeError(
-            f"{functions.ref(self)} is one state of a package and does not change: {name!r:.80} was not deleted"
-        )
+        raise TypeError(f"{ref(self)} is one state of a package and does not change: {name!r:.80} was not deleted")
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same node of the same state, by its hash; what a table holds is compared once loaded."""
@@ -65,34 +57,35 @@ class Node:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from datapkg.reading.nodes.pickling import reduced
+        """Return what names the node, for another process to open it; no data of the package is pickled."""
+        from datapkg.reading.opening import dump_source
 
-        return reduced(self)
+        return restored, (self.__kind__, self.__at__, dump_source(self.__source__))
 
     @property
     def name(self) -> str:
         """The last part of the node's path; of a package, its name."""
-        return functions.name(self)
+        return name(self)
 
     @property
     def kind(self) -> str:
         """package, group, table, file or array."""
-        return functions.kind(self)
+        return kind(self)
 
     @property
     def ref(self) -> Ref:
         """The exact reference: package, path and hash of the state, to be written down."""
-        return functions.ref(self)
+        return ref(self)
 
     @property
     def meta(self) -> dict[str, Any]:
         """The metadata that the publisher gave: a dict that is only read; `dict(…)` of it may be changed."""
-        return functions.meta(self)
+        return meta(self)
 
     @property
     def size(self) -> int:
         """Bytes of all objects of the node."""
-        return functions.size(self)
+        return size(self)
 
     def __repr__(self) -> str:
         from datapkg.reading.reprs.text import describe
@@ -118,3 +111,59 @@ class Node:
 def is_dunder(name: str) -> bool:
     """Whether Python itself looks at this name."""
     return name[:2] == "__" == name[-2:]
+
+
+CLASSES: dict[str, type[Node]] = {}
+"""The class of each kind of node; the package's `__init__` fills it."""
+
+
+def node_at(source: Source, path: str) -> Node:
+    """Return the node at a path; raise `NodeNotFound` with close names."""
+    if kind := source.kind(path):
+        return CLASSES[kind](source, path)
+    from datapkg.reading.missing.missing_node import missing_node  # start-up is faster without what errors need
+
+    raise missing_node(source, path)
+
+
+def restored(kind: str, path: str, source: dict[str, Any]) -> Node:
+    """Return a node that was pickled, unread; raise `PackageNotInstalled` if its state is not on this machine.
+
+    A package that was imported comes back as one that was loaded.
+    """
+    from datapkg.reading.opening import load_source
+
+    return CLASSES[kind](load_source(source), path)
+
+
+def name(node: Node) -> str:
+    """The last part of a node's path; of a package, its name."""
+    return node.__at__.rpartition("/")[2] or node.__source__.ref.name
+
+
+def kind(node: Node) -> str:
+    """package, group, table, file or array."""
+    return node.__kind__  # nodes are made as what they are: the manifest need not be asked again
+
+
+def ref(node: Node) -> Ref:
+    """The exact reference of a node: package, path and hash of the state, to be written down."""
+    return node.__source__.ref_of(node.__at__)
+
+
+def meta(node: Node) -> dict[str, Any]:
+    """The metadata that the publisher gave to a node: a dict that is only read; `dict(…)` of it may be changed."""
+    from datapkg.reading.nodes.read_only import ReadOnlyDict
+
+    manifest, path = node.__source__.manifest, node.__at__
+    entry = manifest.get(path) if path else manifest
+    change = f"draft.set_meta({path!r}, {{…}})" if path else "draft.meta[…] = …"
+    line = f'with datapkg.edit("{node.__source__.ref.package}") as draft: {change}'
+    return ReadOnlyDict(entry.meta if entry else {}, line)
+
+
+def size(node: Node) -> int:
+    """Bytes of all objects of a node and of all below it, each counted once."""
+    if line := vars(node).get("__line__"):  # it was walked to, and its line read on the way
+        return sum(dict(line.objects()).values())
+    return node.__source__.manifest.size(node.__at__)

@@ -73,4 +73,4 @@ class File(Node):
         """The file as an image of Pillow; raises `InvalidInput` for what is none, `MissingDependency`."""
         from datapkg.reading.nodes.images import open_image
 
-        return open_image(self)
+        return open_image(self.read_bytes, f"{self.__source__.ref.package}/{self.__at__}")

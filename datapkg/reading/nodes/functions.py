@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datapkg.format.names import normal_form
+from datapkg.reading.nodes.base import CLASSES, Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,78 +13,39 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from datapkg.format.names import Ref
-    from datapkg.reading.nodes.base import Node
-    from datapkg.reading.nodes.groups import Group, Package
     from datapkg.reading.nodes.prefetching import Prefetch
 
 
-def name(node: Node) -> str:
-    """The last part of a node's path; of a package, its name."""
-    return node.__at__.rpartition("/")[2] or node.__source__.ref.name
-
-
-def kind(node: Node) -> str:
-    """package, group, table, file or array."""
-    return node.__kind__  # nodes are made as what they are: the manifest need not be asked again
-
-
-def ref(node: Node) -> Ref:
-    """The exact reference of a node: package, path and hash of the state, to be written down."""
-    exact = node.__source__.ref
-    return type(exact)(exact.user, exact.name, node.__at__, exact.state)
-
-
-def hash(package: Package) -> str:
+def hash(package: Node) -> str:
     """The sha256 of a package's manifest, which names this state of it."""
     return package.__source__.hash
 
 
-def meta(node: Node) -> dict[str, Any]:
-    """The metadata that the publisher gave to a node: a dict that is only read; `dict(…)` of it may be changed."""
-    from datapkg.reading.nodes.read_only import ReadOnlyDict
-
-    manifest, path = node.__source__.manifest, node.__at__
-    entry = manifest.get(path) if path else manifest
-    change = f"draft.set_meta({path!r}, {{…}})" if path else "draft.meta[…] = …"
-    line = f'with datapkg.edit("{node.__source__.ref.package}") as draft: {change}'
-    return ReadOnlyDict(entry.meta if entry else {}, line)
-
-
-def size(node: Node) -> int:
-    """Bytes of all objects of a node and of all below it, each counted once."""
-    if line := vars(node).get("__line__"):  # it was walked to, and its line read on the way
-        return sum(dict(line.objects()).values())
-    return node.__source__.manifest.size(node.__at__)
-
-
-def keys(group: Group) -> list[str]:
+def keys(group: Node) -> list[str]:
     """The names of the nodes directly in a group, in order."""
     return list(group.__source__.children(group.__at__).names)
 
 
-def values(group: Group) -> list[Node]:
+def values(group: Node) -> list[Node]:
     """The nodes directly in a group, in the order of their names."""
     return [node for _, node in items(group)]
 
 
-def items(group: Group) -> list[tuple[str, Node]]:
+def items(group: Node) -> list[tuple[str, Node]]:
     """(name, node) of all nodes directly in a group, in the order of their names."""
-    from datapkg.reading.nodes.kinds import CLASSES
-
     source = group.__source__
     kinds = source.children(group.__at__).kinds
     return [(name, CLASSES[kind](source, below(group, name))) for name, kind in kinds.items()]
 
 
-def walk(group: Group) -> Iterator[tuple[str, Node]]:
+def walk(group: Node) -> Iterator[tuple[str, Node]]:
     """(path within the group, node) of all nodes below a group: a group comes before what it holds."""
     from datapkg.reading.nodes import walking
 
     return walking.walk(group.__source__, group.__at__)
 
 
-def find(group: Group, pattern: str) -> Iterator[tuple[str, Node]]:
+def find(group: Node, pattern: str) -> Iterator[tuple[str, Node]]:
     """What `walk` gives, of it those whose path fits a pattern such as `**/*.jpg`.
 
     `*`, `?` and `[abc]` stand for characters of one name, `**` for any number of names; `glob.escape` escapes names
@@ -95,7 +57,7 @@ def find(group: Group, pattern: str) -> Iterator[tuple[str, Node]]:
 
 
 def filter(
-    group: Group, test: Callable[[Node], object] | None = None, *, meta: Mapping[str, Any] | None = None
+    group: Node, test: Callable[[Node], object] | None = None, *, meta: Mapping[str, Any] | None = None
 ) -> Iterator[tuple[str, Node]]:
     """What `walk` gives, of it those nodes that pass a test, or whose metadata hold all that is in `meta`.
 
@@ -111,7 +73,7 @@ def filter(
     return walking.select(group.__source__, group.__at__, test, meta)
 
 
-def to_frame(group: Group, meta: Sequence[str] | None = None) -> pd.DataFrame:
+def to_frame(group: Node, meta: Sequence[str] | None = None) -> pd.DataFrame:
     """All that is below a group as a DataFrame: a row a node, in the order of `walk`.
 
     Its columns are path, kind, size (of groups 0, so that the sum counts every node once), rows, file_name, hash (of
@@ -123,12 +85,12 @@ def to_frame(group: Group, meta: Sequence[str] | None = None) -> pd.DataFrame:
     return files_table(group.__source__, group.__at__, meta)
 
 
-def plot(group: Group, limit: int = 25, columns: int = 5) -> Figure:
+def plot(group: Node, limit: int = 25, columns: int = 5) -> Figure:
     """The images directly in a group as a grid, a figure of matplotlib.
 
     What is not an image is passed over. Raises `NotFound` where there is no image, `MissingDependency`.
     """
-    from datapkg.reading.nodes.images import no_image, plot_images
+    from datapkg.reading.nodes.image_grid import no_image, plot_images
 
     place = f"{group.__source__.ref.package}/{group.__at__}".rstrip("/")
     figure = plot_images(values(group), limit, columns, place)
@@ -137,7 +99,7 @@ def plot(group: Group, limit: int = 25, columns: int = 5) -> Figure:
     return figure
 
 
-def frames(group: Group) -> pd.DataFrame | None:
+def frames(group: Node) -> pd.DataFrame | None:
     """All tables below a group, at any depth, one below the other in the order of `walk`, as one DataFrame.
 
     None where there is no table. Raises `InvalidInput` where their columns differ in names or types.
@@ -156,7 +118,6 @@ def prefetch(node: Node) -> Prefetch:
     """
     from datapkg.errors import WrongType
     from datapkg.format.texts import quoted
-    from datapkg.reading.nodes.base import Node
     from datapkg.reading.nodes.prefetching import Prefetch
 
     if not isinstance(node, Node):
@@ -164,7 +125,7 @@ def prefetch(node: Node) -> Prefetch:
     return Prefetch(node.__source__, node.__at__)
 
 
-def below(group: Group, path: str) -> str:
+def below(group: Node, path: str) -> str:
     """Return the path in the package of what has this path in a group, in the normal form that names are kept in."""
     path = normal_form(path)
     return f"{group.__at__}/{path}" if group.__at__ else path

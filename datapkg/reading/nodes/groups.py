@@ -5,7 +5,7 @@ from __future__ import annotations
 from datapkg.errors import InvalidInput, NodeNotFound
 from datapkg.format.texts import listed
 from datapkg.reading.nodes import functions
-from datapkg.reading.nodes.base import Node, is_dunder
+from datapkg.reading.nodes.base import Node, is_dunder, node_at
 from datapkg.reading.nodes.not_loaded import refuse_pandas
 
 TYPE_CHECKING = False
@@ -35,19 +35,21 @@ class Group(Node):
             return object.__getattribute__(self, name)
         names = self.__source__.children(self.__at__).named(name)
         if len(names) == 1:
-            return self.__source__.node(functions.below(self, names[0]))
+            return node_at(self.__source__, functions.below(self, names[0]))
         if names:
             ways = ", ".join(f"[{each!r}]" for each in names)
             raise NodeNotFound(f"{_place(self)}: more than one node would be .{name}, so none is; write {ways}")
         try:
             return super().__getattribute__(name)
         except AttributeError:
-            raise self.__source__.no_node(functions.below(self, name)) from None
+            from datapkg.reading.missing.missing_node import missing_node
+
+            raise missing_node(self.__source__, functions.below(self, name)) from None
 
     def __getitem__(self, path: str) -> Node:
         if not isinstance(path, str):
             raise TypeError(f"a node is found by its name, which is text; got {type(path).__name__}")
-        return self.__source__.node(functions.below(self, path))
+        return node_at(self.__source__, functions.below(self, path))
 
     def __contains__(self, path: object) -> bool:
         return isinstance(path, str) and path != "" and self.__source__.kind(functions.below(self, path)) != ""

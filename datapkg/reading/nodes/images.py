@@ -1,38 +1,30 @@
-"""Images of a package: one as Pillow has it, and those of a group as a grid; nothing that is in them is run."""
+"""Open a file of a package as an image of Pillow, without running any code that it contains."""
 
 from __future__ import annotations
 
 import io
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
-from itertools import islice
-from math import ceil
-from typing import Any
+from collections.abc import Callable
 
-from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, NotFound
-from datapkg.reading.nodes.base import Node
-from datapkg.reading.nodes.files import File
+from datapkg.errors import InvalidInput, MissingDependency
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 RUN_PROGRAMS = {"EPS"}  # these formats Pillow gives to Ghostscript
-INCHES = 2.2
-LOOKED_AT = 10_000
 _BROKEN = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, SyntaxError, TypeError, ValueError)
 
 
-def open_image(node: File) -> Image:
-    """The image in a file; raises `InvalidInput` for what is none, or bigger than Pillow's bound for images."""
+def open_image(read: Callable[[], bytes], place: str) -> Image:
+    """Return the image in a file, which is read once Pillow is known to be installed; messages name its `place`.
+
+    Raise `InvalidInput` for what is not an image, or is bigger than Pillow's limit; `MissingDependency`.
+    """
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
-        raise _missing("pillow", "PIL", error) from error
-    place = f"{node.__source__.ref.package}/{node.__at__}"
-    data = node.read_bytes()
+        raise missing_library("pillow", "PIL", error) from error
+    data = read()
     Image.init()
     try:
         image = Image.open(io.BytesIO(data), formats=[form for form in Image.OPEN if form not in RUN_PROGRAMS])
@@ -47,77 +39,7 @@ def open_image(node: File) -> Image:
     return image
 
 
-def looks_like_image(node: Node) -> bool:
-    """Whether a node is a file with the name of an image."""
-    if not isinstance(node, File):
-        return False
-    from PIL import Image
-
-    Image.init()
-    _, dot, suffix = node.file_name.rpartition(".")
-    return Image.EXTENSION.get(f".{suffix.lower()}" if dot else "") in {*Image.OPEN} - RUN_PROGRAMS
-
-
-def plot_images(nodes: list[Node], limit: int, columns: int, title: str) -> Figure | None:
-    """The first images among these nodes as a grid; None where there is none. One that cannot be read says so."""
-    if limit < 1 or columns < 1:
-        raise InvalidInput(f"limit and columns are 1 and more, got {limit} and {columns}")
-    try:
-        import matplotlib.pyplot  # noqa: F401 - notebooks show figures from then on
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise _missing("matplotlib", "matplotlib", error) from error
-    try:
-        import PIL  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise _missing("pillow", "PIL", error) from error
-    images = [node for node in nodes if looks_like_image(node)]
-    if not images:
-        return None
-    shown = images[:limit]
-    with suppress(DatapkgError):  # what does not come says so in its place
-        shown[0].__source__.bring(*(node.__entry__ for node in shown if isinstance(node, File)))
-    columns = min(columns, len(shown))
-    rows = ceil(len(shown) / columns)
-    figure = Figure(figsize=(columns * INCHES, rows * INCHES), layout="constrained")
-    for axes, node in zip(figure.subplots(rows, columns, squeeze=False).flat, shown, strict=False):
-        _draw(axes, node)
-    for axes in figure.axes[len(shown) :]:
-        axes.remove()
-    more = f" (the first {len(shown)} of {len(images):,})" if len(images) > len(shown) else ""
-    figure.suptitle(title + more, parse_math=False)
-    return figure
-
-
-def no_image(below: Iterator[tuple[str, Node]], place: str) -> NotFound:
-    """The error for a group that has no image directly in it: where the nearest is, or what there is instead.
-
-    `below` is what the group has at any depth; of more than can be looked at in a moment, the first.
-    """
-    seen = list(islice(below, LOOKED_AT))
-    where = next((path.rpartition("/")[0] for path, node in seen if looks_like_image(node)), "")
-    if where:
-        line = f"group[{where!r}].plot()"
-        return NotFound(f"{place} has no image directly in it; those of the nearest group: {line}", hint=line)
-    counts = Counter(node.kind for path, node in seen if "/" not in path)
-    what = ", ".join(f"{count:,} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
-    return NotFound(f"{place} has no image: in it {'is' if sum(counts.values()) == 1 else 'are'} {what or 'no nodes'}")
-
-
-def _draw(axes: Any, node: Node) -> None:
-    assert isinstance(node, File)
-    axes.set_axis_off()
-    axes.set_title(node.name, fontsize="small", parse_math=False)
-    try:
-        image = open_image(node)
-        image.thumbnail((512, 512))
-        is_gray = image.mode in ("1", "L", "I", "F", "I;16")
-        axes.imshow(image if is_gray else image.convert("RGBA"), cmap="gray" if is_gray else None)
-    except DatapkgError as error:
-        axes.text(0.5, 0.5, error.message, ha="center", va="center", wrap=True, fontsize="x-small", parse_math=False)
-
-
-def _missing(library: str, module: str, error: ModuleNotFoundError) -> MissingDependency:
+def missing_library(library: str, module: str, error: ModuleNotFoundError) -> MissingDependency:
     if (error.name or "").partition(".")[0] != module:
         raise error
     line = f"pip install {library}"

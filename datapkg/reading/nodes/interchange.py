@@ -7,48 +7,19 @@ from datapkg.reading.nodes.not_loaded import refuse_pandas_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
     import numpy as np
     import pandas as pd
-    import pyarrow as pa
 
-    from datapkg.format.manifest.parsed import TableNode
-    from datapkg.reading.tables.stored_table import StoredTable
+    from datapkg.reading.protocols import TableLike
+else:
+    TableLike = object
 
 
-class TableInterchange(Node):
+class TableInterchange(Node, TableLike):
     """A table as others see it; `Table` says the rest."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def __entry__(self) -> TableNode: ...
-        @property
-        def __stored__(self) -> StoredTable: ...
-        @property
-        def rows(self) -> int: ...
-        @property
-        def columns(self) -> list[str]: ...
-        @property
-        def path(self) -> Path: ...
-        @property
-        def schema(self) -> pa.Schema: ...
-        def __call__(
-            self,
-            columns: Sequence[str] | None = None,
-            filters: Any = None,
-            *,
-            rows: slice | None = None,
-            frozen: bool = False,
-            dtype_backend: str | None = None,
-        ) -> pd.DataFrame: ...
-        def arrow(
-            self, columns: Sequence[str] | None = None, filters: Any = None, *, rows: slice | None = None
-        ) -> pa.Table: ...
-        def iter_batches(self, rows: int, *, arrow: bool) -> Iterator[Any]: ...
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The PyCapsule interface of Arrow: other libraries take the node as it is, block by block.

@@ -5,19 +5,14 @@ from __future__ import annotations
 import sys
 
 from datapkg.errors import NodeNotFound, WrongType
-from datapkg.format.names import attribute_name
 from datapkg.format.texts import quoted
+from datapkg.reading.missing.python_code import expression
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from datapkg.format.names import Ref
-    from datapkg.reading.nodes.arrays import Array
-    from datapkg.reading.nodes.base import Node
-    from datapkg.reading.nodes.interchange import TableInterchange
-    from datapkg.reading.nodes.tables import Table
-    from datapkg.reading.source import Source
+    from datapkg.reading.protocols import NodeLike, TableLike
 
 INDEXERS = ("loc", "iloc", "at", "iat")
 _OPERATORS = {
@@ -37,25 +32,7 @@ _ORDERS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _SIGNS = {"neg": "-", "pos": "+", "invert": "~"}
 
 
-def expression(source: Source, path: str) -> str:
-    """How a node is written in Python where its package was imported: `iris.measurements`, `iris["any name"]`."""
-    written, group = source.ref.name, ""
-    for part in path.split("/"):
-        attribute = attribute_name(part)
-        alone = len(source.children(group).attributes.get(attribute, ())) == 1
-        written += f".{attribute}" if alone else f"[{part!r}]"
-        group = f"{group}/{part}" if group else part
-    return written
-
-
-def load_line(ref: Ref, path: str) -> str:
-    """How a node of a package that is named by a ref is loaded in Python."""
-    from datapkg.format.names import Ref
-
-    return f'datapkg.load("{Ref(ref.user, ref.name, path, ref.state, ref.registry)}")'
-
-
-def refuse_pandas(node: Node, line: str) -> None:
+def refuse_pandas(node: NodeLike, line: str) -> None:
     """Raise `WrongType` where a function of pandas asks a node for what only a frame has; `line` is what to type.
 
     Called from methods that pandas calls of frames. An array, say, has no names and one dtype. numpy and Cython, which
@@ -65,7 +42,7 @@ def refuse_pandas(node: Node, line: str) -> None:
         raise WrongType(_takes_frames(node, line), hint=line)
 
 
-def refuse_pandas_table(node: TableInterchange) -> None:
+def refuse_pandas_table(node: NodeLike) -> None:
     """The same for a table node, which is loaded by calling it."""
     if _is_asked_by_pandas(3):
         line = f"{expression(node.__source__, node.__at__)}()"
@@ -76,12 +53,12 @@ def _is_asked_by_pandas(depth: int) -> bool:
     return str(sys._getframe(depth).f_globals.get("__name__")).partition(".")[0] == "pandas"
 
 
-def _takes_frames(node: Node, line: str) -> str:
+def _takes_frames(node: NodeLike, line: str) -> str:
     place = f"{node.__source__.ref.package}{'/' + node.__at__ if node.__at__ else ''}"
     return f"{place} is a {node.__kind__} node, and pandas takes a DataFrame; write: {line}"
 
 
-def no_attribute(node: Table, name: str) -> AttributeError:
+def no_attribute(node: TableLike, name: str) -> AttributeError:
     """The error for an attribute that a table node has not: a column's name, a frame's method, or a slip of a key.
 
     What pandas asks for is answered with the call that loads the frame; it stays an `AttributeError`, since pandas
@@ -103,7 +80,7 @@ def no_attribute(node: Table, name: str) -> AttributeError:
     return NodeNotFound(f"{place} is a table node, which has no {quoted(name)}{near or f'; load it with {loaded}'}")
 
 
-def no_array_attribute(node: Array, name: str) -> NodeNotFound:
+def no_array_attribute(node: NodeLike, name: str) -> NodeNotFound:
     """The error for an attribute that an array node has not: one of numpy's arrays, or a slip of a key."""
     import numpy as np
 
@@ -129,7 +106,7 @@ def _form(kind: type, name: str) -> str:
     return f"{name}(…)" if callable(getattr(kind, name)) else name
 
 
-def _near(node: Node, name: str, columns: list[str]) -> str:
+def _near(node: NodeLike, name: str, columns: list[str]) -> str:
     from difflib import get_close_matches
 
     own = {each: f".{each}" for each in dir(type(node)) if each[0] != "_"}

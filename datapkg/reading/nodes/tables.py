@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datapkg.reading.missing.python_code import expression
 from datapkg.reading.nodes.interchange import TableInterchange
-from datapkg.reading.nodes.not_loaded import NotLoaded, expression, no_attribute, refuse_pandas_table
+from datapkg.reading.nodes.not_loaded import NotLoaded, no_attribute, refuse_pandas_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from unicodedata import normalize
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import Node as Entry
 from datapkg.format.texts import quoted
-from datapkg.reading.nodes.base import Node
-from datapkg.reading.nodes.kinds import CLASSES
+from datapkg.reading.nodes.base import CLASSES, Node
 from datapkg.reading.source import Source
 
 MAX_PATTERN = 4096

@@ -10,11 +10,13 @@ from datapkg.errors import DatapkgError, ObjectNotFound
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, Node, TableNode
 from datapkg.format.metadata import ColumnNote, column_notes, licence_files_among, licence_of, readme_among
 from datapkg.format.texts import count_text, size_text, visible
-from datapkg.reading.nodes import functions
-from datapkg.reading.nodes.base import Node as AnyNode
 from datapkg.reading.reprs.availability import how_to_get, is_here
 from datapkg.reading.source import Source
 from datapkg.reading.tables.stored_table import StoredTable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import NodeLike
 
 LIMITS = (30, 8, 4)  # how many nodes are shown of a group: the one asked for, those in it, those in them
 CELL = 32  # characters
@@ -42,18 +44,18 @@ class Heading(NamedTuple):
     measures: list[str]
 
 
-def heading(node: AnyNode) -> Heading:
+def heading(node: NodeLike) -> Heading:
     """What a node is, in a few words each."""
     source, path = node.__source__, node.__at__
-    name, said = visible(functions.ref(node).at(None)), _said(source, path)
+    name, said = visible(source.ref_of(path).at(None)), _said(source, path)
     entry = source.entry(path)
     if entry is not None and entry.kind != "group":
         return Heading(name, entry.kind, said, details(entry))
-    measures = [count_text(len(source.children(path).names), "node"), size_text(functions.size(node))]
+    measures = [count_text(len(source.children(path).names), "node"), size_text(source.manifest.size(path))]
     return Heading(name, "group" if path else "package", said, measures)
 
 
-def title(node: AnyNode) -> list[str]:
+def title(node: NodeLike) -> list[str]:
     """The same as a line: the reference first, and the kind where the measures do not tell it."""
     name, kind, said, measures = heading(node)
     shown = [] if kind in ("group", "package") else [kind]

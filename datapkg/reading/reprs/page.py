@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, TableNode
 from datapkg.format.texts import visible
-from datapkg.reading.nodes import functions
-from datapkg.reading.nodes.base import Node
 from datapkg.reading.reprs import outline
 from datapkg.reading.reprs.file_page import array, file, readme
 from datapkg.reading.reprs.html import fold, text
@@ -15,8 +13,12 @@ from datapkg.reading.reprs.tree_page import tree
 from datapkg.reading.source import Source
 from datapkg.reading.tables.stored_table import StoredTable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import NodeLike
 
-def describe(node: Node) -> str:
+
+def describe(node: NodeLike) -> str:
     """A node as a piece of a page; one that is damaged or absent as a line that says so."""
     try:
         parts = [_head(node), _reference(node), *_body(node.__source__, node.__at__)]
@@ -25,7 +27,7 @@ def describe(node: Node) -> str:
         return f'<div class="datapkg">{text(type(node).__name__)}: {text(visible(error, 500))}</div>'
 
 
-def _head(node: Node) -> str:
+def _head(node: NodeLike) -> str:
     name, kind, said, measures = outline.heading(node)
     facts = "".join(f"<span>{text(each)}</span>" for each in [*said, *measures])
     return (
@@ -34,9 +36,9 @@ def _head(node: Node) -> str:
     )
 
 
-def _reference(node: Node) -> str:
+def _reference(node: NodeLike) -> str:
     """The exact reference; a click takes all of it."""
-    reference = text(visible(functions.ref(node)))
+    reference = text(visible(node.__source__.ref_of(node.__at__)))
     return f'<div class="dp-ref" title="the exact reference, to be written down">{reference}</div>'
 
 

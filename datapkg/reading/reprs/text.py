@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.texts import count_text, padded, visible, width_of
-from datapkg.reading.nodes.base import Node
 from datapkg.reading.reprs import outline
 from datapkg.reading.tables.stored_table import StoredTable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.reading.protocols import NodeLike
 
 WIDTH = 100
 
 
-def describe(node: Node) -> str:
+def describe(node: NodeLike) -> str:
     """A node in a few lines; one that is damaged or absent in a line that says so."""
     try:
         lines = [" · ".join(outline.title(node))]

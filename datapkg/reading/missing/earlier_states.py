@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from datapkg.errors import DatapkgError, NodeNotFound
-from datapkg.reading.nodes.not_loaded import load_line
+from datapkg.reading.missing.python_code import load_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def explain(
 
 
 def _earlier(store: Store, ref: Ref, home: Home | None, registry: str) -> States:
-    from datapkg.reading.registry_states import earlier_states
+    from datapkg.reading.missing.registry_states import earlier_states
 
     return earlier_states(store, ref, home, registry)
 

@@ -1,0 +1,92 @@
+"""Show the images of a group as a grid, a figure of matplotlib."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from math import ceil
+from typing import Any
+
+from datapkg.errors import DatapkgError, InvalidInput, NotFound
+from datapkg.reading.nodes.base import Node
+from datapkg.reading.nodes.files import File
+from datapkg.reading.nodes.images import RUN_PROGRAMS, missing_library
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INCHES = 2.2
+LOOKED_AT = 10_000
+
+
+def looks_like_image(node: Node) -> bool:
+    """Whether a node is a file with the name of an image."""
+    if not isinstance(node, File):
+        return False
+    from PIL import Image
+
+    Image.init()
+    _, dot, suffix = node.file_name.rpartition(".")
+    return Image.EXTENSION.get(f".{suffix.lower()}" if dot else "") in {*Image.OPEN} - RUN_PROGRAMS
+
+
+def plot_images(nodes: list[Node], limit: int, columns: int, title: str) -> Figure | None:
+    """The first images among these nodes as a grid; None where there is none. One that cannot be read says so."""
+    if limit < 1 or columns < 1:
+        raise InvalidInput(f"limit and columns are 1 and more, got {limit} and {columns}")
+    try:
+        import matplotlib.pyplot  # noqa: F401 - notebooks show figures from then on
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise missing_library("matplotlib", "matplotlib", error) from error
+    try:
+        import PIL  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_library("pillow", "PIL", error) from error
+    images = [node for node in nodes if looks_like_image(node)]
+    if not images:
+        return None
+    shown = images[:limit]
+    with suppress(DatapkgError):  # what does not come says so in its place
+        shown[0].__source__.bring(*(node.__entry__ for node in shown if isinstance(node, File)))
+    columns = min(columns, len(shown))
+    rows = ceil(len(shown) / columns)
+    figure = Figure(figsize=(columns * INCHES, rows * INCHES), layout="constrained")
+    for axes, node in zip(figure.subplots(rows, columns, squeeze=False).flat, shown, strict=False):
+        _draw(axes, node)
+    for axes in figure.axes[len(shown) :]:
+        axes.remove()
+    more = f" (the first {len(shown)} of {len(images):,})" if len(images) > len(shown) else ""
+    figure.suptitle(title + more, parse_math=False)
+    return figure
+
+
+def no_image(below: Iterator[tuple[str, Node]], place: str) -> NotFound:
+    """The error for a group that has no image directly in it: where the nearest is, or what there is instead.
+
+    `below` is what the group has at any depth; of more than can be looked at in a moment, the first.
+    """
+    seen = list(islice(below, LOOKED_AT))
+    where = next((path.rpartition("/")[0] for path, node in seen if looks_like_image(node)), "")
+    if where:
+        line = f"group[{where!r}].plot()"
+        return NotFound(f"{place} has no image directly in it; those of the nearest group: {line}", hint=line)
+    counts = Counter(node.kind for path, node in seen if "/" not in path)
+    what = ", ".join(f"{count:,} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
+    return NotFound(f"{place} has no image: in it {'is' if sum(counts.values()) == 1 else 'are'} {what or 'no nodes'}")
+
+
+def _draw(axes: Any, node: Node) -> None:
+    assert isinstance(node, File)
+    axes.set_axis_off()
+    axes.set_title(node.name, fontsize="small", parse_math=False)
+    try:
+        image = node.image()
+        image.thumbnail((512, 512))
+        is_gray = image.mode in ("1", "L", "I", "F", "I;16")
+        axes.imshow(image if is_gray else image.convert("RGBA"), cmap="gray" if is_gray else None)
+    except DatapkgError as error:
+        axes.text(0.5, 0.5, error.message, ha="center", va="center", wrap=True, fontsize="x-small", parse_math=False)

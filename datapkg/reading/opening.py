@@ -1,0 +1,57 @@
+"""Open a state of a package as a `Source`: the one that a ref names, or one that another process had open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from datapkg.reading.source import Remote, Source, open_store
+from datapkg.resolve import allowed_registry, find_installed, find_or_fetch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def open_source(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = None) -> Source:
+    """Return the state that a ref names, to be read from; the arguments and errors are those of `load`."""
+    if not lazy:
+        found = find_installed(home, ref)
+        return Source(found.store, ref, found.hash, home=home)
+    found = find_or_fetch(home, ref, registry)
+    if found.store is not home.store:  # a shared store is read only: nothing may be fetched into it
+        return Source(found.store, ref, found.hash, home=home)
+    return Source(found.store, ref, found.hash, Remote(home, _allowed_registry(home, ref, registry)))
+
+
+def _allowed_registry(home: Home, ref: Ref, registry: str | None) -> str | None:
+    """Return the registry that the caller or the ref names; raise `Refused` if it may not be asked."""
+    return allowed_registry(home, ref, registry) if registry or ref.registry else None
+
+
+def dump_source(source: Source) -> dict[str, Any]:
+    """Return, as plain values, what another process needs to open a state in the same way; no token is included."""
+    store = source.store
+    return {
+        "ref": str(source.ref),
+        "store": str(store.folder),
+        "index": str(store.index_path),
+        "links": str(store.links_folder),
+        "lazy": source.is_lazy,
+        "registry": source.remote.registry if source.remote else None,
+    }
+
+
+def load_source(values: dict[str, Any]) -> Source:
+    """Return the state that `dump_source` described: in the same store or, if it is gone, in those of this process.
+
+    Raise `PackageNotInstalled` if no store has it and it was not opened lazily.
+    """
+    ref = Ref.parse(values["ref"])
+    assert ref.state is not None
+    store = open_store(Path(values["store"]), Path(values["index"]), Path(values["links"]))
+    if not store.holds(ref.state.value):
+        return open_source(ref, Home(), lazy=values["lazy"], registry=values["registry"])
+    remote = Remote(Home(), values["registry"]) if values["lazy"] else None
+    return Source(store, ref, ref.state.value, remote)
