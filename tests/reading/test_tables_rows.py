@@ -72,10 +72,10 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], Sequence[s
     noted: list[tuple[list[int], Sequence[str] | None]] = []
     buffers = block_access.buffers
 
-    def note(source: Any, table: Any, parts: Any, columns: Any = None, condition: Any = None) -> list[pa.Buffer]:
+    def note(table: Any, parts: Any, columns: Any = None, condition: Any = None) -> list[pa.Buffer]:
         if columns is None or columns:
             noted.append(([part.number for part in parts], columns))
-        return buffers(source, table, parts, columns, condition)
+        return buffers(table, parts, columns, condition)
 
     monkeypatch.setattr(block_access, "buffers", note)
     return noted

@@ -47,8 +47,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     buffers = block_access.buffers
 
     def note(*arguments: object) -> list[pa.Buffer]:
-        if len(arguments) < 4 or arguments[3] != []:
-            noted.append(len(arguments[2]))  # type: ignore[arg-type]
+        if len(arguments) < 3 or arguments[2] != []:
+            noted.append(len(arguments[1]))  # type: ignore[arg-type]
         return buffers(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(block_access, "buffers", note)
@@ -219,8 +219,8 @@ from datapkg.reading.load import load
 from datapkg.home import Home
 node = load("me/t/t", Home())
 write = arrow_cache_writer._write
-def killed(source, table, path):
-    write(source, table, path)
+def killed(table, path):
+    write(table, path)
     os.kill(os.getpid(), signal.SIGKILL)
 arrow_cache_writer._write = killed
 arrow_cache_writer.write(node.__stored__)
