@@ -25,7 +25,7 @@ from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.terminal import columns, wrapped_line
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
-from datapkg.format.texts import count_text, cut, hash_text, shortened, size_text, time_text, visible
+from datapkg.format.texts import count_text, cut, dtype_text, hash_text, shortened, size_text, time_text, visible
 
 if TYPE_CHECKING:
     from datapkg.api.results import PackageDetails, PackageListing
@@ -279,7 +279,7 @@ def _tree(nodes: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _array_type(node: dict[str, Any]) -> list[str]:
-    return [f"{node['dtype']} {'×'.join(map(str, node['shape']))}"] if "shape" in node else []
+    return [f"{dtype_text(node['dtype'])} {'×'.join(map(str, node['shape']))}"] if "shape" in node else []
 
 
 @click.command(

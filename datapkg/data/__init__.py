@@ -1,4 +1,4 @@
-"""What is installed, to be imported: `from datapkg.data.USER import NAME`."""
+"""Installed packages, to be imported: `from datapkg.data.USER import NAME`."""
 
 import sys as _sys
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = ()
-__path__ = []  # users are found by our finder alone, which looks for their files everywhere on the path
+__path__ = []  # only our finder finds users; it searches the whole path for their files
 
 if _importer.FINDER not in _sys.meta_path:
     _sys.meta_path.append(_importer.FINDER)

@@ -30,6 +30,7 @@ _SHAPED = "\xa9\xae\u0590-\u115e\u1161-\u17b3\u17b6-\u180a\u1810-\u1cff\u203c-\u
 _SHAPED += "\ua8e0-\uabff\U0001f000-\U0001faff\U00011000-\U000110bc"
 HIDDEN = re.compile(f"[{_ALWAYS_HIDDEN}]|(?<![{_SHAPED}])[{_SHAPING}](?!\u20e3)")
 _TO_BLANKS = str.maketrans("\t\n\r", "   ")
+_NUMBERS = {"i": "int", "u": "uint", "f": "float", "c": "complex"}  # numpy's kinds
 
 
 def visible(text: object, limit: int | None = None) -> str:
@@ -92,6 +93,14 @@ def size_text(size_bytes: int) -> str:
 def count_text(count: int, word: str) -> str:
     """Return `1 node` or `12,000 nodes`; the plural of `word` ends in s."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def dtype_text(dtype: str) -> str:
+    """Return the name of a numeric dtype, `float64` for `<f8`; any other text unchanged."""
+    found = re.fullmatch(r"[<>|=]?([iufc])(\d{1,2})", dtype)
+    if found is None:
+        return "bool" if dtype == "|b1" else dtype
+    return f"{_NUMBERS[found[1]]}{int(found[2]) * 8}"
 
 
 def hash_text(hash: str) -> str:

@@ -1,4 +1,4 @@
-"""The import of packages: finds `datapkg.data.USER.NAME` in this machine's stores and makes modules of it."""
+"""Import packages: find `datapkg.data.USER.NAME` in this machine's stores and make modules of it."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ class PackageModule(Package, ModuleType):
 class Finder:
     """Finds users and packages for `sys.meta_path`, and makes modules of users.
 
-    It stands last there, so that files which a wheel put below `datapkg/data/USER` come first.
+    It comes last there, so that files that a wheel put below `datapkg/data/USER` take precedence.
     """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return what is to be imported; raise `PackageNotInstalled` with the line to type.
+        """Return the spec of a user or package; raise `PackageNotInstalled` with the line to type.
 
-        The state of a package is decided here: at its import and at each reload. To `importlib.util.find_spec`, which
-        only asks, what is absent is None.
+        The state of a package is decided here, at its import and at each reload. To `importlib.util.find_spec`, which
+        only tests, what is missing is None.
         """
         if not fullname.startswith(f"{ROOT}.") or "._" in fullname:
             return None
@@ -76,7 +76,7 @@ class Finder:
                 raise
             user = fullname.split(".")[2]
             if asked != fullname == f"{ROOT}.{user}":
-                return self._user_spec(fullname, user, [])  # has to be imported before a package can be asked for
+                return self._user_spec(fullname, user, [])  # Python imports the user before the package
             _forget_user(user)
             if asked == fullname:
                 return None
@@ -102,7 +102,7 @@ class Finder:
                 near = close_names(user, Home().users())[:1]
                 advice = f" (did you mean {near[0]!r}?)" if near else ""
                 raise _not_installed(f"no package of {user} is installed{advice}", f"datapkg install {user}/NAME")
-            self._package(f"{fullname}.{name}", user, name)  # says what to type, or follows a lock
+            self._package(f"{fullname}.{name}", user, name)  # raises the error with the line to type, or follows a lock
         return self._user_spec(fullname, user, folders)
 
     def _user_spec(self, fullname: str, user: str, folders: list[str]) -> ModuleSpec:
@@ -129,7 +129,7 @@ class Finder:
         return UserModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing has to be done for a user."""
+        """Do nothing: the module of a user needs no initialisation."""
 
 
 class PackageLoader:
@@ -142,7 +142,7 @@ class PackageLoader:
         return PackageModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        if not isinstance(module, PackageModule):  # `importlib.util.LazyLoader` leaves a plain module
+        if not isinstance(module, PackageModule):  # `importlib.util.LazyLoader` passes a plain module
             module.__class__ = PackageModule
         vars(module).update(__source__=self.source, __at__="")
 
@@ -155,7 +155,7 @@ def _is_lazy() -> bool:
 
 
 def child_module(parent: str, name: str) -> ModuleType:
-    """A user or package asked for as an attribute, imported where it is here; raises `AttributeError` where not."""
+    """Import a user or package that was asked for as an attribute; raise `AttributeError` if it is missing."""
     if not name.startswith("_"):
         try:
             return import_module(f"{parent}.{name}")
@@ -165,12 +165,12 @@ def child_module(parent: str, name: str) -> ModuleType:
 
 
 def users() -> list[str]:
-    """The users of whom a package is on this machine, in order."""
+    """Return the users who have a package on this machine, in order."""
     return Home().users()
 
 
 def _asked_for() -> str:
-    """The module that `importlib.util.find_spec` was asked for, if that is what looks for a module now; "" else."""
+    """Return the module that `importlib.util.find_spec` was called for, if it is the caller; else ""."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__") in (__name__, "importlib._bootstrap"):
         frame = frame.f_back
@@ -179,7 +179,7 @@ def _asked_for() -> str:
 
 
 def _forget_user(user: str) -> None:
-    """Take a user of whom nothing is here out of what was imported: an import of it says so again."""
+    """Remove a user without packages from `sys.modules`, so that the next import raises the error again."""
     module = sys.modules.get(f"{ROOT}.{user}")
     if isinstance(module, UserModule) and not module.__path__ and not Home().packages(user):
         del sys.modules[module.__name__]
@@ -187,7 +187,10 @@ def _forget_user(user: str) -> None:
 
 
 def _not_installed(what: str, line: str) -> PackageNotInstalled:
-    """The error, whose text says all: a traceback shows no more. Its `name` is not set, or `from … import` drops it."""
+    """Return the error, whose message is complete, since a traceback shows nothing else.
+
+    Its `name` is not set, because `from … import` drops errors that have one.
+    """
     return PackageNotInstalled(f"{what}; type: {line}", hint=line)
 
 
@@ -200,13 +203,13 @@ def _not_a_module(user: str, name: str, deeper: str) -> ModuleNotFoundError:
         return ModuleNotFoundError(str(missing_node(source, path)))
     first = deeper.partition(".")[0]
     line = f"from {ROOT}.{user}.{name} import {first}"
-    return ModuleNotFoundError(f"{deeper} is a node of the package {user}/{name}, and no module; type: {line}")
+    return ModuleNotFoundError(f"{deeper} is a node of the package {user}/{name}, not a module; type: {line}")
 
 
 def _name_wanted(user_module: str) -> str:
-    """The package that is being imported of a user who is not here, or nothing.
+    """Return the package that is being imported of a user who has none on this machine, or "".
 
-    The machinery of import asks for the user first and does not say what for; the frames that wait for it know.
+    Python imports the user first, without saying what for; the frames that wait for it know.
     """
     frame = sys._getframe(1)
     while frame.f_back and str(frame.f_globals.get("__name__")).startswith(("importlib.", __name__)):
@@ -218,7 +221,7 @@ def _name_wanted(user_module: str) -> str:
 
 
 def _first_of_from_list(frame: Any, user_module: str) -> str:
-    """What the statement `from MODULE import NAME` at which a frame stands imports first, or nothing."""
+    """Return the first name of the statement `from MODULE import NAME` that a frame executes, or ""."""
     import dis
 
     from_list: object = None

@@ -1,4 +1,4 @@
-"""One state of a package where its nodes are read from: its manifest, parsed at the first question, and its store."""
+"""One state of a package to read from: its manifest, parsed when it is first needed, and its store."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 class Children:
-    """What lies directly in a group: names in order, their kinds, and for each attribute the names that would share it.
+    """The direct children of a group: names in order, their kinds, and the names that share each attribute.
 
-    Nothing of it is looked up before it is asked for: a group may be long.
+    Each is computed when it is first needed, since a group may be long.
     """
 
     __slots__ = ("_attributes", "_kinds", "_manifest", "_names", "_path")
@@ -49,7 +49,7 @@ class Children:
 
     @property
     def kinds(self) -> dict[str, Kind]:
-        """Each name, and which kind of node it is."""
+        """The kind of each child, by name."""
         kinds = self._kinds
         if kinds is None:
             kinds = self._kinds = self._manifest.children(self._path)
@@ -65,7 +65,7 @@ class Children:
 
     @property
     def attributes(self) -> dict[str, list[str]]:
-        """For each attribute the names that would share it, of which there should be one."""
+        """For each attribute, the names that share it; normally one."""
         attributes = self._attributes
         if attributes is None:
             attributes = {}
@@ -75,23 +75,21 @@ class Children:
         return attributes
 
     def named(self, attribute: str) -> list[str]:
-        """The names that would share this attribute; quicker than `attributes` in a long group."""
+        """Return the names that share this attribute; faster than `attributes` in a long group."""
         if self._attributes is None and (found := self._manifest.named(self._path, attribute)) is not None:
             return found
         return self.attributes.get(attribute, [])
 
 
 class Remote:
-    """Where objects that are not on this machine come from: a registry by its address or name, else the one that the
-    state came from.
-    """
+    """The registry that missing objects are fetched from: a given one, else the one that the state came from."""
 
     def __init__(self, home: Home, registry: str | None = None) -> None:
         self.home = home
         self.registry = registry
 
     def origin(self, ref: Ref) -> str:
-        """The address of the registry, "" where none is known."""
+        """Return the address of the registry, "" if none is known."""
         from datapkg.resolve import registry_of
 
         try:
@@ -100,7 +98,7 @@ class Remote:
             return ""
 
     def objects(self, ref: Ref) -> Readable:
-        """The objects of a state; raises `InvalidInput` where no registry is known, and those of a registry."""
+        """Return the objects of a state; raise `InvalidInput` if no registry is known, and the errors of a registry."""
         from datapkg.resolve import objects_of
 
         return objects_of(self.home, ref, self.registry)
@@ -120,17 +118,17 @@ def open_store(folder: Path, index: Path, links: Path) -> Store:
 
 
 class Source:
-    """One state of a package in a store; immutable as far as anybody sees.
+    """One state of a package in a store; immutable to its users.
 
-    What is found out is kept without a lock: two threads may do the same work twice, and no fork inherits a lock.
+    Results are cached without a lock: two threads may do the same work twice, but no fork inherits a held lock.
     """
 
     def __init__(
         self, store: Store, ref: Ref, hash: str, remote: Remote | None = None, home: Home | None = None
     ) -> None:
-        """`remote` is where what is not on this machine is fetched from; None where nothing is.
+        """Objects that are not on this machine are fetched from `remote`; with None, nothing is fetched.
 
-        `home` has the settings for what an error says of other states; by default those of this process.
+        `home` has the settings with which errors look up other states; by default those of this process.
         """
         self.store = _stores.setdefault(store.folder, store)
         self.hash = hash
@@ -147,7 +145,7 @@ class Source:
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest; raises `ObjectNotFound` or `CorruptObject` with the line to type."""
+        """The manifest; raise `ObjectNotFound` or `CorruptObject` with the line to type."""
         manifest = self._manifest
         if manifest is None:
             with self.explained(""):
@@ -155,11 +153,11 @@ class Source:
         return manifest
 
     def entry(self, path: str) -> Entry | None:
-        """The manifest's line of a node; None for the package, and for a group that is only implied."""
+        """Return the manifest's entry of a node; None for the package, and for a group that is only implied."""
         return self.manifest.get(path) if path else None
 
     def children(self, path: str) -> Children:
-        """What lies directly in the group at this path."""
+        """Return the direct children of the group at this path."""
         children = self._children.get(path)
         if children is None:
             manifest = self.manifest
@@ -169,17 +167,17 @@ class Source:
         return children
 
     def kind(self, path: str) -> str:
-        """What a path is: package, group, table, file or array; nothing where there is no node."""
+        """Return the kind of node at a path: package, group, table, file or array; "" if there is none."""
         return self.manifest.kind(path) if path else "package"
 
     @property
     def is_lazy(self) -> bool:
-        """Whether objects that are not on this machine are fetched when they are read."""
+        """Whether missing objects are fetched when they are read."""
         return self.remote is not None
 
     @property
     def through(self) -> ReadThrough:
-        """The objects here and, behind them, those of the registry; only of a lazy source."""
+        """The objects of this machine and, behind them, those of the registry; only of a lazy source."""
         remote = self.remote
         assert remote is not None
         if self._through is None:
@@ -187,9 +185,7 @@ class Source:
         return self._through
 
     def bring(self, *entries: Entry, progress: Progress = silent) -> int:
-        """Sees to it that all objects of these nodes are on this machine, as far as they can be fetched; gives how
-        many came.
-        """
+        """Fetch the missing objects of these nodes, as far as they can be fetched; return how many were fetched."""
         if not self.is_lazy:
             return 0
         with self.explained(*((entries[0].path,) if len(entries) == 1 else ("", f"a part of {self.ref.package}"))):
@@ -208,26 +204,27 @@ class Source:
             return claims.problem(entry, self.store.objects)
 
     def part(self, hash: str, size: int) -> PartialObject | None:
-        """What was fetched of an object that is not here as a whole; None where it is, or nothing may be fetched."""
+        """Return the partial file of an object; None if the object is complete, or nothing may be fetched."""
         if not self.is_lazy or self.through.has(hash):
             return None
         return self.through.parts.part(hash, size)
 
     def give_up(self, entry: TableNode) -> None:
-        """Forgets what was fetched in stretches of a node that turned out to be damaged."""
+        """Discard the partial files of a table that turned out to be corrupt."""
         for hash, size in entry.objects() if self.is_lazy else ():
             self.through.parts.drop(hash, size)
 
     def path(self, entry: TableNode | FileNode | ArrayNode) -> Path:
-        """A read-only path of a node's bytes: a file, or the folder of a table of several objects."""
+        """Return a read-only path of a node's bytes: a file, or the folder of a table of several objects."""
         self.bring(entry)
         with self.explained(entry.path):
             return self.store.links.path(self.hash, entry)
 
     def open(self, path: str, hash: str, *, whole: bool = False) -> BinaryIO:
-        """A seekable stream of a node's object, which the caller closes; `whole` says that all of it will be read.
+        """Return a seekable stream of a node's object, which the caller closes; `whole` if all of it will be read.
 
-        Of a big one that has to be fetched, only what is read is; see `store.read_through` on what that proves.
+        Of a big object that has to be fetched, only the ranges that are read are fetched; see `store.read_through` on
+        how these are verified.
         """
         with self.explained(path):
             if not self.is_lazy:
@@ -240,7 +237,7 @@ class Source:
 
     @contextmanager
     def explained(self, path: str, what: str = "") -> Iterator[None]:
-        """Says of an object that is absent or damaged which node it belongs to, or what else, and what to type."""
+        """Inside, errors for missing or corrupt objects name the node, or `what` else, and the line to type."""
         what = what or (f"{self.ref.package}/{path}" if path else f"the manifest of {self.ref.package}")
         exact = f"{self.ref.package}@sha256:{self.hash[:16]}"
         try:
@@ -263,7 +260,7 @@ class Source:
             raise CorruptObject(message, hint=line, **error.detail) from error
 
     def fetch_line(self, path: str) -> str:
-        """What to type to have a node here."""
+        """Return the command that fetches a node."""
         from shlex import quote
 
         return f"datapkg fetch {quote(str(Ref(self.ref.user, self.ref.name, path, State('hash', self.hash[:16]))))}"

@@ -1,4 +1,4 @@
-"""Says in the language of type checkers what is in a package: the text of its `.pyi` files."""
+"""Describe what is in a package for type checkers: the text of its `.pyi` files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NamedTuple
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, Manifest, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes
 from datapkg.format.names import attribute_name
-from datapkg.format.texts import count_text, size_text, visible
+from datapkg.format.texts import count_text, dtype_text, size_text, visible
 from datapkg.reading.nodes.groups import Package, is_reserved
 
-# Beyond these a stub says less, never anything wrong. A checker compares the overloads of a class with one another,
-# so that their number counts squared: 300 take mypy a second.
+# Beyond these limits a stub has less detail, but is never wrong. A checker compares the overloads of a class pairwise,
+# in quadratic time: 300 take mypy a second.
 MAX_CLASSES = 300
 MAX_NODES = 2_000
 MAX_COLUMNS = 1_000
@@ -52,7 +52,7 @@ _SHARED = {"table": "__any_table__", "file": "__file_node__", "array": "__array_
 
 
 class PackageStub(NamedTuple):
-    """The stub of a package: the file of its classes, that of its module, and what its user's file says of it."""
+    """The stub of a package: the file of its classes, that of its module, and its line in the file of its user."""
 
     classes: str
     module: str
@@ -72,12 +72,12 @@ class _Member(NamedTuple):
 
 
 def package_stub(package: str, manifest: Manifest) -> PackageStub:
-    """What checkers are told of a package (`user/name`) in this state; the same for the same manifest."""
+    """Return the stub of a package (`user/name`) in this state; equal for equal manifests."""
     return _StubWriter(package, manifest).written()
 
 
 def user_stub(user: str, packages: dict[str, PackageStub]) -> str:
-    """What checkers are told of a user whose packages these are, by name."""
+    """Return the stub of a user with these packages, by name."""
     parts = [f"{MARK} of what is on this machine; do not edit.\n{_CHECKERS}"]
     for name, stub in sorted(packages.items()):
         module = f"datapkg.data.{user}.{classes_module(name)}"
@@ -88,12 +88,12 @@ def user_stub(user: str, packages: dict[str, PackageStub]) -> str:
 
 
 def classes_module(name: str) -> str:
-    """The module with the classes of a package for checkers; it is not a package's name, and nothing imports it."""
+    """Return the name of the module with the classes of a package; it cannot be a package, and nothing imports it."""
     return f"_{name}"
 
 
 class _StubWriter:
-    """Writes the classes of one package, those near its root first, as far as the bounds allow."""
+    """Writes the classes of one package, those near its root first, up to the limits."""
 
     def __init__(self, package: str, manifest: Manifest) -> None:
         self._user, _, self._name = package.partition("/")
@@ -121,7 +121,7 @@ class _StubWriter:
         return PackageStub(classes, self._module(root, members, is_whole, doc), root, doc)
 
     def _members(self, group: str) -> tuple[list[_Member], bool]:
-        """What lies in a group, and whether that is all."""
+        """Return the nodes in a group, and whether these are all."""
         members: list[_Member] = []
         if self._nodes >= MAX_NODES or self._characters >= MAX_CHARACTERS:
             return members, False
@@ -129,7 +129,7 @@ class _StubWriter:
         attributes = {name: attribute_name(name) for name in kinds}
         owners = Counter(attributes.values())
         if not group:
-            self._taken.update(owners)  # the class of the package names those of nodes at any depth
+            self._taken.update(owners)  # the class of the package has the names of those at any depth
         for name, attribute in attributes.items():
             path = f"{group}/{name}" if group else name
             entry = self._manifest.get(path)
@@ -145,7 +145,7 @@ class _StubWriter:
         return members, True
 
     def _class_of(self, name: str, entry: Node | None, attributes: Collection[str]) -> str:
-        """The class of a node that lies beside these: its own, as long as there is room, for a table or a group."""
+        """Return the class of a node beside these: one of its own, up to the limits, for a table or a group."""
         kind = entry.kind if entry else "group"
         columns = entry.columns if isinstance(entry, TableNode) else []
         if kind in ("file", "array") or self._classes >= MAX_CLASSES or len(columns) > MAX_COLUMNS:
@@ -161,7 +161,7 @@ class _StubWriter:
         return class_name
 
     def _class_name(self, name: str, otherwise: str, attributes: Collection[str] = ()) -> str:
-        """`_FieldNotes` of `field_notes`: a name that no other class has, and no node where it is used."""
+        """Return `_FieldNotes` for `field_notes`: a name that no other class has, and no node where it is used."""
         words = re.findall(r"[A-Za-z0-9]+", name)
         stem = "_" + ("".join(word[0].upper() + word[1:] for word in words)[:NAME] or otherwise)
         class_name, number = stem, 1
@@ -172,13 +172,13 @@ class _StubWriter:
         return class_name
 
     def _lines(self, path: str, entry: Node | None) -> list[str]:
-        """What is shown of a node: its measures, then what its publisher says of it."""
+        """Return the description of a node: its measures, then its publisher's text."""
         if isinstance(entry, TableNode):
             shape = f"{count_text(entry.rows, 'row')} × {count_text(len(entry.columns), 'column')}"
             lines = [f"table: {shape}, {size_text(entry.size)}"]
         elif isinstance(entry, ArrayNode):
             shape = " × ".join(map(str, entry.shape)) or "one value"
-            lines = [f"array: {shape}, {entry.dtype}, {size_text(entry.size)}"]
+            lines = [f"array: {shape}, {dtype_text(entry.dtype)}, {size_text(entry.size)}"]
         elif isinstance(entry, FileNode):
             lines = [f"file: {size_text(entry.size)}"]
         else:
@@ -188,7 +188,7 @@ class _StubWriter:
         return lines + (_column_lines(entry) if isinstance(entry, TableNode) else [])
 
     def _module(self, root: str, members: list[_Member], is_whole: bool, doc: str) -> str:
-        """The package as a module: what `import datapkg.data.USER.NAME` and `from … import node` see."""
+        """Return the package as a module: what `import datapkg.data.USER.NAME` and `from … import node` see."""
         nodes = {each.attribute: each for each in members if each.attribute}
         methods = [name for name in dir(Package) if name[0] != "_" and name not in nodes]
         lines = [
@@ -209,7 +209,7 @@ def _names_by_kind(members: list[_Member]) -> dict[str, list[str]]:
 
 
 def _group_class(class_name: str, base: str, members: list[_Member], is_whole: bool, keys: dict[str, list[str]]) -> str:
-    """The class of a group; `keys` are what may stand in brackets, by the class of what it gives."""
+    """Return the class of a group; `keys` are what may be in brackets, by the class of the result."""
     lines = [f"class {class_name}({base}):\n", _CLOSED if is_whole else "    ...\n"]
     lines += [f"    {each.attribute}: {each.kind}\n    {each.doc}\n" for each in members if each.attribute]
     lines += [_OVERLOAD.format(key=f"path: {_literal(names)}", kind=kind) for kind, names in keys.items()]
@@ -219,7 +219,7 @@ def _group_class(class_name: str, base: str, members: list[_Member], is_whole: b
 
 
 def _table_class(class_name: str, columns: list[str] | None) -> str:
-    """The class of a table with these columns; None for one with more than a stub holds."""
+    """Return the class of a table with these columns; None for one with more columns than a stub holds."""
     column = _literal(columns) if columns else "__b__.str" if columns is None else "__t__.Never"
     lines = [f"class {class_name}(__table__):\n", _CLOSED, f"    __column__: __t__.TypeAlias = {column}\n"]
     lines.append(_OVERLOAD.format(key="key: __column__", kind="__pd__.Series"))
@@ -230,7 +230,7 @@ def _table_class(class_name: str, columns: list[str] | None) -> str:
 
 
 def _literal(names: list[str]) -> str:
-    """`repr` writes what cannot be seen, or turns others around, as an escape."""
+    """Return a string literal in which `repr` escapes invisible and direction-changing characters."""
     return f"__t__.Literal[{', '.join(map(repr, names))}]"
 
 
@@ -247,14 +247,14 @@ def _column_lines(entry: TableNode) -> list[str]:
     lines = []
     for name, kind in entry.columns[:LISTED_COLUMNS]:
         note = notes.get(name, ColumnNote())
-        said = ", ".join(_shown(text, COLUMN_DESCRIPTION) for text in (kind, note.unit, note.description) if text)
-        lines.append(f"- {_shown(name, COLUMN_DESCRIPTION)}: {said}")
+        details = ", ".join(_shown(text, COLUMN_DESCRIPTION) for text in (kind, note.unit, note.description) if text)
+        lines.append(f"- {_shown(name, COLUMN_DESCRIPTION)}: {details}")
     more = len(entry.columns) - LISTED_COLUMNS
     return [*lines, f"- … {count_text(more, 'more column')}"] if more > 0 else lines
 
 
 def _docstring(lines: list[str], indent: str) -> str:
-    """Foreign text as a docstring that it cannot leave, and in which an editor finds no picture or tag to show."""
+    """Return foreign text as a docstring that it cannot end, without images or tags that an editor would show."""
     shown = (_shown(line, DESCRIPTION) for line in lines)
     plain = (re.sub(r"<(?=\S[^>]*>)", "< ", line).replace("](", "] (") for line in shown)
     safe = [line.replace("\\", "\\\\").replace('"', '\\"') for line in plain]

@@ -1,10 +1,10 @@
-"""Where a block of a table ends: a function of the values alone, so that equal tables are cut alike whoever wrote them.
+"""Where the blocks of a table end: a function of the values alone, so that every writer cuts equal tables alike.
 
-A block ends before a row whose key hashes to a hit, as one row in `MIN_ROWS` does. The key is the leading columns, as
-many as the first rows need to be mostly distinct. A block has at least `MIN_ROWS` rows (the last may have fewer), twice
-that on average, at most `MAX_ROWS`; where no row in between is a hit, it is the one with the least hash. Only columns
-that are not nested count for a key; of text, the first 32 bytes and the length. Changing anything here changes every
-`content`, hence the `c1:` before it.
+A block ends before a row that is a boundary: one whose key hashes to a boundary, as one row in `MIN_ROWS` does. The key
+is the leading columns, as many as the first rows need to be mostly distinct. A block has at least `MIN_ROWS` rows (the
+last may have fewer), twice that on average, at most `MAX_ROWS`; if no row in that range is a boundary, the one with the
+smallest hash is used. Only columns that are not nested count for a key; of text, the first 32 bytes and the length.
+Changing anything here changes every `content`, hence its prefix `c1:`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 def cut_table(table: pa.Table) -> list[pa.Table]:
-    """The blocks of a table, slices of it; a table without rows is one block."""
+    """Return the blocks of a table, as slices of it; a table without rows is one block."""
     return list(cut_batches([table], table.schema)) if len(table) else [table]
 
 
 def cut_batches(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The blocks of a table that comes in parts of any length; keeps a block's worth of rows in memory."""
+    """Yield the blocks of a table that comes in parts of any length; keep at most one block of rows in memory."""
     cutter = Cutter()
     some = False
     for part in parts:
@@ -52,14 +52,14 @@ def cut_batches(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Tab
 
 @dataclass(frozen=True)
 class BlockCut:
-    """A block, and whether its first row is a hit: one before which a block may end whatever comes after."""
+    """A block, and whether its first row is a boundary: one before which a block may end whatever precedes it."""
 
     rows: pa.Table
     hit: bool
 
 
 class Cutter:
-    """Cuts rows that come in parts; `key` is known where the first rows of the table were seen before."""
+    """Cuts rows that come in parts into blocks; `key` is given if the first rows of the table were seen before."""
 
     def __init__(self, key: list[int] | None = None) -> None:
         self.key = key
@@ -68,19 +68,19 @@ class Cutter:
         self._hashes: Words = np.empty(0, dtype=np.uint64)
 
     def add(self, part: pa.Table) -> Iterator[BlockCut]:
-        """Takes the next rows; gives the blocks whose end later rows cannot change."""
+        """Add the next rows; return the blocks whose end later rows cannot change."""
         self._waiting.append(part)
         self._count += len(part)
         if self._count > MIN_ROWS:
             yield from self._cut(last=False)
 
     def finish(self) -> Iterator[BlockCut]:
-        """The blocks of what is left, all rows having come."""
+        """Return the blocks of the remaining rows, once all rows were added."""
         if self._count:
             yield from self._cut(last=True)
 
     def is_hit(self, rows: pa.Table) -> bool:
-        """Whether the first of these rows is a hit; the key must be known."""
+        """Return whether the first of these rows is a boundary; the key must be known."""
         assert self.key is not None
         return bool(row_hashes(rows.slice(0, 1), self.key)[0] < _HIT)
 
@@ -99,7 +99,7 @@ class Cutter:
 
 
 def _ends(hashes: Words, last: bool) -> Iterator[int]:
-    """The row numbers at which blocks end; without `last`, only those that later rows cannot change."""
+    """Return the row numbers at which blocks end; without `last`, only those that later rows cannot change."""
     start = 0
     while start < len(hashes):
         window = hashes[start + MIN_ROWS : start + MAX_ROWS + 1]
@@ -117,7 +117,7 @@ def _ends(hashes: Words, last: bool) -> Iterator[int]:
 
 
 def key_columns(table: pa.Table) -> list[int]:
-    """The leading flat columns that make nine in ten of the first rows distinct; all of them if none do."""
+    """Return the leading flat columns that make nine in ten of the first rows distinct; all of them if none do."""
     first = table.slice(0, FIRST_ROWS)
     key = []
     hashes = np.zeros(len(first), dtype=np.uint64)
@@ -133,7 +133,7 @@ def key_columns(table: pa.Table) -> list[int]:
 
 
 def row_hashes(table: pa.Table, key: list[int]) -> Words:
-    """One 64-bit hash a row over the columns of the key."""
+    """Return one 64-bit hash a row over the columns of the key."""
     hashes = np.zeros(len(table), dtype=np.uint64)
     for index in key:
         words = _column_words(table.column(index))
@@ -143,7 +143,7 @@ def row_hashes(table: pa.Table, key: list[int]) -> Words:
 
 
 def _add(hashes: Words, words: list[Words]) -> Words:
-    """The finaliser of splitmix64 (Steele, Lea, Flood 2014) over each word in turn."""
+    """Mix each word into the hashes, in turn, by the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
     for word in words:
         hashes = (hashes + np.uint64(0x9E3779B97F4A7C15)) ^ word
         hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -162,12 +162,14 @@ def _column_words(column: pa.ChunkedArray) -> list[Words] | None:
 
 
 def _pieces(array: pa.Array) -> Iterator[pa.Array]:
-    """Slices short enough that copies of their text are small."""
+    """Yield slices that are short enough for copies of their text to be small."""
     return (array.slice(start, _PIECE_ROWS) for start in range(0, len(array), _PIECE_ROWS))
 
 
 def _words(array: pa.Array) -> list[Words] | None:
-    """The values as 64-bit words, one or more a row, the same for every encoding; None for what is no key."""
+    """Return the values as 64-bit words, one or more a row, equal in every encoding; None for a type that cannot be a
+    key.
+    """
     kind = array.type
     types = pa.types
     if isinstance(kind, pa.BaseExtensionType):
@@ -222,7 +224,7 @@ def _hide_nulls(array: pa.Array, words: Words) -> Words:
 
 
 def _text_words(array: pa.Array) -> list[Words]:
-    """The length and the first 32 bytes of each value, read as little-endian words, zero-filled."""
+    """Return the length and the first 32 bytes of each value, read as little-endian words and padded with zeros."""
     _, offsets_buffer, data_buffer = array.buffers()
     offsets = np.frombuffer(offsets_buffer, dtype=np.int64, count=len(array) + 1, offset=array.offset * 8)
     lengths = np.diff(offsets)

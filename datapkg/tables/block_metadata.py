@@ -1,11 +1,10 @@
-"""What a block's Parquet footer says of its values, so that rows are appended to a table without reading it.
+"""What the Parquet footer of a block holds of its values, so that rows can be appended to a table without reading it.
 
-Under the key `datapkg.block`: JSON with the columns that are the key of these rows (`tables/block_boundaries`) and
-their digests (`tables/content_hash`, base64 of 32 bytes a column, under the name of the hash that they belong to). Both
-are functions of
-the block's values alone, and so is whether it is there: a block of fewer than `MIN_ROWS` rows has none, since it can
-only be the last of its table. Nobody need believe the digests: those of all blocks must come to the `content` that the
-manifest states.
+The key `datapkg.block` holds JSON: the columns that are the key of these rows (`tables/block_boundaries`) and their
+digests (`tables/content_hash`, base64 of 32 bytes a column, under the name of the hash that they belong to). Both are
+functions of the block's values alone, and so is whether the key is present: a block of fewer than `MIN_ROWS` rows has
+none, since it can only be the last of its table. The digests need not be trusted: those of all blocks must give the
+`content` that the manifest states.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _HASH, _WIDTH = "c1", 32
 
 @dataclass(frozen=True)
 class BlockNote:
-    """The columns that are a block's key, by their places, and one digest a column."""
+    """The columns that are a block's key, by position, and one digest a column."""
 
     key: list[int]
     digests: list[bytes]
 
 
 def metadata(block: pa.Table, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-    """What the footer of a block has beside its schema."""
+    """Return what the footer of a block has besides its schema."""
     if len(block) < MIN_ROWS:
         return {}
     note = {_HASH: base64.b64encode(b"".join(digests)).decode("ascii"), "key": key_columns(block)}
@@ -41,11 +40,11 @@ def metadata(block: pa.Table, digests: Sequence[bytes]) -> dict[bytes, bytes]:
 
 
 def note_in(footer: pq.FileMetaData) -> BlockNote | None:
-    """The note in the footer of a block of these columns; None where there is none that can be understood."""
+    """Return the note in the footer of a block of these columns; None if there is none that can be read."""
     columns = len(footer.schema.to_arrow_schema())
     try:
-        said = json.loads((footer.metadata or {})[BLOCK_KEY])
-        key, joined = said["key"], base64.b64decode(said[_HASH], validate=True)
+        entry = json.loads((footer.metadata or {})[BLOCK_KEY])
+        key, joined = entry["key"], base64.b64decode(entry[_HASH], validate=True)
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
     is_key = isinstance(key, list) and all(type(at) is int and 0 <= at < columns for at in key)

@@ -15,23 +15,23 @@ import pyarrow.types as types
 
 from datapkg.tables.block_reader import open_block
 
-# As the record of a build has it; what was measured is in DEVELOPING.md, "Writer choices".
+# Goes into the record of a build.
 WRITER: dict[str, Any] = {"compression": "zstd", "level": 1, "page_bytes": [65_536, 262_144]}
-# How columns are written is tried on the first rows of a table; with fewer than these it makes no difference.
+# Encodings are tried on the first rows of a table; a shorter table gains nothing from them.
 _FIRST_ROWS, _FEWEST_ROWS = 32_768, 2_048
-# A column may have a dictionary if each of its values comes that often, on average.
+# A column may have a dictionary if each of its values occurs this often, on average.
 _ROWS_A_VALUE = 2
-# What compression makes no smaller than this stays as it is: to undo it takes longer than the bytes are worth.
+# A column that compression shrinks less than this is not compressed: decompressing it takes longer than it saves.
 _WORTH_COMPRESSING = 0.8
-# Dictionaries of numbers, and differences, are read back in half the time of compressed values, and may take more room
-# than these; they have to take less than values that are not compressed, and dictionaries of text less than any.
+# Dictionaries of numbers, and differences, are read in half the time of compressed values, and may take more bytes than
+# these; they must take fewer than uncompressed values, and dictionaries of text fewer than either.
 _WORTH_NUMBERS, _WORTH_VALUES, _WORTH_TEXT = 1.2, 0.9, 0.75
-# Above the limit pyarrow gives up a dictionary, and with it the order of categories and those that are not used.
+# Above the limit pyarrow abandons a dictionary, and loses the order of categories and the unused ones.
 _DICTIONARY_BYTES = 1 << 30
 _NO_NOTE: Mapping[bytes, bytes] = MappingProxyType({})
 
 Paths = list[str]
-"""Columns by the path that Parquet knows them by: their name, or of a nested one the names on the way, with dots."""
+"""Columns by their Parquet path: the name or, of a nested column, the names from the top, joined by dots."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Choices:
     uncompressed: Paths = field(default_factory=list)
 
     def record(self) -> dict[str, Any]:
-        """As the record of a build has it."""
+        """Return the choices as the record of a build has them."""
         more = {"differences": self.differences, "uncompressed": self.uncompressed}
-        said = {name: paths for name, paths in more.items() if paths}
-        return {**WRITER, "dictionaries": self.dictionaries, **said}
+        entry = {name: paths for name, paths in more.items() if paths}
+        return {**WRITER, "dictionaries": self.dictionaries, **entry}
 
 
 def choose(first: pa.Table) -> Choices:
-    """How to write a table, settled by its first block alone."""
+    """Return how to write a table, decided by its first block alone."""
     first = first.slice(0, _FIRST_ROWS)
-    # Without a dictionary Parquet forgets which categories there are.
+    # Without a dictionary Parquet loses the categories.
     categorical = [field.name for field in first.schema if types.is_dictionary(field.type)]
     if len(first) < _FEWEST_ROWS:
         return Choices(categorical)
@@ -72,7 +72,7 @@ def choose(first: pa.Table) -> Choices:
 
 
 def chosen(footer: pq.FileMetaData) -> Choices:
-    """How the columns of a block are written, by its footer."""
+    """Return how the columns of a block were written, by its footer."""
     group = footer.row_group(0)
     columns = [group.column(at) for at in range(group.num_columns)]
     return Choices(
@@ -84,7 +84,7 @@ def chosen(footer: pq.FileMetaData) -> Choices:
 
 
 def write_block(block: pa.Table, choices: Choices, note: Mapping[bytes, bytes] = _NO_NOTE) -> pa.Buffer:
-    """The Parquet bytes of one block; `note` goes into its footer."""
+    """Return the Parquet bytes of one block; `note` goes into its footer."""
     smallest, largest = WRITER["page_bytes"]
     return _written(
         block,
@@ -98,7 +98,7 @@ def write_block(block: pa.Table, choices: Choices, note: Mapping[bytes, bytes] =
 
 @dataclass(frozen=True)
 class _Tried:
-    """The bytes of a column that was written in one way, compressed and not."""
+    """The bytes of a column that was written in one way, compressed and uncompressed."""
 
     choices: Choices
     compressed: int
@@ -113,14 +113,14 @@ class _Tried:
         return self.compressed if self.is_compressed else self.whole
 
     def is_better(self, other: _Tried, is_number: bool) -> bool:
-        """Whether dictionary or differences are to be had rather than what is chosen so far."""
+        """Return whether this dictionary, or these differences, should replace what was chosen before."""
         if not is_number:
             return self.size < _WORTH_TEXT * other.size
         return self.size < (_WORTH_NUMBERS if other.is_compressed else _WORTH_VALUES) * other.size
 
 
 def _tried(table: pa.Table, choices: Choices) -> dict[str, _Tried]:
-    """What each column takes when it is written so, by its path."""
+    """Return the size of each column when it is written with these choices, by its path."""
     if not table.num_columns:
         return {}
     group = open_block(_written(table, choices)).metadata.row_group(0)
@@ -132,7 +132,7 @@ def _tried(table: pa.Table, choices: Choices) -> dict[str, _Tried]:
 
 
 def _countable(first: pa.Table, paths: set[str]) -> Paths:
-    """The columns that have differences which are numbers again."""
+    """Return the columns whose differences are numbers again."""
     return [
         field.name
         for field in _flat(first, paths)
@@ -141,7 +141,7 @@ def _countable(first: pa.Table, paths: set[str]) -> Paths:
 
 
 def _repetitive(first: pa.Table, paths: set[str]) -> Paths:
-    """The columns whose values come again often enough for a dictionary."""
+    """Return the columns whose values repeat often enough for a dictionary."""
     return [field.name for field in _flat(first, paths) if _comes_again(first.column(field.name))]
 
 
@@ -155,7 +155,7 @@ def _comes_again(column: pa.ChunkedArray) -> bool:
 
 
 def _flat(first: pa.Table, paths: set[str]) -> list[pa.Field]:
-    """The columns whose name is a path that no other column could have."""
+    """Return the columns whose name is a path that no other column could have."""
     count = Counter(first.column_names)
     prefixes = tuple(f"{field.name}." for field in first.schema if types.is_nested(field.type))
     return [

@@ -1,7 +1,7 @@
-"""Parts of a table that are read side by side become one, numbers and times in one piece of memory a column.
+"""Assemble one table from parts that are read side by side, numbers and times in one piece of memory a column.
 
-The memory of a part is free for the next as soon as it is copied, so that a table is hardly ever in memory twice; fresh
-memory is what a load waits for longest.
+The memory of a part is freed for the next part as soon as it is copied, so a table is rarely in memory twice:
+allocating fresh memory is the slowest step of a load.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow.types as types
 
 
 class ColumnAssembler:
-    """A table to be, of parts with these numbers of rows; its parts may be added in any order, by many threads."""
+    """A table made of parts with these numbers of rows; parts may be added in any order, by many threads."""
 
     def __init__(self, schema: pa.Schema, rows: list[int]) -> None:
         self._schema, self._rows = schema, rows
@@ -24,7 +24,7 @@ class ColumnAssembler:
         self._kept: list[list[pa.ChunkedArray | None]] = [[None] * len(schema) for _ in rows]
 
     def add(self, number: int, part: pa.Table) -> None:
-        """Takes the values of a part, or the part's columns where there are nulls or values of many lengths."""
+        """Copy the values of a part; keep the part's columns where they have nulls or values of varying length."""
         if len(part) != self._rows[number] or not part.schema.equals(self._schema):
             raise pa.ArrowInvalid(f"{len(part)} rows of {part.schema.names} are not what its footer says")
         for at, (column, memory) in enumerate(zip(part.columns, self._memory, strict=True)):
@@ -37,7 +37,7 @@ class ColumnAssembler:
                 start += len(chunk)
 
     def table(self) -> pa.Table:
-        """The table, when all parts were added."""
+        """Return the table, once all parts were added."""
         columns = [self._column(at, field.type) for at, field in enumerate(self._schema)]
         return pa.Table.from_arrays(columns, schema=self._schema)
 
@@ -56,7 +56,7 @@ class ColumnAssembler:
 
 
 def _memory(kind: Any, rows: int) -> Any:
-    """Room for values of a fixed number of bytes; None for other types."""
+    """Return memory for values of a fixed number of bytes; None for other types."""
     if not types.is_primitive(kind) or types.is_boolean(kind):
         return None
     return np.empty(rows, np.dtype(f"V{kind.bit_width // 8}"))

@@ -1,7 +1,7 @@
-"""What a manifest states of a table, held against the values in the table's objects.
+"""Compare what a manifest states of a table with the values in the table's objects.
 
-A manifest guards the bytes of its objects by their hashes, but `content`, columns and rows are only stated by whoever
-wrote it. Block digests in the objects' footers prove nothing either: the same person wrote them.
+A manifest guards the bytes of its objects by their hashes, but `content`, columns and rows are only claims of its
+author. Block digests in the objects' footers prove nothing either, since the same author wrote them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def claim_difference(table: TableNode, objects: Sequence[Open]) -> str:
     """Return how the values in a table's objects, in order, differ from what the manifest states; "" if they do not.
 
-    Reads every object, some blocks in memory at a time. Raises pyarrow's errors, of nearly any class, for objects that
-    cannot be read.
+    Read every object, with some blocks in memory at a time. Raise pyarrow's errors, of nearly any class, for objects
+    that cannot be read.
     """
     from datapkg.errors import CorruptObject, IntegrityError
     from datapkg.tables.content_hash import content_of_opened
@@ -40,9 +40,9 @@ def claim_difference(table: TableNode, objects: Sequence[Open]) -> str:
 
 
 def claim_problem(table: TableNode, objects: Sequence[Open]) -> str:
-    """Return the same; that objects cannot be read is a difference too, as no `content` can have been computed of them.
+    """Return the same; an unreadable object is a difference too, as no `content` can have been computed from it.
 
-    Raises `ObjectNotFound` and `CorruptObject` for objects that are not here, or not as their hashes say.
+    Raise `ObjectNotFound` and `CorruptObject` for objects that are missing, or do not match their hashes.
     """
     from datapkg.errors import DatapkgError
 

@@ -50,9 +50,9 @@ __all__ = ["Content", "block_digests", "content_hash", "content_of_objects", "co
 
 PREFIX = "c1:"
 READ_ROWS = 65_536
-# What opens an object for reading; it is closed after each pass.
+# Opens an object for reading; the stream is closed after each pass.
 Open = Callable[[], AbstractContextManager[BinaryIO]]
-# Called with the rows of a batch and the number of the first of them, from 0.
+# Called with the rows of a batch and the number of the first row, from 0.
 Check = Callable[[pa.Table, int], None]
 _ONES = memoryview(bytes([1]) * 65_536)
 
@@ -67,15 +67,15 @@ class Content:
 
 
 def content_of_table(table: pa.Table) -> Content:
-    """The content of a table in memory."""
+    """Return the content of a table in memory."""
     return content_of_parts([table], table.schema)
 
 
 def content_of_objects(objects: Sequence[BinaryIO], check: Check | None = None) -> Content:
-    """The content of a table that lies in Parquet objects, in this order; keeps a few blocks in memory.
+    """Return the content of a table in Parquet objects, in this order; keep a few blocks in memory.
 
-    `check` is called with each batch as it was read and the number of its first row, from 0. The caller closes the
-    streams. Raises pyarrow's errors for what is not Parquet, or has pages that are damaged, and what `check` raises.
+    Call `check` with each batch as it was read and the number of its first row, from 0. The caller closes the streams.
+    Raise pyarrow's errors for what is not Parquet or has damaged pages, and what `check` raises.
     """
     return content_of_opened([partial(_as_it_is, stream) for stream in objects], check)
 
@@ -98,7 +98,7 @@ def content_of_opened(objects: Sequence[Open], check: Check | None = None, rows:
 
 
 def content_of_parts(parts: Iterable[pa.Table], schema: pa.Schema) -> Content:
-    """The content of a table that comes in parts; dictionaries must be the same in each."""
+    """Return the content of a table that comes in parts; dictionaries must be the same in each."""
     first = restore_categories(schema.empty_table(), schema)
     rows, digests = [], []
     for block in cut_batches(parts, first.schema):
@@ -109,7 +109,7 @@ def content_of_parts(parts: Iterable[pa.Table], schema: pa.Schema) -> Content:
 
 
 def schema_of(table: pa.Table, schema: pa.Schema) -> pa.Schema:
-    """The table's types with the metadata of the schema that it was read with."""
+    """Return the table's types with the metadata of the schema that it was read with."""
     return table.schema.with_metadata(schema.metadata)
 
 
@@ -143,7 +143,7 @@ def _batches(
 
 
 def _all_categories(objects: Sequence[Open], schema: pa.Schema, check: Check | None) -> dict[int, pa.Array]:
-    """The categories of each dictionary column over all objects: a reader that joins them sees these."""
+    """Return the categories of each dictionary column over all objects, as a reader that joins them gets them."""
     found: dict[int, pa.Array] = {}
     forgotten = forgotten_categories(schema)
     for index, field in enumerate(schema):
@@ -175,12 +175,12 @@ def _with_categories(table: pa.Table, categories: dict[int, pa.Array]) -> pa.Tab
 
 
 def column_texts(schema: pa.Schema) -> list[tuple[str, str]]:
-    """Names and types as the manifest's `columns` have them."""
+    """Return names and types as the manifest's `columns` have them."""
     return [(field.name, type_text(field)) for field in schema]
 
 
 def content_hash(schema: pa.Schema, rows: Sequence[int], digests: Sequence[Sequence[bytes]]) -> str:
-    """The content of a table from its schema, the rows of its blocks, and for each block one digest a column."""
+    """Return the content of a table from its schema, the rows of its blocks, and one digest a column of each block."""
     value: dict[str, Any] = {
         "columns": column_texts(schema),
         "rows": sum(rows),
@@ -192,7 +192,7 @@ def content_hash(schema: pa.Schema, rows: Sequence[int], digests: Sequence[Seque
 
 
 def block_digests(block: pa.Table) -> list[bytes]:
-    """One digest a column of these rows."""
+    """Return one digest a column of these rows."""
     return [_column_digest(column) for column in block.unify_dictionaries().columns]
 
 
@@ -210,17 +210,17 @@ def _column_digest(column: pa.ChunkedArray) -> bytes:
 
 
 def _positions(array: pa.Array) -> pa.Array:
-    """The int64 positions in the categories; null where the category is."""
+    """Return the int64 positions in the categories; null where the category is null."""
     positions = array.indices.cast(pa.int64())
     if array.dictionary.null_count:
-        # `array.is_null()` ends the process for categories of the type null.
+        # `array.is_null()` crashes the process for categories of the type null.
         is_valid = array.dictionary.is_valid().take(array.indices)
         positions = pc.if_else(is_valid, positions, pa.scalar(None, pa.int64()))
     return positions
 
 
 class _Digest:
-    """The digest of one column, fed with arrays of any length that follow each other."""
+    """The digest of one column, computed from consecutive arrays of any length."""
 
     def __init__(self, kind: pa.DataType) -> None:
         self._validity, self._lengths, self._values = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
@@ -292,7 +292,7 @@ def _children(kind: pa.DataType) -> list[pa.DataType]:
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """The same values in the one encoding that is hashed."""
+    """Return the same values in the one encoding that is hashed."""
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
         return _plain(array.storage)
@@ -311,7 +311,7 @@ def _plain(array: pa.Array) -> pa.Array:
 
 
 def _has_views(kind: pa.DataType) -> bool:
-    """Whether text below is kept in views, which pyarrow cannot filter."""
+    """Return whether text below the top level is stored in views, which pyarrow cannot filter."""
     return any(types.is_string_view(each) or types.is_binary_view(each) or _has_views(each) for each in _children(kind))
 
 
@@ -347,7 +347,7 @@ def _text_parts(array: pa.Array) -> tuple[Any, Any]:
 
 
 def _value_bytes(array: pa.Array) -> Any:
-    """The values of a type of fixed width, without nulls, little-endian."""
+    """Return the values of a fixed-width type, without nulls, little-endian."""
     width = array.type.bit_width // 8
     if not width:
         return b""

@@ -8,11 +8,11 @@ from datapkg.objects.base import Objects
 
 
 class StoreFailed(Exception):
-    """Raised from the error of a store, so that it is not taken for one of the source that is read meanwhile."""
+    """Raised from an error of the store, so that it is not mistaken for one of the source that is being read."""
 
 
 def put_made(objects: Objects, stream: BinaryIO) -> str:
-    """Stores bytes that were made of a source; gives their hash. Raises `StoreFailed` from what the store raises."""
+    """Store bytes that were made from a source; return their hash. Raise `StoreFailed` from what the store raises."""
     try:
         return objects.put(stream)
     except Exception as error:

@@ -1,7 +1,7 @@
-"""Extension types that pyarrow has but cannot filter, join or make empty: their storage is kept in their place.
+"""Extension types that pyarrow has but cannot filter, join or make empty: they are replaced by their storage.
 
-These are all below the top level (a list of JSON, a struct with a UUID) and tensors with a permutation. Others at the
-top level are kept as they are; unregistered ones are their storage anyway.
+These are all types below the top level (a list of JSON, a struct with a UUID) and tensors with a permutation. Others at
+the top level are kept; unregistered ones are read as their storage anyway.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from datapkg.tables.type_names import is_list
 
 
 def has_inner_extensions(schema: pa.Schema) -> bool:
-    """Whether a schema has extension types that are replaced by their storage."""
+    """Return whether a schema has extension types that are replaced by their storage."""
     return any(_names(field.type) for field in schema)
 
 
 def schema_without(schema: pa.Schema) -> pa.Schema:
-    """The schema with the storage of these types in their place; warns of each column that has one."""
+    """Return the schema with the storage of these types in their place; warn of each column that has one."""
     for field in schema:
         if names := sorted(_names(field.type)):
             storage = storage_of(field.type)
@@ -32,7 +32,7 @@ def schema_without(schema: pa.Schema) -> pa.Schema:
 
 
 def without_inner_extensions(table: pa.Table) -> pa.Table:
-    """The table with the storage of these types in their place; warns of each column that has one."""
+    """Return the table with the storage of these types in their place; warn of each column that has one."""
     if not has_inner_extensions(table.schema):
         return table
     schema = schema_without(table.schema)
@@ -44,7 +44,7 @@ def without_inner_extensions(table: pa.Table) -> pa.Table:
 
 
 def _names(kind: Any, is_inner: bool = False) -> set[str]:
-    """The names of the extension types in a type that are to be replaced."""
+    """Return the names of the extension types in a type that are to be replaced."""
     if isinstance(kind, pa.BaseExtensionType):
         is_one = is_inner or getattr(kind, "permutation", None) is not None
         return ({kind.extension_name} if is_one else set()) | _names(kind.storage_type, True)

@@ -1,7 +1,7 @@
-"""How a pandas DataFrame becomes an Arrow table from which the same DataFrame comes back.
+"""Convert a pandas DataFrame to an Arrow table from which the same DataFrame can be restored.
 
-pyarrow does most of it. Here is what it leaves out: labels that are not text or stand twice, columns of Python objects
-(`value_kinds`), and a description of the frame that depends on nothing but types (pyarrow's own has versions and row
+pyarrow does most of it. This module adds what pyarrow lacks: labels that are not text or not unique, columns of Python
+objects (`value_kinds`), and a description of the frame that depends only on types (pyarrow's own has versions and row
 counts in it).
 """
 
@@ -24,7 +24,7 @@ from datapkg.tables.value_kinds import ValueKinds
 if TYPE_CHECKING:
     import pandas
 
-# What readers of the description see as the version of pandas that wrote it, whichever it was.
+# Recorded as the version of pandas that wrote the description, whichever it was, so that equal tables stay equal.
 _PANDAS_VERSION = "3.0.0"
 _DEFAULT_RANGE = {"kind": "range", "name": None, "start": 0, "step": 1}
 _LEVEL_TYPES = {
@@ -41,7 +41,7 @@ _LEVEL: dict[str, Any] = {
     "metadata": None,
 }
 AsText: TypeAlias = Callable[[Any], str]
-"""What to type so that the column with a label, or the index (None), is read as text."""
+"""The code to type so that the column with a label, or the index (None), is read as text."""
 
 
 def _astype(label: Any) -> str:
@@ -51,14 +51,14 @@ def _astype(label: Any) -> str:
 
 
 def dtype_kwarg(label: Any) -> str:
-    """The hint for a source that is read with kwargs of pandas."""
+    """Return the hint for a source that is read with keyword arguments of pandas."""
     return "" if label is None else f"to read it as text say kwargs: {{dtype: {{{label}: str}}}}"
 
 
 def table_from_frame(frame: pandas.DataFrame, as_text: AsText = _astype) -> pa.Table:
-    """The frame as an Arrow table; the frame is not changed.
+    """Return the frame as an Arrow table; the frame is not changed.
 
-    Raises `InvalidInput` naming the column that Arrow has no type for, with the hint that `as_text` gives for it.
+    Raise `InvalidInput` naming the column that Arrow has no type for, with the hint that `as_text` gives for it.
     """
     import pandas
 
@@ -77,7 +77,7 @@ def table_from_frame(frame: pandas.DataFrame, as_text: AsText = _astype) -> pa.T
 
 
 def _with_plain_attrs(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """The frame with attrs that JSON can hold; pandas would leave out all of them for one that it cannot."""
+    """Return the frame with attrs that JSON can hold; pandas would drop all of them because of one that it cannot."""
     if not frame.attrs:
         return frame
     kept, left_out = plain_attrs(frame.attrs)
@@ -89,7 +89,7 @@ def _with_plain_attrs(frame: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _arrow_keeps(columns: Any) -> bool:
-    """Whether pyarrow gives these labels back: unique, and all text, all numbers, all times, or levels."""
+    """Return whether pyarrow restores these labels: unique, and all text, all numbers, all times, or levels."""
     import pandas
 
     if not columns.is_unique or isinstance(columns, pandas.CategoricalIndex):
@@ -111,7 +111,7 @@ def _plain_label(label: Any) -> Any:
 
 
 def _stored_names(labels: Sequence[Any]) -> list[str]:
-    """A name of its own for each column: its label as text, with a number where that is taken."""
+    """Return a unique name for each column: its label as text, with a number if that name is taken."""
     taken = {str(label) for label in labels}
     numbers: dict[str, int] = {}
     names = []
@@ -128,7 +128,7 @@ def _stored_names(labels: Sequence[Any]) -> list[str]:
 
 
 def _with_labels(table: pa.Table, labels: pandas.Index) -> pa.Table:
-    """Writes the true labels into the description: readers rename by it."""
+    """Write the true labels into the description, from which readers rename the columns."""
     description = pandas_metadata(table.schema)
     for entry, label in zip(description["columns"], labels, strict=False):
         entry["name"] = _plain_label(label)
@@ -138,9 +138,9 @@ def _with_labels(table: pa.Table, labels: pandas.Index) -> pa.Table:
 
 
 def _with_plain_values(frame: pandas.DataFrame, as_text: AsText) -> pandas.DataFrame:
-    """The frame with Python objects from which Arrow infers the one type that holds them exactly.
+    """Return the frame with Python objects from which Arrow infers the one type that holds them exactly.
 
-    In columns, among categories and in the index. Raises `InvalidInput` where there is no such type.
+    This covers columns, categories and the index. Raise `InvalidInput` if there is no such type.
     """
     import pandas
 
@@ -174,7 +174,7 @@ def _hinted(label: Any, as_text: AsText) -> Iterator[None]:
 
 
 def _plain_column(column: pandas.Series, place: str) -> Any:
-    """The values to put in place of a column's; None where they stay."""
+    """Return the values that replace a column's; None if they stay."""
     import pandas
 
     if isinstance(column.dtype, pandas.CategoricalDtype):
@@ -184,7 +184,7 @@ def _plain_column(column: pandas.Series, place: str) -> Any:
 
 
 def _plain_objects(values: list[Any], place: str, counted: str = "row") -> Any:
-    """An array of pandas with the values as Arrow is to see them; None where they stay."""
+    """Return a pandas array with the values as Arrow should see them; None if they stay."""
     import numpy
     import pandas
 
@@ -192,13 +192,13 @@ def _plain_objects(values: list[Any], place: str, counted: str = "row") -> Any:
     if found is values or not isinstance(found, list):
         return None if found is values else found
     array = numpy.empty(len(found), object)
-    for at, value in enumerate(found):  # one by one: numpy would take lists of one length for a matrix
+    for at, value in enumerate(found):  # one by one: numpy would make a matrix of lists of one length
         array[at] = value
     return pandas.arrays.NumpyExtensionArray(array)
 
 
 def _plain_categories(categories: Any, values: Any, place: str) -> Any:
-    """New categories as an index; an error names the rows of `values`, which hold them."""
+    """Return new categories as an index; an error names the rows of `values`, which hold them."""
     import pandas
 
     if categories.dtype != object:
@@ -231,7 +231,7 @@ def _plain_index(index: Any, place: str) -> Any:
 
 
 def _bad_column(frame: pandas.DataFrame, error: Exception) -> InvalidInput:
-    """Finds the column that Arrow refuses, and says what is in it."""
+    """Find the column that Arrow rejects, and return the error that says what is in it."""
     for position, label in enumerate(frame.columns):
         column = frame.iloc[:, position]
         try:
@@ -244,7 +244,7 @@ def _bad_column(frame: pandas.DataFrame, error: Exception) -> InvalidInput:
 
 
 def table_from_arrow(table: pa.Table) -> pa.Table:
-    """An Arrow table with its description in normal form; names that stand twice get a number, as labels they stay."""
+    """Return an Arrow table with its description in normal form; duplicate names get a number and keep their labels."""
     names = table.column_names
     if len(set(names)) == len(names):
         return normal_schema(table)
@@ -253,7 +253,7 @@ def table_from_arrow(table: pa.Table) -> pa.Table:
 
 
 def normal_schema(table: pa.Table) -> pa.Table:
-    """The table with a description of its frame that is a function of types and labels, or none; no rows in it."""
+    """Return the table with a description of its frame that depends only on types and labels, or none."""
     description = pandas_metadata(table.schema)
     if not description:
         return table.replace_schema_metadata(_others(table))
@@ -268,7 +268,7 @@ def normal_schema(table: pa.Table) -> pa.Table:
 
 
 def with_dtypes(table: pa.Table, dtypes: dict[str, str]) -> pa.Table:
-    """An Arrow table described as a frame whose columns have these dtypes, where they are not those of their type."""
+    """Return an Arrow table described as a frame whose columns have these dtypes, where their types imply others."""
     return _described(table, _description(table.column_names, table.column_names, dtypes))
 
 

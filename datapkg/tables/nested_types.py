@@ -1,4 +1,4 @@
-"""Nested columns in types that pyarrow converts to pandas: it has no way for lists of fixed-size binary or of views."""
+"""Nested columns in types that pyarrow converts to pandas: it cannot convert lists of fixed-size binary or of views."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datapkg.tables.pandas_metadata import with_columns
 
 
 def convertible(table: pa.Table) -> pa.Table:
-    """The table with plain binary and text inside lists; what is not in a list stays as it is."""
+    """Return the table with plain binary and text inside lists; what is not in a list is unchanged."""
     kinds = {at: kind for at, field in enumerate(table.schema) if (kind := _plain(field.type)) != field.type}
     return with_columns(table, {at: table.column(at).cast(kind) for at, kind in kinds.items()})
 

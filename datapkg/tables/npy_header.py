@@ -1,6 +1,6 @@
-"""The header of a .npy object: read without trust, and held against the bytes behind it before anything is made of it.
+"""Read the header of an untrusted .npy object, and compare it with the size of the data before anything is allocated.
 
-numpy evaluates a header as a Python literal, so a hostile one ends in whatever Python's parser raises.
+numpy evaluates a header as a Python literal, so a hostile one can raise whatever Python's parser raises.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _UNREADABLE = (
     *(ArithmeticError, EOFError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError),
     tokenize.TokenError,
 )
-_HEADER_BYTES = 10_000  # numpy's own bound
+_HEADER_BYTES = 10_000  # numpy's own limit
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return the shape, whether columns come first, and the dtype; the stream is then at the data.
 
-    Raises `InvalidInput` for what is no .npy file, whatever is wrong with it.
+    Raise `InvalidInput` for what is not an .npy file, whatever is wrong with it.
     """
     from numpy.lib import format as npy
 
@@ -44,7 +44,7 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
 
 
 def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], actual: int) -> None:
-    """Raise `InvalidInput` unless an array of this shape has `actual` bytes: numpy makes room before it reads."""
+    """Raise `InvalidInput` unless an array of this shape has `actual` bytes: numpy allocates before it reads."""
     expected = dtype.itemsize * math.prod(shape)
     if actual != expected:
         raise InvalidInput(f"the header promises {expected:,} bytes of data, there are {actual:,}")

@@ -1,4 +1,4 @@
-"""The attrs of a DataFrame, pandas' own place for metadata: as much of them as metadata of a node can hold."""
+"""The attrs of a DataFrame, pandas' place for metadata, reduced to what the metadata of a node can hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plain_attrs(attrs: Mapping[Hashable, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What JSON can hold of attrs, and a line for each that is left out.
+    """Return what JSON can hold of attrs, and a line for each entry that is left out.
 
     numpy's numbers become Python's, tuples lists, dates and times ISO text, as in a build file.
     """
@@ -36,7 +36,7 @@ def plain_attrs(attrs: Mapping[Hashable, Any]) -> tuple[dict[str, Any], list[str
 
 
 def attrs_as_meta(schema: pa.Schema) -> dict[str, Any]:
-    """The metadata of a node whose table came from a DataFrame with attrs: those that are kept in its schema."""
+    """Return the metadata of a node whose table came from a DataFrame with attrs: those kept in its schema."""
     attributes = pandas_metadata(schema).get("attributes")
     return plain_attrs(attributes)[0] if isinstance(attributes, dict) else {}
 
@@ -44,12 +44,12 @@ def attrs_as_meta(schema: pa.Schema) -> dict[str, Any]:
 def _plain(value: Any, depth: int = 0) -> Any:
     import numpy
 
-    if depth > 64:  # refused by whoever checks the result
+    if depth > 64:  # the check of the result rejects it
         return value
     if isinstance(value, numpy.generic):
         return _plain(value.item(), depth + 1)
     if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat() if value == value else value  # NaT, which no text stands for, is not
+        return value.isoformat() if value == value else value  # NaT is not equal to itself, and has no text
     if isinstance(value, (list, tuple)):
         return [_plain(each, depth + 1) for each in value]
     return {key: _plain(each, depth + 1) for key, each in value.items()} if isinstance(value, dict) else value

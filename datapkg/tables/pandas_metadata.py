@@ -1,7 +1,7 @@
-"""What a table's schema says beyond names and types: pandas' index, labels and dtypes, and categories.
+"""What a table's schema holds besides names and types: pandas' index, labels and dtypes, and categories.
 
-pandas writes them as JSON under the key `pandas` of an Arrow schema, with versions and row counts in it; here is the
-part of it that a reader observes, and the part that Parquet forgets and that is kept under a key of ours.
+pandas writes them as JSON under the key `pandas` of an Arrow schema, with versions and row counts in it. This module
+returns the part of it that a reader can see, and keeps the part that Parquet loses under a key of datapkg.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from datapkg.errors import IntegrityError
 PANDAS_KEY = b"pandas"
 CATEGORIES_KEY = b"datapkg.categories"
 ORIGIN_KEY = "datapkg"
-"""The key of attrs under which frames that come from a package say so; it is no part of what anybody stored."""
+"""The key of attrs that names the package a frame came from; it is not a part of what a publisher stored."""
 _ATTRS_KEY = b"PANDAS_ATTRS"
 _UNREADABLE = (ValueError, KeyError, IndexError, AttributeError, TypeError, RecursionError, pa.ArrowException)
 BLOCK_KEY = b"datapkg.block"
-"""The key of what a footer says of its block (`tables/block_metadata`): metadata of a file, and of no table."""
+"""The key of a footer for what it holds of its block (`tables/block_metadata`): metadata of a file, not of a table."""
 _WRITERS_OWN = (BLOCK_KEY, b"ARROW:", b"PARQUET:", b"org.apache.", b"parquet.", b"writer.")
 _EXTENSION_DTYPES = {"boolean", "string", "Float32", "Float64"} | {
     f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)
@@ -33,7 +33,7 @@ _EXTENSION_STARTS = ("period[", "interval[", "Sparse[", "string[")
 
 
 def pandas_metadata(schema: pa.Schema) -> dict[str, Any]:
-    """pandas' own description of the frame that the schema came from; {} where there is none that can be read."""
+    """Return pandas' description of the frame that the schema came from; {} if there is none that can be read."""
     text = (schema.metadata or {}).get(PANDAS_KEY)
     try:
         value = json.loads(text) if text else {}
@@ -43,11 +43,12 @@ def pandas_metadata(schema: pa.Schema) -> dict[str, Any]:
 
 
 def observed(schema: pa.Schema) -> dict[str, Any]:
-    """All in a schema's metadata that a reader can see, in one normal form; {} for a table that has nothing of it.
+    """Return all that a reader can see in a schema's metadata, in one normal form; {} if there is nothing.
 
     `index`: the columns, or the range, that are the index; `labels`: column labels that are not their stored name;
-    `levels`: names and types of the labels; `dtypes`: those of pandas that no Arrow type stands for; `attributes`;
-    `metadata`: other people's keys. A default index, pandas' version and what writers say about themselves are not in.
+    `levels`: names and types of the labels; `dtypes`: those of pandas that no Arrow type implies; `attributes`;
+    `metadata`: keys of other libraries. A default index, pandas' version and what writers record of themselves are left
+    out.
     """
     pandas = pandas_metadata(schema)
     found = {
@@ -62,16 +63,14 @@ def observed(schema: pa.Schema) -> dict[str, Any]:
 
 
 def without_origin(attributes: Any) -> Any:
-    """attrs without what datapkg says in them of where the frame came from."""
+    """Return attrs without the entry in which datapkg records where the frame came from."""
     if not isinstance(attributes, dict) or ORIGIN_KEY not in attributes:
         return attributes
     return {key: value for key, value in attributes.items() if key != ORIGIN_KEY}
 
 
 def others_without_origin(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """A schema's metadata without what footers of blocks have in it, and without the origin in what pandas writes
-    beside its own description of a frame.
-    """
+    """Return a schema's metadata without the footer's block note, and without the origin in pandas' attrs."""
     metadata = {key: value for key, value in metadata.items() if key != BLOCK_KEY}
     try:
         attributes = json.loads(metadata[_ATTRS_KEY])
@@ -126,9 +125,10 @@ def _foreign(metadata: dict[bytes, bytes]) -> dict[str, str]:
 
 
 def remember_categories(table: pa.Table) -> pa.Table:
-    """The table with, in its schema, those categories that Parquet would forget: of other values than text.
+    """Return the table with the categories that Parquet would lose, those of other values than text, in its schema.
 
-    A table without rows keeps all of them there. Every dictionary column has one dictionary (`unify_dictionaries`).
+    Of a table without rows, all categories are kept there. Every dictionary column must have one dictionary
+    (`unify_dictionaries`).
     """
     kept = {
         field.name: [field.type.ordered, _to_text(_dictionary(table.column(index)))]
@@ -147,7 +147,7 @@ def _dictionary(column: pa.ChunkedArray) -> pa.Array:
 
 
 def forgotten_categories(schema: pa.Schema) -> dict[str, tuple[bool, pa.Array]]:
-    """What `remember_categories` kept: a field's name to whether its categories are ordered, and these."""
+    """Return what `remember_categories` kept: by field name, whether categories are ordered, and the categories."""
     text = (schema.metadata or {}).get(CATEGORIES_KEY)
     if not text:
         return {}
@@ -158,10 +158,10 @@ def forgotten_categories(schema: pa.Schema) -> dict[str, tuple[bool, pa.Array]]:
 
 
 def restore_categories(table: pa.Table, schema: pa.Schema | None = None) -> pa.Table:
-    """A table read from Parquet with the categories that Parquet forgot; any columns of it, in any order.
+    """Return a table read from Parquet with the categories that Parquet lost; it may have any columns, in any order.
 
-    `schema` is that of the object, where the table's own has lost its metadata. Raises `IntegrityError` for categories
-    that cannot be read, or are not those of the column.
+    `schema` is that of the object, if the table's own has lost its metadata. Raise `IntegrityError` for categories that
+    cannot be read, or are not those of the column.
     """
     columns = {}
     for name, (ordered, categories) in forgotten_categories(schema or table.schema).items():

@@ -1,4 +1,4 @@
-"""The types in which a table rests in Parquet, and comes back: those that Parquet has, one for each kind of value."""
+"""The types in which a table is stored in Parquet and read back: those that Parquet has, one for each kind of value."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from datapkg.tables.extension_types import with_children, without_inner_extensio
 
 
 def to_storage_types(table: pa.Table) -> pa.Table:
-    """The table in the types that come back from Parquet, with one dictionary a column; values are the same.
+    """Return the table in the types that Parquet gives back, with one dictionary a column; values are the same.
 
-    Raises `InvalidInput` naming a column that holds dicts without any key: Parquet has no type for these.
+    Raise `InvalidInput` naming a column that holds only empty dicts, for which Parquet has no type.
     """
     for field in table.schema:
         if _is_empty_struct(field.type):
@@ -31,7 +31,7 @@ def to_storage_types(table: pa.Table) -> pa.Table:
 
 
 def _is_empty_struct(kind: Any) -> bool:
-    """Whether there is a struct without fields in a type, at any depth."""
+    """Return whether a type has a struct without fields, at any depth."""
     if isinstance(kind, pa.BaseExtensionType):
         return _is_empty_struct(kind.storage_type)
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
@@ -48,7 +48,7 @@ def _stored_type(kind: Any) -> Any:
         return pa.time32("ms")
     if types.is_timestamp(kind) and kind.unit == "s":
         return pa.timestamp("ms", kind.tz)
-    if types.is_decimal32(kind) or types.is_decimal64(kind):  # pandas reads neither in lists
+    if types.is_decimal32(kind) or types.is_decimal64(kind):  # pandas cannot read them in lists
         return pa.decimal128(kind.precision, kind.scale)
     if types.is_run_end_encoded(kind):
         return _stored_type(kind.value_type)
@@ -63,12 +63,12 @@ def _inner_type(kind: Any) -> Any:
     """Return the type of values below the top level, where a dictionary is only an encoding."""
     if types.is_dictionary(kind):
         return _inner_type(kind.value_type)
-    # Long offsets make no other type, and text would be copied; views end the process while they are written.
+    # 64-bit offsets are the same type, and converting would copy the text; writing views crashes the process.
     return kind if types.is_large_string(kind) or types.is_large_binary(kind) else _stored_type(kind)
 
 
 def _are_categories(kind: Any) -> bool:
-    """Whether Arrow can look up values of this type, so that they are read back as categories."""
+    """Return whether Arrow can look up values of this type, so that they are read back as categories."""
     tests = (types.is_integer, types.is_float32, types.is_float64, types.is_boolean, types.is_temporal, types.is_null)
     is_other = types.is_string(kind) or types.is_binary(kind) or types.is_fixed_size_binary(kind)
     return is_other or types.is_decimal(kind) or any(test(kind) for test in tests)
@@ -83,7 +83,7 @@ def _stored_text(kind: Any) -> Any:
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
-    """The column in the type of a field, in pieces that 32-bit offsets can reach."""
+    """Return the column in the type of a field, in chunks that 32-bit offsets can address."""
     if column.type == field.type:
         return column
     pieces = [piece for chunk in column.chunks for piece in _pieces(chunk)]
@@ -95,7 +95,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
 
 
 def _null_as_no_category(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column with nulls as its positions, where dictionaries have a null among their values."""
+    """Return the column with nulls among its positions, where a dictionary has a null among its values."""
     if not types.is_dictionary(column.type) or not any(chunk.dictionary.null_count for chunk in column.chunks):
         return column
     import pyarrow.compute as pc

@@ -1,4 +1,4 @@
-"""A table that is read in parts, so that memory stays bounded when the table does not."""
+"""A table that is read in parts, so that memory stays bounded for a table of any size."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# What the text of each column, by position, demands at least: "" nothing, else a name that the stream knows.
+# What the text of each column, by position, requires at least: "" nothing, else a name that the stream defines.
 Needs = tuple[str, ...]
 
 
 class RestartRead(Exception):
-    """Raised while parts are read: what came so far has the wrong types; `schema` is right now, read from the start."""
+    """Raised while parts are read: their types so far are wrong, and `schema` is now correct; start again."""
 
 
 def unknown_offset(row: int) -> int | None:
-    """The offset of a row in a source where that cannot be told."""
+    """Return None: the offset of a row in a source whose offsets are not known."""
     return None
 
 
 @dataclass(frozen=True)
 class TablePart:
-    """Rows that follow each other, in the types of the stream's schema.
+    """Consecutive rows, in the types of the stream's schema.
 
-    `start` and `stop` are where their text begins and ends in the source, in bytes, -1 where that cannot be told;
-    `offset(n)` is where that of row n (from 0, less than the number of rows) begins, None likewise.
+    `start` and `stop` are where their text begins and ends in the source, in bytes, -1 if that is not known;
+    `offset(n)` is where that of row n (from 0, less than the number of rows) begins, None if that is not known.
     """
 
     table: pa.Table
@@ -38,33 +38,35 @@ class TablePart:
 
 @runtime_checkable
 class TableStream(Protocol):
-    """What a transform gives for a table too big to hold; one that fits may be a `pa.Table`."""
+    """What a transform returns for a table that is too big for memory; a smaller one may be a `pa.Table`."""
 
     @property
     def schema(self) -> pa.Schema:
-        """Types and the description of the frame, as they are settled now; dictionaries are the same in all parts."""
+        """The types and the description of the frame as known now; dictionaries are the same in all parts."""
         ...
 
     def parts(self) -> Iterator[TablePart]:
-        """All rows in order. Raises `StartAgain` once at most, after which it is called again."""
+        """Yield all rows in order. Raise `RestartRead` at most once, after which it is called again."""
         ...
 
 
 @runtime_checkable
 class TextStream(Protocol):
-    """A table in an uncompressed file of text, of which known stretches need not be parsed again.
+    """A table in an uncompressed text file, of which known ranges need not be parsed again.
 
     It is a `TableStream` too: `parts()` begins at `first`.
     """
 
     @property
     def schema(self) -> pa.Schema:
-        """As of `TableStream`."""
+        """As in `TableStream`."""
         ...
 
     @property
     def choices(self) -> str:
-        """All that settles how text is read, but for `schema`: the header, kwargs, the version of the code, as text."""
+        """Everything that decides how text is read, except `schema`: the header, kwargs, the version of the code, as
+        text.
+        """
         ...
 
     @property
@@ -78,21 +80,23 @@ class TextStream(Protocol):
         ...
 
     def parts(self, start: int | None = None) -> Iterator[TablePart]:
-        """The rows from `start`, where a row begins; closing the iterator stops what is parsed ahead."""
+        """Yield the rows from `start`, where a row begins; closing the iterator stops parsing ahead."""
         ...
 
     def assume(self, needs: Needs) -> None:
-        """Settles `schema` by what an earlier state of the file demanded, before anything is read."""
+        """Set `schema` to what an earlier state of the file required, before anything is read."""
         ...
 
     def needs(self, table: pa.Table, start: int, stop: int) -> Needs:
-        """What a stretch of the file, by its rows and the place of its text, demands: a lower bound, in any thread."""
+        """Return what a range of the file, by its rows and the offsets of its text, requires: a lower bound;
+        thread-safe.
+        """
         ...
 
     def joined(self, needs: Needs, more: Needs) -> Needs:
-        """What two stretches demand together."""
+        """Return what two ranges require together."""
         ...
 
     def fits(self, needs: Needs) -> bool:
-        """Whether `schema` is what these demands, joined over the whole file, come to."""
+        """Return whether `schema` is what these requirements, joined over the whole file, amount to."""
         ...

@@ -1,7 +1,7 @@
-"""A table becomes Parquet objects, one a block, with a hash of its values; blocks are written side by side.
+"""Write a table as Parquet objects, one a block, with a hash of its values; blocks are written in parallel.
 
-At any time a few blocks are in memory, however long the table is. A block whose values, or whose text, an earlier state
-of the table has is not written again: its object is taken over.
+A few blocks are in memory at any time, however long the table is. A block whose values, or whose text, an earlier state
+of the table has is not written again: its object is reused.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from datapkg.tables.storage_types import to_storage_types
 from datapkg.tables.table_stream import RestartRead, TablePart, TableStream, TextStream
 from datapkg.tables.text_block_cache import KnownBlock, NewBlock, TextBlockCache
 
-# A node is one line of a manifest, of at most 1 MiB; the rest is for objects and metadata.
+# A node is one line of a manifest, of at most 1 MiB; the remainder is for objects and metadata.
 MAX_COLUMNS_BYTES = 640 << 10
 WORKERS = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
-# With the types of an earlier build, without them, with types that only the whole text could tell, and by the engine
-# that is left where another one cannot go on.
+# With the types of an earlier build, without them, with types that only the whole text shows, and with the engine that
+# remains if another one fails.
 _ATTEMPTS = 4
 
 Digests = list[bytes]
-# The mark of a table's schema and the digests of a block that is stored already, joined, to its object.
+# The mark of a table's schema and the joined digests of a block that is stored already, mapped to its object.
 Stored = Mapping[bytes, Block]
 
 
 @dataclass(frozen=True)
 class WrittenTable:
-    """A table that is stored: all that the manifest says of it, and what helps the next build.
+    """A table that is stored: what the manifest records of it, and what speeds up the next build.
 
-    `digests` has those of each block, joined, `mark` the hash of its schema; `own` is true if this build alone settled
-    how every object was written, `put` are those that it wrote.
+    `digests` has those of each block, joined, `mark` the hash of its schema; `own` is true if this build alone decided
+    how every object was written; `put` are the objects that it wrote.
     """
 
     columns: list[tuple[str, str]]
@@ -65,7 +65,7 @@ class WrittenTable:
 
 @dataclass(frozen=True)
 class Head:
-    """The blocks at the beginning of a table that are stored, and how those that follow are cut and written."""
+    """The stored blocks at the beginning of a table, and how the blocks that follow are cut and written."""
 
     blocks: list[Block]
     digests: list[Digests]
@@ -81,11 +81,10 @@ def write_table(
     memo: TextBlockCache | None = None,
     head: Head | None = None,
 ) -> WrittenTable:
-    """Stores a table; `stored` are blocks of its earlier state, `memo` what is known of its source's text.
+    """Store a table; `stored` are blocks of its earlier state, `memo` is what is known of its source's text.
 
-    With a `head`, the source is what follows it in the same table.
-
-    Raises `InvalidInput` or pyarrow's errors for what Parquet cannot hold, and whatever reading the source raises.
+    With a `head`, the source is what follows it in the same table. Raise `InvalidInput` or pyarrow's errors for what
+    Parquet cannot hold, and whatever reading the source raises.
     """
     stream: TableStream = _WholeTable(source) if isinstance(source, pa.Table) else source
     text = stream if isinstance(stream, TextStream) else None
@@ -100,7 +99,7 @@ def write_table(
         if known and text is not None and memo is not None:
             text.assume(())
             memo = memo.forgetting()
-    raise RuntimeError("a source settles its types again and again")
+    raise RuntimeError("a source restarts without end")
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class _Done:
 
 
 class _TableWriter:
-    """Writes one table; `put` are the hashes of the objects that were put for it."""
+    """Writes one table; `put` are the hashes of the objects that were stored for it."""
 
     def __init__(self, objects: Objects, stored: Stored, head: Head | None = None) -> None:
         self.put: list[str] = []
@@ -140,9 +139,9 @@ class _TableWriter:
         self._choices = head.choices if head else None
 
     def write(self, stream: TableStream, text: TextStream | None, memo: TextBlockCache | None) -> WrittenTable:
-        """Store the table; raise `StartAgain` where types were assumed and the text does not confirm them.
+        """Store the table; raise `RestartRead` if types were assumed and the text does not confirm them.
 
-        That all blocks were parsed confirms nothing: an assumed type may be wider than their text demands.
+        That all blocks were parsed confirms nothing: an assumed type may be wider than their text requires.
         """
         walk = None
         steps: Iterator[NewBlock | KnownBlock] = iter(())
@@ -158,14 +157,14 @@ class _TableWriter:
         if not done:
             empty = self._as_stored(stream.schema.empty_table()) if self._no_rows is None else self._no_rows
             done = [self._write(NewBlock(empty), None)]
-        if self._schema is None:  # all of it was known
+        if self._schema is None:  # every block was reused
             self._as_stored(stream.schema.empty_table())
         after = None
         if text is not None and memo is not None and walk is not None:
             after = memo.after(text, walk.key, [each.known for each in done])
             if after is None and is_assumed:
                 raise RestartRead
-            after = after or memo.forgetting()  # types that a text does not confirm are not assumed again
+            after = after or memo.forgetting()  # types that the text did not confirm are not assumed again
         return self._written(done, after)
 
     def _written(self, done: list[_Done], memo: TextBlockCache | None) -> WrittenTable:
@@ -196,15 +195,15 @@ class _TableWriter:
             yield NewBlock(cut.rows)
 
     def _as_stored(self, table: pa.Table) -> pa.Table:
-        """A part in the types that are stored; the first settles the schema for all."""
+        """Return a part in the types that are stored; the first part decides the schema of all."""
         if not table.num_columns:
-            raise InvalidInput("there is no column in it")
+            raise InvalidInput("it has no columns")
         table = to_storage_types(table)
         if self._schema is None:
             columns = column_texts(table.schema)
             if len(encode(columns)) > MAX_COLUMNS_BYTES:
                 limit = f"{MAX_COLUMNS_BYTES >> 10} KiB"
-                raise InvalidInput(f"{len(columns):,} columns have names and types of more than {limit}")
+                raise InvalidInput(f"{len(columns):,} columns have names and types that take more than {limit}")
             table = remember_categories(table)
             self._schema = table.schema
             self._mark = hashlib.sha256(table.schema.serialize()).digest()
@@ -213,7 +212,7 @@ class _TableWriter:
         return table.replace_schema_metadata(self._schema.metadata)
 
     def _store(self, steps: Iterator[NewBlock | KnownBlock], text: TextStream | None) -> Iterator[_Done]:
-        """Stores blocks in order: a single one here, more of them in threads, a few at a time."""
+        """Store blocks in order: a single one in this thread, more of them in threads, a few at a time."""
         jobs: deque[Future[_Done] | _Done] = deque()
         pool: ThreadPoolExecutor | None = None
         try:
@@ -235,7 +234,7 @@ class _TableWriter:
                 pool.shutdown(cancel_futures=True)
 
     def _settle(self, fresh: NewBlock) -> None:
-        """Settles by the first block that is written how all of them are."""
+        """Decide by the first block that is written how all of them are written."""
         if self._choices is None:
             self._choices = choose(fresh.rows)
 
@@ -258,7 +257,7 @@ def _result(job: Future[_Done] | _Done) -> _Done:
 
 
 def _with_last(steps: Iterator[NewBlock | KnownBlock]) -> Iterator[tuple[NewBlock | KnownBlock, bool]]:
-    """Each step, and whether it is the last; one is waited for ahead."""
+    """Yield each step, and whether it is the last one, by reading one step ahead."""
     try:
         before = next(steps)
     except StopIteration:

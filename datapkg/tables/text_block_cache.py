@@ -1,11 +1,11 @@
-"""What is known of a text from which a table was built: which stretch of it became which block.
+"""What is known of a text from which a table was built: which range of it became which block.
 
-A stretch of text that is unchanged is not parsed again. Where a block ends depends on the row after it, so a known
-block counts only if the next row begins a block whatever comes before: if it is a boundary by its own hash
+A range of text that is unchanged is not parsed again. Where a block ends depends on the row after it, so a known block
+counts only if the next row begins a block whatever precedes it: if it is a boundary by its own hash
 (`tables/block_boundaries`), or the text ends there. The key of the table is reused only if the first known block has
 all the rows that the key depends on. Types depend on all of the text: those of the earlier build are assumed, and what
-each stretch demands is kept. All demands together must give the assumed types in the end; otherwise nothing is assumed
-and everything is read again, whether or not any block was reused.
+each range requires is kept. All requirements together must give the assumed types in the end; otherwise nothing is
+assumed and everything is read again, whether or not any block was reused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AsStored = Callable[[Any], Any]
 
 
 class KnownBlock(msgspec.Struct, frozen=True):
-    """A stretch of text and the block that it became; `hit` tells whether its first row may begin a block anywhere."""
+    """A range of text and the block that it became; `hit` tells whether its first row is a boundary."""
 
     length: int
     head: bytes
@@ -43,7 +43,7 @@ class KnownBlock(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class NewBlock:
-    """A block that was read from the source, and where its text lies there (in bytes; -1 where that is not known)."""
+    """A block that was read from the source, and the range of its text there (in bytes; -1 if not known)."""
 
     rows: Any
     hit: bool = True
@@ -52,7 +52,7 @@ class NewBlock:
     source: Path | None = None
 
     def known(self, text: TextStream, block: Block, digests: list[bytes]) -> KnownBlock | None:
-        """What is to be remembered of it."""
+        """Return what to remember of it."""
         if self.start < 0 or self.stop < 0 or self.source is None:
             return None
         sha256, head = _hash_stretch(self.source, self.start, self.stop)
@@ -61,7 +61,7 @@ class NewBlock:
 
 
 class _Kept(msgspec.Struct):
-    """A memo as it is kept."""
+    """A cache as it is stored."""
 
     choices: str
     key: list[int]
@@ -71,7 +71,7 @@ class _Kept(msgspec.Struct):
 
 @dataclass
 class TextBlockCache:
-    """What is known of the text of one source; nothing at first."""
+    """What is known of the text of one source; empty at first."""
 
     source: Path
     choices: str = ""
@@ -81,7 +81,7 @@ class TextBlockCache:
 
     @classmethod
     def decode(cls, source: Path, data: bytes) -> TextBlockCache:
-        """A memo that was kept; one that knows nothing where it cannot be read."""
+        """Return a stored cache; an empty one if it cannot be read."""
         try:
             kept = msgspec.msgpack.decode(data, type=_Kept)
         except msgspec.MsgspecError:
@@ -89,24 +89,24 @@ class TextBlockCache:
         return cls(source, kept.choices, kept.key, kept.needs, kept.blocks)
 
     def encode(self) -> bytes:
-        """The memo as bytes to keep."""
+        """Return the cache as bytes to store."""
         return msgspec.msgpack.encode(_Kept(self.choices, self.key or [], self.needs, self.blocks))
 
     def forgetting(self) -> TextBlockCache:
-        """The same source, of which nothing is known."""
+        """Return an empty cache for the same source."""
         return TextBlockCache(self.source)
 
     def objects(self) -> set[str]:
-        """The hashes of the objects that may be taken over."""
+        """Return the hashes of the objects that may be reused."""
         return {known.block.hash for known in self.blocks}
 
     def without(self, absent: set[str]) -> TextBlockCache:
-        """The same without blocks whose objects are not here."""
+        """Return the cache without blocks whose objects are missing."""
         kept = [known for known in self.blocks if known.block.hash not in absent]
         return TextBlockCache(self.source, self.choices, self.key, self.needs, kept)
 
     def after(self, text: TextStream, key: list[int] | None, blocks: list[KnownBlock | None]) -> TextBlockCache | None:
-        """Return what is known after a build; None if not all of the text surely demands the types that are settled."""
+        """Return what is known after a build; None if the text may not require the types that were decided."""
         known = [each for each in blocks if each is not None]
         if not known or len(known) < len(blocks) or key is None:
             return None
@@ -116,16 +116,16 @@ class TextBlockCache:
         return TextBlockCache(self.source, text.choices, key, needs, known) if text.fits(needs) else None
 
     def walk(self, text: TextStream, as_stored: AsStored) -> Walk:
-        """A way through the text that reads only what is not known."""
+        """Return a walk through the text that reads only what is not known."""
         return Walk(self, text, as_stored)
 
     def of(self, text: TextStream) -> bool:
-        """Whether anything is known that holds for this text."""
+        """Return whether anything that is known holds for this text."""
         return bool(self.blocks) and self.choices == text.choices
 
 
 class Walk:
-    """Goes through a text once; `key` is that of its table, known when the first block is."""
+    """One pass through a text; `key` is that of its table, known when the first block is."""
 
     def __init__(self, memo: TextBlockCache, text: TextStream, as_stored: AsStored) -> None:
         self.key: list[int] | None = None
@@ -138,7 +138,7 @@ class Walk:
                 self._by_head.setdefault(known.head, []).append(known)
 
     def steps(self) -> Iterator[NewBlock | KnownBlock]:
-        """The blocks in order: those that are known, and those that have to be read."""
+        """Yield the blocks in order: those that are known, and those that have to be read."""
         at = self._text.first
         held: KnownBlock | None = None  # known, if only the next row is a hit
         self.key = self._old_key if self._settles_key(at) else None
@@ -167,7 +167,7 @@ class Walk:
             yield held
 
     def _read(self, parts: Iterator[TablePart]) -> Generator[NewBlock, None, int]:
-        """Blocks from the source, up to one after which the text is known; gives where that is."""
+        """Yield blocks from the source, up to one after which the text is known; return where that is."""
         cutter = Cutter(self.key)
         places = _Places()
         try:
@@ -195,7 +195,7 @@ class Walk:
         return Cutter(self.key).is_hit(self._as_stored(part.table.slice(0, 1)))
 
     def _known(self, at: int) -> KnownBlock | None:
-        """The block whose text stands here, if any is known."""
+        """Return the block whose text begins here, if it is known."""
         if self._looked[0] != at:
             self._looked = (at, self._look(at))
         return self._looked[1]
@@ -208,7 +208,7 @@ class Walk:
             head = os.pread(file.fileno(), _HEAD_BYTES, at)
             for known in self._by_head.get(head, ()):
                 stop = at + known.length
-                # A stretch that was the end of a text without a last newline may now end within a record.
+                # A range that was the end of a text without a final newline may now end within a record.
                 is_whole = stop == size or (stop < size and os.pread(file.fileno(), 1, stop - 1) == b"\n")
                 if is_whole and _hash_stretch(self._source, at, stop)[0] == known.sha256:
                     return known
@@ -216,7 +216,7 @@ class Walk:
 
 
 class _Places:
-    """Where rows lie in the text, told part by part and asked block by block."""
+    """The offsets of rows in the text, recorded part by part and looked up block by block."""
 
     def __init__(self) -> None:
         self._parts: deque[tuple[int, TablePart]] = deque()
@@ -231,7 +231,7 @@ class _Places:
             self._rows += len(part.table)
 
     def next(self, rows: int) -> tuple[int, int]:
-        """Where the text of the next rows begins and ends; -1 where that cannot be told."""
+        """Return where the text of the next rows begins and ends; -1 if that is not known."""
         start, self._taken = self._at, self._taken + rows
         stop = -1
         while self._parts:
@@ -247,7 +247,7 @@ class _Places:
 
 
 def _ends_before(known: KnownBlock, hit: bool) -> bool:
-    """Whether a known block ends before a row that is a hit, or is none."""
+    """Return whether a known block ends before a row, given whether that row is a boundary."""
     return hit and known.block.rows >= MIN_ROWS
 
 
@@ -265,7 +265,7 @@ def _close(parts: Iterator[TablePart]) -> None:
 
 
 def _hash_stretch(source: Path, start: int, stop: int) -> tuple[bytes, bytes]:
-    """The sha256 of a stretch of a file, and its first bytes."""
+    """Return the sha256 of a range of a file, and its first bytes."""
     sha256 = hashlib.sha256()
     head = b""
     buffer = bytearray(min(_READ_BYTES, stop - start))

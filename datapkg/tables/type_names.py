@@ -1,8 +1,8 @@
-"""How the type of a column is written in manifests and in `content`: a grammar of ours, never a library's own text.
+"""How the type of a column is written in manifests and in `content`: datapkg's own grammar, never a library's text.
 
-string, large_string and string_view are `string`, binary likewise, list and large_list are `list<…>`, run-end encoding
-is none. Below the top level a dictionary is only an encoding. An extension type shows its name, parameters and
-storage, whether or not somebody has registered it here. Names that are not plain words stand in JSON's quotes.
+string, large_string and string_view are `string`, binary likewise, list and large_list are `list<…>`; run-end encoding
+is not shown. Below the top level a dictionary is only an encoding. An extension type shows its name, parameters and
+storage, whether or not it is registered here. Names that are not plain words are quoted as in JSON.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _FLAT: dict[int, str] = {
 
 
 def type_text(kind: pa.DataType) -> str:
-    """The text of a column's type; a field may tell more than its type, where an extension is not registered.
+    """Return the text of a column's type; a field may hold more than its type, for unregistered extensions.
 
-    Raises `InvalidInput` for a type that no table can keep (unions, calendar intervals, views of lists).
+    Raise `InvalidInput` for a type that no table can keep (unions, calendar intervals, views of lists).
     """
     storage = kind.type if isinstance(kind, pa.Field) else kind
     if types.is_dictionary(storage):
@@ -56,7 +56,7 @@ def type_text(kind: pa.DataType) -> str:
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether this is a list of free length. Views of lists are none: pyarrow 26 casts and filters them wrongly."""
+    """Return whether this is a list of free length, but not a view: pyarrow 26 casts and filters views wrongly."""
     return bool(types.is_list(kind) or types.is_large_list(kind))
 
 
@@ -111,7 +111,7 @@ def _extension_text(name: str, parameters: str, storage: str) -> str:
 
 
 def _parameters(kind: pa.DataType) -> str:
-    """The parameters as a file carries them (types written in Python), or made of what the type shows."""
+    """Return the parameters as a file has them (types written in Python), or derived from what the type shows."""
     if isinstance(kind, pa.ExtensionType):
         return _decoded(kind.__arrow_ext_serialize__())
     shown = {name: getattr(kind, name) for name in _PARAMETERS if getattr(kind, name, None) is not None}

@@ -1,4 +1,4 @@
-"""Values of one kind made alike, where pyarrow would not infer one type that holds them exactly."""
+"""Convert values of one kind to equal types, where pyarrow would not infer one type that holds them exactly."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Change = Callable[[Any], Any]
 _DECIMAL_DIGITS = 38
 _ARROW_UNITS = ("s", "ms", "us", "ns")
 _MICROSECOND = 1_000
-# Types of Python whose values have no more digits than microseconds.
+# Python types whose values have no more digits than microseconds.
 _MICROSECONDS = {datetime.datetime, datetime.timedelta}
 
 
 @dataclass(frozen=True)
 class Level:
-    """The values at one level of a column; `sample` stands for those in arrays of numpy, all of one dtype."""
+    """The values at one level of a column; `sample` stands for those in numpy arrays, all of one dtype."""
 
     values: Sequence[Any]
     sample: Any = None
 
 
 def change_of(level: Level, types: set[type], kinds: set[str], path: tuple[Any, ...], of_frame: bool) -> Change | None:
-    """How to change each value of a level whose kinds are known and fit together; None where pyarrow is right.
+    """Return how to change each value of a level whose kinds are known and compatible; None if pyarrow needs no help.
 
-    Values of a single type of numpy keep it: numpy.float32 stays single precision.
+    Values of a single numpy type keep it: numpy.float32 stays single precision.
     """
     types = {each for each in types if not is_null_type(each)}
     found: Change | None = None
@@ -47,7 +47,7 @@ def change_of(level: Level, types: set[type], kinds: set[str], path: tuple[Any, 
             found = _ALIKE.get(kind)
     if found is zoned_nanoseconds:
         return found
-    # NaT of numpy and NaN of decimals beside another kind: pyarrow knows only None and float's NaN everywhere.
+    # numpy's NaT and Decimal's NaN beside another kind: pyarrow accepts only None and float's NaN everywhere.
     has_odd_nulls = bool(types & _WITH_ODD_NULLS) and any(map(_is_odd_null, level.values))
     return None if found is None and not has_odd_nulls else _but_nulls(found)
 
@@ -62,7 +62,7 @@ def _but_nulls(change: Change | None) -> Change:
 
 
 def is_null_type(of: type) -> bool:
-    """Whether a type has one value only, which is missing: None, and NaT and NA of pandas."""
+    """Return whether a type has only one value, which is missing: None, and NaT and NA of pandas."""
     return of is type(None) or (of.__name__ in ("NaTType", "NAType") and of.__module__.startswith("pandas."))
 
 
@@ -78,7 +78,7 @@ def _decimal(value: Any) -> Decimal:
 
 
 def _beyond_64_bits(values: Sequence[Any]) -> Change | None:
-    """Integers beyond 64 bits as decimals, or as text above 38 digits: Arrow has no type for them."""
+    """Return integers beyond 64 bits as decimals, or as text above 38 digits: Arrow has no type for them."""
     integers = [value for value in values if isinstance(value, (int, np.integer))]
     if not integers or -(2**63) <= min(integers) <= max(integers) < 2**63:
         return None
@@ -87,7 +87,7 @@ def _beyond_64_bits(values: Sequence[Any]) -> Change | None:
 
 
 def _date(level: Level, types: set[type], path: tuple[Any, ...]) -> Change | None:
-    """Days of numpy as dates: pyarrow does not read them in lists."""
+    """Return numpy's days as dates: pyarrow does not read them in lists."""
     return None if types == {datetime.date} else _as_date
 
 
@@ -107,7 +107,7 @@ def _duration(level: Level, types: set[type], path: tuple[Any, ...]) -> Change |
 
 
 def _of_numpy(level: Level, types: set[type], scalar: Any) -> Change | None:
-    """Times as numpy has them, in microseconds, or in nanoseconds where one of them needs that."""
+    """Return numpy's times in microseconds, or in nanoseconds if one of them needs that."""
     is_finer = not types <= _MICROSECONDS and any(map(_has_nanoseconds, level.values))
     if scalar not in types and not is_finer:
         return None
@@ -143,7 +143,7 @@ def _has_nanoseconds(value: Any) -> bool:
 
 
 def _zoned(level: Level, types: set[type], path: tuple[Any, ...]) -> Change | None:
-    """Times of one zone as they are; of several as the same moments in UTC."""
+    """Return times of one zone unchanged; of several zones, the same moments in UTC."""
     if not types <= _MICROSECONDS and any(map(_has_nanoseconds, level.values)):
         if path:
             raise ValueError("times with a time zone and nanoseconds inside lists or dicts")
@@ -154,7 +154,7 @@ def _zoned(level: Level, types: set[type], path: tuple[Any, ...]) -> Change | No
 
 
 def zoned_nanoseconds(values: Sequence[Any]) -> Any:
-    """Times with a zone and nanoseconds as an array of pandas: pyarrow infers microseconds from such objects."""
+    """Return times with a zone and nanoseconds as a pandas array: pyarrow infers microseconds from such objects."""
     import pandas
 
     times = [None if pandas.isna(each) else pandas.Timestamp(each) for each in values]

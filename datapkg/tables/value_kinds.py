@@ -1,9 +1,9 @@
 """The kinds of Python values in a column, checked before pyarrow infers a type from them.
 
-pyarrow settles a column by its first values: a date, then a number becomes a time of 1970, and some mixtures end the
-process. Here the kinds of all values are collected first, at every level of lists and dicts. One kind, or kinds of
-which one type holds every value exactly (`_TOGETHER`), pass; all others are refused. The answer is the same in every
-order. pandas is not imported: its values are here only where it is loaded already.
+pyarrow decides the type of a column by its first values: a date followed by a number becomes a time of 1970, and some
+mixtures crash the process. So the kinds of all values are collected first, at every level of lists and dicts. One kind,
+or kinds of which one type holds every value exactly (`_TOGETHER`), pass; all others are rejected. The result does not
+depend on the order of values. pandas is not imported: its values can only occur if it is loaded already.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ZONED = "with a time zone"
 _INFINITE = "infinite Decimal"
 _LARGE_INT = "int above 2^53"
 _EXACT = 2**53
-# The first line that fits is the kind: numpy.timedelta64 is an integer of numpy's, and NaT a datetime.
+# The first match is the kind: numpy.timedelta64 is a subclass of numpy's integers, and NaT of datetime.
 _KINDS: tuple[tuple[Any, str], ...] = (
     ((bool, np.bool_), "bool"),
     ((datetime.timedelta, np.timedelta64), "timedelta"),
@@ -45,7 +45,7 @@ _KINDS: tuple[tuple[Any, str], ...] = (
 )
 # Kinds of which one type holds all values exactly; integers above 2^53 are a kind of their own beside floats.
 _TOGETHER = ({"int", "float"}, {"int", "Decimal"})
-# Kinds that have no type in Arrow: a zone would be dropped silently.
+# Kinds without a type in Arrow: a zone would be dropped silently.
 _REFUSED = {f"time {_ZONED}", _INFINITE}
 # Kinds that depend on the value too, and not on its type alone.
 _BY_VALUE = {"datetime", "time", "timedelta", "Decimal"}
@@ -70,8 +70,8 @@ class ValueKinds:
     def see(self, values: Sequence[Any]) -> Any:
         """Return the values of the next rows in a form from which pyarrow infers one type that holds them exactly.
 
-        They are returned unchanged where that is so already; as an array of pandas where pyarrow infers no such type.
-        Raises `InvalidInput` naming the column, the kinds and the first row of each, where no type holds all values.
+        They are unchanged if they have that form already, and a pandas array if pyarrow infers no such type. Raise
+        `InvalidInput` naming the column, the kinds and the first row of each, if no type holds all values.
         """
         changes: dict[Path, Change] = {}
         new: list[tuple[Path, str]] = []
@@ -83,7 +83,7 @@ class ValueKinds:
         except (OverflowError, ValueError, TypeError) as error:
             raise InvalidInput(f"{self._place} holds values that no type holds exactly: {error}") from error
         for path, kind in new:
-            # Where a nested kind is first is searched for only when it is told.
+            # The first row of a nested kind is searched for only when a message needs it.
             self._seen[path][kind] = self._range(values) if path else self._where(path, kind, values)
         self._rows += len(values)
         return found
@@ -100,7 +100,7 @@ class ValueKinds:
         changes: dict[Path, Change],
         new: list[tuple[Path, str]],
     ) -> None:
-        """Add the kinds of a level and of all below it; `column` is the column that the level is a part of."""
+        """Add the kinds of a level and of all below it; `column` is the column that the level belongs to."""
         types = set(map(type, level.values)) | {type(level.sample)}
         seen = self._seen.setdefault(path, {})
         kinds = self._kinds(level, types, seen)
@@ -129,7 +129,7 @@ class ValueKinds:
         return kinds
 
     def _kinds_of(self, of: type, level: Level, by_value: bool) -> set[str]:
-        """The kinds of those values of a level that are of one type."""
+        """Return the kinds of those values of a level that have one type."""
         kind = kind_of_type(of)
         if not by_value or of is datetime.timedelta:
             return {kind}
@@ -159,7 +159,7 @@ class ValueKinds:
         raise InvalidInput(f"{self._place}{level} holds {what}: {listed}")
 
     def _where(self, path: Path, kind: str, column: Sequence[Any]) -> str:
-        """The first row with a value of this kind, counted from 1."""
+        """Return the first row with a value of this kind, counted from 1."""
         for row, value in enumerate(column, self._rows + 1):
             for each in _below(value, path):
                 if self._kind(each) == kind or (kind == _LARGE_INT and _is_large(each)):
@@ -171,7 +171,7 @@ class ValueKinds:
 
 
 def kind_of_type(of: type) -> str:
-    """The kind of all values of a type; of one that is not in the table its name, which fits no other."""
+    """Return the kind of all values of a type; of a type not in the table, its name, which fits no other."""
     kind = _known.get(of)
     if kind is None:
         named = (kind for types, kind in _KINDS if issubclass(of, types))
@@ -195,7 +195,7 @@ def _is_large(value: Any) -> bool:
 
 
 def _items(values: Iterable[Any]) -> Level:
-    """The level of the items of lists; arrays of one dtype are seen by a sample, since they may be very long."""
+    """Return the level of the items of lists; a sample stands for arrays of one dtype, since they may be very long."""
     lists = [value for value in values if kind_of_type(type(value)) == "list"]
     dtypes = {each.dtype if isinstance(each, np.ndarray) else None for each in lists}
     if len(dtypes) == 1 and (dtype := dtypes.pop()) is not None and dtype.kind != "O":
@@ -213,7 +213,7 @@ def _by_key(values: Iterable[Any]) -> dict[Any, list[Any]]:
 
 
 def _below(value: Any, path: Path) -> Iterator[Any]:
-    """The values at a level below one value of the column."""
+    """Return the values at a level below one value of the column."""
     if not path:
         yield value
     elif path[0] is ITEM:
@@ -240,5 +240,5 @@ def _changed_value(value: Any, path: Path, changes: dict[Path, Callable[[Any], A
 
 
 def _shown(path: Path) -> str:
-    """A level as a message names it: `[].x` are the values under the key x of dicts in lists."""
+    """Return a level as a message names it: `[].x` are the values under the key x of dicts in lists."""
     return "".join("[]" if step is ITEM else f".{step}" for step in path)

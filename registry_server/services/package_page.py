@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from datapkg.format import wire
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, Manifest, Node, TableNode
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.metadata import LICENCE_KEYS, ColumnNote, column_notes
+from datapkg.format.texts import dtype_text
 from registry_server.services import browse, downloads
 from registry_server.services.policy import PackageRequest
 from registry_server.services.readme_targets import ReadmeTargets
@@ -30,7 +30,6 @@ SHOWN_PUSHES = 10
 MAX_UNIT, MAX_NOTE = 50, 300
 MAX_LICENCE_FILES = 5
 OUTCOMES = ("ok", "warned", "failed", "skipped")
-_DTYPES = {"i": "int", "u": "uint", "f": "float", "c": "complex"}
 _SHOWN_ELSEWHERE = ("title", "description", *LICENCE_KEYS)
 # Characters of all titles and descriptions of nodes and columns on one page; beyond it only names and types are shown.
 MAX_NOTES = 200_000
@@ -252,17 +251,9 @@ def _row(node: Node, parts: tuple[str, ...]) -> TreeRow:
         more = len(node.columns) - len(columns)
         return replace(row, size=node.size, rows=node.rows, columns=columns, more_columns=more)
     if isinstance(node, ArrayNode):
-        shape = f"{_dtype(node.dtype)} {' × '.join(map(str, node.shape)) or 'scalar'}"
+        shape = f"{dtype_text(node.dtype)} {' × '.join(map(str, node.shape)) or 'scalar'}"
         return replace(row, size=node.size, shape=shape)
     return replace(row, size=node.size) if isinstance(node, FileNode) else row
-
-
-def _dtype(text: str) -> str:
-    """Return the name of a numeric dtype, `float64` for `<f8`; any other text as it is."""
-    found = re.fullmatch(r"[<>|=]?([iufc])(\d{1,2})", text)
-    if found is None:
-        return "bool" if text == "|b1" else text
-    return f"{_DTYPES[found[1]]}{int(found[2]) * 8}"
 
 
 def _columns(node: TableNode) -> Iterator[PageColumn]:

@@ -270,6 +270,7 @@ from datapkg.api import mount
 from datapkg.cli.main import main
 from datapkg.errors import Unreachable
 from datapkg.reading.source import Source
+from datapkg.resolve import find_installed
 
 down = Path(sys.argv[1])
 silent = down.with_name("silent")

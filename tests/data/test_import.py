@@ -133,7 +133,7 @@ def test_the_nearest_lock_decides(home: Home, tmp_path: Path, monkeypatch: pytes
     assert importlib.reload(iris).hash == new
 
 
-def test_a_lock_of_what_is_not_here_says_what_to_type(
+def test_lock_of_a_missing_state_shows_what_to_type(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -167,7 +167,7 @@ def test_a_lock_is_followed_where_no_state_is_current(
     ],
 )
 @pytest.mark.parametrize("user", ["uciml", "asah"])
-def test_what_is_not_installed_says_what_to_type(home: Home, line: str, user: str) -> None:
+def test_missing_package_shows_what_to_type(home: Home, line: str, user: str) -> None:
     """Behaviour 38 of Quilt 2: an unknown package of a known user, and of an unknown one."""
     home.store.refs.remove(Ref("uciml", "iris"))
     install_iris(home, "uciml/other")
@@ -182,18 +182,18 @@ def test_other_bad_imports(home: Home) -> None:
         "from datapkg.data import asah": "no package of asah is installed; type: datapkg install asah/NAME",
         "import datapkg.data.Iris": "user name 'Iris' is not allowed",
         "import datapkg.data.uciml.Iris": "package name 'Iris' is not allowed",
-        "import datapkg.data.uciml.iris.raw": "raw is a node of the package uciml/iris, and no module; type: from",
-        "import datapkg.data.uciml.iris.raw.a_jpg": "and no module; type: from datapkg.data.uciml.iris import raw$",
+        "import datapkg.data.uciml.iris.raw": "raw is a node of the package uciml/iris, not a module; type: from",
+        "import datapkg.data.uciml.iris.raw.a_jpg": "not a module; type: from datapkg.data.uciml.iris import raw$",
         "import datapkg.data.uciml.iris.nope": "uciml/iris has no node 'nope'",
         "from datapkg.data.uciml.iris import measurments": "no node 'measurments'; did you mean 'measurements'. ",
-        "from datapkg.data.uciml.iris.raw import a_jpg": "and no module",
+        "from datapkg.data.uciml.iris.raw import a_jpg": "not a module",
     }.items():
         with pytest.raises(ModuleNotFoundError, match=what):
             exec(line, {})
     assert home.users() == ["uciml"]
 
 
-def test_a_name_cannot_lead_out_of_the_store(home: Home) -> None:
+def test_names_cannot_escape_the_store(home: Home) -> None:
     for name in ("datapkg.data.uciml.a/../../x", "datapkg.data./etc.passwd", "datapkg.data.uciml.\x00"):
         with pytest.raises(ModuleNotFoundError):
             importlib.import_module(name)
@@ -205,7 +205,7 @@ def test_private_names_are_left_to_python() -> None:
     assert importlib.util.find_spec("datapkg.data.__main__") is None
 
 
-def test_files_of_wheels_come_first_and_lie_in_several_places(
+def test_wheel_files_take_precedence_in_several_places(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place in ("one", "two"):
@@ -219,7 +219,7 @@ def test_files_of_wheels_come_first_and_lie_in_several_places(
     assert len(sys.modules["datapkg.data.uciml"].__path__) == 2
 
 
-def test_a_second_store_is_looked_in_after_the_own(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_store_is_searched_after_the_own(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behaviour 52 of Quilt 2."""
     other = Home({"DATAPKG_HOME": str(tmp_path)})
     install(other, "uciml/iris", file_node(other, "second", b""))
@@ -235,7 +235,7 @@ def test_a_second_store_is_looked_in_after_the_own(home: Home, tmp_path: Path, m
 
 
 @pytest.mark.usefixtures("home")
-def test_a_package_does_not_change() -> None:
+def test_imported_package_is_read_only() -> None:
     from datapkg.data.uciml import iris
 
     with pytest.raises(TypeError, match="does not change"):
@@ -244,7 +244,7 @@ def test_a_package_does_not_change() -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_a_lazy_loader_gives_the_package_when_it_is_touched() -> None:
+def test_lazy_loader_returns_the_package_on_first_use() -> None:
     name = "datapkg.data.uciml.iris"
     spec = importlib.util.find_spec(name)
     assert spec is not None
@@ -303,7 +303,7 @@ def test_a_deferred_import_names_the_user_at_least(home: Home) -> None:
             exec(deferred, dict(names))
 
 
-def test_threads_may_ask_first_all_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_may_import_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a package whose manifest is parsed, and of one that gets an index."""
     for long_bytes in (manifests.LONG_BYTES, 1):
         monkeypatch.setattr(manifests, "LONG_BYTES", long_bytes)
@@ -391,7 +391,7 @@ def test_children_of_a_fork_read_on() -> None:
 
 
 @pytest.mark.parametrize("name", ["asah", "asah.iris", "Asah.iris", "uciml.nosuch", "uciml.iris.measurements"])
-def test_find_spec_of_what_is_absent_is_none_and_changes_nothing(home: Home, name: str) -> None:
+def test_find_spec_of_a_missing_package_is_none(home: Home, name: str) -> None:
     before = {each for each in sys.modules if each.startswith("datapkg.data.")}
     assert find_spec(f"datapkg.data.{name}") is None
     assert {each for each in sys.modules if each.startswith("datapkg.data.")} - before <= {
@@ -403,7 +403,7 @@ def test_find_spec_of_what_is_absent_is_none_and_changes_nothing(home: Home, nam
     assert find_spec("datapkg.data.uciml.iris") is not None
 
 
-def test_below_an_absent_package_find_spec_raises_as_everywhere(home: Home) -> None:
+def test_find_spec_below_a_missing_package_raises(home: Home) -> None:
     with pytest.raises(PackageNotInstalled, match="datapkg install asah/iris"):
         find_spec("datapkg.data.asah.iris.petals")
     assert "datapkg.data.asah" not in sys.modules
@@ -418,7 +418,7 @@ def test_below_an_absent_package_find_spec_raises_as_everywhere(home: Home) -> N
         "from datapkg.data.Asah import iris",
     ],
 )
-def test_an_import_of_what_is_absent_shows_one_stack(home: Home, code: str) -> None:
+def test_missing_import_shows_one_stack(home: Home, code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.count("Traceback (most recent call last)") == 1
@@ -426,7 +426,7 @@ def test_an_import_of_what_is_absent_shows_one_stack(home: Home, code: str) -> N
     assert "datapkg install asah" in last or "did you mean 'asah'?" in last
 
 
-def test_a_newer_format_is_told_in_python_as_on_the_command_line(home: Home) -> None:
+def test_newer_format_error_is_the_same_in_python(home: Home) -> None:
     data = b'{"datapkg":2,"meta":{}}\n'
     hash = home.store.objects.put(io.BytesIO(data))
     home.store.refs.set_current(Ref("me", "new"), Current(hash, "local"))

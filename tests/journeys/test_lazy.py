@@ -111,8 +111,8 @@ def test_showing_what_is_remote_fetches_nothing(person: Person, published: Ref) 
         assert node._repr_mimebundle_()["text/plain"] == repr(node)
     assert "c03" in package.table._repr_html_()
     for node in (package.table, package.noise, package.numbers):
-        assert "it comes when it is read" in node._repr_html_()
-    assert "it comes when it is read" in repr(package.table)
+        assert "it is fetched when it is read" in node._repr_html_()
+    assert "it is fetched when it is read" in repr(package.table)
     assert received(package) == 0
     package.table()
     before = received(package)

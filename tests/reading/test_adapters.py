@@ -39,7 +39,7 @@ def everything(home: Home) -> Table:
 
 
 @pytest.mark.parametrize("library", sorted(ADAPTERS))
-def test_a_missing_library_says_what_to_type(node: Table, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_names_the_pip_command(node: Table, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [each for each in sys.modules if each.partition(".")[0] == library]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)  # type: ignore[arg-type]
@@ -68,11 +68,11 @@ class TestPandas:
         assert frame["a"].dtype == "Int64"
         assert node.pandas(dtype_backend="numpy_nullable").dtypes.astype(str).tolist() == ["Int64", "Float64", "string"]
 
-    def test_an_index_stays_one(self, home: Home) -> None:
+    def test_index_is_kept(self, home: Home) -> None:
         node = stored(home, numbered().set_index("s"))
         assert node.pandas(dtype_backend="pyarrow").index.tolist() == numbered()["s"].tolist()
 
-    def test_another_backend_is_refused(self, node: Table) -> None:
+    def test_unknown_dtype_backend_is_rejected(self, node: Table) -> None:
         with pytest.raises(InvalidInput, match="dtype_backend is None, 'pyarrow' or 'numpy_nullable', got 'arrow'"):
             node.pandas(dtype_backend="arrow")
 
@@ -128,12 +128,12 @@ class TestPolars:
         assert node.polars(["s"], lazy=True).collect().columns == ["s"]
 
     @pytest.mark.parametrize("path", ["a=1/t", "a*[b]", "{a}"])
-    def test_names_of_nodes_are_no_patterns(self, home: Home, path: str) -> None:
+    def test_node_names_are_not_patterns(self, home: Home, path: str) -> None:
         node = stored(home, numbered(), path=path)
         assert node.lazy().collect().equals(node.polars())
         assert node.duckdb().fetchall() == node.polars().rows()
 
-    def test_categories_that_parquet_forgets(self, home: Home) -> None:
+    def test_categories_that_parquet_loses_are_kept(self, home: Home) -> None:
         numbers = pd.DataFrame({"c": pd.Categorical([3, 1], categories=[9, 3, 1])})
         table = remember_categories(pa.Table.from_pandas(numbers))
         node = stored(home, table, table)
@@ -146,14 +146,14 @@ class TestPolars:
             assert found["c"].to_list() == list("abbz")
         assert node.duckdb().fetchall() == [("a",), ("b",), ("b",), ("z",)]
 
-    def test_types_that_polars_does_not_know(self, home: Home) -> None:
+    def test_types_unsupported_by_polars_are_rejected(self, home: Home) -> None:
         wide = pa.array([decimal.Decimal("1.5")], pa.decimal256(60, 2))
         node = stored(home, pa.table({"wide": wide, "n": [1]}))
-        with pytest.raises(WrongType, match="me/t/t: polars does not know all of its types"):
+        with pytest.raises(WrongType, match="me/t/t: polars does not support all of its types"):
             node.polars()
         assert node.polars(["n"]).to_dict(as_series=False) == {"n": [1]}
 
-    def test_what_cannot_be_asked(self, node: Table) -> None:
+    def test_invalid_arguments_are_rejected(self, node: Table) -> None:
         with pytest.raises(NodeNotFound, match="no column 'm'"):
             node.polars(["m"], lazy=True)
         with pytest.raises(InvalidInput, match=r"\.filter"):
@@ -174,11 +174,11 @@ class TestDuckdb:
         assert (found.columns, found.types) == (whole.columns, whole.types)
         assert repr(found.fetchall()) == repr(whole.fetchall())
 
-    def test_small_floats_become_larger_ones(self, home: Home) -> None:
+    def test_half_floats_become_single(self, home: Home) -> None:
         node = stored(home, pa.table({"h": pa.array([1.5, None], pa.float16())}))
         assert node.duckdb().fetchall() == [(1.5,), (None,)]
 
-    def test_a_connection_of_ones_own(self, node: Table) -> None:
+    def test_own_connection(self, node: Table) -> None:
         with duckdb.connect() as connection:
             node.duckdb(connection=connection).create("kept")
             assert connection.sql("select count(*) from kept").fetchall() == [(10,)]
@@ -200,7 +200,7 @@ class TestDask:
         assert frame.s.compute(scheduler="sync").tolist() == numbered()["s"].tolist()
         assert node.dask(["n"]).sum().compute(scheduler="threads").to_dict() == {"n": 45}
 
-    def test_no_more_columns_are_read_than_are_needed(self, node: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_only_needed_columns_are_read(self, node: Table, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[Any] = []
         read = blocks.read_frame
 
@@ -213,7 +213,7 @@ class TestDask:
         assert frame[frame.x > 4].n.sum().compute(scheduler="sync") == 9
         assert sorted(asked[0]) == ["n", "x"]
 
-    def test_labels_that_are_no_names(self, home: Home) -> None:
+    def test_labels_that_are_not_text(self, home: Home) -> None:
         node = stored(home, table_from_frame(numbered().set_axis([0, 1, "n"], axis=1)))
         assert node.dask()[0].sum().compute(scheduler="sync") == 45
 
@@ -243,7 +243,7 @@ class TestDask:
         kept = remember_categories(pa.Table.from_pandas(pd.DataFrame({"c": pd.Categorical([3, 1, 3])})))
         assert stored(home, kept, kept).dask().c.cat.known
 
-    def test_a_range_goes_on(self, home: Home) -> None:
+    def test_range_index_continues_over_partitions(self, home: Home) -> None:
         frame = numbered().set_index(pd.RangeIndex(5, 25, 2, name="r"))
         node = stored(home, pa.Table.from_pandas(frame)[:4], pa.Table.from_pandas(frame)[4:])
         found = node.dask().compute(scheduler="sync")
@@ -289,13 +289,13 @@ class TestGeopandas:
         assert node.geopandas().crs == frame.crs
 
     @pytest.mark.parametrize("kind", ["wkb", "wkt"])
-    def test_the_publisher_says_so(self, home: Home, kind: str) -> None:
+    def test_publisher_names_the_geometry(self, home: Home, kind: str) -> None:
         values = [POINTS] if kind == "wkb" else ["POINT (1 2)"]
         node = stored(home, pd.DataFrame({"g": values}), meta={"geometry": "g", "crs": "EPSG:4326"})
         assert node.geopandas().geometry.x.tolist() == [1.0]
         assert node.geopandas().crs.to_epsg() == 4326
 
-    def test_what_is_no_geometry(self, home: Home, node: Table) -> None:
+    def test_non_geometries_are_rejected(self, home: Home, node: Table) -> None:
         with pytest.raises(InvalidInput, match="names no column of geometries"):
             node.geopandas()
         bad = stored(home, pd.DataFrame({"g": [b"no"]}), meta={"geometry": "g"})
@@ -315,7 +315,7 @@ def test_paths_are_in_the_order_of_rows(home: Home) -> None:
     assert [pl.read_parquet(each)["n"][0] for each in files.paths(node)] == list(range(0, 26, 2))
 
 
-def test_types_that_a_library_does_not_know_are_told(home: Home) -> None:
+def test_types_unsupported_by_a_library_are_rejected(home: Home) -> None:
     node = stored(
         home,
         pa.table(
@@ -326,7 +326,7 @@ def test_types_that_a_library_does_not_know_are_told(home: Home) -> None:
             }
         ),
     )
-    with pytest.raises(WrongType, match=r"duckdb does not know all of its types, so choose other columns"):
+    with pytest.raises(WrongType, match=r"duckdb does not support all of its types, so choose other columns"):
         node.duckdb()
     assert node.duckdb(["n"]).fetchall() == [(1,)]
     with pytest.raises(WrongType, match=r"numpy cannot hold the values of column 'fine', so choose other columns"):

@@ -115,7 +115,7 @@ def test_shards_of_rows_by_number(node: Table) -> None:
     assert joined(rows(shards[1].shard(rank, 2)) for rank in range(2)) == rows(shards[1])
 
 
-def test_seed_and_epoch_settle_the_order(node: Table) -> None:
+def test_seed_and_epoch_decide_the_order(node: Table) -> None:
     def order(seed: int, epoch: int) -> list[int]:
         stream = node.torch(["n"], stream=True, shuffle=True, seed=seed)
         stream.set_epoch(epoch)
@@ -128,7 +128,7 @@ def test_seed_and_epoch_settle_the_order(node: Table) -> None:
     assert found[0][:10] != sorted(found[0][:10])
 
 
-def test_workers_that_stay_see_a_new_epoch(node: Table) -> None:
+def test_persistent_workers_see_a_new_epoch(node: Table) -> None:
     from torch.utils.data import DataLoader
 
     stream = node.torch(["n"], stream=True, shuffle=True)
@@ -174,7 +174,7 @@ def test_nulls_lists_and_times(home: Home) -> None:
         assert data[0]["m"] == [("a", 1)]
 
 
-def test_what_cannot_be_asked(node: Table) -> None:
+def test_invalid_arguments_are_rejected(node: Table) -> None:
     with pytest.raises(NodeNotFound, match="no column 'm'"):
         node.torch(["m"])
     with pytest.raises(InvalidInput, match="DataLoader"):

@@ -24,7 +24,7 @@ def weights(iris: Package) -> Array:
     return node
 
 
-def test_numpy_takes_an_array_as_it_is(weights: Array) -> None:
+def test_numpy_accepts_an_array_node(weights: Array) -> None:
     np.testing.assert_array_equal(np.asarray(weights), WEIGHTS)
     assert np.asarray(weights, dtype="int8").tolist() == WEIGHTS.astype(int).tolist()
     assert np.sum(weights) == WEIGHTS.sum()
@@ -49,12 +49,12 @@ def test_numpy_takes_an_array_as_it_is(weights: Array) -> None:
         lambda node: operator.setitem(node, 0, 1),
     ],
 )
-def test_what_only_a_loaded_array_can_do_says_how_to_load_it(weights: Array, use: Callable[[Any], object]) -> None:
+def test_errors_show_how_to_load_an_array(weights: Array, use: Callable[[Any], object]) -> None:
     with pytest.raises(TypeError, match=r"iris\.weights\(\)"):
         use(weights)
 
 
-def test_attributes_of_numpy_say_how_to_load(weights: Array) -> None:
+def test_numpy_attributes_show_how_to_load(weights: Array) -> None:
     node: Any = weights
     with pytest.raises(
         NodeNotFound, match=r"array node, which has no 'mean'; load it first: iris\.weights\(\)\.mean\(…\)"

@@ -36,7 +36,7 @@ def flip(home: Home, hash: str) -> None:
 
 
 @pytest.mark.parametrize(("path", "ask"), QUESTIONS)
-def test_an_absent_object_breaks_its_node_alone(
+def test_missing_object_only_affects_its_node(
     home: Home, iris: Package, path: str, ask: Callable[[object], object]
 ) -> None:
     home.store.objects.delete(object_of(iris, path))
@@ -51,9 +51,7 @@ def test_an_absent_object_breaks_its_node_alone(
 
 
 @pytest.mark.parametrize(("path", "ask"), QUESTIONS)
-def test_a_damaged_object_is_never_believed(
-    home: Home, iris: Package, path: str, ask: Callable[[object], object]
-) -> None:
+def test_corrupt_object_is_rejected(home: Home, iris: Package, path: str, ask: Callable[[object], object]) -> None:
     flip(home, object_of(iris, path))
     with pytest.raises(CorruptObject, match=rf"uciml/iris/{path}: .* damaged.* type: datapkg verify, then"):
         ask(iris[path])
@@ -61,7 +59,7 @@ def test_a_damaged_object_is_never_believed(
     assert path in repr(iris[path])
 
 
-def test_a_package_without_its_manifest_says_so(home: Home) -> None:
+def test_missing_manifest_is_reported(home: Home) -> None:
     hash = install_iris(home)
     home.store.objects.delete(hash)
     iris = load("uciml/iris", home)
@@ -71,7 +69,7 @@ def test_a_package_without_its_manifest_says_so(home: Home) -> None:
     assert "is not on this machine" in iris._repr_html_()
 
 
-def test_a_damaged_manifest_is_never_believed(home: Home) -> None:
+def test_corrupt_manifest_is_rejected(home: Home) -> None:
     hash = install_iris(home)
     flip(home, hash)
     iris = load("uciml/iris", home)

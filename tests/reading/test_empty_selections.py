@@ -118,7 +118,7 @@ def test_any_slice_has_the_categories_of_the_table(start: int | None, stop: int 
     )
 
 
-def test_a_table_that_is_read_where_it_is(person: Person, long_frame: pd.DataFrame) -> None:
+def test_table_read_in_place(person: Person, long_frame: pd.DataFrame) -> None:
     home, ref = person.home("publisher"), person.ref("empty")
     build_package(home, ref, {"t": long_frame})
     push_package(home, ref)

@@ -73,10 +73,10 @@ def test_json(home: Home) -> None:
     )
     package = load("me/f", home)
     assert package["good"].json() == package["marked"].json() == {"a": [1, 2.5, None]}
-    with pytest.raises(InvalidInput, match=r"me/f/bad is not JSON that can be read: .* line 2 column 7"):
+    with pytest.raises(InvalidInput, match=r"me/f/bad cannot be read as JSON: .* line 2 column 7"):
         package["bad"].json()
     for name in ("deep", "binary"):
-        with pytest.raises(InvalidInput, match=f"me/f/{name} is not JSON"):
+        with pytest.raises(InvalidInput, match=f"me/f/{name} cannot be read as JSON"):
             package[name].json()
 
 
@@ -131,7 +131,7 @@ def pickled() -> bytes:
 @pytest.mark.parametrize(
     "data", [pickled(), pickle.dumps(Bomb()), b"", b"\x93NUMPY\x07\x00", b"\x93NUMPY\x01\x00\x10\x00{"]
 )
-def test_what_is_no_array_is_refused_and_nothing_of_it_runs(home: Home, data: bytes) -> None:
+def test_non_array_is_rejected_and_runs_no_code(home: Home, data: bytes) -> None:
     hash = home.store.objects.put_bytes(data)
     install(home, "me/a", ArrayNode(path="a", dtype="<f8", hash=hash, shape=[1], size=len(data)))
     with pytest.raises(CorruptObject, match="me/a/a"):
@@ -139,7 +139,7 @@ def test_what_is_no_array_is_refused_and_nothing_of_it_runs(home: Home, data: by
     assert not os.path.exists(os.path.join(tempfile.gettempdir(), "datapkg-was-here"))
 
 
-def test_an_array_that_is_not_what_the_manifest_says_is_refused(home: Home) -> None:
+def test_array_that_differs_from_the_manifest_is_rejected(home: Home) -> None:
     right = array_node(home, "a", np.zeros(3))
     install(home, "me/a", ArrayNode(path="a", dtype="<f4", hash=right.hash, shape=[3], size=right.size))
     with pytest.raises(CorruptObject, match="manifest says <f4"):

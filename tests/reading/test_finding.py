@@ -54,7 +54,7 @@ ALL = [
 ]
 
 
-def test_a_walk_gives_all_that_is_below(package: Package) -> None:
+def test_walk_yields_all_nodes_below(package: Package) -> None:
     assert [path for path, _ in package.walk()] == ALL
     assert all(package[path] == node and type(package[path]) is type(node) for path, node in package.walk())
     assert [path for path, _ in package["photos/dogs"].walk()] == ["a.JPG", "old", "old/[1].jpg"]
@@ -100,19 +100,19 @@ def test_patterns_begin_at_their_group(package: Package) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["", "/a", "a/", "a//b", "../x", "./x", "[z-a]", "x" * 5000, None, 3, ["a"]])
-def test_patterns_that_are_none(package: Package, pattern: str) -> None:
+def test_invalid_patterns_are_rejected(package: Package, pattern: str) -> None:
     with pytest.raises(InvalidInput, match="pattern"):
         package.find(pattern)
 
 
-def test_a_node_that_was_walked_to_is_the_one_of_its_path(package: Package) -> None:
+def test_walked_node_equals_the_node_at_its_path(package: Package) -> None:
     for path, node in package.walk():
         asked = package[path]
         assert (node, node.kind, node.size, node.meta) == (asked, asked.kind, asked.size, asked.meta)
         assert pickle.loads(pickle.dumps(node)) == asked
 
 
-def test_what_was_walked_to_does_not_look_itself_up(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_walked_node_needs_no_lookup(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package of 100,000 nodes takes seconds to list if each does."""
     nodes = [node for _, node in package.walk() if node.kind != "group"]
     sizes = [node.size for node in nodes]
@@ -146,12 +146,14 @@ def test_a_filter_tests_nodes_or_metadata(package: Package) -> None:
 
 
 @pytest.mark.parametrize(("args", "named"), [((), {}), (({"split": "test"},), {}), (("x",), {}), ((), {"meta": "x"})])
-def test_a_filter_that_is_none(package: Package, args: tuple[object, ...], named: dict[str, object]) -> None:
+def test_filter_without_arguments_is_rejected(
+    package: Package, args: tuple[object, ...], named: dict[str, object]
+) -> None:
     with pytest.raises(InvalidInput, match=r"filter takes|mapping"):
         package.filter(*args, **named)  # type: ignore[arg-type]
 
 
-def test_all_that_is_below_as_a_frame(package: Package) -> None:
+def test_all_nodes_below_as_a_frame(package: Package) -> None:
     frame = package.to_frame()
     assert frame["path"].tolist() == ALL
     assert frame.columns.tolist() == [
@@ -193,7 +195,7 @@ def test_a_frame_in_parts_is_the_same(package: Package, monkeypatch: pytest.Monk
         pd.testing.assert_frame_equal(package.to_frame(), whole)
 
 
-def test_a_frame_that_would_be_too_wide_says_what_to_type(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_wide_frame_shows_what_to_type(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files_table, "MAX_CELLS", 40)
     with pytest.raises(
         InvalidInput, match=r"me/photos: 4 keys .* 12 nodes .*to_frame\(meta=\['n', 'split', 'checked'\]\)"

@@ -48,14 +48,14 @@ def test_any_name_is_an_item_and_most_are_attributes(home: Home, name: str, attr
     assert getattr(odd, attribute).name == name
 
 
-def test_what_python_itself_asks_for_is_no_node(home: Home) -> None:
+def test_dunder_names_are_never_nodes(home: Home) -> None:
     odd = files(home, "__class__", "__len__", "_repr_html_")
     assert odd.__class__ is Package
     assert (len(odd), odd["__class__"].kind, "__class__" in dir(odd)) == (3, "file", False)
     assert callable(odd._repr_html_)
 
 
-def test_names_that_share_an_attribute_have_none(home: Home) -> None:
+def test_ambiguous_attributes_do_not_exist(home: Home) -> None:
     odd = files(home, "a.txt", "a txt", "keys", "keys ")
     with pytest.raises(AttributeError, match=r"\['a txt'\], \['a.txt'\]"):
         odd.a_txt  # noqa: B018
@@ -65,7 +65,7 @@ def test_names_that_share_an_attribute_have_none(home: Home) -> None:
     assert odd["a txt"].read_bytes() == b"a txt"
 
 
-def test_nodes_win_over_methods_and_functions_stay(home: Home) -> None:
+def test_nodes_override_methods_but_not_functions(home: Home) -> None:
     names = ["keys", "items", "values", "walk", "frames", "name", "kind", "meta", "size", "ref", "hash"]
     odd = files(home, *names, "sub/keys")
     for name in names:
@@ -97,7 +97,7 @@ def test_a_group_is_a_mapping_of_names(iris: Package) -> None:
     assert [path for path, _ in functions.walk(iris["raw"])] == ["a.jpg", "b.jpg"]
 
 
-def test_what_is_not_there_is_named_with_what_is_near(iris: Package) -> None:
+def test_missing_node_error_suggests_close_names(iris: Package) -> None:
     for error in (KeyError, AttributeError, LookupError):
         with pytest.raises(error, match=r"no node 'measurments'; did you mean 'measurements'\? \(the state is sha256:"):
             iris["measurments"]
@@ -115,14 +115,14 @@ def test_what_is_not_there_is_named_with_what_is_near(iris: Package) -> None:
     assert getattr(iris, "nope", 3) == 3
 
 
-def test_what_a_node_says_of_itself(iris: Package) -> None:
+def test_properties_of_nodes(iris: Package) -> None:
     assert (iris.name, iris.kind, iris.meta["title"]) == ("iris", "package", "Iris")
     raw = iris["raw"]
     assert (raw.name, raw.kind, raw.meta, raw.size) == ("raw", "group", {}, 6)
     assert str(iris["raw/a.jpg"].ref) == f"uciml/iris/raw/a.jpg@sha256:{iris.hash}"
 
 
-def test_groups_with_metadata_and_empty_ones_are_there(home: Home) -> None:
+def test_groups_with_metadata_and_empty_groups_exist(home: Home) -> None:
     odd = package(home, group_node("empty"), group_node("said", note="so"), file_node(home, "said/a", b""))
     assert list(odd) == ["empty", "said"]
     assert isinstance(odd["empty"], Group)
@@ -146,12 +146,12 @@ def test_a_package_with_one_table_is_that_table(home: Home, iris: Package) -> No
         two()
 
 
-def test_a_group_is_not_called(iris: Package) -> None:
+def test_group_cannot_be_called(iris: Package) -> None:
     with pytest.raises(InvalidInput, match=r"\.frames\(\)"):
         iris.raw()
 
 
-def test_frames_are_all_tables_below_in_the_order_of_names(home: Home) -> None:
+def test_frames_concatenates_all_tables_in_order(home: Home) -> None:
     frame = iris_frame()
     odd = package(
         home,
@@ -168,10 +168,10 @@ def test_frames_are_all_tables_below_in_the_order_of_names(home: Home) -> None:
     assert odd["none"].frames() is None
 
 
-def test_frames_of_different_columns_are_not_joined(home: Home) -> None:
+def test_frames_with_different_columns_are_rejected(home: Home) -> None:
     frame = iris_frame()
     odd = package(home, table_node(home, "a", frame), table_node(home, "b", frame.assign(petal_width="wide")))
-    with pytest.raises(InvalidInput, match=r"'a' and 'b' cannot be put one below the other: .*petal_width"):
+    with pytest.raises(InvalidInput, match=r"'a' and 'b' cannot be concatenated: .*petal_width"):
         odd.frames()
     odd = package(home, table_node(home, "a", frame), table_node(home, "b", frame.drop(columns="class")))
     with pytest.raises(InvalidInput, match=r"only one of them has 'class'"):
@@ -189,14 +189,14 @@ def test_frames_of_numbers_become_the_wider_type(home: Home) -> None:
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
-def test_frames_of_text_and_bytes_are_not_joined(home: Home, order: str) -> None:
+def test_frames_of_text_and_bytes_are_rejected(home: Home, order: str) -> None:
     values = dict(zip(order, ([None, "é"], [b"\xff", None]), strict=True))
     nodes = [table_node(home, name, pd.DataFrame({"c": each})) for name, each in sorted(values.items())]
     with pytest.raises(InvalidInput, match="column 'c' holds text and bytes"):
         package(home, *nodes).frames()
 
 
-def test_nothing_is_set_on_a_node(iris: Package) -> None:
+def test_nodes_are_read_only(iris: Package) -> None:
     with pytest.raises(TypeError, match="does not change"):
         iris.extra = 3
     with pytest.raises(TypeError, match="does not change"):
@@ -205,5 +205,5 @@ def test_nothing_is_set_on_a_node(iris: Package) -> None:
         iris["extra"] = 3
 
 
-def test_classes_stand_for_kinds(iris: Package) -> None:
+def test_each_kind_has_a_class(iris: Package) -> None:
     assert [type(node) for node in iris.values()][1:3] == [Table, Group]

@@ -40,7 +40,7 @@ def everything(home: Home) -> Table:
     return stored(home, EVERYTHING, EVERYTHING)
 
 
-def test_pyarrow_takes_a_node(node: Table, everything: Table) -> None:
+def test_pyarrow_accepts_a_node(node: Table, everything: Table) -> None:
     for each in (node, everything):
         assert repr(pa.table(each).to_pydict()) == repr(each.arrow().to_pydict())
         assert pa.table(each).schema.equals(each.arrow().schema, check_metadata=True)
@@ -81,7 +81,7 @@ def test_another_schema_can_be_asked_for(node: Table) -> None:
         pa.RecordBatchReader.from_stream(node, schema=pa.schema([("other", pa.int32())])).read_all()
 
 
-def test_what_is_missing_is_told_through_the_stream(home: Home, node: Table) -> None:
+def test_missing_object_is_reported_through_the_stream(home: Home, node: Table) -> None:
     objects = node.__entry__.blocks
     home.store.objects.delete(objects[2].hash)
     reader = pa.RecordBatchReader.from_stream(node)
@@ -92,21 +92,21 @@ def test_what_is_missing_is_told_through_the_stream(home: Home, node: Table) -> 
         pa.table(node)
 
 
-def test_categories_that_parquet_forgets_are_in_the_stream(home: Home) -> None:
+def test_stream_has_categories_that_parquet_loses(home: Home) -> None:
     table = remember_categories(pa.Table.from_pandas(pd.DataFrame({"c": pd.Categorical([3, 1], categories=[9, 3, 1])})))
     node = stored(home, table, table)
     assert pa.schema(node) == pa.table(node).schema
     assert pa.table(node).to_pandas()["c"].cat.categories.tolist() == [9, 3, 1]
 
 
-def test_polars_takes_a_node(node: Table, everything: Table) -> None:
+def test_polars_accepts_a_node(node: Table, everything: Table) -> None:
     assert pl.DataFrame(node).equals(pl.from_pandas(numbered()))
     assert pl.from_arrow(node).struct.unnest().equals(pl.from_pandas(numbered()))
     assert pl.from_dataframe(node).equals(pl.from_pandas(numbered()))
     assert pl.DataFrame(everything).equals(pl.DataFrame(everything.arrow()))
 
 
-def test_duckdb_takes_a_node(node: Table, everything: Table) -> None:
+def test_duckdb_accepts_a_node(node: Table, everything: Table) -> None:
     assert duckdb.sql("select sum(n), max(s) from node where x > 4").fetchall() == [(9, "row 9")]
     whole = everything.arrow()
     assert repr(duckdb.sql("from everything").fetchall()) == repr(duckdb.sql("from whole").fetchall())
@@ -114,7 +114,7 @@ def test_duckdb_takes_a_node(node: Table, everything: Table) -> None:
     assert whole.num_rows == 6
 
 
-def test_narwhals_takes_a_node(node: Table) -> None:
+def test_narwhals_accepts_a_node(node: Table) -> None:
     frame = nw.from_native(node)
     assert frame.filter(nw.col("x") > 4).to_dict(as_series=False) == {"n": [9], "x": [4.5], "s": ["row 9"]}
     assert frame.to_native().equals(node.arrow())
@@ -122,7 +122,7 @@ def test_narwhals_takes_a_node(node: Table) -> None:
     assert nw.from_arrow(node, backend="polars").to_native().equals(pl.DataFrame(node))
 
 
-def test_pandas_takes_a_node(node: Table) -> None:
+def test_pandas_accepts_a_node(node: Table) -> None:
     pd.testing.assert_frame_equal(pd.DataFrame.from_arrow(node), numbered())
     pd.testing.assert_frame_equal(pd.api.interchange.from_dataframe(node), numbered())
 
@@ -169,7 +169,7 @@ def test_scikit_learn_learns_from_a_node(home: Home, node: Table) -> None:
     assert LinearRegression().fit(numbers, range(10)).feature_names_in_.tolist() == ["n", "x"]
 
 
-def test_numpy_takes_a_node_of_numbers(home: Home) -> None:
+def test_numpy_accepts_a_node_of_numbers(home: Home) -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": [0.5, None], "c": [True, False]})
     node = stored(home, frame, frame)
     found = np.asarray(node)
@@ -219,7 +219,7 @@ PANDAS: list[Any] = [
         pd.plotting.lag_plot,
     ],
 )
-def test_an_attribute_that_pandas_asks_for_is_answered_with_the_call(node: Table, take: Any) -> None:
+def test_attribute_that_pandas_tests_shows_the_call(node: Table, take: Any) -> None:
     with pytest.raises(AttributeError, match=r"me/t/t is a table node, and pandas takes a DataFrame; write: t\.t\(\)"):
         take(node)
     assert not hasattr(node, "_values")
@@ -232,7 +232,7 @@ def test_pandas_reads_a_node_by_the_protocols_of_arrow_and_frames(node: Table) -
 
 
 @pytest.mark.parametrize("take", PANDAS)
-def test_pandas_is_told_to_take_the_frame(home: Home, take: Any) -> None:
+def test_pandas_functions_need_the_loaded_frame(home: Home, take: Any) -> None:
     """A function of pandas would make a table of an array: without names, and floats of its integers."""
     for frame in (numbered()[["n", "x"]], numbered()):
         with pytest.raises(WrongType, match=r"me/t/t is a table node, and pandas takes a DataFrame; write: t\.t\(\)"):
@@ -243,24 +243,24 @@ def test_pandas_is_told_to_take_the_frame(home: Home, take: Any) -> None:
 @pytest.mark.parametrize(
     "take", [list, tuple, dict, sorted, enumerate, lambda node: [*node], lambda node: pd.DataFrame([node])]
 )
-def test_a_table_that_is_not_loaded_is_not_iterated(node: Table, take: Any) -> None:
+def test_unloaded_table_cannot_be_iterated(node: Table, take: Any) -> None:
     with pytest.raises(TypeError, match=r"write: (for each in )?t\.t\(\)"):
         take(node)
 
 
-def test_pandas_takes_no_group(iris: Any) -> None:
+def test_pandas_rejects_a_group(iris: Any) -> None:
     for take in (pd.DataFrame, pd.Series, pd.Index):
         with pytest.raises(WrongType, match=r"uciml/iris is a package node, and pandas takes a DataFrame; write: "):
             take(iris)
     assert np.asarray(iris).tolist() == list(iris)
 
 
-def test_an_index_is_no_column_of_an_array(home: Home) -> None:
+def test_index_is_not_a_column_of_an_array(home: Home) -> None:
     node = stored(home, pd.DataFrame({"a": [1, 2]}, index=pd.Index(["x", "y"], name="k")))
     assert np.asarray(node).tolist() == [[1], [2]]
 
 
-def test_a_table_is_not_changed_and_a_wrong_argument_is_told(node: Table) -> None:
+def test_table_is_read_only_and_wrong_arguments_are_rejected(node: Table) -> None:
     with pytest.raises(TypeError, match="does not change"):
         del node.t
     with pytest.raises(InvalidInput, match="columns is a list of names, got '3'"):
@@ -271,14 +271,14 @@ def test_a_table_is_not_changed_and_a_wrong_argument_is_told(node: Table) -> Non
         prefetch("me/t")  # type: ignore[arg-type]
 
 
-def test_numpy_is_told_why_a_node_is_no_array_of_numbers(node: Table) -> None:
+def test_numpy_error_names_the_columns_that_are_not_numbers(node: Table) -> None:
     with pytest.raises(WrongType, match=r"me/t/t is not an array of numbers.*'s'.*node\.numpy\(\)") as told:
         np.asarray(node)
     assert isinstance(told.value, TypeError)
     assert isinstance(told.value, InvalidInput)
 
 
-def test_without_narwhals_a_node_says_what_to_type(node: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_narwhals_names_the_pip_command(node: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "narwhals", None)
     monkeypatch.delitem(__import__("sys").modules, "datapkg.reading.adapters.narwhals_frame", raising=False)
     with pytest.raises(MissingDependency, match=r"pip install narwhals$"):

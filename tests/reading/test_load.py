@@ -10,7 +10,7 @@ from datapkg.reading.load import load
 from tests.reading.packages import file_node, install
 
 
-def test_two_states_lie_side_by_side(home: Home) -> None:
+def test_two_states_can_be_open_at_once(home: Home) -> None:
     """Behaviour 51 of Quilt 2."""
     old = install(home, "me/p", file_node(home, "a", b"old"))
     new = install(home, "me/p", file_node(home, "a", b"new"))
@@ -28,7 +28,7 @@ def test_a_ref_may_name_a_node(home: Home) -> None:
         load("me/p/g/c", home)
 
 
-def test_what_is_not_here_is_said(home: Home) -> None:
+def test_missing_packages_are_reported(home: Home) -> None:
     with pytest.raises(PackageNotInstalled) as caught:
         load("me/gone", home)
     assert caught.value.hint == "datapkg install me/gone"

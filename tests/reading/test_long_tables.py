@@ -57,7 +57,7 @@ def long(home: Home, request: pytest.FixtureRequest) -> Table:
     return node
 
 
-def test_all_of_it_comes_back_and_may_be_written_to(long: Table) -> None:
+def test_long_table_round_trips_and_is_writable(long: Table) -> None:
     frame = long()
     pd.testing.assert_frame_equal(frame, long_frame())
     for at in range(frame.shape[1]):
@@ -66,7 +66,7 @@ def test_all_of_it_comes_back_and_may_be_written_to(long: Table) -> None:
     pd.testing.assert_frame_equal(long(), long_frame())
 
 
-def test_arrays_below_the_frame_may_be_written_to(long: Table) -> None:
+def test_arrays_of_the_frame_are_writable(long: Table) -> None:
     frame = long()
     arrays = [frame.iloc[:, at].array for at in range(frame.shape[1])]
     below = [
@@ -75,20 +75,20 @@ def test_arrays_below_the_frame_may_be_written_to(long: Table) -> None:
     assert [each.dtype for each in below if isinstance(each, np.ndarray) and not each.flags.writeable] == []
 
 
-def test_columns_come_in_the_order_asked_for(long: Table) -> None:
+def test_columns_are_in_the_requested_order(long: Table) -> None:
     frame = long(["text", "floats", "integers"])
     pd.testing.assert_frame_equal(frame, long_frame()[["text", "floats", "integers"]])
     assert long.arrow(["floats", "category", "small"]).column_names == ["floats", "category", "small"]
 
 
-def test_numbers_without_nulls_are_in_one_piece(long: Table) -> None:
+def test_numbers_without_nulls_are_contiguous(long: Table) -> None:
     table = long.arrow()
     table.validate(full=True)
     assert table["integers"].num_chunks == table["time"].num_chunks == 1
     assert table["gaps"].null_count + table["late gap"].null_count == ROWS // 7 + 1
 
 
-def test_memory_that_may_not_be_written_to_is_not_given_away(tmp_path: Path) -> None:
+def test_read_only_memory_is_copied(tmp_path: Path) -> None:
     path = tmp_path / "mapped.arrow"
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, pa.schema({"n": pa.int64()})) as writer:
         writer.write_table(pa.table({"n": np.arange(ROWS)}))
@@ -98,14 +98,14 @@ def test_memory_that_may_not_be_written_to_is_not_given_away(tmp_path: Path) -> 
     assert frame["n"].iloc[:2].tolist() == [7, 1]
 
 
-def test_a_part_that_is_not_as_said_is_refused() -> None:
+def test_part_that_differs_from_its_footer_is_rejected() -> None:
     schema = pa.schema({"n": pa.int64()})
     for part in (pa.table({"n": [1]}), pa.table({"n": [1.0, 2.0]}), pa.table({"m": [1, 2]})):
         with pytest.raises(pa.ArrowInvalid, match="not what its footer says"):
             ColumnAssembler(schema, [2]).add(0, part)
 
 
-def test_objects_of_several_types_are_damage(home: Home) -> None:
+def test_objects_of_several_types_are_corrupt(home: Home) -> None:
     install(home, "me/t", table_node(home, "t", pd.DataFrame({"n": [1]}), pd.DataFrame({"n": [1.5]})))
     node = load("me/t/t", home)
     assert isinstance(node, Table)
@@ -121,7 +121,7 @@ def test_parts_without_rows_and_without_columns() -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-def test_text_is_read_as_pandas_keeps_it_and_shown_as_it_was_stored(home: Home, parts: int) -> None:
+def test_text_is_read_wide_and_shown_as_stored(home: Home, parts: int) -> None:
     numbers = np.arange(ROWS)
     frame = pd.DataFrame({"n": numbers, "s": numbers.astype(str), "gaps": np.where(numbers % 7, "ä", None)})
     table = pa.Table.from_pandas(frame).cast(pa.schema({"n": pa.int64(), "s": pa.string(), "gaps": pa.string()}))
@@ -140,7 +140,7 @@ def parquet(table: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def test_text_is_widened_only_where_nothing_else_changes() -> None:
+def test_text_is_widened_only_if_nothing_else_changes() -> None:
     text = pa.array(["a", None])
     table = pa.table({"s": text, "b": text.cast(pa.binary()), "n": [1, 2]})
     wide = with_long_text(parquet(table), table.schema)
@@ -157,7 +157,7 @@ def test_text_is_widened_only_where_nothing_else_changes() -> None:
     assert with_long_text(parquet(pa.table({"n": [1]})), pa.schema({"n": pa.int64()})) is None
 
 
-def test_a_footer_that_is_none_is_refused() -> None:
+def test_invalid_footer_is_rejected() -> None:
     for data in (b"", b"PAR1", b"\xff\xff\xff\x7fPAR1", b"\x00" * 20 + b"\x04\x00\x00\x00PAR1"):
         with pytest.raises((pa.ArrowException, OSError)):
             open_block(pa.py_buffer(data), long_text=True)

@@ -97,7 +97,7 @@ def ref(person: Person, data: list[bytes]) -> Iterator[Ref]:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to tell the peak")
 @pytest.mark.parametrize("where", ["here", "lazy"])
-def test_what_iterates_a_table_takes_little_memory(person: Person, ref: Ref, where: str) -> None:
+def test_iterating_a_table_takes_little_memory(person: Person, ref: Ref, where: str) -> None:
     machine = "own" if where == "here" else "elsewhere"
     peaks = {}
     for name, (read, expected) in READS.items():

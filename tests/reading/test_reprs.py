@@ -39,7 +39,7 @@ def test_a_package_is_a_tree(iris: Package) -> None:
             "├─ raw           group  2 nodes",
             "│  ├─ a.jpg      file   3 B",
             "│  └─ b.jpg      file   3 B",
-            "└─ weights       array  2 × 3, <f8, 176 B",
+            "└─ weights       array  2 × 3, float64, 176 B",
         ]
     )
 
@@ -81,7 +81,7 @@ def described(home: Home) -> Package:
     return found
 
 
-def test_a_table_shows_what_is_said_of_it(described: Package) -> None:
+def test_table_shows_its_descriptions(described: Package) -> None:
     first, *rest = repr(described["measurements"]).splitlines()
     assert " · Petals · table · 3 rows × 3 columns" in first
     assert rest[0] == "  Measured by hand"
@@ -90,7 +90,7 @@ def test_a_table_shows_what_is_said_of_it(described: Package) -> None:
     assert "No such column" not in repr(described["measurements"])
 
 
-def test_a_table_shows_what_is_said_of_it_in_a_notebook(described: Package) -> None:
+def test_table_shows_its_descriptions_in_a_notebook(described: Package) -> None:
     page = described["measurements"]._repr_html_()
     for text in ("Petals", "Measured by hand", "double, cm", "2 columns described", "From the base", "The species"):
         assert text in page, text
@@ -191,13 +191,13 @@ def evil(home: Home) -> Package:
     return found
 
 
-def test_nothing_foreign_is_hidden_in_text(evil: Package) -> None:
+def test_foreign_text_shows_hidden_characters(evil: Package) -> None:
     for node in [evil, *evil.values()]:
         assert not BAD.search(repr(node))
         assert "⟨U+202E⟩" in repr(node) or node.name == "README.md"
 
 
-def test_nothing_foreign_is_markup_in_html(evil: Package) -> None:
+def test_foreign_text_is_escaped_in_html(evil: Package) -> None:
     for node in [evil, *evil.values()]:
         check_safe(node._repr_html_())
     assert "onerror" in evil._repr_html_()
@@ -251,14 +251,14 @@ PIECES = [
 
 @settings(max_examples=examples(60, 300), deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
-def test_no_readme_is_markup(text: str) -> None:
+def test_readme_is_escaped(text: str) -> None:
     check_safe(to_html(visible_lines(text[:10_000])))
 
 
 @pytest.mark.parametrize(
     "piece", ["[", "![", "**", "*a", "_a ", "`a", "https://", "\\", "# ", "- - ", "|-", "<https://", ">"]
 )
-def test_no_readme_takes_long(piece: str) -> None:
+def test_readme_of_any_form_renders_quickly(piece: str) -> None:
     for text in (piece * 20_000, "# " + " " * 60_000 + "x", "a|b\n" + piece * 20_000):
         assert to_html(text)
 
@@ -283,7 +283,7 @@ def test_markdown(text: str, page: str) -> None:
     assert to_html(text) == page
 
 
-def test_relative_links_of_markdown_are_their_words() -> None:
+def test_relative_links_are_shown_as_text() -> None:
     text = "[the *counts*](data/c.csv), [usage](#usage), [x](javascript:alert) and [y](//e.org/)"
     assert to_html(text) == "<p>the <em>counts</em>, usage, [x](javascript:alert) and [y](//e.org/)</p>"
 
@@ -299,7 +299,7 @@ def test_links_and_tables_of_markdown() -> None:
     assert "<tr><td>1</td><td><code>2</code></td></tr>" in page
 
 
-def test_a_table_shows_what_its_footers_and_first_rows_say(home: Home) -> None:
+def test_table_shows_footers_and_first_rows(home: Home) -> None:
     one = pa.table(
         {"n": [1, 2, None, 4], "s": ["a", "b", "a", None], "l": [[1]] * 4, "f": [0.1234567891, 1.0, 2.0, 3.0]}
     )
@@ -316,7 +316,7 @@ def test_a_table_shows_what_its_footers_and_first_rows_say(home: Home) -> None:
     assert '<span class="dp-null">null</span>' in page
 
 
-def test_pictures_are_of_as_many_rows_as_they_say(home: Home) -> None:
+def test_bars_state_how_many_rows_they_show(home: Home) -> None:
     frame = pd.DataFrame({"n": np.arange(70_000), "s": [f"{n}" for n in range(70_000)]})
     install(home, "me/t", table_node(home, "t", frame))
     page = load("me/t/t", home)._repr_html_()
@@ -325,7 +325,7 @@ def test_pictures_are_of_as_many_rows_as_they_say(home: Home) -> None:
     assert "<span>0</span><span>69999</span>" in page
 
 
-def test_long_values_are_looked_at_within_bounds(home: Home) -> None:
+def test_long_values_are_sampled_within_limits(home: Home) -> None:
     table = pa.table({"s": ["x" * 10_000 + str(number) for number in range(5_000)], "n": list(range(5_000))})
     install(home, "me/t", table_node(home, "t", table))
     node = load("me/t/t", home)
@@ -356,7 +356,7 @@ def test_long_values_are_looked_at_within_bounds(home: Home) -> None:
     ],
     ids=lambda values: str(values.type) + str(len(values)),
 )
-def test_any_column_has_a_picture_or_none(values: pa.Array) -> None:
+def test_histogram_never_fails(values: pa.Array) -> None:
     found = histogram(pa.chunked_array([values]))
     if found is not None and found.bars:
         valued = values.drop_null()
@@ -385,7 +385,7 @@ def test_a_package_folds_its_groups_and_shows_columns_of_its_tables(home: Home) 
     assert f"me/p@sha256:{load('me/p', home).hash}" in page
 
 
-def test_what_is_not_here_is_shown_without_fetching(home: Home) -> None:
+def test_missing_data_are_not_fetched_to_display(home: Home) -> None:
     install_iris(home)
     node: Any = load("uciml/iris", home)
     nodes = {name: node[name] for name in node}
@@ -437,7 +437,7 @@ def test_notebooks_get_text_and_html_at_once(iris: Package) -> None:
         assert node._repr_mimebundle_() == {"text/plain": repr(node), "text/html": node._repr_html_()}
 
 
-def test_a_readme_that_is_no_text_is_shown_all_the_same(home: Home) -> None:
+def test_binary_readme_is_shown(home: Home) -> None:
     install(home, "me/r", file_node(home, "README.md", b"\xff\xfe\x00" * 50_000))
     assert "README.md" in load("me/r", home)._repr_html_()
     install(home, "me/r", file_node(home, "README/inside", b""))

@@ -91,7 +91,7 @@ def names() -> st.SearchStrategy[str]:
 
 @settings(deadline=None, max_examples=examples(40, 150))
 @given(st.sets(names(), max_size=6), st.lists(st.text(max_size=20) | st.sampled_from(ODD), max_size=5), st.text())
-def test_nothing_in_a_manifest_leaves_its_string(nodes: set[str], columns: list[str], text: str) -> None:
+def test_manifest_text_cannot_end_a_string_literal(nodes: set[str], columns: list[str], text: str) -> None:
     entry = {"columns": {each: {"description": text} for each in columns}}
     below = [file(f"group/{name}", description=text) for name in nodes]
     tables = [table(f"{name}", *columns, description=text, **entry) for name in nodes - {"group"}]
@@ -130,7 +130,7 @@ def test_the_same_manifest_has_the_same_stub() -> None:
     assert stub_of(*nodes) == stub_of(*reversed(nodes))
 
 
-def test_what_a_publisher_says_is_shown_where_it_belongs() -> None:
+def test_descriptions_are_in_docstrings() -> None:
     columns = {"petal": {"unit": "cm", "description": "of\na  petal"}}
     stub = stub_of(table("t", "petal", description="![x](http://y) <img src=z>", columns=columns))
     for line in ("table: 0 rows × 1 column, 3 B", "![x] (http://y) < img src=z>", "- petal: double, cm, of a petal"):
@@ -158,7 +158,7 @@ def test_a_huge_package_has_a_small_stub_that_takes_anything_else() -> None:
     [table(f"{number:05}/" + "é" * 100, *["\u202e" * 50] * 20, description="x" * 5_000) for number in range(3_000)],
     [file("/".join(["\u2066" * 80] * 60 + [str(number)])) for number in range(3_000)],
 ])  # fmt: skip
-def test_the_bounds_hold_whatever_the_names(nodes: list[Node]) -> None:
+def test_limits_hold_for_any_names(nodes: list[Node]) -> None:
     stub = stub_of(*nodes)
     ast.parse(stub.classes)
     assert max(map(len, stub[:2])) < 1.2 * stubs.MAX_CHARACTERS

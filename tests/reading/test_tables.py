@@ -66,13 +66,13 @@ EVERYTHING = pd.DataFrame(
 )
 
 
-def test_every_type_comes_back(home: Home) -> None:
+def test_every_type_round_trips(home: Home) -> None:
     found = stored(home, table_from_frame(EVERYTHING))()
     pd.testing.assert_frame_equal(found.drop(columns="list"), EVERYTHING.drop(columns="list"))
     assert [None if each is None else list(each) for each in found["list"]] == [[1, 2], None, []]
 
 
-def test_every_column_may_be_written_to(home: Home) -> None:
+def test_every_column_is_writable(home: Home) -> None:
     node = stored(home, EVERYTHING)
     found = node()
     for at, name in enumerate(found.columns):
@@ -82,7 +82,7 @@ def test_every_column_may_be_written_to(home: Home) -> None:
         assert repr(found[name].iloc[0]) == repr(one[name].iloc[0]) == repr(found[name].iloc[2])
 
 
-def test_each_frame_is_its_own(measurements: Table) -> None:
+def test_frames_share_no_memory(measurements: Table) -> None:
     one, two = measurements(), measurements()
     one.loc[0, "petal_length"] = 99.0
     one["more"] = 1
@@ -90,7 +90,7 @@ def test_each_frame_is_its_own(measurements: Table) -> None:
     assert measurements().equals(iris_frame())
 
 
-def test_categories_come_back_in_their_order_with_those_not_used(home: Home) -> None:
+def test_unused_categories_and_their_order_round_trip(home: Home) -> None:
     categories = pd.Categorical([3, 1, None], categories=[9, 3, 1], ordered=True)
     table = remember_categories(pa.Table.from_pandas(pd.DataFrame({"c": categories})))
     node = stored(home, table.slice(0, 2), table.slice(2))
@@ -111,7 +111,7 @@ def test_categories_come_back_in_their_order_with_those_not_used(home: Home) -> 
     ],
     ids=["named", "nameless", "range", "levels", "times"],
 )
-def test_an_index_comes_back_also_with_some_columns(home: Home, index: pd.Index) -> None:
+def test_index_round_trips_with_some_columns(home: Home, index: pd.Index) -> None:
     frame = iris_frame().set_index(index)
     node = stored(home, table_from_frame(frame))
     pd.testing.assert_frame_equal(node(), frame, check_freq=False)
@@ -125,7 +125,7 @@ def test_the_index_can_be_read_as_a_column(home: Home) -> None:
     assert node["class"].tolist() == ["setosa", "versicolor", "virginica"]
 
 
-def test_odd_names_of_columns_come_back(home: Home) -> None:
+def test_odd_column_names_round_trip(home: Home) -> None:
     nested = pa.array([{"b": 1}, {"b": 2}])
     columns = {"a": nested, "a.b": [1, 2], "": [3, 4], "日本 \n": [5, 6], "rows": [7, 8]}
     node = stored(home, pa.table(columns), pa.table(columns))
@@ -137,13 +137,13 @@ def test_odd_names_of_columns_come_back(home: Home) -> None:
     assert node.rows == 4
 
 
-def test_labels_that_stand_twice_or_are_no_text_come_back(home: Home) -> None:
+def test_duplicate_and_non_text_labels_round_trip(home: Home) -> None:
     for labels in (["x", "x", "y"], [0, 1, 2], ["x", 1, None]):
         frame = iris_frame().set_axis(labels, axis=1)
         pd.testing.assert_frame_equal(stored(home, table_from_frame(frame))(), frame)
 
 
-def test_stored_names_that_stand_twice_are_read(home: Home) -> None:
+def test_duplicate_stored_names_are_read(home: Home) -> None:
     twice = pa.table([[1, 2], [3, 4], [5, 6]], names=["x", "x", "y"])
     node = stored(home, twice, twice)
     assert node().to_numpy().tolist() == [[1, 3, 5], [2, 4, 6]] * 2
@@ -166,7 +166,7 @@ def test_blocks_are_one_table(blocks: Table) -> None:
     assert blocks.head(0).columns.tolist() == ["n", "x", "s"]
 
 
-def test_only_the_columns_asked_for_are_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_requested_columns_are_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     node = stored(home, pd.DataFrame({"a": [1], "b": [2], "c": [3]}))
     asked: list[Any] = []
     read = pq.ParquetFile.read
@@ -180,7 +180,7 @@ def test_only_the_columns_asked_for_are_read(home: Home, monkeypatch: pytest.Mon
     assert asked == [["b"]]
 
 
-def test_cheap_questions_are_answered_by_the_manifest(home: Home, measurements: Table) -> None:
+def test_properties_are_answered_by_the_manifest(home: Home, measurements: Table) -> None:
     for hash in home.store.objects:
         if hash in measurements.__source__.manifest.objects():
             home.store.objects.delete(hash)
@@ -210,7 +210,7 @@ def test_paths_lead_to_parquet(home: Home, measurements: Table, blocks: Table) -
         blocks.open()
 
 
-def test_bad_questions_are_answered_with_what_there_is(measurements: Table) -> None:
+def test_invalid_arguments_show_what_exists(measurements: Table) -> None:
     for ask in (
         lambda: measurements["petal"],
         lambda: measurements(columns=["petal"]),
@@ -223,11 +223,11 @@ def test_bad_questions_are_answered_with_what_there_is(measurements: Table) -> N
             measurements(filters=filters)
     with pytest.raises(InvalidInput, match="columns is a list"):
         measurements(columns="class")
-    with pytest.raises(TypeError, match=r"rows are in node\(\)"):
+    with pytest.raises(TypeError, match=r"for rows, write node\("):
         measurements[0]
 
 
-def test_what_only_a_frame_has_says_load_it_first(measurements: Table) -> None:
+def test_frame_attributes_show_how_to_load(measurements: Table) -> None:
     with pytest.raises(AttributeError, match=r"load it first: iris\.measurements\(\)\.groupby\(…\)$"):
         measurements.groupby  # noqa: B018
     with pytest.raises(AttributeError, match=r"taken with \['petal_length'\]"):
@@ -236,7 +236,7 @@ def test_what_only_a_frame_has_says_load_it_first(measurements: Table) -> None:
         list(measurements)
 
 
-def test_bad_metadata_of_pandas_do_not_matter(home: Home) -> None:
+def test_bad_pandas_metadata_are_ignored(home: Home) -> None:
     """Behaviour 31 of Quilt 2."""
     table = pa.Table.from_pandas(iris_frame())
     for bad in (b"{", b"{}", b"[]", b'{"index_columns": ["gone"], "columns": [], "column_indexes": []}', b"\xff"):
@@ -245,14 +245,14 @@ def test_bad_metadata_of_pandas_do_not_matter(home: Home) -> None:
         assert node["petal_width"].tolist() == iris_frame()["petal_width"].tolist()
 
 
-def test_foreign_extension_types_are_read_as_what_they_are_stored_as(home: Home) -> None:
+def test_foreign_extension_types_are_read_as_storage(home: Home) -> None:
     metadata = {"ARROW:extension:name": "evil.pickle", "ARROW:extension:metadata": b"\x80\x04."}
     field = pa.field("e", pa.int64(), metadata=metadata)
     found = stored(home, pa.table([[1, 2]], schema=pa.schema([field])))()
     assert found["e"].tolist() == [1, 2]
 
 
-def test_objects_that_are_not_what_the_manifest_says_are_refused(home: Home) -> None:
+def test_objects_that_differ_from_the_manifest_are_rejected(home: Home) -> None:
     right = table_node(home, "t", iris_frame())
     short = table_node(home, "t", iris_frame()[:2])
     other = table_node(home, "t", iris_frame().rename(columns={"class": "kind"}))
@@ -271,13 +271,13 @@ def test_objects_that_are_not_what_the_manifest_says_are_refused(home: Home) -> 
                 ask()
 
 
-def test_blocks_of_different_types_are_refused(home: Home) -> None:
+def test_blocks_of_different_types_are_rejected(home: Home) -> None:
     node = stored(home, pd.DataFrame({"a": [1]}), pd.DataFrame({"a": ["x"]}))
     with pytest.raises(CorruptObject, match="differ in the types"):
         node()
 
 
-def test_values_that_python_has_no_type_for() -> None:
+def test_values_without_a_python_type() -> None:
     """A build refuses them; packages of others may hold them."""
     table = pa.table({"day": pa.array([3_000_000], pa.int32()).view(pa.date32())})
     with pytest.raises(InvalidInput, match="pandas cannot hold these values") as caught:

@@ -46,7 +46,7 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(one.drop(columns="list"), other.drop(columns="list"))
 
 
-def test_frames_are_the_same_from_objects_and_from_warm_copies(home: Home) -> None:
+def test_frames_are_equal_from_objects_and_cached_copies(home: Home) -> None:
     node = stored(home, remember_categories(table_from_frame(EVERYTHING)))
     forms: list[dict[str, Any]] = [
         {},
@@ -85,7 +85,7 @@ def test_an_unknown_dtype_backend_is_refused(everything: Table) -> None:
         everything(dtype_backend="polars")
 
 
-def test_frozen_frames_refuse_to_be_written_to(everything: Table) -> None:
+def test_frozen_frames_are_read_only(everything: Table) -> None:
     frame = everything(frozen=True)
     same(frame, EVERYTHING)
     for name in ("int", "float", "bool", "time", "length"):
@@ -94,7 +94,7 @@ def test_frozen_frames_refuse_to_be_written_to(everything: Table) -> None:
     same(everything(frozen=True), EVERYTHING)
 
 
-def test_warm_copies_are_never_written_to(everything: Table) -> None:
+def test_cached_copies_are_never_modified(everything: Table) -> None:
     for form in ({}, {"dtype_backend": "pyarrow"}, {"dtype_backend": "numpy_nullable"}):
         frame = everything(**form)
         for at in range(frame.shape[1] - 2):  # the last are lists and bytes
@@ -104,7 +104,7 @@ def test_warm_copies_are_never_written_to(everything: Table) -> None:
     same(everything(), EVERYTHING)
 
 
-def test_a_frame_says_where_it_comes_from(iris: Package) -> None:
+def test_frame_records_its_origin(iris: Package) -> None:
     node = iris["measurements"]
     assert isinstance(node, Table)
     origin = {"package": "uciml/iris", "hash": iris.hash, "path": "measurements"}
@@ -125,7 +125,7 @@ def bare_schema(folder: Path, frame: pd.DataFrame) -> pa.Schema:
     return pq.read_schema(folder / "bare.parquet")
 
 
-def test_attrs_that_were_stored_come_back_beside(home: Home, tmp_path: Path) -> None:
+def test_stored_attrs_round_trip(home: Home, tmp_path: Path) -> None:
     frame = frame_of(None)[["n"]]
     frame.attrs = {"unit": "cm", "datapkg": {"package": "somebody/else"}}
     with warnings.catch_warnings():
@@ -143,7 +143,7 @@ def test_attrs_that_were_stored_come_back_beside(home: Home, tmp_path: Path) -> 
     assert observed(pq.read_schema(tmp_path / "written.parquet")) == observed(bare_schema(tmp_path, bare))
 
 
-def test_where_a_frame_comes_from_is_not_stored(tmp_path: Path) -> None:
+def test_origin_is_not_stored(tmp_path: Path) -> None:
     frame = pd.DataFrame({"n": [1, 2], "s": ["a", "b"]})
     first = datapkg.build("me/first", {"t": frame})
     loaded = datapkg.load("me/first")["t"]()  # type: ignore[operator]
@@ -156,7 +156,7 @@ def test_where_a_frame_comes_from_is_not_stored(tmp_path: Path) -> None:
     assert built["t"]().attrs["datapkg"]["package"] == "me/third"
 
 
-def test_description_says_what_is_exact(home: Home, everything: Table) -> None:
+def test_description_has_only_exact_values(home: Home, everything: Table) -> None:
     found = everything.describe()
     assert found.index.tolist() == everything.columns
     assert found.columns.tolist() == ["type", "count", "nulls", "min", "max"]
@@ -183,7 +183,7 @@ def test_description_and_memory_read_no_values(home: Home, monkeypatch: pytest.M
     assert node.nbytes > 23 * 16
 
 
-def test_bytes_in_memory_are_about_those_of_arrow(home: Home) -> None:
+def test_nbytes_is_close_to_arrow(home: Home) -> None:
     random = np.random.default_rng(1)
     numbers = {"n": random.integers(0, 9, 40_000), "x": random.random(40_000), "b": random.random(40_000) > 0.5}
     assert stored(home, pa.table(numbers)).nbytes == pa.table(numbers).nbytes
@@ -191,7 +191,7 @@ def test_bytes_in_memory_are_about_those_of_arrow(home: Home) -> None:
     assert 0.8 < stored(home, text).nbytes / text.nbytes < 1.2
 
 
-def test_what_only_a_frame_has_says_what_to_type(home: Home) -> None:
+def test_frame_attributes_show_what_to_type(home: Home) -> None:
     frame = frame_of(None)
     install(
         home,
@@ -224,7 +224,7 @@ def test_what_only_a_frame_has_says_what_to_type(home: Home) -> None:
     assert not hasattr(node, "__array_ufunc__")
 
 
-def test_operators_and_assignment_say_what_to_type(iris: Package) -> None:
+def test_operators_and_assignment_show_what_to_type(iris: Package) -> None:
     node: Any = iris["measurements"]
     for ask, form in [
         (lambda: node + 1, r"iris\.measurements\(\) \+ …"),
@@ -284,14 +284,14 @@ def is_warm_too(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def test_values_that_pandas_cannot_hold_are_told_of(home: Home) -> None:
+def test_values_that_pandas_cannot_hold_are_rejected(home: Home) -> None:
     node = stored(home, pa.table({"at": pa.array([1, 2], pa.time64("ns"))}))
     with pytest.raises(InvalidInput, match="non-zero nanoseconds"):
         node()
     assert node(dtype_backend="pyarrow")["at"].dtype == pd.ArrowDtype(pa.time64("ns"))
 
 
-def test_one_condition_without_its_list_is_shown_with_it(home: Home) -> None:
+def test_single_condition_error_shows_the_list(home: Home) -> None:
     node = stored(home, pa.table({"a": [1, 2]}))
     with pytest.raises(InvalidInput, match=r"write: filters=\[\('a', '>', 1\)\]$"):
         node(filters=("a", ">", 1))

@@ -139,7 +139,7 @@ def test_batches_are_the_frame_in_pieces(home: Home, index: str, rows: int, is_w
     assert passing["n"].tolist() == [n for n in range(7, 18) if n % 5]
 
 
-def test_filters_leave_rows_of_the_slice(home: Home, is_warm: bool) -> None:
+def test_filters_apply_to_the_slice(home: Home, is_warm: bool) -> None:
     node = heated(node_of(home, frame_of(None), 5, 10, 22, 23), is_warm)
     assert node(["s"], [("n", ">", 7)], rows=slice(2, 11)).to_dict("list") == {"s": ["text 8", "text 9", "text 10"]}
     assert node(["s"], [("n", ">", 7)], rows=slice(11, 2, -1))["s"].tolist()[-1] == "text 8"
@@ -226,7 +226,7 @@ def test_one_object_gives_only_the_columns_of_question_and_filters(
     assert touched == [([0], ["c.d", "key", "n"]), ([0], ["s", "x"])]
 
 
-def test_what_is_no_slice_is_refused(home: Home) -> None:
+def test_non_slice_is_rejected(home: Home) -> None:
     node = node_of(home, frame_of(None), 5, 23)
     wrong: Any
     for wrong in (3, [1, 2], slice("a", "b"), slice(0, 3, 0), slice(0.5, 2)):
@@ -248,7 +248,7 @@ def test_a_table_without_rows(home: Home, is_warm: bool) -> None:
     assert list(node.iter_batches(5)) == []
 
 
-def test_a_damaged_block_is_found_when_its_rows_are_asked_for(home: Home) -> None:
+def test_corrupt_block_is_found_when_its_rows_are_read(home: Home) -> None:
     node = node_of(home, frame_of(None), 5, 10, 23)
     short = table_node(home, "t", table_from_frame(frame_of(None)[:2]))
     blocks = list(node.__entry__.blocks)

@@ -55,7 +55,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return noted
 
 
-def test_a_warm_table_is_mapped_and_not_read(node: Table, opened: list[int]) -> None:
+def test_cached_copy_is_mapped_not_read(node: Table, opened: list[int]) -> None:
     before = pa.total_allocated_bytes()
     table = node.arrow()
     assert pa.total_allocated_bytes() - before < 4_096
@@ -114,7 +114,7 @@ def replace(place: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [cut, flip, replace])
-def test_a_copy_that_was_changed_is_never_believed(home: Home, node: Table, spoil: Callable[[Path], None]) -> None:
+def test_modified_copy_is_rejected(home: Home, node: Table, spoil: Callable[[Path], None]) -> None:
     expected = frame_of(pd.Index([f"k{number}" for number in range(23)], name="key"))
     spoil(copy_of(home, node))
     assert not is_warm(node)
@@ -126,7 +126,7 @@ def test_a_copy_that_was_changed_is_never_believed(home: Home, node: Table, spoi
     pd.testing.assert_frame_equal(node(), expected)
 
 
-def test_without_the_index_no_copy_is_believed(home: Home, node: Table) -> None:
+def test_copies_need_the_index(home: Home, node: Table) -> None:
     for each in home.cache.glob("index.db*"):
         each.unlink()
     fresh = load("me/t/t", Home())
@@ -136,7 +136,7 @@ def test_without_the_index_no_copy_is_believed(home: Home, node: Table) -> None:
     assert len(fresh()) == 23
 
 
-def test_what_is_in_use_outlives_its_file(home: Home, node: Table) -> None:
+def test_mapped_copy_outlives_its_file(home: Home, node: Table) -> None:
     table, frame = node.arrow(), node(dtype_backend="pyarrow")
     home.store.copies.remove(arrow_cache.key(node.__entry__))
     assert table["n"].to_pylist() == frame["n"].tolist() == list(range(23))
@@ -240,7 +240,7 @@ def test_a_kill_leaves_no_copy(home: Home) -> None:
     assert is_warm(node)
 
 
-def test_what_cannot_be_written_leaves_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     node = node_of(home, frame_of(None), 5, 23)
 
     def refuse(*_: object) -> None:
@@ -253,7 +253,7 @@ def test_what_cannot_be_written_leaves_nothing(home: Home, monkeypatch: pytest.M
     assert home.store.copies.list() == []
 
 
-def test_notes_that_are_none_do_not_matter(home: Home, node: Table) -> None:
+def test_invalid_index_entries_are_ignored(home: Home, node: Table) -> None:
     note = copy_of(home, node).with_suffix(".json")
     for text in (b"", b"[]", b'{"rows": "x"}', b"\xff", b'{"package": 3}'):
         os.chmod(note, 0o600)

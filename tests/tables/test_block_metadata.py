@@ -27,12 +27,12 @@ def footer(note: dict[bytes, bytes]) -> pq.FileMetaData:
     return pq.read_metadata(pa.BufferReader(sink.getvalue()))
 
 
-def test_a_note_comes_back() -> None:
+def test_note_round_trips() -> None:
     digests = block_digests(BLOCK)
     assert note_in(footer(block_metadata.metadata(BLOCK, digests))) == BlockNote([0, 1], digests)
 
 
-def test_a_block_that_can_only_be_the_last_has_none() -> None:
+def test_last_block_has_no_note() -> None:
     assert block_metadata.metadata(BLOCK.slice(1), block_digests(BLOCK)) == {}
     assert note_in(footer({})) is None
 
@@ -50,11 +50,11 @@ def test_a_block_that_can_only_be_the_last_has_none() -> None:
         {"key": None},
     ],
 )
-def test_what_cannot_be_understood_is_none(change: dict[str, Any]) -> None:
+def test_unreadable_note_is_none(change: dict[str, Any]) -> None:
     note = json.loads(block_metadata.metadata(BLOCK, block_digests(BLOCK))[BLOCK_KEY])
     assert note_in(footer({BLOCK_KEY: json.dumps(note | change).encode()})) is None
 
 
 @pytest.mark.parametrize("text", [b"", b"5", b"[]", b"{}", b"[" * 100_000, b"\xff"])
-def test_neither_is_what_is_no_note(text: bytes) -> None:
+def test_invalid_note_is_none(text: bytes) -> None:
     assert note_in(footer({BLOCK_KEY: text})) is None

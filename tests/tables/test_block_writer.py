@@ -34,7 +34,7 @@ def read(data: pa.Buffer) -> tuple[pa.Table, Any]:
     return file.read(), file.metadata.row_group(0)
 
 
-def test_each_column_is_written_as_suits_it() -> None:
+def test_each_column_gets_its_encoding() -> None:
     table = pa.table(columns())
     choices = choose(table)
     assert choices.dictionaries == ["few", "words", "category"]
@@ -53,7 +53,7 @@ def test_the_first_rows_alone_count() -> None:
     assert choose(pa.concat_tables([table, table.slice(0, 100)])) == choose(table) == choose(table.slice(0, 32_768))
 
 
-def test_short_tables_are_compressed_and_no_more() -> None:
+def test_short_tables_are_only_compressed() -> None:
     table = pa.table(columns()).slice(0, 1_000)
     assert choose(table) == Choices(["category"])
     back, group = read(write_block(table.combine_chunks(), choose(table)))

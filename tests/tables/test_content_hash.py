@@ -166,7 +166,7 @@ def test_run_ends_and_nested_dictionaries_are_encodings() -> None:
     assert content(column(nested)) == content(column([["a"], ["b", "a"]]))
 
 
-def test_what_is_no_value_does_not_count() -> None:
+def test_null_slots_do_not_count() -> None:
     """Bytes under nulls, and of lists that are null, differ; the values do not."""
     valid = pa.py_buffer(b"\x05")
     one, other = (
@@ -203,7 +203,7 @@ def test_other_values_have_another_content(one: pa.Table, other: pa.Table) -> No
     assert content(one) != content(other)
 
 
-def test_categories_their_order_and_those_not_used_count() -> None:
+def test_categories_order_and_unused_ones_count() -> None:
     codes = pa.array([0, 1], pa.int8())
     seen = {
         content(column(pa.DictionaryArray.from_arrays(codes, ["a", "b"]))),
@@ -251,7 +251,7 @@ def test_dictionaries_of_several_objects_are_one() -> None:
     assert content_of_objects([written(first), written(second)]).hash == content(joined)
 
 
-def test_objects_are_cut_anew() -> None:
+def test_objects_are_recut() -> None:
     table = GOLDEN_TABLES["several blocks"]
     expected = content(table)
     parts = [table.slice(start, 70_000) for start in range(0, 200_000, 70_000)]
@@ -296,7 +296,7 @@ def test_an_extension_reads_the_same_registered_or_not() -> None:
     assert type_text(pa.field("x", pa.binary(16), metadata=metadata)) == type_text(pa.field("x", pa.uuid()))
 
 
-def test_types_that_no_table_keeps_are_refused() -> None:
+def test_types_that_no_table_keeps_are_rejected() -> None:
     for kind in (pa.month_day_nano_interval(), pa.dense_union([pa.field("a", pa.int8())]), pa.list_view(pa.int8())):
         with pytest.raises(InvalidInput, match="cannot keep"):
             type_text(kind)

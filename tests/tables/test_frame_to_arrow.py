@@ -99,7 +99,7 @@ FRAMES: dict[str, pandas.DataFrame] = {
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_it_comes_back(name: str) -> None:
+def test_frame_round_trips(name: str) -> None:
     frame = FRAMES[name]
     before = frame.copy(deep=True)
     bench = Bench()
@@ -109,7 +109,7 @@ def test_it_comes_back(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_categories_come_back_from_many_blocks() -> None:
+def test_categories_of_many_blocks_round_trip() -> None:
     rows = 150_000
     frame = pandas.DataFrame(
         {
@@ -131,7 +131,7 @@ def test_categories_come_back_from_many_blocks() -> None:
     pandas.testing.assert_frame_equal(bench.frame(built, "t"), frame)
 
 
-def test_attributes_come_back() -> None:
+def test_attributes_round_trip() -> None:
     frame = pandas.DataFrame({"a": [1]})
     frame.attrs = {"unit": "m"}
     bench = Bench()
@@ -172,7 +172,7 @@ def test_integers_beyond_64_bits_are_decimals_everywhere() -> None:
     assert [int(value) for value in single.index] == [big]
 
 
-def test_arrow_types_that_parquet_changes_are_settled_before() -> None:
+def test_arrow_types_that_parquet_changes_are_converted_first() -> None:
     table = pa.table(
         {
             "date64": pa.array([0, 86_400_000, None], pa.date64()),
@@ -205,12 +205,12 @@ def test_arrow_types_that_parquet_changes_are_settled_before() -> None:
         (pa.table({"a": pa.array([(1, 2, 3)], pa.month_day_nano_interval())}), "interval"),
     ],
 )
-def test_what_no_table_keeps(value: Any, reason: str) -> None:
+def test_unsupported_values_are_rejected(value: Any, reason: str) -> None:
     with pytest.raises(TransformFailed, match=reason):
         Bench().build({"t": value})
 
 
-def test_arrow_names_that_stand_twice_stay_as_labels() -> None:
+def test_duplicate_arrow_names_stay_as_labels() -> None:
     table = pa.table([pa.array([1]), pa.array(["x"]), pa.array([2.5])], names=["a", "a", "a.1"])
     bench = Bench()
     built = bench.build({"t": table})
@@ -219,14 +219,14 @@ def test_arrow_names_that_stand_twice_stay_as_labels() -> None:
     pandas.testing.assert_frame_equal(bench.frame(built, "t"), expected)
 
 
-def test_what_pandas_warns_of_is_told() -> None:
+def test_pandas_warnings_are_reported() -> None:
     frame = pandas.DataFrame({"a": [1]}, index=pandas.Index(["x"], name=5))
     built = Bench().build({"g": {"t": frame}})
     assert len(built.warnings) == 1
     assert built.warnings[0].startswith("g/t: The DataFrame has non-str index name")
 
 
-def test_whatever_speaks_arrow_is_a_table() -> None:
+def test_any_arrow_stream_is_a_table() -> None:
     class Other:
         def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
             nested = pa.array([["x", None], None], pa.list_(pa.string_view()))

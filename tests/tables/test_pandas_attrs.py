@@ -28,7 +28,7 @@ def kept(attrs: dict[Any, Any]) -> Any:
     return check_metadata(back)
 
 
-def test_attrs_come_back_and_are_metadata() -> None:
+def test_attrs_round_trip_as_metadata() -> None:
     assert kept(PLAIN) == PLAIN
     assert kept({}) == {}
     assert kept({"columns": {"a": {"unit": "m"}}}) == {"columns": {"a": {"unit": "m"}}}
@@ -58,7 +58,7 @@ def test_values_that_have_a_plain_form(value: Any, plain: Any) -> None:
     [object(), {1, 2}, b"x", float("nan"), np.inf, 2**60, {3: 4}, np.ones(2), pd.DataFrame(), "\ud800", 1j, pd.NaT],
     ids=lambda value: type(value).__name__,
 )
-def test_what_json_cannot_hold_is_left_out_and_told_of(value: Any) -> None:
+def test_attrs_that_json_cannot_hold_are_reported(value: Any) -> None:
     with pytest.warns(UserWarning, match=r"attrs\.odd.*left out"):
         assert kept({"odd": value, "n": 1}) == {"n": 1}
 

@@ -25,7 +25,7 @@ def coded(ordered: bool) -> pa.Table:
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_categories_that_parquet_forgets_come_back(ordered: bool) -> None:
+def test_categories_that_parquet_loses_round_trip(ordered: bool) -> None:
     table = remember_categories(coded(ordered=ordered))
     forgotten = table.set_column(1, "c", table.column("c").cast(pa.int64()))
     restored = restore_categories(forgotten)
@@ -37,7 +37,7 @@ def test_categories_that_parquet_forgets_come_back(ordered: bool) -> None:
     assert restore_categories(forgotten.select(["k"])).column_names == ["k"]
 
 
-def test_nothing_is_kept_of_what_comes_back_by_itself() -> None:
+def test_categories_that_parquet_keeps_are_not_stored_twice() -> None:
     table = pa.table({"c": pa.array(["a", "b"]).dictionary_encode(), "n": [1, 2]})
     assert CATEGORIES_KEY not in (remember_categories(table).schema.metadata or {})
     assert CATEGORIES_KEY in remember_categories(table.slice(0, 0)).schema.metadata
@@ -68,7 +68,7 @@ def ipc(values: pa.Array) -> str:
         json.dumps({"k": [True, ipc(pa.array([1]))]}).encode(),
     ],
 )
-def test_what_is_kept_by_somebody_hostile(kept: bytes) -> None:
+def test_hostile_stored_categories_are_rejected(kept: bytes) -> None:
     table = pa.table({"k": ["x"], "c": [30]}).replace_schema_metadata({CATEGORIES_KEY: kept})
     with pytest.raises(IntegrityError):
         restore_categories(table)

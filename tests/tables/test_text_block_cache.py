@@ -107,7 +107,7 @@ def test_rows_that_are_all_alike(desk: Desk) -> None:
     desk.check()
 
 
-def test_a_type_that_the_removed_row_alone_demanded(desk: Desk) -> None:
+def test_type_required_only_by_a_removed_row(desk: Desk) -> None:
     lines = [line(number) for number in range(1, 3_000)]
     for odd in ("1,1.5,a,2.5\n", "1,1.5,a,none\n", "x,1.5,a,2\n"):
         write(desk, [*lines[:2_000], odd, *lines[2_000:]])
@@ -116,7 +116,7 @@ def test_a_type_that_the_removed_row_alone_demanded(desk: Desk) -> None:
         desk.check()
 
 
-def test_another_header_or_other_kwargs_forget_all(desk: Desk) -> None:
+def test_changed_header_or_kwargs_reset_the_cache(desk: Desk) -> None:
     lines = [line(number) for number in range(2_000)]
     write(desk, lines)
     desk.check()
@@ -127,7 +127,7 @@ def test_another_header_or_other_kwargs_forget_all(desk: Desk) -> None:
     assert desk.read[-2] > 5
 
 
-def test_objects_that_are_gone_are_read_again(desk: Desk) -> None:
+def test_missing_objects_are_read_again(desk: Desk) -> None:
     lines = [line(number) for number in range(3_000)]
     write(desk, lines)
     node = desk.build()
@@ -137,7 +137,7 @@ def test_objects_that_are_gone_are_read_again(desk: Desk) -> None:
     desk.check()
 
 
-def test_garbage_in_the_index_is_no_memo(desk: Desk) -> None:
+def test_garbage_in_the_index_is_ignored(desk: Desk) -> None:
     lines = [line(number) for number in range(3_000)]
     write(desk, lines)
     desk.build()
@@ -158,7 +158,7 @@ def test_force_reads_all(desk: Desk) -> None:
     assert desk.read[-1] == desk.read[0]
 
 
-def test_the_number_of_workers_changes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_is_independent_of_the_number_of_workers(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     write(desk, [line(number) for number in range(5_000)])
     found = set()
     for workers in (1, 2, 7):

@@ -35,7 +35,7 @@ def content(stream: BinaryIO) -> Any:
     file = pq.ParquetFile(stream)
     names = file.schema_arrow.names
     if not names:
-        raise InvalidInput("there is no column in it")
+        raise InvalidInput("it has no columns")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidInput(f"column {quoted(twice)} is in it twice", hint="set kwargs: {rewrite: true}")

@@ -1,4 +1,4 @@
-"""What a table turns into besides pandas and Arrow: one adapter a library, each loaded when it is asked for."""
+"""Convert tables to other libraries: one adapter a library, each loaded when it is used."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ADAPTERS = {
     "polars": "datapkg.reading.adapters.polars_frame",
     "torch": "datapkg.reading.adapters.torch_dataset",
 }
-"""Library, as pip calls it, to the module whose `convert(table, …)` gives what that library works with."""
+"""A library, by its name for pip, to the module whose `convert(table, …)` returns what that library works with."""
 
 
 def convert(table: TableLike, library: str, *args: Any, **options: Any) -> Any:
-    """A table as what a library works with; raises `MissingDependency` with the line that installs the library."""
+    """Return a table in the form of a library; raise `MissingDependency` with the line that installs the library."""
     try:
         adapter = import_module(ADAPTERS[library])
     except ImportError as error:

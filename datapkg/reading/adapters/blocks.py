@@ -1,4 +1,4 @@
-"""The blocks of a table one at a time, so that no more than one of them need be in memory."""
+"""Read the blocks of a table one at a time, so that at most one of them is in memory."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from datapkg.reading.protocols import TableLike
 
 
-# A longer object that is no block of ours is streamed by its row groups.
+# A longer object, which datapkg did not write as a block, is streamed by its row groups.
 _LONG, _BATCH = 1_048_576, 262_144
 
 
 def starts(table: TableLike) -> list[int]:
-    """The number of the row that each block begins with, and the number of all rows."""
+    """Return the number of the first row of each block, and the number of all rows."""
     return [0, *accumulate(block.rows for block in table.__entry__.blocks)]
 
 
 def read(table: TableLike, number: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of one block as Arrow keeps them."""
+    """Return the rows of one block as Arrow."""
     return table.arrow(columns, rows=_rows(table, number))
 
 
 def read_frame(table: TableLike, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The rows of one block as a DataFrame, with the labels that they have in the whole table."""
+    """Return the rows of one block as a DataFrame, with the labels that they have in the whole table."""
     return table(columns, rows=_rows(table, number))
 
 
 def stream(table: TableLike) -> pa.RecordBatchReader:
-    """All rows, block by block; what is wrong with the first block is found here, with others when they are reached."""
+    """Return all rows, block by block; raise errors of the first block now, of others when they are reached."""
     if len(table.__entry__.blocks) == 1 and table.rows > _LONG:
         return pa.RecordBatchReader.from_batches(table.schema, table.iter_batches(_BATCH, arrow=True))
     first = read(table, 0)
@@ -41,7 +41,7 @@ def stream(table: TableLike) -> pa.RecordBatchReader:
 
 
 def _batches(table: TableLike, first: list[pa.Table]) -> Iterator[pa.RecordBatch]:
-    yield from first.pop().to_batches()  # so that nobody keeps it
+    yield from first.pop().to_batches()  # so that its memory is freed
     for number in range(1, len(table.__entry__.blocks)):
         yield from read(table, number).to_batches()
 

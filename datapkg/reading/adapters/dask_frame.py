@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def convert(table: TableLike, columns: Sequence[str] | None = None) -> Any:
-    """A DataFrame whose partitions are read where they are computed; a worker needs the package to be installed."""
+    """Return a DataFrame whose partitions are read where they are computed; a worker needs the package installed."""
     chosen = None if columns is None else files.known(table, columns)
     numbers = list(range(len(table.__entry__.blocks)))
     return dd.from_map(
@@ -26,7 +26,7 @@ def convert(table: TableLike, columns: Sequence[str] | None = None) -> Any:
 
 
 def read_block(number: int, table: TableLike, chosen: list[str] | None, columns: list[Any] | None = None) -> Any:
-    """One partition, with the labels that its rows have in the whole table; dask says which `columns` are needed."""
+    """Return one partition, with the labels of its rows in the whole table; dask passes the `columns` it needs."""
     if columns is None:
         return blocks.read_frame(table, number, chosen)
     if all(isinstance(label, str) for label in columns) and set(columns) <= set(table.columns):
@@ -35,7 +35,7 @@ def read_block(number: int, table: TableLike, chosen: list[str] | None, columns:
 
 
 def _meta(table: TableLike, columns: list[str] | None) -> Any:
-    """A frame without rows; categories are known where every block has the same of them."""
+    """Return a frame without rows; categories are known if every block has the same."""
     kind = arrow_reader.schema(table.__stored__)
     empty = table.schema.empty_table()
     if columns is not None:

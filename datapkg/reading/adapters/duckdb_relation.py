@@ -15,7 +15,7 @@ from datapkg.reading.adapters import files
 if TYPE_CHECKING:
     from datapkg.reading.protocols import TableLike
 
-# What duckdb would take for a pattern in the name of a file.
+# Characters that duckdb treats as patterns in file names.
 _PATTERN = frozenset("*?[]{}")
 
 
@@ -25,13 +25,13 @@ def convert(
     filters: Any = None,
     connection: duckdb.DuckDBPyConnection | None = None,
 ) -> duckdb.DuckDBPyRelation:
-    """A relation of this connection, or of duckdb's own of this process."""
+    """Return a relation of this connection, or of duckdb's default connection."""
     connection = connection or duckdb.default_connection()
     try:
         return _relation(table, columns, filters, connection)
     except duckdb.NotImplementedException as error:
         raise WrongType(
-            f"{table.__stored__.place}: duckdb does not know all of its types, so choose other columns: {error}"
+            f"{table.__stored__.place}: duckdb does not support all of its types, so choose other columns: {error}"
         ) from error
 
 
@@ -44,13 +44,13 @@ def _relation(
 
 
 def _known(found: pa.Table) -> pa.Table:
-    """The same values in types that duckdb knows: it has no floats of two bytes."""
+    """Return the same values in types that duckdb has: it has no half-precision floats."""
     kinds = [field.with_type(pa.float32()) if types.is_float16(field.type) else field for field in found.schema]
     return found.cast(pa.schema(kinds, found.schema.metadata))
 
 
 def _scan(table: TableLike, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
-    """A scan of the objects; None where duckdb would read other types or names there than it takes from Arrow."""
+    """Return a scan of the objects; None if duckdb would read other types or names there than from Arrow."""
     names = list(map(str, files.paths(table)))
     if any(_PATTERN & set(name) for name in names):
         return None

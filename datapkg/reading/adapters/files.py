@@ -1,4 +1,4 @@
-"""The Parquet objects of a table as files, for libraries that read these by themselves."""
+"""The Parquet objects of a table as files, for libraries that read Parquet themselves."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def paths(table: TableLike) -> list[Path]:
-    """The files of all objects in the order of their rows; raises `ObjectNotFound`, `CorruptObject`."""
+    """Return the files of all objects in the order of their rows; raise `ObjectNotFound`, `CorruptObject`."""
     path = table.path
     return sorted(path.iterdir()) if len(table.__entry__.blocks) > 1 else [path]
 
 
 def known(table: TableLike, columns: Sequence[str]) -> list[str]:
-    """These names of columns, each once; raises `NodeNotFound` for one that is not there, as `node()` does."""
+    """Return these names of columns, each once; raise `NodeNotFound` for an unknown one, as `node()` does."""
     return row_filters.known(table.__stored__, columns)

@@ -1,4 +1,4 @@
-"""A table as a GeoDataFrame, where its Parquet, or its publisher's metadata, say which column is a geometry."""
+"""A table as a GeoDataFrame, if its Parquet metadata or its publisher's name a geometry column."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from datapkg.reading.tables import arrow_reader
 if TYPE_CHECKING:
     from datapkg.reading.protocols import TableLike
 
-# What GeoParquet means where it says nothing of a column's crs: https://geoparquet.org/releases/v1.1.0
+# The CRS of a column for which GeoParquet names none: https://geoparquet.org/releases/v1.1.0
 _DEFAULT_CRS = "OGC:CRS84"
 
 
 def convert(table: TableLike, columns: Sequence[str] | None = None, filters: Any = None) -> gpd.GeoDataFrame:
-    """A GeoDataFrame with its crs, which may be written to; raises `InvalidInput` where no column is a geometry."""
+    """Return a GeoDataFrame with its CRS, which may be written to; raise `InvalidInput` if no column is a geometry."""
     primary, found = _geometries(table)
     frame = table(columns, filters)
     chosen = {name: crs for name, crs in found.items() if name in frame.columns}
@@ -40,14 +40,14 @@ def _series(table: TableLike, column: pd.Series, crs: Any) -> gpd.GeoSeries:
         is_text = any(isinstance(each, str) for each in column)
         make = gpd.GeoSeries.from_wkt if is_text else gpd.GeoSeries.from_wkb
         return make(column.astype(object).where(column.notna(), None), index=column.index, crs=crs)
-    except Exception as error:  # of shapely, pyproj and others
+    except Exception as error:  # raised by shapely, pyproj and others
         raise CorruptObject(
             f"{table.__stored__.place}: {quoted(column.name)} cannot be read as geometries: {error}"
         ) from error
 
 
 def _geometries(table: TableLike) -> tuple[str, dict[str, Any]]:
-    """The main column of geometries, and each of them with its crs."""
+    """Return the main geometry column, and the CRS of each geometry column."""
     kind = arrow_reader.schema(table.__stored__)
     primary, found = _by_publisher(table) or _by_parquet(table, kind) or _by_arrow(kind) or ("", {})
     found = {name: crs for name, crs in found.items() if name in kind.names}
@@ -66,14 +66,14 @@ def _by_publisher(table: TableLike) -> tuple[str, dict[str, Any]] | None:
 
 
 def _by_parquet(table: TableLike, kind: pa.Schema) -> tuple[str, dict[str, Any]] | None:
-    """What GeoParquet says under the key `geo`."""
+    """Return what GeoParquet's metadata, under the key `geo`, name."""
     text = (kind.metadata or {}).get(b"geo")
     if text is None:
         return None
     try:
-        said = json.loads(text)
-        columns = {str(name): dict(each) for name, each in said["columns"].items()}
-        primary = str(said.get("primary_column"))
+        geo = json.loads(text)
+        columns = {str(name): dict(each) for name, each in geo["columns"].items()}
+        primary = str(geo.get("primary_column"))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptObject(f"{table.__stored__.place}: its metadata of GeoParquet cannot be read: {error}") from error
     for name, each in columns.items():
@@ -86,13 +86,13 @@ def _by_parquet(table: TableLike, kind: pa.Schema) -> tuple[str, dict[str, Any]]
 
 
 def _by_arrow(kind: pa.Schema) -> tuple[str, dict[str, Any]] | None:
-    """What GeoArrow says in the metadata of a field."""
+    """Return what GeoArrow's metadata of a field name."""
     found = {}
     for field in kind:
-        said = field.metadata or {}
-        if said.get(b"ARROW:extension:name") in (b"geoarrow.wkb", b"geoarrow.wkt"):
+        metadata = field.metadata or {}
+        if metadata.get(b"ARROW:extension:name") in (b"geoarrow.wkb", b"geoarrow.wkt"):
             try:
-                crs = json.loads(said.get(b"ARROW:extension:metadata") or b"{}").get("crs")
+                crs = json.loads(metadata.get(b"ARROW:extension:metadata") or b"{}").get("crs")
             except (ValueError, AttributeError, RecursionError):
                 crs = None
             found[field.name] = crs

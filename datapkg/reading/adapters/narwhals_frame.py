@@ -1,4 +1,4 @@
-"""A table as narwhals works with it, on a table of Arrow."""
+"""A table for narwhals, based on a table of Arrow."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 
 def convert(table: TableLike) -> Any:
-    """What narwhals asks `__narwhals_dataframe__` for: the inner side of its DataFrame."""
+    """Return what narwhals expects of `__narwhals_dataframe__`: its wrapper around a native frame."""
     return nw.from_native(table.arrow())._compliant_frame

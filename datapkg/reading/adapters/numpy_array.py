@@ -1,4 +1,4 @@
-"""A table as an array of numpy: of two dimensions where all columns are numbers, else one record a row."""
+"""A table as a numpy array: two-dimensional if all columns are numbers, else one record a row."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _EXACT = 2**53
 
 
 def convert(table: TableLike, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
-    """Rows by columns in the one type that holds all numbers; else an array of records with named fields.
+    """Return rows by columns in the one type that holds all numbers; else an array of records with named fields.
 
-    The index that pandas had is not a column here, unless it is asked for. A null is NaN among numbers and NaT among
-    times; in other columns it is None.
+    A pandas index is not a column here, unless it is asked for. A null is NaN among numbers and NaT among times; in
+    other columns it is None.
     """
     found = _read(table, columns, filters)
     if all(map(is_number, found.schema.types)) and found.num_columns:
@@ -42,16 +42,18 @@ def convert(table: TableLike, columns: Sequence[str] | None = None, filters: Any
 
 
 def matrix(table: TableLike, dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
-    """What `np.asarray(node)` gives: rows by columns; raises `WrongType` where a column is not of numbers."""
+    """Return what `np.asarray(node)` gives: rows by columns; raise `WrongType` if a column is not of numbers."""
     if copy is False:
-        raise InvalidInput(f"{table.__stored__.place}: an array of a table cannot be had without making it: copy=False")
+        raise InvalidInput(
+            f"{table.__stored__.place}: the array of a table is always a copy: copy=False is not possible"
+        )
     kind = arrow_reader.schema(table.__stored__)
     index = arrow_reader.index_columns(kind)
     names = [field.name for field in kind if not is_number(field.type) and field.name not in index]
     if names:
-        said = ", ".join(map(quoted, names[:20]))
+        columns = ", ".join(map(quoted, names[:20]))
         raise WrongType(
-            f"{table.__stored__.place} is not an array of numbers: its columns {said} are of other types; choose "
+            f"{table.__stored__.place} is not an array of numbers: its columns {columns} are of other types; choose "
             f"columns with node[[…]], load it with node(), or take records with node.numpy()",
             columns=names,
         )
@@ -59,15 +61,15 @@ def matrix(table: TableLike, dtype: Any, copy: bool | None) -> np.ndarray[Any, A
 
 
 def values(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """The numbers of a column, which may be written to; integers with nulls are floats with NaN."""
+    """Return the numbers of a column, which may be written to; integers with nulls become floats with NaN."""
     found: np.ndarray[Any, Any] = column.to_numpy()
-    if found.dtype == object:  # logical values beside nulls
+    if found.dtype == object:  # booleans with nulls
         found = found.astype(float)
     return found if found.flags.writeable else found.copy()
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether a column is of integers, floats or logical values."""
+    """Return whether a type is integer, float or boolean."""
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
@@ -82,7 +84,7 @@ def _columns(table: TableLike) -> list[str]:
 
 
 def _matrix(table: TableLike, read: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
-    """Rows by columns in a dtype, or in the one that numpy finds; raises `WrongType` if that one rounds integers."""
+    """Return rows by columns in a dtype, or in numpy's common one; raise `WrongType` if that one rounds integers."""
     columns = [values(column) for column in read.columns]
     kind = np.dtype(dtype) if dtype is not None else np.result_type(*columns) if columns else np.dtype(float)
     if dtype is None and kind.kind == "f":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def convert(
     table: TableLike, columns: Sequence[str] | None = None, filters: Any = None, lazy: bool = False
 ) -> pl.DataFrame | pl.LazyFrame:
-    """A DataFrame that shares the memory of Arrow; with `lazy`, a LazyFrame of equal values."""
+    """Return a DataFrame that shares Arrow's memory; if `lazy`, a LazyFrame of equal values."""
     if not lazy:
         return _frame(table, table.arrow(columns, filters))
     if filters is not None:
@@ -34,12 +34,12 @@ def _frame(table: TableLike, found: pa.Table) -> pl.DataFrame:
         return pl.DataFrame(found)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise WrongType(
-            f"{table.__stored__.place}: polars does not know all of its types, so choose other columns: {error}"
+            f"{table.__stored__.place}: polars does not support all of its types, so choose other columns: {error}"
         ) from error
 
 
 def _scan(table: TableLike) -> pl.LazyFrame | None:
-    """A scan of the objects; None where polars would read other types or names there than it takes from Arrow."""
+    """Return a scan of the objects; None if polars would read other types or names there than from Arrow."""
     kind = table.schema
     if len(set(kind.names)) < len(kind.names):
         return None
@@ -57,5 +57,5 @@ def _scan(table: TableLike) -> pl.LazyFrame | None:
 
 
 def _may_cast(found: pl.DataType, wanted: pl.DataType) -> bool:
-    """Whether values surely stay what they are: text as categories, and no more."""
+    """Return whether a cast keeps all values: only of text to categories."""
     return found == wanted or (found == pl.String and wanted in (pl.Categorical, pl.Enum))

@@ -1,4 +1,4 @@
-"""A table as a dataset of torch: by row number, or as a stream; each row goes to one rank and one worker."""
+"""A table as a torch dataset, by row number or as a stream; each row goes to exactly one rank and worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def convert(
     shuffle: bool = False,
     seed: int = 0,
 ) -> RowDataset | RowStream:
-    """A dataset whose samples are dicts of column to value: tensors of numbers, anything else as Python has it."""
+    """Return a dataset whose samples are dicts by column: tensors of numbers, Python values of other types."""
     names = files.known(table, table.columns if columns is None else columns)
     if stream:
         return RowStream(table, names, seed if shuffle else None)
@@ -35,7 +35,7 @@ def convert(
 
 
 def share(whole: range, number: int, of: int) -> range:
-    """One of so many stretches of a range, which differ in length by at most one."""
+    """Return one of several parts of a range, whose lengths differ by at most one."""
     whole_number = isinstance(number, int) and isinstance(of, int)
     if not whole_number or not 0 <= number < of:
         raise InvalidInput(f"shard(rank, world): 0 <= rank < world; got rank {number!r} and world {of!r}")
@@ -43,7 +43,7 @@ def share(whole: range, number: int, of: int) -> range:
 
 
 class RowDataset(Dataset[dict[str, Any]]):
-    """Rows by number; the columns are read at the first row that is asked for, in each process that asks."""
+    """Rows by number; each process reads the columns when it first needs a row."""
 
     def __init__(self, table: TableLike, columns: list[str], part: range | None = None) -> None:
         self._table, self._columns = table, columns
@@ -60,7 +60,7 @@ class RowDataset(Dataset[dict[str, Any]]):
         return {name: _one(column, at) for name, column in self._read.items()}
 
     def shard(self, rank: int, world: int) -> RowDataset:
-        """The rows of one rank: every row is in exactly one of `world` shards, which differ by one row at most."""
+        """Return the rows of one rank; each row is in exactly one of `world` shards; sizes differ by at most one."""
         return RowDataset(self._table, self._columns, share(self._part, rank, world))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -68,15 +68,15 @@ class RowDataset(Dataset[dict[str, Any]]):
 
 
 class RowStream(IterableDataset[dict[str, Any]]):
-    """Rows in order, or in an order that seed and epoch settle; a block is in memory at a time.
+    """Rows in order, or in an order that depends on seed and epoch; one block is in memory at a time.
 
-    Shuffled are the blocks, and the rows within each of them.
+    Blocks are shuffled, and the rows within each of them.
     """
 
     def __init__(self, table: TableLike, columns: list[str], seed: int | None, part: range | None = None) -> None:
         self._table, self._columns, self._seed = table, columns, seed
         self._part = range(table.rows) if part is None else part
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that stay see a new one too
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see a new epoch too
 
     def __len__(self) -> int:
         return len(self._part)
@@ -93,13 +93,13 @@ class RowStream(IterableDataset[dict[str, Any]]):
             begin += rows
 
     def shard(self, rank: int, world: int) -> RowStream:
-        """The rows of one rank: every row is in exactly one of `world` shards, which differ by one row at most."""
+        """Return the rows of one rank; each row is in exactly one of `world` shards; sizes differ by at most one."""
         found = RowStream(self._table, self._columns, self._seed, share(self._part, rank, world))
         found.set_epoch(int(self._epoch))
         return found
 
     def set_epoch(self, epoch: int) -> None:
-        """Shuffles otherwise from the next iteration on; every rank has to say the same."""
+        """Shuffle differently from the next iteration on; every rank must set the same epoch."""
         self._epoch.fill_(epoch)
 
     def _order(self, epoch: int) -> list[int]:
@@ -107,7 +107,7 @@ class RowStream(IterableDataset[dict[str, Any]]):
         return list(range(count)) if self._seed is None else _shuffled(count, self._seed, epoch)
 
     def _rows(self, number: int, epoch: int, part: range) -> Iterator[dict[str, Any]]:
-        """The rows at these places of a block, as it is shuffled."""
+        """Yield the rows at these positions of a block, in its shuffled order."""
         block = blocks.read(self._table, number, self._columns)
         columns = _columns(block)
         order = range(len(block)) if self._seed is None else _shuffled(len(block), self._seed, epoch, number)
@@ -125,7 +125,7 @@ def _columns(table: pa.Table) -> dict[str, Any]:
 
 
 def _column(column: pa.ChunkedArray) -> Any:
-    """Numbers as a tensor, other values as Arrow keeps them."""
+    """Return numbers as a tensor, other values as Arrow has them."""
     if is_number(column.type):
         return torch.from_numpy(values(column))
     return column.combine_chunks()

@@ -1,4 +1,4 @@
-"""Packages as a file system of fsspec: `datapkg://uciml/iris@1.2/measurements.parquet`; it can only be read."""
+"""Packages as a read-only file system of fsspec: `datapkg://uciml/iris@1.2/measurements.parquet`."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from datapkg.reading.files.tree import Entry
 
-# A state of a package has no time: that is in the log of the machine. Readers that want one get the same everywhere.
+# A state has no time of its own, only entries in this machine's log. Readers get the same constant everywhere.
 TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class DatapkgFileSystem(AbstractFileSystem):
     """The packages of this machine as folders `user/name`, a state of one as `user/name@state`.
 
-    `lazy` and `registry` are those of `datapkg.load`, `home` another folder than `DATAPKG_HOME`. An instance is cheap,
-    and stays with the home that it was made for; what a package without a state means is asked anew each time.
+    `lazy` and `registry` are those of `datapkg.load`, `home` is a folder that replaces `DATAPKG_HOME`. An instance is
+    cheap, and keeps the home that it was made with; a package without a state is resolved at each call.
     """
 
     protocol = "datapkg"
@@ -53,7 +53,7 @@ class DatapkgFileSystem(AbstractFileSystem):
 
     @property
     def _fs_token(self) -> str:
-        """Equal for what reads the same: in other threads and processes too."""
+        """Equal for file systems that read the same, in other threads and processes too."""
         token: str = tokenize(type(self).__name__, str(self._home.data), sorted(self._options.items()))
         return token
 
@@ -63,7 +63,7 @@ class DatapkgFileSystem(AbstractFileSystem):
         return stripped.lstrip("/") if isinstance(stripped, str) else stripped
 
     def _place(self, path: str) -> RefPath | None:
-        """What lies at a path; None for the root and for users, which are folders of packages."""
+        """Return what is at a path; None for the root and for users, which are folders of packages."""
         if "/" in path:
             return find_place(self._home, path, **self._options)
         try:
@@ -74,13 +74,13 @@ class DatapkgFileSystem(AbstractFileSystem):
         raise NoSuchFile(f"no package of {path} is installed", path=path)
 
     def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
-        """name, size, type, kind, time and, of files, the hash of the bytes; of tables, rows. Raises `NoSuchFile`."""
+        """Return name, size, type, kind, time and, of files, the hash; of tables, rows. Raise `NoSuchFile`."""
         path = self._strip_protocol(path)
         place = self._place(path)
         return _info(path, place.entry) if place else _folder_info(path, "user" if path else "root")
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
-        """What lies in a folder, in the order of the nodes; of a file, itself. Raises `NoSuchFile`."""
+        """Return what is in a folder, in the order of the nodes; of a file, the file. Raise `NoSuchFile`."""
         path = self._strip_protocol(path)
         if place := self._place(path):
             if not place.entry.is_folder:
@@ -96,11 +96,11 @@ class DatapkgFileSystem(AbstractFileSystem):
     def walk(
         self, path: str, maxdepth: int | None = None, topdown: bool = True, on_error: Any = "omit", **kwargs: Any
     ) -> Any:
-        """As in fsspec; but what cannot be looked at is an error, and only what is not there is left out."""
+        """Walk as fsspec does, but raise errors of folders that cannot be read; only missing ones are skipped."""
         return super().walk(path, maxdepth, topdown, _omit if on_error == "omit" else on_error, **kwargs)
 
     def exists(self, path: str, **kwargs: Any) -> bool:
-        """Whether there is such a file or folder; what is damaged is an error, and not absent."""
+        """Return whether there is such a file or folder; raise an error for a corrupt one."""
         try:
             self.info(path)
         except NoSuchFile:
@@ -108,11 +108,11 @@ class DatapkgFileSystem(AbstractFileSystem):
         return True
 
     def isfile(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether there is such a file."""
         return self._is(path, "file")
 
     def isdir(self, path: str) -> bool:
-        """Whether there is such a folder."""
+        """Return whether there is such a folder."""
         return self._is(path, "directory")
 
     def _is(self, path: str, type: str) -> bool:
@@ -124,13 +124,13 @@ class DatapkgFileSystem(AbstractFileSystem):
     def du(
         self, path: str, total: bool = True, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
     ) -> Any:
-        """Bytes of all files below a path, or a mapping of each to its bytes."""
+        """Return the size of all files below a path in bytes, or a mapping of each file to its size."""
         found = self.find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
         sizes = {name: (info or self.info(name))["size"] for name, info in found.items()}
         return sum(sizes.values()) if total else sizes
 
     def ukey(self, path: str) -> str:
-        """The hash of a file's bytes; of a folder, one that changes with anything in the package."""
+        """Return the hash of a file's bytes; of a folder, one that changes with anything in the package."""
         path = self._strip_protocol(path)
         place = self._place(path)
         if place is None:
@@ -138,16 +138,16 @@ class DatapkgFileSystem(AbstractFileSystem):
         return place.entry.objects[0][0] if place.entry.objects else hash_bytes(place.exact.encode())
 
     def checksum(self, path: str) -> int:
-        """`ukey` as a number."""
+        """Return `ukey` as a number."""
         return int(self.ukey(path), 16)
 
     def created(self, path: str) -> datetime:
-        """The same time for all that is there; raises `NoSuchFile`."""
+        """Return the same time for every path; raise `NoSuchFile`."""
         self.info(path)
         return TIME
 
     def modified(self, path: str) -> datetime:
-        """The same time for all that is there: a state never changes. Raises `NoSuchFile`."""
+        """Return the same time for every path, since a state never changes. Raise `NoSuchFile`."""
         return self.created(path)
 
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> PackageFile:
@@ -156,7 +156,7 @@ class DatapkgFileSystem(AbstractFileSystem):
         return open_file(self, path)
 
     def _refuse(self, *paths: object, **kwargs: Any) -> NoReturn:
-        """All that would write."""
+        """Refuse everything that would write."""
         what = ", ".join(str(path) for path in paths[:1])
         what = what or "datapkg://"
         raise ReadOnly(f"{what}: packages are only read here; a new state is made by: datapkg build USER/NAME PATH")
@@ -171,7 +171,7 @@ def _omit(error: Exception) -> None:
 
 
 def open_file(fs: DatapkgFileSystem, path: str, position: int = 0) -> PackageFile:
-    """A file of a package, to be read from a position on; raises `NoSuchFile`, `NotAFile`, `CorruptObject`."""
+    """Return a file of a package, opened for reading at a position; raise `NoSuchFile`, `NotAFile`, `CorruptObject`."""
     path = fs._strip_protocol(path)
     place = fs._place(path)
     if place is None:
@@ -182,7 +182,7 @@ def open_file(fs: DatapkgFileSystem, path: str, position: int = 0) -> PackageFil
 
 
 class PackageFile(io.BufferedIOBase):
-    """A file of a package, open for reading; pickled, it is opened again where it was, in the very same state."""
+    """A file of a package, open for reading; unpickled, it is opened at the same position of the same state."""
 
     mode = "rb"
 
@@ -204,7 +204,7 @@ class PackageFile(io.BufferedIOBase):
         return self.info()
 
     def info(self) -> dict[str, Any]:
-        """What the file system says of it."""
+        """Return what the file system's `info` returned."""
         found: dict[str, Any] = self.fs.info(self._exact)
         return {**found, "name": self.path}
 

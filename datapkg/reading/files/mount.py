@@ -1,6 +1,6 @@
-"""What a mounted package answers to the kernel: the folders and files of a `FileTree`, read-only.
+"""The file operations of a mounted package: the folders and files of a `FileTree`, read-only.
 
-libfuse calls these operations from threads of its own, through mfusepy, which asks for nothing but their names.
+libfuse calls these operations from its own threads, through mfusepy, which only needs their names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from datapkg.reading.files.tree import Entry, FileTree
 
 FILE_MODE = stat.S_IFREG | 0o444
 FOLDER_MODE = stat.S_IFDIR | 0o555
-READ_BYTES = 128 << 10  # what the kernel reads ahead; programs that ask take it for the size of their buffers
+READ_BYTES = 128 << 10  # the kernel's read-ahead, reported to programs as the block size
 BLOCK_BYTES = 4096
 KEPT_ENTRIES = 500_000
 
@@ -29,10 +29,10 @@ Tell = Callable[[str, DatapkgError], None]
 
 
 class MountedTree:
-    """The operations of a mount, each of which answers or raises OSError; all files bear one time.
+    """The operations of a mount, each of which returns or raises OSError; all files have the same time.
 
-    What cannot be read, or is damaged, is EIO, and `tell` hears its path and why; the next read tries again. `ready` is
-    called once the kernel is answered.
+    What cannot be read, or is corrupt, is EIO, and `tell` is called with its path and the reason; the next read
+    retries. `ready` is called once the kernel has its answer.
     """
 
     use_ns = True
@@ -49,7 +49,7 @@ class MountedTree:
         self._common = {"st_uid": os.getuid(), "st_gid": os.getgid(), "st_blksize": READ_BYTES, "st_nlink": 1, **times}
 
     def init(self, _: str) -> None:
-        """Comes first, when the mount has its place."""
+        """Called first, when the folder is mounted."""
         self.ready()
 
     def getattr(self, path: str, _: int | None = None) -> dict[str, int]:
@@ -83,7 +83,7 @@ class MountedTree:
         return {"f_bsize": BLOCK_BYTES, "f_frsize": BLOCK_BYTES, "f_blocks": self._blocks, "f_namemax": 255}
 
     def destroy(self, _: str) -> None:
-        """Comes last, whatever programs still have open."""
+        """Called last, even if programs still have files open."""
         while self._files:
             self._files.popitem()[1].close()
 
@@ -97,7 +97,7 @@ class MountedTree:
         return {**self._common, "st_mode": FILE_MODE, "st_size": entry.size, "st_blocks": -(-entry.size // 512)}
 
     def _look(self, path: str) -> Entry:
-        """What is at a path: what a listing shows and nothing else, found without a search for names that are near."""
+        """Return what is at a path, without computing close names for the error."""
         folder, _, name = normal_form(path).strip("/").rpartition("/")
         if not name:
             return self._root
@@ -121,7 +121,7 @@ class MountedTree:
 
     @contextmanager
     def _answering(self, path: str) -> Iterator[None]:
-        """What goes wrong with the bytes of a path is told, and is EIO for the program that reads."""
+        """Report an error with the bytes of a path, and raise EIO for the program that reads."""
         try:
             yield
         except OSError as error:
@@ -136,7 +136,7 @@ class MountedTree:
 
 
 class _OpenFile:
-    """One open file: its stream, opened again where a read of it failed, and a lock, since reads may overlap."""
+    """One open file: its stream, reopened after a failed read, and a lock, since reads may overlap."""
 
     def __init__(self, tree: FileTree, path: str, size: int) -> None:
         self._tree = tree
@@ -146,7 +146,7 @@ class _OpenFile:
         self._stream: BinaryIO | None = self._opened()
 
     def read(self, size: int, offset: int) -> bytes:
-        """`size` bytes from `offset`, or as many as there are; never fewer."""
+        """Return `size` bytes from `offset`, or as many as there are; never fewer."""
         wanted = max(0, min(size, self._size - offset))
         with self._lock:
             if self._stream is None:
@@ -166,7 +166,7 @@ class _OpenFile:
             self._close()
 
     def _opened(self) -> BinaryIO:
-        """Of what has to be fetched all, since only a whole object can be held against its hash."""
+        """Open the stream; fetch missing objects whole, since only a whole object can be verified by its hash."""
         return self._tree.open(self._path, whole=True)
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""Runs libfuse until a mount ends: somebody unmounts it, or a signal asks for it."""
+"""Run libfuse until a mount ends, by unmounting or by a signal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from datapkg.errors import MissingDependency, Refused
 from datapkg.reading.files.mount import MountedTree
 from datapkg.reading.files.mount_points import INSTALL_FUSE, detach
 
-KEPT_S = 86_400  # how long the kernel may remember names and sizes, which never change
-GRACE_S = 5.0  # for programs that have files open when a mount is to end
+KEPT_S = 86_400  # how long the kernel may cache names and sizes, which never change
+GRACE_S = 5.0  # for programs to close their files when a mount ends
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-READS_AT_ONCE = 64  # some may wait for a registry for long, and the others are not to wait for them
+READS_AT_ONCE = 64  # reads that wait for a registry must not block others
 STDERR = 2
-FILL_DIR_PLUS = 2  # of libfuse's fuse.h: what is known of a file is all of it
+FILL_DIR_PLUS = 2  # in libfuse's fuse.h: the attributes of the entry are complete
 OPTIONS = {
     "foreground": True,
     "ro": True,
@@ -37,7 +37,7 @@ Words = queue.SimpleQueue[tuple[str, Any]]  # "ready", "stop" or "ended"; a sign
 
 
 def library() -> Any:
-    """mfusepy; raises `MissingDependency` where it, or libfuse below it, is not installed."""
+    """Return mfusepy; raise `MissingDependency` if it, or libfuse, is not installed."""
     try:
         import mfusepy
     except ImportError as error:
@@ -51,10 +51,10 @@ def library() -> Any:
 
 
 def run(shown: MountedTree, folder: Path, options: dict[str, Any], ready: Callable[[], None]) -> bool:
-    """Mounts and answers; calls `ready` once programs can read. Gives false where files were still open at the end.
+    """Mount and serve; call `ready` once programs can read. Return false if files were still open at the end.
 
-    libfuse has a thread of its own, so that this one hears signals whatever a read waits for. Raises `Refused` where
-    the system mounts nothing.
+    libfuse runs in another thread, so that this one handles signals whatever a read waits for. Raise `Refused` if the
+    system does not mount anything.
     """
     words: Words = queue.SimpleQueue()
     shown.ready = lambda: words.put(("ready", None))
@@ -63,15 +63,15 @@ def run(shown: MountedTree, folder: Path, options: dict[str, Any], ready: Callab
         options = {**options, "max_threads": READS_AT_ONCE}
     arguments = (fuse, shown, folder, {**OPTIONS, **options}, words)
     with _signals(words):
-        with _kept_stderr() as said:
+        with _kept_stderr() as output:
             threading.Thread(target=_answer, args=arguments, daemon=True).start()
             is_stopped = False
-            while (word := words.get())[0] == "stop":  # before it began
+            while (word := words.get())[0] == "stop":  # a signal before the mount began
                 is_stopped = True
         if is_stopped:
             words.put(("stop", None))
         if word[0] == "ended":
-            raise _refused(folder, said() or str(word[1]))
+            raise _refused(folder, output() or str(word[1]))
         try:
             ready()
         except BaseException:
@@ -82,7 +82,7 @@ def run(shown: MountedTree, folder: Path, options: dict[str, Any], ready: Callab
 
 
 def _answer(library: Any, shown: MountedTree, folder: Path, options: dict[str, Any], words: Words) -> None:
-    """The whole life of the mount, in a thread."""
+    """Run the mount from beginning to end, in a thread."""
     error: BaseException | None = None
     try:
         _with_sizes(library)(shown, str(folder), **options)
@@ -92,9 +92,9 @@ def _answer(library: Any, shown: MountedTree, folder: Path, options: dict[str, A
 
 
 def _with_sizes(library: Any) -> Any:
-    """mfusepy's `FUSE`, of which the kernel asks more at once, and whose listings tell sizes and times too.
+    """Return mfusepy's `FUSE` with larger requests, and listings that include sizes and times.
 
-    So `ls -l` asks once, not once a file.
+    So `ls -l` makes one request, not one a file.
     """
 
     class Fuse(library.FUSE):
@@ -116,7 +116,7 @@ def _with_sizes(library: Any) -> Any:
 
 
 def _until_ended(folder: Path, words: Words) -> bool:
-    """Waits; on the first signal takes the mount away, and gives programs time to close their files."""
+    """Wait; on the first signal, unmount and give programs time to close their files."""
     word, _ = words.get()
     if word == "ended":
         return True
@@ -126,14 +126,14 @@ def _until_ended(folder: Path, words: Words) -> bool:
     return word == "ended"
 
 
-def _refused(folder: Path, said: str) -> Refused:
+def _refused(folder: Path, reason: str) -> Refused:
     hint = "a container needs: docker run --device /dev/fuse --cap-add SYS_ADMIN …"
-    return Refused(f"{folder} could not be mounted: {said}", hint=hint)
+    return Refused(f"{folder} could not be mounted: {reason}", hint=hint)
 
 
 @contextlib.contextmanager
 def _signals(words: Words) -> Iterator[None]:
-    """Puts signals that end a program into the queue; libfuse leaves handlers alone that are not the system's own."""
+    """Put signals that end a program into the queue; libfuse keeps handlers that are not the default."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -148,12 +148,12 @@ def _signals(words: Words) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _kept_stderr() -> Iterator[Callable[[], str]]:
-    """Keeps what libfuse and fusermount3 write while they begin; gives a function that tells it afterwards."""
+    """Capture what libfuse and fusermount3 write at the start; return a function that reports it afterwards."""
     texts: list[str] = []
     with tempfile.TemporaryFile() as file:
         try:
             own = os.dup(STDERR)
-        except OSError:  # it is closed
+        except OSError:  # already closed
             yield str
             return
         os.dup2(file.fileno(), STDERR)

@@ -1,4 +1,4 @@
-"""Where something is mounted on this machine, whether it still answers, and how it is taken away."""
+"""Find what is mounted on this machine, test whether it responds, and unmount it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from datapkg.errors import MissingDependency
 
 MOUNTS = Path("/proc/self/mountinfo")
 DEVICE = Path("/dev/fuse")
-OURS = "datapkg:"  # how the name begins that `mount` and `df` show
+OURS = "datapkg:"  # the prefix of the name in `mount` and `df`
 IS_MACOS = sys.platform == "darwin"
 INSTALL_FUSE = "install macFUSE: https://macfuse.io" if IS_MACOS else "apt-get install fuse3"
 _ESCAPE = re.compile(r"\\([0-7]{3})")
@@ -26,7 +26,7 @@ _MAC_LINE = re.compile(r"(.*) on (/.*) \(([^,)]+)")
 
 
 def check_fuse() -> None:
-    """Raises `MissingDependency` where this machine cannot mount anything, with what to do about it."""
+    """Raise `MissingDependency` if this machine cannot mount anything, with what to do about it."""
     if IS_MACOS:
         return
     if shutil.which("fusermount3") is None:
@@ -41,26 +41,26 @@ def check_fuse() -> None:
 
 
 def real_path(folder: Path) -> Path:
-    """The absolute path of a folder without links, also where what is mounted on it no longer answers."""
+    """Return the absolute path of a folder without links, even if what is mounted on it does not respond."""
     return Path(os.path.realpath(Path(folder).expanduser()))
 
 
 def mounted_at(folder: Path) -> str | None:
-    """The name of what is mounted on a folder, `datapkg:…` for a package; None where nothing is."""
+    """Return the name of what is mounted on a folder, `datapkg:…` for a package; None if nothing is."""
     return dict(_linux_mounts() if MOUNTS.exists() else _other_mounts()).get(str(folder))
 
 
 def answers(folder: Path) -> bool:
-    """Whether the process behind a mount lives; waits for it where it is busy."""
+    """Return whether the process behind a mount is alive; wait for it if it is busy."""
     try:
-        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))  # the kernel answers other questions itself
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))  # the kernel answers other calls itself
     except OSError as error:
         return error.errno not in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENXIO)
     return True
 
 
 def detach(folder: Path, even_if_busy: bool = False) -> str:
-    """Unmounts; gives nothing, or why the system refused. A busy one goes on for programs that have its files open."""
+    """Unmount; return "", or why the system refused. A busy mount stays for programs that have its files open."""
     if IS_MACOS:
         command = ["umount", *(["-f"] if even_if_busy else []), str(folder)]
     else:
@@ -71,9 +71,10 @@ def detach(folder: Path, even_if_busy: bool = False) -> str:
 
 @contextlib.contextmanager
 def claimed(folder: Path, wait_s: float = 0.0) -> Iterator[bool]:
-    """Holds the folder that lies below a mount, or is to; gives false where another process does so for `wait_s`.
+    """Lock the folder below a mount, existing or planned; yield false if another process holds it for `wait_s`.
 
-    Who mounts holds it until all is taken away; where a file system knows no locks, everybody has it.
+    The mounting process holds the lock until all is unmounted. On a file system without locks, the lock always
+    succeeds.
     """
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -97,7 +98,7 @@ def _is_locked(number: int, until: float) -> bool:
 
 
 def _linux_mounts() -> list[tuple[str, str]]:
-    """Mount point and name of each mount, in the order in which they were made (man 5 proc)."""
+    """Return mount point and name of each mount, in the order in which they were made (man 5 proc)."""
     mounts = []
     for line in MOUNTS.read_text(errors="surrogateescape").splitlines():
         left, _, right = line.partition(" - ")
@@ -110,6 +111,6 @@ def _unescaped(text: str) -> str:
 
 
 def _other_mounts() -> list[tuple[str, str]]:
-    """The same from what `mount` says: `NAME on FOLDER (type, …)`."""
-    said = subprocess.run(["mount"], capture_output=True, text=True, check=False).stdout
-    return [(match[2], match[1]) for match in map(_MAC_LINE.match, said.splitlines()) if match]
+    """Return the same from the output of `mount`: `NAME on FOLDER (type, …)`."""
+    output = subprocess.run(["mount"], capture_output=True, text=True, check=False).stdout
+    return [(match[2], match[1]) for match in map(_MAC_LINE.match, output.splitlines()) if match]

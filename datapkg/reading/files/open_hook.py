@@ -1,7 +1,7 @@
-"""A package shown at a path, for as long as a `with` lasts, to all that opens files by Python's own functions.
+"""Show a package at a path, within a `with` block, to all code that opens files by Python's own functions.
 
 For machines that cannot mount. `open`, `os.stat`, `os.listdir`, `os.scandir` and their like are replaced in the whole
-process, and put back when the last hook ends; what opens files in C (pyarrow, h5py, sqlite3 …) is not reached.
+process, and restored when the last hook ends; code that opens files in C (pyarrow, h5py, sqlite3 …) is not affected.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class OpenHook:
-    """Shows a node of a package at `folder`, which need not be there; what is there is hidden meanwhile.
+    """Shows a node of a package at `folder`, which need not exist; existing content is hidden meanwhile.
 
-    Without a ref, the folder's own text is one. Which state is meant is settled when the `with` begins. Hooks may lie
-    in one another and last in any order; of two at one path the later one is seen. All threads see them.
+    Without a ref, the folder's text is the ref. The state is resolved when the `with` begins. Hooks may be nested and
+    end in any order; of two at one path, the later one is seen. They affect all threads.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class OpenHook:
         _end(self)
 
 
-# The hooks that are on, the latest first, with the paths by which each folder is known. Replaced, never changed: who
-# looks needs no lock.
+# The active hooks, the latest first, with the paths by which each folder is known. The list is replaced, never changed,
+# so that readers need no lock.
 _active: tuple[tuple[OpenHook, FileTree, tuple[str, ...]], ...] = ()
 _lock = threading.RLock()
 _inside = threading.local()
@@ -77,7 +77,7 @@ _replaced: list[tuple[Any, str | None, Any, Any]] = []
 
 
 def _forget_lock() -> None:
-    """In the child of a fork: a lock that another thread held there would be held for ever."""
+    """Replace the lock in the child of a fork: one that another thread held would never be released."""
     global _lock
     _lock = threading.RLock()
 
@@ -103,9 +103,9 @@ def _end(hook: OpenHook) -> None:
 
 
 def locate(path: Any) -> Spot | str | None:
-    """Where a path leads into a package; None for any other path.
+    """Return where a path leads into a package; None for any other path.
 
-    A text where a path goes through the folder and out of it again (`..`): the same path without the detour.
+    A text stands for a path that enters the folder and leaves it again (`..`): the same path without the detour.
     """
     if type(path) is str:
         text = path
@@ -139,7 +139,7 @@ def _match(text: str, given: Any) -> Spot | None:
 
 
 def _replacement(real: Callable[..., Any], answer: Callable[..., Any], keyword: str) -> Callable[..., Any]:
-    """A function like `real`, which is called for all paths but those in a package."""
+    """Return a function like `real`, which handles paths in a package and calls `real` for all others."""
 
     @functools.wraps(real)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -156,7 +156,7 @@ def _replacement(real: Callable[..., Any], answer: Callable[..., Any], keyword: 
 
 
 def _refusal(real: Callable[..., Any]) -> Callable[..., Any]:
-    """A function like `real`, which takes two paths and writes, for paths that are in no package."""
+    """Return a function like `real`, which takes two paths and writes, and refuses paths in a package."""
 
     @functools.wraps(real)
     def call(src: Any, dst: Any, *args: Any, **kwargs: Any) -> Any:
@@ -169,7 +169,7 @@ def _refusal(real: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _answered(answer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """The answer, for which the store may be read without coming here again."""
+    """Return the answer; meanwhile, this thread's own file access is not redirected."""
     _inside.busy = True
     try:
         return answer(*args, **kwargs)
@@ -194,9 +194,9 @@ def _replace_all() -> None:
 
 
 def _keepers_of_open() -> Iterator[tuple[Any, str | None]]:
-    """Where `open` is looked up: also in modules that took it for themselves when they were loaded."""
+    """Return where `open` is looked up, including modules that copied it when they were loaded."""
     named = (("builtins", "open"), ("io", "open"), ("_io", "open"), ("tarfile", "bltn_open"), ("bz2", "_builtin_open"))
-    for module, name in named:  # in `_io`, pickle looks for it
+    for module, name in named:  # pickle looks it up in `_io`
         if module in sys.modules:
             yield sys.modules[module], name
     if openers := getattr(sys.modules.get("numpy.lib._datasource"), "_file_openers", None):
@@ -204,7 +204,7 @@ def _keepers_of_open() -> Iterator[tuple[Any, str | None]]:
 
 
 def _replace_scandir_of_pathlib() -> None:
-    """Python 3.13 keeps `os.scandir` in a class for `Path.glob`."""
+    """Replace `os.scandir` in a class of `pathlib`, where Python 3.13 keeps it for `Path.glob`."""
     for value in list(vars(glob).values()):
         kept = vars(value).get("scandir") if isinstance(value, type) else None
         if isinstance(kept, staticmethod) and kept.__func__ is getattr(os.scandir, "__wrapped__", None):
@@ -216,13 +216,13 @@ def _replace(owner: Any, name: str | None, ours: Callable[..., Any]) -> None:
     real = _get(owner, name)
     _replaced.append((owner, name, real, ours))
     _set(owner, name, ours)
-    for known in _sets_of_functions():  # asked by those who want to know whether a function takes `follow_symlinks`
+    for known in _sets_of_functions():  # tells callers whether a function takes `follow_symlinks`
         if real in known:
             known.add(ours)
 
 
 def _put_back() -> None:
-    """Puts everything back, but what somebody else has replaced after us: that leads here, and through."""
+    """Restore everything, except what others have replaced meanwhile: their function still calls this one."""
     while _replaced:
         owner, name, real, ours = _replaced.pop()
         if _get(owner, name) is ours:

@@ -1,4 +1,4 @@
-"""What Python's functions for files answer where a package is shown at a path: one function for each of theirs."""
+"""Replacements for Python's file functions, for paths at which a package is shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     _Error = TypeVar("_Error", bound=OSError)
 
-TIME_S = 946_684_800  # 2000-01-01: a state has no time of its own, and the store's files have this one too
+TIME_S = 946_684_800  # 2000-01-01, as for files in the store, since a state has no time of its own
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -31,31 +31,31 @@ class Spot(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What the caller wrote, as text."""
+        """The path that the caller wrote, as text."""
         return os.fsdecode(self.given)
 
     def look(self) -> Entry:
-        """What is there; raises `NoSuchFile`."""
+        """Return what is there; raise `NoSuchFile`."""
         try:
             return self.tree.look(self.inner)
         except NodeNotFound as error:
             raise absent(error, self.text) from error
 
     def file(self) -> str:
-        """A real file with these bytes; raises `NoSuchFile`, `NotAFile`, `ObjectNotFound`, `CorruptObject`."""
+        """Return a real file with these bytes; raise `NoSuchFile`, `NotAFile`, `ObjectNotFound`, `CorruptObject`."""
         if self.look().is_folder:
             raise _named(NotAFile(f"{self.text} is a folder of {self.tree.source.ref.package}, not a file"), self)
         return str(self.tree.local_path(self.inner))
 
     def entries(self) -> list[Entry]:
-        """What is in a folder; raises `NoSuchFile`, `NotAFolder`."""
+        """Return what is in a folder; raise `NoSuchFile`, `NotAFolder`."""
         if not self.look().is_folder:
             raise _named(NotAFolder(f"{self.text} is a file of {self.tree.source.ref.package}, not a folder"), self)
         return self.tree.listing(self.inner)
 
 
-class FolderEntry:
-    """What `os.scandir` yields, of a package."""
+class PackageDirEntry:
+    """What `os.scandir` yields for a folder of a package, like `os.DirEntry`."""
 
     def __init__(self, spot: Spot, entry: Entry) -> None:
         is_text = isinstance(spot.given, str)
@@ -90,15 +90,15 @@ class FolderEntry:
 
 
 class Scan:
-    """An iterator over a folder that can be closed and is a context, as `os.scandir` gives."""
+    """An iterator over a folder that is a context manager and can be closed, as `os.scandir` returns it."""
 
-    def __init__(self, entries: Iterator[FolderEntry]) -> None:
+    def __init__(self, entries: Iterator[PackageDirEntry]) -> None:
         self._entries = entries
 
-    def __iter__(self) -> Iterator[FolderEntry]:
+    def __iter__(self) -> Iterator[PackageDirEntry]:
         return self
 
-    def __next__(self) -> FolderEntry:
+    def __next__(self) -> PackageDirEntry:
         return next(self._entries)
 
     def __enter__(self) -> Scan:
@@ -112,7 +112,7 @@ class Scan:
 
 
 def status(inner: str, entry: Entry) -> os.stat_result:
-    """A read-only file or folder of this user, with its true size and always the same time."""
+    """Return the status of a read-only file or folder of this user, with its true size and a constant time."""
     mode = stat.S_IFDIR | 0o555 if entry.is_folder else stat.S_IFREG | 0o444
     inode = int(hash_bytes(inner.encode())[:15], 16)
     short = (mode, inode, 0, 1, os.getuid(), os.getgid(), entry.size, TIME_S, TIME_S, TIME_S)
@@ -144,7 +144,7 @@ def os_listdir(spot: Spot, real: Callable[..., Any]) -> list[Any]:
 
 
 def os_scandir(spot: Spot, real: Callable[..., Any]) -> Scan:
-    return Scan(iter([FolderEntry(spot, entry) for entry in spot.entries()]))
+    return Scan(iter([PackageDirEntry(spot, entry) for entry in spot.entries()]))
 
 
 def os_access(spot: Spot, real: Callable[..., Any], mode: int, **kwargs: Any) -> bool:
@@ -161,7 +161,7 @@ def os_listxattr(spot: Spot, real: Callable[..., Any], **kwargs: Any) -> list[st
 
 
 def refuse(spot: Spot, real: Callable[..., Any], *args: Any, **kwargs: Any) -> NoReturn:
-    """All that would write."""
+    """Refuse everything that would write."""
     what = f"{spot.text} belongs to {spot.tree.source.ref.package}, which is only read here"
     raise _named(ReadOnly(f"{what}; a new state of it is made by: datapkg build USER/NAME PATH"), spot)
 
@@ -181,7 +181,7 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     "listxattr": os_listxattr,
     **dict.fromkeys(["chmod", "mkdir", "remove", "rmdir", "truncate", "unlink", "utime"], refuse),
 }
-"""By name in `os`, what is answered in place of a function that takes one path first."""
+"""The replacement of each function in `os` that takes one path first, by name."""
 
 TWO_PATHS = ("link", "rename", "replace", "symlink")
 """Functions of `os` that take two paths and write."""

@@ -1,4 +1,4 @@
-"""Paths such as `uciml/iris@1.2/measurements.parquet`: which package and state is meant, and what lies there."""
+"""Resolve paths such as `uciml/iris@1.2/measurements.parquet` to a package, its state, and a file in it."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ class RefPath(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The whole path, with the state right behind the package."""
+        """The whole path, with the state directly after the package."""
         return f"{self.package}/{self.path}" if self.path else self.package
 
     @property
     def exact(self) -> str:
-        """The path that means the same bytes for ever: with the hash of the state."""
+        """The path that names the same bytes for ever: with the hash of the state."""
         ref = self.tree.source.ref
         return f"{ref}/{self.path}" if self.path else str(ref)
 
 
 def find_place(home: Home, path: str, **options: Any) -> RefPath:
-    """What lies at `user/name[@state]/node`, the state also behind the node; `options` are those of `find_tree`.
+    """Return what is at `user/name[@state]/node`, or with the state after the node; `options` are those of `find_tree`.
 
-    A node that is called exactly so is what is meant; where there is none, `%40` and the like are read as in addresses.
-    Raises `NoSuchFile`, whatever is absent; `CorruptObject` for a damaged manifest.
+    A node with exactly this name takes precedence; without one, `%40` and the like are decoded as in URLs. Raise
+    `NoSuchFile` for whatever is missing, `CorruptObject` for a corrupt manifest.
     """
     error: DatapkgError | None = None
     for package, rest in _readings(path):
         try:
             tree = find_tree(home, package, **options)
             return RefPath(package, tree, rest, tree.look(rest))
-        except ObjectNotFound:  # the manifest was expected here: nobody may take that for "there is no such file"
+        except ObjectNotFound:  # a missing manifest is not a missing file
             raise
         except (NotFound, InvalidName) as this:
             error = this
@@ -60,26 +60,26 @@ def find_place(home: Home, path: str, **options: Any) -> RefPath:
 
 
 def absent(error: DatapkgError, path: str) -> NoSuchFile:
-    """The error for a path of which something is not there, in the words of what was found out.
+    """Return the error for a path of which a part is missing, with the message of that error.
 
-    Those are asked for when they are read: many programs only try whether a file exists.
+    The message is computed when it is read: many programs only test whether a file exists.
     """
     detail = {key: value for key, value in error.detail.items() if key != "path"}
     found = NoSuchFile(str(error.args[0]), **detail, path=path)
     found.filename = path
     found.__cause__ = error
-    found.explain_later(partial(_say, found, error))
+    found.explain_later(partial(_fill_message, found, error))
     return found
 
 
-def _say(found: NoSuchFile, error: DatapkgError) -> None:
-    is_said = not error.hint or error.hint in error.message
-    found.message = error.message if is_said else f"{error.message}; type: {error.hint}"
+def _fill_message(found: NoSuchFile, error: DatapkgError) -> None:
+    is_shown = not error.hint or error.hint in error.message
+    found.message = error.message if is_shown else f"{error.message}; type: {error.hint}"
     found.explain("", error.hint)
 
 
 def _readings(path: str) -> Iterator[tuple[str, str]]:
-    """The ways to read a path as a package with its state, and a path in it; the most literal one first."""
+    """Yield the ways to read a path as a package with its state, and a path in it; the most literal one first."""
     user, _, below = path.partition("/")
     name, _, rest = below.partition("/")
     package = f"{user}/{name}"
@@ -97,7 +97,7 @@ _trees: dict[tuple[Any, ...], FileTree] = {}
 
 
 def find_tree(home: Home, package: str, *, lazy: bool | None = None, registry: str | None = None) -> FileTree:
-    """The files of a package, `user/name[@state]`; the same object for the same state, so that it is read once.
+    """Return the files of a package, `user/name[@state]`; the same object for the same state, so that it is read once.
 
     `lazy` (by default the setting of that name) and `registry` are those of `load`, and so are the errors.
     """

@@ -1,8 +1,8 @@
-"""A package seen as files: what a mount, fsspec and the open hook show.
+"""A package as files: what a mount, fsspec and the open hook show.
 
-Groups are folders. A file is shown under its node's name, a table as `NAME.parquet`, one of several objects as a folder
-`NAME.parquet/` of `NAME-00000.parquet` and so on, an array as `NAME.npy`. Where another node is called so already, or
-the name would be too long for a file, a table or array is shown under its bare name.
+Groups are folders. A file has its node's name, a table is `NAME.parquet`, one of several objects a folder
+`NAME.parquet/` of `NAME-00000.parquet` and so on, an array `NAME.npy`. If another node has that name already, or it
+would be too long for a file, a table or array has its node's name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SUFFIXES = {"table": ".parquet", "array": ".npy"}
 
 
 class Entry(NamedTuple):
-    """A file or folder: the name it is listed under, its size in bytes, its node, and the objects that it is made of.
+    """A file or folder: its name in listings, its size in bytes, its node, and its objects.
 
     A folder has neither size nor objects. `kind` is that of the node, `rows` those of a table or of one part of it.
     """
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 class FileTree:
     """The node at `top` of one state of a package, the whole package if empty, as read-only files and folders.
 
-    Paths are relative to it, with `/` between names. A table or array is found under its bare name too.
+    Paths are relative to it, with `/` between names. A table or array is also found under its node's name.
     """
 
     def __init__(self, source: Source, top: str = "") -> None:
@@ -55,7 +55,7 @@ class FileTree:
         self._groups: dict[str, Entry] = {}
 
     def look(self, path: str) -> Entry:
-        """What is at a path, the root for the empty one; raises `NodeNotFound` with names that are near."""
+        """Return what is at a path, the root for the empty one; raise `NodeNotFound` with close names."""
         full = "/".join(part for part in (self.top, normal_form(path).strip("/")) if part)
         if entry := self._find(full):
             return entry
@@ -65,7 +65,7 @@ class FileTree:
         return self._groups.get(full) or self._of_node(full) or self._with_suffix(full) or self._part(full)
 
     def _nothing(self, full: str) -> NodeNotFound:
-        """The error for a path at which there is nothing: it names the folder that is there and what is near."""
+        """Return the error for a path at which there is nothing: it names the folder that exists, and close names."""
         above, name, found = full, "", None
         while not found:
             above, _, name = above.rpartition("/")
@@ -79,7 +79,7 @@ class FileTree:
         return explain(error, source.store, source.ref, source.hash, source.home, suffixes=tuple(SUFFIXES.values()))
 
     def listing(self, path: str) -> list[Entry]:
-        """What is in a folder, in the order of the nodes; raises `NodeNotFound`, `NotAFolder`."""
+        """Return what is in a folder, in the order of the nodes; raise `NodeNotFound`, `NotAFolder`."""
         path = path.strip("/")
         if (found := self._listings.get(path)) is None:
             folder = self.look(path)
@@ -91,9 +91,9 @@ class FileTree:
         return list(found)
 
     def open(self, path: str, *, whole: bool = False) -> BinaryIO:
-        """The bytes of a file as a stream that can seek, which the caller closes; `whole` as in `Source.open`.
+        """Return the bytes of a file as a seekable stream, which the caller closes; `whole` as in `Source.open`.
 
-        Raises `NodeNotFound`, `NotAFile`; `ObjectNotFound`, `CorruptObject` as `Source.open` does.
+        Raise `NodeNotFound`, `NotAFile`; `ObjectNotFound`, `CorruptObject` as `Source.open` does.
         """
         entry = self.look(path)
         if entry.is_folder:
@@ -102,8 +102,8 @@ class FileTree:
         stream = self.source.open(entry.node_path, hash, whole=whole)
         try:
             if (found := stream.seek(0, io.SEEK_END)) != size:
-                said = f"the manifest says {size:,} bytes, and the object has {found:,}"
-                raise CorruptObject(f"{self.shown(path)}: {said}; they were not used", hash=hash)
+                difference = f"the manifest says {size:,} bytes, and the object has {found:,}"
+                raise CorruptObject(f"{self.shown(path)}: {difference}; they were not used", hash=hash)
             stream.seek(0)
         except BaseException:
             stream.close()
@@ -111,9 +111,9 @@ class FileTree:
         return stream
 
     def local_path(self, path: str) -> Path:
-        """A real, read-only file with the bytes of a file here, for readers that take nothing else.
+        """Return a real, read-only file with the bytes of a file here, for readers that need one.
 
-        It may have another name, with the same suffix. Raises what `open` does, and `Refused`.
+        It may have another name, with the same suffix. Raise what `open` does, and `Refused`.
         """
         entry = self.look(path)
         if entry.is_folder:
@@ -129,14 +129,14 @@ class FileTree:
         return place / link_names(node)[_number(entry.name)]
 
     def shown(self, path: str) -> str:
-        """A path here as messages name it: with the package before it."""
+        """Return a path here as messages name it, with the package before it."""
         return "/".join(part for part in (self.source.ref.package, self.top, path.strip("/")) if part)
 
     def _not_a_file(self, path: str) -> NotAFile:
         return NotAFile(f"{self.shown(path)} is a folder, not a file", path=path)
 
     def _of_node(self, full: str) -> Entry | None:
-        """The node that is called exactly so: every group and file, and the bare name of tables and arrays."""
+        """Return the node with exactly this path: every group and file, and tables and arrays without suffix."""
         if full and (node := self.source.entry(full)):
             return self._entry(node)
         return self._groups.setdefault(full, _folder(full)) if self.source.kind(full) else None
@@ -149,7 +149,7 @@ class FileTree:
         return None
 
     def _part(self, full: str) -> Entry | None:
-        """One of the files of a table of several objects."""
+        """Return one of the files of a table of several objects."""
         above, _, name = full.rpartition("/")
         folder = (self._of_node(above) or self._with_suffix(above)) if above else None
         node = self.source.entry(folder.node_path) if folder and folder.is_folder else None
@@ -178,7 +178,7 @@ class FileTree:
         ]
 
     def _keep(self, path: str, entries: list[Entry]) -> None:
-        """Remembers a listing; the oldest go where they are too many."""
+        """Cache a listing; evict the oldest if there are too many entries."""
         self._listings[path] = entries
         for old in list(self._listings)[:-1]:
             if sum(map(len, list(self._listings.values()))) <= KEPT_ENTRIES:
@@ -191,7 +191,7 @@ def _folder(path: str) -> Entry:
 
 
 def _shown_as(node: TableNode | FileNode | ArrayNode, is_taken: bool) -> Entry:
-    """A node as a file or folder; `is_taken`: another node is called as this one would be with its suffix."""
+    """Return a node as a file or folder; `is_taken` if another node has this one's name with its suffix."""
     name = node.path.rpartition("/")[2]
     longer = name + SUFFIXES.get(node.kind, "")
     if not is_taken and len(longer.encode()) <= MAX_NODE_NAME_BYTES:
@@ -220,6 +220,6 @@ def _part_name(node: TableNode, number: int) -> str:
 
 
 def _number(name: str) -> int:
-    """The number at the end of the name of one part of a table, or -1."""
+    """Return the number at the end of the name of one part of a table, or -1."""
     digits = name.removesuffix(".parquet").rpartition("-")[2]
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 9 else -1

@@ -1,7 +1,7 @@
-"""Which states of a package had a node that another state does not have: said where such a node is asked for.
+"""Name the states of a package that have a node, in the error for a state that does not have it.
 
-States on this machine are looked through first, then a few that the package's registry has. All of it happens when the
-message of the error is read: programs that only try whether something exists do not wait.
+States on this machine are searched first, then a few at the package's registry. All of this happens when the message of
+the error is read: programs that only test whether something exists do not wait.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _LOOKED_THROUGH, _NAMED = 20, 5
 _SHOWN_DIGITS = 12
-_UNNAMED = "the package"  # as a manifest names it, which does not know whose it is
+_UNNAMED = "the package"  # the name in errors of a manifest, which does not contain its package's name
 
 
 def explain(
@@ -40,11 +40,11 @@ def explain(
     registry: str = "",
     suffixes: tuple[str, ...] = (),
 ) -> NodeNotFound:
-    """Let an error say, when it is read, which state has no such node, and which states have it.
+    """Let an error name, when it is read, the state that lacks the node, and the states that have it.
 
-    At most `_LOOKED_THROUGH` states on this machine, the newest, are looked through; where none has it, those that
-    `earlier_states` gives, of the `registry` that the state is at or was seen at last. With `suffixes`, tables and
-    arrays are known by their path with one of these, too.
+    At most `_LOOKED_THROUGH` states on this machine, the newest, are searched; if none has it, those that
+    `earlier_states` returns, of the `registry` that the state is at or was seen at last. With `suffixes`, tables and
+    arrays also match by their path with one of these.
     """
     error.explain_later(
         partial(_explain, error, store, ref, hash, partial(_earlier, store, ref, home, registry), suffixes)
@@ -74,14 +74,14 @@ def _explain(
         error.explain(where, error.hint or (load_line(ref, near) if near else f"datapkg show {ref.package}"))
         return
     more = f" and {len(had) - _NAMED} more" if len(had) > _NAMED else ""
-    for key in ("near", "meant"):  # it is spelt as it was
+    for key in ("near", "meant"):  # the spelling was right
         error.detail.pop(key, None)
     error.explain(f"{where}; it was in {', '.join(had[:_NAMED])}{more}", f"datapkg show {ref.package}@{had[0]}")
 
 
 @contextmanager
 def explained(found: ResolvedState, home: Home | None = None) -> Iterator[None]:
-    """Inside, an error for an absent node names the state, and the states that have the node."""
+    """Inside, an error for a missing node names the state, and the states that have the node."""
     try:
         yield
     except NodeNotFound as error:
@@ -92,7 +92,7 @@ def explained(found: ResolvedState, home: Home | None = None) -> Iterator[None]:
 
 
 def _states_with(store: Store, ref: Ref, hash: str, earlier: Callable[[], States], has: Has) -> list[str]:
-    """The other states that have a node, newest first, as what follows the `@` of a ref."""
+    """Return the other states that have a node, newest first, as what follows the `@` of a ref."""
     refs = store.refs
     versions = {state: version for version, state in refs.versions(ref).items()}
     known = [event.hash for event in refs.log(ref)]
@@ -102,7 +102,7 @@ def _states_with(store: Store, ref: Ref, hash: str, earlier: Callable[[], States
     for each in others[:_LOOKED_THROUGH]:
         try:
             has_node = has(store.open_manifest(each))
-        except DatapkgError:  # a damaged state does not help, and must not hide the error
+        except DatapkgError:  # a corrupt state must not hide the error
             continue
         if has_node:
             found.append(versions.get(each) or f"sha256:{each[:_SHOWN_DIGITS]}")

@@ -1,7 +1,7 @@
-"""The newest states of a package at its registry, looked at for an error message: a few, small ones, and quickly.
+"""The newest states of a package at its registry, for an error message: a few small ones, within a time limit.
 
-Nothing is raised, nothing is kept on disk, and what was found is remembered for a while, failures included: of many
-errors one alone waits.
+Nothing is raised and nothing is stored on disk. Results are cached for a while, failures included, so that of many
+errors only one waits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     States = list[tuple[str, Manifest]]
 
 WAIT_S = 2.0
-"""For all that is asked of the registry."""
+"""The time limit of all requests together."""
 VERSIONS, PUSHES = 5, 3
 MAX_MANIFEST_BYTES = 4 << 20
 REMEMBERED_S = 300.0
@@ -38,8 +38,8 @@ _known: dict[tuple[str, str], tuple[float, States]] = {}
 def earlier_states(store: Store, ref: Ref, home: Home | None = None, registry: str = "") -> States:
     """Return the last `VERSIONS` versions and `PUSHES` pushes of a package at its registry, each with its manifest.
 
-    Each is named as after the `@` of a ref. Empty for a package that did not come from a registry and was not pushed
-    to one, and where the registry does not answer within `WAIT_S`: then what came by then.
+    Each is named as after the `@` of a ref. Empty for a package that neither came from a registry nor was pushed to
+    one. If the registry does not answer within `WAIT_S`, return what arrived by then.
     """
     url = registry or _registry(store, ref)
     if not url:
@@ -52,7 +52,7 @@ def earlier_states(store: Store, ref: Ref, home: Home | None = None, registry: s
 
 
 def _registry(store: Store, ref: Ref) -> str:
-    """The registry that the newest state came from or was pushed to; "" where there is none."""
+    """Return the registry that the newest state came from or was pushed to; "" if there is none."""
     current = store.refs.current(ref)
     origins = [current.origin] if current else []
     origins += [event.origin for event in store.refs.log(ref)]
@@ -60,7 +60,7 @@ def _registry(store: Store, ref: Ref) -> str:
 
 
 def _asked(url: str, ref: Ref, home: Home | None) -> States:
-    """What a thread of its own finds in time: neither names nor connections that hang keep the error back."""
+    """Return what a thread finds in time, so that neither DNS nor a hanging connection delays the error."""
     found: States = []
     thread = threading.Thread(target=_collect, args=(url, ref, home, found), daemon=True)
     thread.start()
@@ -77,7 +77,7 @@ def _collect(url: str, ref: Ref, home: Home | None, found: States) -> None:
         for hash, name in _names(client, Ref(ref.user, ref.name)):
             if time.monotonic() > until:
                 return
-            with contextlib.suppress(DatapkgError):  # of one that is too long, say
+            with contextlib.suppress(DatapkgError):  # such as a manifest that is too long
                 data = client.manifest(ref, hash, size=MAX_MANIFEST_BYTES)
                 found.append((name, read_manifest(data, hash)))
     except Exception:  # noqa: BLE001 (whatever it is, the error that is explained matters more)
@@ -85,7 +85,7 @@ def _collect(url: str, ref: Ref, home: Home | None, found: States) -> None:
 
 
 def _client(url: str, home: Home | None) -> Client:
-    """A client that tries once, and not for long."""
+    """Return a client that does not retry and has a short timeout."""
     from datapkg.home import Home
     from datapkg.remote.client import Client
     from datapkg.remote.session import RegistrySession
@@ -95,7 +95,7 @@ def _client(url: str, home: Home | None) -> Client:
 
 
 def _names(client: Client, ref: Ref) -> Iterator[tuple[str, str]]:
-    """The hash of each state, and its name: the newest versions, then the newest pushes; no state twice."""
+    """Yield the hash of each state, and its name: the newest versions, then the newest pushes; no state twice."""
     versions = {each.hash: each.version for each in client.versions(ref)}
     seen = set()
     for hash in list(versions)[: -VERSIONS - 1 : -1]:

@@ -1,4 +1,4 @@
-"""Arrays of numbers, kept as .npy objects; no pickle is ever read."""
+"""Arrays of numbers, stored as .npy objects; no pickle is ever read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Array(NotLoaded, Node):
-    """An array; called, it is a numpy array of its own, which may be written to. Numpy takes it as it is."""
+    """An array node; calling it returns a new numpy array, which may be written to. numpy functions accept the node."""
 
     __kind__ = "array"
 
@@ -28,7 +28,7 @@ class Array(NotLoaded, Node):
         return entry
 
     def __call__(self) -> np.ndarray[Any, Any]:
-        """A numpy array; raises `ObjectNotFound`, `CorruptObject`."""
+        """Return the numpy array; raise `ObjectNotFound`, `CorruptObject`."""
         import numpy as np
 
         from datapkg.tables.npy_header import check_size, read_header
@@ -38,34 +38,32 @@ class Array(NotLoaded, Node):
             try:
                 shape, _, dtype = read_header(stream)
                 if (shape, dtype) != (self.shape, np.dtype(self.dtype)):
-                    said = f"the manifest says {self.dtype} {self.shape}, its object {dtype.str} {shape}"
-                    raise InvalidInput(said)
+                    found = f"its object has {dtype.str} {shape}"
+                    raise InvalidInput(f"the manifest says {self.dtype} {self.shape}, and {found}")
                 check_size(shape, dtype, entry.size - stream.tell())
                 stream.seek(0)
                 array: np.ndarray[Any, Any] = np.load(stream, allow_pickle=False)
             except (ValueError, TypeError, EOFError) as error:
-                raise CorruptObject(
-                    f"{self.ref.package}/{self.__at__} is not an array that can be read: {error}"
-                ) from error
+                raise CorruptObject(f"{self.ref.package}/{self.__at__} cannot be read as an array: {error}") from error
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """What `np.asarray(node)` and numpy's functions take."""
+        """Return the array for `np.asarray(node)` and numpy's functions."""
         if copy is False:
             place = f"{self.__source__.ref.package}/{self.__at__}"
-            raise InvalidInput(f"{place}: an array cannot be had without reading it: copy=False")
+            raise InvalidInput(f"{place}: the array of a node is always a copy: copy=False is not possible")
         array = self()
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __getitem__(self, key: object) -> NoReturn:
         loaded = expression(self.__source__, self.__at__)
-        raise TypeError(f"an array node is not loaded, so nothing is taken out of it; write: {loaded}()[…]")
+        raise TypeError(f"an array node is not loaded and cannot be indexed; write: {loaded}()[…]")
 
     def __iter__(self) -> NoReturn:
         loaded = expression(self.__source__, self.__at__)
-        raise TypeError(f"an array node is not loaded, so it is not iterated; write: for each in {loaded}()")
+        raise TypeError(f"an array node is not loaded and cannot be iterated; write: for each in {loaded}()")
 
-    if not TYPE_CHECKING:  # checkers know what there is
+    if not TYPE_CHECKING:  # type checkers know the attributes
 
         def __getattr__(self, name: str) -> Any:
             if name[:1] == "_":
@@ -79,7 +77,7 @@ class Array(NotLoaded, Node):
 
     @property
     def dtype(self) -> str:
-        """The type of the numbers as numpy writes it, such as "<f8"."""
+        """The type of the numbers as numpy's array interface writes it, such as "<f8"."""
         return self.__entry__.dtype
 
     def __len__(self) -> int:
@@ -98,5 +96,5 @@ class Array(NotLoaded, Node):
         return self.__source__.path(self.__entry__)
 
     def open(self) -> BinaryIO:
-        """The .npy object as a stream, which the caller closes."""
+        """Return the .npy object as a stream, which the caller closes."""
         return self.__source__.open(self.__at__, self.hash)

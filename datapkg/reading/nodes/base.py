@@ -1,4 +1,4 @@
-"""What all nodes have in common: where they are, and what the manifest holds of them."""
+"""What all nodes have in common: their path, and what the manifest holds of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """A node of one state of a package; immutable, and cheap to make.
+    """A node of one state of a package; immutable, and cheap to create.
 
-    What it holds stands under names with two underscores on both sides, since all others belong to data.
+    Its own attributes have names with two underscores on both sides, since all others belong to the data.
     """
 
     __kind__: str
@@ -21,7 +21,7 @@ class Node:
     __at__: str
 
     def __init__(self, source: Source, path: str) -> None:
-        attributes = self.__dict__  # many nodes are made: this is quicker than setting each
+        attributes = self.__dict__  # a walk makes many nodes, and this is faster than setting each attribute
         attributes["__source__"] = source
         attributes["__at__"] = path
 
@@ -42,7 +42,7 @@ class Node:
         raise TypeError(f"{ref(self)} is one state of a package and does not change: {name!r:.80} was not deleted")
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the same node of the same state, by its hash; what a table holds is compared once loaded."""
+        """Return whether both are the same node of the same state; the values of tables are compared once loaded."""
         if not isinstance(other, Node):
             return NotImplemented
         return (self.__source__.hash, self.__at__) == (other.__source__.hash, other.__at__)
@@ -69,22 +69,22 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """package, group, table, file or array."""
+        """The kind: package, group, table, file or array."""
         return kind(self)
 
     @property
     def ref(self) -> Ref:
-        """The exact reference: package, path and hash of the state, to be written down."""
+        """The exact reference: package, path and hash of the state."""
         return ref(self)
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The metadata that the publisher gave: a dict that is only read; `dict(…)` of it may be changed."""
+        """The publisher's metadata, as a read-only dict; `dict(…)` of it may be changed."""
         return meta(self)
 
     @property
     def size(self) -> int:
-        """Bytes of all objects of the node."""
+        """The size of all objects of the node, in bytes."""
         return size(self)
 
     def __repr__(self) -> str:
@@ -93,7 +93,7 @@ class Node:
         return describe(self)
 
     def __str__(self) -> str:
-        """The same text in characters that standard output can show: `print` of a package never fails."""
+        """Return `repr` in characters that standard output can show, so that `print` of a package never fails."""
         from datapkg.reading.reprs.printing import printable
 
         return printable(repr(self))
@@ -104,12 +104,12 @@ class Node:
         return describe(self)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        """Both at once, for whoever asks so: what is not wanted is left out by the asker."""
+        """Return both representations; IPython drops what `include` and `exclude` rule out."""
         return {"text/plain": repr(self), "text/html": Node._repr_html_(self)}
 
 
 def is_dunder(name: str) -> bool:
-    """Whether Python itself looks at this name."""
+    """Return whether a name has two underscores on both sides, so that it belongs to Python."""
     return name[:2] == "__" == name[-2:]
 
 
@@ -137,22 +137,22 @@ def restored(kind: str, path: str, source: dict[str, Any]) -> Node:
 
 
 def name(node: Node) -> str:
-    """The last part of a node's path; of a package, its name."""
+    """Return the last part of a node's path; of a package, its name."""
     return node.__at__.rpartition("/")[2] or node.__source__.ref.name
 
 
 def kind(node: Node) -> str:
-    """package, group, table, file or array."""
-    return node.__kind__  # nodes are made as what they are: the manifest need not be asked again
+    """Return the kind of a node: package, group, table, file or array."""
+    return node.__kind__  # each kind has a class, so the manifest is not needed
 
 
 def ref(node: Node) -> Ref:
-    """The exact reference of a node: package, path and hash of the state, to be written down."""
+    """Return the exact reference of a node: package, path and hash of the state."""
     return node.__source__.ref_of(node.__at__)
 
 
 def meta(node: Node) -> dict[str, Any]:
-    """The metadata that the publisher gave to a node: a dict that is only read; `dict(…)` of it may be changed."""
+    """Return the publisher's metadata of a node, as a read-only dict; `dict(…)` of it may be changed."""
     from datapkg.reading.nodes.read_only import ReadOnlyDict
 
     manifest, path = node.__source__.manifest, node.__at__
@@ -163,7 +163,7 @@ def meta(node: Node) -> dict[str, Any]:
 
 
 def size(node: Node) -> int:
-    """Bytes of all objects of a node and of all below it, each counted once."""
-    if line := vars(node).get("__line__"):  # it was walked to, and its line read on the way
+    """Return the size of all objects of a node and of all nodes below it, in bytes; each object counts once."""
+    if line := vars(node).get("__line__"):  # `walk` keeps the entry that it has read
         return sum(dict(line.objects()).values())
     return node.__source__.manifest.size(node.__at__)

@@ -1,4 +1,4 @@
-"""Files: bytes as they were, as a path, a stream or text."""
+"""Files: the original bytes, as a path, a stream or text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class File(Node):
-    """A file; called, it is a read-only path that ends as the original file name did."""
+    """A file node; calling it returns a read-only path with the suffix of the original file name."""
 
     __kind__ = "file"
 
@@ -30,7 +30,7 @@ class File(Node):
 
     @property
     def path(self) -> Path:
-        """A read-only path of the file, with its original name; raises `ObjectNotFound`, `CorruptObject`."""
+        """A read-only path of the file, with its original name; raise `ObjectNotFound`, `CorruptObject`."""
         return self.__source__.path(self.__entry__)
 
     def __fspath__(self) -> str:
@@ -43,34 +43,34 @@ class File(Node):
 
     @property
     def file_name(self) -> str:
-        """What the file was called where it came from."""
+        """The original name of the file."""
         return self.__entry__.file_name or self.name
 
     def open(self) -> BinaryIO:
-        """The bytes as a stream, which the caller closes; raises `ObjectNotFound`, `CorruptObject`."""
+        """Return the bytes as a stream, which the caller closes; raise `ObjectNotFound`, `CorruptObject`."""
         return self.__source__.open(self.__at__, self.hash)
 
     def read_bytes(self) -> bytes:
-        """All bytes, in memory; what has to be fetched is held against its hash."""
+        """Return all bytes; what is fetched is verified by its hash."""
         with self.__source__.open(self.__at__, self.hash, whole=True) as stream:
             return stream.read()
 
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """All of the file as text, its line ends as they are."""
+        """Return all of the file as text, with its line ends unchanged."""
         return self.read_bytes().decode(encoding, errors)
 
     def json(self) -> Any:
-        """The value that the file holds as JSON; raises `InvalidInput` naming the line that is wrong."""
+        """Return the value of a JSON file; raise `InvalidInput` naming the line with the error."""
         from json import loads
 
         place = f"{self.__source__.ref.package}/{self.__at__}"
         try:
             return loads(self.read_bytes())
         except (ValueError, RecursionError) as error:
-            raise InvalidInput(f"{place} is not JSON that can be read: {error}") from error
+            raise InvalidInput(f"{place} cannot be read as JSON: {error}") from error
 
     def image(self) -> Image:
-        """The file as an image of Pillow; raises `InvalidInput` for what is none, `MissingDependency`."""
+        """Return the file as an image of Pillow; raise `InvalidInput` for what is not an image, `MissingDependency`."""
         from datapkg.reading.nodes.images import open_image
 
         return open_image(self.read_bytes, f"{self.__source__.ref.package}/{self.__at__}")

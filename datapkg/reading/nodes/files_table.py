@@ -1,4 +1,4 @@
-"""The nodes below a group as a DataFrame, a row each: made from the manifest alone, a million of them in seconds."""
+"""The nodes below a group as a DataFrame, a row each, made from the manifest alone: a million of them in seconds."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _GROUP = GroupNode(path="")
 
 
 def files_table(source: Source, group: str, keys: Sequence[str] | None = None) -> pd.DataFrame:
-    """path, kind, size, rows, file_name, hash, and a column `meta.KEY` for each key of metadata, or for those named.
+    """Return path, kind, size, rows, file_name, hash, and a column `meta.KEY` for each key of metadata, or of `keys`.
 
-    Raises `InvalidInput` where the keys of all metadata would make more cells than fit.
+    Raise `InvalidInput` if the keys of all metadata would make more than `MAX_CELLS` cells.
     """
     if isinstance(keys, str):
         raise InvalidInput(f"meta is a list of keys; for one write [{quoted(keys)}]")
@@ -65,7 +65,7 @@ def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
 
 
 def _column(values: dict[int, Any], count: int) -> pd.Series:
-    """The values of one key, of which pandas takes the type that they have in common; lists and mappings stay."""
+    """Return the values of one key in the type that pandas infers; lists and mappings stay objects."""
     column: list[Any] = [None] * count
     for at, value in values.items():
         column[at] = value

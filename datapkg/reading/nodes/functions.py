@@ -1,4 +1,4 @@
-"""Every method of groups and packages as a function: a node that is called like a method hides only the method."""
+"""Every method of groups and packages as a function, since a node with the name of a method hides the method."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
 
 
 def hash(package: Node) -> str:
-    """The sha256 of a package's manifest, which names this state of it."""
+    """Return the sha256 of a package's manifest, which identifies this state of it."""
     return package.__source__.hash
 
 
 def keys(group: Node) -> list[str]:
-    """The names of the nodes directly in a group, in order."""
+    """Return the names of the nodes directly in a group, in order."""
     return list(group.__source__.children(group.__at__).names)
 
 
 def values(group: Node) -> list[Node]:
-    """The nodes directly in a group, in the order of their names."""
+    """Return the nodes directly in a group, in the order of their names."""
     return [node for _, node in items(group)]
 
 
 def items(group: Node) -> list[tuple[str, Node]]:
-    """(name, node) of all nodes directly in a group, in the order of their names."""
+    """Return (name, node) of all nodes directly in a group, in the order of their names."""
     source = group.__source__
     kinds = source.children(group.__at__).kinds
     return [(name, CLASSES[kind](source, below(group, name))) for name, kind in kinds.items()]
 
 
 def walk(group: Node) -> Iterator[tuple[str, Node]]:
-    """(path within the group, node) of all nodes below a group: a group comes before what it holds."""
+    """Yield (path within the group, node) of all nodes below a group, each group before its children."""
     from datapkg.reading.nodes import walking
 
     return walking.walk(group.__source__, group.__at__)
 
 
 def find(group: Node, pattern: str) -> Iterator[tuple[str, Node]]:
-    """What `walk` gives, of it those whose path fits a pattern such as `**/*.jpg`.
+    """Yield what `walk` yields, for nodes whose path matches a pattern such as `**/*.jpg`.
 
-    `*`, `?` and `[abc]` stand for characters of one name, `**` for any number of names; `glob.escape` escapes names
-    with brackets. Capitals count, and names that begin with a dot are like others. Raises `InvalidInput`.
+    `*`, `?` and `[abc]` match characters of one name, `**` any number of names; `glob.escape` escapes names with
+    brackets. Matching is case-sensitive, and names that begin with a dot match like others. Raise `InvalidInput`.
     """
     from datapkg.reading.nodes import walking
 
@@ -59,9 +59,9 @@ def find(group: Node, pattern: str) -> Iterator[tuple[str, Node]]:
 def filter(
     group: Node, test: Callable[[Node], object] | None = None, *, meta: Mapping[str, Any] | None = None
 ) -> Iterator[tuple[str, Node]]:
-    """What `walk` gives, of it those nodes that pass a test, or whose metadata hold all that is in `meta`.
+    """Yield what `walk` yields, for nodes that pass a test, or whose metadata contain all of `meta`.
 
-    Metadata may hold more than is asked, also below a mapping. Raises `InvalidInput` where nothing is asked.
+    Metadata may contain more than `meta`, also below a mapping. Raise `InvalidInput` if neither is given.
     """
     from datapkg.errors import InvalidInput
     from datapkg.reading.nodes import walking
@@ -74,11 +74,11 @@ def filter(
 
 
 def to_frame(group: Node, meta: Sequence[str] | None = None) -> pd.DataFrame:
-    """All that is below a group as a DataFrame: a row a node, in the order of `walk`.
+    """Return all nodes below a group as a DataFrame: a row a node, in the order of `walk`.
 
-    Its columns are path, kind, size (of groups 0, so that the sum counts every node once), rows, file_name, hash (of
-    files and arrays), and `meta.KEY` for each key of metadata; with `meta`, for those keys alone. Raises `InvalidInput`
-    where there are too many keys for the memory.
+    Its columns are path, kind, size (0 for groups, so that the sum counts every node once), rows, file_name, hash (of
+    files and arrays), and `meta.KEY` for each key of metadata; with `meta`, for those keys alone. Raise `InvalidInput`
+    if there are too many keys for the memory.
     """
     from datapkg.reading.nodes.files_table import files_table
 
@@ -86,9 +86,9 @@ def to_frame(group: Node, meta: Sequence[str] | None = None) -> pd.DataFrame:
 
 
 def plot(group: Node, limit: int = 25, columns: int = 5) -> Figure:
-    """The images directly in a group as a grid, a figure of matplotlib.
+    """Return the images directly in a group as a grid, a figure of matplotlib.
 
-    What is not an image is passed over. Raises `NotFound` where there is no image, `MissingDependency`.
+    Other nodes are skipped. Raise `NotFound` if there is no image, `MissingDependency`.
     """
     from datapkg.reading.nodes.image_grid import no_image, plot_images
 
@@ -100,9 +100,9 @@ def plot(group: Node, limit: int = 25, columns: int = 5) -> Figure:
 
 
 def frames(group: Node) -> pd.DataFrame | None:
-    """All tables below a group, at any depth, one below the other in the order of `walk`, as one DataFrame.
+    """Return all tables below a group, at any depth, concatenated in the order of `walk`, as one DataFrame.
 
-    None where there is no table. Raises `InvalidInput` where their columns differ in names or types.
+    None if there is no table. Raise `InvalidInput` if their columns differ in names or types.
     """
     from datapkg.reading.nodes.tables import Table
     from datapkg.reading.tables.pandas_reader import concatenate
@@ -111,10 +111,10 @@ def frames(group: Node) -> pd.DataFrame | None:
 
 
 def prefetch(node: Node) -> Prefetch:
-    """Begins to fetch, in the background, what of a node and of all below it is not on this machine.
+    """Start to fetch, in the background, the missing objects of a node and of all nodes below it.
 
-    Only of packages that are opened lazily; of others there is nothing to do. `wait()` of what it gives ends when all
-    is here.
+    Does nothing for packages that are not opened lazily. `wait()` of the result returns when everything is on this
+    machine.
     """
     from datapkg.errors import WrongType
     from datapkg.format.texts import quoted
@@ -126,6 +126,6 @@ def prefetch(node: Node) -> Prefetch:
 
 
 def below(group: Node, path: str) -> str:
-    """Return the path in the package of what has this path in a group, in the normal form that names are kept in."""
+    """Return the path in the package of what has this path in a group, normalised as names are stored."""
     path = normal_form(path)
     return f"{group.__at__}/{path}" if group.__at__ else path

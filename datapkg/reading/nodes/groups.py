@@ -17,28 +17,29 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-PROTOCOLS = ("_repr_", "_ipython_")  # asked by notebooks of every object, and answered even where data are damaged
+PROTOCOLS = ("_repr_", "_ipython_")  # looked up by notebooks on every object; they must work for corrupt packages too
 LISTED = 20
 
 
 class Group(Node):
     """A mapping of names to nodes: `group["any name"]`, `group["a/b"]`, and `group.name` where Python allows it.
 
-    Names of nodes win over the methods here, each of which is a function of datapkg too: `datapkg.walk(group)`.
+    Names of nodes take precedence over the methods here, each of which is a function of datapkg too:
+    `datapkg.walk(group)`.
     """
 
     __kind__ = "group"
 
     def __getattribute__(self, name: str) -> Any:
         if is_reserved(name):
-            # Not of `super()`: Python 3.13 asks this of a lazy module that is not of this class yet.
+            # Not `super()`: Python 3.13 calls this on a lazy module that is not of this class yet.
             return object.__getattribute__(self, name)
         names = self.__source__.children(self.__at__).named(name)
         if len(names) == 1:
             return node_at(self.__source__, functions.below(self, names[0]))
         if names:
             ways = ", ".join(f"[{each!r}]" for each in names)
-            raise NodeNotFound(f"{_place(self)}: more than one node would be .{name}, so none is; write {ways}")
+            raise NodeNotFound(f"{_place(self)}: .{name} is ambiguous; write {ways}")
         try:
             return super().__getattribute__(name)
         except AttributeError:
@@ -48,7 +49,7 @@ class Group(Node):
 
     def __getitem__(self, path: str) -> Node:
         if not isinstance(path, str):
-            raise TypeError(f"a node is found by its name, which is text; got {type(path).__name__}")
+            raise TypeError(f"a node is selected by its name, a str; got {type(path).__name__}")
         return node_at(self.__source__, functions.below(self, path))
 
     def __contains__(self, path: object) -> bool:
@@ -61,7 +62,7 @@ class Group(Node):
         return len(self.__source__.children(self.__at__).kinds)
 
     def __dir__(self) -> list[str]:
-        """Nodes that are attributes, then what this class offers; names that only Python asks for are left out."""
+        """Return nodes that are attributes, then the methods of this class; names for Python's own use are left out."""
         attributes = self.__source__.children(self.__at__).attributes
         nodes = [name for name, names in attributes.items() if len(names) == 1 and not is_reserved(name)]
         return [*nodes, *(name for name in dir(type(self)) if name[0] != "_" and name not in attributes)]
@@ -70,7 +71,7 @@ class Group(Node):
         return functions.keys(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """The names of the nodes, as of any mapping; raises `WrongType` to pandas."""
+        """Return the names of the nodes, as for any mapping; raise `WrongType` if pandas asks."""
         import numpy as np
 
         tables = self.__source__.manifest.tables() if not self.__at__ else []
@@ -78,45 +79,45 @@ class Group(Node):
         return np.array(functions.keys(self), dtype)
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        line = f"{_place(self)}: a group is not called; its tables as one DataFrame: .frames()"
+        line = f"{_place(self)}: a group cannot be called; for its tables as one DataFrame, write .frames()"
         raise InvalidInput(line, hint="datapkg.frames(group)")
 
     def keys(self) -> list[str]:
-        """The names of the nodes directly in this group, in order."""
+        """Return the names of the nodes directly in this group, in order."""
         return functions.keys(self)
 
     def values(self) -> list[Node]:
-        """The nodes directly in this group, in the order of their names."""
+        """Return the nodes directly in this group, in the order of their names."""
         return functions.values(self)
 
     def items(self) -> list[tuple[str, Node]]:
-        """(name, node) of all nodes directly in this group, in the order of their names."""
+        """Return (name, node) of all nodes directly in this group, in the order of their names."""
         return functions.items(self)
 
     def walk(self) -> Iterator[tuple[str, Node]]:
-        """(path within the group, node) of all nodes below: a group comes before what it holds."""
+        """Yield (path within the group, node) of all nodes below, each group before its children."""
         return functions.walk(self)
 
     def find(self, pattern: str) -> Iterator[tuple[str, Node]]:
-        """The same of those whose path fits a pattern: `find("**/*.jpg")`; see `datapkg.find`."""
+        """Yield the same for nodes whose path matches a pattern: `find("**/*.jpg")`; see `datapkg.find`."""
         return functions.find(self, pattern)
 
     def filter(
         self, test: Callable[[Node], object] | None = None, *, meta: Mapping[str, Any] | None = None
     ) -> Iterator[tuple[str, Node]]:
-        """The same of those that pass a test, or whose metadata hold all that is in `meta`; see `datapkg.filter`."""
+        """Yield the same for nodes that pass a test, or whose metadata contain all of `meta`; see `datapkg.filter`."""
         return functions.filter(self, test, meta=meta)
 
     def to_frame(self, meta: Sequence[str] | None = None) -> pd.DataFrame:
-        """All that is below as a DataFrame, a row a node, metadata as columns; see `datapkg.to_frame`."""
+        """Return all nodes below as a DataFrame, a row a node, metadata as columns; see `datapkg.to_frame`."""
         return functions.to_frame(self, meta)
 
     def plot(self, limit: int = 25, columns: int = 5) -> Figure:
-        """The images directly in this group as a grid, a figure of matplotlib; raises `NotFound` without any."""
+        """Return the images directly in this group as a grid, a figure of matplotlib; raise `NotFound` without any."""
         return functions.plot(self, limit, columns)
 
     def frames(self) -> pd.DataFrame | None:
-        """All tables below this group, one below the other in the order of `walk`; None without any."""
+        """Return all tables below this group, concatenated in the order of `walk`; None without any."""
         return functions.frames(self)
 
 
@@ -127,16 +128,16 @@ class Package(Group):
 
     @property
     def hash(self) -> str:
-        """The sha256 of the manifest, which names this state."""
+        """The sha256 of the manifest, which identifies this state."""
         return functions.hash(self)
 
     def __bool__(self) -> bool:
         return True
 
     def __call__(self, columns: Sequence[str] | None = None, filters: Any = None, **options: Any) -> pd.DataFrame:
-        """The DataFrame of the one table that the package has, at any depth; all is asked as of that table.
+        """Return the DataFrame of the package's only table, at any depth; the arguments are those of the table.
 
-        Raises `InvalidInput` listing its tables where there is not exactly one.
+        Raise `InvalidInput` listing its tables if there is not exactly one.
         """
         tables = self.__source__.manifest.tables()
         if len(tables) == 1:
@@ -144,13 +145,13 @@ class Package(Group):
             return frame
         package = self.__source__.ref.package
         if not tables:
-            raise InvalidInput(f"{package} has no table, so it cannot be called; call one of its nodes")
+            raise InvalidInput(f"{package} has no table, so it cannot be called; select one of its nodes")
         choices = listed(tables, LISTED, lambda path: f"[{path!r}]")
         raise InvalidInput(f"{package} has {len(tables):,} tables; call one of them: {choices}", tables=tables)
 
 
 def is_reserved(name: str) -> bool:
-    """Whether Python or a notebook asks for this name, so that it is not a node's."""
+    """Return whether Python or a notebook asks for this name, so that it is never a node's."""
     return is_dunder(name) or name.startswith(PROTOCOLS)
 
 

@@ -23,7 +23,7 @@ LOOKED_AT = 10_000
 
 
 def looks_like_image(node: Node) -> bool:
-    """Whether a node is a file with the name of an image."""
+    """Return whether a node is a file with the name of an image."""
     if not isinstance(node, File):
         return False
     from PIL import Image
@@ -34,7 +34,7 @@ def looks_like_image(node: Node) -> bool:
 
 
 def plot_images(nodes: list[Node], limit: int, columns: int, title: str) -> Figure | None:
-    """The first images among these nodes as a grid; None where there is none. One that cannot be read says so."""
+    """Return the first images among these nodes as a grid; None without any. An unreadable one shows its error."""
     if limit < 1 or columns < 1:
         raise InvalidInput(f"limit and columns are 1 and more, got {limit} and {columns}")
     try:
@@ -50,7 +50,7 @@ def plot_images(nodes: list[Node], limit: int, columns: int, title: str) -> Figu
     if not images:
         return None
     shown = images[:limit]
-    with suppress(DatapkgError):  # what does not come says so in its place
+    with suppress(DatapkgError):  # an image that cannot be fetched shows its error
         shown[0].__source__.bring(*(node.__entry__ for node in shown if isinstance(node, File)))
     columns = min(columns, len(shown))
     rows = ceil(len(shown) / columns)
@@ -65,9 +65,9 @@ def plot_images(nodes: list[Node], limit: int, columns: int, title: str) -> Figu
 
 
 def no_image(below: Iterator[tuple[str, Node]], place: str) -> NotFound:
-    """The error for a group that has no image directly in it: where the nearest is, or what there is instead.
+    """Return the error for a group without images of its own: it names the nearest group with some, or what there is.
 
-    `below` is what the group has at any depth; of more than can be looked at in a moment, the first.
+    `below` is what the group has at any depth, of which the first `LOOKED_AT` are searched.
     """
     seen = list(islice(below, LOOKED_AT))
     where = next((path.rpartition("/")[0] for path, node in seen if looks_like_image(node)), "")

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-RUN_PROGRAMS = {"EPS"}  # these formats Pillow gives to Ghostscript
+RUN_PROGRAMS = {"EPS"}  # Pillow passes these formats to Ghostscript
 _BROKEN = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, SyntaxError, TypeError, ValueError)
 
 
@@ -31,11 +31,11 @@ def open_image(read: Callable[[], bytes], place: str) -> Image:
         image.load()
     except Image.DecompressionBombError as error:
         line = "PIL.Image.MAX_IMAGE_PIXELS"
-        raise InvalidInput(f"{place} is not opened: {error}; the bound is {line}", hint=line) from error
+        raise InvalidInput(f"{place} is not opened: {error}; the limit is {line}", hint=line) from error
     except Image.UnidentifiedImageError as error:
-        raise InvalidInput(f"{place} is not an image that Pillow knows") from error
+        raise InvalidInput(f"{place} is not an image in a format of Pillow") from error
     except _BROKEN as error:
-        raise InvalidInput(f"{place} is not an image that can be read: {error}") from error
+        raise InvalidInput(f"{place} cannot be read as an image: {error}") from error
     return image
 
 

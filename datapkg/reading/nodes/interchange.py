@@ -1,4 +1,4 @@
-"""How other libraries take a table: the protocols they ask for, and a method for what each of them works with."""
+"""How other libraries use a table node: the protocols they call, and a method for what each of them works with."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ else:
 
 
 class TableInterchange(Node, TableLike):
-    """A table as others see it; `Table` says the rest."""
+    """The protocols and conversions of a table node; `Table` adds the rest."""
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The PyCapsule interface of Arrow: other libraries take the node as it is, block by block.
+        """Export the table by Arrow's PyCapsule interface, block by block.
 
         Source: https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html
         """
@@ -31,18 +31,18 @@ class TableInterchange(Node, TableLike):
         return blocks.stream(self).__arrow_c_stream__(requested_schema)
 
     def __arrow_c_schema__(self) -> object:
-        """The schema alone, by the same interface."""
+        """Export only the schema, by the same interface."""
         return self.schema.__arrow_c_schema__()
 
     def __dataframe__(self, nan_as_null: bool = False, allow_copy: bool = True) -> Any:
-        """The older interchange protocol of frames, which goes by the columns as Arrow keeps them.
+        """Export the table by the older interchange protocol of frames, with the columns of Arrow.
 
         Source: https://data-apis.org/dataframe-protocol/latest/
         """
         return self.arrow().__dataframe__(nan_as_null, allow_copy)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """Rows by columns, where all columns are numbers; raises `WrongType` where they are not, and to pandas."""
+        """Return rows by columns, if all columns are numbers; raise `WrongType` if not, or if pandas asks."""
         refuse_pandas_table(self)
         from datapkg.reading.adapters import numpy_array
 
@@ -50,53 +50,53 @@ class TableInterchange(Node, TableLike):
 
     @property
     def _typ(self) -> NoReturn:
-        """What functions of pandas ask of all that they are given (`pandas/core/dtypes/generic.py`): `pd.concat`, say.
+        """Refuse what pandas functions such as `pd.concat` read of every argument (`pandas/core/dtypes/generic.py`).
 
-        Raises `WrongType` with the line that loads the frame; for all others there is no such attribute.
+        Raise `WrongType` with the line that loads the frame; for other callers there is no such attribute.
         """
         refuse_pandas_table(self)
         raise AttributeError("_typ")
 
     def __narwhals_dataframe__(self) -> Any:
-        """What narwhals works with, and so altair, plotly and others: all of the table, in memory."""
+        """Return what narwhals (and so altair, plotly and others) works with: the whole table."""
         from datapkg.reading.adapters import convert
 
         return convert(self, "narwhals")
 
     def __dask_tokenize__(self) -> tuple[str, str]:
-        """What dask knows the node by."""
+        """Return the identity of the node for dask."""
         return self.__source__.hash, self.__at__
 
     def pandas(
         self, columns: Sequence[str] | None = None, filters: Any = None, dtype_backend: str | None = None
     ) -> pd.DataFrame:
-        """The DataFrame that `node()` gives; with `dtype_backend="pyarrow"`, its columns are of Arrow's types."""
+        """Return the DataFrame of `node()`; with `dtype_backend="pyarrow"`, its columns have Arrow types."""
         return self(columns, filters, dtype_backend=dtype_backend)
 
     def numpy(self, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
-        """An array of its own: rows by columns where all are numbers, else an array of records with named fields."""
+        """Return a new array: rows by columns if all are numbers, else an array of records with named fields."""
         from datapkg.reading.adapters import numpy_array
 
         return numpy_array.convert(self, columns, filters)
 
     def polars(self, columns: Sequence[str] | None = None, filters: Any = None, *, lazy: bool = False) -> Any:
-        """A DataFrame of polars; with `lazy`, a LazyFrame that reads what a query needs. Raises `MissingDependency`."""
+        """Return a DataFrame of polars; if `lazy`, a LazyFrame. Raise `MissingDependency`."""
         from datapkg.reading.adapters import convert
 
         return convert(self, "polars", columns, filters, lazy=lazy)
 
     def lazy(self) -> Any:
-        """A LazyFrame of polars, which reads what a query needs; raises `MissingDependency`."""
+        """Return a LazyFrame of polars, which reads what a query needs; raise `MissingDependency`."""
         return self.polars(lazy=True)
 
     def duckdb(self, columns: Sequence[str] | None = None, filters: Any = None, *, connection: Any = None) -> Any:
-        """A relation of duckdb, of this connection or of its own in this process; raises `MissingDependency`."""
+        """Return a relation of duckdb, of this connection or of the default one; raise `MissingDependency`."""
         from datapkg.reading.adapters import convert
 
         return convert(self, "duckdb", columns, filters, connection=connection)
 
     def dask(self, columns: Sequence[str] | None = None) -> Any:
-        """A DataFrame of dask, a partition a block; raises `MissingDependency`."""
+        """Return a DataFrame of dask with one partition a block; raise `MissingDependency`."""
         from datapkg.reading.adapters import convert
 
         return convert(self, "dask", columns)
@@ -104,16 +104,16 @@ class TableInterchange(Node, TableLike):
     def torch(
         self, columns: Sequence[str] | None = None, *, stream: bool = False, shuffle: bool = False, seed: int = 0
     ) -> Any:
-        """A Dataset of torch by row number, or with `stream` an IterableDataset, whose samples are dicts by column.
+        """Return a Dataset of torch by row number or, if `stream`, an IterableDataset; samples are dicts by column.
 
-        Both have `shard(rank, world)`. Raises `MissingDependency`.
+        Both have `shard(rank, world)`. Raise `MissingDependency`.
         """
         from datapkg.reading.adapters import convert
 
         return convert(self, "torch", columns, stream=stream, shuffle=shuffle, seed=seed)
 
     def geopandas(self, columns: Sequence[str] | None = None, filters: Any = None) -> Any:
-        """A GeoDataFrame, where the table says which column is a geometry; raises `MissingDependency`."""
+        """Return a GeoDataFrame, if the table names a geometry column; raise `MissingDependency`."""
         from datapkg.reading.adapters import convert
 
         return convert(self, "geopandas", columns, filters)

@@ -1,4 +1,4 @@
-"""What only a loaded table or array can do: errors that say what to type instead."""
+"""Errors for what only a loaded table or array can do, with the code to type instead."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _SIGNS = {"neg": "-", "pos": "+", "invert": "~"}
 
 
 def refuse_pandas(node: NodeLike, line: str) -> None:
-    """Raise `WrongType` where a function of pandas asks a node for what only a frame has; `line` is what to type.
+    """Raise `WrongType` if a pandas function asks a node for what only a frame has; `line` is the code to type.
 
-    Called from methods that pandas calls of frames. An array, say, has no names and one dtype. numpy and Cython, which
-    pass the question on, have no Python frame of their own.
+    Called from methods that pandas calls on frames: an array, for one, has no names and only one dtype. numpy and
+    Cython, which pass the call on, have no Python frame of their own.
     """
     if _is_asked_by_pandas(3):
         raise WrongType(_takes_frames(node, line), hint=line)
 
 
 def refuse_pandas_table(node: NodeLike) -> None:
-    """The same for a table node, which is loaded by calling it."""
+    """Do the same for a table node, which is loaded by calling it."""
     if _is_asked_by_pandas(3):
         line = f"{expression(node.__source__, node.__at__)}()"
         raise WrongType(_takes_frames(node, line), hint=line)
@@ -59,10 +59,10 @@ def _takes_frames(node: NodeLike, line: str) -> str:
 
 
 def no_attribute(node: TableLike, name: str) -> AttributeError:
-    """The error for an attribute that a table node has not: a column's name, a frame's method, or a slip of a key.
+    """Return the error for a missing attribute of a table node: a column, a frame's method, or a typing error.
 
-    What pandas asks for is answered with the call that loads the frame; it stays an `AttributeError`, since pandas
-    tries some attributes of whatever it is given.
+    If pandas asks, the error shows the call that loads the frame. It stays an `AttributeError`, since pandas tests some
+    attributes of every argument.
     """
     if _is_asked_by_pandas(3):
         line = f"{expression(node.__source__, node.__at__)}()"
@@ -81,7 +81,7 @@ def no_attribute(node: TableLike, name: str) -> AttributeError:
 
 
 def no_array_attribute(node: NodeLike, name: str) -> NodeNotFound:
-    """The error for an attribute that an array node has not: one of numpy's arrays, or a slip of a key."""
+    """Return the error for a missing attribute of an array node: one of numpy's arrays, or a typing error."""
     import numpy as np
 
     what = f"{node.__source__.ref.package}/{node.__at__} is an array node, which has no {quoted(name)}"
@@ -92,7 +92,7 @@ def no_array_attribute(node: NodeLike, name: str) -> NodeNotFound:
 
 
 def _of_frames(name: str) -> str:
-    """How what a DataFrame has of this name is written; nothing if it has nothing."""
+    """Return how a DataFrame's attribute of this name is written; "" if it has none."""
     import pandas as pd
 
     if not hasattr(pd.DataFrame, name):
@@ -116,22 +116,26 @@ def _near(node: NodeLike, name: str, columns: list[str]) -> str:
 
 
 class NotLoaded:
-    """The operators of what a node gives, for the node itself; comparing with == tells whether two are one object."""
+    """Operators that tell the user to load the node first; == tests whether two are the same node."""
 
     def __setitem__(self: Any, key: object, value: object) -> NoReturn:
         loaded = expression(self.__source__, self.__at__)
-        raise TypeError(f"a node does not change; load it, and change that: frame = {loaded}(); frame[{key!r:.80}] = …")
+        raise TypeError(
+            f"a node is read-only; load it, and change the result: frame = {loaded}(); frame[{key!r:.80}] = …"
+        )
 
     def __delitem__(self: Any, key: object) -> NoReturn:
         loaded = expression(self.__source__, self.__at__)
-        raise TypeError(f"a node does not change; load it, and change that: frame = {loaded}(); del frame[{key!r:.80}]")
+        raise TypeError(
+            f"a node is read-only; load it, and change the result: frame = {loaded}(); del frame[{key!r:.80}]"
+        )
 
 
 def _refusing(form: str) -> Any:
     def refuse(self: Any, *_: object) -> NoReturn:
         loaded = f"{expression(self.__source__, self.__at__)}()"
         what = "an array" if self.kind == "array" else "a table"
-        raise TypeError(f"{what} node is not loaded, so nothing is calculated with it; write: {form.format(loaded)}")
+        raise TypeError(f"{what} node is not loaded and cannot be used in calculations; write: {form.format(loaded)}")
 
     return refuse
 

@@ -1,4 +1,4 @@
-"""Fetching what will be read soon, in the background, while something else is done."""
+"""Fetch what will be read soon, in the background."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datapkg.reading.source import Source
 
 
 class Prefetch:
-    """A thread that brings the objects of a node and of all below it; it ends with the process.
+    """A thread that fetches the objects of a node and of all nodes below it; it ends with the process.
 
-    `done_bytes` of `size_bytes` are here.
+    `done_bytes` of `size_bytes` are on this machine.
     """
 
     def __init__(self, source: Source, path: str) -> None:
@@ -24,20 +24,20 @@ class Prefetch:
 
     def _run(self) -> None:
         try:
-            self._source.bring(*self._source.manifest.below(self._path), progress=self._tell)
+            self._source.bring(*self._source.manifest.below(self._path), progress=self._report)
             self.done_bytes = self.size_bytes
         except DatapkgError as error:
             self._error = error
 
-    def _tell(self, _: str, done: int, total: int) -> None:
+    def _report(self, _: str, done: int, total: int) -> None:
         self.done_bytes = self.size_bytes - total + done
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Waits until all is here, at most so long; gives whether it is. Raises what kept it from coming."""
+        """Wait until everything is here, at most `timeout_s`; return whether it is. Raise the error that stopped it."""
         self._thread.join(timeout_s)
         if self._error is not None:
             raise self._error
         return not self._thread.is_alive()
 
     def __repr__(self) -> str:
-        return f"<Prefetch: {self.done_bytes:,} of {self.size_bytes:,} bytes are here>"
+        return f"<Prefetch: {self.done_bytes:,} of {self.size_bytes:,} bytes are on this machine>"

@@ -1,4 +1,4 @@
-"""Metadata as a node shows them: a dict that cannot be changed, since what is written to a copy would be lost."""
+"""Metadata as a node shows them: a read-only dict, since changes to a copy would be lost."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ if TYPE_CHECKING:
 
 
 class ReadOnlyDict(dict[str, "Any"]):
-    """A dict that says how to change what it shows; a copy of it, or `dict(…)`, may be written to.
+    """A dict that refuses changes and shows how to make them; a copy of it, or `dict(…)`, may be written to.
 
-    It is a dict of its own, with dicts like it below, so that JSON, pickle and others take it as one.
+    It is a real dict, and so are the dicts below it, so that JSON, pickle and others accept it.
     """
 
     __slots__ = ("_how",)
 
     def __init__(self, values: dict[str, Any], how: str) -> None:
-        """`how` is what to type in order to change them."""
+        """Copy the values; `how` is the code that changes them."""
         super().__init__({key: _shown(value, how) for key, value in values.items()})
         self._how = how
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError(f"metadata of one state of a package do not change; write: {self._how}")
+        raise TypeError(f"metadata of one state of a package are read-only; write: {self._how}")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse

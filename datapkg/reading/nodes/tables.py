@@ -1,4 +1,4 @@
-"""Tables: lazy frames that answer what the manifest knows, and read only what is asked."""
+"""Table nodes: lazy frames that answer from the manifest, and read only what is asked for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Table(NotLoaded, TableInterchange):
-    """A table: `node()` is a fresh DataFrame, `node["column"]` a Series, `node[["a", "b"]]` a DataFrame of two."""
+    """A table node: `node()` is a new DataFrame, `node["column"]` a Series, `node[["a", "b"]]` a DataFrame of two."""
 
     __kind__ = "table"
 
@@ -44,14 +44,13 @@ class Table(NotLoaded, TableInterchange):
         frozen: bool = False,
         dtype_backend: str | None = None,
     ) -> pd.DataFrame:
-        """A DataFrame of its own, which may be written to: all of the table, or some columns and rows.
+        """Return a new DataFrame, which may be written to: all of the table, or some columns and rows.
 
-        `rows` are those that the slice would take of a list of them; of these, `filters` leaves those that pass: it is
-        a list of (column, operator, value) that all hold, or a list of such lists one of which holds; operators are
-        those of pyarrow: = == != < > <= >= in, not in. A `frozen` frame may share memory with others, a warm copy
-        among them, and may not be written to. `dtype_backend` is "pyarrow" or "numpy_nullable", as pandas has it.
-        `attrs["datapkg"]` says package, hash and path. Raises `NodeNotFound` for an unknown column, `InvalidInput`,
-        `ObjectNotFound`, `CorruptObject`.
+        `rows` is a slice, as of a list of rows. Of these, `filters` keeps those that pass: it is a list of (column,
+        operator, value) that all hold, or a list of such lists of which one holds; the operators are those of pyarrow:
+        = == != < > <= >= in, not in. A `frozen` frame may share memory with others, such as a cached copy, and is
+        read-only. `dtype_backend` is "pyarrow" or "numpy_nullable", as in pandas. `attrs["datapkg"]` has package, hash
+        and path. Raise `NodeNotFound` for an unknown column, `InvalidInput`, `ObjectNotFound`, `CorruptObject`.
         """
         refuse_pandas_table(self)
         from datapkg.reading.tables import pandas_reader
@@ -66,7 +65,7 @@ class Table(NotLoaded, TableInterchange):
             return pandas_reader.read(self.__stored__, key)
         if not isinstance(key, str):
             raise TypeError(
-                "a table has columns by name, or a list of names; rows are in node(), as node(rows=slice(0, 10)) or "
+                "a table is indexed by a column name or a list of names; for rows, write node(rows=slice(0, 10)) or "
                 f"node(filters=[(column, '>', 1)]): got {key!r:.80}"
             )
         return pandas_reader.read_column(self.__stored__, key)
@@ -78,7 +77,7 @@ class Table(NotLoaded, TableInterchange):
         refuse_pandas_table(self)
         loaded = expression(self.__source__, self.__at__)
         raise TypeError(
-            f"a table node is not loaded, so it is not iterated; write: for each in {loaded}(), or .columns"
+            f"a table node is not loaded and cannot be iterated; write: for each in {loaded}(), or .columns"
         )
 
     def __len__(self) -> int:
@@ -95,33 +94,33 @@ class Table(NotLoaded, TableInterchange):
 
     @property
     def content(self) -> str:
-        """The hash of the values, the same for every writer of them."""
+        """The hash of the values, equal for every writer."""
         return self.__entry__.content
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self.__entry__.rows
 
     @property
     def columns(self) -> list[str]:
-        """The names of the stored columns in order; those of an index that pandas had are among them."""
+        """The names of the stored columns in order, including those of a pandas index."""
         refuse_pandas_table(self)
         return [name for name, _ in self.__entry__.columns]
 
     @property
     def dtypes(self) -> dict[str, str]:
-        """The type of each stored column, in words of the manifest."""
+        """The type of each stored column, as in the manifest."""
         return dict(self.__entry__.columns)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """How many rows and stored columns there are."""
+        """The numbers of rows and stored columns."""
         return self.rows, len(self.__entry__.columns)
 
     @property
     def schema(self) -> pa.Schema:
-        """The schema in Arrow, with all its metadata; reads the end of the first object."""
+        """The Arrow schema with all its metadata, read from the footer of the first object."""
         from datapkg.reading.tables import arrow_reader
 
         return arrow_reader.schema(self.__stored__)
@@ -132,7 +131,7 @@ class Table(NotLoaded, TableInterchange):
         return self.__source__.path(self.__entry__)
 
     def open(self) -> BinaryIO:
-        """The Parquet object as a stream, which the caller closes; raises `InvalidInput` for one of several objects."""
+        """Return the Parquet object as a stream, which the caller closes; raise `InvalidInput` if there are several."""
         from datapkg.errors import InvalidInput
 
         blocks = self.__entry__.blocks
@@ -143,36 +142,36 @@ class Table(NotLoaded, TableInterchange):
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes the table takes in memory as Arrow has it; reads the ends of its objects.
+        """About how many bytes the table takes in Arrow's memory format, by the footers of its objects.
 
-        Numbers and times are counted exactly; text as what it takes without compression, which is less than in memory
-        where values repeat.
+        Numbers and times are counted exactly; text as its uncompressed size, which is less than in memory if values
+        repeat.
         """
         from datapkg.reading.tables import summary
 
         return summary.nbytes(self.__stored__)
 
     def describe(self) -> pd.DataFrame:
-        """A row a stored column: its type, how many values and nulls, the least and the greatest; no values are read.
+        """Return a row a stored column: its type, count, nulls, least and greatest; no values are read.
 
-        Missing is what the ends of the objects do not say exactly, as the least and greatest of text.
+        What the footers do not give exactly is missing, such as the least and greatest of text.
         """
         from datapkg.reading.tables import summary
 
         return summary.describe(self.__stored__)
 
     def head(self, n: int = 5) -> pd.DataFrame:
-        """The first rows as a DataFrame, with a negative number all but the last; little more than they is read."""
+        """Return the first rows, or all but the last for a negative number; little more than these is read."""
         return self(rows=slice(None, n))
 
     def tail(self, n: int = 5) -> pd.DataFrame:
-        """The last rows as a DataFrame, with a negative number all but the first; other blocks are not opened."""
+        """Return the last rows, or all but the first for a negative number; other blocks are not opened."""
         return self(rows=slice(max(self.rows - n, 0) if n >= 0 else -n, None))
 
     def sample(self, n: int = 5, *, seed: int | None = None) -> pd.DataFrame:
-        """Rows picked by chance, in the order of the table; the same ones for the same `seed`. All where there are few.
+        """Return rows chosen at random, in the order of the table, equal for an equal `seed`; at most all rows.
 
-        Only the blocks in which they lie are opened.
+        Only the blocks that contain them are opened.
         """
         from random import Random
 
@@ -187,10 +186,10 @@ class Table(NotLoaded, TableInterchange):
     def iter_batches(
         self, rows: int = 65_536, columns: Sequence[str] | None = None, filters: Any = None, *, arrow: bool = False
     ) -> Iterator[Any]:
-        """DataFrames of this many rows one after the other, the last of what is left; or RecordBatches of Arrow.
+        """Yield DataFrames of this many rows, the last with the remaining rows; if `arrow`, RecordBatches.
 
-        No more is in memory than a block and a batch. Rows keep the labels that they have in all of the table; those
-        that pass filters are numbered from 0. Raises what `node()` raises, some of it when a block is reached.
+        At most a block and a batch are in memory. Rows keep the labels that they have in the whole table; those that
+        pass filters are numbered from 0. Raise what `node()` raises, some of it when a block is reached.
         """
         from datapkg.reading.tables import arrow_reader, batches, pandas_reader
 
@@ -201,7 +200,7 @@ class Table(NotLoaded, TableInterchange):
     def arrow(
         self, columns: Sequence[str] | None = None, filters: Any = None, *, rows: slice | None = None
     ) -> pa.Table:
-        """The table as Arrow keeps it, a warm copy as it lies; arguments as those of `node()`."""
+        """Return the table as Arrow, a cached copy without copying it; the arguments are those of `node()`."""
         from datapkg.reading.tables import arrow_reader
 
         return arrow_reader.sliced(arrow_reader.ask(self.__stored__, columns, filters), rows)

@@ -1,4 +1,4 @@
-"""Walks through all that lies below a group, and finds nodes there by a pattern, by metadata or by a test."""
+"""Walk through all nodes below a group, and find nodes there by a pattern, by metadata or by a test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Test = Callable[[Node], object]
 
 
 def lines(source: Source, group: str) -> Iterator[tuple[str, Entry | None]]:
-    """(path within the group, line of the manifest) of all below a group, in order; None for a group without a line."""
+    """Yield (path within the group, manifest entry) of all nodes below a group; None for a group without an entry."""
     skip = len(group) + 1 if group else 0
     parent = ""
     for entry in source.manifest.entries(group):
@@ -34,7 +34,7 @@ def lines(source: Source, group: str) -> Iterator[tuple[str, Entry | None]]:
 
 
 def _entered(before: str, now: str) -> list[str]:
-    """The groups that one enters when one goes from a group to another."""
+    """Return the groups that are entered when going from one group to another."""
     if not now or f"{before}/".startswith(f"{now}/"):
         return []
     ends = [at for at, char in enumerate(now) if char == "/"] + [len(now)]
@@ -42,12 +42,14 @@ def _entered(before: str, now: str) -> list[str]:
 
 
 def walk(source: Source, group: str) -> Iterator[tuple[str, Node]]:
-    """(path within the group, node) of all below a group: a group comes before what it holds."""
+    """Return (path within the group, node) of all nodes below a group, each group before its children."""
     return ((path, _node(source, group, path, entry)) for path, entry in lines(source, group))
 
 
 def find(source: Source, group: str, pattern: str) -> Iterator[tuple[str, Node]]:
-    """The same of those whose path fits a pattern: `*` and `?` stay within a name, `**` is any number of names."""
+    """Return the same for nodes whose path matches a pattern: `*` and `?` match within a name, `**` any number of
+    names.
+    """
     fits = compiled(pattern).match
     fixed = _fixed(normalize("NFC", pattern))
     if fixed and source.manifest.kind(_below(group, fixed)) != "group":
@@ -57,7 +59,7 @@ def find(source: Source, group: str, pattern: str) -> Iterator[tuple[str, Node]]
 
 
 def select(source: Source, group: str, test: Test | None, meta: Mapping[str, Any] | None) -> Iterator[tuple[str, Node]]:
-    """The same of those whose metadata hold all that is in `meta`, also below its mappings, and that pass the test."""
+    """Yield the same for nodes whose metadata contain all of `meta`, at any depth, and that pass the test."""
     for path, entry in lines(source, group):
         if meta is None or _holds(entry.meta if entry else {}, meta):
             node = _node(source, group, path, entry)
@@ -66,7 +68,7 @@ def select(source: Source, group: str, test: Test | None, meta: Mapping[str, Any
 
 
 def _node(source: Source, group: str, path: str, entry: Entry | None) -> Node:
-    """The node of a line; what is not a group keeps it, for a look-up of each costs more than the walk."""
+    """Return the node of an entry, which it keeps: looking up each entry again costs more than the walk."""
     node = CLASSES[entry.kind if entry else "group"](source, _below(group, path))
     if entry and entry.kind != "group":
         vars(node)["__line__"] = entry
@@ -84,7 +86,7 @@ def _holds(found: object, wanted: object) -> bool:
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern of paths as a regular expression; raises `InvalidInput` for one that is none."""
+    """Return a pattern of paths as a regular expression; raise `InvalidInput` for what is not a pattern."""
     if not isinstance(pattern, str) or not 0 < len(pattern) <= MAX_PATTERN:
         what = f"text of 1 to {MAX_PATTERN:,} characters, such as **/*.jpg"
         raise InvalidInput(f"a pattern is {what}; got {quoted(pattern)}")
@@ -122,7 +124,7 @@ def _word(word: str) -> str:
 
 
 def _fixed(pattern: str) -> str:
-    """The names that a pattern begins with, so that only what is below them has to be looked at."""
+    """Return the names that a pattern begins with, so that only the nodes below them are searched."""
     fixed: list[str] = []
     for part in pattern.split("/")[:-1]:
         if set(part) & set("*?["):

@@ -1,1 +1,1 @@
-"""How nodes look in a terminal and in a notebook; showing never runs anything of a package and never fails."""
+"""How nodes look in a terminal and in a notebook; displaying never runs code of a package and never fails."""

@@ -1,4 +1,4 @@
-"""The corner of an array that lies at the beginning of its object, of which no more is read than is shown."""
+"""The corner of an array at the beginning of its object; no more is read than is shown."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from datapkg.tables.npy_header import read_header
 def array_preview(
     source: Source, entry: ArrayNode, limits: tuple[int, int], limit_bytes: int
 ) -> np.ndarray[tuple[int, int], np.dtype[Any]] | None:
-    """The first values of the first rows, in two dimensions; of more dimensions, or columns first, one row of them.
+    """Return the first values of the first rows, in two dimensions; one row if it is not a matrix in C order.
 
-    None for types that have no single values to show. Raises `ObjectNotFound`, `CorruptObject`.
+    None for types without single values to show. Raise `ObjectNotFound`, `CorruptObject`.
     """
     with source.open(entry.path, entry.hash) as stream:
         try:
@@ -27,9 +27,7 @@ def array_preview(
                 return None
             data = stream.read(limit_bytes)
         except InvalidInput as error:
-            raise CorruptObject(
-                f"{source.ref.package}/{entry.path} is not an array that can be read: {error}"
-            ) from error
+            raise CorruptObject(f"{source.ref.package}/{entry.path} cannot be read as an array: {error}") from error
     total = min(len(data) // kind.itemsize, math.prod(shape))
     values = np.frombuffer(data, kind, total)
     rows, columns = limits

@@ -1,4 +1,4 @@
-"""Whether what would be shown is on this machine: showing a node never fetches more than the manifest."""
+"""Whether what would be shown is on this machine: displaying a node never fetches more than the manifest."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datapkg.reading.source import Source
 
 
 def is_here(source: Source, hashes: Iterable[str]) -> bool:
-    """Whether these objects are here as far as their names tell; a quick question, of which nothing is fetched."""
+    """Return whether these objects are on this machine, without reading or fetching them."""
     return all(source.store.holds(hash) for hash in hashes)
 
 
 def how_to_get(source: Source) -> str:
-    """What to say of a node whose objects are not here."""
+    """Return the note for a node whose objects are missing."""
     if source.is_lazy:
-        return "its data is not on this machine yet: it comes when it is read"
+        return "its data is not on this machine yet; it is fetched when it is read"
     return f"its data is not on this machine; type: {source.fetch_line('')}"

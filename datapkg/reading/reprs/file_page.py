@@ -1,4 +1,4 @@
-"""Files and arrays as HTML: a README as its words are meant, the beginning of a text, the first numbers."""
+"""Files and arrays as HTML: a rendered README, the beginning of a text, the first numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MARKDOWN = (".md", ".markdown")
 
 
 def readme(source: Source, entry: FileNode) -> str:
-    """A README: Markdown where its name says so, and else the text that it is."""
+    """Return a README: rendered if its name is that of Markdown, else as plain text."""
     if not is_here(source, [entry.hash]):
         return note(how_to_get(source))
     try:
@@ -34,7 +34,7 @@ def readme(source: Source, entry: FileNode) -> str:
 
 
 def file(source: Source, entry: FileNode) -> str:
-    """What the file was called, and the beginning of it where it is text."""
+    """Return the original name of a file, and its beginning if it is text."""
     called = entry.file_name if entry.file_name and entry.file_name != entry.parts[-1] else ""
     parts = [note(f"original name: {visible(called)}")] if called else []
     if _is_markdown(entry):
@@ -57,7 +57,7 @@ def _beginning(source: Source, entry: FileNode, limit: int) -> bytes:
 
 
 def _text(data: bytes, size: int) -> str:
-    """The first lines of a text; nothing of what is none."""
+    """Return the first lines of a text; "" for a binary file."""
     is_cut = size > len(data)
     try:
         words = (data.rsplit(b"\n", 1)[0] if is_cut and b"\n" in data else data).decode()
@@ -72,7 +72,7 @@ def _text(data: bytes, size: int) -> str:
 
 
 def array(source: Source, entry: ArrayNode) -> str:
-    """Shape and type of an array, and the corner of it that lies at the beginning of its object."""
+    """Return the corner of an array at the beginning of its object."""
     if not is_here(source, [entry.hash]):
         return note(how_to_get(source))
     from datapkg.reading.reprs.array_preview import array_preview

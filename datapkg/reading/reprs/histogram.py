@@ -1,4 +1,4 @@
-"""How the values of a column are spread: a few bars, made of values that were read already."""
+"""The distribution of a column's values as a few bars, made of values that were read already."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import pyarrow.types as types
 from datapkg.format.texts import visible
 
 BARS = 16
-MOST_VALUES = 12  # so many different ones are a bar each; more are only counted
+MOST_VALUES = 12  # up to this many distinct ones get a bar each; more are only counted
 _LABEL = 40
 
 
 class Histogram(NamedTuple):
-    """Bars from left to right, each with a label; or none, and how many different values there are."""
+    """Bars from left to right, each with a label; or none, and how many distinct values there are."""
 
     bars: list[tuple[int, str]]
     distinct: int = 0
 
 
 def histogram(values: pa.ChunkedArray) -> Histogram | None:
-    """The spread of numbers and times over their range, of few different values by how often they come.
+    """Return the distribution of numbers and times over their range, or of a few distinct values by frequency.
 
-    None for what has neither, such as lists.
+    None for types that have neither, such as lists.
     """
     kind = values.type.value_type if types.is_dictionary(values.type) else values.type
     try:
@@ -36,7 +36,7 @@ def histogram(values: pa.ChunkedArray) -> Histogram | None:
         if types.is_temporal(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
             return _over_range(values.cast(kind) if kind is not values.type else values)
     except (pa.ArrowException, ArithmeticError, NotImplementedError, TypeError, ValueError):
-        pass  # a picture less; the values are shown all the same
+        pass  # the values are shown without a histogram
     return None
 
 

@@ -1,4 +1,4 @@
-"""Pieces of HTML that several pages are made of."""
+"""Pieces of HTML that several pages use."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from html import escape
 
 
 def text(words: str) -> str:
-    """Words that are safe to see, as text between tags or in an attribute."""
+    """Return text escaped for use between tags or in an attribute."""
     return escape(words, quote=True)
 
 
 def fold(summary: str, body: str, is_open: bool = False) -> str:
-    """What can be folded away; both are HTML."""
+    """Return a collapsible section; both arguments are HTML."""
     return f'<details class="dp-fold"{" open" if is_open else ""}><summary>{summary}</summary>{body}</details>'
 
 
 def note(words: str) -> str:
-    """A line beside the matter."""
+    """Return a short remark."""
     return f'<div class="dp-note">{text(words)}</div>'

@@ -137,22 +137,22 @@ def _inline(text: str, depth: int = 0, in_link: bool = False) -> str:
 
 
 def _marked(match: re.Match[str], depth: int, in_link: bool) -> str:
-    kind, said = match.lastgroup or "", match[match.lastgroup or 0]
+    kind, content = match.lastgroup or "", match[match.lastgroup or 0]
     if kind == "code":
-        return f"<code>{_escaped(said)}</code>"
+        return f"<code>{_escaped(content)}</code>"
     if kind == "image":
-        return f'<span class="dp-soft">{_escaped(said or "image")}</span>'
+        return f'<span class="dp-soft">{_escaped(content or "image")}</span>'
     if kind == "target":
         words = _inline(match["words"], depth, in_link=True)
-        return words if in_link else _link(said, words)
+        return words if in_link else _link(content, words)
     if kind == "relative":
-        return _inline(said, depth, in_link)
+        return _inline(content, depth, in_link)
     if kind in ("auto", "bare"):
-        return _escaped(said) if in_link else _link(said, _escaped(said))
+        return _escaped(content) if in_link else _link(content, _escaped(content))
     if kind in ("strong", "soft", "under"):
         tag = "strong" if kind == "strong" else "em"
-        return f"<{tag}>{_inline(said, depth, in_link)}</{tag}>"
-    return _escaped(said)
+        return f"<{tag}>{_inline(content, depth, in_link)}</{tag}>"
+    return _escaped(content)
 
 
 def _link(address: str, words: str) -> str:

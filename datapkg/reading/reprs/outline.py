@@ -1,4 +1,4 @@
-"""What is shown of a node, before it is text or HTML: bounded, and made of words that are safe in a terminal."""
+"""What is shown of a node, before it becomes text or HTML: bounded in size, and safe to print in a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from datapkg.errors import DatapkgError, ObjectNotFound
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, Node, TableNode
 from datapkg.format.metadata import ColumnNote, column_notes, licence_files_among, licence_of, readme_among
-from datapkg.format.texts import count_text, size_text, visible
+from datapkg.format.texts import count_text, dtype_text, size_text, visible
 from datapkg.reading.reprs.availability import how_to_get, is_here
 from datapkg.reading.source import Source
 from datapkg.reading.tables.stored_table import StoredTable
@@ -18,15 +18,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datapkg.reading.protocols import NodeLike
 
-LIMITS = (30, 8, 4)  # how many nodes are shown of a group: the one asked for, those in it, those in them
+LIMITS = (30, 8, 4)  # nodes shown of a group, by depth
 CELL = 32  # characters
 ROWS, COLUMNS = 5, 12
-NOTES = 30  # how many columns are explained
+NOTES = 30  # columns with a description
 DESCRIPTION, COLUMN_DESCRIPTION = 2_000, 250
 
 
 class Line(NamedTuple):
-    """One line of a tree: how deep, whether it is the last of its group, the name, what it is, and its measures."""
+    """One line of a tree: its depth, whether it is the last of its group, the name, the kind, and its measures."""
 
     depth: int
     last: bool
@@ -36,34 +36,34 @@ class Line(NamedTuple):
 
 
 class Heading(NamedTuple):
-    """What stands above everything else: name, kind, what the publisher calls it and under which licence, measures."""
+    """The first line of a page: name, kind, the publisher's title and licence, measures."""
 
     name: str
     kind: str
-    said: list[str]
+    facts: list[str]
     measures: list[str]
 
 
 def heading(node: NodeLike) -> Heading:
-    """What a node is, in a few words each."""
+    """Return the heading of a node."""
     source, path = node.__source__, node.__at__
-    name, said = visible(source.ref_of(path).at(None)), _said(source, path)
+    name, facts = visible(source.ref_of(path).at(None)), _title_and_licence(source, path)
     entry = source.entry(path)
     if entry is not None and entry.kind != "group":
-        return Heading(name, entry.kind, said, details(entry))
+        return Heading(name, entry.kind, facts, details(entry))
     measures = [count_text(len(source.children(path).names), "node"), size_text(source.manifest.size(path))]
-    return Heading(name, "group" if path else "package", said, measures)
+    return Heading(name, "group" if path else "package", facts, measures)
 
 
 def title(node: NodeLike) -> list[str]:
-    """The same as a line: the reference first, and the kind where the measures do not tell it."""
-    name, kind, said, measures = heading(node)
+    """Return the same as parts of one line: the reference first, and the kind unless the measures show it."""
+    name, kind, facts, measures = heading(node)
     shown = [] if kind in ("group", "package") else [kind]
-    return [f"{name}@sha256:{node.__source__.hash[:12]}", *said, *shown, *measures]
+    return [f"{name}@sha256:{node.__source__.hash[:12]}", *facts, *shown, *measures]
 
 
-def _said(source: Source, path: str) -> list[str]:
-    """Title and licence; where no licence of a package is named, the file in which it lies."""
+def _title_and_licence(source: Source, path: str) -> list[str]:
+    """Return title and licence; if a package names no licence, the file that has it."""
     meta = _meta(source, path)
     title, licence = meta.get("title"), licence_of(meta)
     if not (path or licence) and (found := _files(source, path, licence_files_among(source.children(path).names))):
@@ -82,29 +82,29 @@ def _files(source: Source, group: str, names: list[str]) -> list[FileNode]:
 
 
 def description(source: Source, path: str, limit: int = DESCRIPTION) -> str:
-    """What the publisher says of a node; "" if nothing."""
+    """Return the publisher's description of a node; "" if there is none."""
     text = _meta(source, path).get("description")
     return visible(text, limit) if isinstance(text, str) else ""
 
 
 def readme(source: Source, path: str) -> FileNode | None:
-    """The README of a group."""
+    """Return the README of a group."""
     likely = [name for name in source.children(path).names if name.casefold().startswith("readme")]
     files = {file.parts[-1]: file for file in _files(source, path, likely)}
     return files.get(readme_among(files))
 
 
 def details(entry: Node) -> list[str]:
-    """The measures of a table, file or array."""
+    """Return the measures of a table, file or array."""
     if isinstance(entry, TableNode):
         return [f"{count_text(entry.rows, 'row')} × {count_text(len(entry.columns), 'column')}", size_text(entry.size)]
     if isinstance(entry, ArrayNode):
-        return [" × ".join(map(str, entry.shape)) or "one value", entry.dtype, size_text(entry.size)]
+        return [" × ".join(map(str, entry.shape)) or "one value", dtype_text(entry.dtype), size_text(entry.size)]
     return [size_text(entry.size)] if isinstance(entry, FileNode) else []
 
 
 def tree(source: Source, path: str, depth: int = 0) -> Iterator[Line]:
-    """The lines below a group: the first nodes of each, as many as `LIMITS` has for its depth."""
+    """Yield the lines below a group: the first nodes of each, as many as `LIMITS` has for its depth."""
     names = source.children(path).names
     limit = LIMITS[depth]
     shown = names if len(names) <= limit + 1 else names[:limit]
@@ -138,7 +138,7 @@ class Grid(NamedTuple):
 
 
 def grid(table: StoredTable) -> Grid:
-    """The beginning of a table."""
+    """Return the beginning of a table."""
     entry = table.node
     chosen = entry.columns[:COLUMNS]
     rows: list[list[str]] = []
@@ -151,7 +151,7 @@ def grid(table: StoredTable) -> Grid:
 
 
 def names_and_types(entry: TableNode, limit: int) -> tuple[list[str], list[str]]:
-    """The first columns of a table: their names; their types with their units."""
+    """Return the first columns of a table: their names; their types with their units."""
     notes = column_notes(entry.meta)
     chosen = entry.columns[:limit]
     types = [_type(kind, notes.get(name, ColumnNote())) for name, kind in chosen]
@@ -159,12 +159,12 @@ def names_and_types(entry: TableNode, limit: int) -> tuple[list[str], list[str]]
 
 
 def _type(kind: str, note: ColumnNote) -> str:
-    """`double, cm`."""
+    """Return a type with its unit: `double, cm`."""
     return ", ".join(visible(text, CELL) for text in (kind, note.unit) if text)
 
 
 class Explained(NamedTuple):
-    """A column in words: name, type, unit and what it holds."""
+    """The description of a column: name, type, unit and text."""
 
     name: str
     type: str
@@ -173,7 +173,7 @@ class Explained(NamedTuple):
 
 
 def explained(entry: TableNode, limit: int = COLUMN_DESCRIPTION) -> list[Explained]:
-    """The columns of a table that its publisher describes, in order; at most `NOTES`."""
+    """Return the columns of a table that its publisher describes, in order; at most `NOTES`."""
     notes = column_notes(entry.meta)
     described = ((name, kind, notes[name]) for name, kind in entry.columns if name in notes and notes[name].description)
     return [
@@ -193,7 +193,7 @@ def _first_rows(table: StoredTable, columns: list[str]) -> list[list[str]]:
 
 
 def cell(value: Any) -> str | None:
-    """A value of Arrow as text, None for null; what Python has no value for is shown as such."""
+    """Return a value of Arrow as text, None for null, "?" for what Python cannot represent."""
     try:
         found = value.as_py()
     except (ArithmeticError, ValueError, TypeError, NotImplementedError):

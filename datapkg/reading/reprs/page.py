@@ -1,4 +1,4 @@
-"""Nodes as HTML, for a notebook; every character that is not ours is escaped, and there is no script in it."""
+"""Nodes as HTML for a notebook; all foreign text is escaped, and there are no scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def describe(node: NodeLike) -> str:
-    """A node as a piece of a page; one that is damaged or absent as a line that says so."""
+    """Return a node as a piece of HTML; one line with the error if it is corrupt or missing."""
     try:
         parts = [_head(node), _reference(node), *_body(node.__source__, node.__at__)]
         return f'<div class="datapkg">{SHEET}{"".join(parts)}</div>'
@@ -28,24 +28,24 @@ def describe(node: NodeLike) -> str:
 
 
 def _head(node: NodeLike) -> str:
-    name, kind, said, measures = outline.heading(node)
-    facts = "".join(f"<span>{text(each)}</span>" for each in [*said, *measures])
+    name, kind, facts, measures = outline.heading(node)
+    spans = "".join(f"<span>{text(each)}</span>" for each in [*facts, *measures])
     return (
         f'<div class="dp-head"><span class="dp-name">{text(name)}</span>'
-        f'<span class="dp-kind">{text(kind)}</span>{facts}</div>'
+        f'<span class="dp-kind">{text(kind)}</span>{spans}</div>'
     )
 
 
 def _reference(node: NodeLike) -> str:
-    """The exact reference; a click takes all of it."""
+    """Return the exact reference; a click selects all of it."""
     reference = text(visible(node.__source__.ref_of(node.__at__)))
     return f'<div class="dp-ref" title="the exact reference, to be written down">{reference}</div>'
 
 
 def _body(source: Source, path: str) -> list[str]:
     entry = source.entry(path)
-    said = outline.description(source, path)
-    parts = [f"<p>{text(said)}</p>" if said else ""]
+    description = outline.description(source, path)
+    parts = [f"<p>{text(description)}</p>" if description else ""]
     if isinstance(entry, TableNode):
         return [*parts, table(StoredTable(source, entry))]
     if isinstance(entry, ArrayNode):

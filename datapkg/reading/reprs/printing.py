@@ -17,6 +17,6 @@ def printable(text: str) -> str:
         text.encode(encoding)
     except UnicodeEncodeError:
         return text.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
-    except LookupError:  # a stream of somebody's own that names no encoding of Python's
+    except LookupError:  # a custom stream, with an encoding unknown to Python
         return text
     return text

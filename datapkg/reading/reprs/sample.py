@@ -1,4 +1,4 @@
-"""A bounded look into a table: its first rows, and what the footers of its objects say."""
+"""A bounded sample of a table: its first rows, and what the footers of its objects hold."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from datapkg.reading.tables.statistics import ColumnStatistics, footer_statistic
 from datapkg.reading.tables.stored_table import StoredTable
 
 LOOK_ROWS = 65_536
-LOOK_BYTES = 16 << 20  # as values lie in memory
-CHUNKS = 20_000  # columns of objects: as many footers are read in a tenth of a second
+LOOK_BYTES = 16 << 20  # of values in memory
+CHUNKS = 20_000  # columns times objects: that many footers are read in a tenth of a second
 _BATCH = 1_024
 _FEW_COLUMNS = 100
 
 
 class TableSample(NamedTuple):
-    """What was seen: the first rows of some columns, and the statistics of more of them, which may be none."""
+    """The first rows of some columns, and the statistics of more columns, possibly of none."""
 
     rows: pa.Table
     statistics: dict[str, ColumnStatistics]
@@ -30,10 +30,10 @@ class TableSample(NamedTuple):
 def take_sample(
     table: StoredTable, columns: Sequence[str], rows: int = LOOK_ROWS, explained: Sequence[str] = ()
 ) -> TableSample:
-    """The first rows of some columns, as many as fit the bounds, and the statistics of the `explained` columns.
+    """Return the first rows of some columns, up to the limits, and the statistics of the `explained` columns.
 
-    Columns are given in their order and from the first on. Whether the first block is here was asked before: nothing is
-    fetched. Raises `ObjectNotFound`, `CorruptObject`.
+    Columns are the first ones of the table, in order. The caller has checked that the first block is on this machine:
+    nothing is fetched. Raise `ObjectNotFound`, `CorruptObject`.
     """
     parts = _parts(table, min(rows, table.node.rows))
     buffers = block_access.buffers(table, parts, columns)
@@ -46,7 +46,7 @@ def take_sample(
 
 
 def _parts(table: StoredTable, rows: int) -> list[block_access.BlockRows]:
-    """The blocks that hold the first rows, as far as they are here: the first of them is."""
+    """Return the blocks with the first rows, as far as they are on this machine; the first of them is."""
     parts: list[block_access.BlockRows] = []
     missing = rows
     for number, block in enumerate(table.node.blocks):
@@ -60,7 +60,7 @@ def _parts(table: StoredTable, rows: int) -> list[block_access.BlockRows]:
 
 
 def _first_rows(files: list[pq.ParquetFile], columns: list[str], width: int, rows: int) -> pa.Table:
-    """Rows are read a few at a time until there are enough of them, or they take too much memory."""
+    """Return rows, read a few at a time until there are enough of them or they take too much memory."""
     chosen = columns if width > _FEW_COLUMNS else None
     schema = files[0].schema_arrow
     wanted = pa.schema([schema.field(at) for at in range(len(columns))])
@@ -68,7 +68,7 @@ def _first_rows(files: list[pq.ParquetFile], columns: list[str], width: int, row
     done = size = 0
     for file in files:
         for batch in file.iter_batches(min(_BATCH, max(rows, 1)), columns=chosen):
-            if batch.schema.names[: len(columns)] != columns:  # a name that means several: which they are is not known
+            if batch.schema.names[: len(columns)] != columns:  # the name selects several columns
                 return wanted.empty_table()
             batch = batch.select(range(len(columns))).slice(0, rows - done)
             batches.append(batch)
@@ -79,7 +79,7 @@ def _first_rows(files: list[pq.ParquetFile], columns: list[str], width: int, row
 
 
 def _statistics(table: StoredTable, files: list[pq.ParquetFile], columns: Sequence[str]) -> dict[str, ColumnStatistics]:
-    """Of all objects, where these are few enough and on this machine."""
+    """Return the statistics of all objects; none if these are too many, or not on this machine."""
     names, blocks = [name for name, _ in table.node.columns], table.node.blocks
     if len(names) * len(blocks) > CHUNKS:
         return {}

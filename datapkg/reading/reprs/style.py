@@ -1,8 +1,8 @@
-"""How a node looks on a page: one sheet for its own piece of it, light or dark as the page around it is.
+"""The style sheet of a node on a page, which follows the page's light or dark theme.
 
-Colours are those of the notebook where it has names for them (JupyterLab, VS Code), and else shades of the text's own
-colour: nothing asks what the system prefers, since a page need not follow it. The class stands three times in each
-rule, so that what the notebook says of tables and code does not win.
+Colours are the notebook's if it has names for them (JupyterLab, VS Code), else shades of the text's own colour. The
+preference of the system is not used, since a page need not follow it. Each rule repeats the class three times, so that
+it takes precedence over the notebook's rules for tables and code.
 """
 
 from __future__ import annotations

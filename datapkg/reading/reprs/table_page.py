@@ -1,4 +1,4 @@
-"""A table as HTML: its columns with types, nulls, range and spread above its first rows, and all columns in words."""
+"""A table as HTML: its first rows below columns with types, nulls, range and distribution, and all descriptions."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
     from datapkg.reading.reprs.sample import TableSample
     from datapkg.reading.tables.statistics import ColumnStatistics
 
-COLUMNS = 20  # side by side, above their first rows
-LISTED = 100  # below each other
+COLUMNS = 20  # in the grid
+LISTED = 100  # in the list of columns
 LOOK_ROWS = 65_536
 _NUMBERS = re.compile(r"u?int\d|float|double|halffloat|decimal")
 _FLOATS = re.compile(r"float|double|halffloat")
 _DIGITS = 10
-_UNORDERED = re.compile(r"[a-z_]*(string|binary)|dictionary")  # a footer may have cut their least and greatest short
+_UNORDERED = re.compile(r"[a-z_]*(string|binary)|dictionary")  # footers may truncate their least and greatest
 
 
-class _Seen(NamedTuple):
-    """What a look into the table gave, or why there was none."""
+class _Preview(NamedTuple):
+    """The sample of a table, or why there is none."""
 
-    look: TableSample | None
-    spreads: list[Histogram | None]
+    sample: TableSample | None
+    histograms: list[Histogram | None]
     note: str
 
 
 def table(stored: StoredTable, rows: int = LOOK_ROWS) -> str:
-    """A table as a piece of a page; pictures of its columns are made of that many rows at most."""
-    entry, seen = stored.node, _seen(stored, rows)
-    parts = [_grid(entry, seen), note(seen.note or _more(entry, seen))]
-    return "".join([*parts, _listed(entry, seen)])
+    """Return a table as a piece of HTML; the bars of its columns show at most this many rows."""
+    entry, preview = stored.node, _preview(stored, rows)
+    parts = [_grid(entry, preview), note(preview.note or _more(entry, preview))]
+    return "".join([*parts, _listed(entry, preview)])
 
 
-def _seen(table: StoredTable, rows: int) -> _Seen:
+def _preview(table: StoredTable, rows: int) -> _Preview:
     if not is_here(table.source, [table.node.blocks[0].hash]):
-        return _Seen(None, [], how_to_get(table.source))
+        return _Preview(None, [], how_to_get(table.source))
     from datapkg.reading.reprs.histogram import histogram
     from datapkg.reading.reprs.sample import take_sample
 
@@ -53,46 +53,46 @@ def _seen(table: StoredTable, rows: int) -> _Seen:
     try:
         found = take_sample(table, names[:COLUMNS], rows, explained=names[:LISTED])
     except DatapkgError as error:
-        return _Seen(None, [], visible(error.message, 500))
-    return _Seen(found, [histogram(column) for column in found.rows.columns], "")
+        return _Preview(None, [], visible(error.message, 500))
+    return _Preview(found, [histogram(column) for column in found.rows.columns], "")
 
 
-def _more(entry: TableNode, seen: _Seen) -> str:
-    """What is not shown, and what the pictures are of."""
+def _more(entry: TableNode, preview: _Preview) -> str:
+    """Return what is not shown, and which rows the bars show."""
     more = [(entry.rows - outline.ROWS, "more row"), (len(entry.columns) - COLUMNS, "more column")]
     rest = " and ".join(count_text(number, what) for number, what in more if number > 0)
-    looked = len(seen.look.rows) if seen.look else 0
+    looked = len(preview.sample.rows) if preview.sample else 0
     of = "all rows" if looked == entry.rows else f"the first {count_text(looked, 'row')}"
-    pictured = f"bars are of {of}" if looked and any(each and each.bars for each in seen.spreads) else ""
+    pictured = f"bars are of {of}" if looked and any(each and each.bars for each in preview.histograms) else ""
     return " · ".join(each for each in (f"… and {rest}" if rest else "", pictured) if each)
 
 
-def _grid(entry: TableNode, seen: _Seen) -> str:
+def _grid(entry: TableNode, preview: _Preview) -> str:
     names, types = outline.names_and_types(entry, COLUMNS)
     right = [' class="dp-num"' if _NUMBERS.match(kind) else "" for _, kind in entry.columns[:COLUMNS]]
-    looked = len(seen.look.rows) if seen.look else 0
+    looked = len(preview.sample.rows) if preview.sample else 0
     heads = []
     for at, (name, kind) in enumerate(zip(names, types, strict=True)):
-        found = seen.spreads[at] if seen.spreads else None
+        found = preview.histograms[at] if preview.histograms else None
         head = f'{text(name)}<span class="dp-type">{text(kind)}</span>'
-        heads.append(f"<th{right[at]}>{head}{_bars(found, looked)}{_span(entry, at, seen)}</th>")
+        heads.append(f"<th{right[at]}>{head}{_bars(found, looked)}{_span(entry, at, preview)}</th>")
     rows = []
-    for row in _first_rows(seen):
+    for row in _first_rows(preview):
         cells = (_cell(value, cls) for value, cls in zip(row, right, strict=True))
         rows.append(f"<tr>{''.join(cells)}</tr>")
     grid = f'<table class="dp-grid"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     return f'<div class="dp-wide">{grid}</div>'
 
 
-def _first_rows(seen: _Seen) -> list[tuple[str | None, ...]]:
-    if seen.look is None:
+def _first_rows(preview: _Preview) -> list[tuple[str | None, ...]]:
+    if preview.sample is None:
         return []
-    shown = seen.look.rows.slice(0, outline.ROWS)
+    shown = preview.sample.rows.slice(0, outline.ROWS)
     return list(zip(*([_value(value) for value in column] for column in shown.columns), strict=True))
 
 
 def _value(value: Any) -> str | None:
-    """A value as text; numbers of many digits with six of them, as data frames show them."""
+    """Return a value as text; long floats with six digits, as data frames show them."""
     cell = outline.cell(value)
     return f"{value.as_py():.6g}" if cell and len(cell) > _DIGITS and _FLOATS.match(str(value.type)) else cell
 
@@ -102,7 +102,7 @@ def _cell(value: str | None, cls: str) -> str:
 
 
 def _bars(found: Histogram | None, rows: int) -> str:
-    """A picture of how values are spread; each bar says what it is of when pointed at."""
+    """Return a histogram; each bar shows its range in a tooltip."""
     if found is None:
         return ""
     if not found.bars:
@@ -119,18 +119,18 @@ def _bars(found: Histogram | None, rows: int) -> str:
         )
     return (
         f'<svg class="dp-bars" viewBox="0 0 100 26" preserveAspectRatio="none" role="img" '
-        f'aria-label="spread of values">{"".join(made)}</svg>'
+        f'aria-label="histogram">{"".join(made)}</svg>'
     )
 
 
-def _span(entry: TableNode, at: int, seen: _Seen) -> str:
-    """Least and greatest, and how many are null, where the footers say it exactly."""
-    found = seen.look.statistics.get(entry.columns[at][0]) if seen.look else None
+def _span(entry: TableNode, at: int, preview: _Preview) -> str:
+    """Return least and greatest, and the number of nulls, if the footers have them exactly."""
+    found = preview.sample.statistics.get(entry.columns[at][0]) if preview.sample else None
     if found is None:
         return ""
     least, greatest = _ends(found, entry.columns[at][1])
     ends = f"<span>{text(least)}</span><span>{text(greatest)}</span>" if least else ""
-    spread = seen.spreads[at] if seen.spreads else None
+    spread = preview.histograms[at] if preview.histograms else None
     if not ends and spread and spread.bars:
         ends = f"<span>{text(count_text(len(spread.bars), 'value'))}</span>"
     nulls = _nulls(found, entry.rows)
@@ -154,15 +154,15 @@ def _nulls(found: ColumnStatistics, rows: int) -> str:
     return f"{count_text(found.nulls, 'null')}{share}" if found.nulls else "no nulls"
 
 
-def _listed(entry: TableNode, seen: _Seen) -> str:
-    """The columns below each other, folded away: those that are described, or all where the grid has not all."""
+def _listed(entry: TableNode, preview: _Preview) -> str:
+    """Return a collapsed list of columns: those that are described, or all if the grid does not have all."""
     notes = column_notes(entry.meta)
     is_more = len(entry.columns) > COLUMNS
     described = [at for at, (name, _) in enumerate(entry.columns) if name in notes and notes[name].description]
     chosen = list(range(min(LISTED, len(entry.columns)))) if is_more else described[: outline.NOTES]
     if not chosen:
         return ""
-    rows = "".join(_line(entry, at, notes, seen) for at in chosen)
+    rows = "".join(_line(entry, at, notes, preview) for at in chosen)
     titles = ("column", "type", "unit", "nulls", "least", "greatest", "description")
     head = "".join(f"<th{_right(each)}>{each}</th>" for each in titles)
     words = f"{count_text(len(described), 'column')} described" if described else ""
@@ -177,13 +177,13 @@ def _right(title: str) -> str:
     return ' class="dp-right"' if title in ("nulls", "least", "greatest") else ""
 
 
-def _line(entry: TableNode, at: int, notes: dict[str, ColumnNote], seen: _Seen) -> str:
+def _line(entry: TableNode, at: int, notes: dict[str, ColumnNote], preview: _Preview) -> str:
     name, kind = entry.columns[at]
-    said = notes.get(name, ColumnNote())
-    found = seen.look.statistics.get(name) if seen.look else None
+    column = notes.get(name, ColumnNote())
+    found = preview.sample.statistics.get(name) if preview.sample else None
     nulls = "" if found is None or found.nulls is None else f"{found.nulls:,}"
     least, greatest = _ends(found, kind) if found else ("", "")
-    words = [visible(each, outline.CELL) for each in (name, kind, said.unit)]
+    words = [visible(each, outline.CELL) for each in (name, kind, column.unit)]
     cells = "".join(f"<td>{text(each)}</td>" for each in words)
     numbers = "".join(f'<td class="dp-right">{text(each)}</td>' for each in (nulls, least, greatest))
-    return f"<tr>{cells}{numbers}<td>{text(visible(said.description, outline.COLUMN_DESCRIPTION))}</td></tr>"
+    return f"<tr>{cells}{numbers}<td>{text(visible(column.description, outline.COLUMN_DESCRIPTION))}</td></tr>"

@@ -15,13 +15,13 @@ WIDTH = 100
 
 
 def describe(node: NodeLike) -> str:
-    """A node in a few lines; one that is damaged or absent in a line that says so."""
+    """Return a node in a few lines of text; one line with the error if it is corrupt or missing."""
     try:
         lines = [" · ".join(outline.title(node))]
         entry = node.__source__.entry(node.__at__)
         if isinstance(entry, TableNode):
-            said = outline.description(node.__source__, node.__at__, WIDTH)
-            lines += [f"  {said}"] if said else []
+            description = outline.description(node.__source__, node.__at__, WIDTH)
+            lines += [f"  {description}"] if description else []
             lines += _grid(outline.grid(StoredTable(node.__source__, entry)))
             lines += _explained(outline.explained(entry, WIDTH))
         elif entry is None or entry.kind == "group":
@@ -63,7 +63,7 @@ def _grid(grid: outline.Grid) -> list[str]:
 
 
 def _explained(columns: list[outline.Explained]) -> list[str]:
-    """What the columns hold, a line each, set off from the rows."""
+    """Return the descriptions of columns, a line each, after a blank line."""
     chosen = columns[: outline.COLUMNS]
     left = max((width_of(each.name) for each in chosen), default=0)
     lines = [f"  {padded(each.name, left)}  {each.description}" for each in chosen]

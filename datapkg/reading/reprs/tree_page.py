@@ -1,4 +1,4 @@
-"""The nodes below a group as HTML: a tree that folds, with sizes, and with the columns of its tables."""
+"""The nodes below a group as HTML: a collapsible tree with sizes, and with the columns of its tables."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from datapkg.reading.reprs.table_page import table
 from datapkg.reading.source import Source
 from datapkg.reading.tables.stored_table import StoredTable
 
-LIMITS = (50, 20, 10, 5)  # how many nodes are shown of a group: the one asked for, those in it, those in them …
-LINES = 300  # in all
-SEEN_TABLES = 3  # tables of the group itself whose rows are shown when unfolded; of others their columns
+LIMITS = (50, 20, 10, 5)  # nodes shown of a group, by depth
+LINES = 300  # in total
+SEEN_TABLES = 3  # tables of the top group that unfold to rows; others unfold to columns
 SEEN_ROWS = 8_192
 COLUMNS = 30
 
 
 def tree(source: Source, path: str) -> str:
-    """All that is below a group, as far as the bounds go."""
+    """Return all nodes below a group, up to the limits."""
     return _Tree(source).drawn(path)
 
 
 class _Tree:
-    """One tree while it is drawn: how much room is left in it."""
+    """A tree that is being rendered, with the number of lines and tables that may follow."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -83,7 +83,7 @@ def _row(tag: str, depth: int, name: str, kind: str, measures: list[str], total:
 
 
 def _columns(entry: TableNode) -> str:
-    """The columns of a table as the manifest has them."""
+    """Return the columns of a table as the manifest has them."""
     names, types = outline.names_and_types(entry, COLUMNS)
     each = (
         f'<span>{text(name)} <span class="dp-soft">{text(kind)}</span></span>'

@@ -1,4 +1,4 @@
-"""Warm copies: a table as Arrow keeps it in memory, in a file of the cache that is mapped and not read."""
+"""Cached copies of tables in Arrow's memory format, in files of the cache that are mapped instead of read."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FORMAT = 1
 
 
 def key(table: TableNode) -> str:
-    """The name of a table's copy: it tells all that a reader can see of it, since that is in its objects."""
+    """Return the name of a table's copy: a hash of all that a reader can see of it, which its objects determine."""
     blocks = [[block.hash, block.rows] for block in table.blocks]
     return hash_bytes(json.dumps([FORMAT, table.columns, blocks]).encode())
 
 
 def find(table: StoredTable) -> pa.Table | None:
-    """The copy of a table, mapped into memory; None where there is none, or none that can be believed."""
+    """Return the copy of a table, mapped into memory; None if there is none, or one that does not fit the manifest."""
     copies: ArrowCache = table.source.store.copies
     path = copies.find(key(table.node))
     if path is None:
@@ -39,7 +39,7 @@ def find(table: StoredTable) -> pa.Table | None:
 
 
 def copied(table: pa.Table) -> pa.Table:
-    """The table in memory of its own, of a slice no more than its rows; columns are copied side by side."""
+    """Return the table in memory of its own, of a slice only its rows; columns are copied in parallel."""
     with ThreadPoolExecutor(pa.cpu_count(), "datapkg-copy") as pool:
         columns = list(pool.map(_copied, table.columns))
     return pa.Table.from_arrays(columns, schema=table.schema)

@@ -1,4 +1,4 @@
-"""Making warm copies: a table is read once, and written as Arrow keeps it in memory."""
+"""Write cached copies of tables: read a table once, and write it in Arrow's memory format."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from datapkg.reading.tables.batches import batches
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.reading.tables.summary import nbytes
 
-# A table that takes less in memory is written in one piece a column, as pandas can take it as it lies; of a larger one
-# no more is in memory than a batch.
+# A smaller table is written in one chunk a column, which pandas can use in place; of a larger one, at most a batch is
+# in memory.
 ONE_PIECE_BYTES = 1 << 30
 _BATCH_ROWS = 1 << 18
 
 
 def write(table: StoredTable) -> bool:
-    """Writes a warm copy of a table, unless there is one; whether it was written.
+    """Write a copy of a table, unless there is one; return whether it was written.
 
-    Raises `InvalidInput` for a table that files of Arrow cannot hold, and errors of reading.
+    Raise `InvalidInput` for a table that Arrow files cannot hold, and errors of reading.
     """
     if arrow_cache.find(table) is not None:
         return False

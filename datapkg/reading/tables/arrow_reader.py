@@ -1,4 +1,4 @@
-"""From the Parquet objects of a table to Arrow: only the columns and rows asked for."""
+"""Read the Parquet objects of a table as Arrow: only the columns and rows that are asked for."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from datapkg.tables.block_reader import with_long_text
 from datapkg.tables.column_assembler import ColumnAssembler
 from datapkg.tables.pandas_metadata import forgotten_categories, pandas_metadata, restore_categories, with_columns
 
-# A shorter table is not worth a second look at its schema.
+# Converting the text of a shorter table is faster than reading its footer twice.
 _LONG = 65_536
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a table: columns in their order (None: all), a condition of rows; and its whole schema."""
+    """What is asked of a table: columns in their order (None: all), a condition on rows; and the whole schema.
+
+    `long_text` is that of `ask`. The answer to an `own` question shares no memory with a cached copy.
+    """
 
     table: StoredTable
     schema: pa.Schema
@@ -36,7 +39,7 @@ class Question:
     own: bool = False
 
     def needed(self) -> list[str] | None:
-        """The columns that have to be read: those of the condition too; None for all."""
+        """Return the columns that have to be read, those of the condition included; None for all."""
         if self.columns is None or self.condition is None:
             return self.columns
         return list(dict.fromkeys([*self.columns, *row_filters.columns_of(self.condition, self.schema)]))
@@ -51,10 +54,10 @@ def ask(
     long_text: bool = False,
     own: bool = False,
 ) -> Question:
-    """A question, all that can be wrong in it being found out: `NodeNotFound` for a column, `InvalidInput` for filters.
+    """Return a question that is known to be valid: raise `NodeNotFound` for a column, `InvalidInput` for filters.
 
-    With `index` the columns in which pandas kept an index come too; with `long_text`, text may have the long offsets
-    that pandas has, whatever it was stored with; with `own`, the answer shares no memory with a warm copy.
+    With `index`, the columns in which pandas kept an index are read too; with `long_text`, text may have the 64-bit
+    offsets that pandas uses, whatever it was stored with; with `own`, the answer shares no memory with a cached copy.
     """
     named = None if columns is None else row_filters.known(table, columns)
     filters = row_filters.plain(table, filters)
@@ -67,9 +70,9 @@ def ask(
 
 
 def read(question: Question, picks: row_selection.Picks | None = None) -> pa.Table:
-    """What was asked for: columns in the order asked, and of some rows (all, or `picks`) those that pass the filters.
+    """Return what was asked for: columns in the order asked, and the rows (all, or `picks`) that pass the filters.
 
-    A result without rows has the categories of the whole table. Raises `InvalidInput` for filters that do not fit,
+    A result without rows has the categories of the whole table. Raise `InvalidInput` for filters that do not fit,
     `ObjectNotFound`, `CorruptObject`.
     """
     found = _read(question, picks)
@@ -88,9 +91,9 @@ def _read(question: Question, picks: row_selection.Picks | None) -> pa.Table:
 
 
 def _with_categories(question: Question, empty: pa.Table) -> pa.Table:
-    """A result without rows, with those categories that no schema has: they are in the pages of their column.
+    """Return a result without rows, with those categories that are only in the pages of their column.
 
-    Each block of ours has all of them; an object that is a table by itself may have others in each row group.
+    Each block that datapkg wrote has all of them; an object that is a whole table may have others in each row group.
     """
     kept = forgotten_categories(question.schema)
     lost = [field.name for field in empty.schema if types.is_dictionary(field.type) and field.name not in kept]
@@ -110,16 +113,18 @@ def _with_categories(question: Question, empty: pa.Table) -> pa.Table:
 
 
 def sliced(question: Question, wanted: slice | None) -> pa.Table:
-    """What was asked for, of the rows that a slice takes and in its direction; raises `InvalidInput` for no slice."""
+    """Return what was asked for, of the rows of a slice and in its direction; raise `InvalidInput` for other than a
+    slice.
+    """
     picks, is_reverse = row_selection.chosen(question.table.node, wanted)
     found = read(question, picks)
     return found.take(pa.array(range(len(found))[::-1], pa.int64())) if is_reverse else found
 
 
 def from_copy(question: Question, picks: row_selection.Picks | None = None) -> pa.Table | None:
-    """The answer from a warm copy; None where there is none."""
+    """Return the answer from a cached copy; None if there is none."""
     if question.condition is not None and forgotten_categories(question.schema):
-        return None  # conditions are of what is stored, and not of the categories that it stands for
+        return None  # conditions are about the stored positions, not about their categories
     found = arrow_cache.find(question.table)
     if found is None:
         return None
@@ -137,13 +142,13 @@ def from_copy(question: Question, picks: row_selection.Picks | None = None) -> p
 
 
 def schema(table: StoredTable) -> pa.Schema:
-    """The Arrow schema of a table as it is read, from the end of its first object."""
+    """Return the Arrow schema of a table as it is read, from the footer of its first object."""
     found = _first_schema(table)
     return restore_categories(found.empty_table()).schema if forgotten_categories(found) else found
 
 
 def _first_schema(table: StoredTable) -> pa.Schema:
-    """The schema as it is stored; of a table whose objects are not here, that of its warm copy where it is the same."""
+    """Return the schema as stored; of a table that is not on this machine, that of a cached copy if it is the same."""
     if table.source.is_lazy and not table.source.through.has(table.node.blocks[0].hash):
         copy = arrow_cache.find(table)
         if copy is not None and not any(pa.types.is_dictionary(kind) for kind in copy.schema.types):
@@ -155,14 +160,14 @@ def _first_schema(table: StoredTable) -> pa.Schema:
 
 
 def footers(table: StoredTable) -> Iterator[pq.FileMetaData]:
-    """What the end of each object says of its columns; no values are read."""
+    """Yield the footer of each object; no values are read."""
     parts = [BlockRows(number, ()) for number in range(len(table.node.blocks))]
     for part, buffer in zip(parts, block_access.buffers(table, parts, []), strict=True):
         yield block_access.opened(table, part.number, buffer).metadata
 
 
 def index_columns(schema: pa.Schema) -> list[str]:
-    """The columns in which pandas kept an index, as its metadata say."""
+    """Return the columns in which pandas kept an index, by pandas' metadata."""
     described = pandas_metadata(schema).get("index_columns")
     described = described if isinstance(described, list) else []
     names = set(schema.names) if described else set()
@@ -170,7 +175,7 @@ def index_columns(schema: pa.Schema) -> list[str]:
 
 
 def unreadable(question: Question, error: Exception) -> Exception:
-    """The error of ours for one of Arrow's: filters that do not fit, or else damage."""
+    """Return datapkg's error for one of Arrow's: for filters that do not fit, or else for corruption."""
     if question.condition is not None:
         return row_filters.unfit(question.table, question.condition, error)
     return block_access.unreadable(question.table, error)
@@ -188,14 +193,14 @@ def _answer(question: Question, parts: list[BlockRows]) -> pa.Table:
 
 
 def _is_odd(schema: pa.Schema) -> bool:
-    """Whether names alone do not say which column is meant: some are twice there, or look like a path."""
+    """Return whether names alone do not identify a column: some are duplicates, or look like a path."""
     return len(set(schema.names)) < len(schema.names) or any("." in name for name in schema.names)
 
 
 def _read_each(
     question: Question, parts: list[BlockRows], buffers: list[pa.Buffer], needed: list[str] | None
 ) -> pa.Table:
-    """Every object read by itself, side by side: that costs a quarter of what a dataset takes to begin a file."""
+    """Read every object by itself, in parallel: that costs a quarter of what a dataset takes to open a file."""
     found = _together(question, parts, buffers, needed)
     if question.condition is not None:
         found = found.filter(question.condition)
@@ -203,7 +208,7 @@ def _read_each(
 
 
 def only(found: pa.Table, columns: list[str] | None) -> pa.Table:
-    """These columns in this order; all that share a name."""
+    """Return these columns in this order, with all columns that share a name."""
     names = found.column_names
     if columns is None or names == columns:
         return found
@@ -216,7 +221,7 @@ def only(found: pa.Table, columns: list[str] | None) -> pa.Table:
 def _together(
     question: Question, parts: list[BlockRows], buffers: list[pa.Buffer], needed: list[str] | None
 ) -> pa.Table:
-    """The wanted rows of all objects, columns in the order in which they are stored."""
+    """Return the wanted rows of all objects, columns in the order in which they are stored."""
     table, whole = question.table, question.schema
     is_wide = False
     if question.long_text and buffers and table.node.rows >= _LONG and (wide := with_long_text(buffers[0], whole)):
@@ -238,7 +243,7 @@ def _together(
     joint = ColumnAssembler(schema, [row_selection.count(table.node, part) for part in parts])
     with ThreadPoolExecutor(min(pa.cpu_count(), len(parts)), "datapkg-read") as pool:
         for _ in pool.map(lambda at: joint.add(at, one(at, False)), range(len(parts))):
-            pass  # what a thread raises is raised here
+            pass  # raises what a thread raised
     return joint.table()
 
 

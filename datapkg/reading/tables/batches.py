@@ -1,4 +1,4 @@
-"""A table in batches of so many rows, of which no more is in memory than one block and one batch."""
+"""Read a table in batches of a fixed number of rows, with at most one block and one batch in memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from datapkg.tables.pandas_metadata import restore_categories
 
 
 def batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
-    """Batches of this many rows, the last of what is left; none where there are no rows.
+    """Yield batches of this many rows, the last with the remaining rows; none if there are no rows.
 
-    Raises `InvalidInput`, `ObjectNotFound`, `CorruptObject`, some of them only when a block is reached.
+    Raise `InvalidInput`, `ObjectNotFound`, `CorruptObject`, some of them only when a block is reached.
     """
     if not isinstance(length, int) or isinstance(length, bool) or length < 1:
         raise InvalidInput(f"rows is how many rows a batch has, at least 1; got {length!r:.80}")
@@ -36,7 +36,7 @@ def _batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
 
 
 def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
-    """Tables of at most so many rows that pass the condition, in order."""
+    """Yield tables of at most this many rows that pass the condition, in order."""
     table, needed = question.table, question.needed()
     if (copy := arrow_reader.from_copy(replace(question, own=False))) is not None:
         for start in range(0, len(copy), length):
@@ -60,7 +60,7 @@ def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
 
 
 def _groups(question: Question, part: BlockRows, buffer: pa.Buffer) -> list[int] | None:
-    """The row groups of a block that may have rows which pass; None for all."""
+    """Return the row groups of a block that may have rows which pass; None for all."""
     names = question.schema.names
     if question.condition is None or len(set(names)) < len(names):
         return None

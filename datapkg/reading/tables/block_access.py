@@ -1,4 +1,4 @@
-"""The objects of a table where they are opened: the one way to their bytes, and each checked against the manifest."""
+"""Access to the objects of a table: the only way to their bytes, each compared with the manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 FIRST = [BlockRows(0, ())]
-"""The first block, of which no row is wanted: its footer."""
+"""The footer of the first block: none of its rows."""
 
 
 def buffers(
@@ -30,15 +30,15 @@ def buffers(
     columns: Sequence[str] | None = None,
     condition: Any = None,
 ) -> list[pa.Buffer]:
-    """The objects of these blocks mapped into memory, their bytes being right as far as they will be read.
+    """Return the objects of these blocks mapped into memory, correct as far as they will be read.
 
-    Everything that is read of a table comes through here, and all of one question is said at once: `columns` are those
-    that will be read, with those of filters and of an index (None: all of them; empty: the footer alone), `condition`
-    an expression that the rows must meet, for a dataset that will skip what it rules out. Of an object that is not on
-    this machine only these columns need be there then. Raises `ObjectNotFound`, `CorruptObject`; `Unreachable`.
+    Every read of a table passes here and names all it needs at once: `columns` are those that will be read, including
+    those of filters and of an index (None: all of them; empty: only the footer), `condition` an expression that the
+    rows must meet, for a dataset that will skip what it excludes. Of an object that is not on this machine, only these
+    columns are fetched. Raise `ObjectNotFound`, `CorruptObject`; `Unreachable`.
     """
     if table.source.is_lazy:
-        from datapkg.reading.tables import lazy_ranges  # what is on this machine need not know how to fetch
+        from datapkg.reading.tables import lazy_ranges  # local tables need nothing that fetches
 
         lazy_ranges.bring(table, parts, None if columns is None else list(columns), condition)
     return [_mapped(table, part.number) for part in parts]
@@ -56,14 +56,14 @@ def _mapped(table: StoredTable, number: int) -> pa.Buffer:
             with pa.memory_map(str(place.path)) as mapped:
                 mapped.seek(place.offset)
                 return mapped.read_buffer(place.size)
-        except FileNotFoundError:  # another process has just written its pack anew
+        except FileNotFoundError:  # another process has just rewritten its pack
             if is_last:
                 raise
     raise AssertionError
 
 
 def opened(table: StoredTable, number: int, buffer: pa.Buffer, long_text: bool = False) -> pq.ParquetFile:
-    """A block's object as a Parquet file; raises `CorruptObject` if it is not the one that the manifest describes."""
+    """Return a block's object as a Parquet file; raise `CorruptObject` if the manifest describes another one."""
     try:
         file = open_block(buffer, checked=table.source.is_lazy, long_text=long_text)
         rows, names = file.metadata.num_rows, file.schema_arrow.names
@@ -74,7 +74,7 @@ def opened(table: StoredTable, number: int, buffer: pa.Buffer, long_text: bool =
 
 
 def dataset(table: StoredTable, parts: Sequence[BlockRows], buffers: Sequence[pa.Buffer]) -> ds.FileSystemDataset:
-    """The objects of these blocks as one dataset of pyarrow, which skips what filters rule out."""
+    """Return the objects of these blocks as one dataset of pyarrow, which skips what filters exclude."""
     import pyarrow.dataset as ds
 
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=table.source.is_lazy)
@@ -88,13 +88,13 @@ def dataset(table: StoredTable, parts: Sequence[BlockRows], buffers: Sequence[pa
 
 
 def check_types(table: StoredTable, found: pa.Schema, first: pa.Schema) -> None:
-    """Raises `CorruptObject` where a block has other types than the first."""
+    """Raise `CorruptObject` if a block has other types than the first."""
     if not found.equals(first):
         raise CorruptObject(f"{table.place}: its objects differ in the types of their columns")
 
 
 def check_columns(table: StoredTable, stored: pa.Schema) -> None:
-    """Raise `CorruptObject` where an object has other types than the manifest says: its columns are what lists show.
+    """Raise `CorruptObject` if an object has other types than the manifest states, since listings show those.
 
     `stored` is the schema of the first block, which the others share.
     """
@@ -103,22 +103,22 @@ def check_columns(table: StoredTable, stored: pa.Schema) -> None:
         found = column_texts(read)
     except (InvalidInput, pa.ArrowException) as error:
         raise unreadable(table, error) from error
-    wrong = [(*said, kind) for said, (_, kind) in zip(table.node.columns, found, strict=True) if said[1] != kind]
+    wrong = [(*stated, kind) for stated, (_, kind) in zip(table.node.columns, found, strict=True) if stated[1] != kind]
     if wrong:
-        name, said, kind = wrong[0]
+        name, stated, kind = wrong[0]
         raise CorruptObject(
             f"{table.place}: column {quoted(name)} of its object is {quoted(kind)}, but the "
-            f"manifest says {quoted(said)}",
+            f"manifest says {quoted(stated)}",
             hash=table.node.blocks[0].hash,
         )
 
 
 def unreadable(table: StoredTable, error: Exception) -> CorruptObject:
-    """The error for an object that is not Parquet, or not all of it; what came of it in stretches is forgotten."""
+    """Return the error for an object that is not complete Parquet; discard the ranges of it that were fetched."""
     table.source.give_up(table.node)
     if table.source.is_lazy and any(not table.source.through.has(hash) for hash, _ in table.node.objects()):
         line = table.source.fetch_line(table.node.path)
-        then = f"what came of it was forgotten; read it again, or type: {line}"
+        then = f"the partial download was discarded; read it again, or type: {line}"
     else:
         line = "datapkg verify"
         then = f"type: {line}"
@@ -127,10 +127,10 @@ def unreadable(table: StoredTable, error: Exception) -> CorruptObject:
 
 
 def _check(table: StoredTable, number: int, rows: int, names: list[str]) -> None:
-    block, said = table.node.blocks[number], [name for name, _ in table.node.columns]
-    if rows != block.rows or names != said:
+    block, stated = table.node.blocks[number], [name for name, _ in table.node.columns]
+    if rows != block.rows or names != stated:
         place = f"{table.place}: object sha256:{block.hash[:12]}…"
         raise CorruptObject(
-            f"{place} has {rows:,} rows of {quoted(names)}; the manifest says {block.rows:,} rows of {quoted(said)}",
+            f"{place} has {rows:,} rows of {quoted(names)}; the manifest says {block.rows:,} rows of {quoted(stated)}",
             hash=block.hash,
         )

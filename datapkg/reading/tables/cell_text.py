@@ -1,7 +1,7 @@
-"""The columns of a table, and their cells as text: each column rendered in one way from first row to last.
+"""The columns of a table, and their cells as text: each column is rendered in one way from first row to last.
 
-Rendering is by the Arrow type of a column, never by what a stretch of rows holds: an integer stays one beside nulls.
-Numbers have the fewest digits that give the same value back, times as many as any value of their column needs.
+The Arrow type of a column decides, never the rows of one batch: an integer stays an integer beside nulls. Numbers have
+the fewest digits that give the same value back, times as many as any value of their column needs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DAYS = -1
 
 @dataclass(frozen=True)
 class TextColumn:
-    """A column by its name and place in the schema, its label in the header, and whether it is a part of the index."""
+    """A column by its name and position in the schema, its label in the header, and whether it belongs to the index."""
 
     name: str
     at: int
@@ -65,7 +65,7 @@ def _label(labels: dict[str, Any], name: str, is_index: bool) -> str:
 
 
 def not_as_text(schema: pa.Schema) -> list[TextColumn]:
-    """Return the columns whose values no text of a cell stands for: nested, binary, and types of other libraries."""
+    """Return the columns whose values have no text form: nested, binary, and types of other libraries."""
     return [each for each in columns_of(schema) if not _is_plain(each.kind)]
 
 
@@ -77,7 +77,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether values of an Arrow type are text, whatever their offsets."""
+    """Return whether values of an Arrow type are text, whatever their offsets."""
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
@@ -147,7 +147,7 @@ def _times(array: pa.Array, digits: int | None) -> pa.Array:
 
 
 def _with_far_years(array: pa.Array, text: pa.Array) -> pa.Array:
-    """Return the text of times with numpy's form of the years that Arrow has only a remark for, those above 32,767."""
+    """Return the text of times, with numpy's form of years above 32,767, for which Arrow only has a placeholder."""
     if not pc.any(pc.starts_with(text, "<")).as_py():
         return text
     far = np.datetime_as_string(array.to_numpy(zero_copy_only=False))
@@ -190,8 +190,8 @@ def _divides(values: pa.Array, by: int) -> bool:
 def json_values(array: pa.Array) -> list[Any]:
     """Return values as JSON can hold them: binary as base64, times as ISO text, decimals and durations as text.
 
-    A map is a list of pairs, and so is a struct in which a name stands twice. Nothing passes through Python's types of
-    time, which have neither nanoseconds nor the years beyond 9999.
+    A map is a list of pairs, and so is a struct in which a name occurs twice. Values never become Python's types of
+    time, which have neither nanoseconds nor years beyond 9999.
     """
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):

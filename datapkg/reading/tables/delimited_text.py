@@ -1,7 +1,7 @@
-"""A table as delimited text, a few thousand rows at a time.
+"""Write a table as delimited text, a few thousand rows at a time.
 
-Text is quoted (RFC 4180) where it has to be; empty text is `""`, and a null is the dialect's marker without quotes, by
-default nothing. How single values are rendered is settled in `cell_text`.
+Text is quoted (RFC 4180) where necessary; empty text is `""`, and a null is the dialect's marker without quotes, by
+default nothing. `cell_text` renders single values.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, d
 
 
 def _cells(array: pa.Array, column: TextColumn, dialect: Dialect, digits: dict[str, int]) -> pa.Array:
-    """Return the text of each cell, quoted where it has to be; nulls stay nulls."""
+    """Return the text of each cell, quoted where necessary; nulls stay nulls."""
     text = _rendered(array, column, dialect, digits.get(column.name)).cast(pa.large_string())
     is_number = types.is_integer(column.kind) or types.is_floating(column.kind)
     if is_number and dialect.separator in ",;\t|" and dialect.decimal != dialect.separator:
@@ -144,7 +144,7 @@ def _rendered(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int
         return _rendered(array.dictionary, column, dialect, digits).take(array.indices)
     format = dialect.date_formats.get(column.label, dialect.date_formats.get("", ""))
     if types.is_timestamp(array.type) and format:
-        # Arrow's %S has the fraction that the unit of a time has.
+        # Arrow's %S includes the fraction, with the digits of the time's unit.
         unit = "us" if "%S.%f" in format else "s"
         times = array.cast(pa.timestamp(unit, array.type.tz), safe=False)
         return pc.strftime(times, format.replace("%S.%f", "%S"))

@@ -1,4 +1,4 @@
-"""A table as one JSON array with an object a row, streamed: each row is one line of it."""
+"""Write a table as one JSON array with an object a row, streamed, one row a line."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def write_json(table: StoredTable) -> Iterator[bytes]:
     """Yield the bytes of a JSON array of objects.
 
     Nulls, NaN and infinities are null; times, durations and decimals are the text that csv has for them. Keys are the
-    labels of columns, or their stored names where a label is empty or stands twice. Raise `InvalidInput` for values
-    that are not what their type says.
+    labels of columns, or their stored names if a label is empty or not unique. Raise `InvalidInput` for values that do
+    not fit their type.
     """
     yield from explained(table, _write_json(table))
 

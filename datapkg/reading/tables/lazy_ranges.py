@@ -1,8 +1,8 @@
-"""Tables whose objects are not on this machine: of each only the footer, and the columns that are read, are fetched.
+"""Fetch tables that are not on this machine by ranges: of each object only the footer and the columns that are read.
 
-Pages prove themselves by the checksums that Parquet has for them, which the reader checks; without these, stretches are
-held against the hashes of the chunks that they lie in, and an object of which nobody tells the chunks comes whole. So
-does a small one. A footer is held against the manifest: its rows, and names of columns.
+Pages carry Parquet's checksums, which the reader verifies. Without checksums, ranges are verified by the hashes of the
+chunks that they are in, and an object whose chunks are unknown is fetched whole. So is a small one. A footer is
+compared with the manifest: its rows, and names of columns.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from datapkg.tables.block_reader import read_footer
 
 _MAGIC, _TAIL = b"PAR1", 8
 _FIRST_GUESS = 16 << 10
-_NEXT_INTEGER = 0x15  # how Thrift's compact protocol begins a field of 32 bits that follows the one before
+_NEXT_INTEGER = 0x15  # the header of a 32-bit field with the next id, in Thrift's compact protocol
 
 
-class _Open(NamedTuple):
-    """A block that is fetched in stretches."""
+class _LazyBlock(NamedTuple):
+    """A block that is fetched by ranges."""
 
     part: BlockRows
     block: Block
@@ -41,8 +41,9 @@ class _Open(NamedTuple):
 
 
 def bring(table: StoredTable, parts: Sequence[BlockRows], columns: list[str] | None, condition: Any) -> None:
-    """Fetches what reading these columns (None: all) of these blocks needs, and is not here; blocks that the condition
-    rules out by their footers need no more than these.
+    """Fetch what is missing for reading these columns (None: all) of these blocks.
+
+    Of blocks that the condition excludes by their footers, only the footers are fetched.
     """
     through = table.source.through
     absent = [(part, table.node.blocks[part.number]) for part in parts]
@@ -55,7 +56,7 @@ def bring(table: StoredTable, parts: Sequence[BlockRows], columns: list[str] | N
         if whole:
             through.bring(whole)
         opened = [
-            _Open(part, block, stack.enter_context(through.parts.part(block.hash, block.size)))
+            _LazyBlock(part, block, stack.enter_context(through.parts.part(block.hash, block.size)))
             for part, block in absent
             if block.hash not in whole
         ]
@@ -63,7 +64,7 @@ def bring(table: StoredTable, parts: Sequence[BlockRows], columns: list[str] | N
             _bring_stretches(table.source, opened, columns, condition)
 
 
-def _bring_stretches(source: Source, opened: list[_Open], columns: list[str] | None, condition: Any) -> None:
+def _bring_stretches(source: Source, opened: list[_LazyBlock], columns: list[str] | None, condition: Any) -> None:
     through = source.through
     footers = _footers(source, opened)
     wanted = [
@@ -79,13 +80,15 @@ def _bring_stretches(source: Source, opened: list[_Open], columns: list[str] | N
 
 
 def _has_odd_names(table: TableNode) -> bool:
-    """Whether names alone do not say which columns of the file are meant."""
+    """Return whether names alone do not identify the columns of the file."""
     names = [name for name, _ in table.columns]
     return len(set(names)) < len(names) or any("." in name for name in names)
 
 
-def _footers(source: Source, opened: list[_Open]) -> list[pq.FileMetaData]:
-    """The footers of these objects; those of one table are of about one length."""
+def _footers(source: Source, opened: list[_LazyBlock]) -> list[pq.FileMetaData]:
+    """Return the footers of these objects; those of one table have similar lengths, so the first is a guess for the
+    rest.
+    """
     lengths: list[int] = []
     guess = _FIRST_GUESS
     for some in (opened[:1], opened[1:]):
@@ -97,28 +100,28 @@ def _footers(source: Source, opened: list[_Open]) -> list[pq.FileMetaData]:
     return [_footer(each, length) for each, length in zip(opened, lengths, strict=True)]
 
 
-def _end(each: _Open, size: int) -> Stretch:
+def _end(each: _LazyBlock, size: int) -> Stretch:
     return max(0, each.block.size - size), each.block.size
 
 
-def _footer_bytes(each: _Open) -> int:
-    """How many bytes the footer takes, with its length and the magic at the very end."""
+def _footer_bytes(each: _LazyBlock) -> int:
+    """Return how many bytes the footer takes, with its length and the magic bytes at the end."""
     tail = each.stored.read(*_end(each, _TAIL))
     size = int.from_bytes(tail[:4], "little") + _TAIL
     if tail[4:] != _MAGIC or size > each.block.size:
-        raise CorruptObject(f"object {each.block.hash} does not end as Parquet does", hash=each.block.hash)
+        raise CorruptObject(f"object {each.block.hash} does not end like a Parquet file", hash=each.block.hash)
     return size
 
 
-def _footer(each: _Open, size: int) -> pq.FileMetaData:
+def _footer(each: _LazyBlock, size: int) -> pq.FileMetaData:
     try:
         return read_footer(each.stored.read(*_end(each, size)))
     except (pa.ArrowException, OSError) as error:
         raise CorruptObject(f"object {each.block.hash}: {error}", hash=each.block.hash) from error
 
 
-def _chunks(footer: pq.FileMetaData, each: _Open, columns: list[str] | None) -> list[Stretch]:
-    """Where the values of the columns lie, in the row groups that are hit."""
+def _chunks(footer: pq.FileMetaData, each: _LazyBlock, columns: list[str] | None) -> list[Stretch]:
+    """Return where the values of the columns are, in the row groups that have wanted rows."""
     names = None if columns is None else set(columns)
     found, start = [], 0
     for number in range(footer.num_row_groups):
@@ -128,7 +131,7 @@ def _chunks(footer: pq.FileMetaData, each: _Open, columns: list[str] | None) -> 
             found += [_place(one) for one in chunks if names is None or one.path_in_schema.split(".")[0] in names]
         start += group.num_rows
     if any(not 0 <= begin <= end <= each.block.size for begin, end in found):
-        raise CorruptObject(f"object {each.block.hash} has columns outside of itself", hash=each.block.hash)
+        raise CorruptObject(f"object {each.block.hash} has columns beyond its end", hash=each.block.hash)
     return found
 
 
@@ -139,19 +142,19 @@ def _place(chunk: pq.ColumnChunkMetaData) -> Stretch:
     return start, start + chunk.total_compressed_size
 
 
-def _may_have(each: _Open, condition: Any) -> bool:
-    """Whether a row of the block may meet a condition, as far as its footer tells: the dataset asks the same."""
+def _may_have(each: _LazyBlock, condition: Any) -> bool:
+    """Return whether a row of the block may meet a condition, by its footer, as the dataset decides it."""
     import pyarrow.dataset as ds
 
     try:
         fragment = ds.ParquetFileFormat().make_fragment(pa.py_buffer(each.stored.mapped()))
         return bool(fragment.subset(condition).row_groups)
     except (pa.ArrowException, OSError):
-        return True  # what is wrong is said by whoever reads
+        return True  # the reader will raise the error
 
 
 def _has_checksum(stored: Stored, start: int) -> bool:
-    """Whether the page that begins here has a checksum: after its type and two sizes, the fourth field is there."""
+    """Return whether the page that begins here has a checksum: the fourth field, after its type and two sizes."""
     head = stored.read(start, start + 64)
     at = 0
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""From Arrow to pandas: frames that are fresh, may be written to, and are as they were when they were stored."""
+"""Convert Arrow to pandas: frames that may be written to, with the index and dtypes that they were stored with."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _BAD_METADATA = (
     *(TypeError, ValueError, pa.ArrowException),
 )
 
-# Of a long table each column keeps the memory that it was read into; of a short one pandas lays columns of a type
-# together, as it likes them best. It warns of frames in a hundred pieces.
+# Each column of a long table keeps the memory that it was read into; in a short one, pandas consolidates columns of one
+# type, which is faster to use. pandas warns of frames in a hundred pieces.
 _LONG, _MANY_COLUMNS = 65_536, 90
 
-# What pandas makes of booleans and integers beside nulls, by the kinds of their dtypes.
+# The dtypes that pandas gives booleans and integers with nulls, by the kinds of their dtypes.
 _DTYPES_WITH_NULLS: dict[str, Any] = {"b": object, "i": "float64", "u": "float64"}
 
 _BACKENDS = (None, "pyarrow", "numpy_nullable")
@@ -38,7 +38,7 @@ _BACKENDS = (None, "pyarrow", "numpy_nullable")
 
 @dataclass(frozen=True)
 class Form:
-    """How a frame is made: `frozen` ones may share memory and are not written to; `dtype_backend` as pandas has it."""
+    """How a frame is made: `frozen` ones may share memory and are read-only; `dtype_backend` is that of pandas."""
 
     frozen: bool = False
     dtype_backend: str | None = None
@@ -51,7 +51,7 @@ class Form:
 
     @property
     def own(self) -> bool:
-        """Whether the frame may not look into a warm copy: it could be written to, or outlive it."""
+        """Whether the frame may not share memory with a cached copy: it could be written to, or outlive the copy."""
         return not self.frozen and self.dtype_backend != "pyarrow"
 
 
@@ -66,7 +66,7 @@ def read(
     rows: slice | None = None,
     form: Form | None = None,
 ) -> pd.DataFrame:
-    """A table as a DataFrame with the index it had: all of it, or some columns, and of some rows those that pass."""
+    """Return a table as a DataFrame with its index: all of it, or some columns, and of the rows those that pass."""
     form = form or Form()
     question = arrow_reader.ask(table, columns, filters, index=True, long_text=form.dtype_backend is None, own=form.own)
     found = arrow_reader.sliced(question, rows)
@@ -75,7 +75,7 @@ def read(
 
 
 def read_column(table: StoredTable, name: str) -> pd.Series | pd.DataFrame:
-    """One column as a Series, the index being read too; a DataFrame where more than one has the name."""
+    """Return one column as a Series with the index; a DataFrame if more than one column has the name."""
     frame = read(table, [name])
     if frame.shape[1] == 0:  # it is the index
         question = arrow_reader.ask(table, [name], long_text=True, own=True)
@@ -84,13 +84,13 @@ def read_column(table: StoredTable, name: str) -> pd.Series | pd.DataFrame:
 
 
 def read_rows(table: StoredTable, picks: Picks) -> pd.DataFrame:
-    """The rows at these places, which rise, with all columns."""
+    """Return the rows at these positions, which are ascending, with all columns."""
     question = arrow_reader.ask(table, index=True, long_text=True, own=True)
     return numbered(question, arrow_reader.read(question, picks), picks)
 
 
 def frames_of(question: arrow_reader.Question, batches: Iterator[pa.RecordBatch]) -> Iterator[pd.DataFrame]:
-    """A frame for each batch, their rows being labelled as those of one frame."""
+    """Yield a frame for each batch, its rows labelled as those of one frame."""
     start = 0
     for batch in batches:
         yield numbered(question, pa.Table.from_batches([batch]), range(start, start + len(batch)))
@@ -100,19 +100,19 @@ def frames_of(question: arrow_reader.Question, batches: Iterator[pa.RecordBatch]
 def numbered(
     question: arrow_reader.Question, found: pa.Table, places: Picks | None, form: Form | None = None
 ) -> pd.DataFrame:
-    """The frame of what was read, which says where it comes from; takes the Arrow table apart on the way.
+    """Return the frame of what was read, with its origin in `attrs`; the Arrow table is consumed.
 
-    Its rows have the labels that they have in the whole frame, where `places` are theirs in it (None: all rows). What
-    passed a condition is numbered anew.
+    Its rows have their labels in the whole frame, where `places` are their positions (None: all rows). Rows that passed
+    a condition are numbered from 0.
     """
     start, step, name = _range(question.schema) if question.condition is None else (0, 1, None)
     form = form or Form()
-    schema = found.schema  # the table is gone when the frame is there
+    schema = found.schema  # `to_pandas` consumes the table
     frame = to_pandas(found, form)
     if not len(frame) and question.table.node.rows and form.dtype_backend is None:
         frame = _with_dtypes_of_nulls(question, schema, frame)
     if places is not None and not index_columns(question.schema):
-        if isinstance(places, range):  # a long one is not written out
+        if isinstance(places, range):  # a long range is not expanded
             first, last = start + step * places.start, start + step * places.stop
             frame.index = pd.RangeIndex(first, last, step * places.step, name=name)
         else:
@@ -123,7 +123,7 @@ def numbered(
 
 
 def _with_dtypes_of_nulls(question: arrow_reader.Question, schema: pa.Schema, empty: pd.DataFrame) -> pd.DataFrame:
-    """A frame without rows in the dtypes of the whole one, where nulls make floats of integers, objects of booleans."""
+    """Return a frame without rows in the dtypes of the whole one: nulls turn integers into floats, for example."""
     index = index_columns(schema)
     shown = [name for name in schema.names if name not in index]
     plain = {name for name, kind in zip(shown, empty.dtypes, strict=True) if _changes_with_nulls(kind)}
@@ -143,7 +143,7 @@ def _changes_with_nulls(kind: Any) -> bool:
 
 
 def _range(schema: pa.Schema) -> tuple[int, int, Any]:
-    """Start, step and name of the range that is a frame's index."""
+    """Return start, step and name of the range that is a frame's index."""
     described = pandas_metadata(schema).get("index_columns")
     first = described[0] if isinstance(described, list) and described else None
     if isinstance(first, dict) and first.get("kind") == "range":
@@ -154,9 +154,9 @@ def _range(schema: pa.Schema) -> tuple[int, int, Any]:
 
 
 def concatenate(tables: list[StoredTable]) -> pd.DataFrame | None:
-    """Tables one below the other, as one DataFrame; None for no table.
+    """Return tables concatenated, as one DataFrame; None for no tables.
 
-    Columns are matched by name, and numbers of several types become the wider one. Raises `InvalidInput` where names
+    Columns are matched by name, and numbers of several types become the wider one. Raise `InvalidInput` if names
     differ, or types that have nothing in common.
     """
     for table in tables[1:]:
@@ -182,8 +182,8 @@ def concatenate(tables: list[StoredTable]) -> pd.DataFrame | None:
 
 
 def _check_text(tables: list[StoredTable], parts: list[pa.Table]) -> None:
-    """Raises `InvalidInput` for text beside bytes, of which Arrow would make bytes."""
-    # Of columns that share a name, the first.
+    """Raise `InvalidInput` for text beside bytes, which Arrow would turn into bytes."""
+    # The first of columns that share a name.
     types_by_name = [{field.name: field.type for field in reversed(list(part.schema))} for part in parts]
     for name in dict.fromkeys(parts[0].column_names):
         kinds = [each[name] for each in types_by_name]
@@ -203,7 +203,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _not_joined(one: StoredTable, other: StoredTable, why: str) -> InvalidInput:
     return InvalidInput(
-        f"{one.source.ref.package}: {one.node.path!r} and {other.node.path!r} cannot be put one below the other: {why}"
+        f"{one.source.ref.package}: {one.node.path!r} and {other.node.path!r} cannot be concatenated: {why}"
     )
 
 
@@ -212,9 +212,9 @@ def _listed(names: set[str]) -> str:
 
 
 def to_pandas(table: pa.Table, form: Form = _FRESH) -> pd.DataFrame:
-    """A DataFrame that shares no memory with anything, if `form` does not say so; takes the Arrow table apart.
+    """Return a DataFrame that shares no memory, unless `form` allows it; the Arrow table is consumed.
 
-    Raises `InvalidInput` for values that pandas cannot hold, such as times of a day with nanoseconds.
+    Raise `InvalidInput` for values that pandas cannot hold, such as times of day with nanoseconds.
     """
     try:
         return _frame(table, form)
@@ -240,7 +240,7 @@ def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
     frame = _with_whole(table.to_pandas(self_destruct=True, split_blocks=apart), whole)
     frame = _with_levels(frame, levels)
     for at, kind in enumerate(frame.dtypes):
-        # What lies in Arrow's memory may not be written to.
+        # Arrow's memory is read-only.
         if isinstance(kind, pd.CategoricalDtype) or (apart and isinstance(kind, pd.DatetimeTZDtype)):
             frame.isetitem(at, frame.iloc[:, at].array.copy())
         elif memory and isinstance(kind, np.dtype):
@@ -258,9 +258,9 @@ def _with_whole(frame: pd.DataFrame, whole: dict[int, pd.Series]) -> pd.DataFram
 
 
 def _extension_levels(table: pa.Table) -> dict[str, Any]:
-    """The levels of the index that have a dtype of pandas' own, `Int64` say, by stored name.
+    """Return the index levels that have a dtype of pandas' own, such as `Int64`, by stored name.
 
-    pyarrow gives these dtypes to columns alone: in the index it makes floats of integers beside nulls. Metadata that do
+    pyarrow gives these dtypes only to columns: in the index it makes floats of integers beside nulls. Metadata that do
     not fit the table give {}.
     """
     names = index_columns(table.schema)
@@ -277,17 +277,17 @@ def _extension_levels(table: pa.Table) -> dict[str, Any]:
 
 
 def _extension_dtype(name: str) -> Any:
-    """The extension dtype of a name, for integers, floats, booleans, text and types of Arrow; else None."""
+    """Return the extension dtype of a name, for integers, floats, booleans, text and types of Arrow; else None."""
     if not name.startswith(("Int", "UInt", "Float", "boolean", "string")) and not name.endswith("[pyarrow]"):
         return None
     try:
         return pd.api.types.pandas_dtype(name)
-    except (TypeError, NotImplementedError):  # a pandas that does not know it
+    except (TypeError, NotImplementedError):  # unknown to this version of pandas
         return None
 
 
 def _with_levels(frame: pd.DataFrame, levels: dict[str, Any]) -> pd.DataFrame:
-    """The frame with the levels of `_extension_levels` in the place of those that pyarrow made; None keeps one."""
+    """Return the frame with the levels of `_extension_levels` instead of those that pyarrow made; None keeps one."""
     if len(levels) != frame.index.nlevels:
         return frame
     names = frame.index.names
@@ -301,7 +301,7 @@ def _with_levels(frame: pd.DataFrame, levels: dict[str, Any]) -> pd.DataFrame:
 
 
 def _read_only(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with columns of numpy that refuse to be written to, whether or not somebody shares their memory."""
+    """Return the frame with numpy columns that refuse to be written to, whether or not their memory is shared."""
     for at, kind in enumerate(frame.dtypes):
         if isinstance(kind, np.dtype):
             values = frame.iloc[:, at].to_numpy()
@@ -324,9 +324,9 @@ def _types_mapper(dtype_backend: str) -> Any:
 
 
 def _memory(table: pa.Table) -> dict[int, Any]:
-    """The values of the columns that pandas takes as they lie in memory, by their address.
+    """Return the values of the columns that pandas uses in place, by their address.
 
-    The arrays that pandas makes of them may not be written to; these may, and nobody else has them.
+    The arrays that pandas makes of them are read-only; these may be written to, and nobody else has them.
     """
     found = {}
     for column in table.columns:
@@ -339,12 +339,12 @@ def _memory(table: pa.Table) -> dict[int, Any]:
 
 
 def _nested_integers(table: pa.Table) -> dict[int, pd.Series]:
-    """Columns in which integers stand beside nulls below the surface, by their place in the frame.
+    """Return columns in which integers occur beside nulls below the top level, by their position in the frame.
 
-    Arrow would make floats of these, and of those beyond 2^53 others.
+    Arrow would make floats of them, and change those beyond 2^53.
     """
     index = set(index_columns(table.schema))
-    # `Schema.names` and `Schema.types` are made anew each time they are asked for: in a loop, time in the square.
+    # `Schema.names` and `Schema.types` are computed at each access: in a loop, quadratic time.
     shown = [(at, field.type) for at, field in enumerate(table.schema) if field.name not in index]
     return {
         place: table.column(at).to_pandas(integer_object_nulls=True)
@@ -369,7 +369,7 @@ def _children(array: pa.Array) -> list[pa.Array]:
 
 
 def _metadata_fit(schema: pa.Schema) -> bool:
-    """Whether pandas can make sense of its own metadata, which other writers get wrong."""
+    """Return whether pandas can use its own metadata, which other writers get wrong."""
     try:
         schema.empty_table().to_pandas()
     except _BAD_METADATA:

@@ -1,4 +1,4 @@
-"""What may be asked of a table's columns and rows: names that it has, and conditions that rows meet."""
+"""Check what is asked of a table's columns and rows: names that exist, and conditions that fit the types."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXAMPLES = ("2024-01-01", "1", "12:00:00")
 
 
 def known(table: StoredTable, columns: Sequence[str]) -> list[str]:
-    """The names of columns, each once; raises `NodeNotFound` for one that the table has not."""
+    """Return the names of columns, each once; raise `NodeNotFound` for one that the table does not have."""
     if isinstance(columns, str):
         raise InvalidInput(f"columns is a list of names; for one column write [{quoted(columns)}]")
     if not isinstance(columns, Iterable):
@@ -40,15 +40,15 @@ def known(table: StoredTable, columns: Sequence[str]) -> list[str]:
 
 
 def no_column(table: StoredTable, name: object) -> NodeNotFound:
-    """The error for a column that a table has not; it names others."""
+    """Return the error for a column that a table does not have; it names close ones."""
     near = advice(str(name), [each for each, _ in table.node.columns])
     return NodeNotFound(f"{table.place} has no column {quoted(name)}{near}")
 
 
 def plain(table: StoredTable, filters: Filters) -> Filters:
-    """Filters whose lists of values are such that pyarrow infers one type for them; some mixtures end the process.
+    """Return filters whose lists have values of one type: some mixtures crash the process in pyarrow.
 
-    Raises `InvalidInput` for a list with values of several kinds. What is not a list of conditions is returned
+    Raise `InvalidInput` for a list with values of several kinds. What is not a list of conditions is returned
     unchanged.
     """
     if not isinstance(filters, list):
@@ -68,7 +68,7 @@ def _plain_term(table: StoredTable, term: Any) -> Any:
 
 
 def condition(table: StoredTable, filters: Filters) -> pc.Expression | None:
-    """Filters as an expression of pyarrow; raises `NodeNotFound`, `InvalidInput`."""
+    """Return filters as an expression of pyarrow; raise `NodeNotFound`, `InvalidInput`."""
     if filters is None or isinstance(filters, pc.Expression):
         return filters
     try:
@@ -97,26 +97,26 @@ def _flat(filters: Any) -> Iterator[Any]:
 
 
 def _check_value(table: StoredTable, term: Term) -> None:
-    """Raises `InvalidInput` for a value that no column is compared with."""
+    """Raise `InvalidInput` for a value that no column can be compared with."""
     name, operator, value = term
     place = f"{table.place}: the filter {_written(term)}"
     if operator in _IN and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
         line = f"filters=[{_written((name, operator, [value]))}]"
-        raise InvalidInput(f"{place} has no list of values; write: {line}", hint=line)
+        raise InvalidInput(f"{place} needs a list of values; write: {line}", hint=line)
     if value is None:
         line = f"filters=pyarrow.compute.field({name!r}).{'is_valid' if operator == '!=' else 'is_null'}()"
-        raise InvalidInput(f"{place} holds for no row, since nothing is equal to None; write: {line}", hint=line)
+        raise InvalidInput(f"{place} matches no row, since nothing is equal to None; write: {line}", hint=line)
 
 
 def check_types(table: StoredTable, filters: Filters, schema: pa.Schema) -> None:
-    """Raises `InvalidInput` for a value that does not go with the type of its column; expressions pass."""
+    """Raise `InvalidInput` for a value that does not fit the type of its column; expressions pass."""
     if filters is None or isinstance(filters, pc.Expression):
         return
     for term in _flat(filters):
         name, type = term[0], schema.field(schema.names.index(term[0])).type
         try:
             row = pa.table({name: pa.nulls(1, type)})
-        except pa.ArrowException:  # no type of which there are nulls
+        except pa.ArrowException:  # Arrow has no null of this type
             continue
         try:
             row.filter(pq.filters_to_expression([term]))
@@ -129,7 +129,7 @@ def _wrong_type(table: StoredTable, term: Term, type: pa.DataType) -> InvalidInp
     values = value if operator in _IN else [value]
     place = f"{table.place}: column {quoted(name)} is of type {dict(table.node.columns)[name]}"
     if pa.types.is_nested(type):
-        return InvalidInput(f"{place}, which no filter looks into; load the table, and choose its rows then")
+        return InvalidInput(f"{place}, which filters cannot test; load the table, then select its rows")
     kinds = ", ".join(dict.fromkeys(each.__class__.__name__ for each in values))
     fitting = [_cast(each, type) for each in values]
     some = fitting if None not in fitting else [each for each in (_cast(one, type) for one in _EXAMPLES) if each][:1]
@@ -140,7 +140,7 @@ def _wrong_type(table: StoredTable, term: Term, type: pa.DataType) -> InvalidInp
 
 
 def _cast(value: object, type: pa.DataType) -> str | None:
-    """How a value would be written that is of a type and means the same, or None."""
+    """Return the literal of a value in a type, if it means the same, or None."""
     import pandas as pd
 
     try:
@@ -159,9 +159,10 @@ def _written(term: Term) -> str:
 
 
 def columns_of(condition: pc.Expression, schema: pa.Schema) -> list[str]:
-    """The names of the columns that an expression looks at.
+    """Return the names of the columns that an expression uses.
 
-    Expressions do not tell; but one that cannot be had without a column needs it. One that counts columns needs all.
+    pyarrow does not list them, but an expression that fails without a column needs it. One that counts columns needs
+    all.
     """
     text = str(condition)
     if "FieldPath(" in text:
@@ -181,7 +182,7 @@ def _holds_without(name: str, condition: pc.Expression, empty: pa.Table) -> bool
 
 
 def unfit(table: StoredTable, condition: pc.Expression, error: Exception) -> InvalidInput:
-    """The error for a condition that does not go with the types of its columns."""
+    """Return the error for a condition that does not fit the types of its columns."""
     text = str(condition)
     types = ", ".join(f"{quoted(name)} {type}" for name, type in table.node.columns if name in text)
     place = table.place

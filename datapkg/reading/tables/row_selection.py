@@ -1,4 +1,4 @@
-"""Which blocks, and which rows of them, a question about rows of a table means: found before anything is opened."""
+"""Find the blocks, and the rows in them, that a selection of rows needs, before anything is opened."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import TableNode
 
 Picks: TypeAlias = Sequence[int]
-"""Places of rows in a table, each once, in rising order."""
+"""Positions of rows in a table, each once, ascending."""
 
 
 class BlockRows(NamedTuple):
-    """A block of a table by its number, and the rows wanted of it by their places there, in order; None for all."""
+    """A block of a table by its number, and the positions of the wanted rows in it, ascending; None for all."""
 
     number: int
     rows: Sequence[int] | None = None
 
 
 def chosen(table: TableNode, rows: slice | None) -> tuple[Picks | None, bool]:
-    """The rows that a slice means, as Python slices a list, and whether they come in reverse; None for all of them.
+    """Return the rows that a slice selects, as of a list, and whether they are reversed; None for all of them.
 
-    Raises `InvalidInput` for what is not a slice.
+    Raise `InvalidInput` for what is not a slice.
     """
     if rows is None:
         return None, False
@@ -42,7 +42,7 @@ def chosen(table: TableNode, rows: slice | None) -> tuple[Picks | None, bool]:
 
 
 def parts(table: TableNode, picks: Picks | None) -> list[BlockRows]:
-    """The blocks in which these rows lie (None: all blocks); other blocks need not be opened."""
+    """Return the blocks that contain these rows (None: all blocks); other blocks need not be opened."""
     if picks is None:
         return [BlockRows(number) for number in range(len(table.blocks))]
     found, start = [], 0
@@ -55,12 +55,12 @@ def parts(table: TableNode, picks: Picks | None) -> list[BlockRows]:
 
 
 def count(table: TableNode, part: BlockRows) -> int:
-    """How many rows of a block are wanted."""
+    """Return how many rows of a block are wanted."""
     return table.blocks[part.number].rows if part.rows is None else len(part.rows)
 
 
 def read(file: pq.ParquetFile, rows: Picks | None, columns: list[str] | None, use_threads: bool = True) -> pa.Table:
-    """These rows of a Parquet file: of its row groups those that are hit, and not all of a long one for its first rows.
+    """Return these rows of a Parquet file: only the row groups that have some, and of a long one not more than needed.
 
     Columns come in the order of the file; one whose name begins with that of another and a dot may come with it.
     """
@@ -98,14 +98,14 @@ def _first(file: pq.ParquetFile, groups: list[int], columns: list[str] | None, s
 
 
 def taken(found: pa.Table, picks: Picks, is_mapped: bool = False) -> pa.Table:
-    """These rows of a table; a copy where keeping the table's memory for them would be a waste."""
+    """Return these rows of a table; a copy if a slice would keep much more memory than they need."""
     if isinstance(picks, range) and picks.step == 1 and (is_mapped or 2 * len(picks) > len(found)):
         return found.slice(picks.start, len(picks))
     return found.take(pa.array(picks, pa.int64()))
 
 
 def within(picks: Picks, start: int, length: int) -> Picks:
-    """Those that lie in a stretch, counted from its start."""
+    """Return the positions in a range, counted from its start."""
     return _moved(picks[bisect_left(picks, start) : bisect_left(picks, start + length)], -start)
 
 

@@ -1,4 +1,4 @@
-"""What Parquet footers know of a table's columns without a value being read: nulls, least and greatest, bytes."""
+"""What Parquet footers hold of a table's columns, so that no value is read: nulls, least and greatest, bytes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from datapkg.reading.tables.stored_table import StoredTable
 class ColumnStatistics:
     """Of one column: how many values are null, the least and the greatest of the others, and bytes.
 
-    None stands for what the footers do not say exactly: nothing is guessed. NaN counts as a value and is neither least
-    nor greatest. `size_bytes` are those of the objects, `uncompressed_bytes` what they decompress to.
+    None stands for what the footers do not give exactly: nothing is guessed. NaN counts as a value and is neither least
+    nor greatest. `size_bytes` are those in the objects, `uncompressed_bytes` those after decompression.
     """
 
     nulls: int | None
@@ -29,10 +29,9 @@ class ColumnStatistics:
 
 
 def column_statistics(table: StoredTable, columns: Sequence[str] | None = None) -> dict[str, ColumnStatistics]:
-    """The statistics of each stored column (or of these) by its name; of nested columns, and of names that are twice
-    there, only bytes.
+    """Return the statistics of each stored column (or of these) by name; only bytes of nested and duplicate columns.
 
-    Raises `ObjectNotFound`, `CorruptObject`.
+    Raise `ObjectNotFound`, `CorruptObject`.
     """
     return footer_statistics(arrow_reader.footers(table), [name for name, _ in table.node.columns], columns)
 
@@ -40,7 +39,7 @@ def column_statistics(table: StoredTable, columns: Sequence[str] | None = None) 
 def footer_statistics(
     footers: Iterable[pq.FileMetaData], names: list[str], columns: Sequence[str] | None = None
 ) -> dict[str, ColumnStatistics]:
-    """The same of footers that are at hand, whose stored columns have these names."""
+    """Return the same from footers that are already read, whose stored columns have these names."""
     wanted = dict.fromkeys(names if columns is None else columns)
     parts: dict[str, list[pq.ColumnChunkMetaData]] = {name: [] for name in names}
     for footer in footers:
@@ -55,18 +54,18 @@ def footer_statistics(
 
 
 def _unclear(names: list[str]) -> set[str]:
-    """Names of which a leaf could be of another column too: a twin, or a field of a column of structs."""
+    """Return names of which a leaf could belong to another column too: a duplicate, or a field of a struct column."""
     known = Counter(names)
     return {name for name in names if known[name] > 1 or any(head in known for head in _heads(name))}
 
 
 def _heads(name: str) -> list[str]:
-    """What stands before each of the dots of a name."""
+    """Return what precedes each of the dots of a name."""
     return [name[:at] for at, letter in enumerate(name) if letter == "."]
 
 
 def _column_of(path: str, names: dict[str, Any]) -> str:
-    """The column that a leaf belongs to: a name may have dots in it, and the path of a nested one has more."""
+    """Return the column that a leaf belongs to: names may contain dots, and the path of a nested column has more."""
     while path not in names and "." in path:
         path = path.rpartition(".")[0]
     return path
@@ -87,6 +86,6 @@ def _joined(name: str, chunks: Sequence[pq.ColumnChunkMetaData], is_unclear: boo
         return ColumnStatistics(total, None, None, *sizes)
     try:
         least, greatest = min(each.min for each in valued), max(each.max for each in valued)  # type: ignore[union-attr]
-    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # what Python has no value for
+    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # values that Python cannot represent
         return ColumnStatistics(total, None, None, *sizes)
     return ColumnStatistics(total, least, greatest, *sizes)

@@ -1,4 +1,4 @@
-"""What a table's footers say of all of it: its columns described, and what it takes in memory."""
+"""Summarise a table from its footers: describe its columns, and estimate its size in memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from datapkg.reading.tables.stored_table import StoredTable
 
 
 def describe(table: StoredTable) -> pd.DataFrame:
-    """A row a stored column: type, count of values, nulls, min, max; missing where the footers do not tell exactly.
+    """Return a row a stored column: type, count, nulls, min, max; missing where the footers are not exact.
 
-    Raises `ObjectNotFound`, `CorruptObject`.
+    Raise `ObjectNotFound`, `CorruptObject`.
     """
     schema, found = arrow_reader.schema(table), column_statistics(table)
     rows: list[tuple[Any, ...]] = []
@@ -33,15 +33,15 @@ def describe(table: StoredTable) -> pd.DataFrame:
 
 
 def _is_exact(kind: pa.DataType) -> bool:
-    """Whether the least and greatest of a footer are values of the column: those of text may be cut off."""
+    """Return whether a footer's least and greatest are values of the column: those of text may be truncated."""
     return not types.is_dictionary(kind) and (types.is_primitive(kind) or types.is_decimal(kind))
 
 
 def nbytes(table: StoredTable) -> int:
-    """About how many bytes the table takes in memory as Arrow has it.
+    """Return about how many bytes the table takes in Arrow's memory format.
 
-    Numbers and times are counted exactly; text and nested columns take what their objects decompress to, which is less
-    than that where values repeat.
+    Numbers and times are counted exactly; text and nested columns as what their objects decompress to, which is less
+    than in memory if values repeat.
     """
     schema = arrow_reader.schema(table)
     fixed = [_bits(field.type) for field in schema]
@@ -54,7 +54,7 @@ def nbytes(table: StoredTable) -> int:
 
 
 def _bits(kind: pa.DataType) -> int:
-    """The width of a value in bits; 0 if it is not the same for all."""
+    """Return the width of a value in bits; 0 if values differ in width."""
     if types.is_dictionary(kind):
         return int(kind.index_type.bit_width)
     if types.is_primitive(kind) or types.is_decimal(kind) or types.is_fixed_size_binary(kind):

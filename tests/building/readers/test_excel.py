@@ -97,7 +97,7 @@ def test_a_group_of_sheets_holds_what_pandas_reads(many: Path) -> None:
         (", sheet: 4", "there is no sheet 4; there are 'Sales', '2024', 'Empty', 'Notes'"),
         (", sheet: Chart", "there is no sheet 'Chart'; there are"),
         (", sheet: [Sales, Sole]", "there is no sheet 'Sole'"),
-        (", sheet: Empty", "there is no column in it"),
+        (", sheet: Empty", "it has no columns"),
         (", sheet: Sales, kwargs: {sheet_name: Sales}", "mean the same"),
         (", kwargs: {usecols: [id]}", "sheet '2024': Usecols do not match columns"),
     ],

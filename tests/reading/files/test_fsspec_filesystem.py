@@ -75,7 +75,7 @@ def test_info_is_what_a_listing_says(fs: DatapkgFileSystem) -> None:
     assert fs.modified("me/mixed") == fs.created("me/mixed/t") == info["mtime"]
 
 
-def test_a_state_stands_behind_the_package_or_at_the_end(fs: DatapkgFileSystem, home: Home) -> None:
+def test_state_follows_the_package_or_the_path(fs: DatapkgFileSystem, home: Home) -> None:
     old = home.store.refs.versions(Ref("me", "mixed"))["1.2"]
     for state in ("1.2", "1.2.0", "first", f"sha256:{old}", f"sha256:{old[:12]}", "<2"):
         assert fs.cat_file(f"datapkg://me/mixed@{state}/notes.txt") == b"old\n", state
@@ -94,7 +94,7 @@ def test_any_name_may_be_written_as_it_is_or_as_in_an_address(fs: DatapkgFileSys
     assert fs.unstrip_protocol(name) == "datapkg://" + name
 
 
-def test_what_is_absent_is_ours_and_a_file_not_found(fs: DatapkgFileSystem) -> None:
+def test_missing_file_is_our_error_and_file_not_found(fs: DatapkgFileSystem) -> None:
     cases = {
         "me/mixed/note.txt": r"did you mean 'notes.txt'",
         "me/wine/t": "type: datapkg install me/wine",
@@ -115,7 +115,7 @@ def test_what_is_absent_is_ours_and_a_file_not_found(fs: DatapkgFileSystem) -> N
         assert (fs.exists(path), fs.isfile(path), fs.isdir(path), fs.glob(path)) == (False, False, False, [])
 
 
-def test_a_folder_is_no_file(fs: DatapkgFileSystem) -> None:
+def test_folder_is_not_a_file(fs: DatapkgFileSystem) -> None:
     for path in ("me/mixed", "me/mixed/deep", "me/mixed/long.parquet"):
         assert fs.isdir(path)
         with pytest.raises(IsADirectoryError) as caught:
@@ -126,7 +126,7 @@ def test_a_folder_is_no_file(fs: DatapkgFileSystem) -> None:
             fs.open(path)
 
 
-def test_an_object_that_is_not_here_is_not_taken_for_no_file(home: Home) -> None:
+def test_missing_object_is_not_a_missing_file(home: Home) -> None:
     """A reader of chunks would read zeros."""
     install(home, "me/part", FileNode(path="a/0", hash="0" * 64, size=4))
     fs = DatapkgFileSystem()
@@ -234,7 +234,7 @@ WRITERS: list[Callable[[Any, Path], object]] = [
 ]
 
 
-def test_nothing_is_written(fs: DatapkgFileSystem, tmp_path: Path) -> None:
+def test_file_system_is_read_only(fs: DatapkgFileSystem, tmp_path: Path) -> None:
     local = tmp_path / "local"
     local.write_text("x")
     before = fs.find("", detail=True)
@@ -305,7 +305,7 @@ def test_fsspec_finds_it_by_the_entry_point(fs: DatapkgFileSystem, tmp_path: Pat
     assert done.stdout == "first\nsecond\n\n"
 
 
-def test_without_fsspec_the_error_says_what_to_type() -> None:
+def test_missing_fsspec_names_the_pip_command() -> None:
     code = "import json, sys; sys.modules['fsspec'] = None\ntry:\n    import datapkg.reading.files.fsspec_filesystem\n"
     code += "except ImportError as error:\n    print(json.dumps([type(error).__name__, str(error), error.hint]))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

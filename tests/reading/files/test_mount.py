@@ -191,7 +191,7 @@ def test_nothing_can_be_changed(zoo: Zoo) -> None:
 
 
 @needs_fuse
-def test_what_is_not_listed_is_not_there(zoo: Zoo) -> None:
+def test_unlisted_paths_do_not_exist(zoo: Zoo) -> None:
     folder, _ = zoo
     for name in ("iris", "weights", "no", "many/no", "README.md/no", "long.parquet/long-00003.parquet"):
         assert not (folder / name).exists()
@@ -250,7 +250,7 @@ def flaky(home: Home) -> Flaky:
     return Flaky(home.store, Ref.parse("me/flaky"), install(home, "me/flaky", *data))
 
 
-def test_a_failed_read_is_an_error_and_the_next_one_tries_again(flaky: Flaky) -> None:
+def test_failed_read_is_an_error_and_is_retried(flaky: Flaky) -> None:
     told: list[tuple[str, DatapkgError]] = []
     shown = MountedTree(FileTree(flaky), 5, lambda path, error: told.append((path, error)))
     handle = shown.open("/data", os.O_RDONLY)
@@ -269,7 +269,7 @@ def test_a_failed_read_is_an_error_and_the_next_one_tries_again(flaky: Flaky) ->
     shown.release("/data", handle)
 
 
-def test_bytes_that_end_early_are_an_error(flaky: Flaky) -> None:
+def test_truncated_bytes_are_an_error(flaky: Flaky) -> None:
     told: list[str] = []
     shown = MountedTree(FileTree(flaky), 5, lambda path, error: told.append(error.message))
     handle = shown.open("/data", os.O_RDONLY)

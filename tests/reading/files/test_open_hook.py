@@ -181,7 +181,7 @@ def test_all_that_opens_files_in_python_reads_it(shown: Path) -> None:
         assert [name for name, reads in READERS.items() if not reads(at)] == []
 
 
-def test_what_opens_files_in_c_is_not_reached(shown: Path) -> None:
+def test_c_code_is_not_redirected(shown: Path) -> None:
     """As docs/files.md says; should one of these be reached one day, the page may say less."""
     for read in NOT_REACHED.values():
         with pytest.raises((OSError, sqlite3.OperationalError, duckdb.IOException)):
@@ -221,7 +221,7 @@ def test_patterns_are_matched(shown: Path) -> None:
     assert glob.glob("data/all/iris*") == ["data/all/iris.parquet"]
 
 
-def test_what_is_told_of_files(shown: Path) -> None:
+def test_status_of_files(shown: Path) -> None:
     path = shown / "notes.txt"
     found = path.stat()
     assert (found.st_size, os.path.getsize(path), stat.S_IMODE(found.st_mode)) == (14, 14, 0o444)
@@ -247,7 +247,7 @@ def test_files_are_copied_out(shown: Path, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "tree")) == os.listdir(shown / "text")
 
 
-def test_what_is_absent_is_ours_and_what_python_expects(shown: Path) -> None:
+def test_missing_file_is_our_error_and_what_python_expects(shown: Path) -> None:
     for ask in (open, os.stat, os.listdir, os.scandir, os.path.getsize, lambda path: os.open(path, os.O_RDONLY)):
         with pytest.raises(FileNotFoundError, match=r"did you mean 'notes\.txt'") as caught:
             ask("data/all/note.txt")
@@ -284,7 +284,7 @@ WRITERS: list[Callable[[Path, Path], object]] = [
 ]
 
 
-def test_nothing_is_written(shown: Path) -> None:
+def test_file_system_is_read_only(shown: Path) -> None:
     before = sorted(path.stat().st_size for path in shown.rglob("*"))
     for write in WRITERS:
         with pytest.raises(PermissionError, match="only read here") as caught:
@@ -369,7 +369,7 @@ def replaced() -> set[str]:
 
 
 @pytest.mark.usefixtures("_package")
-def test_everything_is_put_back(tmp_path: Path) -> None:
+def test_everything_is_restored(tmp_path: Path) -> None:
     sets = [set(each) for each in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks)]
     assert replaced() == set()
     with pytest.raises(ZeroDivisionError), datapkg.open_hook(tmp_path / "a", "me/all"):
@@ -391,7 +391,7 @@ def test_everything_is_put_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_package")
-def test_hooks_lie_in_one_another_and_end_in_any_order(tmp_path: Path) -> None:
+def test_hooks_nest_and_end_in_any_order(tmp_path: Path) -> None:
     new = datapkg.open_hook(tmp_path / "a", "me/all")
     old = datapkg.open_hook(tmp_path / "a", "me/all@1.0")
     inner = datapkg.open_hook(tmp_path / "a" / "sub", "me/all/text")
@@ -412,7 +412,7 @@ def test_hooks_lie_in_one_another_and_end_in_any_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_package")
-def test_what_others_put_over_ours_stays_and_works(tmp_path: Path) -> None:
+def test_later_replacements_by_others_keep_working(tmp_path: Path) -> None:
     with datapkg.open_hook(tmp_path / "a", "me/all"):
         ours = os.stat
 
@@ -446,7 +446,7 @@ def test_threads_share_hooks_and_may_have_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_package")
-def test_the_store_may_lie_below_the_folder(own_home: Path) -> None:
+def test_store_may_be_below_the_folder(own_home: Path) -> None:
     with datapkg.open_hook(own_home, "me/all"):
         assert (own_home / "notes.txt").read_text("utf-8").startswith("first")
         assert len(os.listdir(own_home)) == 10

@@ -55,7 +55,7 @@ def test_groups_are_folders_and_the_rest_are_files_with_a_suffix(mixed: FileTree
     assert names(mixed, "long.parquet") == ["long-00000.parquet", "long-00001.parquet"]
 
 
-def test_every_file_has_the_size_that_it_says(mixed: FileTree) -> None:
+def test_every_file_has_its_listed_size(mixed: FileTree) -> None:
     todo, seen = [""], 0
     while todo:
         folder = todo.pop()
@@ -103,7 +103,7 @@ ABSENT = [
 ]
 
 
-def test_what_is_not_there_is_not_found(mixed: FileTree) -> None:
+def test_missing_paths_are_not_found(mixed: FileTree) -> None:
     for path in ABSENT:
         for ask in (mixed.look, mixed.listing, mixed.open, mixed.local_path):
             with pytest.raises(NodeNotFound):
@@ -155,7 +155,7 @@ def test_a_tree_may_begin_at_any_node(home: Home, mixed: FileTree) -> None:
         FileTree(mixed.source, "nope").look("")
 
 
-def test_an_object_of_another_size_than_the_manifest_says_is_refused(home: Home) -> None:
+def test_object_of_wrong_size_is_rejected(home: Home) -> None:
     hash = home.store.objects.put_bytes(b"12345")
     found = tree(home, FileNode(path="a", hash=hash, size=4), FileNode(path="b", hash="0" * 64, size=4))
     with pytest.raises(CorruptObject, match="says 4 bytes, and the object has 5"):

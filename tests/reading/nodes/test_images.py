@@ -53,15 +53,15 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(/tmp/
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", encoded(RED)[:45], encoded(RED)[:20], EPS], ids=range(5))
-def test_what_is_no_image_is_refused(home: Home, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_non_image_is_rejected(home: Home, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was run"))
-    with pytest.raises(InvalidInput, match="me/images/g/a is not an image"):
+    with pytest.raises(InvalidInput, match=r"me/images/g/a (is not|cannot be read as) an image"):
         group(home, a=data)["a"].image()
 
 
-def test_an_image_too_big_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_big_image_is_rejected(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(InvalidInput, match=r"24 pixels.*the bound is PIL.Image.MAX_IMAGE_PIXELS"):
+    with pytest.raises(InvalidInput, match=r"24 pixels.*the limit is PIL.Image.MAX_IMAGE_PIXELS"):
         group(home, a=encoded(RED))["a"].image()
 
 
@@ -73,7 +73,7 @@ def test_a_group_of_images_as_a_grid(home: Home) -> None:
     assert [axes.get_title() for axes in figure.axes[:2]] == ["0_png", "1_png"]
     assert [len(axes.images) for axes in figure.axes].count(1) == 8
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == [
-        "me/images/g/bad_jpg is not an image that Pillow knows"
+        "me/images/g/bad_jpg is not an image in a format of Pillow"
     ]
     figure.savefig(io.BytesIO())
 

@@ -23,7 +23,7 @@ PATHS = ["measurements", "README.md", "raw", "raw/a.jpg", "weights"]
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
-def test_every_kind_of_node_comes_back(iris: Package, protocol: int) -> None:
+def test_every_kind_of_node_round_trips(iris: Package, protocol: int) -> None:
     for node in [iris, *(iris[path] for path in PATHS)]:
         data = pickle.dumps(node, protocol)
         found = pickle.loads(data)
@@ -42,7 +42,7 @@ def test_a_node_of_another_home_is_found_there(tmp_path: Path) -> None:
     assert not Path(os.environ["DATAPKG_HOME"]).exists()
 
 
-def test_the_state_may_lie_elsewhere_by_now(home: Home, tmp_path: Path) -> None:
+def test_state_may_be_in_another_store(home: Home, tmp_path: Path) -> None:
     """A worker on another machine has its own folders, and the same state."""
     other = Home({"DATAPKG_HOME": str(tmp_path / "gone")})
     install(other, "me/p", file_node(other, "a", b"old"))
@@ -62,7 +62,7 @@ def test_an_old_state_stays_that_state(home: Home) -> None:
     assert (pickle.loads(data).hash, list(pickle.loads(data))) == (old, ["a"])
 
 
-def test_coming_back_reads_nothing(iris: Package) -> None:
+def test_unpickling_reads_nothing(iris: Package) -> None:
     code = (
         "import pickle, sys; node = pickle.load(sys.stdin.buffer); print('msgspec' in sys.modules, type(node).__name__)"
     )

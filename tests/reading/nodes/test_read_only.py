@@ -44,7 +44,7 @@ WRITES: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-def test_a_change_says_how_to_make_it(package: Package, write: Callable[[Any], object]) -> None:
+def test_change_shows_how_to_make_it(package: Package, write: Callable[[Any], object]) -> None:
     with pytest.raises(TypeError, match=r'with datapkg.edit\("me/p"\) as draft: draft.meta\[…\] = …'):
         write(package.meta)
     with pytest.raises(TypeError, match=r"draft.set_meta\('a', {…}\)"):
@@ -52,7 +52,7 @@ def test_a_change_says_how_to_make_it(package: Package, write: Callable[[Any], o
     assert package.meta == package["a"].meta == META
 
 
-def test_it_is_a_dict_for_everybody_else(package: Package) -> None:
+def test_it_is_a_dict_to_other_libraries(package: Package) -> None:
     meta = package.meta
     assert isinstance(meta, dict)
     assert json.loads(json.dumps(meta)) == META
@@ -73,7 +73,7 @@ def test_copies_may_be_written_to(package: Package, copied: Callable[[Any], dict
     assert package.meta["title"] == "T"
 
 
-def test_what_is_written_is_what_the_hint_says(home: Home) -> None:
+def test_following_the_hint_works(home: Home) -> None:
     install_iris(home, "me/iris")
     with datapkg.edit("me/iris", push=False) as draft:
         draft.meta["title"] = "New"

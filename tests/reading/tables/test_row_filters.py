@@ -65,7 +65,7 @@ OF_TYPES = {
         (("span", "==", "x"), ""),
     ],
 )
-def test_a_filter_of_another_type_says_what_to_write(home: Home, term: tuple[str, str, Any], line: str) -> None:
+def test_filter_of_another_type_shows_what_to_write(home: Home, term: tuple[str, str, Any], line: str) -> None:
     node = stored(home, pa.table(OF_TYPES))
     ways: list[Callable[[Any], object]] = [
         lambda filters: node(filters=filters),

@@ -30,7 +30,7 @@ def test_blocks_are_taken_together(home: Home) -> None:
     assert found["a"].size_bytes > 0 < found["a"].uncompressed_bytes
 
 
-def test_a_column_of_nulls_has_no_least_value(home: Home) -> None:
+def test_column_of_nulls_has_no_least_value(home: Home) -> None:
     found = statistics_of(home, pa.table({"a": pa.array([None, None], pa.int64()), "f": [float("nan"), 1.0]}))
     assert (found["a"].nulls, found["a"].least, found["a"].greatest) == (2, None, None)
     assert (found["f"].nulls, found["f"].least, found["f"].greatest) == (0, 1.0, 1.0)
