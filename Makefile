@@ -1,14 +1,14 @@
-# What is typed to work on this project; `make help` lists it.
-# PYTHON picks the interpreter that the virtual environment is made with: make test PYTHON=python3.13
+# The commands for working on this project; `make help` lists them.
+# PYTHON selects the interpreter of the virtual environment: make test PYTHON=python3.13
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Debian packages that tests need beside Python's: a browser with a font, what mounts, a database.
+# Debian packages that the tests need beside Python packages: a browser with a font, FUSE, a database.
 APT_PACKAGES := chromium fonts-dejavu-core fuse3 postgresql
 
-# Each process takes one half of the tests, so that what a module shares is made once, and then what the other has left.
+# Each process runs one half of the tests, so that fixtures of a module are made once, and then takes over what the other has left.
 PARALLEL := -n 2 --dist worksteal
 
 # The tests that `make quick` runs, by folder: those that start neither a registry nor a program.
@@ -22,7 +22,7 @@ SIZE := small
 .PHONY: help demo quick test test-all bench docs clean
 .DEFAULT_GOAL := help
 
-help: ## list what can be made
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(VENV)/.with-server ## publish the sample packages through a registry and import one elsewhere
@@ -35,7 +35,7 @@ quick: $(VENV)/.with-tests ## lint, types and the fast unit tests, in two minute
 	$(BIN)/pytest $(PARALLEL) -q -m 'not slow' $(QUICK)
 	@echo 'Left out: tests marked "slow" or "big", and these folders, except for what is named above: $(NOT_QUICK)'
 
-test: $(VENV)/.with-tests ## formatting, lint, types and tests; what is left out is said at the end
+test: $(VENV)/.with-tests ## formatting, lint, types and tests, as in CI; reports what is left out
 	@scripts/apt.sh $(APT_PACKAGES)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -43,7 +43,7 @@ test: $(VENV)/.with-tests ## formatting, lint, types and tests; what is left out
 	$(BIN)/python scripts/check_wheel.py
 	$(BIN)/pytest $(PARALLEL) -rs
 
-test-all: $(VENV)/.with-all-tests ## all of that, the big tests too; fails where a tool is absent
+test-all: $(VENV)/.with-all-tests ## everything, with the big tests; fails if a tool is missing
 	@scripts/apt.sh --required $(APT_PACKAGES)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -51,15 +51,15 @@ test-all: $(VENV)/.with-all-tests ## all of that, the big tests too; fails where
 	$(BIN)/python scripts/check_wheel.py --install
 	$(BIN)/pytest $(PARALLEL) -rs --everything
 
-bench: $(VENV)/.with-tests ## run every benchmark, one file a question; SIZE=full for the figures of the documents
+bench: $(VENV)/.with-tests ## run every benchmark; SIZE=full for the figures of the documentation
 	@scripts/apt.sh git-lfs
 	@set -e; for each in benchmarks/[a-z]*.py; do echo "$$each"; $(BIN)/python "$$each" --size $(SIZE); done
 	@if [ $(SIZE) = full ]; then $(BIN)/python benchmarks/_readme.py; fi
 
-docs: $(VENV)/.with-server ## write the pages that are made from the program itself
+docs: $(VENV)/.with-server ## generate docs/commands.md and the reference in docs/python.md
 	$(BIN)/python scripts/docs.py
 
-clean: ## remove all that these commands made, the virtual environment too
+clean: ## remove everything that these commands made, and the virtual environment
 	rm -rf $(VENV) build dist *.egg-info .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -67,8 +67,7 @@ $(VENV)/.made: scripts/venv.sh
 	scripts/venv.sh "$(PYTHON)" $(VENV)
 	@touch $@
 
-# Editable, so that a change is tried without installing again; `scripts/check_wheel.py` finds what that cannot show, a
-# wheel that lacks files.
+# Editable, so that a change needs no new installation; `scripts/check_wheel.py` detects files that are missing in the wheel.
 $(VENV)/.with-server: $(VENV)/.made setup.cfg pyproject.toml
 	$(PIP_INSTALL) --editable '.[server]'
 	@touch $@

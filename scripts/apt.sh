@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages named, as far as that can be done here: apt.sh [--required] PACKAGE…
-# Without --required, what stays absent is said and is no failure: the tests that need it report themselves as left out.
+# Without --required, a missing package is reported and is not a failure: the tests that need it are skipped and listed.
 set -euo pipefail
 
 required=

@@ -1,4 +1,4 @@
-"""Builds the wheel and fails where a file of ours is not in it; with --install, where it does not run on its own."""
+"""Build the wheel and fail if a file is missing in it; with --install, also if it does not run on its own."""
 
 from __future__ import annotations
 

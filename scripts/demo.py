@@ -1,4 +1,4 @@
-"""Publishes the sample packages through a registry of its own and imports one of them in a second, empty home."""
+"""Publish the sample packages through a new registry and import one of them in a second, empty home."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ STEP_TIMEOUT_S = 300
 
 
 class Failed(Exception):
-    """A step of the demo did not do what it should; the message says which and what it printed."""
+    """A step of the demo failed; the message has the step and its output."""
 
 
 def main() -> int:
-    """Runs the demo in a temporary folder and returns the exit code; nothing is left behind, however it ends."""
+    """Run the demo in a temporary folder and return the exit code; the folder is always removed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with tempfile.TemporaryDirectory(prefix="datapkg-demo-") as folder:
@@ -40,52 +40,52 @@ def main() -> int:
 
 
 def demo(folder: Path) -> None:
-    """The story: a registry, a user who publishes, a reader who installs and imports."""
-    say("A registry of our own, on a free port")
+    """Run the steps: a registry, a user who publishes, a reader who installs and imports."""
+    say("Start a registry on a free port")
     with registry(folder / "registry") as url:
-        say(f"A user, {USER!r}, who logs in")
+        say(f"Add the user {USER!r} and log in")
         publisher = at(folder / "home")
         data = shlex.quote(str(folder / "registry"))
         show(f"datapkg-registry user add {USER} --data {data} --quiet | datapkg login {url} --token -", publisher)
 
-        say("That user builds a package of a folder and publishes it")
+        say("Build a package from a folder and publish it")
         show(f"datapkg build {USER}/iris sample_packages/iris", publisher)
         show(f"datapkg push {USER}/iris --public", publisher)
 
-        say("and four more")
+        say("Publish four more")
         for name in [each for each in samples() if each != "iris"]:
             build = f"datapkg build {USER}/{name} sample_packages/{name} --quiet > /dev/null"
             show(f"{build} && datapkg push {USER}/{name} --public --quiet", publisher)
 
-        say("Somebody else, with an empty home and no account, finds one and installs it")
+        say("As somebody else, with an empty home and no account, find one and install it")
         reader = at(folder / "second-home")
         show(f"datapkg config registry {url}", reader)
         show("datapkg search iris", reader)
         show(f"datapkg install {USER}/iris", reader)
 
-        say("looks at what is in it")
+        say("Look at it")
         show(f"datapkg show {USER}/iris/measurements", reader)
 
-        say("and imports it in a fresh Python process")
+        say("Import it in a new Python process")
         code = f"from datapkg.data.{USER} import iris; print(iris.measurements())"
         show(f"python -c {shlex.quote(code)}", reader)
 
         built, installed = (run(f"datapkg show {USER}/iris --json", home) for home in (publisher, reader))
         hash = json.loads(installed)["hash"]
         if hash != json.loads(built)["hash"]:
-            raise Failed(f"what was installed is not what was pushed:\n{built}\n{installed}")
-    say("It is what was published, byte for byte")
+            raise Failed(f"the installed state differs from the pushed one:\n{built}\n{installed}")
+    say("The installed package is identical to the published one")
     print(f"  {USER}/iris@sha256:{hash}\n\n{what_next()}")
 
 
 def samples() -> list[str]:
-    """The folders of all sample packages."""
+    """Return the names of all sample packages."""
     return sorted(path.parent.name for path in (ROOT / "sample_packages").glob("*/build.yml"))
 
 
 @contextmanager
 def registry(data: Path) -> Iterator[str]:
-    """Runs a registry while the block runs, and gives its URL."""
+    """Run a registry during the block; yield its URL."""
     command = f"datapkg-registry serve --data {shlex.quote(str(data))} --port 0"
     print(f"$ {command} &", flush=True)
     out, log = data.with_suffix(".out"), data.with_suffix(".log")
@@ -107,7 +107,7 @@ def registry(data: Path) -> Iterator[str]:
 
 
 def first_line(process: subprocess.Popen[bytes], out: Path, timeout_s: float = 60) -> dict[str, Any]:
-    """The JSON that a registry prints once it listens."""
+    """Return the JSON that a registry prints when it listens."""
     deadline = time.monotonic() + timeout_s
     while "\n" not in (text := out.read_text()):
         if process.poll() is not None:
@@ -120,7 +120,7 @@ def first_line(process: subprocess.Popen[bytes], out: Path, timeout_s: float = 6
 
 
 def at(home: Path) -> dict[str, str]:
-    """The environment of one person on one machine, printed as it would be typed; this machine's own is left out."""
+    """Return the variables of one person on one machine, without this machine's own."""
     print(f"$ export DATAPKG_HOME={shlex.quote(str(home))}")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAPKG_")}
     path = os.pathsep.join([str(PROGRAMS), kept.get("PATH", os.defpath)])
@@ -128,13 +128,13 @@ def at(home: Path) -> dict[str, str]:
 
 
 def show(command: str, env: Mapping[str, str]) -> None:
-    """Print a command as it would be typed, and what it answers."""
+    """Print a command as it is typed, and its output."""
     print(f"$ {command}", flush=True)
     print(*(f"  {line}".rstrip() for line in run(command, env).rstrip().splitlines()), sep="\n", flush=True)
 
 
 def run(command: str, env: Mapping[str, str]) -> str:
-    """Run a command and return its output; raise `Failed` with what it said."""
+    """Run a command and return its output; raise `Failed` with its output if it fails."""
     try:
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", command],
@@ -153,7 +153,7 @@ def run(command: str, env: Mapping[str, str]) -> str:
 
 
 def typed(command: str) -> list[str]:
-    """A command's words, the program taken from the virtual environment that runs this script."""
+    """Return the words of a command, with the program from the virtual environment of this script."""
     program, *words = shlex.split(command)
     return [str(PROGRAMS / program), *words]
 

@@ -31,12 +31,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DESIGN = [ROOT / "DEVELOPING.md", *sorted((ROOT / "docs" / "design").glob("*.md"))]
 MAX_DEVELOPING_CHARS = 12_000  # ten minutes of reading
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SIMPLE = re.compile(r"datapkg [\w\s@./:=+-]*")  # nothing that a shell would expand or split
+SIMPLE = re.compile(r"datapkg [\w\s@./:=+-]*")  # without anything that a shell expands
 RUN = ("console", "python")
 PROMPT = re.compile(r"^(\w*)\$ ", re.MULTILINE)  # `bob$ ` is typed by another user
 
 
-# By its bare name pip installs another project from the public index; a registry's page has the line that works.
+# By its bare name, pip installs another project from the public index; a registry's page has the right line.
 BARE_INSTALL = re.compile(r"pip3? install(?: -\S+)* ['\"]?datapkg\b(?!(\[[^\]\n]*\])? @ )")
 
 
@@ -49,7 +49,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Desk:
-    """Where a page's session is typed: a folder with the sample packages, a home, a registry, a user."""
+    """The environment in which a page's examples run: a folder with the sample packages, a home, a registry, a user."""
 
     folder: Path
     environ: dict[str, str]
@@ -112,7 +112,7 @@ def as_user(text: str, user: str) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
-def test_sessions_run(page: Path, docs_registry: LiveRegistry, tmp_path: Path) -> None:
+def test_examples_run(page: Path, docs_registry: LiveRegistry, tmp_path: Path) -> None:
     user = "me" + os.urandom(4).hex()
     others = {each for kind, text in blocks(page) if kind == "console" for each in PROMPT.findall(text)} - {""}
     desks = {"": desk_of(docs_registry, tmp_path / "desk", user)}
@@ -134,10 +134,10 @@ def run_console(desks: dict[str, Desk], text: str) -> None:
         first, _, rest = part.partition("\n")
         more = re.match(r"(?:> .*\n)*", rest)[0]  # type: ignore[index]
         command, expected = f"{first}\n{more}".replace("\n> ", "\n"), rest.removeprefix(more)
-        said = desk.bash(command.strip())
+        printed = desk.bash(command.strip())
         if expected.strip():
             pattern = re.escape(expected.strip()).replace("…", ".*")
-            assert re.fullmatch(pattern, said.strip(), re.DOTALL), f"$ {command}\nsaid:\n{said}\nnot:\n{expected}"
+            assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"$ {command}\n{printed}\nexpected:\n{expected}"
 
 
 def run_python(desk: Desk, text: str) -> None:
@@ -160,7 +160,7 @@ def test_every_design_page_is_listed() -> None:
     assert listed == {page.name for page in (ROOT / "docs" / "design").glob("*.md")} - {"README.md"}
 
 
-def test_links_between_pages_lead_somewhere() -> None:
+def test_links_between_pages_exist() -> None:
     for page in [*PAGES, *DESIGN]:
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which does not exist"
@@ -182,12 +182,12 @@ def test_every_room_is_in_the_floor_plan() -> None:
     assert len(text) <= MAX_DEVELOPING_CHARS
 
 
-def test_generated_pages_are_those_of_the_program() -> None:
+def test_generated_pages_are_up_to_date() -> None:
     done = subprocess.run([sys.executable, "scripts/docs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_public_function_is_on_the_page_of_python() -> None:
+def test_every_public_function_is_documented() -> None:
     public = {name for name in datapkg.__all__ if inspect.isfunction(getattr(datapkg, name))}
     assert set(re.findall(r"^### (\w+)$", (ROOT / "docs" / "python.md").read_text(), re.MULTILINE)) == public
 
@@ -237,7 +237,7 @@ def test_every_exit_code_is_documented_and_no_other() -> None:
 
 
 def test_the_examples_of_testing_work(tmp_path: Path) -> None:
-    """The fixture in a pytest of its own, and the server's module, on the package that the fixture makes."""
+    """Run the fixture in a separate pytest, and the server's module on the package that the fixture makes."""
     fixture, app = re.findall(
         r"^```py\n(.*?)^```$", (ROOT / "docs" / "testing.md").read_text(), re.DOTALL | re.MULTILINE
     )
@@ -271,5 +271,5 @@ def test_no_text_installs_datapkg_by_its_bare_name() -> None:
 
 def test_the_docs_install_the_client_from_a_registry() -> None:
     line = re.compile(r"pip install 'datapkg @ https://[a-z.]+/client/datapkg-([\w.]+)-py3-none-any\.whl'")
-    for page in (ROOT / "docs/install.md", ROOT / "docs/registry.md"):
+    for page in (ROOT / "README.md", ROOT / "docs/install.md", ROOT / "docs/registry.md"):
         assert line.findall(page.read_text()) == [__version__], page

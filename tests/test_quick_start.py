@@ -29,7 +29,7 @@ TIMEOUT_S = 240
 
 
 def blocks() -> list[str]:
-    """What the README says to type, a block a person: who runs the registry, who publishes, who reads."""
+    """Return the shell blocks of the README: for the registry, the publisher and the reader."""
     section = SECTION.search((ROOT / "README.md").read_text())
     assert section
     return BLOCK.findall(section[1])
@@ -37,7 +37,7 @@ def blocks() -> list[str]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The files of this repository, and a virtual environment that finds libraries without a network."""
+    """Return a copy of this repository with a virtual environment that finds libraries without a network."""
     folder = tmp_path / "clone"
     ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info", "tests", "benchmarks")
     shutil.copytree(ROOT, folder, ignore=ignored)
@@ -53,7 +53,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def environ(home: Path, port: int) -> dict[str, str]:
-    """The environment of somebody who never used datapkg, on a machine where the usual port may be taken."""
+    """Return the environment of a new user, with another port for the registry than the default."""
     home.mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATAPKG_", "XDG_", "PYTHON"))}
     pip = {
@@ -68,7 +68,7 @@ def environ(home: Path, port: int) -> dict[str, str]:
 
 @contextmanager
 def typed_and_running(text: str, folder: Path, env: dict[str, str]) -> Iterator[str]:
-    """Type what runs until it is stopped; give the line that says that it is ready."""
+    """Run a command until it is stopped; yield the line that reports that it is ready."""
     process = subprocess.Popen(
         ["bash", "-e", "-c", text],
         cwd=folder,
@@ -79,14 +79,14 @@ def typed_and_running(text: str, folder: Path, env: dict[str, str]) -> Iterator[
         start_new_session=True,
     )
     assert process.stdout
-    said: list[str] = []
+    lines: list[str] = []
     try:
         for line in process.stdout:
-            said.append(line)
+            lines.append(line)
             if '"url"' in line:
                 break
-        assert '"url"' in said[-1], "".join(said)
-        yield said[-1]
+        assert '"url"' in lines[-1], "".join(lines)
+        yield lines[-1]
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
@@ -167,7 +167,7 @@ def test_the_tutorial_works_as_it_is_typed(clone: Path, tmp_path: Path) -> None:
         assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"$ {command}\n{printed}\nexpected:\n{expected}"
 
 
-def test_the_demo_shows_a_screen_for_people_at_each_step(tmp_path: Path) -> None:
+def test_each_step_of_the_demo_fits_a_screen(tmp_path: Path) -> None:
     env = environ(tmp_path / "home", 0)
     done = subprocess.run(
         [sys.executable, "scripts/demo.py"],
