@@ -84,7 +84,7 @@ def help_of(command: tuple[str, ...]) -> str:
 
 
 def sub_commands(text: str) -> list[str]:
-    """Return the names under `Commands:`, or under the headings of the client's groups, if a help page has such lists."""
+    """Return the names under `Commands:`, or under the headings of the groups, if a help page has such lists."""
     headings = "|".join(map(re.escape, ("Commands", *GROUPS)))
     lists: list[str] = re.findall(rf"^(?:{headings}):\n((?:  .*\n)+)", text, flags=re.MULTILINE)
     return [name for each in lists for name in re.findall(r"^  ([a-z][\w-]*)(?: |$)", each, flags=re.MULTILINE)]
