@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from tests import http_server
 
 
 @dataclass
@@ -55,25 +55,23 @@ def faulty_way(target: str) -> Iterator[Way]:
     """Runs a proxy to `target` on a free port of this machine."""
     way = Way("")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(http_server.Handler):
         def _handle(self) -> None:
             body = self._request_body()
             way.seen.append((self.command, self.path))
             kind = way.fault(self.command, self.path)
             if kind in ("404", "500", "503"):
-                self._answer(int(kind), b"<h1>Bad day</h1>", {"Content-Type": "text/html"})
+                self.answer(int(kind), b"<h1>Bad day</h1>", {"Content-Type": "text/html"})
             elif kind == "drop":
                 self.close_connection = True
             elif kind == "slow":
                 time.sleep(3)
                 self.close_connection = True
             elif kind == "redirect":
-                self._answer(302, b"", {"Location": "http://localhost:9/elsewhere"})
+                self.answer(302, b"", {"Location": "http://localhost:9/elsewhere"})
             elif kind == "moved" or kind.startswith("to "):
                 target = kind.removeprefix("to ") if kind != "moved" else "http://localhost:9"
-                self._answer(301, b"", {"Location": target + self.path})
+                self.answer(301, b"", {"Location": target + self.path})
             else:
                 self._pass_on(body, kind)
 
@@ -105,32 +103,10 @@ def faulty_way(target: str) -> Iterator[Way]:
             length = answer.headers.get("Content-Length") if self.command == "HEAD" else None
             connection.close()
             changed = CHANGES.get(kind, lambda same: same)(data)
-            announced = len(data) if kind == "half" else len(changed)
-            self._answer(answer.status, changed, kept, int(length) if length else announced)
+            # Half a body under the length of the whole one: the connection breaks off.
+            announced = length or str(len(data) if kind == "half" else len(changed))
+            self.answer(answer.status, changed, {**kept, "Content-Length": announced})
+            self.close_connection = self.close_connection or kind == "half"
 
-        def _answer(self, status: int, body: bytes, headers: dict[str, str], announced: int | None = None) -> None:
-            size = len(body) if announced is None else announced
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(size))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-            if size != len(body) and self.command != "HEAD":
-                self.close_connection = True
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    way.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with http_server.serving(Handler) as way.url:
         yield way
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from tests import http_server
 
 
 @dataclass
@@ -55,16 +55,14 @@ def web_server() -> Iterator[Web]:
     """Runs the server on a free port."""
     web = Web("")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
+    class Handler(http_server.Handler):
+        def do_GET(self) -> None:  # noqa: N802 - the names of http.server
             web.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
             page = web.pages.get(urlsplit(self.path).path)
             if page is None or page.statuses:
-                self._end(404 if page is None else page.statuses.pop(0))
+                self.answer(404 if page is None else page.statuses.pop(0))
             elif page.location:
-                self._end(302, {"Location": page.location})
+                self.answer(302, headers={"Location": page.location})
             else:
                 self._serve(page)
 
@@ -74,7 +72,7 @@ def web_server() -> Iterator[Web]:
             if found and page.ranges and self.headers.get("If-Range") in (page.etag or page.modified, None):
                 start = int(found[1])
             if start and start >= len(body):
-                self._end(416, {"Content-Range": f"bytes */{len(body)}"})
+                self.answer(416, headers={"Content-Range": f"bytes */{len(body)}"})
                 return
             self.send_response(206 if start else 200)
             if start:
@@ -102,27 +100,5 @@ def web_server() -> Iterator[Web]:
             except OSError:
                 self.close_connection = True
 
-        def _end(self, status: int, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in {**(headers or {}), "Content-Length": "0"}.items():
-                self.send_header(name, value)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that hangs up is what some tests are about."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    web.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with http_server.serving(Handler) as web.url:
         yield web
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

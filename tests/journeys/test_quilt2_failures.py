@@ -6,10 +6,8 @@ import hashlib
 import io
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from datapkg.format.names import Ref
 from datapkg.format.wire import Publish as Request
 from datapkg.format.wire import frames
 from datapkg.store.refs import Current
+from tests import http_server
 from tests.conftest import Person
 from tests.journeys.conftest import Build, Files, Machine, Publish, at, write
 
@@ -189,34 +188,21 @@ def lying_registry(manifest: bytes) -> Iterator[str]:
     hash = hashlib.sha256(manifest).hexdigest()
     resolved = {"package": "me/evil", "hash": hash, "manifest_size": len(manifest), "bytes_logical": len(BODY)}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(http_server.Handler):
+        def do_GET(self) -> None:  # noqa: N802 - the names of http.server
             if "/resolve" in self.path:
                 body = json.dumps(resolved).encode()
             else:
                 body = manifest if "/manifests/" in self.path else BODY
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200, body)
 
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802 - the names of http.server
             body = b"".join(frames([(OBJECT, BODY)]))
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200, body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with http_server.serving(Handler) as url:
+        yield url
 
 
 def test_a_lying_registry_that_tells_no_lie_is_believed(here: Machine) -> None:

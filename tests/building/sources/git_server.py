@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from tests import http_server
 
 # So that the repositories of the tests have nothing to do with whoever runs them.
 ENVIRON = {
@@ -51,19 +51,17 @@ def git_server(folder: Path) -> Iterator[GitServer]:
     """Serves the repositories in a folder."""
     served = GitServer("", folder)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(http_server.Handler):
         def _handle(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = urlsplit(self.path)
             served.seen.append(self.path)
             for start, target in served.redirects.items():
                 if parts.path.startswith(start):
-                    self._answer(302, b"", {"Location": target + self.path.removeprefix(start)})
+                    self.answer(302, b"", {"Location": target + self.path.removeprefix(start)})
                     return
             if served.status:
-                self._answer(served.status, b"", {"WWW-Authenticate": 'Basic realm="x"'})
+                self.answer(served.status, b"", {"WWW-Authenticate": 'Basic realm="x"'})
                 return
             environ = {
                 **ENVIRON,
@@ -85,32 +83,9 @@ def git_server(folder: Path) -> Iterator[GitServer]:
             )
             head, _, data = done.stdout.partition(b"\r\n\r\n")
             headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
-            self._answer(int(headers.pop("Status", "200").split()[0]), data, headers)
+            self.answer(int(headers.pop("Status", "200").split()[0]), data, headers)
 
         do_GET = do_POST = _handle  # noqa: N815 - the names of http.server
 
-        def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that is killed is what one test is about."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    served.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with http_server.serving(Handler) as served.url:
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
