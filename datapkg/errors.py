@@ -287,7 +287,7 @@ _BY_CODE: dict[str, type[DatapkgError]] = {cls.code: cls for cls in reversed(_tr
 
 
 def from_wire(error: object, status: int = 500) -> DatapkgError:
-    """The exception that `to_wire` wrote; what is not of that form becomes an `Unreachable` naming the status."""
+    """Return the exception that `to_wire` wrote; anything else becomes an `Unreachable` with the status."""
     if not isinstance(error, dict) or not isinstance(error.get("message"), str):
         return Unreachable(f"the server answered with HTTP status {status} and no explanation", status=status)
     detail = error.get("detail")

@@ -186,7 +186,7 @@ def fetch_manifest(home: Home, client: Client, ref: Ref, resolved: wire.Resolved
 
 
 def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
-    """A long manifest of the same package that is here, the one that was last seen at a registry if there is one."""
+    """Return a long manifest of the package on this machine, if possible the last that a registry had."""
     from datapkg.format.chunks import LONG_BYTES
 
     refs = home.store.refs
@@ -233,14 +233,14 @@ def unchecked_tables(home: Home, manifest: Manifest, path: str = "") -> list[str
 
 
 def checks_of(client: Client, ref: Ref, hash: str) -> dict[str, Any]:
-    """Return what the record of a state at its registry says of checks; empty where the registry does not tell."""
+    """Return the checks in the record of a state at its registry; empty if the registry does not give them."""
     from msgspec import to_builtins
 
     try:
-        said: dict[str, Any] = to_builtins(client.checks(ref, hash))
+        entry: dict[str, Any] = to_builtins(client.checks(ref, hash))
     except DatapkgError:  # of whatever kind: no install fails for it, and nothing that is shown
         return {}
-    return {key: value for key, value in said.items() if value}
+    return {key: value for key, value in entry.items() if value}
 
 
 def make_current(
@@ -324,7 +324,7 @@ def _asked(home: Home, ref: Ref, registry: str | None) -> tuple[Ref, Client]:
 
 
 def _resolved(home: Home, client: Client, wanted: Ref, absent: NotFound | None) -> wire.Resolved:
-    """What a registry means by a ref; where it has no such package, the error tells of the one `absent` here too."""
+    """Return the registry's state of a ref; if it has no such package, the error includes the message of `absent`."""
     try:
         return resolve(home, client, wanted)
     except NotFound as unknown:
@@ -336,8 +336,9 @@ def _resolved(home: Home, client: Client, wanted: Ref, absent: NotFound | None) 
 
 
 def registry_of(home: Home, ref: Ref, given: str | None = None) -> str:
-    """The address of the registry that has the data of an exact ref: the given one, else that which the state came
-    from, else the one of the ref or of the settings.
+    """Return the address of the registry that has the data of an exact ref.
+
+    It is the given one, else the one that the state came from, else the one of the ref or of the settings.
 
     Raise `InvalidInput` where none is set, `Refused` as `allowed_registry` does.
     """
@@ -374,7 +375,7 @@ def _objects_of_pin(home: Home, exact: Ref) -> Readable:
 
 
 def _pins(home: Home, ref: Ref, hash: str) -> list[Ref]:
-    """The exact states of which a state that was made here has nodes, by its record and those of the states before."""
+    """Return the states whose nodes a state built here contains, by its record and those of the states before."""
     found: dict[str, Ref] = {}
     for _ in range(_PARENTS):
         record = home.store.refs.record(ref, hash) or {}

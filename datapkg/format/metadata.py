@@ -1,4 +1,4 @@
-"""What in a package's metadata and files everybody understands: README, licence, and what is said of columns."""
+"""The metadata and files of a package that have a common meaning: README, licence, and notes on columns."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _LICENCE_FILE = re.compile(r"(?:licen[cs]es?|copying|unlicense)(?:[-._ ].*)?\Z",
 
 
 class ColumnNote(NamedTuple):
-    """What the publisher says of a column; both may be empty."""
+    """The publisher's note on a column; both parts may be empty."""
 
     unit: str = ""
     description: str = ""
 
 
 def column_notes(meta: Mapping[str, Any]) -> dict[str, ColumnNote]:
-    """What a table's metadata says of its columns, by name; what is of another form than it should be is left out.
+    """Return the unit and description of each column, by name, from a table's metadata; malformed entries are skipped.
 
     A text instead of a mapping is a description.
     """
     columns = meta.get(COLUMNS_KEY)
     if not isinstance(columns, dict):
         return {}
-    notes = {name: _note(said) for name, said in columns.items()}
+    notes = {name: _note(entry) for name, entry in columns.items()}
     return {name: note for name, note in notes.items() if any(note)}
 
 
-def _note(said: Any) -> ColumnNote:
-    said = {"description": said} if isinstance(said, str) else said if isinstance(said, dict) else {}
-    return ColumnNote(*(said[key] if isinstance(said.get(key), str) else "" for key in ColumnNote._fields))
+def _note(entry: Any) -> ColumnNote:
+    entry = {"description": entry} if isinstance(entry, str) else entry if isinstance(entry, dict) else {}
+    return ColumnNote(*(entry[key] if isinstance(entry.get(key), str) else "" for key in ColumnNote._fields))
 
 
 def licence_of(meta: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Objects that may be looked at and are thrown away: what is put lies in a folder beside a home that is only read."""
+"""Objects for dry runs: what is put goes into a temporary folder, in front of objects that are only read."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ def no_notice(paths: Iterable[Path]) -> None:
 class DirectoryObjects(Objects):
     """A folder of objects that many processes read and write at once.
 
-    `tmp` is a folder on the same file system, by default `tmp` beside the folder; `named` is told of files that have
-    just got their names. Safe to kill at any moment: a file has its name only when all its bytes are there, and right.
+    `tmp` is a folder on the same file system, by default `tmp` beside the folder; `named` is called with files that
+    have just got their names. Safe to kill at any moment: a file gets its name only when it is complete and verified.
     """
 
     def __init__(self, folder: Path, tmp: Path | None = None, named: Named = no_notice) -> None:
@@ -52,7 +52,7 @@ class DirectoryObjects(Objects):
         self._puts: Counter[str] = Counter()
 
     def path(self, hash: str) -> Path:
-        """Return where this object lies or would lie."""
+        """Return the path at which this object is or would be stored."""
         check_hash(hash)
         return self.folder / hash[:2] / hash[2:]
 

@@ -72,7 +72,7 @@ class Pack:
         return PackLocation(self.path, offset, size, self.hash) if offset + size <= self._bodies_end else None
 
     def find(self, digest: bytes) -> PackLocation | None:
-        """Return where the object with this 32-byte hash lies, or None."""
+        """Return the place of the object with this 32-byte hash, or None."""
         low, high = 0, self.count
         while low < high:
             middle = (low + high) // 2

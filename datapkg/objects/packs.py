@@ -34,7 +34,7 @@ T = TypeVar("T")
 class PackedObjects(Objects):
     """A folder `objects/` of single objects and a folder `packs/` beside it; many processes read and write at once.
 
-    `named` is told of the files that have just got their names.
+    `named` is called with the files that have just got their names.
     """
 
     def __init__(self, folder: Path, named: Named = no_notice) -> None:
@@ -66,7 +66,7 @@ class PackedObjects(Objects):
                 for name in names - self._packs.keys():
                     with _passing_over_unreadable():
                         self._packs[name] = Pack(self.packs_folder / name)
-                # A pack that gets its name now may leave the folder its time: what was listed is not believed.
+                # A pack that gets its name now may not change the time of the folder: list it again.
                 self._listed_at = stamp if abs(now - stamp) >= TICK_NS else None
             return list(self._packs.values())
 

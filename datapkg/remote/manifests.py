@@ -67,9 +67,9 @@ def _total(ranges: Sequence[tuple[int, int]]) -> int:
 def _fetch(session: RegistrySession, path: str, start: int, stop: int) -> bytes:
     headers = {**IDENTITY, "Range": f"bytes={start}-{stop - 1}"}
     with session.request("GET", path, headers=headers) as response:
-        said = response.headers.get("Content-Range", "")
-        if response.status_code != 206 or not said.startswith(f"bytes {start}-{stop - 1}/"):
-            raise Unreachable(f"{session.url} answered a request for a part with another one: {said[:80]!r}")
+        given = response.headers.get("Content-Range", "")
+        if response.status_code != 206 or not given.startswith(f"bytes {start}-{stop - 1}/"):
+            raise Unreachable(f"{session.url} answered a request for a part with another one: {given[:80]!r}")
         data = session.body(response, stop - start)
     if len(data) != stop - start:
         raise Unreachable(f"{session.url} broke off", again=True)

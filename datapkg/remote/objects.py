@@ -249,9 +249,9 @@ class _ResumingBody(io.RawIOBase):
         response = self._stack.enter_context(self._session.request("GET", self._path, headers=headers))
         if "Range" in headers and response.status_code != 206:
             raise Unreachable(f"{self._session.url} answered a request for a part with the whole")
-        said = response.headers.get("Content-Range", "")
-        if "Range" in headers and not said.startswith(f"bytes {self._at}-"):
-            raise Unreachable(f"{self._session.url} answered a request for a part with another one: {said[:80]!r}")
+        given = response.headers.get("Content-Range", "")
+        if "Range" in headers and not given.startswith(f"bytes {self._at}-"):
+            raise Unreachable(f"{self._session.url} answered a request for a part with another one: {given[:80]!r}")
         self._body = _UploadBody(self._session, response.raw)
 
     def readable(self) -> bool:

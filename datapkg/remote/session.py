@@ -165,7 +165,7 @@ class RegistrySession:
 
     @contextlib.contextmanager
     def request(self, method: str, path: str, **options: Any) -> Iterator[requests.Response]:
-        """One try; inside, the body is still to be read. A refusal raises the error that the registry told.
+        """One try; inside, the body is still to be read. A refusal raises the error that the registry sent.
 
         A read whose token is rejected is asked again without it.
         """

@@ -1,4 +1,4 @@
-"""Copies of tables in a form that is quicker to read: a cache, each believed only while it is as it was written."""
+"""Copies of tables in a form that is quicker to read: a cache, each used only while its file is unchanged."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def stamp(stat: os.stat_result) -> _Stamp:
 
 
 class Index:
-    """A small database of believed files in the cache folder; safe for threads, forks and many processes."""
+    """A small database of verified files in the cache folder; safe for threads, forks and many processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)

@@ -1,4 +1,4 @@
-"""Long manifests of a store, mapped into memory beside an index that lies in the cache: any doubt in that is a miss."""
+"""Long manifests of a store, mapped into memory, with a cached index; an index in doubt is a cache miss."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest
     if place.size < LONG_BYTES or place.pack is not None or is_read not in found:
         data = objects.read(hash)
         check_bytes(data, hash, "manifest")
-        return patch.read_manifest(data, hash, believed=is_read in found)
+        return patch.read_manifest(data, hash, verified=is_read in found)
     manifest = MappedManifest(_mapped(place), hash)
     with contextlib.suppress(DatapkgError):
         kept = decode_chunks(found.get(chunks, b""))
@@ -51,16 +51,16 @@ def keep_chunks(cache: Index, manifest: Manifest) -> None:
 
 
 def open_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest:
-    """The manifest with this hash, to be asked for nodes; raises `ObjectNotFound`, `CorruptObject`, `InvalidManifest`.
+    """Return the manifest with this hash, indexed if it is long.
 
-    The bytes of a long one are believed by the stat of their file, as those of other objects are. It is read as a whole
-    once, and its index made from that.
+    A long one is verified by the stat of its file, as other objects are. It is parsed as a whole once, which gives its
+    index. Raise `ObjectNotFound`, `CorruptObject` or `InvalidManifest`.
     """
     place = objects.trusted(hash)
     is_read = f"manifest:{hash}"
     if place.size < LONG_BYTES or place.pack is not None:
         with objects.open(hash) as stream:
-            return Manifest.parse(stream.read(), expected=hash, believed=bool(cache.get_many([is_read])))
+            return Manifest.parse(stream.read(), expected=hash, verified=bool(cache.get_many([is_read])))
     from datapkg.format.manifest import patch
     from datapkg.format.manifest.index import FORMAT, make_index
     from datapkg.format.manifest.indexed import IndexedManifest

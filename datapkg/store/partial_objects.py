@@ -1,7 +1,7 @@
-"""Objects of which some bytes are here: a sparse file each, with a list of the stretches that it has at its end.
+"""Partial objects: a sparse file each, with a list at its end of the byte ranges that it holds.
 
-One file, so that what is there and what is said of it are never of two different moments; bytes are written, and on the
-disk, before they are said to be there. Losing the list, or a part of it, only means fetching again.
+Data and list are one file, so that they never differ in age; bytes are on the disk before the list records them.
+Losing the list, or a part of it, only means fetching again.
 """
 
 from __future__ import annotations

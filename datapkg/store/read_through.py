@@ -1,8 +1,8 @@
-"""Objects that are here, or come from elsewhere when somebody reads them, and stay.
+"""Local objects, in front of remote ones that are fetched when they are read, and kept.
 
-A whole object is checked against its hash before it gets its name. A stretch of one cannot be: it lies in a file of its
-own (`parts`) until the others are there too, and then the whole is checked; until then it can be held against the
-hashes of its chunks, which the registry tells (`proofs`).
+A whole object is checked against its hash before it gets its name. A range of one cannot be: it stays in a file of its
+own (`partial_objects`) until the object is complete, and then the whole is checked. Until then ranges are checked
+against the hashes of the object's chunks, which the registry sends (`chunk_verification`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ReadThrough(Readable):
         return not self.mine.packed.missing([hash])
 
     def trusted(self, hash: str) -> PackLocation:
-        """Return where the object lies on this machine, its bytes being right; it is fetched where it is not here."""
+        """Return where the object is on this machine, verified; fetch it first if it is missing."""
         if not self.has(hash):
             self.bring({hash: self.theirs.size(hash)})
         return self.mine.trusted(hash)

@@ -44,7 +44,7 @@ class Store:
 
     @property
     def index_path(self) -> Path:
-        """Where the cache of what is believed lies."""
+        """The path of the cache of verified files."""
         return self._index.path
 
     @property
@@ -172,7 +172,7 @@ class Store:
     def holds(self, hash: str) -> bool:
         """Return whether the bytes with this hash are here, as far as names tell.
 
-        Quick for what lies in a file of its own, as manifests do: an import that follows a lock asks this.
+        Quick for objects in files of their own, such as manifests: every import that follows a lock calls this.
         """
         loose = self.folder / "objects" / hash[:2] / hash[2:]
         return loose.exists() or not self.objects.packed.missing([hash])

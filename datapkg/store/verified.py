@@ -1,4 +1,4 @@
-"""Objects of this machine, believed only while their file has not changed since its hash was right."""
+"""Objects of this machine, whose hash is checked again whenever their file has changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RENEWED_NS = 300 * 10**9
 
 
 class VerifiedObjects(Objects):
-    """Packed objects and the index that says which of their files may be believed without hashing them again."""
+    """Packed objects, and the index of the files that need not be hashed again."""
 
     def __init__(self, folder: Path, index: Index) -> None:
         self.packed = PackedObjects(folder, named=index.mark_verified)
@@ -33,7 +33,7 @@ class VerifiedObjects(Objects):
         self.is_renewing = False
 
     def trusted(self, hash: str) -> PackLocation:
-        """Return where the object lies, its bytes being right.
+        """Return where the object is stored, verified.
 
         Raise `ObjectNotFound`; `CorruptObject` where the bytes have changed since they were stored.
         """
@@ -52,14 +52,14 @@ class VerifiedObjects(Objects):
             hash=hash,
         )
 
-    def _believed(self, place: PackLocation) -> bool:
+    def _is_verified(self, place: PackLocation) -> bool:
         if place.path.parent == self.packed.tmp:  # of a batch still open in this process
             return True
         return self.index.is_verified(place.path)
 
     def _file_is_right(self, place: PackLocation, hash: str) -> bool:
         """Whether the file is what its name says, by its stat or by hashing it again; a pack stands or falls whole."""
-        if self._believed(place):
+        if self._is_verified(place):
             return True
         if hash_file(place.path) != (place.pack or hash):
             return False
@@ -101,19 +101,20 @@ class VerifiedObjects(Objects):
                     status = os.stat(path)
                     if now - status.st_atime_ns < RENEWED_NS or path.parent == self.packed.tmp:
                         continue
-                    is_believed = self.index.is_verified(path)
+                    is_verified = self.index.is_verified(path)
                     os.utime(path, ns=(now, status.st_mtime_ns))
                 except FileNotFoundError:
                     is_here = False
                     continue
-                if is_believed:
+                if is_verified:
                     renewed.append(path)
         self.index.mark_verified(renewed)
         return is_here
 
     def _in_whole_packs(self, wanted: set[str]) -> set[Path]:
-        """Take those out of `wanted` that lie in packs which may be believed as they are, and return these packs;
-        quick, where there are many.
+        """Remove from `wanted` the hashes in packs that are known to be verified, and return these packs.
+
+        One look at a pack settles all its objects, which is quick where there are many.
         """
         packs: set[Path] = set()
         if len(wanted) <= FEW_LOOKUPS:
@@ -174,7 +175,7 @@ class VerifiedObjects(Objects):
                 place = self.packed.locate(hash)
                 if place.path not in whole:
                     place = self.trusted(hash)
-                    if self._believed(place):
+                    if self._is_verified(place):
                         whole.add(place.path)
                 try:
                     data = files.read(place)

@@ -57,7 +57,7 @@ def put_tag(request: PackageRequest, tag: str, hash: str) -> wire.TagList:
         _check_state(connection, policy.writable(connection, request, "package:tag"), hash)
     texts = None
     if tag == LATEST:
-        manifest = read_manifest(downloads.read_checked(request.registry, hash), hash, believed=True)
+        manifest = read_manifest(downloads.read_checked(request.registry, hash), hash, verified=True)
         texts = search_texts(request.full_name, manifest, request.registry.objects)
     with request.registry.db.write() as connection:
         package = policy.writable(connection, request, "package:tag")

@@ -499,7 +499,7 @@ def test_is_link_accepts_only_web_urls() -> None:
 def test_only_shown_nodes_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["README.md", "LICENSE", *(f"file{number:05}.bin" for number in range(12_000))]
     data = Manifest.make([FileNode(path=name, hash=sha256(b"1"), size=1) for name in names]).data
-    manifest = read_manifest(data, sha256(data), believed=True)
+    manifest = read_manifest(data, sha256(data), verified=True)
     assert isinstance(manifest, MappedManifest)
     read: list[str] = []
     get = MappedManifest.get

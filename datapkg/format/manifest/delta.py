@@ -1,4 +1,4 @@
-"""A delta: bytes told as stretches of other objects, and what is new between them.
+"""A delta: bytes described as ranges of other objects, and the new bytes between them.
 
 It is a sequence of steps: 32 bytes of sha256, 8 bytes of offset, 8 bytes of length (little-endian). A step whose hash
 is all zeros brings its bytes itself, behind its head.

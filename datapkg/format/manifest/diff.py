@@ -76,7 +76,7 @@ def stored_otherwise(one: Manifest, other: Manifest) -> list[TableNode]:
 
 
 def same_content(one: Node, other: Node) -> bool:
-    """Whether two nodes hold the same data, wherever they are, whatever is said of them and however they are cut."""
+    """Return whether two nodes hold the same data, whatever their paths, metadata and blocks are."""
     left, right = _fields(one), _fields(other)
     return all(left.get(name) == right.get(name) for name in (left.keys() | right.keys()) - _SAID)
 

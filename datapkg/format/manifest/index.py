@@ -1,7 +1,7 @@
 """The binary index of a long manifest: where its lines begin, what its big groups hold, which name is an attribute.
 
 It is made from the bytes of a manifest whose every line was read without mistakes, and answers nothing that these do
-not say. All numbers are in the byte order of the machine, whose cache it lies in:
+not say. All numbers are in the byte order of the machine, whose cache it is in:
 
     magic (8 bytes), sha256 of the manifest (32), then the `Counts` (8 each), then
     offsets     8 bytes a line: where it begins; one more for the end
@@ -94,7 +94,7 @@ _decode = msgspec.json.Decoder(Brief).decode
 
 
 def group_key(start: int, depth: int) -> int:
-    """What a group is found by: its first line, and how deep it lies, since groups in groups begin at one line."""
+    """Return the key of a group: its first line and its depth, since nested groups may begin at one line."""
     return start * _DEPTHS + depth
 
 

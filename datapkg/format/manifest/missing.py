@@ -1,4 +1,4 @@
-"""What is said of a node that a package has not: where its path ends, and names that are near."""
+"""The error for a node that a package does not have: where its path ends, and similar names."""
 
 from __future__ import annotations
 

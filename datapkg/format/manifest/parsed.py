@@ -104,8 +104,8 @@ class Manifest:
         return {node.path: (node, line) for node, line in zip(self.nodes, lines, strict=True)}
 
     @classmethod
-    def parse(cls, data: bytes, expected: str | None = None, *, believed: bool = False) -> Manifest:
-        """Read a manifest's bytes; of those `believed` each line was once read without mistakes.
+    def parse(cls, data: bytes, expected: str | None = None, *, verified: bool = False) -> Manifest:
+        """Read a manifest's bytes; `verified` ones were once parsed without mistakes.
 
         Raise `HashMismatch` if they are not `expected`, `InvalidManifest` naming the line that is wrong.
         """
@@ -116,7 +116,7 @@ class Manifest:
         lines = data[:-1].split(b"\n")
         if len(lines) > MAX_NODES:
             raise InvalidManifest(f"manifest: more than {MAX_NODES:,} lines")
-        if believed:
+        if verified:
             nodes = [decoded(line) for line in lines[1:]]
             return cls(data, parse_head(lines[0]), nodes, [node.parts for node in nodes])
         return cls._checked(data, lines[0], lines[1:])
@@ -192,7 +192,7 @@ class Manifest:
         return self.nodes[at].kind if len(self._keys[at]) == len(key) else "group"
 
     def children(self, path: str = "") -> dict[str, Kind]:
-        """The names of what lies directly in a group, in order, each with its kind; none in what is not a group."""
+        """Return the kind of each child of a group, by name, in order; empty for a node that is not a group."""
         depth = path.count("/") + 1 if path else 0
         found: dict[str, Kind] = {}
         for node in self.below(path):
@@ -202,7 +202,7 @@ class Manifest:
         return found
 
     def named(self, path: str, attribute: str) -> list[str] | None:
-        """The names in a group that would be this attribute; None where that is not known without trying each."""
+        """Return the names in a group that this attribute stands for; None if only trying each can tell."""
         return None
 
     def tables(self) -> list[str]:

@@ -29,15 +29,15 @@ _Lines = tuple[int, int]
 """Lines of the older manifest, from the first up to the one behind the last."""
 
 
-def read_manifest(data: bytes, hash: str, *, believed: bool = False, older: Manifest | None = None) -> Manifest:
-    """Return the manifest in these bytes, whose sha256 is known to be `hash`; of those `believed` no line is read.
+def read_manifest(data: bytes, hash: str, *, verified: bool = False, older: Manifest | None = None) -> Manifest:
+    """Return the manifest in these bytes, whose sha256 is known to be `hash`; no line of a `verified` one is read.
 
     What a long one has in common with an older one, which is known to be right, is not read again either. Raises
     `InvalidManifest` naming the line that is wrong.
     """
     if len(data) < LONG_BYTES:
-        return Manifest.parse(data, believed=believed)
-    if believed:
+        return Manifest.parse(data, verified=verified)
+    if verified:
         return MappedManifest(data, hash)
     if isinstance(older, MappedManifest):
         return checked(data, hash, older)
