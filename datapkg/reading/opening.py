@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from datapkg import __version__
+from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.source import Remote, Source, open_store
@@ -34,6 +36,7 @@ def dump_source(source: Source) -> dict[str, Any]:
     """Return, as plain values, what another process needs to open a state in the same way; no token is included."""
     store = source.store
     return {
+        "datapkg": __version__,
         "ref": str(source.ref),
         "store": str(store.folder),
         "index": str(store.index_path),
@@ -46,8 +49,15 @@ def dump_source(source: Source) -> dict[str, Any]:
 def load_source(values: dict[str, Any]) -> Source:
     """Return the state that `dump_source` described: in the same store or, if it is gone, in those of this process.
 
-    Raise `PackageNotInstalled` if no store has it and it was not opened lazily.
+    Raise `PackageNotInstalled` if no store has it and it was not opened lazily, `InvalidInput` if another version of
+    datapkg described it: pickles travel between processes, they are not a stored format.
     """
+    if (made_by := values.get("datapkg")) != __version__:
+        raise InvalidInput(
+            f"this pickle was made by datapkg {made_by or 'of an older version'}; this is datapkg {__version__}, which "
+            "cannot read it",
+            hint=f"datapkg.load({str(values.get('ref', 'USER/NAME'))!r}), or install the same version on both sides",
+        )
     ref = Ref.parse(values["ref"])
     assert ref.state is not None
     store = open_store(Path(values["store"]), Path(values["index"]), Path(values["links"]))

@@ -112,6 +112,15 @@ def test_walked_node_equals_the_node_at_its_path(package: Package) -> None:
         assert pickle.loads(pickle.dumps(node)) == asked
 
 
+def test_pickle_of_another_version_is_rejected(package: Package) -> None:
+    _, node = next(package.walk())
+    restore, (kind, path, source) = node.__reduce__()
+    for other in ({**source, "datapkg": "99.0"}, {"ref": source["ref"]}):
+        with pytest.raises(InvalidInput, match="this pickle was made by datapkg") as caught:
+            restore(kind, path, other)
+        assert caught.value.hint.startswith(f"datapkg.load({source['ref']!r})")
+
+
 def test_walked_node_needs_no_lookup(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package of 100,000 nodes takes seconds to list if each does."""
     nodes = [node for _, node in package.walk() if node.kind != "group"]
