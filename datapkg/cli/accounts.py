@@ -36,6 +36,8 @@ def login(session: Session, url: str | None, token: str | None, registry: str | 
     if url is not None and registry is not None:
         raise click.UsageError("name one registry, by URL or by --registry", click.get_current_context())
     registry = url or registry
+    if registry is not None:
+        session.home.registry_url(registry)  # a wrong address is reported before anybody is asked for a token
     given = _token(session, token, registry)
     done = log_in(session.home, given, registry=registry)
     session.out.answer(done, [f"logged in to {done['registry']} as {done['user']}"], quiet=[])

@@ -33,18 +33,15 @@ def check_origin(url: str) -> str:
             hint="" if meant else hint,
             **({"meant": [url, meant]} if meant else {}),
         )
-    if (
-        parts.username is not None
-        or parts.password is not None
-        or parts.path.strip("/")
-        or parts.query
-        or parts.fragment
-    ):
-        raise InvalidInput("the address of a registry has no user, password, path, query or fragment", hint=hint)
     default = {"http": 80, "https": 443}[parts.scheme]
     shown_host = f"[{host}]" if ":" in host else host
     shown_port = f":{port}" if port not in (None, default) else ""
-    return f"{parts.scheme}://{shown_host}{shown_port}"
+    origin = f"{parts.scheme}://{shown_host}{shown_port}"
+    if "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
+        raise InvalidInput(
+            "the address of a registry has no user, password, path, query or fragment", hint=f"write it as {origin}"
+        )
+    return origin
 
 
 def with_scheme(host: str) -> str:

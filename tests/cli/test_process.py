@@ -192,6 +192,10 @@ def test_at_a_terminal_delete_asks() -> None:
     assert "no registry is set" in screen
 
 
+def test_login_rejects_a_wrong_address_before_it_asks_for_a_token() -> None:
+    assert b"not the address of a registry" in datapkg("login", "ftp://example.org", code=2).stderr
+
+
 def test_at_a_terminal_login_asks_and_hides_the_token() -> None:
     datapkg("config", "registry", "http://127.0.0.1:9", code=0)
     code, screen = at_terminal(b"two words\r", "login", wait_for=b"Token for http://127.0.0.1:9")

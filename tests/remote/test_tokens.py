@@ -11,8 +11,9 @@ from datapkg.api.accounts import login, whoami
 from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
 from datapkg.api.push import push_package
-from datapkg.errors import NotLoggedIn, PackageNotFound, RejectedToken
+from datapkg.errors import InvalidInput, NotLoggedIn, PackageNotFound, RejectedToken
 from datapkg.home import Home
+from datapkg.remote.credentials import check_origin
 from datapkg.resolve import find_installed
 from registry_server.services import accounts, policy
 from registry_server.services.registry import open_registry
@@ -105,3 +106,12 @@ def test_messages_say_why_no_token_was_sent(person: Person) -> None:
 def test_the_token_goes_to_the_same_address_however_it_is_written(person: Person) -> None:
     home = Home({**person.environ(), "DATAPKG_REGISTRY": person.url + "/"})
     assert whoami(home, person.url.replace("http://", "HTTP://"))["user"] == person.name
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8080/x", "http://me:secret@127.0.0.1:8080", "http://127.0.0.1:8080?a"]
+)
+def test_address_with_more_than_a_host_names_the_right_one(address: str) -> None:
+    with pytest.raises(InvalidInput, match="no user, password, path") as caught:
+        check_origin(address)
+    assert caught.value.hint == "write it as http://127.0.0.1:8080"

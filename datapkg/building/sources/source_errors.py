@@ -57,11 +57,14 @@ def failure(
     row = re.search(r"\b(?:line|row) (\d+)", reason)
     place = f"{spec.place}: " if spec.place and spec.place != source.shown else ""
     as_it_is = "transform: id" if source.record else f"{{file: {source.shown}, transform: id}}"
+    advice = f"to keep the file as it is, write in a build file: {as_it_is}"
+    if spec.kwargs:
+        advice = f"correct its kwargs ({', '.join(spec.kwargs)}), or {advice}"
     family = TRANSFORMS[spec.transform].family
     hint = encoding_hint(error, family, source.path, source.shown, spec.kwargs) or hint
     return TransformFailed(
         f"{place}{quoted(source.shown)} cannot be read as {spec.transform}: {reason}",
-        hint=hint or f"to keep the file as it is, write in a build file: {as_it_is}",
+        hint=hint or advice,
         file=source.shown,
         node=spec.path,
         transform=spec.transform,

@@ -243,6 +243,9 @@ def test_what_neither_engine_reads_names_file_and_row(tmp_path: Path) -> None:
     assert "'data.csv' cannot be read as csv" in str(caught.value)
     assert caught.value.detail["row"] == 3
     assert caught.value.hint == "to keep the file as it is, write in a build file: {file: data.csv, transform: id}"
+    with pytest.raises(TransformFailed, match="'int99' not understood") as caught:
+        built(file(tmp_path, "a,b\n1,2\n"), {"dtype": {"a": "int99"}})
+    assert caught.value.hint.startswith("correct its kwargs (dtype), or to keep the file as it is")
 
 
 @pytest.mark.parametrize(
