@@ -86,7 +86,7 @@ def test_pandas_comes_with_the_first_frame_and_not_with_arrow() -> None:
 
 
 def test_readme_lists_the_public_names() -> None:
-    section = (ROOT / "README.md").read_text().partition("these are its names:")[2].partition("```")[0]
+    section = (ROOT / "README.md").read_text().partition("Its names:")[2].partition("```")[0]
     assert sorted(re.findall(r"`([A-Za-z]\w*)`", section)) == sorted(datapkg.__all__)
     for name in datapkg.__all__:
         assert getattr(datapkg, name) is not None

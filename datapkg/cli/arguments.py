@@ -12,7 +12,6 @@ import click
 from datapkg.errors import DatapkgError, InvalidInput, InvalidName
 from datapkg.format.names import Ref
 from datapkg.format.texts import quoted
-from datapkg.resolve import find_installed
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -161,6 +160,8 @@ def report_pin(session: Session, ref: Ref) -> None:
     """Print a note if a lock file, and not the current state, decides which state a ref means."""
     if ref.state is not None:
         return
+    from datapkg.resolve import find_installed
+
     try:
         found = find_installed(session.home, ref)
     except DatapkgError:  # the command fails by it too

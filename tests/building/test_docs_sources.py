@@ -28,6 +28,6 @@ def test_the_example_is_read(tmp_path: Path) -> None:
 
 
 def test_bounds_stand_there() -> None:
-    assert f"{archives.MAX_MEMBERS:,} members, and unfold to {archives.MAX_RATIO} times its size" in TEXT
+    assert f"{archives.MAX_MEMBERS:,} members, and expand to {archives.MAX_RATIO} times its size" in TEXT
     assert f"{archives.FREE_BYTES >> 30} GiB is always allowed" in TEXT
     assert f"{git_repository.MAX_FILES:,} files" in TEXT

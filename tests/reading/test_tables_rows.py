@@ -237,7 +237,7 @@ def test_non_slice_is_rejected(home: Home) -> None:
             node.iter_batches(wrong)
     with pytest.raises(NodeNotFound, match="no column 'm'"):
         node.iter_batches(2, ["m"])
-    with pytest.raises(TypeError, match=r"as node\(rows=slice\(0, 10\)\)"):
+    with pytest.raises(TypeError, match=r"write node\(rows=slice\(0, 10\)\)"):
         node[2:3]  # type: ignore[index]
 
 

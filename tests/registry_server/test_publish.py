@@ -126,7 +126,7 @@ def test_making_a_package_public_needs_confirmation(house: House, ada: Client) -
     answer = ada.push("ada/iris", Contents(TWO), public=True)
     assert answer.status == 403
     assert isinstance(answer.error, Forbidden)
-    assert "all its earlier pushes become visible" in answer.error.message
+    assert "shows all its earlier pushes" in answer.error.message
     assert "--yes" in answer.error.hint
     assert latest(ada) == Contents(ONE).manifest.hash
     assert house.nobody.get(IRIS).status == 404

@@ -160,7 +160,7 @@ def test_making_public_needs_confirmation_and_can_be_revoked(house: House, ada: 
     for sends in (None, {}, {"confirm": False}):
         answer = ada.put(f"{IRIS}/access/public", sends)
         assert answer.status == 403
-        assert "all its earlier pushes become visible" in answer.error.message
+        assert "shows all its earlier pushes" in answer.error.message
         assert house.nobody.get(IRIS).status == 404
     for _ in range(2):
         assert ada.put(f"{IRIS}/access/public", {"confirm": True}).json()["public"] is True

@@ -8,6 +8,7 @@ bounded, and passing a bound is a `BuildFailed` that names it.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -294,7 +295,8 @@ def _explained(name: str) -> Iterator[None]:
     except BuildFailed:
         raise
     except _NO_ARCHIVE as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # A damaged archive may send a library to a place before the start of the file; other errors are the system's.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         hint = f"an archive is one of {', '.join(ENDINGS)}"

@@ -200,7 +200,7 @@ def test_a_list_is_read_a_stretch_at_a_time(tmp_path: Path, size: int, monkeypat
         ('[{"a": 1}', "expecting ',' or ']' behind record 1, got the end"),
         ('[{"a": 1}] x', "there is text behind the list"),
         ('{"a": 1}', "a table is a list of records"),
-        ("[]", "there is no column"),
+        ("[]", "it has no columns"),
         ("[1]", "record 1 is not a record"),
         (b'[{"a": "\xff"}]', "codec can't decode"),
     ],

@@ -298,6 +298,19 @@ def test_no_name_leads_out_of_the_shelf(tmp_path_factory: pytest.TempPathFactory
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in outside} <= {"archive", "index.db"}
 
 
+def test_zip_whose_members_begin_before_the_file_is_rejected(tmp_path: Path) -> None:
+    """Python's zipfile seeks there, and the system refuses it with EINVAL."""
+    shelf = DownloadCache(tmp_path / "shelf", Index(tmp_path / "index.db"))
+    body = MAKERS["zip"]({"a.csv": b"x\n" * 50, "d/b": b"y" * 600, "l": "a.csv"})
+    refused = 0
+    for at in range(body.index(b"PK\x01\x02"), len(body)):
+        try:
+            take(shelf, body[:at] + b"\x01" + body[at + 1 :], "**/*[!l]")
+        except BuildFailed as error:
+            refused += "Invalid argument" in error.message
+    assert refused
+
+
 @settings(max_examples=examples(20, 60), deadline=None)
 @given(st.data(), st.sampled_from(["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"]))
 def test_damaged_archives_end_in_our_errors(
