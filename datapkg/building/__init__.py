@@ -1,1 +1,1 @@
-"""How packages are made: build files, directories and values, through transforms, into objects and a manifest."""
+"""Build packages: read build files, directories and values, transform them, and store the result as objects."""

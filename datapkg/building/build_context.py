@@ -1,4 +1,4 @@
-"""What the makers of nodes work with: objects, the state before, the cache, and secrets of the environment."""
+"""The context shared by all node builders: objects, the previous state, the cache, and secrets."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
 from datapkg.store.verified_content import VerifiedContent
 
-# Sources of this size and more are hashed while they are read, and a table of text is remembered by its stretches.
+# From this size on, sources are hashed while they are parsed, and the blocks of a text table are cached by byte range.
 BIG_BYTES = 16 << 20
 
 
 class PreviousState:
-    """The state that a build starts from: which objects hold a content, and whether a node stays what it was.
+    """The state a build starts from; used to find stored objects of equal content and to tell whether a node changed.
 
-    A table that was not written here is only reused once its content was recomputed; `warnings` name those that turned
-    out to hold other values than their manifest states, which are never reused.
+    A table that was not written on this machine is reused only after its content was recomputed. A table whose content
+    differs from its manifest is never reused; `warnings` lists such tables.
     """
 
     def __init__(self, manifest: Manifest | None, objects: Objects, claims: VerifiedContent | None = None) -> None:
@@ -33,13 +33,13 @@ class PreviousState:
         self._at = {node.path: node for node in whole}
 
     def table(self, path: str) -> TableNode | None:
-        """Return the table that was at this path, if its objects are here."""
+        """Return the table at this path, or None if there was none or its objects are missing."""
         return self._at.get(path)
 
     def blocks(self, path: str, content: str, own: list[Block] | None = None) -> list[Block] | None:
-        """Return the objects of a table of this content: of the one at this path, else of any.
+        """Return the blocks of a table with this content, preferably of the one at this path; None if there is none.
 
-        Those that equal the caller's `own`, known to have this content, need not be verified.
+        Blocks equal to the caller's `own`, which are known to have this content, are not verified.
         """
         for before in self._holding(path, content):
             if before.blocks == own or self._is_right(before):
@@ -47,7 +47,7 @@ class PreviousState:
         return None
 
     def _holding(self, path: str, content: str) -> Iterator[TableNode]:
-        """Yield the tables that are stated to have this content, the one at the path first."""
+        """Yield the tables whose manifest states this content, the one at the path first."""
         here, other = self._at.get(path), self._tables.get(content)
         if here is not None and here.content == content:
             yield here
@@ -64,7 +64,7 @@ class PreviousState:
         return not problem
 
     def has(self, node: Node) -> bool:
-        """Return whether a node has the objects of the earlier node at its path, or of a table of the same content."""
+        """Return whether a node has the same objects as the previous one at its path, or as a table of equal content."""
         if isinstance(node, TableNode):
             return self.blocks(node.path, node.content, node.blocks) == node.blocks
         before = self._manifest.get(node.path) if self._manifest else None
@@ -73,7 +73,7 @@ class PreviousState:
 
 @dataclass
 class BuildContext(SourceContext):
-    """What node builders work with: `absent` are objects that the cache names and that are missing here."""
+    """The context of node builders; `absent` holds objects that the cache refers to and that are missing here."""
 
     cache: BuildCache
     previous: PreviousState

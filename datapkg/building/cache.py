@@ -1,8 +1,12 @@
-"""What earlier builds found out, kept in the index: hashes of sources, what became of them, and memos of long texts.
+"""The build cache, kept in the index: hashes of sources, results of transforms, and memos of large text files.
 
-A source counts as unchanged while its stat is that of when it was hashed. What became of it is known by its hash, the
-transform with its kwargs, and the versions of all that takes part. Nothing here is needed: without it a build takes
-longer and comes to the same.
+A source counts as unchanged while its stat equals the one recorded when it was hashed. A result is found by the
+source's hash, the transform with its kwargs, and the versions of all libraries involved. The cache is optional: without
+it a build takes longer and returns the same result.
+
+A result is shared between packages only if this build alone determined it. A result that reused blocks of an earlier
+state is stored for its own node only; otherwise two packages of the same file would get different hashes on two
+machines.
 """
 
 from __future__ import annotations
@@ -26,12 +30,12 @@ from datapkg.format.manifest.parsed import Block, Node
 from datapkg.store.index import TICK_NS, Index, stamp
 from datapkg.store.verified_content import VerifiedContent
 
-# Changes when the same source would become something else, though no library has another version.
+# Increase when the same source would produce a different result although no library version changed.
 FORMAT = 2
 
 
 class TransformResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a source: nodes with paths below its own ("" for its own), without metadata and file names."""
+    """The result of a transform: nodes with relative paths ("" is the source's own), without metadata or file names."""
 
     nodes: list[Node]
     warnings: list[str] = []
@@ -44,7 +48,7 @@ class _StoredBlocks(msgspec.Struct, frozen=True):
 
 
 class BuildCache:
-    """The cache as one build of one package uses it; what it learns is kept by `save`. Safe for threads."""
+    """The cache of one build of one package; `save` writes what was added. Thread-safe."""
 
     def __init__(self, index: Index | None = None, package: str = "", *, forced: bool = False) -> None:
         self._index, self._package, self.forced = index, package, forced
@@ -57,13 +61,13 @@ class BuildCache:
         self.claims = VerifiedContent(index)
 
     def look_below(self, folders: Iterable[Path]) -> None:
-        """Read what is known of the files below these folders."""
+        """Load the recorded stats and hashes of the files below these folders."""
         if self._index is not None:
             for folder in folders:
                 self._sources.update(self._index.sources(os.path.abspath(folder)))
 
     def hash_of(self, path: Path) -> tuple[str, int] | None:
-        """Return hash and size of a source that is, as far as its stat tells, the one that was hashed; else None."""
+        """Return hash and size of a source whose stat is unchanged since it was hashed; None for any other source."""
         text = str(path)
         if text not in self._looked:
             self._looked[text] = self._look(text if text in self._sources else os.path.abspath(text))
@@ -78,15 +82,16 @@ class BuildCache:
         except OSError:
             return None
         then, at, hash = before
+        # A file that was hashed within a clock tick of its last write may have changed again with the same stat.
         return (hash, now[0]) if then == now and then[2] + TICK_NS < at else None
 
     def may_be_equal(self, path: Path, size: int) -> bool:
-        """Return whether a source of this name and size was hashed before, so that hashing it may save reading it."""
+        """Return whether a source with this path and size was hashed before; if so, hashing may save parsing."""
         before = self._sources.get(os.path.abspath(path))
         return before is not None and before[0][0] == size and not self.forced
 
     def record_hash(self, path: Path, status: os.stat_result, at: int, hash: str) -> None:
-        """Record the hash of a source as it was at a time (in ns) before which its stat was taken."""
+        """Record the hash of a source; `status` was taken after the time `at` (in ns)."""
         text = os.path.abspath(path)
         try:
             text.encode()
@@ -96,11 +101,11 @@ class BuildCache:
             self._new_sources[text] = (stamp(status), at, hash)
 
     def look_for(self, wanted: Iterable[tuple[NodeSpec, str, str]]) -> None:
-        """Read what became of sources: of each the node, its hash and its name."""
+        """Load the results of sources, each given by its node, hash and file name, in one query."""
         self._look_up([key for spec, hash, name in wanted for key in self._keys(spec, hash, name)])
 
     def result(self, spec: NodeSpec, hash: str, name: str) -> TransformResult | None:
-        """Return what became of a source with these bytes, read as this node wants it."""
+        """Return the cached result for a source with this hash, read as this node is; None if there is none."""
         keys = self._keys(spec, hash, name)
         self._look_up([key for key in keys if key not in self._found])
         for key in keys:
@@ -120,7 +125,7 @@ class BuildCache:
         return self._index.get_many([key]).get(key) if self._index and not self.forced else None
 
     def put_result(self, spec: NodeSpec, hash: str, name: str, result: TransformResult, *, own: bool) -> None:
-        """Keep what became of a source: for all packages, or for this node alone if it depends on earlier states."""
+        """Cache a result: for all packages if `own`, else for this node only, since it depends on earlier states."""
         scoped, general = self._keys(spec, hash, name)
         with self._lock:
             self._new[general if own else scoped] = msgspec.json.encode(result)
@@ -130,11 +135,11 @@ class BuildCache:
         return f"result:{self._package}/{spec.path}:{digest}", f"result::{digest}"
 
     def memo(self, spec: NodeSpec) -> bytes | None:
-        """Return the memo of the text that became this node."""
+        """Return the memo of the text file that this node was built from."""
         return self._one(self._memo_key(spec))
 
     def keep_memo(self, spec: NodeSpec, data: bytes) -> None:
-        """Keep the memo of the text that became this node."""
+        """Cache the memo of the text file that this node was built from."""
         with self._lock:
             self._new[self._memo_key(spec)] = data
 
@@ -142,7 +147,7 @@ class BuildCache:
         return f"memo:{self._package}/{spec.path}:{_digest([FORMAT, *_reading(spec)])}"
 
     def stored(self, content: str) -> dict[bytes, Block]:
-        """Return the blocks of a table of this content, by the mark of its schema and the digests of each block."""
+        """Return the blocks of a table of this content, by its schema's mark joined with each block's digests."""
         data = self._one(f"blocks:{FORMAT}:{content}")
         try:
             kept = msgspec.msgpack.decode(data, type=_StoredBlocks) if data else None
@@ -151,22 +156,22 @@ class BuildCache:
         return {kept.mark + digests: block for digests, block in kept.blocks} if kept else {}
 
     def keep_stored(self, content: str, mark: bytes, digests: Sequence[bytes], blocks: Sequence[Block]) -> None:
-        """Keep which blocks a table of this content has."""
+        """Cache the blocks of a table of this content."""
         kept = _StoredBlocks(mark, list(zip(digests, blocks, strict=True)))
         with self._lock:
             self._new[f"blocks:{FORMAT}:{content}"] = msgspec.msgpack.encode(kept)
 
     def keep_place(self, path: Path, options: BuildOptions) -> None:
-        """Keep where the package was built from, and how, for `status`."""
+        """Record the path and the options that the package was built from, for `status`."""
         value = [os.path.abspath(path), options.build_file, options.allow_outside, options.gitignore]
         if self._index is not None:
             self._index.put_many({f"place:{self._package}": json.dumps(value).encode()})
 
     def place(self) -> tuple[Path, BuildOptions] | None:
-        """Return where the package was last built from on this machine, and how the files there were chosen."""
+        """Return the path and the options of the package's last build on this machine; None if they are unknown."""
         data = self._one(f"place:{self._package}")
         try:
-            # Before there was `gitignore`, three values were kept.
+            # Entries written before `gitignore` existed have three values.
             path, build_file, allow_outside, gitignore = [*json.loads(data), True][:4] if data else (None, 1, 0, 1)
             ways = {"build_file": build_file, "allow_outside": allow_outside, "gitignore": gitignore}
             return (Path(path), BuildOptions(**{name: bool(value) for name, value in ways.items()})) if path else None
@@ -174,7 +179,7 @@ class BuildCache:
             return None
 
     def save(self) -> None:
-        """Write what this build learned to the index."""
+        """Write everything that was added during this build to the index."""
         if self._index is None:
             return
         if self._new_sources:
@@ -189,9 +194,10 @@ def now_ns() -> int:
 
 
 def _reading(spec: NodeSpec) -> list[Any]:
-    """Return all that settles what a source of given bytes becomes.
+    """Return everything besides the source's bytes that determines a result.
 
-    Kwargs as Python writes them: the order of a mapping may name columns, and JSON would make text of other keys.
+    Kwargs are included as Python `repr`: the order of a mapping may name columns, and JSON would turn all keys into
+    text.
     """
     provider = TRANSFORMS[spec.transform].provider
     return [spec.transform, provider, repr(spec.kwargs), versions()]

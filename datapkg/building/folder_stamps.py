@@ -1,4 +1,4 @@
-"""What the files of a folder look like now, to find those that change, and those that are being written."""
+"""Stamps (size and times) of the files in a folder, to find changed files and files that are still being written."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from datapkg.building.spec.ignore_rules import left_out_by, read_ignore_file
 from datapkg.store.index import stamp
 
 Look = Mapping[Path, tuple[int, ...]]
-_CHANGED_NS = 2  # of a stamp: the change time
+_CHANGED_NS = 2  # position of the change time in a stamp
 
 
 def read_stamps(folder: Path) -> Look:
-    """Return the stamp of each file that a build of the folder may read; no file is read.
+    """Return the stamp of each file that a build of the folder may read, without opening any of them.
 
     Raise `InvalidInput` for a folder that cannot be read.
     """
@@ -32,10 +32,10 @@ def read_stamps(folder: Path) -> Look:
 
 
 def changed_paths(before: Look, now: Look) -> set[Path]:
-    """Return the files that came, went or changed."""
+    """Return the files that were added, removed or changed."""
     return {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)}
 
 
 def is_recently_changed(found: Look, path: Path, since_ns: int) -> bool:
-    """Return whether a file changed since then, by its change time."""
+    """Return whether the change time of a file is `since_ns` or later."""
     return path in found and found[path][_CHANGED_NS] >= since_ns

@@ -1,4 +1,7 @@
-"""Packages put together as one: which node comes from where, and what becomes of those that meet at one path."""
+"""Merge several packages into one: plan which node comes from which package, and resolve path collisions.
+
+Nodes are compared by their manifests; data is read only where one table replaces another of the same stated content.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _PLACES_SHOWN = 10
 
 @dataclass(frozen=True)
 class MergePart:
-    """A package to put in, or a part of one: its name `user/name`, nodes and metadata."""
+    """One input of a merge, a package or a part of one: its name `user/name`, its nodes and its metadata."""
 
     name: str
     nodes: list[Node]
@@ -30,10 +33,11 @@ class MergePart:
 
 @dataclass
 class MergePlan:
-    """What comes of parts: nodes by path, each with the number of the part that it is `of`, and metadata.
+    """The result of planning a merge: nodes by path, the number of the part each comes from (`of`), and metadata.
 
-    `more` has, by path, the tables whose rows come behind those of the node, each with its part; `renamed` maps
-    new paths to old ones, `dropped` are paths that gave way. `clashes` say what meets in two ways, each with its place.
+    `more` maps a path to the tables whose rows are appended to that node, each with the number of its part. `renamed`
+    maps new paths to old ones, and `dropped` lists discarded paths. `clashes` lists conflicts as pairs of place and
+    description.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -45,7 +49,7 @@ class MergePlan:
     clashes: list[tuple[str, str]] = field(default_factory=list)
 
 
-# Raises unless a table of the part with this number, as it is there, holds the content that its manifest states.
+# Raise unless the stored table of the part with this number has the content that its manifest states.
 Check = Callable[[int, TableNode], None]
 
 
@@ -56,11 +60,11 @@ def _no_check(number: int, table: TableNode) -> None:
 def plan_merge(
     parts: Sequence[MergePart], on_conflict: str = "error", *, concat: bool = False, check: Check = _no_check
 ) -> MergePlan:
-    """Put parts together in order; nothing is read, but by `check` where one table is to stand for another.
+    """Merge parts in order; data is read only by `check`, where one table replaces another.
 
-    The same content at one path is one node. Of what differs there, and of metadata key by key, `ours` takes the
-    first, `theirs` the last, `rename` both, the later one under a name with its package's; with `concat` tables of the
-    same columns become one. Raise `Conflict` that lists all other places.
+    Equal content at one path becomes one node. Where contents or metadata keys differ, `ours` keeps the first, `theirs`
+    the last, and `rename` both, the later one under a name that contains its package's name. With `concat`, tables of
+    the same columns are concatenated. Raise `Conflict` that lists all other collisions.
     """
     if on_conflict not in POLICIES:
         raise InvalidInput(f"there is no policy {quoted(on_conflict)}; there are {', '.join(POLICIES)}")
@@ -79,7 +83,7 @@ class _ManifestMerger:
         self._groups: set[str] = set()
 
     def add(self, number: int) -> None:
-        """Merge a part into those before it."""
+        """Merge a part into the result of the previous parts."""
         part, found = self._parts[number], self.found
         found.meta = self._meta("", found.meta, part.meta, number)
         moves: dict[str, str | None] = {}
@@ -95,7 +99,7 @@ class _ManifestMerger:
         self._groups |= {path for path, node in found.nodes.items() if isinstance(node, GroupNode)}
 
     def _meeting(self, node: Node) -> str | None:
-        """Return where a node meets what is there: in a node that is not a group, at one, or at a group."""
+        """Return the path where a node collides: with a non-group at or above its path, or with a group at its path."""
         for above in _above(node.path):
             if not isinstance(self.found.nodes.get(above) or _GROUP, GroupNode):
                 return above
@@ -124,7 +128,7 @@ class _ManifestMerger:
             moves[place] = self._other_name(place, later, number, moves)
 
     def _is_one(self, place: str, here: Node, later: Node, number: int) -> bool:
-        """Return whether both become one node, because they hold the same or their rows go together."""
+        """Return whether both become one node, because their content is equal or their rows are concatenated."""
         more = self.found.more.get(place, [])
         old = self.found.renamed.get(place, place)
         for owner, node, path in [(self.found.of[place], here, old), *((at, each, each.path) for at, each in more)]:
@@ -165,11 +169,11 @@ class _ManifestMerger:
             found.more.pop(path, None)
 
     def _owner(self, place: str) -> int:
-        """Return the part that what is at a place, or first below it, came from."""
+        """Return the number of the part that the node at a path, or the first node below it, came from."""
         return next(number for path, number in self.found.of.items() if f"{path}/".startswith(f"{place}/"))
 
     def _other_name(self, place: str, node: Node, number: int, moves: dict[str, str | None]) -> str:
-        """Return the path with the package's name behind it, before a file's suffix: `a/README__b_y.md`."""
+        """Return the path with the package's name appended, before a file's suffix: `a/README__b_y.md`."""
         group, _, name = place.rpartition("/")
         suffix = PurePosixPath(name).suffix if isinstance(node, FileNode) else ""
         stem = f"{group}/" * bool(group) + name.removesuffix(suffix) + "__" + self._parts[number].name.replace("/", "_")
@@ -188,7 +192,7 @@ class _ManifestMerger:
         return path
 
     def _meta(self, path: str, first: dict[str, Any], later: dict[str, Any], number: int) -> dict[str, Any]:
-        """Return metadata of both, key by key."""
+        """Return the merged metadata of both, key by key."""
         result = dict(first)
         for key, value in later.items():
             if key not in first or first[key] == value or self._policy == "theirs":
@@ -210,7 +214,7 @@ def _above(path: str) -> list[str]:
 
 
 def _fit(one: TableNode, other: TableNode) -> bool:
-    """Return whether two tables have the same columns, in whatever order, so that they can be concatenated."""
+    """Return whether two tables have the same columns, in any order, so that they can be concatenated."""
     names = {name for name, _ in one.columns}
     return len(names) == len(one.columns) and sorted(one.columns) == sorted(other.columns)
 

@@ -1,4 +1,7 @@
-"""What looks wrong in metadata: never an error, since metadata are whatever their publisher says, but worth a line."""
+"""Lint metadata: find values that are probably mistakes.
+
+The result is warnings, never errors, because publishers may store any metadata.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from datapkg.format.texts import quoted
 from datapkg.objects.base import Readable
 
 MAX_WARNINGS = 20
-# Among more columns than these no near name is looked for, nor for more wrong names than are told of.
+# Above this number of columns, no similar names are searched; nor for more unknown names than are reported.
 MAX_COMPARED = 2_000
 _SPDX_LINE = re.compile(r"SPDX-License-Identifier:[ \t]*([^\r\n]+)")
 _SPDX_BYTES = 8_192
@@ -23,9 +26,9 @@ _HOMEPAGE = re.compile(r"https?://[^\s/@<>\"']+(?:[/?#][^\s<>\"']*)?\Z", re.IGNO
 
 
 def metadata_warnings(manifest: Manifest) -> list[str]:
-    """Return what looks wrong in the metadata of a package, its groups and nodes, a line each.
+    """Return warnings about the metadata of a package, its groups and nodes, one line each.
 
-    Of many the same in one.
+    Equal problems at several places share one line.
     """
     places: dict[str, list[str]] = {}
     for place, problem in _problems(manifest):
@@ -41,7 +44,7 @@ def _line(problem: str, places: list[str]) -> str:
 
 
 def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """Yield pairs of the path of a node ("" for the package) and what is wrong there."""
+    """Yield pairs of a node's path ("" for the package) and a problem there."""
     yield from (("", each) for each in meta_warnings(manifest.meta))
     for node in manifest.nodes:
         if node.meta:
@@ -49,7 +52,7 @@ def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def meta_warnings(meta: dict[str, Any]) -> list[str]:
-    """Return what is wrong in one mapping of metadata, each with its key."""
+    """Return the problems of one mapping of metadata, each with its key."""
     found = [f"meta.{key}: {problem}" for key, rule in _RULES.items() if key in meta and (problem := rule(meta[key]))]
     licences = {meta[key] for key in LICENCE_KEYS if isinstance(meta.get(key), str)}
     if len(licences) > 1:
@@ -58,7 +61,7 @@ def meta_warnings(meta: dict[str, Any]) -> list[str]:
 
 
 def _misspelt(mapping: dict[str, Any], known: dict[str, str]) -> Iterator[str]:
-    """Yield keys that are nearly one of ours, which is not there itself; all others are the publisher's own."""
+    """Yield keys that are close to a known key that is not present; all other unknown keys are the publisher's own."""
     for key in list(mapping)[:MAX_COMPARED]:
         word = "" if key in _RULES or len(key) > 40 else key.lower()
         near = get_close_matches(word, known, 1, 0.85) if word else []
@@ -67,7 +70,7 @@ def _misspelt(mapping: dict[str, Any], known: dict[str, str]) -> Iterator[str]:
 
 
 def column_warnings(node: Node) -> list[str]:
-    """Return what is wrong in what is said of a table's columns: of some that it has not, or not in text."""
+    """Return the problems of a table's column metadata: unknown columns and values that are not text."""
     columns = node.meta.get(COLUMNS_KEY)
     if columns is None or not isinstance(node, TableNode):
         return []
@@ -101,9 +104,9 @@ def _note_warnings(note: Any) -> Iterator[str]:
 
 
 def licence_hint(manifest: Manifest, objects: Readable) -> str:
-    """Return what to say where a package that everybody may read does not say under which licence; "" where it does.
+    """Return a hint if a public package does not name a licence; "" if it does.
 
-    A licence file counts if it has a line `SPDX-License-Identifier: …`; texts of licences are not guessed.
+    A licence file counts if it has a line `SPDX-License-Identifier: …`; licence texts are not guessed.
     """
     if licence_of(manifest.meta):
         return ""
@@ -119,7 +122,7 @@ def licence_hint(manifest: Manifest, objects: Readable) -> str:
 
 
 def _spdx_line(file: FileNode, objects: Readable) -> str:
-    """Return the licence that a file names in an SPDX line; "" if it does not, or cannot be read."""
+    """Return the licence named in a file's SPDX line; "" if there is none or the file cannot be read."""
     if not file.size or objects.missing([file.hash]):
         return ""
     with objects.open(file.hash, 0, min(file.size, _SPDX_BYTES)) as stream:
@@ -163,7 +166,7 @@ def _keywords(value: Any) -> str:
 
 
 def _citation(value: Any) -> str:
-    """Return a text, several of them, or a mapping of fields such as BibTeX's."""
+    """Return the problem of a citation, which may be a text, a list of texts, or a mapping of fields as in BibTeX."""
     if isinstance(value, list):
         return next((f"[{number}]: {problem}" for number, each in enumerate(value) if (problem := _citation(each))), "")
     return "" if isinstance(value, dict) and value else _text(value)

@@ -1,4 +1,4 @@
-"""How one source becomes nodes: what earlier builds know of it, else its transform; most sources become one."""
+"""Build the nodes of one source, from the cache of earlier builds if possible, otherwise with its transform."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY
 
-# Reasons for which nothing was read: all objects were here before. "" is that of nodes of another package.
+# Reasons that mean that nothing was read and all objects were present. "" is the reason of nodes of another package.
 KNOWN = ("", "unchanged", "same bytes", "same inputs")
 
 
 @dataclass(frozen=True)
 class BuiltNodes:
-    """The nodes of a source, whether all their objects were there before, and what the record states of the source.
+    """The nodes of a source, whether all their objects already existed, and the source's entry in the record.
 
-    `why` is the reason for which they were built, or were not; `pin` what the record states of another package.
+    `why` is the reason for which they were or were not rebuilt; `pin` is the record's entry for another package.
     """
 
     nodes: list[Node]
@@ -45,7 +45,7 @@ class BuiltNodes:
 def build_node(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
     """Build the nodes of one source.
 
-    Raise `BuildFailed` for a source that cannot be read, `TransformFailed` for one whose content is not as expected.
+    Raise `BuildFailed` for a source that cannot be read, `TransformFailed` for one with unexpected content.
     """
     file = local_file(spec.source)
     if file is None:
@@ -56,7 +56,7 @@ def build_node(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
 
 
 def known_result(spec: NodeSpec, source: FileSource, context: BuildContext) -> BuiltNodes | None:
-    """Return the nodes of a file that has not changed since it was built last; None if it has to be looked at."""
+    """Return the nodes of a file that is unchanged since its last build; None if it has to be opened."""
     known = context.cache.hash_of(source.path)
     if known is None:
         return None
@@ -99,7 +99,7 @@ def _file(
 
 
 def file_node(spec: NodeSpec, source: FileSource, hash: str, size: int) -> FileNode:
-    """Return the node of a file that is kept as it is."""
+    """Return the node of a file that is stored unchanged."""
     return FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.name)
 
 
@@ -112,6 +112,7 @@ def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext) -> B
         status = os.fstat(stream.fileno())
         size = status.st_size
         hash: str | Future[str]
+        # A big file that is new is hashed in a thread while it is parsed. One that may be known is hashed first.
         if size >= BIG_BYTES and not context.cache.may_be_equal(source.path, size):
             hash = hasher.submit(hash_file, source)
         else:
@@ -120,7 +121,7 @@ def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext) -> B
             if result is not None and _usable(result, context):
                 context.cache.record_hash(source.path, status, at, hash)
                 return _finished(spec, source, context, result, (hash, size), "same bytes")
-        import_libraries()  # beside the hashing, and before there are threads that read
+        import_libraries()  # while the hash is computed, and before reader threads start
         result, own = read_source(spec, source, stream, context)
         hash = hash if isinstance(hash, str) else hash.result()
     context.cache.record_hash(source.path, status, at, hash)
@@ -129,7 +130,7 @@ def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext) -> B
 
 
 def import_libraries() -> None:
-    """Import the libraries that threads need: two threads that import pandas at once can see it half imported."""
+    """Import the libraries that threads use: two threads that import pandas at once can see it partially imported."""
     import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
@@ -142,7 +143,7 @@ def _finished(
     identity: tuple[str, int],
     why: str,
 ) -> BuiltNodes:
-    """Return the nodes of a file, tables with the objects that an earlier state has for them."""
+    """Return the nodes of a file; tables reuse the objects of an earlier state where the content is equal."""
     return _placed(spec, result, context, source_record(spec, source, *identity), why, source)
 
 
@@ -154,7 +155,7 @@ def _placed(
     why: str,
     source: FileSource | None = None,
 ) -> BuiltNodes:
-    """Return the nodes of a result at their paths, tables with the objects that an earlier state has for them."""
+    """Return the nodes of a result at their paths; tables reuse the objects of an earlier state where possible."""
     nodes = placed_nodes(spec, result, context.previous, source.name if source else "")
     record = {**record, "writer": result.writer} if result.writer else record
     name = source.shown if source else spec.path
@@ -163,7 +164,7 @@ def _placed(
 
 
 def placed_nodes(spec: NodeSpec, result: TransformResult, earlier: PreviousState, file_name: str) -> list[Node]:
-    """Return the nodes of a result in their places, tables with the objects that an earlier state has for them."""
+    """Return the nodes of a result at their final paths; tables reuse objects of an earlier state if possible."""
     nodes: list[Node] = []
     for node in result.nodes:
         path = f"{spec.path}/{node.path}" if node.path else spec.path
@@ -182,7 +183,7 @@ def placed_nodes(spec: NodeSpec, result: TransformResult, earlier: PreviousState
 
 
 def _joined_meta(source: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return what a source states of itself and what a build file says; of columns both, key by key."""
+    """Return the metadata of a source updated by that of the build file; column metadata is merged key by key."""
     columns, others = source.get(COLUMNS_KEY), own.get(COLUMNS_KEY)
     if not (isinstance(columns, dict) and isinstance(others, dict)):
         return {**source, **own}
@@ -190,7 +191,7 @@ def _joined_meta(source: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_value(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
-    """Build the nodes of a source that is not one local file: it is read if its identity is new, or always."""
+    """Build the nodes of a source that is not one local file; it is read if it has no identity or a new one."""
     handler = handler_of(spec.source)
     with located_errors(spec):
         identity = handler.identity(spec, spec.source, context)
@@ -209,7 +210,7 @@ def _from_value(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
 
 
 def source_record(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:
-    """Return what the record says of a file with this hash."""
+    """Return the record's entry for a file with this hash."""
     record = {"path": spec.path, "file": source.shown, "hash": hash, "size": size, "transform": spec.transform}
     provider = TRANSFORMS[spec.transform].provider
     more = {"kwargs": spec.kwargs, "provider": provider}

@@ -1,4 +1,4 @@
-"""What a transform gave becomes objects and nodes: tables in blocks, arrays, files; a dict becomes a group of them."""
+"""Store the value that a transform returned as objects and nodes: tables, arrays, files, and dicts as groups."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def read_source(
     spec: NodeSpec, source: FileSource, stream: BinaryIO, context: BuildContext
 ) -> tuple[TransformResult, bool]:
-    """Return what a source becomes, and whether nothing but the source settled it."""
+    """Read a source and return its result, and whether the source alone determined it."""
     transform = TRANSFORMS[spec.transform]
     wrong = check_content(source, stream)
     if transform.keep is not None and not spec.kwargs.get("rewrite"):
@@ -44,7 +44,7 @@ def read_source(
             return _keep(kept, spec, stream, context, warnings)
     assert transform.read is not None
     with translated_errors(spec, source, wrong) as warnings:
-        # Absolute: pandas takes a relative "file:/x" for an address and "~/x" for the home folder.
+        # Absolute, because pandas takes a relative "file:/x" for a URL and "~/x" for the home directory.
         value = transform.read(source.path.absolute(), spec.kwargs, warnings.append)
         stored = NodeWriter(spec, context, source)
         nodes = stored.nodes(value, "")
@@ -54,7 +54,7 @@ def read_source(
 def _keep(
     kept: Any, spec: NodeSpec, stream: BinaryIO, context: BuildContext, warnings: list[str]
 ) -> tuple[TransformResult, bool]:
-    """Return the node of a file whose bytes are kept, or the objects that an earlier state has for its table."""
+    """Return the node of a file that is stored unchanged, or with the objects an earlier state has for its table."""
     if not isinstance(kept, tuple) and (blocks := context.previous.blocks(spec.path, kept.hash)):
         return TransformResult([_kept(kept, blocks)], warnings), False
     hash, size = put_file(stream, context.objects)
@@ -64,7 +64,7 @@ def _keep(
 
 
 def _kept(found: Any, blocks: list[Block]) -> Node:
-    """Return the node of a source whose bytes are the object: a table or an array."""
+    """Return the node of a source whose bytes are its object: a table or an array."""
     if isinstance(found, tuple):
         dtype, shape = found
         return ArrayNode(path="", dtype=dtype, shape=shape, hash=blocks[0].hash, size=blocks[0].size)
@@ -72,7 +72,7 @@ def _kept(found: Any, blocks: list[Block]) -> Node:
 
 
 class NodeWriter:
-    """Store the value of a transform as nodes; `own` says whether the result depends on no earlier state."""
+    """Store the value of a transform as nodes; `own` is true while the result does not depend on an earlier state."""
 
     def __init__(self, spec: NodeSpec, context: BuildContext, source: FileSource | None) -> None:
         self._spec, self._context, self._source = spec, context, source
@@ -80,7 +80,7 @@ class NodeWriter:
         self.writer: dict[str, Any] = {}
 
     def nodes(self, value: Any, path: str) -> list[Node]:
-        """Return the nodes of a value; of a dict, those of each of its values below its path."""
+        """Return the nodes of a value; the values of a dict become nodes below its path."""
         import numpy
 
         if isinstance(value, dict):
@@ -100,7 +100,7 @@ class NodeWriter:
         return f"{path}/{name}" if path else name
 
     def _of_file(self, file: Path, path: str) -> list[Node]:
-        """Return the nodes of a file that a function made: read as its name says."""
+        """Return the nodes of a file that a function wrote; its transform is guessed from its name."""
         source = FileSource(file, file.name)
         whole = f"{self._spec.path}/{path}" if path else self._spec.path
         transform = guess(file) if self._spec.transform == "id" else self._spec.transform
@@ -122,6 +122,7 @@ class NodeWriter:
         written = write_table(value, objects, stored=self._stored(whole), memo=self._memo(path))
         blocks = self._context.previous.blocks(whole, written.content, written.blocks) or written.blocks
         if blocks != written.blocks:
+            # The table equals a stored one with other blocks: keep those, so that nothing new has to be pushed.
             objects.discard(written.put)
         elif written.memo is not None:
             cache.keep_memo(self._spec, written.memo.encode())
@@ -139,7 +140,7 @@ class NodeWriter:
         )
 
     def _stored(self, path: str) -> dict[bytes, Block]:
-        """Return the blocks of the table that was at this path, as far as they are here."""
+        """Return the blocks of the previous table at this path whose objects are present."""
         before = self._context.previous.table(path)
         found = self._context.cache.stored(before.content) if before is not None and len(before.blocks) > 1 else {}
         absent = self._context.objects.missing(block.hash for block in found.values())

@@ -1,4 +1,4 @@
-"""The story of a build: every source becomes a node, its bytes become objects, and the nodes become a manifest."""
+"""The build pipeline: sources become nodes, their bytes become objects, and the nodes become a manifest."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _FAILURES_SHOWN = 20
 
 
 def no_secret(name: str) -> str:
-    """Raise `InvalidInput`: in this environment no variable is set."""
+    """Raise `InvalidInput`: no environment variables are available."""
     raise InvalidInput(f"{name} is not set in the environment")
 
 
 @dataclass
 class BuildOutput:
-    """What a build made: the manifest, whose objects are stored, and the record of how; nothing is named by it yet.
+    """The result of a build: the manifest, whose objects are stored, and the build record; no name refers to it yet.
 
-    `built` and `reused` count nodes; reused are those whose objects were here before, or come from another package,
-    and `reread` those of them whose source was read all the same, and gave what was here.
-    `checks` are the results of all checks, `why` says of each node's path why it was built, or was not. `left_out` has
-    what went wrong with each source that is not in the manifest, by the node's path.
+    `built` and `reused` count nodes. Reused nodes are those whose objects already existed or that come from another
+    package; `reread` counts those of them whose source was read again with the same result. `checks` are the results of
+    all checks. `why` maps each node's path to the reason for which it was or was not rebuilt. `left_out` maps the path
+    of each node that could not be built to its error.
     """
 
     manifest: Manifest
@@ -67,10 +67,10 @@ def build_package(
 ) -> BuildOutput:
     """Build a package into `objects` and return its manifest, which the caller saves and names.
 
-    `previous` is the state built or installed before at this name: tables of equal content keep its objects. Raise
-    `BuildFailed` for sources that cannot be read, all of them at once, `CheckFailed` for data that violate a check,
-    `NotFound` for a package that does not exist; what could be built is stored all the same, and the cache knows it.
-    With `keep_going`, sources that cannot be read are left out as long as there are others.
+    `previous` is the state last built or installed under this name; tables of equal content keep its objects. Raise
+    `BuildFailed` for sources that cannot be read, all at once, `CheckFailed` for data that violate a check, `NotFound`
+    for a package that does not exist. Nodes built before the error stay stored and cached, so the next build is faster.
+    With `keep_going`, sources that cannot be read are skipped as long as at least one node was built.
     """
     cache = cache or BuildCache()
     before = PreviousState(previous, objects, cache.claims)
@@ -118,7 +118,7 @@ def _output(
 
 
 def _without(nodes: list[NodeSpec], failures: Mapping[str, DatapkgError]) -> list[NodeSpec]:
-    """Return the nodes that were made, without checks that compare with a table that was not."""
+    """Return the nodes that were built, without foreign-key checks against tables that were not."""
     if not failures:
         return nodes
     absent = tuple(f"{path}{mark}" for path in failures for mark in "./")
@@ -133,7 +133,7 @@ def _without(nodes: list[NodeSpec], failures: Mapping[str, DatapkgError]) -> lis
 
 
 class _Collected:
-    """The outcomes of the sources so far."""
+    """The outcomes of the sources processed so far."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -146,7 +146,7 @@ class _Collected:
         self.built = self.reused = self.reread = 0
 
     def add(self, path: str, made: Outcome) -> None:
-        """Add the outcome of the source at a path."""
+        """Add the outcome of the source of the node at a path."""
         if isinstance(made, DatapkgError):
             self.failures[path] = made
             return
@@ -163,7 +163,7 @@ class _Collected:
         self.reread += len(nodes) if made.reused and made.why not in KNOWN else 0
 
     def raise_failures(self) -> None:
-        """Raise what went wrong: the one error, or one that lists them all."""
+        """Raise the only failure, or one error that lists all failures; do nothing without failures."""
         failures = list(self.failures.values())
         if len(failures) == 1:
             raise failures[0]
@@ -177,7 +177,7 @@ class _Collected:
 
 
 def joined(nodes: list[Node]) -> list[Node]:
-    """Return the nodes; two groups at one path (one of the build file, one that a source is) become one."""
+    """Return the nodes with groups of the same path (from the build file and from a source) merged."""
     groups: dict[str, GroupNode] = {}
     for node in nodes:
         if isinstance(node, GroupNode):

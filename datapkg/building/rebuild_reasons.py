@@ -1,4 +1,4 @@
-"""Why a node was built anew, or was not: what was found this time against the record of the last build."""
+"""Explain why each node was or was not rebuilt, by comparing the record of this build with the previous one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from datapkg.building.record import settings_text
 
-# As the makers of nodes say it, to what the user reads: what was known, and what is always looked at.
+# Reasons as node builders record them, with the text shown to users: cached results, and sources always read.
 _KNOWN = {
     "unchanged": "size and times of the file are the same",
     "same bytes": "the file was touched, its bytes are the same",
@@ -20,7 +20,7 @@ _ALWAYS = {
 
 
 def explain(why: dict[str, str], record: dict[str, Any], before: dict[str, Any] | None, forced: bool) -> dict[str, str]:
-    """Return one line for each node's path; `before` is the record of the build before, None if there was none."""
+    """Return one line for each node's path; `before` is the previous build's record, None if there was none."""
     now, then = _by_path(record), _by_path(before or {})
     libraries = _changes("", record.get("libraries", {}), (before or {}).get("libraries", {}))
     lines = {}
@@ -75,7 +75,7 @@ def _by_path(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _source(sources: dict[str, dict[str, Any]], path: str) -> dict[str, Any] | None:
-    """Return what is recorded of the source of a node: at its path, or above it where a source became several nodes."""
+    """Return the record of the source of a node: at its path, or above it where a source became several nodes."""
     while path:
         if path in sources:
             return sources[path]

@@ -1,4 +1,7 @@
-"""The record of a build: what made it, written beside the manifest; no secrets, no names of machines, no full paths."""
+"""The build record, stored beside the manifest: what a package was built from, and how.
+
+It contains no secrets, no host names and no absolute paths.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def make_record(
     checks: list[dict[str, Any]],
     left_out: Mapping[str, str] = {},
 ) -> dict[str, Any]:
-    """Return all that can be said of how a package was built, as JSON values; the caller adds who, when and why."""
+    """Return the record of a build as JSON values; the caller adds who, when and why."""
     record: dict[str, Any] = {
         "origin": spec.origin,
         "sources": [each if "kwargs" not in each else _with_kwargs(each) for each in sources],
@@ -44,15 +47,15 @@ def make_record(
 
 
 def settings_text(source: dict[str, Any]) -> str:
-    """Return the transform and kwargs of a record's source as one text; equal texts mean the same to a build.
+    """Return the transform and kwargs of a record's source as text; equal texts mean equal settings.
 
-    The order of a mapping counts, as it does for `BuildCache`: a function of the build file gets its kwargs in order.
+    The order of a mapping counts, as in `BuildCache`, because functions of the build file receive kwargs in order.
     """
     return json.dumps([source.get(key) for key in ("transform", "kwargs", KWARGS_PYTHON)])
 
 
 def recorded_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return what a record says of kwargs: as JSON, and as Python where JSON does not tell all (dates, number keys)."""
+    """Return kwargs as recorded: as JSON, and also as Python where JSON loses information (dates, numeric keys)."""
     plain = as_json(kwargs)
     return {"kwargs": plain, **({} if repr(plain) == repr(kwargs) else {KWARGS_PYTHON: repr(kwargs)})}
 
@@ -63,7 +66,7 @@ def _with_kwargs(source: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of the libraries that have a say in what a build makes."""
+    """Return the versions of the libraries that influence the result of a build."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -74,7 +77,7 @@ def versions() -> dict[str, str]:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value of a build file as JSON has it: dates become ISO text, keys text."""
+    """Return a value of a build file as JSON: dates become ISO text, keys become text."""
     if isinstance(value, dict):
         return {str(key): as_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -87,10 +90,10 @@ def as_json(value: Any) -> Any:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return the commit that a folder is checked out at, and whether anything in it differs; None outside of git.
+    """Return the commit that is checked out in a folder, and whether the folder differs from it; None outside of git.
 
-    `dirty` is None where that cannot be told. Nothing that a repository's settings name is run: no hook, no monitor of
-    the file system, no filter, no transport, and nothing in a submodule.
+    `dirty` is None if that is unknown. Nothing that the repository's configuration names is executed: no hook, file
+    system monitor, filter or transport, and nothing in a submodule.
     """
     commit = git.answer(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:
@@ -104,6 +107,7 @@ def _is_dirty(folder: Path) -> bool | None:
     )
     if filters is None or "=" in filters:
         return None
+    # Filters that the configuration defines would run programs; emptying them makes git compare the bytes.
     without = [part for name in filters.split("\0") if name for part in ("-c", f"{name}=")]
     questions = (
         ("diff-index", "--cached", "--name-only", "--ignore-submodules", "HEAD", "--", "."),

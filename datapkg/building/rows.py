@@ -1,4 +1,4 @@
-"""The rows of a data file as one Arrow table, in the types that a build would give its columns."""
+"""Read the rows of a data file as one Arrow table, with the column types that a build would choose."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COULD_BE = {"null": tuple(_READ_AS), "int64": ("string", "double"), "double": (
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a file, what a record says of the file, and what is worth a line."""
+    """The rows of a file, its source entry for the record, and warnings."""
 
     table: pa.Table
     source: dict[str, Any]
@@ -38,10 +38,10 @@ class Rows:
 def rows_of(path: Path, objects: Objects, columns: Mapping[str, str]) -> Rows:
     """Return the rows of a file, which is built into `objects` on the way.
 
-    Columns of a text are read as those of this name in `columns`, where its own values alone do not tell: whole numbers
-    may be doubles or text, and what is empty anything.
+    `columns` maps column names to the wanted types. A text column is read as its wanted type where its own values leave
+    the type open: whole numbers may be doubles or text, and empty columns may be anything.
 
-    Raise `NotFound` and `BuildFailed` as a build does, `InvalidInput` for what becomes no table, or more than one.
+    Raise `NotFound` and `BuildFailed` as a build does, `InvalidInput` if the file does not become exactly one table.
     """
     if path.is_dir():
         raise InvalidInput(f"{quoted(path)} is a folder; rows come from files", hint="name the files in it")
@@ -63,7 +63,7 @@ def _read(path: Path, spec: BuildSpec, objects: Objects) -> Rows:
 
 
 def _undecided(rows: pa.Table, columns: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns that could have the wanted types, with the names of these dtypes for reading text."""
+    """Return the columns that could have the wanted types, with the dtype names for reading text."""
     found = {}
     for name, column in zip(rows.column_names, rows.columns, strict=True):
         kind = "null" if column.null_count == len(column) else str(column.type)
@@ -74,7 +74,7 @@ def _undecided(rows: pa.Table, columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def stored_rows(blocks: Sequence[Block], objects: Readable) -> pa.Table:
-    """Return the rows of blocks of a stored table, whose objects must be there."""
+    """Return the rows of blocks of a stored table; their objects must be present."""
     import pyarrow as pa
 
     from datapkg.tables.block_reader import open_block

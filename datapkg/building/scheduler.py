@@ -1,4 +1,7 @@
-"""All sources of a build: what is known first, many small tables side by side, big ones one after the other."""
+"""Schedule the sources of a build: cached ones first, then small tables in parallel, then big ones in sequence.
+
+A big table uses all cores on its own, and building one at a time limits memory use to that of one table.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,14 @@ from datapkg.objects.progress import Progress
 
 WORKERS = os.cpu_count() or 1
 
-# The nodes of a source, or why there are none.
+# The nodes of a source, or the error that it failed with.
 Outcome = BuiltNodes | DatapkgError
 
 
 def build_all(
     specs: Sequence[NodeSpec], context: BuildContext, progress: Progress
 ) -> Iterator[tuple[NodeSpec, Outcome]]:
-    """Build the nodes of all sources and yield them in order; one that fails does not keep others from being built."""
+    """Build the nodes of all sources and yield them in order; a source that fails does not stop the others."""
     context.absent = context.objects.missing(look_up_files(specs, context.cache))
     made: list[Outcome | Future[Outcome] | None] = [None] * len(specs)
     later: list[int] = []
@@ -62,7 +65,7 @@ def build_all(
 
 
 def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
-    """Read from the cache, in few queries, what is known of all local files; return the hashes of those kept as is."""
+    """Load the cache entries of all local files in few queries; return the hashes of files that are stored as is."""
     files = [(spec, file) for spec in specs if (file := local_file(spec.source)) is not None]
     if not files:
         return set()
@@ -79,7 +82,7 @@ def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
 
 
 def outermost(folders: set[str]) -> list[Path]:
-    """Return the folders that lie in no other of them."""
+    """Return the folders that are not inside another of the given folders."""
     highest: list[str] = []
     for folder in sorted(folders):
         if not highest or not (folder + os.sep).startswith(highest[-1].rstrip(os.sep) + os.sep):
