@@ -64,7 +64,7 @@ class PreviousState:
         return not problem
 
     def has(self, node: Node) -> bool:
-        """Return whether a node has the same objects as the previous one at its path, or as a table of equal content."""
+        """Return whether a node has the same objects as the previous one at its path or a table of equal content."""
         if isinstance(node, TableNode):
             return self.blocks(node.path, node.content, node.blocks) == node.blocks
         before = self._manifest.get(node.path) if self._manifest else None

@@ -1,6 +1,7 @@
-"""Whether anything in a folder changed since a package was built from it: one look at names and stats, no file read.
+"""Detect whether anything in a folder changed since a package was built from it, by names and stats only.
 
-Light on purpose: most builds of a project that is worked on find nothing to do, and should say so at once.
+No file is read and few modules are imported, because most builds of a project under development change nothing and
+should return at once.
 """
 
 from __future__ import annotations
@@ -27,20 +28,21 @@ MAX_OBJECT_FILES = 2_000
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a folder looked like: a hash over all names and stats, and the paths of the files in it."""
+    """The state of a folder: a hash of all names and stats, and the paths of the files in it."""
 
     mark: str
     files: frozenset[str]
 
     def holds(self, paths: Iterable[Path]) -> bool:
-        """Return whether all these files were seen."""
+        """Return whether all these files are part of the snapshot."""
         return all(os.path.abspath(path) in self.files for path in paths)
 
 
 def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
-    """Look at a folder, as it is built with these settings.
+    """Return the snapshot of a folder that is built with these settings.
 
-    None where a look cannot tell: links to folders, very many files, or one that changed only just now.
+    Return None if names and stats are not sufficient: for links to folders, very many files, or a file that changed
+    just now.
     """
     at = time.time_ns()
     sha256 = hashlib.sha256(json.dumps([str(each) for each in settings]).encode())
@@ -72,7 +74,7 @@ def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
 
 
 def versions() -> list[str]:
-    """Return the versions of the libraries that have a say in what a build makes, as cheaply as can be told."""
+    """Return the versions of the libraries that influence a build's result, from the names of `.dist-info` folders."""
     found = []
     for name in ("pandas", "pyarrow", "numpy", "python_calamine", "pyreadstat"):
         folders = (Path(each) for each in sys.path)
@@ -85,12 +87,12 @@ def _name(entry: os.DirEntry[str]) -> str:
 
 
 def _matters(name: str) -> bool:
-    """Return whether a build would look at what is called so (`building/spec/folder_files`), or reads rules from it."""
+    """Return whether a build would read files of this name (`building/spec/folder_files`) or rules from them."""
     return (not name.startswith(".") and name != "__pycache__") or name in (".datapkgignore", ".gitignore")
 
 
 def keep(index: Index, package: str, snapshot: Snapshot, objects: Iterable[Path], result: dict[str, Any]) -> None:
-    """Remember what was built from a folder as it looked before; `objects` are the files that hold the objects."""
+    """Store the result of a build for this snapshot; `objects` are the files that hold the package's objects."""
     paths = sorted({str(path) for path in objects})
     if len(paths) <= MAX_OBJECT_FILES:
         value = {"mark": snapshot.mark, "objects": paths, "result": result}
@@ -98,7 +100,7 @@ def keep(index: Index, package: str, snapshot: Snapshot, objects: Iterable[Path]
 
 
 def recall(index: Index, package: str, snapshot: Snapshot) -> dict[str, Any] | None:
-    """Return what was built from a folder that looks the same, if all its objects lie as they did; else None."""
+    """Return the stored result if the folder's snapshot is equal and all objects are still verified; None otherwise."""
     data = index.get_many([f"snapshot:{package}"]).get(f"snapshot:{package}")
     try:
         value = json.loads(data) if data else {}

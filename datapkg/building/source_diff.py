@@ -1,4 +1,7 @@
-"""Which sources are what a state has of them already: told by hashes and the cache, without building or storing."""
+"""Find the sources whose content a state already has, by hashes and the cache, without building or storing anything.
+
+This lets `sync` compare a folder of any size with a registry's manifest without copying the folder into the store.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from datapkg.format.manifest.diff import same_content
 from datapkg.format.manifest.parsed import FileNode, Node, TableNode
 from datapkg.objects.memory import MemoryObjects
 
-# Whether a table of a state holds the content that its manifest states.
+# Return whether the stored table has the content that its manifest states.
 IsRight = Callable[[TableNode], bool]
 
 _NOTHING = PreviousState(None, MemoryObjects())
@@ -29,7 +32,7 @@ _NOTHING = PreviousState(None, MemoryObjects())
 
 @dataclass
 class SourceDiff:
-    """Sources parted: `nodes` of those that a state has, with what the record says of each; `left` are to be built."""
+    """The result of a comparison: `nodes` and record entries of unchanged sources; `left` are the sources to build."""
 
     nodes: list[Node] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
@@ -41,8 +44,8 @@ def diff_sources(
 ) -> SourceDiff:
     """Partition sources by whether they would become nodes with the content that the state has at their paths.
 
-    A table of the state that lies in other objects than the source became here has to be right. Files are hashed where
-    their stat is not known and they may be the same. Raise `BuildFailed` for a file that cannot be read.
+    A table whose blocks differ from those of the state counts as equal only if the state's table is verified. Files
+    with unknown stat are hashed if they may be equal. Raise `BuildFailed` for a file that cannot be read.
     """
     look_up_files(specs, cache)
     found = SourceDiff()
@@ -58,11 +61,10 @@ def diff_sources(
 
 
 def carry_over(made: Node, before: Node | None, is_right: IsRight) -> Node:
-    """Return a rebuilt node with the metadata of the one before it, and its objects where they hold the same.
+    """Return a rebuilt node with the metadata of the previous node, and with its objects where the content is equal.
 
-    Objects that differ are taken only from a table that is right.
-
-    Metadata of one of another kind are not kept.
+    Other objects of equal content are reused only if the previous table is verified. Nothing is carried over from a
+    node of another kind.
     """
     if before is None or before.kind != made.kind:
         return made
@@ -75,10 +77,7 @@ def carry_over(made: Node, before: Node | None, is_right: IsRight) -> Node:
 def _known(
     spec: NodeSpec, source: FileSource, state: Mapping[str, Node], cache: BuildCache, is_right: IsRight
 ) -> tuple[list[Node], dict[str, Any]] | None:
-    """Return the nodes of a file that the state has, and what the record says.
-
-    None where they differ or cannot be told.
-    """
+    """Return the nodes of a file and its record entry if the state is known to have the same content; else None."""
     is_file = TRANSFORMS[spec.transform].kind == "file"
     known = cache.hash_of(source.path) or (_hash_if_alike(source, state.get(spec.path), cache) if is_file else None)
     if known is None:
@@ -102,7 +101,7 @@ def _is_same(node: Node, before: Node | None, is_right: IsRight) -> bool:
 
 
 def _hash_if_alike(source: FileSource, before: Node | None, cache: BuildCache) -> tuple[str, int] | None:
-    """Return hash and size of a file that may be the one of this node, since it is as long."""
+    """Return hash and size of a file that may be equal to this node because its size is equal; None otherwise."""
     try:
         size = os.stat(source.path).st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""Working files against what was last built from them: added, changed, removed, renamed."""
+"""Compare working files with the last build: added, changed, removed and renamed nodes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from datapkg.building.spec.model import BuildSpec, NodeSpec
 
 @dataclass
 class Changes:
-    """Paths of nodes: those that a build would add, make anew and drop; `renamed` pairs an old with a new path.
+    """Node paths that a build would add, rebuild and remove; `renamed` pairs an old with a new path.
 
-    `unseen` are those that only a build can tell of: queries, functions, other packages.
+    `unseen` are nodes whose changes only a build can detect: queries, functions, other packages.
     """
 
     added: list[str] = field(default_factory=list)
@@ -29,9 +29,9 @@ class Changes:
 
 
 def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Changes:
-    """Return what a build would change, by the record of the last one; a file is read only if its stat has changed.
+    """Return what a build would change compared with the record of the last one.
 
-    Raise `BuildFailed` for a file that cannot be read.
+    A file is read only if its stat has changed. Raise `BuildFailed` for a file that cannot be read.
     """
     before = _sources(record)
     cache.look_below({file.path.parent for node in spec.nodes if (file := local_file(node.source)) is not None})
@@ -48,7 +48,7 @@ def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Chang
             changes.added.append(node.path)
         elif then.get("hash") != hash or settings_text(then) != _settings(node):
             changes.changed.append(node.path)
-    # What a glob takes out of an archive lies below the path that asks for it.
+    # Members that a glob extracts from an archive have paths below that of their node.
     unseen = tuple(f"{path}/" for path in changes.unseen)
     changes.removed = [path for path in before if not f"{path}/".startswith(unseen)]
     _pair(changes, hashes, {path: str(before[path].get("hash")) for path in changes.removed})
@@ -57,7 +57,7 @@ def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Chang
 
 
 def compared(record: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return what `compare` looks at in a record: of each source the path, the hash, and how it is read."""
+    """Return what `compare` uses of a record: path, hash and settings of each source."""
     return sorted((str(each["path"]), str(each.get("hash")), settings_text(each)) for each in _sources(record).values())
 
 
@@ -66,7 +66,7 @@ def _sources(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _pair(changes: Changes, now: dict[str, str], then: dict[str, str]) -> None:
-    """Take an added and a removed node of the same bytes for one that was renamed."""
+    """Turn an added and a removed node with equal bytes into a rename."""
     free: dict[str, list[str]] = {}
     for path in changes.removed:
         free.setdefault(then[path], []).append(path)

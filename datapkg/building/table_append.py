@@ -1,10 +1,10 @@
-"""More rows for a table that is stored: the last block is read, all before it stays as it is.
+"""Append rows to a stored table: only the last block is read, and all blocks before it stay unchanged.
 
-Digests of the blocks that are not read come from their footers (`tables/block_metadata`). They prove nothing by
-themselves, even if they come to the table's content, since whoever wrote the objects wrote them too; so the content of
-a table that was not written here is recomputed once. Where the digests do not come to it, the whole table is read and
-written again; likewise where the rows need another schema than the stored one: further categories, a nullable dtype for
-the first missing values of a column of integers or booleans, or a field that may be null.
+Digests of the blocks that are not read come from their footers (`tables/block_metadata`). They are claims of whoever
+wrote the objects, even if they match the table's content; so the content of a table that was not written on this
+machine is recomputed once. The whole table is read and written again if the digests do not match, or if the rows need
+another schema than the stored one: additional categories, a nullable dtype for the first missing values of a column of
+integers or booleans, or a nullable field.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredRows:
-    """A table's objects where they are: `footers` are those of blocks, `bring` sees to it that blocks are here.
+    """Access to a table's objects: `footers` returns those of blocks, `bring` makes blocks available here.
 
-    `problem` says how the objects differ from what the manifest states of a table; "" if they do not.
+    `problem` returns how the objects differ from what the manifest states of the table; "" if they do not.
     """
 
     objects: Objects
@@ -52,10 +52,10 @@ class StoredRows:
 
 
 def append_rows(node: TableNode, rows: Any, stored: StoredRows) -> TableNode:
-    """Return the table with these rows at its end, whose columns may come in another order; new blocks are stored.
+    """Return the table with these rows appended; their columns may be in another order; new blocks are stored.
 
-    Raise `InvalidInput` that lists every column that does not fit, `TransformFailed` for what cannot be stored,
-    `HashMismatch` for a table that holds other values than its manifest states.
+    Raise `InvalidInput` that lists every column that does not match, `TransformFailed` for values that cannot be
+    stored, `HashMismatch` for a table whose values differ from its manifest.
     """
     from datapkg.tables.table_writer import write_table
 
@@ -82,7 +82,7 @@ def append_rows(node: TableNode, rows: Any, stored: StoredRows) -> TableNode:
 
 
 def false_content(what: str, problem: str, content: str) -> HashMismatch:
-    """Return the error for a table that holds other values than its manifest states."""
+    """Return the error for a table whose values differ from its manifest."""
     return HashMismatch(
         f"{what} does not hold the values that its manifest states; nothing was taken over: {problem}",
         hint="datapkg verify --content; whoever published the table has to build and push it again",
@@ -93,7 +93,7 @@ def false_content(what: str, problem: str, content: str) -> HashMismatch:
 def _end(node: TableNode, stored: StoredRows) -> tuple[Head | None, pa.Table]:
     """Return the blocks that need not be read, and the rows after them.
 
-    None and all of them where that cannot be told.
+    Return None and all rows if the blocks before the last have no usable digests.
     """
     from datapkg.tables.block_writer import chosen
     from datapkg.tables.table_writer import Head
@@ -118,7 +118,7 @@ def _read(stored: StoredRows, blocks: Sequence[Block]) -> pa.Table:
 
 
 def joined_rows(before: pa.Table, new: pa.Table) -> pa.Table:
-    """Return both tables as one, in the columns, types and description of the first as far as these hold the second."""
+    """Return both tables as one, with columns, types and pandas metadata of the first where they fit the second."""
     import pyarrow as pa
 
     new = new.select(before.column_names)
@@ -136,15 +136,16 @@ def joined_rows(before: pa.Table, new: pa.Table) -> pa.Table:
 
 
 def _needed_dtypes(before: pa.Table, new: pa.Table) -> dict[str, str]:
-    """Return the pandas dtypes that keep the missing values of new rows, by column, where the table's own would not.
+    """Return, by column, the pandas dtypes needed for missing values of new rows that the table's dtypes cannot hold.
 
-    Other dtypes of the new rows do not count: those of the table stay.
+    Other dtypes of the new rows are ignored: those of the table stay.
     """
     description = pandas_metadata(before.schema)
     if not description:
         return {}
     has_dtypes = dict(observed(before.schema).get("dtypes", []))
-    # Columns of Python objects, which hold missing booleans as they are; JSON's columns say `object` of their type too.
+    # Columns of Python objects, which hold missing booleans as they are; JSON columns also have `object` as pandas
+    # type.
     objects = [each for each in description["columns"] if each["numpy_type"] == "object" != each["pandas_type"]]
     has_dtypes |= {each.get("field_name") or each.get("name"): "object" for each in objects}
     given = dict(observed(new.schema).get("dtypes", []))
@@ -157,7 +158,7 @@ def _needed_dtypes(before: pa.Table, new: pa.Table) -> dict[str, str]:
 
 
 def _common_schema(before: pa.Table, new: pa.Table) -> pa.Schema:
-    """Return the table's schema, with nullable fields and room for further categories where new rows need these."""
+    """Return the table's schema, with nullable fields and room for more categories where the new rows need them."""
     import pyarrow as pa
     import pyarrow.types as types
 
@@ -191,12 +192,12 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _categories(column: pa.ChunkedArray) -> list[Any]:
-    """Return the categories of a column that has one dictionary."""
+    """Return the categories of a column whose chunks share one dictionary."""
     return column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
 
 
 def _has_same_schema(joined: pa.Table, before: pa.Table) -> bool:
-    """Return whether blocks of these two are blocks of one table: types, descriptions and categories are the same."""
+    """Return whether blocks of both can be blocks of one table: equal types, metadata and categories."""
     import pyarrow.types as types
 
     return joined.schema.equals(before.schema, check_metadata=True) and not any(
@@ -206,7 +207,7 @@ def _has_same_schema(joined: pa.Table, before: pa.Table) -> bool:
 
 
 def _check_order(node: TableNode, before: pa.Table, new: pa.Table) -> None:
-    """Raise `InvalidInput` for ordered categories that the rows have in another order than the table."""
+    """Raise `InvalidInput` for ordered categories whose order in the rows differs from that of the table."""
     for name, old in zip(before.column_names, before.columns, strict=True):
         if not getattr(old.type, "ordered", False):
             continue

@@ -1,4 +1,4 @@
-"""What a file of text becomes when it is built: the hash of its values, for whoever wrote it from a table."""
+"""Compute the content hash that a text file would have when built, to check files that were exported from a table."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ATTEMPTS = 3
 
 
 def content_of_text(path: Path, transform: str, kwargs: dict[str, Any]) -> str:
-    """Return the `content` of the table that a build would make of a file; nothing is stored.
+    """Return the `content` of the table that a build would make of a file, without storing anything.
 
-    Return "" for a file that a build would refuse. A long file is read in parts, as in a build.
+    Return "" for a file that a build would refuse. A large file is read in parts, as in a build.
     """
     read = TRANSFORMS[transform].read
     assert read is not None
@@ -31,7 +31,7 @@ def content_of_text(path: Path, transform: str, kwargs: dict[str, Any]) -> str:
 
 
 def missing_words(kwargs: dict[str, Any], label: str) -> set[str]:
-    """Return the words that `pandas.read_csv` with these kwargs takes for a null in a column."""
+    """Return the strings that `pandas.read_csv` with these kwargs reads as null in a column."""
     from pandas._libs.parsers import STR_NA_VALUES  # type: ignore[import-not-found]
 
     if not kwargs.get("na_filter", True):

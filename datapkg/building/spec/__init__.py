@@ -1,1 +1,1 @@
-"""What the words of a build file's nodes mean: a file for each kind of source, read from the same mapping."""
+"""The grammar of build files: one module for each kind of source, all reading the same mapping of keywords."""

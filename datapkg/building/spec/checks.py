@@ -1,4 +1,4 @@
-"""The grammar of checks in a build file: named ones at the top, and which of them a node or group asks for."""
+"""Parse checks of a build file: named definitions at the top, and the checks that a node or group requests."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Checks = Mapping[str, Check]
 
 
 class CheckReader:
-    """Reads definitions and requests of checks; a mistake is noted and what it is about left out."""
+    """Parse definitions and requests of checks; a mistake is recorded and the check concerned is omitted."""
 
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
         self.named: dict[str, Check] = {}
 
     def define(self, item: Item) -> None:
-        """Take in the `checks` at the top of a build file: names and definitions."""
+        """Parse the `checks` at the top of a build file: a mapping of names to definitions."""
         if item.kind != "mapping":
             if not item.is_null:
                 self.problems.add(item.line, "checks", "expected a mapping of names to checks")
@@ -39,9 +39,10 @@ class CheckReader:
             self.named[key.text] = self._check(value, key.text, f"checks.{key.text}", "checks")
 
     def ask(self, item: Item, place: str, inherited: Checks) -> dict[str, Check]:
-        """Return the checks that `checks` of a node or group asks for: names, definitions, or names with definitions.
+        """Return the checks that a node or group requests: names, definitions, or names with definitions.
 
-        A definition goes before one of the same name above it. Text is names parted by spaces or commas, as in Quilt.
+        A definition overrides an inherited one of the same name. A text holds names separated by spaces or commas, as
+        in Quilt.
         """
         if item.kind == "mapping":
             asked = [self._named(key, value, place, inherited) for key, value in pairs_of(item, place, self.problems)]
@@ -109,7 +110,7 @@ class CheckReader:
             return None
 
     def _columns(self, entries: dict[str, Item], here: str) -> tuple[str, ...] | None:
-        """Return the columns that a check is for, as written; None for all that it fits."""
+        """Return the columns that a check is for, as written; None if it is for all columns that it fits."""
         if len(entries) > 1:
             self.problems.add(entries["column"].line, here, "has both `column` and `columns`")
         for key, item in entries.items():

@@ -1,4 +1,4 @@
-"""`columns`, what a build file says of a table's columns, and `sheet` and `table`, which pick one of several."""
+"""Parse `columns`, the notes on a table's columns, and `sheet` and `table`, which select one of several tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_NOTE = 4_096
 
 
 def read_meta(mapping: NodeMapping) -> dict[str, Any]:
-    """Return the metadata of a node, with what `columns` says of its columns."""
+    """Return the metadata of a node, including the notes of `columns`."""
     meta = to_meta(mapping["meta"], mapping.where("meta"), mapping.problems) if "meta" in mapping else {}
     if "columns" not in mapping:
         return meta
@@ -43,7 +43,7 @@ def _columns(mapping: NodeMapping) -> dict[str, dict[str, str]]:
 
 
 def _note(key: Item, value: Item, mapping: NodeMapping) -> dict[str, str]:
-    """Return what is said of one column; a text alone is its description."""
+    """Return the note on one column; a plain text is its description."""
     place = f"{mapping.where('columns')}.{key.text}"
     if value.is_null:
         return {}
@@ -69,7 +69,7 @@ def _texts(pairs: list[tuple[str, Item]], place: str, mapping: NodeMapping) -> d
 
 
 def read_words(mapping: NodeMapping) -> dict[str, Any]:
-    """Return the kwargs that `sheet` and `table` stand for."""
+    """Return the kwargs that the keywords `sheet` and `table` set."""
     words: dict[str, Any] = {}
     if "sheet" in mapping:
         sheet = _sheet(mapping)
@@ -89,7 +89,7 @@ def _sheet(mapping: NodeMapping) -> str | int | list[str | int] | None:
 
 
 def _one_sheet(item: Item, mapping: NodeMapping) -> str | int | None:
-    """Return a name, or a number from 0: `2024` is a number, `"2024"` a name."""
+    """Return the name or the number (from 0) of a sheet: `2024` is a number, `"2024"` a name."""
     try:
         value = scalar_value(item) if item.kind == "scalar" and item.text else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""`concat: true`: the files of a folder or a glob as one table."""
+"""Parse `concat: true`, which reads the files of a folder or a glob as one table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datapkg.format.texts import quoted
 
 
 def is_concat(mapping: NodeMapping) -> bool:
-    """Return whether `concat: true` is said; anything else but false is noted."""
+    """Return whether the node has `concat: true`; a value that is not a boolean is recorded as a mistake."""
     if "concat" not in mapping:
         return False
     item = mapping["concat"]
@@ -30,10 +30,10 @@ def is_concat(mapping: NodeMapping) -> bool:
 def read_many(
     mapping: NodeMapping, folder: SourceFolder, text: str, transform: str | None
 ) -> tuple[FilesSource, str] | str:
-    """Return the files that a folder or a pattern means and their transform, or what is wrong with them.
+    """Return the files of a folder or a pattern and their transform, or an error message.
 
-    Without a transform that is said, files that are not tables are left out, as are those whose names begin with `_`,
-    which Spark and Hive write beside the data.
+    Without an explicit transform, files that are not tables are skipped. Files whose names begin with `_` are always
+    skipped, because Spark and Hive write such files beside the data.
     """
     pattern = text if is_glob(text) else f"{text.rstrip('/')}/**/*" if text.rstrip("/") not in ("", ".") else "**/*"
     found = folder.glob(pattern)
@@ -61,8 +61,5 @@ def _checked(files: list[FileSource], text: str, transform: str) -> tuple[FilesS
 
 
 def name_of(pattern: str) -> str:
-    """Return the name of the node that a glob with `concat` makes: the folder before the first wildcard.
-
-    "" for none.
-    """
+    """Return the node name for a glob with `concat`: the folder before the first wildcard; "" if there is none."""
     return PurePosixPath(fixed_prefix(pattern)[0]).name

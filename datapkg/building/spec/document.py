@@ -1,7 +1,7 @@
-"""YAML as a tree that remembers its lines and its text as written: no tags, no code, and a bound on everything.
+"""Read YAML as a tree that keeps line numbers and the text as written; without tags or code, and with limits on size.
 
-PyYAML's safe loader silently keeps the last of two equal keys, turns `1.10` into 1.1 and `no` into False, and knows no
-lines afterwards. So its events are put together here, and each part of a build file is converted as its own rule says.
+PyYAML's safe loader silently keeps the last of two equal keys, reads `1.10` as 1.1 and `no` as False, and discards line
+numbers. So the tree is composed from its events here, and each part of a build file is converted by its own rule.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datapkg.format.texts import quoted
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 200
 MAX_VALUES = 250_000
-# As YAML has it for keys on one line; a key is part of every place below it.
+# YAML's limit for keys on one line; a key is part of every place below it.
 MAX_KEY = 1_024
 MAX_PLAIN = 1_000
 LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -32,12 +32,13 @@ _MERGE = "<<"
 
 @dataclass(slots=True)
 class Item:
-    """One value of a document and the line, from 1, that it begins on.
+    """One value of a document and the line, from 1, on which it begins.
 
-    `text` is a scalar as written, `plain` if it stood without quotes; `values` are those of a list, `pairs` those of a
-    mapping. `weight` counts all values in it, those behind an alias each time; `depth` is how deep it is.
-    `open` while it is being read. A scalar stands from `column` of its line to before `end_column` of `end_line` (from
-    1, columns from 0), its quotes included; a mapping is `flow` if it is written in braces.
+    `text` is a scalar as written, `plain` if it is unquoted. `values` are the items of a list, or the keys and values
+    of a mapping in turn. `weight` counts all values in it, those of an alias each time it is used; `depth` is the
+    nesting depth. `open` is true while it is being read. A scalar begins at `column` of its line and ends before
+    `end_column` of `end_line` (lines from 1, columns from 0), quotes included. A mapping is `flow` if it is written in
+    braces.
     """
 
     kind: Literal["scalar", "list", "mapping"]
@@ -55,17 +56,19 @@ class Item:
 
     @property
     def pairs(self) -> Iterator[tuple[Item, Item]]:
+        """Return the pairs of keys and values of a mapping."""
         return zip(self.values[::2], self.values[1::2], strict=True)
 
     @property
     def is_null(self) -> bool:
+        """Return whether this is an unquoted null."""
         return self.kind == "scalar" and self.plain and self.text in ("", "~", "null", "Null", "NULL")
 
 
 def read_document(path: Path) -> Item | None:
-    """Return the document in a file; None if there is nothing in it.
+    """Return the document in a file; None if it is empty.
 
-    Raise `InvalidBuildFile` with file, line, column and snippet for what is not YAML, or more than the bounds allow.
+    Raise `InvalidBuildFile` with file, line, column and snippet if it is not YAML or exceeds a limit.
     """
     try:
         with path.open("rb") as stream:
@@ -78,7 +81,7 @@ def read_document(path: Path) -> Item | None:
 
 
 def parse(data: bytes, name: str) -> Item | None:
-    """Return the document in these bytes; `name` is what messages call it."""
+    """Return the document in these bytes; `name` is the file name shown in messages."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -92,7 +95,7 @@ def parse(data: bytes, name: str) -> Item | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(filter(None, (error.problem, error.context and f"({error.context})")))
-        if "nesting depth" in what:  # libyaml has a bound too since 0.2.6, and its scanner runs ahead of its parser
+        if "nesting depth" in what:  # since 0.2.6, libyaml has a limit too, and its scanner runs ahead of its parser
             what = f"nested deeper than {MAX_DEPTH}"
         raise _mistake(name, text, None, what, (mark.line, mark.column) if mark else (0, 0)) from None
     except yaml.YAMLError as error:
@@ -100,7 +103,7 @@ def parse(data: bytes, name: str) -> Item | None:
 
 
 def _mistake(name: str, text: str, at: int | None, what: str, place: tuple[int, int] | None = None) -> InvalidBuildFile:
-    """Return the error for a position in a text, an offset or line and column from 0, with the line it is on."""
+    """Return the error for a position in a text, an offset or a pair of line and column from 0, showing its line."""
     lines = LINE_END.split(text if at is None else text[:at])
     line, column = place if place is not None else (len(lines) - 1, len(lines[-1]))
     whole = LINE_END.split(text)
@@ -119,7 +122,7 @@ def _mistake(name: str, text: str, at: int | None, what: str, place: tuple[int, 
 
 
 def _compose(text: str, name: str) -> Item | None:
-    """Put the parser's events together; a stack, so that nesting is bounded by us and not by Python."""
+    """Compose the tree from the parser's events; a stack makes `MAX_DEPTH` the limit of nesting, not Python's."""
     root: Item | None = None
     stack: list[Item] = []
     anchors: dict[str, Item] = {}
@@ -191,16 +194,16 @@ def _at(event: Any, name: str, text: str, what: str) -> InvalidBuildFile:
 
 
 def scalar_value(item: Item) -> Any:
-    """Return a scalar as YAML 1.1 reads it: numbers, true and false in all their spellings, null, dates, text.
+    """Return the value of a scalar as YAML 1.1 defines it: numbers, booleans in all spellings, null, dates, text.
 
-    Raises ValueError for what looks like a date or number but is not one.
+    Raise `ValueError` for a scalar that looks like a date or number but is not one.
     """
     tag = _SCALARS.resolve(yaml.ScalarNode, item.text, (item.plain, not item.plain))
     construct = yaml.SafeLoader.yaml_constructors.get(tag)
     if construct is None or tag in ("tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"):
         return item.text
     if len(item.text) > MAX_PLAIN and tag != "tag:yaml.org,2002:str":
-        # Numbers to the base of 60 take time by the square of their length.
+        # Parsing a base-60 number takes time quadratic in its length.
         raise ValueError(f"{item.text[:60]!r} looks like a {tag.rpartition(':')[2]} but is not one: it is too long")
     try:
         return construct(_SCALARS, yaml.ScalarNode(tag, item.text))
@@ -209,5 +212,5 @@ def scalar_value(item: Item) -> Any:
 
 
 def is_merge(key: Item) -> bool:
-    """Return whether this key is YAML's `<<`, which brings in the pairs of other mappings."""
+    """Return whether this key is YAML's `<<`, which merges the pairs of other mappings."""
     return key.plain and key.text == _MERGE

@@ -1,7 +1,7 @@
-"""The build file of a package that was written as files: it names each file, and says how it is read.
+"""Write the build file of a package that was exported as files: it names each file and how to read it.
 
-A node whose path a build file cannot spell out (`meta` is always metadata) is taken by a glob that matches its file
-alone, so that file has the node's name.
+A node path that a build file cannot spell out (`meta` is always metadata) is written as a glob that matches only its
+file, so the node gets its name from the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEADER = "# Written by datapkg export. Build the package again with: datapkg bu
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A node and its file, both relative to the folder of the build file, and how the file is read."""
+    """A node and its file, both relative to the build file's folder, and how the file is read."""
 
     path: str
     file: str
@@ -33,18 +33,18 @@ class FileEntry:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return the settings of the node beside its file."""
+        """Return the settings of the node other than its file."""
         more = {"kwargs": self.kwargs, "meta": self.meta}
         return {"transform": self.transform, **{key: value for key, value in more.items() if value}}
 
 
 def needs_glob(path: str) -> bool:
-    """Return whether a build file cannot spell out the path of a node."""
+    """Return whether a build file cannot spell out the path of a node and needs a glob."""
     return bool(glob_instead(path.split("/"), path))
 
 
 def package_file(entries: Iterable[FileEntry], groups: Mapping[str, dict[str, Any]], meta: dict[str, Any]) -> str:
-    """Return the text of the build file; `groups` are those with metadata or nothing in them.
+    """Return the text of the build file; `groups` are those that are empty or have metadata.
 
     Raise `InvalidInput` for a group that a build file cannot name.
     """
@@ -68,7 +68,7 @@ def package_file(entries: Iterable[FileEntry], groups: Mapping[str, dict[str, An
 def check_package_file(
     path: Path, entries: Iterable[FileEntry], groups: Mapping[str, dict[str, Any]], meta: dict[str, Any]
 ) -> None:
-    """Read a build file that was written, and raise `InvalidInput` if it does not describe exactly these nodes."""
+    """Raise `InvalidInput` if a written build file does not describe exactly these nodes, groups and metadata."""
     try:
         spec = read_build_file(path)
     except InvalidBuildFile as error:
@@ -100,7 +100,7 @@ def _group(tree: dict[str, Any], parts: list[str]) -> dict[str, Any]:
 
 
 def _lines(tree: dict[str, Any], depth: int) -> list[str]:
-    """Return the lines of a group; its own metadata lie under "", which is not a name of a node."""
+    """Return the lines of a group; its metadata is stored at the key "", which is not a valid node name."""
     lines = []
     indent = "  " * depth
     for name, value in tree.items():

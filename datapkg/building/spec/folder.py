@@ -1,4 +1,4 @@
-"""A directory, or a single file, as a package to build: every file a node, every folder a group."""
+"""Scan a directory, or a single file, as a package to build: every file is a node, every folder a group."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _COLLIDE = "would both be node"
 def scan_directory(
     path: Path, *, allow_outside: bool = False, gitignore: bool = True, apart: bool = False
 ) -> BuildSpec:
-    """Return the package that a directory is without a build file.
+    """Return the package that a directory without a build file describes.
 
-    Its `.datapkgignore`, and with `gitignore` its `.gitignore` files, say what is left out; with `apart` files that
-    would share the path of a node are named by their extensions too. Raise `InvalidInput` that lists all files whose
-    names cannot be nodes, and all that share a path.
+    Its `.datapkgignore` and, with `gitignore`, its `.gitignore` files exclude files. With `apart`, files that would
+    share a node path also get their extensions as part of the name. Raise `InvalidInput` that lists all files whose
+    names are not valid node names, and all that share a path.
     """
     tree = walk(path, left_out=read_ignore_file(path, gitignore=gitignore), allow_outside=allow_outside)
     nodes, problems = name_files(tree.files, apart=apart)
@@ -39,7 +39,7 @@ def scan_directory(
 
 
 def _gitignore_note(skipped: Iterable[str]) -> list[str]:
-    """Return the line that tells how much `.gitignore` left out, and how to include it."""
+    """Return a warning that counts what `.gitignore` excluded and shows how to include it."""
     suffix = f": {IGNORED_BY_GIT}"
     found = [each.removesuffix(suffix) for each in skipped if each.endswith(suffix)]
     if not found:
@@ -52,7 +52,7 @@ def _gitignore_note(skipped: Iterable[str]) -> list[str]:
 
 
 def _partition_note(nodes: Iterable[NodeSpec]) -> list[str]:
-    """Return a warning if tables are in folders that are values of a column, such as `year=2024`."""
+    """Return a warning if tables are in folders that are column values, such as `year=2024`."""
     for node in nodes:
         folders = [each for each in node.path.split("/")[:-1] if "=" in each]
         if folders and TRANSFORMS[node.transform].kind == "table":
@@ -62,16 +62,16 @@ def _partition_note(nodes: Iterable[NodeSpec]) -> list[str]:
 
 
 def scan_file(path: Path) -> BuildSpec:
-    """Return the package of one node that a single data file is."""
+    """Return the package of one node for a single data file."""
     nodes, problems = name_files([DataFile(path, (path.name,))])
     raise_problems(problems, f"file {quoted(path)}")
     return BuildSpec("file", nodes, root=path.parent)
 
 
 def name_files(files: Iterable[DataFile], *, apart: bool = False) -> tuple[list[NodeSpec], list[Problem]]:
-    """Return the nodes of files, named by the rule, with what is wrong about the names.
+    """Return the nodes of files, named by the rule, and the problems with names.
 
-    With `apart` files that would share a path get names of their own: `a_csv` and `a_tsv` of `a.csv` and `a.tsv`.
+    With `apart`, files that would share a path get distinct names: `a_csv` and `a_tsv` for `a.csv` and `a.tsv`.
     """
     nodes: list[NodeSpec] = []
     problems: list[Problem] = []
@@ -91,7 +91,7 @@ def _path_of(file: DataFile, transform: str) -> tuple[str, ...]:
 
 
 def _apart(found: list[tuple[DataFile, str, tuple[str, ...]]]) -> list[tuple[DataFile, str, tuple[str, ...]]]:
-    """Return the same with another path for each file whose path is that of a second file, or of a folder."""
+    """Return the files with a distinct path for each file whose path equals that of another file or of a folder."""
     times = Counter(parts for _, _, parts in found)
     groups = {file.names[:depth] for file, _, _ in found for depth in range(1, len(file.names))}
     alone = {parts for parts, count in times.items() if count == 1 and parts not in groups}
@@ -106,7 +106,7 @@ def _apart(found: list[tuple[DataFile, str, tuple[str, ...]]]) -> list[tuple[Dat
 
 
 def _free(parts: tuple[str, ...], taken: set[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the path, with a number behind it where something else has it."""
+    """Return the path, with a number appended if it is taken."""
     candidate, number = parts, 1
     while candidate in taken:
         number += 1
@@ -115,7 +115,7 @@ def _free(parts: tuple[str, ...], taken: set[tuple[str, ...]]) -> tuple[str, ...
 
 
 def name_problem(parts: tuple[str, ...]) -> str:
-    """Return what keeps these names from being a node's path; "" if nothing does."""
+    """Return why these names are not a valid node path; "" if they are."""
     if len(parts) > MAX_DEPTH:
         return f"it is deeper than {MAX_DEPTH} names"
     return next(filter(None, map(_part_problem, parts)), "")
@@ -131,7 +131,7 @@ def _part_problem(part: str) -> str:
 
 
 def _claim(parts: tuple[str, ...], origin: tuple[str, ...], taken: dict[str, tuple[str, ...]]) -> str:
-    """Take the path for a file and its groups for its folders; record a problem if something else has them."""
+    """Claim the path for a file and its folders as groups; return a problem if something else has them."""
     for depth in range(len(parts), 0, -1):
         path, source = "/".join(parts[:depth]), origin[:depth]
         before = taken.setdefault(path, source)
@@ -148,7 +148,7 @@ def _printable(text: str) -> str:
 
 
 def raise_problems(problems: list[Problem], what: str, hint: str = "") -> None:
-    """Raise `InvalidInput` that lists all problems, if there are any."""
+    """Raise `InvalidInput` that lists all problems; do nothing if there are none."""
     if not problems:
         return
     lines = [f"{_printable(quoted(place))}: {_printable(problem)}" for place, problem in problems]

@@ -1,6 +1,7 @@
-"""The files below a folder that are data.
+"""Find the data files below a folder.
 
-What is hidden, made by Python or npm, reached by a link to elsewhere, or left out by a rule of the folder is not.
+Hidden files, files created by Python or npm, links that leave the folder, and files excluded by the folder's rules are
+not data.
 """
 
 from __future__ import annotations
@@ -22,29 +23,31 @@ BUILD_FILE = "build.yml"
 IGNORE_FILE = ".datapkgignore"
 GIT_FILE = ".gitignore"
 
-# Why a rule leaves out what has these names from the folder on, and is a folder or not; "" for what stays.
+# Return why a rule excludes a path (names relative to the folder; folder or not); "" if it is included.
 LeftOut = Callable[[Sequence[str], bool], str]
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file below the folder; `parts` are its names from there on, `names` the same in Unicode's normal form NFC."""
+    """A file below the folder; `parts` are the names in its relative path, `names` the same in Unicode NFC."""
 
     path: Path
     parts: tuple[str, ...]
 
     @cached_property
     def names(self) -> tuple[str, ...]:
+        """Return the names in the relative path, in Unicode's normal form NFC."""
         return _normal(self.parts)
 
     @property
     def shown(self) -> str:
+        """Return the relative path with `/`, for messages and the record."""
         return "/".join(self.parts)
 
 
 @dataclass
 class FolderFiles:
-    """The files in order of their names, and what was left out, each with the reason."""
+    """The files, ordered by name, and the excluded paths, each with the reason."""
 
     files: list[DataFile] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -52,7 +55,7 @@ class FolderFiles:
 
 
 def walk(root: Path, *, left_out: LeftOut, allow_outside: bool = False) -> FolderFiles:
-    """Return all data files below a folder; links are followed while they stay in it (anywhere with `allow_outside`).
+    """Return all data files below a folder; links are followed while they stay in it (always with `allow_outside`).
 
     Raise `InvalidInput` for a folder that cannot be read.
     """
@@ -68,7 +71,7 @@ def _normal(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def is_inside(path: str | Path, root: str | Path) -> bool:
-    """Return whether a path, all links followed, lies in a folder."""
+    """Return whether a path, with all links resolved, is inside a folder."""
     real, home = os.path.realpath(path), os.path.realpath(root)
     return real == home or real.startswith(home.rstrip("/") + "/")
 
@@ -81,7 +84,7 @@ def _files(
     left_out: LeftOut,
     tree: FolderFiles,
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """`fence` is the folder that links may not leave, if any; `above` the real folders that this one lies in."""
+    """Yield the files of a folder; `fence` are folders that links may not leave, `above` the real folders around it."""
     if len(parts) >= MAX_DEPTH + 1:
         raise InvalidInput(f"{quoted('/'.join(parts))} is deeper than {MAX_DEPTH} folders")
     for entry in _entries(folder):
@@ -118,7 +121,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 
 def _not_data(entry: os.DirEntry[str], parts: tuple[str, ...]) -> str | None:
-    """Return why this is not data; "" for what says how to build, of which nothing need be said; None for data."""
+    """Return why this is not data; "" for files that configure the build, which are not reported; None for data."""
     if entry.name == GIT_FILE or (entry.name in (BUILD_FILE, IGNORE_FILE) and not parts):
         return ""
     if entry.name.startswith("."):

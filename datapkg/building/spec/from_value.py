@@ -1,4 +1,4 @@
-"""What is built from what somebody gives: a directory, a build file, one data file, or values in memory."""
+"""Turn an argument of `build` into a spec: a directory, a build file, one data file, or values in memory."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def spec_for(
 ) -> BuildSpec:
     """Return what to build from a path: a directory (by its build.yml, if it has one), a build file or one data file.
 
-    With `build_file=False` a directory is built as it lies, with `gitignore=False` also what its `.gitignore` files
-    ignore; with `update` a build file need not say the sums of its addresses. Raise `NotFound` where there is nothing.
+    With `build_file=False`, a directory is built without its build file. With `gitignore=False`, files that its
+    `.gitignore` files ignore are included. With `update`, checksums of URLs may be missing. Raise `NotFound` if the
+    path does not exist.
     """
     if path.is_dir():
         inside = path / BUILD_FILE
@@ -51,9 +52,9 @@ def spec_for(
 def spec_from_values(values: Any) -> BuildSpec:
     """Return what to build from values in memory: a DataFrame, an Arrow table or a numpy array is the node `data`.
 
-    A dict names its nodes, and may hold dicts (groups), None (an empty group), paths of files or directories, and
-    packages or nodes of packages, which are pinned and not copied. A package or group alone gives what is in it. No
-    value is changed. Raise `InvalidInput` listing what cannot be a node.
+    A dict maps names to nodes, and may contain dicts (groups), None (an empty group), paths of files or directories,
+    and packages or nodes of packages, which are pinned and not copied. A package or group given alone is replaced by
+    its contents. Values are not changed. Raise `InvalidInput` that lists every value that cannot be a node.
     """
     reader = _Values()
     ref = _ref_of(values)
@@ -71,7 +72,7 @@ def spec_from_values(values: Any) -> BuildSpec:
 
 
 def _ref_of(value: Any) -> Ref | None:
-    """Return the exact reference of a package or node that was opened; None for any other value."""
+    """Return the exact reference of an opened package or node; None for any other value."""
     attributes = getattr(value, "__dict__", {})
     if "__source__" not in attributes or "__at__" not in attributes:
         return None
@@ -80,7 +81,7 @@ def _ref_of(value: Any) -> Ref | None:
 
 
 def _meta_of(value: Any, ref: Ref) -> dict[str, Any]:
-    """Return the metadata of a package or group whose content is taken; those of a table or file come with the node."""
+    """Return the metadata of a package or group that is copied; a table's or file's metadata comes with its node."""
     if value.__kind__ not in ("group", "package"):
         return {}
     entry = value.__source__.entry(ref.path) if ref.path else value.__source__.manifest
@@ -88,7 +89,7 @@ def _meta_of(value: Any, ref: Ref) -> dict[str, Any]:
 
 
 class _Values:
-    """Walks nested dicts of values, and gathers nodes and groups."""
+    """Collect nodes and groups from nested dicts of values."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeSpec] = []
@@ -98,6 +99,7 @@ class _Values:
         self.skipped: list[str] = []
 
     def group(self, values: dict[Any, Any], parts: tuple[str, ...]) -> None:
+        """Add a group and everything below it."""
         if parts and not values:
             self.groups["/".join(parts)] = {}
         names: dict[str, Any] = {}
@@ -114,6 +116,7 @@ class _Values:
                 self.node(value, here)
 
     def node(self, value: Any, parts: tuple[str, ...]) -> None:
+        """Add one value as a node."""
         path = "/".join(parts)
         if value is None:
             self.groups[path] = {}
@@ -142,6 +145,6 @@ class _Values:
 
 
 def _is_data(value: Any) -> bool:
-    """Return whether this is a numpy array, or speaks Arrow (frames of pandas and polars, Arrow tables)."""
+    """Return whether this is a numpy array or supports the Arrow stream interface (pandas, polars, pyarrow)."""
     array = any((kind.__module__, kind.__name__) == ("numpy", "ndarray") for kind in type(value).__mro__)
     return array or hasattr(value, "__arrow_c_stream__")

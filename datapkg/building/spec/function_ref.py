@@ -1,4 +1,4 @@
-"""A reference to a Python function in a build file: `module:function`, beside the build file."""
+"""Parse references to Python functions in a build file: `module:function`, of a module beside the build file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re
 def find_function(text: str, root: Path) -> PythonSource:
     """Return the function that `module:function` names, of a module in a folder.
 
-    Raises ValueError saying what is wrong.
+    Raise `ValueError` with the reason if the text is malformed or the module does not exist.
     """
     found = _FUNCTION.match(text)
     if found is None:

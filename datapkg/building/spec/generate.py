@@ -1,7 +1,7 @@
-"""A build file and a README to start from, for a directory that has none.
+"""Generate a build file and a README for a directory that has none.
 
-What the build file says is exactly what the directory is without it: the package of both has the same hash. Files that
-would share the path of a node, which cannot be built without a build file, are named apart.
+The generated build file describes exactly what the directory is without it: both packages have the same hash. Files
+that would share a node path, which cannot be built without a build file, get distinct names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datapkg.errors import Conflict, InvalidInput, NotFound
 from datapkg.format.texts import quoted
 
 README = "README.md"
-# Its name, a mapping, `file` with a path, `transform` with a word, and room for the groups that it lies in.
+# The name, a mapping, `file` with a path, `transform` with a name, and some for the groups around it.
 _VALUES_A_NODE = 8
 _HEADER = """\
 # What the package is made of. Build it with: datapkg build USER/NAME
@@ -31,16 +31,16 @@ _HEADER = """\
 
 @dataclass(frozen=True)
 class Generated:
-    """The files that were written, and what is worth a line."""
+    """The files that were written, and warnings."""
 
     files: list[Path]
     warnings: list[str]
 
 
 def generate(directory: Path, *, gitignore: bool = True) -> Generated:
-    """Write `build.yml` and `README.md` into a directory; a README that is there is kept.
+    """Write `build.yml` and `README.md` into a directory; an existing README is kept.
 
-    Without what `.gitignore` ignores, unless `gitignore` is false. Raise `Conflict` where there is a build file,
+    Files that `.gitignore` ignores are excluded unless `gitignore` is false. Raise `Conflict` if there is a build file,
     `InvalidInput` for files that cannot be nodes.
     """
     if not directory.is_dir():
@@ -68,7 +68,7 @@ def generate(directory: Path, *, gitignore: bool = True) -> Generated:
 
 
 def _write_new(path: Path, text: str, written: list[Path]) -> None:
-    """Write a file where nothing is, not even a link that was swapped in since that was checked (`O_EXCL`)."""
+    """Write a file that must not exist, not even as a link created since the last check (`O_EXCL`)."""
     try:
         with path.open("x", encoding="utf-8") as stream:
             written.append(path)
@@ -84,7 +84,7 @@ def _exists(path: Path) -> Conflict:
 
 
 def build_file_text(nodes: list[NodeSpec]) -> str:
-    """Return the build file that names these files; those whose path it cannot spell out are taken by a glob."""
+    """Return the build file that lists these files; those whose node path it cannot spell out become globs."""
     tree: dict[str, object] = {}
     globs: dict[str, None] = {}
     for node in nodes:
@@ -117,11 +117,9 @@ def _lines(tree: dict[str, object], depth: int) -> list[str]:
 
 
 def glob_instead(parts: list[str], shown: str) -> str:
-    """Return the glob for a node whose path a build file cannot spell out, or for the folder that is to blame.
+    """Return the glob for a node whose path a build file cannot spell out, or for the folder that causes this.
 
-    "" for others.
-
-    Its first part has a wildcard, so that no folder of it is fixed and all become groups.
+    Return "" for other nodes. Every part of the glob has a wildcard, so that all folders become groups.
     """
     for index, part in enumerate(parts):
         if part == "meta" or (part in RESERVED and index < len(parts) - 1):
@@ -131,9 +129,9 @@ def glob_instead(parts: list[str], shown: str) -> str:
 
 
 def literal_glob(shown: str) -> str:
-    """Return the pattern that matches this path alone, with a wildcard in each part of it.
+    """Return the pattern that matches this path only, with a wildcard in each part of it.
 
-    Raise `InvalidInput` for a name of nothing but characters that mean something in patterns.
+    Raise `InvalidInput` for a name that consists of pattern characters only.
     """
     return "/".join(map(_pattern, shown.split("/")))
 

@@ -1,4 +1,4 @@
-"""Globs in build files: which files below a folder a pattern such as `data/**/*.jpg` means."""
+"""Match globs of build files, such as `data/**/*.jpg`, against the files below a folder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _WILD = re.compile(r"[*?\[]")
 
 
 def is_glob(text: str) -> bool:
-    """Return whether a key is a pattern: it has `*`, `?` or `[`."""
+    """Return whether a key is a pattern, which contains `*`, `?` or `[`."""
     return _WILD.search(text) is not None
 
 
 def fixed_prefix(pattern: str) -> tuple[str, str]:
-    """Return (the folders before the first one with a wildcard, the rest): `a/b/**/*.jpg` → `a/b`, `**/*.jpg`."""
+    """Split a pattern into the folders before the first wildcard and the rest: `a/b/**/*.jpg` → `a/b`, `**/*.jpg`."""
     parts = pattern.split("/")
     count = next((index for index, part in enumerate(parts) if is_glob(part)), len(parts) - 1)
     return "/".join(parts[:count]), "/".join(parts[count:])
@@ -26,7 +26,7 @@ def fixed_prefix(pattern: str) -> tuple[str, str]:
 def match(pattern: str, files: Iterable[DataFile]) -> list[DataFile]:
     """Return the files whose path matches.
 
-    `*` and `?` stay within a name, `**` stands for any number of folders, `[!ab]` for another letter than these.
+    `*` and `?` match within a name, `**` matches any number of folders, `[!ab]` any letter except these.
     """
     matches = matcher(pattern)
     return [file for file in files if matches(file.names)]

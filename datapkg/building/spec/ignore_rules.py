@@ -1,10 +1,11 @@
-"""`.datapkgignore` and `.gitignore`: which files of a folder are not data.
+"""Apply `.datapkgignore` and `.gitignore`: which files of a folder are excluded from the package.
 
-The rules are those of gitignore(5): the last rule that matches decides, and what lies in a folder that is left out
-stays out. Letters are compared, not bytes, and in Unicode's normal form NFC. Where git itself departs from that page
-(`a**/b`, `a//b`, a slash in a set), the page holds. `.datapkgignore` is one file at the root, and is asked first, so
-that it can take back what a `.gitignore` ignores. A `.gitignore` counts in each folder from the root on; those above
-the root, the index of a repository and the settings of git do not, so that a package is a function of its folder.
+The rules are those of gitignore(5): the last matching rule decides, and nothing inside an excluded folder can be
+included again. Characters are compared, not bytes, in Unicode's normal form NFC. Where git itself deviates from that
+page (`a**/b`, `a//b`, a slash in a set), the page is followed. `.datapkgignore` is one file at the root and is
+consulted first, so that it can include what a `.gitignore` ignores. A `.gitignore` counts in each folder from the root
+down. Those above the root, the repository's index and the settings of git are ignored, so that a package depends only
+on its folder.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from datapkg.format.texts import quoted
 MAX_BYTES = 1 << 20
 IGNORED_BY_GIT = f"ignored by {GIT_FILE}"
 LEFT_OUT = f"left out by {IGNORE_FILE}"
-# Whether rules leave something out, or take it back; None where none of them matches.
+# Whether rules exclude (True) or include (False) a path; None if none of them matches.
 _Verdict = Callable[[Sequence[str], bool], bool | None]
 _CLASSES = {
     "alnum": "a-zA-Z0-9",
@@ -49,9 +50,9 @@ class _Rule:
 
 
 def read_ignore_file(folder: Path, *, gitignore: bool = False) -> LeftOut:
-    """Return what the `.datapkgignore` of a folder leaves out, and with `gitignore` its `.gitignore` files too.
+    """Return the rules of a folder's `.datapkgignore` and, with `gitignore`, of its `.gitignore` files.
 
-    Raise `InvalidInput` for a `.datapkgignore` that is not text, or that leads out of the folder.
+    Raise `InvalidInput` for a `.datapkgignore` that is not text, or that is a link out of the folder.
     """
     return left_out_by(_text_of(folder), _GitRules(folder) if gitignore else None)
 
@@ -77,7 +78,7 @@ def _text_of(folder: Path) -> str:
 
 
 def left_out_by(text: str, git_rules: _GitRules | None = None) -> LeftOut:
-    """Return what these patterns, and behind them those of git, leave out; ask of a folder before what lies in it."""
+    """Return a function that applies these patterns, then those of git; call it for a folder before its files."""
     verdict = _verdict_of(text)
 
     def left_out(names: Sequence[str], is_folder: bool) -> str:
@@ -103,7 +104,7 @@ def _verdict_of(text: str) -> _Verdict:
 
 
 class _GitRules:
-    """The rules of the `.gitignore` files below a folder; each is read when something beside it is first asked of."""
+    """The rules of the `.gitignore` files below a folder; each file is read when it is first needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -125,9 +126,10 @@ class _GitRules:
 
     @staticmethod
     def _read(path: Path) -> _Verdict | None:
-        """Return the rules of one file; None where there is none, or a link, which git does not follow either.
+        """Return the rules of one file; None if it does not exist or is a link, which git does not follow either.
 
-        Raise `InvalidInput` for one that cannot be read whole: what it ignores would get into the package.
+        Raise `InvalidInput` for a file that cannot be read completely: files that it ignores would become part of the
+        package.
         """
         hint = "datapkg build USER/NAME PATH --no-gitignore"
         if path.is_symlink() or not path.is_file():
@@ -143,7 +145,7 @@ class _GitRules:
 
 
 def below(left_out: LeftOut, folder: Sequence[str]) -> LeftOut:
-    """Return the same, asked of names from one of its folders on."""
+    """Return the same rules for names relative to one of the folder's subfolders."""
     reason = next(filter(None, (left_out(folder[:count], True) for count in range(1, len(folder) + 1))), "")
     if reason:
         return lambda names, is_folder: reason
@@ -163,13 +165,13 @@ def _rule(line: str) -> _Rule | None:
 
 
 def _without_spaces_behind(line: str) -> str:
-    """Return the line without the spaces at its end, but for one behind a backslash."""
+    """Return the line without trailing spaces, except one that is escaped by a backslash."""
     found = re.match(r"(?:\\.|[^ \\]| +(?=[^ ]))*\\?", line)
     return found[0] if found else line
 
 
 def _matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
-    """Return whether a pattern matches: one with a slash is about the whole path, others about the name alone."""
+    """Return a function that matches a pattern: against the whole path if it has a slash, else against the name."""
     if "/" not in pattern:
         matches = _name_matcher(pattern)
         return lambda names: matches(names[-1])
@@ -181,7 +183,7 @@ def _matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
 
 
 def _name_matcher(pattern: str) -> Callable[[str], bool]:
-    """Return the regular expression of one name with `*`, `?`, `[…]` and backslashes; an open `[` matches nothing."""
+    """Return a matcher for one name with `*`, `?`, `[…]` and backslashes; an unclosed `[` matches nothing."""
     pieces = [""]
     at = 0
     while at < len(pattern):
@@ -203,17 +205,14 @@ def _name_matcher(pattern: str) -> Callable[[str], bool]:
                     return lambda name: False
                 letter, at = pattern[at], at + 1
             pieces[-1] += re.escape(letter)
-    # Each piece is taken where it is first found, and that is never taken back: no pattern takes long.
+    # Atomic groups: each piece matches where it is first found and never backtracks, so that no pattern takes long.
     inner = "".join(f"(?>.*?{piece})" for piece in pieces[1:-1])
     regex = re.compile(pieces[0] + inner + (f".*{pieces[-1]}" if len(pieces) > 1 else ""), re.DOTALL)
     return lambda name: regex.fullmatch(name) is not None
 
 
 def _set(pattern: str, at: int) -> tuple[str, int] | None:
-    """Return the regular expression of a set whose `[` is before `at`, and where it ends.
-
-    None for one that is not closed.
-    """
+    """Return the regular expression of a set whose `[` is before `at`, and the position after it; None if unclosed."""
     negated = pattern[at : at + 1] in ("!", "^")
     at += negated
     items, before, first = "", "", True

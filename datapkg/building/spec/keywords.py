@@ -1,4 +1,4 @@
-"""The words of a build file: which of them name a source, which say more of one, and what a wrong one may mean."""
+"""The keywords of a build file: which name a source, which belong to which source, and hints for unknown ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datapkg.format.texts import quoted
 
 TOP = ("contents", "meta", "checks")
 SOURCES = ("file", "url", "package", "sql", "python", "stage")
-# Said of a group, these hold for all below it.
+# Set on a group, these apply to everything below it.
 SETTINGS = ("transform", "kwargs", "checks", "meta")
 UNSUPPORTED = ("environments", "stage")
 OF_ALL = ("checks", "meta", "columns")
@@ -20,13 +20,13 @@ OF_SOURCE: dict[str, tuple[str, ...]] = {
     "sql": ("connection", *OF_ALL),
     "python": ("file", "files", "kwargs", "transform", *OF_ALL),
 }
-# Said of nodes alone. Below a group each is the name of a group if a mapping stands behind it, but for `columns`.
+# For nodes only. Below a group, a mapping at one of these names (except `columns`) is a group of that name.
 OF_NODES = ("columns", "concat", "connection", "extract", "files", "sha256", "sheet", "table")
 RESERVED = frozenset((*SOURCES, *SETTINGS, *UNSUPPORTED, *OF_NODES))
 
 
 def unknown(name: str, known: tuple[str, ...], what: str = "") -> str:
-    """Return what is wrong with a word that does not belong where it stands; `what` says where that is."""
+    """Return the message for a keyword that is not allowed; `what` names the construct that contains it."""
     if name in UNSUPPORTED:
         return f"`{name}` is not supported by this version of datapkg"
     owners = [f"`{source}`" for source, words in OF_SOURCE.items() if name in words]

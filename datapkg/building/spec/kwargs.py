@@ -1,4 +1,4 @@
-"""Which kwargs a transform takes: those of the pandas function that reads it, but for a few that are refused."""
+"""Validate kwargs of transforms: those of the pandas function that reads the format, except a few that are refused."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ FAMILIES = (*_READERS, *_OURS)
 
 @dataclass(frozen=True)
 class Layer:
-    """kwargs set on a group; of `family`, or of every family that takes them all where no transform was in force."""
+    """kwargs set on a group: for one `family`, or (None) for every family that has all of them."""
 
     family: str | None
     values: dict[str, Any]
@@ -71,7 +71,7 @@ class Layer:
 
 @cache
 def allowed(family: str) -> frozenset[str]:
-    """Return the names of all kwargs that transforms of a family take."""
+    """Return the names of all kwargs that transforms of a family accept."""
     if family in _OURS:
         return _OURS[family]
     if family not in _READERS:
@@ -82,7 +82,7 @@ def allowed(family: str) -> frozenset[str]:
 
 
 def problem_with(name: str, families: Iterable[str]) -> str:
-    """Return what is wrong with a kwarg for all of these families; "" if one of them takes it."""
+    """Return why none of these families accepts a kwarg; "" if one does."""
     families = list(families)
     if any(name in allowed(family) for family in families):
         return ""
@@ -98,7 +98,7 @@ def problem_with(name: str, families: Iterable[str]) -> str:
 
 
 def merged(layers: Iterable[Layer], family: str, own: dict[str, Any]) -> dict[str, Any]:
-    """Return the kwargs of a node: what it inherits from groups, outermost first, then its own."""
+    """Return the kwargs of a node: those inherited from groups, outermost first, then its own."""
     result: dict[str, Any] = {}
     for layer in layers:
         if layer.family == family or (layer.family is None and allowed(family) >= layer.values.keys()):

@@ -1,4 +1,4 @@
-"""What is to be built, as plain values: the form into which build files, directories and values in memory are read."""
+"""The model of a build as plain values; build files, directories and values in memory are all read into it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file, and how it is shown and recorded: relative to the folder that is built, with `/`.
+    """A file and its name in messages and the record: a path relative to the folder that is built, with `/`.
 
-    `file_name` is the original name, where that of `path` is another (downloaded, taken out of an archive); `record`
-    what the record says beside: a URL, a member of an archive. `within` is the folder that it may not lead out of, if
-    there is one, also at the moment in which it is opened.
+    `file_name` is the original name if `path` has another one (downloaded, extracted); `record` is added to the
+    record's entry: a URL, an archive member. If `within` is set, the file must be inside this folder, also at the time
+    it is opened.
     """
 
     path: Path
@@ -29,14 +29,15 @@ class FileSource:
 
     @property
     def name(self) -> str:
+        """Return the original name of the file."""
         return self.file_name or self.path.name
 
 
 @dataclass(frozen=True)
 class ChecksumPlace:
-    """The stretch of a build file in which a `sha256` stands, or into which one goes behind `lead`.
+    """The position of a `sha256` in a build file, or the position at which to insert one after the text `lead`.
 
-    Lines count from 1, columns from 0, as `document.Item` has them.
+    Lines count from 1, columns from 0, as in `document.Item`.
     """
 
     line: int
@@ -48,11 +49,11 @@ class ChecksumPlace:
 
 @dataclass(frozen=True)
 class UrlSource:
-    """A file to download, or a member of an archive: something becomes a `FileSource` of it before anything is built.
+    """A file to download, or an archive member; it is replaced by a `FileSource` before nodes are built.
 
-    `sha256` is what its bytes must be, "" where the build file does not say; `extract` names members of an archive, of
-    `inside` where that is a file beside the build file. `how` says what to read files as whose names are known only
-    then, `written` where the sum stands.
+    `sha256` is the expected checksum, "" if the build file has none; `extract` names archive members, of the file
+    `inside` if that is an archive beside the build file. `how` determines how to read files whose names are not known
+    before, `written` is the position of the checksum.
     """
 
     url: str = ""
@@ -65,7 +66,7 @@ class UrlSource:
 
 @dataclass(frozen=True)
 class SqlSource:
-    """The rows that a query gives now; `connection` names the environment variable that holds the database's URL."""
+    """The current rows of a query; `connection` names the environment variable that holds the database's URL."""
 
     query: str
     connection: str
@@ -73,7 +74,7 @@ class SqlSource:
 
 @dataclass(frozen=True)
 class PythonSource:
-    """What a function of a module beside the build file returns for these files (and the node's kwargs)."""
+    """The return value of a function in a module beside the build file, called with these files and kwargs."""
 
     module: Path
     function: str
@@ -82,7 +83,7 @@ class PythonSource:
 
 @dataclass(frozen=True)
 class FilesSource:
-    """Files of one kind whose rows become one table, in this order; `shown` is the folder or glob that means them."""
+    """Files of one kind whose rows become one table, in this order; `shown` is the folder or glob that lists them."""
 
     files: tuple[FileSource, ...]
     shown: str
@@ -90,14 +91,14 @@ class FilesSource:
 
 @dataclass(frozen=True)
 class PackageSource:
-    """A node, group or the whole of another package."""
+    """A node or group of another package, or all of it."""
 
     ref: Ref
 
 
 @dataclass(frozen=True)
 class ValueSource:
-    """A value in memory: a DataFrame, an Arrow table, a numpy array."""
+    """A value in memory: a DataFrame, an Arrow table or a numpy array."""
 
     value: Any
 
@@ -108,9 +109,9 @@ Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | Packa
 
 @dataclass(frozen=True)
 class Check:
-    """A demand on a table: each of `rules` (a kind with its argument) holds for `columns`, None for all that it fits.
+    """A check of a table: each of `rules` (kind and argument) must hold for `columns`, None for all that it fits.
 
-    `severity` is "error" or "warn"; `place` says where it was defined.
+    `severity` is "error" or "warn"; `place` is where it was defined.
     """
 
     name: str
@@ -122,7 +123,7 @@ class Check:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node to build (a package source may become many); `place` says where it was asked for."""
+    """One node to build (a package source may become many); `place` is where it was requested."""
 
     path: str
     source: Source
@@ -135,11 +136,11 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class BuildSpec:
-    """A whole package to build.
+    """A package to build.
 
-    `groups` are those that somebody named, with their metadata; `skipped` the files left out, each with the reason;
-    `origin` says what it was read from: "build file", "directory", "file" or "values". `git` is the repository that it
-    was fetched from, for the record: its address and the commit.
+    `groups` are groups that are named explicitly, with their metadata; `skipped` are the excluded files, each with the
+    reason; `origin` is what it was read from: "build file", "directory", "file" or "values". `git` is the repository
+    that it was fetched from, for the record: its URL and the commit.
     """
 
     origin: str

@@ -1,4 +1,4 @@
-"""One mapping of a build file that says something of a node: its words, and the notes on what is wrong with them."""
+"""One mapping of a build file that describes a node: its keywords, and recording mistakes in them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from datapkg.building.spec.plain_values import Problems, pairs_of
 
 @dataclass(frozen=True)
 class NodeMapping:
-    """The words of a mapping; `line` is where its name stands, `place` what it is called in messages.
+    """The keywords of a mapping; `line` is the line of its name, `place` its name in messages.
 
-    `columns` says how far each word is indented, `flow` whether the mapping is written in braces.
+    `columns` maps each keyword to its indentation; `flow` is true if the mapping is written in braces.
     """
 
     words: dict[str, Item]
@@ -25,7 +25,7 @@ class NodeMapping:
 
     @classmethod
     def of(cls, item: Item, place: str, line: int, problems: Problems) -> NodeMapping:
-        """Return what a mapping says; keys that are here twice are noted."""
+        """Return the keywords of a mapping; duplicate keys are recorded as mistakes."""
         pairs = pairs_of(item, place, problems)
         words = {key.text: value for key, value in pairs}
         return cls(words, place, line, problems, item.flow, {key.text: key.column for key, _ in pairs})
@@ -37,14 +37,15 @@ class NodeMapping:
         return self.words[word]
 
     def where(self, word: str) -> str:
+        """Return the place of a keyword, for messages."""
         return f"{self.place}.{word}"
 
     def wrong(self, word: str, what: str) -> None:
-        """Record a mistake in what stands behind a word."""
+        """Record a mistake in the value of a keyword."""
         self.problems.add(self.words[word].line, self.where(word), what)
 
     def text(self, word: str, expected: str) -> str | None:
-        """Return a scalar as written, `1.10` stays `1.10`; None, and noted, where there is none."""
+        """Return a scalar as written (`1.10` stays `1.10`); record a mistake and return None for anything else."""
         item = self.words[word]
         if item.kind == "scalar" and item.text and not item.is_null:
             return item.text
@@ -52,10 +53,10 @@ class NodeMapping:
         return None
 
     def others(self, known: Iterable[str]) -> list[str]:
-        """Return the words that are not among the known ones."""
+        """Return the keywords that are not among the known ones."""
         return [word for word in self.words if word not in set(known)]
 
 
 def kind_of(item: Item) -> str:
-    """Return what a value that should be text is, for a message."""
+    """Return the kind of a value that should be text, for a message."""
     return "nothing" if item.kind == "scalar" and (item.is_null or not item.text) else f"a {item.kind}"

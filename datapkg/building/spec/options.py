@@ -1,4 +1,4 @@
-"""How somebody wants a package to be built."""
+"""Options of a build."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from datapkg.format.frozen import dataclass
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build: by the folder's build file if it has one; with files from outside of the folder; with code of a
-    repository that is fetched; with new sums for addresses; believing nothing of earlier builds; keeping nothing;
-    without what `.gitignore` ignores in a folder that has no build file; also where there is nothing to build; also
-    where some sources cannot be read.
+    """How to build a package.
+
+    With `build_file`, a folder's build file is used if it has one; `allow_outside` allows files outside of the folder,
+    `allow_code` the code of a fetched repository; `update` replaces the checksums of URLs; `force` ignores the cache;
+    `dry_run` stores nothing; `gitignore` excludes what `.gitignore` ignores in a folder without a build file;
+    `allow_empty` allows a package without nodes; `keep_going` skips sources that cannot be read.
     """
 
     build_file: bool = True

@@ -1,8 +1,8 @@
-"""The grammar of build.yml: from a document to what is to be built, with every mistake found on the way.
+"""Parse build.yml into a `BuildSpec`, recording every mistake on the way.
 
-Under a group, `transform kwargs checks file meta …` is a node exactly if its value is a mapping with one of `SOURCES`;
-`meta` is always metadata. `transform`, `kwargs` and `checks` of a group hold for all below it until overridden. What
-the words of a node mean stands in `grammar/`.
+Below a group, a reserved name such as `transform`, `kwargs`, `checks` or `file` is a node exactly if its value is a
+mapping with one of `SOURCES`; `meta` is always metadata. `transform`, `kwargs` and `checks` of a group apply to
+everything below it until overridden. The other modules of this folder parse the keywords of a node.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NODES = tuple(word for word in keywords.SOURCES if word not in keywords.UNSUPPO
 
 @dataclass(frozen=True)
 class _Inherited:
-    """What the groups above say."""
+    """Settings inherited from the groups above."""
 
     transform: str | None = None
     layers: tuple[Layer, ...] = ()
@@ -43,10 +43,10 @@ class _Inherited:
 
 
 def read_build_file(path: Path, *, allow_outside: bool = False, update: bool = False) -> BuildSpec:
-    """Return the package that a build file describes; nothing but the existence and names of its sources is looked at.
+    """Return the package that a build file describes; of its sources, only existence and names are checked.
 
-    With `update` the sum of an address may be missing, since it is about to be found out. Raise `InvalidBuildFile`
-    that lists all mistakes, each with file, line and place in the document.
+    With `update`, the checksum of a URL may be missing, since it is about to be computed. Raise `InvalidBuildFile` that
+    lists all mistakes, each with file, line and place in the document.
     """
     document = read_document(path)
     problems = Problems(path)
@@ -58,7 +58,7 @@ def read_build_file(path: Path, *, allow_outside: bool = False, update: bool = F
 
 
 class _Reader:
-    """Walks the document and gathers nodes and groups; a mistake is noted and what it is about left out."""
+    """Walk the document and collect nodes and groups; a mistake is recorded and the part concerned is omitted."""
 
     def __init__(self, folder: SourceFolder, problems: Problems, update: bool) -> None:
         self.folder, self.problems, self._update = folder, problems, update
@@ -69,6 +69,7 @@ class _Reader:
         self._taken: dict[str, tuple[str, int, str]] = {}
 
     def read(self, document: Item | None) -> None:
+        """Read the whole document."""
         name = self.folder.path.name
         if document is None or document.kind != "mapping":
             what = "is empty" if document is None else "is not a mapping"
@@ -112,7 +113,7 @@ class _Reader:
             self._child(key, value, parts, inherited)
 
     def _settle(self, mapping: NodeMapping, inherited: _Inherited) -> _Inherited:
-        """Return what holds below a group that says this."""
+        """Return the settings that apply below a group."""
         if "transform" in mapping:
             inherited = replace(inherited, transform=transform_of(mapping))
         if "kwargs" in mapping:
@@ -189,7 +190,7 @@ class _Reader:
         self._need_table(mapping, [node.transform for node in self.nodes[before:]])
 
     def _concat(self, pattern: str, mapping: NodeMapping, parts: Parts, inherited: _Inherited) -> None:
-        """Take all files of a glob as one table, which is named for their folder."""
+        """Add all files of a glob as one table, named after their folder."""
         here = (*parts, name_of(pattern))
         if problem := name_problem(here):
             hint = f"name the table: some_name: {{file: {quoted(pattern)}, concat: true}}"
@@ -205,27 +206,27 @@ class _Reader:
         self.nodes.append(NodeSpec(path, source.source, source.transform, source.kwargs, meta, where, checks))
 
     def _checks_of(self, mapping: NodeMapping, inherited: _Inherited) -> dict[str, Check]:
-        """Return the checks of a node or group: those of the groups above, and its own."""
+        """Return the checks of a node or group: inherited ones and its own."""
         if "checks" not in mapping:
             return inherited.checks
         return {**inherited.checks, **self._checks.ask(mapping["checks"], mapping.where("checks"), inherited.checks)}
 
     def _add(self, node: NodeSpec, checks: dict[str, Check]) -> None:
-        """Take in a node of a file; checks are of tables, and pass by what becomes none."""
+        """Add the node of a file; inherited checks apply only to tables and are dropped for other nodes."""
         is_table = TRANSFORMS[node.transform].kind == "table"
         self.nodes.append(replace(node, checks=tuple(checks.values())) if checks and is_table else node)
 
     def _need_table(self, mapping: NodeMapping, transforms: list[str]) -> None:
-        """Record checks of a node that no transform makes a table of, unless its transform is wrong already."""
+        """Record a mistake if a node has checks but no transform returns a table, unless the transform is wrong."""
         wrong = any(where == mapping.where("transform") for _, where, _ in self.problems.found)
         tables = any(TRANSFORMS[each].kind == "table" for each in transforms)
         if "checks" in mapping and transforms and not (wrong or tables):
             mapping.wrong("checks", f"checks are for tables, and transform {transforms[0]} gives none")
 
     def _claim(self, parts: Parts, line: int, kind: str, file: str = "") -> bool:
-        """Take a path, and its groups, for what stands on a line; note a problem if something else has it.
+        """Claim a path and its groups for the entry on a line; record a mistake if another entry has them.
 
-        `file` tells the files of one glob apart, which share a line.
+        `file` distinguishes the files of one glob, which share a line.
         """
         for depth in range(1, len(parts) + 1):
             path, wanted = "/".join(parts[:depth]), kind if depth == len(parts) else "group"
@@ -238,7 +239,7 @@ class _Reader:
 
 
 def _taken_twice(path: str, before: tuple[str, int, str], now: tuple[str, int, str]) -> str:
-    """Return what is wrong about two claims of a path: (kind, line, file of a glob)."""
+    """Return the message for two claims of a path: (kind, line, file of a glob)."""
     if before[1] != now[1]:
         return f"node {quoted(path)} is named twice: here and on line {before[1]}"
     files = sorted(each or "a folder" for each in {before[2], now[2]})
@@ -247,7 +248,7 @@ def _taken_twice(path: str, before: tuple[str, int, str], now: tuple[str, int, s
 
 
 def _is_leaf(item: Item) -> bool:
-    """Return whether a mapping is a node: it has a source that is not itself a node of that name."""
+    """Return whether a mapping is a node: it has a source keyword whose value is not itself a node of that name."""
     return any(key.text in keywords.SOURCES and not _is_node(value) for key, value in _all_pairs(item))
 
 

@@ -1,4 +1,4 @@
-"""From the values of a document to those of a build file, with every mistake noted where it stands."""
+"""Convert document values to values of a build file, recording each mistake with its line and place."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PLACE_CHARS = 300
 
 
 class Problems:
-    """The mistakes of one build file, each with the line and the place in the document."""
+    """The mistakes of one build file, each with its line and place in the document."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.found: list[tuple[int, str, str]] = []
 
     def add(self, line: int, place: str, what: str) -> None:
-        """Record a mistake; of very many the first are enough, and are raised at once."""
+        """Record a mistake; raise at once when there are `MAX_PROBLEMS`."""
         self.found.append((line, place[:_PLACE_CHARS], what))
         if len(self.found) >= MAX_PROBLEMS:
             self.raise_if_any()
@@ -36,7 +36,7 @@ class Problems:
         return f"{self.path}:{line}: {place}" if place else f"{self.path}:{line}"
 
     def raise_if_any(self) -> None:
-        """Raise `InvalidBuildFile` with all of them, by line."""
+        """Raise `InvalidBuildFile` with all mistakes, ordered by line; do nothing if there are none."""
         if not self.found:
             return
         problems = [(self.place(line, place), what) for line, place, what in sorted(set(self.found))]
@@ -48,15 +48,15 @@ class Problems:
 
 
 def path_text(*names: str) -> str:
-    """Return the place in a document: `contents.tables.iris`; cut where it would grow without end."""
+    """Return the place in a document, such as `contents.tables.iris`, cut to a maximum length."""
     place = ".".join(names)
     return place if len(place) <= _PLACE_CHARS else f"{place[:_PLACE_CHARS]}…"
 
 
 def pairs_of(item: Item, place: str, problems: Problems | None) -> list[tuple[Item, Item]]:
-    """Return the pairs of a mapping with what `<<` brings in; the mapping's own keys win, then the first brought in.
+    """Return the pairs of a mapping, including those merged by `<<`; own keys win, then the first merged mapping.
 
-    Without `problems` nothing is noted (where the same mapping is looked at again).
+    Without `problems`, mistakes are not recorded (for mappings that are read a second time).
     """
     if item.kind != "mapping":
         return []
@@ -102,7 +102,7 @@ def to_meta(item: Item, place: str, problems: Problems) -> dict[str, Any]:
 
 
 def check_size(meta: dict[str, Any], line: int, place: str, problems: Problems) -> bool:
-    """Return whether metadata are within their bound; if not, it is noted."""
+    """Return whether metadata is within its size limit; record a mistake if not."""
     if len(encode(prepare(meta))) <= MAX_META_BYTES:
         return True
     problems.add(line, place, f"more than {MAX_META_BYTES >> 10} KiB of metadata; keep long texts in a file")
@@ -122,7 +122,7 @@ def _meta_value(item: Item, place: str, problems: Problems) -> Any:
 
 
 def to_kwargs(item: Item, place: str, problems: Problems) -> dict[str, Any]:
-    """Return kwargs, keys and values as YAML 1.1 reads them."""
+    """Return kwargs, with keys and values as YAML 1.1 reads them."""
     if item.is_null:
         return {}
     value = _kwargs_value(item, place, problems) if item.kind == "mapping" else None

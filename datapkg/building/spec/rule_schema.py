@@ -1,7 +1,7 @@
-"""The kinds of checks and what each takes: a table, with one small function for each form of argument.
+"""The kinds of checks and their arguments: a table, with one small function for each form of argument.
 
-A reader gives the argument as a plain value, or raises ValueError that says what was expected. Nothing heavy is loaded
-before a regular expression is tried.
+A reader returns the argument as a plain value, or raises `ValueError` with what was expected. Only regular expressions
+import pyarrow, so that build files without them parse fast.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datapkg.building.spec.document import Item, scalar_value
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
-# Names of our own for types, each with what the type of a column begins with as `datapkg show` writes it.
+# datapkg's names of types, each with the prefixes of the column types, as `datapkg show` prints them, that it matches.
 TYPES: dict[str, tuple[str, ...]] = {
     "int": ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     "float": ("half", "float", "double"),
@@ -40,14 +40,14 @@ ORDERS = ("increasing", "decreasing", "strictly increasing", "strictly decreasin
 
 @dataclass(frozen=True)
 class RuleKind:
-    """How the argument of a kind is read, and whether somebody must say for which columns it is."""
+    """How the argument of a kind is read, and whether the check must name its columns."""
 
     read: Callable[[Item], Any]
     needs_columns: bool = False
 
 
 def switch(item: Item) -> bool:
-    """Return true; false means the same as no rule."""
+    """Return a boolean; false is the same as no rule."""
     value = _value(item)
     if not isinstance(value, bool):
         raise ValueError(f"expected true, got {_got(item)}")
@@ -55,7 +55,7 @@ def switch(item: Item) -> bool:
 
 
 def bound(item: Item) -> Any:
-    """Return a number, a date, a time of a day or text."""
+    """Return a number, a date, a time of day or text."""
     value = _value(item)
     if value is None or isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"expected a number, a date or text, got {_got(item)}")
@@ -63,7 +63,7 @@ def bound(item: Item) -> Any:
 
 
 def bounds(item: Item) -> tuple[Any, Any]:
-    """Return the lowest and the highest value that are allowed."""
+    """Return the lowest and the highest allowed value."""
     if item.kind != "list" or len(item.values) != 2:
         raise ValueError(f"expected [lowest, highest], got {_got(item)}")
     low, high = (bound(each) for each in item.values)
@@ -75,7 +75,7 @@ def bounds(item: Item) -> tuple[Any, Any]:
 
 
 def pattern(item: Item) -> str:
-    """Return a regular expression as RE2 knows them, which run in linear time on any text."""
+    """Return a regular expression in RE2 syntax, which takes linear time on any text."""
     text = _text(item, "a regular expression")
     import pyarrow
     import pyarrow.compute
@@ -89,7 +89,7 @@ def pattern(item: Item) -> str:
 
 
 def values(item: Item) -> list[Any]:
-    """Return the values that are allowed, all of one kind."""
+    """Return the allowed values, all of one kind."""
     if item.kind != "list" or not item.values:
         raise ValueError(f"expected a list of the values that are allowed, got {_got(item)}")
     found = [_value(each) for each in item.values]
@@ -103,7 +103,7 @@ def values(item: Item) -> list[Any]:
 
 
 def row_count(item: Item) -> tuple[int, int | None]:
-    """Return the fewest and the most rows: a number stands for both, or {min: …, max: …}."""
+    """Return the minimum and maximum number of rows; a number means both, else {min: …, max: …}."""
     if item.kind == "scalar":
         count = _count(item)
         return count, count
@@ -117,7 +117,7 @@ def row_count(item: Item) -> tuple[int, int | None]:
 
 
 def order(item: Item) -> str | bool:
-    """Return one of `ORDERS`; true is increasing, false as if nothing were said."""
+    """Return one of `ORDERS`; true means increasing, false is the same as no rule."""
     if item.text in ORDERS:
         return item.text
     value = _value(item) if item.kind == "scalar" else None
@@ -127,7 +127,7 @@ def order(item: Item) -> str | bool:
 
 
 def reference(item: Item) -> str:
-    """Return `node.column`, a column of a table of this package."""
+    """Return `node.column`, which names a column of a table of this package."""
     text = _text(item, "node.column")
     node, dot, column = text.partition(".")
     if not (node and dot and column):
@@ -136,7 +136,7 @@ def reference(item: Item) -> str:
 
 
 def expression(item: Item) -> str:
-    """Return an SQL expression that is true of each row, or a query that finds none."""
+    """Return an SQL expression that is true for each valid row, or a query that returns invalid rows."""
     text = _text(item, "an SQL expression that each row fulfils, or a query that finds no row")
     if len(text) > _LONGEST_SQL:
         raise ValueError(f"SQL of {len(text):,} characters; at most {_LONGEST_SQL:,} are taken")
@@ -144,12 +144,12 @@ def expression(item: Item) -> str:
 
 
 def function(item: Item) -> str:
-    """Return `module:function`, of a file beside the build file."""
+    """Return `module:function`, of a module beside the build file."""
     return _text(item, "module:function")
 
 
 def types(item: Item) -> tuple[str, ...]:
-    """Return the types that are allowed: of `TYPES`, or as `datapkg show` writes them."""
+    """Return the allowed types: names of `TYPES`, or types as `datapkg show` prints them."""
     if item.kind == "list" and item.values:
         return tuple(_type(each) for each in item.values)
     return (_type(item),)
@@ -208,7 +208,7 @@ def _got(item: Item) -> str:
 
 
 def _family(value: Any) -> str:
-    """Return number, text, date or boolean: values of one can be compared with each other."""
+    """Return number, text, date or boolean: values of the same family are comparable."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int | float):
@@ -217,7 +217,7 @@ def _family(value: Any) -> str:
 
 
 def _comparable(value: Any) -> Any:
-    """Return a date as the moment it begins, in UTC where a time names its zone."""
+    """Return a date as the time at which it begins, and a time with a zone in UTC."""
     if not isinstance(value, datetime.date):
         return value
     if not isinstance(value, datetime.datetime):

@@ -1,4 +1,4 @@
-"""The sources of nodes: a reader for each word that names one."""
+"""Parse the source of a node: one reader for each source keyword."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | Packa
 
 @dataclass(frozen=True)
 class SourceReader:
-    """A source, and how it is read; `may_be_table` if only a look at it will tell what it is."""
+    """A source and how it is read; `may_be_table` is true if its kind is known only when it is opened."""
 
     source: Source
     transform: str = "id"
@@ -35,7 +35,7 @@ class SourceReader:
 def read_source(
     mapping: NodeMapping, folder: SourceFolder, reading: TransformOptions, update: bool
 ) -> SourceReader | None:
-    """Return the one source of a node; None, and noted, where it has another number of them, or a wrong one."""
+    """Return the one source of a node; record a mistake and return None unless there is exactly one valid source."""
     kinds = [word for word in keywords.SOURCES if word in mapping and not (word == "file" and "python" in mapping)]
     for word in [word for word in kinds if word in keywords.UNSUPPORTED]:
         mapping.wrong(word, keywords.unknown(word, ()))
@@ -84,7 +84,7 @@ def _file(mapping: NodeMapping, folder: SourceFolder, reading: TransformOptions)
 def files_as_one(
     mapping: NodeMapping, word: str, folder: SourceFolder, text: str, reading: TransformOptions
 ) -> SourceReader | None:
-    """Return the files of a folder or glob as one source; None, and noted behind `word`, where they cannot be."""
+    """Return the files of a folder or glob as one source; record a mistake at `word` and return None if impossible."""
     found = read_many(mapping, folder, text, reading.transform)
     if isinstance(found, str):
         mapping.wrong(word, found)
@@ -99,7 +99,7 @@ def _url(mapping: NodeMapping, reading: TransformOptions, update: bool) -> Sourc
 
 
 def _later(source: UrlSource | None, reading: TransformOptions) -> SourceReader | None:
-    """Return a source whose file is not here yet."""
+    """Return a source whose file is not available yet."""
     many = source is not None and is_glob(source.extract)
     name = "" if source is None or many else PurePosixPath(source.extract).name or file_name(source.url)
     transform, kwargs, how = reading.later(name)

@@ -1,4 +1,4 @@
-"""The folder of a build file: which of its files a path or a glob means, and that neither leads out of it."""
+"""Resolve paths and globs of a build file to files in its folder, and reject those that lead out of it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from datapkg.format.texts import quoted
 Parts = tuple[str, ...]
 
 MAX_PATH = 4_096
-# Files that all globs together are tried on, for each part of their patterns.
+# Limit for all globs together: number of files times number of parts of the pattern.
 MAX_TRIED = 20_000_000
 _SUGGESTIONS = 20
 _COMPARED = 10_000
 
 
 class SourceFolder:
-    """The folder of the build file at `path`; `warnings` gathers what is worth a line."""
+    """The folder of the build file at `path`; `warnings` collects warnings."""
 
     def __init__(self, path: Path, *, allow_outside: bool) -> None:
         self.path, self.root, self.allow_outside = path, path.parent, allow_outside
@@ -35,7 +35,7 @@ class SourceFolder:
         self._fence = None if allow_outside else self.root
 
     def file(self, text: str) -> FileSource | str:
-        """Return the file that a path means, or what is wrong with the path."""
+        """Return the file at a path, or an error message."""
         if len(text) > MAX_PATH:
             return f"{quoted(text)} has {len(text):,} characters; at most {MAX_PATH:,} are allowed"
         path = self.root / text
@@ -44,10 +44,7 @@ class SourceFolder:
         return problem or FileSource(path, shown_as, within=self._fence)
 
     def glob(self, pattern: str) -> list[tuple[Parts, FileSource]] | str:
-        """Return the files that a pattern means, each with its names below the fixed folders.
-
-        Or what is wrong with it.
-        """
+        """Return the files that match a pattern, each with its names below the fixed folders, or an error message."""
         if len(pattern) > MAX_PATH:
             return f"the pattern has {len(pattern):,} characters; at most {MAX_PATH:,} are allowed"
         prefix, rest = fixed_prefix(pattern)
@@ -85,7 +82,7 @@ class SourceFolder:
         return f"there is no file {quoted(text)}{did_you_mean(near)}"
 
     def _tree(self, folder: Path, prefix: str) -> FolderFiles:
-        """Return all that is below a folder, walked once."""
+        """Return all files below a folder; it is walked once."""
         if folder not in self._trees:
             left_out = below(read_ignore_file(self.root), Path(prefix).parts)
             self._trees[folder] = tree = walk(folder, left_out=left_out, allow_outside=self.allow_outside)
@@ -102,7 +99,7 @@ class SourceFolder:
 
 
 def _near(path: Path) -> list[str]:
-    """Return names in the folder of a path that are nearly the one that is not there."""
+    """Return names in the folder of a missing path that are similar to its name."""
     if not path.parent.is_dir():
         return []
     names = sorted(each.name for each in islice(path.parent.iterdir(), _COMPARED))

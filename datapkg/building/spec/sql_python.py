@@ -1,4 +1,4 @@
-"""`sql` with its `connection`, and `python` with the files that its function gets."""
+"""Parse `sql` with its `connection`, and `python` with the files that are passed to its function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re
 
 
 def read_sql(mapping: NodeMapping) -> SqlSource | None:
-    """Return a query, and the name of the variable that says of which database."""
+    """Return a query and the name of the environment variable that holds the database's URL."""
     query = mapping.text("sql", "a query")
     if query is not None and len(query) > MAX_QUERY:
         mapping.wrong("sql", f"the query has {len(query):,} characters; at most {MAX_QUERY:,} are allowed")
@@ -40,7 +40,7 @@ def read_sql(mapping: NodeMapping) -> SqlSource | None:
 
 
 def read_python(mapping: NodeMapping, folder: SourceFolder) -> PythonSource | None:
-    """Return a function of a module beside the build file, and the files that it gets."""
+    """Return a function of a module beside the build file, and the files that are passed to it."""
     files = _files(mapping, folder)
     text = mapping.text("python", "a function, module:function")
     found = _FUNCTION.match(text) if text is not None else None
@@ -58,7 +58,7 @@ def read_python(mapping: NodeMapping, folder: SourceFolder) -> PythonSource | No
 
 
 def read_keywords(mapping: NodeMapping) -> dict[str, object]:
-    """Return the kwargs of a function: whatever it may take, by name."""
+    """Return the kwargs of a function: any valid argument names."""
     values = to_kwargs(mapping["kwargs"], mapping.where("kwargs"), mapping.problems) if "kwargs" in mapping else {}
     for name in [name for name in values if not name.isidentifier() or keyword.iskeyword(name)]:
         mapping.wrong("kwargs", f"{quoted(name)} cannot be the name of an argument")
@@ -67,7 +67,7 @@ def read_keywords(mapping: NodeMapping) -> dict[str, object]:
 
 
 def _files(mapping: NodeMapping, folder: SourceFolder) -> list[FileSource] | None:
-    """Return the files of `file` and `files`, in the order of their patterns; None, and noted, for a mistake."""
+    """Return the files of `file` and `files`, in pattern order; after a mistake, record it and return None."""
     found: list[FileSource] = []
     right = True
     for word in ("file", "files"):

@@ -1,4 +1,4 @@
-"""`transform` and `kwargs`: what a node's file is read as, with what the groups above it say."""
+"""Resolve `transform` and `kwargs` of a node, including those inherited from groups."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datapkg.format.texts import quoted
 
 
 class TransformOptions:
-    """What one node, or all matches of one glob, are read as; each mistake is noted once."""
+    """How one node, or all matches of one glob, are read; each mistake is recorded once."""
 
     def __init__(self, mapping: NodeMapping, inherited: str | None, layers: tuple[Layer, ...]) -> None:
         self._mapping, self._inherited, self._layers = mapping, inherited, layers
@@ -26,9 +26,9 @@ class TransformOptions:
         self._is_wrong = "transform" in mapping and self._own is None
 
     def of(self, path: Path | None) -> tuple[str, dict[str, Any]]:
-        """Return the transform and the kwargs of a file: said, or of the groups above, or guessed.
+        """Return the transform and the kwargs of a file: the node's own, those of the groups above, or guessed.
 
-        None is a wrong one.
+        `path` is None for a file that is invalid.
         """
         if self._is_wrong:
             return "id", {}
@@ -41,11 +41,11 @@ class TransformOptions:
 
     @property
     def transform(self) -> str | None:
-        """The transform of the node or a group above it; None if the file name decides."""
+        """Return the transform of the node or a group above it; None if the file name decides."""
         return self._own or self._inherited
 
     def later(self, name: str) -> tuple[str, dict[str, Any], DeferredTransform]:
-        """Return the same for a file that is not here yet, of this name if known, and the deferred transform."""
+        """Return transform and kwargs of a file not available yet ("" if unnamed), and the deferred transform."""
         how = DeferredTransform(self._own or self._inherited or "", self._layers, {}, self._words)
         transform = how.by_name(name)
         family = TRANSFORMS[transform].family
@@ -63,10 +63,7 @@ class TransformOptions:
 
     @staticmethod
     def kwargs_of(mapping: NodeMapping, families: list[str]) -> dict[str, Any]:
-        """Return the kwargs that are said, for a transform of one of these families.
-
-        What none of them takes is noted.
-        """
+        """Return the explicit kwargs for a transform of these families; unsupported ones are recorded as mistakes."""
         if "kwargs" not in mapping:
             return {}
         item, place = mapping["kwargs"], mapping.where("kwargs")
@@ -80,7 +77,7 @@ class TransformOptions:
 
 
 def transform_of(mapping: NodeMapping) -> str | None:
-    """Return the transform that is said; None, and noted, if there is none of that name."""
+    """Return the explicit transform; record a mistake and return None if there is no such transform."""
     name = mapping.text("transform", "the name of a transform")
     try:
         if name is None or TRANSFORMS.get(name):

@@ -1,4 +1,4 @@
-"""`url` with its `sha256`, and `extract` beside it or beside `file`."""
+"""Parse `url` with its `sha256`, and `extract` of a URL or a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_MEMBER = 4_096
 
 
 def read_url(mapping: NodeMapping, *, update: bool) -> UrlSource | None:
-    """Return what `url`, `sha256` and `extract` say; with `update` the sum may be absent or wrong."""
+    """Return the source of `url`, `sha256` and `extract`; with `update`, the checksum may be missing or wrong."""
     text = mapping.text("url", "an address, https://…")
     sha256 = _sha256(mapping, update=update)
     member = read_member(mapping)
@@ -30,16 +30,13 @@ def read_url(mapping: NodeMapping, *, update: bool) -> UrlSource | None:
 
 
 def read_inside(mapping: NodeMapping, file: FileSource) -> UrlSource | None:
-    """Return what `extract` takes out of an archive beside the build file."""
+    """Return the source that `extract` selects from an archive beside the build file."""
     member = read_member(mapping)
     return UrlSource(extract=member, inside=file) if member else None
 
 
 def read_member(mapping: NodeMapping) -> str | None:
-    """Return the path, or the pattern of paths, of members of an archive.
-
-    "" where none is asked for, None for a mistake.
-    """
+    """Return the path or glob of archive members; "" if there is no `extract`, None for a mistake."""
     if "extract" not in mapping:
         return ""
     text = mapping.text("extract", "the path of a member of the archive, or a glob of such")
@@ -50,7 +47,7 @@ def read_member(mapping: NodeMapping) -> str | None:
 
 
 def _sha256(mapping: NodeMapping, *, update: bool) -> str | None:
-    """Return the sum that is said, "" where it is to be found out; None, and noted, where it is missing or wrong."""
+    """Return the checksum, "" if it is to be computed; record a mistake and return None if it is missing or wrong."""
     if "sha256" not in mapping:
         if not update:
             what = "an address needs the sum of its bytes, `sha256`; with --update it is found out and written here"
@@ -69,9 +66,9 @@ def _sha256(mapping: NodeMapping, *, update: bool) -> str | None:
 
 
 def _written(mapping: NodeMapping) -> ChecksumPlace:
-    """Return where the sum stands.
+    """Return the position of the checksum.
 
-    Where there is none, behind the address: on a line of its own, or in the same braces.
+    If there is none, it is the position after the URL: a new line, or the same braces.
     """
     if "sha256" in mapping:
         item = mapping["sha256"]

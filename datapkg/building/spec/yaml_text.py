@@ -1,4 +1,4 @@
-"""Values as YAML text that `document` reads back as the same values."""
+"""Write values as YAML text that `document` reads back as equal values."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _WORDS = frozenset("y n yes no on off true false null none".split())
 
 
 def yaml_text(text: str) -> str:
-    """Return a text as YAML has it, in quotes only where YAML would read something else."""
+    """Return a text as YAML, quoted only where YAML would read it as something else."""
     return text if _PLAIN.match(text) and text.lower() not in _WORDS else yaml_quoted(text)
 
 
 def yaml_quoted(text: str) -> str:
-    """Return a text in YAML's double quotes, which are JSON's."""
+    """Return a text in YAML's double quotes, whose escapes are those of JSON."""
     written = json.dumps(text, ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in written)
 
 
 def flow(value: Any) -> str:
-    """Return a value of JSON (keys may be integers) as YAML in braces and brackets, on one line."""
+    """Return a JSON value (keys may be integers) as YAML in braces and brackets, on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_key(key)}: {flow(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
