@@ -1,1 +1,1 @@
-"""Bringing sources to this machine: addresses, members of archives, repositories."""
+"""Sources of nodes: read each kind, and fetch what is not on this machine (URLs, archive members, repositories)."""

@@ -1,8 +1,8 @@
-"""Archives read in one pass from their beginning to their end: zip, and tar below gz, bz2, xz, zst or nothing.
+"""Read archives in one pass from beginning to end: zip, and tar compressed with gz, bz2, xz, zst or not at all.
 
-Nothing is written where an archive says. The caller sees each member, and reads those it wants as streams. An archive
-is written by others: how many members it may have, how much it may unfold to and how much of it is read at once is
-bounded, and passing a bound is a `BuildFailed` that names it.
+Nothing is written to a path that an archive names: the caller sees each member and reads those it wants as streams.
+Archives are untrusted, so the number of members, the total unpacked size and the size of a single read are limited;
+exceeding a limit raises a `BuildFailed` that names it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from datapkg.format.texts import quoted
 MAX_MEMBERS = 500_000
 MAX_DIRECTORY_BYTES = 128 << 20
 MAX_RATIO = 200
-# Below this nobody minds how much a little unfolds to.
+# Archives that unpack to less than this are not checked for their compression ratio.
 FREE_BYTES = 1 << 30
-# A tar reads a name, or a link's target, in one piece, however long its header says that it is.
+# tarfile reads a name or a link target in one piece, of whatever length its header claims.
 _MAX_READ_BYTES = 4 << 20
 _MAX_PAX = 1_000
 
@@ -47,7 +47,7 @@ _NO_ARCHIVE = (
 
 
 class ByteStream(Protocol):
-    """Bytes that are read once, from the first on."""
+    """Bytes that can be read once, from the beginning."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -57,7 +57,7 @@ Kind = Literal["file", "folder", "link", "device", "encrypted", "sparse"]
 
 @dataclass(frozen=True)
 class Member:
-    """One entry: its name as the archive has it, and what it is. `size` is what the archive says, true or not."""
+    """One archive entry: its name as stored, and its kind; `size` is a claim of the archive and may be wrong."""
 
     name: str
     kind: Kind
@@ -65,7 +65,7 @@ class Member:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The names of its path, in Unicode's normal form; of `./a/b` they are `a` and `b`."""
+        """Return the names in its path, in Unicode's normal form NFC; those of `./a/b` are `a` and `b`."""
         parts = unicodedata.normalize("NFC", self.name.removesuffix("/") if self.kind == "folder" else self.name).split(
             "/"
         )
@@ -75,7 +75,7 @@ class Member:
 
 
 def member_problem(member: Member) -> str:
-    """Return why the bytes of this member cannot be taken; "" where they can."""
+    """Return why this member cannot be extracted; "" if it can."""
     if member.kind != "file":
         return _KINDS[member.kind]
     if member.name.startswith("/") or _DRIVE.match(member.name):
@@ -95,10 +95,10 @@ _KINDS = {
 
 
 def members(stream: BinaryIO, name: str) -> Iterator[tuple[Member, ByteStream | None]]:
-    """Yield every member in turn, and of a file its bytes, to be read before the next is asked for.
+    """Yield every member in order, and the stream of a file, which must be read before the next member is requested.
 
-    `stream` is the archive, open at its beginning; `name` is what messages call it. Raise `BuildFailed` for what is no
-    archive, or too much of one.
+    `stream` is the archive, open at its beginning; `name` is its name in messages. Raise `BuildFailed` if it is not an
+    archive or exceeds a limit.
     """
     size = os.fstat(stream.fileno()).st_size
     bounds = _Bounds(name, size)
@@ -113,7 +113,7 @@ def members(stream: BinaryIO, name: str) -> Iterator[tuple[Member, ByteStream | 
 
 
 class _Bounds:
-    """Counts what comes out of an archive, all members together."""
+    """Count the members and bytes of an archive, and enforce the limits."""
 
     def __init__(self, name: str, archive_bytes: int) -> None:
         self.name = name
@@ -121,11 +121,13 @@ class _Bounds:
         self._members = self._bytes = 0
 
     def add_member(self) -> None:
+        """Count a member; raise `BuildFailed` above the limit."""
         self._members += 1
         if self._members > MAX_MEMBERS:
             raise BuildFailed(f"{quoted(self.name)} has more than {MAX_MEMBERS:,} members, which is the bound")
 
     def add_bytes(self, count: int) -> None:
+        """Count unpacked bytes; raise `BuildFailed` above the limit."""
         self._bytes += count
         if self._bytes > self._may:
             raise BuildFailed(
@@ -157,7 +159,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> Kind:
 
 
 def _check_directory(stream: BinaryIO, name: str) -> None:
-    """Enforce the bounds on the list of members at the end of a zip, before zipfile makes an object of every entry."""
+    """Enforce the limits on the directory of a zip before zipfile creates an object for every entry."""
     length = stream.seek(0, os.SEEK_END)
     start = max(0, length - (1 << 16) - 100)
     stream.seek(start)
@@ -171,7 +173,7 @@ def _check_directory(stream: BinaryIO, name: str) -> None:
         larger = stream.read(56)
         count, size = int.from_bytes(larger[32:40], "little"), int.from_bytes(larger[40:48], "little")
     stream.seek(0)
-    # The count may lie; no entry is shorter than 46 bytes.
+    # The count is a claim, so the size is checked too; an entry has at least 46 bytes.
     if count > MAX_MEMBERS or size > MAX_DIRECTORY_BYTES:
         what = f"{count:,} members, listed in {size:,} bytes"
         bound = f"{MAX_MEMBERS:,} members and {MAX_DIRECTORY_BYTES >> 20} MiB of list are the bounds"
@@ -180,7 +182,7 @@ def _check_directory(stream: BinaryIO, name: str) -> None:
 
 @contextmanager
 def _unfolded(stream: BinaryIO, start: bytes) -> Iterator[BinaryIO]:
-    """Give the tar itself, below what compresses it, which is known by how it begins."""
+    """Yield the uncompressed tar stream; the compression is detected by its magic bytes."""
     opener: Callable[[BinaryIO], Any] | None = None
     for magic, each in _MAGIC.items():
         if start.startswith(magic):
@@ -210,7 +212,7 @@ def _tar_members(forward: Any, bounds: _Bounds) -> Iterator[tuple[Member, ByteSt
     archive: Any
     with tarfile.open(fileobj=forward, mode="r:") as archive:
         while (info := archive.next()) is not None:
-            archive.members.clear()  # it would keep them all
+            archive.members.clear()  # otherwise all of them stay in memory
             bounds.add_member()
             if len(archive.pax_headers) > _MAX_PAX:
                 raise BuildFailed(f"{quoted(bounds.name)} has more than {_MAX_PAX:,} headers for all its members")
@@ -232,16 +234,18 @@ def _tar_kind(info: tarfile.TarInfo) -> Kind:
 
 
 class _Forward:
-    """A stream that is only ever read onwards, a bounded piece at a time, and counted."""
+    """A forward-only stream for tarfile that limits the size of single reads and counts bytes."""
 
     def __init__(self, stream: BinaryIO | io.FileIO, bounds: _Bounds) -> None:
         self._stream, self._bounds = stream, bounds
         self._at = 0
 
     def tell(self) -> int:
+        """Return the position in the uncompressed stream."""
         return self._at
 
     def read(self, size: int) -> bytes:
+        """Return up to `size` bytes; raise `BuildFailed` for a read above the limit."""
         if not 0 <= size <= _MAX_READ_BYTES:
             raise BuildFailed(
                 f"{quoted(self._bounds.name)} has a header of {size:,} bytes; {_MAX_READ_BYTES >> 20} MiB are the bound"
@@ -255,9 +259,10 @@ class _Forward:
         return b"".join(pieces)
 
     def seek(self, to: int, whence: int = os.SEEK_SET) -> int:
+        """Move forward to a position by reading; raise `tarfile.ReadError` for any other movement."""
         if whence != os.SEEK_SET or to < self._at:
             raise tarfile.ReadError("its headers lead backwards")
-        if isinstance(self._stream, io.FileIO):  # nothing to unfold: what nobody wants is not read
+        if isinstance(self._stream, io.FileIO):  # uncompressed: skip over unwanted members without reading them
             if to > os.fstat(self._stream.fileno()).st_size:
                 raise tarfile.ReadError("unexpected end of data")
             self._at = self._stream.seek(to)
@@ -267,13 +272,14 @@ class _Forward:
 
 
 class _MemberBody:
-    """The bytes of a member, opened when they are first read, and counted where nothing below counts them."""
+    """The bytes of a member, opened at the first read; they are counted if `bounds` is given."""
 
     def __init__(self, opener: Callable[[], IO[bytes]], name: str, bounds: _Bounds | None = None) -> None:
         self._opener, self._name, self._bounds = opener, name, bounds
         self._stream: IO[bytes] | None = None
 
     def read(self, size: int) -> bytes:
+        """Return up to `size` bytes."""
         with _explained(self._name):
             if self._stream is None:
                 self._stream = self._opener()
@@ -283,13 +289,14 @@ class _MemberBody:
         return piece
 
     def close(self) -> None:
+        """Close the member if it was opened."""
         if self._stream is not None:
             self._stream.close()
 
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Turn what the libraries raise over bytes that are no archive into one line."""
+    """Turn library errors for data that is not a valid archive into a one-line `BuildFailed`."""
     try:
         yield
     except BuildFailed:

@@ -1,4 +1,4 @@
-"""The contract of sources: what a build asks of each kind, and what the build offers to read it."""
+"""The contract of sources: the questions that a build asks of each kind, and the context for reading it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FindPackage = Callable[[Ref], tuple[Manifest, Readable]]
 
 
 class KnownHashes(Protocol):
-    """The hashes of local files, known for as long as their stat does not change."""
+    """The hashes of local files, valid while their stats do not change."""
 
     def hash_of(self, path: Path) -> tuple[str, int] | None:
         """Return hash and size of a file that has not changed since it was hashed, else None."""
@@ -56,7 +56,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class TakenNodes:
-    """Nodes that exist already in another package, at their new paths, and the package's pin for the record."""
+    """Nodes that already exist in another package, at their new paths, and the record's entry for that package."""
 
     nodes: list[Node]
     pin: dict[str, Any]
@@ -70,7 +70,7 @@ class SourceHandler(ABC, Generic[S]):
     """
 
     def local_file(self, source: S) -> FileSource | None:
-        """Return the one local file that the source is, else None."""
+        """Return the local file that the source consists of; None for other sources."""
         return None
 
     def hash_now(self, source: S, cache: KnownHashes) -> str | None:
@@ -81,11 +81,11 @@ class SourceHandler(ABC, Generic[S]):
         return None
 
     def code(self, source: S) -> str:
-        """Describe what a build runs or queries for the source; "" for data that is only read."""
+        """Describe the code or query that a build runs for the source; "" for data that is only read."""
         return ""
 
     def identity(self, spec: NodeSpec, source: S, context: SourceContext) -> Identity:
-        """Return the state of the source now; nothing is read that need not be."""
+        """Return the current state of the source, reading as little as possible."""
         return Identity({"path": spec.path})
 
     def read(

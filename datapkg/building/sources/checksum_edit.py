@@ -1,4 +1,8 @@
-"""Writing sums that were found out into a build file: those scalars only, so that comments and layout stay."""
+"""Write computed checksums into a build file, changing only those scalars so that comments and layout stay.
+
+The text is edited at positions that the parser recorded, and must parse to the same document apart from the checksums.
+Whatever cannot be edited safely is reported, not guessed.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,10 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def write_checksums(path: Path, sources: Iterable[UrlSource], hashes: Mapping[str, str]) -> bool:
-    """Write the sum of each address, by `hashes`, where the build file has it or would.
+    """Write the checksum of each URL, from `hashes`, into the build file; return whether the file changed.
 
-    Return whether the file changed.
-
-    The file is replaced whole or not at all, and keeps its permissions. Raise `Conflict`, and write nothing, where it
-    is another file than the one that was read, or is written in a way that this cannot follow.
+    The file is replaced atomically and keeps its permissions. Raise `Conflict`, and write nothing, if the file is not
+    the one that was read or has a form that cannot be edited.
     """
     path = path.resolve()
     before = path.read_bytes()
@@ -48,7 +50,7 @@ def _edited(text: str, edits: Mapping[ChecksumPlace, str]) -> str:
             end = starts[at.end_line - 1] + at.end_column
         except IndexError:
             continue
-        if at.lead.startswith("\n"):  # a line of its own, behind whatever else stands on the address's
+        if at.lead.startswith("\n"):  # a new line after the URL's line, with whatever comment follows the URL
             found = LINE_END.search(text, end)
             start = end = found.start() if found else len(text)
         quote = text[start : start + 1] if end > start and text[start : start + 1] in ("'", '"') else ""
@@ -58,7 +60,7 @@ def _edited(text: str, edits: Mapping[ChecksumPlace, str]) -> str:
 
 
 def _check(path: Path, before: str, after: str, hashes: Mapping[str, str]) -> None:
-    """Raise `Conflict` unless the new text differs from the old one in checksums alone."""
+    """Raise `Conflict` unless the new text differs from the old one only in checksums."""
     old, new = parse(before.encode(), str(path)), None
     with contextlib.suppress(InvalidBuildFile):
         new = parse(after.encode(), str(path))
@@ -76,7 +78,7 @@ def _check(path: Path, before: str, after: str, hashes: Mapping[str, str]) -> No
 
 
 def _texts(item: Item) -> Iterator[str]:
-    """Yield all keys and scalars in order, but for sums."""
+    """Yield all keys and scalars in order, except checksums."""
     if item.kind == "mapping":
         for key, value in item.pairs:
             if key.text != "sha256":
@@ -90,7 +92,7 @@ def _texts(item: Item) -> Iterator[str]:
 
 
 def _sums(item: Item) -> Iterator[tuple[str, str]]:
-    """Yield address and checksum of every mapping that has an address."""
+    """Yield URL and checksum of every mapping that has a URL."""
     values = [value for _, value in item.pairs] if item.kind == "mapping" else item.values
     own = {key.text: value.text for key, value in item.pairs} if item.kind == "mapping" else {}
     if "url" in own:

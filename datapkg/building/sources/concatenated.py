@@ -1,8 +1,8 @@
-"""One table of many files: read one after the other, in types that hold all of them, partition values as columns.
+"""Concatenate the tables of many files, in types that hold all of them, with partition values as columns.
 
-Folders named `year=2024` give their files a column `year`, as Hive, Spark, pandas and DuckDB write them. The types of a
-column are widened only where every value stays exactly what it was; nothing is guessed, and two files that do not go
-together are named.
+Folders such as `year=2024` add a column `year` to their files, as Hive, Spark, pandas and DuckDB write them. A column's
+type is widened only where every value is kept exactly; nothing is guessed, and two files with incompatible columns are
+named in the error.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from datapkg.tables.frame_to_arrow import table_from_arrow
 from datapkg.tables.pandas_metadata import PANDAS_KEY
 from datapkg.tables.table_stream import RestartRead, TablePart, TableStream
 
-# What Hive calls the folder of rows that have no value.
+# Hive's folder name for rows without a value.
 _NULL = "__HIVE_DEFAULT_PARTITION__"
-# Tables of short files that are kept from the moment their types are settled to that in which their rows are needed.
+# Limit for the tables of small files that are kept in memory from reading their types until their rows are needed.
 _KEPT_BYTES = 256 << 20
 
 Values = dict[str, str | None]
-# Gives the table of a file, or a stream of it, anew each time.
+# Return the table or table stream of a file; it is read again at each call.
 Reader = Callable[[FileSource], Any]
 
 
 def partition_values(file: FileSource) -> Values:
-    """Return the values that the folders of a file name, outermost first: `year=2024/month=01/a.csv`."""
+    """Return the partition values in the folders of a file's path, outermost first: `year=2024/month=01/a.csv`."""
     pairs = (each.partition("=") for each in file.shown.split("/")[:-1])
     found = ((unquote(name), unquote(value)) for name, equals, value in pairs if name and equals)
     return {name: None if value == _NULL else value for name, value in found}
 
 
 class Concatenated:
-    """The `TableStream` of many files; of each, one part is in memory at a time.
+    """The `TableStream` of many files; of each file, one part is in memory at a time.
 
-    `read` raises what is wrong with a file, naming it; `warn` is told what had to be settled between them.
+    `read` raises errors that name the file; `warn` receives the differences that were reconciled.
     """
 
     def __init__(self, files: Sequence[FileSource], read: Reader, warn: Callable[[str], None]) -> None:
@@ -60,7 +60,7 @@ class Concatenated:
         self.schema: pa.Schema = self._joined()
 
     def parts(self) -> Iterator[TablePart]:
-        """Yield all rows in order; `RestartRead` once the types of all files are known, where those of one were not."""
+        """Yield all rows in order; if one has another type, raise `RestartRead` once the types of all are known."""
         for number, each in enumerate(self._files):
             try:
                 for table in each.tables():
@@ -74,7 +74,7 @@ class Concatenated:
             self._warn(line)
 
     def _joined(self) -> pa.Schema:
-        """Return the columns of all files in the order in which they first come, then those of the partitions."""
+        """Return the columns of all files in order of first appearance, then those of the partitions."""
         fields: dict[str, tuple[pa.DataType, _ConcatenatedFile]] = {}
         for each in self._files:
             for field in each.schema:
@@ -89,10 +89,7 @@ class Concatenated:
         return self._described(schema)
 
     def _described(self, schema: pa.Schema) -> pa.Schema:
-        """Return the schema with the description of the frames, if all files have the same.
-
-        Else with what nulls need.
-        """
+        """Return the schema with pandas metadata: the files' own if it is equal in all, else what nulls require."""
         first = self._files[0].schema
         is_one = all(each.schema.equals(first, check_metadata=True) for each in self._files)
         if is_one and first.metadata and not any(types.is_dictionary(kind) for kind in first.types):
@@ -101,11 +98,11 @@ class Concatenated:
         return described(schema, nulls) if nulls else table_from_arrow(schema.empty_table()).schema
 
     def _nullable(self) -> list[str]:
-        """Return columns that a file describes as whole numbers or booleans beside nulls."""
+        """Return columns that a file declares as nullable integers or booleans."""
         return [name for each in self._files for name in each.nullable]
 
     def _missing(self) -> dict[str, list[_ConcatenatedFile]]:
-        """Return the files that lack a column which others have."""
+        """Return, by column, the files that lack a column that others have."""
         names = dict.fromkeys(name for each in self._files for name in each.schema.names)
         having = [(each, set(each.schema.names)) for each in self._files]
         found = {name: [each for each, has in having if name not in has] for name in names}
@@ -124,7 +121,7 @@ class Concatenated:
                 yield f"column {quoted(name)} is {kind} here; in the files it is {', '.join(sorted(map(str, found)))}"
 
     def _fitting(self, table: pa.Table, file: _ConcatenatedFile) -> pa.Table:
-        """Return rows of a file in the columns and types of all."""
+        """Return rows of a file with the columns and types of the whole table."""
         columns = []
         names = set(table.column_names)
         for field in self.schema:
@@ -142,7 +139,7 @@ class Concatenated:
 
 
 class _ConcatenatedFile:
-    """One of the files; its types are known once it was opened, but those of text only once it was read."""
+    """One of the files; the types of text files are known only after all of it was read."""
 
     def __init__(self, source: FileSource, values: Values, read: Reader) -> None:
         self._source, self.values, self._read = source, values, read
@@ -153,9 +150,9 @@ class _ConcatenatedFile:
         self._table: pa.Table | None = None
 
     def open(self, room: int) -> int:
-        """Settle the types as far as they are known; return the bytes of a table that was read for that and is kept.
+        """Open the file to get its types as far as known; return the bytes of its table if that is kept in memory.
 
-        One with more than `room` bytes is read again when its rows are needed.
+        A table of more than `room` bytes is read again when its rows are needed.
         """
         value = self._value()
         self._take(value.schema)
@@ -167,7 +164,7 @@ class _ConcatenatedFile:
         return 0
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the rows, in the types of `schema`; raise `RestartRead` where that has changed."""
+        """Yield the rows in the types of `schema`; raise `RestartRead` if reading changed the schema."""
         if self._stream is None:
             yield self._value() if self._table is None else self._table
             return
@@ -183,7 +180,7 @@ class _ConcatenatedFile:
             raise InvalidInput(f"{self.shown}: {error}") from error
 
     def settle(self) -> None:
-        """Read all of it for its types."""
+        """Read the whole file to determine its types."""
         try:
             for _ in self.tables() if self._stream is not None else ():
                 pass
@@ -207,7 +204,7 @@ class _ConcatenatedFile:
 
 
 def described_as_nullable(schema: pa.Schema) -> list[str]:
-    """Return the columns of whole numbers or booleans whose dtype, by pandas' description, has nulls."""
+    """Return the integer and boolean columns whose dtype in the pandas metadata is nullable."""
     description = (schema.metadata or {}).get(PANDAS_KEY)
     columns = json.loads(description).get("columns", []) if description else []
     dtypes = {each.get("field_name"): str(each.get("numpy_type")) for each in columns}
@@ -229,7 +226,7 @@ def _check_partitions(files: Sequence[_ConcatenatedFile]) -> None:
 
 
 def _partition_fields(files: Sequence[_ConcatenatedFile]) -> list[pa.Field]:
-    """Return whole numbers where all values of a partition are written as such, else text."""
+    """Return the partition columns: integers if all values are written as integers, else text."""
     fields = []
     for name in files[0].values:
         values = [value for each in files if (value := each.values[name]) is not None]
@@ -238,7 +235,7 @@ def _partition_fields(files: Sequence[_ConcatenatedFile]) -> list[pa.Field]:
 
 
 def _is_whole(text: str) -> bool:
-    """Return whether a text is how an int64 is written; `01` is not."""
+    """Return whether a text is the canonical form of an int64; `01` is not."""
     digits = text.removeprefix("-")
     return digits.isascii() and digits.isdigit() and len(digits) < 19 and str(int(text)) == text
 
@@ -252,7 +249,7 @@ def _values_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _as(column: pa.ChunkedArray, field: pa.Field, file: _ConcatenatedFile) -> pa.ChunkedArray:
-    """Return the column in a wider type; raise `InvalidInput` where a value would change."""
+    """Return the column cast to a wider type; raise `InvalidInput` if a value would change."""
     try:
         if types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
@@ -263,7 +260,7 @@ def _as(column: pa.ChunkedArray, field: pa.Field, file: _ConcatenatedFile) -> pa
 
 
 def _check_same(column: pa.ChunkedArray, name: str, file: _ConcatenatedFile) -> None:
-    """Raise `InvalidInput` where a column of a file has another value than its folder names."""
+    """Raise `InvalidInput` if a file's column differs from the value in its folder's name."""
     value = file.values[name]
     same = pc.is_null(column) if value is None else pc.equal(column.cast(pa.string()), value)
     if not pc.all(same, skip_nulls=False, min_count=0).as_py():

@@ -1,7 +1,7 @@
-"""Content that is not what the name of a file says: a pointer instead of the data, an error page, text cut short.
+"""Detect files whose content does not match their name: pointers instead of data, error pages, truncated text.
 
-Such files come from clones without Git LFS, downloads that answered with a login page, and copies that broke off. Only
-the first and last bytes are looked at, of compressed text the first below the compression too.
+Such files come from clones without Git LFS, downloads that returned a login page, and interrupted copies. Only the
+first and last bytes are read, and the first bytes below the compression of compressed text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from datapkg.format.texts import quoted
 _START_BYTES, _END_BYTES = 1_024, 64
 _SPACES = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
-# Pointers, by how they begin; a file that is longer than any of them is none. https://github.com/git-lfs/git-lfs,
+# Pointers, by their first bytes; a file longer than any pointer is not one. https://github.com/git-lfs/git-lfs,
 # docs/spec.md; https://git-annex.branchable.com/internals/pointer_file
 _LFS, _ANNEX = b"version https://git-lfs.github.com/spec/v", b"/annex/objects/"
 _POINTER_BYTES = 32_768
@@ -64,9 +64,9 @@ _ENDS = {b"{": b"}", b"[": b"]"}
 
 
 def check_content(source: FileSource, stream: BinaryIO) -> list[str]:
-    """Return what is to be warned of, by the start and the end of an open file, which is at its start again then.
+    """Return warnings about an open file, from its first and last bytes; the stream is at its beginning afterwards.
 
-    Raise `BuildFailed` for a pointer to data that are not here.
+    Raise `BuildFailed` for a pointer to data that was not fetched.
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
@@ -81,14 +81,14 @@ def check_content(source: FileSource, stream: BinaryIO) -> list[str]:
 
 
 def _unpacked(name: str, stream: BinaryIO) -> bytes:
-    """Return the start of the text below a compression; empty where there is none, or it cannot be read."""
+    """Return the first bytes of compressed text; empty if it is not compressed text or cannot be read."""
     inner, suffix = PurePath(PurePath(name.lower()).stem).suffix, PurePath(name.lower()).suffix
     if inner not in _TEXT_TABLES or suffix not in _OPENERS:
         return b""
     try:
         with _OPENERS[suffix](stream) as text:
             return bytes(text.read(_START_BYTES))
-    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error):  # the reader says what is wrong
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error):  # the reader reports this
         return b""
     finally:
         stream.seek(0)
@@ -110,7 +110,7 @@ def _refuse_pointer(source: FileSource, start: bytes) -> None:
 
 
 def unlike_name(name: str, start: bytes) -> str:
-    """Return what is wrong with a file of this name that begins so: "" if nothing is known."""
+    """Return the problem of a file whose first bytes do not match its name; "" if there is none."""
     suffix = PurePath(name.lower()).suffix
     is_packed = suffix in SUFFIXES
     if suffix == ".dvc" and start.startswith((b"outs:", b"md5:")):
@@ -129,7 +129,7 @@ def unlike_name(name: str, start: bytes) -> str:
 
 
 def _cut_short(name: str, start: bytes, stream: BinaryIO, size: int) -> str:
-    """Return what is wrong with the end of a JSON file: it is not the one that its start asks for."""
+    """Return the problem of a JSON file whose last bracket does not match its first; "" if there is none."""
     if not name.lower().endswith(".json"):
         return ""
     text = start.removeprefix(_BOM).lstrip(_SPACES)

@@ -1,7 +1,7 @@
-"""What was fetched, kept by its hash under its own name: the next build, of whatever package, needs no network for it.
+"""Cache downloaded files by hash, under their own name, so that the next build of any package needs no network.
 
-A cache: all of it may be removed at any time. A file counts as verified while its stat does
-not change.
+Downloads are not objects of the store: they keep their names because readers look at suffixes. All of the cache may be
+deleted at any time. A file counts as verified while its stat does not change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STALE_PIECES_S = 14 * 24 * 3600
 
 @dataclass(frozen=True)
 class FetchedFile:
-    """A file on this machine, its hash, and what messages (`shown`) and the build record call it."""
+    """A local file with its hash, its name in messages (`shown`) and its entry for the build record."""
 
     path: Path
     hash: str
@@ -34,7 +34,7 @@ class FetchedFile:
 
 
 class DownloadCache:
-    """`FOLDER/ab/abcd…/name` for each file; pieces of downloads lie in `FOLDER/pieces`."""
+    """The download cache: `FOLDER/ab/abcd…/name` for each file; partial downloads are in `FOLDER/pieces`."""
 
     def __init__(self, folder: Path, index: Index) -> None:
         self.folder, self.index = folder, index
@@ -42,10 +42,7 @@ class DownloadCache:
         self._tmp = folder / "tmp"
 
     def find(self, hash: str, name: str) -> Path | None:
-        """Return the file with these bytes, under this name (it may have been kept under another).
-
-        None if it is not here.
-        """
+        """Return the cached file with this hash under this name, linked from another name if needed; else None."""
         folder = self._of(hash)
         path = folder / name
         if not path.exists() and not self._named_like_another(folder, path):
@@ -53,7 +50,7 @@ class DownloadCache:
         return path if self._is_right(path, hash) else None
 
     def keep(self, temp: Path, hash: str, name: str) -> Path:
-        """Move a complete file of these bytes, which is on the same disk, to its path."""
+        """Move a complete file with this hash, on the same file system, into the cache; return its path."""
         path = self._of(hash) / name
         with temp.open("rb+") as file:
             seal(file)
@@ -62,7 +59,7 @@ class DownloadCache:
         return path
 
     def put(self, stream: Any, name: str, limit_bytes: int) -> tuple[str, Path]:
-        """Keep what a stream gives, whose `read` is asked; raise `OverflowError` for more than `limit_bytes`."""
+        """Cache the bytes of a stream; return hash and path. Raise `OverflowError` for more than `limit_bytes`."""
         temp = self.temp()
         try:
             with naming(temp), new_file(temp) as file:
@@ -72,7 +69,7 @@ class DownloadCache:
             temp.unlink(missing_ok=True)
 
     def temp(self) -> Path:
-        """Return a name for a file to be kept later; make the folder, and remove what killed builds left there."""
+        """Return a path for a temporary file, creating the folder and deleting stale files of killed builds."""
         sweep_temp(self._tmp)
         sweep_temp(self.pieces, _STALE_PIECES_S)
         return temp_path(self._tmp, "fetch")
@@ -81,7 +78,7 @@ class DownloadCache:
         return self.folder / hash[:2] / hash
 
     def _named_like_another(self, folder: Path, path: Path) -> bool:
-        """Link the file to this name if the same bytes are here under another; return whether it did."""
+        """Link the file to this name if it is cached under another name; return whether it is."""
         with contextlib.suppress(OSError):
             for other in sorted(os.listdir(folder)):
                 os.link(folder / other, path, follow_symlinks=False)
@@ -89,7 +86,7 @@ class DownloadCache:
         return False
 
     def _is_right(self, path: Path, hash: str) -> bool:
-        """Return whether a file holds the bytes of its hash; one that does not is removed."""
+        """Return whether a file matches its hash; delete it if not."""
         if path.is_symlink():
             path.unlink(missing_ok=True)
             return False

@@ -19,14 +19,14 @@ from datapkg.format.patterns import matcher
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
-# Changes when the same pattern would take other members out of the same archive.
+# Increase when the same pattern would extract other members from the same archive.
 FORMAT = 1
 _NAMES_KEPT = 2_000
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """A member that was taken out: the names of its path, the hash of its bytes, and where they are."""
+    """An extracted member: the names in its path, its hash, and the path of the extracted file."""
 
     parts: tuple[str, ...]
     hash: str
@@ -36,10 +36,10 @@ class Extracted:
 def extract_members(
     archive: FetchedFile, patterns: Iterable[str], downloads: DownloadCache, limit_bytes: int
 ) -> dict[str, list[Extracted]]:
-    """Return the members that each pattern means, in the order of their names.
+    """Return the members that match each pattern, ordered by name.
 
-    What was taken out of the same bytes before is not read again. Raise `BuildFailed` where a pattern means nothing,
-    or something that cannot be extracted.
+    Members that were extracted from the same bytes before are not read again. Raise `BuildFailed` if a pattern matches
+    nothing, or a member that cannot be extracted.
     """
     asked = list(dict.fromkeys(patterns))
     found = _known(archive, asked, downloads)
@@ -54,7 +54,7 @@ def extract_members(
 
 
 class _Extraction:
-    """One pass over an archive, for those patterns whose members are not known yet."""
+    """One pass over an archive, for the patterns whose members are not cached."""
 
     def __init__(self, archive: FetchedFile, patterns: list[str], downloads: DownloadCache, limit_bytes: int) -> None:
         self._archive, self._downloads, self._limit_bytes = archive, downloads, limit_bytes
@@ -98,7 +98,7 @@ class _Extraction:
 
 
 def _wanted(pattern: str) -> Callable[[Member], bool]:
-    """Return the predicate of a pattern: a whole path, or a glob, which matches no folders and hidden files."""
+    """Return the predicate of a pattern: a whole path, or a glob, which does not match folders and hidden files."""
     if not is_glob(pattern):
         name = tuple(unicodedata.normalize("NFC", pattern).removeprefix("./").split("/"))
         return lambda member: member.parts == name
@@ -111,7 +111,7 @@ def _is_hidden(parts: tuple[str, ...]) -> bool:
 
 
 def _known(archive: FetchedFile, patterns: list[str], downloads: DownloadCache) -> dict[str, list[Extracted]]:
-    """Return what is remembered of this archive, if all of it is still in the download cache."""
+    """Return the cached members of this archive for patterns whose members are all still in the download cache."""
     keys = {_key(archive, pattern): pattern for pattern in patterns}
     found = {}
     for key, data in downloads.index.get_many(keys).items():

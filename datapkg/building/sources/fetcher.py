@@ -1,4 +1,4 @@
-"""From sources that are elsewhere to files on this machine: what is downloaded first, then what is taken out of it."""
+"""Fetch remote sources and replace them with local files: first downloads, then archive members."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Where fetched files are kept, and the bounds: bytes of one file, and seconds that a server may send nothing."""
+    """The download cache and limits: the bytes of one file, and the seconds that a server may send nothing."""
 
     downloads: DownloadCache
     limit_bytes: int
@@ -42,7 +42,7 @@ class Fetcher:
 
 @dataclass(frozen=True)
 class Checksum:
-    """What an address was to be ("" where nothing was said), and what it is now; without query and user-info."""
+    """A URL's old checksum ("" if the build file had none) and its current one; the URL without query and user-info."""
 
     url: str
     old: str
@@ -51,7 +51,7 @@ class Checksum:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A package to build, all of whose files are here; `sums` by the whole address, where sums were to be found out."""
+    """A package to build with all files local; `sums` are the new checksums by full URL, with `update`."""
 
     spec: BuildSpec
     sums: dict[str, Checksum] = field(default_factory=dict)
@@ -60,12 +60,11 @@ class Fetched:
 def fetch_sources(
     spec: BuildSpec, fetcher: Fetcher, *, update: bool = False, force: bool = False, hint: str = ""
 ) -> Fetched:
-    """Fetch all files of a package; with `update` each address is downloaded anew, and its checksum accepted.
+    """Fetch all files of a package; with `update`, each URL is downloaded again and its checksum accepted.
 
-    With `force` each address is asked anew too, and its sum must be the one that the build file states.
-
-    `hint` is the line that would do so. Raise `HashMismatch` for all addresses whose bytes are others than was said;
-    `Unreachable`, `NotFound`, `BuildFailed` with the place in the build file.
+    With `force`, each URL is downloaded again and must match the checksum in the build file. `hint` is the command that
+    accepts new checksums. Raise `HashMismatch` that lists all URLs whose checksum differs; `Unreachable`, `NotFound` or
+    `BuildFailed` with the place in the build file.
     """
     sources = {node.path: node.source for node in spec.nodes if isinstance(node.source, UrlSource)}
     if not sources:
@@ -89,7 +88,7 @@ def fetch_sources(
 
 
 class _Downloads:
-    """The files behind addresses, each asked for once; those that have changed are gathered."""
+    """The files at URLs, each downloaded once; files with another checksum than expected are collected."""
 
     def __init__(self, fetcher: Fetcher, update: bool, force: bool) -> None:
         self._fetcher, self._update, self._force = fetcher, update, force
@@ -98,7 +97,7 @@ class _Downloads:
         self.sums: dict[str, Checksum] = {}
 
     def file(self, node: NodeSpec, source: UrlSource) -> FetchedFile | None:
-        """Return the file or archive that a node names, or None if it has changed."""
+        """Return the file or archive of a node; None if its checksum differs from the build file's."""
         if source.inside is not None:
             return _local(source.inside, self._fetcher.downloads)
         shown = without_credentials(source.url)
@@ -116,7 +115,7 @@ class _Downloads:
         return self._here[key]
 
     def _bring(self, url: str, sha256: str, name: str) -> tuple[Path | None, str]:
-        """Return the file at an address and its hash; of a file that is not what it should be, the hash alone."""
+        """Return the file at a URL and its hash; None and the hash if the checksum differs."""
         downloads = self._fetcher.downloads
         if sha256 and not self._force and (path := downloads.find(sha256, name)):
             return path, sha256
@@ -145,13 +144,13 @@ class _Downloads:
         limits = {"limit_bytes": fetcher.limit_bytes, "timeout_s": fetcher.timeout_s}
         got = download(url, piece, progress=fetcher.progress, **limits)  # type: ignore[arg-type]
         if got.resumed_bytes and got.hash != sha256:
-            # The server said that it is the same file still, and may have been wrong.
+            # The server claimed that the file is unchanged and may have been wrong, so download it again in full.
             piece.unlink(missing_ok=True)
             got = download(url, piece, progress=fetcher.progress, **limits)  # type: ignore[arg-type]
         return got.hash
 
     def raise_changed(self, hint: str) -> None:
-        """Raise `HashMismatch` that lists all addresses whose bytes are others than the build file says."""
+        """Raise `HashMismatch` that lists all URLs whose checksum differs from the build file's, if there are any."""
         if not self._changed:
             return
         lines = [
@@ -168,7 +167,7 @@ class _Downloads:
 
 
 def _local(file: FileSource, downloads: DownloadCache) -> FetchedFile:
-    """Return an archive beside the build file; its hash is remembered while it does not change."""
+    """Return an archive beside the build file; its hash is cached while its stat does not change."""
     key = f"archive:{file.path.absolute()}"
     at = time.time_ns()
     with open_source(file.path, file.shown, file.within) as stream:
@@ -181,7 +180,7 @@ def _local(file: FileSource, downloads: DownloadCache) -> FetchedFile:
 
 
 def _hash_known(data: bytes, status: os.stat_result) -> str:
-    """Return the hash that was remembered of a file, if the file is as it was then; else ""."""
+    """Return the cached hash of a file if its stat is unchanged; else ""."""
     try:
         before, at, hash = json.loads(data)
     except (ValueError, TypeError):
@@ -193,7 +192,7 @@ def _hash_known(data: bytes, status: os.stat_result) -> str:
 def _extract(
     nodes: list[NodeSpec], sources: dict[str, UrlSource], files: dict[str, FetchedFile], fetcher: Fetcher
 ) -> dict[str, list[Extracted]]:
-    """Return the members that each node asks for, by its path; each archive is read once for all of them."""
+    """Return the members that each node extracts, by its path; each archive is read once for all nodes."""
     by_archive: dict[str, list[NodeSpec]] = {}
     for node in nodes:
         if sources[node.path].extract:
@@ -223,7 +222,7 @@ def _members(
     extracted: list[Extracted],
     groups: dict[str, dict[str, Any]],
 ) -> Iterator[NodeSpec]:
-    """Yield the nodes of members: one at the path of the node, or a group of those that a glob means."""
+    """Yield the nodes of members: one at the node's path, or a group of those that match a glob."""
     archive = {**file.record, "hash": file.hash}
     sources = [
         FileSource(each.path, f"{file.shown}: {'/'.join(each.parts)}", each.parts[-1], _member_record(archive, each))
@@ -254,7 +253,7 @@ def _member_record(archive: dict[str, Any], member: Extracted) -> dict[str, Any]
 
 
 def _settled(node: NodeSpec, asked: UrlSource, source: FileSource) -> NodeSpec:
-    """Return the node with its file, whose transform is known now; checks are dropped unless it is a table."""
+    """Return the node with its file and final transform; checks are dropped unless it is a table."""
     transform, kwargs = node.transform, node.kwargs
     if asked.how is not None:
         with located_errors(node):

@@ -1,4 +1,4 @@
-"""Source files while they are read: opened without surprises, put as objects, and caught when they change meanwhile."""
+"""Read local source files: open them safely, store them as objects, and detect changes while they are read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FileHandler(SourceHandler[FileSource]):
 
 
 def known_hash(source: FileSource, cache: KnownHashes) -> tuple[str, int]:
-    """Return hash and size of a file, which is read only if it changed since it was hashed.
+    """Return hash and size of a file, which is read only if it changed since it was last hashed.
 
     Raise `BuildFailed` for a file that cannot be read.
     """
@@ -52,10 +52,10 @@ def known_hash(source: FileSource, cache: KnownHashes) -> tuple[str, int]:
 
 @contextmanager
 def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[BinaryIO]:
-    """Give the bytes of an ordinary file, unbuffered; `name` is what messages call it.
+    """Yield an unbuffered stream of a regular file; `name` is its name in messages.
 
-    Raise `BuildFailed` for one that is gone, may not be read, is none, lies outside of `within`, or changed before the
-    block was left.
+    Raise `BuildFailed` if the file is missing, not readable, not regular, outside of `within`, or changed before the
+    block ends.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -78,10 +78,10 @@ def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[B
 
 
 def _is_within(descriptor: int, path: Path, folder: Path) -> bool:
-    """Return whether the file that was opened lies in a folder, wherever the links on its path lead by now."""
+    """Return whether the opened file is inside a folder, even if links on its path were changed meanwhile."""
     try:
         real = os.readlink(f"/proc/self/fd/{descriptor}")
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         real = os.path.realpath(path)
     return real.startswith(os.path.realpath(folder).rstrip("/") + "/")
 
@@ -97,7 +97,7 @@ def _changed(name: str) -> BuildFailed:
 
 
 def put_file(stream: BinaryIO, objects: Objects) -> tuple[str, int]:
-    """Store the bytes of an open file; return their hash and number."""
+    """Store the bytes of an open file; return hash and size."""
     start = stream.read(SMALL_BYTES)
     if len(start) < SMALL_BYTES and not stream.read(1):
         return objects.put_bytes(start), len(start)
@@ -107,7 +107,7 @@ def put_file(stream: BinaryIO, objects: Objects) -> tuple[str, int]:
 
 
 def hash_source(stream: BinaryIO) -> tuple[str, int]:
-    """Return hash and size of an open file, and go back to its beginning."""
+    """Return hash and size of an open file, and rewind it."""
     hash = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]  # a raw file
     size = stream.tell()
     stream.seek(0)
@@ -115,12 +115,12 @@ def hash_source(stream: BinaryIO) -> tuple[str, int]:
 
 
 def hash_file(source: FileSource) -> str:
-    """Return the hash of a file, which is read."""
+    """Read a file and return its hash."""
     with open_source(source.path, source.shown, source.within) as stream:
         return hash_source(stream)[0]
 
 
 def files_hash(source: FilesSource, hashes: Sequence[str]) -> str:
-    """Return the hash of many files: of the names and the hash of each."""
+    """Return the hash of several files, computed from the name and hash of each."""
     names = [each.shown for each in source.files]
     return hash_bytes(json.dumps(list(zip(names, hashes, strict=True))).encode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""Many files that become the one table of a node: hashed first, and read only if one of them has changed."""
+"""Read many files as one table; they are hashed first, and read only if one of them has changed."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ class FilesHandler(SourceHandler[FilesSource]):
     def read(
         self, spec: NodeSpec, source: FilesSource, context: SourceContext, identity: Identity
     ) -> Iterator[tuple[Any, list[str]]]:
-        """Give a stream of the rows of all files; raise `BuildFailed` if one changed while it was read."""
-        # Heavy, and not needed where nothing changed; pandas here, before threads that read import it at once.
+        """Yield a stream of the rows of all files; raise `BuildFailed` if one changed while it was read."""
+        # Imported here because it is slow and not needed if nothing changed, and before reader threads import it at
+        # once.
         import pandas  # noqa: F401
 
         from datapkg.building.sources.concatenated import Concatenated
@@ -66,13 +67,13 @@ class FilesHandler(SourceHandler[FilesSource]):
 
 
 def _read(spec: NodeSpec, file: FileSource, warnings: list[str]) -> Any:
-    """Return the table of one file, or a stream of it whose errors name the file."""
+    """Return the table of one file, or a stream of it; errors name the file."""
     read = TRANSFORMS[spec.transform].read
     assert read is not None
     with open_source(file.path, file.shown, file.within) as stream:
         wrong = check_content(file, stream)
     warnings += [f"{file.shown}: {each}" for each in wrong]
-    plain = replace(spec, place="")  # the caller adds where the node was asked for
+    plain = replace(spec, place="")  # the caller adds the place in the build file
     try:
         value = read(file.path.absolute(), spec.kwargs, lambda line: warnings.append(f"{file.shown}: {line}"))
     except DatapkgError as error:

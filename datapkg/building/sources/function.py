@@ -1,7 +1,7 @@
-"""Functions of the builder's own, in modules beside a build file: loaded from there, called, their values taken over.
+"""Call functions of modules beside a build file, and convert what they return to values of nodes.
 
-A module is known to nobody else: it and what it imports from its folder are forgotten after the call, so that a
-`prepare.py` of one build is never that of another.
+A module is loaded for one call only: it and everything it imports from its folder are removed from `sys.modules`
+afterwards, so that the `prepare.py` of one build is never used by another.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from datapkg.format.texts import quoted
 
 _NAME = "datapkg_function_of_a_build"
 _LINES_KEPT, _LINE_CHARS = 20, 500
-# Modules are found by state of the whole process.
+# `sys.path` and `sys.modules`, which determine how modules are found, are shared by all threads.
 _lock = threading.RLock()
 
 
 class FunctionHandler(SourceHandler[PythonSource]):
-    """What a function returns; one of files is called again only if its text, its files or its kwargs changed."""
+    """The result of a function; a function of files is called again only if its source, files or kwargs changed."""
 
     def code(self, source: PythonSource) -> str:
-        """Name the function that is called."""
+        """Return the name of the function that is called."""
         return f"python {quoted(f'{source.module.stem}:{source.function}')}"
 
     def identity(self, spec: NodeSpec, source: PythonSource, context: SourceContext) -> Identity:
@@ -60,7 +60,7 @@ class FunctionHandler(SourceHandler[PythonSource]):
     def read(
         self, spec: NodeSpec, source: PythonSource, context: SourceContext, identity: Identity
     ) -> Iterator[tuple[Any, list[str]]]:
-        """Give the returned value, with the lines that the function printed as warnings."""
+        """Yield the returned value, and the lines that the function printed as warnings."""
         with translated_errors(spec, None) as warnings:
             called = call(source, spec.kwargs)
             warnings += called.printed
@@ -75,9 +75,9 @@ class FunctionHandler(SourceHandler[PythonSource]):
 
 @dataclass(frozen=True)
 class Called:
-    """What a function gave: a `pa.Table`, a `TableStream`, a numpy array, the path of a file, or a dict of these.
+    """The result of a call: a `pa.Table`, a `TableStream`, a numpy array, the path of a file, or a dict of these.
 
-    `sha256` is of the source, as `source_hash` has it; `printed` the last lines that it printed.
+    `sha256` is the hash of the source by `source_hash`; `printed` are the last lines that it printed.
     """
 
     value: Any
@@ -88,22 +88,22 @@ class Called:
 def call(source: PythonSource, kwargs: dict[str, Any]) -> Called:
     """Call a function with the paths of its files, and kwargs.
 
-    Raise `InvalidInput` where there is no such function, `TransformFailed` for what it raises or gives wrongly.
+    Raise `InvalidInput` if there is no such function, `TransformFailed` if it raises or returns an unsupported value.
     """
     sha256 = source_hash(source.module)
     with loaded(source.module, source.function) as function:
         paths = [each.path.absolute() for each in source.files]
         with printed() as lines, explained(source.module, f"{source.function}()", TransformFailed):
             value = function(*paths, **copy.deepcopy(kwargs))
-    # Behind the block, where modules are found as everywhere.
+    # Outside of the block, where modules are found in the usual way.
     return Called(_taken(value, f"{source.function}() of {source.module.name}"), sha256, lines)
 
 
 @contextlib.contextmanager
 def loaded(module: Path, function: str) -> Iterator[Callable[..., Any]]:
-    """Give a function of a module, whose folder is where imports look first, until the block is left.
+    """Yield a function of a module; until the block ends, imports look in the module's folder first.
 
-    Raise `InvalidInput` where there is none, `TransformFailed` where the module cannot be loaded.
+    Raise `InvalidInput` if there is no such function, `TransformFailed` if the module cannot be loaded.
     """
     files = source_files(module)
     with _lock, _own_modules(module.parent.absolute(), files):
@@ -113,10 +113,7 @@ def loaded(module: Path, function: str) -> Iterator[Callable[..., Any]]:
 
 
 def source_files(module: Path) -> list[Path]:
-    """Return a module and all that it imports from its folder, directly or through others, as its text says.
-
-    In order.
-    """
+    """Return, sorted, a module and all files in its folder that it imports, directly or indirectly."""
     folder, found, todo = module.parent.absolute(), dict[Path, None](), [module.absolute()]
     while todo:
         path = todo.pop()
@@ -127,7 +124,7 @@ def source_files(module: Path) -> list[Path]:
 
 
 def source_hash(module: Path) -> str:
-    """Return a sha256 over the names and texts of `source_files`, on which results of the module's functions depend."""
+    """Return a sha256 of the names and contents of `source_files`, which determine the results of the functions."""
     folder, digest = module.parent.absolute(), hashlib.sha256()
     for path in source_files(module):
         text = _text(path)
@@ -144,7 +141,7 @@ def _text(path: Path) -> bytes:
 
 
 def _imports(path: Path, folder: Path) -> Iterator[str]:
-    """Yield the dotted names that a file imports; one with mistakes in it imports nothing."""
+    """Yield the dotted names that a file imports; a file with syntax errors imports nothing."""
     package = path.parent.relative_to(folder).parts
     try:
         tree = ast.parse(_text(path))
@@ -160,7 +157,7 @@ def _imports(path: Path, folder: Path) -> Iterator[str]:
 
 
 def _files_of(name: str, folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder that are run when a dotted name is imported."""
+    """Yield the files below a folder that run when a dotted name is imported."""
     here = folder
     for part in name.split("."):
         here = here / part
@@ -171,7 +168,7 @@ def _files_of(name: str, folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _own_modules(folder: Path, files: list[Path]) -> Iterator[None]:
-    """Import modules from a folder first; afterwards, forget those loaded from it."""
+    """Import modules from a folder first; afterwards remove those loaded from it."""
     tops = {path.relative_to(folder).parts[0].removesuffix(".py") for path in files}
     hidden = {
         name: module
@@ -182,7 +179,7 @@ def _own_modules(folder: Path, files: list[Path]) -> Iterator[None]:
     for name in hidden:
         del sys.modules[name]
     sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True  # nothing is added to the folder of somebody's data
+    sys.dont_write_bytecode = True  # otherwise Python writes __pycache__ into the user's data folder
     importlib.invalidate_caches()
     try:
         yield
@@ -206,7 +203,7 @@ def _load(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise InvalidInput(f"{quoted(path.name)} is not a Python file; its name ends in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[_NAME] = module  # dataclasses look there for the module they are made in
+    sys.modules[_NAME] = module  # dataclasses look up their module there
     try:
         spec.loader.exec_module(module)
     finally:
@@ -226,7 +223,7 @@ def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def printed() -> Iterator[list[str]]:
-    """Give a list that holds, once the block ends, the last lines printed in it: standard output is for results."""
+    """Yield a list that is filled with the last printed lines when the block ends; standard output is for results."""
     lines: list[str] = []
     end = _End()
     try:
@@ -237,18 +234,19 @@ def printed() -> Iterator[list[str]]:
 
 
 class _End(io.TextIOBase):
-    """Keeps the end of what is written."""
+    """A text stream that keeps only the end of what is written."""
 
     text = ""
 
     def write(self, text: str) -> int:
+        """Append a text and return its length."""
         self.text = (self.text + text)[-_LINES_KEPT * _LINE_CHARS :]
         return len(text)
 
 
 @contextlib.contextmanager
 def explained(module: Path, what: str, kind: type[BuildFailed]) -> Iterator[None]:
-    """Turn whatever is raised into an error that says what was raised, and at which line of the builder's files."""
+    """Turn any exception into an error with its type, text and line in the user's files."""
     try:
         yield
     except InvalidInput:
@@ -262,7 +260,7 @@ def explained(module: Path, what: str, kind: type[BuildFailed]) -> Iterator[None
 
 
 def _line(error: BaseException, module: Path) -> tuple[str, int]:
-    """Return the innermost line in the module or beside it that an error came from."""
+    """Return file and line of the innermost frame in the module's folder that an exception came from."""
     if isinstance(error, SyntaxError) and error.filename:
         return Path(error.filename).name, error.lineno or 0
     folder = module.parent.absolute()
@@ -271,7 +269,7 @@ def _line(error: BaseException, module: Path) -> tuple[str, int]:
 
 
 def _taken(value: Any, place: str) -> Any:
-    """Return the value of a function in a form that becomes a node, or several."""
+    """Return the value of a function in the form that `NodeWriter` stores."""
     import numpy
 
     if isinstance(value, dict):

@@ -1,10 +1,10 @@
-"""Run git where the repository, its settings and its server may be hostile; no other module starts git.
+"""Run git where the repository, its configuration and its server may be hostile; no other module starts git.
 
-Of a repository that somebody else may have written, every setting is an attack: `core.sshCommand`, remotes of the kind
-`ext::`, hooks, monitors of the file system, filters. The settings given on the command line win over the repository's;
-the variables hold what no setting can: which protocols may be spoken at all. With none allowed, git refuses before it
-starts a helper, ssh or `core.gitProxy`, also where it wants to fetch a missing object by itself (a partial clone);
-git before 2.44 always tries that.
+Every setting of an untrusted repository is a possible attack: `core.sshCommand`, `ext::` remotes, hooks, file system
+monitors, filters. Settings given on the command line override the repository's; environment variables cover what no
+setting can: which protocols are allowed at all. With none allowed, git refuses before it starts a helper, ssh or
+`core.gitProxy`, also where it would fetch a missing object on its own (a partial clone), which git before 2.44 always
+tries.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ def run_git(
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start git in a folder; when the block ends, kill it with all processes that it started.
+    """Start git in a folder; when the block ends, kill it and all processes that it started.
 
-    `protocols` are those that are allowed, joined by colons. `environ` is the whole environment; None is that of this
-    process. git runs in a session of its own, so that nothing can prompt on a terminal. Raise `FileNotFoundError`
-    where git is not installed and `environ` is given.
+    `protocols` are the allowed protocols, joined by colons. `environ` is the whole environment; None means that of this
+    process. git runs in a session of its own, so that nothing can prompt on a terminal. Raise `FileNotFoundError` if
+    git is not installed and `environ` is given.
     """
     variables = {**_VARIABLES, "GIT_ALLOW_PROTOCOL": protocols}
     command = ["git", *(part for setting in _SETTINGS for part in ("-c", setting)), *arguments]
-    if environ is None:  # only `home` reads the environment, so env(1) adds to it
+    if environ is None:  # only `home` may read the environment, so env(1) adds to it
         command = ["env", *(f"{name}={value}" for name, value in variables.items()), *command]
     process = subprocess.Popen(
         command,
@@ -81,9 +81,9 @@ def run_git(
 
 
 def answer(folder: Path, *arguments: str, empty: int = 0) -> str | None:
-    """Return what git prints about a folder; None if it fails or takes longer than `ANSWER_SECONDS`.
+    """Return the output of a git command in a folder; None if it fails or takes longer than `ANSWER_SECONDS`.
 
-    `empty` is the exit code that means nothing was found.
+    `empty` is the exit code that means that nothing was found.
     """
     try:
         with run_git(list(arguments), folder=folder) as process:

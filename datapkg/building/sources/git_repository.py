@@ -1,8 +1,9 @@
-"""A folder of a git repository, fetched to be built: one commit, without its history, and nothing of it runs.
+"""Fetch a folder of a git repository at one commit, without history and without running any of its code.
 
-git is told so in every way that it has: of all protocols only https and ssh (and http on this machine) may be spoken,
-whatever a redirect or a setting says; no hook, filter, monitor, submodule or credential prompt takes part; and nothing
-is checked out before its size is known.
+git fetches with the user's settings, because credentials and proxies are theirs, and checks out without them, because a
+filter among them would run on untrusted files. Only https and ssh (and http on this machine) are allowed, whatever a
+redirect or setting demands. Hooks, filters, monitors, submodules and credential prompts are disabled, and nothing is
+checked out before its size is known.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_\w+|PROXY_
 
 @dataclass(frozen=True)
 class Address:
-    """A repository to clone, the branch, tag or commit ("" for the default one), and the folder in it ("" for all)."""
+    """A repository to clone, its branch, tag or commit ("" for the default), and the folder in it ("" for all)."""
 
     remote: str
     rev: str = ""
@@ -50,7 +51,7 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """The remote as it may be written down: without user-info and query."""
+        """Return the remote without user-info and query, for messages and the record."""
         if _SCHEME.match(self.remote):
             return without_credentials(self.remote)
         return self.remote.partition("@")[2]
@@ -58,19 +59,19 @@ class Address:
 
 @dataclass(frozen=True)
 class Checkout:
-    """The folder that was asked for, on this machine, and what the record says of where it is from."""
+    """The checked-out folder on this machine, and its origin for the build record."""
 
     folder: Path
     record: dict[str, str]
 
 
 def is_address(text: str) -> bool:
-    """Return whether this names a repository elsewhere, and no path of this machine."""
+    """Return whether this is the URL of a repository and not a local path."""
     return bool(_SCHEME.match(text)) or (bool(_SCP.match(text)) and not os.path.lexists(text))
 
 
 def parse_address(text: str) -> Address:
-    """Parse `https://host/repo.git@rev#folder`, `ssh://…` or `git@host:path`; raise `InvalidInput`."""
+    """Parse `https://host/repo.git@rev#folder`, `ssh://…` or `git@host:path`; raise `InvalidInput` if malformed."""
     hint = "write it as https://host/repository.git@revision#folder"
     if len(text) > _MAX_ADDRESS or not _PLAIN.match(text):
         raise InvalidInput("this is not an address of a repository: it has spaces, or is too long", hint=hint)
@@ -126,9 +127,9 @@ def _is_loopback(host: str) -> bool:
 
 @contextmanager
 def open_checkout(address: Address, under: Path, environ: Mapping[str, str], limit_bytes: int) -> Iterator[Checkout]:
-    """Fetch what an address names; while the block lasts, it is in a folder of its own below `under`.
+    """Fetch a commit and yield its checkout, in a new folder below `under` that is deleted when the block ends.
 
-    Raise `Unreachable`, `NotFound`, and `BuildFailed` for more than `limit_bytes` or `MAX_FILES`.
+    Raise `Unreachable`, `NotFound`, or `BuildFailed` for more than `limit_bytes` or `MAX_FILES`.
     """
     root = temp_path(under, "repository")
     root.mkdir(mode=0o700)
@@ -144,7 +145,7 @@ def open_checkout(address: Address, under: Path, environ: Mapping[str, str], lim
 
 
 class _Git:
-    """git in a folder that nobody else uses."""
+    """git commands in a private folder, with limits on time and size."""
 
     def __init__(self, root: Path, address: Address, environ: Mapping[str, str], limit_bytes: int) -> None:
         self._root, self._address, self._limit_bytes = root, address, limit_bytes
@@ -165,7 +166,7 @@ class _Git:
         }
 
     def fetch(self) -> str:
-        """Fetch the commit without history, and return its hash."""
+        """Fetch the commit without history and return its hash."""
         self._run("init", "--quiet", "--template=", str(self._work), folder=self._root, own_settings=False)
         wanted = self._address.rev or "HEAD"
         options = ("--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--no-auto-gc")
@@ -173,7 +174,7 @@ class _Git:
         return self._run("rev-parse", "--verify", "FETCH_HEAD^{commit}", own_settings=False).strip()
 
     def check_out(self, commit: str) -> None:
-        """Write the files, once it is known that they are not too many and not too big."""
+        """Write the files, after checking their number and size."""
         self._measure(commit)
         if not self._address.folder:
             self._run("checkout", "--quiet", "--force", "--detach", commit, own_settings=False)
@@ -184,7 +185,7 @@ class _Git:
         self._run("checkout", "--quiet", commit, "--", where, own_settings=False)
 
     def _measure(self, commit: str) -> None:
-        """Enforce the bounds on files: a small repository may unfold to any number of any size."""
+        """Enforce the limits on files: a small repository may expand to any number of files of any size."""
         command = ["ls-tree", "-r", "-l", "-z", "--full-tree", commit]
         if self._address.folder:
             command += ["--", f"{self._address.folder}/"]
@@ -217,7 +218,7 @@ class _Git:
     def _run(
         self, *arguments: str, folder: Path | None = None, seconds: float = _LOCAL_SECONDS, own_settings: bool = True
     ) -> str:
-        """Return the output of git; raise our errors, with its message as the reason."""
+        """Return the output of git; raise a datapkg error with git's message as the reason."""
         end = time.monotonic() + seconds
         with self._process(list(arguments), folder=folder, own_settings=own_settings) as process:
             while process.poll() is None:
@@ -236,10 +237,10 @@ class _Git:
     def _process(
         self, arguments: list[str], *, folder: Path | None = None, own_settings: bool
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Start git; kill it with all that it started when the block ends.
+        """Start git; when the block ends, kill it and all processes that it started.
 
-        `own_settings` are those of the user: who they are to a host, and which proxy is used. Files are written without
-        them, since a filter in them would run, and without a protocol, since all of the commit is here.
+        `own_settings` are the user's: credentials and proxies. Files are written without them, since a filter in them
+        would run, and without any protocol, since the whole commit has been fetched.
         """
         environ = self._environ if own_settings else {**self._environ, "GIT_CONFIG_GLOBAL": os.devnull}
         with open(self._root / "stdout", "wb") as stdout, open(self._root / "stderr", "wb") as stderr:
@@ -274,7 +275,7 @@ class _Git:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of all files below a folder, as far as they can be looked at while they are written."""
+    """Return the bytes of all files below a folder; files that vanish meanwhile are skipped."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:

@@ -1,4 +1,4 @@
-"""The table of sources: the handler of each kind that a spec may name."""
+"""The table of sources: the handler of each kind of source."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def handler_of(source: Source) -> SourceHandler[Any]:
 
 
 def local_file(source: Source) -> FileSource | None:
-    """Return the one local file that a source is, else None."""
+    """Return the local file that a source consists of; None for other sources."""
     return handler_of(source).local_file(source)

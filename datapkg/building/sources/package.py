@@ -1,4 +1,4 @@
-"""Nodes of another package taken over as they are, objects and all, pinned by its hash."""
+"""Take over nodes of another package with their objects, pinned by the package's hash."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _SMALL_BYTES = 1 << 20
 
 
 class PackageHandler(SourceHandler[PackageSource]):
-    """A node, a group or the whole of another package."""
+    """A node or group of another package, or all of it."""
 
     @contextmanager
     def read(
         self, spec: NodeSpec, source: PackageSource, context: SourceContext, identity: Identity
     ) -> Iterator[tuple[Any, list[str]]]:
-        """Give the nodes, whose objects are stored."""
+        """Yield the nodes, whose objects are stored."""
         yield take_over(spec, source.ref, context.objects, context.find_package), []
 
 
 def take_over(spec: NodeSpec, ref: Ref, objects: Objects, find_package: FindPackage) -> TakenNodes:
-    """Return the nodes that a reference to another package means, and its pin for the record.
+    """Return the nodes that a reference to another package selects, and its entry for the record.
 
-    A node comes to the path of the spec, a group or a whole package as a group there; the spec's metadata overrides
-    theirs. Objects that are in neither place are not copied, unless checks have to read them. Raise `NotFound` for a
-    package or node that does not exist.
+    A node is placed at the path of the spec; a group or a whole package becomes a group there. The spec's metadata
+    overrides theirs. Objects that are missing on both sides are not fetched unless checks have to read them. Raise
+    `NotFound` for a package or node that does not exist.
     """
     manifest, readable = find_package(ref)
     nodes = [_moved(node, ref.path, spec.path) for node in manifest.below(ref.path)]

@@ -1,4 +1,4 @@
-"""What somebody gives to be built, with all that it needs on this machine: the way into a build, and out of it."""
+"""Prepare the argument of `build`: resolve it to a spec and fetch its sources; write checksums after the build."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from datapkg.errors import Forbidden, InvalidInput
 
 @dataclass(frozen=True)
 class PreparedBuild:
-    """A package to build. `sums` are those that were found out; `write_sums` puts them into the build file."""
+    """A package to build; `sums` are computed checksums, which `write_sums` writes into the build file."""
 
     spec: BuildSpec
     sums: tuple[Checksum, ...] = ()
@@ -28,7 +28,7 @@ class PreparedBuild:
     _hashes: Mapping[str, str] | None = None
 
     def write_sums(self) -> bool:
-        """Write the new sums into the build file; return whether it changed. Call it once the build has succeeded."""
+        """Write new checksums into the build file, after the build has succeeded; return whether the file changed."""
         if self.path is None or not self._hashes:
             return False
         from datapkg.building.sources.checksum_edit import write_checksums
@@ -40,10 +40,10 @@ class PreparedBuild:
 def prepared(
     source: Any, fetcher: Fetcher, options: BuildOptions, *, environ: Mapping[str, str], hint: str = ""
 ) -> Iterator[PreparedBuild]:
-    """Give what to build, while the block lasts: a path, an address of a repository, or values in memory.
+    """Yield what to build from a path, the address of a repository, or values in memory; it is valid inside the block.
 
-    `environ` is what git is started with, `hint` the line that takes new sums. Raise what `spec_for`, `fetched` and
-    `checked_out` do.
+    `environ` is the environment for git, `hint` the command that accepts new checksums. Raise what `spec_for`,
+    `fetch_sources` and `open_checkout` raise.
     """
     if not isinstance(source, (str, Path)):
         yield PreparedBuild(spec_from_values(source))
@@ -57,7 +57,7 @@ def prepared(
     if options.update:
         raise InvalidInput("--update writes into a build file, and one in a repository cannot be changed from here")
     with open_checkout(address, fetcher.downloads.folder / "tmp", environ, fetcher.limit_bytes) as checkout:
-        # All that a checkout has was committed, whatever its `.gitignore` says.
+        # All files of a checkout were committed, so its `.gitignore` does not apply.
         plain = replace(options, allow_outside=False, gitignore=False)
         found = _of_path(checkout.folder, fetcher, plain, hint, is_foreign=True)
         warnings = [*_lfs_warning(checkout.folder), *found.spec.warnings]
@@ -65,7 +65,7 @@ def prepared(
 
 
 def _lfs_warning(folder: Path) -> list[str]:
-    """Return a warning if a repository keeps files in Git LFS."""
+    """Return a warning if a repository stores files in Git LFS."""
     path = folder / ".gitattributes"
     if path.is_symlink() or not path.is_file():
         return []
@@ -99,7 +99,7 @@ def _of_path(
 
 
 def _refuse_code(spec: BuildSpec) -> None:
-    """Raise `Forbidden` for a build file of somebody else that has code run, or a database asked."""
+    """Raise `Forbidden` if the build file of a fetched repository runs code or queries a database."""
     places = [f"{node.place}: {what}" for node in spec.nodes if (what := _code_of(node))]
     if places:
         lines = "".join(f"\n  {each}" for each in places[:20])
@@ -110,7 +110,7 @@ def _refuse_code(spec: BuildSpec) -> None:
 
 
 def _code_of(node: NodeSpec) -> str:
-    """Return what a node runs, or queries of a database; "" for nothing."""
+    """Return the code that a node runs or the database that it queries; "" for none."""
     if code := handler_of(node.source).code(node.source):
         return code
     named = [check.name or "a check" for check in node.checks if "python" in check.rules]

@@ -1,4 +1,4 @@
-"""Errors of sources in one line: which file, which node, where it was asked for, and a hint."""
+"""Translate errors of sources to one line with the file, the node, its place in the build file, and a hint."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from datapkg.tables.derived_objects import StoreFailed
 
 @contextmanager
 def translated_errors(spec: NodeSpec, source: FileSource | None, known: Sequence[str] = ()) -> Iterator[list[str]]:
-    """Turn what a library raises into `TransformFailed`, in one line; return a list that its warnings are added to.
+    """Turn library exceptions into a one-line `TransformFailed`; yield a list to which library warnings are added.
 
-    `known` is what is wrong with the source in any case, and so the likely reason.
+    `known` are problems that were found in the source before, and are the likely reason.
     """
     with captured_warnings() as warnings:
         try:
@@ -36,7 +36,7 @@ def translated_errors(spec: NodeSpec, source: FileSource | None, known: Sequence
 
 @contextmanager
 def located_errors(spec: NodeSpec) -> Iterator[None]:
-    """Add to our errors where in the build file the node was asked for."""
+    """Add the node's place in the build file to datapkg errors."""
     try:
         yield
     except DatapkgError as error:
@@ -49,7 +49,7 @@ def located_errors(spec: NodeSpec) -> Iterator[None]:
 def failure(
     spec: NodeSpec, source: FileSource | None, error: Exception, known: Sequence[str], hint: str = ""
 ) -> TransformFailed:
-    """Return the error for what a library raises while it reads a source, or keeps a value that has none."""
+    """Return the error for an exception raised while reading a source, or storing a value if `source` is None."""
     reason = " ".join(str(error).split())[:500] or type(error).__name__
     reason = "; ".join([*known, reason])
     if source is None:

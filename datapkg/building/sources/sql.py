@@ -1,8 +1,8 @@
-"""The rows that a query gives, through SQLAlchemy: asked once, in a transaction that may only read.
+"""Read the rows of a query through SQLAlchemy; it is sent once, in a read-only transaction.
 
-Types are those that the cursor names (PostgreSQL's), else those of the values, settled over all rows; so the rows wait
-in a temporary file until the last one has come. The address with its password comes from the caller, and stands in
-nothing that leaves here: no error, no cause of one, no record.
+Types are those that the cursor reports (PostgreSQL) or else inferred from the values of all rows; so the rows are kept
+in a temporary file until the last one was fetched. The URL, which contains a password, comes from the caller and does
+not appear in anything that leaves this module: no error, no cause of an error, no record.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from datapkg.building.spec.model import NodeSpec, SqlSource
 from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, TransformFailed, Unreachable
 
 _AT_ONCE = 10_000
-# How a transaction is made to read only, where the address alone cannot say so.
+# Statements that make a transaction read-only, for databases whose URL cannot request it.
 _READ_ONLY = {
     "postgresql": ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "SET LOCAL TIME ZONE 'UTC'"),
     "mysql": ("SET SESSION TRANSACTION READ ONLY",),
     "mariadb": ("SET SESSION TRANSACTION READ ONLY",),
     "sqlite": ("PRAGMA query_only = on", "PRAGMA trusted_schema = off"),
 }
-# What PostgreSQL draws below an error.
+# PostgreSQL adds the line and a marker below an error message.
 _LINE = re.compile(r"\s*\bLINE \d+: ")
 _DRIVERS = {"mysqldb": "mysqlclient"}
 
 
 class SqlHandler(SourceHandler[SqlSource]):
-    """The rows that a query returns, which is sent at every build."""
+    """The rows of a query, which is sent at every build."""
 
     def code(self, source: SqlSource) -> str:
-        """Name the database that is queried."""
+        """Return a description of the database that is queried."""
         return f"a query of the database in {source.connection}"
 
     def identity(self, spec: NodeSpec, source: SqlSource, context: SourceContext) -> Identity:
@@ -50,30 +50,31 @@ class SqlHandler(SourceHandler[SqlSource]):
     def read(
         self, spec: NodeSpec, source: SqlSource, context: SourceContext, identity: Identity
     ) -> Iterator[tuple[Any, list[str]]]:
-        """Give a stream of the rows; raise `InvalidInput` where the environment variable is not set."""
+        """Yield a stream of the rows; raise `InvalidInput` if the environment variable is not set."""
         url = context.secret(source.connection)
         with translated_errors(spec, None) as warnings:
             yield query(source, url, spec.kwargs), warnings
 
 
 def query(source: SqlSource, url: str, kwargs: dict[str, Any]) -> Any:
-    """Return a `TableStream` of the rows; they have all been fetched when this returns.
+    """Return a `TableStream` of the rows, all of which have been fetched.
 
-    `url` is an address as SQLAlchemy has it. Raise `Unreachable` for a database that does not answer,
-    `TransformFailed` for a query that it does not take, `MissingDependency` for a driver that is not installed,
-    `InvalidInput` for an address or kwargs that cannot be, and for columns that no type holds.
+    `url` is a SQLAlchemy URL. Raise `Unreachable` if the database does not answer, `TransformFailed` if it rejects the
+    query, `MissingDependency` if the driver is not installed, `InvalidInput` for an invalid URL or kwargs, and for
+    columns that no type can hold.
     """
     if kwargs:
         raise InvalidInput("a query takes no kwargs", hint="cast the columns in the query")
     found = _attempt(_address(url), url, source.query)
-    # Raised here, so that nothing leads from it to what a library raised.
+    # Raised here, so that its traceback and cause do not lead to the library's exception, which may contain the
+    # password.
     if isinstance(found, DatapkgError):
         raise found
     return found
 
 
 def _attempt(address: Any, url: str, text: str) -> Any:
-    """Return the stream, or the error that says why there is none."""
+    """Return the stream, or the error that explains why there is none."""
     try:
         with _connected(address) as connection:
             return _stream(connection, text)
@@ -96,7 +97,7 @@ def _address(url: str) -> Any:
             hint=f"give it the form {form}",
         )
     if address.get_backend_name() == "sqlite" and address.database and address.database != ":memory:":
-        # Else a file that is not there would be made.
+        # Otherwise sqlite would create a missing file.
         path = quote(address.database.removeprefix("file:").partition("?")[0])
         address = address.set(database=f"file:{path}", query={"mode": "ro", "uri": "true"})
     return address
@@ -115,7 +116,7 @@ def _sqlalchemy() -> Any:
 
 @contextmanager
 def _connected(address: Any) -> Iterator[Any]:
-    """Give a connection in a transaction that reads, and is rolled back whatever happens."""
+    """Yield a connection in a read-only transaction that is always rolled back."""
     sqlalchemy = _sqlalchemy()
     engine = sqlalchemy.create_engine(address, poolclass=sqlalchemy.pool.NullPool, hide_parameters=True)
     try:
@@ -145,9 +146,9 @@ def _failure(error: Exception, address: Any, url: str) -> DatapkgError:
 
 
 def _without(text: str, address: Any, url: str) -> str:
-    """Return a text in one line, in which nothing stands that the address says: only what server and query say."""
+    """Return a text on one line with every part of the URL removed; only the server's and the query's words remain."""
     query_values = [each for value in address.query.values() for each in ([value] if isinstance(value, str) else value)]
-    # Words of two letters (`mode=ro`) stand in every other word; a password is one however short it is.
+    # Parts of up to three letters (`mode=ro`) occur inside ordinary words; a password is removed whatever its length.
     parts = [str(each) for each in (address.username, address.host, address.database, *query_values) if each]
     known = {url, str(address.password or ""), url.partition("://")[2], *(each for each in parts if len(each) > 3)}
     for secret in sorted(
@@ -200,7 +201,7 @@ def _schema(columns: list[Any]) -> Any:
 
 
 def _keep(spool: IO[bytes], columns: list[Any], rows: Any) -> tuple[int, int]:
-    """Write rows behind those before, in the types that they alone have; return where they begin and end."""
+    """Append rows to the temporary file, in the types of this batch; return where they begin and end."""
     import pyarrow as pa
 
     arrays = [column.see(values) for column, values in zip(columns, zip(*rows, strict=True), strict=True)]

@@ -1,4 +1,4 @@
-"""The types of a query's columns: what PostgreSQL says of them, else what the values are."""
+"""Infer the types of a query's columns: from PostgreSQL's type numbers, else from the values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 
 _MOMENT = pa.timestamp("us", "UTC")
-# By the numbers that PostgreSQL gives its types, the same everywhere.
+# PostgreSQL's built-in type OIDs, which are the same on every server.
 _POSTGRESQL: dict[int, pa.DataType] = {
     16: pa.bool_(),
     17: pa.binary(),
@@ -47,7 +47,7 @@ _DIGITS_OF_64_BITS = 20
 
 @dataclass
 class QueryColumn:
-    """A column of a result: its type as far as it is known, and what its values have shown so far."""
+    """A column of a query result: its declared type, if known, and the types of its values so far."""
 
     name: str
     known: pa.DataType | None
@@ -56,7 +56,7 @@ class QueryColumn:
 
     @classmethod
     def of(cls, described: Sequence[Any]) -> QueryColumn:
-        """Return a column as a cursor describes it (PEP 249)."""
+        """Return a column from a cursor's description (PEP 249)."""
         name = str(described[0])
         number = described[1] if type(described).__module__.startswith("psycopg") else None
         known = _POSTGRESQL.get(number) if isinstance(number, int) else None
@@ -72,15 +72,16 @@ class QueryColumn:
 
     @property
     def type(self) -> pa.DataType:
-        """The type that all values have."""
+        """Return the type that fits all values."""
         return self.known or self.found.type
 
     @property
     def nulls(self) -> int:
+        """Return the number of nulls so far."""
         return self.found.nulls
 
     def see(self, values: Sequence[Any]) -> pa.Array:
-        """Take in the next values; return them as Arrow, for `settled`."""
+        """Add the next values; return them as Arrow, for `settled`."""
         plain = [_as_json(each) for each in values] if self.is_json else _plain(self.name, values)
         if self.known is None:
             try:
@@ -93,9 +94,9 @@ class QueryColumn:
         return found
 
     def settled(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Return what `see` gave, in the type that all values have."""
+        """Return an array from `see`, cast to the type that fits all values."""
         if types.is_integer(column.type) and types.is_decimal(self.type):
-            # Arrow casts integers only to decimals that hold all of their type.
+            # Arrow casts an integer only to a decimal that can hold every value of the integer type.
             column = column.cast(decimal_type(_DIGITS_OF_64_BITS, self.type.scale))
         return column if column.type == self.type else column.cast(self.type)
 
@@ -105,7 +106,7 @@ def _as_json(value: Any) -> str | None:
 
 
 def _plain(name: str, values: Sequence[Any]) -> Sequence[Any]:
-    """Return values that Arrow knows, each made of its own type, whatever stands before it."""
+    """Return values that Arrow supports, each converted by its own type, independent of the values before it."""
     kinds = set(map(type, values))
     if decimal.Decimal in kinds:
         _check_finite(name, values)
@@ -129,7 +130,7 @@ def _check_finite(name: str, values: Sequence[Any]) -> None:
 
 
 def _moment(value: Any) -> Any:
-    """Return a time with a zone as one in UTC, one without as it is."""
+    """Return a time with a zone in UTC, and one without unchanged."""
     return value if value.tzinfo is None else value.astimezone(datetime.UTC)
 
 

@@ -1,4 +1,4 @@
-"""Values in memory as sources: DataFrames, Arrow tables and numpy arrays."""
+"""Read values in memory as sources: DataFrames, Arrow tables and numpy arrays."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class ValueHandler(SourceHandler[ValueSource]):
     def read(
         self, spec: NodeSpec, source: ValueSource, context: SourceContext, identity: Identity
     ) -> Iterator[tuple[Any, list[str]]]:
-        """Give the value as a transform would return it."""
+        """Yield the value in the form that a transform would return."""
         with translated_errors(spec, None) as warnings:
             yield plain_value(source.value), warnings
 
 
 def plain_value(value: Any) -> Any:
-    """Return a value in memory as a transform would; raise `InvalidInput` for invalid Arrow data."""
+    """Return a value in the form that a transform would return; raise `InvalidInput` for invalid Arrow data."""
     import numpy
     import pandas
     import pyarrow

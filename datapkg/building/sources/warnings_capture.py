@@ -14,9 +14,9 @@ _here = threading.local()
 
 @contextmanager
 def capture_warnings() -> Iterator[None]:
-    """Route all warnings of every thread to `captured_warnings`; without one in the thread they are dropped.
+    """Route all warnings of every thread to `captured_warnings`; threads without one drop them.
 
-    Python keeps one way of showing warnings for all threads, so it is changed once around a build.
+    Python has one `showwarning` for all threads, so it is replaced once around a build.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -26,7 +26,7 @@ def capture_warnings() -> Iterator[None]:
 
 @contextmanager
 def captured_warnings() -> Iterator[list[str]]:
-    """Give a list that holds, once the block ends, the warnings raised in this thread, each once."""
+    """Yield a list that is filled, when the block ends, with the distinct warnings raised in this thread."""
     messages: list[str] = []
     before = getattr(_here, "messages", None)
     caught: list[str] = []
