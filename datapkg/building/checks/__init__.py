@@ -1,1 +1,1 @@
-"""Checks: what a build file demands of the values of its tables, read with it and tried on what was built."""
+"""Checks: run the rules that a build file defines for the values of its tables on what was built."""

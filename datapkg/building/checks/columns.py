@@ -1,4 +1,4 @@
-"""The columns of tables that were built, read piece by piece from their objects."""
+"""Read the columns of built tables, piece by piece, from their objects."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SMALL_BYTES = 1 << 20
 
 
 class Unfit(ValueError):
-    """A check that cannot be made of a column; the text says why."""
+    """A check that does not apply to a column; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class CheckedColumn:
-    """One column of a table; `kind` is the Arrow type of its values, of a category that of the categories.
+    """One column of a table; `kind` is the Arrow type of its values, for categories that of the categories.
 
-    `node` may have the last blocks of the table alone, the number of whose first row is `first_row`.
+    `node` may hold only the last blocks of the table; `first_row` is the number of their first row.
     """
 
     tables: TableSet
@@ -39,20 +39,22 @@ class CheckedColumn:
 
     @property
     def name(self) -> str:
+        """Return the name of the column."""
         return self.node.columns[self.index][0]
 
     @property
     def type_text(self) -> str:
+        """Return the column's type as the manifest states it."""
         return self.node.columns[self.index][1]
 
     def pieces(self) -> Iterator[Any]:
-        """Yield the values in order, in arrays of some thousand rows."""
+        """Yield the values in order, in arrays of up to `PIECE_ROWS` rows."""
         for (values,) in self.tables.pieces(self.node, [self.index]):
             yield values
 
 
 class TableSet:
-    """The tables of a manifest, whose objects are here."""
+    """The tables of a manifest, whose objects are available."""
 
     def __init__(self, manifest: Manifest, objects: Readable) -> None:
         self._manifest, self._objects = manifest, objects
@@ -69,7 +71,7 @@ class TableSet:
         ]
 
     def column(self, reference: str) -> CheckedColumn:
-        """Return the column that `node.column` means; raise `Unfit` where there is none."""
+        """Return the column that `node.column` names; raise `Unfit` if there is none."""
         parts = reference.split(".")
         known: list[str] = []
         for at in range(1, len(parts)):
@@ -85,13 +87,13 @@ class TableSet:
         raise Unfit(f"there is no column {quoted(reference)} in this package; {there}")
 
     def pieces(self, node: TableNode, indices: Sequence[int]) -> Iterator[list[Any]]:
-        """Yield the values of some columns, piece by piece: for each an array of the same rows."""
+        """Yield the values of some columns piece by piece: for each column an array, all of the same rows."""
         names = [node.columns[index][0] for index in indices]
         for batch in self.batches(node, indices):
             yield [plain(batch.column(name)) for name in names]
 
     def batches(self, node: TableNode, indices: Sequence[int]) -> Iterator[pa.RecordBatch]:
-        """Yield some columns as they are stored, piece by piece, with what their schema says beside types."""
+        """Yield some columns as they are stored, piece by piece, with the metadata of their schema."""
         names = [node.columns[index][0] for index in indices]
         for block in node.blocks:
             with self._open(block) as stream:
@@ -110,7 +112,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain(values: Any) -> Any:
-    """Return an array of plain values: those of a category, and what an extension type stores."""
+    """Return an array of plain values: categories decoded, extension types as their storage."""
     if isinstance(values, pa.ExtensionArray):
         return plain(values.storage)
     return values.dictionary_decode() if types.is_dictionary(values.type) else values

@@ -1,4 +1,4 @@
-"""Values of a build file beside those of a column: in which type the two can be compared, if in any."""
+"""Compare values of a build file with those of a column, in a type that both convert to."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _WIDEST_DECIMAL = 76
 
 
 def beside(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return values of a build file as Arrow, in the type that a column of this type is cast to for comparing.
+    """Return values of a build file as Arrow, in the type that a column of this type is cast to for the comparison.
 
-    Raise `Unfit` where they are of another kind.
+    Raise `Unfit` if they cannot be compared.
     """
     for fits, convert in _CONVERSIONS:
         if fits(kind):
@@ -35,10 +35,7 @@ def beside(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Return values of a column in the type of what they are compared with.
-
-    Whole numbers beyond 2^53 may be rounded.
-    """
+    """Return a column's values in the type of the comparison; integers beyond 2^53 may be rounded."""
     return values if values.type == kind else values.cast(kind, safe=False)
 
 
@@ -59,7 +56,7 @@ def _integers(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
 
 
 def _floats(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    """Return values at the width of the column, so that 0.1 is what 0.1 became there."""
+    """Return values in the precision of the column, so that 0.1 equals the 0.1 stored there."""
     if not all(_is_number(each) for each in values):
         return None
     found = pa.array([float(each) for each in values], pa.float64()).cast(kind, safe=False)
@@ -91,7 +88,7 @@ def _dates(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
 
 
 def _moments(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    """Return the midnight of a date; one that names no time zone is in UTC where the column has one."""
+    """Return times, and dates as midnight; a time without a zone is in UTC if the column has a zone."""
     wanted = pa.timestamp("ns" if kind.unit == "ns" else "us", kind.tz)
     if all(isinstance(each, str) for each in values):
         return pa.array(values).cast(wanted)
@@ -120,7 +117,7 @@ def _is_number(value: Any) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Return whether these are texts, in whatever form."""
+    """Return whether this is one of Arrow's text types."""
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 

@@ -1,7 +1,7 @@
-"""Definitions of checks as text: what the record of a build keeps, so that a later change of the data is checked too.
+"""Serialize checks as text for the build record, so that later changes of the data are checked too.
 
-The text is the flow form of a build file (`{columns: ["x"], min: 0}`) and is read by the same grammar, so a definition
-that comes from a registry is validated like one that somebody typed.
+The text is the flow form of a build file (`{columns: ["x"], min: 0}`) and is parsed by the same grammar, so a
+definition that comes from a registry is validated like one that a user wrote.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Entry = dict[str, Any]
 def definition_of(check: Check) -> str:
     """Return the text of a check without its name; equal checks have equal texts.
 
-    Of a `python` check it holds a hash of the module, whose code cannot be read back.
+    The text of a `python` check contains a hash of the module, from which the code cannot be restored.
     """
     entry: dict[str, Any] = {} if check.columns is None else {"columns": list(check.columns)}
     entry |= {kind: _plain(kind, argument) for kind, argument in check.rules.items()}
@@ -36,7 +36,7 @@ def definition_of(check: Check) -> str:
 
 
 def read_definition(name: str, text: str) -> Check | None:
-    """Return the check that a text defines; None if it is not valid here, or needs a function of the builder's.
+    """Return the check that a text defines; None if it is invalid or needs a Python function.
 
     No code of the definition is loaded or run.
     """
@@ -54,7 +54,7 @@ def read_definition(name: str, text: str) -> Check | None:
 
 
 def packed(entries: Iterable[Entry]) -> dict[str, Any]:
-    """Return the part of a record that holds what checks came to; each definition is stored once, under `rules`."""
+    """Return the part of a record that holds the results of checks; each definition is stored once, under `rules`."""
     checks: list[Entry] = []
     rules: dict[str, int] = {}
     for each in entries:
@@ -66,9 +66,9 @@ def packed(entries: Iterable[Entry]) -> dict[str, Any]:
 
 
 def unpacked(record: Mapping[str, Any]) -> list[Entry]:
-    """Return what a record says of checks, each with its definition if the record has that.
+    """Return the check entries of a record, each with its definition if the record has it.
 
-    A record may come from a registry: entries that are not what a build writes are left out.
+    A record may come from a registry: entries that a build would not write are skipped.
     """
     checks, rules = record.get("checks"), record.get("rules")
     texts = [each if isinstance(each, str) else "" for each in rules] if isinstance(rules, list) else []
@@ -98,7 +98,7 @@ def _plain(kind: str, argument: Any) -> Any:
 
 
 def _written(value: Any) -> str:
-    """Return a value in the flow form of YAML 1.1: text always in quotes, all else as its own type is read."""
+    """Return a value in the flow form of YAML 1.1: text always quoted, every other type in its plain form."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_written(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
@@ -109,7 +109,7 @@ def _written(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, float):
         text = repr(value)
-        # YAML 1.1 reads an exponent only behind a point.
+        # YAML 1.1 requires a point before an exponent.
         return text if "." in text or "e" not in text else text.replace("e", ".0e")
     if isinstance(value, int):
         return str(value)

@@ -1,7 +1,7 @@
-"""Demands: the checks that tables of a state must hold, carried from an earlier state to the one that follows it.
+"""Carry checks from one state of a package to the next, and run those whose results may have changed.
 
-A result depends on the check, the table, and for `foreign_key` the other table. Where none of them changed, the
-earlier result stands and nothing is read; where rows were only added, rules of single rows look at the new blocks.
+A result depends on the check, the table, and for `foreign_key` the other table. If none of them changed, the earlier
+result is kept and nothing is read. If rows were only appended, rules about single rows check only the new blocks.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _OF_ROWS = {"not_null", "min", "max", "between", "regex", "isin", "type", "forei
 
 @dataclass(frozen=True)
 class CarriedCheck:
-    """A check of the table at `path`; `check` is None where it cannot be run, and `why` says the reason.
+    """A check of the table at `path`; `check` is None if it cannot be run, and `why` is the reason.
 
-    `entry` is what the record of an earlier state holds of it, and `seen` the tables that it was tried on: the one at
-    the path, then that of each foreign key. `keys` are the paths of the latter now, with the column.
+    `entry` is its result in the record of an earlier state, and `seen` are the tables that it was run on: the one at
+    the path, then that of each foreign key. `keys` are the current paths of the latter, each with the column.
     """
 
     path: str
@@ -44,13 +44,13 @@ class CarriedCheck:
     keys: tuple[tuple[str, str], ...] = ()
 
     def moved(self, old: str, new: str) -> CarriedCheck:
-        """Return the check after the node or group `old` became `new`."""
+        """Return the check after the node or group `old` was renamed to `new`."""
         keys = tuple((moved_path(path, old, new), column) for path, column in self.keys)
         return replace(self, path=moved_path(self.path, old, new), keys=keys)
 
     @property
     def now(self) -> Check | None:
-        """Return the check with the paths that its foreign keys have now."""
+        """Return the check with the current paths of its foreign keys."""
         if self.check is None or not self.keys:
             return self.check
         ((path, column),) = self.keys
@@ -58,12 +58,12 @@ class CarriedCheck:
 
 
 def moved_path(path: str, old: str, new: str) -> str:
-    """Return a path after the node or group `old` became `new`."""
+    """Return a path after the node or group `old` was renamed to `new`."""
     return new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path
 
 
 def carried_checks_of(entries: Iterable[Entry], get: Get) -> list[CarriedCheck]:
-    """Return the checks that the record of a state holds; `get` returns the nodes of that state."""
+    """Return the checks in the record of a state; `get` returns the nodes of that state."""
     found = []
     for entry in entries:
         table = get(entry["path"])
@@ -76,7 +76,7 @@ def carried_checks_of(entries: Iterable[Entry], get: Get) -> list[CarriedCheck]:
 
 
 def asked_for(checks: Iterable[Check], path: str, earlier: Iterable[CarriedCheck], get: Get) -> list[CarriedCheck]:
-    """Return the checks of a build file for the table at a path, each with the earlier entry of the same check."""
+    """Return a build file's checks for the table at a path, each with the earlier result of the same check."""
     known = {(each.name, each.definition): each for each in earlier if each.path == path}
     found = []
     for check in checks:
@@ -97,7 +97,7 @@ def _with_keys(demand: CarriedCheck, get: Get) -> CarriedCheck:
 
 
 def find_column(reference: str, get: Get) -> tuple[TableNode, str] | None:
-    """Return the table and the column that `node.column` means; None where there is none. Both names may have dots."""
+    """Return the table and the column that `node.column` names; None if there is none. Both names may contain dots."""
     parts = reference.split(".")
     for at in range(1, len(parts)):
         node, column = get(".".join(parts[:at])), ".".join(parts[at:])
@@ -116,9 +116,9 @@ def below(check: Check, prefix: str) -> Check:
 
 @dataclass
 class Tried:
-    """What demands came to in a state: the entries for its record, and the results of what was run now.
+    """The results of carried checks in a state: the entries for its record, and the results of those run now.
 
-    `skipped` are the demands on changed tables that were not tried, with the reason.
+    `skipped` are the checks of changed tables that were not run, with the reason.
     """
 
     entries: list[Entry]
@@ -129,11 +129,11 @@ class Tried:
 def run_carried_checks(
     demands: Iterable[CarriedCheck], manifest: Manifest, objects: Readable, *, run: bool = True
 ) -> Tried:
-    """Try the demands on the tables of a state; with `run` false what would have to be read is noted as skipped.
+    """Run the checks on the tables of a state; with `run` false, checks that would read data are recorded as skipped.
 
-    Demands on what is not a table of the state are left out.
+    Checks of paths that are not tables in this state are dropped.
     """
-    entries: list[Entry | None] = []  # None for what is to be run
+    entries: list[Entry | None] = []  # None for checks to be run
     asked: list[Asked] = []
     skipped: list[tuple[CarriedCheck, str]] = []
     for demand in demands:
@@ -175,7 +175,7 @@ def _same(before: tuple[TableNode | None, ...], now: tuple[TableNode | None, ...
 
 
 def _known_blocks(demand: CarriedCheck, check: Check, now: tuple[TableNode | None, ...]) -> int:
-    """Return how many of the table's first blocks hold only rows that were found right before."""
+    """Return how many of the table's first blocks contain only rows that passed before."""
     old, new = (demand.seen[0] if demand.seen else None), now[0]
     if old is None or new is None or demand.entry.get("outcome") != "ok" or old.columns != new.columns:
         return 0

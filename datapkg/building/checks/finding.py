@@ -1,4 +1,4 @@
-"""What a check found in a table, and how values of it are shown."""
+"""The findings of a check in a table, and the display of values in them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LONGEST_SHOWN = 50
 
 @dataclass
 class Finding:
-    """What breaks a rule: so many `rows`, the first of them in `samples` with number (from 1) and value.
+    """A violation of a rule: the number of `rows`, and the first of them in `samples` with number (from 1) and value.
 
-    `text` is the rest of the sentence after them; after the column, where it is not about rows and these are 0.
+    `text` is the rest of the sentence after the row counts; if `rows` is 0, it is a sentence about the column or table.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class Finding:
 
 
 def short(value: Any) -> str:
-    """Return a value of Python as messages show it; "" for one that is missing."""
+    """Return a Python value as messages show it, shortened; "" for a missing value."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
     text = quoted(value) if isinstance(value, str) else str(value)

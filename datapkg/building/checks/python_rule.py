@@ -1,7 +1,7 @@
-"""`python` checks: a function of the builder's own that says which rows are right.
+"""`python` checks: call a function beside the build file that returns which rows are valid.
 
-It is given the table in pieces, each a DataFrame with the row labels that the whole would have, and gives one boolean
-a row, or one for the piece.
+It receives the table in pieces, each a DataFrame with the row labels of the whole table, and returns one boolean per
+row, or one for the piece.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _NO_FRAME = (
 
 
 def find(source: PythonSource, columns: Sequence[CheckedColumn], chosen: Sequence[CheckedColumn]) -> list[Finding]:
-    """Return the rows that the function says are wrong; it sees the chosen columns, all if none is chosen.
+    """Return the rows that the function reports as wrong; it receives the chosen columns, or all if none is chosen.
 
-    What it raises is found too. Raise `Unfit` where there is no such function, or it gives no booleans.
+    An exception that it raises is a finding too. Raise `Unfit` if there is no such function, or it returns no booleans.
     """
     place = f"{source.function}() of {source.module.name}"
     found = Finding("python", "", f"wrong, as {place} says")
@@ -55,10 +55,7 @@ def find(source: PythonSource, columns: Sequence[CheckedColumn], chosen: Sequenc
 
 
 def _frames(columns: Sequence[CheckedColumn]) -> Iterator[tuple[int, Any]]:
-    """Yield (number of the first row, rows as a DataFrame), piece by piece.
-
-    One without rows for a table that has none.
-    """
+    """Yield (number of the first row, rows as a DataFrame) piece by piece; an empty table yields one empty frame."""
     import pandas
 
     tables, node, first = columns[0].tables, columns[0].node, columns[0].first_row
@@ -90,7 +87,7 @@ def _look(found: Finding, verdict: Any, first: int, rows: int, place: str) -> No
 
 
 def _booleans(verdict: Any) -> Any:
-    """Return one boolean a row as numpy has them, what is missing being right; None if they are not booleans."""
+    """Return one boolean per row as a numpy array, with missing ones true; None if these are not booleans."""
     if isinstance(verdict, pa.Array | pa.ChunkedArray):
         verdict = verdict.to_pandas()
     if getattr(verdict, "ndim", 1) != 1 or isinstance(verdict, str | dict) or not hasattr(verdict, "__len__"):

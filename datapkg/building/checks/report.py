@@ -1,4 +1,4 @@
-"""What is said of the results of checks: the error of a build, its warnings, and its record."""
+"""Format the results of checks: the error of a build, its warnings, and its record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HINT = "correct the data or the check; `severity: warn` lets it pass with a war
 
 
 def raise_failed(results: Iterable[CheckResult], hint: str = _HINT) -> None:
-    """Raise `CheckFailed` with all that failed, of all nodes, if anything did."""
+    """Raise `CheckFailed` with all failed checks of all nodes, if there are any."""
     failed = [result for result in results if result.outcome == "failed"]
     if not failed:
         return
@@ -31,20 +31,20 @@ def raise_failed(results: Iterable[CheckResult], hint: str = _HINT) -> None:
 
 
 def warnings_of(results: Iterable[CheckResult]) -> list[str]:
-    """Return a line for each finding of checks that only warn."""
+    """Return a line for each finding of checks with severity `warn`."""
     return [f"Data check: {line}" for result in results if result.outcome == "warned" for line in _lines(result)]
 
 
 def recorded(results: Iterable[CheckResult]) -> list[dict[str, Any]]:
-    """Return what the record of a build keeps: of each check of each table its definition, outcome and counts.
+    """Return the entries for a build record: definition, outcome and counts of each check of each table.
 
-    No value of the data is among it but those that the definition itself names.
+    They contain no values of the data except those that the definition names.
     """
     return [{**_recorded(result), "definition": definition_of(result.check)} for result in results]
 
 
 def report_lines(result: CheckResult) -> dict[str, Any]:
-    """Return all details of a result, for programs."""
+    """Return all details of a result, for JSON output."""
     entry = {"severity": result.check.severity, "place": result.check.place, "found": _found(result)}
     return {**_recorded(result), **entry, "lines": [_sentence(result, each) for each in result.findings]}
 

@@ -1,8 +1,8 @@
-"""What each kind of check demands of the rows of a column: a table, with one small function a kind.
+"""The rules about column values: a table with one small function for each kind of check.
 
-A function makes, for its argument and a column, a test that is given the column's values piece by piece, in order,
-and says for each row whether it breaks the rule. Missing values (null, NaN) break none but `not_null`. Where the rule
-cannot be about such a column it raises `Unfit`.
+For its argument and a column, a function returns a test, which is called with the column's values piece by piece, in
+order, and returns for each row whether it violates the rule. Missing values (null, NaN) violate only `not_null`. A
+function raises `Unfit` if the rule does not apply to such a column.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ Test = Callable[[Any], Mask]
 
 @dataclass(frozen=True)
 class Rule:
-    """`make(argument, column)` gives the test; `describe(argument)` ends the sentence "3 of 150 rows are …"."""
+    """`make(argument, column)` returns the test; `describe(argument)` ends the sentence "3 of 150 rows are …"."""
 
     make: Callable[[Any, CheckedColumn], Test]
     describe: Callable[[Any], str]
 
 
 def not_null(_: Any, column: CheckedColumn) -> Test:
+    """Return a test for missing values."""
     return lambda values: _mask(pc.is_null(values, nan_is_null=types.is_floating(values.type)))
 
 
 def unique(_: Any, column: CheckedColumn) -> Test:
-    """Read the column once before, keeping eight bytes for each value, and the rows that repeat one."""
+    """Return a test for repeated values; the column is read once before, using eight bytes for each value."""
     return _Repeats(repeated_rows(column))
 
 
@@ -63,14 +64,17 @@ class _Repeats:
 
 
 def minimum(argument: Any, column: CheckedColumn) -> Test:
+    """Return a test for values below a limit."""
     return _compared(argument, column, pc.less)
 
 
 def maximum(argument: Any, column: CheckedColumn) -> Test:
+    """Return a test for values above a limit."""
     return _compared(argument, column, pc.greater)
 
 
 def between(argument: Any, column: CheckedColumn) -> Test:
+    """Return a test for values outside of two limits."""
     low, high = minimum(argument[0], column), maximum(argument[1], column)
     return lambda values: low(values) | high(values)
 
@@ -81,6 +85,7 @@ def _compared(argument: Any, column: CheckedColumn, wrong: Callable[[Any, Any], 
 
 
 def regex(argument: str, column: CheckedColumn) -> Test:
+    """Return a test for text that a regular expression does not match completely."""
     if not is_text(column.kind):
         raise Unfit(f"a regular expression is for text, and this is {column.type_text}")
     whole = rf"\A(?:{argument})\z"
@@ -88,6 +93,7 @@ def regex(argument: str, column: CheckedColumn) -> Test:
 
 
 def isin(argument: list[Any], column: CheckedColumn) -> Test:
+    """Return a test for values that are not in a list."""
     allowed = beside(argument, column.kind)
 
     def test(values: Any) -> Mask:
@@ -101,6 +107,7 @@ def isin(argument: list[Any], column: CheckedColumn) -> Test:
 
 
 def monotonic(argument: str, column: CheckedColumn) -> Test:
+    """Return a test for values that are out of order relative to the value before."""
     kind = pa.float32() if types.is_float16(column.kind) else column.kind
     wrong = _OUT_OF_ORDER[argument][0]
     try:
@@ -125,7 +132,7 @@ class _InOrder:
 
 
 def foreign_key(argument: str, column: CheckedColumn) -> Test:
-    """Read the other column first, keeping eight bytes for each distinct value of it."""
+    """Return a test for values that the other column lacks; it is read once before, eight bytes per distinct value."""
     other = column.tables.column(argument)
     kind = _common(column, other)
     known = distinct(all_value_hashes(other, kind)[0])
@@ -151,7 +158,7 @@ def _common(one: CheckedColumn, other: CheckedColumn) -> pa.DataType:
 
 
 def _mask(found: Any) -> Mask:
-    """Return an Arrow array of booleans as numpy's; what compares with nothing is not wrong."""
+    """Return an Arrow boolean array as numpy's; null, the result of comparing missing values, counts as valid."""
     mask: Mask = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
     return mask
 

@@ -1,4 +1,4 @@
-"""Trying checks on the tables that were built: one pass over the columns that they are about, a piece at a time."""
+"""Run checks on built tables, in one pass over the columns that they need, a piece at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class CheckResult:
-    """What one check found in one table of so many rows."""
+    """The findings of one check in one table; `rows` is the table's number of rows."""
 
     path: str
     check: Check
@@ -38,7 +38,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Asked:
-    """A check of a table, in whose first `after` blocks all rows are known to hold it."""
+    """A check to run on a table; the rows of its first `after` blocks are known to pass."""
 
     table: TableNode
     check: Check
@@ -46,7 +46,7 @@ class Asked:
 
 
 def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable) -> list[CheckResult]:
-    """Try the checks of all nodes on the tables that became of them, whoever wrote these; return all results."""
+    """Run the checks of all nodes on the tables built from them; return all results."""
     asked = [
         Asked(table, check)
         for spec in nodes
@@ -58,7 +58,7 @@ def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable)
 
 
 def run_asked(asked: Iterable[Asked], manifest: Manifest, objects: Readable) -> list[CheckResult]:
-    """Try checks on tables of a manifest, in one pass over each; return the results, those of a table together."""
+    """Run checks on tables of a manifest, in one pass over each; return the results, grouped by table."""
     together: dict[tuple[str, int], list[Asked]] = {}
     for each in asked:
         together.setdefault((each.table.path, each.after), []).append(each)
@@ -99,7 +99,7 @@ def _of_table(table: TableNode, checks: Iterable[Check], columns: list[CheckedCo
 
 
 def _watches(result: CheckResult, columns: list[CheckedColumn]) -> Iterator[_Watch]:
-    """Yield what has to look at the rows of a column; what is plain without looking is noted in the result."""
+    """Yield a watch for each rule and column that needs the rows; other findings are added to the result at once."""
     check = result.check
     chosen = columns if check.columns is None else [each for each in columns if each.name in check.columns]
     for name in check.columns or ():
@@ -122,7 +122,7 @@ def _watches(result: CheckResult, columns: list[CheckedColumn]) -> Iterator[_Wat
 def _of_rows(
     result: CheckResult, kind: str, argument: Any, columns: list[CheckedColumn], chosen: list[CheckedColumn]
 ) -> None:
-    """Return a check of rows as wholes, which goes through the table by itself."""
+    """Run a check of whole rows, which reads the table on its own, and add its findings to the result."""
     from datapkg.building.checks import python_rule, sql_rule
     from datapkg.building.checks.columns import Unfit
 
@@ -134,7 +134,7 @@ def _of_rows(
 
 
 def _row_watches(result: CheckResult, kind: str, argument: Any, columns: list[CheckedColumn]) -> Iterator[_Watch]:
-    """Yield the watches of a rule; a check without columns is for all that it fits, at least one."""
+    """Yield the watches of a rule; a check without columns applies to all that it fits, of which there must be one."""
     from datapkg.building.checks.columns import Unfit
     from datapkg.building.checks.rules import RULES
 
@@ -154,7 +154,7 @@ def _row_watches(result: CheckResult, kind: str, argument: Any, columns: list[Ch
 
 @dataclass
 class _Watch:
-    """One rule at work on one column."""
+    """One rule applied to one column."""
 
     result: CheckResult
     column: CheckedColumn
@@ -162,6 +162,7 @@ class _Watch:
     finding: Finding
 
     def see(self, values: Any, first: int) -> None:
+        """Test the next values, of which the first has the row number `first`."""
         wrong = self.test(values).nonzero()[0]
         self.finding.rows += len(wrong)
         for at in wrong[: SAMPLE_ROWS - len(self.finding.samples)]:

@@ -1,7 +1,7 @@
-"""`sql` checks: an expression that each row fulfils, or a query that finds nothing, by DuckDB.
+"""`sql` checks: evaluate an expression for each row, or a query that must return no row, with DuckDB.
 
-DuckDB sees the one table, as `this`, and nothing else: no file, no network, no extension, no variable of this process;
-its settings are locked. The rows stream through it, in bounded memory.
+DuckDB sees only this table, as `this`: no file, network, extension or variable of this process; its settings are
+locked. The rows are streamed in bounded memory.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _SETTINGS = {
     "allow_community_extensions": "false",
     "python_enable_replacements": "false",
     "memory_limit": "512MB",
-    "temp_directory": "",  # nothing is written: what needs more memory fails
-    "threads": "1",  # so that rows come in order
+    "temp_directory": "",  # nothing is written to disk: queries that need more memory fail
+    "threads": "1",  # so that rows keep their order
 }
-# What may stand for a column without naming it: `*`, `COLUMNS(…)`, `#1`, a quote within a name.
+# Forms that may refer to a column without naming it: `*`, `COLUMNS(…)`, `#1`, a doubled quote in a name.
 _ALL = re.compile(r"(^|[(,.])\s*\*|\bselect\s+\*|\bcolumns\b|#|\"\"", re.IGNORECASE)
 _AT_ONCE = 1_000
 _SHOWN_COLUMNS, _SHOWN_CHARS = 5, 60
 
 
 def find(text: str, columns: Sequence[CheckedColumn], chosen: Sequence[CheckedColumn]) -> list[Finding]:
-    """Return what breaks the expression or query in a table of these columns; `chosen` are shown of the rows that do.
+    """Return the findings of the expression or query; the values of the `chosen` columns are shown for violating rows.
 
-    Raise `Unfit` for what DuckDB does not take, `MissingDependency` where it is not installed.
+    Raise `Unfit` if DuckDB rejects the text, `MissingDependency` if it is not installed.
     """
     duckdb = _duckdb()
     used = list(columns) if is_query(text) else [each for each in columns if _may_use(text, each)]
@@ -68,7 +68,7 @@ def _duckdb() -> Any:
 
 
 def _may_use(text: str, column: CheckedColumn) -> bool:
-    """Return whether an expression may be about a column; rather one too many than one too few."""
+    """Return whether an expression may use a column; a false positive is harmless."""
     return _ALL.search(text) is not None or column.name.lower() in text.lower()
 
 
@@ -104,7 +104,7 @@ def _by_query(connection: Any, text: str) -> list[Finding]:
 
 
 def _query(connection: Any, text: str) -> Any:
-    """Return what one query will give; nothing else is taken, harmless or not."""
+    """Return the relation of a single query; raise `Unfit` for any other statement."""
     statements = connection.extract_statements(text)
     if len(statements) != 1 or statements[0].type.name != "SELECT":
         raise Unfit("it is not one expression, nor one query")
@@ -112,20 +112,21 @@ def _query(connection: Any, text: str) -> Any:
 
 
 def _fetched(relation: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield rows as values of Python, by Arrow: DuckDB's own way wants another library for times with a zone."""
+    """Yield rows as Python values, through Arrow: DuckDB itself needs another library for times with a zone."""
     for batch in relation.to_arrow_reader(_AT_ONCE):
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 @dataclass(frozen=True)
 class _ArrowRows:
-    """The rows of a table for DuckDB, from the first one each time it asks; `number` is a column of their numbers."""
+    """The rows of a table as an Arrow stream for DuckDB; `number` is the name of the column of row numbers."""
 
     first: CheckedColumn
     used: list[CheckedColumn]
 
     @property
     def number(self) -> str:
+        """Return the name of the column of row numbers, which differs from all used columns."""
         name, taken = "row number", {each.name.lower() for each in self.used}
         while name in taken:
             name += "_"
@@ -133,6 +134,7 @@ class _ArrowRows:
 
     @property
     def schema(self) -> pa.Schema:
+        """Return the schema: the row numbers, then the used columns."""
         fields = [(each.name, _known(each.kind)) for each in self.used]
         return pa.schema([(self.number, pa.int64()), *fields])
 
@@ -143,7 +145,7 @@ class _ArrowRows:
         return pa.RecordBatchReader.from_batches(self.schema, self._batches()).__arrow_c_stream__(requested_schema)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        # One column at least, which says how many rows there are.
+        # At least one column is read, to get the number of rows.
         columns = self.used or [self.first]
         tables, node, schema, start = self.first.tables, self.first.node, self.schema, self.first.first_row
         for values in tables.pieces(node, [each.index for each in columns]):
@@ -156,7 +158,7 @@ class _ArrowRows:
 
 
 def _known(kind: pa.DataType) -> pa.DataType:
-    """Return a type that DuckDB knows."""
+    """Return a type that DuckDB supports."""
     return pa.float32() if types.is_float16(kind) else kind
 
 
@@ -174,5 +176,5 @@ def _cut(text: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return the message of DuckDB without the excerpt of the query."""
+    """Return DuckDB's message without the excerpt of the query."""
     return " ".join(re.split(r"\n\s*LINE \d+:", str(error))[0].split())[:300]

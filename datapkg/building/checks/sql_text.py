@@ -1,4 +1,4 @@
-"""Whether the text of a `sql` check is an expression or a query, without loading the library that runs it."""
+"""Distinguish expressions from queries in `sql` checks, without importing DuckDB."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _QUERY = re.compile(r"\s*(select|with|from)\b", re.IGNORECASE)
 
 
 def is_query(text: str) -> bool:
-    """Return whether the text is a query, which must find no row; else it is an expression that each row fulfils."""
+    """Return whether the text is a query, which must return no row, rather than an expression about each row."""
     return _QUERY.match(text) is not None

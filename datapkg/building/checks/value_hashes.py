@@ -1,4 +1,4 @@
-"""Values as words of 64 bits, by which equal ones are found over a whole column at eight bytes a row."""
+"""Hash values to 64-bit words, to find equal values in a whole column with eight bytes per row."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from datapkg.building.checks.comparing import cast, is_text
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-# Up to so many repeated rows, what looks equal by its word is looked at itself.
+# Up to this number of repeated rows, values with equal hashes are compared themselves.
 LOOKED_AT = 1_000
 
 
 def present(values: pa.Array) -> Rows:
-    """Return the positions of the values that are there: neither null nor NaN."""
+    """Return the positions of the values that are neither null nor NaN."""
     missing = pc.is_null(values, nan_is_null=types.is_floating(values.type))
     return np.flatnonzero(~missing.to_numpy(zero_copy_only=False))
 
 
 def hash_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type that values of a column have when they become words; raise `Unfit` for those that never do."""
+    """Return the type that a column's values are cast to before hashing; raise `Unfit` if they cannot be hashed."""
     if types.is_integer(kind) or types.is_boolean(kind):
         return pa.uint64() if kind == pa.uint64() else pa.int64()
     if types.is_floating(kind):
@@ -41,9 +41,9 @@ def hash_type(kind: pa.DataType) -> pa.DataType:
 
 
 def value_hashes(values: pa.Array, kind: pa.DataType) -> Words:
-    """Return one word for each value, none of which is missing.
+    """Return one 64-bit word for each value; there must be no missing values.
 
-    But for text and binary, only equal ones have the same.
+    Except for text and binary, different values have different words.
     """
     if types.is_large_string(kind) or types.is_large_binary(kind):
         import pandas
@@ -58,7 +58,7 @@ def value_hashes(values: pa.Array, kind: pa.DataType) -> Words:
 
 
 def all_value_hashes(column: CheckedColumn, kind: pa.DataType) -> tuple[Words, Rows]:
-    """Return the words of all values of a column that are there, and their rows, counted from 0."""
+    """Return the hashes of all values of a column that are not missing, and their rows, from 0."""
     found: list[Words] = [np.empty(0, np.uint64)]
     rows: list[Rows] = [np.empty(0, np.int64)]
     first = 0
@@ -71,13 +71,13 @@ def all_value_hashes(column: CheckedColumn, kind: pa.DataType) -> tuple[Words, R
 
 
 def distinct(found: Words) -> Words:
-    """Return each word once, in order; ten times as fast as `np.unique` on numbers that follow each other."""
+    """Return the distinct hashes, sorted; ten times as fast as `np.unique` on consecutive numbers."""
     ordered = np.sort(found)
     return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
 def are_among(found: Words, known: Words) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return for each word whether it is one of the known ones, which are sorted."""
+    """Return for each hash whether it is one of the known hashes, which are sorted."""
     if not len(known):
         return np.zeros(len(found), dtype=np.bool_)
     places = np.minimum(np.searchsorted(known, found), len(known) - 1)
@@ -85,7 +85,7 @@ def are_among(found: Words, known: Words) -> np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def repeated_rows(column: CheckedColumn) -> Rows:
-    """Return the rows, from 0, whose value is in an earlier row too, using about 32 bytes a row."""
+    """Return the rows, from 0, whose value occurs in an earlier row too, using about 32 bytes per row."""
     kind = hash_type(column.kind)
     found, rows = all_value_hashes(column, kind)
     by_word = np.argsort(found, kind="stable")

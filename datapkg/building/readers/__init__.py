@@ -1,7 +1,7 @@
-"""The transforms: what a source can be read as, chosen by name or guessed from the name of the file.
+"""The table of transforms, which read a source as a table, array or file; chosen by name or guessed from the file name.
 
-One file a family, each with functions that take a path (or an open file) and kwargs; nothing heavy is imported before
-one of them runs. Other distributions add theirs by entry points, which are looked at for names that are not here.
+Each family has a module with functions that take a path (or an open file) and kwargs; slow libraries are imported when
+one of them runs. Other distributions add transforms by entry points, which are consulted for unknown names only.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _LOOKED_AT = {"json": json_records.begins_with_records, "sqlite": sqlite_file.is
 
 
 def guess(path: Path) -> str:
-    """Return the name of the transform for a file, by its extension; of `.json` and databases by how it begins too."""
+    """Return the name of the transform for a file, by its extension and, for some, by its first bytes."""
     stem, extension = _split(path.name)
     name = _EXTENSIONS.get(extension.lower(), "id")
     if name in _LOOKED_AT and not _LOOKED_AT[name](path):
@@ -87,14 +87,14 @@ def guess(path: Path) -> str:
 
 
 def node_name(file_name: str, transform: str) -> str:
-    """Return what a file's node is called: what is parsed drops the extension, files keep it."""
+    """Return the name of a file's node: parsed files lose their extension, files stored unchanged keep it."""
     if TRANSFORMS[transform].kind == "file":
         return file_name
     return _split(file_name)[0] or file_name
 
 
 def _split(file_name: str) -> tuple[str, str]:
-    """Return (stem, extension); of a compressed table the extension is the one below: `a.csv.gz` → `a`, `.csv`."""
+    """Return stem and extension; a compressed table has the inner extension: `a.csv.gz` → `a`, `.csv`."""
     stem, dot, last = file_name.rpartition(".")
     if not stem:
         return file_name, ""

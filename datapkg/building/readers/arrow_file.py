@@ -1,6 +1,6 @@
-"""feather and arrow: a table in one of Arrow's own forms, whichever of them its first bytes say.
+"""feather and arrow: read a table in one of Arrow's file formats, detected by its first bytes.
 
-These are the IPC file (Feather's version 2), the IPC stream, and Feather's version 1.
+They are the IPC file format (Feather version 2), the IPC stream format, and Feather version 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FILE, _OLD_FEATHER = b"ARROW1", b"FEA1"
 
 
 def arrow(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """Return the table in the file; its buffers are validated first, since they are used without copying."""
+    """Return the table in the file; its buffers are validated first because they are used without copying."""
     import pyarrow as pa
 
     from datapkg.building.readers.batches import batches
@@ -39,7 +39,7 @@ def arrow(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> An
 
 
 def _old_feather(path: Path, kwargs: dict[str, Any]) -> Any:
-    """Return a table of Feather V1, converted by a child process: its reader crashes on damaged files."""
+    """Return a Feather V1 table, converted in a child process because its reader crashes on corrupt files."""
     import pyarrow as pa
 
     from datapkg.building.readers.validity import check_values

@@ -1,4 +1,4 @@
-"""What a transform is."""
+"""The contract of transforms, which read a file as a table, an array or a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kind = Literal["table", "array", "file"]
 
 @dataclass(frozen=True)
 class Described:
-    """An Arrow table, and metadata that its source states: descriptions of columns."""
+    """An Arrow table with metadata from its source, such as descriptions of columns."""
 
     table: Any
     meta: dict[Hashable, Any]
@@ -21,13 +21,13 @@ class Described:
 
 @dataclass(frozen=True)
 class Transform:
-    """One way to read a source; `family` names those that share kwargs.
+    """One way to read a source; transforms of one `family` share kwargs.
 
-    `read(path, kwargs, warn)` gives an Arrow table, a `Described` one, a `TableStream` or a numpy array; or a dict of
-    such, where one source is a group of nodes. `keep(stream)` looks at an open file whose bytes may be kept as they
-    are: it gives the `Content` of a table, (dtype, shape) of an array, or None where they may not, and `read` is
-    called. `kwargs` are the names that one takes which is not a function of pandas, `provider` the distribution of one
-    that is not ours and its version, for the record.
+    `read(path, kwargs, warn)` returns an Arrow table, a `Described` table, a `TableStream` or a numpy array; or a dict
+    of these, if one source is a group of nodes. `keep(stream)` inspects an open file whose bytes may be stored
+    unchanged: it returns the `Content` of a table, (dtype, shape) of an array, or None if `read` must be called
+    instead. `kwargs` are the accepted names, for transforms that are not pandas functions. `provider` is the name and
+    version of the distribution of a plugin, for the record.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Tables that come batch by batch: what a transform gives for a source that may be bigger than memory."""
+"""Tables that are read in batches, for sources that may be larger than memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from datapkg.tables.extension_types import has_inner_extensions, schema_without,
 from datapkg.tables.frame_to_arrow import table_from_arrow, with_dtypes
 from datapkg.tables.table_stream import TablePart
 
-# Rows of a batch that we make; those of a file come as they lie in it, cut to so many.
+# Rows per batch that datapkg builds itself; batches of a file keep their length, up to `_MOST_ROWS`.
 BATCH_ROWS = 16_384
 _MOST_ROWS = 131_072
-# The pandas dtypes that keep whole numbers and booleans beside nulls.
+# The pandas dtypes for integers and booleans with nulls.
 NULLABLE = {pa.bool_(): "boolean"} | {
     kind: str(kind).replace("u", "U", 1).replace("int", "Int")
     for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
@@ -26,22 +26,22 @@ NULLABLE = {pa.bool_(): "boolean"} | {
 
 @dataclass(frozen=True)
 class Batches:
-    """A `TableStream` whose types are known before it is read; `read()` begins at the first row each time."""
+    """A `TableStream` whose types are known before it is read; each call of `read()` starts at the first row."""
 
     schema: pa.Schema
     read: Callable[[], Iterator[pa.Table]]
 
     def parts(self) -> Iterator[TablePart]:
-        """Yield all rows in order, each batch under the names and the description of `schema`."""
+        """Yield all rows in order, each batch with the names and metadata of `schema`."""
         for table in self.read():
             yield TablePart(pa.Table.from_arrays(table.columns, schema=self.schema))
 
 
 def batches(schema: pa.Schema, read: Callable[[], Iterable[Any]]) -> pa.Table | Batches:
-    """Return a stream of the record batches or tables that `read()` gives, all of this schema.
+    """Return a stream of the record batches or tables that `read()` returns, which all have this schema.
 
-    Where each batch may have categories of its own they are one table, read at once: a table has one list of them.
-    Raise `InvalidInput` for values that are not valid, once they are reached.
+    If there are categories, all batches are read at once into one table, because each batch may have its own categories
+    and a table has one list of them. Raise `InvalidInput` for invalid values when they are reached.
     """
 
     if has_inner_extensions(schema):
@@ -69,6 +69,6 @@ def _has_categories(kind: pa.DataType) -> bool:
 
 
 def described(schema: pa.Schema, nulls: Mapping[str, int]) -> pa.Schema:
-    """Return the schema with nullable dtypes for the whole numbers and booleans that have nulls."""
+    """Return the schema with nullable dtypes for integer and boolean columns that have nulls."""
     dtypes = {each.name: NULLABLE[each.type] for each in schema if nulls.get(each.name) and each.type in NULLABLE}
     return with_dtypes(schema.empty_table(), dtypes).schema

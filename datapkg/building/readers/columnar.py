@@ -1,4 +1,4 @@
-"""Which columns of a columnar file are taken: the kwarg that its transforms share."""
+"""Select columns of a columnar file by the kwarg `columns`, which its transforms share."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from datapkg.format.texts import quoted
 
 
 def chosen_columns(table: Any, kwargs: dict[str, Any]) -> Any:
-    """Return the table with the columns that `columns` lists, in that order; all of them if it is not said."""
+    """Return the table with the columns that `columns` lists, in that order; all columns without it."""
     wanted = _wanted(table.column_names, kwargs)
     return table if wanted is None else table.select(wanted)
 
 
 def chosen_schema(schema: Any, kwargs: dict[str, Any]) -> Any:
-    """Return the schema that `chosen_columns` gives to a table of this one."""
+    """Return the schema of `chosen_columns` for a table of this schema."""
     wanted = _wanted(schema.names, kwargs)
     if wanted is None:
         return schema
@@ -26,7 +26,7 @@ def chosen_schema(schema: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _wanted(names: list[str], kwargs: dict[str, Any]) -> list[str] | None:
-    """Return the columns that `columns` lists; raise `InvalidInput` for a name that is not there."""
+    """Return the columns that `columns` lists; raise `InvalidInput` for an unknown name."""
     wanted = kwargs.get("columns")
     if wanted is None:
         return None

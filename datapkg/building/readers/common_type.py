@@ -1,4 +1,4 @@
-"""The type that holds the values of two types exactly."""
+"""Find the common type of two Arrow types, which holds the values of both exactly."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _UNITS = ("s", "ms", "us", "ns")
 
 
 def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """Return the type of a column that holds values of both; raise TypeError with both names where there is none.
+    """Return the type of a column that holds values of both types; raise `TypeError` with both names if there is none.
 
-    Integers beside floats become float64, which the one who casts has to hold against each value. Times take the finer
-    unit, decimals the digits of both, text and binary the longer offsets.
+    Integers with floats become float64; the caller must check that each value is exact. Times take the finer unit,
+    decimals the digits of both, text and binary the longer offsets.
     """
     if one == other or types.is_null(other):
         return one

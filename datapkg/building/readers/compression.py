@@ -1,6 +1,6 @@
-"""Text below compression: which ends of a name stand for one, and how it is opened.
+"""Open compressed text: which file suffixes mean which compression, and how each is opened.
 
-zst is read by pyarrow, which is here anyway; pandas would want another library for it.
+zst is read by pyarrow, which is installed anyway; pandas would need another library for it.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any, BinaryIO
 from datapkg.errors import InvalidInput
 
 ZST = ".zst"
-# The longest line, or record of JSON, that is read.
+# The longest line, or JSON record, that is read.
 LONGEST_BYTES, _PIECE_BYTES = 256 << 20, 1 << 20
 ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def open_text(path: Path) -> BinaryIO:
-    """Return the bytes of a file, decompressed if its name says that it is compressed; raise `ERRORS`."""
+    """Return the bytes of a file, decompressed if its suffix is that of a compression; raise `ERRORS`."""
     stream: BinaryIO = SUFFIXES.get(path.suffix.lower(), open)(path, "rb")
     return stream
 
 
 def check_lines(path: Path) -> None:
-    """Raise `InvalidInput` for compressed text with a line of more than `LONGEST_BYTES`, which readers hold as a whole.
+    """Raise `InvalidInput` for compressed text with a line longer than `LONGEST_BYTES`, which readers keep in memory.
 
-    A file of a few MB may have one of many GB. Damage is left to the reader, which names it.
+    A file of a few MB may contain a line of many GB. Corrupt files are left to the reader, which reports them.
     """
     if path.suffix.lower() not in SUFFIXES:
         return
@@ -47,7 +47,7 @@ def check_lines(path: Path) -> None:
 
 @contextmanager
 def for_pandas(path: Path, kwargs: dict[str, Any]) -> Iterator[tuple[Path | BinaryIO, dict[str, Any]]]:
-    """Give the input of a function of pandas, and its kwargs: the path, or an open stream if pandas cannot open it."""
+    """Yield input and kwargs for a pandas reader: the path, or an open stream if pandas cannot open the file."""
     compression = kwargs.get("compression", "infer")
     method = compression.get("method", "infer") if isinstance(compression, dict) else compression
     if method != "zstd" and (method != "infer" or path.suffix.lower() != ZST):

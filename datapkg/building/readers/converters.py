@@ -1,4 +1,4 @@
-"""`converters` of a build file: functions by their names, since YAML holds no functions and none is run from it."""
+"""Resolve `converters` of a build file: functions by name, since a build file contains no code."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ NAMED: dict[str, Callable[[str], Any]] = {
 
 
 def with_functions(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the kwargs with the functions that `converters` names.
-
-    Raise `InvalidInput` for a name that stands for none.
-    """
+    """Return the kwargs with the functions that `converters` names; raise `InvalidInput` for an unknown name."""
     if not isinstance(kwargs.get("converters"), dict):
         if kwargs.get("converters") is None:
             return kwargs

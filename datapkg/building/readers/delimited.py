@@ -1,7 +1,8 @@
-"""csv, tsv and ssv: delimited text, read as `pandas.read_csv` reads it, with three exceptions.
+"""csv, tsv and ssv: read delimited text as `pandas.read_csv` does, with three exceptions.
 
-A headerless file whose `dtype` has one key a column is named by these keys. Integers and booleans with missing values
-become Int64 and boolean where pandas raises. What pandas' C engine cannot parse is tried with its Python engine.
+The keys of `dtype` name the columns of a headerless file if there is one key per column. Integers and booleans with
+missing values become Int64 and boolean where pandas raises. Text that pandas' C engine cannot parse is tried with its
+Python engine.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ Warn = Callable[[str], None]
 
 
 def csv(path: Path, kwargs: dict[str, Any], warn: Warn) -> Any:
-    """Return the table in a file with commas."""
+    """Return the table in a comma-separated file."""
     return _table(path, ",", kwargs, warn)
 
 
 def tsv(path: Path, kwargs: dict[str, Any], warn: Warn) -> Any:
-    """Return the table in a file with tabs."""
+    """Return the table in a tab-separated file."""
     return _table(path, "\t", kwargs, warn)
 
 
 def ssv(path: Path, kwargs: dict[str, Any], warn: Warn) -> Any:
-    """Return the table in a file with semicolons."""
+    """Return the table in a semicolon-separated file."""
     return _table(path, ";", kwargs, warn)
 
 

@@ -1,7 +1,7 @@
-"""Which encoding a text that is not UTF-8 may have, for the hint of an error: named only where it is sure.
+"""Guess the encoding of text that is not UTF-8, for the hint of an error; it is named only if it is certain.
 
-It is sure where all encodings that give plausible words give the same text. A word is implausible where it mixes
-scripts, has a capital with an accent behind a small letter, or a symbol behind a letter: `José` in cp1252 is `Josй` in
+It is certain if all encodings that decode to plausible words give the same text. A word is implausible if it mixes
+scripts, or has an accented capital after a small letter or a symbol after a letter: `José` in cp1252 is `Josй` in
 cp1251 and `JosÚ` in cp850.
 """
 
@@ -16,7 +16,7 @@ from datapkg.building.readers.compression import ERRORS, open_text
 _FAMILIES = ("csv", "json")
 _SAMPLE_BYTES, _SEARCHED_BYTES = 1 << 16, 64 << 20
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-# Of several that give the same text, the first is named.
+# If several give the same text, the first is named.
 _CANDIDATES = (
     *("cp1252", "cp1250", "cp1254", "cp1257", "cp1251", "cp1253", "koi8_r", "mac_roman", "cp850", "cp437"),
     *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
@@ -25,7 +25,7 @@ _EXAMPLES = "cp1252 (Western Europe), cp1251 (Cyrillic), shift_jis or gb18030"
 
 
 def encoding_hint(error: BaseException, family: str, path: Path, shown: str, kwargs: dict[str, Any]) -> str:
-    """Return the line that names the encoding of a file whose text could not be decoded; "" for another error."""
+    """Return the hint that names the encoding of a file whose text could not be decoded; "" for other errors."""
     if family not in _FAMILIES or "encoding" in kwargs or not _is_of_text(error):
         return ""
     found = sure_encoding(_sample(path))
@@ -43,7 +43,7 @@ def _is_of_text(error: BaseException) -> bool:
 
 
 def _sample(path: Path) -> bytes:
-    """Return the lines with other bytes than ASCII, after the mark that the file may begin with."""
+    """Return the lines that contain non-ASCII bytes, or the byte order mark at the beginning of the file."""
     lines, size, searched = [], 0, 0
     try:
         with open_text(path) as stream:
@@ -62,7 +62,7 @@ def _sample(path: Path) -> bytes:
 
 
 def sure_encoding(sample: bytes) -> str:
-    """Return the encoding of some lines of text that are not UTF-8; "" where several are possible."""
+    """Return the encoding of lines of text that are not UTF-8; "" if several are possible."""
     if sample[:2] in _MARKS:
         return _MARKS[sample[:2]]
     texts: dict[str, str] = {}

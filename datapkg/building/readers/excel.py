@@ -1,7 +1,7 @@
-"""xls, xlsx and ods: sheets of a workbook, read as `pandas.read_excel` reads them with calamine.
+"""xls, xlsx and ods: read the sheets of a workbook as `pandas.read_excel` does with calamine.
 
-`sheet` names one, by name or number from 0, several in a list, or all by "*". Where nothing is said, the sheets that
-are shown and not empty are taken: one is a table, several are a group. Sheets of charts and macros are never data.
+`sheet` selects one by name or number from 0, several in a list, or all by "*". By default, the sheets that are visible
+and not empty are read: one is a table, several are a group. Sheets of charts and macros are never read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Sheet:
 
 
 def excel(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """Return the table on a sheet, or the tables by the names of theirs."""
+    """Return the table of one sheet, or a dict of tables by sheet name."""
     import pandas
 
     _check_size(path)
@@ -43,7 +43,7 @@ def excel(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> An
 
 
 def _check_size(path: Path) -> None:
-    """Raise `InvalidInput` for a workbook that calamine cannot open in the memory that is there; it would abort."""
+    """Raise `InvalidInput` for a workbook that calamine cannot open in the available memory, where it would abort."""
     import python_calamine
 
     try:
@@ -72,7 +72,7 @@ def _sheets(book: Any) -> list[_Sheet]:
 
 
 def _word(value: Any) -> str:
-    """Return `Hidden` for calamine's `SheetVisibleEnum.Hidden`."""
+    """Return the enum member's name, such as `Hidden` for `SheetVisibleEnum.Hidden`."""
     return str(value).rpartition(".")[2]
 
 
@@ -95,7 +95,7 @@ def _chosen(sheets: list[_Sheet], kwargs: dict[str, Any], warn: Callable[[str], 
 
 
 def _data(sheets: list[_Sheet], warn: Callable[[str], None]) -> _Sheet | list[_Sheet]:
-    """Return what somebody takes for the data of a workbook without being told: what he sees there."""
+    """Return the default data of a workbook: its visible sheets that are not empty."""
     seen = [each for each in sheets if each.is_shown]
     hidden = [each.name for each in sheets if not each.is_shown and not each.is_empty]
     if hidden:
@@ -116,7 +116,7 @@ def _not_empty(sheets: list[_Sheet], warn: Callable[[str], None]) -> list[_Sheet
 
 
 def _one(sheets: list[_Sheet], wanted: Any) -> _Sheet:
-    """Return the sheet of this name; a number that is none's name counts from 0."""
+    """Return the sheet with this name; a number that is not a sheet's name counts from 0."""
     by_name = {each.name: each for each in sheets}
     if not isinstance(wanted, bool) and isinstance(wanted, str | int):
         if str(wanted) in by_name:

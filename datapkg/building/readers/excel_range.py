@@ -1,6 +1,6 @@
-"""The range of cells that a sheet of an .xlsx file spans, read from the cells themselves: its `dimension` may be wrong.
+"""Find the range of cells in a sheet of an .xlsx file from the cells themselves, because its `dimension` may be wrong.
 
-It is only asked for where a sheet is too large to be opened, to say which cell makes it so.
+It is needed only for the error about a sheet that is too large, to name the cell that causes it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ _PIECE_BYTES, _LONGEST_TAG, _MAX_BYTES = 1 << 20, 1 << 10, 4 << 30
 
 
 def cell_range(path: Path, number: int) -> tuple[str, str] | None:
-    """Return the first and last corner of the sheet with this number, such as `A1` and `XFD99`.
-
-    None if that is unknown.
-    """
+    """Return the first and last corner of the sheet with this number, such as `A1` and `XFD99`; None if unknown."""
     try:
         with zipfile.ZipFile(path) as archive:
             cells = list(_extremes(archive, _part(archive, number)))
@@ -34,7 +31,7 @@ def cell_range(path: Path, number: int) -> tuple[str, str] | None:
 
 
 def _part(archive: zipfile.ZipFile, number: int) -> str:
-    """Return the name of the member that holds a sheet."""
+    """Return the name of the archive member that contains a sheet."""
     book = archive.read("xl/workbook.xml").decode("utf-8", "replace")
     links = archive.read("xl/_rels/workbook.xml.rels").decode("utf-8", "replace")
     wanted = _SHEET_ID.findall(book)[number]
@@ -46,7 +43,7 @@ def _part(archive: zipfile.ZipFile, number: int) -> str:
 
 
 def _extremes(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[int, int]]:
-    """Yield the (column, row), from 1, of cells that widen the range of those before."""
+    """Yield (column, row), from 1, of each cell that extends the range of the cells before it."""
     left = top = 2**63
     right = bottom = 0
     with archive.open(part) as stream:

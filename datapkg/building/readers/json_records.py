@@ -1,7 +1,8 @@
-"""json and jsonl: a list of records, or one record a line, as a table.
+"""json and jsonl: read a list of records, or one record per line, as a table.
 
-Without kwargs the values are what JSON says: text stays text, whole numbers stay whole beside nulls, nothing is taken
-for a date. The file is never held as a whole. With kwargs `pandas.read_json` reads it, which guesses.
+Without kwargs the values keep their JSON types: text stays text, integers stay integers even with nulls, and nothing is
+parsed as a date. The file is never held in memory as a whole. With kwargs, `pandas.read_json` reads it, which guesses
+types.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ _FIRST_BYTES = 65_536
 _RECORDS = re.compile(rb"\s*\[\s*\{")
 _SPACES = re.compile(r"[ \t\n\r]*")
 _BOM = b"\xef\xbb\xbf"
-# Bounds of what is held at once: one record, one reading, the text of the records that become a batch.
+# Limits of what is held in memory: the text of one read, and of the records that become a batch.
 _READ_CHARS, _GROUP_BYTES = 1 << 20, 32 << 20
 
-# The number of a record (of its line), the length of its text, and what it says.
+# The number of a record (or of its line), the length of its text, and its value.
 Numbered = tuple[int, int, Any]
 
 
 def begins_with_records(path: Path) -> bool:
-    """Return whether a JSON file begins as a list of records does: `[{`."""
+    """Return whether a JSON file begins like a list of records: `[{`."""
     try:
         with open_text(path) as stream:
             return _RECORDS.match(stream.read(_FIRST_BYTES).removeprefix(_BOM)) is not None
@@ -42,12 +43,12 @@ def begins_with_records(path: Path) -> bool:
 
 
 def json(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """Return the table that a list of records is."""
+    """Return the table of a list of records."""
     return _by_pandas(path, kwargs) if kwargs else _stream(partial(_listed, path), "record")
 
 
 def jsonl(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """Return the table that one record a line is; empty lines do not count."""
+    """Return the table of one record per line; empty lines are skipped."""
     return _by_pandas(path, {"lines": True, **kwargs}) if kwargs else _stream(partial(_lines, path), "line")
 
 
@@ -70,7 +71,7 @@ def _lines(path: Path) -> Iterator[Numbered]:
 
 
 def _value(decoder: Any, line: bytes) -> Any:
-    """Return what a line says. msgspec is the faster one, and refuses what only Python's own reader takes: NaN, say."""
+    """Return the value of a line: by msgspec, which is faster, else by `json`, which accepts more, such as NaN."""
     try:
         return decoder.decode(line)
     except msgspec.MsgspecError:
@@ -78,10 +79,7 @@ def _value(decoder: Any, line: bytes) -> Any:
 
 
 def _listed(path: Path) -> Iterator[Numbered]:
-    """Yield the elements of a list, each decoded when enough of the text is there.
-
-    Never more text than the longest needs.
-    """
+    """Yield the elements of a list, each decoded once its text is read, so that memory holds little more than one."""
     with open_text(path) as stream:
         encoding = json_library.detect_encoding(stream.peek(4)[:4])  # type: ignore[attr-defined]
         text = io.TextIOWrapper(stream, encoding=encoding, newline="")
@@ -110,14 +108,14 @@ def _elements(window: _Window) -> Iterator[Numbered]:
 
 
 class _Window:
-    """A stretch of a long text, read on as it is needed and forgotten behind `at`."""
+    """A window over a long text that is extended when needed; text before `at` is discarded."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.text, self.at, self.ended = stream, "", 0, False
         self._decoder = json_library.JSONDecoder()
 
     def more(self) -> bool:
-        """Read on: as much as is here, so that what is long is decoded few times. False at the end."""
+        """Double the window, so that long values are decoded few times; return False at the end of the text."""
         size = max(_READ_CHARS, len(self.text) - self.at)
         if size > LONGEST_BYTES:
             raise InvalidInput(f"a record is longer than {LONGEST_BYTES >> 20} MiB")
@@ -127,7 +125,7 @@ class _Window:
         return bool(found)
 
     def skip(self) -> str:
-        """Return the next character that is no space; "" at the end."""
+        """Return the next non-blank character; "" at the end."""
         while True:
             found = _SPACES.match(self.text, self.at)
             self.at = found.end() if found else self.at
@@ -137,7 +135,7 @@ class _Window:
                 return ""
 
     def decode(self) -> Any:
-        """Return the value that begins here."""
+        """Return the value that begins at the current position."""
         self.skip()
         while True:
             try:
@@ -146,7 +144,7 @@ class _Window:
                 if not self.more():
                     raise
                 continue
-            # A number at the edge may go on.
+            # A number at the end of the window may continue.
             if end < len(self.text) or not self.more():
                 self.at = end
                 return value
@@ -168,7 +166,7 @@ def _stream(read: Callable[[], Iterator[Numbered]], what: str) -> Any:
 
 
 def _groups(numbered: Iterator[Numbered], what: str) -> Iterator[list[dict[str, Any]]]:
-    """Record in groups that memory holds easily."""
+    """Yield records in groups that fit easily in memory."""
     from datapkg.building.readers.batches import BATCH_ROWS
 
     records: list[dict[str, Any]] = []

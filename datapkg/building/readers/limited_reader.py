@@ -1,9 +1,9 @@
-"""Read files in a child process with limits, where the library may abort the process on a damaged or hostile file.
+"""Read files in a child process with limits, where a library may abort the process on a corrupt or hostile file.
 
-calamine allocates the whole rectangle that the cells of a sheet span, and Rust aborts where memory is not there: one
-cell at XFD1048575 is enough. pyarrow's reader of Feather's first version follows offsets that nobody checked, and
-readstat, which is written in C, writes past its buffers where the header of an SPSS file was changed. None of that can
-be caught in the process itself. The child is this file, run as a script: it imports nothing but those libraries.
+calamine allocates the whole rectangle that the cells of a sheet span, and Rust aborts if memory is insufficient: one
+cell at XFD1048575 is enough. pyarrow's reader of Feather version 1 follows unchecked offsets, and readstat, which is
+written in C, writes past its buffers if the header of an SPSS file was modified. None of this can be caught within the
+process. The child is this file, run as a script: it imports nothing except those libraries.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import IO, Any
 
 MAX_SECONDS = 600
-# What a child may allocate: this share of the machine's memory, but at least so much.
+# The memory limit of a child: this share of the machine's memory, but at least `_MIN_BYTES`.
 _SHARE, _MIN_BYTES = 0.5, 2 << 30
-# What a cell takes once it is a value in a DataFrame, with all that is made on the way.
+# Memory for one cell as a value in a DataFrame, including everything allocated on the way.
 _CELL_BYTES = 100
 _MARK, _DONE, _ERROR = "datapkg: ", "done", "error: "
 
 
 class ReaderDied(Exception):
-    """The child aborted or ran into a limit; `doing` is the last that it told, "" where it told nothing."""
+    """The child aborted or exceeded a limit; `doing` is its last message, "" if there was none."""
 
     def __init__(self, doing: str) -> None:
         super().__init__(doing)
@@ -40,10 +40,10 @@ def run(
     output: IO[bytes] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Run a task on a file in a child; what it writes goes to `output`, an open file.
+    """Run a task on a file in a child process; its standard output goes to `output`, an open file.
 
-    `libraries` are the modules that the task imports, `options` what JSON can hold. Raise `ReaderDied`, and
-    `ValueError` with the library's own message for a file that it cannot read.
+    `libraries` are the modules that the task imports, `options` are JSON values. Raise `ReaderDied` if the child
+    aborts, and `ValueError` with the library's message for a file that it cannot read.
     """
     if not sys.executable:  # an embedded Python: there is no interpreter to start
         raise ValueError("it is read in a process of its own, and this Python does not know its interpreter")
@@ -60,7 +60,7 @@ def run(
 
 
 def max_bytes() -> int:
-    """Return the memory that a child may allocate."""
+    """Return the number of bytes that a child may allocate."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -69,7 +69,7 @@ def max_bytes() -> int:
 
 
 def _main(task: str, path: str, settings: str) -> None:
-    """Return what the child does. It tells on stderr what it is doing, so that its last line says where it died."""
+    """Run a task in the child; progress goes to stderr, so that the last line shows where it died."""
     options = json.loads(settings)
     _limit(options["most"])
     sys.path += options["folders"]
@@ -112,7 +112,7 @@ def _sheets_of_cells(book: Any) -> Iterable[int]:
 
 
 def _convert_feather(path: str, options: dict[str, Any]) -> None:
-    """Write a table in Feather's first version to stdout as a stream of Arrow, once it was validated."""
+    """Write a Feather V1 table to stdout as an Arrow stream, after validating it."""
     from pyarrow import feather
 
     table = feather.read_table(path, memory_map=False)
@@ -121,9 +121,9 @@ def _convert_feather(path: str, options: dict[str, Any]) -> None:
 
 
 def _convert_readstat(path: str, options: dict[str, Any]) -> None:
-    """Write what pyreadstat reads to stdout as a stream of Arrow; columns are numbered, since names may be equal.
+    """Write what pyreadstat reads to stdout as an Arrow stream; columns are numbered, since names may be equal.
 
-    Metadata `datapkg` of its schema are JSON: names, labels, and the labels of values as pairs, since keys are numbers.
+    The schema metadata `datapkg` is JSON with names, labels, and value labels as pairs, since their keys are numbers.
     """
     import pyarrow as pa
     import pyreadstat

@@ -1,6 +1,6 @@
-"""numpy and npz: a .npy file, kept as its bytes are once its header is found to be true, and an archive of such.
+"""numpy and npz: .npy files, stored unchanged after checking their header, and .npz archives of them.
 
-Of an archive each array is a node. Nothing is unpacked before what it says of itself was found to be possible.
+Each array of an archive is a node. Nothing is unpacked before its declared sizes were found to be possible.
 """
 
 from __future__ import annotations
@@ -19,15 +19,12 @@ from datapkg.tables.npy_header import check_size, read_header
 
 _KINDS = "biufcmMSU"
 _ENDING = ".npy"
-# What an archive may unpack to: so many times its own size, and in any case so many bytes.
+# Limit of what an archive may unpack to: this multiple of its size, but at least `_ALWAYS_BYTES`.
 _RATIO, _ALWAYS_BYTES = 200, 256 << 20
 
 
 def header(stream: BinaryIO) -> tuple[str, list[int]]:
-    """Return (dtype, shape) of an open .npy file.
-
-    Raise `InvalidInput` for Python objects, records and files cut short.
-    """
+    """Return (dtype, shape) of an open .npy file; raise `InvalidInput` for objects, records and truncated files."""
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     return _header(stream, size)
@@ -41,7 +38,7 @@ def _header(stream: IO[bytes], size: int) -> tuple[str, list[int]]:
 
 
 def npz(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
-    """Return the arrays in an archive, by name."""
+    """Return the arrays in an archive by name."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -79,14 +76,14 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
             _header(stream, member.file_size)
         with archive.open(member) as stream:
             array = npy.read_array(stream, allow_pickle=False)
-            stream.read(1)  # to the very end, where the checksum is compared
+            stream.read(1)  # to the end, where zipfile compares the checksum
     except InvalidInput as error:
         raise InvalidInput(f"{quoted(member.filename)}: {error}") from error
     return array
 
 
 def check_dtype(dtype: Any) -> str:
-    """Return the text of a dtype; raise `InvalidInput` for one that is no plain number, time or text."""
+    """Return the text of a dtype; raise `InvalidInput` unless it is a plain number, time or text."""
     if dtype.kind not in _KINDS:
         what = "Python objects" if dtype.hasobject else f"{dtype}"
         raise InvalidInput(f"an array of {what} cannot be kept: only numbers, times, bytes and text of fixed length")
@@ -94,7 +91,7 @@ def check_dtype(dtype: Any) -> str:
 
 
 def to_bytes(array: Any) -> bytes:
-    """Return the .npy bytes of an array."""
+    """Return an array in .npy format."""
     from numpy.lib import format as npy
 
     sink = io.BytesIO()

@@ -1,4 +1,4 @@
-"""orc: a table in an ORC file, in the types that Arrow has for its own."""
+"""orc: read the table in an ORC file, in Arrow's types for those of ORC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BATCH_ROWS = 65_536
 
 
 def orc(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """Return the table in the file, read some rows at a time: a stripe of a few bytes may hold any number of rows."""
+    """Return the table in the file, read in batches: a stripe of a few bytes may contain any number of rows."""
     import pyarrow as pa
     from pyarrow.orc import ORCFile
 
@@ -38,7 +38,7 @@ def _batches(path: Path) -> Iterator[Any]:
 
 
 def _stripes(path: Path) -> Iterator[Any]:
-    """Yield the rows stripe by stripe, for columns that share a name, which a dataset cannot tell apart."""
+    """Yield the rows stripe by stripe, for files with duplicate column names, which a dataset cannot distinguish."""
     import pyarrow as pa
     from pyarrow.orc import ORCFile
 

@@ -1,7 +1,7 @@
-"""parquet: one readable Parquet file is a table as it lies; with `rewrite: true` it is written anew.
+"""parquet: store a readable Parquet file unchanged as a table; with `rewrite: true`, write it again.
 
-A file that readers would not read as it was meant is written anew without being asked: with extension types below the
-top level, which become their storage, and with INT96 times that nanoseconds cannot hold, which become microseconds.
+Files that readers would misread are always rewritten: those with extension types below the top level, which become
+their storage type, and those with INT96 times beyond the range of nanoseconds, which become microseconds.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from typing import Any, BinaryIO
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 
-# The seconds that an int64 of nanoseconds, and of microseconds, can hold.
+# The largest number of seconds in an int64 of nanoseconds and of microseconds.
 _NS_SECONDS, _US_SECONDS = (2**63 - 1) // 10**9, (2**63 - 1) // 10**6
 
 
 def content(stream: BinaryIO) -> Any:
-    """Return the `Content` of an open Parquet file, for which all of it is read.
+    """Return the `Content` of an open Parquet file, all of which is read; None if it has to be rewritten.
 
-    None for one that has to be written anew.
-
-    Raise `InvalidInput` for a file without columns, with two of one name, which readers cannot tell apart, with values
-    that are not valid, or with another number of rows than its footer states.
+    Raise `InvalidInput` for a file without columns, with two columns of one name, which readers cannot distinguish,
+    with invalid values, or with another number of rows than its footer states.
     """
     import pyarrow.parquet as pq
 
@@ -51,7 +49,7 @@ def content(stream: BinaryIO) -> Any:
 
 
 def parquet(path: Path, kwargs: dict[str, Any], warn: Any) -> Any:
-    """Return the table in a Parquet file, read to be written by our writer."""
+    """Return the table in a Parquet file, to be written again by datapkg's writer."""
     import pyarrow.parquet as pq
 
     from datapkg.building.readers.batches import batches
@@ -69,10 +67,10 @@ def parquet(path: Path, kwargs: dict[str, Any], warn: Any) -> Any:
 
 
 def _int96_unit(source: Path | BinaryIO) -> str | None:
-    """Return "us" if a file has INT96 times that nanoseconds cannot hold, else None.
+    """Return "us" if a file has INT96 times that nanoseconds cannot represent, else None.
 
-    pyarrow reads INT96 as nanoseconds and lets them overflow without a word: 9999 becomes 1816. Raise `InvalidInput`
-    for times that microseconds cannot hold either.
+    pyarrow reads INT96 as nanoseconds and silently overflows: the year 9999 becomes 1816. Raise `InvalidInput` for
+    times that microseconds cannot represent either.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,7 +1,7 @@
-"""Transforms of other distributions, which name them by entry points in the group `datapkg.transforms`.
+"""Load transforms of other distributions, which register them as entry points in the group `datapkg.transforms`.
 
-An entry point stands for a function `read(path, *, name=…)` that gives a DataFrame, or whatever else speaks Arrow. The
-names of its arguments behind the first are the kwargs that a build file may say.
+An entry point is a function `read(path, *, name=…)` that returns a DataFrame or an object with the Arrow stream
+interface. The names of its arguments after the first are the kwargs allowed in a build file.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 class Transforms(Mapping[str, Transform]):
-    """Ours by name, and behind them those of other distributions, each loaded when it is first asked for.
+    """Built-in transforms by name, followed by those of other distributions, each loaded when it is first used.
 
-    A name or family of ours is never looked for elsewhere. Raises `InvalidInput` for one that cannot be loaded.
+    A built-in name or family is never looked up elsewhere. Raise `InvalidInput` for a transform that cannot be loaded.
     """
 
     def __init__(self, *ours: Transform) -> None:
@@ -42,10 +42,7 @@ class Transforms(Mapping[str, Transform]):
         return found
 
     def __contains__(self, name: object) -> bool:
-        """Return whether it is there and can be used.
-
-        One that cannot be loaded is not, and its reason is raised by `[]`.
-        """
+        """Return whether the transform exists and can be loaded; `[]` raises the reason if it cannot."""
         try:
             return isinstance(name, str) and self[name].name == name
         except (KeyError, InvalidInput):
@@ -67,7 +64,7 @@ def _entries() -> list[metadata.EntryPoint]:
 
 
 def _find(name: str) -> Transform:
-    """Return the transform of this name; raise `KeyError` where there is none."""
+    """Return the transform of this name; raise `KeyError` if there is none."""
     entries = [entry for entry in _entries() if entry.name == name]
     if not entries:
         raise KeyError(name)

@@ -1,4 +1,4 @@
-"""Records as a stream of a table, in the columns and types of the first ones until a later one shows others."""
+"""Stream records as a table, with the columns and types of the first records until a later one differs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Group = list[dict[str, Any]]
 
 
 class Records:
-    """A `TableStream` of groups of records, each group small; `read()` begins at the first one each time.
+    """A `TableStream` of groups of records, each group small; each call of `read()` starts at the first.
 
-    Most sources are read once. Where a later record demands other types, or has a column more, the rest is gone through
-    for its types, and all is read once again with those of the whole.
+    Most sources are read once. If a later record needs other types or has another column, the rest is read for its
+    types only, and everything is read again with the types of the whole.
     """
 
     def __init__(self, read: Callable[[], Iterator[Group]]) -> None:
@@ -30,10 +30,7 @@ class Records:
         self.schema: pa.Schema = seen.schema()
 
     def parts(self) -> Iterator[TablePart]:
-        """Yield all rows in order.
-
-        `RestartRead` once the types of all are known, where they are not those of `schema`.
-        """
+        """Yield all rows in order; raise `RestartRead` at the end if their types differ from `schema`."""
         seen = _InferredColumns()
         groups = self._read()
         for group in groups:
@@ -59,14 +56,14 @@ class Records:
 
 
 class _InferredColumns:
-    """What the records so far have shown."""
+    """The columns and types of the records so far."""
 
     def __init__(self) -> None:
         self.columns: dict[str, TypeInference] = {}
         self.rows = 0
 
     def see(self, group: Group) -> dict[str, pa.Array]:
-        """Take in records; return their columns, each in the type that it alone has."""
+        """Add records; return their columns, each in the type of these records alone."""
         for name in dict.fromkeys(name for record in group for name in record):
             if name not in self.columns:
                 self.columns[name] = TypeInference(name)
@@ -75,12 +72,12 @@ class _InferredColumns:
         return {name: each.see([record.get(name) for record in group]) for name, each in self.columns.items()}
 
     def schema(self) -> pa.Schema:
-        """Return the columns, in the order in which they came, with the dtypes that pandas needs for their nulls."""
+        """Return the columns in order of first appearance, with the dtypes that pandas needs for their nulls."""
         fields = [(name, each.type) for name, each in self.columns.items()]
         return described(pa.schema(fields), {name: each.nulls for name, each in self.columns.items()})
 
     def fits(self, schema: pa.Schema) -> bool:
-        """Return whether these columns fit this schema: each type is the same as there, or not known yet."""
+        """Return whether these columns fit this schema: each type is equal, or part of the schema's type."""
         known = {field.name: field.type for field in schema}
         return all(
             name in known and (each.type == known[name] or _is_within(each, known[name]))
@@ -89,7 +86,7 @@ class _InferredColumns:
 
 
 def _is_within(column: TypeInference, kind: pa.DataType) -> bool:
-    """Return whether what a column has shown so far is part of this type: the values convert to it."""
+    """Return whether the values of a column so far convert to this type."""
     try:
         return joined(column.type, kind, column.lowest) == kind
     except TypeError:

@@ -1,7 +1,7 @@
-"""sqlite: the tables of an SQLite database, each in the types that its values have.
+"""sqlite: read the tables of an SQLite database, with types inferred from their values.
 
-SQLite lets a column hold anything, whatever its declaration says; so the types are settled by going through all rows
-once, and the values read in a second pass. `sqlite_types` says how.
+SQLite allows any value in any column, whatever its declared type; so the types are inferred in a first pass over all
+rows, and the values are read in a second. `sqlite_types` has the rules.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ MAGIC = b"SQLite format 3\0"
 _HOT_JOURNAL = bytes.fromhex("d9d505f920a163d7")
 _WAL_HEADER_BYTES = 32
 _OURS = "sqlite_"
-# Bounds of what is held at once: a generated column may make values of any length, and each row another one.
+# Limits of what is held in memory: a generated column may produce values of any length, and each row another one.
 MAX_VALUE_BYTES, _BATCH_BYTES = 256 << 20, 32 << 20
 
 
 def is_database(path: Path) -> bool:
-    """Return whether a file begins as SQLite's do."""
+    """Return whether a file begins with SQLite's magic bytes."""
     try:
         with path.open("rb") as stream:
             return stream.read(len(MAGIC)) == MAGIC
@@ -36,7 +36,7 @@ def is_database(path: Path) -> bool:
 
 
 def sqlite(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
-    """Return the table or view that `table` names, or all tables by their names; views only where they are named."""
+    """Return the table or view named by `table`, or all tables by name; views are read only if named."""
     _check_beside(path, warn)
     wanted = kwargs.get("table")
     with _opened(path) as database:
@@ -52,7 +52,10 @@ def sqlite(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> A
 
 
 def _check_beside(path: Path, warn: Callable[[str], None]) -> None:
-    """Return the file alone is read, as it lies: what a journal beside it would add or take back is not seen."""
+    """Raise `InvalidInput` if the file is not a database or a journal beside it is active; warn about a WAL file.
+
+    Only the file itself is read, not the changes that a journal would add or roll back.
+    """
     if not is_database(path):
         raise InvalidInput("it is not an SQLite database")
     if _start(path, "-journal", len(_HOT_JOURNAL)) == _HOT_JOURNAL:
@@ -74,7 +77,7 @@ def _start(path: Path, ending: str, size: int) -> bytes:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Give a read-only database: nothing is written, no lock taken, no extension loaded, no schema function run."""
+    """Yield a read-only database: nothing is written, no lock is taken, no extension loaded, no schema function run."""
     address = f"file:{quote(str(path))}?mode=ro&immutable=1"
     database = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
     try:
@@ -87,7 +90,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _tables(database: sqlite3.Connection) -> dict[str, str]:
-    """Return the tables and views of a database, in order of name, each with its kind."""
+    """Return the tables and views of a database, ordered by name, each with its kind."""
     found = database.execute("SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type <> 'shadow'")
     return {name: kind for name, kind in sorted(found) if not name.lower().startswith(_OURS)}
 
@@ -95,7 +98,7 @@ def _tables(database: sqlite3.Connection) -> dict[str, str]:
 def _known(kinds: dict[str, str], wanted: Any) -> str:
     if not isinstance(wanted, str):
         raise InvalidInput(f"`table` is the name of a table or view, got {wanted!r}")
-    # SQLite's names are the same in upper and lower case.
+    # Names in SQLite are case-insensitive.
     for name in kinds:
         if name == wanted or name.lower() == wanted.lower():
             return name
@@ -113,7 +116,7 @@ def _stream(
     from datapkg.building.readers.batches import Batches
     from datapkg.building.readers.sqlite_types import infer_types
 
-    # In the order of rowid or primary key, whatever indexes there are.
+    # Without indexes, rows come in the order of rowid or primary key.
     is_view = _tables(database)[name] != "table"
     source = f"main.{sql_quoted(name)}" + ("" if is_view else " NOT INDEXED")
     try:
@@ -140,7 +143,7 @@ def _rows(path: Path, source: str, columns: list[Any], schema: Any) -> Iterator[
 
 
 def _groups(cursor: Iterable[Any], long: Sequence[int], most: int) -> Iterator[list[Any]]:
-    """Yield rows in groups that memory holds easily; `long` are the columns of text and bytes."""
+    """Yield rows in groups that fit easily in memory; `long` are the columns of text and bytes."""
     rows: list[Any] = []
     size = 0
     for row in cursor:
@@ -155,5 +158,5 @@ def _groups(cursor: Iterable[Any], long: Sequence[int], most: int) -> Iterator[l
 
 
 def sql_quoted(name: str) -> str:
-    """Return a name as SQL has it."""
+    """Return a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

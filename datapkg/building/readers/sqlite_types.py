@@ -1,4 +1,4 @@
-"""Which type a column of SQLite has: what its values are, and where these leave a choice, what its declaration says.
+"""Infer the type of an SQLite column from its values, and where they leave a choice, from its declaration.
 
 | values | declared | type |
 |---|---|---|
@@ -30,14 +30,14 @@ from datapkg.format.texts import quoted
 _EXACT = 2**53
 _AT_ONCE = 100
 _DAY, _MOMENT = pa.date32(), pa.timestamp("us")
-# A modifier makes SQLite look at the calendar: the 30th of February becomes another day.
+# The modifier makes SQLite normalize the date: the 30th of February becomes another day.
 _IS_DAY = "{c} = date({c}, '+0 days')"
 _IS_MOMENT = (
     "substr({c}, 1, 10) = date(substr({c}, 1, 10), '+0 days') AND substr({c}, 11, 1) IN (' ', 'T')"
     " AND substr({c}, 12, 8) = time(substr({c}, 12, 8)) AND (length({c}) = 19"
     " OR (substr({c}, 20, 1) = '.' AND length({c}) BETWEEN 21 AND 26 AND substr({c}, 21) NOT GLOB '*[^0-9]*'))"
 )
-# What a declaration begins with, and the type of a column that it says nothing against.
+# Prefixes of declared types, with the type for a column whose values agree.
 _DECLARED: tuple[tuple[tuple[str, ...], pa.DataType], ...] = (
     (("BOOL",), pa.bool_()),
     (("DATETIME", "TIMESTAMP"), _MOMENT),
@@ -49,14 +49,14 @@ _DECLARED: tuple[tuple[tuple[str, ...], pa.DataType], ...] = (
 
 @dataclass(frozen=True)
 class SqliteColumn:
-    """A column, its type, and how many of its values are missing."""
+    """A column, its type, and the number of missing values."""
 
     name: str
     type: pa.DataType
     nulls: int
 
     def array(self, values: Sequence[Any]) -> pa.Array:
-        """Return values as SQLite gives them, in the type of the column."""
+        """Return values from SQLite in the type of the column."""
         if self.type == pa.string():
             return pa.array(
                 [each if each is None or isinstance(each, str) else repr(each) for each in values], self.type
@@ -72,7 +72,7 @@ class SqliteColumn:
 
 @dataclass(frozen=True)
 class _KindCounts:
-    """How many values of each kind a column holds; the lowest and highest integer; how many texts are times."""
+    """How many values of each kind a column has; the lowest and highest integer; how many texts are dates or times."""
 
     rows: int
     integers: int
@@ -86,17 +86,16 @@ class _KindCounts:
 
     @property
     def nulls(self) -> int:
+        """Return the number of missing values."""
         return self.rows - self.integers - self.reals - self.texts - self.blobs
 
 
 def infer_types(
     database: sqlite3.Connection, table: str, source: str, warn: Callable[[str], None]
 ) -> tuple[list[SqliteColumn], pa.Schema]:
-    """Return the columns of a table or view, settled by all its rows.
+    """Return the columns of a table or view, inferred from all its rows, and their schema with the dtypes for pandas.
 
-    And their schema, with the dtypes that pandas needs.
-
-    `source` is the table as a query names it. Raise `InvalidInput` for columns whose values no type holds.
+    `source` is the table's name in a query. Raise `InvalidInput` for columns whose values fit no type.
     """
     declared = _declared(database, table, source)
     columns = [
@@ -107,7 +106,7 @@ def infer_types(
 
 
 def _declared(database: sqlite3.Connection, table: str, source: str) -> list[tuple[str, str]]:
-    """Return the columns that `SELECT *` gives, each with the type that somebody declared, in upper case."""
+    """Return the columns of `SELECT *`, each with its declared type in upper case."""
     names = [each[0] for each in database.execute(f"SELECT * FROM {source} LIMIT 0").description]
     found = database.execute("SELECT name, type FROM pragma_table_xinfo(?, 'main')", (table,))
     words = {name: (kind or "").strip().upper() for name, kind in found}
@@ -118,7 +117,7 @@ def _count(database: sqlite3.Connection, source: str, declared: list[tuple[str, 
     found: list[_KindCounts] = []
     for start in range(0, len(declared), _AT_ONCE):
         some = declared[start : start + _AT_ONCE]
-        # By number: names may be there twice, in a view.
+        # By number, because names may be duplicated in a view.
         names = [f"c{start + at}" for at in range(len(some))]
         listed = ", ".join(f"c{at}" for at in range(len(declared)))
         terms = [term for name, (_, words) in zip(names, some, strict=True) for term in _terms(name, words)]
@@ -176,7 +175,7 @@ def _of_numbers(name: str, words: str, counts: _KindCounts) -> pa.DataType:
 
 
 def _of_nothing(words: str) -> pa.DataType:
-    """Return the affinity of a declaration, as SQLite's rules of affinity read it."""
+    """Return the type of a column without values from its declaration, by SQLite's affinity rules."""
     wish = _wish(words)
     if wish is not None:
         return wish

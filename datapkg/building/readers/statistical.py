@@ -1,9 +1,9 @@
-"""stata, spss, sas and xport: tables of statistics programs, with their value labels and what they say of variables.
+"""stata, spss, sas and xport: read tables of statistics programs, with value labels and variable labels.
 
-Value labels become categories, of which those that are not text (a number without a label beside others with one) are
-written as text. The label of a variable becomes the description of its column. Every kind of missing value is missing.
-pandas reads Stata's files and SAS's own; the others need the library pyreadstat, which a damaged file can make crash,
-so it runs in a child process (`limited_reader`).
+Value labels become categories; categories that are not text (a number without a label among others with one) are
+converted to text. The label of a variable becomes the description of its column. Every kind of missing value becomes
+missing. pandas reads Stata and sas7bdat files; the other formats need pyreadstat, which may crash on corrupt files and
+therefore runs in a child process (`limited_reader`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def stata(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
 
 
 def sas(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
-    """Return the table of a `.sas7bdat` file, as `pandas.read_sas` reads it, in the encoding that the file names."""
+    """Return the table of a `.sas7bdat` file, as `pandas.read_sas` reads it, in the encoding that the file declares."""
     import pandas
 
     reader: Any
@@ -60,7 +60,7 @@ def sas(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
 
 @contextmanager
 def _damage_explained() -> Iterator[None]:
-    """Raise `InvalidInput` for the errors that pandas does not explain; they come from impossible offsets and codes."""
+    """Raise `InvalidInput` for pandas' unexplained errors, which come from impossible offsets and codes."""
     try:
         yield
     except (ValueError, OSError, ImportError):
@@ -84,14 +84,14 @@ def spss(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
 
 
 def xport(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
-    """Return the table of a `.xpt` file, SAS's format for transport."""
+    """Return the table of a `.xpt` file, SAS's transport format."""
     frame, found = _read("read_xport", path, kwargs, {"encoding": kwargs.get("encoding")})
     return _described(frame, found.labels, warn)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What a file says of its columns: labels by column, names of sets of value labels by column, and these sets."""
+    """Column metadata of a file: labels by column, names of value label sets by column, and these sets."""
 
     labels: Mapping[str, str | None]
     variable_to_label: Mapping[str, str]
@@ -99,7 +99,7 @@ class _Found:
 
 
 def _read(function: str, path: Path, kwargs: dict[str, Any], more: dict[str, Any]) -> tuple[pandas.DataFrame, _Found]:
-    """Call a function of pyreadstat in a child process; return the frame, with codes for values that have labels."""
+    """Call a pyreadstat function in a child process; return the frame, with codes for labelled values."""
     import numpy
     import pandas
     import pyarrow as pa
@@ -142,7 +142,7 @@ def _described(frame: pandas.DataFrame, labels: Mapping[str, str | None], warn: 
 
 
 def _with_text_categories(frame: pandas.DataFrame, warn: Warn) -> pandas.DataFrame:
-    """Return the frame with text for each category that is none, where others are text: a table holds one type."""
+    """Return the frame with categories of mixed types converted to text, because a table column holds one type."""
     import pandas
 
     changed: dict[int, Any] = {}

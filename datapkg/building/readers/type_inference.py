@@ -1,4 +1,4 @@
-"""The types of columns whose values say themselves what they are, settled over all rows while these pass by."""
+"""Infer the types of columns from Python values, over all rows as they are read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from datapkg.tables.value_kinds import ValueKinds
 _EXACT = 2**53
 _TOO_BIG = "integers beyond 64 bits, or some above 2^63 and some below 0, for which there is no type"
 _DIGITS = 76
-# Deeper types take time and memory that grow with the square of their depth, in all that handles them.
+# Deeper types take time and memory quadratic in their depth in everything that handles them.
 MAX_DEPTH = 100
 
 
 class TypeInference:
-    """What is known of one column: the type that all its values so far have in common, and how many are missing."""
+    """The inferred type of one column, which all its values so far have in common, and the number of missing values."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -30,9 +30,9 @@ class TypeInference:
         self._kinds = ValueKinds(f"column {quoted(name)}", of_frame=False)
 
     def see(self, values: Sequence[Any]) -> pa.Array:
-        """Take in the values of the next rows; return them as Arrow, in the type that they alone have.
+        """Add the values of the next rows; return them as Arrow, in the type of these values alone.
 
-        Raise `InvalidInput` naming the column, the kinds and their rows, where values have no type in common.
+        Raise `InvalidInput` with the column, the kinds and their rows if values have no common type.
         """
         try:
             plain = self._kinds.see(values)
@@ -46,7 +46,7 @@ class TypeInference:
         return found
 
     def take(self, found: pa.Array) -> None:
-        """Take in values that have a type already."""
+        """Add values that already have a type."""
         if types.is_integer(found.type):
             low, high = _range(found)
             self.lowest, self._highest = min(self.lowest, low), max(self._highest, high)
@@ -61,10 +61,7 @@ class TypeInference:
             raise InvalidInput(f"column {quoted(self.name)} holds {what}", column=self.name)
 
     def _beside_decimals(self, found: pa.Array) -> tuple[pa.DataType, pa.DataType]:
-        """Return the two types to join.
-
-        That of integers beside decimals is the decimal with as many digits as they have.
-        """
+        """Return the two types to join; beside decimals, integers are decimals of as many digits as they have."""
         kinds = (self.type, found.type)
         if not any(map(types.is_decimal, kinds)):
             return kinds
@@ -72,13 +69,13 @@ class TypeInference:
         return (digits if types.is_integer(kinds[0]) else kinds[0], digits if types.is_integer(kinds[1]) else kinds[1])
 
     def missing(self, rows: int) -> None:
-        """Add rows that have no such column."""
+        """Add rows that do not have this column."""
         self.nulls += rows
         self._kinds.missing(rows)
 
 
 def _depth(kind: pa.DataType) -> int:
-    """Return how many types are nested in each other, counted without recursion."""
+    """Return the nesting depth of a type, counted without recursion."""
     depth, level = 0, [kind]
     while level and depth <= MAX_DEPTH:
         depth, level = depth + 1, [each.field(at).type for each in level for at in range(each.num_fields)]
@@ -93,7 +90,7 @@ def _range(integers: pa.Array) -> tuple[int, int]:
 
 
 def array(name: str, values: Sequence[Any], kind: pa.DataType | None = None) -> pa.Array:
-    """Return Python values as Arrow; raise `InvalidInput` naming the column if they are of several types or none."""
+    """Return Python values as Arrow; raise `InvalidInput` with the column's name if they have no common type."""
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
@@ -107,16 +104,16 @@ def array(name: str, values: Sequence[Any], kind: pa.DataType | None = None) -> 
 
 
 def _unsigned(values: Iterable[Any]) -> pa.Array | None:
-    """Return integers from 2^63 to 2^64, which pyarrow takes only when told."""
+    """Return non-negative integers below 2^64 as uint64, which pyarrow does not infer; None for other values."""
     if not all(value is None or (type(value) is int and 0 <= value < 2**64) for value in values):
         return None
     return pa.array(values, pa.uint64())
 
 
 def joined(one: pa.DataType, other: pa.DataType, lowest: int = -1) -> pa.DataType:
-    """Return the type of a column that holds values of both; raise TypeError saying that there is none.
+    """Return the type of a column that holds values of both; raise `TypeError` if there is none.
 
-    `lowest` is a bound of the integers among them.
+    `lowest` is a lower bound of the integers among them.
     """
     if {one, other} == {pa.int64(), pa.uint64()} and lowest >= 0:
         return pa.uint64()
@@ -141,7 +138,7 @@ def _decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def decimal_type(whole: int, places: int) -> pa.DataType:
-    """Return decimals of so many digits before and behind the point; raise TypeError for more than Arrow has."""
+    """Return decimals with these digits before and after the point; raise `TypeError` beyond Arrow's limit."""
     if whole + places > _DIGITS:
         raise TypeError(f"decimals of more than {_DIGITS} digits")
     return (
@@ -169,6 +166,6 @@ _JOINS = ((_is_number, _numbers), (types.is_decimal, _decimals), (types.is_struc
 
 
 def plain(kind: pa.DataType) -> str:
-    """Return a type as a message names it beside Python's."""
+    """Return the name of a type for messages, by Python's type names where possible."""
     names = {pa.int64(): "int", pa.uint64(): "int", pa.float64(): "float", pa.string(): "str", pa.bool_(): "bool"}
     return names.get(kind) or ("dict" if types.is_struct(kind) else "list" if types.is_list(kind) else str(kind))

@@ -1,7 +1,7 @@
-"""Values of a columnar file that its types do not allow, or that no reader can show: they are refused at build.
+"""Validate the values of columnar files when a package is built.
 
-Arrow's readers copy bytes and do not look at them. Text that is not UTF-8 or a time before midnight would only be
-noticed when somebody loads the table.
+Arrow's readers copy bytes without checking them. Otherwise text that is not UTF-8, or a time before midnight, would be
+noticed only when a user loads the table.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from datapkg.tables.extension_types import storage_of
 from datapkg.tables.type_names import is_list
 
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
-# Days since 1970 of the first and the last date that Python's datetime has, 0001-01-01 and 9999-12-31.
+# Days since 1970 of the first and last date of Python's datetime, 0001-01-01 and 9999-12-31.
 _FIRST_DAY, _LAST_DAY = datetime.date.min.toordinal() - _EPOCH, datetime.date.max.toordinal() - _EPOCH
 _PER_DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
 
 
 def check_values(table: pa.Table, row: int = 0) -> None:
-    """Raise `InvalidInput` naming the first column with a value that is not valid; `row` numbers the first row, from 0.
+    """Raise `InvalidInput` with the first column that has an invalid value; `row` is the first row's number, from 0.
 
-    Valid is what Arrow's full validation accepts (UTF-8, offsets, times of day, digits of decimals, positions in a
-    dictionary), and dates and times with a zone in the years 1 to 9999, since Python has no others.
+    Values must pass Arrow's full validation (UTF-8, offsets, times of day, decimal digits, dictionary indices), and
+    dates and times with a zone must be in the years 1 to 9999, the range of Python's datetime.
     """
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
@@ -53,7 +53,7 @@ def _hint(error: Exception) -> str:
 
 
 def leaves(column: pa.ChunkedArray | pa.Array) -> Iterator[pa.Array]:
-    """Yield the arrays without children that a valid column consists of, those of extension types as their storage."""
+    """Yield the leaf arrays of a valid column, with extension types as their storage."""
     for each in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         kind = storage_of(each.type)
         array = each if kind == each.type else each.cast(kind)
@@ -74,7 +74,7 @@ def leaves(column: pa.ChunkedArray | pa.Array) -> Iterator[pa.Array]:
 
 
 def _has_dates(kind: pa.DataType) -> bool:
-    """Return whether there are values in a type that `_check_range` looks at."""
+    """Return whether a type contains values that `_check_range` checks."""
     if isinstance(kind, pa.BaseExtensionType):
         return _has_dates(kind.storage_type)
     if types.is_dictionary(kind):
@@ -94,7 +94,7 @@ def _check_range(array: pa.Array) -> None:
     day = 1 if types.is_date32(kind) else _PER_DAY["ms" if types.is_date(kind) else kind.unit]
     numbers = array.cast(pa.int32() if types.is_date32(kind) else pa.int64())
     found: Any = pc.min_max(numbers).as_py()
-    # A day less at both ends, since the time of another zone may be on the day before or after.
+    # One day less at both ends, since the local time of another zone may be on the day before or after.
     slack = 1 if is_zoned else 0
     for value in found.values():
         if value is not None and not _FIRST_DAY + slack <= value // day <= _LAST_DAY - slack:

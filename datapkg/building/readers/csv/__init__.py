@@ -1,1 +1,4 @@
-"""Delimited text as pandas reads it: by pyarrow where that is the same, by pandas in chunks, or by pandas whole."""
+"""Read delimited text as pandas does, with the fastest engine that gives equal results.
+
+`arrow_engine` parses with pyarrow, `pandas_chunked` with pandas in chunks, and `pandas_whole` with pandas at once.
+"""

@@ -1,4 +1,9 @@
-"""The fast engine: a file in pieces, each tokenised by pyarrow, each column verified against what was settled."""
+"""The fast CSV engine: split a file into pieces, tokenize each with pyarrow, and verify each column's inferred type.
+
+The types are inferred from the first piece. Whatever pyarrow may not read exactly as pandas does raises
+`UnsupportedByEngine`, and a slower engine continues. If a later piece needs other types, the rest is read for its types
+only, and the file is read once more.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +29,16 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# Of the text of a block, where its values do not tell what it demands.
+# Bytes of a block's text that are read if its values do not determine its demand.
 _LOOKED_AT = 64 << 10
-# However many cores there are, and columns: parsed text is about three times as long.
+# Limits that hold for any number of cores and columns; parsed text takes about three times its length.
 _MOST_WORKERS = 8
 _MOST_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
 class BlockSizeControl:
-    """How a file is read: bytes a piece, threads, pieces that are parsed or wait. What comes out is always the same."""
+    """Bytes per piece, threads, and pieces that are parsed or queued; they do not change the result."""
 
     piece: int = 2 << 20
     workers: int = 0
@@ -41,10 +46,12 @@ class BlockSizeControl:
 
     @property
     def threads(self) -> int:
+        """Return the number of parser threads."""
         return self.workers or min(_MOST_WORKERS, _cores())
 
     @property
     def pieces(self) -> int:
+        """Return the number of pieces that are parsed or queued at once."""
         return self.waiting or max(2, min(self.threads + 1, _MOST_BYTES // self.piece))
 
 
@@ -57,9 +64,9 @@ class _Parsed:
 
 
 class ArrowCsvStream:
-    """A table in a file whose records need not be looked at one by one; its types are settled by its first piece.
+    """A table in a file whose types are inferred from its first piece.
 
-    `slower(reason)` gives the stream that goes on where this one cannot.
+    `slower(reason)` returns the stream that replaces this one if it meets something unsupported.
     """
 
     def __init__(
@@ -69,7 +76,7 @@ class ArrowCsvStream:
         slower: Callable[[str], TableStream],
         pace: BlockSizeControl = BlockSizeControl(),
     ) -> None:
-        """Raise `Leave` if that is so from the first piece on."""
+        """Raise `UnsupportedByEngine` if the first piece is already unsupported."""
         self._text, self._layout, self._slower, self._pace = text, layout, slower, pace
         self._instead: TableStream | None = None
         self._has_started_again = self._is_assumed = False
@@ -79,6 +86,7 @@ class ArrowCsvStream:
 
     @property
     def schema(self) -> pa.Schema:
+        """Return the schema for the types inferred so far."""
         if self._instead is not None:
             return self._instead.schema
         dtypes = self._dtypes
@@ -91,7 +99,7 @@ class ArrowCsvStream:
         return tuple(dtypes_of(self._needs, self._layout.given))
 
     def parts(self) -> Iterator[TablePart]:
-        """Return the rows, in order; raise `RestartRead` once at most."""
+        """Return an iterator over the rows, in order, which raises `RestartRead` at most once."""
         return self._parts(self._layout.first)
 
     def _parts(self, start: int) -> Iterator[TablePart]:
@@ -119,7 +127,7 @@ class ArrowCsvStream:
             yield self._part(parsed, schema)
 
     def _settle(self, rest: Iterator[_Parsed] | None) -> None:
-        """Read on to the end, or all if that is not the rest, for what all pieces demand together."""
+        """Read the rest, or the whole file if `rest` is None, to find what all pieces demand together."""
         if rest is None:
             self._needs, self._is_assumed = self._first_needs(), False
         for parsed in rest or self._read(self._layout.first):
@@ -149,7 +157,7 @@ class ArrowCsvStream:
         return _Parsed(piece, [array for array, _ in converted], tuple(need for _, need in converted), has_lines)
 
     def _first_needs(self) -> tuple[str, ...]:
-        """Return what the first rows demand, exactly."""
+        """Return exactly what the first rows demand."""
         source = self._text.open()
         try:
             separator = self._layout.separator.encode()
@@ -163,26 +171,29 @@ class ArrowCsvStream:
 
 
 class ArrowTextStream(ArrowCsvStream):
-    """The same of a file that is the text itself, of which any record can be found again."""
+    """The same for an uncompressed file, in which any record can be found again by its position."""
 
     @property
     def choices(self) -> str:
+        """Return the settings that determine how the text is read, as text."""
         return self._layout.choices
 
     @property
     def first(self) -> int:
+        """Return the position of the first record, in bytes."""
         return self._layout.first
 
     @property
     def size(self) -> int:
+        """Return the size of the file in bytes."""
         return self._text.path.stat().st_size
 
     def parts(self, start: int | None = None) -> Iterator[TablePart]:
-        """Return the rows from there on, where a row begins."""
+        """Return an iterator over the rows from the position `start` on, at which a row must begin."""
         return self._parts(self.first if start is None else start)
 
     def assume(self, needs: Needs) -> None:
-        """Settle the types by these; without any, by the first piece."""
+        """Use these demands for the types; without any, infer them from the first piece."""
         if self._instead is not None:
             return
         self._has_started_again = False
@@ -190,7 +201,7 @@ class ArrowTextStream(ArrowCsvStream):
         self._needs = needs if self._is_assumed else self._first_needs()
 
     def needs(self, table: pa.Table, start: int, stop: int) -> Needs:
-        """Return what the text of these rows demands at least."""
+        """Return a lower bound of what the text of these rows demands."""
         if self._instead is not None:
             return ()
         texts = _FirstRows(self._text, self._layout, start, stop)
@@ -200,11 +211,11 @@ class ArrowTextStream(ArrowCsvStream):
         )
 
     def joined(self, needs: Needs, more: Needs) -> Needs:
-        """Return what two stretches demand together."""
+        """Return what two parts of the text demand together."""
         return tuple(join(*each) for each in zip(needs, more, strict=True))
 
     def fits(self, needs: Needs) -> bool:
-        """Return whether what all stretches demand is what is settled; never once another engine reads the file."""
+        """Return whether the demands of all parts give the types in use; False if another engine reads the file."""
         return (
             self._instead is None
             and len(needs) == len(self._needs)
@@ -220,12 +231,13 @@ class ArrowTextStream(ArrowCsvStream):
 
 
 class _FirstRows:
-    """The text of the first rows of a stretch, read when it is asked for."""
+    """The text of the first rows of a part of the file, read when it is first needed."""
 
     def __init__(self, text: Text, layout: CsvDialect, start: int, stop: int) -> None:
         self._text, self._layout, self._start, self._stop = text, layout, start, stop
 
     def column(self, position: int) -> pa.Array:
+        """Return the text of one column."""
         return self._columns[position]
 
     @cached_property
@@ -249,7 +261,7 @@ def _cores() -> int:
 
 
 class _RowStarts:
-    """Where the rows of a piece begin, found when it is asked for."""
+    """The positions at which the rows of a piece begin, computed when they are first needed."""
 
     def __init__(self, piece: Piece, separator: bytes, rows: int) -> None:
         self._piece, self._separator, self._rows = piece, separator, rows

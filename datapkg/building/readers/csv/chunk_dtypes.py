@@ -1,4 +1,4 @@
-"""What the chunks of a column, each as pandas infers it, come to for the whole column."""
+"""Infer the dtype of a whole column from the dtypes that pandas infers for its chunks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BASES = {"int64": "int", "uint64": "int", "float64": "float", "bool": "bool", "str": "text"}
-# Dtypes that may be given, and what their text may demand: what pandas makes of other text depends on all of it.
+# Supported explicit dtypes, each with the demands of text that they accept: for other text, pandas' result depends on
+# the whole column.
 GIVEN_TEXT = ("str", "string")
 _GIVEN: dict[str, tuple[str, ...]] = {
     **{f"{sign}int{bits}": ("int",) for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -23,10 +24,10 @@ _GIVEN: dict[str, tuple[str, ...]] = {
 
 
 class JoinedColumn:
-    """A column of which chunks are added, read without a dtype unless it is one of text."""
+    """A column whose chunks are added one by one; chunks are read without a dtype unless it is one of text."""
 
     def __init__(self, given: str, thousands: str) -> None:
-        """Raise `Leave` for a given dtype that chunks say too little of."""
+        """Raise `UnsupportedByEngine` for an explicit dtype that chunks cannot determine."""
         if given and given not in _GIVEN and given not in GIVEN_TEXT:
             raise UnsupportedByEngine(f"a column of {given}")
         self._given, self._thousands = given, thousands
@@ -35,7 +36,7 @@ class JoinedColumn:
 
     @property
     def dtype(self) -> str:
-        """Raise `Leave` if the given one is not surely what comes out."""
+        """Return the column's dtype; raise `UnsupportedByEngine` if pandas may not return the explicit one."""
         if self._given in _GIVEN and self._need not in _GIVEN[self._given]:
             raise UnsupportedByEngine(f"a column of {self._given} with other values")
         if self._is_unsigned and self._given in ("", "uint64"):
@@ -43,18 +44,18 @@ class JoinedColumn:
         return self._given or dtype_of(self._need)
 
     def _unsigned(self) -> str:
-        """Return "uint64"; beside missing and negative values, and -0, pandas makes text of such integers."""
+        """Return "uint64"; with missing or negative values, or -0, pandas reads such integers as text."""
         if self._need != "int" or self._is_perhaps_negative:
             raise UnsupportedByEngine("integers beyond those of int64 beside other values")
         return "uint64"
 
     @property
     def perhaps_integers(self) -> bool:
-        """Whether these floats may be integers beside missing values."""
+        """Return whether these floats may be integers with missing values."""
         return not self._given and self.dtype == "float64" and not self._surely_float
 
     def add(self, values: pandas.Series) -> None:
-        """Return the next chunk. Raise `Leave` for what depends on more than this."""
+        """Add the next chunk; raise `UnsupportedByEngine` if the result depends on more than chunks show."""
         if self._given in GIVEN_TEXT:
             return
         found = _demand(values)
@@ -88,9 +89,9 @@ def _texts(values: pandas.Series, thousands: str) -> pa.Array:
 
 
 def given_dtypes(labels: pandas.Index, dtype: Any) -> list[str]:
-    """Return the name of the dtype that each column is given, "" where pandas infers it.
+    """Return the name of the explicit dtype of each column, "" where pandas infers it.
 
-    Raise `Leave` where columns are not named by their labels.
+    Raise `UnsupportedByEngine` if dtypes are not keyed by unique column labels.
     """
     from pandas.api.types import pandas_dtype
 

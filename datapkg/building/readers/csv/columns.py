@@ -1,7 +1,7 @@
-"""One column of text becomes values, exactly as pandas' parser would have it; or it says what it demands.
+"""Convert one column of text to values exactly as pandas' parser would, or return which type its text demands.
 
-Arrow's casts are used where they agree with that parser: both give the float nearest to what is written. pandas itself
-reads what else there is (blanks around numbers, `+1`, `inf`), without the missing values, which are known by now.
+Arrow's casts are used where they agree with that parser: both return the float nearest to the text. pandas itself reads
+other forms (blanks around numbers, `+1`, `inf`), without the missing values, which are known by then.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _INTEGERS = ("int", NEGATIVE_ZERO)
 _MAY_LACK = ("int64", "bool")
 _LOOKED_AT = 8
 _LOOKED_AT_AFAR = 64
-# What stands in no number, and what is a number or a boolean although it has letters.
+# Characters that no number contains, and words with letters that are numbers or booleans.
 _IN_NO_NUMBER = re.compile(r"[^\s0-9+\-.eE]|[0-9]-[0-9]")
 _WORD_OF_VALUE = re.compile(r"\s*[+-]?(inf|infinity|nan|true|false)\s*", re.IGNORECASE)
 _SURELY_INT64 = r"^\s*[+-]?[0-9]{1,18}\s*$"
@@ -40,10 +40,10 @@ _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 
 def convert(text: pa.Array, need: str, given: str) -> tuple[pa.Array | None, str]:
-    """Return the values of a column of text under the demands so far (or its given dtype), and what its text demands.
+    """Return the values of a text column under the demands so far (or its explicit dtype), and what its text demands.
 
-    The values are None if that is more. The demand is a lower bound where it is cheaper than an exact one, and enough.
-    Raise `Leave` for what only pandas can settle.
+    The values are None if the text demands more. The demand is a lower bound where that is sufficient and cheaper than
+    the exact one. Raise `UnsupportedByEngine` for text that only pandas can convert.
     """
     if given:
         return _given(text, given)
@@ -62,10 +62,7 @@ def convert(text: pa.Array, need: str, given: str) -> tuple[pa.Array | None, str
 
 
 def least_demand(values: pa.ChunkedArray, given: str, first_texts: Callable[[], pa.Array]) -> str:
-    """Return what the text of these values of a column demanded at least.
-
-    `first_texts` gives that of the first of them.
-    """
+    """Return a lower bound of what the text of these values demanded; `first_texts` returns that of the first ones."""
     import pyarrow as pa
 
     missing = bool(values.null_count)
@@ -81,9 +78,10 @@ def least_demand(values: pa.ChunkedArray, given: str, first_texts: Callable[[], 
 
 
 def _base_of_floats(values: pa.ChunkedArray, first_texts: Callable[[], pa.Array]) -> str:
-    """Return `float` if one of these is surely no integer: because of its value, or because of how it is written.
+    """Return `float` if one of these is certainly not an integer, because of its value or its text.
 
-    It must come before any integer that may be beyond 64 bits: pandas makes text of a column where such a one is first.
+    It must come before any integer that may exceed 64 bits: if such an integer is first, pandas reads the column as
+    text.
     """
     import pyarrow.compute as pc
 
@@ -94,14 +92,15 @@ def _base_of_floats(values: pa.ChunkedArray, first_texts: Callable[[], pa.Array]
     texts = first_texts()
     if (_data(texts if big < 0 else texts.slice(0, big + 1)) == ord(".")).any():
         return "float"
-    # Zeros may be written -0: what they are then depends on the rest of the column.
+    # Zeros may be written as -0, whose value depends on the rest of the column.
     return UNKNOWN if big >= 0 or pc.min(pc.abs(values)).as_py() == 0 else "int"
 
 
 def demands(text: pa.Array) -> tuple[str, bool]:
-    """Return what a column's text demands, exactly: its base, and whether values are missing.
+    """Return exactly what a column's text demands: its base, and whether values are missing.
 
-    Raise `Leave` if an integer beyond 64 bits is what pandas would see first: what it does then depends on the rest.
+    Raise `UnsupportedByEngine` if pandas would first see an integer beyond 64 bits, since the result then depends on
+    the rest.
     """
     values, missing = text.drop_null(), bool(text.null_count)
     if not len(values):
@@ -122,10 +121,7 @@ def demands(text: pa.Array) -> tuple[str, bool]:
 
 
 def _odd_values(text: pa.Array, dtype: str, need: str) -> pa.Array:
-    """Return values that are not written as Arrow reads them.
-
-    Integers beside missing ones are read as integers first.
-    """
+    """Return values in forms that Arrow does not read; integers beside missing values are read as integers first."""
     if dtype != "float64":
         return _spread(_by_pandas(text.drop_null()), text)
     values = _by_pandas(text.drop_null(), "float64" if need == "float" else None)
@@ -133,7 +129,7 @@ def _odd_values(text: pa.Array, dtype: str, need: str) -> pa.Array:
 
 
 def _quick(text: pa.Array, base: str, dtype: str) -> tuple[pa.Array | None, str]:
-    """Return the values, if they are of this base and Arrow reads them; with at least what they demand."""
+    """Return the values if Arrow reads them as this base, and a lower bound of their demand; (None, "") otherwise."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -158,7 +154,7 @@ def _has_negative_zero(values: pa.Array) -> bool:
 
 
 def _given(text: pa.Array, given: str) -> tuple[pa.Array, str]:
-    """Return the values of a column whose dtype is given; it demands no more than room for what is missing."""
+    """Return the values of a column with an explicit dtype; it demands at most a nullable dtype."""
     if given == "str":
         return text, ""
     casts = {"bool": _as_boolean, "boolean": _as_nullable_boolean, "float64": _as_float}
@@ -169,7 +165,7 @@ def _given(text: pa.Array, given: str) -> tuple[pa.Array, str]:
 
 
 def _as_integer(text: pa.Array) -> pa.Array | None:
-    """Return values as 64-bit integers; Arrow would take hexadecimal ones too, which have a letter in them."""
+    """Return values as 64-bit integers; hexadecimal ones, which Arrow accepts too, are excluded by their letters."""
     import pyarrow as pa
 
     data = _data(text)
@@ -179,7 +175,7 @@ def _as_integer(text: pa.Array) -> pa.Array | None:
 
 
 def _as_float(text: pa.Array) -> pa.Array | None:
-    """Return values as floats; words are left to pandas, which does not know the same ones."""
+    """Return values as floats; words such as `inf` are left to pandas, which accepts other words than Arrow."""
     import pyarrow as pa
 
     data = _data(text)
@@ -191,7 +187,7 @@ def _as_float(text: pa.Array) -> pa.Array | None:
 
 
 def _as_boolean(text: pa.Array) -> pa.Array | None:
-    """Return values as booleans; Arrow would take 0 and 1 too, which are shorter."""
+    """Return values as booleans; 0 and 1, which Arrow accepts too, are excluded by their length."""
     import numpy as np
     import pyarrow as pa
 
@@ -201,7 +197,7 @@ def _as_boolean(text: pa.Array) -> pa.Array | None:
 
 
 def _as_nullable_boolean(text: pa.Array) -> pa.Array | None:
-    """Return values as booleans of the words that pandas' nullable ones know."""
+    """Return values as booleans, from the words that pandas accepts for its nullable dtype."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -210,7 +206,7 @@ def _as_nullable_boolean(text: pa.Array) -> pa.Array | None:
 
 
 def _trimmed(text: pa.Array, data: np.ndarray) -> pa.Array:
-    """Return values without the blanks around values that the parser of numbers skips."""
+    """Return values without surrounding blanks, which the number parser skips."""
     import pyarrow.compute as pc
 
     return pc.ascii_trim_whitespace(text) if len(data) and data.min() <= ord(" ") else text
@@ -226,7 +222,7 @@ def _cast(text: pa.Array, kind: pa.DataType) -> pa.Array | None:
 
 
 def _by_pandas(values: pa.Array, dtype: str | None = None) -> Any:
-    """Return a column without missing values as pandas reads it: a numpy array, or one of text."""
+    """Return a column without missing values as pandas reads it: a numpy array, or an array of text."""
     import pandas
     import pyarrow as pa
     import pyarrow.csv as csv
@@ -239,7 +235,7 @@ def _by_pandas(values: pa.Array, dtype: str | None = None) -> Any:
 
 
 def _spread(values: np.ndarray, text: pa.Array) -> pa.Array:
-    """Return values at the places where the text is not missing."""
+    """Return values at the positions where the text is not missing."""
     import numpy as np
     import pyarrow as pa
 
@@ -252,7 +248,7 @@ def _spread(values: np.ndarray, text: pa.Array) -> pa.Array:
 
 
 def _refuse_big(values: pa.Array) -> None:
-    """Look at integers up to the first value that is none."""
+    """Raise `UnsupportedByEngine` for integers beyond 64 bits before the first value that is not an integer."""
     import pyarrow.compute as pc
 
     for value in values.filter(pc.invert(pc.match_substring_regex(values, _SURELY_INT64))):
@@ -263,19 +259,19 @@ def _refuse_big(values: pa.Array) -> None:
 
 
 def has_big_integer(values: pa.Array) -> bool:
-    """Return whether an integer among these may be beyond 64 bits."""
+    """Return whether one of these may be an integer beyond 64 bits."""
     import pyarrow.compute as pc
 
     return bool(pc.any(pc.match_substring_regex(values, r"^\s*[+-]?[0-9]{19,}\s*$")).as_py())
 
 
 def _is_text(value: str) -> bool:
-    """Return whether this is surely no number and no boolean."""
+    """Return whether this is certainly neither a number nor a boolean."""
     return _IN_NO_NUMBER.search(value) is not None and _WORD_OF_VALUE.fullmatch(value) is None
 
 
 def _least_of_text(text: pa.Array) -> str:
-    """Return what a column of text demands at least, from a few of its values."""
+    """Return a lower bound of what a text column demands, from a sample of its values."""
     step = max(1, len(text) // _LOOKED_AT_AFAR)
     for row in (*range(min(_LOOKED_AT, len(text))), *range(0, len(text), step)):
         value = text[row].as_py()
@@ -307,10 +303,7 @@ def _offsets(text: pa.Array) -> np.ndarray:
 
 
 def _data(text: pa.Array) -> np.ndarray:
-    """Return all bytes of the text, one value behind the other.
-
-    Those of missing values too, of which there are none.
-    """
+    """Return the bytes of all values, concatenated; missing values have none."""
     import numpy as np
 
     offsets, data = _offsets(text), text.buffers()[2]

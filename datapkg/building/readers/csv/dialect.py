@@ -1,4 +1,4 @@
-"""How a file is laid out, where the fast engine may read it: found by pandas, on the first rows."""
+"""Detect the dialect of a CSV file that the fast engine may read; pandas determines it from the first rows."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
 
-# Part of what a block is remembered by: raised when the same text comes to be read in another way.
+# Part of the key of cached blocks; increase when the same text is read differently.
 VERSION = 2
 _MARK = b"\xef\xbb\xbf"
-# Of this much text pandas says how it is laid out, if a row ends in it.
+# pandas determines the layout from this much text, if a row ends within it.
 _FIRST_ROWS = 32 << 10
 _BLANK = b" \t\r\n"
 
 
 @dataclass(frozen=True)
 class CsvDialect:
-    """All that settles how records are read, but for the types of columns.
+    """Everything that determines how records are read, except the types of columns.
 
-    `width` fields a record, of which those at `used` become columns, called `labels`; `given` are their dtypes, "" if
-    pandas is to infer them. The first record begins at `first`, in bytes.
+    A record has `width` fields, of which those at `used` become columns with the `labels`; `given` are their explicit
+    dtypes, "" if pandas infers them. The first record begins at `first`, in bytes.
     """
 
     separator: str
@@ -47,28 +47,30 @@ class CsvDialect:
 
     @cached_property
     def names(self) -> list[str]:
-        """Return a name for every field; labels may be something else than text."""
+        """Return a name for every field, since labels may be values other than text."""
         return [str(field) for field in range(self.width)]
 
     @cached_property
     def used_names(self) -> list[str]:
+        """Return the names of the fields that become columns."""
         return [self.names[field] for field in self.used]
 
     @cached_property
     def arrow_types(self) -> dict[str, pa.DataType]:
+        """Return the type with which Arrow reads each field, which is text."""
         import pyarrow as pa
 
         return dict.fromkeys(self.names, pa.string())
 
     @cached_property
     def pandas_options(self) -> dict[str, Any]:
-        """Return kwargs with which pandas reads the same records."""
+        """Return the kwargs with which pandas reads the same records."""
         chosen = {} if len(self.used) == self.width else {"usecols": list(self.used)}
         return {"sep": self.separator, **self.missing_options, **chosen}
 
 
 def detect_dialect(head: bytes, kwargs: dict[str, Any]) -> CsvDialect | None:
-    """Return the layout of a file that begins so; None if it, or what is asked for, is not for the fast engine."""
+    """Return the layout of a file by its first bytes; None if the fast engine does not support it or the kwargs."""
     kwargs = _without_defaults(kwargs)
     if {"sep", "delimiter"} <= kwargs.keys():
         return None
@@ -94,7 +96,7 @@ def _layout(head: bytes, first: int, separator: str, kwargs: dict[str, Any]) -> 
     named: dict[str, Any] = {name: kwargs[name] for name in ("header", "names") if name in kwargs}
     every, chosen = read(head, **named), read(head, **named, usecols=kwargs.get("usecols"))
     width, fields = every.shape[1], read(head[first:], header=None).shape[1]
-    # The first row tells whether there is an index; it may be short below a header.
+    # The first row shows whether there is an index; below a header it may have fewer fields.
     has_header = kwargs.get("names") is None and kwargs.get("header", 0) is not None
     if len(every) != 1 or not (width == fields or (has_header and fields < width)) or not chosen.shape[1]:
         return None
@@ -120,9 +122,9 @@ def _layout(head: bytes, first: int, separator: str, kwargs: dict[str, Any]) -> 
 
 
 def _first_record(head: bytes, separator: bytes, kwargs: dict[str, Any]) -> int | None:
-    """Return where the first record behind the header begins; None if the header is odd."""
+    """Return the position of the first record after the header; None if the header is unusual."""
     start = len(_MARK) if head.startswith(_MARK) else 0
-    # A second mark is text or none, as the encoding has it.
+    # Whether a second byte order mark is text depends on the encoding.
     if not head[start : start + 1].strip(_BLANK) or head.startswith(_MARK, start):
         return None
     if kwargs.get("header", "infer" if kwargs.get("names") is None else None) is None:
@@ -136,13 +138,13 @@ def _first_record(head: bytes, separator: bytes, kwargs: dict[str, Any]) -> int 
 
 
 def _given(labels: pandas.Index, dtype: Any) -> tuple[str, ...] | None:
-    """Return the dtype that each column is given, "" if none; None for one that is not read here."""
+    """Return the explicit dtype of each column, "" for none; None if one of them is not supported."""
     if not isinstance(dtype, dict):
         name = "" if dtype is None else _dtype_name(dtype)
         return None if name is None else (name,) * len(labels)
     names = {label: _dtype_name(each) for label, each in dtype.items()}
     texts = {str(label) for label in labels}
-    # pandas gives the dtype of `a` to `a.1` too, where that is the second `a`.
+    # pandas applies the dtype of `a` also to `a.1` if that is the second `a`.
     again = any(str(label).rpartition(".")[0] in texts for label in labels)
     if again or None in names.values() or not names.keys() <= set(labels):
         return None
@@ -167,7 +169,7 @@ def _missing_words(kwargs: dict[str, Any]) -> list[str]:
 
 
 def _choices(header: bytes, kwargs: dict[str, Any], columns: list[Any]) -> str:
-    """Return the choices as text. `columns` is what the first row settles where no header does."""
+    """Return the settings as text; `columns` is what the first row determines if there is no header."""
     import pandas
     import pyarrow as pa
 
@@ -197,10 +199,7 @@ def _codec(encoding: Any) -> str:
 
 
 def _is_word(value: Any) -> bool:
-    """Return whether pandas compares it with the text alone.
-
-    Numbers among missing values are compared as numbers too.
-    """
+    """Return whether pandas compares this missing value only as text; numbers are compared as numbers too."""
     try:
         float(value)
     except ValueError:
@@ -226,7 +225,7 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-# The kwargs that are read here, each with what it may be.
+# The supported kwargs, each with a predicate of its supported values.
 _UNDERSTOOD: dict[str, Callable[[Any], bool]] = {
     "sep": _is_separator,
     "delimiter": _is_separator,
@@ -241,6 +240,6 @@ _UNDERSTOOD: dict[str, Callable[[Any], bool]] = {
     "low_memory": lambda value: True,
     "memory_map": lambda value: True,
     "engine": lambda value: value in (None, "c"),
-    # The text is opened by who asks for the layout.
+    # The caller opens the text.
     "compression": lambda value: True,
 }

@@ -1,4 +1,4 @@
-"""Which engine reads a file: the fastest of which it is sure that it gives what pandas gives for the whole file."""
+"""Choose the engine for a CSV file: the fastest that certainly returns what pandas returns for the whole file."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ _METHODS = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """From which size on a file is streamed, in bytes of text: by the fast engine, and by pandas in chunks.
+    """File sizes, in bytes of text, from which the fast engine and chunked pandas are used.
 
-    `python` is up to which size pandas' Python engine, which needs twenty times as much memory, tries malformed text.
+    `python` is the size up to which pandas' Python engine, which needs twenty times as much memory, tries malformed
+    text.
     """
 
     fast: int = 4 << 20
@@ -44,7 +45,7 @@ _LIMITS = EngineLimits()
 
 
 def read(path: Path, kwargs: dict[str, Any], warn: Warn, limits: EngineLimits = _LIMITS) -> pa.Table | TableStream:
-    """Return the table in a file: a small one at once, else as a stream."""
+    """Return the table in a file: a small file at once, others as a stream."""
     text = _text(path, kwargs)
     head = text.head(limits.fast) if text else b""
     if text and len(head) < limits.fast:
@@ -71,7 +72,7 @@ def _fast(text: Text, head: bytes, kwargs: dict[str, Any], warn: Warn, limits: E
 
 
 def _for_width(pace: BlockSizeControl, width: int) -> BlockSizeControl:
-    """Use longer pieces for many columns, each of which costs some time a piece."""
+    """Return longer pieces for many columns, each of which takes some time per piece."""
     return replace(pace, piece=max(pace.piece, min(8 * pace.piece, width * _COLUMN_BYTES)))
 
 
@@ -94,17 +95,18 @@ def _slow(path: Path, head: bytes, kwargs: dict[str, Any], warn: Warn, limits: E
 
 
 class WholeStream:
-    """A table in memory, for a stream that became one."""
+    """A `TableStream` of a table in memory, for engines that fall back to reading a file whole."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
 
     @property
     def schema(self) -> pa.Schema:
+        """Return the schema of the table."""
         return self._table.schema
 
     def parts(self) -> Iterator[TablePart]:
-        """Yield all rows at once."""
+        """Yield all rows as one part."""
         yield TablePart(self._table)
 
 
@@ -122,7 +124,7 @@ def _whole_table(path: Path, kwargs: dict[str, Any], warn: Warn) -> pa.Table:
 
 
 def _text(path: Path, kwargs: dict[str, Any]) -> Text | None:
-    """Return the file as pandas opens it; None for archives, which it opens too."""
+    """Return the file as pandas opens it; None for archives, which only pandas opens."""
     method = kwargs.get("compression", "infer")
     suffix = path.suffix.lower()
     if method == "infer":
@@ -134,7 +136,7 @@ def _text(path: Path, kwargs: dict[str, Any]) -> Text | None:
 
 
 def _named(path: Path, kwargs: dict[str, Any], warn: Warn) -> dict[str, Any]:
-    """Return the kwargs with the names that the keys of `dtype` are, if they name all columns."""
+    """Return the kwargs with the keys of `dtype` as `names`, if they name all columns."""
     names = names_from_dtype(kwargs)
     if names and width_of_first_row(path, kwargs, warn) == len(names):
         return {**kwargs, "names": names}
@@ -142,19 +144,19 @@ def _named(path: Path, kwargs: dict[str, Any], warn: Warn) -> dict[str, Any]:
 
 
 def _rows(head: bytes, size: int) -> int:
-    """Return how many rows are about that many bytes; a guess where none of the text is known."""
+    """Return the number of rows in about that many bytes, estimated from the first bytes if there are any."""
     lines = max(head.count(b"\n"), head.count(b"\r"), 1)
     return max(1, size * lines // len(head) if head else size // _GUESSED_ROW)
 
 
 def _estimated_size(path: Path) -> int:
-    """Return bytes of text, if compressed text is five times as long."""
+    """Return the bytes of text in a file, assuming that compressed text expands to five times its size."""
     size = path.stat().st_size
     return size * 5 if path.suffix.lower() in (*SUFFIXES, ".zip") else size
 
 
 def _memory() -> int:
-    """Return bytes of memory of this machine; 0 if that cannot be told."""
+    """Return the bytes of memory of this machine; 0 if unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

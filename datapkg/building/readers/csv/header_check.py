@@ -1,4 +1,4 @@
-"""Whether the first line of delimited text, taken for the names of columns, looks like a row of data."""
+"""Detect a CSV file without a header: its first line, used as column names, looks like a row of data."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from datapkg.building.readers.compression import ERRORS, open_text
 from datapkg.format.texts import quoted
 
 _ROWS, _LINE_BYTES, _NAMES_SHOWN = 30, 1 << 20, 4
-# With one of these, somebody has said where the names are, or lines are not what they seem.
+# With one of these kwargs the user has declared where names are, or lines cannot be split this simply.
 _SAID = frozenset({"header", "names", "skiprows", "comment", "index_col", "dialect", "decimal", "compression"})
 
 
 def header_note(path: Path, kwargs: dict[str, Any]) -> str:
-    """Return what is worth a line where the names of columns look like data; "" where they do not.
+    """Return a warning if the column names look like data; "" if they do not.
 
-    They do where some are numbers above columns of numbers, and each other one is a value of its column too. Whole
-    numbers that count up (0, 1, 2 or years) are names.
+    They look like data if some are numbers above columns of numbers and every other one is also a value of its column.
+    Consecutive integers (0, 1, 2 or years) count as names.
     """
     separator = kwargs.get("sep") or kwargs.get("delimiter")
     if kwargs.keys() & _SAID or not isinstance(separator, str) or len(separator) != 1:

@@ -1,8 +1,8 @@
-"""What the text of a column demands, how demands join, and which dtype they come to: pandas' rules as a table.
+"""pandas' rules of type inference as a table: what the text of a column demands, how demands join, and their dtypes.
 
-A demand is `""` (no value), `int`, `float`, `bool` or `text`, and `+na` behind it where values are missing. `int-0` is
-that of integers of which one is written `-0`: it is 0 among integers, -0.0 among floats. `?` is that of text which
-could not be told apart cheaply from integers beyond 64 bits: what it joins to is not known.
+A demand is `""` (no value), `int`, `float`, `bool` or `text`, followed by `+na` if values are missing. `int-0` is the
+demand of integers of which one is written `-0`: it is 0 among integers, -0.0 among floats. `?` is that of text that
+could not be distinguished cheaply from integers beyond 64 bits: the result of joining it is unknown.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ NA = "+na"
 UNKNOWN = "?"
 NEGATIVE_ZERO = "int-0"
 
-# Of columns without a dtype of their own: demand → how values are kept. Integers beside missing values are floats.
+# For columns without an explicit dtype: demand → dtype. Integers with missing values are floats.
 _INFERRED = {
     "": "float64",
     NA: "float64",
@@ -26,7 +26,7 @@ _INFERRED = {
     "bool" + NA: "object",
     "text": "str",
 }
-# The dtypes that a column may be given here: what it becomes, and what if values are missing.
+# The supported explicit dtypes: the result without and with missing values.
 GIVEN = {
     "int64": ("int64", "Int64"),
     "bool": ("bool", "boolean"),
@@ -38,7 +38,7 @@ GIVEN = {
 
 
 def demand(base: str, missing: bool) -> str:
-    """Return a demand in its one form: beside floats and text it does not matter whether values are missing."""
+    """Return a demand in canonical form: with floats and text, missing values make no difference."""
     return base + NA if missing and base not in ("float", "text", UNKNOWN) else base
 
 
@@ -48,13 +48,13 @@ def split(need: str) -> tuple[str, bool]:
 
 
 def join(one: str, other: str) -> str:
-    """Return what a column demands of which two stretches demand these."""
+    """Return the demand of a column whose two parts have these demands."""
     (a, a_missing), (b, b_missing) = split(one), split(other)
     return demand(_join_bases(a, b), a_missing or b_missing)
 
 
 def widen(settled: str, found: str) -> str:
-    """Return the demand of a whole column of which a stretch, read as `settled`, was found to demand this."""
+    """Return the demand of a column after a part of it, read as `settled`, was found to demand `found`."""
     return settled if found == UNKNOWN else join(settled, found)
 
 
@@ -72,7 +72,7 @@ def _join_bases(a: str, b: str) -> str:
 
 
 def same_values(settled: str, found: str, given: str = "") -> bool:
-    """Return whether values as they are read by `settled` are what they should be, once this is found beside them."""
+    """Return whether values read under `settled` remain right once `found` is part of the same column."""
     if given:
         return dtype_of(widen(settled, found), given) == dtype_of(settled, given)
     joined = widen(settled, found)
@@ -81,7 +81,7 @@ def same_values(settled: str, found: str, given: str = "") -> bool:
 
 
 def dtype_of(need: str, given: str = "") -> str:
-    """Return the name of the pandas dtype of a column with this demand, or with the dtype that was given for it."""
+    """Return the name of the pandas dtype for a column with this demand, or with an explicit dtype."""
     if given:
         return GIVEN[given][split(need)[1]]
     return _INFERRED.get(need, "")

@@ -1,6 +1,6 @@
-"""Numbers read at once, without looking at their text: quicker, where Arrow's values are surely those of pandas.
+"""Parse numeric columns directly, without tokenizing them, where Arrow's values are certainly those of pandas.
 
-What leaves a doubt (a letter of hexadecimals, an infinity, a zero that may be -0.0) has the piece read as text.
+A piece with anything doubtful (a hexadecimal letter, an infinity, a zero that may be -0.0) is read as text instead.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Converted = tuple["pa.Array | None", str]
 
 
 def with_numbers(data: bytes, layout: CsvDialect, needs: tuple[str, ...], as_text: set[int]) -> list[Converted] | None:
-    """Return the columns of a piece with what they demand, as `convert` has it; None if their text has to be looked at.
+    """Return the columns of a piece with their demands, as `convert` does; None if their text is needed.
 
-    The positions of columns for which that is so are added to `as_text`. Raise `Leave` as `tokens` does.
+    The positions of columns that need their text are added to `as_text`. Raise `UnsupportedByEngine` as `tokens` does.
     """
     import pyarrow as pa
 
@@ -54,12 +54,12 @@ def with_numbers(data: bytes, layout: CsvDialect, needs: tuple[str, ...], as_tex
 
 
 def _kind(need: str) -> str:
-    """Return what Arrow reads a column with this demand as; "" for text."""
+    """Return the Arrow type for reading a column with this demand; "" for text."""
     return {"int": "int64", "float": "float64"}.get(split(need)[0], "")
 
 
 def _has_hexadecimals(data: bytes) -> bool:
-    """Return whether 0x or 0X stands anywhere, which Arrow reads as the beginning of an integer."""
+    """Return whether `0x` or `0X` occurs anywhere, which Arrow reads as the beginning of an integer."""
     import numpy as np
 
     array = np.frombuffer(data, np.uint8)
@@ -71,7 +71,7 @@ def _has_hexadecimals(data: bytes) -> bool:
 
 
 class _MinusZero:
-    """Whether anything in a piece may be written -0; looked for once, if it is asked."""
+    """Whether a piece may contain -0; searched once, when first needed."""
 
     def __init__(self, data: bytes, separator: bytes) -> None:
         self._data, self._before = data, list(separator + b'\n\r" \t')
@@ -103,7 +103,7 @@ def _number(values: pa.Array, kind: str, need: str, has_minus_zero: _MinusZero) 
             return None
         found = demand("int", missing)
     else:
-        # A number with a fraction is surely finite, and written as no integer.
+        # A number with a fraction is certainly finite and not written as an integer.
         if not pc.all(pc.is_finite(values)).as_py() or not pc.any(pc.not_equal(values, pc.floor(values))).as_py():
             return None
         found = demand("float", missing)

@@ -1,4 +1,4 @@
-"""Work done ahead of who asks for it, in threads, given in order."""
+"""Map a function over items in threads, ahead of the consumer, and yield the results in order."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Result = TypeVar("Result")
 
 
 def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: int, count: int) -> Iterator[Result]:
-    """Yield the result of each item in order, with `count` of them at work or waiting.
+    """Yield the result of each item in order, with up to `count` items running or queued.
 
-    Closing the iterator ends them.
+    Closing the iterator stops the workers.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="delimited")
     try:

@@ -1,4 +1,8 @@
-"""The second engine: pandas in chunks, twice. First what each chunk infers, joined as pandas would; then the rows."""
+"""The second CSV engine: pandas in chunks, in two passes.
+
+The first pass joins what pandas infers for each chunk to the dtypes that it would infer for the whole file; the second
+reads the rows with these dtypes.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +21,18 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
 
-# Every number has a digit, but for the infinite ones.
+# Every number contains a digit, except infinities.
 _NUMBER = re.compile("[0-9]|inf", re.IGNORECASE)
 
 
 class ChunkStream:
-    """A table that pandas reads some rows at a time; the dtypes that it infers are settled when this is made.
+    """A table that pandas reads in chunks; its dtypes are inferred in the constructor.
 
-    `slower(reason)` gives the stream that goes on where this one cannot.
+    `slower(reason)` returns the stream that replaces this one if it meets something unsupported.
     """
 
     def __init__(self, path: Path, kwargs: dict[str, Any], rows: int, slower: Callable[[str], TableStream]) -> None:
-        """Read the file once. Raise `Leave` for what chunks cannot settle, else what pandas raises."""
+        """Read the file once; raise `UnsupportedByEngine` for what chunks cannot determine, else what pandas raises."""
         self._path, self._kwargs, self._rows, self._slower = path, kwargs, rows, slower
         self._instead: TableStream | None = None
         labels, columns = self._settled()
@@ -38,10 +42,11 @@ class ChunkStream:
 
     @property
     def schema(self) -> pa.Schema:
+        """Return the schema of the table."""
         return self._schema if self._instead is None else self._instead.schema
 
     def parts(self) -> Iterator[TablePart]:
-        """Yield the rows, in order; raise `RestartRead` where another engine must read them."""
+        """Yield the rows in order; raise `RestartRead` if another engine must read them."""
         if self._instead is not None:
             yield from self._instead.parts()
             return
@@ -58,7 +63,7 @@ class ChunkStream:
             yield TablePart(_table(chunk, self._schema))
 
     def _settled(self) -> tuple[pandas.Index, list[JoinedColumn]]:
-        """Return the labels of the columns, and what is in them."""
+        """Return the labels of the columns, and the dtypes inferred for them."""
         columns: list[JoinedColumn] = []
         rows = 0
         for chunk in self._chunks(_without_numeric_dtypes(self._kwargs)):
@@ -86,7 +91,8 @@ class ChunkStream:
             except UnicodeDecodeError:
                 raise
             except pandas.errors.ParserError as error:
-                # Of files whose lines end with carriage returns pandas says so where chunks end, not of the whole.
+                # For files with carriage returns as line ends, pandas raises this at the end of a chunk, but not for
+                # the whole file.
                 if "Buffer overflow" in str(error):
                     raise UnsupportedByEngine(str(error)) from error
                 raise
@@ -102,7 +108,7 @@ def reads_in_chunks(kwargs: dict[str, Any]) -> bool:
 
 
 def _without_numeric_dtypes(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return only dtypes of text: what a column of numbers holds is seen if pandas infers its dtype."""
+    """Return the kwargs with text dtypes only: numeric columns are inspected through the dtype that pandas infers."""
     from pandas.api.types import pandas_dtype
 
     dtype = kwargs.get("dtype")
@@ -113,7 +119,7 @@ def _without_numeric_dtypes(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_dtypes(kwargs: dict[str, Any], labels: pandas.Index, columns: list[JoinedColumn]) -> dict[str, Any]:
-    """Return kwargs with the inferred dtypes, except booleans: pandas would read other values as text."""
+    """Return the kwargs with the inferred dtypes, except booleans: pandas would read other values as text."""
     dtype = kwargs.get("dtype")
     if dtype is not None and not isinstance(dtype, dict):
         return kwargs
@@ -128,7 +134,7 @@ def _with_dtypes(kwargs: dict[str, Any], labels: pandas.Index, columns: list[Joi
 
 
 def _is_numbered(index: pandas.Index, start: int) -> bool:
-    """Return whether rows have no index but their number; a column that is one may be a range too."""
+    """Return whether rows have the default index; a column used as an index may be a range too."""
     import pandas
 
     return isinstance(index, pandas.RangeIndex) and (index.start, index.step, index.name) == (start, 1, None)
@@ -159,7 +165,7 @@ def _any(value: Any) -> bool:
 
 
 def _are_no_numbers(value: Any) -> bool:
-    """Return whether these words for booleans are surely none for numbers, which a chunk of nothing else would hold."""
+    """Return whether these words for booleans are certainly not numbers, of which a chunk might consist entirely."""
     return value is None or (isinstance(value, (list, tuple)) and all(map(_is_no_number, value)))
 
 
@@ -167,7 +173,7 @@ def _is_no_number(word: Any) -> bool:
     return isinstance(word, str) and _NUMBER.search(word) is None
 
 
-# The kwargs that mean the same for chunks, each with what it may be.
+# The kwargs that mean the same for chunks, each with a predicate of its supported values.
 _UNDERSTOOD: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("sep", "delimiter", "names", "dtype", "skipinitialspace"), _any),
     **dict.fromkeys(("true_values", "false_values"), _are_no_numbers),

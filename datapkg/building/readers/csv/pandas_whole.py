@@ -1,4 +1,4 @@
-"""The last engine: the whole file by `pandas.read_csv`, with what we read where it raises."""
+"""The last CSV engine: `pandas.read_csv` on the whole file, with fallbacks where it raises."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MISSING = ("Integer column has NA values", "Bool column has NA values")
 
 
 def frame(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
-    """Return the file as a frame; the keys of `dtype` may name the columns of a headerless one."""
+    """Return the file as a frame; the keys of `dtype` may name the columns of a headerless file."""
     names = names_from_dtype(kwargs)
     if not names:
         return _read_with_missing(path, kwargs, warn)
@@ -35,13 +35,13 @@ def frame(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
 
 
 def width_of_first_row(path: Path, kwargs: dict[str, Any], warn: Warn) -> int:
-    """Return how many columns a headerless file has, by its first row."""
+    """Return the number of columns of a headerless file, from its first row."""
     first = {key: value for key, value in kwargs.items() if key not in ("dtype", "index_col", "usecols", "parse_dates")}
     return _read(path, {**first, "nrows": 1, "skipfooter": 0}, warn).shape[1]
 
 
 def names_from_dtype(kwargs: dict[str, Any]) -> list[str] | None:
-    """Return the names of the columns of a headerless file, if `dtype` may give them."""
+    """Return the keys of `dtype` as the column names of a headerless file; None if they cannot be names."""
     dtype = kwargs.get("dtype")
     if "header" not in kwargs or kwargs["header"] is not None or kwargs.get("names") is not None:
         return None
@@ -59,7 +59,7 @@ def _read_with_missing(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas
 
 
 def _nullable(dtype: Any) -> Any:
-    """Return the dtypes with those of integers and booleans made nullable."""
+    """Return the dtypes with integer and boolean dtypes made nullable."""
     from pandas.api.types import pandas_dtype
 
     if isinstance(dtype, dict):
@@ -72,7 +72,7 @@ def _nullable(dtype: Any) -> Any:
 
 
 def _without_needless(frame: pandas.DataFrame, dtype: Any) -> pandas.DataFrame:
-    """Cast columns without missing values to the dtype that was asked for."""
+    """Return the frame with columns that have no missing values cast to the requested dtype."""
     wanted = dtype if isinstance(dtype, dict) else dict.fromkeys(frame.columns, dtype)
     whole = {
         column: each
@@ -100,11 +100,9 @@ def _read(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
 
 
 def _read_malformed(path: Path, kwargs: dict[str, Any], error: Exception, warn: Warn) -> pandas.DataFrame:
-    """Return what the C engine cannot parse, by the Python engine.
+    """Return a file that only the Python engine can parse; if it fails too, raise the C engine's error.
 
-    If that cannot either, the C engine's reason is raised.
-
-    The Python engine takes the first fields of rows that are too long for an index, and loses others: not believed.
+    The Python engine uses the first fields of overlong rows as an index and loses others, so such a result is rejected.
     """
     import pandas
 

@@ -1,4 +1,4 @@
-"""Raw text cut at the ends of records, with quotes read as both parsers read them: only at the start of a field."""
+"""Split raw text at the ends of records; as in both parsers, a quote counts only at the start of a field."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ from datapkg.building.readers.csv.unsupported import UnsupportedByEngine
 if TYPE_CHECKING:
     import numpy as np
 
-# A record (or a quoted field left open) longer than this is left to pandas.
+# A longer record (or unclosed quoted field) is left to pandas.
 LONGEST_RECORD = 64 << 20
 _READ = 1 << 20
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 
 
 class TextSource(Protocol):
-    """Text that is read from front to back, and may be read again from where the last piece ended."""
+    """Text that is read forward, and that can be reread from the end of the last piece."""
 
     def at(self, position: int, count: int) -> bytes:
-        """Return that many bytes from there, fewer only at the end."""
+        """Return that many bytes from a position; fewer only at the end."""
         ...
 
     def close(self) -> None:
-        """End reading."""
+        """Close the file."""
         ...
 
 
 class PlainFile:
-    """A file that holds the text itself."""
+    """An uncompressed text file."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def at(self, position: int, count: int) -> bytes:
-        """Read without moving a position, so any number of readers may do it."""
+        """Return bytes at a position without moving a file offset, so that several threads may read at once."""
         data = os.pread(self._descriptor, count, position)
         while len(data) < count and (more := os.pread(self._descriptor, count - len(data), position + len(data))):
             data += more
         return data
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self._descriptor)
 
 
 class PackedFile:
-    """A compressed file; what was read last is kept, so that the next piece may begin in it."""
+    """A compressed file; the last bytes read are kept, so that the next piece may begin within them."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._start, self._held = 0, b""
 
     def at(self, position: int, count: int) -> bytes:
+        """Return bytes from a position, which may not be before the last one."""
         while position > self._start + len(self._held):
             self._start, self._held = self._start + len(self._held), self._stream.read(_READ)
             if not self._held:
@@ -70,22 +72,23 @@ class PackedFile:
         return self._held[:count]
 
     def close(self) -> None:
+        """Close the file."""
         self._stream.close()
 
 
 @dataclass(frozen=True)
 class Text:
-    """A file of text, which `unpack` opens if it is compressed."""
+    """A text file, which `unpack` opens if it is compressed."""
 
     path: Path
     unpack: Callable[[Path, str], BinaryIO] | None = None
 
     def open(self) -> TextSource:
-        """Return the text from the beginning."""
+        """Open the text at the beginning."""
         return PlainFile(self.path) if self.unpack is None else PackedFile(self.unpack(self.path, "rb"))
 
     def head(self, count: int) -> bytes:
-        """Return its first bytes."""
+        """Return the first bytes of the text."""
         source = self.open()
         try:
             return source.at(0, count)
@@ -95,21 +98,21 @@ class Text:
 
 @dataclass(frozen=True)
 class Piece:
-    """Whole records of a file, as they lie; `start` is where they begin."""
+    """Whole records of a file as raw bytes; `start` is their position."""
 
     start: int
     data: bytes
 
     @property
     def stop(self) -> int:
-        """Return where the records end."""
+        """Return the position after the last record."""
         return self.start + len(self.data)
 
 
 def pieces(source: TextSource, start: int, size: int, separator: bytes) -> Iterator[Piece]:
-    """Yield the records from `start` on, in pieces of about `size` bytes; a longer record is a piece of its own.
+    """Yield the records from `start` on in pieces of about `size` bytes; a longer record is a piece of its own.
 
-    Raise `Leave` for a quoted field that does not end.
+    Raise `UnsupportedByEngine` for a quoted field that is not closed.
     """
     wanted = size
     while data := source.at(start, wanted):
@@ -125,7 +128,7 @@ def pieces(source: TextSource, start: int, size: int, separator: bytes) -> Itera
 
 
 def record_end(data: bytes, separator: bytes, is_last: bool) -> int:
-    """Return where the last whole record in the data ends, which begins with one; 0 if none does."""
+    """Return the end of the last complete record in data that begins with a record; 0 if none is complete."""
     if b'"' not in data:
         return len(data) if is_last else data.rfind(b"\n") + 1
     opened, closed = inside_quotes(data, separator)
@@ -135,7 +138,7 @@ def record_end(data: bytes, separator: bytes, is_last: bool) -> int:
 
 
 def _last_newline(data: bytes, opened: np.ndarray, closed: np.ndarray) -> int:
-    """Return the last newline that is outside of quotes; -1 if there is none."""
+    """Return the position of the last newline outside of quotes; -1 if there is none."""
     import numpy as np
 
     place = data.rfind(b"\n")
@@ -148,7 +151,7 @@ def _last_newline(data: bytes, opened: np.ndarray, closed: np.ndarray) -> int:
 
 
 def inside_quotes(data: bytes, separator: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Return where quoted stretches begin, and where they end; the last may not. The data begins with a record."""
+    """Return where quoted parts begin and end (the last may be open), in data that begins with a record."""
     import numpy as np
 
     array = np.frombuffer(data, np.uint8)
@@ -157,7 +160,7 @@ def inside_quotes(data: bytes, separator: bytes) -> tuple[np.ndarray, np.ndarray
     ends_field[[separator[0], _NEWLINE, _RETURN]] = True
     beside = ends_field.copy()
     beside[_QUOTE] = True
-    # Where each quote is what its number says, a doubled one counts as an end and a start: nothing is between them.
+    # If quotes alternate strictly, a doubled quote counts as an end and a start, with nothing between them.
     starts, ends = quotes[0::2], quotes[1::2]
     before, after = array.take(starts - 1, mode="wrap"), array.take(ends + 1, mode="clip")
     before[: int(len(starts) > 0 and starts[0] == 0)] = _NEWLINE
@@ -168,7 +171,7 @@ def inside_quotes(data: bytes, separator: bytes) -> tuple[np.ndarray, np.ndarray
 
 
 def _quoted_slowly(quotes: list[int], starts_field: list[bool]) -> tuple[np.ndarray, np.ndarray]:
-    """Return one quote after the other, as the parsers do it: those in the middle of a field mean nothing."""
+    """Process one quote after the other, as the parsers do: quotes in the middle of a field are ignored."""
     import numpy as np
 
     opened: list[int] = []
@@ -187,7 +190,7 @@ def _quoted_slowly(quotes: list[int], starts_field: list[bool]) -> tuple[np.ndar
 
 
 def row_starts(data: bytes, separator: bytes) -> np.ndarray:
-    """Return where the records that are not blank begin in a piece, if every newline outside of quotes ends one."""
+    """Return the positions of the non-blank records in a piece, if every newline outside of quotes ends one."""
     import numpy as np
 
     array = np.frombuffer(data, np.uint8)

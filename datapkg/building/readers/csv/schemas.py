@@ -1,4 +1,4 @@
-"""The Arrow schema of a frame, from its labels and dtypes alone."""
+"""Derive the Arrow schema of a frame from its labels and dtypes alone."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
 
-# One value of each dtype: Arrow's type of an object column is that of what is in it.
+# One value of each dtype: the Arrow type of an object column depends on its values.
 _SAMPLES: dict[str, Any] = {"bool": True, "boolean": True, "object": True, "str": "x", "string": "x"}
 
 
 def schema_of(labels: pandas.Index, dtypes: Sequence[Any]) -> pa.Schema:
-    """Return what `table_from_frame` makes of a frame with these columns, in the types that come back from Parquet."""
+    """Return the schema that `table_from_frame` gives to a frame with these columns, in the types read from Parquet."""
     import pandas
 
     from datapkg.tables.storage_types import to_storage_types

@@ -1,4 +1,4 @@
-"""A piece of raw text becomes columns of text, with missing values: by pyarrow, or by pandas where these may differ."""
+"""Tokenize a piece of raw text into columns of text: by pyarrow, or by pandas where the two may differ."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def tokens(data: bytes, layout: CsvDialect) -> tuple[list[pa.Array], bool]:
-    """Return the columns that are used, in order, and whether every line of text that is not blank is a row.
+    """Return the used columns in order, and whether every non-blank line of the text is a row.
 
-    Raise `Leave` for what pandas would raise an error for, or reads in a way that depends on the text before.
+    Raise `UnsupportedByEngine` where pandas would raise an error, or where its result depends on the text before.
     """
     import pyarrow as pa
 
@@ -31,7 +31,7 @@ def tokens(data: bytes, layout: CsvDialect) -> tuple[list[pa.Array], bool]:
 
 
 def check_text(data: bytes, layout: CsvDialect) -> None:
-    """Raise if the text does not match its encoding: unused columns too, as pandas decodes all."""
+    """Raise `UnsupportedByEngine` if text, even of an unused column, does not match its encoding, as in pandas."""
     if data.isascii():
         return
     if layout.is_ascii:
@@ -43,11 +43,11 @@ def check_text(data: bytes, layout: CsvDialect) -> None:
 
 
 def is_odd(data: bytes, layout: CsvDialect) -> bool:
-    """Return whether the parsers may differ in this text: by lone carriage returns, NUL, blank lines of one column."""
+    """Return whether the parsers may differ: lone carriage returns, NUL, blank lines of a single column."""
     if b"\0" in data:
         return True
     if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
-        # pandas looks at a line that begins with blanks twice, from the last newline on: rows come twice.
+        # After a lone carriage return, pandas processes a line that begins with blanks twice, which duplicates rows.
         if b"\r " in data or b"\r\t" in data:
             raise UnsupportedByEngine("lines that end with a carriage return, and begin with blanks")
         return True
@@ -62,7 +62,7 @@ def by_arrow(data: bytes, layout: CsvDialect, types: Mapping[str, pa.DataType] |
     table = csv.read_csv(
         pa.BufferReader(pa.py_buffer(data)),
         csv.ReadOptions(column_names=layout.names, use_threads=False, block_size=len(data) + 1),
-        # Where there are no quotes it is quicker not to look for them.
+        # Without quotes in the text, parsing is faster if quoting is disabled.
         csv.ParseOptions(
             delimiter=layout.separator, quote_char='"' if b'"' in data else False, newlines_in_values=False
         ),
@@ -78,7 +78,7 @@ def by_arrow(data: bytes, layout: CsvDialect, types: Mapping[str, pa.DataType] |
 
 
 def _by_pandas(data: bytes, layout: CsvDialect) -> list[pa.Array]:
-    """Return the text below two rows of ours, from which pandas knows how many fields a record has."""
+    """Return the columns as pandas reads them, below two added rows that tell it how many fields a record has."""
     import pandas
     import pyarrow as pa
 

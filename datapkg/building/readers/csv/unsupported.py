@@ -1,7 +1,7 @@
-"""How a faster engine says that a slower one must read the file."""
+"""The exception with which a faster engine passes a file on to a slower one."""
 
 from __future__ import annotations
 
 
 class UnsupportedByEngine(Exception):
-    """The file has something that this engine does not provably read as pandas does; the message says what."""
+    """The file contains something that this engine may not read exactly as pandas does; the message names it."""
