@@ -49,7 +49,9 @@ _NO_ARCHIVE = (
 class ByteStream(Protocol):
     """Bytes that can be read once, from the beginning."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; fewer only at the end."""
+        ...
 
 
 Kind = Literal["file", "folder", "link", "device", "encrypted", "sparse"]

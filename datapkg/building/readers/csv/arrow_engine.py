@@ -1,8 +1,8 @@
 """The fast CSV engine: split a file into pieces, tokenize each with pyarrow, and verify each column's inferred type.
 
-The types are inferred from the first piece. Whatever pyarrow may not read exactly as pandas does raises
-`UnsupportedByEngine`, and a slower engine continues. If a later piece needs other types, the rest is read for its types
-only, and the file is read once more.
+The types are inferred from the first piece. If a later piece needs other types, the rest is read for its types only,
+and the file is read once more. Text that pyarrow may not read exactly as pandas does raises `UnsupportedByEngine`, and
+a slower engine reads the file.
 """
 
 from __future__ import annotations
