@@ -1,1 +1,1 @@
-"""The operations of datapkg: one verb per file, written in terms of the rooms below."""
+"""The operations of datapkg: one verb per module, implemented with the rooms below."""

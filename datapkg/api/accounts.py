@@ -8,9 +8,9 @@ from datapkg.remote.credentials import check_token
 
 
 def login(home: Home, token: str, registry: str | None = None) -> dict[str, str]:
-    """Keep a token for a registry after the registry has accepted it; return the address and the user.
+    """Store a token for a registry after the registry has accepted it; return the registry's URL and the user.
 
-    The first registry becomes the default one. Raise `NotLoggedIn` for a token that the registry does not know.
+    The first registry becomes the default. Raise `NotLoggedIn` if the registry rejects the token.
     """
     client = home.client(registry, token=check_token(token))
     user = client.me().user
@@ -23,7 +23,7 @@ def login(home: Home, token: str, registry: str | None = None) -> dict[str, str]
 
 
 def logout(home: Home, registry: str | None = None) -> dict[str, str | bool]:
-    """Delete the token that is kept for a registry."""
+    """Delete the stored token of a registry."""
     url = home.registry_url(registry)
     return {"registry": url, "was_logged_in": home.credentials.forget(url)}
 

@@ -1,4 +1,8 @@
-"""Append: add files to a group of a package, or their rows to a table; existing data are not fetched."""
+"""Append: add files to a group of a package, or their rows to a table; existing data are not fetched.
+
+Concurrent appends both succeed, also to one table: the later one is applied again to the state that the other made. A
+failed append leaves nothing behind and can be repeated, because its files still exist.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,7 @@ _POLICY = CommitPolicy(keep_first=False, alternative="append with --no-push")
 
 @dataclass(frozen=True)
 class AppendOptions:
-    """Where files go: the group or table `to`, "" for the package itself; `replace` overwrites existing nodes."""
+    """Options of an append: the target group or table `to`, "" for the package; `replace` overwrites nodes."""
 
     to: str = ""
     replace: bool = False
@@ -55,8 +59,8 @@ def append(
 ) -> AppendResult:
     """Add files to a package: to a table their rows, elsewhere nodes that are named and read as in a build.
 
-    A folder becomes a group with its contents. All of them are added, or none. Raise `NotFound` for a missing file,
-    `Conflict` for nodes that the package has, unless `replace`; `InvalidInput` for rows that do not fit; the errors of
+    A folder becomes a group with its contents. Either all files are added or none. Raise `NotFound` for a missing file,
+    `Conflict` for existing nodes, unless `replace`; `InvalidInput` for rows that do not match the table; the errors of
     a build and of a push.
     """
     _check(ref, files)
@@ -64,7 +68,7 @@ def append(
     for attempt in range(TRIES):
         try:
             return _append(home, ref, files, options, progress)
-        except Conflict as error:  # somebody pushed to the same paths meanwhile: start again from their state
+        except Conflict as error:  # somebody pushed to the same paths meanwhile: repeat on their state
             if "theirs" not in error.detail:
                 raise
             if attempt == TRIES - 1:
@@ -112,7 +116,7 @@ def _check(ref: Ref, files: Sequence[Path]) -> None:
 
 @dataclass
 class _Added:
-    """Paths of the nodes that files became: new ones, those that have other data now, those of the same data."""
+    """Paths of the nodes built from files: new nodes, replaced ones, and those whose data are unchanged."""
 
     added: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
@@ -120,7 +124,7 @@ class _Added:
 
 
 def _add_rows(draft: DraftState, path: str, files: Sequence[Path]) -> int:
-    """Append the rows of each file in turn to the table at a path; return how many they are."""
+    """Append the rows of each file in turn to the table at a path; return their number."""
     from datapkg.building.rows import rows_of
 
     node, total = draft.nodes.get(path), 0
@@ -143,7 +147,7 @@ def _add_rows(draft: DraftState, path: str, files: Sequence[Path]) -> int:
 
 
 def _add_nodes(draft: DraftState, options: AppendOptions, files: Sequence[Path]) -> _Added:
-    """Add the nodes that files and folders become."""
+    """Add the nodes built from files and folders."""
     at = draft.nodes.get(options.to)
     if at is not None and not isinstance(at, GroupNode):
         raise InvalidInput(
@@ -177,7 +181,7 @@ def _put(draft: DraftState, path: str, node: Node, added: _Added) -> None:
 
 
 def _spec(home: Home, path: Path, prefix: str) -> BuildSpec:
-    """Return what to build of a file or folder below the group that it goes to; a folder becomes a group."""
+    """Return the spec of a file or folder below its target group; a folder becomes a group."""
     is_folder = path.is_dir()
     name = path.name if is_folder and path.name != ".." else ""
     if name and (problem := name_problem((name,))):
@@ -189,7 +193,7 @@ def _spec(home: Home, path: Path, prefix: str) -> BuildSpec:
 
 
 def _check_room(draft: DraftState, made: dict[str, Node]) -> None:
-    """Raise `Conflict` where a node would lie in one that is not a group, or where a group is."""
+    """Raise `Conflict` if a node would be inside a node that is not a group, or replace a group."""
     problems = []
     for path, node in made.items():
         if problem := draft.blocked(path):
@@ -206,7 +210,7 @@ def _is_group(draft: DraftState, path: str) -> bool:
 
 
 def _joined(specs: Sequence[BuildSpec]) -> BuildSpec:
-    """Join what several files become into one spec; raise `InvalidInput` where two would be the same node."""
+    """Join the specs of several files into one; raise `InvalidInput` if two would become the same node."""
     nodes = [node for spec in specs for node in spec.nodes]
     places: dict[str, str] = {}
     groups = {above for node in nodes for above in ancestors(node.path)}

@@ -1,4 +1,4 @@
-"""Build: files or values into a package in the local store."""
+"""Build: make a package in the local store from files or values."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def build_package(
 ) -> BuildResult:
     """Build a directory, build file, data file, repository or values into the package that `ref` names.
 
-    The current state moves last, so nothing of a failed build is visible. If nothing changed since the last build,
-    nothing is read, unless each node is to be `explained`.
+    The current state is changed last, so a failed build has no visible effect. If nothing changed since the last build,
+    nothing is read, unless `explained` requests the reason for each node.
     """
     if ref.state is not None or ref.path or ref.registry is not None:
         raise InvalidInput(
@@ -78,7 +78,7 @@ def _look(source: Any, options: BuildOptions) -> Snapshot | None:
 
 
 def _recalled(home: Home, ref: Ref, seen: Snapshot, before: Current) -> BuildResult | None:
-    """Return the result of the last build if the folder has not changed and the current state is still that one."""
+    """Return the result of the last build if the folder is unchanged and that build is still the current state."""
     from datapkg.building import snapshot
 
     found = snapshot.recall(home.index, ref.package, seen)
@@ -128,9 +128,9 @@ def _build(
 
 
 def _refuse_empty(ref: Ref, source: Any, spec: BuildSpec, options: BuildOptions) -> None:
-    """Raise `InvalidInput` where there is nothing to build, unless that is allowed: a folder may be misspelt.
+    """Raise `InvalidInput` if there is nothing to build, unless allowed: the folder's name may be misspelt.
 
-    A build file with `contents: {}` asks for an empty package.
+    A build file with `contents: {}` requests an empty package.
     """
     if options.allow_empty or spec.nodes or spec.groups or spec.origin == "build file":
         return
@@ -143,7 +143,7 @@ def _refuse_empty(ref: Ref, source: Any, spec: BuildSpec, options: BuildOptions)
 
 
 def fetcher(home: Home, progress: Progress) -> Fetcher:
-    """Return what downloads sources, with the limits of the settings."""
+    """Return the fetcher of remote sources, with the limits from the settings."""
     from datapkg.building.sources.download_cache import DownloadCache
     from datapkg.building.sources.fetcher import Fetcher
 
@@ -172,9 +172,9 @@ def _built(
 
 
 def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[Manifest, Readable]:
-    """Return the manifest and the objects of a package from which nodes are taken.
+    """Return the manifest and the objects of a package whose nodes are taken over.
 
-    Objects at the registry that a push goes to may be absent here; those of another registry are fetched when read.
+    Objects at the registry that a push goes to may be missing here; those at another registry are fetched when read.
     """
     from datapkg.reading.source import Remote, Source
     from datapkg.resolve import origin_of
@@ -190,14 +190,14 @@ def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[
 
 
 def push_target(home: Home, registry: str | None = None) -> str | None:
-    """Return the address of the registry that a push would go to; None where none is set."""
+    """Return the URL of the registry that a push would go to; None if none is configured."""
     is_known = registry or home.settings.get("registry").value
     return home.registry_url(registry) if is_known else None
 
 
 @contextmanager
 def objects_for(store: Store, dry_run: bool) -> Iterator[Objects]:
-    """Yield where a build puts its objects: the store, or for a dry run a temporary folder over it."""
+    """Yield the objects that a build writes to: the store, or for a dry run a temporary folder over it."""
     if not dry_run:
         yield store.objects
         return
@@ -211,7 +211,7 @@ def objects_for(store: Store, dry_run: bool) -> Iterator[Objects]:
 
 
 def _note_absent(home: Home, built: BuildOutput) -> bool:
-    """Warn if data of nodes taken from other packages are absent here; return whether they are."""
+    """Warn if data of nodes taken from other packages are missing here; return whether they are."""
     absent = sum(home.store.absent(built.manifest).values()) if built.record.get("packages") else 0
     if absent:
         what = f"{absent:,} bytes of the nodes that were taken over are not on this machine"
@@ -236,7 +236,7 @@ def _keep(home: Home, ref: Ref, built: BuildOutput, message: str, before: Curren
 
 
 def _same_record(home: Home, ref: Ref, built: BuildOutput) -> bool:
-    """Return whether the log has the same check results, left-out sources and sources as `status` compares them."""
+    """Return whether the log has the same check results, skipped sources, and sources as `status` compares them."""
     from datapkg.building.status import compared
 
     record = home.store.refs.record(ref, built.manifest.hash) or {}
@@ -247,7 +247,7 @@ def _same_record(home: Home, ref: Ref, built: BuildOutput) -> bool:
 def _remember(
     home: Home, ref: Ref, source: Any, options: BuildOptions, seen: Snapshot | None, spec: BuildSpec, built: BuildOutput
 ) -> None:
-    """Keep where the package was built from, and a snapshot of it if the package depends on nothing else."""
+    """Record the build's path and options, and a snapshot of the folder if the package depends on nothing else."""
     from datapkg.building import snapshot
     from datapkg.building.cache import BuildCache
     from datapkg.building.spec.model import FileSource
@@ -271,7 +271,7 @@ def _remember(
 
 
 def generate(directory: Path, *, gitignore: bool = True) -> Generated:
-    """Write a `build.yml` and a `README.md` to start from into a directory."""
+    """Write an initial `build.yml` and `README.md` into a directory."""
     from datapkg.building.spec.generate import generate as write_build_file
 
     return write_build_file(Path(directory), gitignore=gitignore)

@@ -1,4 +1,4 @@
-"""The cache of warm copies: tables that are read without being decoded, made and freed on request."""
+"""Warm copies of tables, which are read without decoding: create, list and remove them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from datapkg.store.arrow_cache import CachedTable
 
 
 def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmResult]:
-    """Make warm copies of the tables of a package, or of those below the node of the ref; return them in order.
+    """Create warm copies of the tables of a package, or of those below the node of the ref; return them in order.
 
-    Those that are here already are left as they are. Raise `InvalidInput` where there is no table.
+    Existing copies are kept. Raise `InvalidInput` if there is no table.
     """
     found = find_installed(home, ref)
     source = Source(found.store, ref, found.hash)
@@ -39,14 +39,14 @@ def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmR
 
 
 def list_copies(home: Home) -> list[CachedTable]:
-    """Return the warm copies on this machine, by package and path."""
+    """Return the warm copies on this machine, ordered by package and path."""
     return home.store.copies.list()
 
 
 def remove_copies(home: Home, ref: Ref | None = None, dry_run: bool = False) -> list[CachedTable]:
     """Remove the warm copies of what the ref names, or all; return those that were (or would be) removed.
 
-    A copy serves every package that has the same table, so it goes for all of them.
+    A copy serves every package that has the same table, so it is removed for all of them.
     """
     copies = home.store.copies
     keys = _keys(home, ref) if ref else set()
@@ -62,7 +62,7 @@ def _tables(source: Source, ref: Ref) -> list[TableNode]:
 
 
 def _keys(home: Home, ref: Ref) -> set[str]:
-    """Return the keys of the tables that a ref names; none if it is not installed any more."""
+    """Return the keys of the tables that a ref names; none if it is no longer installed."""
     try:
         found = find_installed(home, ref)
         return {arrow_cache.key(table) for table in _tables(Source(found.store, ref, found.hash), ref)}

@@ -25,7 +25,7 @@ def check(
 ) -> CheckResults:
     """Run the checks of a directory or build file on the tables that it builds, which are discarded.
 
-    Only tables are made that a check is about, or that one compares with. Raises what a build does, except
+    Only tables with checks, and those that checks compare with, are built. Raise what a build does, except
     `CheckFailed`.
     """
     from datapkg.building.cache import BuildCache
@@ -55,7 +55,7 @@ def check(
 
 
 def _needed(spec: BuildSpec, asked: list[NodeSpec]) -> BuildSpec:
-    """Return the nodes that checks read, without the checks, since each result is wanted, not the first failure."""
+    """Return the nodes that checks read, without their checks, since all results are needed, not the first failure."""
     references = [
         argument
         for node in asked

@@ -1,4 +1,4 @@
-"""Copy: a state of a package under another name, by its manifest; data stay where they are."""
+"""Copy: give a state of a package another name, by its manifest; data are not copied."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from datapkg.store.refs import Current, LogEvent
 def copy(
     home: Home, ref: Ref, into: Ref, *, message: str = "", registry: str | None = None, progress: Progress = silent
 ) -> CopyResult:
-    """Make the state that a ref names the current one of the package `into`, as a build of it would.
+    """Make the state that a ref names the current one of the package `into`, as a build would.
 
-    Of a package that is not here the manifest alone is fetched. A push of `into` sends no object that the registry has
-    and the user may read. What `into` was before stays in its log. Raise `PackageNotInstalled`, `NodeNotFound`, and
-    the errors of a registry.
+    If the package is not here, only its manifest is fetched. A push of `into` sends no object that the registry has and
+    the user may read. Earlier states of `into` stay in its log. Raise `PackageNotInstalled`, `NodeNotFound`, and the
+    errors of a registry.
     """
     if ref.path:
         raise InvalidInput(f"{ref} names a node; cp takes a package", hint=f"datapkg merge {ref} -o {into.package}")
@@ -49,7 +49,7 @@ def _record(home: Home, ref: Ref, found: ResolvedState) -> dict[str, Any]:
     """Return the record of the copy: how its state was built, the results of its checks, and the original."""
     record = found.store.refs.record(ref, found.hash) or {"sources": []}
     made = {name: value for name, value in record.items() if name not in ("parent", "origin")}
-    asked = found.why if "://" in found.why else None  # else the registry that the state came from
+    asked = found.why if "://" in found.why else None  # None: ask the registry that the state came from
     checks = packed(known_checks(home, found.store, ref, found.hash, asked)[0])
     return {
         **made,
@@ -60,7 +60,7 @@ def _record(home: Home, ref: Ref, found: ResolvedState) -> dict[str, Any]:
 
 
 def _keep(home: Home, into: Ref, current: Current, message: str, record: dict[str, Any]) -> None:
-    """Make the state current; write no log event if it is current already."""
+    """Make the state current; write no log event if it already is."""
     refs = home.store.refs
     before = refs.current(into)
     newest = next(iter(refs.log(into)), None)

@@ -1,4 +1,4 @@
-"""Edit: change a package by its manifest alone; data that stay need not be on this machine."""
+"""Edit: change a package by its manifest; data that are not changed need not be on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from datapkg.home import Home
 
 
 class Draft:
-    """A package while it is edited, inside a `with`; leaving the block makes a new state, an exception discards it.
+    """A package that is edited inside a `with`; leaving the block makes a new state, an exception discards it.
 
     `meta` is the package's metadata, and can be changed; `message` goes into the log. After the block, `hash` and
     `package` are those of the new state, and `pushed` is the result of the push.
@@ -35,45 +35,47 @@ class Draft:
 
     @property
     def base(self) -> Manifest | None:
-        """The state that the edit started from; None for a new package."""
+        """Return the state that the edit started from; None for a new package."""
         return self._state.base
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The metadata of the package, to be changed in place or replaced."""
+        """Return the metadata of the package, which can be changed in place or replaced."""
         return self._state.meta
 
     @meta.setter
     def meta(self, meta: dict[str, Any]) -> None:
+        """Replace the metadata of the package."""
         self._state.meta = meta
 
     @property
     def message(self) -> str:
-        """The message for the log."""
+        """Return the message for the log."""
         return self._state.message
 
     @message.setter
     def message(self, message: str) -> None:
+        """Set the message for the log."""
         self._state.message = message
 
     @property
     def warnings(self) -> list[str]:
-        """Warnings of the edit, one line each."""
+        """Return the warnings of the edit, one line each."""
         return self._state.warnings
 
     @property
     def pushed(self) -> PushResult | None:
-        """The result of the push; None if nothing was pushed."""
+        """Return the result of the push; None if nothing was pushed."""
         return self._state.pushed
 
     @property
     def hash(self) -> str:
-        """The hash of the new state; "" inside of the block."""
+        """Return the hash of the new state; "" inside of the block."""
         return self._state.hash
 
     @property
     def package(self) -> Any:
-        """The new state; its data are fetched when they are read."""
+        """Return the new state; its data are fetched when they are read."""
         from datapkg.reading.load import load
 
         state = self._state
@@ -94,10 +96,10 @@ class Draft:
         return isinstance(path, str) and (path in nodes or any(nodes.below(path)))
 
     def __setitem__(self, path: str, value: Any) -> None:
-        """Make a node or group of a value, of any kind that a build takes, in place of what is there.
+        """Replace a node or group by a value of any kind that a build accepts.
 
-        A node or package that was opened is pinned in the record, and its data are not copied. Metadata of a node stay
-        where the new one is of the same kind. The value is stored now, but unreachable until the block is left. Raise
+        An opened node or package is pinned in the record, and its data are not copied. A node's metadata is kept if the
+        new node is of the same kind. The value is stored at once, but not reachable until the block ends. Raise
         `InvalidInput`, `BuildFailed`.
         """
         from datapkg.building.spec.from_value import spec_from_values
@@ -119,7 +121,7 @@ class Draft:
         self._state.remove(path)
 
     def move(self, old: str, new: str) -> None:
-        """Give a node or group another path; raise `NodeNotFound`, and `Conflict` where something is there."""
+        """Move a node or group to another path; raise `NodeNotFound`, and `Conflict` if the path is taken."""
         self._state.move(old, new)
 
     def meta_of(self, path: str) -> dict[str, Any]:
@@ -137,10 +139,10 @@ class Draft:
     def append(self, path: str, rows: Any) -> None:
         """Append rows, a DataFrame or an Arrow table, to a table; columns and types must be the same.
 
-        Reads, and fetches where they are not here, the footers and the last block; the whole table if it was never
-        verified on this machine, if the rows have other categories or the first missing values of a column of integers
-        or booleans, or if it was not written by datapkg in blocks. Raise `NodeNotFound`, `InvalidInput` naming each
-        column that does not fit, `HashMismatch` for a false table.
+        Only the footers and the last block are read, and fetched if missing; the whole table if it was never verified
+        on this machine, if the rows have new categories or the first missing values of a column of integers or
+        booleans, or if it was not written by datapkg in blocks. Raise `NodeNotFound`, `InvalidInput` that names each
+        column that does not match, `HashMismatch` if the stored table differs from its manifest.
         """
         append_rows(self._state, path, rows)
 
@@ -178,9 +180,9 @@ def edit(
     move: Sequence[tuple[str, str]] = (),
     options: CommitOptions = CommitOptions(),  # noqa: B008 - it is frozen
 ) -> EditResult:
-    """Remove nodes or groups from a package, then give others another path; all of it or nothing.
+    """Remove nodes or groups from a package, then move others to new paths; either everything is done or nothing.
 
-    Raise `PackageNotFound`, `NodeNotFound`, `Conflict` where something is at a new path, and the errors of a push.
+    Raise `PackageNotFound`, `NodeNotFound`, `Conflict` if a new path is taken, and the errors of a push.
     """
     removed, moves = [group_path(path) for path in remove], [(group_path(old), group_path(new)) for old, new in move]
     with drafting(DraftState(home, ref, options, CommitPolicy(alternative="edit with --no-push"))) as draft:

@@ -1,4 +1,4 @@
-"""Export: a package, or a part of it, as ordinary files with their original names."""
+"""Export: write a package, or a part of it, as ordinary files with their original names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _OF_KIND = {"file": "id", "array": "numpy", "table": "parquet"}
 
 @dataclass(frozen=True)
 class _Job:
-    """One export: what is written and where, and the recorded source of each node."""
+    """One export: its target, options and package, and the recorded source of each node."""
 
     found: ResolvedState
     ref: Ref
@@ -63,14 +63,14 @@ def export(
     with_build_file: bool = False,
     progress: Progress = silent,
 ) -> ExportResult:
-    """Write what a ref names to `dest`: a folder, or one file for one node; all of it or nothing.
+    """Write what a ref names to `dest`: a folder, or one file for one node; either everything is written or nothing.
 
-    Tables that came from csv or tsv are text again if a build of the text gives the same values; all others are
-    `.parquet`. `format` (csv, parquet) decides for all, for one table the suffix of `dest` does.
-    `with_build_file` adds a `build.yml` that makes the same nodes, metadata and `content` of these files.
+    Tables that came from csv or tsv are written as text if a build of the text returns the same values; all others as
+    `.parquet`. `format` (csv, parquet) decides for all tables; for a single table the suffix of `dest` does.
+    `with_build_file` adds a `build.yml` that builds the same nodes, metadata and `content` from these files.
 
     Nothing is written outside `dest`. Raise `Conflict` if it exists, unless `force`, which replaces files of the same
-    name and keeps others; `InvalidInput` for a table that `format` cannot hold.
+    name and keeps others; `InvalidInput` for a table that `format` cannot represent.
     """
     if format not in (None, *FORMATS):
         raise InvalidInput(f"there is no export format {format!r}; there are {', '.join(FORMATS)}")
@@ -99,10 +99,10 @@ def cat(
     registry: str | None = None,
     tell: Callable[[str], Any] = lambda url: None,
 ) -> None:
-    """Write the bytes of a file or array; a table as csv text, or `as_json` as an array with an object a row.
+    """Write the bytes of a file or array; a table as csv text, or with `as_json` as an array with one object per row.
 
-    With `remote`, or where the package is not installed, the data come from its registry, whose address `tell` is
-    called with before.
+    With `remote`, or if the package is not installed, the data come from its registry; `tell` is called with its URL
+    before.
     """
     found = find_or_peek(home, ref, registry, remote=remote)
     manifest = found.store.manifest(found.hash)
@@ -130,14 +130,14 @@ def cat(
 def _origins(found: ResolvedState, ref: Ref, manifest: Manifest) -> Origins:
     """Return the recorded sources of a state, by path.
 
-    A state that was made otherwise (by `edit`, say) has what newer builds of the package say of files of the same
-    name. That may be out of date: text that is written by it counts only if it is read back equal.
+    For a state without a build record (made by `edit`, for example), entries of newer builds are used for files of the
+    same name. They may be out of date: text written by them is accepted only if it reads back equal.
     """
     refs = found.store.refs
     try:
         record = refs.record(ref, found.hash)
         records = [record] if record else refs.newest_records(ref, _RECORDS)
-    except CorruptObject:  # a damaged event of the log is no reason to keep the data back
+    except CorruptObject:  # a corrupt log event does not prevent the export
         return {}
     origins: dict[str, dict[str, Any]] = {}
     for sources in (each.get("sources") for each in records):
@@ -170,7 +170,8 @@ def _check_free(job: _Job) -> None:
 def _staging(dest: Path, ref: Ref) -> Iterator[tuple[OpenFolder, OpenFolder]]:
     """Open the parent of a target and a temporary folder with a random name, which is removed at the end.
 
-    That lies in the target if it is a folder, which may be on another disk than its parent, else beside it.
+    The temporary folder is inside the target if that is a folder, which may be on another file system than its parent,
+    else beside it.
     """
     name = f"{STAGED}{secrets.token_hex(8)}"
     with ExitStack() as stack:
@@ -195,7 +196,7 @@ def _staging(dest: Path, ref: Ref) -> Iterator[tuple[OpenFolder, OpenFolder]]:
 
 
 def _sweep(folder: OpenFolder) -> None:
-    """Remove temporary folders of exports that were killed long ago."""
+    """Remove stale temporary folders of exports that were killed."""
     for name in folder.names():
         found = folder.status(name) if name.startswith(STAGED) else None
         if found and stat.S_ISDIR(found.st_mode) and time.time() - found.st_ctime > STALE_TEMP_S:
@@ -264,7 +265,7 @@ def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], pr
 
 
 def _add_build_file(job: _Job, staged: OpenFolder, groups: list[ExportTask], written: list[WrittenFile]) -> int:
-    """Write `build.yml` into the staged tree, verify that it reads back the same, and return its size."""
+    """Write `build.yml` into the staged tree, verify that it reads back equal, and return its size."""
     depth = len(job.ref.path.split("/")) if job.ref.path else 0
     top = next((task.node for task in groups if not task.parts), None)
     meta = (top.meta if top else {}) if job.ref.path else job.manifest.meta

@@ -1,4 +1,8 @@
-"""Fetch objects of other packages that a later push could not find at its registry."""
+"""Fetch objects of other packages that a later push could not find at its registry.
+
+Objects that the registry of the push has stay there: a push may rely on everything that its user may read. Objects at
+another registry are fetched, since the push would fail without them.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,9 @@ def bring_foreign(
     registry: str | None,
     progress: Progress = silent,
 ) -> None:
-    """Copy objects of a state (hash to size in bytes) that are in another store, or at another registry than a push
-    would go to; what the registry of the push has stays there. Raise `PackageNotInstalled` if the package was removed
-    since it was found.
+    """Copy objects of a state (hash to size in bytes) from another store or a registry that is not the push target.
+
+    Raise `PackageNotInstalled` if the package was removed since it was found.
     """
     mine = home.store.objects
     needed = plan(sizes, mine).needed

@@ -1,6 +1,6 @@
-"""History: what happened to a package, and the tags and versions that name its states.
+"""History: the log of a package, and the tags and versions that name its states.
 
-Everywhere, a tag or version is `{name, hash, created_at}`; a list of them is in the order of their names.
+Everywhere, a tag or version is `{name, hash, created_at}`; lists of tags are ordered by name, versions by PEP 440.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def log(
 ) -> list[dict[str, Any]]:
     """Return the log of a package, newest first: pushes at its registry, builds and installs on this machine.
 
-    `remote` True leaves out this machine, False the registry; None takes both where a registry is set. With a state in
-    the ref, only what concerns that state. Each entry has event, hash, created_at, author, message, tags, versions and
-    origin; with `changes` also `changes` from the state before it (see `format.review`), None where one of the two is
-    neither here nor at the registry. Raises the errors of a registry, `ObjectNotFound`, `VersionNotFound`,
+    `remote` True omits this machine, False the registry; None includes both if a registry is configured. A state in the
+    ref selects the entries of that state. Each entry has event, hash, created_at, author, message, tags, versions and
+    origin; with `changes` also `changes` from the previous state (see `format.manifest.review`), None if one of the two
+    is neither here nor at the registry. Raise the errors of a registry, `ObjectNotFound`, `VersionNotFound`,
     `TagNotFound`.
     """
     _check_package(ref)
@@ -104,7 +104,7 @@ def _pushes(client: Client, ref: Ref) -> list[dict[str, Any]]:
 
 
 def _merged(pushes: list[dict[str, Any]], local: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Merge both logs, newest first; a push is listed once, with the names that the registry gives."""
+    """Merge both logs, newest first; a push is listed once, with the tags and versions of the registry."""
     known = {(each["hash"], each["origin"]) for each in pushes}
     names = {each["hash"]: (each["tags"], each["versions"]) for each in pushes}
     here = [each for each in local if each["event"] != "push" or (each["hash"], each["origin"]) not in known]
@@ -140,7 +140,7 @@ def _hash_of(home: Home, client: Client | None, ref: Ref, entries: list[dict[str
 def _add_changes(
     home: Home, client: Client | None, ref: Ref, entries: list[dict[str, Any]], wanted: list[dict[str, Any]]
 ) -> None:
-    """Add to each wanted entry what changed from its parent: the recorded one, else the state before it in the log."""
+    """Add to each wanted entry the changes from its parent: the recorded one, else the previous state in the log."""
     manifests: dict[str, Manifest | None] = {}
 
     def manifest(hash: str) -> Manifest | None:
@@ -182,7 +182,7 @@ def _tags(client: Client, ref: Ref) -> list[dict[str, Any]]:
 
 
 def versions(home: Home, ref: Ref, registry: str | None = None) -> list[dict[str, Any]]:
-    """Return the versions of a package at its registry, in the order of PEP 440, each as {name, hash, created_at}."""
+    """Return the versions of a package at its registry, in PEP 440 order, each as {name, hash, created_at}."""
     return _versions(_client(home, ref, registry), ref)
 
 
@@ -194,10 +194,10 @@ def _versions(client: Client, ref: Ref) -> list[dict[str, Any]]:
 
 
 def state_to_name(home: Home, ref: Ref, kind: Kind, name: str, registry: str | None = None) -> dict[str, Any]:
-    """Return the state that a new name would be given to: the ref's, else the registry's latest; as its log has it.
+    """Return the log entry of the state that a new name would be given to: the ref's, else the registry's latest.
 
-    Raise `Conflict` where no state is named and the newest one on this machine was never pushed: then the registry's
-    latest is probably not what is meant.
+    Raise `Conflict` if the ref names no state and the newest one on this machine was never pushed: then the registry's
+    latest is probably not the intended one.
     """
     client = _client(home, ref, registry)
     hash = client.resolve(ref).hash
@@ -221,7 +221,7 @@ def state_to_name(home: Home, ref: Ref, kind: Kind, name: str, registry: str | N
 
 
 def set_tag(home: Home, ref: Ref, tag: str, registry: str | None = None) -> dict[str, Any]:
-    """Make a tag name the ref's state (the registry's latest where it has none; see `state_to_name`)."""
+    """Set a tag to the ref's state, or to the registry's latest if it names none (see `state_to_name`)."""
     hash = _named_hash(home, ref, "tag", check_tag(tag, f"datapkg version add {ref} {tag}"), registry)
     client = _client(home, ref, registry)
     _remember_tags(home, ref, client.set_tag(ref, tag, hash).tags, tag)
@@ -229,12 +229,12 @@ def set_tag(home: Home, ref: Ref, tag: str, registry: str | None = None) -> dict
 
 
 def remove_tag(home: Home, ref: Ref, tag: str, registry: str | None = None) -> None:
-    """Remove a tag at the registry; the state that it named stays."""
+    """Remove a tag at the registry; its state is kept."""
     _remember_tags(home, ref, _client(home, ref, registry).remove_tag(ref, check_tag(tag)).tags)
 
 
 def add_version(home: Home, ref: Ref, version: str, registry: str | None = None) -> dict[str, Any]:
-    """Give the ref's state (the registry's latest where it has none; see `state_to_name`) a version, for good."""
+    """Give the ref's state, or the registry's latest (see `state_to_name`), a version, which can never be moved."""
     version = check_new_version(version)
     hash = _named_hash(home, ref, "version", version, registry)
     found = _client(home, ref, registry).add_version(ref, version, hash).versions
@@ -244,9 +244,9 @@ def add_version(home: Home, ref: Ref, version: str, registry: str | None = None)
 
 
 def _remember_tags(home: Home, ref: Ref, tags: dict[str, str], moved: str = "") -> None:
-    """Keep the registry's tags for a package that is here, but for `latest`, unless that is the one that was moved.
+    """Store the registry's tags of an installed package, except `latest`, unless that tag was moved by this command.
 
-    What was last seen as `latest` is the parent of the next push, and nobody has seen what others pushed meanwhile.
+    The `latest` that was last seen is the parent of the next push; storing a newer one would hide what others pushed.
     """
     refs = home.store.refs
     if refs.current(ref) is None:

@@ -1,4 +1,4 @@
-"""Install: a state of a package from its registry into the local store."""
+"""Install: fetch a state of a package from its registry into the local store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from datapkg.resolve import ResolvedState, find_installed
 
 @dataclass(frozen=True)
 class InstallOptions:
-    """Which part to install, from which registry, and whether a package of another origin is replaced."""
+    """The part to install, the registry, and whether a package of another origin is replaced."""
 
     selection: Selection = EVERYTHING
     replace: bool = False
@@ -41,7 +41,7 @@ def install_packages(
     replace: bool = False,
     progress: Progress = silent,
 ) -> list[PackageOutcome]:
-    """Install each ref in turn, continuing after one that fails; each package becomes current on its own."""
+    """Install each ref in turn, continuing after failures; each package becomes current on its own."""
     options = InstallOptions(selection, replace, registry)
     return [_outcome(home, ref, options, progress) for ref in refs]
 
@@ -54,9 +54,10 @@ def _outcome(home: Home, ref: Ref, options: InstallOptions, progress: Progress) 
 
 
 def install_one(home: Home, ref: Ref, options: InstallOptions, progress: Progress = silent) -> InstallResult:
-    """Install one ref: resolve it, fetch the manifest (verified by its hash) and objects, move the pointer last.
+    """Install one ref: resolve it, fetch and verify the manifest, then the objects, and move the pointer last.
 
-    A full hash that is here already is installed without a request. What arrived before a failure stays in the store.
+    A full hash that is already here is installed without a request. Objects that arrived before a failure stay in the
+    store.
     """
     with home.store.writing():
         ref = completed(home, ref)
@@ -95,8 +96,8 @@ def _origin(home: Home, ref: Ref, hash: str, options: InstallOptions) -> str:
         return "local"
     current = refs.current(ref)
     if current and current.origin != "local" and hash in refs.known_hashes(ref):
-        return current.origin  # whose tags and versions these are
-    with contextlib.suppress(DatapkgError):  # it was opened where it lay
+        return current.origin  # the registry that these tags and versions came from
+    with contextlib.suppress(DatapkgError):  # a state that was opened lazily
         return resolve.registry_of(home, ref, options.registry)
     return "local"
 
@@ -109,7 +110,7 @@ def fetch_packages(
     registry: str | None = None,
     progress: Progress = silent,
 ) -> list[PackageOutcome]:
-    """Fetch for each ref in turn (see `fetch`), continuing after one that fails."""
+    """Fetch each ref in turn (see `fetch`), continuing after failures."""
     outcomes = []
     for ref in refs:
         try:
@@ -123,7 +124,7 @@ def fetch_packages(
 def fetch(
     home: Home, ref: Ref, selection: Selection, *, registry: str | None = None, progress: Progress = silent
 ) -> InstallResult:
-    """Download missing objects of an installed state, or of a node in it; no pointer moves.
+    """Download missing objects of an installed state, or of a node in it, without moving a pointer.
 
     Raise `PackageNotInstalled`, `NodeNotFound`, and the errors of a registry.
     """
@@ -147,7 +148,7 @@ def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, pro
 
 
 def _note_whole(home: Home, ref: Ref, manifest: Manifest) -> None:
-    """Mark a partial install as complete if nothing is missing any more."""
+    """Mark a partial install as complete if no object is missing any more."""
     current = home.store.refs.current(ref)
     if current and current.partial and current.hash == manifest.hash and not home.store.absent(manifest):
         home.store.refs.set_current(ref, replace(current, partial=False))
@@ -163,7 +164,7 @@ def _fetch_objects(
 
 
 def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> TransferPlan:
-    """Return what must be downloaded; raise `QuotaExceeded` if the disk is too full."""
+    """Return the objects to download; raise `QuotaExceeded` if the disk has too little space."""
     planned = plan(selection.of(manifest, ref.path), home.store.objects)
     free = shutil.disk_usage(home.store.folder).free
     if planned.size_bytes > free:

@@ -1,4 +1,4 @@
-"""The public Python functions that list, name, share, pin, configure and remove; they print nothing."""
+"""The public Python functions that list, name, share, pin, configure and remove packages; they print nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def ls() -> list[PackageListing]:
-    """Return the packages on this machine, in order, each with the state that is current."""
+    """Return the packages on this machine, in order, each with its current state."""
     from datapkg.api.listing import list_packages
 
     return list_packages(Home())
@@ -27,11 +27,11 @@ def ls() -> list[PackageListing]:
 def log(
     ref: str, *, remote: bool | None = None, changes: bool = False, registry: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return the history of a package, newest first: the pushes at its registry, or what happened on this machine.
+    """Return the history of a package, newest first: the pushes at its registry, or the events on this machine.
 
-    With `remote` None, the registry's where one is set and has the package, else this machine's. With `changes`, each
-    state says what it changed for those who use the package. Raise
-    `PackageNotFound`, `PackageNotInstalled`, `Unreachable`.
+    With `remote` None, it is the registry's if one is configured and has the package, else this machine's. With
+    `changes`, each state lists what it changed for users of the package. Raise `PackageNotFound`,
+    `PackageNotInstalled`, `Unreachable`.
     """
     from datapkg.api.history import log as read
 
@@ -41,11 +41,11 @@ def log(
 def tag(
     ref: str, name: str | None = None, *, state: str | None = None, remove: bool = False, registry: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return the tags of a package at its registry; with `name`, after this tag was set to the state of `ref`.
+    """Return the tags of a package at its registry; with `name`, after setting this tag to the state of `ref`.
 
-    Without a state in `ref` that is `latest`; raise `Conflict` where this machine has a newer state that was not
-    pushed, unless `state` is the hash of the pushed state that is meant. With `remove`, the tag `name` is removed; the
-    state that it named stays. Raise `TagNotFound`, `Refused`, `Unreachable`.
+    Without a state in `ref`, the tag is set to `latest`; raise `Conflict` if this machine has a newer state that was
+    not pushed, unless `state` is the hash of the intended pushed state. With `remove`, the tag `name` is removed; its
+    state is kept. Raise `TagNotFound`, `Refused`, `Unreachable`.
     """
     from datapkg.api import history
     from datapkg.api.states import in_state
@@ -65,10 +65,10 @@ def tag(
 def version(
     ref: str, name: str | None = None, *, state: str | None = None, registry: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return the versions of a package at its registry; with `name`, after the state of `ref` got this version.
+    """Return the versions of a package at its registry; with `name`, after giving this version to the state of `ref`.
 
-    Without a state in `ref` that is `latest`; `state` as in `tag`. A version never moves: raise `Conflict` if another
-    state has it.
+    Without a state in `ref`, it is given to `latest`; `state` as in `tag`. A version never moves: raise `Conflict` if
+    another state has it.
     """
     from datapkg.api import history
     from datapkg.api.states import in_state
@@ -90,10 +90,10 @@ def access(
     confirm: bool = False,
     registry: str | None = None,
 ) -> dict[str, Any]:
-    """Return who has access to a package; with `who` (a user, or `public`), after it was given or, by `remove`, taken.
+    """Return who has access to a package; with `who` (a user or `public`), after granting or, by `remove`, revoking.
 
-    It is the right to read, and with `write` also to push, tag and version.
-    `confirm` agrees that `public` shows all earlier pushes of a private package. Raise `PackageNotFound`, `Refused`.
+    Access means reading; with `write` also pushing, tags and versions. `confirm` confirms that `public` makes all
+    earlier pushes of a private package public. Raise `PackageNotFound`, `Refused`.
     """
     from datapkg.api import sharing
 
@@ -113,10 +113,10 @@ def lock(
     registry: str | None = None,
     progress: Progress | None = None,
 ) -> LockResult:
-    """Write the `datapkg.lock` of the project that a folder is in, and return what it pins.
+    """Write the `datapkg.lock` of the project that contains a folder, and return its pins.
 
-    Pins that still fit `datapkg.yml` are kept unless `update`. Raise `InvalidLock` that names everything that could not
-    be resolved.
+    Pins that still satisfy `datapkg.yml` are kept unless `update`. Raise `InvalidLock` that lists everything that could
+    not be resolved.
     """
     from datapkg.api.lock import write_lock
 
@@ -128,10 +128,10 @@ def lock(
 
 
 def config(name: str | None = None, value: str | None = None, *, unset: bool = False) -> Any:
-    """Return the value of a setting, or all of them by name; with `value`, write it into the settings file first.
+    """Return the value of a setting, or all settings by name; with `value`, write it into the settings file first.
 
-    `unset` takes it out of the file. An environment variable overrides the file, so what is returned may be another
-    value than was written.
+    `unset` removes it from the file. An environment variable overrides the file, so the returned value may differ from
+    the written one.
     """
     home = Home()
     if name is None:
@@ -146,9 +146,9 @@ def config(name: str | None = None, value: str | None = None, *, unset: bool = F
 
 
 def status(package: str | None = None, path: str | PathLike[str] | None = None) -> list[PackageStatus]:
-    """Compare working files with what was last built from them: of a package, or of all built from this folder.
+    """Compare working files with the last build: of one package, or of all packages built from this folder.
 
-    `path` is by default where the package was built from. Raise `NotFound` where nothing was built.
+    `path` is by default the path of the last build. Raise `NotFound` if nothing was built.
     """
     from datapkg.api.status import statuses
 
@@ -157,11 +157,11 @@ def status(package: str | None = None, path: str | PathLike[str] | None = None) 
 
 
 def rm(package: str | None = None, *, now: bool = False, dry_run: bool = False) -> RemoveResult:
-    """Remove a package from this machine, and return what this freed; what its registry has stays.
+    """Remove a package from this machine, and return the freed space; what its registry has stays.
 
-    What another process may rely on stays for up to an hour, unless `now` says that none is at work; with `now` and no
-    package, what earlier removals left is freed. A `dry_run` removes nothing and returns what would be freed. Raise
-    `PackageNotInstalled` where it is not here.
+    Objects that another process may use stay for up to an hour, unless `now` asserts that no process is running; with
+    `now` and no package, space left by earlier removals is freed. A `dry_run` removes nothing and returns what would be
+    freed. Raise `PackageNotInstalled` if it is not installed.
     """
     from datapkg.api.maintenance import free_left, remove
 

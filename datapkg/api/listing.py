@@ -36,14 +36,14 @@ def _lacks_data(store: Store, hash: str) -> bool:
     """Return whether data of a state are missing; other packages may have brought them since its partial install."""
     try:
         return bool(store.absent(store.manifest(hash)))
-    except DatapkgError:  # damaged; `datapkg verify` tells
+    except DatapkgError:  # corrupt; `datapkg verify` reports it
         return True
 
 
 def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = None) -> PackageDetails:
     """Return the nodes of a package, or of the part of it that the ref names.
 
-    With `remote`, or where it is not installed, as its registry has it; nothing is installed by that.
+    With `remote`, or if it is not installed, they are read from its registry; nothing is installed.
     """
     from datapkg.reading.missing.earlier_states import explained
 
@@ -72,7 +72,7 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
 
 
 def _is_imported(home: Home, ref: Ref, hash: str) -> bool:
-    """Return whether an import of the package, which names no state, gives this one."""
+    """Return whether an import of the package, which names no state, returns this one."""
     try:
         return find_installed(home, ref.at(None)).hash == hash
     except NotFound:
@@ -99,7 +99,7 @@ def _checks(home: Home, found: ResolvedState, ref: Ref, registry: str) -> list[d
 
 
 def readme_lines(home: Home, ref: Ref, shown: PackageDetails, limit: int) -> list[str]:
-    """Return the first lines of the README without blank lines at both ends; nothing if it cannot be read."""
+    """Return the first lines of the README without blank lines at both ends; none if it cannot be read."""
     from datapkg.reading.source import Remote, Source
 
     found = find_installed(home, ref.at(State("hash", shown.hash)))

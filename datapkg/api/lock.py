@@ -1,4 +1,7 @@
-"""Lock: pin a project's requirements to exact states, and install these."""
+"""Lock: pin a project's requirements to exact states, and install these.
+
+As in uv and poetry, pins that still satisfy `datapkg.yml` are kept; `--update` resolves all of them again.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ packages: []
 def start_project(folder: Path) -> Path:
     """Write a `datapkg.yml` without packages into a folder and return its path.
 
-    Raise `Conflict` where there is one, `NotAFolder` where there is no such folder.
+    Raise `Conflict` if it exists, `NotAFolder` if the folder does not.
     """
     path = folder / REQUIREMENTS
     if not folder.is_dir():
@@ -42,7 +45,7 @@ def write_lock(
 ) -> tuple[Path, Lock, list[str]]:
     """Write `datapkg.lock` beside the nearest `datapkg.yml`; return its path, the lock and warnings.
 
-    Pins of requirements that did not change are kept, unless `update`; only the others are resolved.
+    Pins of unchanged requirements are kept, unless `update`; only the others are resolved.
     """
     path = _requirements_path(start)
     wanted = parse_requirements(path.read_bytes(), str(path))
@@ -63,8 +66,8 @@ def install_locked(
 ) -> list[PackageOutcome]:
     """Install the packages of the nearest `datapkg.yml` as its lock pins them; rewrite an outdated lock.
 
-    With `frozen` nothing is written, and a lock that does not fit is `InvalidLock`. A file of requirements by another
-    name is installed in its order, without a lock.
+    With `frozen`, nothing is written, and an outdated lock is `InvalidLock`. A requirements file of another name is
+    installed in its order, without a lock.
     """
     if requirements is not None and requirements.name != REQUIREMENTS:
         wanted = parse_requirements(_read(requirements), str(requirements))
@@ -123,7 +126,7 @@ def _resolve(home: Home, wanted: Requirements, old: Lock | None, registry: str |
 
 
 def _unresolved(failed: list[tuple[Ref, DatapkgError]]) -> DatapkgError:
-    """Return the only error, or one of the first's class that lists all."""
+    """Return the only error, or one that lists all errors, of the class of the first."""
     first = failed[0][1]
     if len(failed) == 1:
         return first

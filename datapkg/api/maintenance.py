@@ -23,10 +23,9 @@ _Use = tuple[str, str, bool]
 def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, content: bool = False) -> VerifyResult:
     """Verify the hash of every object of one package or of all; move corrupt ones to quarantine and return them.
 
-    Small files of packages are checked too; a damaged pointer is set aside and written anew from the package's log.
-    With `content`, all tables that are here are read too: one that holds other values than its manifest states is named
-    among what is damaged, and stays where it is.
-    An object is damaged while its bytes are wrong or gone; it is whole again once `install` or `build` brought it back.
+    Small files of packages are checked too; a corrupt pointer is moved away and restored from the package's log. With
+    `content`, all tables that are here are read too: one whose values differ from its manifest is listed as damaged,
+    and is not moved. An object is damaged while it is corrupt or missing; `install` or `build` restores it.
     """
     own = home.store
     set_aside = mend_pointers(own, [ref] if ref else own.refs.packages())
@@ -45,7 +44,7 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, c
 
 
 def _false_tables(home: Home, store: Store, ref: Ref | None, progress: Progress) -> tuple[list[DamagedObject], int]:
-    """Return the tables that differ from their manifests, and how many tables were read."""
+    """Return the tables that differ from their manifests, and the number of tables that were read."""
     found: dict[str, DamagedObject | None] = {}
     for package, hash, _ in _states(home, store, ref):
         try:
@@ -64,7 +63,7 @@ def _false_tables(home: Home, store: Store, ref: Ref | None, progress: Progress)
 
 
 def _used(home: Home, store: Store, ref: Ref | None) -> dict[str, _Use]:
-    """Return the objects of packages: hash to package, path, and whether it should be here."""
+    """Return the objects of packages: hash to package, path, and whether it must be here."""
     used: dict[str, _Use] = {}
     for package, hash, partial in _states(home, store, ref):
         if partial is False or hash not in used:
@@ -86,7 +85,7 @@ def _add_nodes(used: dict[str, _Use], manifest: Manifest, package: str, path: st
 
 
 def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, bool]]:
-    """Return package, manifest hash and whether objects may be missing, of current states and known older ones."""
+    """Return package, manifest hash and whether objects may be missing, for current states and known older ones."""
     refs = store.refs
     if ref is not None:
         found = find_installed(home, ref)
@@ -106,8 +105,8 @@ def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, b
 def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) -> RemoveResult:
     """Remove a package from this machine, and free the objects that no other state here uses.
 
-    What a process that is at work may rely on stays, unless `now` says that there is none. Raise
-    `PackageNotInstalled` where there is no such package, `Refused` for one that is in a read-only store alone.
+    Objects that a running process may use stay, unless `now` asserts that there is none. Raise `PackageNotInstalled` if
+    the package is not here, `Refused` if only a read-only store has it.
     """
     if ref.path or ref.state:
         raise InvalidInput(f"{ref} names more than a package", hint=f"datapkg rm {ref.package}")

@@ -35,8 +35,9 @@ from datapkg.resolve import ResolvedState, find_or_fetch
 
 @dataclass(frozen=True)
 class MergeOptions:
-    """How to resolve a path at which packages differ (error, ours, theirs or rename), and whether tables with the same
-    columns are concatenated. `registry` is asked for packages that are not here.
+    """Options of a merge: how to resolve differing paths (error, ours, theirs or rename), and whether to concatenate.
+
+    With `concat`, tables with the same columns are concatenated. `registry` is used for packages that are not here.
     """
 
     on_conflict: str = "error"
@@ -48,9 +49,9 @@ class MergeOptions:
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a merge: its ref, the state that this means, and the nodes of it that are merged.
+    """One input of a merge: its ref, the resolved state, and the nodes that are merged.
 
-    `above` is what the paths of `part` lack compared with the state: "", or a group with a slash.
+    `above` is the prefix that the paths of `part` lack compared with the state: "", or a group with a slash.
     """
 
     ref: Ref
@@ -64,10 +65,10 @@ def merge(
 ) -> MergeResult:
     """Merge what the refs name, packages or groups in them, into a state of the package `into`; make it current here.
 
-    Only manifests are fetched, tables that are concatenated or that replace another of the same content and were never
-    verified here, and objects at another registry than the one of a push. The record pins the inputs. Raise `Conflict`
-    with all paths that differ, `PackageNotInstalled`, `NodeNotFound`, `HashMismatch` for a false table, and the errors
-    of a registry.
+    Fetched are only manifests, tables that are concatenated or that replace another of the same content and were never
+    verified here, and objects at another registry than the push target. The record pins the inputs. Raise `Conflict`
+    with all paths that differ, `PackageNotInstalled`, `NodeNotFound`, `HashMismatch` for a table that differs from its
+    manifest, and the errors of a registry.
     """
     if into.path or into.state or into.registry is not None:
         raise InvalidInput(f"{into} is not what a merge makes: name a package alone", hint=f"-o {into.package}")
@@ -85,7 +86,7 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions, pr
 
     merging = plan_merge([each.part for each in inputs], options.on_conflict, concat=options.concat, check=check)
     commit = CommitOptions(options.message, False, options.registry, progress, "merge", checks=options.checks)
-    # A merge is a build: it goes on from the current state here, and no registry need be asked.
+    # A merge is a build: it starts from the current state here, and no registry is contacted.
     with drafting(DraftState(home, into, commit), current_state) as draft:
         _take(draft, inputs, merging, progress)
         draft.record |= _recorded(inputs, merging, options.on_conflict)
@@ -105,7 +106,7 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions, pr
 
 
 def _found(home: Home, ref: Ref, registry: str | None) -> Input:
-    """Resolve a ref; of a package that is not here, the manifest is fetched."""
+    """Resolve a ref; if the package is not here, its manifest is fetched."""
     found = find_or_fetch(home, ref, registry)
     check_named_complete(home, ref, found.hash)
     manifest = found.store.manifest(found.hash)
@@ -122,7 +123,7 @@ def _found(home: Home, ref: Ref, registry: str | None) -> Input:
 
 
 def _places(each: Input, number: int, merging: MergePlan) -> dict[str, str]:
-    """Return the path that each table of an input has in the merge, by its path in its own package."""
+    """Return the path of each table of an input in the merge, by its path in its own package."""
     found: dict[str, str] = {}
     renamed = {old: new for new, old in merging.renamed.items() if merging.of.get(new) == number}
     for node in each.part.nodes:
@@ -153,7 +154,7 @@ def _take(draft: DraftState, inputs: Sequence[Input], merging: MergePlan, progre
     demands = (_checks_of(draft, each, number, merging) for number, each in enumerate(inputs))
     draft.checks.take(demand for some in demands for demand in some)
     for path, more in merging.more.items():
-        # The table that is appended to is read where it came from: of a long one only the last block is fetched.
+        # The first table is read from its original package: of a long one only the last block is fetched.
         origin = _source(home, inputs[merging.of[path]], merging.renamed.get(path, path), registry)
         for number, table in more:
             source, place = _source(home, inputs[number], table.path, registry)
@@ -162,7 +163,7 @@ def _take(draft: DraftState, inputs: Sequence[Input], merging: MergePlan, progre
 
 
 def _recorded(inputs: Sequence[Input], merging: MergePlan, on_conflict: str) -> dict[str, Any]:
-    """Return what the record keeps of a merge: the inputs as pins, and how they were put together."""
+    """Return the record of a merge: the inputs as pins, and how they were merged."""
     concatenated = {path: [number for number, _ in more] for path, more in merging.more.items()}
     how = {"on_conflict": on_conflict, "renamed": merging.renamed, "concatenated": concatenated}
     return {
@@ -172,7 +173,7 @@ def _recorded(inputs: Sequence[Input], merging: MergePlan, on_conflict: str) -> 
 
 
 def _checks_of(draft: DraftState, each: Input, number: int, merging: MergePlan) -> list[CarriedCheck]:
-    """Return the checks of an input's tables, at the paths that these have now."""
+    """Return the checks of an input's tables, at their paths in the merge."""
     home, store = draft.home, each.found.store
     entries, problem = known_checks(home, store, each.ref, each.found.hash, draft.options.registry)
     draft.warnings += [problem] if problem else []
@@ -190,7 +191,7 @@ def _checks_of(draft: DraftState, each: Input, number: int, merging: MergePlan) 
 
 
 def _source(home: Home, each: Input, path: str, registry: str | None) -> tuple[Source, str]:
-    """Return where a node of an input is read from, and its path there."""
+    """Return the source that a node of an input is read from, and its path there."""
     store = each.found.store
     remote = Remote(home, registry) if store is home.store else None
     return Source(store, each.ref, each.found.hash, remote), each.above + path

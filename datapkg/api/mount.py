@@ -21,7 +21,7 @@ from datapkg.reading.files.tree import FileTree
 from datapkg.reading.source import Source
 
 FUSE_CONF = Path("/etc/fuse.conf")
-END_S = 10.0  # for the process behind a mount to end once it is unmounted
+END_S = 10.0  # limit for the mounting process to end after the unmount
 
 
 def mount(
@@ -35,13 +35,13 @@ def mount(
     registry: str | None = None,
     allow_other: bool = False,
 ) -> bool:
-    """Show what `ref` names now in `folder`, which is created if missing, until it is unmounted or a signal comes.
+    """Show what `ref` names now in `folder`, which is created if missing, until it is unmounted or a signal arrives.
 
-    With `lazy` (by default the setting of that name) it need not be installed, and a file is fetched when it is opened,
-    from `registry` or that of the settings. Calls `ready` once programs can read, and `tell` with the path and the
-    error of each read that fails. Gives false where programs still had files open, which break off when this process
-    ends. Raises what `datapkg.load` does; `MissingDependency`; `Conflict` where the folder is not empty, or a mount
-    already; `Refused` where the system mounts nothing.
+    With `lazy` (by default the setting of that name), the package need not be installed, and a file is fetched when it
+    is opened, from `registry` or that of the settings. `ready` is called once programs can read, and `tell` with the
+    path and the error of each failed read. Return False if programs still had files open, which break when this process
+    ends. Raise what `datapkg.load` does; `MissingDependency`; `Conflict` if the folder is not empty, or a mount
+    already; `Refused` if the system does not allow mounting.
     """
     mount_loop.library()
     check_fuse()
@@ -65,9 +65,9 @@ def mount(
 
 
 def unmount(folder: Path, force: bool = False) -> Path:
-    """Unmount a folder and wait until the process that showed it has ended; return the folder.
+    """Unmount a folder, wait until its mounting process has ended, and return the folder.
 
-    Raise `NotFound` where no package is mounted; `Conflict` where a program uses it, unless `force`.
+    Raise `NotFound` if no package is mounted there; `Conflict` if a program uses it, unless `force`.
     """
     folder = real_path(folder)
     name = mounted_at(folder)
@@ -104,7 +104,7 @@ def _for_others(allowed: bool) -> dict[str, bool]:
 def _prepare(folder: Path) -> bool:
     """Check that a folder can be mounted on, and create a missing one; return whether it was created.
 
-    A mount of ours that was left by a process that was killed is taken away.
+    A stale datapkg mount of a killed process is unmounted.
     """
     if name := mounted_at(folder):
         if answers(folder):
@@ -125,7 +125,7 @@ def _prepare(folder: Path) -> bool:
 
 
 def _time_ns(source: Source) -> int:
-    """Return when the state was first built, pushed or installed here, in nanoseconds; a fixed time if unknown."""
+    """Return the time when the state was first built, pushed or installed here, in ns; a fixed time if unknown."""
     try:
         events = source.store.refs.log(source.ref)
         times = [datetime.fromisoformat(each.at).timestamp() for each in events if each.hash == source.hash]

@@ -1,8 +1,8 @@
-"""Progress of a public Python function: a bar in the output of a notebook cell, after the first second.
+"""Progress of public Python functions: a bar in the output of a notebook cell, after the first second.
 
-These functions are what a notebook calls, as the commands are what a terminal calls, so the default of `progress=` is
-decided here. Nothing is printed: the bar is displayed through IPython, which is looked up among the loaded modules and
-never imported.
+Without `progress=`, each function decides by itself: a notebook user cannot be expected to pass a progress object, and
+a bar that needs `%load_ext` would be missing at the first install. Nothing is printed: the bar is displayed through
+IPython, which is looked up among the loaded modules and never imported.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def is_notebook() -> bool:
 
 
 class Bar:
-    """A `datapkg.objects.progress.Progress` for a `with`: one output of the cell, none for short work.
+    """A `Progress` used in a `with`: one output in the cell, none for short work.
 
-    In the end it becomes a line with the elapsed time, since an output cannot be removed again.
+    At the end it becomes a line with the elapsed time, since an output cannot be removed.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ def bar_html(what: str, done: int, total: int, elapsed_s: float) -> str:
 
 
 def end_html(what: str, done: int, total: int, elapsed_s: float, *, is_done: bool) -> str:
-    """Return the line that replaces the bar: how long it took, or how far it came."""
+    """Return the line that replaces the bar: the elapsed time, or how much was done."""
     share = f"{min(done / total, 1):.0%}" if total > 0 else "the beginning"
     end = f"done in {elapsed_s:.0f} s" if is_done else f"stopped at {share} after {elapsed_s:.0f} s"
     return f'<div class="datapkg-progress" style="{STYLE}">{escape(what[:40])} · {end}</div>'

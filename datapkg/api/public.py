@@ -315,7 +315,7 @@ def export(
 
 
 def search(query: str, *, registry: str | None = None) -> list[dict[str, Any]]:
-    """Return the packages of a registry that hold every word of the query; `matches` of each says where."""
+    """Return the packages of a registry that contain every word of the query; `matches` shows where each was found."""
     from datapkg.api.search import search as search_packages
 
     return search_packages(Home(), query, registry)

@@ -1,4 +1,4 @@
-"""Push: a state of a package from the local store to its registry; only what is missing travels."""
+"""Push: send a state of a package from the local store to its registry; only missing objects are sent."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def push_package(
     """Push the last built state (or the ref's own) and make it the registry's `latest`, `tag` and `version`.
 
     `parent` is the hash, or its beginning, of the state that this one follows; by default the registry's latest as last
-    seen here. `message` and `record` are by default those of the build. Objects that only the registry has need not be
-    here. A `dry_run` raises what the push would raise before objects are sent, and returns what would change. Raise
-    `Conflict` if the registry's latest state is not `parent`, unless `force`; `ObjectNotFound` for objects that are
-    neither here nor there. A push that was interrupted is resumed by the next one.
+    seen here. `message` and `record` default to those of the build. Objects that the registry has need not be here. A
+    `dry_run` raises what the push would raise before objects are sent, and returns what would change. Raise `Conflict`
+    if the registry's latest state is not `parent`, unless `force`; `ObjectNotFound` for objects that are neither here
+    nor there. An interrupted push is resumed by the next one.
     """
     _check_request(ref, message)
     hash = _state_to_push(home, ref)
@@ -124,7 +124,7 @@ def _push(
 class _Begun:
     """A started push that does not conflict with the registry's latest state, `theirs`.
 
-    `is_adopted` says that the manifest is theirs, which holds the same data; `refused` says why theirs was not taken.
+    `is_adopted` is true if their manifest is pushed because it has the same data; `refused` explains why it was not.
     """
 
     started: wire.PushStarted
@@ -147,7 +147,7 @@ def _begin(
     is_adopted = agreed.hash != manifest.hash
     if agreed.hash != started.latest:
         _check_parent(ref, client.url, started.latest, request)
-    if is_adopted:  # a push is of one manifest
+    if is_adopted:  # a push is for one manifest
         started = client.start_push(ref, agreed.hash, [agreed.hash])
     parent = request.parent if request.parent is None or is_hash(request.parent) else started.latest
     record = request.record or _record(home, ref, agreed.hash) or _record(home, ref, manifest.hash)
@@ -188,7 +188,7 @@ def _check_here(home: Home, ref: Ref, planned: TransferPlan) -> None:
 
 
 def _warnings(home: Home, manifest: Manifest) -> list[str]:
-    """Return warnings about what the publisher of a public package may have forgotten."""
+    """Return hints about what the publisher of a public package may have forgotten."""
     from datapkg.building.metadata_lint import licence_hint
 
     hint = licence_hint(manifest, home.store.objects)
@@ -226,7 +226,7 @@ def _check_started(ref: Ref, started: wire.PushStarted, request: wire.Publish) -
 
 
 def _check_parent(ref: Ref, url: str, latest: str | None, request: wire.Publish) -> None:
-    """Raise `Conflict`, before anything is sent, where the registry's latest state is not the parent."""
+    """Raise `Conflict`, before anything is sent, if the registry's latest state is not the parent."""
     if request.force or latest is None or request.parent == latest:
         return
     known = f"sha256:{latest[:SHOWN_DIGITS]}…"
@@ -263,9 +263,10 @@ def _their_manifest(home: Home, client: Client, ref: Ref, manifest: Manifest, la
 def _adopted(
     home: Home, client: Client, ref: Ref, manifest: Manifest, theirs: Manifest | None
 ) -> tuple[Manifest, list[str]]:
-    """Return the registry's manifest if it holds the same data in other blocks, else ours; and warnings.
+    """Return the registry's manifest if it has the same data in other blocks, else ours; and warnings.
 
-    Its tables are fetched and verified once, unless they were verified here before; a false one gives a warning.
+    Its tables are fetched and verified once, unless they were verified here before; a table that differs from its
+    manifest causes a warning.
     """
     if theirs is None or theirs.hash == manifest.hash or not same_data(theirs, manifest):
         return manifest, []
@@ -284,7 +285,7 @@ def _adopted(
 def _parent(home: Home, ref: Ref, given: str | None, latest: str | None) -> str | None:
     """Return the parent of a push: the given state, else the registry's `latest` as it was last seen here.
 
-    A state that was built here since then counts as seen: its push was killed after the registry had it.
+    A state that was built here since then counts as seen: its push was killed after the registry had accepted it.
     """
     if given is not None:
         return latest if latest and latest.startswith(given) else given

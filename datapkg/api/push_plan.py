@@ -1,4 +1,9 @@
-"""Push plan: which objects of a state must be sent, given a state that the registry has."""
+"""Push plan: find the objects of a state that must be sent, given a state that the registry has.
+
+The manifest is an object like the others, so one request finds everything that is missing. A push asks only about
+objects that its parent state lacks: the registry has those of its own `latest`, and lists damaged ones among them when
+the push starts. If it does not send that list, the push asks about all objects.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ from datapkg.remote.objects import RegistryObjects
 
 
 def new_objects(before: Manifest | None, manifest: Manifest) -> dict[str, int]:
-    """Return the objects of nodes that are not the same in another state; all if there is none."""
+    """Return the objects of nodes that differ from those of another state; all objects if there is none."""
     if before is None:
         return manifest.objects()
     _, after = changed(before, manifest)
@@ -32,11 +37,11 @@ class PushPlan:
 
     @property
     def _is_held(self) -> bool:
-        """Whether the registry is known to have every object of the state before, except those it named."""
+        """Return whether the registry is known to have every object of the state before, except those it listed."""
         return self.before is not None and self.started.damaged is not None and self.started.latest == self.before.hash
 
     def plan(self, manifest: Manifest, asked: dict[str, int]) -> TransferPlan:
-        """Return what the registry lacks; it was asked about the first of the objects `asked` when the push began."""
+        """Return what the registry lacks; it was asked about the first `asked` objects when the push started."""
         known, missing, wanted = set(list(asked)[: wire.MAX_HASHES]), set(self.started.missing), dict(asked)
         if not self._is_held:
             wanted |= manifest.objects()
@@ -51,25 +56,25 @@ class PushPlan:
         return TransferPlan(needed, len(wanted) - len(needed))
 
     def size_bytes(self, planned: TransferPlan, manifest: Manifest) -> int:
-        """Return how many bytes a plan sends, with the manifest as a delta if possible."""
+        """Return the number of bytes that a plan sends, with the manifest as a delta if possible."""
         steps = self._steps(manifest) if manifest.hash in planned.needed else []
         return planned.size_bytes - (manifest.size_bytes - _new_bytes(steps) if steps else 0)
 
     def send_manifest(self, planned: TransferPlan, manifest: Manifest) -> TransferPlan:
-        """Send a long manifest as a delta from the state before, if the registry accepts that; return the rest."""
+        """Send a long manifest as a delta from the state before, if the registry accepts it; return the rest."""
         steps = self._steps(manifest) if manifest.hash in planned.needed else []
         if not steps or not isinstance(manifest, MappedManifest):
             return planned
         try:
             self.target.put_delta(manifest.hash, manifest.view, steps)
-        except DatapkgError:  # of whatever kind: what is sent whole needs nothing of the registry's
+        except DatapkgError:  # of any kind: sending the whole manifest does not depend on the registry's state
             return planned
         return TransferPlan(
             {hash: size for hash, size in planned.needed.items() if hash != manifest.hash}, planned.present + 1
         )
 
     def _steps(self, manifest: Manifest) -> list[Step]:
-        """Return the steps from the manifest before to this one; none if it is better sent whole."""
+        """Return the delta from the previous manifest to this one; empty if it is better sent whole."""
         before = self.before
         if not (self._is_held and isinstance(before, MappedManifest) and isinstance(manifest, MappedManifest)):
             return []

@@ -54,11 +54,11 @@ class CheckResults:
 
 @dataclass(frozen=True)
 class PushResult:
-    """The result of a push: what was sent (bodies, in bytes), and its page; not `changed` if nothing was new.
+    """The result of a push: what was sent (bodies, in bytes), and its page; `changed` is false if nothing was new.
 
-    `record` is sent with the state and tells how it was built; `warnings` have one line each. `role` is owner or
-    writer: a writer cannot share the package. In a dry run, `changes` lists what differs from the registry's latest
-    state (see `format.review.review`).
+    `record` is sent with the state and describes how it was built; `warnings` have one line each. `role` is owner or
+    writer: a writer cannot share the package. In a dry run, `changes` lists the differences from the registry's latest
+    state (see `format.manifest.review`).
     """
 
     package: str
@@ -168,7 +168,7 @@ class SyncResult:
 
     @property
     def counts(self) -> str:
-        """`+3 ~1 -2`: how many nodes were added, changed and removed; one that was renamed is both."""
+        """Return how many nodes were added, changed and removed, such as `+3 ~1 -2`; a rename counts as both."""
         return f"+{len(self.added)} ~{len(self.changed)} -{len(self.removed)}"
 
 
@@ -228,12 +228,12 @@ class PackageListing:
 class PackageDetails:
     """One state of a package as `show` prints it; `nodes` are mappings of path, kind, rows, columns, size.
 
-    `meta` are those of the package; `readme` and `licence_file` are paths of nodes, "" where there is none. `checks`
-    have the outcome of each check when the state was built, if it was built here: path, check, outcome, rows, wrong.
-    `bytes_absent` are those of objects that are not on this machine. `unchecked` are paths of tables whose content
-    neither the registry nor this machine has checked. `registry` is the address that the package was looked at, where
-    it is not this machine's; `is_imported` says that an import of the package gives this state. `why` says what decided
-    on the state: "ref", "current", the path of a lock file, or the address of the registry.
+    `meta` is the metadata of the package; `readme` and `licence_file` are paths of nodes, "" if there is none. `checks`
+    are the check results of the build, if it was built here: path, check, outcome, rows, wrong. `bytes_absent` counts
+    the bytes of objects that are not on this machine. `unchecked` are paths of tables whose content neither the
+    registry nor this machine has verified. `registry` is the URL that the package was read from, "" for this machine;
+    `is_imported` tells whether an import of the package returns this state. `why` is what selected the state: "ref",
+    "current", the path of a lock file, or the URL of the registry.
     """
 
     package: str
@@ -254,8 +254,8 @@ class PackageDetails:
 class DamagedObject:
     """A corrupt object, and where it is used (empty if nothing uses it).
 
-    With a `problem`, a table whose objects are intact but hold other values than its manifest states; `hash` is that of
-    the first object.
+    With a `problem`, it is a table whose objects are intact but whose values differ from its manifest; `hash` is that
+    of its first object.
     """
 
     hash: str
@@ -299,7 +299,7 @@ class RemoveResult:
 
 @dataclass(frozen=True)
 class WarmResult:
-    """A table that has a warm copy, and the bytes of that; not `made` where it was here before."""
+    """A table that has a warm copy, and the bytes of the copy; `made` is false if it existed before."""
 
     package: str
     path: str
@@ -341,6 +341,6 @@ class MountResult:
 
 
 def unchecked_text(paths: list[str]) -> str:
-    """Return a sentence that names tables whose content nobody has checked."""
+    """Return a sentence that names tables whose content was not verified."""
     named = listed(paths, _PATHS_SHOWN)
     return f"the registry has not checked the content of {'tables' if len(paths) > 1 else 'table'} {named}"

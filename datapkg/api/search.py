@@ -1,4 +1,4 @@
-"""Search: packages of a registry by words."""
+"""Search: find packages of a registry by words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def search(home: Home, query: str, registry: str | None = None, limit: int = MAX
     """Return the packages that the user can read and that contain every word of the query, at most `limit`.
 
     Each has package, hash (of its latest state), public, title, description, pushed_at, bytes_logical and `matches`,
-    which says where each word was found: dicts of `word`, `where`, `text` and `path`.
+    which shows where each word was found: dicts of `word`, `where`, `text` and `path`.
     """
     found = (msgspec.to_builtins(each) for each in islice(home.client(registry).packages(query), limit))
     return [{"package": each.pop("package"), "hash": each.pop("latest"), **each} for each in found]

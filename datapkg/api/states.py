@@ -1,4 +1,4 @@
-"""Which states of packages are on this machine: those that are kept, and builds that were never pushed."""
+"""Find states of packages on this machine: stored states, and builds that were never pushed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _LEFT_OUT_SHOWN = 3
 def unpushed_build(home: Home, ref: Ref, latest: str | None = None) -> Current | None:
     """Return the current state if it was made on this machine and never pushed; else None.
 
-    `latest` is the registry's latest state, by default as it was last seen here. A build of the same data, written in
-    another way, counts as pushed.
+    `latest` is the registry's latest state, by default as it was last seen here. A build of the same data in other
+    blocks counts as pushed.
     """
     store = home.store
     current = store.refs.current(ref)
@@ -40,8 +40,8 @@ def unpushed_build(home: Home, ref: Ref, latest: str | None = None) -> Current |
 def check_complete(home: Home, ref: Ref, hash: str, consequence: str, hint: str) -> None:
     """Raise `BuildFailed` for a state that `build --keep-going` made incomplete, unless it was pushed since.
 
-    Only what was left out below the path of the ref counts. In a push, an edit or a merge nobody would see what is not
-    in the state, so whoever means it says so by the hash.
+    Only sources skipped below the path of the ref count. Nobody would notice missing nodes in a push, an edit or a
+    merge, so an incomplete state must be named by its hash.
     """
     refs = home.store.refs
     if any(event.hash == hash for event in refs.log(ref, "push")):
@@ -62,10 +62,10 @@ def check_named_complete(home: Home, ref: Ref, hash: str) -> None:
 
 
 def check_not_removed(home: Home, ref: Ref, absent: Collection[str]) -> None:
-    """Raise `PackageNotInstalled` if objects that were to be used are absent since the package was removed meanwhile.
+    """Raise `PackageNotInstalled` if needed objects are missing because the package was removed meanwhile.
 
-    Call this after its objects were looked for inside `Store.writing`: `rm` takes the pointers first and then leaves
-    what was used since a writer began, so one of the two sees the other.
+    Call this inside `Store.writing` after looking for the objects: `rm` removes the pointers first and then keeps what
+    was used since a writer began, so one of the two sees the other.
     """
     if absent and not home.store.refs.knows(ref):
         raise not_installed(ref)
@@ -74,7 +74,7 @@ def check_not_removed(home: Home, ref: Ref, absent: Collection[str]) -> None:
 def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
     """Return the states of a package whose manifests are in a store, the current one first, then the newest.
 
-    Each has `hash`, `created_at` (when it was last built or installed here, None where the log does not say), and
+    Each has `hash`, `created_at` (when it was last built or installed here, None if the log does not have it), and
     `tags` and `versions` as they were last seen at the registry.
     """
     refs = store.refs
@@ -97,12 +97,12 @@ def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
 
 
 def named(pointers: dict[str, str], hash: str) -> list[dict[str, Any]]:
-    """Return the names of a state, as `[{name, hash, created_at}]`; when they were given is not known here."""
+    """Return the names of a state, as `[{name, hash, created_at}]`; `created_at` is None, as it is not known here."""
     return [{"name": name, "hash": hash, "created_at": None} for name, each in pointers.items() if each == hash]
 
 
 def completed(home: Home, ref: Ref) -> Ref:
-    """Return a ref with its short hash completed to the one state here that begins so; else the ref itself."""
+    """Return a ref with its short hash completed to the only state here that begins with it; else the ref itself."""
     if ref.state is None or ref.state.kind != "hash" or ref.state.is_full_hash:
         return ref
     known = home.store.refs.known_hashes(ref)
@@ -111,14 +111,14 @@ def completed(home: Home, ref: Ref) -> Ref:
 
 
 def overruling_lock(package: str, hash: str, start: Path | None = None) -> tuple[Path, str] | None:
-    """Return the nearest lock file and the hash that it pins, where that is another state than `hash`."""
+    """Return the nearest lock file and the hash that it pins, if that is another state than `hash`; else None."""
     lock = nearest_lock(start)
     pinned = lock[1].hash_of(package) if lock else None
     return (lock[0], pinned) if lock and pinned and pinned != hash else None
 
 
 def in_state(ref: Ref, state: str | None) -> Ref:
-    """Return the ref in the pushed state of this hash, or unchanged; raise `InvalidInput` if it names one already."""
+    """Return the ref with the pushed state of this hash, or unchanged; raise `InvalidInput` if it has a state."""
     if state is None:
         return ref
     if ref.state is not None:

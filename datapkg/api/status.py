@@ -1,4 +1,4 @@
-"""Status: what a build would change."""
+"""Status: show what a build would change."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from datapkg.home import Home
 
 @dataclass(frozen=True)
 class PackageStatus:
-    """The status of a package: the state that was last built, its source, and what has changed there since.
+    """The status of a package: the state that was last built, its source path, and what has changed there since.
 
-    `is_pushed` says whether this machine pushed the state, or got it from a registry.
+    `is_pushed` tells whether this machine pushed the state, or got it from a registry.
     """
 
     package: str
@@ -32,7 +32,7 @@ class PackageStatus:
 def statuses(home: Home, ref: Ref | None = None, source: Path | None = None) -> list[PackageStatus]:
     """Return the status of one package, or of all that were built from the working directory or below.
 
-    Raise `NotFound` where nothing was built, `InvalidInput` for a build file or folder that cannot be built.
+    Raise `NotFound` if nothing was built, `InvalidInput` for a build file or folder that cannot be built.
     """
     if ref is not None:
         return [_status(home, ref, source)]

@@ -1,4 +1,9 @@
-"""Stubs: type stubs of each package that can be imported here, for type checkers and editors."""
+"""Stubs: write type stubs of each package that can be imported here, for type checkers and editors.
+
+They are partial stubs (PEP 561) beside the libraries, in `datapkg-stubs`, because mypy, pyright and PyCharm all find
+them there without a setting. Only pyright knows a folder `typings`; with `mypy_path`, mypy expects a layout that
+pyright takes for code without source. `--into` is for other folders.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ from datapkg.project import nearest_lock
 from datapkg.reading.stubs import MARK, USERS_STUB, PackageStub, classes_module, package_stub, user_stub
 from datapkg.resolve import find_installed
 
-# PEP 561: a checker looks into this folder before it looks into datapkg itself, and there for what is not in it.
+# PEP 561: type checkers search this folder before datapkg itself, and datapkg for what is not in it.
 FOLDER = "datapkg-stubs"
 MARKER, PARTIAL = "py.typed", "partial\n"
 
@@ -23,9 +28,9 @@ MARKER, PARTIAL = "py.typed", "partial\n"
 def write_stubs(home: Home, start: Path, into: Path | None = None, *, dry_run: bool = False) -> StubsResult:
     """Update the stubs below `into`, by default this Python's library folder, for all importable packages.
 
-    That are the packages of this machine, each in the state that the nearest lock or else its pointer says. Stubs of
-    what is no longer here are removed; a package that cannot be read is named with its error, and has none. Raises
-    `Conflict` where a file is in the way that is not ours, `InvalidInput` where nothing can be written.
+    These are the packages of this machine, each in the state of the nearest lock or else its current one. Stubs of
+    packages that are no longer here are removed; a package that cannot be read is listed with its error, and has none.
+    Raise `Conflict` if a foreign file is in the way, `InvalidInput` if nothing can be written.
     """
     folder = (into or library_folder()) / FOLDER
     packages, failed = _packages(home, start)
@@ -77,7 +82,7 @@ def _names(home: Home, start: Path) -> Iterator[str]:
         user, _, name = package.partition("/")
         try:
             yield f"{check_user(user)}/{check_package(name)}"
-        except InvalidName:  # a folder that somebody else made in the store
+        except InvalidName:  # a foreign folder in the store
             continue
 
 
@@ -94,13 +99,13 @@ def _files(packages: dict[str, PackageStub]) -> dict[str, str]:
 
 
 def _present(folder: Path) -> list[str]:
-    """Yield the files that may have been written by this program."""
+    """Return the files that may have been written by `write_stubs`."""
     files = [MARKER] if (folder / MARKER).is_file() else []
     return files + sorted(str(path.relative_to(folder)) for path in folder.glob("data/**/*.pyi"))
 
 
 def _ours(path: Path) -> str | None:
-    """Return the text of a file that this program wrote, else None."""
+    """Return the text of a file that `write_stubs` wrote; None for other files."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
@@ -109,7 +114,7 @@ def _ours(path: Path) -> str | None:
 
 
 def _change(folder: Path, written: dict[str, str], removed: list[str]) -> None:
-    """Write and remove these files; folders that become empty go too. No link below `folder` is followed."""
+    """Write and remove these files, and folders that become empty, without following links below `folder`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with OpenFolder.at(folder.parent) as above, above.folder(folder.name) as top:

@@ -1,4 +1,8 @@
-"""Sync: make a package follow a folder; what changed there is built and pushed, the rest is not fetched."""
+"""Sync: make a package follow a folder; what changed there is built and pushed, the rest is not fetched.
+
+The new state becomes current here once the registry has it: the folder still exists, so a sync that failed or was
+killed is repeated and leaves no state that blocks it.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +48,8 @@ _POLICY = CommitPolicy(keep_first=False, skip_empty=True)
 class SyncOptions:
     """How a package follows a folder: in the group `to`; with `delete`, nodes that the folder lacks are removed.
 
-    `confirm` lets an empty folder empty the package too. A `dry_run` keeps and sends nothing. `tag` and `version` name
-    the state at the registry, even if nothing had to be pushed.
+    `confirm` allows an empty folder to empty the package. A `dry_run` stores and sends nothing. `tag` and `version`
+    name the state at the registry, even if nothing had to be pushed.
     """
 
     to: str = ""
@@ -68,12 +72,12 @@ def sync(
     busy: Collection[Path] = (),
     progress: Progress = silent,
 ) -> SyncResult:
-    """Make the registry's latest state hold what a folder holds, named and read as in a build; return what changed.
+    """Make the registry's latest state match a folder, named and read as in a build; return what changed.
 
-    Only the manifest is fetched, and only what differs is built and sent; if nothing differs, nothing is pushed. `busy`
-    files stay as they are in the package. Metadata stay unless the build file sets them. If the process is killed, run
-    it again. Raise `NotFound` without the folder, `Conflict` where somebody pushed to the same paths meanwhile, or
-    where an unpushed build would be lost; the errors of a build and of a push.
+    Only the manifest is fetched, and only differences are built and sent; if there are none, nothing is pushed. `busy`
+    files are left unchanged in the package. Metadata is kept unless the build file sets it. If the process is killed,
+    run it again. Raise `NotFound` if the folder is missing, `Conflict` if somebody pushed to the same paths meanwhile,
+    or if an unpushed build would be lost; the errors of a build and of a push.
     """
     folder = Path(folder)
     options = replace(options, to=group_path(options.to))
@@ -126,10 +130,10 @@ def _check(folder: Path, ref: Ref) -> None:
 
 @dataclass(frozen=True)
 class _FolderState:
-    """What a folder holds, built, beside what the package holds.
+    """The built nodes of a folder, and those of the package.
 
-    `held` are the paths of busy files; `alone` the paths of nodes, not groups, that only the package has in the group
-    that the folder is for.
+    `held` are the paths of busy files; `alone` are the paths of nodes, not groups, that only the package has in the
+    target group of the folder.
     """
 
     made: dict[str, Node]
@@ -141,7 +145,7 @@ class _FolderState:
 def _follow(
     draft: DraftState, options: SyncOptions, spec: BuildSpec, folder: Path, busy: Collection[Path]
 ) -> SyncResult:
-    """Put what the folder holds in place of what the draft holds; return what changes, before the commit."""
+    """Replace the contents of the draft by those of the folder; return the changes, before the commit."""
     _check_group(draft, options.to)
     theirs = {node.path: node for node in draft.base.entries()} if draft.base else {}
     spec = spec_below(spec, options.to)
@@ -149,7 +153,7 @@ def _follow(
     held = [node.path for node in spec.nodes if taken and _is_of(node, taken)]
     spec = replace(spec, nodes=[node for node in spec.nodes if node.path not in set(held)])
     made, skipped = _build_changed(draft, spec, theirs)
-    # Checks run on the whole state, not on what was built of it: a foreign key may name a table that did not change.
+    # Checks run on the whole state, not on what was built: a foreign key may refer to an unchanged table.
     draft.checks.ask(spec.nodes, settled=made if spec.origin == "build file" else ())
     state = _FolderState(made, theirs, held, _alone(options.to, made, theirs, held))
     if options.delete:
@@ -173,17 +177,17 @@ def _follow(
 
 
 def _settle(draft: DraftState, options: SyncOptions) -> None:
-    """Finish a sync after its commit: the registry may have had the state already."""
+    """Finish a sync after its commit: the registry may already have had the state."""
     if options.dry_run:
         _check_version(draft, options)
     elif draft.base and draft.hash == draft.base.hash:
         _adopt(draft, draft.base)
-        if draft.pushed is None:  # else it was pushed because its checks changed, and the push named it
+        if draft.pushed is None:  # otherwise it was pushed because its checks changed, with these names
             _name(draft, draft.base, options)
 
 
 def _adopt(draft: DraftState, state: Manifest) -> None:
-    """Make a state that the registry has already, from elsewhere or a sync that was killed, the current one here."""
+    """Make a state that the registry already has, from another machine or a killed sync, the current one here."""
     home, ref = draft.home, draft.ref
     current = home.store.refs.current(ref)
     if current is None or current.hash != state.hash:
@@ -191,7 +195,7 @@ def _adopt(draft: DraftState, state: Manifest) -> None:
 
 
 def _check_version(draft: DraftState, options: SyncOptions) -> None:
-    """Raise `Conflict` where another state has the version that is asked for, as a push would."""
+    """Raise `Conflict` if another state has the requested version, as a push would."""
     if options.version is None or draft.base is None:
         return
     for each in versions(draft.home, draft.ref, options.registry):
@@ -202,7 +206,7 @@ def _check_version(draft: DraftState, options: SyncOptions) -> None:
 
 
 def _name(draft: DraftState, state: Manifest, options: SyncOptions) -> None:
-    """Give the registry's state, to which nothing had to be pushed, the tag and version that are asked for."""
+    """Give the registry's state, to which nothing had to be pushed, the requested tag and version."""
     exact = draft.ref.at(State("hash", state.hash))
     if options.tag:
         set_tag(draft.home, exact, options.tag, registry=options.registry)
@@ -211,7 +215,7 @@ def _name(draft: DraftState, state: Manifest, options: SyncOptions) -> None:
 
 
 def _build_changed(draft: DraftState, spec: BuildSpec, theirs: dict[str, Node]) -> tuple[dict[str, Node], list[str]]:
-    """Return the nodes of the folder, of which only those are built that the package lacks, and the skipped files."""
+    """Return the nodes of the folder, building only those that the package lacks, and the skipped files."""
     home = draft.home
     cache = BuildCache(home.index, draft.ref.package)
     known = diff_sources(without_checks(spec.nodes), theirs, cache, draft.is_right)
@@ -231,7 +235,7 @@ def _build_changed(draft: DraftState, spec: BuildSpec, theirs: dict[str, Node]) 
 
 
 def _alone(to: str, made: dict[str, Node], theirs: dict[str, Node], held: list[str]) -> list[str]:
-    """Return the paths of nodes, not groups, that only the package has, of those that the folder is for."""
+    """Return the paths of nodes, not groups, in the target group that only the package has."""
     prefix = f"{to}/" if to else ""
     busy = tuple(f"{each}/" for each in held)
     return [
@@ -245,7 +249,7 @@ def _alone(to: str, made: dict[str, Node], theirs: dict[str, Node], held: list[s
 
 
 def _check_group(draft: DraftState, to: str) -> None:
-    """Raise `InvalidInput` where the folder would go into a node that is not a group."""
+    """Raise `InvalidInput` if the target of the folder is not a group."""
     for path in (*ancestors(to), to):
         node = draft.nodes.get(path)
         if node is not None and not isinstance(node, GroupNode):
@@ -254,7 +258,7 @@ def _check_group(draft: DraftState, to: str) -> None:
 
 
 def _check_not_emptied(draft: DraftState, options: SyncOptions, folder: Path, state: _FolderState) -> None:
-    """Raise `InvalidInput` where an empty folder would empty the package: its disk may not be mounted."""
+    """Raise `InvalidInput` if an empty folder would empty the package: its disk may not be mounted."""
     if not state.made and not state.held and state.alone and not options.confirm:
         package = draft.ref.package
         where = f"{package}/{options.to}" if options.to else package
@@ -267,7 +271,7 @@ def _check_not_emptied(draft: DraftState, options: SyncOptions, folder: Path, st
 
 
 def _check_room(state: _FolderState) -> None:
-    """Raise `Conflict` where a node of the package alone is a group in the folder, or the other way round."""
+    """Raise `Conflict` if a node that only the package has is a group in the folder, or the reverse."""
     leaves = {path for path, node in state.made.items() if not isinstance(node, GroupNode)}
     groups = {above for path in state.made for above in ancestors(path)}
     places = {path for path in state.alone if path in groups}
@@ -283,7 +287,7 @@ def _check_room(state: _FolderState) -> None:
 
 
 def _check_unpushed(draft: DraftState, state: _FolderState) -> None:
-    """Raise `Conflict` where a state that was built here and never pushed has what the new one would lack."""
+    """Raise `Conflict` if a state that was built here and never pushed has nodes that the new one would lack."""
     store, ref, theirs = draft.home.store, draft.ref, state.theirs
     current = store.refs.current(ref)
     if current is None or not is_unpushed(draft, current, draft.base or Manifest.make([])):
@@ -305,7 +309,7 @@ def _check_unpushed(draft: DraftState, state: _FolderState) -> None:
 
 
 def _apply(draft: DraftState, options: SyncOptions, state: _FolderState) -> None:
-    """Change the draft, and no more of it than differs; with `delete`, remove what the folder lacks."""
+    """Change those nodes of the draft that differ; with `delete`, remove those that the folder lacks."""
     made, theirs = state.made, state.theirs
     draft.nodes.update({path: node for path, node in made.items() if theirs.get(path) != node})
     if not options.delete:

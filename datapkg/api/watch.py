@@ -1,4 +1,8 @@
-"""Watch: sync a folder again whenever something in it changes, for as long as the caller asks for the next round."""
+"""Watch: sync a folder again after each change, for as long as the caller requests the next round.
+
+Changes are found by polling names, sizes and times, which needs no library and works on network file systems. The more
+files there are, the less often it polls.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +23,9 @@ from datapkg.objects.progress import Progress, silent
 
 @dataclass(frozen=True)
 class PollInterval:
-    """Seconds between two polls, without change before a file counts as written, and at most between two retries.
+    """Seconds between two polls, without change before a file counts as complete, and at most between two retries.
 
-    With more files than `many_files` polls are rarer in proportion, so that waiting stays cheap.
+    With more files than `many_files`, polls become rarer in proportion, so that waiting stays cheap.
     """
 
     poll_s: float = 1.0
@@ -105,9 +109,9 @@ def _may_pass(error: DatapkgError) -> bool:
 def _next_change(
     folder: Path, seen: Look | None, pace: PollInterval, wait: Callable[[float], None], gone: str
 ) -> tuple[Look, set[Path]]:
-    """Wait until files differ from those `seen`; return the files now, and those of them that are being written.
+    """Wait until files differ from those `seen`; return the current stamps, and the files that are being written.
 
-    Raise the error of a missing folder, unless it is the one that was reported last, `gone`.
+    Raise the error of a missing folder, unless it equals the one that was reported last, `gone`.
     """
     while True:
         try:
@@ -126,7 +130,7 @@ def _next_change(
 def _settled(
     folder: Path, before: Look | None, pace: PollInterval, wait: Callable[[float], None]
 ) -> tuple[Look, set[Path]]:
-    """Return the stamps of the files, and those files that are being written: that changed between two polls."""
+    """Return the stamps of the files, and the files that changed between two polls and are still being written."""
     now = read_stamps(folder)
     since_ns = time.time_ns() - int(pace.settle_s * 1e9)
     if any(is_recently_changed(now, path, since_ns) for path in now) if before is None else changed_paths(before, now):

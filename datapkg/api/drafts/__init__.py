@@ -1,1 +1,1 @@
-"""Drafts: a package that is being changed, and how it becomes a new state."""
+"""Drafts: a package that is being changed, and how it is committed as a new state."""

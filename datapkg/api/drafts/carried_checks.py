@@ -1,4 +1,4 @@
-"""The checks of a draft: taken from the record of the state before, and run on the new state."""
+"""Carry the checks of a draft from the record of the previous state, and run them on the new state."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ _HINT = "correct the data; --no-checks (checks=False) makes the state all the sa
 
 
 class CheckedState:
-    """The checks of a draft: those of the state before, moved along with its nodes, and those of build files from which
-    nodes were added.
-    """
+    """The checks of a draft: those of the previous state, moved with its nodes, and those of added build files."""
 
     def __init__(self, home: Home, ref: Ref, registry: str | None) -> None:
         self._home, self._ref, self._registry = home, ref, registry
@@ -48,7 +46,7 @@ class CheckedState:
 
     @property
     def asks(self) -> bool:
-        """Whether a build file has checks of its own."""
+        """Return whether a build file has checks of its own."""
         return bool(self._specs)
 
     def move(self, old: str, new: str) -> None:
@@ -56,12 +54,12 @@ class CheckedState:
         self._moves.append((old, new))
 
     def ask(self, specs: Iterable[NodeSpec], settled: Collection[str] = ()) -> None:
-        """Add the checks of a build file; at the `settled` paths they replace those of the state before."""
+        """Add the checks of a build file; at the `settled` paths they replace those of the previous state."""
         self._specs += [each for each in specs if each.checks]
         self._settled |= set(settled)
 
     def take(self, demands: Iterable[CarriedCheck]) -> None:
-        """Replace the checks of the state before: the draft is made of other packages."""
+        """Replace the checks of the previous state, for a draft that is made from other packages."""
         self._taken = list(demands)
 
     def tried(
@@ -75,8 +73,8 @@ class CheckedState:
     ) -> dict[str, Any]:
         """Run all checks of a state; return the part of its record with the results.
 
-        `theirs` is a state that others made from `base` meanwhile and that the new one follows: their tables have the
-        checks that they gave them. Raise `CheckFailed` with all failures.
+        `theirs` is a state that others made from `base` meanwhile and that the new one follows: their tables keep the
+        checks of that state. Raise `CheckFailed` with all failures.
         """
         demands = self._demands(base, manifest, theirs)
         try:
@@ -91,7 +89,7 @@ class CheckedState:
         return packed(tried.entries)
 
     def differ(self, base: Manifest) -> bool:
-        """Return whether the last checked state has other checks or results than the state before."""
+        """Return whether the last checked state has other checks or results than the previous state."""
         before = (each.entry for each in self._of_state(base))
         return bool(self._entries) and sorted(map(str, self._entries)) != sorted(map(str, before))
 
@@ -137,9 +135,9 @@ class CheckedState:
 
 
 def known_checks(home: Home, store: Store, ref: Ref, hash: str, registry: str | None) -> tuple[list[Entry], str]:
-    """Return the recorded checks of a state, and a warning if they cannot be known.
+    """Return the recorded checks of a state, and a warning if they cannot be determined.
 
-    The record is in the log of the machine that made the state; elsewhere the registry that has the state is asked.
+    The record is in the log of the machine that made the state; on other machines the state's registry is queried.
     """
     refs = store.refs
     record = refs.record(ref, hash)
@@ -165,13 +163,15 @@ class Reach(Readable):
         self._held: list[set[str]] | None = None
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
+        """Return the hashes of objects that are not on this machine."""
         return self._mine.missing(hashes)
 
     def size(self, hash: str) -> int:
+        """Return the size of an object in bytes."""
         return self._of(hash).size(hash)
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        """Open an object; of a big one that is not here, only the ranges that are read are fetched."""
+        """Open an object; of a big remote object, only the ranges that are read are fetched."""
         return self._of(hash).open(hash, start, stop)
 
     def _of(self, hash: str) -> Readable:

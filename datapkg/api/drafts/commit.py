@@ -1,4 +1,4 @@
-"""Commit: a draft becomes a state; its checks run, it is kept here, and pushed on top of what others pushed."""
+"""Commit a draft as a new state: run its checks, store it, and push it on top of what others pushed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _run_checks(draft: DraftState, manifest: Manifest, theirs: Manifest | None =
 
 
 def _keep_here(draft: DraftState, manifest: Manifest) -> None:
-    """Keep a state that is not pushed, on top of the state that became current here meanwhile."""
+    """Store a state that is not pushed, on top of the state that became current here meanwhile."""
     current = draft.home.store.refs.current(draft.ref)
     parent = draft.base
     if current is not None and (parent is None or current.hash != parent.hash):
@@ -79,7 +79,7 @@ def _keep_here(draft: DraftState, manifest: Manifest) -> None:
 
 
 def _keep(draft: DraftState, manifest: Manifest, parent: Manifest | None, at: str = "") -> None:
-    """Make a state the current one here; the pointer moves last."""
+    """Store a state and make it current here; the pointer is moved last."""
     store = draft.home.store
     store.save(manifest)
     at, record = at or datetime.now(UTC).isoformat(), _record_of(draft, parent)
@@ -91,23 +91,23 @@ def _keep(draft: DraftState, manifest: Manifest, parent: Manifest | None, at: st
 
 
 def _is_partial(draft: DraftState, manifest: Manifest) -> bool:
-    """Return whether objects of a state are not here."""
+    """Return whether objects of a state are missing here."""
     store = draft.home.store
     current = store.refs.current(draft.ref)
     if current is not None and not current.partial and store.has(current.hash):
         return bool(store.objects.missing(new_objects(store.manifest(current.hash), manifest)))
-    # In most partial states something is missing early on; reading all of a big manifest is the last resort.
+    # In most partial states something is missing near the beginning; reading all of a big manifest is the last resort.
     first = [hash for node in islice(manifest.entries(), _SAMPLED_NODES) for hash, _ in node.objects()]
     return bool(store.objects.missing(first) or store.absent(manifest))
 
 
 def _record_of(draft: DraftState, parent: Manifest | None) -> dict[str, Any]:
-    """Return what is recorded about how the new state was made from its parent."""
+    """Return the record of how the new state was made from its parent."""
     return {"libraries": versions(), **draft.record, **({"parent": parent.hash} if parent else {})}
 
 
 def push_draft(draft: DraftState, manifest: Manifest, report_progress: Progress) -> None:
-    """Push what is new; rebase on what others pushed to other paths meanwhile, a few times."""
+    """Push a state; if others pushed to other paths meanwhile, rebase on their state, up to `TRIES` times."""
     base, options, keep_first = draft.base, draft.options, draft.policy.keep_first
     for attempt in range(TRIES):
         at = datetime.now(UTC).isoformat()

@@ -1,4 +1,4 @@
-"""What goes into a draft: nodes that are built now, and rows appended to a table."""
+"""Put contents into a draft: newly built nodes, and rows appended to a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def build_nodes(draft: DraftState, spec: BuildSpec) -> list[Node]:
-    """Build and store the nodes of a spec; return them, without putting them into the draft."""
+    """Build and store the nodes of a spec; return them without adding them to the draft."""
     from datapkg.building.cache import BuildCache
     from datapkg.building.pipeline import build_package
 
@@ -49,12 +49,12 @@ def build_nodes(draft: DraftState, spec: BuildSpec) -> list[Node]:
 
 
 def without_checks(specs: Iterable[NodeSpec]) -> list[NodeSpec]:
-    """Return the same nodes to build, without their checks."""
+    """Return the nodes to build without their checks."""
     return [replace(each, checks=()) for each in specs]
 
 
 def spec_below(spec: BuildSpec, group: str) -> BuildSpec:
-    """Return the same to build below a group, whose metadata are those of the spec."""
+    """Return the spec moved below a group, whose metadata is that of the spec."""
     from datapkg.building.checks.demands import below
 
     if not group:
@@ -68,9 +68,10 @@ def spec_below(spec: BuildSpec, group: str) -> BuildSpec:
 
 
 def append_rows(draft: DraftState, path: str, rows: Any, origin: tuple[Source, str] | None = None) -> None:
-    """Append rows to a table; `origin` is the state that has the table, and its path there, if not the base.
+    """Append rows to a table; `origin` is the state that has the table and its path there, if not the base.
 
-    Raise `NodeNotFound`, `InvalidInput` naming each column that does not fit, `HashMismatch` for a false table.
+    Raise `NodeNotFound`, `InvalidInput` that names each column that does not match, `HashMismatch` if the stored table
+    differs from its manifest.
     """
     from datapkg.building.table_append import append_rows as append_to_table
 
@@ -84,7 +85,7 @@ def append_rows(draft: DraftState, path: str, rows: Any, origin: tuple[Source, s
 
 
 def _stored_rows(draft: DraftState, node: TableNode, source: Source, path: str) -> StoredRows:
-    """Return how footers of a table's blocks are read, blocks fetched, and its stated content verified."""
+    """Return the access to a table's objects: reading footers, fetching blocks, and verifying its stated content."""
     from datapkg.building.table_append import StoredRows
     from datapkg.reading.tables.arrow_reader import footers
     from datapkg.reading.tables.stored_table import StoredTable

@@ -23,7 +23,7 @@ from datapkg.reading.source import Remote, Source
 
 
 def group_path(text: str) -> str:
-    """Return the path of a group as typed, maybe with a slash at its end; "" is the package. Raise `InvalidName`."""
+    """Return the path of a group as typed, without a trailing slash; "" is the package. Raise `InvalidName`."""
     path = unicodedata.normalize("NFC", text).removesuffix("/")
     if path:
         check_node_path(path)
@@ -31,7 +31,7 @@ def group_path(text: str) -> str:
 
 
 class DraftState:
-    """A package while it is changed, from the state `base` (None for a new package) on.
+    """A package that is being changed, starting from the state `base` (None for a new package).
 
     Commands change `nodes`, `meta`, `record` and `checks`; `sources` are the states that hold the objects of its nodes,
     `parent` is the registry's latest state, which a push must follow. `hash` and `pushed` are set by the commit.
@@ -56,16 +56,16 @@ class DraftState:
         self.hash = ""
 
     def source(self, manifest: Manifest | None) -> Source:
-        """Return what reads a state of the package, here or at its registry."""
+        """Return the source that reads a state of the package, here or at its registry."""
         hash = manifest.hash if manifest else ""
         return Source(self.home.store, self.ref, hash, Remote(self.home, self.options.registry))
 
     def warn(self, *lines: str) -> None:
-        """Add warnings that are not there yet."""
+        """Add warnings, each only once."""
         self.warnings = list(dict.fromkeys([*self.warnings, *lines]))
 
     def is_right(self, table: TableNode, state: Manifest | None = None) -> bool:
-        """Return whether a table of a state, by default the base, holds what it states; warn where it does not."""
+        """Return whether a table of a state, by default the base, matches its manifest; add a warning if not."""
         state = state or self.base
         assert state is not None
         if problem := self.source(state).claim_problem(table):
@@ -73,7 +73,7 @@ class DraftState:
         return not problem
 
     def paths_at(self, path: str) -> list[str]:
-        """Return the paths of a node and of all below it; raise `NodeNotFound`."""
+        """Return the paths of a node and of all nodes below it; raise `NodeNotFound`."""
         self.check_open()
         found = [*([path] if path in self.nodes else []), *self.nodes.below(path)]
         if not found:
@@ -84,7 +84,7 @@ class DraftState:
         return found
 
     def free_path(self, path: str) -> str:
-        """Return a path, normalized, at which a node can be put; raise `InvalidInput` below a file or table."""
+        """Return a path, normalized, at which a node can be added; raise `InvalidInput` below a file or table."""
         self.check_open()
         if not isinstance(path, str):
             raise InvalidInput(f"the path of a node is text such as raw/a, got {type(path).__name__}")
@@ -95,7 +95,7 @@ class DraftState:
         return path
 
     def blocked(self, path: str) -> str:
-        """Return why no node can be put at a path: a node above it is not a group; "" if it can."""
+        """Return why no node can be added at a path, a node above it that is not a group; "" if it can."""
         for above in ancestors(path):
             node = self.nodes.get(above)
             if node is not None and not isinstance(node, GroupNode):
@@ -108,7 +108,7 @@ class DraftState:
             del self.nodes[each]
 
     def move(self, old: str, new: str) -> None:
-        """Give a node or group another path; raise `NodeNotFound`, and `Conflict` where something is there."""
+        """Move a node or group to another path; raise `NodeNotFound`, and `Conflict` if the path is taken."""
         moved = self.paths_at(old)
         new = self.free_path(new)
         if new in self.nodes or any(self.nodes.below(new)) or new.startswith(f"{old}/"):

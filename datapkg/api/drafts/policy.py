@@ -1,4 +1,4 @@
-"""How a draft is committed: what the caller chooses, and what each command decides."""
+"""Settings of a commit: the caller's choices, and the decisions of each command."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from datapkg.objects.progress import Progress
 
 @dataclass(frozen=True)
 class CommitOptions:
-    """The caller's choices: the log message, and where the new state goes; with `push` it goes to the registry too.
+    """The caller's choices: the log message, and whether to `push` the new state to the registry.
 
-    `origin` is recorded as what made the state; a `dry_run` keeps and sends nothing. `tag` and `version` name the state
-    that is pushed. Without `checks` none is run, and the record says so.
+    `origin` is recorded as the command that made the state; a `dry_run` stores and sends nothing. `tag` and `version`
+    name the pushed state. Without `checks`, none is run, which is recorded.
     """
 
     message: str = ""
@@ -27,11 +27,12 @@ class CommitOptions:
 
 @dataclass(frozen=True)
 class CommitPolicy:
-    """What a command decides about its drafts.
+    """The decisions of a command about its drafts.
 
-    With `keep_first` the new state is the current one here before it is pushed, so a push that fails can be repeated
-    with `datapkg push`; without, a failed command leaves nothing behind and is run again. `skip_empty` commits nothing
-    where a new package would be empty. `alternative` completes the hint for somebody who has unpushed builds.
+    With `keep_first`, the new state becomes current here before it is pushed, so that a failed push can be repeated
+    with `datapkg push`: the values of an edit are gone when its block ends. Without it, a failed command leaves nothing
+    behind and is run again: the files of a sync or append still exist. `skip_empty` commits nothing if a new package
+    would be empty. `alternative` completes the hint for users with unpushed builds.
     """
 
     keep_first: bool = True

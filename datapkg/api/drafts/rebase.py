@@ -17,8 +17,8 @@ _NOTHING = object()
 def rebased(base: Manifest | None, mine: Manifest, theirs: Manifest) -> Manifest:
     """Return a state with both the changes from `base` to `mine` and those from `base` to `theirs`.
 
-    Raise `Conflict` with both hashes and the paths (`detail["paths"]`) that both changed in different ways; a key of
-    the package's metadata is named as a path such as `meta.licence`.
+    Raise `Conflict` with both hashes and the paths (`detail["paths"]`) that both changed differently; a key of the
+    package's metadata is listed as a path such as `meta.licence`.
     """
     before, ours = changed(base, mine)
     was, other = changed(base, theirs)
@@ -46,7 +46,7 @@ def _differ(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
 
 
 def _nested(after: ManifestEdit, ours: dict[str, Node]) -> set[str]:
-    """Return our paths that would lie below a node of theirs that is not a group, or the other way round."""
+    """Return our paths that would be below a node of theirs that is not a group, or the reverse."""
     found = {each for path, node in ours.items() if not isinstance(node, GroupNode) for each in after.below(path)}
     for path in ours:
         above = (after.get(each) for each in ancestors(path))

@@ -1,4 +1,4 @@
-"""Which state a draft starts from: the registry's latest, or the current one here."""
+"""Choose the state that a draft starts from: the registry's latest, or the current one here."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from datapkg.store.refs import Current
 
 
 def base_state(draft: DraftState) -> Manifest | None:
-    """Return the state to edit: the registry's latest where the draft is pushed, else the one here.
+    """Return the state to edit: the registry's latest if the draft is pushed, else the current one here.
 
-    Raise `Conflict` where a build was not pushed, since an edit of the registry's state would not have it.
+    Raise `Conflict` if a build was not pushed, since an edit of the registry's state would not contain it.
     """
     home, ref, options = draft.home, draft.ref, draft.options
     current = home.store.refs.current(ref)
@@ -36,14 +36,14 @@ def base_state(draft: DraftState) -> Manifest | None:
 
 
 def current_state(draft: DraftState) -> Manifest | None:
-    """Return the current state here; no registry is asked."""
+    """Return the current state here without contacting a registry."""
     store = draft.home.store
     current = store.refs.current(draft.ref)
     return store.manifest(current.hash) if current else None
 
 
 def latest_state(draft: DraftState) -> Manifest | None:
-    """Return the registry's latest state and make it the draft's parent; None where the registry lacks the package.
+    """Return the registry's latest state and make it the draft's parent; None if the registry lacks the package.
 
     Only the manifest is fetched. Raise `NotLoggedIn` before any request if the draft is to be pushed without a token.
     """
@@ -63,7 +63,7 @@ def latest_state(draft: DraftState) -> Manifest | None:
 
 
 def is_unpushed(draft: DraftState, current: Current, theirs: Manifest) -> bool:
-    """Return whether the current state was made here, never pushed, and differs in data from the registry's."""
+    """Return whether the current state was made here, was never pushed, and differs in data from the registry's."""
     if current.origin != "local" or current.hash == theirs.hash:
         return False
     refs, ref = draft.home.store.refs, draft.ref
@@ -75,14 +75,14 @@ def is_unpushed(draft: DraftState, current: Current, theirs: Manifest) -> bool:
 
 
 def require_complete(draft: DraftState, hash: str) -> None:
-    """Raise `BuildFailed` where the new state would follow one that `build --keep-going` left incomplete."""
+    """Raise `BuildFailed` if the new state would follow one that `build --keep-going` left incomplete."""
     line = f"datapkg push {draft.ref.package}@sha256:{hash}"
     hint = f"build it again, or push it as it is: {line}"
     check_complete(draft.home, draft.ref.at(None), hash, "nothing was changed", hint)
 
 
 def _check_not_elsewhere(draft: DraftState) -> None:
-    """Raise `Refused` where only a read-only store has the package: a new one of that name would hide it."""
+    """Raise `Refused` if only a read-only store has the package: a new package of that name would hide it."""
     ref = draft.ref
     if other := next((each for each in draft.home.stores[1:] if each.refs.current(ref)), None):
         raise Refused(

@@ -1,1 +1,1 @@
-"""The parts of `api/export`: where each node goes, how tables become text, and how files are put in place."""
+"""The parts of `api/export`: file names of nodes, tables as text, and moving files into place."""

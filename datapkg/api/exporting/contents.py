@@ -1,4 +1,4 @@
-"""The bytes of exported files: objects as they are, tables as one Parquet file, as text or as JSON."""
+"""Produce the contents of exported files: objects unchanged, tables as one Parquet file, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes the nodes of one package into a staging folder; see `export` for `format` and `with_build_file`."""
+    """Write the nodes of one package into a staging folder; see `export` for `format` and `with_build_file`."""
 
     source: Source
     staged: OpenFolder
@@ -58,7 +58,7 @@ class Writer:
         return self._write_text(task, table, number)
 
     def _write_text(self, task: ExportTask, table: StoredTable, number: int) -> WrittenFile:
-        """Write a table as text that was read back and came out equal; else as the format demands."""
+        """Write a table as text that was verified to read back equal; otherwise as the format requires."""
         assert task.separator is not None
         came_from_text = text_separator(table.node, self.origins) is not None
         if came_from_text or self.with_build_file:
@@ -83,10 +83,10 @@ class Writer:
         yield from plain_forms(table, task.separator or ",", may_have_kwargs=self.with_build_file)
 
     def _comes_back(self, table: StoredTable, form: TextForm, number: int) -> int | None:
-        """Write a table as text; return its size, or None if a build of the text would not give the same values."""
+        """Write a table as text; return its size, or None if a build of the text would return other values."""
         try:
             size = self._put(number, write_text(table, form.dialect))
-        except (UnicodeError, LookupError, TypeError, InvalidInput):  # an encoding, or a format, that does not fit
+        except (UnicodeError, LookupError, TypeError, InvalidInput):  # an unsuitable encoding or format
             return None
         path = self.staged.path / str(number)
         return size if content_of_text(path, form.transform, form.kwargs) == table.node.content else None
@@ -115,7 +115,7 @@ def stored_bytes(source: Source, node: Any) -> Iterator[bytes]:
 
 
 def _parquet(table: StoredTable) -> Iterator[bytes]:
-    """Yield one Parquet file: the object of a table, or its blocks as row groups."""
+    """Yield one Parquet file: the only object of a table, or its blocks as row groups."""
     source, node = table.source, table.node
     if len(node.blocks) == 1:
         yield from stored_bytes(source, node)
@@ -128,7 +128,7 @@ def _parquet(table: StoredTable) -> Iterator[bytes]:
         with closing(source.open(node.path, hash, whole=True)) as stream:
             rows = open_block(stream).read()
         if writer is None:
-            # A note about the first block would be wrong for the whole.
+            # The metadata of a block describes that block only.
             metadata = {key: value for key, value in (rows.schema.metadata or {}).items() if key != BLOCK_KEY}
             writer = pq.ParquetWriter(pipe, rows.schema.with_metadata(metadata), compression="zstd")
         rows = rows.replace_schema_metadata(writer.schema.metadata)
@@ -139,24 +139,27 @@ def _parquet(table: StoredTable) -> Iterator[bytes]:
 
 
 class _Pipe(io.RawIOBase):
-    """A write-only file whose content is taken away piece by piece, so that memory use stays small."""
+    """A write-only file whose content is taken out piece by piece, so that memory use stays small."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._size = 0
 
     def writable(self) -> bool:
+        """Return True."""
         return True
 
     def write(self, data: Any) -> int:
+        """Append bytes and return their number."""
         self._pieces.append(bytes(data))
         self._size += len(self._pieces[-1])
         return len(self._pieces[-1])
 
     def tell(self) -> int:
+        """Return the number of bytes written."""
         return self._size
 
     def take(self) -> bytes:
-        """Return what was written since the last call."""
+        """Return the bytes written since the last call."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)

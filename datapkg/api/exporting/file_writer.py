@@ -1,4 +1,4 @@
-"""Put exported files in place: all or none, without following links, leaving nothing behind on failure."""
+"""Move exported files into place: all or none, without following links, leaving nothing behind on failure."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def place_tree(
 ) -> None:
     """Move the tree of a staging folder to its path: as a whole, or file by file into an existing folder.
 
-    Raise `Conflict`, nothing having been changed, for a link or file where a folder is needed, or the reverse. Files
-    of the same name are replaced. If a file cannot be placed, those before it are taken back.
+    Raise `Conflict`, before anything is changed, for a link or file where a folder is needed, or the reverse. Files of
+    the same name are replaced. If a file cannot be moved, the earlier ones are moved back.
     """
     _check_free(parent, name, force)
     if parent.status(name) is None:
@@ -63,7 +63,7 @@ def _to(parts: Parts) -> range:
 
 
 def refuse_folder(folder: OpenFolder, name: str) -> None:
-    """Raise `Conflict` for a folder where a file is to be written."""
+    """Raise `Conflict` if a folder is where a file is to be written."""
     found = folder.status(name)
     if found is not None and stat.S_ISDIR(found.st_mode):
         raise Conflict(f"{folder.path / name} is a folder where a file is to be written; nothing was written")
@@ -88,7 +88,7 @@ def _existing(folder: OpenFolder, parts: Parts) -> Iterator[OpenFolder | None]:
 
 
 def _check_folder(target: OpenFolder, parts: Parts) -> None:
-    """Raise `Conflict` if something that is not a folder has the place of one."""
+    """Raise `Conflict` if something that is not a folder is where one is needed."""
     with _existing(target, parts[:-1]) as folder:
         found = folder.status(parts[-1]) if folder is not None else None
         if folder is not None and found is not None and not stat.S_ISDIR(found.st_mode):
@@ -134,7 +134,7 @@ def _undo(tree: OpenFolder, target: OpenFolder, replaced: OpenFolder, done: _Cha
                     folder.move(parts[-1], start, parts[-1])
                 if kept is not None:
                     replaced.move(kept, folder, parts[-1])
-        except (OSError, Conflict):  # somebody changes the folder at this moment: the rest is still undone
+        except (OSError, Conflict):  # the folder is being changed by another process: continue undoing the rest
             continue
     for parts in reversed(done.made):
         try:

@@ -1,4 +1,4 @@
-"""Where each node of a package goes when it is exported: decided before anything is written."""
+"""Plan an export: decide the file of each node before anything is written."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _NO_TEXT = frozenset(
 _COMPRESSED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 
 Origins = Mapping[str, Mapping[str, Any]]
-"""The recorded source of each node, by path; empty if the record is not here."""
+"""The recorded source of each node, by path; empty if the record is not available."""
 
 
 @dataclass(frozen=True)
 class ExportTask:
-    """One file to write: its names below the target, its node, and the separator of text, or None for bytes."""
+    """One file to write: its relative path, its node, and the separator of text, or None for bytes."""
 
     parts: tuple[str, ...]
     node: Node
@@ -34,9 +34,9 @@ class ExportTask:
 def plan(
     manifest: Manifest, path: str, format: str | None, origins: Origins, named: frozenset[str] = frozenset()
 ) -> list[ExportTask]:
-    """Return a task for each node; raise `Conflict` that names all pairs which would share a file.
+    """Return a task for each node; raise `Conflict` that lists all pairs that would share a file.
 
-    Nodes at the paths `named` get a file under their own name, whatever it was called.
+    Nodes at the paths `named` are written under the node's name instead of the original file name.
     """
     tasks, depth = [], len(path.split("/")) if path else 0
     for node in manifest.below(path):
@@ -49,9 +49,9 @@ def plan(
 
 
 def name_files(tasks: Iterable[ExportTask], origins: Origins, named: frozenset[str] = frozenset()) -> list[ExportTask]:
-    """Give each task the names of its file, by the form in which it is written; raise `Conflict` as `plan` does.
+    """Return the tasks with file names for the form in which each is written; raise `Conflict` as `plan` does.
 
-    Nodes of one group with one original file name (the sheets of a workbook) are written under their own names.
+    Nodes of one group with the same original file name (the sheets of a workbook) are written under their own names.
     """
     tasks = [_named(task, origins) for task in tasks]
     count = Counter(task.parts for task in tasks)
@@ -70,7 +70,7 @@ def _named(task: ExportTask, origins: Origins) -> ExportTask:
 
 
 def _own_name(task: ExportTask) -> ExportTask:
-    """Return the same file under the node's name, with the suffix that it would have had."""
+    """Return the task under the node's name, with the suffix that it would have had."""
     if not task.parts:
         return task
     suffix = PurePosixPath(task.parts[-1]).suffix
@@ -95,10 +95,10 @@ def _check_apart(tasks: list[ExportTask]) -> None:
 
 
 def text_separator(node: TableNode, origins: Origins) -> str | None:
-    """Return what separates the columns of the text that a table came from; None if it did not come from text.
+    """Return the separator of the text that a table came from; None if it did not come from text.
 
-    The record of the build tells; without one, the suffix does, and a name that does not tell (`iris.data`) was given
-    to text by somebody who said so: it is text with commas.
+    It is in the build record. Without one, the suffix decides; a table with an unknown suffix (`iris.data`) was
+    declared as text by its publisher and is taken for comma-separated.
     """
     suffix = PurePosixPath(_uncompressed(node.file_name).lower()).suffix
     origin = origins.get(node.path, {})
@@ -112,7 +112,7 @@ def text_separator(node: TableNode, origins: Origins) -> str | None:
 
 
 def file_name(task: ExportTask, origins: Origins) -> str:
-    """Return the original name of a node's file; a table that is not written in the form it had gets another suffix."""
+    """Return the original name of a node's file; a table written in another form than it had gets another suffix."""
     node, separator = task.node, task.separator
     if isinstance(node, FileNode):
         return node.file_name or node.parts[-1]
@@ -132,5 +132,5 @@ def _uncompressed(name: str) -> str:
 
 
 def _shortened(stem: str, suffix: str) -> str:
-    """Return the stem with a suffix, cut so that a file system takes it."""
+    """Return the stem with a suffix, cut to the maximum length of a file name."""
     return stem.encode()[: 255 - len(suffix)].decode(errors="ignore") + suffix

@@ -1,7 +1,7 @@
-"""The ways to write a table as text from which a build makes an equal table, the likeliest first.
+"""Propose ways to write a table as text from which a build makes an equal table, the likeliest first.
 
-A way is a dialect with the transform and kwargs that read it. That they fit is not argued here: whoever writes a text
-reads it back and compares `content` (`building/text_content`), and takes the next way, or another format, if not.
+A way is a dialect with the transform and kwargs that read it. Nothing here proves that they fit: the writer reads each
+text back and compares `content` (`building/text_content`), and tries the next way, or another format, if it differs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from datapkg.tables.pandas_metadata import observed, pandas_metadata
 
 SEPARATORS = {"csv": ",", "tsv": "\t", "ssv": ";"}
 _SPACES = (r"\s+", " +", r" +", "\\s*")
-# Of lines that a reader leaves out; with more than these, a text is not read back equal, and another form is taken.
+# Limit for skipped lines; with more of them, a text does not read back equal, and another form is used.
 _MAX_LINES = 10_000
 _MARKERS = ("", "NA", "NULL", "\\N", "<NA>", "<missing>")
 
@@ -78,9 +78,9 @@ def recorded_form(schema: pa.Schema, transform: str, kwargs: dict[str, Any]) -> 
 
 
 def _in_order(dtype: dict[str, Any], labels: list[str]) -> dict[Any, Any]:
-    """Put the keys of `dtype` in the order of the columns, which they may name: the log of a store sorts keys.
+    """Return `dtype` with keys in column order: they may name the columns, and older logs have sorted keys.
 
-    Keys that JSON made text of integers become integers where the columns have no other names.
+    Keys that JSON turned from integers into text become integers again if the columns have no other names.
     """
     numbers = {str(at): at for at in range(len(labels))} if labels == [str(at) for at in range(len(labels))] else {}
     places = {label: at for at, label in enumerate(labels)}
@@ -89,13 +89,13 @@ def _in_order(dtype: dict[str, Any], labels: list[str]) -> dict[Any, Any]:
 
 
 def _places(value: Any) -> tuple[int, ...]:
-    """Return the places of the columns that `index_col` names by number."""
+    """Return the positions of the columns that `index_col` gives by number."""
     places = value if isinstance(value, list) else [value]
     return tuple(places) if all(type(each) is int and each >= 0 for each in places) else ()
 
 
 def _lines(value: Any) -> frozenset[int]:
-    """Return the places of the lines that `skiprows` leaves out."""
+    """Return the numbers of the lines that `skiprows` skips."""
     if type(value) is int:
         return frozenset(range(min(value, _MAX_LINES)))
     return (
@@ -122,10 +122,10 @@ def _marker(words: set[str], separator: str) -> str:
 
 
 def plain_forms(table: StoredTable, separator: str, *, may_have_kwargs: bool) -> Iterator[TextForm]:
-    """Yield the forms of a table with this separator: read without kwargs, then with all that its types need.
+    """Yield the forms of a table with this separator: read without kwargs, then with all kwargs that its types need.
 
-    Unless it `may_have_kwargs`, nobody tells the reader of a marker, and nulls are empty. Nothing for a table with
-    columns that no text stands for.
+    Unless it `may_have_kwargs`, the reader cannot know a marker for nulls, so nulls are empty. Yield nothing for a
+    table with columns that text cannot represent.
     """
     schema = arrow_reader.schema(table)
     columns = columns_of(schema)
@@ -157,7 +157,7 @@ def _reads_by_itself(columns: list[TextColumn], schema: pa.Schema) -> bool:
 
 
 def _kwargs(columns: list[TextColumn], schema: pa.Schema) -> dict[str, Any]:
-    """Return what tells `read_csv` the types, the index and the kind of labels of a table."""
+    """Return the kwargs that give `read_csv` the types, the index and the kind of labels of a table."""
     numbered = [each.label for each in columns] == [str(at) for at in range(len(columns))]
     numbered = numbered and any("int" in str(level[-1]) for level in observed(schema).get("levels", []))
     dtypes = _pandas_dtypes(schema)
@@ -183,7 +183,7 @@ def _pandas_dtypes(schema: pa.Schema) -> dict[str, str]:
 
 
 def _dtype(kind: pa.DataType, given: str) -> str:
-    """Return the dtype that `read_csv` is to give a column; "" if it is to find one."""
+    """Return the dtype that `read_csv` must be given for a column; "" if it infers it."""
     if types.is_dictionary(kind):
         return "category"
     if given.startswith(("Int", "UInt", "Float", "boolean", "string")):
@@ -198,7 +198,7 @@ def _dtype(kind: pa.DataType, given: str) -> str:
 
 
 def _words(table: StoredTable, columns: list[TextColumn]) -> set[str]:
-    """Return which of the words that may mean a null are values of text in this table."""
+    """Return the words for nulls that occur as text values in this table."""
     asked = pa.array(sorted({*missing_words({}, ""), *_MARKERS}))
     names = [each.name for each in columns if is_text(_values_of(each.kind))]
     found: set[str] = set()
