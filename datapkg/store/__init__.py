@@ -1,1 +1,1 @@
-"""What this machine keeps: objects, manifests, and the small pointers that change."""
+"""The local store: objects, manifests, and the small pointers that change."""

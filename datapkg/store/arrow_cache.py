@@ -1,4 +1,4 @@
-"""Copies of tables in a form that is quicker to read: a cache, each used only while its file is unchanged."""
+"""Cache copies of tables in a format that is faster to read; a copy is used only while its file is unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COPY, _NOTE = ".arrow", ".json"
 
 @dataclass(frozen=True)
 class CachedTable:
-    """A copy, and of which table it was made; one that is not `whole` is never read: it was changed, or is unknown."""
+    """A copy and the table that it was made from; it is read only if it is `whole`, unchanged since it was verified."""
 
     key: str
     package: str
@@ -32,7 +32,7 @@ class CachedTable:
 
 
 class ArrowCache:
-    """A folder of copies by their key; safe for threads and many processes, whatever is killed on the way."""
+    """A folder of copies by key; safe for threads and many processes, even if one is killed."""
 
     def __init__(self, folder: Path, index: Index) -> None:
         self.folder = folder
@@ -46,7 +46,7 @@ class ArrowCache:
 
     @contextlib.contextmanager
     def writing(self, key: str, package: str, path: str, rows: int) -> Iterator[Path]:
-        """Gives a path to write a copy to, which gets its name when the block ends; nothing stays of one that fails."""
+        """Yield a path to write a copy to, which gets its final name when the block ends; a failed copy is deleted."""
         sweep_temp(self._tmp)
         temp, place = temp_path(self._tmp, "copy"), self.folder / f"{key}{_COPY}"
         try:
@@ -61,7 +61,7 @@ class ArrowCache:
             temp.unlink(missing_ok=True)
 
     def list(self) -> list[CachedTable]:
-        """Return all copies, by package and path."""
+        """Return all copies, ordered by package and path."""
         found = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in entries:

@@ -1,4 +1,7 @@
-"""What a stretch of an object is held against: its chunk map, which a registry makes of bytes that it checked."""
+"""Verify ranges of an object by its chunk map, which the registry computes while it verifies the object's hash.
+
+This detects corruption, not a malicious registry; a complete object is hashed as a whole.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from datapkg.store.partial_objects import PartialObject, chunks_path
 
 
 def kept_chunks(part: PartialObject) -> list[Chunk] | None:
-    """Return the chunks of an object as they were kept; None where they were not, or cannot be read."""
+    """Return the stored chunk map of an object; None if there is none or it cannot be read."""
     try:
         return _fitting(part, decode_chunks(chunks_path(part.path).read_bytes()))
     except (OSError, InvalidInput):
@@ -23,9 +26,9 @@ def kept_chunks(part: PartialObject) -> list[Chunk] | None:
 
 
 def asked_chunks(part: PartialObject, ask: Callable[[], list[Chunk] | None]) -> list[Chunk] | None:
-    """Return the chunks of an object from where it comes from, and kept; None where they are not known there.
+    """Request the chunk map of an object from its origin and store it; return None if the origin has none.
 
-    Raise `InvalidInput` for those that cannot be its own.
+    Raise `InvalidInput` if it does not match the object's size.
     """
     if (chunks := ask()) is None:
         return None
@@ -33,7 +36,7 @@ def asked_chunks(part: PartialObject, ask: Callable[[], list[Chunk] | None]) -> 
         raise InvalidInput("its chunks are not as long as it is")
     path = chunks_path(part.path)
     temp = temp_path(path.parent, "chunks")
-    with contextlib.suppress(OSError):  # without them they are asked for again
+    with contextlib.suppress(OSError):  # if it cannot be stored, it is requested again
         try:
             temp.write_bytes(encode_chunks(chunks))
             rename(temp, path)
@@ -43,7 +46,7 @@ def asked_chunks(part: PartialObject, ask: Callable[[], list[Chunk] | None]) -> 
 
 
 def touched(chunks: list[Chunk], stretches: Iterable[Stretch]) -> list[Chunk]:
-    """Return the chunks in which these stretches lie, each once, in order."""
+    """Return the chunks that these ranges overlap, each once, in order."""
     starts = [chunk.start for chunk in chunks]
     found: set[int] = set()
     for start, stop in stretches:

@@ -1,14 +1,16 @@
-"""Freeing the space of removed packages: what no other state refers to goes, and nothing that a process relies on.
+"""Free the space of removed packages: delete what no other state refers to, and nothing that a process relies on.
 
-The steps: the pointers of a package go into the trash (`Refs.remove`); mark what the states that stay refer to; move
-objects and packs that are not marked into the trash; mark again; put back what is needed after all; delete the rest.
-A package stays in the trash until all its space is freed, so a run that was killed, or that had to leave something, is
-continued by the next one.
+`rm` frees what the removed package referred to; there is no collection of everything that is unreferenced. The steps:
+the pointers of a package are moved into the trash (`Refs.remove`); mark what the remaining states refer to; move
+unmarked objects and packs into the trash; mark again; restore what is needed after all; delete the rest. A package
+stays in the trash until all its space is freed, so a run that was killed, or that had to keep something, is continued
+by the next one.
 
 A process that writes holds a lock (`Store.writing`), and what it counts as present gets a new access time
-(`TrustedObjects.missing`). While there is such a process, files used since it began stay, and files used within the
-last hour: it may take days, or sleep with its machine. The second look finds one that began after the first. One that
-ended before it has written its pointer, which the second marking finds.
+(`VerifiedObjects.missing`), which leaves the modification time, by which it is trusted, unchanged. While there is such
+a process, files used since it began are kept, and files used within the last hour: it may take days, or be suspended
+with its machine. The second check finds a process that began after the first. One that ended before it has written its
+pointer, which the second marking finds.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from datapkg.store.verified import VerifiedObjects
 
     class CollectableStore(Protocol):
-        """What collecting needs of a store; the store itself imports this module, to free space before it writes."""
+        """The parts of a store that garbage collection needs; the store itself imports this module, to free space."""
 
         folder: Path
         links_folder: Path
@@ -59,10 +61,10 @@ _MANIFEST_HEAD = b'{"datapkg":'
 
 @dataclass(frozen=True)
 class Freed:
-    """Bytes that were freed, that stay since other states use them, and that stay because they were used lately.
+    """Bytes that were freed, that are kept because other states use them, and that are kept because of recent use.
 
-    `until` is when the last of those may go, in seconds since 1970, and 0 where that is when a process ends; `problem`
-    says why nothing was freed.
+    `until` is when the last of these can be freed, in seconds since 1970, and 0 if that is when a process ends;
+    `problem` is the reason why nothing was freed.
     """
 
     size_bytes: int = 0
@@ -74,7 +76,7 @@ class Freed:
 
 @dataclass
 class _Garbage:
-    """What removed states alone refer to: hash to size, manifests apart; `shared` is what others refer to as well.
+    """Objects that only removed states refer to: hash to size, manifests separately; `shared` are also used by others.
 
     `kept` are the states that were marked.
     """
@@ -87,12 +89,13 @@ class _Garbage:
 
     @property
     def hashes(self) -> set[str]:
+        """Return the hashes of all garbage."""
         return {*self.objects, *self.manifests}
 
 
 @dataclass(frozen=True)
 class _Moved:
-    """A file that was moved into the trash: where it was, the garbage in it, and how many bytes go with it."""
+    """A file that was moved into the trash: its original path, the garbage in it, and the bytes that it frees."""
 
     home: Path
     trash: Path
@@ -101,7 +104,7 @@ class _Moved:
 
 
 def estimate(store: CollectableStore, ref: Ref) -> Freed:
-    """Return what removing a package would free, if no other process was at work."""
+    """Return what removing a package would free if no other process were running."""
     try:
         garbage = _find_garbage(store, store.refs.known_hashes(ref), without=ref.package)
     except DatapkgError as error:
@@ -112,9 +115,9 @@ def estimate(store: CollectableStore, ref: Ref) -> Freed:
 
 
 def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Freed:
-    """Free the space of all packages that were removed; with `now`, no process but this one is at work.
+    """Free the space of all removed packages; `now` asserts that no other process is running.
 
-    One run at a time: another one is waited for, or nothing is done without `wait`.
+    Only one run is active at a time: wait for another one, or without `wait` do nothing.
     """
     trash = store.folder / "trash"
     with writer_lock.exclusive(trash / "lock", wait=wait) as is_held:
@@ -149,11 +152,11 @@ def _removed(trash: Path) -> list[tuple[Refs, Ref]]:
 
 
 def _find_garbage(store: CollectableStore, removed: set[str], without: str = "") -> _Garbage:
-    """Mark, and return what only these states refer to. Raise for what hides which objects are needed."""
+    """Return what only these states refer to; raise if something hides which objects are needed."""
     garbage = _Garbage()
     named = _named_states(store, without)
     for hash in removed:
-        with contextlib.suppress(DatapkgError):  # of one that is not here, or damaged, nothing is known
+        with contextlib.suppress(DatapkgError):  # a missing or corrupt manifest does not tell its objects
             manifest = store.open_manifest(hash)
             garbage.manifests[hash] = manifest.size_bytes
             garbage.objects |= manifest.objects()
@@ -171,7 +174,7 @@ def _find_garbage(store: CollectableStore, removed: set[str], without: str = "")
 
 
 def _named_states(store: CollectableStore, without: str = "") -> set[str]:
-    """Every state that a pointer or a log of this store names. Raise `CorruptObject` where one cannot be read."""
+    """Return every state that a pointer or a log of this store names; raise `CorruptObject` if one cannot be read."""
     named: set[str] = set()
     for ref in store.refs.folders():
         if ref.package == without:
@@ -183,9 +186,9 @@ def _named_states(store: CollectableStore, without: str = "") -> set[str]:
 
 
 def _manifests(store: CollectableStore, garbage: Collection[str]) -> Iterator[str]:
-    """Yield the manifests among the other objects: of states that no pointer names, too, such as one that a lock pins.
+    """Yield the manifests among the other objects, also of states without a pointer, such as one that a lock pins.
 
-    Garbage is not read: that would give it a new access time.
+    Garbage is not read, since that would give it a new access time.
     """
     loose = store.objects.packed.loose
     for hash in loose:
@@ -197,7 +200,7 @@ def _manifests(store: CollectableStore, garbage: Collection[str]) -> Iterator[st
 
 
 def _mark(store: CollectableStore, states: Iterable[str], named: set[str]) -> set[str]:
-    """The manifests and objects of states. Raise for a damaged one that is `named`: its objects are not known."""
+    """Return the manifests and objects of states; raise for a corrupt one that is `named`: its objects are unknown."""
     marked: set[str] = set()
     for hash in states:
         try:
@@ -214,9 +217,10 @@ def _mark(store: CollectableStore, states: Iterable[str], named: set[str]) -> se
 
 
 def _free_files(store: CollectableStore, trash: Path, garbage: _Garbage, *, now: bool) -> tuple[Freed, bool]:
-    """Move, mark again, put back, delete; the second value says whether nothing had to be left.
+    """Move, mark again, restore, delete; return the result, and whether nothing had to be kept.
 
-    Manifests go last, and only if all else may go: without them it would not be known what of a state is left.
+    Manifests are deleted last, and only if everything else can be deleted: without them it would be unknown what is
+    left of a state.
     """
     limit = None if now else _limit(store)
     left: list[tuple[int, float]] = []
@@ -244,13 +248,13 @@ def _free_files(store: CollectableStore, trash: Path, garbage: _Garbage, *, now:
 
 
 def _limit(store: CollectableStore) -> float | None:
-    """Return the time after which anything used may be needed by a process at work; None if there is none."""
+    """Return the time after which anything used may be needed by a running process; None if there is none."""
     since = writer_lock.busy_since(store.work_lock)
     return None if since is None else min(time.time() - GRACE_S, since - RENEWED_NS / 1e9)
 
 
 def _newly_needed(store: CollectableStore, garbage: _Garbage) -> set[str]:
-    """What states refer to that came since the first marking; all garbage, if one of the removed states came back."""
+    """Return what states added since the first marking refer to; all garbage if a removed state came back."""
     named = _named_states(store)
     if named & garbage.manifests.keys():
         return garbage.hashes
@@ -275,8 +279,10 @@ def _move_objects(
 def _move_packs(
     store: CollectableStore, trash: Path, garbage: _Garbage, limit: float | None, left: list[tuple[int, float]]
 ) -> Iterator[_Moved]:
-    """A pack in which other objects are is written anew without the garbage, whatever its share: what stayed in it
-    could be read again as soon as a part of the package is installed. Second copies of objects go along.
+    """Rewrite packs that also hold other objects without the garbage, however little it is.
+
+    Otherwise garbage could be read again as soon as a part of the package is installed. Second copies of objects are
+    removed too.
     """
     packed = store.objects.packed
     digests = {bytes.fromhex(hash) for hash in garbage.hashes | garbage.shared}
@@ -300,7 +306,7 @@ def _move_packs(
 
 
 def _is_elsewhere(store: CollectableStore, hash: str, pack: Pack) -> bool:
-    """Return whether an object that is in a pack has an undamaged copy outside of it."""
+    """Return whether an object in a pack has an intact copy outside of it."""
     packed, digest = store.objects.packed, bytes.fromhex(hash)
     path = packed.loose.path(hash)
     places = [PackLocation(path, 0, path.stat().st_size)] if path.exists() else []
@@ -326,14 +332,14 @@ def _put_back_if_needed(
 
 
 def _put_back(store: CollectableStore, trash: Path, home: Path) -> None:
-    """Return a file its name again; what came there meanwhile has the same bytes."""
+    """Restore the name of a file; a file that took it meanwhile has the same bytes."""
     rename(trash, home)
     if home.suffix == ".pack":
         store.objects.packed.look_again()
 
 
 def _put_all_back(store: CollectableStore, trash: Path) -> None:
-    """Put back what a run that was killed had moved; what of it is still garbage is found again."""
+    """Restore the files moved by a run that was killed; what is still garbage is found again."""
     packed = store.objects.packed
     for name in _names(trash / "objects"):
         if is_hash(name):
@@ -343,7 +349,7 @@ def _put_all_back(store: CollectableStore, trash: Path) -> None:
 
 
 def _delete_derived(store: CollectableStore, garbage: _Garbage) -> int:
-    """Delete what was made of these objects: paths of nodes, and partial files; return their size in bytes."""
+    """Delete what was derived from these objects, links and partial files; return their size in bytes."""
     size_bytes = 0
     for hash in garbage.manifests:
         for path in (store.links_folder / hash).glob("*/*"):

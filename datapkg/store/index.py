@@ -1,4 +1,7 @@
-"""A cache: what files were when their hash was last right, and what builds found out; any error in it is a miss."""
+"""A cache in SQLite: stats of verified files, and results of builds; any error in it is treated as a miss.
+
+It is derived data: it can be deleted or corrupted at any time, which only costs time.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ CREATE TABLE found (key TEXT PRIMARY KEY, value BLOB, day INTEGER);
 
 
 def stamp(stat: os.stat_result) -> _Stamp:
-    """Return what changes when a file does: size, modification and change time, inode and device."""
+    """Return the attributes that change with a file: size, modification and change time, inode and device."""
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev
 
 
@@ -48,7 +51,7 @@ class Index:
         _indexes.add(self)
 
     def __del__(self) -> None:
-        """Nobody else has the connection; Python 3.13 warns of one that is left open."""
+        """Close the connection, which no other object uses; Python 3.13 warns about open ones."""
         if connection := getattr(self, "_connection", None):
             connection.close()
 
@@ -61,6 +64,7 @@ class Index:
         rows = self._rows(
             "SELECT size, mtime_ns, ctime_ns, inode, device, checked_ns FROM believed WHERE path = ?", (str(path),)
         )
+        # A file that was verified within a clock tick of its last write may have changed again with the same stat.
         return bool(rows) and tuple(rows[0][:5]) == now and rows[0][1] + TICK_NS < rows[0][5]
 
     def mark_verified(self, paths: Iterable[Path]) -> None:
@@ -72,13 +76,13 @@ class Index:
         self._write("INSERT OR REPLACE INTO believed VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def sources(self, folder: str) -> dict[str, tuple[_Stamp, int, str]]:
-        """Of the files below a folder (an absolute path): the stamp, when it was taken, and the hash of the bytes."""
+        """Return, for the files below an absolute folder path: stamp, time of the stamp, and hash."""
         start = folder.rstrip("/") + "/"
         rows = self._rows("SELECT * FROM sources WHERE path >= ? AND path < ?", (start, start[:-1] + "0"))
         return {row[0]: (row[1:6], row[6], row[7]) for row in rows}
 
     def remember_sources(self, rows: Iterable[tuple[str, _Stamp, int, str]]) -> None:
-        """Remember the hashes of files: path, stamp, when it was taken (in ns), hash."""
+        """Record the hashes of files: path, stamp, time of the stamp (in ns), hash."""
         values: list[tuple[object, ...]] = [(path, *stamp, at, hash) for path, stamp, at, hash in rows]
         self._write("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
@@ -93,7 +97,7 @@ class Index:
         return dict(rows)
 
     def put_many(self, values: dict[str, bytes]) -> None:
-        """Keep what may save work another time; what is old, or too much, goes."""
+        """Store values in the cache; if it grows too large, evict old ones."""
         day = int(time.time() // 86_400)
         self._write("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", [(key, each, day) for key, each in values.items()])
         if values and self._size() > _MAX_FOUND_BYTES:
@@ -102,7 +106,7 @@ class Index:
             self._write("DELETE FROM found WHERE day < ?", [(day,)])
 
     def _size(self) -> int:
-        """Return bytes in use."""
+        """Return the bytes in use."""
         rows = self._rows(
             "SELECT (page_count - freelist_count) * page_size"
             " FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
@@ -116,9 +120,9 @@ class Index:
         self._ask(lambda connection: connection.executemany(statement, rows).close())
 
     def _ask(self, ask: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Return what the database answers; None for any error.
+        """Return the result of a database operation; None for any error.
 
-        One that is locked, or cannot be written, is left alone for a while: each question would wait for it.
+        A locked or read-only database is left alone for a while, since each operation would wait for it.
         """
         import sqlite3
 
@@ -168,7 +172,7 @@ class Index:
         raise sqlite3.DatabaseError(f"{self.path} cannot be made")
 
     def _connect_to_read(self) -> sqlite3.Connection:
-        """To one on a file system that nobody writes to."""
+        """Connect to a database on a read-only file system."""
         import sqlite3
 
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
@@ -178,7 +182,7 @@ class Index:
         return connection
 
 
-# A connection of SQLite may not cross a fork, and neither may a lock that another thread holds.
+# Neither an SQLite connection nor a lock held by another thread may cross a fork.
 _lock = threading.Lock()
 _indexes: WeakSet[Index] = WeakSet()
 

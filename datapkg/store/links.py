@@ -1,6 +1,8 @@
-"""Read-only paths for objects, with their original file names: readers look at suffixes.
+"""Read-only paths for objects with their original file names, because readers look at suffixes.
 
-`links/<package hash>/<16 digits that stand for the node>/<file name>`; a table of several objects is a folder of them.
+Paths are `links/<package hash>/<16 digits of a hash of the node's path>/<file name>`; a table of several objects is a
+folder. Files are symbolic links to objects, or copies of packed ones: a hard link would change the object's change
+time, and with it the entry in the index.
 """
 
 from __future__ import annotations
@@ -16,16 +18,16 @@ from datapkg.store.verified import VerifiedObjects
 
 
 class Links:
-    """A folder of links to the objects of a store, in it or, where that is only read, elsewhere."""
+    """A folder of links to the objects of a store: inside it or, if the store is read-only, elsewhere."""
 
     def __init__(self, folder: Path, objects: VerifiedObjects) -> None:
         self.folder = Path(folder)
         self.objects = objects
 
     def path(self, package_hash: str, node: TableNode | FileNode | ArrayNode) -> Path:
-        """A path of this node's bytes, its file made where it is not there: a file, or a folder for several objects.
+        """Return a path of this node's bytes, created if missing: a file, or a folder for several objects.
 
-        Raise `ObjectNotFound`, `CorruptObject`; `Refused` where no file can be made.
+        Raise `ObjectNotFound`, `CorruptObject`; `Refused` if no file can be created.
         """
         folder = self.folder / check_hash(package_hash) / hash_bytes(node.path.encode())[:16]
         names = link_names(node)
@@ -54,7 +56,7 @@ class Links:
 
 
 def link_names(node: TableNode | FileNode | ArrayNode) -> list[str]:
-    """The file names under which a node's objects are linked: its original one, with the suffix of what they are."""
+    """Return the file names for a node's objects: its original name, with the suffix of the objects' format."""
     own = node.file_name or node.path.rpartition("/")[2]
     if isinstance(node, FileNode):
         return [own]

@@ -1,4 +1,4 @@
-"""Checking a store: every byte is hashed again, and what is wrong is taken out of use."""
+"""Verify a store: hash every byte again, and quarantine what is corrupt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from datapkg.store.verified import hash_file, hash_place
 
 
 def check_objects(store: Store, hashes: Iterable[str], progress: Progress = silent) -> set[str]:
-    """Hash these objects, whatever the index says; quarantine the wrong ones and return their hashes."""
+    """Hash these objects regardless of the index; quarantine the corrupt ones and return their hashes."""
     wanted = list(hashes)
     wrong, right = set(), set()
     for number, hash in enumerate(wanted):
@@ -42,7 +42,7 @@ def check_objects(store: Store, hashes: Iterable[str], progress: Progress = sile
 def check_packs(store: Store) -> set[str]:
     """Repair packs whose hash does not match: intact objects are kept, the others are quarantined and returned.
 
-    A wrong byte in a pack's index can hide an object: packs are checked before objects are.
+    Packs are checked before objects, since a corrupt byte in a pack's index can hide an object.
     """
     wrong: set[str] = set()
     packed = store.objects.packed
@@ -65,7 +65,7 @@ def check_packs(store: Store) -> set[str]:
 
 
 def mend_pointers(store: Store, packages: Iterable[Ref]) -> list[str]:
-    """Set damaged pointers of these packages aside, write what follows from the log anew; return their messages."""
+    """Move corrupt pointers of these packages away, and restore them from the log; return their messages."""
     messages = []
     for ref in packages:
         for path, message in store.refs.damaged(ref):
@@ -83,7 +83,7 @@ def mend_pointers(store: Store, packages: Iterable[Ref]) -> list[str]:
 
 
 def _described(store: Store, current: Current) -> Current:
-    """Return a pointer that the log gave, with what lists show of its state."""
+    """Return a pointer restored from the log, completed with what lists show of its state."""
     try:
         manifest = store.manifest(current.hash)
     except DatapkgError:

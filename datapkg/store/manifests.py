@@ -1,4 +1,4 @@
-"""Long manifests of a store, mapped into memory, with a cached index; an index in doubt is a cache miss."""
+"""Read manifests of a store; long ones are mapped into memory, with a cached index whose errors are cache misses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHUNKS = "chunks:1:"
 
 
 def read_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest:
-    """Return the manifest with this hash, every line of which was read once; raise as `open_manifest` does."""
+    """Return the manifest with this hash, every line of which was validated once; raise as `open_manifest` does."""
     from datapkg.format.chunks import LONG_BYTES, decode_chunks
     from datapkg.format.manifest import patch
     from datapkg.format.manifest.mapped import MappedManifest
@@ -42,7 +42,7 @@ def read_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest
 
 
 def keep_chunks(cache: Index, manifest: Manifest) -> None:
-    """Keep the chunk map of a long manifest, which takes half a second to make where there are a million nodes."""
+    """Cache the chunk map of a long manifest, which takes half a second to compute for a million nodes."""
     from datapkg.format.chunks import encode_chunks
     from datapkg.format.manifest.mapped import MappedManifest
 
@@ -53,7 +53,7 @@ def keep_chunks(cache: Index, manifest: Manifest) -> None:
 def open_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest:
     """Return the manifest with this hash, indexed if it is long.
 
-    A long one is verified by the stat of its file, as other objects are. It is parsed as a whole once, which gives its
+    A long one is verified by the stat of its file, as other objects are, and parsed as a whole once, to create its
     index. Raise `ObjectNotFound`, `CorruptObject` or `InvalidManifest`.
     """
     place = objects.trusted(hash)
@@ -87,7 +87,7 @@ def _mapped(place: PackLocation) -> mmap:
 
 
 def _keep(path: Path, index: bytes) -> None:
-    """Write an index, whole or not at all; the oldest go where there are many."""
+    """Write an index atomically; delete the oldest ones above the limit."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     tmp = path.parent / "tmp"
     sweep_temp(tmp)

@@ -1,7 +1,9 @@
-"""Partial objects: a sparse file each, with a list at its end of the byte ranges that it holds.
+"""Partial objects: sparse files, each with a list at its end of the byte ranges that it holds.
 
-Data and list are one file, so that they never differ in age; bytes are on the disk before the list records them.
-Losing the list, or a part of it, only means fetching again.
+A partial object is mapped into memory like a complete one, so no reader of Parquet needs to know the difference. Data
+and list are one file, so they can never be from two moments; bytes are on the disk before the list records them. Losing
+the list, or a part of it, only means fetching again. When all ranges are present, the file is hashed and becomes an
+object, or is deleted.
 """
 
 from __future__ import annotations
@@ -22,20 +24,20 @@ from datapkg.store.byte_ranges import ByteRanges, Stretch
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-_RECORD = struct.Struct("<QQI")  # from, to, and the CRC-32 of both: a record cut short is not taken for another
+_RECORD = struct.Struct("<QQI")  # start, stop, and the CRC-32 of both: a truncated record is not mistaken for another
 
 
 class PartialObjects:
-    """A folder of objects that are partly here; many processes read and write at once.
+    """A folder of objects that are partly here; many processes may read and write at once.
 
-    What came from one registry is not proof for another: each has a folder of its own, by the hash of its `origin`.
+    Bytes from one registry prove nothing about another, so each has its own folder, by the hash of its `origin`.
     """
 
     def __init__(self, folder: Path, origin: str) -> None:
         self.folder = Path(folder) / hash_bytes(origin.encode())[:16]
 
     def part(self, hash: str, size: int) -> PartialObject:
-        """What is here of an object of `size` bytes; the caller closes it. One whose list is torn is begun anew."""
+        """Return the partial object, which the caller closes; one with a torn list is recreated."""
         with keeping(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             part = PartialObject(self._path(hash, size), size)
@@ -50,7 +52,7 @@ class PartialObjects:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Inside, nobody else brings whole objects here who asks for this too: no thread, and no other process."""
+        """Hold the lock for fetching whole objects, which excludes other threads and processes that hold it too."""
         with keeping(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -67,13 +69,13 @@ class PartialObjects:
             each.unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the hashes of objects of which something is here."""
+        """Yield the hashes of objects that are partly here."""
         with contextlib.suppress(FileNotFoundError):
             yield from sorted({name[:64] for name in os.listdir(self.folder) if is_hash(name[:64])})
 
 
 def sweep(folder: Path, missing: Callable[[Iterable[str]], set[str]]) -> None:
-    """Take away the parts, of all origins below a folder, of objects that are not missing."""
+    """Delete the partial files, of all origins below a folder, of objects that are not missing."""
     found = [path for path in folder.glob("*/*-*") if is_hash(path.name[:64])]
     absent = missing({path.name[:64] for path in found}) if found else set()
     for path in found:
@@ -82,7 +84,7 @@ def sweep(folder: Path, missing: Callable[[Iterable[str]], set[str]]) -> None:
 
 
 class PartialObject:
-    """An object of which some stretches are here."""
+    """An object of which some byte ranges are here."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
@@ -106,13 +108,13 @@ class PartialObject:
         self.close()
 
     def close(self) -> None:
-        """What was mapped into memory stays."""
+        """Close the file; memory maps of it stay valid."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
-        """Inside, nobody else fetches stretches of this object who asks for this too."""
+        """Return the lock for fetching ranges of this object, which excludes other holders of it."""
         return _locked(self._fd)
 
     def lacking(self, start: int, stop: int) -> list[Stretch]:
@@ -136,11 +138,11 @@ class PartialObject:
         records = b"".join(_RECORD.pack(*each, _check(*each)) for each in stretches)
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        except OSError:  # it was dropped meanwhile; who has it open goes on
+        except OSError:  # it was deleted meanwhile; open handles stay valid
             return
         try:
             end = os.fstat(fd).st_size
-            if os.path.samestat(os.fstat(fd), os.fstat(self._fd)):  # else it was begun anew
+            if os.path.samestat(os.fstat(fd), os.fstat(self._fd)):  # otherwise it was recreated
                 with contextlib.suppress(OSError):
                     if os.write(fd, records) < len(records):
                         os.ftruncate(fd, end)
@@ -152,11 +154,12 @@ class PartialObject:
         return os.pread(self._fd, stop - start, start)
 
     def mapped(self) -> mmap.mmap:
-        """Return all bytes, mapped into memory; those that are not here are zeros."""
+        """Return the object mapped into memory; missing bytes are zeros."""
         return mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
 
     @property
     def is_whole(self) -> bool:
+        """Return whether no range is missing."""
         return not self.lacking(0, self.size)
 
     def _read_records(self) -> None:
@@ -178,13 +181,13 @@ class PartialObject:
 
 
 def chunks_path(part: Path) -> Path:
-    """Return where the chunk map of an object lies, beside what is here of it."""
+    """Return the path of the chunk map of an object, beside its partial file."""
     return part.with_name(f"{part.name}.chunks")
 
 
 @contextlib.contextmanager
 def keeping(folder: Path) -> Iterator[None]:
-    """Inside, an error of the system about what is written is one of ours, which says what to do."""
+    """Turn an `OSError` about writing into a datapkg error with a hint."""
     try:
         yield
     except DatapkgError:
@@ -202,14 +205,14 @@ def _check(start: int, stop: int) -> int:
 
 @contextlib.contextmanager
 def _locked(fd: int) -> Iterator[None]:
-    """Hold the lock of a file or folder, which ends with the process; where there are no locks, everybody goes on."""
+    """Hold the lock of a file or folder, which ends with the process; without locks in the file system, continue."""
     is_held = False
-    # Not by filelock: it opens a file of its own, and what is locked here is the open partial file or its folder.
+    # filelock would open a file of its own, while this locks the open partial file or its folder.
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX)
         is_held = True
     try:
         yield
     finally:
-        if is_held:  # explicitly, since the child of a fork may have the file open too
+        if is_held:  # unlock explicitly, since a forked child may have the file open too
             fcntl.flock(fd, fcntl.LOCK_UN)

@@ -1,8 +1,8 @@
-"""Local objects, in front of remote ones that are fetched when they are read, and kept.
+"""Read local objects, and behind them remote ones, which are fetched when they are read, and stored.
 
-A whole object is checked against its hash before it gets its name. A range of one cannot be: it stays in a file of its
-own (`partial_objects`) until the object is complete, and then the whole is checked. Until then ranges are checked
-against the hashes of the object's chunks, which the registry sends (`chunk_verification`).
+A whole object is verified by its hash before it gets its name. A range cannot be: it stays in a file of its own
+(`partial_objects`) until the object is complete, and then the whole is verified. Until then ranges are verified by the
+hashes of the object's chunks, which the registry sends (`chunk_verification`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from datapkg.store.byte_ranges import ByteRanges, Stretch
 from datapkg.store.partial_objects import NO_ROOM, PartialObject, PartialObjects, keeping
 from datapkg.store.verified import VerifiedObjects
 
-SMALL_BYTES = 256 << 10  # asked for whole: one request, and a hash that proves it
-GAP_BYTES = 64 << 10  # fetched along rather than asked around
+SMALL_BYTES = 256 << 10  # fetched whole: one request, and a hash that verifies it
+GAP_BYTES = 64 << 10  # smaller gaps are fetched along instead of starting another request
 STEP_BYTES, MAX_STEP_BYTES = 256 << 10, 8 << 20
 PIECE_BYTES = 1 << 20
 GROUP_BYTES = 16 << 20
@@ -39,7 +39,7 @@ Explained = Callable[[], AbstractContextManager[Any]]
 
 
 class ReadThrough(Readable):
-    """`mine`, and behind them `theirs`, who are asked only for what is not here; safe for threads."""
+    """The objects `mine`, and behind them `theirs`, which are used only for missing ones; safe for threads."""
 
     def __init__(self, mine: VerifiedObjects, theirs: Callable[[], Readable], parts: PartialObjects) -> None:
         self.mine = mine
@@ -49,35 +49,39 @@ class ReadThrough(Readable):
         _homes.add(self)
 
     def _begin(self) -> None:
-        """Also in the child of a fork: neither a connection nor a lock of its parent may be used there."""
+        """Initialize, also in a forked child, which must not use a connection or lock of its parent."""
         self._lock = threading.RLock()
         self._theirs: Readable | None = None
 
     @property
     def theirs(self) -> Readable:
+        """Return the remote objects, connecting at the first use."""
         with self._lock:
             if self._theirs is None:
                 self._theirs = self._make_theirs()
             return self._theirs
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
+        """Return the hashes of objects that are neither here nor remote."""
         absent = self.mine.missing(hashes)
         return self.theirs.missing(absent) if absent else absent
 
     def size(self, hash: str) -> int:
+        """Return the size of an object in bytes."""
         return self.mine.size(hash) if self.has(hash) else self.theirs.size(hash)
 
     def has(self, hash: str) -> bool:
-        """Return whether the object is on this machine, whole."""
+        """Return whether the complete object is on this machine."""
         return not self.mine.packed.missing([hash])
 
     def trusted(self, hash: str) -> PackLocation:
-        """Return where the object is on this machine, verified; fetch it first if it is missing."""
+        """Return the verified location of the object on this machine; fetch it first if it is missing."""
         if not self.has(hash):
             self.bring({hash: self.theirs.size(hash)})
         return self.mine.trusted(hash)
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        """Open an object, or a range of it; of a big remote object, only what is read is fetched."""
         if self.has(hash):
             return self.mine.open(hash, start, stop)
         stream = self.stream(hash, self.theirs.size(hash))
@@ -85,8 +89,9 @@ class ReadThrough(Readable):
         return stream if stop is None else io.BytesIO(stream.read(max(0, stop - start)))
 
     def stream(self, hash: str, size: int, explained: Explained = nullcontext) -> BinaryIO:
-        """A seekable stream of an object of `size` bytes, which the caller closes; of a big one that is not here,
-        only what is read is fetched, inside a context that may say more of what fails.
+        """Return a seekable stream of an object of `size` bytes, which the caller closes.
+
+        Of a big object that is not here, only what is read is fetched, inside a context that may explain failures.
         """
         if not self.has(hash) and size <= SMALL_BYTES:
             self.bring({hash: size})
@@ -95,18 +100,19 @@ class ReadThrough(Readable):
         return cast(BinaryIO, io.BufferedReader(_Stretches(self, hash, size, explained), STEP_BYTES))
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield hash and bytes of each object, after fetching the missing ones."""
         wanted = list(hashes)
         absent = self.mine.packed.missing(wanted)
         self.bring({hash: self.theirs.size(hash) for hash in absent})
         return self.mine.read_many(wanted)
 
     def bring(self, sizes: Mapping[str, int], progress: Progress = silent) -> int:
-        """Fetch those of these objects (hash to size in bytes) that are not here, whole; return how many came."""
+        """Fetch those of these objects (hash to size in bytes) that are missing; return how many were fetched."""
         absent = self.mine.packed.missing(sizes)
         needed = {hash: size for hash, size in sizes.items() if hash in absent}
         total, came, done = sum(needed.values()), 0, 0
         for some in groups(needed, GROUP_BYTES):
-            # For a while only: who waits for one object does not wait for all.
+            # The lock is held for one group only: a process that waits for one object does not wait for all.
             with keeping(self.parts.folder), self.parts.alone():
                 here = self.mine.packed.missing(some)
                 group = {hash: size for hash, size in some.items() if hash in here}
@@ -117,9 +123,9 @@ class ReadThrough(Readable):
         return came
 
     def fetch(self, wanted: Iterable[tuple[str, PartialObject, list[Stretch]]]) -> None:
-        """Sees to it that stretches of objects are here: hash, part, stretches; many at once, near ones together.
+        """Fetch missing ranges of objects (hash, partial object, ranges): many at once, near ones together.
 
-        Raise `HashMismatch` where an object became whole and is not what its hash says; its part is dropped.
+        Raise `HashMismatch` if an object became complete and its hash does not match; its partial file is deleted.
         """
         work = [(hash, part, each) for hash, part, each in wanted if _lacking(part, each)]
         if len(work) == 1:
@@ -127,13 +133,12 @@ class ReadThrough(Readable):
         elif work:
             with ThreadPoolExecutor(min(ASKED_AT_ONCE, len(work)), "datapkg-fetch") as pool:
                 for _ in pool.map(lambda each: self._fetch_one(*each), work):
-                    pass  # what a thread raises is raised here
+                    pass  # raise here what a thread raised
 
     def prove(self, hash: str, part: PartialObject, stretches: list[Stretch]) -> bool:
-        """Sees to it that stretches are here, and that each chunk in which they lie is what its hash says.
+        """Fetch ranges if missing, and verify every chunk that they overlap; return False if there is no chunk map.
 
-        False where nobody tells the chunks: nothing was done then. Raise `CorruptObject` where one is wrong; what is
-        here of the object is dropped.
+        Without a chunk map, nothing is done. Raise `CorruptObject` if a chunk is corrupt; the partial file is deleted.
         """
         chunks = chunk_verification.kept_chunks(part)
         if chunks is None:
@@ -152,7 +157,7 @@ class ReadThrough(Readable):
 
     def _fetch_one(self, hash: str, part: PartialObject, stretches: list[Stretch]) -> None:
         with part.alone():
-            lacking = _lacking(part, stretches)  # somebody else may have fetched them meanwhile
+            lacking = _lacking(part, stretches)  # another process may have fetched them meanwhile
             for start, stop in lacking:
                 self._fetch_stretch(hash, part, start, stop)
             if lacking and part.is_whole:
@@ -169,7 +174,7 @@ class ReadThrough(Readable):
         part.keep([(start, stop)])
 
     def _promote(self, hash: str, part: PartialObject) -> None:
-        """An object that is whole now goes to the others, if it is what its hash says; without room it stays here."""
+        """Store a complete object if its hash matches; without disk space it stays a partial file."""
         with part.mapped() as data:
             try:
                 self.mine.put(cast(BinaryIO, data), expected=hash)
@@ -198,7 +203,7 @@ os.register_at_fork(after_in_child=_begin_again)
 
 
 class _Stretches(io.RawIOBase):
-    """An object that is not here, as a file; each read fetches what it needs, and more where reading goes on."""
+    """A remote object as a file; each read fetches what it needs, and more ahead while reading is sequential."""
 
     def __init__(self, objects: ReadThrough, hash: str, size: int, explained: Explained) -> None:
         self._objects, self._hash, self._size, self._explained = objects, hash, size, explained
@@ -208,15 +213,19 @@ class _Stretches(io.RawIOBase):
         self._step = STEP_BYTES
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
+        """Return True."""
         return True
 
     def tell(self) -> int:
+        """Return the position."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position; raise `InvalidInput` before the first byte."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         if base + offset < 0:
             raise InvalidInput(f"a file has no byte {base + offset}")
@@ -224,6 +233,7 @@ class _Stretches(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: object) -> int:
+        """Read into a buffer, fetching and verifying missing ranges; return the number of bytes."""
         view = memoryview(buffer)  # type: ignore[arg-type]
         stop = min(self._at + len(view), self._size)
         if stop <= self._at:
@@ -242,18 +252,19 @@ class _Stretches(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
+        """Close the stream and its partial file."""
         if not self.closed:
             self._part.close()
         super().close()
 
 
 def _after(progress: Progress, before: int, total: int) -> Progress:
-    """Return the progress of a part of the work."""
+    """Return the progress function for a part of the work."""
     return lambda what, done, _: progress(what, before + done, total)
 
 
 def _lacking(part: PartialObject, stretches: list[Stretch]) -> list[Stretch]:
-    """Return what of these is not in a part, near ones joined."""
+    """Return the missing parts of these ranges, with near ones joined."""
     joined: list[Stretch] = []
     for start, stop in sorted(each for stretch in stretches for each in part.lacking(*stretch)):
         if joined and start - joined[-1][1] <= GAP_BYTES:

@@ -1,8 +1,8 @@
-"""The small pointers of a store: what each package is now, the registry's tags and versions, and the log.
+"""The small pointers of a store: each package's current state, the registry's tags and versions, and the log.
 
-A damaged one is reported by a `DamagedFile` warning and skipped, so that one file never blocks the others: what a
-package is now then follows from its log; tags and versions come back with the next install. Reading writes nothing,
-since another process may replace the file at this moment; `verify` sets it aside and writes it anew.
+A corrupt one is reported by a `DamagedFile` warning and skipped, so that one file never blocks the others: the current
+state of a package then follows from its log; tags and versions return with the next install. Reading writes nothing,
+since another process may be replacing the file; `verify` moves it away and restores it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Current:
-    """The state of what was last built or installed, and where it came from (a registry's URL, or "local").
+    """The state that was last built or installed, and its origin (a registry's URL, or "local").
 
-    `partial` says that objects of it were left out on purpose; title and size are here so that lists need not read
-    the manifest.
+    `partial` means that some of its objects were omitted on purpose; title and size are stored here so that lists need
+    not read the manifest.
     """
 
     hash: str
@@ -42,20 +42,20 @@ class Current:
 
 @dataclass(frozen=True)
 class LogEvent:
-    """One build, install or push of a package on this machine; `at` is UTC in ISO form."""
+    """One build, install or push of a package on this machine; `at` is UTC in ISO format."""
 
     event: Event
     hash: str
     at: str
     origin: str = "local"
     message: str = ""
-    record: dict[str, Any] = {}  # noqa: RUF012 - of each value its own
+    record: dict[str, Any] = {}  # noqa: RUF012 - each event has its own
 
 
 class Refs:
-    """The folder `packages/` of a store: user, name, then one small file a pointer.
+    """The folder `packages/` of a store: user, name, then one small file for each pointer.
 
-    Of a `Ref` only the package counts here, not its path, state or registry.
+    Of a `Ref`, only the package is used here, not its path, state or registry.
     """
 
     def __init__(self, folder: Path, tmp: Path) -> None:
@@ -67,19 +67,19 @@ class Refs:
         return self.folder / ref.user / ref.name
 
     def packages(self) -> list[Ref]:
-        """Return the packages that are here, in order."""
+        """Return the packages with a current state, in order."""
         return [ref for ref in self.folders() if (self._package(ref) / "current").exists()]
 
     def folders(self) -> list[Ref]:
-        """Return every package of which anything is here, be it only a log or the registry's tags, in order."""
+        """Return every package of which anything is stored, even if only a log or the registry's tags, in order."""
         return [Ref(user, name) for user in _names(self.folder) for name in _names(self.folder / user)]
 
     def knows(self, ref: Ref) -> bool:
-        """Return whether anything of a package is here, be it only its log."""
+        """Return whether anything of a package is stored, even if only its log."""
         return self._package(ref).is_dir()
 
     def current(self, ref: Ref) -> Current | None:
-        """Return what was last built or installed, or None; where the pointer is damaged, what the log says of it."""
+        """Return the last built or installed state, or None; if the pointer is corrupt, the log's last state."""
         path = self._package(ref) / "current"
         try:
             value = _read_json(path)
@@ -91,13 +91,13 @@ class Refs:
             return newest
 
     def _newest(self, ref: Ref) -> Current | None:
-        """Return what the log says was built or installed last; objects of it may have been left out."""
+        """Return the state that was last built or installed according to the log; objects of it may be missing."""
         made = (each for each in self.log(ref) if each.event != "push")
         newest = next(made, None)
         return Current(newest.hash, newest.origin, partial=True) if newest else None
 
     def set_current(self, ref: Ref, current: Current) -> None:
-        """Move the pointer; the last step of a build or install."""
+        """Set the pointer; this is the last step of a build or install."""
         self._write(self._package(ref) / "current", vars(current))
 
     def tags(self, ref: Ref) -> dict[str, str]:
@@ -114,9 +114,9 @@ class Refs:
         return {each: str(value["hash"]) for each, value in values.items() if value}
 
     def set_pointers(self, ref: Ref, kind: Literal["tags", "versions"], values: dict[str, str]) -> None:
-        """Make the cache of the registry's tags or versions hold exactly these.
+        """Replace the cached tags or versions of the registry.
 
-        Raise `InvalidName`, nothing having been written, for a name or hash that is none: names become paths.
+        Names become paths, so raise `InvalidName`, before anything is written, for an invalid name or hash.
         """
         check = check_tag if kind == "tags" else check_version
         for each, hash in values.items():
@@ -148,8 +148,8 @@ class Refs:
     def record(self, ref: Ref, hash: str, event: Event = "build") -> dict[str, Any] | None:
         """Return the record of the newest build of this state on this machine; None if there is none.
 
-        With "install", what was kept when it came from a registry, which is what its checks came to; events that keep
-        nothing are passed over.
+        With "install", return what was stored when it came from a registry, its check results; events without a record
+        are skipped.
         """
         folder = self._package(ref) / "log"
         for each in reversed(_names(folder)):
@@ -160,13 +160,13 @@ class Refs:
         return None
 
     def newest_records(self, ref: Ref, most: int) -> list[dict[str, Any]]:
-        """Return the records of builds among the newest events of a package, the newest first; reads at most `most`."""
+        """Return the records of builds among the newest `most` events of a package, the newest first."""
         folder = self._package(ref) / "log"
         events = [_event(folder / each) for each in _names(folder)[: -most - 1 : -1]]
         return [each.record for each in events if each and each.event == "build"]
 
     def damaged(self, ref: Ref) -> list[tuple[Path, str]]:
-        """Return the damaged files of a package, each with what is wrong."""
+        """Return the corrupt files of a package, each with a message."""
         package = self._package(ref)
         pointers = [package / kind / each for kind in ("tags", "versions") for each in _names(package / kind)]
         events = [package / "log" / each for each in _names(package / "log")]
@@ -191,9 +191,9 @@ class Refs:
         return known
 
     def remove(self, ref: Ref) -> bool:
-        """Move a package, its log included, into the trash in one step; False if it was not here.
+        """Move a package, including its log, into the trash in one step; return False if it was not here.
 
-        From there `gc` knows what the package referred to.
+        `gc` finds there what the package referred to.
         """
         target = temp_path(self.removed, "package") / ref.user / ref.name
         target.parent.mkdir(mode=0o700, parents=True)
@@ -208,12 +208,12 @@ class Refs:
         return True
 
     def _write(self, path: Path, value: dict[str, Any]) -> None:
-        # Keys in their order: that of kwargs in the record of a build counts.
+        # Keys keep their order, because that of kwargs in a build record matters.
         write_atomic(path, json.dumps(value, ensure_ascii=False).encode() + b"\n", self.tmp)
 
 
 def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any], path: Path) -> dict[str, Any]:
-    """What this version knows of a pointer that a newer one may have written; all of the type that it should be."""
+    """Return the known fields of a pointer, which a newer version may have written; raise if a type is wrong."""
     known = {name: value[name] for name in cls.__annotations__ if name in value}
     wrong = [name for name, kind in _TYPES[cls].items() if not isinstance(known.get(name, kind()), kind)]
     wrong += [name for name in _NEEDED[cls] if name not in known]

@@ -28,7 +28,7 @@ FORMAT = "1"
 
 
 class Store:
-    """A store in a folder; `index` is a cache and may lie anywhere, and so may `links` where the store is only read."""
+    """A store in a folder; `index` is a cache in any folder, and `links` may be elsewhere if the store is read-only."""
 
     def __init__(self, folder: Path, index: Index, links: Path | None = None) -> None:
         self.folder = Path(folder)
@@ -44,12 +44,12 @@ class Store:
 
     @property
     def index_path(self) -> Path:
-        """The path of the cache of verified files."""
+        """Return the path of the cache of verified files."""
         return self._index.path
 
     @property
     def objects(self) -> VerifiedObjects:
-        """All objects; what they need is loaded here, since most imports of a package do without."""
+        """Return all objects; their modules are imported here, since most imports of a package do not need them."""
         if found := self._opened.get("objects"):
             return found
         from datapkg.store.verified import VerifiedObjects
@@ -57,7 +57,7 @@ class Store:
         return self._opened.setdefault("objects", VerifiedObjects(self.folder, self._index))
 
     def through(self, theirs: Callable[[], Readable], origin: str) -> ReadThrough:
-        """The objects here, and behind them those of `origin`, who are asked only for what is not here; it is kept."""
+        """Return the objects here, and behind them those of `origin`, which are fetched only if missing, and stored."""
         from datapkg.store.partial_objects import PartialObjects
         from datapkg.store.read_through import ReadThrough
 
@@ -71,14 +71,14 @@ class Store:
 
     @property
     def links(self) -> Links:
-        """Read-only paths of objects."""
+        """Return the read-only paths of objects."""
         from datapkg.store.links import Links
 
         return Links(self.links_folder, self.objects)
 
     @property
     def copies(self) -> ArrowCache:
-        """Copies of tables that are quicker to read, in the cache folder."""
+        """Return the cached copies of tables that are faster to read, in the cache folder."""
         if found := self._copies:
             return found
         from datapkg.store.arrow_cache import ArrowCache
@@ -88,7 +88,7 @@ class Store:
 
     @property
     def claims(self) -> VerifiedContent:
-        """Which tables are known to hold the content that their manifests state."""
+        """Return which tables are known to have the content that their manifests state."""
         if found := self._claims:
             return found
         from datapkg.store.verified_content import VerifiedContent
@@ -105,9 +105,9 @@ class Store:
             )
 
     def _format(self) -> str | None:
-        """Return the format that the store says it has; None where it says nothing.
+        """Return the format that the store declares; None if there is none.
 
-        What is not a number is damage: every store of this kind has format 1, so `prepare` writes it anew.
+        Anything but a number is corruption: every store of this kind has format 1, so `prepare` writes it again.
         """
         try:
             return (self.folder / "format").read_text(errors="replace").strip()
@@ -115,7 +115,7 @@ class Store:
             return None
 
     def prepare(self) -> None:
-        """Make the folder ready to be written, private to its owner; delete what killed processes left."""
+        """Create the folder, private to its owner, and delete temporary files of killed processes."""
         if self._format() != FORMAT:
             private_folder(self.folder)
             write_atomic(self.folder / "format", FORMAT.encode() + b"\n", self.tmp)
@@ -123,12 +123,12 @@ class Store:
 
     @property
     def work_lock(self) -> Path:
-        """The lock that everybody shares who writes to the store."""
+        """Return the path of the lock that all writers share."""
         return self.folder / "work.lock"
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Inside, the store may be written, and what is counted as present is not deleted by others; may be nested.
+        """Hold the lock for writing, which keeps others from deleting what is counted as present; may be nested.
 
         Space that could not be freed when a package was removed is freed first.
         """
@@ -148,47 +148,48 @@ class Store:
                 self.objects.is_renewing = self._writers > 0
 
     def save(self, manifest: Manifest) -> str:
-        """Keep a manifest, whose objects must be here already (or are left out on purpose); return its hash."""
+        """Save a manifest, whose objects must be here already (or are omitted on purpose); return its hash."""
         from datapkg.store.manifests import keep_chunks
 
         self._index.put_many({f"manifest:{manifest.hash}": b"read"})
         keep_chunks(self._index, manifest)
-        if self.has(manifest.hash):  # a long one is not written, and synced, for nothing
+        if self.has(manifest.hash):  # avoid writing and syncing a long manifest again
             return manifest.hash
         return self.objects.put_bytes(manifest.data, manifest.hash)
 
     def manifest(self, hash: str) -> Manifest:
-        """Return the manifest with this hash, checked; raise `ObjectNotFound`, `CorruptObject`."""
+        """Return the verified manifest with this hash; raise `ObjectNotFound`, `CorruptObject`."""
         from datapkg.store.manifests import read_manifest
 
         return read_manifest(self.objects, self._index, hash)
 
     def open_manifest(self, hash: str) -> Manifest:
-        """Return the same, to be asked for nodes: a long one is not parsed each time."""
+        """Return the same manifest for looking up nodes: a long one is not parsed each time."""
         from datapkg.store.manifests import open_manifest
 
         return open_manifest(self.objects, self._index, hash)
 
     def holds(self, hash: str) -> bool:
-        """Return whether the bytes with this hash are here, as far as names tell.
+        """Return whether an object with this hash is here, judging by names only.
 
-        Quick for objects in files of their own, such as manifests: every import that follows a lock calls this.
+        This is fast for objects in files of their own, such as manifests: every import that follows a lock calls it.
         """
         loose = self.folder / "objects" / hash[:2] / hash[2:]
         return loose.exists() or not self.objects.packed.missing([hash])
 
     def has(self, hash: str) -> bool:
-        """Return whether the manifest with this hash is here and undamaged."""
+        """Return whether the manifest with this hash is here and intact."""
         return not self.objects.missing([hash])
 
     def absent(self, manifest: Manifest, path: str = "") -> dict[str, int]:
-        """Objects of a package (below a path) that are not here or damaged: hash to size in bytes."""
+        """Return the objects of a package (below a path) that are missing or corrupt: hash to size in bytes."""
         wanted = manifest.objects(path)
         return {hash: wanted[hash] for hash in self.objects.missing(wanted)}
 
     def here(self, ref: Ref, hash: str) -> str:
-        """Return the hash that a package's pointer names, or the newest of its log that is here, if that one is not: a
-        digit of it may be damaged.
+        """Return the hash in a package's pointer, or the newest hash of its log that is here if that one is not.
+
+        A digit of the pointer may be corrupt.
         """
         if self.holds(hash):
             return hash

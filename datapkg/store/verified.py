@@ -1,4 +1,8 @@
-"""Objects of this machine, whose hash is checked again whenever their file has changed."""
+"""Objects of this machine, verified by hash again whenever their file has changed.
+
+`missing` quarantines corrupt objects, so install and build repair the store without a special case. Readers take no
+lock; one that finds its pack rewritten by another process locates the object again.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +37,9 @@ class VerifiedObjects(Objects):
         self.is_renewing = False
 
     def trusted(self, hash: str) -> PackLocation:
-        """Return where the object is stored, verified.
+        """Return the verified location of an object.
 
-        Raise `ObjectNotFound`; `CorruptObject` where the bytes have changed since they were stored.
+        Raise `ObjectNotFound`; `CorruptObject` if the bytes have changed since they were stored.
         """
         for is_last in (False, True):
             place = self.packed.locate(hash)
@@ -43,7 +47,7 @@ class VerifiedObjects(Objects):
                 if self._file_is_right(place, hash) or hash_place(place) == hash:
                     return place
                 break
-            except (FileNotFoundError, ObjectNotFound):  # another process has just written its pack anew
+            except (FileNotFoundError, ObjectNotFound):  # another process has just rewritten its pack
                 if is_last:
                     raise
         raise CorruptObject(
@@ -53,12 +57,12 @@ class VerifiedObjects(Objects):
         )
 
     def _is_verified(self, place: PackLocation) -> bool:
-        if place.path.parent == self.packed.tmp:  # of a batch still open in this process
+        if place.path.parent == self.packed.tmp:  # part of a batch still open in this process
             return True
         return self.index.is_verified(place.path)
 
     def _file_is_right(self, place: PackLocation, hash: str) -> bool:
-        """Whether the file is what its name says, by its stat or by hashing it again; a pack stands or falls whole."""
+        """Return whether the file matches its name, by its stat or by hashing it; packs are verified as a whole."""
         if self._is_verified(place):
             return True
         if hash_file(place.path) != (place.pack or hash):
@@ -67,10 +71,10 @@ class VerifiedObjects(Objects):
         return True
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
-        """Return those not here, and those damaged, which are put into quarantine on the way.
+        """Return the hashes that are not here, and those of corrupt objects, which are quarantined on the way.
 
-        While the store is written to, the files of the others get a new access time: they are not deleted by others for
-        an hour (`gc`).
+        While the store is being written, the files of all other objects get a new access time, so that others do not
+        delete them for an hour (`gc`).
         """
         asked = set(hashes)
         wanted = asked.copy()
@@ -93,10 +97,10 @@ class VerifiedObjects(Objects):
         return absent
 
     def _renew(self, paths: set[Path]) -> bool:
-        """Give files a new access time, unless theirs is recent; False where one is not there any more."""
+        """Give files a new access time, unless theirs is recent; return False if a file no longer exists."""
         now, renewed, is_here = time.time_ns(), [], True
         for path in paths:
-            with contextlib.suppress(OSError):  # the file of another owner stays as it is
+            with contextlib.suppress(OSError):  # a file of another owner is left unchanged
                 try:
                     status = os.stat(path)
                     if now - status.st_atime_ns < RENEWED_NS or path.parent == self.packed.tmp:
@@ -114,7 +118,7 @@ class VerifiedObjects(Objects):
     def _in_whole_packs(self, wanted: set[str]) -> set[Path]:
         """Remove from `wanted` the hashes in packs that are known to be verified, and return these packs.
 
-        One look at a pack settles all its objects, which is quick where there are many.
+        One check of a pack covers all its objects, which is fast for many of them.
         """
         packs: set[Path] = set()
         if len(wanted) <= FEW_LOOKUPS:
@@ -128,7 +132,7 @@ class VerifiedObjects(Objects):
         return packs
 
     def files(self, hashes: Iterable[str]) -> set[Path]:
-        """Return the files in which these objects lie."""
+        """Return the files that contain these objects."""
         wanted = {bytes.fromhex(hash) for hash in hashes}
         files = set()
         for pack in self.packed.packs():
@@ -138,7 +142,7 @@ class VerifiedObjects(Objects):
         return files | {self.packed.locate(digest.hex()).path for digest in wanted}
 
     def quarantine(self, hash: str) -> None:
-        """Take a damaged object out of use, keeping its bytes for whoever wants to look."""
+        """Move a corrupt object into the quarantine, keeping its bytes for inspection."""
         place = self.packed.locate(hash)
         self.keep_aside(hash, read_place(place))
         if place.pack:
@@ -147,12 +151,12 @@ class VerifiedObjects(Objects):
             place.path.unlink(missing_ok=True)
 
     def keep_aside(self, name: str, data: bytes) -> None:
-        """Write damaged bytes into the quarantine, under a name of their own."""
+        """Write corrupt bytes into the quarantine, under a unique name."""
         self.quarantine_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.quarantine_folder / f"{name}-{secrets.token_hex(4)}").write_bytes(data)
 
     def quarantined(self) -> set[str]:
-        """Return the hashes of objects that were taken out of use and not replaced since."""
+        """Return the hashes of quarantined objects that were not replaced since."""
         try:
             names = os.listdir(self.quarantine_folder)
         except FileNotFoundError:
@@ -160,15 +164,18 @@ class VerifiedObjects(Objects):
         return self.packed.missing({name[:64] for name in names if is_hash(name[:64])})
 
     def size(self, hash: str) -> int:
+        """Return the size of an object in bytes."""
         return self.packed.size(hash)
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        """Open a verified object, or a range of it."""
         try:
             return open_place(self.trusted(hash), start, stop)
-        except ObjectNotFound:  # gone between the look and this: its pack was written anew
+        except ObjectNotFound:  # its pack was rewritten in between
             return open_place(self.trusted(hash), start, stop)
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield hash and verified bytes of each object."""
         whole: set[Path] = set()
         with contextlib.closing(OpenFiles()) as files:
             for hash in hashes:
@@ -184,22 +191,26 @@ class VerifiedObjects(Objects):
                 yield hash, data
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
+        """Store the bytes of a stream, and return their hash."""
         return self.packed.put(stream, expected)
 
     def batch(self) -> AbstractContextManager[None]:
+        """Return a context in which small objects share a pack."""
         return self.packed.batch()
 
     def discard(self, hashes: Iterable[str]) -> None:
+        """Discard objects of the open batch."""
         self.packed.discard(hashes)
 
     def delete(self, hash: str) -> None:
+        """Delete an object."""
         self.packed.delete(hash)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.packed)
 
     def copy_to(self, hash: str, target: Path, tmp: Path) -> None:
-        """Make an ordinary read-only file of the object, whole or not at all; `tmp` is on the target's file system."""
+        """Copy an object to an ordinary read-only file, atomically; `tmp` is on the target's file system."""
         temp = temp_path(tmp, "link")
         try:
             sha256 = hashlib.sha256()
@@ -216,7 +227,7 @@ class VerifiedObjects(Objects):
 
 
 def hash_place(place: PackLocation) -> str:
-    """Return the sha256 of the bytes at this place."""
+    """Return the sha256 of the bytes at this location."""
     sha256 = hashlib.sha256()
     with open_place(place) as stream:
         while piece := stream.read(READ_BYTES):

@@ -1,8 +1,8 @@
-"""The tables whose `content` is known on this machine to be that of their objects.
+"""Remember the tables whose stated `content` is known on this machine to match their objects.
 
-A table is known if it was built here, or if its content was recomputed from its objects once. The answers lie in the
-index, under a key that covers content, columns, rows and objects: nothing that a registry sends can write them, and if
-the index is lost they are computed again.
+The `content` in a manifest is a claim of its writer. A table is verified if it was built here, or if its content was
+recomputed from its objects once. The results are in the index, under a key that covers content, columns, rows and
+objects: nothing that a registry sends can write them, and if the index is lost they are computed again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PREFIX = "claim:"
 
 
 class VerifiedContent:
-    """Verified tables; `index` keeps them between processes, without it they are known to this object alone."""
+    """Verified tables; `index` keeps them between processes, without it only this object knows them."""
 
     def __init__(self, index: Index | None = None) -> None:
         self._index = index
@@ -32,7 +32,7 @@ class VerifiedContent:
         self._problems: dict[str, str] = {}
 
     def look_up(self, tables: Iterable[TableNode]) -> None:
-        """Read from the index, in few queries, which of these tables are verified."""
+        """Load from the index, in few queries, which of these tables are verified."""
         keys = {claim_key(each) for each in tables} - self._known
         if self._index is not None and keys:
             found = self._index.get_many(_PREFIX + key for key in keys)
@@ -46,16 +46,16 @@ class VerifiedContent:
         return key in self._known
 
     def mark_verified(self, tables: Iterable[TableNode]) -> None:
-        """Remember that the content of these tables was computed from their objects, or written into them, here."""
+        """Record that the content of these tables was computed from, or written into, their objects on this machine."""
         new = {claim_key(each) for each in tables} - self._known
         self._known |= new
         if self._index is not None and new:
             self._index.put_many(dict.fromkeys((_PREFIX + key for key in new), b"1"))
 
     def problem(self, table: TableNode, objects: Readable, *, again: bool = False) -> str:
-        """Return how the objects, which must be here, differ from what is stated of the table; "" if they do not.
+        """Return how the objects, which must be here, differ from the table's stated content; "" if they do not.
 
-        They are read unless the table is verified already; with `again` in any case.
+        They are read unless the table is already verified; with `again`, in any case.
         """
         key = claim_key(table)
         if not again and self.is_verified(table):

@@ -1,7 +1,7 @@
-"""Which processes are writing to a store: they share a lock, so that whoever frees space can tell whether it is alone.
+"""The lock that all writers of a store share, so that a process that frees space can tell whether it is alone.
 
-The kernel releases the lock of a process that ends, however it ends. Readers take no lock. Whoever finds itself alone
-when it begins sets the modification time of the file, which so tells since when writers overlap. The library filelock
+The kernel releases the lock of a process that ends, however it ends. Readers take no lock. A writer that is alone when
+it begins sets the modification time of the lock file, which thus tells since when writers overlap. The library filelock
 has no shared lock of this kind: its locks are exclusive.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def shared(path: Path) -> Iterator[None]:
-    """Hold the lock in this file together with other writers; where the file system has no locks, go on without."""
+    """Hold the lock together with other writers; without locks in the file system, continue."""
     with _open(path) as fd:
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -31,9 +31,9 @@ def shared(path: Path) -> Iterator[None]:
 
 
 def busy_since(path: Path) -> float | None:
-    """Return a time before which no writer that is at work now had begun, in seconds since 1970.
+    """Return a time at or before which the oldest running writer began, in seconds since 1970.
 
-    None if nobody holds the lock in this file, 0 where the clock was set back since, and the present where the file
+    Return None if nobody holds the lock in this file, 0 if the clock was set back since, and the present if the file
     system has no locks.
     """
     with _open(path) as fd:
@@ -49,21 +49,21 @@ def busy_since(path: Path) -> float | None:
 
 @contextlib.contextmanager
 def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock in this file alone; return False, without `wait`, if another process holds it."""
+    """Hold the lock in this file exclusively; without `wait`, yield False if another process holds it."""
     with _open(path) as fd:
         is_held = True
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             is_held = False
-        except OSError:  # no locks here: whoever else frees space moves each file once, as renaming is atomic
+        except OSError:  # no locks here: renaming is atomic, so another process moves each file only once
             pass
         yield is_held
 
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[int]:
-    """Open a lock file; closing it releases the lock, unless the child of a fork has it open too."""
+    """Open a lock file; closing it releases the lock, unless a forked child has it open too."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
