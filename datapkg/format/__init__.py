@@ -1,1 +1,1 @@
-"""What a package is: names, hashes, manifests and the words of the wire, as pure values."""
+"""The format of packages and of the HTTP API, as pure values: names, hashes, manifests and messages."""

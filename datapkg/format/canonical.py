@@ -1,7 +1,7 @@
-"""Canonical JSON: the one way to write a value, so that equal values have equal bytes (after RFC 8785).
+"""Canonical JSON: the only way to write a value, so that equal values have equal bytes (after RFC 8785).
 
-Keys sorted by UTF-8 bytes, no spaces, UTF-8, floats as ECMAScript writes them; NaN, infinities, integers beyond
-2^53 and anything that JSON has not are `InvalidInput`.
+Keys are sorted by UTF-8 bytes; there are no spaces; floats are written as in ECMAScript. NaN, infinities, integers
+beyond 2^53 and anything else that JSON lacks are `InvalidInput`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def encode(value: Any) -> bytes:
-    """Return the canonical bytes of a JSON value (structs of msgspec included, which must hold no floats)."""
+    """Return the canonical bytes of a JSON value (including msgspec structs, which must not contain floats)."""
     return _encoder.encode(value)
 
 
 def encode_lines(values: Iterable[Any]) -> bytes:
-    """Return the same of many values, each ended by a newline."""
+    """Return the canonical bytes of many values, each followed by a newline."""
     return _encoder.encode_lines(values)
 
 
 def check_metadata(value: Any, where: str = "meta") -> Any:
-    """Return a user's metadata as plain JSON values; raise `InvalidInput` naming the place of what JSON cannot hold."""
+    """Return metadata as plain JSON values; raise `InvalidInput` with the place of a value that JSON lacks."""
     return _walk(value, where, 0, encode_floats=False)
 
 
 def prepare(value: Any, where: str = "meta") -> Any:
-    """Metadata made ready for `encode`: floats replaced by their ECMAScript text."""
+    """Return metadata ready for `encode`: floats are replaced by their ECMAScript text."""
     return _walk(value, where, 0, encode_floats=True)
 
 
@@ -58,7 +58,7 @@ def _walk(value: Any, where: str, depth: int, encode_floats: bool) -> Any:
         if not math.isfinite(value):
             raise InvalidInput(f"{where}: {value} is not a JSON number; leave it out or write it as text")
         return msgspec.Raw(float_text(value).encode()) if encode_floats else float(value)
-    # A long key before many values would be copied for each of them.
+    # Otherwise a long key before many values would be copied for each of them.
     where = where if len(where) <= _PLACE_CHARS else f"{where[:_PLACE_CHARS]}…"
     if isinstance(value, dict):
         for key in value:
@@ -81,7 +81,7 @@ def _check_text(text: str, where: str) -> None:
 
 
 def widen_integers(value: Any) -> Any:
-    """Integers beyond 2^53, which only a float can have written, as the floats they stand for."""
+    """Return integers beyond 2^53, which only a float can have written, as floats."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INTEGER:
         return float(value)
     if isinstance(value, dict):

@@ -1,7 +1,9 @@
-"""Chunks: how long bytes travel. A chunk map says of which chunks some bytes are made, in order.
+"""Chunks and chunk maps: long bytes are transferred in chunks; a map lists the chunks of some bytes in order.
 
-A manifest is cut behind lines that its own bytes choose, so that equal lines are cut alike wherever they lie: what is
-put in between changes the chunks around it and no other. A map is never part of what a package is; any cut would do.
+A manifest is cut behind lines chosen by a hash of their own bytes, so that equal lines are cut alike wherever they are:
+an insertion changes only the chunks around it. A longer line is more likely to be chosen, so chunks are about 64 KiB
+whatever the length of the lines. A map is derived data and not part of a package; both sides cache it, and any cut is
+valid: what is assembled from it is hashed as a whole.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LONG_BYTES = 1 << 20
-"""Shorter bytes travel whole."""
+"""Shorter bytes are transferred whole."""
 TARGET_BYTES, MIN_BYTES, MAX_BYTES = 64 << 10, 16 << 10, 256 << 10
 ENTRY_BYTES = 36
 MIN_MEAN_BYTES = 1 << 10
@@ -34,7 +36,7 @@ _ODD = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9)
 
 
 class Chunk(NamedTuple):
-    """A chunk: the sha256 of its bytes, and where it begins and ends."""
+    """A chunk: the sha256 of its bytes, its start and its end."""
 
     digest: bytes
     start: int
@@ -42,7 +44,7 @@ class Chunk(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Where two chunk maps differ: the bytes of the old from `old_start` to `old_stop` became those of the new."""
+    """A difference of two chunk maps: bytes `old_start` to `old_stop` of the old were replaced by those of the new."""
 
     old_start: int
     old_stop: int
@@ -51,12 +53,12 @@ class Gap(NamedTuple):
 
 
 def encode_chunks(chunks: Sequence[Chunk]) -> bytes:
-    """Return a chunk map as it travels: of each chunk 32 bytes of sha256, 4 bytes of length (little-endian)."""
+    """Return an encoded chunk map: for each chunk 32 bytes of sha256 and 4 bytes of length (little-endian)."""
     return b"".join(chunk.digest + (chunk.stop - chunk.start).to_bytes(4, "little") for chunk in chunks)
 
 
 def decode_chunks(data: bytes) -> list[Chunk]:
-    """Return the chunks of a map that travelled; raise `InvalidInput` for what is none."""
+    """Return the chunks of an encoded map; raise `InvalidInput` if it is malformed."""
     if len(data) % ENTRY_BYTES:
         raise InvalidInput("a chunk map is cut short")
     chunks, at = [], 0
@@ -70,12 +72,12 @@ def decode_chunks(data: bytes) -> list[Chunk]:
 
 
 def max_map_bytes(size: int) -> int:
-    """Return how long the chunk map of `size` bytes may be: no cut makes chunks of less than 1 KiB on average."""
+    """Return the maximum size of the chunk map of `size` bytes: chunks have at least 1 KiB on average."""
     return ENTRY_BYTES * (size // MIN_MEAN_BYTES + 16)
 
 
 def line_offsets(data: bytes | mmap | memoryview) -> Sequence[int]:
-    """Where the lines of some bytes begin, and behind that where the last one ends; a newline ends every line."""
+    """Return the offsets of the lines of some bytes, and of the end of the last; each line ends with a newline."""
     import numpy as np
 
     view = np.frombuffer(data, np.uint8)
@@ -86,9 +88,9 @@ def line_offsets(data: bytes | mmap | memoryview) -> Sequence[int]:
 
 
 def chunks_of_lines(data: bytes | mmap | memoryview, offsets: Sequence[int]) -> list[Chunk]:
-    """Return the chunk map of lines, whose `line_offsets` are known: about 64 KiB each, at least 16 but at the end.
+    """Return the chunk map of lines with these `line_offsets`: about 64 KiB each, at least 16 KiB except the last.
 
-    At most 256 KiB, but where one line alone is longer.
+    Chunks have at most 256 KiB, unless a single line is longer.
     """
     view = memoryview(data)
     hits = _hits(view, offsets)
@@ -106,9 +108,9 @@ def chunks_of_lines(data: bytes | mmap | memoryview, offsets: Sequence[int]) -> 
 
 
 def _hits(view: memoryview, offsets: Sequence[int]) -> list[int]:
-    """The ends of lines where a chunk may end: a line is chosen by its first and last bytes, the long ones more often.
+    """Return the ends of lines at which a chunk may end, chosen by a hash of a line's first and last bytes.
 
-    So chunks are about equally long, whatever the lines are.
+    The probability grows with the length of the line, so chunks are about equally long for lines of any length.
     """
     import numpy as np
 
@@ -139,7 +141,7 @@ def _line_hashes(words: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def gaps(old: Sequence[Chunk], new: Sequence[Chunk]) -> list[Gap]:
-    """Return where two maps differ, in order: what lies between chunks that both have in the same order."""
+    """Return the differences of two maps, in order: what is between chunks that both have in the same order."""
     known: dict[bytes, deque[Chunk]] = {}
     for chunk in old:
         known.setdefault(chunk.digest, deque()).append(chunk)
@@ -162,7 +164,7 @@ def gaps(old: Sequence[Chunk], new: Sequence[Chunk]) -> list[Gap]:
 
 
 def refined(gap: Gap, old: memoryview, new: memoryview) -> list[Gap]:
-    """Return the parts of a gap in which whole lines differ; a very long one as it is."""
+    """Return the parts of a gap in which whole lines differ; a very long gap is returned unchanged."""
     one, other = old[gap.old_start : gap.old_stop], new[gap.start : gap.stop]
     if max(len(one), len(other)) > REFINED_BYTES:
         return [gap]
@@ -175,7 +177,7 @@ def refined(gap: Gap, old: memoryview, new: memoryview) -> list[Gap]:
 
 
 def _each_line(view: memoryview) -> list[Chunk]:
-    """Return each line as a chunk that is known by its bytes."""
+    """Return each line as a chunk identified by its bytes."""
     *lines, rest = bytes(view).split(b"\n")
     lines = [line + b"\n" for line in lines] + ([rest] if rest else [])
     ends = accumulate(map(len, lines))

@@ -1,7 +1,8 @@
-"""Frozen dataclasses for what each import of a package needs: loading `dataclasses` would take as long as all the rest.
+"""Frozen dataclasses for modules on the import path of packages.
 
-They are what the standard library's are: made from annotations and defaults, equal by their fields, hashable, not to be
-changed, and known to `dataclasses.replace`, `asdict` and `fields`.
+The standard library's `dataclasses` loads `inspect`, which takes as long as the whole rest of an import of data. These
+are equivalent: made from annotations and defaults, compared by their fields, hashable, immutable, and supported by
+`dataclasses.replace`, `asdict` and `fields`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(*, frozen):
-        """`dataclasses.dataclass(frozen=True)`; where a default is a dict, each value has one of its own."""
+        """Replace `dataclasses.dataclass(frozen=True)`; a dict as default is copied for each instance."""
         assert frozen
         return _with_methods
 
@@ -50,7 +51,7 @@ else:
             raise AttributeError(f"{type(self).__name__} is a value, whose {name} is not deleted")
 
     class _Fields:
-        """What the functions of `dataclasses` look for; made when one of them does."""
+        """The descriptor that creates `__dataclass_fields__` when a function of `dataclasses` needs it."""
 
         def __get__(self, instance, cls):
             import dataclasses

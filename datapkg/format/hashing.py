@@ -30,7 +30,7 @@ def check_bytes(data: bytes, expected: str, what: str = "object") -> None:
 
 
 def mismatch(expected: str, actual: str, what: str = "object") -> HashMismatch:
-    """Return the error that says what was expected and what came."""
+    """Return the error with the expected and the actual hash."""
     return HashMismatch(
         f"{what} expected to hash to {expected} hashes to {actual}; it was not kept",
         hint="run the command again; if this repeats, the source is damaged",
@@ -40,7 +40,7 @@ def mismatch(expected: str, actual: str, what: str = "object") -> HashMismatch:
 
 
 class HashingReader:
-    """A binary stream that hashes and counts all that is read through it; the caller closes the inner stream."""
+    """A binary stream that hashes and counts all bytes read through it; the caller closes the inner stream."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -48,19 +48,21 @@ class HashingReader:
         self.size_bytes = 0
 
     def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, by default all."""
         data = self._stream.read(size)
         self._sha256.update(data)
         self.size_bytes += len(data)
         return data
 
     def hexdigest(self) -> str:
+        """Return the sha256 of the bytes read so far."""
         return self._sha256.hexdigest()
 
 
 def copy_hashed(source: BinaryIO, target: Any, limit: int | None = None) -> tuple[str, int]:
-    """Copy a stream to its end in one pass and a constant buffer; return its hash and size in bytes.
+    """Copy a stream to its end in one pass with a constant buffer; return its hash and size in bytes.
 
-    `target` needs `write`; with `limit`, raises `OverflowError` as soon as more bytes than that came.
+    `target` needs `write`. Raise `OverflowError` as soon as there are more than `limit` bytes.
     """
     sha256 = hashlib.sha256()
     size = 0

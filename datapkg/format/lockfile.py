@@ -1,4 +1,4 @@
-"""Requirements (`datapkg.yml`, what is wanted) and the lock (`datapkg.lock`, the exact hashes), as values."""
+"""Requirements (`datapkg.yml`, the wanted packages) and the lock (`datapkg.lock`, their exact hashes), as values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _QUILT = re.compile(r"(?P<ref>[^:@]+(?::[^:@]+/[^:@]+)?):(?P<kind>[htv]|hash|tag
 
 @dataclass(frozen=True)
 class Pin:
-    """One requirement made exact: the state (`hash`) that it meant at this registry, and from which version or tag."""
+    """A resolved requirement: the state (`hash`) that it meant at this registry, and its version or tag."""
 
     requirement: str
     package: str
@@ -57,13 +57,13 @@ class Lock:
         return next((pin for pin in self.pins if pin.requirement == requirement), None)
 
     def to_bytes(self) -> bytes:
-        """Return the lock file: JSON, stable line by line so that it reads well in a diff."""
+        """Return the lock file as JSON with one value per line, so that it reads well in a diff."""
         pins = [{key: value for key, value in vars(pin).items() if value not in (None, "")} for pin in self.pins]
         return json.dumps({"datapkg": FORMAT, "packages": pins}, indent=2, ensure_ascii=False).encode() + b"\n"
 
     @classmethod
     def parse(cls, data: bytes, place: str = LOCK) -> Lock:
-        """Read a lock file; raise `InvalidLock` naming the place of what is wrong."""
+        """Parse a lock file; raise `InvalidLock` with the place of the mistake."""
         try:
             if len(data) > MAX_BYTES:
                 raise InvalidLock(f"{place} is over {MAX_BYTES:,} bytes long")
@@ -110,14 +110,14 @@ def _pin(item: Any, place: str) -> Pin:
 
 @dataclass(frozen=True)
 class Requirements:
-    """The refs of a `datapkg.yml`, in order, and what is to be warned of."""
+    """The refs of a `datapkg.yml`, in order, and warnings."""
 
     refs: tuple[Ref, ...]
     warnings: tuple[str, ...] = ()
 
 
 def parse_requirement(text: str) -> Ref:
-    """Return a line of requirements: a ref, also in Quilt's spelling (`u/p:h:…`, `:t:`, `:v:`)."""
+    """Return the ref of a requirement, which may also have Quilt's form (`u/p:h:…`, `:t:`, `:v:`)."""
     if match := _QUILT.match(text.strip()):
         state = match["value"]
         text = f"{match['ref']}@{'sha256:' if match['kind'][0] == 'h' else ''}{state}"
@@ -125,7 +125,7 @@ def parse_requirement(text: str) -> Ref:
 
 
 def parse_requirements(data: bytes, place: str = REQUIREMENTS) -> Requirements:
-    """Read `datapkg.yml`; raise `InvalidLock` with every mistake in it."""
+    """Parse `datapkg.yml`; raise `InvalidLock` that lists every mistake."""
     import yaml
 
     try:

@@ -1,4 +1,4 @@
-"""The metadata and files of a package that have a common meaning: README, licence, and notes on columns."""
+"""Metadata and files of a package with a common meaning: README, licence, and notes on columns."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def _note(entry: Any) -> ColumnNote:
 
 
 def licence_of(meta: Mapping[str, Any]) -> str:
-    """Return the licence that metadata name, under either spelling of the key and in whatever case; "" for none."""
+    """Return the licence named in metadata, under either spelling of the key in any case; "" if there is none."""
     found = {key.casefold(): value for key, value in meta.items() if isinstance(value, str) and value.strip()}
     return next((found[key] for key in LICENCE_KEYS if key in found), "")
 
 
 def readme_among(names: Iterable[str]) -> str:
-    """Return the name that a README has among others, in whatever case: Markdown before plain text; "" for none."""
+    """Return the name of the README among names, in any case, Markdown before plain text; "" if there is none."""
     found = {match[1] or "": name for name in names if (match := _README.match(name.casefold()))}
     return next((found[ending] for ending in _README_ENDINGS if ending in found), "")
 
 
 def licence_files_among(names: Iterable[str]) -> list[str]:
-    """Return the names under which licences lie: LICENSE, LICENCE.txt, LICENSE-MIT, COPYING, in whatever case."""
+    """Return the names of licence files: LICENSE, LICENCE.txt, LICENSE-MIT, COPYING, in any case."""
     return [name for name in names if _LICENCE_FILE.match(name.casefold())]

@@ -1,4 +1,4 @@
-"""Names and references: what users, packages, nodes, tags and versions may be called, and the text that names them."""
+"""Names and references: valid names of users, packages, nodes, tags and versions, and parsing of references."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _NODE_BAD = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def normal_form(text: str) -> str:
-    """Return the text in Unicode's normal form NFC, in which names of nodes are kept.
+    """Return the text in Unicode's normal form NFC, in which names of nodes are stored.
 
-    File systems and input methods also give `é` as two characters; whoever looks for a name means the same one.
+    File systems and input methods may write `é` as two characters; both forms mean the same name.
     """
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
@@ -53,12 +53,12 @@ def is_hash(text: object) -> bool:
 
 
 def check_user(text: str) -> str:
-    """Return the user name itself; raise `InvalidName` that says what is allowed."""
+    """Return the user name itself; raise `InvalidName` with the rule if it is not allowed."""
     return _identifier(text, "user name", _USER, MAX_USER, "a lower-case letter, then lower-case letters and digits")
 
 
 def check_package(text: str) -> str:
-    """Return the package name itself; raise `InvalidName` that says what is allowed."""
+    """Return the package name itself; raise `InvalidName` with the rule if it is not allowed."""
     rule = "a lower-case letter, then lower-case letters, digits and single underscores between them"
     return _identifier(text, "package name", _PACKAGE, MAX_PACKAGE, rule)
 
@@ -76,7 +76,7 @@ def _identifier(text: str, what: str, pattern: re.Pattern[str], limit: int, rule
 
 
 def _not_allowed(what: str, given: object, rule: str, meant: str) -> InvalidName:
-    """Return the error for a name that does not follow its rule, with the one that was `meant`, if that is known."""
+    """Return the error for a name that is not allowed, with the one that was `meant`, if that is known."""
     if not isinstance(given, str):
         advice = f"; write it as text, {meant!r}" if meant and isinstance(given, (int, float)) else ""
         return InvalidName(f"{what} {given!s:.80} is not allowed: expected text, got {type(given).__name__}{advice}")
@@ -86,9 +86,9 @@ def _not_allowed(what: str, given: object, rule: str, meant: str) -> InvalidName
 
 
 def check_tag(text: str, version_line: str = "") -> str:
-    """Return the tag itself; raise `InvalidName` that says what is allowed.
+    """Return the tag itself; raise `InvalidName` with the rule if it is not allowed.
 
-    `version_line` is the hint of the error for a tag that is a version: the command that gives one.
+    `version_line` is the hint for a tag that looks like a version: the command that gives a version.
     """
     if not isinstance(text, str) or not _TAG.match(text) or len(text) > MAX_TAG:
         meant = re.sub(r"[^a-z0-9._-]+", "-", str(text).strip().lower()).strip("-")
@@ -102,9 +102,9 @@ def check_tag(text: str, version_line: str = "") -> str:
 
 
 def check_version(text: str) -> str:
-    """Return the version in its normal form (PEP 440: `1.0` of `01.0`); raise `InvalidName` for what is none."""
+    """Return the version in normal form (PEP 440: `1.0` for `01.0`); raise `InvalidName` if it is not a version."""
     if isinstance(text, str) and len(text) <= MAX_VERSION and _PLAIN_VERSION.match(text):
-        return text  # most are so, and `packaging` takes a while to load
+        return text  # most versions are plain, and `packaging` takes long to import
     from packaging.version import InvalidVersion, Version
 
     try:
@@ -122,9 +122,9 @@ def check_version(text: str) -> str:
 
 
 def check_new_version(text: str) -> str:
-    """The version to give to a state, in its normal form; raises `InvalidName` also for the reserved form `0.dev<N>`.
+    """Return a new version in normal form; raise `InvalidName` also for the reserved form `0.dev<N>`.
 
-    That form numbers states without a version in an index for pip. Those that exist are still read.
+    That form numbers states without a version in an index for pip. Existing ones are still read.
     """
     version = check_version(text)
     if _RESERVED_VERSION.match(version):
@@ -135,7 +135,7 @@ def check_new_version(text: str) -> str:
 
 
 def check_node_name(text: str) -> str:
-    """Return one part of a node's path itself; raise `InvalidName` that says what is wrong with it."""
+    """Return one part of a node's path itself; raise `InvalidName` with the problem if it is not allowed."""
     problem = _node_name_problem(text)
     if problem:
         raise InvalidName(f"node name {quoted(text)} is not allowed: {problem}")
@@ -175,7 +175,7 @@ def check_node_path(path: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class State:
-    """Which state of a package: a hash or its beginning, a version, a tag, or a range of versions."""
+    """The state of a package in a reference: a hash or its beginning, a version, a tag, or a range of versions."""
 
     kind: StateKind
     value: str
@@ -185,11 +185,12 @@ class State:
 
     @property
     def is_full_hash(self) -> bool:
+        """Return whether this is a hash with all digits."""
         return self.kind == "hash" and len(self.value) == 64
 
     @classmethod
     def parse(cls, text: str) -> State:
-        """Read what stands behind the `@`; raise `InvalidName` that lists the forms."""
+        """Parse the text after the `@`; raise `InvalidName` that lists the allowed forms."""
         if text.startswith("sha256:"):
             digits = text.removeprefix("sha256:").lower()
             if not _PREFIX.match(digits):
@@ -225,7 +226,7 @@ def _no_range(text: str) -> str:
 
 @dataclass(frozen=True)
 class Ref:
-    """A package, maybe a node in it (`path`), a state and a registry (a name of the settings, or an origin)."""
+    """A package, optionally a node in it (`path`), a state and a registry (a configured name, or an origin)."""
 
     user: str
     name: str
@@ -235,7 +236,7 @@ class Ref:
 
     @property
     def package(self) -> str:
-        """`user/name`."""
+        """Return `user/name`."""
         return f"{self.user}/{self.name}"
 
     def at(self, state: State | None) -> Ref:
@@ -249,9 +250,9 @@ class Ref:
 
     @classmethod
     def parse(cls, text: str) -> Ref:
-        """Read `[registry:]user/name[/node…][@state]` or the address of a package's page.
+        """Parse `[registry:]user/name[/node…][@state]` or the URL of a package's page.
 
-        `user/name@state/node`, as fsspec has it, means the same. Raise `InvalidName` that says what is allowed.
+        `user/name@state/node`, fsspec's form, means the same. Raise `InvalidName` with the rule if it is not allowed.
         """
         if not isinstance(text, str):
             raise InvalidName(f"a reference is text such as user/name@1.0, got {type(text).__name__}")
@@ -293,7 +294,7 @@ def _parse_body(body: str, text: str, registry: str | None, decode: object) -> R
     names, at, state = body.rpartition("@")
     if not at:
         names, state = body, ""
-    elif "/" in state and _is_package(names):  # neither a state nor the name of a package holds a slash
+    elif "/" in state and _is_package(names):  # fsspec's form: neither states nor package names contain a slash
         state, _, node = state.partition("/")
         names = f"{names}/{node}"
     elif "/" in state or "@" in names:
@@ -317,14 +318,14 @@ def _parse_body(body: str, text: str, registry: str | None, decode: object) -> R
     return Ref(user, package, path, State.parse(state) if state else None, registry)
 
 
-# How paths of files begin, and references never do.
+# Beginnings of file paths, which no reference has.
 _PATH_BEGINS = ("./", "../", "/", "~")
-# A package and a version as pip and others write them.
+# A package with a version in the form of pip and other tools.
 _PINNED = re.compile(r"(?P<name>[A-Za-z0-9_]+) ?(?P<operator>===?|=|:|~=|!=|[<>]=?) ?(?P<version>v?[0-9][^/:]*)\Z")
 
 
 def _refuse_pinned(text: str, package: str, operator: str, version: str) -> NoReturn:
-    """Raise for `user/name==1.0` with the reference that was meant."""
+    """Raise `InvalidName` for `user/name==1.0` with the reference that was meant."""
     state = version.removeprefix("v") if operator in ("==", "===", "=", ":") else operator + version
     try:
         meant = str(Ref.parse(f"{package}@{state}"))
@@ -345,7 +346,7 @@ _NOT_IN_IDENTIFIERS = {code: "_" for code in range(128) if not chr(code).isalnum
 
 
 def attribute_name(name: str) -> str:
-    """The Python identifier for a node's name: `2024 sales` → `n2024_sales`, `class` → `class_`, `a.txt` → `a_txt`."""
+    """Return the Python identifier for a node's name: `2024 sales` → `n2024_sales`, `class` → `class_`."""
     if name.isascii():
         text = name.translate(_NOT_IN_IDENTIFIERS)
     else:

@@ -1,4 +1,4 @@
-"""Patterns over paths, as a shell has them: `*` and `?` within a name, `**` over any number of names."""
+"""Shell patterns for paths: `*` and `?` match within a name, `**` any number of names."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-# What a name must match; None is `**`.
+# A predicate for one name; None is `**`.
 Part = Callable[[str], object] | None
 
 
 @lru_cache(64)
 def matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
-    """Return whether the names of a path, in Unicode's normal form, match a pattern."""
+    """Return a function that tells whether the names of a path, in Unicode's normal form, match a pattern."""
     parts: list[Part] = [
         None if part == "**" else re.compile(fnmatch.translate(unicodedata.normalize("NFC", part))).match
         for part in pattern.split("/")
@@ -24,7 +24,7 @@ def matcher(pattern: str) -> Callable[[Sequence[str]], bool]:
 
 
 def path_matcher(parts: Iterable[Part]) -> Callable[[Sequence[str]], bool]:
-    """Whether the names of a path match, each by its part; None is any number of folders, at the end all in them."""
+    """Return a function that matches a path's names with parts; None is any number of folders (at the end, names)."""
     parts = list(parts)
     if parts and parts[-1] is None:
         parts.append(lambda name: True)
@@ -41,7 +41,7 @@ def path_matcher(parts: Iterable[Part]) -> Callable[[Sequence[str]], bool]:
 
 
 def _opened(reached: set[int], parts: list[Part]) -> set[int]:
-    """Return the places in the pattern that can be read next: `**` may stand for no folder at all."""
+    """Return the positions in the pattern that can be matched next: `**` may match no folder at all."""
     opened = set(reached)
     for at in reached:
         while at < len(parts) and parts[at] is None:

@@ -1,4 +1,4 @@
-"""Which nodes of a package are wanted on this machine: by patterns, by size, or none but the manifest."""
+"""Select the nodes of a package to be stored on this machine: by patterns, by size, or only the manifest."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*([kmgtp]?)(i?)b?\s*\Z", re.IG
 
 @dataclass(frozen=True)
 class Selection:
-    """Nodes whose path one of `include` matches (all for none), and none of `exclude`, of at most `max_size` bytes.
+    """Nodes whose path matches one of `include` (if any) and none of `exclude`, with at most `max_size` bytes.
 
-    Patterns are those of `format.patterns`; one that matches a group means all below it. With `meta_only` no node is
-    wanted.
+    Patterns are those of `format.patterns`; one that matches a group includes everything below it. With `meta_only`, no
+    node is selected.
     """
 
     include: tuple[str, ...] = ()
@@ -35,19 +35,19 @@ class Selection:
 
     @property
     def is_partial(self) -> bool:
-        """Whether anything may be left out."""
+        """Return whether anything may be excluded."""
         return self != EVERYTHING
 
     def wants(self, node: Node) -> bool:
-        """Return whether a node is wanted."""
+        """Return whether a node is selected."""
         if self.meta_only or (self.max_size is not None and node.size > self.max_size):
             return False
         return (not self.include or _matches(self.include, node)) and not _matches(self.exclude, node)
 
     def of(self, manifest: Manifest, path: str = "") -> dict[str, int]:
-        """Return the objects of the wanted nodes at a path and below: hash to size in bytes.
+        """Return the objects of the selected nodes at a path and below: hash to size in bytes.
 
-        Raise `NodeNotFound`; `NotFound` for a pattern to include that matches no node, since nobody means that.
+        Raise `NodeNotFound`; `NotFound` for an include pattern that matches no node, which is probably a mistake.
         """
         nodes = manifest.below(path)
         for pattern in self.include:
@@ -60,13 +60,13 @@ EVERYTHING = Selection()
 
 
 def _matches(patterns: tuple[str, ...], node: Node) -> bool:
-    """Return whether a pattern means a node, or a group that holds it."""
+    """Return whether a pattern matches a node, or a group that contains it."""
     parts = node.parts
     return any(matcher(each)(parts[:end]) for each in patterns for end in range(1, len(parts) + 1))
 
 
 def parse_size(text: str) -> int:
-    """Return bytes of `500`, `10MB` (10^6) or `1.5GiB` (2^30); raise `InvalidInput`."""
+    """Return the bytes of `500`, `10MB` (10^6) or `1.5GiB` (2^30); raise `InvalidInput`."""
     match = _SIZE.match(text)
     if match is None:
         raise InvalidInput(f"{quoted(text)} is not a size: write 500, 10MB or 1.5GiB")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from datapkg.format.texts import quoted
 
-# Comparing takes long: among more names than these only the ones next to the word in order are compared.
+# Comparing is slow: of more names than these, only the ones next to the word in sorted order are compared.
 _COMPARED = 100
 _LISTED = 9
 
@@ -15,8 +15,8 @@ _LISTED = 9
 def close_names(word: str, known: Iterable[str], limit: int = 3, cutoff: float = 0.6) -> list[str]:
     """Return up to `limit` known names for a mistyped one, the nearest first.
 
-    Names of the same letters come before those that begin alike, and these before similar ones. A higher `cutoff`, up
-    to 1, is for names that are alike anyway, such as those of files with one suffix.
+    Names with the same letters come before those with a common beginning, and these before similar ones. A higher
+    `cutoff`, up to 1, suits names that are alike anyway, such as files with one suffix.
     """
     import difflib  # here, since every command loads this module, and few need it
 
@@ -45,13 +45,13 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def choices(word: str, known: Iterable[str]) -> str:
-    """Return the end of a message about a name that was not found: the nearest one, and all that there are."""
+    """Return the end of a message about an unknown name: the nearest known name, and all known names."""
     names = list(known)
     return f"{suggestion(word, names) or ';'} there are {', '.join(names)}"
 
 
 def advice(word: str, known: Iterable[str]) -> str:
-    """Return the end of a message about a name that was not found: the near ones, else all of a few."""
+    """Return the end of a message about an unknown name: the similar names, or else all of a few."""
     names = list(known)
     if near := did_you_mean(close_names(word, names)):
         return near

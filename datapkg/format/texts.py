@@ -1,8 +1,8 @@
-"""Texts for people: foreign text made safe to show, sizes, counts, shortened lists and aligned columns.
+"""Text for display: make foreign text safe to show, format sizes and counts, shorten lists, align columns.
 
-Anything a stranger wrote (names, descriptions, cells, messages of a server) passes `visible`, `visible_lines` or
-`one_line` before a terminal, a notebook, a page or a log shows it. There is one set of hidden characters for all four:
-a name that is harmless in one place must not look like another name elsewhere.
+All text by others (names, descriptions, cells, messages of a server) passes `visible`, `visible_lines` or `one_line`
+before a terminal, a notebook, a page or a log shows it. All four use the same set of hidden characters: a name that is
+harmless in one place must not look like another name elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SHOWN_HASH_DIGITS = 12
 MAX_TEXT = 4000
 UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 
-# Unassigned code points are left out: they are drawn as boxes, and which ones they are depends on Python's version.
+# Unassigned code points are not included: they are drawn as boxes, and the set depends on Python's version.
 _ALWAYS_HIDDEN = (
     "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"  # controls (category Cc), line separators, lone surrogates
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # change the direction of text
@@ -24,7 +24,7 @@ _ALWAYS_HIDDEN = (
     "\u034f\u115f\u1160\u17b4\u17b5\u180e\u2800\u3164\ufe00-\ufe0d\uffa0"  # ignorable or blank, in other categories
     "\ue000-\uf8ff\U000f0000-\U0010ffff"  # private use: a font may draw anything
 )
-# Joiners and variation selectors form letters of Arabic and Indic scripts, and emoji; elsewhere they are only hidden.
+# Joiners and variation selectors form letters of Arabic and Indic scripts, and emoji; elsewhere they are invisible.
 _SHAPING = "\u180b-\u180d\u180f\u200c\u200d\ufe0e\ufe0f"
 _SHAPED = "\xa9\xae\u0590-\u115e\u1161-\u17b3\u17b6-\u180a\u1810-\u1cff\u203c-\u27ff\u2900-\u2bff\u3030-\u3299\ufe0f"
 _SHAPED += "\ua8e0-\uabff\U0001f000-\U0001faff\U00011000-\U000110bc"
@@ -34,7 +34,7 @@ _NUMBERS = {"i": "int", "u": "uint", "f": "float", "c": "complex"}  # numpy's ki
 
 
 def visible(text: object, limit: int | None = None) -> str:
-    """Return text with each hidden character as its code point, `a⟨U+202E⟩b`; after `limit` characters comes `…`."""
+    """Return text with each hidden character as its code point, `a⟨U+202E⟩b`, and `…` after `limit` characters."""
     text = str(text)
     if limit is not None and len(text) > limit:
         text = text[:limit] + "…"
@@ -42,7 +42,7 @@ def visible(text: object, limit: int | None = None) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Return the same for text of several lines: line ends (`\\r\\n` as `\\n`) and tabs stay."""
+    """Return the same for text of several lines, keeping line ends (`\\r\\n` as `\\n`) and tabs."""
     text = text.replace("\r\n", "\n")
     return HIDDEN.sub(lambda match: match[0] if match[0] in "\n\t" else _code_point(match), text)
 
@@ -53,7 +53,7 @@ def one_line(text: object) -> str:
 
 
 def indented_lines(text: object) -> str:
-    """Return text of several lines with all but the first indented, so that none can pass for a line of ours."""
+    """Return text of several lines with all but the first indented, so that none can be mistaken for our own output."""
     first, *rest = (visible(line.expandtabs(4)) for line in str(text).splitlines() or [""])
     return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in rest)])
 
@@ -69,12 +69,12 @@ def quoted(text: object, limit: int = 80) -> str:
 
 
 def cut(text: str, limit: int = MAX_TEXT) -> str:
-    """Return the text, or its beginning and how much was left out."""
+    """Return the text, or its beginning and how much was cut off."""
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} characters more)"
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return a text of at most `limit` characters: a longer one ends behind a word, with `…`."""
+    """Return a text of at most `limit` characters: a longer one ends after a word, with `…`."""
     if len(text) <= limit:
         return text
     start = text[: limit - 1]
@@ -83,7 +83,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def size_text(size_bytes: int) -> str:
-    """Return `950 B`, `12.3 kB` or `4.0 GB`: decimal units, in which disks and networks are sold."""
+    """Return `950 B`, `12.3 kB` or `4.0 GB`, in the decimal units used for disks and networks."""
     if size_bytes < 1000:
         return f"{size_bytes} B"
     power = next((n for n in range(1, len(UNITS)) if size_bytes < 999.95 * 1000**n), len(UNITS))
@@ -114,19 +114,19 @@ def time_text(at: str) -> str:
 
 
 def listed(items: Sequence[object], limit: int, write: Callable[[object], str] = quoted) -> str:
-    """Return the first items separated by commas, then how many were left out: `'a', 'b' and 3 more`."""
+    """Return the first items separated by commas, then how many were omitted: `'a', 'b' and 3 more`."""
     more = f" and {len(items) - limit:,} more" if len(items) > limit else ""
     return ", ".join(map(write, items[:limit])) + more
 
 
 def first_lines(lines: Sequence[str], limit: int, indent: str = "") -> list[str]:
-    """Return the first lines, then a line `… and 3 more` if some were left out."""
+    """Return the first lines, then a line `… and 3 more` if some were omitted."""
     more = [f"… and {len(lines) - limit:,} more"] if len(lines) > limit else []
     return [indent + line for line in (*lines[:limit], *more)]
 
 
 def width_of(text: str) -> int:
-    """Return the terminal columns a text takes: East Asian wide letters take two, combining marks none."""
+    """Return the terminal columns that a text takes: East Asian wide letters take two, combining marks none."""
     if text.isascii():
         return len(text)
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)

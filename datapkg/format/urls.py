@@ -1,4 +1,4 @@
-"""Addresses of files on the web: what one may be, and how it is written where anybody may read it."""
+"""URLs of files on the web: validate them, and remove secrets before showing or recording them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_ADDRESS = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029]")
 
 
 def check_url(text: str) -> str:
-    """The address itself; raises `InvalidInput`, which shows nothing secret in it, for one that is never asked."""
+    """Return the URL itself; raise `InvalidInput`, without showing secrets, for one that must not be requested."""
     hint = "write it as https://data.example.org/folder/file.csv"
     if len(text) > MAX_ADDRESS:
         raise InvalidInput(f"the address has {len(text):,} characters; at most {MAX_ADDRESS:,} are allowed")
@@ -38,7 +38,7 @@ def check_url(text: str) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """An address as it may be shown and written down: no user-info, no query and no fragment, which may be secret."""
+    """Return a URL for display and records, without user-info, query and fragment, which may be secret."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -49,7 +49,7 @@ def without_credentials(url: str) -> str:
 
 
 def file_name(url: str) -> str:
-    """The name of the file at an address: the last part of its path, as Unicode has it; "" where that is not a name."""
+    """Return the file name in a URL: the decoded last part of its path; "" if that is not a valid name."""
     name = unicodedata.normalize("NFC", unquote(urlsplit(url).path.rpartition("/")[2]))
     try:
         return check_node_name(name)

@@ -1,7 +1,8 @@
 """The HTTP API as values: paths, request and reply types, and the framing of many small objects in one body.
 
-The router of the registry and the client use this one module. Bulk bodies are a sequence of frames: 32 bytes of
-sha256, 8 bytes of length (little-endian), then the bytes.
+The registry's router and the client both use this module. The types are msgspec structs, because pydantic takes long to
+load and every command that contacts a registry would pay for it; the registry derives pydantic models from them. Bulk
+bodies are a sequence of frames: 32 bytes of sha256, 8 bytes of length (little-endian), then the bytes.
 """
 
 from __future__ import annotations
@@ -54,25 +55,25 @@ MAX_HASHES = 100_000
 MAX_MESSAGE = 10_000
 MAX_UNCHECKED = 100
 
-# A pattern ends with `\Z`, since `$` would take a line end more.
+# Patterns end with `\Z`, since `$` also matches before a final newline.
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", max_length=64)]
 Hashes = Annotated[list[Hash], Meta(max_length=MAX_HASHES)]
 Unchecked = Annotated[list[str], Meta(max_length=MAX_UNCHECKED)] | None
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client sends: unknown fields are refused, so that a misspelt one is noticed."""
+    """A message from a client: unknown fields are rejected, so that a misspelt one is noticed."""
 
 
 class _Reply(msgspec.Struct, frozen=True):
-    """What a registry answers: unknown fields are passed over, so that a newer registry can be read.
+    """A message from a registry: unknown fields are ignored, so that replies of a newer registry can be read.
 
-    One with a tag or version that is not allowed raises `InvalidName` where it is made: names become files.
+    An invalid tag or version raises `InvalidName` when the message is created, because names become file names.
     """
 
 
 class SearchMatch(_Reply, kw_only=True, frozen=True):
-    """Where a search found a word, as written there: `text` is the place, or the part of it that has the word.
+    """Where a search found a word; `text` is the matching text, or the part of it that contains the word.
 
     `where` is name, title, description, keywords, node, column or readme; `path` is the node, or that of the column.
     """
@@ -86,7 +87,8 @@ class SearchMatch(_Reply, kw_only=True, frozen=True):
 class PackageSummary(_Reply, kw_only=True, frozen=True):
     """One line of a list or search; `bytes_logical` is the size of all objects of its latest state.
 
-    `matches` has one entry for each word that was searched for; none in a list, or from a registry that does not tell.
+    `matches` has one entry for each word of a search; it is empty in a list, or from a registry that does not report
+    it.
     """
 
     package: str
@@ -100,11 +102,15 @@ class PackageSummary(_Reply, kw_only=True, frozen=True):
 
 
 class PackagePage(_Reply, kw_only=True, frozen=True):
+    """One page of a list of packages; `next` is the cursor of the next page, None on the last."""
+
     packages: list[PackageSummary]
     next: str | None = None
 
 
 class VersionEntry(_Reply, kw_only=True, frozen=True):
+    """A version, its state, and when it was created."""
+
     version: str
     hash: Hash
     created_at: str = ""
@@ -131,8 +137,8 @@ class PackageInfo(_Reply, kw_only=True, frozen=True):
 class Resolved(_Reply, kw_only=True, frozen=True):
     """The full hash that a state means now, with all tags and versions of the package for the client's cache.
 
-    `unchecked` are paths of tables whose `content` the registry has not checked, at most `MAX_UNCHECKED` of them; None
-    from a registry that does not say, or of a state that it never looked at.
+    `unchecked` are paths of tables whose `content` the registry has not verified, at most `MAX_UNCHECKED`; None from a
+    registry that does not report it, or for a state that it never examined.
     """
 
     package: str
@@ -150,22 +156,24 @@ class Resolved(_Reply, kw_only=True, frozen=True):
 
 
 class HashList(_Request, kw_only=True, frozen=True):
+    """Hashes of objects that a client asks about."""
+
     hashes: Hashes
 
 
 class PushStart(_Request, kw_only=True, frozen=True):
-    """Asks for a push of the state with this manifest hash; `hashes` are the first objects asked about."""
+    """Start a push of the state with this manifest hash; `hashes` are the first objects asked about."""
 
     manifest: Hash
     hashes: Hashes
 
 
 class PushStarted(_Reply, kw_only=True, frozen=True):
-    """`push` names the push in what follows; `missing` (the manifest maybe among them) is to be sent.
+    """A started push: `push` identifies it in later requests; the objects in `missing` must be sent.
 
-    `damaged` are objects that the package holds and that are damaged there, whether they were asked about or not, so
-    that a client need not ask about what `latest` has. A registry that leaves it out has to be asked about everything,
-    and takes no deltas.
+    `missing` may include the manifest. `damaged` are objects of the package that are damaged at the registry, whether
+    they were asked about or not, so that a client need not ask about objects of `latest`. A registry that omits it must
+    be asked about all objects, and accepts no deltas.
     """
 
     push: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,200}\Z")]
@@ -177,15 +185,19 @@ class PushStarted(_Reply, kw_only=True, frozen=True):
 
 
 class Missing(_Reply, kw_only=True, frozen=True):
+    """Those of the requested objects that the registry lacks."""
+
     missing: list[Hash]
 
 
 class Stored(_Reply, kw_only=True, frozen=True):
+    """The hashes of the objects that were stored."""
+
     hashes: list[str]
 
 
 class Publish(_Request, kw_only=True, frozen=True):
-    """Makes the pushed manifest a state of the package and moves `latest` (and `tag`) to it, all in one step.
+    """Make the pushed manifest a state of the package and move `latest` (and `tag`) to it, in one step.
 
     `parent` is the `latest` that the pusher saw; another one at the registry is a Conflict unless `force`.
     """
@@ -203,9 +215,9 @@ class Publish(_Request, kw_only=True, frozen=True):
 
 
 class PublishCheck(_Request, kw_only=True, frozen=True):
-    """Asks whether a push could be published, before anything of it is sent.
+    """Check whether a push could be published, before anything is sent.
 
-    The sizes are those of the manifest, of all objects of the state, and of the largest and of all that will be sent.
+    The sizes are those of the manifest, of all objects of the state, and of the largest and of all objects to be sent.
     """
 
     publish: Publish
@@ -216,15 +228,15 @@ class PublishCheck(_Request, kw_only=True, frozen=True):
 
 
 class PublishChecked(_Reply, kw_only=True, frozen=True):
-    """The push may be published as it was asked; `changed` says whether that makes a new state."""
+    """The push may be published as requested; `changed` tells whether that makes a new state."""
 
     changed: bool
 
 
 class Published(_Reply, kw_only=True, frozen=True):
-    """`changed` is false where the registry already was in this state; `url` is the package's page.
+    """A published state; `changed` is false if the registry already was in this state; `url` is the package's page.
 
-    `unchecked` is that of `Resolved`, `role` says what the pusher may do: a writer cannot share the package.
+    `unchecked` is that of `Resolved`; `role` is the pusher's: a writer cannot share the package.
     """
 
     package: str
@@ -237,7 +249,7 @@ class Published(_Reply, kw_only=True, frozen=True):
 
 
 class LogEntry(_Reply, kw_only=True, frozen=True):
-    """One push, newest first in a log."""
+    """One push; logs list the newest first."""
 
     hash: str
     author: str
@@ -250,13 +262,16 @@ class LogEntry(_Reply, kw_only=True, frozen=True):
 
 
 class LogPage(_Reply, kw_only=True, frozen=True):
+    """One page of a log; `next` is the cursor of the next page, None on the last."""
+
     entries: list[LogEntry]
     next: str | None = None
 
 
 class StateChecks(_Reply, kw_only=True, frozen=True):
-    """What the record of a state says of checks: `checks` has an entry for each check of each table, which names its
-    definition by its place in `rules`.
+    """The checks in the record of a state: `checks` has an entry for each check of each table.
+
+    An entry refers to its definition by the position in `rules`.
     """
 
     checks: list[dict[str, Any]] = []
@@ -264,13 +279,13 @@ class StateChecks(_Reply, kw_only=True, frozen=True):
 
 
 class Pointed(_Request, kw_only=True, frozen=True):
-    """The state (full hash) that a tag or version is to name."""
+    """The state (full hash) that a tag or version shall name."""
 
     hash: Hash
 
 
 class TagList(_Reply, kw_only=True, frozen=True):
-    """Name to hash; `moved_at` says when each tag came to name its state, where the registry knows."""
+    """The tags of a package, name to hash; `moved_at` is when each was last set, if the registry knows."""
 
     tags: dict[str, Hash]
     moved_at: dict[str, str] = {}
@@ -280,11 +295,13 @@ class TagList(_Reply, kw_only=True, frozen=True):
 
 
 class VersionList(_Reply, kw_only=True, frozen=True):
+    """The versions of a package."""
+
     versions: list[VersionEntry]
 
 
 class Access(_Reply, kw_only=True, frozen=True):
-    """Who may read: `public` or named users; `writers` may also push, tag and version; the owner always may all."""
+    """Who may read: `public` or named users; `writers` may also push, tag and version; the owner may do everything."""
 
     public: bool
     owner: str
@@ -293,17 +310,21 @@ class Access(_Reply, kw_only=True, frozen=True):
 
 
 class GrantRequest(_Request, kw_only=True, frozen=True):
-    """`confirm` says that making a package with earlier pushes public is meant; `write` allows pushes as well."""
+    """A grant of access; `confirm` confirms that earlier pushes become public, `write` also allows pushes."""
 
     confirm: bool = False
     write: bool = False
 
 
 class Me(_Reply, kw_only=True, frozen=True):
+    """The logged-in user; None without a valid token."""
+
     user: str | None
 
 
 class Deleted(_Reply, kw_only=True, frozen=True):
+    """The full name of the package that was deleted."""
+
     deleted: str
 
 
@@ -315,21 +336,21 @@ def _check_names(tags: Iterable[str], versions: Iterable[str] = ()) -> None:
 
 
 def frame_head(hash: str, size: int) -> bytes:
-    """Return the 40 bytes before an object's own."""
+    """Return the 40 bytes that precede an object's bytes."""
     return bytes.fromhex(hash) + size.to_bytes(8, "little")
 
 
 def frames(items: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    """Yield the body that carries these (hash, bytes)."""
+    """Yield the body of frames for these (hash, bytes) pairs."""
     for hash, data in items:
         yield frame_head(hash, len(data))
         yield data
 
 
 def read_frames(stream: BinaryIO, max_bytes: int = SMALL_BYTES) -> Iterator[tuple[str, bytes]]:
-    """Read a body of frames one object at a time; their hashes are not checked here.
+    """Read a body of frames one object at a time, without verifying their hashes.
 
-    Raise `InvalidInput` for a body cut short, `QuotaExceeded` for an object over `max_bytes`.
+    Raise `InvalidInput` for a truncated body, `QuotaExceeded` for an object over `max_bytes`.
     """
     while head := read_exactly(stream, FRAME_HEAD_BYTES, allow_end=True):
         size = int.from_bytes(head[32:], "little")
@@ -339,7 +360,7 @@ def read_frames(stream: BinaryIO, max_bytes: int = SMALL_BYTES) -> Iterator[tupl
 
 
 def read_exactly(stream: BinaryIO, size: int, allow_end: bool = False) -> bytes:
-    """So many bytes; none at the end of the stream if that is allowed, else raises `InvalidInput`."""
+    """Return exactly `size` bytes; none at the end of the stream if `allow_end`, else raise `InvalidInput`."""
     pieces: list[bytes] = []
     got = 0
     while got < size:

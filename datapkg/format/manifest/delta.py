@@ -1,7 +1,7 @@
-"""A delta: bytes described as ranges of other objects, and the new bytes between them.
+"""Deltas: bytes described as ranges of other objects, with the new bytes between them.
 
-It is a sequence of steps: 32 bytes of sha256, 8 bytes of offset, 8 bytes of length (little-endian). A step whose hash
-is all zeros brings its bytes itself, behind its head.
+A delta is a sequence of steps: 32 bytes of sha256, 8 bytes of offset, 8 bytes of length (little-endian). A step whose
+hash is all zeros is followed by its bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NEW = bytes(32)
 
 
 class Step(NamedTuple):
-    """`size` bytes from `offset` of the object `source`; where that is None, of the new bytes."""
+    """`size` bytes from `offset` of the object `source`, or of the new bytes if that is None."""
 
     source: str | None
     offset: int
@@ -29,7 +29,7 @@ class Step(NamedTuple):
 
 
 def steps_over(gaps: Sequence[Gap], old: str, old_size: int) -> list[Step]:
-    """Return how bytes that differ in these gaps from an older object (its hash and size) are told by it."""
+    """Return the steps that make the new bytes from an older object (hash and size) and the gaps between the two."""
     steps: list[Step] = []
     at = 0
     for gap in [*gaps, Gap(old_size, old_size, 0, 0)]:
@@ -42,7 +42,7 @@ def steps_over(gaps: Sequence[Gap], old: str, old_size: int) -> list[Step]:
 
 
 def encode_delta(steps: Sequence[Step], new: memoryview) -> Iterator[bytes]:
-    """Yield the body that carries a delta of the bytes `new`."""
+    """Yield the encoded delta of the bytes `new`."""
     for step in steps:
         source = _NEW if step.source is None else bytes.fromhex(step.source)
         offset = 0 if step.source is None else step.offset
@@ -52,10 +52,10 @@ def encode_delta(steps: Sequence[Step], new: memoryview) -> Iterator[bytes]:
 
 
 class DeltaStream:
-    """The bytes that a delta tells, as a stream; `sources` opens a stretch of an object (hash, start, stop).
+    """The bytes that a delta describes, as a stream; `sources` opens a range of an object (hash, start, stop).
 
-    Reading raises `InvalidInput` for a delta cut short, `QuotaExceeded` for more than `max_bytes` or too many steps,
-    and what `sources` raises. Whoever reads it checks the hash of the whole.
+    Reading raises `InvalidInput` for a truncated delta, `QuotaExceeded` for more than `max_bytes` or too many steps,
+    and what `sources` raises. The caller verifies the hash of the whole.
     """
 
     def __init__(self, body: BinaryIO, sources: Callable[[str, int, int], BinaryIO], max_bytes: int) -> None:
@@ -69,7 +69,7 @@ class DeltaStream:
         self.size_bytes = 0
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes, at least one before the end."""
+        """Return at most `size` bytes, and at least one before the end."""
         if size < 0:
             return b"".join(iter(lambda: self.read(1 << 20), b""))
         while not self._left:
@@ -82,7 +82,7 @@ class DeltaStream:
         return data
 
     def _next(self) -> bool:
-        """Begin the next step; false at the end."""
+        """Begin the next step; return False at the end."""
         self.close()
         head = read_exactly(self._body, HEAD_BYTES, allow_end=True)
         if not head:
@@ -103,6 +103,6 @@ class DeltaStream:
         return True
 
     def close(self) -> None:
-        """Close what was opened last."""
+        """Close the source that was opened last."""
         self._stack.close()
         self._stack = ExitStack()

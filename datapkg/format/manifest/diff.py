@@ -1,4 +1,7 @@
-"""What differs between two states of a package, as values."""
+"""Compare two states of a package.
+
+Nodes are equal by package hash and path, not by name or content, because a comparison must not read data.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _SAID = {"meta", "file_name"}
 
 @dataclass(frozen=True)
 class Change:
-    """One node that differs; `old_path` is where a renamed one was, `what` the fields of a changed one."""
+    """One node that differs; `old_path` is the path before a rename, `what` lists the changed fields."""
 
     kind: Kind
     path: str
@@ -25,9 +28,9 @@ class Change:
 
 
 def changed(old: Manifest | None, new: Manifest) -> tuple[dict[str, Node], dict[str, Node]]:
-    """By path, the nodes that only the old one has so, and those that only the new one has so.
+    """Return, by path, the nodes that are only in the old manifest, and those that are only in the new one.
 
-    Of two long manifests only those lines are read in which they differ.
+    Of two long manifests, only the lines that differ are decoded.
     """
     if isinstance(old, MappedManifest) and isinstance(new, MappedManifest):
         places = new.gaps(old)
@@ -44,7 +47,7 @@ def _without(nodes: dict[str, Node], others: dict[str, Node]) -> dict[str, Node]
 
 
 def diff(old: Manifest, new: Manifest) -> list[Change]:
-    """Return the nodes that differ, in order of path; equal values in other Parquet objects are no difference."""
+    """Return the nodes that differ, ordered by path; equal values in other Parquet objects are not a difference."""
     before, after = changed(old, new)
     gone = {_identity(node): path for path, node in before.items() if path not in after and node.kind != "group"}
     changes: list[Change] = []
@@ -63,20 +66,20 @@ def diff(old: Manifest, new: Manifest) -> list[Change]:
 
 
 def same_data(one: Manifest, other: Manifest) -> bool:
-    """Return whether a reader of both could see no difference: only how tables are cut and written may differ."""
+    """Return whether readers of both see no difference; only the blocks of tables may differ."""
     return one.meta == other.meta and not diff(one, other)
 
 
 def stored_otherwise(one: Manifest, other: Manifest) -> list[TableNode]:
-    """Return the tables of `other`, of the same data, that lie in other objects than those of `one`.
+    """Return the tables of `other` that have the same data as in `one` but other objects.
 
-    For these, that the data are the same is only what both manifests state (`tables/content_claims`).
+    That their data are the same is only a claim of both manifests (`tables/content_claims`).
     """
     return [node for node in changed(one, other)[1].values() if isinstance(node, TableNode)]
 
 
 def same_content(one: Node, other: Node) -> bool:
-    """Return whether two nodes hold the same data, whatever their paths, metadata and blocks are."""
+    """Return whether two nodes have the same data, regardless of their paths, metadata and blocks."""
     left, right = _fields(one), _fields(other)
     return all(left.get(name) == right.get(name) for name in (left.keys() | right.keys()) - _SAID)
 

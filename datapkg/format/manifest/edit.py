@@ -1,4 +1,4 @@
-"""The nodes of a manifest while some of them are changed: what changes is kept beside it."""
+"""Edit a manifest: changes are kept beside the nodes of the base, which may be long."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from datapkg.format.manifest.patch import spliced
 
 
 class ManifestEdit(MutableMapping[str, Node]):
-    """By path, the nodes of a manifest with changes: it is asked and changed as a dict of all nodes would be.
+    """The nodes of a manifest with changes, by path, used like a dict of all nodes.
 
-    What a change costs does not depend on how many nodes there are.
+    The cost of a change does not depend on the number of nodes.
     """
 
     def __init__(self, base: Manifest | None = None) -> None:
@@ -36,7 +36,7 @@ class ManifestEdit(MutableMapping[str, Node]):
         self._change(path, None)
 
     def __iter__(self) -> Iterator[str]:
-        """Yield all paths, in no order."""
+        """Yield all paths, in any order."""
         for node in self._base.entries() if self._base else ():
             if node.path not in self._changes:
                 yield node.path
@@ -46,7 +46,7 @@ class ManifestEdit(MutableMapping[str, Node]):
         return sum(1 for _ in self)
 
     def below(self, path: str) -> Iterator[str]:
-        """Yield the paths of all nodes below this one; no change may be made while they are listed."""
+        """Yield the paths of all nodes below this one; no change may be made during the iteration."""
         if self._base and path and self._base.kind(path):
             for node in self._base.entries(path):
                 if node.path != path and node.path not in self._changes:

@@ -1,16 +1,16 @@
-"""The binary index of a long manifest: where its lines begin, what its big groups hold, which name is an attribute.
+"""The binary index of a long manifest: line offsets, contents of its big groups, and attribute names.
 
-It is made from the bytes of a manifest whose every line was read without mistakes, and answers nothing that these do
-not say. All numbers are in the byte order of the machine, whose cache it is in:
+It is created from a manifest whose every line was validated, and contains nothing that the manifest does not state. It
+is a cache of this machine, so all numbers are in the machine's byte order:
 
     magic (8 bytes), sha256 of the manifest (32), then the `Counts` (8 each), then
-    offsets     8 bytes a line: where it begins; one more for the end
-    groups      of each group with LONG lines and more a `GroupRecord` (8 bytes a number), by its `key`
+    offsets     8 bytes per line: its position; one more for the end
+    groups      a `GroupRecord` (8 bytes per number), by its `key`, for each group with at least LONG lines
     attributes  8 bytes of hash of a group and an attribute in it that differs from the name, in order
     places      4 bytes for each of these: the line of the node, or of the first below it
-    tables      4 bytes a table: its line
-    names       of each group with LONG nodes directly in it: their names, each ended by NUL
-    kinds       of the same groups a letter for each of these nodes
+    tables      4 bytes per table: its line
+    names       for each group with at least LONG direct nodes: their names, each followed by NUL
+    kinds       for the same groups, one letter for each of these nodes
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DEPTHS = 128  # more than a path can be deep
 
 
 class Counts(NamedTuple):
-    """How long the manifest is, and how long each part of its index."""
+    """The size of the manifest, and of each part of its index."""
 
     data: int
     lines: int
@@ -48,9 +48,9 @@ class Counts(NamedTuple):
 
 
 class GroupRecord(NamedTuple):
-    """A group: the lines from its first up to `end`, the bytes of its objects, and where names and kinds are.
+    """A group: its lines up to `end`, the bytes of its objects, and the positions of its names and kinds.
 
-    Its names are `names_end - names` bytes, or none where it has few nodes.
+    Its names take `names_end - names` bytes, which is 0 for a group with few nodes.
     """
 
     key: int
@@ -62,7 +62,7 @@ class GroupRecord(NamedTuple):
 
 
 class Brief(msgspec.Struct, gc=False):
-    """What an index needs of a line."""
+    """The fields of a line that an index needs."""
 
     path: str
     kind: str
@@ -71,13 +71,14 @@ class Brief(msgspec.Struct, gc=False):
     objects: list[Block] = []
 
     def sizes(self) -> Iterator[tuple[str, int]]:
+        """Return hash and size of each object."""
         if self.objects:
             return ((block.hash, block.size) for block in self.objects)
         return iter(((self.hash, self.size),) if self.hash else ())
 
 
 class _OpenGroup:
-    """A group that is being read."""
+    """A group whose lines are being read."""
 
     __slots__ = ("children", "kinds", "path", "places", "size", "start")
 
@@ -99,13 +100,13 @@ def group_key(start: int, depth: int) -> int:
 
 
 def attribute_key(group: str, attribute: str) -> int:
-    """Return the number that an attribute of a node in a group is found by."""
+    """Return the key of an attribute of a node in a group."""
     digest = blake2b(f"{group}\0{attribute}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def make_index(data: bytes, hash: str) -> bytes:
-    """Return the index of a manifest, whose lines are known to be right; `hash` is its sha256."""
+    """Return the index of a manifest, whose lines are known to be valid; `hash` is its sha256."""
     lines = data[:-1].split(b"\n")
     writer = _IndexWriter()
     for number in range(1, len(lines)):
@@ -116,7 +117,7 @@ def make_index(data: bytes, hash: str) -> bytes:
 
 
 class _IndexWriter:
-    """Takes one line after the other, and keeps the groups in which it is."""
+    """Collect the index line by line, keeping the groups that contain the current line."""
 
     def __init__(self) -> None:
         self.groups: list[GroupRecord] = []
@@ -129,6 +130,7 @@ class _IndexWriter:
         self._seen: dict[str, tuple[str, ...]] = {}
 
     def add(self, number: int, brief: Brief) -> None:
+        """Add a line."""
         *parents, name = brief.path.split("/")
         path = tuple(parents)
         if path != self._parents or brief.kind == "group":
@@ -159,7 +161,7 @@ class _IndexWriter:
         self._parents = path
 
     def _count(self, path: tuple[str, ...], hash: str, size: int) -> None:
-        """Add an object; groups that hold it already count it once."""
+        """Add an object; each group counts an object once."""
         self._open[-1].size += size
         before = self._seen.get(hash)
         if before is not None:
@@ -167,7 +169,7 @@ class _IndexWriter:
         self._seen[hash] = path
 
     def close(self, depth: int, end: int) -> None:
-        """End the groups from this depth on, which have no line at `end` or after it."""
+        """Close the groups from this depth on, which have no line at `end` or after it."""
         while len(self._open) > depth:
             group = self._open.pop()
             if self._open:
@@ -187,6 +189,7 @@ class _IndexWriter:
         self.groups.append(GroupRecord(key, end, group.size, at, len(self.names), kinds_at))
 
     def written(self, offsets: array[int], digest: bytes) -> bytes:
+        """Return the bytes of the index."""
         self.groups.sort()
         self.attributes.sort()
         groups = array("Q", [number for group in self.groups for number in group])
@@ -200,7 +203,7 @@ class _IndexWriter:
 
 
 def common_length(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """Return how many names two paths begin with in common."""
+    """Return how many leading names two paths have in common."""
     depth = 0
     for mine, theirs in zip(one, other, strict=False):
         if mine != theirs:

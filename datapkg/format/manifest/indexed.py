@@ -1,4 +1,4 @@
-"""A long manifest that is asked in its bytes, with the help of an index."""
+"""Look up nodes in the bytes of a long manifest with the help of an index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class IndexedManifest(MappedManifest):
     """A manifest and its index, which may both be mapped into memory."""
 
     def __init__(self, data: bytes | mmap, hash: str, index: bytes | mmap) -> None:
-        """Raise `ValueError` for an index that is not this manifest's."""
+        """Raise `ValueError` if the index does not belong to this manifest."""
         view = memoryview(index)
         head = HEAD_BYTES + _NUMBER_BYTES * len(Counts._fields)
         if len(view) < head or view[:HEAD_BYTES] != MAGIC + bytes.fromhex(hash):
@@ -38,10 +38,12 @@ class IndexedManifest(MappedManifest):
         super().__init__(data, hash, offsets)
 
     def size(self, path: str = "") -> int:
+        """Return the bytes of the objects below a path, each counted once."""
         record = self._run(path).record
         return record.size if record else super().size(path)
 
     def children(self, path: str = "") -> dict[str, Kind]:
+        """Return the kind of each child of a group, by name, in order."""
         record = self._run(path).record
         if record is None or record.names == record.names_end:
             return super().children(path)
@@ -50,6 +52,7 @@ class IndexedManifest(MappedManifest):
         return dict(zip(names, map(KINDS.__getitem__, letters), strict=True))
 
     def named(self, path: str, attribute: str) -> list[str] | None:
+        """Return the names in a group that an attribute means; None if the index does not cover the group."""
         run = self._run(path)
         if not run.record or run.record.names == run.record.names_end:
             return None
@@ -66,6 +69,7 @@ class IndexedManifest(MappedManifest):
         return sorted(found)
 
     def tables(self) -> list[str]:
+        """Return the paths of all tables."""
         return ["/".join(self.key(at)) for at in self._tables]
 
     def _record(self, start: int, depth: int) -> GroupRecord | None:

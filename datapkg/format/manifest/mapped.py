@@ -1,4 +1,7 @@
-"""A long manifest that is not parsed: what is asked is found in its lines, which lie in order."""
+"""Look up nodes in a long manifest without parsing it: its lines are sorted, so a binary search finds a node.
+
+A search decodes about twenty lines.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class _Sized(msgspec.Struct, gc=False):
 
 
 class Run(NamedTuple):
-    """The lines of a node and of all below it; of a big group also what an index has of it."""
+    """The lines of a node and of all nodes below it; for a big group also its record in the index."""
 
     start: int
     end: int
@@ -46,10 +49,10 @@ NOTHING = Run(0, 0, 0)
 
 
 class MappedManifest(Manifest):
-    """A manifest in bytes that may be mapped into memory; it answers as a parsed one does."""
+    """A manifest in bytes that may be mapped into memory; it behaves like a parsed one."""
 
     def __init__(self, data: bytes | mmap, hash: str, offsets: Sequence[int] | None = None) -> None:
-        """Of bytes whose every line is known to be right, and whose sha256 is `hash`."""
+        """Take bytes whose every line is known to be valid, and whose sha256 is `hash`."""
         self.hash = hash
         self._data = memoryview(data)
         self._offsets = line_offsets(data) if offsets is None else offsets
@@ -62,52 +65,58 @@ class MappedManifest(Manifest):
 
     @property
     def view(self) -> memoryview:
-        """Its bytes, without a copy."""
+        """Return the bytes of the manifest without a copy."""
         return self._data
 
     @cached_property
     def data(self) -> bytes:  # type: ignore[override]
+        """Return the bytes of the manifest."""
         whole = self._data.obj
         return whole if isinstance(whole, bytes) else bytes(self._data)
 
     @property
     def size_bytes(self) -> int:
+        """Return the size of the manifest in bytes."""
         return len(self._data)
 
     @cached_property
     def meta(self) -> dict[str, Any]:  # type: ignore[override]
+        """Return the metadata of the package."""
         return parse_head(self.line(0))
 
     @cached_property
     def nodes(self) -> list[Node]:  # type: ignore[override]
-        """All nodes, decoded: that takes seconds, and the memory of a parsed manifest."""
+        """Return all nodes, decoded, which takes seconds, and the memory of a parsed manifest."""
         return list(self.entries())
 
     @cached_property
     def chunks(self) -> list[Chunk]:
-        """Its chunk map."""
+        """Return the chunk map of the manifest."""
         return chunks_of_lines(self._data, self._offsets)
 
     def gaps(self, older: MappedManifest) -> list[Gap]:
-        """Return where this one differs from an older one: of each a run of whole lines."""
+        """Return the differences from an older manifest, each a run of whole lines."""
         return [part for gap in gaps(older.chunks, self.chunks) for part in refined(gap, older._data, self._data)]
 
     def get(self, path: str) -> Node | None:
+        """Return the node at this path, or None (also for a group that is only implied)."""
         key = tuple(path.split("/"))
         at = self.first(key)
         return self.node(at) if at < self._count and self.key(at) == key else None
 
     def below(self, path: str) -> list[Node]:
+        """Return the node at this path and all nodes below it, in order."""
         return list(self.entries(path)) if path else self.nodes
 
     def entries(self, path: str = "") -> Iterator[Node]:
+        """Return an iterator over these nodes, few of which are in memory at a time."""
         run = self._run(path)
         if path and run.start == run.end:
             raise no_node(self, path)
         return self._decoded(run.start, run.end)
 
     def between(self, start: int, stop: int) -> Iterator[Node]:
-        """Return the nodes of the lines from one byte to another, of a gap such as `gaps` gives."""
+        """Return the nodes of the lines in a byte range, such as a gap of `gaps`."""
         return self._decoded(*self.numbers(start, stop))
 
     def _decoded(self, first: int, end: int) -> Iterator[Node]:
@@ -115,6 +124,7 @@ class MappedManifest(Manifest):
             yield from decoded_lines(self.lines(start, min(start + _AT_ONCE, end)))
 
     def objects(self, path: str = "") -> dict[str, int]:
+        """Return the objects of the node at `path` and of all nodes below it: hash to size in bytes."""
         run = self._run(path)
         if path and run.start == run.end:
             raise no_node(self, path)
@@ -126,6 +136,7 @@ class MappedManifest(Manifest):
         return found
 
     def size(self, path: str = "") -> int:
+        """Return the bytes of these objects, each counted once."""
         if path:
             return super().size(path)
         if self._size is None:
@@ -133,12 +144,14 @@ class MappedManifest(Manifest):
         return self._size
 
     def kind(self, path: str) -> Kind | Literal[""]:
+        """Return the kind of the node at a path; "" if there is none."""
         if not path:
             return "group"
         run = self._run(path)
         return self._kind(run.start, run.depth) if run.start < run.end else ""
 
     def children(self, path: str = "") -> dict[str, Kind]:
+        """Return the kind of each child of a group, by name, in order."""
         run = self._run(path)
         if path and run.start == run.end:
             raise no_node(self, path)
@@ -155,6 +168,7 @@ class MappedManifest(Manifest):
         return found
 
     def tables(self) -> list[str]:
+        """Return the paths of all tables."""
         return [node.path for node in self.entries() if node.kind == "table"]
 
     def node(self, number: int) -> Node:
@@ -162,30 +176,30 @@ class MappedManifest(Manifest):
         return decoded(self.line(number))
 
     def line(self, number: int) -> bytes:
-        """Return a line, without its end."""
+        """Return a line without its newline."""
         return bytes(self._data[self._offsets[number] : self._offsets[number + 1] - 1])
 
     def lines(self, start: int, end: int) -> memoryview:
-        """Return lines as they lie, up to the one with the number `end`."""
+        """Return the bytes of lines from `start` up to, but not including, `end`."""
         return self._data[self._offsets[start] : self._offsets[end]]
 
     def numbers(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the lines with nodes that have bytes in this stretch: the first, and the one behind the last."""
+        """Return the range of node lines that overlap a byte range: the first, and the one after the last."""
         return max(1, self.number_at(start)), bisect_left(self._offsets, stop)
 
     def number_at(self, offset: int) -> int:
-        """Return the line that this byte is in."""
+        """Return the number of the line that contains this byte."""
         return bisect_right(self._offsets, offset) - 1
 
     def longest_line(self) -> int:
-        """Return how many bytes the longest line has."""
+        """Return the length of the longest line in bytes."""
         import numpy as np
 
         return int(np.diff(np.asarray(self._offsets)).max()) - 1
 
     @property
     def end(self) -> int:
-        """The number behind that of the last line."""
+        """Return the number after that of the last line."""
         return self._count
 
     def key(self, number: int) -> tuple[str, ...]:
@@ -193,11 +207,11 @@ class MappedManifest(Manifest):
         return tuple(_decode_path(self.line(number)).path.split("/"))
 
     def first(self, key: tuple[str, ...]) -> int:
-        """Return the first line whose path is this one or comes after it."""
+        """Return the first line whose path is not before this one."""
         return 1 + bisect_left(range(1, self._count), key, key=self.key)
 
     def _kind(self, number: int, depth: int) -> Kind:
-        """Return what lies this deep at a line: the node of the line, or a group that it implies."""
+        """Return the kind of the node at this depth of a line's path: the line's own, or of a group that it implies."""
         node = self.node(number)
         return node.kind if len(node.parts) == depth else "group"
 
@@ -222,11 +236,11 @@ class MappedManifest(Manifest):
         return Run(start, end, len(key), record)
 
     def _record(self, start: int, depth: int) -> GroupRecord | None:
-        """Return what is known of the group whose first line this is."""
+        """Return the record of the group whose first line this is, if there is an index."""
         return None
 
     def _after(self, start: int, prefix: tuple[str, ...], limit: int) -> int:
-        """Return the first line after `start` whose path does not begin so: near ones are tried first."""
+        """Return the first line after `start` whose path lacks the prefix, by an exponential search."""
         depth, step, low = len(prefix), 1, start
         while low + step < limit and self.key(low + step)[:depth] == prefix:
             low += step

@@ -1,4 +1,4 @@
-"""The error for a node that a package does not have: where its path ends, and similar names."""
+"""The error for a missing node: where its path ends, and similar names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datapkg.format.manifest.model import Kind
 
     class NodeKinds(Protocol):
-        """The part of a manifest that is needed: which kind of node is where."""
+        """The parts of a manifest that are needed here."""
 
         def kind(self, path: str) -> Kind | Literal[""]: ...
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def no_node(manifest: NodeKinds, path: str, package: str = "the package") -> NodeNotFound:
-    """Return the error for a path at which there is nothing: it names the group that is there, and names that are near.
+    """Return the error for a path without a node: it names the existing group and similar names.
 
     `detail["near"]` is the path that was most likely meant, if there is one.
     """
@@ -42,7 +42,7 @@ def no_node(manifest: NodeKinds, path: str, package: str = "the package") -> Nod
 
 
 def _corrected(manifest: NodeKinds, path: str, group: str, wrong: str, right: str) -> str:
-    """Return a path with one name corrected, with what follows it if there is such a node."""
+    """Return a path with one name corrected, and with the rest of the path if such a node exists."""
     above = f"{group}/" if group else ""
     whole = f"{above}{right}{path.removeprefix(above + wrong)}"
     return whole if manifest.kind(whole) else above + right

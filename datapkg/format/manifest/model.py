@@ -1,4 +1,4 @@
-"""What a package is made of: groups, tables, files and arrays, each a line of its manifest."""
+"""The model of a package: groups, tables, files and arrays, each a line of its manifest."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class _Node(
 
     @property
     def parts(self) -> tuple[str, ...]:
+        """Return the names in the node's path."""
         return tuple(self.path.split("/"))
 
 
@@ -36,6 +37,7 @@ class GroupNode(_Node, frozen=True, tag="group"):
     size = 0
 
     def objects(self) -> Iterator[tuple[str, int]]:
+        """Return an empty iterator: a group has no objects of its own."""
         return iter(())
 
 
@@ -51,15 +53,16 @@ class TableNode(_Node, frozen=True, tag="table"):
 
     @property
     def size(self) -> int:
-        """Bytes of all its objects."""
+        """Return the bytes of all objects of the table."""
         return sum(block.size for block in self.blocks)
 
     def objects(self) -> Iterator[tuple[str, int]]:
+        """Return hash and size of each object."""
         return ((block.hash, block.size) for block in self.blocks)
 
 
 class FileNode(_Node, frozen=True, tag="file"):
-    """A file, kept as its bytes are."""
+    """A file, stored unchanged."""
 
     kind: ClassVar[Kind] = "file"
     hash: str
@@ -67,11 +70,12 @@ class FileNode(_Node, frozen=True, tag="file"):
     file_name: str = ""
 
     def objects(self) -> Iterator[tuple[str, int]]:
+        """Return hash and size of the object."""
         return iter(((self.hash, self.size),))
 
 
 class ArrayNode(_Node, frozen=True, tag="array"):
-    """A numpy array, kept as one .npy object of `size` bytes."""
+    """A numpy array, stored as one .npy object of `size` bytes."""
 
     kind: ClassVar[Kind] = "array"
     dtype: str
@@ -81,6 +85,7 @@ class ArrayNode(_Node, frozen=True, tag="array"):
     file_name: str = ""
 
     def objects(self) -> Iterator[tuple[str, int]]:
+        """Return hash and size of the object."""
         return iter(((self.hash, self.size),))
 
 

@@ -1,4 +1,8 @@
-"""The manifest: all of one state of a package as JSON Lines, sorted; the sha256 of its bytes is the package's hash."""
+"""The manifest: one state of a package as sorted JSON Lines; the sha256 of its bytes is the package's hash.
+
+A line is canonical if writing it again gives the same bytes, so duplicate keys, other spaces, other number forms and
+other escapes need no rules of their own.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,7 @@ def _key(node: Node) -> tuple[str, ...]:
 class Manifest:
     """One state of a package: metadata and nodes in order; immutable.
 
-    `data` are its bytes, `hash` their sha256. Two manifests are equal when their hashes are.
+    `data` are its bytes, `hash` their sha256. Manifests are equal if their hashes are.
     """
 
     def __init__(self, data: bytes, meta: dict[str, Any], nodes: list[Node], keys: list[tuple[str, ...]]) -> None:
@@ -72,10 +76,10 @@ class Manifest:
     def make(
         cls, nodes: Iterable[Node], meta: dict[str, Any] | None = None, *, like: Manifest | None = None
     ) -> Manifest:
-        """Return the manifest of these nodes, in any order; group lines that say nothing are left out.
+        """Return the manifest of these nodes, given in any order; redundant group lines are omitted.
 
-        What is equal in `like` is not written and checked again. Raise `InvalidInput` for metadata that JSON cannot
-        hold, `InvalidManifest` for what a manifest may not have.
+        Nodes that are equal in `like` are not encoded and checked again. Raise `InvalidInput` for metadata that JSON
+        cannot represent, `InvalidManifest` for nodes that a manifest must not contain.
         """
         ordered = sorted(nodes, key=_key)
         kept = [
@@ -99,15 +103,15 @@ class Manifest:
         return cls._checked(b"".join(lines), head[:-1], pairs)
 
     def _lines(self) -> dict[str, tuple[Node, bytes]]:
-        """By path, each node and its line."""
+        """Return, by path, each node and its line."""
         lines = self.data.splitlines(keepends=True)[1:]
         return {node.path: (node, line) for node, line in zip(self.nodes, lines, strict=True)}
 
     @classmethod
     def parse(cls, data: bytes, expected: str | None = None, *, verified: bool = False) -> Manifest:
-        """Read a manifest's bytes; `verified` ones were once parsed without mistakes.
+        """Parse a manifest; `verified` bytes were validated before and are only decoded.
 
-        Raise `HashMismatch` if they are not `expected`, `InvalidManifest` naming the line that is wrong.
+        Raise `HashMismatch` if their hash is not `expected`, `InvalidManifest` with the number of an invalid line.
         """
         if expected is not None:
             check_bytes(data, expected, "manifest")
@@ -123,7 +127,7 @@ class Manifest:
 
     @classmethod
     def _checked(cls, data: bytes, head: bytes, lines: Iterable[bytes | Node]) -> Manifest:
-        """Return the manifest of these lines, some of which were read before."""
+        """Return the manifest of these lines; those given as nodes were validated before."""
         meta = parse_head(head)
         nodes: list[Node] = []
         keys: list[tuple[str, ...]] = []
@@ -145,19 +149,19 @@ class Manifest:
 
     @property
     def size_bytes(self) -> int:
-        """How long the manifest itself is."""
+        """Return the size of the manifest itself in bytes."""
         return len(self.data)
 
     def get(self, path: str) -> Node | None:
-        """Return the node at this path, or None (a group that is only implied is None too)."""
+        """Return the node at this path, or None (also for a group that is only implied)."""
         key = tuple(path.split("/"))
         at = bisect_left(self._keys, key)
         return self.nodes[at] if at < len(self._keys) and self._keys[at] == key else None
 
     def below(self, path: str) -> list[Node]:
-        """Return the node at this path and all below it, in order; the whole package for the empty path.
+        """Return the node at this path and all nodes below it, in order; for "" the whole package.
 
-        Raise `NodeNotFound` where there is nothing.
+        Raise `NodeNotFound` if there is none.
         """
         if not path:
             return self.nodes
@@ -170,11 +174,11 @@ class Manifest:
         return self.nodes[start:end]
 
     def entries(self, path: str = "") -> Iterator[Node]:
-        """Return the same one by one, so that of a long manifest few are in memory at a time."""
+        """Return an iterator over the same nodes; for a long manifest, few are in memory at a time."""
         return iter(self.below(path))
 
     def objects(self, path: str = "") -> dict[str, int]:
-        """Return the objects of the node at `path` and of all below it: hash to size in bytes."""
+        """Return the objects of the node at `path` and of all nodes below it: hash to size in bytes."""
         return {hash: size for node in self.entries(path) for hash, size in node.objects()}
 
     def size(self, path: str = "") -> int:
@@ -182,7 +186,7 @@ class Manifest:
         return sum(self.objects(path).values())
 
     def kind(self, path: str) -> Kind | Literal[""]:
-        """group, table, file or array; nothing where there is no node. The package is a group."""
+        """Return group, table, file or array; "" if there is no node. The package is a group."""
         if not path:
             return "group"
         key = tuple(path.split("/"))
@@ -202,7 +206,7 @@ class Manifest:
         return found
 
     def named(self, path: str, attribute: str) -> list[str] | None:
-        """Return the names in a group that this attribute stands for; None if only trying each can tell."""
+        """Return the names in a group that this attribute means; None if each name must be tried."""
         return None
 
     def tables(self) -> list[str]:
@@ -211,7 +215,7 @@ class Manifest:
 
 
 def head_line(meta: dict[str, Any]) -> bytes:
-    """Return the first line of a manifest; raise `InvalidInput` for metadata that JSON cannot hold."""
+    """Return the first line of a manifest; raise `InvalidInput` for metadata that JSON cannot represent."""
     return canonical.encode(_Head(FORMAT, canonical.prepare(meta))) + b"\n"
 
 
@@ -221,7 +225,7 @@ def node_line(node: Node) -> bytes:
 
 
 def prepared(node: Node) -> Node:
-    """Return a node ready to be written; raise `InvalidInput` for metadata that JSON cannot hold."""
+    """Return a node ready to be encoded; raise `InvalidInput` for metadata that JSON cannot represent."""
     return msgspec.structs.replace(node, meta=canonical.prepare(node.meta, f"{node.path}: meta")) if node.meta else node
 
 
@@ -252,7 +256,7 @@ def _check_length(line: bytes) -> None:
 
 
 def decoded(line: bytes) -> Node:
-    """Return the node of a line, which is not checked any further."""
+    """Return the node of a line without validating it."""
     return _widened(_node_decoder.decode(line))
 
 
@@ -262,7 +266,7 @@ def decoded_lines(lines: memoryview) -> Iterator[Node]:
 
 
 def _widened(node: Node) -> Node:
-    for value in node.meta.values():  # most need nothing, and are quickly seen through
+    for value in node.meta.values():  # most values need no conversion, which this finds quickly
         kind = type(value)
         if kind not in _AS_THEY_ARE and not (kind is int and abs(value) <= canonical.MAX_INTEGER):
             return msgspec.structs.replace(node, meta=canonical.widen_integers(node.meta))
@@ -270,7 +274,7 @@ def _widened(node: Node) -> Node:
 
 
 def parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
-    """Return the node of a line, and its path in parts; raise one of our errors, or msgspec's, for what may not be."""
+    """Return the node of a line, and its path in parts; raise a datapkg or msgspec error for an invalid line."""
     _check_length(line)
     node = decoded(line)
     if canonical.encode(prepared(node)) != line:
@@ -283,7 +287,7 @@ def parse_node(line: bytes) -> tuple[Node, tuple[str, ...]]:
 
 
 def check_order(previous: Node | None, before: tuple[str, ...], node: Node, key: tuple[str, ...]) -> None:
-    """Raise `InvalidManifest` unless a node may follow another one; `before` and `key` are their paths in parts."""
+    """Raise `InvalidManifest` unless a node may follow the previous one; `before`, `key` are their paths in parts."""
     if previous is None:
         return
     if key == before:
@@ -298,7 +302,7 @@ def check_order(previous: Node | None, before: tuple[str, ...], node: Node, key:
 
 
 def check_node(node: Node) -> None:
-    """Raise `InvalidManifest` for what a node may not have; its path is checked elsewhere."""
+    """Raise `InvalidManifest` for invalid fields of a node, except its path."""
     if isinstance(node, GroupNode):
         return
     _check_file_name(node.file_name)

@@ -1,4 +1,4 @@
-"""A long manifest that has most of its lines from an older one, of which they are known to be right."""
+"""Validate and write long manifests that share most lines with an older one, without reading those lines again."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from datapkg.format.manifest.validate import is_right
 
 _HASH = re.compile(rb'"hash":"([0-9a-f]{16})')
 _Lines = tuple[int, int]
-"""Lines of the older manifest, from the first up to the one behind the last."""
+"""Lines of the older manifest, from the first up to, but not including, the second number."""
 
 
 def read_manifest(data: bytes, hash: str, *, verified: bool = False, older: Manifest | None = None) -> Manifest:
-    """Return the manifest in these bytes, whose sha256 is known to be `hash`; no line of a `verified` one is read.
+    """Return the manifest in these bytes, whose sha256 is known to be `hash`; a `verified` one is not validated again.
 
-    What a long one has in common with an older one, which is known to be right, is not read again either. Raises
-    `InvalidManifest` naming the line that is wrong.
+    Lines that a long one shares with an older, valid manifest are not validated again either. Raise `InvalidManifest`
+    with the number of an invalid line.
     """
     if len(data) < LONG_BYTES:
         return Manifest.parse(data, verified=verified)
@@ -43,18 +43,18 @@ def read_manifest(data: bytes, hash: str, *, verified: bool = False, older: Mani
         return checked(data, hash, older)
     manifest = MappedManifest(data, hash)
     if not data.endswith(b"\n") or not is_right(manifest):
-        Manifest.parse(data)  # says which line is wrong
+        Manifest.parse(data)  # raises with the number of the invalid line
     return manifest
 
 
 def checked(data: bytes, hash: str, older: MappedManifest) -> MappedManifest:
-    """Return the manifest in these bytes, all lines being read that the older one has not; raise `InvalidManifest`."""
+    """Return the manifest in these bytes after validating the lines that `older` lacks; raise `InvalidManifest`."""
     if not data.endswith(b"\n"):
         raise InvalidManifest("manifest: the last line does not end in a newline; the file is cut short or empty")
     manifest = MappedManifest(data, hash)
     if manifest.end > MAX_NODES:
         raise InvalidManifest(f"manifest: more than {MAX_NODES:,} lines")
-    manifest.meta  # noqa: B018 - reads and checks the first line
+    manifest.meta  # noqa: B018 - decodes and validates the first line
     sizes: dict[str, int] = {}
     changed = manifest.gaps(older)
     for gap in changed:
@@ -64,7 +64,7 @@ def checked(data: bytes, hash: str, older: MappedManifest) -> MappedManifest:
 
 
 def _check_lines(manifest: MappedManifest, gap: Gap, sizes: dict[str, int]) -> None:
-    """Read the lines of a gap, and compare the one behind them with its neighbour."""
+    """Validate the lines of a gap, and the order of the line after it."""
     first, end = manifest.numbers(gap.start, gap.stop)
     previous = manifest.node(first - 1) if first > 1 else None
     for number in range(first, min(end + 1, manifest.end)):
@@ -85,7 +85,7 @@ def _note_sizes(node: Node, sizes: dict[str, int]) -> None:
 
 
 def _check_sizes(manifest: MappedManifest, changed: Sequence[Gap], sizes: dict[str, int]) -> None:
-    """Raise where a line that was not read states another size of an object than those that were."""
+    """Raise if a shared line states another size of an object than the lines that were validated."""
     wanted = {hash[:16].encode() for hash in sizes}
     view, at = manifest.view, 0
     for gap in [*changed, Gap(0, 0, len(view), len(view))]:
@@ -101,10 +101,10 @@ def _check_sizes(manifest: MappedManifest, changed: Sequence[Gap], sizes: dict[s
 
 
 def spliced(older: MappedManifest, changes: Mapping[str, Node | None], meta: dict[str, Any]) -> MappedManifest:
-    """The manifest that has these nodes at their paths, none where None is given, and all others of the older one.
+    """Return the older manifest with these nodes at their paths; None removes a node.
 
-    Group lines that say nothing are left out. Raise `InvalidInput` for metadata that JSON cannot hold,
-    `InvalidManifest` for what a manifest may not have.
+    Redundant group lines are omitted. Raise `InvalidInput` for metadata that JSON cannot represent, `InvalidManifest`
+    for nodes that a manifest must not contain.
     """
     parts = _joined(older, _pieces(older, changes))
     previous: Node | None = None
@@ -122,7 +122,7 @@ def spliced(older: MappedManifest, changes: Mapping[str, Node | None], meta: dic
 
 
 def _pieces(older: MappedManifest, changes: Mapping[str, Node | None]) -> list[_Lines | Node]:
-    """New nodes, and between them lines of the older manifest."""
+    """Return new nodes, and between them lines of the older manifest, in order."""
     pieces: list[_Lines | Node] = []
     at = 1
     for key in sorted(tuple(path.split("/")) for path in changes):
@@ -136,7 +136,7 @@ def _pieces(older: MappedManifest, changes: Mapping[str, Node | None]) -> list[_
 
 
 def _joined(older: MappedManifest, pieces: Sequence[_Lines | Node]) -> list[_Lines | Node]:
-    """Return the same without groups that say nothing, since something lies in them now."""
+    """Return the same parts without group lines that became redundant because the groups now contain nodes."""
     parts: list[_Lines | Node] = []
     for piece in pieces:
         first = older.node(piece[0]) if isinstance(piece, tuple) else piece

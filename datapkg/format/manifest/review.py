@@ -1,4 +1,4 @@
-"""What changes for those who read a package, from one state to the next: the review before a release."""
+"""Review a release: what changes for readers of a package from one state to the next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datapkg.format.manifest.diff import Change, diff
 from datapkg.format.manifest.parsed import Manifest, Node, TableNode
 from datapkg.format.texts import count_text
 
-# What breaks readers comes first.
+# Changes that break readers come first.
 _ORDER = ("removed", "renamed", "changed", "added")
 _FIELDS = {
     "dtype": "type",
@@ -22,11 +22,11 @@ _FIELDS = {
 
 
 def review(old: Manifest | None, new: Manifest) -> list[dict[str, Any]]:
-    """Return the changes from `old` (None: there was nothing) to `new`: removed, renamed, changed, then added nodes.
+    """Return the changes from `old` (None for a new package) to `new`: removed, renamed, changed, then added nodes.
 
-    Each has `change`, `path`, `old_path` (of a renamed one), `kind` and `what`, the list of what differs in words. A
-    table that changed has `rows` (old, new) and `columns`: added and removed as (name, type), changed as (name, old
-    type, new type). Metadata of the package are a change of the path "".
+    Each has `change`, `path`, `old_path` (of a renamed one), `kind` and `what`, a list that describes the differences.
+    A changed table has `rows` (old, new) and `columns`: added and removed as (name, type), changed as (name, old type,
+    new type). Metadata of the package is a change of the path "".
     """
     before = old or Manifest.make([])
     changes = [_described(each, before, new) for each in diff(before, new)]
@@ -77,7 +77,7 @@ def _changed(change: Change, before: Node, after: Node) -> dict[str, Any]:
 
 
 def _columns(before: TableNode, after: TableNode) -> dict[str, list[tuple[str, ...]]]:
-    """Return what happened to the columns of a table; names that are there twice count in their order."""
+    """Return the changes of a table's columns; columns with equal names are compared in order."""
     was, now = dict(before.columns), dict(after.columns)
     return {
         "added": [(name, str(kind)) for name, kind in after.columns if name not in was],

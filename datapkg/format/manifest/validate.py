@@ -1,4 +1,4 @@
-"""All lines of a long manifest checked, many at once; what is not surely right is left to the slow way."""
+"""Validate all lines of a long manifest, many at once; anything doubtful is left to `Manifest.parse`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _AT_ONCE = 4096
 
 
 def is_right(manifest: MappedManifest) -> bool:
-    """Return whether every line is as `Manifest.parse` wants it; false also where that could not be seen."""
+    """Return whether every line is valid for `Manifest.parse`; False also if that is uncertain."""
     if manifest.end > MAX_NODES or manifest.longest_line() > MAX_LINE_BYTES:
         return False
     try:
-        manifest.meta  # noqa: B018 - reads and checks the first line
+        manifest.meta  # noqa: B018 - decodes and validates the first line
         order, sizes = _Order(), dict[str, int]()
         return all(
             _are_right(manifest.lines(start, min(start + _AT_ONCE, manifest.end)), order, sizes)
@@ -50,12 +50,12 @@ def _are_right(lines: memoryview, order: _Order, sizes: dict[str, int]) -> bool:
 
 
 def _is_plain(node: Node) -> bool:
-    """Return whether the metadata are written as they are: no floats, and nothing in which there could be one."""
+    """Return whether metadata is encoded without changes: it has no floats, and no values that may contain one."""
     return all(type(value) in (str, bool, int) for value in node.meta.values())
 
 
 class _Order:
-    """Takes one node after the other; raises for a path that may not be, or not there."""
+    """Check the order of nodes one by one; raise for an invalid path or position."""
 
     def __init__(self) -> None:
         self._previous: Node | None = None
@@ -63,8 +63,9 @@ class _Order:
         self._group = ""
 
     def add(self, node: Node) -> None:
+        """Check the next node."""
         group, _, name = node.path.rpartition("/")
-        if group and group == self._group and name > self._key[-1]:  # what lies beside another one is most of all
+        if group and group == self._group and name > self._key[-1]:  # the common case: the next node of the same group
             check_node_name(name)
             self._key = (*self._key[:-1], name)
         else:
