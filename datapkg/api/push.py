@@ -149,6 +149,7 @@ def _begin(
         _check_parent(ref, client.url, started.latest, request)
     if is_adopted:  # a push is for one manifest
         started = client.start_push(ref, agreed.hash, [agreed.hash])
+    # With `force`, a given beginning of a hash may not match `latest`; a request needs a full hash.
     parent = request.parent if request.parent is None or is_hash(request.parent) else started.latest
     record = request.record or _record(home, ref, agreed.hash) or _record(home, ref, manifest.hash)
     request = msgspec.structs.replace(request, manifest=agreed.hash, record=record, parent=parent)

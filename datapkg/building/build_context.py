@@ -29,6 +29,7 @@ class PreviousState:
         tables = [node for node in manifest.nodes if isinstance(node, TableNode)] if manifest else []
         absent = objects.missing({hash for node in tables for hash, _ in node.objects()})
         whole = [node for node in tables if not any(hash in absent for hash, _ in node.objects())]
+        # Reversed, so that of several tables with equal content the first one is kept.
         self._tables = {node.content: node for node in reversed(whole)}
         self._at = {node.path: node for node in whole}
 

@@ -95,6 +95,7 @@ class BuildCache:
         text = os.path.abspath(path)
         try:
             text.encode()
+        # A path that is not valid UTF-8 cannot be stored in SQLite.
         except UnicodeEncodeError:
             return
         with self._lock:

@@ -87,6 +87,7 @@ class _ManifestMerger:
         part, found = self._parts[number], self.found
         found.meta = self._meta("", found.meta, part.meta, number)
         moves: dict[str, str | None] = {}
+        # The first collision of a path decides for everything below it, before any node of the part is moved.
         met: set[str] = set()
         for node in part.nodes:
             place = self._meeting(node)
@@ -95,6 +96,7 @@ class _ManifestMerger:
                 self._meet(place, node, number, moves)
         for node in part.nodes:
             self._put(node, number, moves)
+        # Groups may be implied by paths below them, so they are collected again after each part.
         self._groups = {above for path in found.nodes for above in _above(path)}
         self._groups |= {path for path, node in found.nodes.items() if isinstance(node, GroupNode)}
 
@@ -133,6 +135,8 @@ class _ManifestMerger:
         old = self.found.renamed.get(place, place)
         for owner, node, path in [(self.found.of[place], here, old), *((at, each, each.path) for at, each in more)]:
             if same_content(node, later):
+                # A table that replaces another of the same stated content is verified, unless both have the same
+                # objects.
                 if isinstance(node, TableNode) and list(node.objects()) != list(later.objects()):
                     self._check(owner, msgspec.structs.replace(node, path=path))
                 return True

@@ -86,6 +86,7 @@ def build_package(
             manifest = Manifest.make(joined([*collected.nodes, *groups]), spec.meta, like=previous)
         cache.claims.mark_verified(collected.tables)
     finally:
+        # The cache is saved even after an error, so the next build does not repeat what succeeded.
         cache.save()
     results = run_checks(_without(spec.nodes, collected.failures), manifest, objects)
     raise_failed(results)

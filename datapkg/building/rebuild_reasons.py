@@ -51,6 +51,7 @@ def _reason(
     changes = [*_settings(now, then)]
     if now.get("hash") != then.get("hash"):
         changes.insert(0, "the file changed")
+    # Library versions do not matter for files that are stored unchanged.
     changes += libraries if now.get("transform") != "id" else []
     return f"read: {', '.join(changes) or 'nothing is known of what it became, or its objects are gone'}"
 

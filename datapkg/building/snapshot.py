@@ -70,6 +70,7 @@ def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
                 return None
     except OSError:
         return None
+    # A file that changed within a clock tick of this scan may change again with the same stat.
     return Snapshot(sha256.hexdigest(), frozenset(files)) if newest + TICK_NS < at else None
 
 

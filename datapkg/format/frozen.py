@@ -1,8 +1,8 @@
 """Frozen dataclasses for modules on the import path of packages.
 
-The standard library's `dataclasses` loads `inspect`, which takes as long as the whole rest of an import of data. These
-are equivalent: made from annotations and defaults, compared by their fields, hashable, immutable, and supported by
-`dataclasses.replace`, `asdict` and `fields`.
+The standard library's `dataclasses` loads `inspect`, which takes as long as the whole rest of an import of data.
+Classes made here are equivalent: made from annotations and defaults, compared by their fields, hashable, immutable, and
+supported by `dataclasses.replace`, `asdict` and `fields`.
 """
 
 from __future__ import annotations

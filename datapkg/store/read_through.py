@@ -239,6 +239,7 @@ class _Stretches(io.RawIOBase):
         if stop <= self._at:
             return 0
         if self._proved.lacking(self._at, stop):
+            # Sequential reads double the amount that is fetched ahead; a jump resets it.
             self._step = min(2 * self._step, MAX_STEP_BYTES) if self._at == self._fetched_to else STEP_BYTES
             ahead = min(self._size, max(stop, self._at + self._step))
             with self._explained():

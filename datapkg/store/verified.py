@@ -110,6 +110,7 @@ class VerifiedObjects(Objects):
                 except FileNotFoundError:
                     is_here = False
                     continue
+                # Setting the access time changes the change time, so the file is marked as verified again.
                 if is_verified:
                     renewed.append(path)
         self.index.mark_verified(renewed)

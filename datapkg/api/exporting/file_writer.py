@@ -119,6 +119,7 @@ def _merge(
                 if folder.status(parts[-1]) is not None:
                     kept = str(number)
                     folder.move(parts[-1], replaced, kept)
+                # Recorded before the move, so that an interruption between the two is undone as well.
                 done.placed.append((parts, kept))
                 start.move(parts[-1], folder, parts[-1])
     except BaseException:

@@ -51,6 +51,7 @@ def value_hashes(values: pa.Array, kind: pa.DataType) -> Words:
         return pandas.util.hash_array(cast(values, kind).to_numpy(zero_copy_only=False))
     plain = cast(values, kind)
     if types.is_floating(kind):
+        # Adding 0.0 turns -0.0 into 0.0, which is equal but has other bits.
         return (plain.to_numpy() + 0.0).view(np.uint64)
     if kind.bit_width == 32:
         plain = plain.view(pa.int32())

@@ -49,6 +49,7 @@ def run(
         raise ValueError("it is read in a process of its own, and this Python does not know its interpreter")
     folders = dict.fromkeys(str(Path(each.__file__).parents[1]) for each in libraries)
     settings = json.dumps({"folders": list(folders), "most": max_bytes(), **(options or {})})
+    # Isolated and without site-packages: the child imports only from the folders of the given libraries.
     line = [sys.executable, "-I", "-S", __file__, task, os.path.abspath(path), settings]
     done = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False)
     told = [each for each in done.stderr.decode("utf-8", "replace").splitlines() if each.startswith(_MARK)]

@@ -163,6 +163,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> Kind:
 def _check_directory(stream: BinaryIO, name: str) -> None:
     """Enforce the limits on the directory of a zip before zipfile creates an object for every entry."""
     length = stream.seek(0, os.SEEK_END)
+    # The end record is followed by a comment of at most 64 KiB.
     start = max(0, length - (1 << 16) - 100)
     stream.seek(start)
     end = stream.read()
@@ -170,6 +171,7 @@ def _check_directory(stream: BinaryIO, name: str) -> None:
     if at < 0:
         raise BuildFailed(f"{quoted(name)} is a zip without its end: it was cut off")
     count, size = int.from_bytes(end[at + 10 : at + 12], "little"), int.from_bytes(end[at + 12 : at + 16], "little")
+    # The Zip64 locator before the end record leads to 64-bit counts.
     if end[at - 20 : at - 16] == b"PK\x06\x07" and at >= 20:
         stream.seek(int.from_bytes(end[at - 12 : at - 4], "little"))
         larger = stream.read(56)

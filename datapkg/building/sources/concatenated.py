@@ -66,6 +66,8 @@ class Concatenated:
                 for table in each.tables():
                     yield TablePart(self._fitting(table, each))
             except RestartRead:
+                # After one file restarted, the types of all later files are settled at once, so that there is only one
+                # restart.
                 for other in self._files[number + 1 :]:
                     other.settle()
                 self.schema = self._joined()

@@ -124,6 +124,7 @@ def _known(archive: FetchedFile, patterns: list[str], downloads: DownloadCache) 
 def _decoded(data: bytes, downloads: DownloadCache) -> list[Extracted] | None:
     try:
         rows = [(tuple(parts), hash) for parts, hash in json.loads(data)]
+        # Cached paths are data of the index and are validated again before they are used.
         if any(name_problem(parts) for parts, _ in rows):
             return None
         paths = [downloads.find(hash, parts[-1]) for parts, hash in rows]

@@ -102,6 +102,7 @@ class _Downloads:
             return _local(source.inside, self._fetcher.downloads)
         shown = without_credentials(source.url)
         name = file_name(source.url) or node.path.rpartition("/")[2]
+        # With `--update` any content is accepted, so the key has no checksum.
         key = (source.url, "" if self._update else source.sha256, name)
         if key not in self._here:
             with located_errors(node):
@@ -124,6 +125,7 @@ class _Downloads:
         temp = downloads.temp()
         piece = downloads.pieces / hashlib.sha256(url.encode()).hexdigest()[:32]
         piece.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The lock makes several builds that need the same file wait for one download.
         with FileLock(f"{piece}.lock"):
             if sha256 and not self._force and (path := downloads.find(sha256, name)):  # another process was quicker
                 return path, sha256

@@ -58,6 +58,7 @@ def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[B
     block ends.
     """
     try:
+        # O_NONBLOCK: opening a named pipe would otherwise wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise BuildFailed(f"{quoted(name)} cannot be read: {error.strerror}", path=name) from error

@@ -94,6 +94,7 @@ def call(source: PythonSource, kwargs: dict[str, Any]) -> Called:
     with loaded(source.module, source.function) as function:
         paths = [each.path.absolute() for each in source.files]
         with printed() as lines, explained(source.module, f"{source.function}()", TransformFailed):
+            # Kwargs are copied, so a function that changes them does not change the build's record.
             value = function(*paths, **copy.deepcopy(kwargs))
     # Outside of the block, where modules are found in the usual way.
     return Called(_taken(value, f"{source.function}() of {source.module.name}"), sha256, lines)
@@ -170,6 +171,7 @@ def _files_of(name: str, folder: Path) -> Iterator[Path]:
 def _own_modules(folder: Path, files: list[Path]) -> Iterator[None]:
     """Import modules from a folder first; afterwards remove those loaded from it."""
     tops = {path.relative_to(folder).parts[0].removesuffix(".py") for path in files}
+    # Modules of the same names that were imported from elsewhere are hidden during the call, and restored after it.
     hidden = {
         name: module
         for name, module in sys.modules.items()

@@ -179,6 +179,7 @@ class _Git:
         if not self._address.folder:
             self._run("checkout", "--quiet", "--force", "--detach", commit, own_settings=False)
             return
+        # With a folder, only its files are written: the index is filled without a checkout of the rest.
         self._run("update-ref", "--no-deref", "HEAD", commit, own_settings=False)
         self._run("read-tree", commit, own_settings=False)
         where = f":(literal){self._address.folder}"

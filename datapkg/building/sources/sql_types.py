@@ -58,6 +58,7 @@ class QueryColumn:
     def of(cls, described: Sequence[Any]) -> QueryColumn:
         """Return a column from a cursor's description (PEP 249)."""
         name = str(described[0])
+        # psycopg reports PostgreSQL's type numbers; those of other drivers have no common meaning.
         number = described[1] if type(described).__module__.startswith("psycopg") else None
         known = _POSTGRESQL.get(number) if isinstance(number, int) else None
         precision, scale = described[4], described[5]

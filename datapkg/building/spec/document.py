@@ -108,6 +108,7 @@ def _mistake(name: str, text: str, at: int | None, what: str, place: tuple[int, 
     line, column = place if place is not None else (len(lines) - 1, len(lines[-1]))
     whole = LINE_END.split(text)
     snippet = whole[line] if line < len(whole) else ""
+    # `column` counts from the beginning of the line, which may be long: show the part around the mistake.
     start = max(0, column - 60)
     cut = "".join(c if c.isprintable() or c == "�" else "·" for c in snippet[start : start + 100])
     if "\t" in snippet[:column]:
@@ -152,6 +153,7 @@ def _compose(text: str, name: str) -> Item | None:
         if above.kind == "mapping" and len(above.values) % 2 == 0 and len(item.text) > MAX_KEY:
             raise _at(event, name, text, f"this key has {len(item.text):,} characters; {MAX_KEY:,} are the bound")
         above.values.append(item)
+        # Aliases count each time they are used; otherwise nested aliases could expand exponentially.
         above.weight += item.weight
         above.depth = max(above.depth, item.depth + 1)
         if above.weight > MAX_VALUES:

@@ -136,6 +136,7 @@ def _bad_link(path: str, fence: tuple[str, ...], above: tuple[str, ...]) -> str 
         return "leads nowhere"
     if any(not is_inside(path, folder) for folder in fence):
         return "leaves the folder"
+    # A link to a folder around it would be walked forever.
     if os.path.isdir(path) and os.path.realpath(path) in above:
         return "leads to a folder that it lies in"
     return None

@@ -92,6 +92,7 @@ def left_out_by(text: str, git_rules: _GitRules | None = None) -> LeftOut:
 
 def _verdict_of(text: str) -> _Verdict:
     rules = [rule for line in text.split("\n") if (rule := _rule(unicodedata.normalize("NFC", line)))]
+    # The last matching rule decides, so the rules are tried in reverse order.
     rules.reverse()
 
     def verdict(names: Sequence[str], is_folder: bool) -> bool | None:
@@ -141,6 +142,7 @@ class _GitRules:
             raise InvalidInput(f"{quoted(path)} cannot be read: {error.strerror}", hint=hint) from error
         if len(data) > MAX_BYTES:
             raise InvalidInput(f"{quoted(path)} has more than {MAX_BYTES >> 20} MiB", hint=hint)
+        # Surrogate escapes keep rules of other lines effective if one line is not UTF-8.
         return _verdict_of(data.decode("utf-8-sig", "surrogateescape"))
 
 

@@ -160,6 +160,7 @@ class _Reader:
             self._need_table(mapping, [node.transform])
         else:
             self.nodes.append(replace(node, checks=tuple(checks.values())))
+        # If the transform is not settled yet, the file may still turn out to be a table.
         if isinstance(node.source, UrlSource) and not source.may_be_table:
             self._need_table(mapping, [node.transform])
 

@@ -164,6 +164,7 @@ class _IndexWriter:
         """Add an object; each group counts an object once."""
         self._open[-1].size += size
         before = self._seen.get(hash)
+        # Groups that contain both lines counted the object before; sizes are added up to outer groups on closing.
         if before is not None:
             self._open[common_length(before, path)].size -= size
         self._seen[hash] = path
