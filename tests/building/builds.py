@@ -1,4 +1,4 @@
-"""Building into memory, and reading back what was built: what the tests of this room share."""
+"""Build packages in memory and read them back: the shared test bench of the building tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from datapkg.tables.pandas_metadata import restore_categories
 
 
 class Bench:
-    """Objects in memory, and the packages built into them."""
+    """An in-memory object store and the packages built into it."""
 
     def __init__(self) -> None:
         self.objects = MemoryObjects()
@@ -37,13 +37,13 @@ class Bench:
     def build(
         self, source: Any, *, previous: Manifest | None = None, into: Objects | None = None, **options: Any
     ) -> BuildOutput:
-        """Builds a path or values; the options are those of `spec_for`."""
+        """Build a path or values; the options are those of `spec_for`."""
         spec = spec_for(source, **options) if isinstance(source, Path) else spec_from_values(source)
         objects = self.objects if into is None else into
         return build_package(spec, objects, previous=previous, find_package=self.find)
 
     def table(self, built: BuildOutput, path: str) -> pa.Table:
-        """A table node as Arrow, after its content was computed again from its objects."""
+        """Return a table node as Arrow, after its content hash has been recomputed from its objects."""
         node = built.manifest.get(path)
         assert isinstance(node, TableNode)
         streams = [io.BytesIO(self.objects.read(block.hash)) for block in node.blocks]
@@ -52,22 +52,22 @@ class Bench:
         return pa.concat_tables([restore_categories(pq.ParquetFile(stream).read()) for stream in streams])
 
     def frame(self, built: BuildOutput, path: str) -> pandas.DataFrame:
-        """A table node as a reader gets it."""
+        """Return a table node as the DataFrame that a reader gets."""
         return to_pandas(self.table(built, path))
 
 
 def paths(built: BuildOutput) -> list[str]:
-    """The paths of all nodes, groups of their own line included."""
+    """Return the paths of all nodes, including groups that have their own line."""
     return [node.path for node in built.manifest.nodes]
 
 
 def kinds(built: BuildOutput) -> dict[str, str]:
-    """Path to kind."""
+    """Return the kind of each path."""
     return {node.path: node.kind for node in built.manifest.nodes}
 
 
 def write(folder: Path, files: dict[str, str | bytes]) -> Path:
-    """Writes files below a folder, and gives the folder."""
+    """Write files below a folder and return the folder."""
     for name, body in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

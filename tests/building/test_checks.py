@@ -1,4 +1,4 @@
-"""Checks on tables: what passes, what fails with which rows, and what a build says and keeps of it."""
+"""Checks on tables: what passes, which rows fail, and what a build reports and records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ D, DT = datetime.date, datetime.datetime
 
 
 def findings(values: Any, rules: dict[str, Any], columns: tuple[str, ...] | None = ("x",)) -> list[str]:
-    """What a check of these rules says of a table, or of a column `x`; each as `column: rows: said [row numbers]`."""
+    """Return the findings of these rules on a table or a column `x`, each as `column: rows: message [row numbers]`."""
     table = values if isinstance(values, dict | pa.Table | pandas.DataFrame) else {"x": values}
     bench = Bench()
     tables = table if isinstance(table, dict) and "t" in table else {"t": table}
@@ -41,7 +41,7 @@ def findings(values: Any, rules: dict[str, Any], columns: tuple[str, ...] | None
 
 
 def rows(values: Any, rules: dict[str, Any]) -> list[int]:
-    """The numbers of the first rows that break the rules."""
+    """Return the numbers of the first rows that break the rules."""
     found = findings(values, rules)
     assert len(found) <= 1
     assert not found or "[" in found[0], found
@@ -130,7 +130,9 @@ def test_rows_that_break_a_rule(values: Any, rules: dict[str, Any], expected: li
         ([1, 2], {"foreign_key": "t.y"}, ("x",), "there is no column 't.y' in this package; there are 't.x'"),
     ],
 )
-def test_what_cannot_hold(values: Any, rules: dict[str, Any], columns: tuple[str, ...] | None, expected: str) -> None:
+def test_rules_that_cannot_hold(
+    values: Any, rules: dict[str, Any], columns: tuple[str, ...] | None, expected: str
+) -> None:
     (found,) = findings(values, rules, columns)
     assert expected in found
 
@@ -160,13 +162,13 @@ def test_types(values: Any, types: str) -> None:
     assert findings(values, {"type": ("null",)}) != []
 
 
-def test_without_columns_a_check_is_for_those_that_it_fits() -> None:
+def test_check_without_columns_applies_to_columns_of_fitting_types() -> None:
     table = pa.table({"a": [1, -1], "b": ["x", "y"], "c": [-0.5, 1.0]})
     assert findings(table, {"min": 0}, None) == ["a: 1: below 0 [2]", "c: 1: below 0 [1]"]
     assert findings(table, {"not_null": True}, None) == []
 
 
-def test_columns_of_one_name_are_known_by_the_names_that_they_got() -> None:
+def test_duplicate_columns_are_checked_under_their_new_names() -> None:
     table = pa.table([pa.array([1, 2]), pa.array([3, -4]), pa.array([-5, 6])], names=["x", "y.z", "x"])
     assert findings(table, {"min": 0}) == []
     assert findings(table, {"min": 0}, ("x.1",)) == ["x.1: 1: below 0 [1]"]
@@ -193,7 +195,7 @@ def test_foreign_keys_of_other_types() -> None:
     assert "int64 cannot be compared with string, the type of u.k" in found
 
 
-def test_over_many_pieces_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_across_many_pieces_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     count = 200_000
     frame = pandas.DataFrame({"x": np.arange(count), "t": [f"t{row}" for row in range(count)]})
     frame.loc[[70_000, 150_000], "x"] = -1
@@ -208,14 +210,14 @@ def test_over_many_pieces_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert findings(frame, {"unique": True}, ("t",)) == ["t: 1: equal to an earlier one [200000]"]
 
 
-def test_texts_of_one_word_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_with_equal_hashes_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         pandas.util, "hash_array", lambda values: np.array([len(each) for each in values], dtype=np.uint64)
     )
     assert rows(["a", "b", "cc", "b", "dd"], {"unique": True}) == [4]
 
 
-# ---- in a build
+# ---- checks in a build
 
 
 def build(folder: Path, text: str, bench: Bench | None = None, **options: Any) -> BuildOutput:
@@ -239,7 +241,7 @@ checks:
 """
 
 
-def test_037_all_failures_of_all_nodes_at_once(tmp_path: Path) -> None:
+def test_037_all_failures_of_all_nodes_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(CheckFailed) as caught:
         build(tmp_path, TWO.replace("severity: warn", "severity: error"))
     assert str(caught.value).splitlines() == [
@@ -277,14 +279,14 @@ def test_warnings_and_the_record(tmp_path: Path) -> None:
     assert len(built.record["rules"]) == 3
 
 
-def test_a_package_does_not_change_by_its_checks(tmp_path: Path) -> None:
+def test_checks_do_not_change_the_package(tmp_path: Path) -> None:
     plain = build(tmp_path, "contents: {a: {file: a.csv}}\n")
     checked = build(tmp_path, "contents: {a: {file: a.csv, checks: [{row_count: 3}]}}\n")
     assert checked.manifest == plain.manifest
     assert "checks" not in plain.record
 
 
-def test_tables_kept_as_they_lie_reused_or_of_another_package(tmp_path: Path) -> None:
+def test_tables_with_kept_bytes_reused_or_from_another_package_are_checked(tmp_path: Path) -> None:
     table = pa.table({"x": pa.array(["a", "b", "a"]).dictionary_encode(), "n": range(3)})
     pq.write_table(table, tmp_path / "p.parquet", row_group_size=2)
     bench = Bench()
@@ -295,7 +297,7 @@ def test_tables_kept_as_they_lie_reused_or_of_another_package(tmp_path: Path) ->
             build(tmp_path, text, bench, previous=before)
 
 
-def test_many_failures_are_cut(tmp_path: Path) -> None:
+def test_long_lists_of_failures_are_truncated(tmp_path: Path) -> None:
     columns = ",".join(f"c{number}" for number in range(60))
     write(tmp_path, {"w.csv": f"{columns}\n{','.join('1' * 60)}\n"})
     with pytest.raises(CheckFailed) as caught:
@@ -312,7 +314,7 @@ def test_the_iris_of_the_product_page() -> None:
     ]
 
 
-def test_a_spec_of_nothing_that_became_a_table_is_passed_by() -> None:
+def test_checks_of_a_node_that_was_not_built_are_skipped() -> None:
     bench = Bench()
     built = bench.build({"w": np.ones(3)})
     spec = NodeSpec("elsewhere", ValueSource(None), checks=(Check("c", {"min": 0}),))

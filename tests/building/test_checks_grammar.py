@@ -1,4 +1,4 @@
-"""What can be said in `checks`: which checks a node gets, and every mistake at its line."""
+"""The grammar of `checks`: which checks a node gets, and every mistake with its line."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NAMED = "checks:\n  there: {column: x, not_null: true}\n  small: {column: x, max
 
 
 def read(folder: Path, contents: str, named: str = NAMED) -> dict[str, tuple[Check, ...]]:
-    """The checks of each node."""
+    """Return the checks of each node."""
     write(folder, {"a.csv": "x\n1\n", "b.csv": "x\n1\n", "c.txt": "", "build.yml": f"{contents}{named}"})
     return {node.path: node.checks for node in read_build_file(folder / "build.yml").nodes}
 
 
 def asked(folder: Path, text: str, named: str = NAMED) -> dict[str, Check]:
-    """The checks of a node that says `checks: text`, by name."""
+    """Return the checks of a node with `checks: text`, by name."""
     (checks,) = read(folder, f"contents:\n  a: {{file: a.csv, checks: {text}}}\n", named).values()
     return {check.name: check for check in checks}
 
@@ -51,12 +51,12 @@ def problems(folder: Path, contents: str, named: str = NAMED) -> list[str]:
         ("", []),
     ],
 )
-def test_ways_to_ask(tmp_path: Path, text: str, names: list[str]) -> None:
+def test_forms_of_checks(tmp_path: Path, text: str, names: list[str]) -> None:
     (checks,) = read(tmp_path, f"contents:\n  a: {{file: a.csv, checks: {text}}}\n").values()
     assert [check.name for check in checks] == names
 
 
-def test_034_an_inline_definition_goes_before_the_named_one(tmp_path: Path) -> None:
+def test_034_inline_definition_overrides_the_named_one(tmp_path: Path) -> None:
     check = asked(tmp_path, "{small: {column: x, min: 3, severity: warn}}")["small"]
     assert (check.rules, check.severity) == ({"min": 3}, "warn")
 
@@ -101,7 +101,7 @@ def test_every_kind_has_a_rule() -> None:
     assert RULES.keys() | {"type", "row_count", "sql", "python"} == KINDS.keys()
 
 
-def test_checks_of_groups_hold_below_and_nodes_add_to_them(tmp_path: Path) -> None:
+def test_checks_of_groups_are_inherited_and_nodes_add_to_them(tmp_path: Path) -> None:
     contents = """contents:
   g:
     checks: [there]
@@ -126,7 +126,7 @@ def test_checks_of_groups_hold_below_and_nodes_add_to_them(tmp_path: Path) -> No
     }
 
 
-def test_checks_is_a_node_exactly_if_it_has_a_source(tmp_path: Path) -> None:
+def test_checks_is_a_node_if_and_only_if_it_has_a_source(tmp_path: Path) -> None:
     contents = """contents:
   g: {checks: {file: a.csv}}
   h: {checks: {package: u/p}, file: {package: u/p}}
@@ -136,7 +136,7 @@ def test_checks_is_a_node_exactly_if_it_has_a_source(tmp_path: Path) -> None:
     assert found == {"g/checks": [], "h/checks": [], "h/file": [], "i/a": ["files"]}
 
 
-def test_033_unknown_checks_name_those_that_there_are(tmp_path: Path) -> None:
+def test_033_error_for_unknown_checks_lists_the_known_ones(tmp_path: Path) -> None:
     assert problems(tmp_path, "contents:\n  a: {file: a.csv, checks: [smal, there]}\n") == [
         "2: contents.a.checks: unknown check 'smal'; did you mean 'small'? there are there, small"
     ]
@@ -145,7 +145,7 @@ def test_033_unknown_checks_name_those_that_there_are(tmp_path: Path) -> None:
     ]
 
 
-def test_all_mistakes_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
     named = """checks:
   a: {colum: x, min: 0}
   b: {column: x, sql: }
@@ -236,7 +236,7 @@ def test_mistakes_of_a_node(tmp_path: Path, node: str, what: str) -> None:
     assert {each.split(":")[0] for each in found} == {"2"}
 
 
-def test_a_glob_without_tables(tmp_path: Path) -> None:
+def test_checks_of_a_glob_need_tables(tmp_path: Path) -> None:
     assert problems(tmp_path, "contents:\n  '*.txt': {checks: [there]}\n") == [
         "2: contents.*.txt.checks: checks are for tables, and transform id gives none"
     ]

@@ -1,4 +1,4 @@
-"""Python checks: functions beside the build file that say which rows are right, a piece at a time."""
+"""Python checks: functions beside the build file that return which rows are valid, one piece at a time."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def failure(folder: Path, check: str) -> str:
 
 
 @pytest.mark.parametrize("function", ["below", "as_list", "as_array"])
-def test_rows_that_are_wrong(folder: Path, function: str) -> None:
-    said = f"2 of 4 rows are wrong, as {function}() of rules.py says; row 3, row 4"
-    assert failure(folder, f"{{python: 'rules:{function}'}}") == said
+def test_invalid_rows(folder: Path, function: str) -> None:
+    message = f"2 of 4 rows are wrong, as {function}() of rules.py says; row 3, row 4"
+    assert failure(folder, f"{{python: 'rules:{function}'}}") == message
 
 
 @pytest.mark.parametrize("function", ["as_arrow", "labels", "kinds", "prints"])
-def test_rows_that_are_right(folder: Path, function: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_valid_rows(folder: Path, function: str, capsys: pytest.CaptureFixture[str]) -> None:
     built = build(folder, f"{{python: rules:{function}}}")
     assert built.record["checks"] == [{"path": "t", "check": "python", "outcome": "ok", "rows": 4, "rule": 0}]
     assert capsys.readouterr().out == ""
@@ -71,12 +71,12 @@ def test_rows_that_are_right(folder: Path, function: str, capsys: pytest.Capture
     assert not (folder / "__pycache__").exists()
 
 
-def test_columns_are_those_that_it_sees(folder: Path) -> None:
+def test_function_receives_only_the_named_columns(folder: Path) -> None:
     assert build(folder, "{python: 'rules:columns', column: a}").record["checks"][0]["outcome"] == "ok"
     assert "rows 1 to 4 are wrong" in failure(folder, "{python: 'rules:columns'}")
 
 
-def test_a_piece_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_function_is_called_for_each_piece(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE_ROWS", 2)
     assert failure(folder, "{python: 'rules:one'}") == "one() of rules.py says that rows 3 to 4 are wrong"
     assert failure(folder, "{python: 'rules:below'}").endswith("row 3, row 4")
@@ -84,7 +84,7 @@ def test_a_piece_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "message"),
     [
         ("fails", "rules.py, line 16: fails() raised AssertionError: too big"),
         ("none", "gave NoneType; expected one boolean a row"),
@@ -95,23 +95,23 @@ def test_a_piece_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ("calls", "rules.py has no function 'calls'"),
     ],
 )
-def test_what_is_no_answer(folder: Path, function: str, said: str) -> None:
-    assert said in failure(folder, f"{{python: 'rules:{function}'}}")
+def test_invalid_return_values(folder: Path, function: str, message: str) -> None:
+    assert message in failure(folder, f"{{python: 'rules:{function}'}}")
 
 
-def test_a_module_that_cannot_be_loaded(folder: Path) -> None:
+def test_module_that_cannot_be_loaded(folder: Path) -> None:
     write(folder, {"broken.py": "import os\nx = (\n", "raising.py": "import limits\n1 / 0\n"})
     assert "broken.py, line 2: the module raised SyntaxError" in failure(folder, "{python: 'broken:f'}")
     assert "raising.py, line 2: the module raised ZeroDivisionError" in failure(folder, "{python: 'raising:f'}")
 
 
-def test_a_warning_lets_it_pass(folder: Path) -> None:
+def test_check_with_severity_warn_does_not_fail_the_build(folder: Path) -> None:
     built = build(folder, "{python: 'rules:below', severity: warn}")
     assert built.warnings == ["Data check: python: t: 2 of 4 rows are wrong, as below() of rules.py says; row 3, row 4"]
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ("rules", "expected module:function"),
         ("'rules:'", "expected module:function"),
@@ -123,7 +123,7 @@ def test_a_warning_lets_it_pass(folder: Path) -> None:
         ("[a]", "expected module:function"),
     ],
 )
-def test_what_is_no_function(folder: Path, value: str, said: str) -> None:
+def test_invalid_function_references(folder: Path, value: str, message: str) -> None:
     (folder / "link.py").symlink_to(write(folder.parent / "elsewhere", {"x.py": MODULE}) / "x.py")
-    with pytest.raises(InvalidBuildFile, match=said):
+    with pytest.raises(InvalidBuildFile, match=message):
         build(folder, f"{{python: {value}}}")

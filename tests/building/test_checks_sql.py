@@ -1,4 +1,4 @@
-"""SQL checks: what breaks an expression or is found by a query, and that DuckDB sees the one table and nothing else."""
+"""SQL checks: rows that violate an expression or are returned by a query; DuckDB can read only the one table."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def found(expression: str, columns: tuple[str, ...] | None = None, table: Any = 
         ("a >= (SELECT min(a) FROM this)", ""),
     ],
 )
-def test_rows_that_break_an_expression(expression: str, rows: str) -> None:
+def test_rows_that_violate_an_expression(expression: str, rows: str) -> None:
     assert found(expression) == ([f": {rows}"] if rows else [])
 
 
-def test_what_is_shown_of_a_row(tmp_path: Path) -> None:
-    said = failure(tmp_path, "{sql: a < b}")
-    assert said == "Data check failed: sql: t: 2 of 3 rows are against `a < b`; row 2: a: 5, b: 4, row 3: a: 7, b: 6"
-    said = failure(tmp_path, "{sql: a < b, column: t}")
-    assert said.endswith("row 2: t: 'y', row 3: t: 'z'")
+def test_displayed_columns_of_a_row(tmp_path: Path) -> None:
+    message = failure(tmp_path, "{sql: a < b}")
+    assert message == "Data check failed: sql: t: 2 of 3 rows are against `a < b`; row 2: a: 5, b: 4, row 3: a: 7, b: 6"
+    message = failure(tmp_path, "{sql: a < b, column: t}")
+    assert message.endswith("row 2: t: 'y', row 3: t: 'z'")
 
 
-def test_a_query_finds_nothing(tmp_path: Path) -> None:
+def test_query_must_return_no_rows(tmp_path: Path) -> None:
     assert found("SELECT t FROM this GROUP BY t HAVING count(*) > 2") == []
     assert found(" with x as (select t, count(*) n from this group by t) from x where n > 1") == [
         "`with x as (select t, count(*) n from this group by t) from x…` finds 1 row, expected none: (t: 'x', n: 2)"
@@ -69,7 +69,7 @@ def failure(folder: Path, check: str) -> str:
     return str(caught.value)
 
 
-def test_a_column_of_any_name_and_type() -> None:
+def test_columns_of_any_name_and_type() -> None:
     table = pa.table(
         {
             'a "b"': [1, 2],
@@ -133,7 +133,7 @@ def test_rows_stream_and_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> 
         ("SELECT len(list(hash(range))) FROM range(100000000)", "Out of Memory"),
     ],
 )
-def test_what_is_not_taken(tmp_path: Path, expression: str, reason: str) -> None:
+def test_forbidden_expressions(tmp_path: Path, expression: str, reason: str) -> None:
     secret = pa.table({"x": [1]})
     target = tmp_path / "out"
     (line,) = found(expression.replace("{file}", str(target)))
@@ -148,19 +148,19 @@ def test_what_is_not_taken(tmp_path: Path, expression: str, reason: str) -> None
     "statement",
     ["INSTALL httpfs", "LOAD httpfs", "SET threads = 2", "PRAGMA database_list", "CALL pragma_version()", "RESET ALL"],
 )
-def test_statements_are_no_expressions(statement: str) -> None:
+def test_statements_are_not_expressions(statement: str) -> None:
     (line,) = found(statement)
     assert line.startswith("`sql` cannot be checked: ")
 
 
-def test_without_duckdb_a_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_duckdb_error_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(MissingDependency, match="pip install duckdb"):
         found("a > 1")
 
 
 @pytest.mark.parametrize("value", ["", "[a]", "{a: b}", "~", "x" * 10_001])
-def test_what_is_no_sql(tmp_path: Path, value: str) -> None:
+def test_invalid_sql(tmp_path: Path, value: str) -> None:
     write(tmp_path, {"t.csv": "a\n1\n"})
     write(tmp_path, {"build.yml": f"contents:\n  t:\n    file: t.csv\n    checks: [{{sql: {value}}}]\n"})
     with pytest.raises(InvalidBuildFile, match=r"build.yml:4: contents.t.checks\[0\].sql: "):

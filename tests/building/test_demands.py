@@ -1,4 +1,4 @@
-"""Checks carried from state to state come out as if all of the new state had been checked from the start."""
+"""Checks carried from one state to the next have the same result as checking the whole new state."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 class Blocks:
-    """Tables put together from blocks of a few rows, as long ones are of long blocks."""
+    """Tables composed of blocks of a few rows, as long tables consist of long blocks."""
 
     def __init__(self, random: random.Random) -> None:
         self.bench, self.random = Bench(), random
@@ -52,7 +52,7 @@ class Blocks:
         return msgspec.structs.replace(parts[0], path=path, blocks=blocks, content=content, rows=rows)
 
     def changed(self, parts: list[TableNode]) -> list[TableNode]:
-        """The blocks of the table after rows were appended, after another change, or as they are."""
+        """Return the blocks of the table after rows were appended, after another change, or unchanged."""
         at = self.random.choice([len(parts), len(parts), self.random.randint(0, len(parts) - 1), -1])
         return parts if at < 0 else [*parts[:at], *(self.block() for _ in range(self.random.randint(1, 2)))]
 
@@ -62,7 +62,7 @@ def fresh(checks: list[Check], state: Manifest) -> list[CarriedCheck]:
 
 
 @pytest.mark.parametrize("seed", seeds(12, 300))
-def test_what_is_carried_is_what_a_whole_check_finds(seed: int) -> None:
+def test_carried_checks_equal_a_full_check(seed: int) -> None:
     blocks = Blocks(random.Random(seed))
     checks = [
         Check(f"c{at}", rules, None if "row_count" in rules else ("n",), "warn") for at, rules in enumerate(KINDS)
@@ -79,7 +79,7 @@ def test_what_is_carried_is_what_a_whole_check_finds(seed: int) -> None:
         record, before = packed(carried.entries), after
 
 
-def test_what_did_not_change_is_not_read() -> None:
+def test_unchanged_tables_are_not_read() -> None:
     blocks = Blocks(random.Random(1))
     state = Manifest.make([blocks.table("t", [blocks.block()]), blocks.table("keys", [blocks.block()])])
     checks = [Check("c", {"foreign_key": "keys.n"}, ("n",), "warn"), Check("d", {"unique": True}, ("n",), "warn")]
@@ -103,7 +103,7 @@ ODD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("rules", [*KINDS, *ODD], ids=str)
-def test_a_definition_is_read_as_it_was_meant(rules: dict[str, Any]) -> None:
+def test_definition_round_trips(rules: dict[str, Any]) -> None:
     check = Check("name", rules, ("n", 'a "b": {c}'), "warn")
     assert read_definition("name", definition_of(check)) == check
 
@@ -121,5 +121,5 @@ def test_a_definition_is_read_as_it_was_meant(rules: dict[str, Any]) -> None:
         "{rm: -rf}",
     ],
 )
-def test_a_definition_that_is_none_is_not_run(text: str) -> None:
+def test_invalid_definition_is_not_run(text: str) -> None:
     assert read_definition("name", text) is None

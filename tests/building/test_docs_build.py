@@ -1,4 +1,4 @@
-"""Every build file in docs/build.md and docs/checks.md builds, and all that a build file can say stands in the docs."""
+"""Every build file in docs/build.md and docs/checks.md builds, and the docs cover the whole grammar."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("text", "expected"), list(zip(EXAMPLES, NODES, strict=True)))
-def test_an_example(folder: Path, text: str, expected: list[str]) -> None:
+def test_example(folder: Path, text: str, expected: list[str]) -> None:
     bench = Bench()
     bench.packages["uciml/iris"] = bench.build(folder).manifest
     built = bench.build(write(folder, {"build.yml": text}))
@@ -63,16 +63,16 @@ def test_an_example(folder: Path, text: str, expected: list[str]) -> None:
         assert bench.frame(built, "tables/third")["b"].isna().all()
 
 
-def test_every_kind_of_check_stands_there() -> None:
+def test_every_kind_of_check_is_documented() -> None:
     section = TEXTS["checks"]
     for name in (*KINDS, *ALIASES, *ORDERS, *TYPES, "column", "columns", "severity"):
         assert name in section, name
 
 
-def test_every_transform_and_refusal_stands_there() -> None:
+def test_every_transform_and_unsupported_kwarg_is_documented() -> None:
     for name in (*TRANSFORMS, *(REFUSED["csv"].keys() - {"filepath_or_buffer"})):
         assert f"`{name}`" in TEXT, name
 
 
-def test_pandas_is_the_one_that_the_exceptions_are_of() -> None:
+def test_pandas_version_matches_the_documented_exceptions() -> None:
     assert tuple(int(part) for part in pandas.__version__.split(".")[:2]) >= (3, 1)

@@ -1,4 +1,4 @@
-"""What docs/sources.md shows is read, and its bounds are those of the code."""
+"""The example in docs/sources.md can be read, and the documented limits equal those of the code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.building.builds import write
 TEXT = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
 
 
-def test_the_example_is_read(tmp_path: Path) -> None:
+def test_example_is_read(tmp_path: Path) -> None:
     (text,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
     write(tmp_path, {"prices.csv": "x\n", "photos/a.jpg": "", "backup.tar.gz": "", "build.yml": text})
     found = {node.path: type(node.source) for node in read_build_file(tmp_path / "build.yml").nodes}
@@ -27,7 +27,7 @@ def test_the_example_is_read(tmp_path: Path) -> None:
     }
 
 
-def test_bounds_stand_there() -> None:
+def test_limits_are_documented() -> None:
     assert f"{archives.MAX_MEMBERS:,} members, and expand to {archives.MAX_RATIO} times its size" in TEXT
     assert f"{archives.FREE_BYTES >> 30} GiB is always allowed" in TEXT
     assert f"{git_repository.MAX_FILES:,} files" in TEXT

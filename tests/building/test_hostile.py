@@ -1,4 +1,4 @@
-"""Build files of somebody who means no good: a clear error, soon, in little memory, and nothing read or run."""
+"""Malicious build files cause a clear error, soon, in little memory, and nothing foreign is read or run."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from datapkg.format.canonical import check_metadata
 from tests.building.builds import write
 from tests.examples import examples
 
-# On a machine that has other things to do; alone each takes a second at most.
+# Generous for a busy machine; on an idle one each test takes a second at most.
 SECONDS = 10.0
 
 
 def refused(path: Path, text: str | bytes, **options: Any) -> str:
-    """The message about a build file, which must come soon and be short."""
+    """Return the error message for a build file; it must come soon and be short."""
     write(path, {"a.csv": "x\n1\n", "build.yml": text})
     start = time.monotonic()
     with pytest.raises(InvalidBuildFile) as caught:
@@ -106,7 +106,7 @@ MERGES = "contents:\n  a0: &a0 {k: {file: a.csv}}\n" + "".join(
     ],
     ids=lambda value: str(value)[:20] if isinstance(value, str) and len(value) < 60 else "…",
 )
-def test_a_clear_error_soon(tmp_path: Path, text: str | bytes, expected: str) -> None:
+def test_clear_error_soon(tmp_path: Path, text: str | bytes, expected: str) -> None:
     message = refused(tmp_path, text)
     assert any(each.replace("\\+", "+") in message for each in expected.split("|")), message[:500]
 
@@ -136,7 +136,7 @@ def test_a_clear_error_soon(tmp_path: Path, text: str | bytes, expected: str) ->
         ),
     ],
 )
-def test_what_is_no_file_of_the_folder(tmp_path: Path, source: str) -> None:
+def test_sources_that_are_not_files_of_the_folder(tmp_path: Path, source: str) -> None:
     import socket
 
     os.mkfifo(tmp_path / "fifo")
@@ -153,12 +153,12 @@ def test_what_is_no_file_of_the_folder(tmp_path: Path, source: str) -> None:
 @pytest.mark.parametrize(
     "module", ["os:system", "..a:b", "/etc/x:y", "a/b:c", "link:run", "class:x", "a:b:c", "a", "a.py:b", "é:x"]
 )
-def test_functions_are_of_modules_in_the_folder(tmp_path: Path, module: str) -> None:
+def test_functions_must_be_in_modules_of_the_folder(tmp_path: Path, module: str) -> None:
     (tmp_path / "link.py").symlink_to(os.__file__)
     assert "contents.a.python: " in refused(tmp_path, f"contents:\n  a: {{python: '{module}'}}\n")
 
 
-def test_special_files_are_passed_by(tmp_path: Path) -> None:
+def test_special_files_are_skipped(tmp_path: Path) -> None:
     write(tmp_path, {"a.csv": "x\n"})
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "zero").symlink_to("/dev/zero")
@@ -170,7 +170,7 @@ def test_special_files_are_passed_by(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "fifo", "/etc/shadow-that-is-not", "."])
-def test_a_build_file_that_is_no_file(tmp_path: Path, target: str) -> None:
+def test_build_file_that_is_not_a_regular_file(tmp_path: Path, target: str) -> None:
     os.mkfifo(tmp_path / "fifo")
     path = tmp_path / "b.yml"
     path.symlink_to(target)
@@ -180,7 +180,7 @@ def test_a_build_file_that_is_no_file(tmp_path: Path, target: str) -> None:
     assert time.monotonic() - start < SECONDS
 
 
-def test_globs_together_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_total_matches_of_globs_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_paths, "MAX_TRIED", 100)
     text = "contents:\n" + "".join(f"  g{n}:\n    '**/*.csv': {{}}\n" for n in range(200))
     assert "tried on more than 100 files" in refused(tmp_path, text)
@@ -190,7 +190,7 @@ def test_globs_together_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(read_build_file(tmp_path / "build.yml").nodes) == 1
 
 
-def test_the_files_of_a_function_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_a_function_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sql_python, "MAX_FILES", 10)
     write(tmp_path, {"make.py": "", "x.txt": ""})
     assert "more than 10 files" in refused(
@@ -198,14 +198,14 @@ def test_the_files_of_a_function_are_bounded(tmp_path: Path, monkeypatch: pytest
     )
 
 
-def test_a_long_key_before_many_values_is_not_copied_for_each() -> None:
+def test_long_key_of_many_values_is_not_copied_for_each() -> None:
     start = time.monotonic()
     check_metadata({"k" * 500_000: [0] * 200_000})
     assert time.monotonic() - start < SECONDS
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the memory of a process")
-def test_little_memory_is_taken(tmp_path: Path) -> None:
+def test_memory_use_is_small(tmp_path: Path) -> None:
     write(tmp_path, {"build.yml": "contents:\n" + "".join(f"  k{n}: {{file: a.csv}}\n" for n in range(400_000))})
     code = (
         "import pathlib, re\nfrom datapkg.building.spec.parser import read_build_file\n"
@@ -215,10 +215,10 @@ def test_little_memory_is_taken(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) < 300_000  # KiB, of which the libraries take a part
+    assert int(done.stdout) < 300_000  # KiB, including the libraries
 
 
-def test_bounds_are_told_in_the_documents() -> None:
+def test_limits_are_documented() -> None:
     text = (Path(__file__).parents[2] / "docs" / "build.md").read_text()
     assert f"{document.MAX_BYTES >> 20} MiB, {document.MAX_DEPTH} levels and {document.MAX_VALUES:,} values" in text
     assert canonical.MAX_META_BYTES >> 10 == 512
@@ -239,7 +239,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=examples(40, 150), deadline=None)
 @given(st.dictionaries(WORDS, VALUES, max_size=4), st.booleans())
-def test_whatever_it_says_it_is_read_or_refused(
+def test_any_build_file_is_read_or_rejected(
     tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any], update: bool
 ) -> None:
     import json
@@ -251,8 +251,8 @@ def test_whatever_it_says_it_is_read_or_refused(
             read_build_file(path, update=update)
 
 
-def test_a_file_that_becomes_a_link_is_not_read(tmp_path: Path) -> None:
-    """What was looked at when the build file was read need not be what is opened later."""
+def test_file_replaced_by_a_link_is_not_read(tmp_path: Path) -> None:
+    """The file checked while reading the build file may be replaced before it is opened."""
     write(
         tmp_path,
         {"outside/secret": "secret", "in/a.txt": "a", "in/d/b.txt": "b", "in/build.yml": "contents:\n  '**':\n"},
@@ -277,7 +277,7 @@ def test_a_file_that_becomes_a_link_is_not_read(tmp_path: Path) -> None:
         assert stream.read() == b"b"
 
 
-def test_a_link_that_leads_nowhere_is_no_misspelt_file(tmp_path: Path) -> None:
+def test_broken_link_is_not_reported_as_a_misspelt_file(tmp_path: Path) -> None:
     (tmp_path / "b.csv").symlink_to("gone.csv")
-    said = refused(tmp_path, "contents:\n  b: {file: b.csv}\n")
-    assert said.endswith("contents.b.file: 'b.csv' is a broken link")
+    message = refused(tmp_path, "contents:\n  b: {file: b.csv}\n")
+    assert message.endswith("contents.b.file: 'b.csv' is a broken link")

@@ -1,4 +1,4 @@
-"""No type of an earlier build survives: the table of a text is always the one that a build from nothing makes."""
+"""No type of an earlier build persists: the table of a text always equals the one of a build from scratch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from datapkg.building.readers.csv.dialect import detect_dialect
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.tables import block_boundaries
-from tests.building.desks import Desk, make_blocks_small, watch_walks
+from tests.building.rebuild_bench import RebuildBench, make_blocks_small, watch_walks
 
-# One column's values of each kind: what row `number` has.
+# The value of a column of each kind in row `number`.
 KINDS: dict[str, Callable[[int], str]] = {
     "integer": lambda number: str(number % 997),
     "float": lambda number: f"{number / 8}",
@@ -37,7 +37,7 @@ KINDS: dict[str, Callable[[int], str]] = {
     "quoted lines": lambda number: f'"{number}\n{number}"',
 }
 COLUMNS = 3
-# Read by each engine: with given types, with other missing words, by pandas in chunks, by pandas whole.
+# One for each engine: given types, other missing values, pandas in chunks, pandas whole.
 KWARGS = [
     "dtype: {a: str}",
     "dtype: {a: Int64, b: boolean}",
@@ -50,16 +50,16 @@ KWARGS = [
 
 
 class Rows:
-    """A text whose columns change their kinds, in all rows, in a stretch, or here and there."""
+    """A text whose columns change their kinds in all rows, in a range of rows, or in single rows."""
 
     def __init__(self, dice: random.Random) -> None:
         self.dice = dice
         self.header = bool(dice.randrange(3))
         self.newline = True
-        self.extra = ""  # a further field of the first row, which settles how many columns there are without a header
+        self.extra = ""  # an extra field of the first row, which determines the number of columns without a header
         self.distinct = dice.choice(
             [1, 20, 10_000]
-        )  # of the leading column: how many columns the key of the table needs
+        )  # values of the first column: they determine how many columns the key of the table needs
         count = dice.choice([20, 40, 150, 600, 1_500])
         kinds = [self._kind() for _ in range(COLUMNS)]
         self.rows = [self._row(number, kinds) for number in range(count)]
@@ -71,18 +71,18 @@ class Rows:
         return [str(number % self.distinct), *(KINDS[kind](number) for kind in kinds), "p" * (80 if number % 2 else 10)]
 
     def edit(self) -> None:
-        """Change something of one kind, at random."""
+        """Make a random change of one kind."""
         dice, rows = self.dice, self.rows
         at, number = dice.randrange(len(rows)), dice.randrange(1_000)
         kinds = [self._kind() for _ in range(COLUMNS)]
         column, kind = dice.randrange(COLUMNS) + 1, KINDS[kinds[0]]
         step = dice.choice([1, 1, 1, 13, 400])
         change = dice.randrange(12)
-        if change < 5:  # a column becomes another in every row, or in some
+        if change < 5:  # a column changes its kind in every row, or in some
             first = dice.choice([0, 0, at])
             for place in range(first, len(rows), step):
                 rows[place][column] = kind(place)
-        elif change == 5:  # a value here and there
+        elif change == 5:  # two single values
             for place in (at, dice.randrange(len(rows))):
                 rows[place][column] = kind(place)
         elif change == 6:
@@ -93,7 +93,7 @@ class Rows:
             rows[at:at] = [self._row(10_000 + each, kinds) for each in range(dice.choice([1, 90]))]
         elif change == 9:
             self.newline = not self.newline
-        elif change == 10:  # the last value of the text goes on
+        elif change == 10:  # the last value of the text gets longer
             rows[-1][-1] += str(number) + "\n" * dice.randrange(3)
         else:
             self.extra = "" if self.extra or self.header else ",more"
@@ -108,96 +108,96 @@ class Rows:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RebuildBench:
     make_blocks_small(monkeypatch, chunks=2_000)
-    desk = Desk(tmp_path / "data")
-    watch_walks(desk, monkeypatch)
-    return desk
+    bench = RebuildBench(tmp_path / "data")
+    watch_walks(bench, monkeypatch)
+    return bench
 
 
-def states(desk: Desk, seed: int, edits: int) -> None:
+def states(bench: RebuildBench, seed: int, edits: int) -> None:
     dice = random.Random(seed)
     rows = Rows(dice)
     kwargs = dice.choice(["", *KWARGS]) if rows.header else "header: null"
     for _ in range(edits):
-        desk.path.write_text(rows.text())
-        desk.check(kwargs=kwargs)
+        bench.path.write_text(rows.text())
+        bench.check(kwargs=kwargs)
         for _ in range(dice.choice([1, 1, 2])):
             rows.edit()
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_random_types(desk: Desk, seed: int) -> None:
-    states(desk, seed, 4)
+def test_random_types(bench: RebuildBench, seed: int) -> None:
+    states(bench, seed, 4)
 
 
 @pytest.mark.big
 @pytest.mark.parametrize("seed", range(100, 170))
-def test_many_random_types(desk: Desk, seed: int) -> None:
-    states(desk, seed, 10)
+def test_many_random_types(bench: RebuildBench, seed: int) -> None:
+    states(bench, seed, 10)
 
 
-def write(desk: Desk, values: list[str], head: str = "id,n,text\n") -> TableNode:
-    desk.path.write_text(head + "".join(f"{row},{value},{'p' * 40}\n" for row, value in enumerate(values)))
-    desk.check()
-    return desk.built.manifest.get("a")  # type: ignore[union-attr, return-value]
+def write(bench: RebuildBench, values: list[str], head: str = "id,n,text\n") -> TableNode:
+    bench.path.write_text(head + "".join(f"{row},{value},{'p' * 40}\n" for row, value in enumerate(values)))
+    bench.check()
+    return bench.built.manifest.get("a")  # type: ignore[union-attr, return-value]
 
 
 @pytest.mark.parametrize(
     ("odd", "wide", "narrow"),
     [("n/k", "string", "int64"), ("0.5", "double", "int64"), ("", "double", "int64"), ("yes", "string", "bool")],
 )
-def test_a_value_that_is_repaired_in_every_block(desk: Desk, odd: str, wide: str, narrow: str) -> None:
+def test_values_corrected_in_every_block(bench: RebuildBench, odd: str, wide: str, narrow: str) -> None:
     sound = [str(row) if narrow == "int64" else "True" for row in range(2_000)]
     broken = [odd if row % 5 == 2 else value for row, value in enumerate(sound)]
-    assert dict(write(desk, broken).columns)["n"] == wide
-    assert dict(write(desk, sound).columns)["n"] == narrow
-    before = len(desk.read)
-    write(desk, [*sound, sound[0]])
-    assert desk.read[before] <= 2, "types that hold are assumed again, so that only what is new is parsed"
+    assert dict(write(bench, broken).columns)["n"] == wide
+    assert dict(write(bench, sound).columns)["n"] == narrow
+    before = len(bench.read)
+    write(bench, [*sound, sound[0]])
+    assert bench.read[before] <= 2, "types that hold are assumed again, so that only what is new is parsed"
 
 
-def test_types_that_a_text_does_not_confirm_are_not_assumed_twice(desk: Desk) -> None:
-    write(desk, [str(row) for row in range(2_000)])
+def test_unconfirmed_types_are_not_assumed_again(bench: RebuildBench) -> None:
+    write(bench, [str(row) for row in range(2_000)])
     digits = [f"{row:025}" for row in range(2_000)]
-    write(desk, digits)
-    before = len(desk.read)
-    write(desk, [*digits, "1"])
-    assert len(desk.read) == before + 2, "one reading of the rebuild, one of the build from nothing"
+    write(bench, digits)
+    before = len(bench.read)
+    write(bench, [*digits, "1"])
+    assert len(bench.read) == before + 2, "one read of the rebuild, one of the build from scratch"
 
 
-def test_an_integer_beyond_64_bits_before_the_first_fraction(desk: Desk) -> None:
+def test_integer_beyond_64_bits_before_the_first_fraction(bench: RebuildBench) -> None:
     values = ["1"] * 2_000
     values[1_000:1_002] = ["9" * 25, "2.5"]
-    assert dict(write(desk, ["1.5", *values[1:]]).columns)["n"] == "double"
-    assert dict(write(desk, values).columns)["n"] == "string"
+    assert dict(write(bench, ["1.5", *values[1:]]).columns)["n"] == "double"
+    assert dict(write(bench, values).columns)["n"] == "string"
 
 
-def test_a_key_that_was_chosen_by_few_rows(desk: Desk) -> None:
+def test_key_chosen_from_few_rows(bench: RebuildBench) -> None:
     for count in (20, 3_000):
-        desk.path.write_text("id,n,text\n" + "".join(f"{row % 20},{row},{'p' * 60}\n" for row in range(count)))
-        desk.check()
+        bench.path.write_text("id,n,text\n" + "".join(f"{row % 20},{row},{'p' * 60}\n" for row in range(count)))
+        bench.check()
 
 
-def test_a_last_record_that_goes_on(desk: Desk) -> None:
+def test_last_record_that_gets_longer(bench: RebuildBench) -> None:
     hit = next(
         n for n in range(10_000) if block_boundaries.row_hashes(pa.table({"id": [n]}), [0])[0] < block_boundaries._HIT
     )
     text = "id\n" + "\n".join(str(10**15 + row) for row in range(66))
-    desk.path.write_text(text)
-    assert len(desk.build().blocks) == 1
-    desk.path.write_text(f"{text}{hit}\n1\n")
-    desk.check()
+    bench.path.write_text(text)
+    assert len(bench.build().blocks) == 1
+    bench.path.write_text(f"{text}{hit}\n1\n")
+    bench.check()
 
 
-def test_blank_lines_behind_the_last_record(desk: Desk) -> None:
+def test_blank_lines_after_the_last_record(bench: RebuildBench) -> None:
     text = "id,n\n" + "".join(f"{row},{'9' * 15}\n" for row in range(500))
     for end in ("", "\n", "\n\n\n", "1,2\n"):
-        desk.path.write_text(text + end)
-        desk.check()
+        bench.path.write_text(text + end)
+        bench.check()
 
 
-def test_the_number_of_columns_is_a_choice() -> None:
-    """Without a header it depends on the first row, and text that was read with another number is not known."""
+def test_number_of_columns_is_part_of_the_choices() -> None:
+    """Without a header it depends on the first row; cached blocks read with another number are not reused."""
     found = [detect_dialect(head, {"header": None}) for head in (b"1,a\n2,b\n", b"1,a,more\n2,b\n")]
     assert len({each.choices for each in found if each}) == 2

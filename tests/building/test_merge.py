@@ -1,4 +1,4 @@
-"""What becomes of nodes of several packages that meet: a pure decision, for each kind of meeting and each policy."""
+"""How nodes of several packages that share a path are merged: a pure decision for each collision and policy."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def part(name: str, *nodes: Node, **meta: object) -> MergePart:
 
 
 def kept(found: MergePlan) -> dict[str, int]:
-    """Which part each node is of; what was put together can be a manifest."""
+    """Return which part each node is from, checking that the merged nodes form a valid manifest."""
     Manifest.make(found.nodes.values(), found.meta)
     return {path: number for path, number in found.of.items() if not isinstance(found.nodes[path], GroupNode)}
 
 
-def test_what_does_not_meet_is_all_there() -> None:
+def test_nodes_without_collisions_are_all_kept() -> None:
     found = plan_merge([part("a/x", file("f"), file("g/h")), part("b/y", file("e"), file("g/i"))])
     assert kept(found) == {"f": 0, "g/h": 0, "e": 1, "g/i": 1}
 
 
-def test_the_same_content_is_one_node() -> None:
+def test_equal_content_becomes_one_node() -> None:
     other = TableNode(
         path="t", columns=COLUMNS, content=table("t").content, blocks=[Block("9" * 64, 1, 5)], rows=1, file_name="z"
     )
@@ -56,7 +56,7 @@ MEETINGS = {
 
 
 @pytest.mark.parametrize("meeting", MEETINGS)
-def test_error_names_the_place(meeting: str) -> None:
+def test_error_names_the_path(meeting: str) -> None:
     first, later, place = MEETINGS[meeting]
     with pytest.raises(Conflict) as caught:
         plan_merge([part("a/x", *first, file("z")), part("b/y", *later, file("z"))])
@@ -65,7 +65,7 @@ def test_error_names_the_place(meeting: str) -> None:
 
 
 @pytest.mark.parametrize("meeting", MEETINGS)
-def test_ours_is_the_first_and_theirs_the_last(meeting: str) -> None:
+def test_ours_keeps_the_first_and_theirs_the_last(meeting: str) -> None:
     first, later, _ = MEETINGS[meeting]
     parts = [part("a/x", *first), part("b/y", *later), part("c/z", file("other"))]
     ours, theirs = (plan_merge(parts, policy) for policy in ("ours", "theirs"))
@@ -75,7 +75,7 @@ def test_ours_is_the_first_and_theirs_the_last(meeting: str) -> None:
     assert theirs.dropped == [node.path for node in first if node.kind != "group"]
 
 
-def test_rename_keeps_both_under_a_clear_name() -> None:
+def test_rename_keeps_both_under_clear_names() -> None:
     named = {}
     for meeting, (first, later, _) in MEETINGS.items():
         found = plan_merge([part("a/x", *first), part("b/y_z", *later)], "rename")
@@ -92,7 +92,7 @@ def test_rename_keeps_both_under_a_clear_name() -> None:
     }
 
 
-def test_a_name_that_is_taken_gets_a_number() -> None:
+def test_taken_name_gets_a_number() -> None:
     parts = [part("a/x", file("f", "0")), part("a/x", file("f", "1"), file("f__a_x", "5")), part("a/x", file("f", "2"))]
     found = plan_merge(parts, "rename")
     assert kept(found) == {"f": 0, "f__a_x": 1, "f__a_x_2": 1, "f__a_x_3": 2}
@@ -112,7 +112,7 @@ def test_a_name_that_is_taken_gets_a_number() -> None:
         ),
     ],
 )
-def test_metadata_go_together_key_by_key(policy: str, package: dict[str, object], node: dict[str, object]) -> None:
+def test_metadata_is_merged_by_key(policy: str, package: dict[str, object], node: dict[str, object]) -> None:
     metas = ({"unit": "cm", "a": 1}, {"unit": "mm", "b": 1})
     groups = [GroupNode(path="g", meta=meta) for meta in metas]
     files = [FileNode(path="g/f", hash="0" * 64, size=1, meta=meta) for meta in metas]
@@ -128,23 +128,23 @@ def test_metadata_go_together_key_by_key(policy: str, package: dict[str, object]
     assert caught.value.detail["paths"] == ["meta.title", "g: meta.unit", "g/f: meta.unit"]
 
 
-def test_tables_of_the_same_columns_go_together_in_order() -> None:
+def test_tables_with_equal_columns_are_concatenated_in_order() -> None:
     other = table("t", "1", COLUMNS[::-1])
     parts = [part("a/x", table("t")), part("b/y", other), part("c/z", table("t")), part("d/q", table("t", "2"))]
     found = plan_merge(parts, concat=True)
     assert kept(found) == {"t": 0}
-    assert found.more == {"t": [(1, other), (3, table("t", "2"))]}  # what is there already is taken once
+    assert found.more == {"t": [(1, other), (3, table("t", "2"))]}  # equal content is taken once
     for columns in ([("a", "int64")], [("a", "double"), ("b", "string")]):
         with pytest.raises(Conflict):
             plan_merge([part("a/x", table("t")), part("b/y", table("t", "1", columns))], concat=True)
 
 
-def test_one_that_is_replaced_takes_the_rows_behind_it_away() -> None:
+def test_replaced_table_drops_its_concatenated_rows() -> None:
     parts = [part("a/x", table("t")), part("b/y", table("t", "1")), part("c/z", file("t"))]
     found = plan_merge(parts, "theirs", concat=True)
     assert (kept(found), found.more) == ({"t": 2}, {})
 
 
-def test_a_policy_that_there_is_not() -> None:
+def test_unknown_policy() -> None:
     with pytest.raises(InvalidInput, match="error, ours, theirs, rename"):
         plan_merge([part("a/x")], "mine")

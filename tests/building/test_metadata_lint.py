@@ -1,4 +1,4 @@
-"""Metadata: what looks wrong is told, with the place; nothing of it fails a build."""
+"""Suspicious metadata is reported with its location, but never fails a build."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def table(meta: dict[str, Any], *columns: str, path: str = "t") -> TableNode:
     return TableNode(path=path, meta=meta, columns=names, content="c1:" + "0" * 64, blocks=[block], rows=1)
 
 
-def test_good_metadata_are_let_be() -> None:
+def test_valid_metadata_causes_no_warning() -> None:
     meta = {
         "title": "Iris",
         "description": "Sepals and petals",
@@ -42,7 +42,7 @@ def test_good_metadata_are_let_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("meta", "said"),
+    ("meta", "message"),
     [
         ({"title": 5}, "meta.title: expected text, got a number"),
         ({"title": None}, "meta.title: expected text, got nothing"),
@@ -73,16 +73,16 @@ def test_good_metadata_are_let_be() -> None:
         ({"licenses": "MIT"}, "meta.licenses; did you mean 'licence'?"),
     ],
 )
-def test_what_is_wrong_is_told(meta: dict[str, Any], said: str) -> None:
+def test_suspicious_metadata_causes_a_warning(meta: dict[str, Any], message: str) -> None:
     (found,) = meta_warnings(meta)
-    assert found.startswith(said)
+    assert found.startswith(message)
 
 
-def test_a_misspelt_key_beside_the_right_one_is_the_publishers_own() -> None:
+def test_misspelt_key_beside_the_correct_one_is_intended() -> None:
     assert meta_warnings({"title": "a", "titles": ["b"]}) == []
 
 
-def test_groups_and_nodes_are_looked_at_with_their_path() -> None:
+def test_groups_and_nodes_are_reported_with_their_path() -> None:
     nodes = [
         GroupNode(path="raw", meta={"title": 1}),
         FileNode(path="raw/a", hash=HASH, size=1, meta={"licence": "m"}),
@@ -94,7 +94,7 @@ def test_groups_and_nodes_are_looked_at_with_their_path() -> None:
     ]
 
 
-def test_the_same_of_many_is_one_line() -> None:
+def test_equal_warnings_are_combined() -> None:
     files = [FileNode(path=f"f{number:04}", hash=HASH, size=1, meta={"licence": "m"}) for number in range(1_000)]
     assert metadata_warnings(Manifest.make(files)) == [
         f"f0000 (and 999 more): meta.licence: 'm' is not an SPDX expression, {EXAMPLE}"
@@ -104,7 +104,7 @@ def test_the_same_of_many_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
         ({"lenght": "x"}, "columns.lenght: the table has no such column; did you mean 'length'?"),
         ({"petals per plant": {}}, "columns.'petals per plant': the table has no such column"),
@@ -116,18 +116,18 @@ def test_the_same_of_many_is_one_line() -> None:
         ({"length": {"descripton": "x"}}, "columns.length.descripton; did you mean 'description'?"),
     ],
 )
-def test_what_is_said_of_columns(columns: Any, said: str) -> None:
-    assert column_warnings(table({"columns": columns})) == [said]
+def test_suspicious_column_metadata_causes_a_warning(columns: Any, message: str) -> None:
+    assert column_warnings(table({"columns": columns})) == [message]
 
 
-def test_columns_that_are_well_described() -> None:
+def test_valid_column_metadata_causes_no_warning() -> None:
     notes = {"length": {"unit": "cm", "description": "of the petal", "sensor": 3}, "width": "of the petal"}
     assert column_warnings(table({"columns": notes})) == []
     assert column_warnings(FileNode(path="a", hash=HASH, size=1, meta={"columns": 5})) == []
     assert column_warnings(table({"a\nb": "x", "": ""}, "a\nb", "")) == []
 
 
-def test_many_wrong_columns_are_counted() -> None:
+def test_many_invalid_columns_are_counted() -> None:
     wide = table({"columns": {f"x{n}": {} for n in range(10_000)}}, *(f"c{n}" for n in range(10_000)))
     found = column_warnings(wide)
     assert len(found) == MAX_WARNINGS + 1
@@ -144,7 +144,7 @@ KEYS = st.sampled_from([*"title description licence license keywords citation ho
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
-def test_no_metadata_fail_and_no_warning_can_command_a_terminal(meta: dict[str, Any]) -> None:
+def test_warnings_contain_only_printable_characters(meta: dict[str, Any]) -> None:
     for line in metadata_warnings(Manifest.make([table(meta)], meta)):
         assert line.isprintable()
 
@@ -155,7 +155,7 @@ def hint(files: dict[str, bytes], meta: dict[str, Any] | None = None) -> str:
     return licence_hint(Manifest.make(nodes, meta), objects)
 
 
-def test_the_hint_of_a_licence() -> None:
+def test_licence_hint() -> None:
     assert hint({}, {"license": "anything"}) == ""
     assert hint({}).startswith("no licence is named")
     assert hint({"LICENSE": b"do what you like"}).startswith("which licence is in 'LICENSE'?")

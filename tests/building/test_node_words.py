@@ -1,4 +1,4 @@
-"""The words of nodes: addresses, archives, queries, functions, sheets, notes on columns; and mistakes in each."""
+"""Keywords of nodes (URLs, archives, queries, functions, sheets, column notes) and mistakes in each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read(folder: Path, text: str, **options: Any) -> BuildSpec:
 
 
 def node(folder: Path, text: str, **options: Any) -> NodeSpec:
-    """The one node `n` that says this."""
+    """Return the one node `n` with these keywords."""
     (found,) = read(folder, f"contents:\n  n: {{{text}}}\n", **options).nodes
     return found
 
@@ -41,7 +41,7 @@ def mistakes(folder: Path, text: str, **options: Any) -> list[str]:
     return [f"{place.rpartition(': ')[2]}: {what}" for place, what in caught.value.problems]
 
 
-def test_addresses(tmp_path: Path) -> None:
+def test_urls(tmp_path: Path) -> None:
     found = node(tmp_path, f"url: https://a.example/x/prices.csv?k=1, sha256: {SUM.upper()}, kwargs: {{nrows: 1}}")
     assert found.source == UrlSource("https://a.example/x/prices.csv?k=1", SUM)
     assert (found.transform, found.kwargs) == ("csv", {"nrows": 1})
@@ -49,7 +49,7 @@ def test_addresses(tmp_path: Path) -> None:
     assert found.source == UrlSource("http://a.example/x/prices.csv")
 
 
-def test_members(tmp_path: Path) -> None:
+def test_archive_members(tmp_path: Path) -> None:
     found = node(tmp_path, f"url: https://a.example/all.zip, sha256: {SUM}, extract: data/a.tsv")
     assert found.source == UrlSource("https://a.example/all.zip", SUM, "data/a.tsv")
     assert found.transform == "tsv"
@@ -57,7 +57,7 @@ def test_members(tmp_path: Path) -> None:
     assert found.source == UrlSource(extract="*.csv", inside=FileSource(tmp_path / "all.zip", "all.zip"))
 
 
-def test_what_groups_say_reaches_addresses(tmp_path: Path) -> None:
+def test_group_options_apply_to_urls(tmp_path: Path) -> None:
     text = (
         f"contents:\n  g:\n    transform: csv\n    kwargs: {{nrows: 2}}\n    n: {{url: 'http://a/x', sha256: {SUM}}}\n"
     )
@@ -85,7 +85,7 @@ def test_functions(tmp_path: Path) -> None:
     assert (found.source, found.kwargs) == (PythonSource(tmp_path / "make.py", "prices"), {})
 
 
-def test_kwargs_of_groups_do_not_reach_functions(tmp_path: Path) -> None:
+def test_group_kwargs_do_not_apply_to_functions(tmp_path: Path) -> None:
     (found,) = read(tmp_path, "contents:\n  kwargs: {nrows: 2}\n  n: {python: make:f}\n").nodes
     assert found.kwargs == {}
 
@@ -106,7 +106,7 @@ def test_sheets(tmp_path: Path, text: str, sheet: object) -> None:
     assert node(tmp_path, f"file: book.xlsx, sheet: {text}").kwargs == {"sheet": sheet}
 
 
-def test_words_of_globs(tmp_path: Path) -> None:
+def test_keywords_of_globs(tmp_path: Path) -> None:
     spec = read(tmp_path, "contents:\n  '*.xlsx': {sheet: '*', columns: {x: {unit: m}}}\n  '*.sqlite': {table: t}\n")
     assert [each.kwargs for each in spec.nodes] == [{"sheet": "*"}, {"table": "t"}]
     assert spec.nodes[0].meta == {"columns": {"x": {"unit": "m"}}}
@@ -116,7 +116,7 @@ def test_tables(tmp_path: Path) -> None:
     assert node(tmp_path, "file: data.sqlite, table: prices").kwargs == {"table": "prices"}
 
 
-def test_notes_on_columns(tmp_path: Path) -> None:
+def test_column_notes(tmp_path: Path) -> None:
     text = (
         "file: a.csv, meta: {m: 1}, columns: {x: {description: the price, unit: EUR}, 2024: yes, no: {unit: 1.10}, y: }"
     )
@@ -131,7 +131,7 @@ def test_notes_on_columns(tmp_path: Path) -> None:
     }
 
 
-def test_groups_may_be_called_like_words_of_nodes(tmp_path: Path) -> None:
+def test_groups_may_be_named_like_keywords(tmp_path: Path) -> None:
     words = ("connection", "extract", "files", "sha256", "sheet", "table", "file", "url", "sql", "python")
     text = "contents:\n" + "".join(f"  {word}: {{a: {{file: a.csv}}}}\n" for word in words[:6])
     text += "".join(f"  {word}: {{file: a.csv}}\n" for word in words[6:])
@@ -248,18 +248,18 @@ def test_mistakes(tmp_path: Path, text: str, expected: str) -> None:
         ("environments: x", "contents.g.environments: `environments` is not supported"),
     ],
 )
-def test_words_of_nodes_at_groups(tmp_path: Path, word: str, expected: str) -> None:
+def test_node_keywords_at_groups_are_rejected(tmp_path: Path, word: str, expected: str) -> None:
     with pytest.raises(InvalidBuildFile) as caught:
         read(tmp_path, f"contents:\n  g: {{{word}, a: {{file: a.csv}}}}\n")
     assert expected in str(caught.value)
 
 
-def test_an_unknown_word_of_a_glob(tmp_path: Path) -> None:
+def test_unknown_keyword_of_a_glob(tmp_path: Path) -> None:
     with pytest.raises(InvalidBuildFile, match="`extract` goes with `file` or `url`, and this is a glob"):
         read(tmp_path, "contents:\n  '*.zip': {extract: x}\n")
 
 
-def test_all_mistakes_of_several_kinds_at_once(tmp_path: Path) -> None:
+def test_mistakes_of_several_kinds_are_reported_together(tmp_path: Path) -> None:
     text = """\
 contents:
   a: {url: ftp://a/x, sha256: abc, extract: [1]}

@@ -1,4 +1,4 @@
-"""Whole builds: same sources, same package; what is reused; what other packages give; what a failure leaves behind."""
+"""Whole builds: reproducibility, reuse of earlier results, nodes of other packages, and state after failures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SAMPLES = Path(__file__).parent.parent.parent / "sample_packages"
 
 
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in SAMPLES.glob("*/build.yml")))
-def test_sample_packages_build_the_same_twice(name: str) -> None:
+def test_sample_packages_build_reproducibly(name: str) -> None:
     one, two = Bench(), Bench()
     first, second = one.build(SAMPLES / name), two.build(SAMPLES / name)
     assert first.manifest == second.manifest
@@ -46,7 +46,7 @@ def test_sample_packages_build_the_same_twice(name: str) -> None:
     assert (again.manifest, again.built, again.reused) == (first.manifest, 0, first.built)
 
 
-def test_iris_as_the_product_page_has_it() -> None:
+def test_iris_as_on_the_product_page() -> None:
     bench = Bench()
     frame = bench.frame(bench.build(SAMPLES / "iris"), "measurements")
     assert list(frame.columns) == ["sepal_length", "sepal_width", "petal_length", "petal_width", "class"]
@@ -64,7 +64,7 @@ def test_nodes_of_every_kind(tmp_path: Path) -> None:
     assert built.bytes_logical == sum(node.size for node in built.manifest.nodes)
 
 
-def test_a_large_file_streams_and_a_file_of_exactly_a_mebibyte(tmp_path: Path) -> None:
+def test_large_file_is_streamed_and_file_of_exactly_a_mebibyte(tmp_path: Path) -> None:
     bodies = {
         f"{size}.bin": random.Random(size).randbytes(size)
         for size in (0, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 20)
@@ -79,14 +79,14 @@ def test_a_large_file_streams_and_a_file_of_exactly_a_mebibyte(tmp_path: Path) -
         assert bench.objects.read(hash) == body
 
 
-def test_the_order_of_a_build_file_does_not_count(tmp_path: Path) -> None:
+def test_order_in_the_build_file_does_not_matter(tmp_path: Path) -> None:
     write(tmp_path, {"a.csv": "x\n1\n", "one.yml": "contents: {a: {file: a.csv}, b: {file: a.csv, transform: id}}\n"})
     write(tmp_path, {"two.yml": "contents:\n  b:\n    transform: id\n    file: a.csv\n  a: {file: a.csv}\n"})
     bench = Bench()
     assert bench.build(tmp_path / "one.yml").manifest == bench.build(tmp_path / "two.yml").manifest
 
 
-def test_metadata_is_part_of_a_package_and_the_source_path_is_not(tmp_path: Path) -> None:
+def test_package_hash_covers_metadata_but_not_source_paths(tmp_path: Path) -> None:
     write(tmp_path, {"x/a.txt": "a", "y/a.txt": "a"})
     texts = ["{file: x/a.txt}", "{file: y/a.txt}", "{file: x/a.txt, meta: {m: 1}}"]
     bench = Bench()
@@ -103,7 +103,7 @@ class TestReuse:
         assert isinstance(node, TableNode)
         return [block.hash for block in node.blocks]
 
-    def test_an_append_keeps_all_blocks_but_the_last(self, tmp_path: Path) -> None:
+    def test_append_keeps_all_blocks_but_the_last(self, tmp_path: Path) -> None:
         bench = Bench()
         first = bench.build(write(tmp_path, {"t.csv": self.csv(200_000)}))
         second = bench.build(write(tmp_path, {"t.csv": self.csv(200_000, "1,2.5\n")}), previous=first.manifest)
@@ -111,7 +111,7 @@ class TestReuse:
         assert len(old) > 2
         assert new[: len(old) - 1] == old[:-1]
 
-    def test_an_insertion_changes_one_or_two(self, tmp_path: Path) -> None:
+    def test_insertion_changes_one_or_two_blocks(self, tmp_path: Path) -> None:
         bench = Bench()
         text = self.csv(200_000)
         first = bench.build(write(tmp_path, {"t.csv": text}))
@@ -132,7 +132,7 @@ class TestReuse:
         assert second.manifest == first.manifest
         assert second.reused == 1
 
-    def test_a_renamed_table_is_reused(self) -> None:
+    def test_renamed_table_is_reused(self) -> None:
         frame = pandas.DataFrame({"a": [1, 2, 3]})
         bench = Bench()
         first = bench.build({"old": frame})
@@ -142,7 +142,7 @@ class TestReuse:
         assert second.reused == 1
         assert len(list(bench.objects)) == count
 
-    def test_objects_that_are_gone_are_written_again(self) -> None:
+    def test_missing_objects_are_written_again(self) -> None:
         frame = pandas.DataFrame({"a": [1, 2, 3]})
         first = Bench().build({"t": frame})
         other = Bench()
@@ -151,7 +151,7 @@ class TestReuse:
         assert second.manifest == first.manifest
         assert other.frame(second, "t")["a"].tolist() == [1, 2, 3]
 
-    def test_a_changed_value_is_built(self) -> None:
+    def test_changed_value_is_built(self) -> None:
         bench = Bench()
         first = bench.build({"t": pandas.DataFrame({"a": [1, 2]}), "u": pandas.DataFrame({"b": [1]})})
         second = bench.build(
@@ -160,7 +160,7 @@ class TestReuse:
         assert (second.built, second.reused) == (1, 1)
         assert bench.frame(second, "t")["a"].tolist() == [1, 3]
 
-    def test_a_changed_dtype_is_built(self) -> None:
+    def test_changed_dtype_is_built(self) -> None:
         bench = Bench()
         first = bench.build({"t": pandas.DataFrame({"a": [1, 2]})})
         second = bench.build({"t": pandas.DataFrame({"a": [1, 2]}).astype("Int64")}, previous=first.manifest)
@@ -183,7 +183,7 @@ class TestComposition:
     def compose(self, bench: Bench, folder: Path, text: str) -> Any:
         return bench.build(write(folder, {"build.yml": text}))
 
-    def test_a_node_a_group_and_a_whole_package(self, bench: Bench, tmp_path: Path) -> None:
+    def test_package_source_of_a_node_a_group_and_a_whole_package(self, bench: Bench, tmp_path: Path) -> None:
         text = (
             "contents:\n  one: {package: u/p/t}\n  g: {mine: {package: u/p/g, meta: {m: 1}}}\n  all: {package: u/p}\n"
         )
@@ -203,19 +203,19 @@ class TestComposition:
             for path, ref in (("one", "u/p/t"), ("g/mine", "u/p/g"), ("all", "u/p"))
         ]
 
-    def test_metadata_comes_along(self, bench: Bench, tmp_path: Path) -> None:
+    def test_metadata_is_included(self, bench: Bench, tmp_path: Path) -> None:
         text = "meta: {title: T}\ncontents:\n  a: {file: build.yml, transform: id, meta: {x: 1, y: 1}}\n"
         bench.packages["u/q"] = self.compose(bench, tmp_path, text).manifest
         built = self.compose(bench, tmp_path, "contents:\n  q: {package: u/q}\n  a: {package: u/q/a, meta: {y: 2}}\n")
         metas = {node.path: node.meta for node in built.manifest.nodes}
         assert metas == {"q": {"title": "T"}, "q/a": {"x": 1, "y": 1}, "a": {"x": 1, "y": 2}}
 
-    def test_objects_are_copied_from_another_home(self, bench: Bench, tmp_path: Path) -> None:
+    def test_objects_are_copied_from_another_store(self, bench: Bench, tmp_path: Path) -> None:
         mine = MemoryObjects()
         built = bench.build(write(tmp_path, {"build.yml": "contents: {all: {package: u/p}}\n"}), into=mine)
         assert not mine.missing(built.manifest.objects())
 
-    def test_damaged_objects_are_not_taken(self, bench: Bench) -> None:
+    def test_corrupt_objects_are_rejected(self, bench: Bench) -> None:
         manifest = bench.packages["u/p"]
 
         class Damaged(MemoryObjects):
@@ -229,7 +229,7 @@ class TestComposition:
         with pytest.raises(HashMismatch):
             take_over(spec, Ref("u", "p"), MemoryObjects(), lambda ref: (manifest, Damaged()))
 
-    def test_what_is_not_there_names_the_line(self, bench: Bench, tmp_path: Path) -> None:
+    def test_error_for_a_missing_package_or_node_names_the_line(self, bench: Bench, tmp_path: Path) -> None:
         with pytest.raises(PackageNotInstalled, match=r"build.yml:2: contents.a: other/pkg is not installed") as caught:
             self.compose(bench, tmp_path, "contents:\n  a: {package: other/pkg}\n")
         assert caught.value.hint == "datapkg install other/pkg"
@@ -238,7 +238,7 @@ class TestComposition:
 
 
 class TestValues:
-    def test_a_single_value_is_the_node_data(self) -> None:
+    def test_single_value_is_the_node_data(self) -> None:
         bench = Bench()
         assert kinds(bench.build(pandas.DataFrame({"a": [1]}))) == {"data": "table"}
         assert kinds(bench.build(np.ones(2))) == {"data": "array"}
@@ -272,7 +272,7 @@ class TestValues:
         assert isinstance(other, TableNode)
         assert (one.content, one.blocks) == (other.content, other.blocks)
 
-    def test_chunks_make_no_other_package(self) -> None:
+    def test_chunking_does_not_change_the_package(self) -> None:
         rows = 100_000
         table = pa.table({"i": np.arange(rows), "t": [f"{i}" if i % 7 else None for i in range(rows)]})
         table = table.append_column("c", pa.array([f"{i % 9}" for i in range(rows)]).dictionary_encode())
@@ -291,17 +291,17 @@ class TestValues:
             (3, "got int"),
         ],
     )
-    def test_what_is_no_value_of_a_node(self, values: Any, reason: str) -> None:
+    def test_unsupported_values(self, values: Any, reason: str) -> None:
         with pytest.raises(InvalidInput, match=reason):
             Bench().build(values)
 
-    def test_objects_in_an_array_are_refused(self) -> None:
+    def test_object_arrays_are_rejected(self) -> None:
         with pytest.raises(TransformFailed, match="Python objects"):
             Bench().build({"a": np.array([object()])})
 
 
 class TestRecord:
-    def test_it_says_what_was_read_and_how(self, tmp_path: Path) -> None:
+    def test_record_lists_sources_and_transforms(self, tmp_path: Path) -> None:
         body = "when;x\n2024-01-02;1\n"
         text = """\
 contents:
@@ -326,7 +326,7 @@ contents:
         assert platform.node() == "" or platform.node() not in text
 
     @pytest.mark.needs("git")
-    def test_the_commit_and_whether_anything_differs(self, tmp_path: Path) -> None:
+    def test_record_has_commit_and_dirty_flag(self, tmp_path: Path) -> None:
         folder = write(tmp_path / "repository" / "data", {"a.txt": "a", ".gitignore": "ignored\n", "ignored": ""})
 
         def git(*arguments: str) -> str:
@@ -357,7 +357,7 @@ contents:
         assert Bench().build(folder).record["git"]["dirty"] is True
 
     @pytest.mark.needs("git")
-    def test_a_repository_runs_nothing(self, tmp_path: Path) -> None:
+    def test_git_repository_runs_no_code(self, tmp_path: Path) -> None:
         marker = tmp_path / "ran"
         folder = write(tmp_path / "repository", {"a.txt": "a", ".gitattributes": "* filter=evil\n"})
         for arguments in (
@@ -374,7 +374,7 @@ contents:
 
 
 class TestFailure:
-    def test_a_table_that_cannot_be_read_says_what_to_do(self, tmp_path: Path) -> None:
+    def test_unreadable_table_has_a_hint(self, tmp_path: Path) -> None:
         folder = write(tmp_path, {"sub/bad.csv": "a,b\n1,2\n3,4,5\n"})
         with pytest.raises(TransformFailed, match=r"'sub/bad.csv' cannot be read as csv: .*line 3, saw 3") as caught:
             Bench().build(folder)
@@ -386,7 +386,7 @@ class TestFailure:
         with pytest.raises(TransformFailed, match=r"build.yml:2: contents.t: 'sub/bad.csv' cannot be read"):
             Bench().build(folder)
 
-    def test_a_file_that_vanishes_or_changes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_file_deleted_or_changed_during_the_build(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from datapkg.building import node_builder
         from datapkg.building.pipeline import build_package
         from datapkg.building.spec.from_value import spec_for
@@ -407,7 +407,7 @@ class TestFailure:
         with pytest.raises(BuildFailed, match=r"'a.csv' cannot be read: No such file"):
             build_package(spec, bench.objects, previous=None, find_package=bench.find)
 
-    def test_a_store_that_fails_is_not_blamed_on_the_source(self, tmp_path: Path) -> None:
+    def test_store_failure_is_not_reported_as_a_source_error(self, tmp_path: Path) -> None:
         class Full(MemoryObjects):
             def put(self, stream: Any, expected: str | None = None) -> str:
                 raise OSError(28, "No space left on device")
@@ -417,7 +417,7 @@ class TestFailure:
             with pytest.raises(OSError, match="No space left"):
                 Bench().build(folder, into=Full())
 
-    def test_all_is_put_in_one_batch(self, tmp_path: Path) -> None:
+    def test_all_objects_are_put_in_one_batch(self, tmp_path: Path) -> None:
         class Watched(MemoryObjects):
             batches = 0
             inside = False
@@ -441,15 +441,15 @@ class TestFailure:
         from datapkg.building.pipeline import build_package
         from datapkg.building.spec.from_value import spec_for
 
-        told: list[tuple[str, int, int]] = []
+        reports: list[tuple[str, int, int]] = []
         spec = spec_for(write(tmp_path, {"a.txt": "a", "b.txt": "b"}))
         build_package(
-            spec, MemoryObjects(), previous=None, find_package=Bench().find, progress=lambda *each: told.append(each)
+            spec, MemoryObjects(), previous=None, find_package=Bench().find, progress=lambda *each: reports.append(each)
         )
-        assert told == [("building", 0, 2), ("building", 1, 2), ("building", 2, 2)]
+        assert reports == [("building", 0, 2), ("building", 1, 2), ("building", 2, 2)]
 
 
-def test_the_folder_may_lie_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_location_of_the_folder_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "one", {"a.csv": "x\n1\n", "build.yml": "contents: {'*.csv': , b: {file: ./a.csv}}\n"})
     shutil.copytree(tmp_path / "one", tmp_path / "two" / "three")
     bench = Bench()

@@ -1,4 +1,4 @@
-"""No type of an earlier build survives, whatever a table is made of: files of every kind, queries, functions."""
+"""No type of an earlier build persists for any kind of source: files, queries, functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.building.desks import Desk, make_blocks_small
+from tests.building.rebuild_bench import RebuildBench, make_blocks_small
 
 ROWS = 150
 
@@ -83,7 +83,7 @@ def file(path):
     return to
 """
 
-# How each source is written, and how a build file names it.
+# The function that writes each source, and its keywords in the build file.
 SOURCES: dict[str, tuple[Callable[[Path, Values], None], str]] = {
     "jsonl": (as_jsonl, "file: a.jsonl"),
     "json": (as_json, "file: a.json"),
@@ -96,30 +96,30 @@ SOURCES: dict[str, tuple[Callable[[Path, Values], None], str]] = {
 }
 
 
-def rebuild(desk: Desk, source: str, seed: int, edits: int) -> None:
+def rebuild(bench: RebuildBench, source: str, seed: int, edits: int) -> None:
     dice = random.Random(seed)
-    write, desk.words = SOURCES[source]
-    desk.url = f"sqlite:///{desk.folder / 'a.db'}"
-    (desk.folder / "make.py").write_text(FUNCTION)
+    write, bench.words = SOURCES[source]
+    bench.url = f"sqlite:///{bench.folder / 'a.db'}"
+    (bench.folder / "make.py").write_text(FUNCTION)
     kinds = KINDS | NESTED if "json" in source else KINDS
     values: Values = []
     for _ in range(edits):
         kind = kinds[dice.choice(list(kinds))]
         first = dice.choice([0, 0, 0, 100]) if values else 0
         values = [*values[:first], *(kind(row) for row in range(first, ROWS + dice.randrange(2)))]
-        write(desk.folder, values)
-        desk.check()
+        write(bench.folder, values)
+        bench.check()
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RebuildBench:
     make_blocks_small(monkeypatch)
-    return Desk(tmp_path / "data")
+    return RebuildBench(tmp_path / "data")
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_rebuilds(desk: Desk, source: str) -> None:
-    rebuild(desk, source, 1, 3)
+def test_rebuilds(bench: RebuildBench, source: str) -> None:
+    rebuild(bench, source, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -133,16 +133,16 @@ def test_rebuilds(desk: Desk, source: str) -> None:
         ("python: 'make:keys', file: a.csv", "m: {'1': 2}", "m: {1: 2, c: 3}"),
     ],
 )
-def test_kwargs_that_differ_in_order_or_in_the_type_of_a_key(desk: Desk, words: str, first: str, second: str) -> None:
-    (desk.folder / "make.py").write_text(FUNCTION)
-    desk.path.write_text("1,inf\n3,4\n")
-    desk.words = words
+def test_kwargs_that_differ_in_order_or_key_type(bench: RebuildBench, words: str, first: str, second: str) -> None:
+    (bench.folder / "make.py").write_text(FUNCTION)
+    bench.path.write_text("1,inf\n3,4\n")
+    bench.words = words
     for kwargs in (first, second, first):
-        desk.check(kwargs=kwargs)
+        bench.check(kwargs=kwargs)
 
 
 @pytest.mark.big
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("source", SOURCES)
-def test_many_rebuilds(desk: Desk, source: str, seed: int) -> None:
-    rebuild(desk, source, 10 + seed, 15)
+def test_many_rebuilds(bench: RebuildBench, source: str, seed: int) -> None:
+    rebuild(bench, source, 10 + seed, 15)

@@ -1,4 +1,4 @@
-"""Sources that are read side by side."""
+"""Sources are read concurrently."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print(sorted(seen))
 """
 
 
-def test_no_thread_is_the_first_to_import_pandas(tmp_path: Path) -> None:
+def test_pandas_is_imported_before_threads_start(tmp_path: Path) -> None:
     write(tmp_path, {f"{number}.csv": "a\n1\n" for number in range(4)})
     done = subprocess.run([sys.executable, "-c", CODE, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -1,4 +1,4 @@
-"""Columns of Python objects: one answer in every order of their values, and no value comes back as another one."""
+"""Columns of Python objects: the result does not depend on the order of values, and values round-trip."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VALUES: dict[str, list[Any]] = {
     "timedelta": [datetime.timedelta(1), np.timedelta64(3, "m"), pandas.Timedelta(1, "ns")],
     "missing": [None, float("nan"), pandas.NaT, pandas.NA, np.datetime64("NaT")],
 }
-# Kinds of which one type holds every value; integers above 2^53 are exact beside integers and decimals only.
+# Sets of kinds with a common type; integers above 2^53 are exact beside integers and decimals only.
 TOGETHER = [{"int", "large int", "huge int", "Decimal"}, {"int", "float"}]
 
 
@@ -71,7 +71,7 @@ PLACES: dict[str, Callable[[Sequence[Any]], pandas.DataFrame]] = {
 
 
 def stored(place: str, values: Sequence[Any]) -> list[Any] | str:
-    """The values as they come back, or the kinds for which they are refused."""
+    """Return the values after a round trip, or the kinds for which they are rejected."""
     try:
         column = table_from_frame(PLACES[place](values))["c"]
     except InvalidInput as error:
@@ -118,7 +118,7 @@ def check_any_order(place: str, kinds: set[str], values: list[Any], order: list[
 
 @settings(max_examples=60, deadline=None)
 @given(place=st.sampled_from(list(PLACES)), mixture=mixtures(), data=st.data())
-def test_the_order_of_values_does_not_matter(place: str, mixture: tuple[set[str], list[Any]], data: Any) -> None:
+def test_order_of_values_does_not_matter(place: str, mixture: tuple[set[str], list[Any]], data: Any) -> None:
     kinds, values = mixture
     check_any_order(place, kinds, values, data.draw(st.permutations(range(len(values)))))
 
@@ -126,7 +126,7 @@ def test_the_order_of_values_does_not_matter(place: str, mixture: tuple[set[str]
 @pytest.mark.big
 @settings(max_examples=3_000, deadline=None)
 @given(place=st.sampled_from(list(PLACES)), mixture=mixtures(), data=st.data())
-def test_the_order_of_many_values_does_not_matter(place: str, mixture: tuple[set[str], list[Any]], data: Any) -> None:
+def test_order_of_many_values_does_not_matter(place: str, mixture: tuple[set[str], list[Any]], data: Any) -> None:
     kinds, values = mixture
     check_any_order(place, kinds, values, data.draw(st.permutations(range(len(values)))))
 
@@ -135,10 +135,10 @@ def test_the_order_of_many_values_does_not_matter(place: str, mixture: tuple[set
 @given(
     values=st.lists(st.sampled_from([None, 1, 2**60, 2.5, True, "x", b"x", DAY, MOMENT, Decimal("1.5")]), min_size=2)
 )
-def test_rows_that_come_in_batches_have_one_type_in_every_order(values: list[Any]) -> None:
-    """As of JSON and of queries: where a batch ends does not matter either."""
+def test_batched_rows_get_one_type_in_every_order(values: list[Any]) -> None:
+    """As for JSON and queries: the boundaries of batches do not matter either."""
 
-    def settled(batches: Sequence[Sequence[Any]]) -> str:
+    def inferred(batches: Sequence[Sequence[Any]]) -> str:
         column = TypeInference("c")
         try:
             for each in batches:
@@ -147,14 +147,14 @@ def test_rows_that_come_in_batches_have_one_type_in_every_order(values: list[Any
             return "refused"
         return str(column.type)
 
-    whole = settled([values])
-    assert settled([[each] for each in values]) == whole
-    assert settled([[each] for each in reversed(values)]) == whole
-    assert settled([values[1:], values[:1]]) == whole
+    whole = inferred([values])
+    assert inferred([[each] for each in values]) == whole
+    assert inferred([[each] for each in reversed(values)]) == whole
+    assert inferred([values[1:], values[:1]]) == whole
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_categories_of_several_kinds_are_refused_with_their_rows(order: int) -> None:
+def test_categories_of_several_kinds_are_rejected_with_their_rows(order: int) -> None:
     rows = " (row 1), str (row 2)" if order == 1 else " (row 2), str (row 1)"
     frame = pandas.DataFrame({"c": categories([5, "x"][::order])})
     with pytest.raises(InvalidInput, match=re.escape(f"column 'c' holds values of several types: int{rows}")):
@@ -168,7 +168,7 @@ def test_categories_of_several_kinds_are_refused_with_their_rows(order: int) -> 
     assert str(table_from_frame(pandas.DataFrame({"c": mixed}))["c"].type.value_type) == "double"
 
 
-def test_what_ends_the_process_when_pyarrow_infers_it_is_refused() -> None:
+def test_values_that_crash_type_inference_of_pyarrow_are_rejected() -> None:
     day, seven = np.datetime64("2024-01-01"), np.int64(7)
     for values in itertools.permutations([day, seven]):
         for make in PLACES.values():
@@ -180,7 +180,7 @@ def test_what_ends_the_process_when_pyarrow_infers_it_is_refused() -> None:
             table_from_frame(pandas.DataFrame({"c": series([np.array([each]) for each in values])}))
 
 
-def test_filters_of_several_kinds_are_refused() -> None:
+def test_filters_of_several_kinds_are_rejected() -> None:
     node = datapkg.build("me/f", {"t": pandas.DataFrame({"t": pandas.to_datetime(["2024-01-01", "2024-02-01"])})}).t
     for values in itertools.permutations([np.datetime64("2024-01-01"), np.int64(7)]):
         with pytest.raises(InvalidInput, match="column 't' holds values of several types: date"):
@@ -188,14 +188,14 @@ def test_filters_of_several_kinds_are_refused() -> None:
     assert len(node(filters=[("t", "in", [np.datetime64("2024-01-01", "ns")])])) == 1
 
 
-def test_arrays_of_one_dtype_keep_it() -> None:
+def test_arrays_of_one_dtype_keep_the_dtype() -> None:
     arrays = [np.array([0.5], "f4"), None, np.array([1.5, 2.5], "f4")]
     assert table_from_frame(pandas.DataFrame({"c": series(arrays)}))["c"].type == pa.list_(pa.float32())
     wider = table_from_frame(pandas.DataFrame({"c": series([*arrays, np.array([0.1])])}))["c"]
     assert wider.to_pylist()[-1] == [0.1]
 
 
-def test_moments_of_several_zones_are_kept_in_utc() -> None:
+def test_timestamps_of_several_time_zones_are_stored_in_utc() -> None:
     moments = [MOMENT.replace(tzinfo=EAST), MOMENT.replace(tzinfo=datetime.UTC)]
     back = datapkg.build("me/z", pandas.DataFrame({"c": series(moments)}))()["c"]
     assert str(back.dtype) == "datetime64[us, UTC]"
@@ -218,13 +218,13 @@ def test_moments_of_several_zones_are_kept_in_utc() -> None:
         ([0.5, 2**53 + 1], "several types: float (row 1), int above 2^53 (row 2)"),
     ],
 )
-def test_what_is_refused_says_where(values: list[Any], reason: str) -> None:
+def test_rejected_values_are_located(values: list[Any], reason: str) -> None:
     with pytest.raises(TransformFailed, match=re.escape(reason)) as caught:
         Bench().build({"t": pandas.DataFrame({"c": series(values)})})
     assert caught.value.hint == "frame['c'] = frame['c'].astype(str)"
 
 
-def test_a_date_then_numbers_in_a_workbook(tmp_path: Path) -> None:
+def test_date_followed_by_numbers_in_a_workbook(tmp_path: Path) -> None:
     frame = pandas.DataFrame({"day": series([MOMENT, 5, 2.5])})
     frame.to_excel(tmp_path / "book.xlsx", index=False)
     with pytest.raises(DatapkgError, match=r"column 'day' holds .*datetime \(row 1\), float \(row 3\), int") as caught:

@@ -11,7 +11,7 @@ import pytest
 from datapkg.tables import table_writer
 from datapkg.tables.text_block_cache import TextBlockCache
 from tests.building.builds import Bench
-from tests.building.desks import Desk, make_blocks_small, watch_walks
+from tests.building.rebuild_bench import RebuildBench, make_blocks_small, watch_walks
 from tests.examples import seeds
 
 
@@ -21,10 +21,10 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    desk = Desk(tmp_path / "data")
-    watch_walks(desk, monkeypatch)
-    return desk
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RebuildBench:
+    bench = RebuildBench(tmp_path / "data")
+    watch_walks(bench, monkeypatch)
+    return bench
 
 
 def line(number: int) -> str:
@@ -35,43 +35,43 @@ def line(number: int) -> str:
 HEAD = "id,share,text,count\n"
 
 
-def write(desk: Desk, lines: list[str], head: str = HEAD) -> None:
-    desk.path.write_text(head + "".join(lines))
+def write(bench: RebuildBench, lines: list[str], head: str = HEAD) -> None:
+    bench.path.write_text(head + "".join(lines))
 
 
-def test_an_appended_row_reads_the_last_block(desk: Desk) -> None:
+def test_an_appended_row_reads_the_last_block(bench: RebuildBench) -> None:
     lines = [line(number) for number in range(5_000)]
-    write(desk, lines)
-    desk.check()
-    blocks = desk.read[0]
+    write(bench, lines)
+    bench.check()
+    blocks = bench.read[0]
     assert blocks > 20
-    write(desk, [*lines, line(9_999)])
-    desk.check()
-    assert desk.read[-2] <= 2, "and a clean build reads all of them"
-    assert desk.read[-1] >= blocks
+    write(bench, [*lines, line(9_999)])
+    bench.check()
+    assert bench.read[-2] <= 2, "and a clean build reads all of them"
+    assert bench.read[-1] >= blocks
 
 
-def test_an_inserted_row_reads_one_or_two(desk: Desk) -> None:
+def test_an_inserted_row_reads_one_or_two(bench: RebuildBench) -> None:
     lines = [line(number) for number in range(5_000)]
-    write(desk, lines)
-    desk.check()
+    write(bench, lines)
+    bench.check()
     lines.insert(2_500, line(77_777))
-    write(desk, lines)
-    desk.check()
-    assert desk.read[-2] <= 3
+    write(bench, lines)
+    bench.check()
+    assert bench.read[-2] <= 3
 
 
 @pytest.mark.parametrize("seed", seeds(8, 25))
-def test_random_edits(desk: Desk, seed: int) -> None:
+def test_random_edits(bench: RebuildBench, seed: int) -> None:
     dice = random.Random(seed)
     lines = [line(number) for number in range(dice.choice([300, 1_500, 4_000]))]
-    write(desk, lines)
-    desk.check()
+    write(bench, lines)
+    bench.check()
     for _ in range(4):
         for _ in range(dice.randint(1, 3)):
             edit(lines, dice)
-        write(desk, lines)
-        desk.check()
+        write(bench, lines)
+        bench.check()
 
 
 def edit(lines: list[str], dice: random.Random) -> None:
@@ -100,68 +100,68 @@ def edit(lines: list[str], dice: random.Random) -> None:
         lines.append(line(1))
 
 
-def test_rows_that_are_all_alike(desk: Desk) -> None:
-    write(desk, ["1,1.5,a,2\n"] * 3_000)
-    desk.check()
-    write(desk, ["1,1.5,a,2\n"] * 3_001)
-    desk.check()
+def test_rows_that_are_all_alike(bench: RebuildBench) -> None:
+    write(bench, ["1,1.5,a,2\n"] * 3_000)
+    bench.check()
+    write(bench, ["1,1.5,a,2\n"] * 3_001)
+    bench.check()
 
 
-def test_type_required_only_by_a_removed_row(desk: Desk) -> None:
+def test_type_required_only_by_a_removed_row(bench: RebuildBench) -> None:
     lines = [line(number) for number in range(1, 3_000)]
     for odd in ("1,1.5,a,2.5\n", "1,1.5,a,none\n", "x,1.5,a,2\n"):
-        write(desk, [*lines[:2_000], odd, *lines[2_000:]])
-        desk.check()
-        write(desk, lines)
-        desk.check()
+        write(bench, [*lines[:2_000], odd, *lines[2_000:]])
+        bench.check()
+        write(bench, lines)
+        bench.check()
 
 
-def test_changed_header_or_kwargs_reset_the_cache(desk: Desk) -> None:
+def test_changed_header_or_kwargs_reset_the_cache(bench: RebuildBench) -> None:
     lines = [line(number) for number in range(2_000)]
-    write(desk, lines)
-    desk.check()
-    write(desk, lines, "id,share,words,count\n")
-    desk.check()
-    assert desk.read[-2] > 5
-    desk.check(kwargs="dtype: {id: str}")
-    assert desk.read[-2] > 5
+    write(bench, lines)
+    bench.check()
+    write(bench, lines, "id,share,words,count\n")
+    bench.check()
+    assert bench.read[-2] > 5
+    bench.check(kwargs="dtype: {id: str}")
+    assert bench.read[-2] > 5
 
 
-def test_missing_objects_are_read_again(desk: Desk) -> None:
+def test_missing_objects_are_read_again(bench: RebuildBench) -> None:
     lines = [line(number) for number in range(3_000)]
-    write(desk, lines)
-    node = desk.build()
+    write(bench, lines)
+    node = bench.build()
     for hash, _ in list(node.objects())[3:6]:
-        desk.objects.delete(hash)
-    write(desk, [*lines, line(5_000)])
-    desk.check()
+        bench.objects.delete(hash)
+    write(bench, [*lines, line(5_000)])
+    bench.check()
 
 
-def test_garbage_in_the_index_is_ignored(desk: Desk) -> None:
+def test_garbage_in_the_index_is_ignored(bench: RebuildBench) -> None:
     lines = [line(number) for number in range(3_000)]
-    write(desk, lines)
-    desk.build()
-    assert TextBlockCache.decode(desk.path, b"garbage").blocks == []
-    found = desk.index._rows("SELECT key FROM found WHERE key LIKE 'memo:%'")
+    write(bench, lines)
+    bench.build()
+    assert TextBlockCache.decode(bench.path, b"garbage").blocks == []
+    found = bench.index._rows("SELECT key FROM found WHERE key LIKE 'memo:%'")
     assert found
-    desk.index.put_many({key: b"\x80garbage" for (key,) in found})
-    write(desk, [*lines, line(5_000)])
-    desk.check()
+    bench.index.put_many({key: b"\x80garbage" for (key,) in found})
+    write(bench, [*lines, line(5_000)])
+    bench.check()
 
 
-def test_force_reads_all(desk: Desk) -> None:
+def test_force_reads_all(bench: RebuildBench) -> None:
     lines = [line(number) for number in range(3_000)]
-    write(desk, lines)
-    desk.build()
+    write(bench, lines)
+    bench.build()
     time.sleep(0.03)
-    desk.build(forced=True)
-    assert desk.read[-1] == desk.read[0]
+    bench.build(forced=True)
+    assert bench.read[-1] == bench.read[0]
 
 
-def test_result_is_independent_of_the_number_of_workers(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(desk, [line(number) for number in range(5_000)])
+def test_result_is_independent_of_the_number_of_workers(bench: RebuildBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(bench, [line(number) for number in range(5_000)])
     found = set()
     for workers in (1, 2, 7):
         monkeypatch.setattr(table_writer, "WORKERS", workers)
-        found.add(Bench().build(desk.folder).manifest.hash if desk.build() else "")
+        found.add(Bench().build(bench.folder).manifest.hash if bench.build() else "")
     assert len(found) == 1

@@ -1,4 +1,4 @@
-"""Feather and Arrow files become the tables that Arrow reads from them, whichever of Arrow's forms they have."""
+"""Feather and Arrow files become the tables that Arrow reads from them, in every variant of the format."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ipc_stream(table: Any) -> bytes:
     ids=["file", "lz4", "zstd", "stream"],
 )
 @pytest.mark.parametrize("name", ["a.feather", "a.arrow", "a.arrows", "a.ARROW"])
-def test_every_form_under_every_name(tmp_path: Path, name: str, body: bytes) -> None:
+def test_every_variant_under_every_file_name(tmp_path: Path, name: str, body: bytes) -> None:
     bench = Bench()
     built = bench.build(write(tmp_path, {name: body}))
     assert kinds(built) == {"a": "table"}
@@ -57,14 +57,14 @@ def test_every_form_under_every_name(tmp_path: Path, name: str, body: bytes) -> 
 
 
 @pytest.mark.parametrize("chunks", [1, 3])
-def test_the_form_does_not_change_the_content(tmp_path: Path, chunks: int) -> None:
+def test_variant_does_not_change_the_content_hash(tmp_path: Path, chunks: int) -> None:
     table = pa.concat_tables([TABLE] * chunks)
     bodies = {"a.arrow": ipc_file(table), "b.arrows": ipc_stream(table), "c.feather": ipc_file(table.combine_chunks())}
     built = Bench().build(write(tmp_path, bodies))
     assert len({node.content for node in built.manifest.nodes}) == 1  # type: ignore[union-attr]
 
 
-def test_what_pandas_writes_comes_back(tmp_path: Path) -> None:
+def test_files_written_by_pandas_round_trip(tmp_path: Path) -> None:
     frame = pandas.DataFrame(
         {
             "c": pandas.Categorical(["lo", "hi", None], ["lo", "mid", "hi"], ordered=True),
@@ -77,7 +77,7 @@ def test_what_pandas_writes_comes_back(tmp_path: Path) -> None:
     pandas.testing.assert_frame_equal(bench.frame(bench.build(tmp_path), "f"), frame)
 
 
-def test_the_first_version_of_feather(tmp_path: Path) -> None:
+def test_feather_version_1(tmp_path: Path) -> None:
     table = TABLE.select(["n", "kind"]).append_column("t", pa.array(["a", None, "b"]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -88,14 +88,14 @@ def test_the_first_version_of_feather(tmp_path: Path) -> None:
     assert built.warnings == []
 
 
-def test_names_that_stand_twice_stay_labels(tmp_path: Path) -> None:
+def test_duplicate_column_names_are_kept_as_labels(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
     bench = Bench()
     frame = bench.frame(bench.build(write(tmp_path, {"a.arrow": ipc_file(table)})), "a")
     assert list(frame.columns) == ["x", "x"]
 
 
-def test_some_columns(tmp_path: Path) -> None:
+def test_column_selection(tmp_path: Path) -> None:
     write(tmp_path, {"a.arrow": ipc_file(TABLE), "build.yml": _with("columns: [t, n]")})
     bench = Bench()
     assert bench.table(bench.build(tmp_path), "a").column_names == ["t", "n"]
@@ -110,13 +110,13 @@ def test_some_columns(tmp_path: Path) -> None:
         ("columns: [1]", "list of names"),
     ],
 )
-def test_columns_that_are_not_there(tmp_path: Path, kwargs: str, reason: str) -> None:
+def test_missing_columns_are_an_error(tmp_path: Path, kwargs: str, reason: str) -> None:
     write(tmp_path, {"a.arrow": ipc_file(TABLE), "build.yml": _with(kwargs)})
     with pytest.raises(TransformFailed, match=reason):
         Bench().build(tmp_path)
 
 
-def test_other_kwargs(tmp_path: Path) -> None:
+def test_unsupported_kwargs(tmp_path: Path) -> None:
     write(tmp_path, {"a.arrow": ipc_file(TABLE), "build.yml": _with("column: [t]")})
     with pytest.raises(InvalidBuildFile, match="did you mean 'columns'"):
         Bench().build(tmp_path)
@@ -127,13 +127,13 @@ def test_other_kwargs(tmp_path: Path) -> None:
     [b"", b"ARROW1", b"FEA1", b"id,amount\n1,2\n", ipc_file(TABLE)[:-20], ipc_stream(TABLE)[:300], b"\xff" * 100],
     ids=["empty", "magic", "old magic", "text", "cut file", "cut stream", "noise"],
 )
-def test_what_is_no_arrow(tmp_path: Path, body: bytes) -> None:
+def test_file_that_is_not_arrow_is_rejected(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(TransformFailed, match="cannot be read as arrow") as caught:
         Bench().build(write(tmp_path, {"a.arrow": body}))
     assert "transform: id" in caught.value.hint
 
 
-def test_offsets_that_lead_out_of_the_file_are_found(tmp_path: Path) -> None:
+def test_offsets_outside_the_file_are_rejected(tmp_path: Path) -> None:
     table = pa.table({"t": ["abcd", "efgh"]})
     body = ipc_file(table).replace((4).to_bytes(4, "little") + (8).to_bytes(4, "little"), b"\x04\0\0\0\0\0\0\x7f")
     assert body != ipc_file(table)
@@ -141,7 +141,7 @@ def test_offsets_that_lead_out_of_the_file_are_found(tmp_path: Path) -> None:
         Bench().build(write(tmp_path, {"a.arrow": body}))
 
 
-def test_an_extension_type_is_what_it_is_stored_as_or_refused(tmp_path: Path) -> None:
+def test_extension_type_becomes_its_storage_type_or_is_rejected(tmp_path: Path) -> None:
     storage = pa.field("x", pa.int64(), metadata={"ARROW:extension:name": "foreign", "ARROW:extension:metadata": "m"})
     table = pa.table([pa.array([1, 2])], schema=pa.schema([storage]))
     bench = Bench()

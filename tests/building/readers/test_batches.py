@@ -1,4 +1,4 @@
-"""Columnar files are read a batch at a time: the same table comes of them, and never all of it is held."""
+"""Columnar files are read in batches: the table is the same, and it is never held in memory as a whole."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FORMS: dict[str, tuple[str, Callable[[pa.Table, Path], None], dict[str, object]]
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_file_comes_in_batches(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_read_in_batches(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "_MOST_ROWS", 3000)
     name, save, kwargs = FORMS[form]
     save(TABLE, tmp_path / name)
@@ -63,7 +63,7 @@ def test_a_file_comes_in_batches(tmp_path: Path, form: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("form", ["parquet", "arrow", "stream"])
-def test_categories_of_batches_become_one_list(tmp_path: Path, form: str) -> None:
+def test_categories_of_batches_are_unified(tmp_path: Path, form: str) -> None:
     name, save, kwargs = FORMS[form]
     chunks = [pa.array(values).dictionary_encode() for values in (["a", "b"], ["c", "a"], [None, "b"])]
     table = pa.table({"c": pa.chunked_array(chunks)}).unify_dictionaries()

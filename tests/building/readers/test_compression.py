@@ -1,4 +1,4 @@
-"""Compressed text is read as what is below the compression, and named so."""
+"""Compressed text is read and named as its decompressed content."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ contents:
     assert bench.frame(built, "d").to_dict("list") == {"a": [1], "b": [2]}
 
 
-@pytest.mark.parametrize("said", ["zstd", "{method: zstd}"])
-def test_zst_under_another_name(tmp_path: Path, said: str) -> None:
-    build_file = f"contents:\n  a: {{file: a.dat, transform: csv, kwargs: {{compression: {said}}}}}\n"
+@pytest.mark.parametrize("compression", ["zstd", "{method: zstd}"])
+def test_compression_kwarg_overrides_the_file_name(tmp_path: Path, compression: str) -> None:
+    build_file = f"contents:\n  a: {{file: a.dat, transform: csv, kwargs: {{compression: {compression}}}}}\n"
     bench = Bench()
     built = bench.build(write(tmp_path, {"a.dat": zst(TEXTS[".csv"]), "build.yml": build_file}))
     assert bench.frame(built, "a")["id"].tolist() == [1, 2]
 
 
-def test_a_name_that_is_not_true(tmp_path: Path) -> None:
+def test_null_compression_kwarg_disables_a_misleading_suffix(tmp_path: Path) -> None:
     build_file = "contents:\n  a: {file: a.csv.zst, kwargs: {compression: }}\n"
     bench = Bench()
     built = bench.build(write(tmp_path, {"a.csv.zst": TEXTS[".csv"], "build.yml": build_file}))
@@ -89,13 +89,13 @@ def test_a_name_that_is_not_true(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("extension", [".csv", ".jsonl"])
-def test_what_is_cut_short_is_refused(tmp_path: Path, extension: str, packed: str) -> None:
+def test_truncated_file_is_rejected(tmp_path: Path, extension: str, packed: str) -> None:
     body = PACKERS[packed](TEXTS[extension] * 1_000)
     with pytest.raises(TransformFailed, match="cannot be read"):
         Bench().build(write(tmp_path, {f"a{extension}{packed}": body[:-12]}))
 
 
-def test_parts_one_behind_another_are_all_read(tmp_path: Path) -> None:
+def test_concatenated_members_are_all_read(tmp_path: Path) -> None:
     first, second = b"id\n1\n", b"2\n"
     files = {f"a{end[1:]}.csv{end}": pack(first) + pack(second) for end, pack in PACKERS.items()}
     bench = Bench()
@@ -119,5 +119,5 @@ def test_parts_one_behind_another_are_all_read(tmp_path: Path) -> None:
         (".csv.gz", "id", ".csv.gz"),
     ],
 )
-def test_how_names_are_taken(tmp_path: Path, name: str, transform: str, node: str) -> None:
+def test_transform_and_node_name_from_file_name(tmp_path: Path, name: str, transform: str, node: str) -> None:
     assert (guess(tmp_path / name), node_name(name, transform)) == (transform, node)

@@ -1,4 +1,4 @@
-"""Functions that a build file names for columns."""
+"""Functions that a build file names as converters of columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXT = "a,b\n 007 , Two words\n12,x\n"
 
 
 @pytest.mark.parametrize("name", [name for name in NAMED if name != "float"])
-def test_as_pandas_calls_them(tmp_path: Path, name: str) -> None:
+def test_converters_are_called_as_pandas_calls_them(tmp_path: Path, name: str) -> None:
     (tmp_path / "t.csv").write_text(TEXT)
     column = "a" if name == "int" else "b"
     (tmp_path / "build.yml").write_text(
@@ -28,7 +28,7 @@ def test_as_pandas_calls_them(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "problem"),
+    ("converters", "problem"),
     [
         ("{a: os.system}", "'os.system' is not a converter; there are str, int"),
         ("{a: str.stripp}", "there are str, int, float, str.strip"),
@@ -36,9 +36,9 @@ def test_as_pandas_calls_them(tmp_path: Path, name: str) -> None:
         ("[str]", "is a mapping of columns"),
     ],
 )
-def test_others_are_refused(tmp_path: Path, said: str, problem: str) -> None:
+def test_unknown_converters_are_rejected(tmp_path: Path, converters: str, problem: str) -> None:
     (tmp_path / "t.csv").write_text(TEXT)
-    (tmp_path / "build.yml").write_text(f"contents: {{t: {{file: t.csv, kwargs: {{converters: {said}}}}}}}")
+    (tmp_path / "build.yml").write_text(f"contents: {{t: {{file: t.csv, kwargs: {{converters: {converters}}}}}}}")
     with pytest.raises(TransformFailed, match=r"build.yml:1: contents.t") as raised:
         Bench().build(tmp_path)
     assert problem in str(raised.value)
@@ -52,7 +52,7 @@ def test_others_are_refused(tmp_path: Path, said: str, problem: str) -> None:
         ("dtype: {a: complex}", "column 'a' holds complex numbers"),
     ],
 )
-def test_what_cannot_be_kept_says_why(tmp_path: Path, kwargs: str, problem: str) -> None:
+def test_error_explains_why_a_kwarg_is_rejected(tmp_path: Path, kwargs: str, problem: str) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     (tmp_path / "build.yml").write_text(f"contents: {{t: {{file: t.csv, kwargs: {{{kwargs}}}}}}}")
     with pytest.raises(TransformFailed, match=r"build.yml:1: contents.t") as raised:

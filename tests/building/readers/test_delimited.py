@@ -1,4 +1,4 @@
-"""What a csv file becomes, compared cell by cell with pandas.read_csv, but for what docs/build.md states."""
+"""Compare the tables of csv files cell by cell with pandas.read_csv, except for what docs/build.md states."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec
 from datapkg.errors import TransformFailed
 from tests.building.builds import Bench
 
-# (name, bytes or text, kwargs): odd files that pandas reads, each with the kwargs that it needs.
+# (name, bytes or text, kwargs): unusual files that pandas reads, each with the kwargs it needs.
 CORPUS: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("plain", "a,b\n1,x\n2,y\n", {}),
     ("no newline at the end", "a,b\n1,x\n2,y", {}),
@@ -119,7 +119,7 @@ def file(folder: Path, body: str | bytes, name: str = "data.csv") -> Path:
 
 
 @pytest.mark.parametrize(("name", "body", "kwargs"), CORPUS, ids=[each[0] for each in CORPUS])
-def test_the_same_as_pandas(tmp_path: Path, name: str, body: str | bytes, kwargs: dict[str, Any]) -> None:
+def test_same_as_pandas(tmp_path: Path, name: str, body: str | bytes, kwargs: dict[str, Any]) -> None:
     path = file(tmp_path, body)
     engine = {} if "engine" in kwargs else {"low_memory": False}
     expected = pandas.read_csv(path, **engine, **kwargs)
@@ -128,11 +128,11 @@ def test_the_same_as_pandas(tmp_path: Path, name: str, body: str | bytes, kwargs
 
 
 def _one_null(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """Python objects have None and NaN for missing; Arrow has one null."""
+    """Replace None and NaN by one value: pandas has both for missing values, Arrow has one null."""
     return frame.apply(lambda column: column.where(column.notna(), None) if column.dtype == object else column)
 
 
-def test_tsv_and_ssv_have_their_separator_unless_another_is_said(tmp_path: Path) -> None:
+def test_tsv_and_ssv_have_default_separators(tmp_path: Path) -> None:
     tabs = file(tmp_path, "a\tb\n1\t2;3\n", "x.tsv")
     assert built(tabs, {}, "tsv")[0].to_dict("list") == {"a": [1], "b": ["2;3"]}
     semicolons = file(tmp_path, "a;b\n1;2,5\n", "x.ssv")
@@ -142,32 +142,32 @@ def test_tsv_and_ssv_have_their_separator_unless_another_is_said(tmp_path: Path)
     assert list(built(semicolons, {"delimiter": ";"}, "tsv")[0].columns) == ["a", "b"]
 
 
-def test_keys_of_dtype_name_a_headerless_file(tmp_path: Path) -> None:
+def test_dtype_keys_name_the_columns_of_a_headerless_file(tmp_path: Path) -> None:
     path = file(tmp_path, "5.1,Iris-setosa\n4.9,\n")
     frame, _ = built(path, {"header": None, "dtype": {"length": "float", "class": "str"}})
     expected = pandas.DataFrame({"length": [5.1, 4.9], "class": ["Iris-setosa", None]}).astype({"class": "str"})
     pandas.testing.assert_frame_equal(frame, expected)
 
 
-def test_keys_of_dtype_name_rows_that_begin_short(tmp_path: Path) -> None:
+def test_dtype_keys_name_columns_if_the_first_rows_are_short(tmp_path: Path) -> None:
     path = file(tmp_path, "a,1\nb,2,note\n")
     frame, _ = built(path, {"header": None, "dtype": {"k": "str", "n": "int", "comment": "str"}})
     assert list(frame.columns) == ["k", "n", "comment"]
     assert frame["comment"].tolist()[1] == "note"
 
 
-def test_keys_of_dtype_that_are_too_few_name_nothing(tmp_path: Path) -> None:
+def test_too_few_dtype_keys_name_no_columns(tmp_path: Path) -> None:
     frame, warnings = built(file(tmp_path, "1,2,3\n"), {"header": None, "dtype": {"a": "int"}})
     assert list(frame.columns) == [0, 1, 2]
     assert "1 keys and the file 3 columns" in warnings[0]
 
 
-def test_keys_of_dtype_that_are_too_many_are_an_error(tmp_path: Path) -> None:
+def test_too_many_dtype_keys_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(TransformFailed, match="names 3 columns"):
         built(file(tmp_path, "1,2\n3,4\n"), {"header": None, "dtype": {"a": "int", "b": "int", "c": "str"}})
 
 
-def test_a_header_keeps_its_names(tmp_path: Path) -> None:
+def test_header_names_take_precedence_over_dtype_keys(tmp_path: Path) -> None:
     frame, _ = built(file(tmp_path, "x,y\n1,2\n"), {"dtype": {"a": "int", "b": "int"}})
     assert list(frame.columns) == ["x", "y"]
 
@@ -197,7 +197,7 @@ def test_ints_beyond_64_bits_become_decimals_or_text(tmp_path: Path) -> None:
     assert [int(value) for value in frame["b"]] == [10**45, 2]
 
 
-def test_nulls_of_every_type_come_back(tmp_path: Path) -> None:
+def test_nulls_of_every_type_round_trip(tmp_path: Path) -> None:
     body = "i,f,t,d,b,c\n1,1.5,x,2024-01-01,True,u\n,,,,,\n"
     kwargs = {"dtype": {"i": "Int64", "b": "boolean", "c": "category"}, "parse_dates": ["d"]}
     frame, _ = built(file(tmp_path, body), kwargs)
@@ -206,7 +206,7 @@ def test_nulls_of_every_type_come_back(tmp_path: Path) -> None:
     assert not (frame == "nan").any().any()
 
 
-def test_malformed_text_is_tried_with_the_python_engine(tmp_path: Path) -> None:
+def test_malformed_text_is_retried_with_the_python_engine(tmp_path: Path) -> None:
     path = file(tmp_path, "\r,b\n1\n3,4\n")
     with pytest.raises(pandas.errors.ParserError):
         pandas.read_csv(path, low_memory=False)
@@ -217,27 +217,27 @@ def test_malformed_text_is_tried_with_the_python_engine(tmp_path: Path) -> None:
         built(path, {"engine": "c"})
 
 
-def test_an_index_that_the_python_engine_makes_up_is_not_believed(tmp_path: Path) -> None:
+def test_index_invented_by_the_python_engine_is_rejected(tmp_path: Path) -> None:
     path = file(tmp_path, "a,b\n1\n3,4,5\n")
     assert len(pandas.read_csv(path, engine="python")) == 1
     with pytest.raises(TransformFailed, match="line 3"):
         built(path, {})
 
 
-def test_separators_that_only_the_python_engine_knows(tmp_path: Path) -> None:
+def test_separators_that_need_the_python_engine(tmp_path: Path) -> None:
     frame, warnings = built(file(tmp_path, "a::b\n1::2\n"), {"sep": "::"})
     assert frame.to_dict("list") == {"a": [1], "b": [2]}
     assert built(file(tmp_path, "a,b\n1,2\nend,2\n"), {"skipfooter": 1})[0].to_dict("list") == {"a": [1], "b": [2]}
     assert warnings == []
 
 
-def test_what_pandas_warns_of_is_passed_on(tmp_path: Path) -> None:
+def test_warnings_of_pandas_are_passed_on(tmp_path: Path) -> None:
     _, warnings = built(file(tmp_path, "d\n31/12/2024\n"), {"parse_dates": ["d"]})
     assert len(warnings) == 1
     assert warnings[0].startswith("data.csv: Parsing dates in %d/%m/%Y format")
 
 
-def test_what_neither_engine_reads_names_file_and_row(tmp_path: Path) -> None:
+def test_unreadable_text_names_file_and_row(tmp_path: Path) -> None:
     with pytest.raises(TransformFailed) as caught:
         built(file(tmp_path, "a,b\n1,2\n3,4,5\n"), {})
     assert "'data.csv' cannot be read as csv" in str(caught.value)
@@ -261,13 +261,13 @@ def test_what_neither_engine_reads_names_file_and_row(tmp_path: Path) -> None:
         ("a\n1\n", {"usecols": ["b"]}, "Usecols|columns"),
     ],
 )
-def test_a_reason_in_one_line(tmp_path: Path, body: str | bytes, kwargs: dict[str, Any], reason: str) -> None:
+def test_error_reason_is_one_line(tmp_path: Path, body: str | bytes, kwargs: dict[str, Any], reason: str) -> None:
     with pytest.raises(TransformFailed, match=reason) as caught:
         built(file(tmp_path, body), kwargs)
     assert "\n" not in str(caught.value)
 
 
-def test_a_float_is_the_nearest_one_beside_missing_values(tmp_path: Path) -> None:
+def test_floats_beside_missing_values_are_correctly_rounded(tmp_path: Path) -> None:
     frame, _ = built(file(tmp_path, "a\n0.30000000000000004\n\n"), {"skip_blank_lines": False})
     assert frame["a"][0] == pytest.approx(0.3)
     assert np.isnan(frame["a"][1])

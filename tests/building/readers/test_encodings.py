@@ -1,4 +1,4 @@
-"""The hint for text that is not UTF-8 names the encoding where it is sure, and that one reads the file."""
+"""The hint for text that is not UTF-8 names an encoding only if it is certain, and that encoding reads the file."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.building.builds import Bench, paths, write
         ("a,b\n1,é\n", "utf-16", "utf-16"),
     ],
 )
-def test_what_is_sure(text: str, encoding: str, sure: str) -> None:
+def test_certain_encodings(text: str, encoding: str, sure: str) -> None:
     data = text.encode(encoding)
     assert sure_encoding(data) == sure
     assert not sure or data.decode(sure) == text
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
-def test_the_hint_names_it_and_works(tmp_path: Path, name: str) -> None:
+def test_hint_names_a_working_encoding(tmp_path: Path, name: str) -> None:
     text = "name\nJosé\n" if name == "a.csv" else '{"name": "José"}\n'
     (tmp_path / name).write_bytes(text.encode("cp1252"))
     with pytest.raises(TransformFailed) as caught:
@@ -43,7 +43,7 @@ def test_the_hint_names_it_and_works(tmp_path: Path, name: str) -> None:
     assert bench.frame(built, "a")["name"].tolist() == ["José"]
 
 
-def test_where_it_is_not_sure_no_encoding_is_filled_in(tmp_path: Path) -> None:
+def test_hint_names_no_encoding_if_uncertain(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("город\nМосква\n".encode("cp1251"))
     with pytest.raises(TransformFailed) as caught:
         Bench().build(tmp_path)

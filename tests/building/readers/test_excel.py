@@ -1,4 +1,4 @@
-"""What workbooks become: a table of one sheet, a group of several, as pandas reads them with calamine."""
+"""A workbook with one sheet becomes a table, one with several becomes a group, as pandas reads them with calamine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def workbook(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """Sheets as people have them: two of data, an empty one, a hidden one, a chart, and one whose name is a number."""
+    """Return a typical workbook: two data sheets, an empty one, a hidden one, a chart, and one with a numeric name."""
     book = openpyxl.Workbook()
     first = book.active
     assert first is not None
@@ -41,7 +41,7 @@ def many(tmp_path: Path) -> Path:
 
 
 def built_as(path: Path, words: str) -> tuple[Bench, dict[str, str], list[str]]:
-    """What a node of this workbook becomes, and what is warned of."""
+    """Return the node built from this workbook, and the warnings."""
     write(path.parent, {"build.yml": f"contents:\n  book: {{file: {path.name}{words}}}\n"})
     bench = Bench()
     built = bench.build(path.parent)
@@ -72,14 +72,14 @@ def test_one_sheet_is_a_table(tmp_path: Path) -> None:
         (", kwargs: {sheet_name: 1}", ["book"], []),
     ],
 )
-def test_which_sheets_are_taken(many: Path, words: str, paths: list[str], warned: list[str]) -> None:
+def test_sheet_selection(many: Path, words: str, paths: list[str], warned: list[str]) -> None:
     _, found, warnings = built_as(many, words)
     assert found == dict.fromkeys(paths, "table")
     assert len(warnings) == len(warned)
     assert all(each in warning for each, warning in zip(warned, warnings, strict=True))
 
 
-def test_a_group_of_sheets_holds_what_pandas_reads(many: Path) -> None:
+def test_group_of_sheets_equals_what_pandas_reads(many: Path) -> None:
     bench = Bench()
     built = bench.build(many)
     frames = pandas.read_excel(many, sheet_name=None, engine="calamine")
@@ -102,19 +102,19 @@ def test_a_group_of_sheets_holds_what_pandas_reads(many: Path) -> None:
         (", kwargs: {usecols: [id]}", "sheet '2024': Usecols do not match columns"),
     ],
 )
-def test_sheets_that_cannot_be_taken(many: Path, words: str, reason: str) -> None:
+def test_invalid_sheet_selections(many: Path, words: str, reason: str) -> None:
     with pytest.raises(TransformFailed) as caught:
         built_as(many, words)
     assert reason in str(caught.value)
 
 
-def test_nothing_in_a_workbook(tmp_path: Path) -> None:
+def test_empty_workbook(tmp_path: Path) -> None:
     openpyxl.Workbook().save(tmp_path / "a.xlsx")
     with pytest.raises(TransformFailed, match="every sheet is empty: 'Sheet'"):
         Bench().build(tmp_path / "a.xlsx")
 
 
-def test_an_old_workbook(tmp_path: Path) -> None:
+def test_xls_workbook(tmp_path: Path) -> None:
     import xlwt
 
     book = xlwt.Workbook()
@@ -127,7 +127,7 @@ def test_an_old_workbook(tmp_path: Path) -> None:
     assert bench.frame(bench.build(tmp_path), "old").to_dict("list") == {"a": [1], "b": ["x"]}
 
 
-def test_a_sheet_by_name_with_kwargs(workbook: Path) -> None:
+def test_sheet_by_name_with_kwargs(workbook: Path) -> None:
     build_file = """\
 contents:
   mixed: {file: book.xlsx, kwargs: {sheet_name: Mixed, dtype: {m: str}}}
@@ -149,25 +149,25 @@ contents:
         ("{sheet_name: }", "one sheet"),
     ],
 )
-def test_what_cannot_be_a_table(workbook: Path, kwargs: str, reason: str) -> None:
+def test_sheet_that_cannot_be_a_table_is_rejected(workbook: Path, kwargs: str, reason: str) -> None:
     write(workbook.parent, {"build.yml": f"contents:\n  a: {{file: book.xlsx, kwargs: {kwargs}}}\n"})
     with pytest.raises(TransformFailed, match=reason):
         Bench().build(workbook.parent)
 
 
-def test_the_hint_for_a_mixed_column_is_a_dtype(workbook: Path) -> None:
+def test_hint_for_a_mixed_column_is_a_dtype(workbook: Path) -> None:
     write(workbook.parent, {"build.yml": "contents:\n  a: {file: book.xlsx, kwargs: {sheet_name: Mixed}}\n"})
     with pytest.raises(TransformFailed) as caught:
         Bench().build(workbook.parent)
     assert caught.value.hint == "to read it as text say kwargs: {dtype: {m: str}}"
 
 
-def test_kwargs_that_are_refused(workbook: Path) -> None:
+def test_unsupported_kwargs(workbook: Path) -> None:
     write(workbook.parent, {"build.yml": "contents:\n  a: {file: book.xlsx, kwargs: {engine: openpyxl, sep: x}}\n"})
     with pytest.raises(InvalidBuildFile, match="calamine"):
         Bench().build(workbook.parent)
 
 
-def test_no_workbook_at_all(tmp_path: Path) -> None:
+def test_file_that_is_not_a_workbook(tmp_path: Path) -> None:
     with pytest.raises(TransformFailed, match="cannot be read as xlsx"):
         Bench().build(write(tmp_path, {"a.xlsx": "text"}))

@@ -1,4 +1,4 @@
-"""What JSON files become: records are tables of what JSON says, everything else is a file."""
+"""JSON records become tables with the values of the JSON text; any other JSON is stored as a file."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_lines_are_records(tmp_path: Path) -> None:
         (b"\xff\xfe[", "file"),
     ],
 )
-def test_a_json_file_is_a_table_if_it_begins_as_records(tmp_path: Path, body: str | bytes, kind: str) -> None:
+def test_json_file_that_begins_with_records_is_a_table(tmp_path: Path, body: str | bytes, kind: str) -> None:
     from datapkg.building.spec.folder import scan_directory
 
     write(tmp_path, {"a.json": body})
@@ -81,14 +81,14 @@ def test_a_json_file_is_a_table_if_it_begins_as_records(tmp_path: Path, body: st
         ("a.jsonl", "", "no column"),
     ],
 )
-def test_what_is_no_table_says_why(tmp_path: Path, name: str, body: str, reason: str) -> None:
+def test_error_explains_why_json_is_not_a_table(tmp_path: Path, name: str, body: str, reason: str) -> None:
     write(tmp_path, {name: body})
     with pytest.raises(TransformFailed, match=reason) as caught:
         Bench().build(tmp_path)
     assert f"{{file: {name}, transform: id}}" in caught.value.hint
 
 
-def test_with_kwargs_pandas_reads(tmp_path: Path) -> None:
+def test_kwargs_select_the_pandas_reader(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -107,7 +107,7 @@ contents:
     assert bench.frame(built, "lines")["a"].tolist() == [1]
 
 
-def test_integers_beside_nulls_stay_whole_however_deep(tmp_path: Path) -> None:
+def test_integers_beside_nulls_stay_integers_at_any_depth(tmp_path: Path) -> None:
     records = [{"in": {"n": 1, "l": [1, None]}, "l": [{"n": 2**60 + 1}]}, {"in": {"n": None}, "l": [{"n": None}]}]
     frame = datapkg.build("me/deep", write(tmp_path, {"a.json": json.dumps(records)}) / "a.json")()
     assert [type(frame["in"][row]["n"]) for row in (0, 1)] == [int, type(None)]
@@ -138,7 +138,7 @@ def lines(folder: Path, name: str, records: list[dict[str, object]]) -> Path:
         ({"x": 7, "y": "late"}, "int64", "int64"),
     ],
 )
-def test_types_do_not_depend_on_where_a_value_stands(
+def test_types_do_not_depend_on_row_order(
     tmp_path: Path, name: str, late: dict[str, object], kind: str, dtype: str
 ) -> None:
     records: list[dict[str, object]] = [{"x": at} for at in range(95)]
@@ -164,7 +164,7 @@ def test_types_do_not_depend_on_where_a_value_stands(
         (5, "95 is not a record"),
     ],
 )
-def test_values_that_no_type_holds(tmp_path: Path, name: str, late: object, reason: str) -> None:
+def test_values_without_a_common_type_are_rejected(tmp_path: Path, name: str, late: object, reason: str) -> None:
     records: list[object] = [{"x": at + 2**63 * (late == {"x": -1})} for at in range(94)]
     with pytest.raises(TransformFailed) as caught:
         Bench().build(lines(tmp_path, name, [*records, late]))  # type: ignore[list-item]
@@ -183,7 +183,7 @@ def test_nested_values_get_one_type(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
-def test_a_list_is_read_a_stretch_at_a_time(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_is_read_in_pieces(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_records, "_READ_CHARS", size)
     records = [{"a": 'é,]}\\" 日本', "b": [{"c": None}]}, {}, {"a": "x" * 100}]
     for text in (json.dumps(records), json.dumps(records, ensure_ascii=False, indent=2), json.dumps(records) + "\n\n"):
@@ -205,7 +205,7 @@ def test_a_list_is_read_a_stretch_at_a_time(tmp_path: Path, size: int, monkeypat
         (b'[{"a": "\xff"}]', "codec can't decode"),
     ],
 )
-def test_a_list_that_is_none(tmp_path: Path, body: str | bytes, reason: str) -> None:
+def test_malformed_list_is_rejected(tmp_path: Path, body: str | bytes, reason: str) -> None:
     write(tmp_path, {"a.json": body, "build.yml": "contents:\n  a: {file: a.json, transform: json}\n"})
     with pytest.raises(TransformFailed) as caught:
         Bench().build(tmp_path)
@@ -221,8 +221,8 @@ def test_text_in_other_encodings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz", "a.jsonl.gz"])
-def test_what_one_record_may_be(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small compressed file that never ends a record does not fill the memory."""
+def test_size_of_a_record_is_limited(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small compressed file with an endless record does not exhaust memory."""
     monkeypatch.setattr(json_records, "LONGEST_BYTES", 1 << 20)
     monkeypatch.setattr(json_records, "_READ_CHARS", 1 << 16)
     body = ("[" if ".jsonl" not in name else "").encode() + b'{"a": "' + b" " * (5 << 20)

@@ -1,4 +1,4 @@
-"""Files on which a library aborts the process: they are refused, and this process goes on."""
+"""Files on which a library aborts the process are rejected, and this process survives."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.building.readers.test_ods import cell, header, ods
 
 @pytest.fixture
 def stray(tmp_path: Path) -> Path:
-    """A workbook of two sheets; a cell of the second is far from the others, and `dimension` does not say so."""
+    """Return a workbook of two sheets; the second has a cell far from the others that `dimension` does not cover."""
     book = openpyxl.Workbook()
     book.active.append(["a"])  # type: ignore[union-attr]
     sheet = book.create_sheet("Far away")
@@ -41,7 +41,7 @@ def stray(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_stray_cell_is_named(stray: Path) -> None:
+def test_error_names_a_stray_cell(stray: Path) -> None:
     with pytest.raises(TransformFailed, match="sheet 'Far away' spans B2:XFD1048575") as caught:
         Bench().build(stray)
     assert "clear the stray cells up to XFD1048575" in caught.value.hint
@@ -70,7 +70,7 @@ def test_more_cells_than_a_frame_can_hold(tmp_path: Path, monkeypatch: pytest.Mo
         Bench().build(tmp_path)
 
 
-def test_a_damaged_file_of_the_first_feather(tmp_path: Path) -> None:
+def test_corrupt_feather_version_1_file(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         feather.write_feather(
@@ -87,7 +87,7 @@ def test_a_damaged_file_of_the_first_feather(tmp_path: Path) -> None:
     assert refused
 
 
-def test_a_child_that_dies_tells_where(tmp_path: Path) -> None:
+def test_error_of_a_dead_child_process_names_the_file(tmp_path: Path) -> None:
     library = types.ModuleType("library")
     library.__file__ = str(tmp_path / "folder" / "python_calamine" / "__init__.py")
     write(tmp_path / "folder", {"python_calamine/__init__.py": "import os\nos.abort()\n"})
@@ -99,19 +99,19 @@ def test_a_child_that_dies_tells_where(tmp_path: Path) -> None:
         limited_reader.run("workbook", tmp_path / "any", library)
 
 
-def test_the_child_has_limits(tmp_path: Path) -> None:
+def test_child_process_has_limits(tmp_path: Path) -> None:
     code = "from datapkg.building.readers import limited_reader as l; l._limit(1 << 31); bytearray(1 << 32)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MemoryError" in done.stderr
 
 
 @pytest.mark.parametrize("body", [b"", b"PK\x05\x06" + bytes(18)])
-def test_the_range_of_what_is_no_workbook(body: bytes, tmp_path: Path) -> None:
+def test_used_range_of_a_file_that_is_not_a_workbook(body: bytes, tmp_path: Path) -> None:
     (tmp_path / "t.xlsx").write_bytes(body)
     assert excel_range.cell_range(tmp_path / "t.xlsx", 0) is None
 
 
-def test_arrow_tables_come_through_the_child(tmp_path: Path) -> None:
+def test_arrow_tables_are_passed_through_the_child_process(tmp_path: Path) -> None:
     table = pa.table({"a": [1, None], "t": ["é", ""]})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -120,7 +120,7 @@ def test_arrow_tables_come_through_the_child(tmp_path: Path) -> None:
     assert bench.table(bench.build(tmp_path), "t").equals(table)
 
 
-def test_a_line_that_unpacks_without_end(tmp_path: Path) -> None:
+def test_endless_compressed_line_is_rejected(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "t.csv.gz", "wb", 1) as stream:
         stream.write(b"a,b\n1,")
         for _ in range(300):
@@ -129,7 +129,7 @@ def test_a_line_that_unpacks_without_end(tmp_path: Path) -> None:
         Bench().build(tmp_path)
 
 
-def test_values_that_a_database_makes(tmp_path: Path) -> None:
+def test_large_values_made_by_a_database_view(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "t.db")) as database:
         database.execute("create table t (a integer, b generated always as (zeroblob(900000000)) virtual)")
         database.execute("insert into t (a) values (1)")
@@ -138,13 +138,13 @@ def test_values_that_a_database_makes(tmp_path: Path) -> None:
         Bench().build(tmp_path)
 
 
-def test_long_values_of_a_database_come_in_short_groups() -> None:
+def test_long_database_values_are_read_in_small_batches() -> None:
     rows = [("x" * (20 << 20), n) for n in range(5)]
     assert [len(each) for each in sqlite_file._groups(iter(rows), [0], 16_384)] == [2, 2, 1]
     assert [len(each) for each in sqlite_file._groups(iter(rows), [], 3)] == [3, 2]
 
 
-def test_json_that_is_nested_too_deep(tmp_path: Path) -> None:
+def test_json_nested_too_deeply_is_rejected(tmp_path: Path) -> None:
     for depth, built in ((90, True), (300, False), (100_000, False)):
         write(tmp_path, {"t.jsonl": '{"a":' * depth + "1" + "}" * depth})
         if built:

@@ -1,4 +1,4 @@
-"""Archives of arrays: each array is a node, and nothing is believed that an archive says of its size."""
+"""Each array of an npz archive becomes a node, and the sizes that the archive states are not trusted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_each_array_is_a_node(tmp_path: Path, save: object) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-def test_zeros_are_no_bomb(tmp_path: Path) -> None:
+def test_compressible_array_is_not_a_bomb(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros(8_000_000))
     assert kinds(Bench().build(tmp_path / "a.npz")) == {"a/a": "array"}
 
@@ -84,22 +84,22 @@ def failure(path: Path) -> str:
         ({".npy": npy(np.ones(1))}, "cannot be the name of a node"),
     ],
 )
-def test_what_is_no_archive_of_arrays(tmp_path: Path, members: dict[str, bytes], reason: str) -> None:
+def test_file_that_is_not_an_archive_of_arrays(tmp_path: Path, members: dict[str, bytes], reason: str) -> None:
     assert reason in failure(archive(tmp_path / "a.npz", members))
 
 
-def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bomb_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datapkg.building.readers.numpy_array._ALWAYS_BYTES", 1 << 20)
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros(8_000_000))
     assert "say that they unpack to 64,000,128; more than 200 times as much is rejected" in failure(tmp_path / "a.npz")
 
 
-def test_a_header_that_lies_costs_no_memory(tmp_path: Path) -> None:
+def test_false_header_size_allocates_no_memory(tmp_path: Path) -> None:
     body = npy(np.ones(9)).replace(b"'shape': (9,), }        ", b"'shape': (9000000000,), }")
     assert "the header promises 72,000,000,000 bytes" in failure(archive(tmp_path / "a.npz", {"a.npy": body}))
 
 
-def test_a_damaged_archive(tmp_path: Path) -> None:
+def test_corrupt_archive(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", a=np.arange(1000))
     body = bytearray((tmp_path / "a.npz").read_bytes())
     body[500] ^= 1
@@ -108,7 +108,7 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
     assert "the archive is damaged" in failure(write(tmp_path, {"b.npz": b"PK"}) / "b.npz")
 
 
-def test_an_array_twice(tmp_path: Path) -> None:
+def test_duplicate_array_name(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
         file.writestr("a.npy", npy(np.ones(1)))
         with pytest.warns(UserWarning, match="Duplicate"):

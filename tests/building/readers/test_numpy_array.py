@@ -1,4 +1,4 @@
-"""A .npy file is an array that keeps its bytes; nothing in it is unpickled."""
+"""A .npy file becomes an array with the same bytes, and nothing in it is unpickled."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def saved(array: Any, **options: Any) -> bytes:
     ],
     ids=lambda array: f"{array.dtype.str}{array.shape}",
 )
-def test_arrays_come_back_exactly(tmp_path: Path, array: Any) -> None:
+def test_arrays_round_trip_exactly(tmp_path: Path, array: Any) -> None:
     bench = Bench()
     for built in (bench.build(write(tmp_path, {"w.npy": saved(array)})), bench.build({"w": array})):
         node = built.manifest.get("w")
@@ -65,7 +65,7 @@ class Bomb:
     ],
     ids=["objects", "records", "short", "long", "empty", "version", "pickle"],
 )
-def test_what_is_no_plain_array(tmp_path: Path, body: bytes, reason: str) -> None:
+def test_file_that_is_not_a_plain_array(tmp_path: Path, body: bytes, reason: str) -> None:
     with pytest.raises(TransformFailed, match=reason) as caught:
         Bench().build(write(tmp_path, {"w.npy": body}))
     assert "transform: id" in caught.value.hint
@@ -74,7 +74,7 @@ def test_what_is_no_plain_array(tmp_path: Path, body: bytes, reason: str) -> Non
 @pytest.mark.parametrize(
     "text", ["{'descr': (((", "{'descr': '<f8', 'shape': (1,)", "[" * 2_000, "{'descr': ['<f8'], 1: 2}"]
 )
-def test_a_damaged_header(text: str, tmp_path: Path) -> None:
+def test_corrupt_header(text: str, tmp_path: Path) -> None:
     header = text.encode().ljust(2_100)
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(TransformFailed, match="cannot be read as numpy") as caught:

@@ -1,4 +1,4 @@
-"""OpenDocument spreadsheets, written here as their standard has them (ODF 1.3, part 3, 9.1): a sheet a table."""
+"""Each sheet of an OpenDocument spreadsheet (ODF 1.3, part 3, 9.1), written here by hand, becomes a table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MANIFEST = (
 
 
 def cell(kind: str, value: str, repeated: int = 1) -> str:
-    """A cell; `kind` is a value type of the standard, or "" for an empty cell."""
+    """Return a cell; `kind` is a value type of the standard, or "" for an empty cell."""
     many = f' table:number-columns-repeated="{repeated}"' if repeated > 1 else ""
     if not kind:
         return f"<table:table-cell{many}/>"
@@ -81,7 +81,7 @@ def test_each_sheet_is_a_table(tmp_path: Path) -> None:
     assert frame["b"].tolist() == [True, False]
 
 
-def test_a_sheet_by_name_or_number(tmp_path: Path) -> None:
+def test_sheet_by_name_or_number(tmp_path: Path) -> None:
     build_file = """\
 contents:
   transform: ods
@@ -99,12 +99,12 @@ contents:
     [(b"text", "cannot be read as ods"), (b"", "cannot be read as ods"), (BOOK[:-40], "cannot be read as ods")],
     ids=["text", "empty", "cut"],
 )
-def test_what_is_no_spreadsheet(tmp_path: Path, body: bytes, reason: str) -> None:
+def test_file_that_is_not_a_spreadsheet(tmp_path: Path, body: bytes, reason: str) -> None:
     with pytest.raises(TransformFailed, match=reason):
         Bench().build(write(tmp_path, {"book.ods": body}))
 
 
-def test_a_sheet_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_sheet(tmp_path: Path) -> None:
     write(tmp_path, {"book.ods": BOOK, "build.yml": "contents:\n  a: {file: book.ods, kwargs: {sheet_name: Drei}}\n"})
     with pytest.raises(TransformFailed, match="Drei"):
         Bench().build(tmp_path)

@@ -36,7 +36,7 @@ def test_values_and_types(tmp_path: Path, compression: str) -> None:
     assert bench.table(built, "a").schema.field("price").type == pa.decimal128(3, 2)
 
 
-def test_some_columns(tmp_path: Path) -> None:
+def test_column_selection(tmp_path: Path) -> None:
     orc.write_table(TABLE, str(tmp_path / "a.orc"))
     write(tmp_path, {"build.yml": "contents:\n  a: {file: a.orc, kwargs: {columns: [t]}}\n"})
     bench = Bench()
@@ -44,7 +44,7 @@ def test_some_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100, -1])
-def test_what_is_no_orc(tmp_path: Path, kept: int) -> None:
+def test_file_that_is_not_orc(tmp_path: Path, kept: int) -> None:
     orc.write_table(TABLE, str(tmp_path / "whole"))
     body = (tmp_path / "whole").read_bytes()[:kept]
     with pytest.raises(TransformFailed, match="cannot be read as orc"):

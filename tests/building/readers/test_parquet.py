@@ -1,4 +1,4 @@
-"""A source that is a Parquet file keeps its bytes, and has the content of its values."""
+"""A Parquet source keeps its bytes, and its content hash is the hash of its values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from datapkg.reading.tables.pandas_reader import to_pandas
 from tests.building.builds import Bench, write
 
 
-def test_the_bytes_are_kept(tmp_path: Path) -> None:
+def test_bytes_are_kept(tmp_path: Path) -> None:
     frame = pandas.DataFrame({"a": [1, 2], "t": ["x", None]}, index=pandas.Index(["p", "q"], name="k"))
     frame.to_parquet(tmp_path / "t.parquet")
     bench = Bench()
@@ -31,7 +31,7 @@ def test_the_bytes_are_kept(tmp_path: Path) -> None:
     pandas.testing.assert_frame_equal(bench.frame(built, "t"), frame)
 
 
-def test_rewriting_gives_the_same_content(tmp_path: Path) -> None:
+def test_rewriting_keeps_the_content_hash(tmp_path: Path) -> None:
     rows = 150_000
     table = pa.table({"i": np.arange(rows), "t": [f"r{i}" for i in range(rows)]})
     pq.write_table(table, tmp_path / "t.parquet", row_group_size=10_000)
@@ -47,7 +47,7 @@ def test_rewriting_gives_the_same_content(tmp_path: Path) -> None:
     assert bench.table(built, "ours").equals(table)
 
 
-def test_another_writer_of_the_same_values_changes_nothing(tmp_path: Path) -> None:
+def test_writer_does_not_change_the_content_hash(tmp_path: Path) -> None:
     table = pa.table({"a": [1, 2, None], "t": ["x", None, "y"]})
     bench = Bench()
     pq.write_table(table, tmp_path / "t.parquet")
@@ -58,7 +58,7 @@ def test_another_writer_of_the_same_values_changes_nothing(tmp_path: Path) -> No
     assert (second.built, second.reused) == (0, 1)
 
 
-def test_old_and_buggy_descriptions_of_pandas(tmp_path: Path) -> None:
+def test_old_and_buggy_pandas_metadata(tmp_path: Path) -> None:
     for number, description in enumerate(
         (b"{", b"[]", b'{"index_columns": 3, "columns": "x", "column_indexes": {}}', b"\xff")
     ):
@@ -69,12 +69,12 @@ def test_old_and_buggy_descriptions_of_pandas(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"PAR1", b"PAR1 and then no more PAR1", b"a,b\n1,2\n"])
-def test_what_is_no_parquet(tmp_path: Path, body: bytes) -> None:
+def test_file_that_is_not_parquet(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(TransformFailed, match="cannot be read as parquet"):
         Bench().build(write(tmp_path, {"t.parquet": body}))
 
 
-def test_damaged_pages_are_found_at_build(tmp_path: Path) -> None:
+def test_corrupt_pages_are_detected_at_build(tmp_path: Path) -> None:
     sink = io.BytesIO()
     pq.write_table(pa.table({"a": np.random.default_rng(1).normal(size=5_000)}), sink, write_page_checksum=True)
     body = bytearray(sink.getvalue())
@@ -83,7 +83,7 @@ def test_damaged_pages_are_found_at_build(tmp_path: Path) -> None:
         Bench().build(write(tmp_path, {"t.parquet": bytes(body)}))
 
 
-def test_columns_of_one_name_need_to_be_written_anew(tmp_path: Path) -> None:
+def test_duplicate_column_names_are_rewritten(tmp_path: Path) -> None:
     table = pa.table([pa.array([1]), pa.array(["x"])], names=["a", "a"])
     pq.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(TransformFailed, match="column 'a' is in it twice") as caught:

@@ -1,4 +1,4 @@
-"""Transforms of other distributions: found by entry point, loaded when named, and told apart from ours."""
+"""Transforms of other distributions are found by entry point, loaded only when named, distinct from built-in ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a distribution on the path, as an installer leaves it: a module and its `.dist-info`."""
+    """Put a distribution on the path as an installer does: a module and its `.dist-info`."""
     monkeypatch.setattr(TRANSFORMS, "_added", {})
 
     def install(name: str = "fixed-width-tables", *, module: str, points: str, body: str = MODULE) -> None:
@@ -75,7 +75,7 @@ def data(tmp_path: Path, node: str, **files: str) -> Path:
     return write(tmp_path / "data", {"a.fix": "1 x \n2 y \n", "build.yml": f"contents:\n  a: {node}\n", **files})
 
 
-def test_one_is_found_loaded_and_recorded(tmp_path: Path, install: Install) -> None:
+def test_plugin_is_found_loaded_and_recorded(tmp_path: Path, install: Install) -> None:
     install(module="fixed_one", points="fixed = fixed_one:fixed")
     bench = Bench()
     bench.build(data(tmp_path, "{file: a.fix}"))
@@ -90,19 +90,19 @@ def test_one_is_found_loaded_and_recorded(tmp_path: Path, install: Install) -> N
     assert built.warnings == ["a.fix: widths were believed"]
 
 
-def test_ours_have_no_provider(tmp_path: Path) -> None:
+def test_built_in_transforms_have_no_provider(tmp_path: Path) -> None:
     built = Bench().build(write(tmp_path, {"a.csv": "x\n1\n"}))
     assert "provider" not in built.record["sources"][0]
 
 
-def test_what_speaks_arrow_is_a_table(tmp_path: Path, install: Install) -> None:
+def test_arrow_compatible_results_are_tables(tmp_path: Path, install: Install) -> None:
     install(module="fixed_arrow", points="lines = fixed_arrow:lines")
     bench = Bench()
     built = bench.build(data(tmp_path, "{file: a.fix, transform: lines}"))
     assert bench.frame(built, "a")["line"].tolist() == ["1 x ", "2 y "]
 
 
-def test_kwargs_of_a_group_reach_it(tmp_path: Path, install: Install) -> None:
+def test_group_kwargs_reach_the_plugin(tmp_path: Path, install: Install) -> None:
     install(module="fixed_group", points="fixed = fixed_group:fixed")
     group = "{transform: fixed, kwargs: {names: [n, t]}, b: {file: a.fix}, c: {file: c.csv, transform: csv}}"
     bench = Bench()
@@ -111,7 +111,7 @@ def test_kwargs_of_a_group_reach_it(tmp_path: Path, install: Install) -> None:
     assert list(bench.frame(built, "a/c")) == ["x"]
 
 
-def test_ours_are_not_overruled(tmp_path: Path, install: Install) -> None:
+def test_plugins_cannot_override_built_in_transforms(tmp_path: Path, install: Install) -> None:
     install(module="fixed_ours", points="\n".join(f"{name} = fixed_ours:lines" for name in ("csv", "id", "excel")))
     bench = Bench()
     built = bench.build(data(tmp_path, "{file: a.csv, transform: csv}", **{"a.csv": "x\n1\n"}))
@@ -122,7 +122,7 @@ def test_ours_are_not_overruled(tmp_path: Path, install: Install) -> None:
     assert list(TRANSFORMS).count("csv") == 1
 
 
-def test_names_are_listed_without_loading(tmp_path: Path, install: Install) -> None:
+def test_plugin_names_are_listed_without_loading(tmp_path: Path, install: Install) -> None:
     install(module="fixed_listed", points="fixed = fixed_listed:fixed")
     with pytest.raises(InvalidBuildFile, match=r"did you mean 'fixed'\? there are csv, .*, id, fixed"):
         Bench().build(data(tmp_path, "{file: a.fix, transform: fixd}"))
@@ -133,14 +133,14 @@ def test_names_are_listed_without_loading(tmp_path: Path, install: Install) -> N
     ("kwargs", "reason"),
     [("width: [1]", "unknown kwarg 'width'; did you mean 'widths'?"), ("path: x", "unknown kwarg 'path'")],
 )
-def test_kwargs_that_it_does_not_take(tmp_path: Path, install: Install, kwargs: str, reason: str) -> None:
+def test_kwargs_not_in_the_signature_are_rejected(tmp_path: Path, install: Install, kwargs: str, reason: str) -> None:
     install(module="fixed_kwargs", points="fixed = fixed_kwargs:fixed")
     with pytest.raises(InvalidBuildFile) as caught:
         Bench().build(data(tmp_path, f"{{file: a.fix, transform: fixed, kwargs: {{{kwargs}}}}}"))
     assert reason in str(caught.value)
 
 
-def test_names_that_it_does_not_say_are_no_kwargs(tmp_path: Path, install: Install) -> None:
+def test_kwargs_are_rejected_if_the_plugin_declares_none(tmp_path: Path, install: Install) -> None:
     install(module="fixed_any", points="lines = fixed_any:lines")
     with pytest.raises(InvalidBuildFile, match="'x' is not supported: transform lines has no kwargs"):
         Bench().build(data(tmp_path, "{file: a.fix, transform: lines, kwargs: {x: 1}}"))
@@ -150,7 +150,7 @@ def test_names_that_it_does_not_say_are_no_kwargs(tmp_path: Path, install: Insta
     ("widths", "reason"),
     [("bad", "line 3: no width"), ("exit", "wanted to end the program"), ("number", "gave a int, neither a DataFrame")],
 )
-def test_one_that_fails(tmp_path: Path, install: Install, widths: str, reason: str) -> None:
+def test_failing_plugin(tmp_path: Path, install: Install, widths: str, reason: str) -> None:
     install(module="fixed_fails", points="fixed = fixed_fails:fixed")
     with pytest.raises(TransformFailed, match=reason) as caught:
         Bench().build(data(tmp_path, f"{{file: a.fix, transform: fixed, kwargs: {{widths: {widths}}}}}"))
@@ -168,7 +168,7 @@ def test_one_that_fails(tmp_path: Path, install: Install, widths: str, reason: s
         ("broken_6:not_callable", MODULE, "TypeError: 7 is not a callable object"),
     ],
 )
-def test_one_that_is_broken(tmp_path: Path, install: Install, point: str, body: str, reason: str) -> None:
+def test_broken_plugin(tmp_path: Path, install: Install, point: str, body: str, reason: str) -> None:
     install(module=point.split(":")[0], points=f"broken = {point}", body=body)
     with pytest.raises(InvalidBuildFile) as caught:
         Bench().build(data(tmp_path, "{file: a.fix, transform: broken, kwargs: {x: 1}}\n  b: {file: gone}"))
@@ -178,14 +178,14 @@ def test_one_that_is_broken(tmp_path: Path, install: Install, point: str, body: 
     assert second.endswith("build.yml:3: contents.b.file")
 
 
-def test_two_of_one_name(tmp_path: Path, install: Install) -> None:
+def test_two_plugins_with_one_name(tmp_path: Path, install: Install) -> None:
     for letter in "ab":
         install(f"dist-{letter}", module=f"fixed_{letter}", points=f"twice = fixed_{letter}:lines")
     with pytest.raises(InvalidBuildFile, match="'twice' is offered by dist-a and dist-b; uninstall all but one"):
         Bench().build(data(tmp_path, "{file: a.fix, transform: twice}"))
 
 
-def test_kwargs_are_recorded_as_they_were_said(tmp_path: Path, install: Install) -> None:
+def test_kwargs_are_recorded_as_written(tmp_path: Path, install: Install) -> None:
     install(module="fixed_greedy", points="greedy = fixed_greedy:greedy", body=GREEDY)
     built = Bench().build(data(tmp_path, "{file: a.fix, transform: greedy, kwargs: {options: {a: 1}}}"))
     recorded: Any = built.record["sources"][0]["kwargs"]

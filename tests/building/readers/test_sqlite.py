@@ -1,4 +1,4 @@
-"""SQLite databases: each table in the types that its values have, and nothing of the file but its rows."""
+"""Each table of a SQLite database gets the types of its values, and only its rows determine its content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def database(path: Path, script: str) -> Path:
 
 
 def build(path: Path, table: str = "") -> tuple[Bench, BuildOutput]:
-    """Builds a database as the node `d`, or one table of it."""
+    """Build a database as the node `d`, or one table of it."""
     words = f", table: {table}" if table else ""
     write(path.parent, {"build.yml": f'contents:\n  d: {{file: "{path.name}", transform: sqlite{words}}}\n'})
     bench = Bench()
@@ -34,7 +34,7 @@ def build(path: Path, table: str = "") -> tuple[Bench, BuildOutput]:
 
 
 def column(folder: Path, declared: str, *values: str) -> tuple[str, list[Any], list[str]]:
-    """Type and values of a column declared so, with these values; and what is warned of."""
+    """Return type and values of a column with this declaration and these values, and the warnings."""
     rows = "".join(f"insert into t values ({each});" for each in values)
     bench, built = build(database(folder / "a.db", f"create table t (x {declared}); {rows}"), "t")
     table = bench.table(built, "d")
@@ -141,12 +141,12 @@ def test_values_of_several_types(tmp_path: Path, values: list[str], kind: str, f
         (["cast(x'ff' as text)"], "Could not decode to UTF-8"),
     ],
 )
-def test_values_that_no_type_holds(tmp_path: Path, values: list[str], reason: str) -> None:
+def test_values_without_a_common_type_are_rejected(tmp_path: Path, values: list[str], reason: str) -> None:
     with pytest.raises(TransformFailed, match=reason):
         column(tmp_path, "", *values)
 
 
-def test_types_do_not_depend_on_where_a_value_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_types_do_not_depend_on_row_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "BATCH_ROWS", 100)
     path = database(
         tmp_path / "a.db",
@@ -169,7 +169,7 @@ def test_many_columns(tmp_path: Path) -> None:
     assert (len(row), row["c0"], row["c1499"], row["c700"]) == (1500, 1, "x", None)
 
 
-def test_what_a_log_beside_it_holds_is_not_read(tmp_path: Path) -> None:
+def test_write_ahead_log_beside_it_is_not_read(tmp_path: Path) -> None:
     path = database(tmp_path / "a.db", "pragma journal_mode = wal; create table t (x); insert into t values (1)")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("insert into t values (2)")
@@ -181,7 +181,7 @@ def test_what_a_log_beside_it_holds_is_not_read(tmp_path: Path) -> None:
         assert sorted(each.name for each in tmp_path.iterdir()) == before
 
 
-def test_a_change_under_way_is_refused(tmp_path: Path) -> None:
+def test_database_with_an_unfinished_change_is_rejected(tmp_path: Path) -> None:
     path = database(tmp_path / "a.db", "create table t (x); insert into t values (1)")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("pragma cache_size = 1")
@@ -201,13 +201,13 @@ def test_a_change_under_way_is_refused(tmp_path: Path) -> None:
         ("words_data", "there is no table or view 'words_data'"),
     ],
 )
-def test_tables_that_are_not_there(tmp_path: Path, table: str, reason: str) -> None:
+def test_missing_tables(tmp_path: Path, table: str, reason: str) -> None:
     with pytest.raises(TransformFailed) as caught:
         build(database(tmp_path / "a.db", SCRIPT), table)
     assert reason in str(caught.value)
 
 
-def test_what_is_no_database(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database(tmp_path: Path) -> None:
     write(tmp_path, {"a.db": b"Berkeley", "b.sqlite": b"", "c.sqlite3": b"SQLite format 3\0" + b"x" * 5000})
     bench = Bench()
     assert kinds(bench.build(tmp_path / "a.db")) == {"a.db": "file"}
@@ -220,7 +220,7 @@ def test_what_is_no_database(tmp_path: Path) -> None:
         build(database(tmp_path / "d.db", "create view v as select 1 as x"))
 
 
-def test_a_damaged_database(tmp_path: Path) -> None:
+def test_corrupt_database(tmp_path: Path) -> None:
     path = database(tmp_path / "a.db", "create table t (x); insert into t values (zeroblob(20000)), (1)")
     body = bytearray(path.read_bytes())
     body[4096:8192] = b"\xff" * 4096
@@ -229,7 +229,7 @@ def test_a_damaged_database(tmp_path: Path) -> None:
         build(path)
 
 
-def test_a_name_that_no_node_can_have(tmp_path: Path) -> None:
+def test_table_name_that_is_not_a_valid_node_name(tmp_path: Path) -> None:
     path = database(tmp_path / "a.db", 'create table "a/b" (x); insert into "a/b" values (1)')
     with pytest.raises(TransformFailed, match="'a/b' cannot be the name of a node"):
         build(path)
@@ -237,8 +237,8 @@ def test_a_name_that_no_node_can_have(tmp_path: Path) -> None:
     assert bench.table(built, "d").to_pylist() == [{"x": 1}]
 
 
-def test_a_schema_runs_nothing(tmp_path: Path) -> None:
-    """A view may name functions that a program made for itself; none is called for somebody else's file."""
+def test_schema_runs_no_code(tmp_path: Path) -> None:
+    """Views can name functions registered by another program; none is called for an untrusted file."""
     path = database(
         tmp_path / "a.db",
         "create table t (x); insert into t values (1); create view v as select load_extension('x') from t;"
@@ -249,7 +249,7 @@ def test_a_schema_runs_nothing(tmp_path: Path) -> None:
             build(path, view)
 
 
-def test_equal_rows_are_equal_content_whatever_the_indexes(tmp_path: Path) -> None:
+def test_indexes_do_not_change_the_content_hash(tmp_path: Path) -> None:
     rows = "insert into t values (2, 'a'), (1, 'b'), (3, 'a')"
     plain = database(tmp_path / "a.db", f"create table t (x, y); {rows}")
     indexed = database(tmp_path / "b.db", f"create table t (x, y); create index i on t (y, x); {rows}")

@@ -1,4 +1,4 @@
-"""Files of Stata, SPSS and SAS: labels become categories and descriptions, dates stay dates."""
+"""Stata, SPSS and SAS files: value labels become categories, variable labels become descriptions, dates stay dates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILES = Path(__file__).parent / "files"
 
 
 def table_of(folder: Path, kwargs: str = "") -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-    """The one table of a folder, the descriptions of its columns, and warnings; with kwargs for the file in it."""
+    """Return the one table of a folder, its column descriptions, and the warnings; `kwargs` apply to its file."""
     if kwargs:
         (file,) = (each.name for each in folder.iterdir() if each.name != "build.yml")
         write(folder, {"build.yml": f"contents:\n  t: {{file: {file}, kwargs: {kwargs}}}\n"})
@@ -51,14 +51,14 @@ def test_stata(tmp_path: Path) -> None:
     assert codes["sex"].tolist() == [0, 1, 0]
 
 
-def test_values_without_a_label_beside_others_become_text(tmp_path: Path) -> None:
+def test_values_without_a_label_beside_labelled_ones_become_text(tmp_path: Path) -> None:
     people().to_stata(tmp_path / "p.dta", write_index=False, value_labels={"sex": {1: "f"}})
     found, _, warnings = table_of(tmp_path)
     assert found["sex"].tolist() == ["f", "2", "f"]
     assert warnings == ["p.dta: column 'sex' has values without a label; they are kept as text"]
 
 
-def test_labels_that_are_not_unique_are_refused_with_what_to_say(tmp_path: Path) -> None:
+def test_duplicate_labels_are_rejected_with_a_hint(tmp_path: Path) -> None:
     people().to_stata(tmp_path / "p.dta", write_index=False, value_labels={"sex": {1: "f", 2: "f"}})
     with pytest.raises(BuildFailed) as caught:
         table_of(tmp_path)
@@ -66,13 +66,13 @@ def test_labels_that_are_not_unique_are_refused_with_what_to_say(tmp_path: Path)
     assert caught.value.hint == "kwargs: {convert_categoricals: false} takes the codes"
 
 
-def test_a_description_of_the_build_file_goes_before_a_label(tmp_path: Path) -> None:
+def test_description_in_the_build_file_overrides_a_label(tmp_path: Path) -> None:
     people().to_stata(tmp_path / "p.dta", write_index=False, variable_labels={"sex": "Sex", "id": "Number"})
     write(tmp_path, {"build.yml": "contents:\n  p: {file: p.dta, columns: {sex: {description: Ours}}}\n"})
     assert table_of(tmp_path)[1] == {"sex": "Ours", "id": "Number"}
 
 
-def test_files_of_the_programs_themselves(tmp_path: Path) -> None:
+def test_files_written_by_the_original_programs(tmp_path: Path) -> None:
     for folder in ("stata", "sas"):
         (tmp_path / folder).mkdir()
     shutil.copy(FILES / "iris.dta", tmp_path / "stata")
@@ -132,7 +132,7 @@ def test_spss_compressed_and_portable(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.needs_library("pyreadstat")
-def test_a_portable_file_takes_no_encoding(tmp_path: Path) -> None:
+def test_portable_file_does_not_accept_an_encoding(tmp_path: Path) -> None:
     import pyreadstat
 
     pyreadstat.write_por(people()[["sex", "id"]], str(tmp_path / "p.por"))
@@ -142,7 +142,7 @@ def test_a_portable_file_takes_no_encoding(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_library("pyreadstat")
-def test_files_for_transport(tmp_path: Path) -> None:
+def test_transport_files(tmp_path: Path) -> None:
     import pyreadstat
 
     pyreadstat.write_xport(people(), str(tmp_path / "p.xpt"), column_labels={"sex": "Sex"}, file_format_version=5)
@@ -165,7 +165,7 @@ def test_portable_files(tmp_path: Path) -> None:
 
 @pytest.mark.needs_library("pyreadstat")
 @pytest.mark.parametrize("at", [180, 212, 244, 276, 308])
-def test_a_file_on_which_the_library_crashes_is_refused(tmp_path: Path, at: int) -> None:
+def test_file_that_crashes_the_library_is_rejected(tmp_path: Path, at: int) -> None:
     data = (FILES / "iris.sav").read_bytes()
     (tmp_path / "p.sav").write_bytes(data[:at] + b"@" + data[at + 1 :])
     (tmp_path / "t.csv").write_text("a\n1\n")
@@ -174,7 +174,7 @@ def test_a_file_on_which_the_library_crashes_is_refused(tmp_path: Path, at: int)
 
 
 @pytest.mark.needs_library("pyreadstat")
-def test_equal_labels_and_names_survive_the_child_process(tmp_path: Path) -> None:
+def test_equal_labels_and_names_pass_through_the_child_process(tmp_path: Path) -> None:
     import pyreadstat
 
     frame = pd.DataFrame({"a": [1.0, 2.0, None], "ünï": ["x", "", "é"], "c": [1.5, 2.5, 3.5]})
@@ -187,7 +187,7 @@ def test_equal_labels_and_names_survive_the_child_process(tmp_path: Path) -> Non
     ]
 
 
-def test_without_the_library_the_line_that_installs_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_error_has_the_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(FILES / "iris.sav", tmp_path / "iris.sav")
     monkeypatch.setitem(sys.modules, "pyreadstat", None)
     with pytest.raises(MissingDependency) as caught:
@@ -198,14 +198,14 @@ def test_without_the_library_the_line_that_installs_it_is_told(tmp_path: Path, m
 @pytest.mark.parametrize(
     ("name", "kwargs"), [("p.dta", "chunksize: 1"), ("p.sas7bdat", "format: xport"), ("p.sav", "x: 1")]
 )
-def test_kwargs_that_are_not_taken(tmp_path: Path, name: str, kwargs: str) -> None:
+def test_unsupported_kwargs(tmp_path: Path, name: str, kwargs: str) -> None:
     write(tmp_path, {name: "", "build.yml": f"contents:\n  p: {{file: {name}, kwargs: {{{kwargs}}}}}\n"})
     with pytest.raises(InvalidBuildFile, match="kwarg"):
         Bench().build(tmp_path)
 
 
 @pytest.mark.parametrize("at", [82, 86, 99, 179, 180, 187, 251])
-def test_a_stata_file_with_impossible_numbers(tmp_path: Path, at: int) -> None:
+def test_stata_file_with_impossible_numbers(tmp_path: Path, at: int) -> None:
     data = (FILES / "iris.dta").read_bytes()
     (tmp_path / "p.dta").write_bytes(data[:at] + b"\xff" + data[at + 1 :])
     with pytest.raises(BuildFailed, match=r"'p\.dta' cannot be read as stata: the file is damaged or truncated"):

@@ -1,4 +1,4 @@
-"""What a build accepts can be read in every way; values that are not valid are named at build."""
+"""Everything that a build accepts can be read in every way; invalid values are reported at build time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BAD: dict[str, tuple[pa.Array, str]] = {
     "unknown zone": (pa.array([1], pa.timestamp("ms", "Nowhere/Else")), "time zone"),
     "decimal": (pa.array([123]).view(pa.int64()).cast(pa.decimal128(19)).view(pa.decimal128(2)), "precision"),
 }
-# At the bounds of what is read, or odd.
+# At the limits of what can be read, or unusual.
 ODD = [
     pa.array([datetime.date(1, 1, 1), datetime.date(9999, 12, 31), None]),
     pa.array([-62_135_596_800 * 10**6, 253_402_300_799 * 10**6], pa.timestamp("us")),
@@ -54,7 +54,7 @@ ODD = [
     pa.array([[2**62]], pa.list_(pa.duration("ms"))),
     pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"]),
 ]
-# Types that Parquet has not, or that Arrow's writer or lookup of categories fails at, some by ending the process.
+# Types that Parquet lacks, or on which Arrow's writer or dictionary lookup fails, some by ending the process.
 OTHERS = {
     "seconds": pa.array([1, None], pa.timestamp("s", "UTC")),
     "times": pa.array([1, None], pa.time32("s")),
@@ -77,7 +77,7 @@ WRAPPED: dict[str, Any] = {
 
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("form", ["parquet", "rewritten", "arrow", "value"])
-def test_values_that_are_not_valid_are_named_at_build(what: str, form: str, tmp_path: Path) -> None:
+def test_invalid_values_are_reported_at_build(what: str, form: str, tmp_path: Path) -> None:
     array, reason = BAD[what]
     table = pa.table({"ok": [1], "bad": array})
     source: Any = tmp_path
@@ -99,7 +99,7 @@ def test_values_that_are_not_valid_are_named_at_build(what: str, form: str, tmp_
         assert "column 'bad'" in str(caught.value)
 
 
-def test_orc_and_the_first_feather_are_checked_too(tmp_path: Path) -> None:
+def test_orc_and_feather_version_1_are_checked_too(tmp_path: Path) -> None:
     table = pa.table({"bad": BAD_TEXT})
     orc.write_table(table, tmp_path / "t.orc")
     feather.write_feather(table, tmp_path / "u.feather")
@@ -109,7 +109,7 @@ def test_orc_and_the_first_feather_are_checked_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", range(len(ODD)))
-def test_what_is_built_can_be_read_in_every_way(at: int, tmp_path: Path, own_home: Path) -> None:
+def test_built_tables_can_be_read_in_every_way(at: int, tmp_path: Path, own_home: Path) -> None:
     table = pa.table({"v": ODD[at]})
     pq.write_table(table, tmp_path / "t.parquet")
     datapkg.build("me/odd", tmp_path / "t.parquet")
@@ -134,14 +134,14 @@ def printed(home: Path, as_json: bool = False) -> str:
 
 @pytest.mark.parametrize("what", OTHERS)
 @pytest.mark.parametrize("inside", WRAPPED)
-def test_types_that_parquet_has_not_come_back_as_those_it_has(what: str, inside: str) -> None:
+def test_types_that_parquet_lacks_become_types_it_has(what: str, inside: str) -> None:
     array = WRAPPED[inside](OTHERS[what])
     bench = Bench()
     found = bench.table(bench.build({"t": pa.table({"v": array})}), "t").column("v")
     assert found.to_pylist() == array.to_pylist()
 
 
-def test_cat_shows_values_that_python_has_no_type_for(own_home: Path) -> None:
+def test_cat_shows_values_without_a_python_type(own_home: Path) -> None:
     columns = {
         "far": pa.array([8 * 10**15], pa.timestamp("ms")),
         "exact": pa.array([[1]], pa.list_(pa.time64("ns"))),
@@ -167,14 +167,14 @@ def test_cat_shows_values_that_python_has_no_type_for(own_home: Path) -> None:
 
 
 def footer_with_rows(path: Path, rows: int, stated: int) -> None:
-    """Writes a Parquet file whose footer states another number of rows than its row group has."""
+    """Write a Parquet file whose footer states another number of rows than its row group has."""
     pq.write_table(pa.table({"id": range(rows)}), path)
     data = path.read_bytes()
     at = data.rindex(bytes([0x16, rows * 2, 0x19]))
     path.write_bytes(data[: at + 1] + bytes([stated * 2]) + data[at + 2 :])
 
 
-def test_a_footer_that_states_another_number_of_rows(tmp_path: Path) -> None:
+def test_footer_with_a_wrong_number_of_rows(tmp_path: Path) -> None:
     footer_with_rows(tmp_path / "t.parquet", 6, 0)
     with pytest.raises(TransformFailed, match="states 0 rows, but there are 6") as caught:
         Bench().build(tmp_path)
@@ -184,7 +184,7 @@ def test_a_footer_that_states_another_number_of_rows(tmp_path: Path) -> None:
     assert bench.table(bench.build(tmp_path), "t").column("id").to_pylist() == list(range(6))
 
 
-def test_the_message_names_the_row(tmp_path: Path) -> None:
+def test_message_names_the_row(tmp_path: Path) -> None:
     text = pa.chunked_array([pa.array(["x"] * 65_536), BAD_TEXT])
     pq.write_table(pa.table({"s": text}), tmp_path / "t.parquet")
     with pytest.raises(DatapkgError, match="in row 65,537: "):

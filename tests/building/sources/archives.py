@@ -1,4 +1,4 @@
-"""Archives made by hand: as good, and as bad, as a test asks."""
+"""Write archives by hand, valid or malformed as a test requires."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
-# Name to bytes; a link's target is text; None is a folder.
+# Name to content: bytes of a file, target of a link as text, None for a folder.
 Entries = dict[str, bytes | str | None]
 
 
 def zip_of(entries: Entries, method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A zip; links as Unix's programs write them."""
+    """Return a zip, with links as Unix programs write them."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", method) as archive:
         for name, body in entries.items():
             info = zipfile.ZipInfo(name)
-            info.filename = name  # as it is: ZipInfo mends some names
+            info.filename = name  # unchanged: ZipInfo normalises some names
             info.compress_type = method
             mode = 0o120777 if isinstance(body, str) else 0o040755 if body is None else 0o100644
             info.external_attr = mode << 16
@@ -31,7 +31,7 @@ def zip_of(entries: Entries, method: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 
 def tar_of(entries: Entries | Iterable[tuple[str, bytes | str | None]], kind: str = "") -> bytes:
-    """A tar, maybe compressed (gz bz2 xz zst)."""
+    """Return a tar, optionally compressed (gz bz2 xz zst)."""
     data = io.BytesIO()
     pairs = entries.items() if isinstance(entries, dict) else entries
     with tarfile.open(fileobj=data, mode="w") as archive:
@@ -48,7 +48,7 @@ def tar_of(entries: Entries | Iterable[tuple[str, bytes | str | None]], kind: st
 
 
 def packed(data: bytes, kind: str) -> bytes:
-    """Bytes, compressed."""
+    """Return compressed bytes."""
     return _PACKERS[kind](data)
 
 

@@ -1,4 +1,4 @@
-"""Repositories served over http on this machine by git's own program, `git http-backend`."""
+"""Serve repositories over http on this machine with git's own `git http-backend`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tests import http_server
 
-# So that the repositories of the tests have nothing to do with whoever runs them.
+# Isolates the test repositories from the git configuration of the user.
 ENVIRON = {
     "PATH": os.environ.get("PATH", os.defpath),
     "HOME": "/nonexistent",
@@ -22,14 +22,14 @@ ENVIRON = {
 
 
 def git(folder: Path, *arguments: str, stdin: str = "") -> str:
-    """What git says."""
+    """Return the output of a git command."""
     command = ["git", "-c", "init.defaultBranch=main", *arguments]
     done = subprocess.run(command, cwd=folder, env=ENVIRON, input=stdin, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 def commit(folder: Path, message: str = "x") -> str:
-    """Commits all that is in a repository; gives the commit."""
+    """Commit everything in a repository and return the commit hash."""
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--allow-empty", "-m", message)
     return git(folder, "rev-parse", "HEAD")
@@ -37,7 +37,7 @@ def commit(folder: Path, message: str = "x") -> str:
 
 @dataclass
 class GitServer:
-    """Its address, and the paths that were asked for; to those in `redirects` it answers with another address."""
+    """The address of the server and the requested paths; it redirects those in `redirects`."""
 
     url: str
     folder: Path
@@ -48,7 +48,7 @@ class GitServer:
 
 @contextmanager
 def git_server(folder: Path) -> Iterator[GitServer]:
-    """Serves the repositories in a folder."""
+    """Serve the repositories in a folder."""
     served = GitServer("", folder)
 
     class Handler(http_server.Handler):

@@ -1,4 +1,4 @@
-"""Sums written into build files of every layout: nothing else of the text changes."""
+"""Checksums are written into build files of every layout without changing any other text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URL = "https://a.example/x.csv"
 
 
 def written(folder: Path, text: str | bytes, hashes: dict[str, str] | None = None) -> str:
-    """The text of a build file after the sums of its addresses were written."""
+    """Return the text of a build file after the checksums of its URLs were written."""
     path = folder / "build.yml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     spec = read_build_file(path, update=True)
@@ -76,11 +76,11 @@ def written(folder: Path, text: str | bytes, hashes: dict[str, str] | None = Non
         (f"contents:\n  a: {{url: {URL}, sha256: {NEW}}}\n", f"contents:\n  a: {{url: {URL}, sha256: {NEW}}}\n"),
     ],
 )
-def test_only_the_sum_changes(tmp_path: Path, text: str, expected: str) -> None:
+def test_only_the_checksum_changes(tmp_path: Path, text: str, expected: str) -> None:
     assert written(tmp_path, text) == expected
 
 
-def test_several_addresses(tmp_path: Path) -> None:
+def test_several_urls(tmp_path: Path) -> None:
     text = f"contents:\n  a: {{url: {URL}}}\n  b:\n    url: {URL}2\n  c: {{file: build.yml}}\n"
     assert written(tmp_path, text, {URL: NEW, f"{URL}2": OTHER}) == (
         f"contents:\n  a: {{url: {URL}, sha256: {NEW}}}\n  b:\n    url: {URL}2\n    sha256: {OTHER}\n"
@@ -96,7 +96,7 @@ def test_several_addresses(tmp_path: Path) -> None:
         f"contents:\n  a: {{url: &u {URL}}}\n  b: {{url: *u}}\n",
     ],
 )
-def test_a_layout_that_cannot_be_followed_is_left_alone(tmp_path: Path, text: str) -> None:
+def test_unsupported_layout_is_left_unchanged(tmp_path: Path, text: str) -> None:
     path = tmp_path / "build.yml"
     try:
         written(tmp_path, text)

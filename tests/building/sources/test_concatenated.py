@@ -1,4 +1,4 @@
-"""`concat: true`: one table of many files, with the values of their folders as columns."""
+"""`concat: true` makes one table of many files, with the values of their folder names as columns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parquet_files(folder: Path, files: dict[str, pa.Table]) -> Path:
 
 
 def one_table(folder: Path, text: str = FOLDER) -> tuple[pa.Table, list[str]]:
-    """The one table of a build, and what was warned of it."""
+    """Return the one table of a build, and its warnings."""
     bench = Bench()
     built = bench.build(write(folder, {"build.yml": text}))
     assert kinds(built) == {"t": "table"}
@@ -38,7 +38,7 @@ def one_table(folder: Path, text: str = FOLDER) -> tuple[pa.Table, list[str]]:
 
 @pytest.fixture
 def hive(tmp_path: Path) -> Path:
-    """A folder as Spark writes it, partitioned by year and region."""
+    """Write a folder as Spark does, partitioned by year and region."""
     return parquet_files(
         write(tmp_path, {"sales/_SUCCESS": "", "sales/.part.crc": "x", "sales/README.md": "# Sales"}),
         {
@@ -59,7 +59,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "t: {file: sales, concat: true}",
         "t: {file: sales/, transform: parquet, concat: true}",
@@ -67,21 +67,21 @@ ROWS = {
         "t: {transform: parquet, file: sales, concat: true, meta: {title: T}}",
     ],
 )
-def test_a_partitioned_folder_is_one_table(said: str, hive: Path) -> None:
-    table, warnings = one_table(hive, f"contents:\n  {said}\n")
+def test_partitioned_folder_is_one_table(message: str, hive: Path) -> None:
+    table, warnings = one_table(hive, f"contents:\n  {message}\n")
     assert table.to_pydict() == ROWS
     assert table.schema.types == [pa.int64(), pa.string(), pa.int64(), pa.string()]
     assert warnings == []
 
 
-def test_a_folder_without_a_build_file_says_what_makes_one_table(hive: Path) -> None:
+def test_folder_without_a_build_file_gets_a_hint_for_one_table(hive: Path) -> None:
     built = Bench().build(hive)
     (note,) = [each for each in built.warnings if "concat: true" in each]
     assert note.startswith("folders such as 'year=2023' become groups")
     assert "sales/year=2024/region=a%2Fb/part-0" in kinds(built)
 
 
-def test_a_glob_is_named_for_its_folder(hive: Path) -> None:
+def test_node_of_a_glob_is_named_after_its_folder(hive: Path) -> None:
     bench = Bench()
     text = 'contents:\n  all:\n    "sales/**/*.parquet": {transform: parquet, concat: true}\n'
     built = bench.build(write(hive, {"build.yml": text}))
@@ -89,7 +89,7 @@ def test_a_glob_is_named_for_its_folder(hive: Path) -> None:
     assert bench.table(built, "all/sales").to_pydict() == ROWS
 
 
-def test_what_pandas_reads_of_the_same_folder(hive: Path) -> None:
+def test_same_as_pandas_on_the_folder(hive: Path) -> None:
     (hive / "sales" / "README.md").unlink()
     (hive / "sales/year=2023/region=__HIVE_DEFAULT_PARTITION__/part-0.parquet").unlink()  # pyarrow cannot join these
     theirs = pandas.read_parquet(hive / "sales")
@@ -99,7 +99,7 @@ def test_what_pandas_reads_of_the_same_folder(hive: Path) -> None:
     assert ours["n"].sum() == theirs["n"].sum()
 
 
-def test_csv_files_are_as_if_they_were_one(tmp_path: Path) -> None:
+def test_csv_files_equal_one_concatenated_file(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {"sales/a.csv": "n,t,d\n1,x,\n2,y,\n", "sales/b.csv": "n,t,d\n2.5,z,7\n,w,8\n"}
     table, warnings = one_table(write(tmp_path, files))
     whole = "n,t,d\n1,x,\n2,y,\n2.5,z,7\n,w,8\n"
@@ -109,8 +109,8 @@ def test_csv_files_are_as_if_they_were_one(tmp_path: Path) -> None:
     assert any("column 'n' is double here" in each for each in warnings)
 
 
-def test_types_that_only_the_whole_of_a_file_tells(tmp_path: Path) -> None:
-    """Big enough to be read in parts: the last row of the first file, and of the last, is of another type."""
+def test_types_that_depend_on_the_whole_file(tmp_path: Path) -> None:
+    """Files large enough to be read in parts: the last row of the first and of the last file has another type."""
     rows = "".join(f"{i},{i}\n" for i in range(400_000))
     ends = {"a": "1.5,1\n", "b": "1,1\n", "c": "1,text\n"}
     files: dict[str, str | bytes] = {f"sales/{name}.csv": f"x,y\n{rows}{end}" for name, end in ends.items()}
@@ -124,7 +124,7 @@ def test_types_that_only_the_whole_of_a_file_tells(tmp_path: Path) -> None:
     assert table.column("x").to_pylist()[400_000] == 1.5
 
 
-def test_a_column_that_some_files_lack(tmp_path: Path) -> None:
+def test_column_missing_in_some_files(tmp_path: Path) -> None:
     parquet_files(
         tmp_path, {"sales/a.parquet": pa.table({"n": [1]}), "sales/b.parquet": pa.table({"n": [2], "m": [7]})}
     )
@@ -135,21 +135,21 @@ def test_a_column_that_some_files_lack(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "said"),
+    ("one", "other", "message"),
     [
         (pa.array([1]), pa.array(["x"]), "column 'v' is int64 in one and string in the other"),
         (pa.array([2**53 + 1]), pa.array([0.5]), "does not fit into double exactly"),
         (pa.array([1], pa.timestamp("s")), pa.array([1], pa.timestamp("s", "UTC")), "tz=UTC"),
     ],
 )
-def test_types_that_do_not_go_together(one: pa.Array, other: pa.Array, said: str, tmp_path: Path) -> None:
+def test_incompatible_types(one: pa.Array, other: pa.Array, message: str, tmp_path: Path) -> None:
     parquet_files(tmp_path, {"sales/a.parquet": pa.table({"v": one}), "sales/b.parquet": pa.table({"v": other})})
-    with pytest.raises(TransformFailed, match=said) as caught:
+    with pytest.raises(TransformFailed, match=message) as caught:
         one_table(tmp_path)
     assert "a.parquet" in str(caught.value)
 
 
-def test_a_partition_that_is_a_column_too(tmp_path: Path) -> None:
+def test_partition_key_that_is_also_a_column(tmp_path: Path) -> None:
     files = {f"sales/y={y}/a.parquet": pa.table({"y": pa.array([y], pa.int32()), "n": [1]}) for y in (1, 2)}
     table, _ = one_table(parquet_files(tmp_path, files))
     assert table.to_pydict() == {"y": [1, 2], "n": [1, 1]}
@@ -158,7 +158,7 @@ def test_a_partition_that_is_a_column_too(tmp_path: Path) -> None:
         one_table(tmp_path)
 
 
-def test_a_file_that_cannot_be_read_is_named(hive: Path) -> None:
+def test_error_names_the_unreadable_file(hive: Path) -> None:
     write(hive, {"sales/year=2023/region=north/bad.parquet": "PAR1", "build.yml": FOLDER})
     with pytest.raises(TransformFailed, match=r"north/bad\.parquet' cannot be read as parquet") as caught:
         Bench().build(hive)
@@ -166,19 +166,19 @@ def test_a_file_that_cannot_be_read_is_named(hive: Path) -> None:
     assert "leave it out" in caught.value.hint
 
 
-def test_values_that_are_no_whole_numbers_stay_text(tmp_path: Path) -> None:
+def test_partition_values_that_are_not_integers_stay_text(tmp_path: Path) -> None:
     files = {f"sales/k={k}/a.parquet": pa.table({"n": [1]}) for k in ("01", "2")}
     table, _ = one_table(parquet_files(tmp_path, files))
     assert table.column("k").to_pylist() == ["01", "2"]
 
 
-def test_folders_of_other_partitions(tmp_path: Path) -> None:
+def test_folders_with_different_partition_keys(tmp_path: Path) -> None:
     files = {"sales/y=1/a.parquet": pa.table({"n": [1]}), "sales/a.parquet": pa.table({"n": [1]})}
     with pytest.raises(TransformFailed, match="different partitions: none, and y"):
         one_table(parquet_files(tmp_path, files))
 
 
-def test_nothing_is_read_where_nothing_changed(hive: Path) -> None:
+def test_unchanged_files_are_not_read_again(hive: Path) -> None:
     bench, index = Bench(), Index(hive / "index.db")
 
     def build() -> BuildOutput:
@@ -199,7 +199,7 @@ def test_nothing_is_read_where_nothing_changed(hive: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("message", "reason"),
     [
         ("t: {file: sales, concat: maybe}", "expected true or false"),
         ("t: {file: nothing, concat: true}", "there is no folder"),
@@ -210,9 +210,9 @@ def test_nothing_is_read_where_nothing_changed(hive: Path) -> None:
         ("t: {url: 'https://example.com/a.csv', concat: true}", "`concat` goes with `file`"),
     ],
 )
-def test_mistakes(said: str, reason: str, hive: Path) -> None:
+def test_mistakes(message: str, reason: str, hive: Path) -> None:
     parquet_files(hive, {"mixed/a.parquet": pa.table({"n": [1]})})
-    write(hive, {"mixed/b.csv": "a\n1\n", "empty/a.txt": "x", "build.yml": f"contents:\n  {said}\n"})
+    write(hive, {"mixed/b.csv": "a\n1\n", "empty/a.txt": "x", "build.yml": f"contents:\n  {message}\n"})
     with pytest.raises(InvalidBuildFile, match=reason):
         Bench().build(hive)
 
@@ -231,11 +231,11 @@ def test_mistakes(said: str, reason: str, hive: Path) -> None:
         (pa.null(), pa.date32(), pa.date32()),
     ],
 )
-def test_the_type_that_holds_both(one: pa.DataType, other: pa.DataType, both: pa.DataType) -> None:
+def test_common_type(one: pa.DataType, other: pa.DataType, both: pa.DataType) -> None:
     assert widened(one, other) == widened(other, one) == both
 
 
 @pytest.mark.parametrize("other", [pa.bool_(), pa.string(), pa.uint64(), pa.date32()])
-def test_types_that_nothing_holds(other: pa.DataType) -> None:
+def test_types_without_a_common_type(other: pa.DataType) -> None:
     with pytest.raises(TypeError):
         widened(pa.int64(), other)

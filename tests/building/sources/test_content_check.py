@@ -1,4 +1,4 @@
-"""Files whose content is not what their name says: pointers are refused, the others are warned of."""
+"""Compare file contents with file names: git pointers are rejected, other mismatches cause a warning."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ DENIED = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Co
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.json", "a.parquet", "a.png", "model.bin", "README"])
-def test_a_pointer_of_git_lfs_is_refused(name: str, tmp_path: Path) -> None:
+def test_git_lfs_pointer_is_rejected(name: str, tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match=f"'{name}' is a pointer of Git LFS, not the data") as caught:
         Bench().build(write(tmp_path, {name: LFS}))
     assert caught.value.hint == "git lfs pull"
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
-def test_what_is_below_a_compression_or_a_byte_order_mark(pack: Callable[[bytes], bytes]) -> None:
+def test_content_below_a_compression_or_a_byte_order_mark(pack: Callable[[bytes], bytes]) -> None:
     name = {gzip.compress: "a.csv.gz", bz2.compress: "a.csv.bz2"}.get(pack, "a.json.xz")
     source = FileSource(Path(name), name)
     [warning] = check_content(source, io.BytesIO(pack(PAGE)))
@@ -40,14 +40,14 @@ def test_what_is_below_a_compression_or_a_byte_order_mark(pack: Callable[[bytes]
             check_content(source, io.BytesIO(data))
 
 
-def test_a_pointer_of_git_annex_is_refused(tmp_path: Path) -> None:
+def test_git_annex_pointer_is_rejected(tmp_path: Path) -> None:
     key = b"/annex/objects/SHA256E-s5--" + b"ab" * 32 + b".csv\n"
     with pytest.raises(BuildFailed, match="pointer of git-annex") as caught:
         Bench().build(write(tmp_path, {"a.csv": key}))
     assert caught.value.hint == "git annex get ."
 
 
-def test_a_pointer_that_was_downloaded() -> None:
+def test_downloaded_pointer_is_rejected() -> None:
     source = FileSource(Path("a.csv"), "a.csv", record={"url": "https://example.com/a.csv"})
     with pytest.raises(BuildFailed) as caught:
         check_content(source, io.BytesIO(LFS))
@@ -55,7 +55,7 @@ def test_a_pointer_that_was_downloaded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "kind", "said"),
+    ("name", "body", "kind", "message"),
     [
         ("a.csv", PAGE, "table", "it is an HTML page, though its name ends in .csv"),
         ("a.csv", DENIED, "table", "it is an XML document"),
@@ -70,15 +70,15 @@ def test_a_pointer_that_was_downloaded() -> None:
         ("a.csv.dvc", b"outs:\n- md5: abc\n  path: a.csv\n", "file", "dvc pull"),
     ],
 )
-def test_what_is_warned_of(name: str, body: bytes, kind: str, said: str, tmp_path: Path) -> None:
+def test_content_mismatch_causes_a_warning(name: str, body: bytes, kind: str, message: str, tmp_path: Path) -> None:
     built = Bench().build(write(tmp_path, {name: body}))
     assert list(kinds(built).values()) == [kind]
-    (warning,) = [each for each in built.warnings if said in each]
+    (warning,) = [each for each in built.warnings if message in each]
     assert warning.startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "said"),
+    ("name", "body", "message"),
     [
         ("a.parquet", PAGE, "it is an HTML page"),
         ("a.xls", PAGE, "it is an HTML page"),
@@ -87,12 +87,12 @@ def test_what_is_warned_of(name: str, body: bytes, kind: str, said: str, tmp_pat
         ("a.jsonl", PAGE, "it is an HTML page"),
     ],
 )
-def test_the_reason_of_a_failure(name: str, body: bytes, said: str, tmp_path: Path) -> None:
-    with pytest.raises(TransformFailed, match=said):
+def test_failure_names_the_actual_content(name: str, body: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(TransformFailed, match=message):
         Bench().build(write(tmp_path, {name: body}))
 
 
-def test_what_is_as_its_name_says(tmp_path: Path) -> None:
+def test_matching_content_causes_no_warning(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {
         "page.html": PAGE,
         "feed.xml": DENIED,

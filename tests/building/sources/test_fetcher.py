@@ -1,4 +1,4 @@
-"""Addresses and archives of a build file become files that are here: once, checked, and without a word too many."""
+"""URLs and archives of a build file are downloaded and extracted once, and verified against their checksums."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def fetch(folder: Path, text: str, **options: Any) -> PreparedBuild:
 
 
 def files(found: PreparedBuild) -> dict[str, tuple[str, str, bytes]]:
-    """Path to transform, file name and bytes."""
+    """Return transform, file name and bytes of each path."""
     assert all(isinstance(node.source, FileSource) for node in found.spec.nodes)
     return {
         node.path: (node.transform, node.source.name, node.source.path.read_bytes())
@@ -76,7 +76,7 @@ def files(found: PreparedBuild) -> dict[str, tuple[str, str, bytes]]:
     }
 
 
-def test_an_address_becomes_a_file_once(web: Web, tmp_path: Path) -> None:
+def test_url_is_downloaded_once(web: Web, tmp_path: Path) -> None:
     url = web.put("/data/prices.csv", b"x\n1\n")
     text = f"contents:\n  a: {{url: '{url}?key=hidden', sha256: {sha256(CSV).upper()}}}\n"
     found = fetch(tmp_path, text)
@@ -90,7 +90,7 @@ def test_an_address_becomes_a_file_once(web: Web, tmp_path: Path) -> None:
     assert files(fetch(tmp_path, text.replace("  a:", "  b:"))) == {"b": ("csv", "prices.csv", b"x\n1\n")}
 
 
-def test_force_asks_an_address_anew_and_holds_it_against_its_sum(web: Web, tmp_path: Path) -> None:
+def test_force_downloads_again_and_verifies_the_checksum(web: Web, tmp_path: Path) -> None:
     url = web.put("/a.csv", b"x\n1\n")
     text = f"contents:\n  a: {{url: {url}, sha256: {sha256(CSV)}}}\n"
     fetch(tmp_path, text)
@@ -102,7 +102,7 @@ def test_force_asks_an_address_anew_and_holds_it_against_its_sum(web: Web, tmp_p
     assert files(fetch(tmp_path, text))["a"][2] == b"x\n1\n"
 
 
-def test_a_damaged_file_on_the_shelf_is_fetched_again(web: Web, tmp_path: Path) -> None:
+def test_corrupt_cached_file_is_downloaded_again(web: Web, tmp_path: Path) -> None:
     url = web.put("/a.csv", b"x\n1\n")
     text = f"contents:\n  a: {{url: {url}, sha256: {sha256(CSV)}}}\n"
     (kept,) = [node.source.path for node in fetch(tmp_path, text).spec.nodes if isinstance(node.source, FileSource)]
@@ -115,7 +115,7 @@ def test_a_damaged_file_on_the_shelf_is_fetched_again(web: Web, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["..%2F..", "", "download?id=1", "a%2Fb.csv", "%00", "x" * 300])
-def test_names_of_addresses_are_names(web: Web, tmp_path: Path, name: str) -> None:
+def test_file_names_from_urls_are_safe(web: Web, tmp_path: Path, name: str) -> None:
     web.put("/" + name.partition("?")[0], b"1")
     text = f"contents:\n  node: {{url: '{web.url}/{name}', sha256: {sha256(b'1')}}}\n"
     ((_, file_name, body),) = files(fetch(tmp_path, text)).values()
@@ -124,7 +124,7 @@ def test_names_of_addresses_are_names(web: Web, tmp_path: Path, name: str) -> No
     assert not (tmp_path / "a").exists()
 
 
-def test_what_has_changed_is_told_of_all_addresses(web: Web, tmp_path: Path) -> None:
+def test_all_changed_urls_are_reported_together(web: Web, tmp_path: Path) -> None:
     web.put("/a.csv", b"new a")
     web.put("/b.csv", b"new b")
     old, new_a, new_b = sha256(b"old"), sha256(b"new a"), sha256(b"new b")
@@ -142,8 +142,8 @@ def test_what_has_changed_is_told_of_all_addresses(web: Web, tmp_path: Path) -> 
     assert "hidden" not in json.dumps(caught.value.to_wire())
 
 
-def test_a_server_that_joins_two_files_is_found_out(web: Web, tmp_path: Path) -> None:
-    """The same ETag for other bytes: the piece of the first and the rest of the second are not a file."""
+def test_resumed_download_of_another_file_is_detected(web: Web, tmp_path: Path) -> None:
+    """With one ETag for both, the first piece of one file and the rest of another do not make a valid file."""
     body = bytes(range(256)) * 100
     web.put("/a.bin", b"old" * 5_000, etag='"1"', cuts=[1_000] * 20)
     text = f"contents:\n  a: {{url: {web.url}/a.bin, sha256: {sha256(body)}}}\n"
@@ -153,18 +153,18 @@ def test_a_server_that_joins_two_files_is_found_out(web: Web, tmp_path: Path) ->
     assert files(fetch(tmp_path, text))["a"][2] == body
 
 
-def test_an_error_says_where(web: Web, tmp_path: Path) -> None:
+def test_error_names_the_node(web: Web, tmp_path: Path) -> None:
     text = f"contents:\n\n  a: {{url: '{web.url}/nothing.csv?key=hidden', sha256: {sha256(b'')}}}\n"
     with pytest.raises(DatapkgError, match=r"build.yml:3: contents.a: http://127.0.0.1:\d+/nothing.csv is not there"):
         fetch(tmp_path, text)
 
 
-def test_a_sum_is_needed(tmp_path: Path) -> None:
+def test_checksum_is_required(tmp_path: Path) -> None:
     with pytest.raises(InvalidBuildFile, match=r"contents.a.url: an address needs the sum .* --update"):
         fetch(tmp_path, "contents:\n  a: {url: https://a.example/x.csv}\n")
 
 
-def test_json_is_looked_into_once_it_is_here(web: Web, tmp_path: Path) -> None:
+def test_downloaded_json_is_inspected_for_its_transform(web: Web, tmp_path: Path) -> None:
     record = b'{"a": 1}'
     table, other = web.put("/table.json", RECORDS), web.put("/other.json", record)
     text = (
@@ -219,7 +219,7 @@ contents:
     assert len(web.seen) == 1
 
 
-def test_mistakes_with_archives(web: Web, tmp_path: Path) -> None:
+def test_archive_mistakes(web: Web, tmp_path: Path) -> None:
     write(tmp_path, {"package/a.zip": zip_of({"a.csv": b"", "a.tsv": b"", "../x.csv": b""}), "package/b.zip": b"PK"})
     for text, expected in [
         ("extract: b.csv", "contents.n: 'a.zip' has no member 'b.csv'; did you mean 'a.csv'"),
@@ -237,7 +237,7 @@ def test_mistakes_with_archives(web: Web, tmp_path: Path) -> None:
         fetch(tmp_path, "contents:\n  n: {file: b.zip, extract: a.csv}\n")
 
 
-def test_an_archive_that_changes_is_read_again(tmp_path: Path) -> None:
+def test_changed_archive_is_read_again(tmp_path: Path) -> None:
     write(tmp_path, {"package/a.zip": zip_of({"a.csv": b"1"})})
     text = "contents:\n  n: {file: a.zip, extract: a.csv}\n"
     assert files(fetch(tmp_path, text))["n"][2] == b"1"
@@ -248,7 +248,7 @@ def test_an_archive_that_changes_is_read_again(tmp_path: Path) -> None:
     assert files(fetch(tmp_path, text))["n"][2] == b"2"
 
 
-def test_two_builds_at_once_download_once(web: Web, tmp_path: Path) -> None:
+def test_concurrent_builds_download_once(web: Web, tmp_path: Path) -> None:
     body = bytes(200)
     url = web.put("/a.bin", body, drip_s=0.001)
     text = f"contents:\n  a: {{url: {url}, sha256: {sha256(body)}}}\n"
@@ -280,7 +280,7 @@ def home(tmp_path: Path) -> Home:
     return Home({"DATAPKG_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]})
 
 
-def test_update_takes_what_is_there_and_writes_it_down(web: Web, tmp_path: Path, home: Home) -> None:
+def test_update_writes_the_current_checksum(web: Web, tmp_path: Path, home: Home) -> None:
     url = web.put("/a.txt", b"one")
     text = f"# mine\ncontents:\n  a:\n    url: {url}?key=hidden   # the source\n    meta: {{m: 1}}\n"
     path = write(tmp_path, {"package/build.yml": text}) / "package" / "build.yml"
@@ -303,7 +303,7 @@ def test_update_takes_what_is_there_and_writes_it_down(web: Web, tmp_path: Path,
     assert "hidden" not in record
 
 
-def test_a_build_that_fails_writes_no_sum(web: Web, tmp_path: Path, home: Home) -> None:
+def test_failed_build_writes_no_checksum(web: Web, tmp_path: Path, home: Home) -> None:
     text = f"contents:\n  a: {{url: {web.put('/a.npy', b'no array')}}}\n"
     path = write(tmp_path, {"package/build.yml": text}) / "package" / "build.yml"
     with pytest.raises(DatapkgError):
@@ -311,7 +311,7 @@ def test_a_build_that_fails_writes_no_sum(web: Web, tmp_path: Path, home: Home) 
     assert path.read_text() == text
 
 
-def test_a_build_file_that_changes_meanwhile_is_left_alone(web: Web, tmp_path: Path) -> None:
+def test_concurrently_changed_build_file_is_left_unchanged(web: Web, tmp_path: Path) -> None:
     text = f"contents:\n  a: {{url: {web.put('/a.txt', b'one')}}}\n"
     path = write(tmp_path, {"package/build.yml": text}) / "package" / "build.yml"
     with prepared(path, fetcher(tmp_path), BuildOptions(update=True), environ={}) as found:
@@ -322,7 +322,7 @@ def test_a_build_file_that_changes_meanwhile_is_left_alone(web: Web, tmp_path: P
     assert path.read_text() == "# another line\n" + text
 
 
-def test_the_bound_is_a_setting(web: Web, tmp_path: Path) -> None:
+def test_size_limit_is_a_setting(web: Web, tmp_path: Path) -> None:
     url = web.put("/a.txt", b"x" * 1_000)
     path = (
         write(tmp_path, {"build.yml": f"contents:\n  a: {{url: {url}, sha256: {sha256(b'x' * 1_000)}}}\n"})
@@ -334,7 +334,7 @@ def test_the_bound_is_a_setting(web: Web, tmp_path: Path) -> None:
     assert built(Home({"DATAPKG_HOME": str(tmp_path / "home")}), path).built == 1
 
 
-def test_a_folder_is_opened_without_the_library_for_http(tmp_path: Path) -> None:
+def test_building_a_folder_does_not_load_the_http_library(tmp_path: Path) -> None:
     write(tmp_path, {"a.txt": "1", "build.yml": "contents: {a: {file: a.txt}}\n"})
     code = (
         "import sys, pathlib\nfrom datapkg.building.sources import download_cache, fetcher, prepare\n"

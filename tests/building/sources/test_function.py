@@ -1,4 +1,4 @@
-"""Functions beside a build file: what they give becomes nodes, what they raise is told with its line."""
+"""Results of functions beside a build file become nodes; their exceptions are reported with the line."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def called(folder: Path, function: str, **kwargs: Any) -> Called:
     return call(source, kwargs)
 
 
-def test_a_frame_with_kwargs(folder: Path) -> None:
+def test_frame_with_kwargs(folder: Path) -> None:
     found = called(folder, "frame", times=2)
     assert found.value.to_pylist() == [{"a": 6, "area": 16}]
     assert found.sha256 == source_hash(folder / "prepare.py")
@@ -90,14 +90,16 @@ def test_a_build_of_functions(folder: Path) -> None:
         (polars.DataFrame({"a": [1]}), [{"a": 1}]),
     ],
 )
-def test_whatever_speaks_arrow(folder: Path, value: Any, rows: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrow_compatible_results_are_tables(
+    folder: Path, value: Any, rows: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(folder, {"prepare.py": "import holder\n\n\ndef give(path): return holder.value\n"})
     monkeypatch.setitem(sys.modules, "holder", types.SimpleNamespace(value=value))
     assert called(folder, "give").value.to_pylist() == rows
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ("[1]", "give() of prepare.py gave a list; expected a DataFrame"),
         ("None", "gave a NoneType"),
@@ -110,41 +112,41 @@ def test_whatever_speaks_arrow(folder: Path, value: Any, rows: list[Any], monkey
         ("(x for x in [])", "gave a generator"),
     ],
 )
-def test_what_becomes_no_node(folder: Path, value: str, said: str) -> None:
+def test_results_that_cannot_be_nodes(folder: Path, value: str, message: str) -> None:
     write(folder, {"prepare.py": f"def give(path): return {value}\n"})
     with pytest.raises(InvalidInput) as caught:
         called(folder, "give")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "message"),
     [
         ("raising", "square.py, line 6: raising() raised TypeError: can't multiply sequence"),
         ("leaving", "prepare.py, line 18: leaving() raised SystemExit: 3"),
     ],
 )
-def test_what_it_raises_is_told_with_its_line(folder: Path, function: str, said: str) -> None:
+def test_exception_is_reported_with_its_line(folder: Path, function: str, message: str) -> None:
     with pytest.raises(TransformFailed) as caught:
         called(folder, function)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
     assert caught.value.detail["line"] > 0
 
 
-def test_no_line_is_told_where_none_of_the_builders_was_reached(folder: Path) -> None:
+def test_exception_outside_the_build_folder_has_no_line(folder: Path) -> None:
     (folder / "prepare.py").write_text("def bare(): return 1\n")
     with pytest.raises(TransformFailed, match=r"^prepare\.py: bare\(\) raised TypeError: .* takes 0 positional"):
         called(folder, "bare")
 
 
-def test_a_function_that_is_not_there(folder: Path) -> None:
+def test_missing_function(folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"no function 'fram'; did you mean 'frame'\? there are frame, several"):
         called(folder, "fram")
     with pytest.raises(InvalidInput, match="no function 'pandas'"):
         called(folder, "pandas")
 
 
-def test_arguments_that_do_not_fit(folder: Path) -> None:
+def test_arguments_that_do_not_match_the_signature(folder: Path) -> None:
     with pytest.raises(TransformFailed, match=r"frame\(\) raised TypeError: .*unexpected keyword argument 'tims'"):
         called(folder, "frame", tims=2)
 
@@ -155,12 +157,12 @@ def test_kwargs_are_not_changed(folder: Path) -> None:
     assert values == []
 
 
-def test_what_it_prints_is_kept_from_standard_output(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_prints_do_not_reach_standard_output(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert called(folder, "printing").printed == ["one", "two"]
     assert capfd.readouterr().out == ""
 
 
-def test_nothing_of_it_stays(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_no_module_or_path_is_left_behind(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = write(tmp_path_factory.mktemp("other"), {**FOLDER, "shapes/words.py": "NOTHING = 100\n"})
     before, path = set(sys.modules), list(sys.path)
     assert called(folder, "frame").value["area"].to_pylist() == [16]
@@ -170,14 +172,14 @@ def test_nothing_of_it_stays(folder: Path, tmp_path_factory: pytest.TempPathFact
     assert not list(folder.rglob("__pycache__"))
 
 
-def test_a_module_of_the_same_name_comes_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_module_of_the_same_name_is_restored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = types.ModuleType("shapes")
     monkeypatch.setitem(sys.modules, "shapes", shapes)
     assert called(folder, "frame").value["area"].to_pylist() == [16]
     assert sys.modules["shapes"] is shapes
 
 
-def test_the_hash_is_of_all_that_it_imports_from_there(folder: Path) -> None:
+def test_hash_covers_modules_imported_from_the_folder(folder: Path) -> None:
     module = folder / "prepare.py"
     names = [each.relative_to(folder).as_posix() for each in source_files(module)]
     assert names == ["prepare.py", "shapes/__init__.py", "shapes/square.py", "shapes/words.py"]
@@ -188,7 +190,7 @@ def test_the_hash_is_of_all_that_it_imports_from_there(folder: Path) -> None:
     assert source_hash(module) != before
 
 
-def test_an_import_of_this_room_loads_nothing_heavy() -> None:
+def test_import_of_this_module_loads_no_heavy_library() -> None:
     code = "import sys, datapkg.building.sources.function; print('pandas' in sys.modules or 'pyarrow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

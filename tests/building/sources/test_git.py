@@ -1,4 +1,4 @@
-"""A repository written by somebody else: whatever its settings name, a build runs none of it."""
+"""A build in an untrusted repository runs none of the commands that its settings name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HOSTILE = (
     "ssh.program",
     "uploadpack.packObjectsHook",
 )
-# Each makes a fetch run a program; "{evil}" is a line of shell.
+# Each setting makes a fetch run a program; "{evil}" is a shell command.
 REMOTES = {
     "ssh": "ssh://localhost/x",
     "scp": "localhost:x",
@@ -55,7 +55,7 @@ def git(folder: Path, *arguments: str, check: bool = True) -> str:
 
 
 def planted(tmp_path: Path, remote: str, included: bool = False) -> tuple[Path, Path]:
-    """A repository that lacks the tree of its commit and would fetch it; and the file that a command in it makes."""
+    """Return a repository that would fetch a missing tree, and the file that a command in its settings creates."""
     folder, marker = tmp_path / "repository", tmp_path / "ran"
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "a.txt").write_text("a")
@@ -87,7 +87,7 @@ def planted(tmp_path: Path, remote: str, included: bool = False) -> tuple[Path, 
 
 
 @pytest.mark.parametrize("kind", REMOTES)
-def test_a_missing_tree_is_not_fetched(tmp_path: Path, kind: str) -> None:
+def test_missing_tree_is_not_fetched(tmp_path: Path, kind: str) -> None:
     folder, marker = planted(tmp_path, REMOTES[kind], included=kind == "scp")
     commit = git(folder, "rev-parse", "HEAD")
     marker.unlink(missing_ok=True)
@@ -111,14 +111,14 @@ def test_a_missing_tree_is_not_fetched(tmp_path: Path, kind: str) -> None:
     assert marker.exists(), "plain git runs what is planted"
 
 
-def test_a_build_in_such_a_repository_runs_nothing(tmp_path: Path) -> None:
+def test_build_in_a_malicious_repository_runs_nothing(tmp_path: Path) -> None:
     folder, marker = planted(tmp_path, REMOTES["ssh"])
     marker.unlink(missing_ok=True)
     assert Bench().build(folder / "data").record["git"]["dirty"] is None
     assert not marker.exists()
 
 
-def test_a_work_tree_elsewhere_and_a_repository_in_the_folder_run_nothing(tmp_path: Path) -> None:
+def test_foreign_work_tree_and_nested_repository_run_nothing(tmp_path: Path) -> None:
     folder, marker = planted(tmp_path, REMOTES["ssh"])
     git(folder, "config", "core.worktree", str(tmp_path))
     marker.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Repositories as what is built: fetched by git over http on this machine, and nothing of them runs."""
+"""Build from repositories that git fetches over http on this machine, without running any of their code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def server(tmp_path: Path) -> Iterator[GitServer]:
 
 @pytest.fixture
 def repo(server: GitServer) -> Path:
-    """A repository with two commits and a tag: one file, then a build file and a folder."""
+    """Return a repository with two commits and a tag: one file, then a build file and a folder."""
     folder = server.folder / "r"
     folder.mkdir()
     git(folder, "init", "--quiet")
@@ -59,7 +59,7 @@ def build(home: Home, source: str, **options: Any) -> BuildResult:
 
 
 def nodes(home: Home, result: BuildResult) -> dict[str, str]:
-    """Path to text."""
+    """Return the text of each path."""
     store = home.store
     manifest = store.manifest(result.hash)
     return {node.path: store.objects.read(hash).decode() for node in manifest.nodes for hash, _ in node.objects()}
@@ -71,7 +71,7 @@ def record(home: Home, result: BuildResult) -> dict[str, Any]:
     return found
 
 
-def test_a_repository_is_built_by_its_build_file(server: GitServer, repo: Path, home: Home) -> None:
+def test_repository_is_built_by_its_build_file(server: GitServer, repo: Path, home: Home) -> None:
     result = build(home, f"{server.url}/r")
     assert nodes(home, result) == {"first": "two"}
     assert record(home, result)["git"] == {"remote": f"{server.url}/r", "commit": git(repo, "rev-parse", "HEAD")}
@@ -80,7 +80,7 @@ def test_a_repository_is_built_by_its_build_file(server: GitServer, repo: Path, 
     assert build(home, f"{server.url}/r").hash == result.hash
 
 
-def test_a_revision_and_a_folder(server: GitServer, repo: Path, home: Home) -> None:
+def test_revision_and_folder(server: GitServer, repo: Path, home: Home) -> None:
     first = git(repo, "rev-parse", "v1")
     git(repo, "branch", "feature/x", "v1")
     for rev in ("v1", first, "feature/x"):
@@ -94,7 +94,7 @@ def test_a_revision_and_a_folder(server: GitServer, repo: Path, home: Home) -> N
     }
 
 
-def test_only_one_commit_travels(server: GitServer, repo: Path, tmp_path: Path, home: Home) -> None:
+def test_only_one_commit_is_fetched(server: GitServer, repo: Path, tmp_path: Path, home: Home) -> None:
     with open_checkout(parse_address(f"{server.url}/r"), tmp_path / "t", home.settings.environ, 1 << 30) as checkout:
         work = tmp_path / "t" / next(os.walk(tmp_path / "t"))[1][0] / "work"
         assert checkout.folder == work
@@ -104,32 +104,32 @@ def test_only_one_commit_travels(server: GitServer, repo: Path, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("what", ["r@nothing", "r@" + "0" * 40, "nothing", "r#nothing", "r#a.txt/x"])
-def test_what_is_not_there(server: GitServer, repo: Path, home: Home, what: str) -> None:
+def test_missing_repository_revision_or_folder(server: GitServer, repo: Path, home: Home, what: str) -> None:
     with pytest.raises(NotFound):
         build(home, f"{server.url}/{what}")
     assert home.store.refs.current(Ref("me", "x")) is None
 
 
-def test_an_empty_repository(server: GitServer, home: Home) -> None:
+def test_empty_repository(server: GitServer, home: Home) -> None:
     (server.folder / "e").mkdir()
     git(server.folder / "e", "init", "--quiet")
     with pytest.raises(NotFound):
         build(home, f"{server.url}/e")
 
 
-def test_nobody_there(home: Home) -> None:
+def test_unreachable_server(home: Home) -> None:
     with pytest.raises(Unreachable, match="cannot be fetched"):
         build(home, "http://127.0.0.1:9/r")
 
 
-def test_nobody_is_asked_for_a_password(server: GitServer, repo: Path, home: Home) -> None:
+def test_no_password_prompt(server: GitServer, repo: Path, home: Home) -> None:
     server.status = 401
     with pytest.raises(DatapkgError, match="cannot be fetched"):
         build(home, f"{server.url}/r")
 
 
 @pytest.mark.parametrize("target", ["file:///", "ext::sh -c true ", "ftp://127.0.0.1/", "https://127.0.0.1:9/"])
-def test_redirects_lead_to_no_other_way(server: GitServer, repo: Path, home: Home, target: str) -> None:
+def test_redirects_to_other_protocols_are_not_followed(server: GitServer, repo: Path, home: Home, target: str) -> None:
     server.redirects["/r"] = target
     with pytest.raises(Unreachable):
         build(home, f"{server.url}/r")
@@ -158,7 +158,7 @@ def test_no_hook_filter_or_submodule_runs(server: GitServer, repo: Path, tmp_pat
     assert not marker.exists()
 
 
-def test_pointers_of_git_lfs_are_told(server: GitServer, repo: Path, home: Home) -> None:
+def test_git_lfs_pointers_are_reported(server: GitServer, repo: Path, home: Home) -> None:
     assert not build(home, f"{server.url}/r").warnings
     write(repo, {"data/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"})
     commit(repo)
@@ -166,7 +166,9 @@ def test_pointers_of_git_lfs_are_told(server: GitServer, repo: Path, home: Home)
     assert "Git LFS" in build(home, f"{server.url}/r#data").warnings[0]
 
 
-def test_links_do_not_lead_out(server: GitServer, repo: Path, home: Home, tmp_path: Path) -> None:
+def test_links_outside_the_repository_are_not_followed(
+    server: GitServer, repo: Path, home: Home, tmp_path: Path
+) -> None:
     (tmp_path / "secret").write_text("secret")
     (repo / "link.txt").symlink_to(tmp_path / "secret")
     (repo / "up").symlink_to("../../..")
@@ -181,7 +183,7 @@ def test_links_do_not_lead_out(server: GitServer, repo: Path, home: Home, tmp_pa
             build(home, f"{server.url}/r", allow_outside=True)
 
 
-def test_the_folder_may_be_no_link(server: GitServer, repo: Path, home: Home) -> None:
+def test_folder_that_is_a_link_is_rejected(server: GitServer, repo: Path, home: Home) -> None:
     (repo / "out").symlink_to("/etc")
     commit(repo)
     with pytest.raises((NotFound, InvalidInput)):
@@ -205,12 +207,12 @@ def test_code_needs_consent(server: GitServer, repo: Path, home: Home) -> None:
     assert home.store.refs.current(Ref("me", "x")) is None
 
 
-def test_sums_are_not_written_into_a_repository(server: GitServer, repo: Path, home: Home) -> None:
+def test_checksums_are_not_written_into_a_repository(server: GitServer, repo: Path, home: Home) -> None:
     with pytest.raises(InvalidInput, match="cannot be changed from here"):
         build(home, f"{server.url}/r", update=True)
 
 
-def test_a_repository_that_is_too_big(server: GitServer, repo: Path, tmp_path: Path, home: Home) -> None:
+def test_size_of_a_repository_is_limited(server: GitServer, repo: Path, tmp_path: Path, home: Home) -> None:
     write(repo, {"zeros.bin": bytes(200_000)})
     commit(repo)
     small = Home({**home.settings.environ, "DATAPKG_MAX_SOURCE_BYTES": "100000"})
@@ -219,10 +221,10 @@ def test_a_repository_that_is_too_big(server: GitServer, repo: Path, tmp_path: P
     assert nodes(small, build(small, f"{server.url}/r#data")) == {"b.txt": "b"}
 
 
-def test_a_bomb_of_trees_is_not_written_out(
+def test_tree_bomb_is_not_checked_out(
     server: GitServer, repo: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten folders, each ten times in the next: a few hundred bytes that unfold to ten billion files."""
+    """Ten folders, each ten times in the next: a few hundred bytes expand to ten billion files."""
     name = git(repo, "hash-object", "-w", "a.txt")
     kind = "100644 blob"
     for _ in range(10):
@@ -236,9 +238,7 @@ def test_a_bomb_of_trees_is_not_written_out(
         build(home, f"{server.url}/r@bomb")
 
 
-def test_a_server_that_takes_too_long(
-    server: GitServer, repo: Path, home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_server_times_out(server: GitServer, repo: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(git_repository, "MAX_SECONDS", 0.0)
     monkeypatch.setattr(git_repository, "_POLL_S", 0.001)
     with pytest.raises(Unreachable, match="was not fetched within"):
@@ -255,12 +255,12 @@ def test_a_server_that_takes_too_long(
         ("http://localhost:80/r", Address("http://localhost:80/r")),
     ],
 )
-def test_addresses(text: str, expected: Address) -> None:
+def test_valid_addresses(text: str, expected: Address) -> None:
     assert is_address(text)
     assert parse_address(text) == expected
 
 
-def test_what_is_shown_of_an_address() -> None:
+def test_displayed_form_of_an_address() -> None:
     assert Address("ssh://git@h.example/r").shown == "ssh://h.example/r"
     assert Address("git@h.example:u/r").shown == "h.example:u/r"
 
@@ -286,14 +286,14 @@ def test_what_is_shown_of_an_address() -> None:
         *("https://", "https://[::1", "https://h:x/r", "https://h.example/\n", "https://" + "a" * 5_000),
     ],
 )
-def test_what_is_no_address(text: str, home: Home) -> None:
+def test_invalid_addresses(text: str, home: Home) -> None:
     with pytest.raises((InvalidInput, NotFound)) as caught:
         build(home, text)
     assert "hidden" not in str(caught.value) + caught.value.hint
     assert not (home.cache / "sources" / "tmp").exists() or not list((home.cache / "sources" / "tmp").iterdir())
 
 
-def test_a_path_of_this_machine_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_path_is_not_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "me@host:x").mkdir()
     assert not is_address("me@host:x")

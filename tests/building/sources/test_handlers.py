@@ -1,4 +1,4 @@
-"""Every kind of source that a spec may name has a handler, and no other module asks which kind a source is."""
+"""Every kind of source in a spec has a handler, and no other module checks the kind of a source."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def test_local_file_of_a_file_is_the_file_itself() -> None:
     assert local_file(ValueSource(1)) is None
 
 
-def test_only_specs_and_handlers_ask_for_the_kind_of_a_source() -> None:
-    """Files to download are replaced before the build, by their own module."""
+def test_only_specs_and_handlers_check_the_kind_of_a_source() -> None:
+    """Files to download are an exception: their own module replaces them before the build."""
     asks = re.compile(rf"isinstance\([^()]*\b(?:{NAMES})\b")
     found = {
         str(path.relative_to(BUILDING))

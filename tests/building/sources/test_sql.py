@@ -1,4 +1,4 @@
-"""Queries: what a real PostgreSQL and SQLite give, in which types, and that no error names how they are reached."""
+"""Query results of PostgreSQL and SQLite have the expected types, and no error reveals the connection URL."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class TestPostgreSQL:
         assert [str(each) for each in frame.dtypes] == ["int32", "Int32"]
         assert frame["j"].head(2).tolist() == [frame["j"][0], 2]
 
-    def test_types_are_settled_over_all_rows(self, url: str) -> None:
+    def test_types_are_inferred_from_all_rows(self, url: str) -> None:
         text = (
             "select case when i = 20000 then 1e30::numeric when i > 5 then 0.125 end n from generate_series(1, 20000) i"
         )
@@ -99,13 +99,13 @@ class TestPostgreSQL:
         assert str(table.schema.types[0]) == "decimal128(34, 3)"
         assert table["n"][-1].as_py() == decimal.Decimal("1e30")
 
-    def test_no_rows_and_two_columns_of_one_name(self, url: str) -> None:
+    def test_empty_result_and_duplicate_column_names(self, url: str) -> None:
         table = ask("select 1 a, now() b where false", url)
         assert (len(table), [str(each) for each in table.schema.types]) == (0, ["int32", "timestamp[us, tz=UTC]"])
         assert ask("select 1 a, 2 a", url).to_pandas().columns.tolist() == ["a", "a"]
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("create table made (a int)", 'syntax error at or near "create"'),
             ("insert into made values (1)", "syntax error"),
@@ -118,19 +118,19 @@ class TestPostgreSQL:
             ("select timestamp 'infinity'", "timestamp too large"),
         ],
     )
-    def test_what_is_not_taken(self, url: str, text: str, said: str) -> None:
+    def test_unsupported_statements(self, url: str, text: str, message: str) -> None:
         make_sequence(url)
         error = failure(text, url)
         assert isinstance(error, TransformFailed)
-        assert said in str(error)
+        assert message in str(error)
         assert "DECLARE" not in str(error)
 
-    def test_what_no_type_holds(self, url: str) -> None:
+    def test_values_without_a_common_type(self, url: str) -> None:
         with pytest.raises(InvalidInput, match="column 'a' holds NaN, which a decimal cannot be") as caught:
             ask("select 'NaN'::numeric a", url)
         assert caught.value.hint == "write in the query: CAST(a AS double precision)"
 
-    def test_no_error_says_how_it_is_reached(self, url: str) -> None:
+    def test_errors_do_not_reveal_the_url(self, url: str) -> None:
         for text, address in (
             ("select 1", url.replace(PASSWORD, "wrong%40pass")),
             ("select 1", url.replace("/postgres?", "/no_such_place?")),
@@ -161,7 +161,7 @@ def failure(text: str, url: str) -> DatapkgError:
 
 
 @pytest.mark.needs("initdb")
-def test_a_build_keeps_nothing_of_the_address(url: str, tmp_path: Path, own_home: Path, monkeypatch: Any) -> None:
+def test_build_record_does_not_contain_the_url(url: str, tmp_path: Path, own_home: Path, monkeypatch: Any) -> None:
     write(tmp_path, {"build.yml": 'contents:\n  t: {sql: "select 1 as a, null::int8 as b", connection: SALES_DB}\n'})
     monkeypatch.setenv("SALES_DB", url)
     frame = datapkg.build("me/sales", tmp_path).t()
@@ -183,20 +183,20 @@ class TestSQLite:
         database.close()
         return f"sqlite:///{tmp_path / 'a b.db'}"
 
-    def test_types_are_those_of_the_values(self, database: str) -> None:
+    def test_types_come_from_the_values(self, database: str) -> None:
         table = ask("select * from t", database)
         assert [str(each) for each in table.schema.types] == ["int64", "string", "double"]
         assert str(table.to_pandas()["a"].dtype) == "Int64"
 
-    def test_nothing_is_written(self, database: str, tmp_path: Path) -> None:
+    def test_queries_cannot_write(self, database: str, tmp_path: Path) -> None:
         assert "readonly database" in str(failure("insert into t values (1, 2, 3)", database))
         assert "unable to open" in str(failure("select 1", f"sqlite:///{tmp_path / 'none.db'}"))
         assert not (tmp_path / "none.db").exists()
 
-    def test_what_is_no_result(self, database: str) -> None:
-        with pytest.raises(InvalidInput, match=r"several types: int \(row 1\), str \(row 2\)") as told:
+    def test_statements_without_a_result(self, database: str) -> None:
+        with pytest.raises(InvalidInput, match=r"several types: int \(row 1\), str \(row 2\)") as caught:
             ask("select 1 a union all select 'x'", database)
-        assert told.value.hint == "write in the query: CAST(a AS text)"
+        assert caught.value.hint == "write in the query: CAST(a AS text)"
         with pytest.raises(InvalidInput, match=r"several types: int \(row 2\), str \(row 1\)"):
             ask("select 'x' a union all select 1", database)
         with pytest.raises(InvalidInput, match="takes no kwargs"):
@@ -206,7 +206,7 @@ class TestSQLite:
 
 
 @pytest.mark.parametrize(
-    ("url", "kind", "said"),
+    ("url", "kind", "message"),
     [
         ("not an address s3cr3t", InvalidInput, "the address of the database cannot be read"),
         ("", InvalidInput, "the address of the database cannot be read"),
@@ -215,21 +215,21 @@ class TestSQLite:
         ("oracle://bob:s3cr3t@127.0.0.1:1/db", MissingDependency, "is not installed; type: pip install"),
     ],
 )
-def test_databases_that_cannot_be_reached(url: str, kind: type[DatapkgError], said: str) -> None:
+def test_unreachable_databases(url: str, kind: type[DatapkgError], message: str) -> None:
     error = failure("select 1", url)
     assert isinstance(error, kind)
-    assert said in str(error)
+    assert message in str(error)
     everything = "".join(traceback.format_exception(error)) + repr(error.to_wire())
     assert not [each for each in ("s3cr3t", "bob", "127.0.0.1") if each in everything]
 
 
-def test_without_sqlalchemy_a_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sqlalchemy_error_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(MissingDependency, match="pip install sqlalchemy"):
         ask("select 1", "sqlite://")
 
 
-def test_the_temporary_file_goes_with_the_stream() -> None:
+def test_temporary_file_is_deleted_with_the_stream() -> None:
     stream = query(SqlSource("select 1 a", "DB"), "sqlite://", {})
     spool = stream.read.args[0]
     del stream

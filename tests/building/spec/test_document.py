@@ -1,4 +1,4 @@
-"""YAML with lines, without tags, and with a bound on everything."""
+"""Parse YAML with line numbers, without tags, and with a limit on everything."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_lines_and_text_as_written() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "---\n", "\ufeff"])
-def test_nothing(text: str) -> None:
+def test_empty_document(text: str) -> None:
     assert parse(text.encode(), "b.yml") is None
 
 
@@ -61,7 +61,7 @@ def test_scalars_are_yaml_1_1(text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["2024-13-45", "9" * 5_000, "2024-01-02T99:00:00"])
-def test_what_only_looks_like_a_value(text: str) -> None:
+def test_ambiguous_scalars_are_rejected(text: str) -> None:
     ((_, item),) = doc(f"k: {text}").pairs
     with pytest.raises(ValueError, match="looks like"):
         scalar_value(item)
@@ -86,7 +86,7 @@ def test_what_only_looks_like_a_value(text: str) -> None:
         ("%YAML 9.9\n---\na: 1\n", "b.yml:1:", "incompatible YAML"),
     ],
 )
-def test_a_mistake_has_file_line_column_and_snippet(text: str | bytes, where: str, what: str) -> None:
+def test_error_has_file_line_column_and_snippet(text: str | bytes, where: str, what: str) -> None:
     with pytest.raises(InvalidBuildFile, match=what) as caught:
         doc(text)
     first, snippet, caret = str(caught.value).split("\n")
@@ -96,7 +96,7 @@ def test_a_mistake_has_file_line_column_and_snippet(text: str | bytes, where: st
     assert snippet.startswith("    ")
 
 
-def test_the_caret_stands_under_the_place() -> None:
+def test_caret_is_below_the_error_position() -> None:
     with pytest.raises(InvalidBuildFile) as caught:
         doc("contents:\n  a: b: c\n")
     _, snippet, caret = str(caught.value).split("\n")
@@ -104,12 +104,12 @@ def test_the_caret_stands_under_the_place() -> None:
     assert snippet.strip() == "a: b: c"
 
 
-def test_utf_16_is_told(tmp_path: Path) -> None:
+def test_utf_16_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InvalidBuildFile, match="UTF-8"):
         doc("a: 1".encode("utf-16"))
 
 
-def test_nesting_is_bounded() -> None:
+def test_nesting_is_limited() -> None:
     assert doc("[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)).kind == "list"
     for text in (
         "[" * 10_000,
@@ -121,20 +121,20 @@ def test_nesting_is_bounded() -> None:
             doc(text)
 
 
-def test_nesting_by_aliases_is_bounded() -> None:
+def test_nesting_by_aliases_is_limited() -> None:
     text = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 1_000))
     with pytest.raises(InvalidBuildFile, match="nested deeper"):
         doc(text)
 
 
-def test_a_bomb_of_aliases_is_an_error() -> None:
+def test_alias_bomb_is_rejected() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
     with pytest.raises(InvalidBuildFile, match="more than 250,000 values"):
         doc("\n".join(lines))
 
 
-def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+def test_oversized_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "b.yml"
     with path.open("wb") as stream:
         stream.truncate(17 << 20)
@@ -142,6 +142,6 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         read_document(path)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="No such file"):
         read_document(tmp_path / "b.yml")

@@ -1,4 +1,4 @@
-"""Directories and single files: what becomes a node, what it is called, and what is left out."""
+"""Which files of a directory become nodes, their names, and what is left out; also single files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.building.builds import Bench, kinds, paths, write
 
 
 def names(spec: BuildSpec) -> dict[str, str]:
-    """Node path to the file it is made of."""
+    """Return the source file of each node path."""
     return {node.path: node.source.shown for node in spec.nodes if isinstance(node.source, FileSource)}
 
 
-def test_what_is_parsed_drops_the_extension_and_files_keep_it(tmp_path: Path) -> None:
+def test_tables_drop_the_extension_and_files_keep_it(tmp_path: Path) -> None:
     files = [
         "a.csv",
         "a.txt",
@@ -56,21 +56,21 @@ def test_what_is_parsed_drops_the_extension_and_files_keep_it(tmp_path: Path) ->
         "@a%40.csv",
     ],
 )
-def test_any_name_works(tmp_path: Path, name: str) -> None:
+def test_any_file_name_works(tmp_path: Path, name: str) -> None:
     bench = Bench()
     built = bench.build(write(tmp_path, {name: "x\n1\n"}))
     (node,) = built.manifest.nodes
     assert (node.path, node.kind, node.file_name) == (name.removesuffix(".csv"), "table", name)
 
 
-def test_names_are_normalised_and_file_names_are_kept(tmp_path: Path) -> None:
+def test_node_names_are_normalised_and_file_names_are_kept(tmp_path: Path) -> None:
     built = Bench().build(write(tmp_path, {"cafe\u0301/re\u0301sume\u0301.txt": "x"}))
     (node,) = built.manifest.nodes
     assert node.path == "caf\u00e9/r\u00e9sum\u00e9.txt"
     assert node.file_name == "re\u0301sume\u0301.txt"
 
 
-def test_what_is_no_data_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_non_data_files_are_left_out_and_counted(tmp_path: Path) -> None:
     outside = write(tmp_path / "outside", {"secret.txt": "s"})
     folder = write(
         tmp_path / "inside",
@@ -107,13 +107,13 @@ def test_what_is_no_data_is_left_out_and_counted(tmp_path: Path) -> None:
     assert "to_file was left out: it is a link that leaves the folder" in built.warnings
 
 
-def test_links_may_leave_where_it_is_allowed(tmp_path: Path) -> None:
+def test_links_may_leave_the_folder_if_allowed(tmp_path: Path) -> None:
     write(tmp_path, {"outside/x.txt": "x", "inside/a.txt": "a"})
     (tmp_path / "inside" / "out").symlink_to(tmp_path / "outside")
     assert list(names(spec_for(tmp_path / "inside", allow_outside=True))) == ["a.txt", "out/x.txt"]
 
 
-def test_names_that_cannot_be_nodes_are_told_all_at_once(tmp_path: Path) -> None:
+def test_all_invalid_names_are_reported_together(tmp_path: Path) -> None:
     bad = [b"a\nb.txt", b"tab\t.txt", b"back\\slash", b"\xff\xfe.csv", "\u2028.txt".encode()]
     for name in [*bad, b"good.txt"]:
         (Path(os.fsdecode(os.fsencode(tmp_path))) / os.fsdecode(name)).touch()
@@ -134,7 +134,7 @@ def test_names_that_cannot_be_nodes_are_told_all_at_once(tmp_path: Path) -> None
         (["a", "a.csv"], ("a", "a.csv")),
     ],
 )
-def test_two_files_of_one_name_are_an_error(tmp_path: Path, files: list[str], both: tuple[str, str]) -> None:
+def test_two_files_with_one_node_name_are_an_error(tmp_path: Path, files: list[str], both: tuple[str, str]) -> None:
     with pytest.raises(InvalidInput) as caught:
         scan_directory(write(tmp_path, dict.fromkeys(files, "")))
     assert all(repr(name) in str(caught.value) for name in both)
@@ -142,12 +142,12 @@ def test_two_files_of_one_name_are_an_error(tmp_path: Path, files: list[str], bo
     assert caught.value.hint == f"datapkg generate {tmp_path}" or is_spelled_twice
 
 
-def test_names_that_only_look_alike_are_two(tmp_path: Path) -> None:
+def test_names_that_only_look_alike_are_distinct(tmp_path: Path) -> None:
     files = ["a.csv", "a.txt", "a_txt$", "A.csv"]
     assert sorted(names(scan_directory(write(tmp_path, dict.fromkeys(files, ""))))) == ["A", "a", "a.txt", "a_txt$"]
 
 
-def test_folders_that_are_too_deep(tmp_path: Path) -> None:
+def test_folders_nested_too_deeply_are_rejected(tmp_path: Path) -> None:
     folder = tmp_path
     for _ in range(66):
         folder = folder / "d"
@@ -157,7 +157,7 @@ def test_folders_that_are_too_deep(tmp_path: Path) -> None:
         scan_directory(tmp_path)
 
 
-def test_a_single_file_is_one_node(tmp_path: Path) -> None:
+def test_single_file_is_one_node(tmp_path: Path) -> None:
     write(tmp_path, {"2024 sales.csv": "x\n1\n", "other.txt": ""})
     bench = Bench()
     assert kinds(bench.build(tmp_path / "2024 sales.csv")) == {"2024 sales": "table"}
@@ -165,7 +165,7 @@ def test_a_single_file_is_one_node(tmp_path: Path) -> None:
     assert scan_file(tmp_path / "other.txt").origin == "file"
 
 
-def test_which_way_a_path_is_built(tmp_path: Path) -> None:
+def test_path_selects_build_file_folder_or_single_file(tmp_path: Path) -> None:
     write(tmp_path, {"a.txt": "", "build.yml": "contents: {b: {file: a.txt}}\n", "sub/c.yaml": "contents: {}\n"})
     assert list(names(spec_for(tmp_path))) == ["b"]
     assert list(names(spec_for(tmp_path / "build.yml"))) == ["b"]
@@ -179,7 +179,7 @@ def test_which_way_a_path_is_built(tmp_path: Path) -> None:
         spec_for(tmp_path / "pipe")
 
 
-def test_a_directory_build_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_directory_build_leaves_no_files_behind(tmp_path: Path) -> None:
     folder = write(tmp_path, {"a.csv": "x\n1\n"})
     before = sorted(folder.rglob("*"))
     Bench().build(folder)
@@ -187,7 +187,7 @@ def test_a_directory_build_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_small_files_take_a_moment(tmp_path: Path) -> None:
+def test_ten_thousand_small_files_are_fast(tmp_path: Path) -> None:
     for number in range(100):
         folder = tmp_path / f"d{number}"
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""What `generate` writes builds to exactly what the directory is without it."""
+"""The build file written by `generate` builds the same package as the directory without it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_odd_names_build_to_the_same_package(tmp_path: Path) -> None:
     assert len(by_file.manifest.nodes) == len(ODD)
 
 
-def test_it_reads_well(tmp_path: Path) -> None:
+def test_generated_file_is_readable(tmp_path: Path) -> None:
     folder = write(tmp_path, {"sales.csv": "x\n1\n", "photos/cat.jpg": "", "no": ""})
     assert generate(folder).files == [folder / "build.yml", folder / "README.md"]
     lines = (folder / "build.yml").read_text().splitlines()
@@ -90,7 +90,7 @@ def test_it_reads_well(tmp_path: Path) -> None:
     ]
 
 
-def test_an_empty_directory(tmp_path: Path) -> None:
+def test_empty_directory(tmp_path: Path) -> None:
     generate(tmp_path)
     (tmp_path / "README.md").unlink()
     (tmp_path / "build.yml").unlink()
@@ -99,7 +99,7 @@ def test_an_empty_directory(tmp_path: Path) -> None:
     assert paths(Bench().build(tmp_path)) == ["README.md"]
 
 
-def test_what_is_there_is_kept(tmp_path: Path) -> None:
+def test_existing_files_are_kept(tmp_path: Path) -> None:
     write(tmp_path, {"README.md": "mine", "a.txt": ""})
     generate(tmp_path)
     assert (tmp_path / "README.md").read_text() == "mine"
@@ -118,7 +118,7 @@ def test_what_is_there_is_kept(tmp_path: Path) -> None:
         (["g/a.csv.gz", "g/a.jsonl", "g/a_jsonl"], ["g/a_csv_gz", "g/a_jsonl", "g/a_jsonl_2"]),
     ],
 )
-def test_files_that_would_share_a_path_are_named_apart(tmp_path: Path, files: list[str], nodes: list[str]) -> None:
+def test_files_with_one_node_path_get_distinct_names(tmp_path: Path, files: list[str], nodes: list[str]) -> None:
     folder = write(tmp_path, {**dict.fromkeys(files, ""), "README.md": ""})
     generate(folder)
     spec = spec_for(folder)
@@ -128,14 +128,14 @@ def test_files_that_would_share_a_path_are_named_apart(tmp_path: Path, files: li
     )
 
 
-def test_nothing_is_written_where_a_name_cannot_be_told(tmp_path: Path) -> None:
+def test_nothing_is_written_if_a_name_is_invalid(tmp_path: Path) -> None:
     write(tmp_path, {"caf\u00e9.csv": "", "cafe\u0301.csv": "", "b\x7f.csv": ""})
     with pytest.raises(InvalidInput, match=r"b\\x7f"):
         generate(tmp_path)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv"] * 3
 
 
-def test_what_git_ignores_is_not_named_and_counted(tmp_path: Path) -> None:
+def test_files_ignored_by_git_are_left_out_and_counted(tmp_path: Path) -> None:
     write(tmp_path, {".gitignore": "*.log\nout/\n", "a.csv": "", "x.log": "", "out/b.csv": "", "README.md": ""})
     written = generate(tmp_path)
     assert "left out 2 files and folders that .gitignore ignores: 'out', 'x.log'" in written.warnings[0]
@@ -145,7 +145,7 @@ def test_what_git_ignores_is_not_named_and_counted(tmp_path: Path) -> None:
     assert [node.path for node in spec_for(tmp_path).nodes] == ["README.md", "a", "out/b", "x.log"]
 
 
-def test_a_link_for_a_build_file_is_not_followed(tmp_path: Path) -> None:
+def test_build_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "target"
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -155,7 +155,9 @@ def test_a_link_for_a_build_file_is_not_followed(tmp_path: Path) -> None:
     assert not target.exists()
 
 
-def test_a_link_swapped_in_is_not_followed_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_link_swapped_in_is_not_followed_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "target"
     folder = write(tmp_path / "folder", {"a.csv": "n\n1\n"})
     monkeypatch.setattr("os.path.lexists", lambda path: False)
@@ -168,6 +170,6 @@ def test_a_link_swapped_in_is_not_followed_and_nothing_is_left(tmp_path: Path, m
         assert [path.name for path in folder.iterdir()] == ["a.csv"]
 
 
-def test_no_directory(tmp_path: Path) -> None:
+def test_missing_directory(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         generate(tmp_path / "nothing")

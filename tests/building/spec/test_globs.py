@@ -1,4 +1,4 @@
-"""Which paths a pattern means."""
+"""Which paths a glob pattern matches."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_match(pattern: str, expected: list[str]) -> None:
     assert ["/".join(file.parts) for file in match(pattern, files)] == expected
 
 
-def test_a_pattern_is_matched_in_bounded_time() -> None:
+def test_matching_takes_bounded_time() -> None:
     name = "a" * 250
     assert match("/".join(["**"] * 20 + ["*a" * 100 + "b"]), [DataFile(Path(name), ("d",) * 60 + (name,))]) == []
 
@@ -66,10 +66,10 @@ def test_a_pattern_is_matched_in_bounded_time() -> None:
         ("[a]/b/*", ("", "[a]/b/*")),
     ],
 )
-def test_the_fixed_beginning(pattern: str, parts: tuple[str, str]) -> None:
+def test_fixed_prefix(pattern: str, parts: tuple[str, str]) -> None:
     assert fixed_prefix(pattern) == parts
 
 
-def test_what_is_a_pattern() -> None:
+def test_is_glob() -> None:
     assert all(map(is_glob, ("*", "a?", "[a]", "x/**/y")))
     assert not any(map(is_glob, ("a", "a.csv", "{a,b}", "a]")))

@@ -1,4 +1,4 @@
-"""`.datapkgignore`: what it leaves out is what git leaves out with the same lines, asked of git itself."""
+"""`.datapkgignore` leaves out the same files as git does with the same lines, compared with git itself."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def by_git(tree: Path, rules: str) -> set[str]:
-    """The files that git does not ignore; a repository beside the tree, so that there is nothing of git in it."""
+    """Return the files that git does not ignore; the repository is outside the tree, so the tree has no git files."""
     repository = tree.parent / "repository"
     git = ["git", "-c", "core.ignoreCase=false", f"--git-dir={repository}", f"--work-tree={tree}"]
     if not repository.exists():
@@ -96,12 +96,12 @@ def by_us(tree: Path, rules: str) -> set[str]:
 
 @pytest.mark.needs("git")
 @pytest.mark.parametrize("name", RULES)
-def test_the_same_as_git(tree: Path, name: str) -> None:
+def test_same_as_git(tree: Path, name: str) -> None:
     assert by_us(tree, RULES[name]) == by_git(tree, RULES[name])
 
 
 @pytest.mark.needs("git")
-def test_git_was_asked(tree: Path) -> None:
+def test_git_evaluates_the_rules(tree: Path) -> None:
     assert by_git(tree, "") == by_us(tree, "") == set(FILES)
     assert by_git(tree, "*\n!*/\n!*.csv\n") == {name for name in FILES if name.endswith(".csv")}
 
@@ -114,14 +114,14 @@ def test_pairs_of_rules_are_the_same_as_git(tree: Path) -> None:
         assert by_us(tree, rules) == by_git(tree, rules), rules
 
 
-def test_a_letter_is_a_letter() -> None:
+def test_non_ascii_letters_match_as_one_character() -> None:
     left_out = left_out_by("?.txt\n[é].csv\ncafe\u0301\n")
     assert left_out(["é.txt"], False)
     assert left_out(["é.csv"], False)
     assert left_out(["caf\u00e9"], False)
 
 
-def test_many_stars_take_no_time() -> None:
+def test_many_stars_are_fast() -> None:
     left_out = left_out_by("*a" * 60 + "b\n" + "**/a/" * 30 + "b\n")
     started = time.perf_counter()
     assert not left_out(["a" * 250], False)
@@ -129,7 +129,7 @@ def test_many_stars_take_no_time() -> None:
     assert time.perf_counter() - started < 1
 
 
-def test_a_directory_leaves_out_and_counts(tmp_path: Path) -> None:
+def test_ignored_files_are_left_out_and_counted(tmp_path: Path) -> None:
     files = {"a.csv": "x\n1\n", "b.tmp": "", "raw/c.csv": "not even\ntext", "raw/d": "", "sub/e.tmp": "", "sub/f": ""}
     folder = write(tmp_path, {**files, ".datapkgignore": "# drafts\n*.tmp\nraw/\n", "sub/.datapkgignore": "f\n"})
     built = Bench().build(folder)
@@ -142,7 +142,7 @@ def test_a_directory_leaves_out_and_counts(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_left_out_may_not_be_fit_for_a_node(tmp_path: Path) -> None:
+def test_ignored_files_may_be_invalid_nodes(tmp_path: Path) -> None:
     folder = write(tmp_path, {"a.csv": "x\n1\n", "a.tsv": "x\n1\n", ".datapkgignore": "*.tsv\nlinks/\nout\n"})
     (folder / "out").symlink_to("/")
     (folder / "real").mkdir()
@@ -151,12 +151,12 @@ def test_what_is_left_out_may_not_be_fit_for_a_node(tmp_path: Path) -> None:
     assert (paths(built), built.warnings) == (["a"], [])
 
 
-def test_nothing_hidden_comes_back(tmp_path: Path) -> None:
+def test_hidden_files_cannot_be_included(tmp_path: Path) -> None:
     folder = write(tmp_path, {".secret": "", "a": "", ".datapkgignore": "!.secret\n!.*\n"})
     assert paths(Bench().build(folder)) == ["a"]
 
 
-def test_directories_among_values(tmp_path: Path) -> None:
+def test_rules_apply_to_a_directory_given_as_a_value(tmp_path: Path) -> None:
     folder = write(tmp_path, {"a.txt": "", "b.tmp": "", ".datapkgignore": "*.tmp"})
     assert paths(Bench().build({"group": folder})) == ["group/a.txt"]
 
@@ -171,7 +171,7 @@ def test_generate_names_only_what_is_built(tmp_path: Path) -> None:
     assert by_file.manifest == by_folder.manifest
 
 
-def test_globs_match_nothing_that_is_left_out_and_files_are_named_all_the_same(tmp_path: Path) -> None:
+def test_globs_skip_ignored_files_but_explicit_names_do_not(tmp_path: Path) -> None:
     build_file = """\
 contents:
   all: {"**/*.txt": }
@@ -190,12 +190,12 @@ contents:
     ("body", "reason"),
     [(b"ok\n\xff\n", r"\.datapkgignore:2: this is not UTF-8"), (b"x" * (1 << 20) + b"\n", "more than 1 MiB")],
 )
-def test_a_file_of_rules_that_is_none(tmp_path: Path, body: bytes, reason: str) -> None:
+def test_invalid_rules_file(tmp_path: Path, body: bytes, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
         Bench().build(write(tmp_path, {".datapkgignore": body}))
 
 
-def test_rules_from_elsewhere_are_not_read(tmp_path: Path) -> None:
+def test_rules_outside_the_folder_are_not_read(tmp_path: Path) -> None:
     folder = write(tmp_path / "in", {"rules": "*.tmp", "a.tmp": ""})
     (folder / ".datapkgignore").symlink_to("rules")
     assert paths(Bench().build(folder)) == ["rules"]
@@ -226,7 +226,7 @@ GIT_FILES = {
 
 
 @pytest.mark.needs("git")
-def test_files_of_git_in_every_folder_mean_what_git_says(tmp_path: Path) -> None:
+def test_gitignore_in_every_folder_equals_git(tmp_path: Path) -> None:
     folder = write(tmp_path, GIT_FILES)
     subprocess.run(["git", "init", "-q"], check=True, cwd=folder)
     listed = subprocess.run(
@@ -236,7 +236,7 @@ def test_files_of_git_in_every_folder_mean_what_git_says(tmp_path: Path) -> None
     assert {each.shown for each in found} == {each for each in listed.stdout.split() if not each.endswith(".gitignore")}
 
 
-def test_what_git_ignores_is_left_out_with_a_note(tmp_path: Path) -> None:
+def test_files_ignored_by_git_are_left_out_with_a_warning(tmp_path: Path) -> None:
     folder = write(tmp_path, {"a": "", "b.tmp": "", "c.tmp": "", ".gitignore": "*.tmp\n"})
     built = Bench().build(folder)
     assert (paths(built), built.skipped) == (["a"], ["b.tmp: ignored by .gitignore", "c.tmp: ignored by .gitignore"])
@@ -246,13 +246,13 @@ def test_what_git_ignores_is_left_out_with_a_note(tmp_path: Path) -> None:
     assert paths(Bench().build(folder)) == ["a", "b.tmp"]
 
 
-def test_a_link_for_a_file_of_git_is_not_followed(tmp_path: Path) -> None:
+def test_gitignore_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     folder = write(tmp_path / "folder", {"a": ""})
     (folder / ".gitignore").symlink_to(write(tmp_path, {"elsewhere": "a\n"}) / "elsewhere")
     assert paths(Bench().build(folder)) == ["a"]
 
 
-def test_a_build_file_takes_what_it_names(tmp_path: Path) -> None:
+def test_build_file_includes_what_it_names(tmp_path: Path) -> None:
     text = "contents: {x: {file: x.csv}, '*.txt': {}}"
     folder = write(tmp_path, {"x.csv": "n\n1\n", "y.txt": "", ".gitignore": "*\n", "build.yml": text})
     assert paths(Bench().build(folder)) == ["x", "y.txt"]
@@ -270,7 +270,7 @@ def test_installed_libraries_are_not_data(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_of_git_that_is_too_long_is_refused(tmp_path: Path) -> None:
+def test_oversized_gitignore_is_rejected(tmp_path: Path) -> None:
     """Without the rules behind the limit, files that git ignores would get into the package."""
     write(tmp_path, {"a.txt": "a", "in/b.secret": "b", "in/.gitignore": "x\n" * (1 << 19) + "*.secret\n"})
     with pytest.raises(InvalidInput, match=r"' has more than 1 MiB") as caught:

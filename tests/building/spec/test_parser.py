@@ -1,4 +1,4 @@
-"""The grammar of build.yml: what each form means, and every mistake at its line."""
+"""The grammar of build.yml: the meaning of each form, and every mistake with its line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read(folder: Path, text: str | bytes, **options: Any) -> BuildSpec:
 
 
 def problems(folder: Path, text: str | bytes, **options: Any) -> list[str]:
-    """Each mistake as `line: place: what`, without the file."""
+    """Return each mistake as `line: path: message`, without the file."""
     with pytest.raises(InvalidBuildFile) as caught:
         read(folder, text, **options)
     start = f"{folder / 'build.yml'}:"
@@ -45,13 +45,13 @@ def problems(folder: Path, text: str | bytes, **options: Any) -> list[str]:
 
 
 def nodes(spec: BuildSpec) -> dict[str, tuple[str, str]]:
-    """Path to (file, transform)."""
+    """Return (file, transform) of each path."""
     return {
         node.path: (node.source.shown, node.transform) for node in spec.nodes if isinstance(node.source, FileSource)
     }
 
 
-def test_files_groups_and_guesses(tmp_path: Path) -> None:
+def test_files_groups_and_guessed_transforms(tmp_path: Path) -> None:
     spec = read(
         tmp_path,
         "contents:\n  README: {file: README.md}\n  g:\n    t: {file: a.csv}\n    raw: {file: a.csv, transform: id}\n",
@@ -60,7 +60,7 @@ def test_files_groups_and_guesses(tmp_path: Path) -> None:
     assert (spec.groups, spec.meta, spec.origin) == ({}, {}, "build file")
 
 
-def test_nothing_in_contents(tmp_path: Path) -> None:
+def test_empty_contents(tmp_path: Path) -> None:
     for text in ("contents: {}\n", "contents:\n", "contents: ~\n"):
         spec = read(tmp_path, text)
         assert (spec.nodes, spec.groups) == ([], {})
@@ -119,7 +119,7 @@ contents:
     assert nodes(read(tmp_path, text)) == {"g/file": ("c.txt", "id"), "g/file2": ("c.txt", "csv")}
 
 
-def test_keys_under_contents_are_the_text_as_written(tmp_path: Path) -> None:
+def test_keys_under_contents_are_read_as_written(tmp_path: Path) -> None:
     names = ["no", "2024", "1.10", "null", "~", "0x1f", "2024-01-02", "a: b", "日本", "class", "with space", "<<", "*"]
     text = "contents:\n" + "".join(
         f"  {name if name in ('no', '2024', '1.10', 'null', '~') else repr(name)}: {{file: a.csv}}\n" for name in names
@@ -127,7 +127,7 @@ def test_keys_under_contents_are_the_text_as_written(tmp_path: Path) -> None:
     assert list(nodes(read(tmp_path, text))) == names
 
 
-def test_names_are_in_normal_form(tmp_path: Path) -> None:
+def test_names_are_normalised(tmp_path: Path) -> None:
     assert list(nodes(read(tmp_path, "contents:\n  cafe\u0301: {file: a.csv}\n"))) == ["caf\u00e9"]
 
 
@@ -146,7 +146,7 @@ contents:
     assert found == {"a": "tsv", "g/b": "csv", "g/c": "ssv", "g/d/e": "id"}
 
 
-def test_kwargs_are_merged_and_the_leaf_wins(tmp_path: Path) -> None:
+def test_kwargs_are_merged_and_the_innermost_wins(tmp_path: Path) -> None:
     text = """\
 contents:
   kwargs: {skiprows: 1, nrows: 5}
@@ -168,7 +168,7 @@ contents:
     }
 
 
-def test_kwargs_below_a_transform_are_of_its_family(tmp_path: Path) -> None:
+def test_inherited_kwargs_apply_to_their_transform_family_only(tmp_path: Path) -> None:
     text = """\
 contents:
   transform: xlsx
@@ -231,12 +231,12 @@ contents:
     assert by_path["raw/deep/three.jpg"].source == FileSource(tmp_path / "data/deep/three.jpg", "data/deep/three.jpg")
 
 
-def test_the_build_file_is_no_data_of_a_glob(tmp_path: Path) -> None:
+def test_globs_do_not_match_the_build_file(tmp_path: Path) -> None:
     write(tmp_path, {**FILES, "other.yml": "contents:\n  '*.yml':\n", "more.yml": ""})
     assert list(nodes(read_build_file(tmp_path / "other.yml"))) == ["more.yml"]
 
 
-def test_a_key_with_wildcards_and_a_source_is_a_name(tmp_path: Path) -> None:
+def test_key_with_wildcards_and_a_source_is_a_name(tmp_path: Path) -> None:
     assert nodes(read(tmp_path, "contents:\n  'a*': {file: a.csv}\n  '[g]': {x: {file: c.txt}}\n")) == {
         "a*": ("a.csv", "csv"),
         "[g]/x": ("c.txt", "id"),
@@ -250,7 +250,7 @@ def test_packages(tmp_path: Path) -> None:
     assert (str(node.source.ref), node.meta) == ("u/p/sub/node@1.0", {"m": 1})
 
 
-def test_all_mistakes_at_once_each_at_its_line(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_with_their_lines(tmp_path: Path) -> None:
     text = """\
 meat: {title: x}
 contents:
@@ -363,7 +363,7 @@ def test_single_mistakes(tmp_path: Path, text: str, expected: str) -> None:
     assert any(re.search(expected, each) or expected in each for each in found), found
 
 
-def test_files_of_one_glob_that_would_share_a_path_are_told(tmp_path: Path) -> None:
+def test_files_of_one_glob_with_one_path_are_reported(tmp_path: Path) -> None:
     write(tmp_path, {"ok.csv": "x\n1\n", "ok.tsv": "x\n1\n"})
     assert problems(tmp_path, "contents:\n  'ok.*':\n") == [
         "2: contents.ok: 'ok.csv' and 'ok.tsv' would both be node 'ok'; name them one by one: "
@@ -371,7 +371,7 @@ def test_files_of_one_glob_that_would_share_a_path_are_told(tmp_path: Path) -> N
     ]
 
 
-def test_nesting_of_groups_is_bounded(tmp_path: Path) -> None:
+def test_nesting_of_groups_is_limited(tmp_path: Path) -> None:
     text = "contents:\n" + "".join(" " * (n + 1) + "a:\n" for n in range(100))
     assert "deeper than 64 names" in problems(tmp_path, text)[0]
 
@@ -379,7 +379,7 @@ def test_nesting_of_groups_is_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "source", ["../outside.csv", "/etc/passwd", "link.csv", "folder/outside.csv", "a/../../outside.csv"]
 )
-def test_a_source_may_not_leave_the_folder(tmp_path: Path, source: str) -> None:
+def test_source_may_not_leave_the_folder(tmp_path: Path, source: str) -> None:
     folder = tmp_path / "inside"
     write(tmp_path, {"outside.csv": "x\n1\n"})
     write(folder, FILES)
@@ -394,7 +394,7 @@ def test_a_source_may_not_leave_the_folder(tmp_path: Path, source: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["../*.csv", "/etc/host*", "folder/*.csv"])
-def test_a_glob_may_not_leave_the_folder(tmp_path: Path, pattern: str) -> None:
+def test_glob_may_not_leave_the_folder(tmp_path: Path, pattern: str) -> None:
     folder = tmp_path / "inside"
     write(tmp_path, {"outside.csv": "x\n1\n"})
     folder.mkdir()
@@ -404,7 +404,7 @@ def test_a_glob_may_not_leave_the_folder(tmp_path: Path, pattern: str) -> None:
         assert list(nodes(read(folder, f"contents:\n  '{pattern}':\n", allow_outside=True))) == ["outside"]
 
 
-def test_a_link_that_stays_inside_is_a_source(tmp_path: Path) -> None:
+def test_link_inside_the_folder_is_a_source(tmp_path: Path) -> None:
     write(tmp_path, FILES)
     (tmp_path / "link.csv").symlink_to("a.csv")
     spec = read(tmp_path, "contents:\n  t: {file: link.csv}\n")
@@ -419,7 +419,7 @@ def test_no_code_runs(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_reading_a_build_file_loads_nothing_heavy(tmp_path: Path) -> None:
+def test_reading_a_build_file_loads_no_heavy_library(tmp_path: Path) -> None:
     write(tmp_path, {**FILES, "build.yml": "contents:\n  '**/*':\n"})
     code = (
         "import sys, pathlib; from datapkg.building.spec.parser import read_build_file; "

@@ -1,4 +1,4 @@
-"""Reads a text by one engine, in pieces as small as wanted, and says where that differs from plain pandas."""
+"""Read a text with one engine, in pieces of any size, and report differences from plain pandas."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ from datapkg.tables.storage_types import to_storage_types
 from datapkg.tables.table_stream import RestartRead, TableStream
 
 
-class Left(Exception):
-    """The engine said that another one must read the text."""
+class EngineDeclined(Exception):
+    """The engine requires another engine to read the text."""
 
 
 def by_pandas(path: Path, kwargs: dict[str, Any]) -> pa.Table:
-    """What plain pandas reads, as Arrow keeps it; raises what it raises."""
+    """Return what plain pandas reads, as an Arrow table; exceptions of pandas propagate."""
     return to_storage_types(table_from_frame(pandas.read_csv(path, low_memory=False, **kwargs)))
 
 
 def fast(path: Path, kwargs: dict[str, Any], piece: int = 20, workers: int = 2) -> pa.Table:
-    """What the fast engine reads; raises `Left` if it leaves it to others."""
+    """Return what the fast engine reads; raise `EngineDeclined` if it leaves the text to another engine."""
     stream = fast_stream(path, kwargs, piece, workers)
     return all_of(stream)
 
 
 def fast_stream(path: Path, kwargs: dict[str, Any], piece: int = 20, workers: int = 2) -> ArrowTextStream:
-    """The stream of the fast engine; it, or reading it, raises `Left` if it leaves the text to others."""
+    """Return the stream of the fast engine; this call or reading the stream may raise `EngineDeclined`."""
     body = path.read_bytes()
     head = body[: body.rfind(b"\n") + 1] or body
     layout = detect_dialect(head, kwargs)
     if layout is None:
-        raise Left("its layout")
+        raise EngineDeclined("its layout")
     try:
         return ArrowTextStream(Text(path), layout, _leave, BlockSizeControl(piece, workers, workers + 1))
     except UnsupportedByEngine as reason:
-        raise Left(str(reason)) from reason
+        raise EngineDeclined(str(reason)) from reason
 
 
 def in_chunks(path: Path, kwargs: dict[str, Any], rows: int = 2) -> pa.Table:
-    """What pandas reads in chunks; raises `Left` if that is not provably the same."""
+    """Return what pandas reads in chunks; raise `EngineDeclined` if equality with a whole read is not provable."""
     if not reads_in_chunks(kwargs):
-        raise Left("its kwargs")
+        raise EngineDeclined("its kwargs")
     try:
         return all_of(ChunkStream(path, kwargs, rows, _leave))
     except UnsupportedByEngine as reason:
-        raise Left(str(reason)) from reason
+        raise EngineDeclined(str(reason)) from reason
 
 
 def _leave(reason: str) -> TableStream:
-    raise Left(reason)
+    raise EngineDeclined(reason)
 
 
 def all_of(stream: TableStream) -> pa.Table:
-    """All rows of a stream, which may start again once."""
+    """Return all rows of a stream, which may restart once."""
     try:
         tables = [part.table for part in stream.parts()]
     except RestartRead:
@@ -71,7 +71,7 @@ def all_of(stream: TableStream) -> pa.Table:
 
 
 def difference(found: pa.Table, expected: pa.Table) -> str:
-    """Where two tables differ, in a bit of a value or in what describes them; "" if nowhere."""
+    """Return the first difference between two tables, in value bits or schema; "" if there is none."""
     if not found.schema.equals(expected.schema, check_metadata=True):
         return f"schema {found.schema} is not {expected.schema}"
     if len(found) != len(expected):

@@ -1,4 +1,4 @@
-"""Small tables of odd values in odd files, made up from a seed: every kind of value beside every other."""
+"""Small random tables of unusual values, generated from a seed, with every kind of value beside every other."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ DTYPES = ("str", "float64", "int64", "Int64", "bool", "boolean", "string", "floa
 
 @dataclass
 class OddTable:
-    """A file, and the kwargs to read it with."""
+    """A file and the kwargs to read it with."""
 
     body: bytes
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 def odd_table(seed: int) -> OddTable:
-    """The table of a seed; the same on every machine."""
+    """Return the table of a seed; it is the same on every machine."""
     made = random.Random(f"odd table {seed}")
     width, rows = made.choice([1, 1, 2, 2, 3, 4]), made.randint(1, 25)
     separator = made.choice([",", ",", ",", "\t", ";", "|"])
@@ -74,7 +74,7 @@ def odd_table(seed: int) -> OddTable:
 
 
 def _column(made: random.Random, rows: int) -> list[str]:
-    """Values of one kind, with some that are missing, quoted or of another kind; one of them may come late."""
+    """Return values of one kind, some missing, quoted or of another kind; one of these may come late."""
     pool = list(made.choice(KINDS)) * 3
     if made.random() < 0.4:
         pool += made.sample(MISSING, made.randint(1, len(MISSING)))
@@ -88,7 +88,7 @@ def _column(made: random.Random, rows: int) -> list[str]:
 
 
 def _spoil(made: random.Random, lines: list[str], separator: str, width: int) -> None:
-    """Blank lines, short rows, long rows, NUL."""
+    """Insert blank lines, short rows, long rows and NUL characters."""
     place = made.randint(1, len(lines) - 1)
     if made.random() < 0.15:
         lines.insert(place, made.choice(["", " ", "\t", separator * (width - 1)]))

@@ -1,4 +1,4 @@
-"""The stream of the fast engine as its consumer sees it: order, places, starting again, what earlier text demanded."""
+"""The stream of the Arrow engine as its consumer sees it: order, offsets, restarts, inferred types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from datapkg.building.readers.csv.engines import WholeStream
 from datapkg.building.readers.csv.record_splitter import Text
 from datapkg.errors import InvalidInput
 from datapkg.tables.table_stream import RestartRead, TableStream, TextStream
-from tests.building.readers.csv.engines import Left, all_of, by_pandas, difference, fast, fast_stream
+from tests.building.readers.csv.engines import EngineDeclined, all_of, by_pandas, difference, fast, fast_stream
 
 ROWS = "".join(f'{i},{i / 4},"t, {i}"\n' for i in range(200))
 
@@ -27,7 +27,7 @@ def written(folder: Path, body: str) -> Path:
     return path
 
 
-def test_any_number_of_workers_gives_the_same_parts(tmp_path: Path) -> None:
+def test_parts_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     path = written(tmp_path, "a,b,c\n" + ROWS)
     parts = [
         [(part.start, part.stop, part.table) for part in fast_stream(path, {}, 200, workers).parts()]
@@ -37,21 +37,21 @@ def test_any_number_of_workers_gives_the_same_parts(tmp_path: Path) -> None:
     assert len(parts[0]) > 10
 
 
-def test_it_is_a_stream_of_text(tmp_path: Path) -> None:
+def test_stream_is_a_text_stream(tmp_path: Path) -> None:
     stream = fast_stream(written(tmp_path, "a,b,c\n" + ROWS), {})
     assert isinstance(stream, TextStream)
     assert isinstance(stream, TableStream)
     assert (stream.first, stream.size) == (6, len("a,b,c\n" + ROWS))
 
 
-def test_choices_are_the_header_and_kwargs_and_not_the_rows(tmp_path: Path) -> None:
+def test_choices_depend_on_header_and_kwargs_only(tmp_path: Path) -> None:
     choices = fast_stream(written(tmp_path, "a,b\n1,2\n"), {}).choices
     assert fast_stream(written(tmp_path, "a,b\n3,x\n"), {}).choices == choices
     assert fast_stream(written(tmp_path, "a,c\n1,2\n"), {}).choices != choices
     assert fast_stream(written(tmp_path, "a,b\n1,2\n"), {"na_values": ["x"]}).choices != choices
 
 
-def test_where_rows_begin(tmp_path: Path) -> None:
+def test_row_offsets(tmp_path: Path) -> None:
     body = 'a,b\n1,x\n\n2,"y\n\nz"\r\n\r\n3,w\n4,v'
     stream = fast_stream(written(tmp_path, body), {}, 1000)
     part = next(iter(stream.parts()))
@@ -59,12 +59,12 @@ def test_where_rows_begin(tmp_path: Path) -> None:
     assert (part.start, part.stop) == (4, len(body))
 
 
-def test_rows_of_odd_text_have_no_place(tmp_path: Path) -> None:
+def test_rows_of_malformed_text_have_no_offset(tmp_path: Path) -> None:
     part = next(iter(fast_stream(written(tmp_path, "a,b\n1,x\n2\n3,y\n"), {}, 1000).parts()))
     assert (part.start, part.stop, part.offset(1)) == (-1, -1, None)
 
 
-def test_any_row_is_a_place_to_begin(tmp_path: Path) -> None:
+def test_reading_can_start_at_any_row(tmp_path: Path) -> None:
     path = written(tmp_path, "a,b,c\n" + ROWS)
     stream = fast_stream(path, {}, 300)
     expected = by_pandas(path, {})
@@ -78,7 +78,7 @@ def test_any_row_is_a_place_to_begin(tmp_path: Path) -> None:
         row += len(part.table)
 
 
-def test_closing_ends_the_threads(tmp_path: Path) -> None:
+def test_close_ends_the_threads(tmp_path: Path) -> None:
     parts = fast_stream(written(tmp_path, "a,b,c\n" + ROWS), {}, 50).parts()
     next(parts)
     assert any(each.name.startswith("delimited") for each in threading.enumerate())
@@ -86,8 +86,8 @@ def test_closing_ends_the_threads(tmp_path: Path) -> None:
     assert not any(each.name.startswith("delimited") for each in threading.enumerate())
 
 
-def test_a_misfit_starts_again_once(tmp_path: Path) -> None:
-    """The types are those of the whole file then, though several columns do not fit at several places."""
+def test_type_mismatch_restarts_the_read_once(tmp_path: Path) -> None:
+    """The second pass uses the types of the whole file, though several columns mismatch at several offsets."""
     body = "a,b,c,d\n" + "1,1,1,\n" * 30 + "1.5,1,x,\n" + "1,True,1,\n" * 30 + "1,,1,9\n"
     path = written(tmp_path, body)
     stream = fast_stream(path, {}, 50)
@@ -97,7 +97,7 @@ def test_a_misfit_starts_again_once(tmp_path: Path) -> None:
     assert difference(found, by_pandas(path, {})) == ""
 
 
-def test_a_misfit_in_the_middle_looks_at_all(tmp_path: Path) -> None:
+def test_type_mismatch_after_an_offset_reads_the_whole_file(tmp_path: Path) -> None:
     path = written(tmp_path, "a\n" + "1\n" * 50 + "2.5\n" + "1\n" * 50 + "x\n")
     stream = fast_stream(path, {}, 20)
     with pytest.raises(RestartRead):
@@ -105,7 +105,7 @@ def test_a_misfit_in_the_middle_looks_at_all(tmp_path: Path) -> None:
     assert stream.schema.field("a").type == pa.string()
 
 
-def test_a_file_that_changes_is_not_believed(tmp_path: Path) -> None:
+def test_file_that_changes_while_read_is_rejected(tmp_path: Path) -> None:
     path = written(tmp_path, "a\n" + "1\n" * 50 + "1.5\n")
     stream = fast_stream(path, {}, 20)
     with pytest.raises(RestartRead):
@@ -115,7 +115,7 @@ def test_a_file_that_changes_is_not_believed(tmp_path: Path) -> None:
         list(stream.parts())
 
 
-def test_another_engine_goes_on(tmp_path: Path) -> None:
+def test_slower_engine_takes_over(tmp_path: Path) -> None:
     path = written(tmp_path, "a\n" + "1\n" * 50 + f"{2**63}\n")
     layout = detect_dialect(path.read_bytes(), {})
     assert layout is not None
@@ -143,8 +143,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("body", "kwargs"), CASES)
-def test_what_blocks_demand_comes_to_the_types(tmp_path: Path, body: str, kwargs: dict[str, Any]) -> None:
-    """Of blocks of every length, joined, as a memo of the file keeps them; and a new stream may assume it."""
+def test_joined_needs_of_blocks_equal_the_schema(tmp_path: Path, body: str, kwargs: dict[str, Any]) -> None:
+    """Join the needs of one-row blocks, as a cache of the file stores them; a new stream may assume the result."""
     path = written(tmp_path, body)
     stream = fast_stream(path, kwargs, 1000)
     part = _read(stream)[0]
@@ -170,7 +170,7 @@ def _read(stream: ArrowTextStream) -> list[Any]:
         return list(stream.parts())
 
 
-def test_what_is_assumed_may_be_too_much_or_too_little(tmp_path: Path) -> None:
+def test_assumed_types_may_be_too_wide_or_too_narrow(tmp_path: Path) -> None:
     path = written(tmp_path, "a,b\n" + "1,2\n" * 20 + "x,3\n")
     wide = fast_stream(path, {}, 30)
     wide.assume(("text", "float"))
@@ -184,8 +184,8 @@ def test_what_is_assumed_may_be_too_much_or_too_little(tmp_path: Path) -> None:
     assert difference(all_of(narrow), by_pandas(path, {})) == ""
 
 
-def test_text_of_unclear_numbers_fits_nothing(tmp_path: Path) -> None:
-    """Integers beyond 64 bits before the first text make text of missing values too: a block alone does not tell."""
+def test_integers_beyond_64_bits_fit_no_types(tmp_path: Path) -> None:
+    """Integers beyond 64 bits before the first text make missing values text too; one block cannot show that."""
     path = written(tmp_path, "a,b\nx,1.5\n99999999999999999999,1e30\n")
     stream = fast_stream(path, {}, 1000)
     part = next(iter(stream.parts()))
@@ -196,7 +196,7 @@ def test_text_of_unclear_numbers_fits_nothing(tmp_path: Path) -> None:
     assert not stream.fits(stream.joined(("text", "float"), needs))
 
 
-def test_a_field_longer_than_a_piece(tmp_path: Path) -> None:
+def test_field_longer_than_a_piece(tmp_path: Path) -> None:
     path = written(tmp_path, 'a,b\n1,"' + "x\n" * 500 + '"\n2,y\n')
     assert difference(fast(path, {}, 10), by_pandas(path, {})) == ""
 
@@ -209,8 +209,8 @@ def test_a_field_longer_than_a_piece(tmp_path: Path) -> None:
         ("a\r\n1\r 2\r\n3\r\n", "carriage return"),
     ],
 )
-def test_what_is_left_to_pandas(tmp_path: Path, body: str, reason: str) -> None:
+def test_texts_left_to_pandas(tmp_path: Path, body: str, reason: str) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes(body.encode())
-    with pytest.raises(Left, match=reason):
+    with pytest.raises(EngineDeclined, match=reason):
         fast(path, {}, 5)

@@ -1,4 +1,4 @@
-"""Which engine reads a file, and what comes out whichever it is."""
+"""Which engine reads a file, and that every engine returns the same table."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _no_warning(text: str) -> None:
     raise AssertionError(text)
 
 
-def test_small_files_are_read_at_once(tmp_path: Path) -> None:
+def test_small_files_are_read_whole(tmp_path: Path) -> None:
     path = write(tmp_path, BODY)
     assert difference(table_of(streamed(path, limits=EngineLimits())), by_pandas(path, {})) == ""
     assert isinstance(streamed(path, limits=EngineLimits()), pa.Table)
@@ -65,7 +65,7 @@ def test_small_files_are_read_at_once(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:Could not infer format")
-def test_kwargs_choose(tmp_path: Path, kwargs: dict[str, Any], kind: type) -> None:
+def test_kwargs_select_the_engine(tmp_path: Path, kwargs: dict[str, Any], kind: type) -> None:
     path = write(tmp_path, BODY)
     found = streamed(path, kwargs)
     assert isinstance(found, kind)
@@ -83,7 +83,7 @@ PACKED: list[tuple[str, Callable[[bytes], bytes]]] = [
 
 
 @pytest.mark.parametrize(("suffix", "pack"), PACKED, ids=[each[0] for each in PACKED])
-def test_packed_text_streams(tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]) -> None:
+def test_compressed_text_is_streamed(tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]) -> None:
     path = write(tmp_path, pack(BODY.encode()), "data.csv" + suffix)
     found = streamed(path)
     assert isinstance(found, ArrowCsvStream)
@@ -95,7 +95,7 @@ def test_packed_text_streams(tmp_path: Path, suffix: str, pack: Callable[[bytes]
     assert difference(table_of(in_chunks), plain) == ""
 
 
-def test_compression_is_what_kwargs_say(tmp_path: Path) -> None:
+def test_compression_kwarg_is_used(tmp_path: Path) -> None:
     path = write(tmp_path, gzip.compress(BODY.encode()), "data")
     found = streamed(path, {"compression": "gzip"})
     assert isinstance(found, ArrowCsvStream)
@@ -103,7 +103,7 @@ def test_compression_is_what_kwargs_say(tmp_path: Path) -> None:
     assert isinstance(streamed(write(tmp_path, BODY, "b.csv.gz"), {"compression": None}), ArrowTextStream)
 
 
-def test_an_archive_of_one_file_is_read_in_chunks(tmp_path: Path) -> None:
+def test_archive_of_one_file_is_read_in_chunks(tmp_path: Path) -> None:
     path = tmp_path / "data.csv.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("data.csv", BODY)
@@ -116,37 +116,37 @@ def test_an_archive_of_one_file_is_read_in_chunks(tmp_path: Path) -> None:
     "late",
     [f"{2**63},x\n", f"{2**70},x\n", f"{2**70},x\nt,x\n", "1\r 2,x\n", "1,2\n", "-0,x\n"],
 )
-def test_what_comes_late_is_read_by_whom_it_takes(tmp_path: Path, late: str) -> None:
+def test_late_odd_values_read_as_in_pandas(tmp_path: Path, late: str) -> None:
     path = write(tmp_path, BODY + late)
     for kwargs in ({}, {"thousands": "."}):
         found = table_of(streamed(path, kwargs))
         assert difference(found, by_pandas(path, kwargs)) == ""
 
 
-def test_long_rows_are_pandas_own_error(tmp_path: Path) -> None:
+def test_long_rows_raise_the_error_of_pandas(tmp_path: Path) -> None:
     path = write(tmp_path, BODY + "1,2,3\n")
     with pytest.raises(pandas.errors.ParserError, match="Expected 2 fields in line 43, saw 3"):
         table_of(streamed(path))
 
 
-def test_text_that_is_no_utf_8_is_pandas_own_error(tmp_path: Path) -> None:
+def test_text_that_is_not_utf_8_raises_the_error_of_pandas(tmp_path: Path) -> None:
     path = write(tmp_path, BODY.encode() + b"1,\xff\n")
     for kwargs in ({}, {"thousands": "."}):
         with pytest.raises(UnicodeDecodeError):
             table_of(streamed(path, kwargs))
 
 
-def test_malformed_text_is_tried_by_the_python_engine_if_it_is_not_too_long(tmp_path: Path) -> None:
+def test_short_malformed_text_is_retried_with_the_python_engine(tmp_path: Path) -> None:
     path = write(tmp_path, "\r,b\n" + "1\n3,4\n" * 20)
-    said: list[str] = []
-    found = table_of(read(path, {"sep": ","}, said.append, SMALL))
+    messages: list[str] = []
+    found = table_of(read(path, {"sep": ","}, messages.append, SMALL))
     assert len(found) == 40
-    assert "Python engine" in said[0]
+    assert "Python engine" in messages[0]
     with pytest.raises(pandas.errors.ParserError):
         table_of(streamed(path, limits=EngineLimits(fast=10, chunks=10, python=10)))
 
 
-def test_keys_of_dtype_name_a_headerless_file(tmp_path: Path) -> None:
+def test_dtype_keys_name_the_columns_of_a_headerless_file(tmp_path: Path) -> None:
     path = write(tmp_path, "5,x\n" * 20 + ",y\n")
     found = streamed(path, {"header": None, "dtype": {"n": "int", "t": "str"}})
     assert isinstance(found, ArrowTextStream)
@@ -155,11 +155,11 @@ def test_keys_of_dtype_name_a_headerless_file(tmp_path: Path) -> None:
     assert table.schema.pandas_metadata["columns"][0]["numpy_type"] == "Int64"
 
 
-def test_a_file_too_big_for_the_memory_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_larger_than_memory_causes_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, BODY)
     monkeypatch.setattr(engines, "_memory", lambda: 2 * len(BODY) - 2)
-    said: list[str] = []
-    read(path, {"sep": ",", "index_col": "a"}, said.append, SMALL)
-    assert len(said) == 1
-    assert "whole" in said[0]
-    assert "index_col" in said[0]
+    messages: list[str] = []
+    read(path, {"sep": ",", "index_col": "a"}, messages.append, SMALL)
+    assert len(messages) == 1
+    assert "whole" in messages[0]
+    assert "index_col" in messages[0]

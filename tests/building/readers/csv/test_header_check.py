@@ -1,4 +1,4 @@
-"""A first line that looks like data is told of; names that are numbers for a reason are not."""
+"""Warn if the first line looks like data, but not if numeric column names are intended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IRIS = "5.1,3.5,setosa\n4.9,3.0,setosa\n7.0,3.2,versicolor\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "kwargs", "is_told"),
+    ("text", "kwargs", "is_warned"),
     [
         (IRIS, "", True),
         ("a,b,c\n" + IRIS, "", False),
@@ -27,12 +27,14 @@ IRIS = "5.1,3.5,setosa\n4.9,3.0,setosa\n7.0,3.2,versicolor\n"
         ("3,7\na,b\n", "", False),
     ],
 )
-def test_a_first_line(tmp_path: Path, text: str, kwargs: str, is_told: bool) -> None:
-    said = f", kwargs: {kwargs}" if kwargs else ""
-    write(tmp_path, {"a.csv": text, "build.yml": f"contents:\n  a: {{file: a.csv{said}}}\n"})
-    told = [each for each in Bench().build(tmp_path).warnings if "looks like data" in each]
-    assert bool(told) == is_told
-    if is_told and text == IRIS:
+def test_first_line_that_looks_like_data_causes_a_warning(
+    tmp_path: Path, text: str, kwargs: str, is_warned: bool
+) -> None:
+    option = f", kwargs: {kwargs}" if kwargs else ""
+    write(tmp_path, {"a.csv": text, "build.yml": f"contents:\n  a: {{file: a.csv{option}}}\n"})
+    warnings = [each for each in Bench().build(tmp_path).warnings if "looks like data" in each]
+    assert bool(warnings) == is_warned
+    if is_warned and text == IRIS:
         names = "'5.1', '3.5', 'setosa'"
         line = f"a.csv: the first line looks like data, and names the columns: {names}; if it is data: kwargs: "
-        assert told == [line + "{header: null}"]
+        assert warnings == [line + "{header: null}"]

@@ -1,4 +1,4 @@
-"""Where records end, against a reader that looks at one character after the other."""
+"""Record boundaries, compared with a reader that examines one character at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEXTS = st.text(st.sampled_from('",\n\r a'), max_size=40).map(str.encode)
 
 
 def ends_of_records(data: bytes) -> list[int]:
-    """Behind every newline that ends a record, as both parsers have it."""
+    """Return the offsets behind each newline that ends a record, as both parsers define it."""
     ends, state = [], "start"
     for place, character in enumerate(data):
         sign = chr(character)
@@ -32,13 +32,13 @@ def ends_of_records(data: bytes) -> list[int]:
 
 
 def whole(data: bytes) -> bool:
-    """Whether the text ends outside of quotes."""
+    """Return whether the text ends outside of quotes."""
     return not data or ends_of_records(data + b"\n")[-1:] == [len(data) + 1]
 
 
 @settings(derandomize=True, max_examples=examples(100, 500), deadline=None)
 @given(data=TEXTS)
-def test_the_last_end_of_a_record(data: bytes) -> None:
+def test_last_end_of_a_record(data: bytes) -> None:
     assert record_end(data, b",", False) == (ends_of_records(data) or [0])[-1]
 
 
@@ -64,14 +64,14 @@ def test_pieces_are_whole_records(tmp_path_factory: pytest.TempPathFactory, data
 
 @settings(derandomize=True, max_examples=examples(60, 300), deadline=None)
 @given(data=TEXTS.filter(lambda data: whole(data) and b"\r" not in data and data != b""))
-def test_where_rows_begin(data: bytes) -> None:
+def test_row_offsets(data: bytes) -> None:
     ends = [end for end in ends_of_records(data) if end < len(data)]
     stops = [*ends, len(data)]
     expected = [start for start, stop in zip([0, *ends], stops, strict=True) if data[start:stop].strip(b"\n")]
     assert row_starts(data, b",").tolist() == expected
 
 
-def test_packed_text_is_read_again_from_where_a_piece_ended() -> None:
+def test_compressed_text_is_reread_from_the_end_of_a_piece() -> None:
     packed = PackedFile(io.BytesIO(bytes(range(100))))
     assert packed.at(3, 4) == bytes(range(3, 7))
     assert packed.at(5, 10) == bytes(range(5, 15))
@@ -80,7 +80,7 @@ def test_packed_text_is_read_again_from_where_a_piece_ended() -> None:
     assert packed.at(500, 1) == b""
 
 
-def test_a_record_of_any_length_is_one_piece(tmp_path: Path) -> None:
+def test_record_of_any_length_is_one_piece(tmp_path: Path) -> None:
     path = tmp_path / "text"
     long = b'1,"' + b"x\n" * 5000 + b'"\n'
     path.write_bytes(long + b"2,y\n" * 5000)

@@ -1,4 +1,4 @@
-"""Every engine against plain pandas, to the bit: files written by hand, files made up, files of any characters."""
+"""Compare every engine bit by bit with plain pandas: handwritten files, generated files, arbitrary characters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.building.readers.csv.engines import Left, by_pandas, difference, fast, in_chunks
+from tests.building.readers.csv.engines import EngineDeclined, by_pandas, difference, fast, in_chunks
 from tests.building.readers.csv.odd_tables import odd_table
 from tests.examples import examples, seeds
 
-# (what it is, text, kwargs): all of these the fast engine reads itself.
+# (description, text, kwargs): the fast engine reads all of these itself.
 FAST: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("integers", "a,b\n1,2\n3,4\n5,6\n", {}),
     ("no newline at the end", "a,b\n1,x\n2,y", {}),
@@ -79,7 +79,7 @@ FAST: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("kwargs with their defaults", "a,b\n1,2\n", {"skiprows": None, "quotechar": '"', "thousands": None}),
     ("one long line", "a,b\n1," + "x" * 3000 + "\n2,y\n", {}),
 ]
-# Read by pandas in chunks, whatever the fast engine does.
+# Read by pandas in chunks, whether or not the fast engine reads them.
 CHUNKED: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("utf-16", "a,b\n1,é\n2,x\n3,y\n".encode("utf-16"), {"encoding": "utf-16"}),
     ("latin-1", "a,b\n1,é\n2,x\n".encode("latin-1"), {"encoding": "latin-1"}),
@@ -100,7 +100,7 @@ CHUNKED: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("unsigned integers", f"a,b\n1,x\n2,y\n{2**63},z\n{2**64 - 1},x\n", {}),
     ("long rows skipped", "a,b\n1,2\n3,4,5\n6,7\n", {"on_bad_lines": "skip"}),
 ]
-# What chunks would get wrong: only the whole file tells.
+# Chunks would read these wrongly: the result depends on the whole file.
 WHOLE: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("integers beyond 64 bits", f"a\n1\n2\n{2**70}\n", {}),
     ("integers beyond 64 bits, then text", f"a\n1\nNA\n{2**70}\nx\n", {}),
@@ -129,9 +129,7 @@ def ids(cases: list[tuple[str, str | bytes, dict[str, Any]]]) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "body", "kwargs"), FAST, ids=ids(FAST))
-def test_the_fast_engine_gives_what_pandas_gives(
-    tmp_path: Path, name: str, body: str | bytes, kwargs: dict[str, Any]
-) -> None:
+def test_fast_engine_equals_pandas(tmp_path: Path, name: str, body: str | bytes, kwargs: dict[str, Any]) -> None:
     path = written(tmp_path, body)
     expected = by_pandas(path, kwargs)
     for piece in (1, 7, 20, 10_000):
@@ -139,7 +137,9 @@ def test_the_fast_engine_gives_what_pandas_gives(
 
 
 @pytest.mark.parametrize(("name", "body", "kwargs"), CHUNKED, ids=ids(CHUNKED))
-def test_chunks_give_what_the_whole_gives(tmp_path: Path, name: str, body: str | bytes, kwargs: dict[str, Any]) -> None:
+def test_reading_in_chunks_equals_reading_the_whole(
+    tmp_path: Path, name: str, body: str | bytes, kwargs: dict[str, Any]
+) -> None:
     path = written(tmp_path, body)
     expected = by_pandas(path, kwargs)
     for rows in (1, 2, 100):
@@ -147,37 +147,37 @@ def test_chunks_give_what_the_whole_gives(tmp_path: Path, name: str, body: str |
 
 
 @pytest.mark.parametrize(("name", "body", "kwargs"), WHOLE, ids=ids(WHOLE))
-def test_what_only_the_whole_file_tells_is_left_to_it(
+def test_texts_that_need_the_whole_file_are_not_read_in_chunks(
     tmp_path: Path, name: str, body: str | bytes, kwargs: dict[str, Any]
 ) -> None:
     path = written(tmp_path, body)
-    with pytest.raises(Left):
+    with pytest.raises(EngineDeclined):
         fast(path, kwargs)
-    with pytest.raises(Left):
+    with pytest.raises(EngineDeclined):
         in_chunks(path, kwargs)
 
 
-def test_a_header_beyond_ascii_is_refused_as_pandas_does(tmp_path: Path) -> None:
+def test_non_ascii_header_is_rejected_as_in_pandas(tmp_path: Path) -> None:
     path = written(tmp_path, "é,b\n1,2\n3,4\n")
-    with pytest.raises(Left):
+    with pytest.raises(EngineDeclined):
         fast(path, {"encoding": "ascii"})
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_two_marks_of_byte_order_are_left_to_pandas(tmp_path: Path, encoding: str) -> None:
-    with pytest.raises(Left):
+def test_two_byte_order_marks_are_left_to_pandas(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(EngineDeclined):
         fast(written(tmp_path, b"\xef\xbb\xbf" * 2 + b"a,b\n1,2\n3,4\n"), {"encoding": encoding})
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 7])
-def test_pandas_stumbling_over_carriage_returns_in_chunks_is_no_error(tmp_path: Path, rows: int) -> None:
+def test_carriage_returns_that_pandas_cannot_chunk_are_not_an_error(tmp_path: Path, rows: int) -> None:
     path = written(tmp_path, "c0;c1\r-7;9\r;False\r1x;nan\r1x;False\rabc;False\r;True\r;False\r;True\r;")
     _check(_result(in_chunks, path, {"sep": ";"}, rows), by_pandas(path, {"sep": ";"}), str(rows))
 
 
 @pytest.mark.parametrize("tens", seeds(15, 60))
-def test_made_up_tables(tmp_path: Path, tens: int) -> None:
-    """Where pandas raises, the engines leave the file to it, or raise too."""
+def test_generated_tables(tmp_path: Path, tens: int) -> None:
+    """If pandas raises, the engines leave the file to pandas or raise too."""
     for seed in range(tens * 10, tens * 10 + 10):
         table = odd_table(seed)
         path = written(tmp_path, table.body)
@@ -187,8 +187,8 @@ def test_made_up_tables(tmp_path: Path, tens: int) -> None:
             _check(found, expected, f"{engine.__name__} {table.body!r} {table.kwargs}")
 
 
-def test_most_made_up_tables_are_read_by_the_fast_engine(tmp_path: Path) -> None:
-    """Else the tests above would say little."""
+def test_most_generated_tables_are_read_by_the_fast_engine(tmp_path: Path) -> None:
+    """Otherwise the tests above would prove little."""
     read = [_is_read_fast(written(tmp_path, odd_table(seed).body), odd_table(seed).kwargs) for seed in range(200)]
     assert sum(read) > 40
 
@@ -199,7 +199,7 @@ def test_most_made_up_tables_are_read_by_the_fast_engine(tmp_path: Path) -> None
     header=st.sampled_from(["a,b\n", "a\n", "a,b,c\r\n"]),
     piece=st.sampled_from([1, 5, 40]),
 )
-def test_any_characters(tmp_path_factory: pytest.TempPathFactory, body: str, header: str, piece: int) -> None:
+def test_arbitrary_characters(tmp_path_factory: pytest.TempPathFactory, body: str, header: str, piece: int) -> None:
     path = written(tmp_path_factory.getbasetemp(), header + body)
     _check(_result(fast, path, {}, piece), _result(by_pandas, path, {}), repr(header + body))
 
@@ -214,7 +214,7 @@ def _result(read: Callable[..., pa.Table], *arguments: Any) -> pa.Table | Except
 
 
 def _check(found: pa.Table | Exception, expected: pa.Table | Exception, what: str) -> None:
-    if isinstance(found, Left):
+    if isinstance(found, EngineDeclined):
         return
     if isinstance(expected, Exception):
         given_room = "NA values" in str(expected)

@@ -1,4 +1,4 @@
-"""One package that is built again and again from a text that changes, in blocks so small that the text may be too."""
+"""Rebuild one package repeatedly from a changing text, with blocks small enough for short texts."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ ROWS = 64
 
 
 def make_blocks_small(monkeypatch: pytest.MonkeyPatch, *, chunks: int = 16 << 20) -> None:
-    """Cut tables into blocks of 64 rows and more, and read texts of 1 kB and more in pieces.
+    """Cut tables into blocks of at least 64 rows and read texts in pieces of at least 1 kB.
 
-    `chunks` is the size in bytes from which pandas reads a text in chunks, where the fast engine does not.
+    `chunks` is the size in bytes from which pandas reads a text in chunks if the fast engine does not read it.
     """
     for module in (block_boundaries, block_metadata, text_block_cache):
         monkeypatch.setattr(module, "MIN_ROWS", ROWS)
@@ -43,12 +43,12 @@ def make_blocks_small(monkeypatch: pytest.MonkeyPatch, *, chunks: int = 16 << 20
     monkeypatch.setattr(engines.read, "__defaults__", (limits,))
 
 
-class Desk:
-    """One package that is built again and again from a.csv, in memory except for the index.
+class RebuildBench:
+    """A package that is rebuilt repeatedly from a.csv, in memory except for the index.
 
-    `words` names another source in the build file, `url` is the database of an `sql` source.
+    `words` replaces the source in the build file; `url` is the database of an `sql` source.
 
-    `read` has, for each build that walked through a text, the number of blocks that were parsed.
+    `read` lists the number of parsed blocks of each build that walked through a text.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +63,7 @@ class Desk:
         self.read: list[int] = []
 
     def build(self, *, forced: bool = False, kwargs: str = "") -> TableNode:
-        """Build the package again, starting from what the last build left behind."""
+        """Rebuild the package, starting from the state of the previous build."""
         words = self.words + (f", kwargs: {{{kwargs}}}" if kwargs else "")
         (self.folder / "build.yml").write_text(f"contents: {{a: {{{words}}}}}")
         previous: Manifest | None = self.built.manifest if self.built else None
@@ -80,7 +80,7 @@ class Desk:
         return node
 
     def clean(self) -> TableNode:
-        """Return what a build makes that starts from nothing."""
+        """Return the result of a build from scratch."""
         built = build_package(
             spec_for(self.folder),
             MemoryObjects(),
@@ -93,7 +93,7 @@ class Desk:
         return found
 
     def check(self, **options: Any) -> None:
-        """Build again, and hold the result against a build from nothing and against its own objects."""
+        """Rebuild, and compare the result with a build from scratch and with its own objects."""
         found = _outcome(lambda: self.build(**options))
         assert found == _outcome(self.clean)
         if isinstance(found, str):
@@ -101,11 +101,11 @@ class Desk:
         bench = Bench()
         bench.objects = self.objects
         assert self.built
-        bench.table(self.built, "a")  # recomputes the content from the objects
+        bench.table(self.built, "a")  # recomputes the content hash from the objects
 
 
 def _outcome(make: Callable[[], TableNode]) -> object:
-    """Return what identifies a table, or the kind of the error that there is instead."""
+    """Return what identifies a table, or the type of the error raised instead."""
     try:
         node = make()
     except BuildFailed as error:
@@ -113,8 +113,8 @@ def _outcome(make: Callable[[], TableNode]) -> object:
     return node.content, node.columns, node.rows
 
 
-def watch_walks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count into `desk.read` the blocks that are parsed."""
+def watch_walks(bench: RebuildBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record the number of parsed blocks in `bench.read`."""
     steps = Walk.steps
 
     def watched(self: Walk) -> Iterator[NewBlock | KnownBlock]:
@@ -122,6 +122,6 @@ def watch_walks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         for step in steps(self):
             count += isinstance(step, NewBlock)
             yield step
-        desk.read.append(count)
+        bench.read.append(count)
 
     monkeypatch.setattr(Walk, "steps", watched)
