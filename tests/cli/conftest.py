@@ -1,4 +1,4 @@
-"""Runs command lines in this process, against an empty home and, where a test asks for one, a live registry."""
+"""Run command lines in this process, with an empty home and, if a test asks for it, a live registry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Ended:
-    """How a command ended."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -28,12 +28,12 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        """The one document on standard output."""
+        """Return the one document on standard output."""
         return json.loads(self.out)
 
     @property
     def error(self) -> Any:
-        """The inside of the one document on standard error."""
+        """Return the `error` object of the one document on standard error."""
         return json.loads(self.err)["error"]
 
 
@@ -42,7 +42,7 @@ Run = Callable[..., Ended]
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `datapkg` with these words in an empty folder."""
+    """Return a function that runs `datapkg` with its arguments in an empty folder."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -61,14 +61,14 @@ def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRegistry]:
-    """One registry for all tests of the commands; each makes users of its own."""
+    """Start one registry for all command tests; each test creates its own users."""
     with live_registry(tmp_path_factory.mktemp("registry")) as live:
         yield live
 
 
 @pytest.fixture
 def iris(tmp_path: Path) -> Path:
-    """A folder with a small table, a README and a file."""
+    """Write a folder with a small table, a README and a file."""
     folder = tmp_path / "sources"
     folder.mkdir()
     (folder / "flowers.csv").write_text("petal,kind\n1.4,setosa\n4.7,versicolor\n")
@@ -79,7 +79,7 @@ def iris(tmp_path: Path) -> Path:
 
 @dataclass
 class Person:
-    """Somebody with a home and a token, who types commands."""
+    """A user with a home and a token who runs commands."""
 
     name: str
     run: Run
@@ -96,19 +96,19 @@ class Person:
 
 @pytest.fixture
 def ada(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    """Somebody with an account."""
+    """Create a user with an account."""
     return person(run, registry, tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def bob(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    """Somebody else with an account."""
+    """Create a second user with an account."""
     return person(run, registry, tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def stranger(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    """Somebody without an account."""
+    """Create a user without an account."""
     home = {"DATAPKG_REGISTRY": registry.url, "DATAPKG_HOME": str(tmp_path / "stranger")}
     return Person("", run, home, monkeypatch)
 
@@ -122,7 +122,7 @@ def person(run: Run, registry: LiveRegistry, tmp_path: Path, monkeypatch: pytest
 
 @pytest.fixture
 def flowers(ada: Person, iris: Path) -> str:
-    """A package of ada's that is pushed, as version 1.0."""
+    """Push a package of ada's as version 1.0."""
     package = f"{ada.name}/flowers"
     assert ada("build", package, str(iris)).code == 0
     assert ada("push", package, "-m", "first", "-v", "1.0", "-t", "stable").code == 0
@@ -130,7 +130,7 @@ def flowers(ada: Person, iris: Path) -> str:
 
 
 def changed(ada: Person, package: str, iris: Path) -> str:
-    """Builds and pushes a second state and gives its hash."""
+    """Build and push a second state, and return its hash."""
     (iris / "flowers.csv").write_text("petal,kind\n9.9,setosa\n")
     hash: str = ada("build", package, str(iris), "--json").json["hash"]
     assert ada("push", package).code == 0

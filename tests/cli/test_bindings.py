@@ -1,4 +1,4 @@
-"""Every flag of every command reaches a parameter that its verb has (Quilt's case 100)."""
+"""Every flag of every command reaches a parameter of its API function (Quilt's case 100)."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ MODULES: tuple[ModuleType, ...] = (
     *(accounts, build, cache, check, copy, edit, export, history, install, listing, lock, maintenance, mount, push),
     *(search, sharing, status, stubs, append, merge, sync, watch),
 )
-ELSEWHERE = {"--background"}  # starts a process of its own: tried with real mounts
+ELSEWHERE = {"--background"}  # starts its own process: tested with real mounts
 HASH = "1f3a9c" * 3
 REF = Ref.parse("a/b")
 
-# A command line, the verb that it calls, and what the verb is given.
+# A command line, the API function it calls, and the arguments it passes.
 LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("check", "check.check", {"source": Path(), "options": BuildOptions()}),
     (
@@ -256,14 +256,14 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
 
 
 class Bound(DatapkgError):
-    """Raised in place of a verb's work, once it was called rightly."""
+    """Raised instead of the work of an API function, after it was called with valid arguments."""
 
     exit_code = 77
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """What is called of the verbs, and with what; none of them does anything."""
+    """Record which API functions are called with which arguments; none of them does anything."""
     found: list[tuple[str, dict[str, Any]]] = []
     for module in MODULES:
         room = module.__name__.rpartition(".")[2]
@@ -285,7 +285,7 @@ def _recorded(name: str, verb: Callable[..., Any], found: list[tuple[str, dict[s
 
 
 @pytest.mark.parametrize(("line", "verb", "given"), LINES, ids=[line for line, _, _ in LINES])
-def test_a_command_calls_its_verb(
+def test_command_calls_its_api_function(
     run: Run, calls: list[tuple[str, dict[str, Any]]], line: str, verb: str, given: dict[str, Any]
 ) -> None:
     ended = run(*shlex.split(line))
@@ -296,7 +296,7 @@ def test_a_command_calls_its_verb(
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
-def test_every_option_is_tried_above(words: tuple[str, ...]) -> None:
+def test_every_option_is_tested(words: tuple[str, ...]) -> None:
     command = ALL[words]
     if isinstance(command, click.Group):
         return
@@ -308,7 +308,7 @@ def test_every_option_is_tried_above(words: tuple[str, ...]) -> None:
         assert names & ELSEWHERE or any(names & set(line) for line in tried), option.opts
 
 
-def test_the_modules_are_all_of_api() -> None:
+def test_modules_cover_the_api() -> None:
     folder = Path(inspect.getfile(importlib.import_module("datapkg.api"))).parent
     there = {path.stem for path in folder.glob("*.py")} - {"__init__", "results"}
     used = {module.__name__.rpartition(".")[2] for module in MODULES}

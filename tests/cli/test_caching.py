@@ -1,4 +1,4 @@
-"""Warm copies by the command line: made, listed, freed."""
+"""Arrow caches on the command line: create, list, delete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def build(run: Run, iris: Path, package: str = "me/flowers") -> None:
     assert run("build", package, str(iris)).code == 0
 
 
-def test_a_package_is_warmed_listed_and_freed(run: Run, iris: Path) -> None:
+def test_package_is_cached_listed_and_freed(run: Run, iris: Path) -> None:
     build(run, iris)
     ended = run("cache", "warm", "me/flowers")
     assert ended.code == 0
@@ -36,7 +36,7 @@ def test_a_package_is_warmed_listed_and_freed(run: Run, iris: Path) -> None:
     assert datapkg.load("me/flowers")["flowers"]().shape == (2, 2)  # type: ignore[operator]
 
 
-def test_only_what_was_named_is_freed(run: Run, iris: Path) -> None:
+def test_only_the_named_cache_is_freed(run: Run, iris: Path) -> None:
     build(run, iris)
     (iris / "other.csv").write_text("a\n1\n")
     build(run, iris, "me/more")
@@ -49,7 +49,7 @@ def test_only_what_was_named_is_freed(run: Run, iris: Path) -> None:
     assert run("cache", "ls", "--json").json["copies"] == []
 
 
-def test_what_is_stale_is_shown(run: Run, iris: Path) -> None:
+def test_stale_caches_are_shown(run: Run, iris: Path) -> None:
     build(run, iris)
     assert run("cache", "warm", "me/flowers").code == 0
     (copy,) = (Home().cache / "warm").glob("*.arrow")
@@ -60,7 +60,7 @@ def test_what_is_stale_is_shown(run: Run, iris: Path) -> None:
     assert "stale" not in run("cache", "ls").out
 
 
-def test_what_has_no_table_is_refused(run: Run, iris: Path) -> None:
+def test_package_without_a_table_is_rejected(run: Run, iris: Path) -> None:
     build(run, iris)
     assert run("cache", "warm", "me/flowers/README.md", "--json").error["code"] == "invalid"
     assert run("cache", "warm", "me/flowers/nothing", "--json").error["code"] == "not_found"

@@ -1,4 +1,4 @@
-"""What append, sync and merge print, for people and machines, and how a watch ends."""
+"""Output of append, sync and merge as text and JSON, and how a watch ends."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.live_registry import ROOT, LiveRegistry
 
 @pytest.fixture
 def me(registry: LiveRegistry, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a user who is logged in to the registry."""
+    """Return the name of a user who is logged in to the registry."""
     name = f"u{os.urandom(4).hex()}"
     monkeypatch.setenv("DATAPKG_REGISTRY", registry.url)
     monkeypatch.setenv("DATAPKG_TOKEN", registry.add_user(name))
     return name
 
 
-def test_sync_says_what_changed(run: Run, me: str, iris: Path) -> None:
+def test_sync_prints_changes(run: Run, me: str, iris: Path) -> None:
     first = run("sync", str(iris), f"{me}/p")
     assert first.code == 0, first.err
     assert first.out.startswith(f"+3 ~0 -0  {me}/p@sha256:")
@@ -46,7 +46,7 @@ def test_sync_says_what_changed(run: Run, me: str, iris: Path) -> None:
     assert dry.out.splitlines()[0].endswith(gone.out.strip())
 
 
-def test_sync_refuses_what_is_likely_a_mistake(run: Run, me: str, iris: Path) -> None:
+def test_sync_refuses_likely_mistakes(run: Run, me: str, iris: Path) -> None:
     run("sync", str(iris), f"{me}/p")
     Path("empty").mkdir()
     refused = run("sync", "empty", f"{me}/p", "--delete")
@@ -60,7 +60,7 @@ def test_sync_refuses_what_is_likely_a_mistake(run: Run, me: str, iris: Path) ->
     )
 
 
-def test_append_says_what_was_added(run: Run, me: str, iris: Path) -> None:
+def test_append_prints_added_nodes_and_rows(run: Run, me: str, iris: Path) -> None:
     Path("more.csv").write_text("kind,petal\nvirginica,5.0\n")
     done = run("append", f"{me}/p", str(iris / "flowers.csv"), str(iris / "picture.bin"), "--to", "raw data")
     assert done.code == 0, done.err
@@ -85,7 +85,7 @@ def test_append_says_what_was_added(run: Run, me: str, iris: Path) -> None:
     ]
 
 
-def test_merge_says_what_became_of_what(run: Run, me: str, iris: Path) -> None:
+def test_merge_prints_concatenated_and_renamed_nodes(run: Run, me: str, iris: Path) -> None:
     run("sync", str(iris), f"{me}/a")
     (iris / "flowers.csv").write_text("petal,kind\n9.9,rose\n")
     (iris / "README.md").write_text("other")
@@ -110,7 +110,7 @@ def rounds(process: subprocess.Popen[str], count: int) -> list[dict[str, object]
     return [json.loads(stream.readline()) for _ in range(count)]
 
 
-def test_a_watch_prints_a_document_a_round_and_ends_by_ctrl_c(me: str, iris: Path) -> None:
+def test_watch_prints_a_document_per_round_and_ends_with_ctrl_c(me: str, iris: Path) -> None:
     past = time.time() - 100
     for path in iris.iterdir():
         os.utime(path, (past, past))

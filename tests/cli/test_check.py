@@ -1,4 +1,4 @@
-"""`datapkg check`: every check with its outcome, nothing kept; and what `show` tells of checks afterwards."""
+"""`datapkg check` prints every check with its outcome and stores nothing; `show` displays checks afterwards."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_check_with_its_outcome(run: Run, sales: Path) -> None:
     assert run("ls").out.startswith("nothing is installed here")
 
 
-def test_a_failure_ends_with_its_code(run: Run, sales: Path) -> None:
+def test_failure_sets_the_exit_code(run: Run, sales: Path) -> None:
     write(sales, {"sales.csv": "id,shop,amount\n1,a,-5\n,x,2\n"})
     ended = run("check", str(sales / "build.yml"), "--json")
     assert ended.code == 5
@@ -58,7 +58,7 @@ def test_a_failure_ends_with_its_code(run: Run, sales: Path) -> None:
     assert "failed  sales  filled\n        sales.id: 1 of 2 rows is missing; row 2\n" in run("check", str(sales)).out
 
 
-def test_nothing_is_kept(run: Run, sales: Path) -> None:
+def test_nothing_is_stored(run: Run, sales: Path) -> None:
     assert run("check", str(sales)).code == 0
     home = Home()
     assert list(home.store.objects) == []
@@ -74,7 +74,7 @@ def test_only_what_is_needed_is_read(run: Run, sales: Path) -> None:
     assert (ended.code, "'shops.csv' cannot be read as csv" in ended.err) == (5, True)
 
 
-def test_here_is_the_working_directory(run: Run, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_is_the_working_directory(run: Run, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(sales)
     assert run("check").out.endswith("4 checks: 3 ok, 1 warned\n")
 
@@ -91,7 +91,7 @@ def test_from_python(sales: Path) -> None:
     assert [each["outcome"] for each in found.results] == ["ok", "ok", "warned", "ok"]
 
 
-def test_show_tells_of_the_checks(run: Run, sales: Path) -> None:
+def test_show_displays_checks(run: Run, sales: Path) -> None:
     assert run("build", "me/sales", str(sales)).code == 0
     assert "\nchecks: 3 ok, 1 warned\n  warned  sales  small  1 of 2 rows\n" in run("show", "me/sales").out
     shown = run("show", "me/sales", "--json").json["checks"]
@@ -102,7 +102,7 @@ def test_show_tells_of_the_checks(run: Run, sales: Path) -> None:
     assert "checks:" not in run("show", "me/sales/other").out
 
 
-def test_show_tells_of_checks_that_came_later(run: Run, sales: Path) -> None:
+def test_show_displays_checks_added_later(run: Run, sales: Path) -> None:
     write(sales, {"build.yml": BUILD_FILE.replace("small, ", "")})
     before = run("build", "me/sales", str(sales), "--json").json["hash"]
     write(sales, {"build.yml": BUILD_FILE})

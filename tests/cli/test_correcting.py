@@ -1,4 +1,4 @@
-"""Mistyped command lines: the hint is the line that was meant, and typing it works."""
+"""The hint for a mistyped command line is the intended line, and running it works."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.live_registry import LiveRegistry
 
 
 def hint(error: str) -> list[str]:
-    """The words of the line that an error's hint says to type, without the program."""
+    """Return the arguments of the command in an error's hint, without the program name."""
     line = next(each for each in error.splitlines() if each.startswith("hint: "))
     return shlex.split(line.removeprefix("hint: datapkg "))
 
 
 @pytest.fixture
 def built(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a folder from which alice/sales was built."""
+    """Change to a working directory with a folder from which alice/sales was built."""
     folder = tmp_path / "sales"
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "orders.csv").write_text("day,amount\n1,5\n")
@@ -49,7 +49,7 @@ def built(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("config timeout 30", "config timeout_s 30"),
     ],
 )
-def test_the_hint_is_the_line_that_was_meant(run: Run, built: Path, typed: str, meant: str) -> None:
+def test_hint_is_the_intended_line(run: Run, built: Path, typed: str, meant: str) -> None:
     hash = run("ls", "--json").json["packages"][0]["hash"][:16]
     ended = run(*shlex.split(typed.replace("HASH", hash)))
     assert ended.code != 0
@@ -68,7 +68,7 @@ def test_the_hint_is_the_line_that_was_meant(run: Run, built: Path, typed: str, 
         "export alice/sales sales --froce",
     ],
 )
-def test_no_line_that_removes_or_has_a_token_is_suggested(run: Run, built: Path, typed: str) -> None:
+def test_no_destructive_command_or_token_is_suggested(run: Run, built: Path, typed: str) -> None:
     ended = run(*shlex.split(typed))
     assert ended.code == 2
     assert "secret" not in ended.err
@@ -86,14 +86,14 @@ def test_a_repeated_word_is_not_corrected() -> None:
 
 def test_a_missing_path_is_reported_with_its_folder(run: Run, built: Path) -> None:
     assert run("build", "a/b", "zzz").err == f"error: there is no file or folder 'zzz' in {built}\n"
-    told = run("append", "a/b", "zzz", "--no-push").err
-    assert told == f"error: there is no file or folder 'zzz' in {built}; nothing was added\n"
+    message = run("append", "a/b", "zzz", "--no-push").err
+    assert message == f"error: there is no file or folder 'zzz' in {built}; nothing was added\n"
     assert run("sync", "zzz", "a/b").err == f"error: there is no folder 'zzz' in {built}\n"
-    told = run("install", "-r", "zzz.yml").err
-    assert told == f"error: there is no file 'zzz.yml' in {built}; no requirements were read\n"
+    message = run("install", "-r", "zzz.yml").err
+    assert message == f"error: there is no file 'zzz.yml' in {built}; no requirements were read\n"
 
 
-def test_a_setting_of_the_wrong_type_shows_how_it_is_written(run: Run) -> None:
+def test_setting_of_the_wrong_type_shows_the_valid_form(run: Run) -> None:
     for name, example in (("timeout_s", "60"), ("lazy", "false"), ("max_source_bytes", "107374182400")):
         ended = run("config", name, "x y")
         assert hint(ended.err) == ["config", name, example]
@@ -105,11 +105,11 @@ def test_an_address_without_a_scheme_is_completed(run: Run) -> None:
     assert hint(run("config", "registry", "localhost:80").err) == ["config", "registry", "http://localhost:80"]
     line = ["search", "x", "--registry", "http://127.0.0.1:1"]
     assert hint(run("search", "x", "--registry", "127.0.0.1:1").err) == line
-    told = run(*line).err
-    assert told.startswith("error: http://127.0.0.1:1 cannot be reached: Connection refused\n")
+    message = run(*line).err
+    assert message.startswith("error: http://127.0.0.1:1 cannot be reached: Connection refused\n")
 
 
-def test_a_registry_that_does_not_answer_is_described(run: Run, registry: LiveRegistry) -> None:
+def test_unreachable_registry_is_described(run: Run, registry: LiveRegistry) -> None:
     dead = run("login", "http://127.0.0.1:1", "--token", "dpk_x").err
     assert dead == (
         "error: http://127.0.0.1:1 cannot be reached: Connection refused\n"
@@ -120,7 +120,7 @@ def test_a_registry_that_does_not_answer_is_described(run: Run, registry: LiveRe
     assert hint(plain.err)[:3] == ["config", "registry", registry.url]
 
 
-def test_a_copy_without_a_user_gets_the_one_of_the_original(run: Run, built: Path) -> None:
+def test_copy_without_a_user_suggests_the_user_of_the_original(run: Run, built: Path) -> None:
     ended = run("cp", "alice/sales", "mine")
     assert ended.err.startswith("error: 'mine' is not a package: expected user/name")
     assert hint(ended.err) == ["cp", "alice/sales", "alice/mine"]
@@ -158,12 +158,12 @@ def test_a_mistyped_node_to_move_is_suggested_from_all_groups(run: Run, built: P
     assert run(*hint(ended.err)).code == 0
 
 
-def test_a_tag_that_is_a_version_is_pushed_as_one(run: Run, built: Path) -> None:
+def test_tag_that_looks_like_a_version_suggests_the_version_option(run: Run, built: Path) -> None:
     ended = run("push", "alice/sales", "--tag", "1.0")
     assert hint(ended.err) == ["push", "alice/sales", "--version", "1.0"]
 
 
-def test_a_place_that_cannot_be_written_is_named(run: Run, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_path_is_named(run: Run, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run("export", "alice/sales", "/proc/here")
     assert (ended.code, hint(ended.err)) == (7, ["export", "alice/sales", "~/sales"])
     assert ended.err.startswith("error: nothing can be written at /proc/here: ")

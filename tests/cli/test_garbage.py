@@ -1,4 +1,4 @@
-"""Pasted garbage for every argument of every command ends in a clean error, or is taken as the text that it is."""
+"""Garbage in any argument of any command ends in a clean error or is accepted as literal text."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ TERMINAL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud
 
 @pytest.fixture
 def ready(run: Run, iris: Path, registry: LiveRegistry, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A home with a package and a registry that knows nobody, so that garbage gets as far as it can."""
+    """Create a home with a package, and a registry without users, so that garbage gets as far as possible."""
     assert run("build", "u/p", str(iris)).code == 0
     monkeypatch.setenv("DATAPKG_REGISTRY", registry.url)
     return run

@@ -1,4 +1,4 @@
-"""The commands that need no registry, for real: build, generate, ls, show, cat, export, log, verify, rm, config."""
+"""The commands that need no registry, run for real: build, generate, ls, show, cat, export, log, verify, rm, config."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.cli.conftest import Run
 
 @pytest.fixture
 def built(run: Run, iris: Path) -> str:
-    """The hash of a package me/flowers that is here."""
+    """Return the hash of an installed package me/flowers."""
     (iris / "build.yml").write_text(
         "meta: {title: Flowers, licence: CC0-1.0}\n"
         "contents:\n"
@@ -31,7 +31,7 @@ def built(run: Run, iris: Path) -> str:
     return hash
 
 
-def test_build_for_machines(run: Run, iris: Path) -> None:
+def test_build_json_output(run: Run, iris: Path) -> None:
     first = run("build", "me/flowers", str(iris), "--json")
     assert (first.code, first.err) == (0, "")
     assert first.json["package"] == "me/flowers"
@@ -43,7 +43,7 @@ def test_build_for_machines(run: Run, iris: Path) -> None:
     assert sum(again["nodes"].values()) == 3
 
 
-def test_build_says_what_to_type_next(run: Run, iris: Path) -> None:
+def test_build_prints_the_next_command(run: Run, iris: Path) -> None:
     ended = run("build", "me/flowers", str(iris))
     assert "datapkg push me/flowers" in ended.out
     assert "from datapkg.data.me import flowers" in ended.out
@@ -52,13 +52,13 @@ def test_build_says_what_to_type_next(run: Run, iris: Path) -> None:
     assert run("build", "me/flowers", str(iris), "-q").out == f"me/flowers@sha256:{hash}\n"
 
 
-def test_build_says_what_it_left_out(run: Run, iris: Path) -> None:
+def test_build_prints_skipped_files(run: Run, iris: Path) -> None:
     (iris / ".hidden").write_text("")
     assert run("build", "me/flowers", str(iris), "--json").json["skipped"] == [".hidden: hidden"]
     assert "note: left out 1: .hidden: hidden\n" in run("build", "me/flowers", str(iris)).err
 
 
-def test_a_check_that_fails_ends_with_its_own_code(run: Run) -> None:
+def test_failed_check_has_its_own_exit_code(run: Run) -> None:
     Path("a.csv").write_text("x\n1\n20\n")
     Path("build.yml").write_text("contents: {a: {file: a.csv, checks: {small: {column: x, max: 9}}}}\n")
     ended = run("build", "me/checked")
@@ -68,7 +68,7 @@ def test_a_check_that_fails_ends_with_its_own_code(run: Run) -> None:
     assert "me/checked" not in run("ls").out
 
 
-def test_build_takes_the_build_file_that_is_here(run: Run, iris: Path) -> None:
+def test_build_uses_the_build_file_of_the_working_directory(run: Run, iris: Path) -> None:
     ended = run("build", "me/flowers")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == "error: there is no build.yml here: say what to build\nhint: datapkg build me/flowers PATH\n"
@@ -77,7 +77,7 @@ def test_build_takes_the_build_file_that_is_here(run: Run, iris: Path) -> None:
     assert run("build", "me/flowers", "--json").json["nodes"]["built"] == 1
 
 
-def test_build_file_mistakes_come_all_at_once(run: Run) -> None:
+def test_all_build_file_mistakes_are_reported_together(run: Run) -> None:
     Path("build.yml").write_text("contents:\n  a: {file: no.csv}\n  b: {file: no.csv, transfrom: csv}\n")
     ended = run("build", "me/flowers")
     assert ended.code == 2
@@ -87,7 +87,7 @@ def test_build_file_mistakes_come_all_at_once(run: Run) -> None:
         assert ended.err.count(f"\n  {place}: {what}\n") == 1
 
 
-def test_a_source_that_is_not_there(run: Run) -> None:
+def test_missing_source(run: Run) -> None:
     ended = run("build", "me/flowers", "nowhere.csv")
     assert ended.code in (2, 3)
     assert "nowhere.csv" in ended.err
@@ -110,7 +110,7 @@ def test_ls(run: Run, built: str) -> None:
     assert lines[1].startswith(f"me/flowers  sha256:{built[:12]}  ")
 
 
-def test_ls_of_nothing(run: Run) -> None:
+def test_ls_without_packages(run: Run) -> None:
     assert "datapkg install" in run("ls").out
     assert run("ls", "-q").out == ""
     assert run("ls", "--json").json == {"packages": []}
@@ -141,7 +141,7 @@ def test_show(run: Run, built: str) -> None:
     assert run("show", f"me/flowers@sha256:{built[:8]}", "--json").json["hash"] == built
 
 
-def test_show_a_part(run: Run, built: str) -> None:
+def test_show_part_of_a_package(run: Run, built: str) -> None:
     assert [node["path"] for node in run("show", "me/flowers/raw", "--json").json["nodes"]] == ["raw/picture"]
     assert run("show", "me/flowers/nowhere").code == 3
     ended = run("show", "you/flowers")
@@ -159,7 +159,7 @@ def test_show_many_columns(run: Run) -> None:
 
 @pytest.fixture
 def described(run: Run) -> Home:
-    """A package me/described whose metadata say something of everything."""
+    """Build a package me/described with every kind of metadata."""
     from tests.reading.packages import file_node, group_node, iris_frame, table_node
     from tests.reading.packages import install as put
 
@@ -184,7 +184,7 @@ def described(run: Run) -> Home:
     return home
 
 
-def test_show_a_table_lists_its_columns_with_what_is_said_of_them(run: Run, described: Home) -> None:
+def test_show_table_lists_columns_with_their_metadata(run: Run, described: Home) -> None:
     lines = run("show", "me/described/tables/petals").out.splitlines()
     assert lines[0].startswith("me/described/tables/petals@sha256:")
     assert lines[1] == "Petals"
@@ -199,7 +199,7 @@ def test_show_a_table_lists_its_columns_with_what_is_said_of_them(run: Run, desc
     assert node["meta"]["columns"]["petal_length"]["unit"] == "cm"
 
 
-def test_show_a_table_of_which_nothing_is_said(run: Run, built: str) -> None:
+def test_show_table_without_metadata(run: Run, built: str) -> None:
     text = run("show", "me/flowers/tables/flowers").out
     assert "\n  licence  CC0-1.0\n\nCOLUMN  TYPE\npetal   double\nkind    string\n" in text
 
@@ -239,7 +239,7 @@ def test_cat(run: Run, built: str, iris: Path) -> None:
     assert run("cat", "me/flowers").code == 3
 
 
-def test_cat_prints_commas_or_json_whatever_a_table_came_from(run: Run) -> None:
+def test_cat_prints_csv_or_json_for_any_source(run: Run) -> None:
     Path("tabs.tsv").write_text("a\tb\n1\tx\n\t\n")
     assert run("build", "me/tabs", "tabs.tsv").code == 0
     assert run("cat", "me/tabs/tabs").out == "a,b\n1.0,x\n,\n"
@@ -293,7 +293,7 @@ def test_cp(run: Run, built: str) -> None:
     assert run("cat", "me/third/README").out == run("cat", "me/flowers/README").out
 
 
-def test_rm_says_what_stays_and_why(run: Run, built: str) -> None:
+def test_rm_prints_what_remains_and_why(run: Run, built: str) -> None:
     assert run("build", "me/again", "../sources").code == 0
     assert "other packages use them" in run("rm", "me/again").out
     with Home().store.writing():
@@ -363,7 +363,7 @@ def test_config(run: Run) -> None:
     assert run("config", "registry", "ftp://x").code == 2
 
 
-def test_config_says_which_variable_decides(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_shows_the_overriding_environment_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATAPKG_REGISTRY", "https://env.example")
     assert run("config", "registry").out == "registry = https://env.example   (from DATAPKG_REGISTRY)\n"
 
@@ -389,7 +389,7 @@ def test_completion_knows_commands_options_and_packages(run: Run, built: str, mo
         assert ended.out == f"plain,{completed}\n"
 
 
-def test_help_of_what_is_not_there(run: Run) -> None:
+def test_help_for_an_unknown_command(run: Run) -> None:
     assert run("help", "bulid").err.startswith("error: there is no command 'bulid'; did you mean build?")
     assert run("help", "tag", "mv").code == 2
     assert run("help", "build", "x").err.startswith("error: datapkg build has no commands")
@@ -397,7 +397,7 @@ def test_help_of_what_is_not_there(run: Run) -> None:
     assert "Usage: datapkg push" in run("help", "push", "--json").json["help"]
 
 
-def test_init_starts_a_project_and_leaves_one_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_creates_a_project_and_keeps_an_existing_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run("init")
     assert (ended.code, ended.out.splitlines()[0]) == (0, "wrote datapkg.yml")
     assert parse_requirements(Path("datapkg.yml").read_bytes()).refs == ()

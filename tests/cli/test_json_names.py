@@ -1,4 +1,4 @@
-"""The names in what commands answer with --json: one style, as docs/json.md has it."""
+"""Names in --json output follow one style, as documented in docs/json.md."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.cli.conftest import Person, changed
 
 HASH = re.compile(r"[0-9a-f]{64}\Z")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
-NOT_OURS = {"record", "meta", "message", "note"}  # what a build or publisher wrote, and sentences
+NOT_OURS = {"record", "meta", "message", "note"}  # written by a build or publisher, or free text
 
 
 def faults(value: Any, key: str, place: str) -> Iterator[str]:
-    """What is not named as it should be, in a JSON value at a place."""
+    """Yield the names that violate the style in a JSON value at a path."""
     if isinstance(value, dict):
         if key in ("tags", "versions"):
             yield f"{place} is a mapping"
@@ -66,7 +66,7 @@ def test_names_follow_one_style(ada: Person, flowers: str, iris: Path, tmp_path:
         assert list(faults(ended.json, "", line.split()[0])) == [], line
 
 
-def test_faults_are_found() -> None:
+def test_style_violations_are_detected() -> None:
     wrong = {"at": "2026-01-01T00:00:00", "latest": "a" * 64, "tags": {"x": "y"}, "versions": ["1"], "pushed_at": "now"}
     assert len(list(faults(wrong, "", ""))) == 5
 
@@ -75,8 +75,8 @@ def test_every_command_is_in_the_reference() -> None:
     from datapkg.cli.main import COMMANDS
 
     text = Path(__file__).parents[2].joinpath("docs/json.md").read_text()
-    told = set(
+    reported = set(
         re.findall(r"`([a-z]+)", "\n".join(line.split("|")[1] for line in text.splitlines() if line[:2] == "| "))
     )
     silent = {"completion", "generate", "help", "logout", "mount", "unmount"}
-    assert told | silent >= COMMANDS.keys()
+    assert reported | silent >= COMMANDS.keys()

@@ -1,4 +1,4 @@
-"""Builds that find nothing, or cannot read a source: refused, or without it on demand, and never pushed by accident."""
+"""Builds without data or with an unreadable source fail, or skip it on demand, and are never pushed by accident."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTLED_S = 0.06
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with two tables, of which one cannot be read."""
+    """Write a folder with two tables, one of which cannot be read."""
     path = tmp_path / "folder"
     path.mkdir()
     (path / "good.csv").write_text("x\n1\n")
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_nothing_to_build_is_refused(run: Run, tmp_path: Path) -> None:
+def test_build_without_data_fails(run: Run, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.txt").touch()
     assert run("build", "me/x", str(tmp_path / "full")).code == 0
@@ -53,7 +53,7 @@ def test_nothing_to_build_is_refused(run: Run, tmp_path: Path) -> None:
     assert run("build", "me/w", str(empty)).code == 0
 
 
-def test_the_rest_is_built_and_what_is_left_out_is_told(run: Run, folder: Path) -> None:
+def test_keep_going_builds_the_rest_and_reports_what_was_left_out(run: Run, folder: Path) -> None:
     assert run("build", "me/x", str(folder)).code == 5
     assert Home().store.refs.current(Ref("me", "x")) is None
     ended = run("build", "me/x", str(folder), "--keep-going")
@@ -67,7 +67,7 @@ def test_the_rest_is_built_and_what_is_left_out_is_told(run: Run, folder: Path) 
     assert run("build", "me/x", str(folder)).code == 5
 
 
-def test_what_lacks_a_source_is_pushed_by_its_hash_alone(run: Run, folder: Path) -> None:
+def test_incomplete_state_is_pushed_by_its_hash_only(run: Run, folder: Path) -> None:
     hash = run("build", "me/x", str(folder), "--keep-going", "--json").json["hash"]
     ended = run("push", "me/x", "--registry", "http://127.0.0.1:1")
     assert ended.code == 5
@@ -80,13 +80,13 @@ def test_what_lacks_a_source_is_pushed_by_its_hash_alone(run: Run, folder: Path)
     assert run("push", "me/x", "--registry", "http://127.0.0.1:1").code == 8
 
 
-def test_where_no_source_can_be_read_nothing_is_made(run: Run, folder: Path) -> None:
+def test_nothing_is_built_if_no_source_can_be_read(run: Run, folder: Path) -> None:
     (folder / "good.csv").unlink()
     assert run("build", "me/x", str(folder), "--keep-going").code == 5
     assert Home().store.refs.current(Ref("me", "x")) is None
 
 
-def test_checks_that_compare_with_what_is_left_out_are_not_tried(run: Run, folder: Path) -> None:
+def test_checks_that_reference_a_left_out_node_are_not_run(run: Run, folder: Path) -> None:
     (folder / "build.yml").write_text(
         "checks:\n  known: {column: x, foreign_key: bad.name}\n  whole: {column: x, max: 0}\n"
         "contents:\n  bad: {file: bad.csv}\n  good: {file: good.csv, checks: [known]}\n"
@@ -99,7 +99,7 @@ def test_checks_that_compare_with_what_is_left_out_are_not_tried(run: Run, folde
     assert (ended.code, "is above 0" in ended.err) == (5, True)
 
 
-def test_from_python_with_a_warning(folder: Path) -> None:
+def test_python_call_warns_about_left_out_nodes(folder: Path) -> None:
     with pytest.raises(BuildFailed):
         datapkg.build("me/x", folder)
     with pytest.warns(UserWarning, match="bad was left out of me/x: 'bad.csv' cannot be read"):
@@ -107,7 +107,7 @@ def test_from_python_with_a_warning(folder: Path) -> None:
     assert list(package) == ["good"]
 
 
-def test_nothing_is_made_of_what_lacks_a_source_unless_it_is_named_by_its_hash(run: Run, folder: Path) -> None:
+def test_incomplete_state_is_used_only_if_named_by_its_hash(run: Run, folder: Path) -> None:
     hash = run("build", "me/x", str(folder), "--keep-going", "--json").json["hash"]
     more, other = folder / "good.csv", folder.parent / "other"
     other.mkdir()
@@ -132,7 +132,7 @@ def test_nothing_is_made_of_what_lacks_a_source_unless_it_is_named_by_its_hash(r
     assert run("push", "me/z", "--registry", "http://127.0.0.1:1").code == 5
 
 
-def test_an_edit_goes_on_once_the_state_was_pushed_or_built_again(
+def test_edit_works_after_the_state_was_pushed_or_rebuilt(
     run: Run, folder: Path, registry: LiveRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATAPKG_REGISTRY", registry.url)
@@ -150,7 +150,7 @@ def test_an_edit_goes_on_once_the_state_was_pushed_or_built_again(
     assert run(*append, "other", "--no-push").code == 0
 
 
-def test_a_package_of_a_read_only_store_is_not_hidden_by_an_edit(
+def test_edit_does_not_hide_a_package_of_a_read_only_store(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").write_text("a")

@@ -1,4 +1,4 @@
-"""`show`, `cat` and `ls` at packages that are not installed, and at states that an import does not give."""
+"""`show`, `cat` and `ls` on packages that are not installed, and on states that an import does not return."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.live_registry import LiveRegistry
 
 @pytest.fixture
 def me(registry: LiveRegistry, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a user who is logged in to the registry."""
+    """Return the name of a user who is logged in to the registry."""
     name = f"u{os.urandom(4).hex()}"
     monkeypatch.setenv("DATAPKG_REGISTRY", registry.url)
     monkeypatch.setenv("DATAPKG_TOKEN", registry.add_user(name))
@@ -22,7 +22,7 @@ def me(registry: LiveRegistry, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def pushed(run: Run, me: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
-    """A package that is at the registry alone, with a check and a README, and its two states, the older one first."""
+    """Return a package that only the registry has, with a check and a README, and its two states, oldest first."""
     source, package = tmp_path / "source", f"{me}/p"
     source.mkdir()
     (source / "README.md").write_text("# Hello\n")
@@ -38,7 +38,7 @@ def pushed(run: Run, me: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return package, hashes
 
 
-def test_a_package_that_is_not_installed_is_shown_from_its_registry(
+def test_package_not_installed_is_shown_from_its_registry(
     run: Run, registry: LiveRegistry, pushed: tuple[str, list[str]]
 ) -> None:
     package, (old, new) = pushed
@@ -61,7 +61,7 @@ def test_a_package_that_is_not_installed_is_shown_from_its_registry(
     assert [each["package"] for each in run("ls", "--remote", "--json").json["packages"]] == [package]
 
 
-def test_a_package_that_does_not_exist(run: Run, registry: LiveRegistry, pushed: tuple[str, list[str]]) -> None:
+def test_package_not_found(run: Run, registry: LiveRegistry, pushed: tuple[str, list[str]]) -> None:
     package, _ = pushed
     ended = run("show", "nobody/nothing")
     assert (ended.code, "datapkg search" in ended.err) == (3, True)
@@ -69,7 +69,7 @@ def test_a_package_that_does_not_exist(run: Run, registry: LiveRegistry, pushed:
     assert run("show", f"{package}/nope").code == run("cat", f"{package}/nope").code == 3
 
 
-def test_a_registry_is_asked_only_if_set_or_named(
+def test_registry_is_queried_only_if_set_or_named(
     run: Run, registry: LiveRegistry, pushed: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package, _ = pushed
@@ -79,11 +79,11 @@ def test_a_registry_is_asked_only_if_set_or_named(
     monkeypatch.delenv("DATAPKG_REGISTRY")
     monkeypatch.delenv("DATAPKG_TOKEN")
     assert run("show", package).err == f"error: {package} is not installed\nhint: datapkg install {package}\n"
-    told = run("show", package, "--registry", registry.url).err
-    assert f"{package} is not installed; package '{package}' not found at {registry.url}, or you lack access" in told
+    message = run("show", package, "--registry", registry.url).err
+    assert f"{package} is not installed; package '{package}' not found at {registry.url}, or you lack access" in message
 
 
-def test_a_state_names_the_line_that_gives_it(run: Run, pushed: tuple[str, list[str]]) -> None:
+def test_show_prints_the_line_that_loads_the_state(run: Run, pushed: tuple[str, list[str]]) -> None:
     package, (old, new) = pushed
     user, _, name = package.partition("/")
     run("install", f"{package}@1.0")

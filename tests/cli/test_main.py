@@ -1,4 +1,4 @@
-"""The program as a whole: its help, the options of all commands, and how it ends."""
+"""The program as a whole: help, global options, and exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ search config verify""".split()
 def commands(
     group: click.Group = program, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command with the words that call it, groups included."""
+    """Yield every command with its words, including groups."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -35,27 +35,27 @@ def commands(
 ALL = dict(commands())
 
 
-def test_every_command_is_there() -> None:
+def test_every_command_exists() -> None:
     assert COMMANDS.keys() >= set(WANTED)
     assert COMMANDS.keys() >= set(SYNONYMS.values())
     assert not COMMANDS.keys() & SYNONYMS.keys()
 
 
-def test_help_lists_all_in_groups(run: Run) -> None:
-    said = run("--help").out
-    listed = {head: said.partition(f"\n{head}:\n")[2].partition("\n\n")[0].splitlines() for head in GROUPS}
+def test_help_lists_all_commands_in_groups(run: Run) -> None:
+    text = run("--help").out
+    listed = {head: text.partition(f"\n{head}:\n")[2].partition("\n\n")[0].splitlines() for head in GROUPS}
     assert {head: tuple(line.split()[0] for line in lines) for head, lines in listed.items()} == GROUPS
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
     assert all(len(line.split()) > 2 for lines in listed.values() for line in lines)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_list_has_the_first_line_of_each_help(name: str) -> None:
+def test_command_list_has_the_first_line_of_each_help(name: str) -> None:
     assert inspect.getdoc(ALL[(name,)].callback).splitlines()[0] == COMMANDS[name][1]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
-def test_help_has_examples_and_the_options_of_all(run: Run, words: tuple[str, ...]) -> None:
+def test_help_has_examples_and_global_options(run: Run, words: tuple[str, ...]) -> None:
     ended = run(*words, "--help")
     assert (ended.code, ended.err) == (0, "")
     assert f"Usage: datapkg {' '.join(words)} " in ended.out
@@ -81,11 +81,11 @@ def test_version(run: Run) -> None:
 
 
 @pytest.mark.parametrize("words", [("--json", "ls"), ("ls", "--json"), ("--json", "ls", "--json", "-q")])
-def test_switches_stand_before_or_after(run: Run, words: tuple[str, ...]) -> None:
+def test_global_options_come_before_or_after_the_command(run: Run, words: tuple[str, ...]) -> None:
     assert run(*words).json == {"packages": []}
 
 
-def test_switches_stand_after_a_group(run: Run) -> None:
+def test_global_options_come_after_a_group(run: Run) -> None:
     for words in (("--json", "tag", "ls", "a/b"), ("tag", "--json", "ls", "a/b"), ("tag", "ls", "a/b", "--json")):
         ended = run(*words)
         assert (ended.code, ended.error["code"]) == (2, "invalid")
@@ -103,14 +103,14 @@ def test_a_misspelt_command_is_suggested(run: Run, typed: str, meant: str) -> No
 
 
 @pytest.mark.parametrize("typed", ["delte", "delete_", "rmm", "rn", "lgoout", "logut", "uninstal", "unpublsh", "add"])
-def test_no_mistyped_word_suggests_to_remove_something(run: Run, typed: str) -> None:
+def test_no_typo_suggests_a_destructive_command(run: Run, typed: str) -> None:
     ended = run(typed)
     assert ended.code == 2
     assert not REMOVING & set(ended.err.replace("?", " ").split())
 
 
 @pytest.mark.parametrize(("typed", "help"), [("uninstall", "rm"), ("remove", "rm"), ("unpublish", "delete")])
-def test_a_word_that_means_to_remove_leads_to_a_help_page(run: Run, typed: str, help: str) -> None:
+def test_synonym_of_remove_suggests_a_help_page(run: Run, typed: str, help: str) -> None:
     ended = run(typed)
     assert (ended.code, ended.err) == (
         2,
@@ -118,7 +118,7 @@ def test_a_word_that_means_to_remove_leads_to_a_help_page(run: Run, typed: str, 
     )
 
 
-def test_an_unknown_command_lists_none(run: Run) -> None:
+def test_unknown_command_without_a_match_suggests_help(run: Run) -> None:
     ended = run("qqqqqq")
     assert (ended.code, ended.err) == (2, "error: there is no command 'qqqqqq'\nhint: datapkg --help\n")
 
@@ -135,7 +135,7 @@ def test_an_unknown_command_lists_none(run: Run) -> None:
         (("build", "a/b", "-m"), "option '-m' requires an argument", "datapkg build --help"),
     ],
 )
-def test_a_usage_error_has_the_shape_of_all_errors(run: Run, words: tuple[str, ...], message: str, hint: str) -> None:
+def test_usage_error_has_the_common_error_format(run: Run, words: tuple[str, ...], message: str, hint: str) -> None:
     ended = run(*words)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("error: ")
@@ -144,7 +144,7 @@ def test_a_usage_error_has_the_shape_of_all_errors(run: Run, words: tuple[str, .
     for at in (0, len(words)):
         as_json = run(*words[:at], "--json", *words[at:])
         if words[-1:] == ("-m",) and at:
-            continue  # here --json is the message
+            continue  # here --json is the value of the message option
         assert as_json.code == 2
         assert as_json.out == ""
         assert as_json.error["code"] == "invalid"
@@ -171,7 +171,7 @@ def test_exit_code_and_json_of_every_error(run: Run, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "text"),
     [
         (KeyError("x"), 1, "error: this is a bug in datapkg: KeyError: 'x'\nhint: --debug shows where\n"),
         (RecursionError("deep"), 1, "error: this is a bug in datapkg: RecursionError: deep"),
@@ -193,15 +193,15 @@ def test_exit_code_and_json_of_every_error(run: Run, monkeypatch: pytest.MonkeyP
         (OSError("no number"), 1, "error: this is a bug in datapkg: OSError: no number"),
     ],
 )
-def test_no_exception_is_shown_as_it_is(
-    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+def test_no_exception_is_shown_raw(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, text: str
 ) -> None:
     def fail(home: object) -> None:
         raise error
 
     monkeypatch.setattr(listing, "list_packages", fail)
     ended = run("ls")
-    assert ended.err.lstrip("\n").startswith(said)
+    assert ended.err.lstrip("\n").startswith(text)
     assert (ended.code, ended.out) == (code, "")
     assert "Traceback" not in ended.err
     as_json = run("ls", "--json")
@@ -219,7 +219,7 @@ def test_problems_are_printed_once(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert run("ls").err == "error: two mistakes\n  build.yml:1: this\n  build.yml:2: that\n"
 
 
-def test_a_message_of_many_lines_cannot_pass_for_a_line_of_ours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_multi_line_message_cannot_imitate_other_output(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(home: object) -> None:
         raise DatapkgError("foreign\nhint: rm -rf /\x1b[2J", hint="ours\nerror: no")
 

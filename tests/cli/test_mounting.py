@@ -1,4 +1,4 @@
-"""Mounts for real: made, refused, unmounted, left behind, and read while things go wrong."""
+"""Real mounts: created, refused, unmounted, left behind, and read during failures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.faulty_proxy import Fault, faulty_way
 from tests.mounts import ROOT, TIMEOUT_S, Mounts, mounts_below, needs_fuse, run
 from tests.reading.packages import file_node, install, install_iris
 
-BIG = bytes(range(256)) * 8192  # 2 MiB: an object in a file of its own
+BIG = bytes(range(256)) * 8192  # 2 MiB: an object in its own file
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ HEARD = [each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if sign
 
 @needs_fuse
 @pytest.mark.parametrize("sign", HEARD)
-def test_a_signal_unmounts_and_leaves_nothing(mounts: Mounts, sign: signal.Signals) -> None:
+def test_signal_unmounts_and_removes_the_folder(mounts: Mounts, sign: signal.Signals) -> None:
     folder = mounts.show("uciml/iris")
     assert files_below(folder) == IRIS
     assert mounts.end(sign) == 0
@@ -61,7 +61,7 @@ def test_a_signal_unmounts_and_leaves_nothing(mounts: Mounts, sign: signal.Signa
 
 
 @needs_fuse
-def test_a_folder_that_was_there_stays(mounts: Mounts) -> None:
+def test_existing_folder_is_kept(mounts: Mounts) -> None:
     (mounts.folder / "mnt").mkdir()
     folder = mounts.show("uciml/iris")
     run("fusermount3", "-u", folder)
@@ -70,7 +70,7 @@ def test_a_folder_that_was_there_stays(mounts: Mounts) -> None:
 
 
 @needs_fuse
-def test_the_first_line_for_machines(mounts: Mounts) -> None:
+def test_first_line_of_json_output(mounts: Mounts) -> None:
     current = Home().store.refs.current(Ref("uciml", "iris"))
     assert current
     hash = current.hash
@@ -80,23 +80,23 @@ def test_the_first_line_for_machines(mounts: Mounts) -> None:
 
 
 @needs_fuse
-def test_in_the_background_until_it_is_unmounted(mounts: Mounts) -> None:
+def test_background_mount_runs_until_unmounted(mounts: Mounts) -> None:
     folder = mounts.folder / "mnt"
-    said = mounts.datapkg("mount", "uciml/iris", folder, "--background")
-    assert said.startswith("mounted uciml/iris@sha256:")
-    assert f"to unmount: datapkg unmount {folder}" in said
+    output = mounts.datapkg("mount", "uciml/iris", folder, "--background")
+    assert output.startswith("mounted uciml/iris@sha256:")
+    assert f"to unmount: datapkg unmount {folder}" in output
     assert files_below(folder) == IRIS
     assert len(mounts.left()) == 1
     assert mounts.datapkg("unmount", folder) == f"unmounted {folder}\n"
     assert not folder.exists()
-    for _ in range(2):  # one at once after the other
+    for _ in range(2):  # one right after the other
         value = json.loads(mounts.datapkg("mount", "uciml/iris", folder, "-b", "--json"))
         assert value["mounted"] == str(folder)
         assert json.loads(mounts.datapkg("unmount", folder, "--json")) == {"unmounted": str(folder)}
 
 
 @needs_fuse
-def test_without_a_reader_of_the_first_line_nothing_is_mounted(mounts: Mounts) -> None:
+def test_nothing_is_mounted_if_standard_output_is_closed(mounts: Mounts) -> None:
     folder = mounts.folder / "mnt"
     with open("/dev/full", "w") as full:
         process = subprocess.Popen(
@@ -112,24 +112,24 @@ def test_without_a_reader_of_the_first_line_nothing_is_mounted(mounts: Mounts) -
 
 
 @needs_fuse
-def test_an_error_in_the_background_is_told(mounts: Mounts) -> None:
-    said = mounts.datapkg("mount", "uciml/wine", mounts.folder / "mnt", "-b", code=3)
-    assert said == "error: uciml/wine is not installed\nhint: datapkg install uciml/wine\n"
+def test_error_in_the_background_is_reported(mounts: Mounts) -> None:
+    output = mounts.datapkg("mount", "uciml/wine", mounts.folder / "mnt", "-b", code=3)
+    assert output == "error: uciml/wine is not installed\nhint: datapkg install uciml/wine\n"
     assert not (mounts.folder / "mnt").exists()
     (mounts.folder / "mnt").write_text("a file")
     assert "is a file, and no folder" in mounts.datapkg("mount", "uciml/iris", mounts.folder / "mnt", "-b", code=4)
 
 
 @needs_fuse
-def test_what_is_not_mounted_on(mounts: Mounts) -> None:
+def test_invalid_mount_points_are_rejected(mounts: Mounts) -> None:
     full = mounts.folder / "full"
     full.mkdir()
     (full / "mine").write_text("")
     assert "is not empty" in mounts.datapkg("mount", "uciml/iris", full, code=4)
     folder = mounts.show("uciml/iris")
-    said = mounts.datapkg("mount", "uciml/iris", folder, code=4)
-    assert "is mounted on" in said
-    assert f"hint: datapkg unmount {folder}" in said
+    output = mounts.datapkg("mount", "uciml/iris", folder, code=4)
+    assert "is mounted on" in output
+    assert f"hint: datapkg unmount {folder}" in output
     (mounts.folder / "link").symlink_to(folder)
     assert "is mounted on" in mounts.datapkg("mount", "uciml/iris", mounts.folder / "link", code=4)
     assert "README.md is one file" in mounts.datapkg("mount", "uciml/iris/README.md", mounts.folder / "x", code=2)
@@ -140,7 +140,7 @@ def test_what_is_not_mounted_on(mounts: Mounts) -> None:
 
 
 @needs_fuse
-def test_a_part_of_a_package_and_a_state_that_stays(mounts: Mounts) -> None:
+def test_mounted_part_keeps_its_state_after_an_update(mounts: Mounts) -> None:
     home = Home()
     folder = mounts.show("uciml/iris/raw", "raw")
     install(home, "uciml/iris", file_node(home, "other", b"new"))
@@ -149,7 +149,7 @@ def test_a_part_of_a_package_and_a_state_that_stays(mounts: Mounts) -> None:
 
 
 @needs_fuse
-def test_a_process_that_was_killed_leaves_what_the_next_one_clears(mounts: Mounts) -> None:
+def test_mount_of_a_killed_process_is_cleaned_up_by_the_next(mounts: Mounts) -> None:
     folder = mounts.show("uciml/iris")
     mounts.end(signal.SIGKILL)
     assert "not connected" in run("ls", folder, code=2)
@@ -162,7 +162,7 @@ def test_a_process_that_was_killed_leaves_what_the_next_one_clears(mounts: Mount
 
 
 @needs_fuse
-def test_unmounted_while_many_read(mounts: Mounts) -> None:
+def test_unmount_during_many_reads(mounts: Mounts) -> None:
     home = Home()
     install(home, "me/busy", file_node(home, "big", BIG), *[file_node(home, f"f/{n}", b"%d" % n) for n in range(300)])
     folder = mounts.show("me/busy")
@@ -183,11 +183,11 @@ def test_unmounted_while_many_read(mounts: Mounts) -> None:
 
 
 @needs_fuse
-def test_a_mount_that_is_used_is_not_taken_away_unless_forced(mounts: Mounts) -> None:
+def test_busy_mount_is_unmounted_only_with_force(mounts: Mounts) -> None:
     folder = mounts.show("uciml/iris")
     with open(folder / "README.md") as stream:
-        said = mounts.datapkg("unmount", folder, code=4)
-        assert f"hint: leave the folder, close its files, or: datapkg unmount --force {folder}" in said
+        output = mounts.datapkg("unmount", folder, code=4)
+        assert f"hint: leave the folder, close its files, or: datapkg unmount --force {folder}" in output
         assert files_below(folder) == IRIS
         mounts.datapkg("unmount", "--force", folder)
         assert mounted_at(folder) is None
@@ -196,7 +196,7 @@ def test_a_mount_that_is_used_is_not_taken_away_unless_forced(mounts: Mounts) ->
 
 
 @needs_fuse
-def test_a_file_that_stays_open_does_not_keep_the_program(mounts: Mounts) -> None:
+def test_open_file_does_not_keep_the_program_running(mounts: Mounts) -> None:
     folder = mounts.show("uciml/iris")
     number = os.open(folder / "README.md", os.O_RDONLY)
     process = mounts.processes[-1]
@@ -212,7 +212,7 @@ def test_a_file_that_stays_open_does_not_keep_the_program(mounts: Mounts) -> Non
 
 
 @needs_fuse
-def test_damaged_bytes_are_an_error_and_come_back(mounts: Mounts) -> None:
+def test_corrupt_object_is_an_error_until_repaired(mounts: Mounts) -> None:
     home = Home()
     node = file_node(home, "big", BIG)
     install(home, "me/two", node, file_node(home, "small", b"small"))
@@ -228,11 +228,11 @@ def test_damaged_bytes_are_an_error_and_come_back(mounts: Mounts) -> None:
     assert (folder / "big").read_bytes() == BIG
     mounts.end()
     assert mounts.processes[-1].stderr
-    assert mounts.processes[-1].stderr.read() == ""  # --json; else a line a file
+    assert mounts.processes[-1].stderr.read() == ""  # --json; otherwise one line for each file
 
 
 @needs_fuse
-def test_what_is_opened_is_fetched_while_the_registry_is_there(mounts: Mounts, person: Person) -> None:
+def test_opened_files_are_fetched_while_the_registry_is_reachable(mounts: Mounts, person: Person) -> None:
     files = {name: os.urandom(1 << 20) + name.encode() for name in ("one", "two", "three")}
     sources = mounts.folder.parent / "sources"
     sources.mkdir()
@@ -303,7 +303,7 @@ sys.exit(main(sys.argv[2:]))
 
 
 @needs_fuse
-def test_a_registry_that_drops_out_and_comes_back(mounts: Mounts, tmp_path: Path) -> None:
+def test_registry_outage_is_recovered(mounts: Mounts, tmp_path: Path) -> None:
     home, down = Home(), tmp_path / "down"
     install(home, "me/far", file_node(home, "big", BIG), file_node(home, "read", b"known"))
     folder = mounts.show("me/far", program=[sys.executable, "-c", DROPS, str(down)])
@@ -322,7 +322,7 @@ def test_a_registry_that_drops_out_and_comes_back(mounts: Mounts, tmp_path: Path
 
 
 @needs_fuse
-def test_a_registry_that_is_silent_keeps_neither_other_readers_nor_the_end(mounts: Mounts, tmp_path: Path) -> None:
+def test_hanging_registry_blocks_neither_other_readers_nor_unmount(mounts: Mounts, tmp_path: Path) -> None:
     home = Home()
     install(home, "me/far", *[file_node(home, str(n), b"%d" % n * 999) for n in range(30)], file_node(home, "x", b"x"))
     folder = mounts.show("me/far", program=[sys.executable, "-c", DROPS, str(tmp_path / "down")])
@@ -340,7 +340,7 @@ def test_a_registry_that_is_silent_keeps_neither_other_readers_nor_the_end(mount
 
 
 @needs_fuse
-def test_why_a_file_cannot_be_read_is_told_once(mounts: Mounts, tmp_path: Path) -> None:
+def test_reason_for_an_unreadable_file_is_printed_once(mounts: Mounts, tmp_path: Path) -> None:
     home = Home()
     node = file_node(home, "gone", BIG)
     hash = install(home, "me/part", node)
@@ -357,13 +357,13 @@ def test_why_a_file_cannot_be_read_is_told_once(mounts: Mounts, tmp_path: Path) 
     for _ in range(3):
         run("cat", folder / "gone", code=1)
     mounts.end(signal.SIGINT)
-    told = process.stderr.read()
-    assert told.count("note: me/part/gone could not be read: ") == 1
-    assert f"type: datapkg fetch me/part/gone@sha256:{hash[:16]}" in told
+    errors = process.stderr.read()
+    assert errors.count("note: me/part/gone could not be read: ") == 1
+    assert f"type: datapkg fetch me/part/gone@sha256:{hash[:16]}" in errors
 
 
 @needs_fuse
-def test_times_are_those_of_the_build(mounts: Mounts, iris: Path, run: Run) -> None:
+def test_file_times_are_the_build_time(mounts: Mounts, iris: Path, run: Run) -> None:
     before = time.time()
     hash = run("build", "me/flowers", str(iris), "--json").json["hash"]
     built = Home().store.refs.log(Ref("me", "flowers"))[0].at
@@ -375,14 +375,14 @@ def test_times_are_those_of_the_build(mounts: Mounts, iris: Path, run: Run) -> N
 
 
 @needs_fuse
-def test_other_users_are_let_in_only_where_asked(mounts: Mounts) -> None:
+def test_other_users_have_access_only_on_request(mounts: Mounts) -> None:
     if os.getuid() != 0:
         allowed = "user_allow_other" in Path("/etc/fuse.conf").read_text().splitlines()
         assert allowed or "user_allow_other" in mounts.datapkg(
             "mount", "uciml/iris", mounts.folder / "x", "--allow-other", code=2
         )
         return
-    with tempfile.TemporaryDirectory() as public:  # pytest's folders are closed to others
+    with tempfile.TemporaryDirectory() as public:  # other users cannot enter pytest's folders
         os.chmod(public, 0o755)
         with mounts_below(Path(public), Path(mounts.environ["DATAPKG_HOME"])) as outside:
             closed, opened = outside.show("uciml/iris", "a"), outside.show("uciml/iris", "b", "--allow-other")
@@ -391,7 +391,7 @@ def test_other_users_are_let_in_only_where_asked(mounts: Mounts) -> None:
             assert run(*nobody, "cat", opened / "README.md") == "# Iris\n"
 
 
-def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path) -> None:
+def test_missing_requirement_is_named(monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path) -> None:
     install_iris(Home())
     monkeypatch.setitem(sys.modules, "mfusepy", None)
     ended = run("mount", "uciml/iris", "mnt", "--json")
@@ -408,20 +408,20 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, run: Run, tmp_
 
 
 @needs_fuse
-def test_a_system_that_mounts_nothing_is_told(mounts: Mounts) -> None:
-    """A process without the right to mount, which a container often is."""
+def test_missing_mount_permission_is_reported(mounts: Mounts) -> None:
+    """Run a process without the right to mount, as is common in containers."""
     drop = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
     if os.getuid() != 0:
         drop = ["setpriv", "--no-new-privs"]
-    said = run(*drop, *mounts.command("mount", "uciml/iris", mounts.folder / "mnt"), code=7, **mounts.environ)
-    assert said.startswith(f"error: {mounts.folder}/mnt could not be mounted: fuse")
-    assert "Operation not permitted" in said
-    assert "hint: a container needs: docker run --device /dev/fuse" in said
+    output = run(*drop, *mounts.command("mount", "uciml/iris", mounts.folder / "mnt"), code=7, **mounts.environ)
+    assert output.startswith(f"error: {mounts.folder}/mnt could not be mounted: fuse")
+    assert "Operation not permitted" in output
+    assert "hint: a container needs: docker run --device /dev/fuse" in output
     assert not (mounts.folder / "mnt").exists()
 
 
 @needs_fuse
-def test_the_session_in_the_documents(mounts: Mounts) -> None:
+def test_documented_session(mounts: Mounts) -> None:
     page = (ROOT / "docs" / "files.md").read_text()
     session = page.partition("\n## Mount\n")[2].partition("```sh\n")[2].partition("```")[0]
     mounts.datapkg("build", "examples/penguins", ROOT / "sample_packages" / "penguins")
@@ -430,5 +430,5 @@ def test_the_session_in_the_documents(mounts: Mounts) -> None:
     assert len(parts) == 5
     for part in parts:
         line, _, expected = part.partition("\n")
-        said = run("bash", "-c", f"cd {mounts.folder} && {line}", **{**mounts.environ, "PATH": path})
-        assert re.fullmatch(re.escape(expected).replace("…", ".*"), said), line
+        output = run("bash", "-c", f"cd {mounts.folder} && {line}", **{**mounts.environ, "PATH": path})
+        assert re.fullmatch(re.escape(expected).replace("…", ".*"), output), line

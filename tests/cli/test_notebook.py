@@ -1,4 +1,4 @@
-"""%datapkg, completion and bars in a shell of IPython as a notebook has it."""
+"""%datapkg, completion and progress bars in an IPython shell as a notebook uses it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Cell = Callable[[str], tuple[bool, str, str]]
 
 @pytest.fixture
 def cell(shell: InteractiveShell) -> Cell:
-    """Runs a cell; gives whether it went well, and what it printed."""
+    """Run a cell, and return whether it succeeded and what it printed."""
 
     def run(text: str) -> tuple[bool, str, str]:
         with capture_output() as captured:
@@ -56,20 +56,20 @@ def completions(shell: InteractiveShell, text: str) -> set[str]:
         return {each.text for each in shell.Completer.completions(text, len(text))}
 
 
-def test_alone_it_says_what_there_is(cell: Cell) -> None:
+def test_magic_without_arguments_prints_an_overview(cell: Cell) -> None:
     is_good, out, _ = cell("%datapkg")
     assert is_good
     assert "datapkg install uciml/iris" in out
 
 
-def test_words_are_split_as_a_shell_does_and_variables_are_put_in(cell: Cell) -> None:
+def test_arguments_are_split_like_in_a_shell_and_variables_are_expanded(cell: Cell) -> None:
     cell(f"folder = {str(SAMPLE)!r}")
     assert cell("%datapkg build me/one $folder -m 'two words'")[0]
     assert cell('%datapkg build me/two "{folder}"')[0]
     assert Home().packages("me") == ["one", "two"]
 
 
-def test_a_failure_ends_the_cell_with_its_words_and_no_traceback(cell: Cell, shell: InteractiveShell) -> None:
+def test_failure_ends_the_cell_with_its_message_and_no_traceback(cell: Cell, shell: InteractiveShell) -> None:
     is_good, out, err = cell("%datapkg shwo\nafter = 1")
     assert not is_good
     assert "after" not in shell.user_ns
@@ -88,7 +88,7 @@ def test_an_open_quote_is_an_error(cell: Cell) -> None:
     assert "error: No closing quotation" in out + err
 
 
-def test_after_an_install_the_import_works(cell: Cell, shell: InteractiveShell, person: Person) -> None:
+def test_import_works_after_an_install(cell: Cell, shell: InteractiveShell, person: Person) -> None:
     maker = person.home("maker")
     publish(maker, person)
     for name, value in person.environ("reader").items():
@@ -111,7 +111,7 @@ def publish(home: Home, person: Person) -> None:
     push_package(home, person.ref("iris"))
 
 
-def test_a_package_imported_in_another_state_is_told(cell: Cell) -> None:
+def test_warning_if_another_state_was_imported(cell: Cell) -> None:
     cell(f"%datapkg build me/iris {SAMPLE}")
     cell("from datapkg.data.me import iris")
     assert "note" not in cell("%datapkg ls")[2]
@@ -121,14 +121,14 @@ def test_a_package_imported_in_another_state_is_told(cell: Cell) -> None:
     assert "note" not in cell("%datapkg ls")[2]
 
 
-def test_a_file_and_json_are_printed(cell: Cell) -> None:
+def test_file_and_json_output_are_printed(cell: Cell) -> None:
     install_iris(Home())
     assert cell("%datapkg cat uciml/iris/README.md")[1] == "# Iris\n"
     assert cell("%datapkg ls --json")[1].startswith('{"packages"')
     assert '{"error"' in "".join(cell("%datapkg show nobody/none --json")[1:])
 
 
-def test_commands_options_and_packages_complete(shell: InteractiveShell) -> None:
+def test_completion_of_commands_options_and_packages(shell: InteractiveShell) -> None:
     install_iris(Home())
     assert completions(shell, "%datapkg inst") == {"install"}
     assert completions(shell, "%datapkg show uc") == {"uciml/iris"}
@@ -136,7 +136,7 @@ def test_commands_options_and_packages_complete(shell: InteractiveShell) -> None
     assert completions(shell, "%datapkg show 'uc") == set()
 
 
-def test_names_of_nodes_and_columns_complete(shell: InteractiveShell) -> None:
+def test_completion_of_nodes_and_columns(shell: InteractiveShell) -> None:
     install_iris(Home())
     shell.run_cell("from datapkg.data.uciml import iris; node = iris.measurements")
     assert completions(shell, "iris['") >= {"README.md", "measurements", "raw", "weights"}
@@ -147,7 +147,7 @@ def test_names_of_nodes_and_columns_complete(shell: InteractiveShell) -> None:
     assert "measurements" in {each.removeprefix(".") for each in completions(shell, "iris.meas")}
 
 
-def test_it_can_be_loaded_again_and_unloaded(cell: Cell) -> None:
+def test_extension_can_be_reloaded_and_unloaded(cell: Cell) -> None:
     assert cell("%load_ext datapkg")[0]
     assert cell("%reload_ext datapkg")[0]
     assert cell("%datapkg ls")[0]
@@ -159,7 +159,7 @@ def shown(captured: Any) -> list[str]:
     return [each.data["text/html"] for each in captured.outputs if "text/html" in each.data]
 
 
-def test_a_notebook_sees_a_bar_which_ends(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebook_shows_a_progress_bar_that_completes(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notebook_progress, "PATIENCE_S", 0)
     monkeypatch.setattr(notebook_progress, "REFRESH_S", 0)
     with capture_output() as captured:
@@ -182,7 +182,7 @@ def test_a_notebook_sees_a_bar_which_ends(shell: Any, monkeypatch: pytest.Monkey
     assert shown(captured) == []
 
 
-def test_short_work_has_no_bar_and_failed_work_a_last_line(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_work_has_no_bar_and_failed_work_ends_with_a_line(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with capture_output() as captured, notebook_progress.Bar() as progress:
         progress("reading", 1, 2)
     assert shown(captured) == []

@@ -1,4 +1,4 @@
-"""What is printed: foreign text made harmless, JSON, aligned tables, sizes, and a line of progress."""
+"""Printed output: escaped foreign text, JSON, aligned tables, sizes, and a progress line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOSTILE = "a\x1b[2J\u202eb\u200f\u2066c\x07\x9b\ud800\U000e0041\u2028d"
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that reports to be a terminal."""
 
     encoding = "utf-8"
 
@@ -43,10 +43,10 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def sit_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
-    """Makes standard input, output and error those of somebody who sits there."""
+def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
+    """Replace standard input, output and error by terminals."""
 
-    def sit_down() -> Terminal:
+    def use_terminal() -> Terminal:
         stream = Terminal()
         for name in ("stdin", "stdout", "stderr"):
             monkeypatch.setattr(sys, name, stream)
@@ -54,10 +54,10 @@ def sit_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
         monkeypatch.setenv("COLUMNS", "60")
         return stream
 
-    return sit_down
+    return use_terminal
 
 
-def test_clean() -> None:
+def test_control_characters_are_escaped() -> None:
     assert one_line(HOSTILE) == "a⟨U+001B⟩[2J⟨U+202E⟩b⟨U+200F⟩⟨U+2066⟩c⟨U+0007⟩⟨U+009B⟩⟨U+D800⟩⟨U+E0041⟩⟨U+2028⟩d"
     assert one_line("a\tb\r\nc") == "a b  c"
     assert one_line("日本 ünïcödé 👩‍🔬") == "日本 ünïcödé 👩‍🔬"
@@ -95,7 +95,7 @@ def test_sizes(size: int, text: str) -> None:
     assert size_text(size) == text
 
 
-def test_words() -> None:
+def test_counts_hashes_times_and_cut_text() -> None:
     assert [count_text(1, "node"), count_text(12_000, "node")] == ["1 node", "12,000 nodes"]
     assert hash_text("ab" * 32) == "sha256:abababababab"
     assert time_text("2026-11-21T06:22:03.095220+00:00") == "2026-11-21 06:22"
@@ -107,13 +107,13 @@ def test_columns_are_aligned_in_every_script() -> None:
     assert aligned([("e\u0301", "x"), ("ee", "y")]) == ["e\u0301   x", "ee  y"]
 
 
-def test_a_table_in_a_pipe_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_in_a_pipe_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
     Output().table(("name", "size"), [("a\x1b[31m", 1), ("bb", 100)], right=[1])
     assert capsys.readouterr().out == "NAME           SIZE\na⟨U+001B⟩[31m     1\nbb              100\n"
 
 
-def test_a_table_on_a_terminal_takes_no_markup_and_no_commands(sit_down: Callable[[], Terminal]) -> None:
-    terminal = sit_down()
+def test_table_on_a_terminal_escapes_markup_and_control_codes(use_terminal: Callable[[], Terminal]) -> None:
+    terminal = use_terminal()
     for width in (1, 100):
         Output().table(("name", "size"), [("[red]a\x1b[31m :smile:" + " x" * width, 1)], right=[1])
         assert "[red]a⟨U+001B⟩[31m :smile: x" in terminal.getvalue()
@@ -121,8 +121,8 @@ def test_a_table_on_a_terminal_takes_no_markup_and_no_commands(sit_down: Callabl
         assert max(map(len, click.unstyle(terminal.getvalue()).splitlines())) <= 60
 
 
-def test_a_terminal_has_colours(sit_down: Callable[[], Terminal]) -> None:
-    terminal = sit_down()
+def test_colours_on_a_terminal(use_terminal: Callable[[], Terminal]) -> None:
+    terminal = use_terminal()
     out = Output()
     out.table(("name",), [("a\x1b[31m",)])
     out.error(DatapkgError("failed", hint="datapkg ls"))
@@ -134,10 +134,10 @@ def test_a_terminal_has_colours(sit_down: Callable[[], Terminal]) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_no_colour_is_honoured(
-    sit_down: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+def test_no_color_variable_is_honoured(
+    use_terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    terminal = sit_down()
+    terminal = use_terminal()
     monkeypatch.setenv(name, value)
     out = Output()
     out.table(("name",), [("a" * 100,)])
@@ -147,12 +147,12 @@ def test_no_colour_is_honoured(
     assert "\x1b" not in terminal.getvalue()
 
 
-def test_help_has_colours_on_a_terminal_alone(
-    sit_down: Callable[[], Terminal], capsys: pytest.CaptureFixture[str]
+def test_help_has_colours_on_a_terminal_only(
+    use_terminal: Callable[[], Terminal], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["help", "tag"]) == 0
     assert "\x1b" not in capsys.readouterr().out
-    terminal = sit_down()
+    terminal = use_terminal()
     for words in (["help", "tag"], ["tag", "--help"]):
         assert main(words) == 0
         assert "\x1b[1mCommands\x1b[0m:\n" in terminal.getvalue()
@@ -161,7 +161,7 @@ def test_help_has_colours_on_a_terminal_alone(
 
 
 @pytest.mark.parametrize("width", [44, 60, 80])
-def test_a_hash_is_never_broken_over_two_lines(width: int) -> None:
+def test_hash_is_never_broken_over_two_lines(width: int) -> None:
     rows = [
         ("PACKAGE", "STATE", "FROM", "TITLE"),
         ("examples/co2_mauna_loa", "sha256:0c5d9b6eb8a1", "http://127.0.0.1:8484", "Carbon dioxide, parts per million"),
@@ -171,7 +171,7 @@ def test_a_hash_is_never_broken_over_two_lines(width: int) -> None:
     assert max(map(len, lines)) <= width
 
 
-def test_wrapped_cells_keep_their_words_and_their_indentation() -> None:
+def test_wrapped_cells_keep_words_and_indentation() -> None:
     rows = [("NODE", "WHAT"), ("  .column", "one two three four five six seven"), ("日本日本日本日本日本日本", "x")]
     assert fitted(rows, frozenset(), 36) == [
         "NODE                      WHAT",
@@ -195,15 +195,15 @@ def test_a_size_is_never_broken_over_two_lines() -> None:
     ]
 
 
-def test_a_title_ends_with_a_word() -> None:
+def test_titles_are_shortened_at_word_boundaries() -> None:
     assert shortened("a title of words", 16) == "a title of words"
     assert shortened("a title of words", 15) == "a title of…"
     assert shortened("a title of words", 11) == "a title of…"
     assert shortened("x" * 20, 10) == f"{'x' * 9}…"
 
 
-def test_binary_data_are_not_printed_on_a_terminal(sit_down: Callable[[], Terminal]) -> None:
-    terminal = sit_down()
+def test_binary_data_is_not_printed_on_a_terminal(use_terminal: Callable[[], Terminal]) -> None:
+    terminal = use_terminal()
     out = Output()
     out.raw("# Title\r\n\tone \x1b[2J\u202e\n".encode())
     assert terminal.getvalue() == "# Title\n\tone ⟨U+001B⟩[2J⟨U+202E⟩\n"
@@ -234,9 +234,9 @@ def test_without_streams_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_progress_starts_after_a_second_and_clears_its_line(
-    sit_down: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch
+    use_terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    terminal = sit_down()
+    terminal = use_terminal()
     now = [100.0]
     monkeypatch.setattr(progress_module, "time", type("Clock", (), {"monotonic": staticmethod(lambda: now[0])}))
     with Progress(Output()) as tell:
@@ -251,7 +251,7 @@ def test_progress_starts_after_a_second_and_clears_its_line(
     assert terminal.getvalue().endswith("\r\x1b[Kevil⟨U+001B⟩[2J  ........................    0%  2 s\r\x1b[K")
 
 
-def test_progress_is_not_for_pipes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_progress_in_pipes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_module, "PATIENCE_S", 0)
     with Progress(Output()) as tell:
         time.sleep(0.001)
@@ -260,13 +260,13 @@ def test_progress_is_not_for_pipes(capsys: pytest.CaptureFixture[str], monkeypat
 
 
 @pytest.mark.parametrize(("done", "total", "share"), [(0, 0, "0%"), (1, 3, "33%"), (3, 3, "100%"), (9, 3, "100%")])
-def test_progress_never_passes_its_end(done: int, total: int, share: str) -> None:
+def test_progress_never_exceeds_the_total(done: int, total: int, share: str) -> None:
     line = progress_line("x" * 100, done, total, 12.3)
     assert share in line
     assert len(line) < 90
 
 
-def test_quiet_shortens_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_shortens_the_output(capsys: pytest.CaptureFixture[str]) -> None:
     out = Output()
     value: dict[str, Any] = {"hash": "x"}
     out.answer(value, ["built x", "  1 node"], quiet=["x"])

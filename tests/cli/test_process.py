@@ -1,4 +1,4 @@
-"""The program as a process: start-up, Ctrl-C, closed pipes, full disks, terminals that cannot write every letter."""
+"""The program as a process: start-up, Ctrl-C, closed pipes, full disks, terminals with a limited character set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROGRAM = [sys.executable, "-m", "datapkg"]
 def datapkg(
     *words: str, code: int | None = None, bytes_in: bytes = b"", **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs the program to its end."""
+    """Run the program to its end."""
     done = subprocess.run(
         [*PROGRAM, *words], input=bytes_in, capture_output=True, env=own(environment), timeout=60, check=False
     )
@@ -41,12 +41,12 @@ def own(environment: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def built(iris: Path) -> str:
-    """A package that is here."""
+    """Build a package in the home."""
     assert main(["build", "me/flowers", str(iris)]) == 0
     return "me/flowers"
 
 
-def test_python_m_is_the_program() -> None:
+def test_python_m_runs_the_program() -> None:
     assert datapkg("--version", code=0).stdout == f"datapkg {__version__}\n".encode()
 
 
@@ -61,7 +61,7 @@ def test_python_m_is_the_program() -> None:
         (["config"], {"datapkg.api", "datapkg.remote.session"}),
     ],
 )
-def test_nothing_heavy_is_loaded_at_start(words: list[str], also: set[str]) -> None:
+def test_no_heavy_library_is_loaded_at_start(words: list[str], also: set[str]) -> None:
     code = f"import sys; from datapkg.cli.main import main; main({words!r}); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=own({}), text=True, check=True)
     loaded = set(done.stderr.split())
@@ -69,7 +69,7 @@ def test_nothing_heavy_is_loaded_at_start(words: list[str], also: set[str]) -> N
     assert loaded & (HEAVY | also) == set()
 
 
-def test_what_asks_a_registry_loads_no_more_than_it_takes(registry: LiveRegistry, built: str, iris: Path) -> None:
+def test_registry_commands_load_only_the_libraries_they_need(registry: LiveRegistry, built: str, iris: Path) -> None:
     mine = {"DATAPKG_REGISTRY": registry.url, "DATAPKG_TOKEN": registry.add_user("loader")}
     assert main(["build", "loader/flowers", str(iris)]) == 0
     datapkg("push", "loader/flowers", "--version", "1.2.0", code=0, **mine)
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_without_a_traceback(tmp_path: Path) -> None:
     process.stdin.close()
 
 
-def test_a_reader_that_goes_away_ends_it_silently(built: str, tmp_path: Path) -> None:
+def test_closed_pipe_ends_the_program_silently(built: str, tmp_path: Path) -> None:
     big = tmp_path / "big.csv"
     big.write_text("a\n" + "".join(f"{number}\n" for number in range(200_000)))
     assert main(["build", "me/big", str(big)]) == 0
@@ -136,7 +136,7 @@ def test_closed_streams(built: str, closed: str) -> None:
         {"PYTHONIOENCODING": "latin-1"},
     ],
 )
-def test_letters_that_cannot_be_written(iris: Path, environment: dict[str, str]) -> None:
+def test_characters_that_cannot_be_encoded(iris: Path, environment: dict[str, str]) -> None:
     (iris / "日本.txt").write_text("x")
     datapkg("build", "me/odd", str(iris), code=0)
     for words in (["show", "me/odd"], ["ls"], ["log", "me/odd"], ["--help"], ["show", "me/odd/日本"]):
@@ -147,8 +147,8 @@ def test_letters_that_cannot_be_written(iris: Path, environment: dict[str, str])
     assert "日本.txt" in [node["path"] for node in shown["nodes"]]
 
 
-def test_a_folder_that_may_not_be_written(tmp_path: Path, iris: Path) -> None:
-    """A file stands where the home should be: whoever runs the test, root too, cannot write there."""
+def test_unwritable_home(tmp_path: Path, iris: Path) -> None:
+    """The home is a file, so that even root cannot write there."""
     home = tmp_path / "home"
     home.write_text("")
     for words in (["build", "a/b", str(iris)], ["config", "registry", "https://x.example"], ["ls"], ["verify"]):
@@ -160,30 +160,30 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, iris: Path) -> None:
 
 
 def at_terminal(answers: bytes, *words: str, wait_for: bytes) -> tuple[int, str]:
-    """Runs the program at a terminal, types the answers once it has asked, and gives its exit code and screen."""
+    """Run the program at a terminal, type the answers when it prompts, and return its exit code and screen."""
     pid, screen = pty.fork()
     if pid == 0:
         os.execve(sys.executable, [*PROGRAM, *words], own({"TERM": "dumb"}))
-    said = b""
+    screen = b""
     while piece := read_screen(screen):
-        said += piece
-        if answers and wait_for in said:
-            time.sleep(0.3)  # it has asked; now it reads
+        screen += piece
+        if answers and wait_for in screen:
+            time.sleep(0.3)  # the prompt was printed; now the program reads
             os.write(screen, answers)
             answers = b""
     os.close(screen)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), screen.decode()
 
 
 def read_screen(screen: int) -> bytes:
-    """What comes next on a terminal; nothing once the program has ended, or says nothing for long."""
+    """Return the next output of a terminal; nothing if the program has ended or prints nothing for long."""
     try:
         return os.read(screen, 4096) if select.select([screen], [], [], 20)[0] else b""
-    except OSError:  # Linux has it so where the other end is closed
+    except OSError:  # Linux raises this if the other end is closed
         return b""
 
 
-def test_at_a_terminal_delete_asks() -> None:
+def test_delete_prompts_at_a_terminal() -> None:
     code, screen = at_terminal(b"no\r", "delete", "me/flowers", wait_for=b"Type its name")
     assert code == 2
     assert "me/flowers was not deleted" in screen
@@ -192,11 +192,11 @@ def test_at_a_terminal_delete_asks() -> None:
     assert "no registry is set" in screen
 
 
-def test_login_rejects_a_wrong_address_before_it_asks_for_a_token() -> None:
+def test_login_rejects_an_invalid_url_before_it_prompts() -> None:
     assert b"not the address of a registry" in datapkg("login", "ftp://example.org", code=2).stderr
 
 
-def test_at_a_terminal_login_asks_and_hides_the_token() -> None:
+def test_login_prompts_and_hides_the_token_at_a_terminal() -> None:
     datapkg("config", "registry", "http://127.0.0.1:9", code=0)
     code, screen = at_terminal(b"two words\r", "login", wait_for=b"Token for http://127.0.0.1:9")
     assert code == 2
@@ -204,13 +204,13 @@ def test_at_a_terminal_login_asks_and_hides_the_token() -> None:
     assert "two words" not in screen
 
 
-def test_ctrl_c_at_a_question() -> None:
+def test_ctrl_c_at_a_prompt() -> None:
     code, screen = at_terminal(b"\x03", "delete", "me/flowers", wait_for=b"Type its name")
     assert (code, "Traceback" in screen) == (130, False)
     assert "error: interrupted" in screen
 
 
-def test_without_a_terminal_nothing_asks() -> None:
+def test_no_prompts_without_a_terminal() -> None:
     done = datapkg("delete", "me/flowers", code=2)
     assert b"--yes" in done.stderr
     done = datapkg("login", code=2)

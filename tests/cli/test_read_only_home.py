@@ -1,4 +1,4 @@
-"""Messages where datapkg may not write its own folder; the refusal is mocked, since root is refused nothing."""
+"""Messages if datapkg may not write its own folder; the denial is mocked, since root is never denied."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli.conftest import Run
 
 @pytest.fixture(params=[errno.EACCES, errno.EROFS])
 def read_only(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home in which the system refuses to make folders."""
+    """Create a home in which the system denies creating folders."""
     home = tmp_path / "home"
     monkeypatch.setenv("DATAPKG_HOME", str(home))
     mkdir = os.mkdir
@@ -31,7 +31,7 @@ def read_only(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("words", [("build", "me/x", "{iris}"), ("config", "registry", "https://a.example.org")])
-def test_the_command_names_the_variable(run: Run, read_only: Path, iris: Path, words: tuple[str, ...]) -> None:
+def test_command_names_the_variable(run: Run, read_only: Path, iris: Path, words: tuple[str, ...]) -> None:
     ended = run(*(word.format(iris=iris) for word in words))
     assert ended.code == 7
     assert f"datapkg cannot write {read_only}" in ended.err
@@ -45,7 +45,7 @@ def test_python_names_the_variable(iris: Path) -> None:
     assert "DATAPKG_HOME" in caught.value.hint
 
 
-def test_a_store_that_became_read_only(run: Run, iris: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_that_became_read_only(run: Run, iris: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("build", "me/x", str(iris)).code == 0
     opened = os.open
 
@@ -60,7 +60,7 @@ def test_a_store_that_became_read_only(run: Run, iris: Path, own_home: Path, mon
     assert (ended.code, "hint: export DATAPKG_HOME=" in ended.err) == (7, True)
 
 
-def test_a_file_in_the_place_of_the_home(run: Run, iris: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_that_is_a_file(run: Run, iris: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DATAPKG_HOME", str(tmp_path / "file"))
     ended = run("build", "me/x", str(iris))

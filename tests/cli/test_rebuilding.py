@@ -1,4 +1,4 @@
-"""Building again, for real: what is read, what is said about it, and what a build would change."""
+"""Real rebuilds: what is read, what is reported, and what `status` lists as changed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from tests.cli.conftest import Run
 
-# Files are believed only once they are a little older than the last look at them.
+# A recorded file time is trusted only if the file was a little older when it was recorded.
 SETTLED_S = 0.06
 
 
 @pytest.fixture
 def sales(tmp_path: Path, run: Run) -> Path:
-    """A folder with two tables and a file, from which me/sales was built."""
+    """Write a folder with two tables and a file, and build me/sales from it."""
     folder = tmp_path / "sales"
     (folder / "raw").mkdir(parents=True)
     (folder / "may.csv").write_text("day,sum\n1,10\n2,20\n")
@@ -38,7 +38,7 @@ def explained(run: Run, folder: Path, *options: str) -> dict[str, str]:
     return reasons
 
 
-def test_nothing_changed(run: Run, sales: Path) -> None:
+def test_no_changes(run: Run, sales: Path) -> None:
     again = run("build", "me/sales", str(sales), "--json").json
     assert again["nodes"] == {"built": 0, "reused": 3}
     assert events() == 1
@@ -47,7 +47,7 @@ def test_nothing_changed(run: Run, sales: Path) -> None:
     assert "nothing changed" in run("status", "me/sales").out
 
 
-def test_one_changed(run: Run, sales: Path) -> None:
+def test_one_changed_file(run: Run, sales: Path) -> None:
     before = run("show", "me/sales", "--json").json["hash"]
     (sales / "may.csv").write_text("day,sum\n1,10\n2,99\n")
     assert explained(run, sales)["may"] == "read: the file changed"
@@ -56,7 +56,7 @@ def test_one_changed(run: Run, sales: Path) -> None:
     assert "99" in run("cat", "me/sales/may").out
 
 
-def test_an_edit_of_the_same_size_in_the_same_moment_is_seen(run: Run, sales: Path) -> None:
+def test_edit_of_equal_size_and_time_is_detected(run: Run, sales: Path) -> None:
     path = sales / "may.csv"
     for number in range(10, 30):
         status = path.stat()
@@ -66,14 +66,14 @@ def test_an_edit_of_the_same_size_in_the_same_moment_is_seen(run: Run, sales: Pa
         assert f"1,{number}" in run("cat", "me/sales/may").out
 
 
-def test_a_touched_file_is_hashed_and_not_parsed(run: Run, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_touched_file_is_hashed_but_not_parsed(run: Run, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.utime(sales / "may.csv")
     reasons = explained(run, sales)
     assert reasons["may"] == "unchanged: the file was touched, its bytes are the same"
     assert reasons["june"] == "unchanged: size and times of the file are the same"
 
 
-def test_bytes_that_are_known_under_another_name(run: Run, sales: Path) -> None:
+def test_known_bytes_under_another_name_are_reused(run: Run, sales: Path) -> None:
     (sales / "may.csv").write_bytes((sales / "june.csv").read_bytes())
     (sales / "raw" / "may.csv").write_bytes((sales / "june.csv").read_bytes())
     ended = run("build", "me/sales", str(sales), "--explain", "--json").json
@@ -81,7 +81,7 @@ def test_bytes_that_are_known_under_another_name(run: Run, sales: Path) -> None:
     assert ended["nodes"] == {"built": 0, "reused": 4}
 
 
-def test_settings_are_named(run: Run, sales: Path) -> None:
+def test_changed_options_are_named(run: Run, sales: Path) -> None:
     lines = "contents:\n  may: {file: may.csv, kwargs: {nrows: 1}}\n  june: {file: june.csv, transform: id}\n"
     (sales / "build.yml").write_text(lines)
     reasons = explained(run, sales)
@@ -106,8 +106,10 @@ def test_settings_are_named(run: Run, sales: Path) -> None:
         ("{nrows: 1}", "{nrows: 1, encoding: utf-8}", "kwargs.encoding not set → utf-8"),
     ],
 )
-def test_status_sees_the_kwargs_that_a_build_sees(run: Run, sales: Path, first: str, second: str, reason: str) -> None:
-    """The result is the same in each case: `status` tells of it until a build has looked."""
+def test_status_detects_the_same_kwargs_changes_as_a_build(
+    run: Run, sales: Path, first: str, second: str, reason: str
+) -> None:
+    """The result is equal in each case, so `status` lists the change until the next build."""
     for kwargs in (first, second):
         (sales / "build.yml").write_text(f"contents:\n  may: {{file: may.csv, kwargs: {kwargs}}}\n")
         if kwargs == second:
@@ -125,19 +127,19 @@ def test_force_reads_all(run: Run, sales: Path) -> None:
     assert "1 node built, 2 reused (2 read again: the same data)" in run("build", "me/sales", str(sales), "--force").out
 
 
-def test_without_the_index_the_result_is_the_same(run: Run, sales: Path) -> None:
+def test_result_does_not_depend_on_the_index(run: Run, sales: Path) -> None:
     before = run("show", "me/sales", "--json").json["hash"]
     for path in Home().cache.glob("index.db*"):
         path.unlink()
     assert run("build", "me/sales", str(sales), "--json").json["hash"] == before
 
 
-def test_an_index_that_is_garbage_is_a_miss(run: Run, sales: Path) -> None:
+def test_corrupt_index_is_a_miss(run: Run, sales: Path) -> None:
     (Home().cache / "index.db").write_bytes(os.urandom(8192))
     assert run("build", "me/sales", str(sales), "--json").json["nodes"]["reused"] == 3
 
 
-def test_objects_that_are_gone_are_made_again(run: Run, sales: Path) -> None:
+def test_missing_objects_are_built_again(run: Run, sales: Path) -> None:
     for pack in (Home().store.folder / "packs").iterdir():
         pack.unlink()
     assert run("build", "me/sales", str(sales)).code == 0
@@ -145,7 +147,7 @@ def test_objects_that_are_gone_are_made_again(run: Run, sales: Path) -> None:
     assert "10" in run("cat", "me/sales/may").out
 
 
-def test_a_dry_run_keeps_nothing(run: Run, sales: Path) -> None:
+def test_dry_run_stores_nothing(run: Run, sales: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in Home().data.rglob("*") if "cache" not in path.parts}
     (sales / "may.csv").write_text("day,sum\n7,7\n")
     tried = run("build", "me/sales", str(sales), "--dry-run")
@@ -157,14 +159,14 @@ def test_a_dry_run_keeps_nothing(run: Run, sales: Path) -> None:
     assert tried.out.startswith(f"would build {made.strip()}")
 
 
-def test_checks_are_tried_in_a_dry_run(run: Run, sales: Path) -> None:
+def test_checks_run_in_a_dry_run(run: Run, sales: Path) -> None:
     (sales / "build.yml").write_text("contents: {may: {file: may.csv, checks: {small: {column: sum, max: 9}}}}\n")
     ended = run("build", "me/sales", str(sales), "--dry-run")
     assert ended.code == 5
     assert "Data check failed: small" in ended.err
 
 
-def test_what_could_be_built_is_not_built_again(run: Run, sales: Path) -> None:
+def test_nodes_built_before_a_failure_are_reused(run: Run, sales: Path) -> None:
     (sales / "july.csv").write_text("a\n1\n")
     (sales / "may.csv").write_text('day,sum\n1,"2\n')
     (sales / "broken.parquet").write_bytes(b"PAR1 no PAR1")
@@ -195,7 +197,9 @@ class TestStatus:
         assert "  renamed  june → juni\n" in text
         assert f"datapkg build me/sales {sales}" in text
 
-    def test_of_all_that_was_built_from_here(self, run: Run, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_all_packages_built_from_the_working_directory(
+        self, run: Run, sales: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.chdir(sales.parent)
         assert [each["package"] for each in run("status", "--json").json["packages"]] == ["me/sales"]
         monkeypatch.chdir("/")
@@ -206,7 +210,7 @@ class TestStatus:
         assert ended.code == 3
         assert "no package was built from this folder" in ended.err
 
-    def test_what_was_never_built(self, run: Run) -> None:
+    def test_package_never_built(self, run: Run) -> None:
         ended = run("status", "me/nothing")
         assert ended.code == 3
         assert "datapkg build me/nothing PATH" in ended.err

@@ -1,4 +1,4 @@
-"""The commands that talk to a registry, for real: push, install, lock, tag, version, access, search, login, delete."""
+"""The commands that need a registry, run for real: push, install, lock, tag, version, access, search, login, delete."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tests.live_registry import LiveRegistry
 def test_pushing_a_public_package_without_a_licence_gives_a_note(ada: Person, tmp_path: Path) -> None:
     package, folder = f"{ada.name}/notes", tmp_path / "notes"
     folder.mkdir()
-    (folder / "notes.txt").write_text(f"of {ada.name}")  # bytes of its own: what is public is not sent again
+    (folder / "notes.txt").write_text(f"of {ada.name}")  # unique bytes: public objects are not sent again
     ada("build", package, str(folder))
     assert ada("push", package, "--dry-run").err == ""
     assert "note: no licence is named" in ada("push", package, "--public", "--dry-run").err
     assert ada("push", package, "--public", "-q").err == ""
     (folder / "LICENSE").write_text("SPDX-License-Identifier: CC0-1.0\n")
     ada("build", package, str(folder))
-    said = "note: 'LICENSE' names CC0-1.0; name it in build.yml too: meta: {licence: CC0-1.0}\n"
-    assert ada("push", package, "--public").err == said
+    message = "note: 'LICENSE' names CC0-1.0; name it in build.yml too: meta: {licence: CC0-1.0}\n"
+    assert ada("push", package, "--public").err == message
     (folder / "build.yml").write_text("meta: {licence: CC0-1.0}\ncontents: {notes: {file: notes.txt}}\n")
     ada("build", package, str(folder))
     assert ada("push", package, "--public", "--json").json["warnings"] == []
 
 
-def test_push_for_machines(ada: Person, iris: Path, registry: LiveRegistry) -> None:
+def test_push_json_output(ada: Person, iris: Path, registry: LiveRegistry) -> None:
     package = f"{ada.name}/flowers"
     hash = ada("build", package, str(iris), "--json").json["hash"]
     dry = ada("push", package, "--dry-run", "--json").json
@@ -50,7 +50,7 @@ def test_push_for_machines(ada: Person, iris: Path, registry: LiveRegistry) -> N
     assert ada("push", package, "-q").out == f"{package}@sha256:{hash}\n"
 
 
-def test_push_says_what_to_type_next(ada: Person, iris: Path, registry: LiveRegistry) -> None:
+def test_push_prints_the_next_command(ada: Person, iris: Path, registry: LiveRegistry) -> None:
     package = f"{ada.name}/flowers"
     ada("build", package, str(iris))
     out = ada("push", package).out
@@ -61,7 +61,7 @@ def test_push_says_what_to_type_next(ada: Person, iris: Path, registry: LiveRegi
     assert "access add" not in ada("push", package, "--public", "--yes").out
 
 
-def test_install_for_machines(ada: Person, bob: Person, flowers: str) -> None:
+def test_install_json_output(ada: Person, bob: Person, flowers: str) -> None:
     assert bob("install", flowers).code == 3
     ended = ada("access", "add", flowers, bob.name, "--json")
     assert ended.json == {"package": flowers, "public": False, "owner": ada.name, "readers": [bob.name], "writers": []}
@@ -79,11 +79,9 @@ def test_install_for_machines(ada: Person, bob: Person, flowers: str) -> None:
     assert bob("install", flowers).code == 3
 
 
-def test_a_writer_pushes_and_gets_no_hint_that_only_an_owner_can_follow(
-    ada: Person, bob: Person, flowers: str, iris: Path
-) -> None:
-    said = f"{flowers} belongs to {ada.name}; it can be written by {bob.name}; it can be read by nobody else\n"
-    assert ada("access", "add", flowers, bob.name, "--write").out == said
+def test_writer_gets_no_hint_that_only_the_owner_can_follow(ada: Person, bob: Person, flowers: str, iris: Path) -> None:
+    message = f"{flowers} belongs to {ada.name}; it can be written by {bob.name}; it can be read by nobody else\n"
+    assert ada("access", "add", flowers, bob.name, "--write").out == message
     assert ada("access", "ls", flowers, "--json").json["writers"] == [bob.name]
     assert bob("install", flowers).code == 0
     (iris / "more.txt").write_text("more")
@@ -140,7 +138,7 @@ def test_meta_only(ada: Person, bob: Person, flowers: str) -> None:
     assert bob("show", flowers, "--json").json["bytes_absent"] == 0
 
 
-def test_an_unknown_registry_needs_to_be_named(
+def test_unknown_registry_must_be_named(
     ada: Person, stranger: Person, flowers: str, registry: LiveRegistry, tmp_path: Path
 ) -> None:
     ada("access", "add", flowers, "public", "--yes")
@@ -153,7 +151,7 @@ def test_an_unknown_registry_needs_to_be_named(
     assert stranger("install", address, "--registry", registry.url).code == 0
 
 
-def test_at_a_terminal_an_unknown_registry_is_asked_about(
+def test_unknown_registry_prompts_at_a_terminal(
     ada: Person, registry: LiveRegistry, flowers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada("access", "add", flowers, "public", "--yes")
@@ -250,7 +248,7 @@ def test_delete(ada: Person, flowers: str) -> None:
     assert ada("show", flowers).code == 0
 
 
-def test_a_project_is_locked_and_installed(ada: Person, bob: Person, flowers: str, iris: Path) -> None:
+def test_project_is_locked_and_installed(ada: Person, bob: Person, flowers: str, iris: Path) -> None:
     ada("access", "add", flowers, "public", "--yes")
     first = ada("show", flowers, "--json").json["hash"]
     assert bob("install").code == 2
@@ -279,7 +277,7 @@ def test_an_unreachable_registry(ada: Person, flowers: str) -> None:
     assert (ended.code, ended.error["code"]) == (8, "unreachable")
 
 
-def test_data_that_another_package_brought_count_as_here(ada: Person, bob: Person, flowers: str) -> None:
+def test_objects_installed_with_another_package_count_as_present(ada: Person, bob: Person, flowers: str) -> None:
     ada("access", "add", flowers, bob.name)
     assert bob("cp", flowers, f"{bob.name}/copied").code == 0
     assert "partly here" in bob("ls").out
@@ -288,7 +286,7 @@ def test_data_that_another_package_brought_count_as_here(ada: Person, bob: Perso
     assert [each["partial"] for each in bob("ls", "--json").json["packages"]] == [False, False]
 
 
-def test_a_missing_package_is_reported_with_the_registry(
+def test_missing_package_is_reported_with_the_registry(
     ada: Person, stranger: Person, registry: LiveRegistry, flowers: str
 ) -> None:
     ended = ada("install", f"{ada.name}/nowhere")
@@ -302,27 +300,27 @@ def test_a_missing_package_is_reported_with_the_registry(
     assert f"{flowers} is not installed; package '{flowers}' not found at {registry.url}, or you lack" in ended.err
 
 
-def test_a_tag_that_is_a_version_is_answered_with_the_line_that_gives_one(ada: Person, flowers: str) -> None:
+def test_tag_that_looks_like_a_version_suggests_the_version_command(ada: Person, flowers: str) -> None:
     ended = ada("tag", "add", flowers, "7.1")
     assert ended.code == 2
     assert f"hint: datapkg version add {flowers} 7.1\n" in ended.err
     assert ada("version", "add", flowers, "7.1").code == 0
 
 
-def test_access_for_a_name_that_no_user_has_is_explained(ada: Person, flowers: str) -> None:
+def test_access_for_an_unknown_user_is_explained(ada: Person, flowers: str) -> None:
     note = "note: if there is no user 'nobodyyet' yet, access starts once one of that name exists\n"
     assert ada("access", "add", flowers, "nobodyyet").err == note
     assert ada("access", "add", flowers, "public", "--yes").err == ""
 
 
-def test_making_public_shows_the_line_that_agrees(ada: Person, flowers: str) -> None:
+def test_making_public_suggests_the_line_that_confirms(ada: Person, flowers: str) -> None:
     ended = ada("access", "add", flowers, "public")
     assert ended.code == 7
     assert f"hint: datapkg access add {flowers} public --yes (in Python: confirm=True)\n" in ended.err
     assert ada("access", "add", flowers, "public", "--yes").code == 0
 
 
-def test_a_state_that_was_pushed_before_is_not_offered_on_top_of_a_newer_one(
+def test_state_pushed_before_is_not_suggested_on_top_of_a_newer_one(
     ada: Person, bob: Person, flowers: str, iris: Path
 ) -> None:
     ada("access", "add", flowers, bob.name, "--write")

@@ -1,4 +1,4 @@
-"""`datapkg stubs`: which packages it writes down, where, and what it leaves alone."""
+"""`datapkg stubs`: which packages it covers, where it writes, and which files it keeps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_stubs_are_written_once(run: Run) -> None:
     assert (again["written"], again["removed"]) == ([], [])
 
 
-def test_where_python_has_its_libraries_is_the_place(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_target_is_site_packages(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_iris(Home())
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path / name))
     (tmp_path / "purelib").mkdir()
@@ -49,7 +49,7 @@ def test_where_python_has_its_libraries_is_the_place(run: Run, tmp_path: Path, m
     assert files(tmp_path / "purelib" / "datapkg-stubs") == FILES
 
 
-def test_what_is_no_longer_here_goes_and_nothing_else(run: Run) -> None:
+def test_only_stubs_of_removed_packages_are_deleted(run: Run) -> None:
     home = Home()
     install_iris(home)
     install(home, "examples/other", file_node(home, "f", b"1"))
@@ -67,7 +67,7 @@ def test_what_is_no_longer_here_goes_and_nothing_else(run: Run) -> None:
     own.unlink()
 
 
-def test_no_link_in_the_folder_of_stubs_is_followed(run: Run, tmp_path: Path) -> None:
+def test_links_in_the_stubs_folder_are_not_followed(run: Run, tmp_path: Path) -> None:
     install_iris(Home())
     (tmp_path / "elsewhere").mkdir()
     for link in ("typings/datapkg-stubs/data/uciml", "typings/datapkg-stubs/data", "typings/datapkg-stubs"):
@@ -84,7 +84,7 @@ def test_no_link_in_the_folder_of_stubs_is_followed(run: Run, tmp_path: Path) ->
     assert files(tmp_path / "elsewhere") == []
 
 
-def test_a_file_of_somebody_else_is_never_overwritten(run: Run) -> None:
+def test_foreign_file_is_never_overwritten(run: Run) -> None:
     install_iris(Home())
     strange = Path("typings/datapkg-stubs/data/uciml/__init__.pyi")
     strange.parent.mkdir(parents=True)
@@ -96,7 +96,7 @@ def test_a_file_of_somebody_else_is_never_overwritten(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("option", "code"), [("--dry-run", 0), ("--check", 5)])
-def test_nothing_is_written_where_that_is_not_wanted(run: Run, option: str, code: int) -> None:
+def test_check_and_dry_run_write_nothing(run: Run, option: str, code: int) -> None:
     home = Home()
     install_iris(home)
     ended = run("stubs", "--into", "typings", option)
@@ -111,7 +111,7 @@ def test_nothing_is_written_where_that_is_not_wanted(run: Run, option: str, code
     assert ("hint: datapkg stubs --into typings" in ended.err) == bool(code)
 
 
-def test_the_locked_state_is_the_one(run: Run) -> None:
+def test_locked_state_is_used(run: Run) -> None:
     home = Home()
     locked = install_iris(home)
     install(home, "uciml/iris", file_node(home, "later", b"1"))
@@ -120,7 +120,7 @@ def test_the_locked_state_is_the_one(run: Run) -> None:
     assert run("stubs", "--into", "typings", "--json").json["packages"][0]["hash"] == locked
 
 
-def test_what_cannot_be_read_is_named_and_the_others_written(run: Run) -> None:
+def test_unreadable_package_is_named_and_the_others_are_written(run: Run) -> None:
     home = Home()
     install_iris(home)
     pin = {"requirement": "a/b", "package": "a/b", "registry": "https://x.org", "hash": "1" * 64, "size": 1}
@@ -132,14 +132,14 @@ def test_what_cannot_be_read_is_named_and_the_others_written(run: Run) -> None:
     assert files(Path("typings/datapkg-stubs")) == FILES
 
 
-def test_nothing_installed_writes_nothing(run: Run) -> None:
+def test_nothing_is_written_without_installed_packages(run: Run) -> None:
     ended = run("stubs", "--into", "typings")
     assert ended.code == 0
     assert "datapkg install USER/NAME" in ended.out
     assert not Path("typings").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_an_error(run: Run) -> None:
+def test_folder_that_cannot_be_created_is_an_error(run: Run) -> None:
     install_iris(Home())
     Path("typings").write_text("")
     ended = run("stubs", "--into", "typings")
@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(run: Run) -> None:
     assert "Traceback" not in ended.err
 
 
-def test_a_folder_in_the_store_that_is_no_name_is_passed_over(run: Run) -> None:
+def test_folder_in_the_store_with_an_invalid_name_is_skipped(run: Run) -> None:
     home = Home()
     install_iris(home)
     current = home.store.refs.folder / "uciml" / "iris" / "current"

@@ -1,4 +1,4 @@
-"""Which state is meant: by a new name, a log, an install, under a lock; and what a list of states shows."""
+"""Which state a new tag or version, a log, an install or a lock refers to, and what a list of states shows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(ada: Person, package: str, iris: Path, text: str, message: str = "") -
 
 
 @pytest.mark.parametrize(("kind", "name"), [("version", "2.0"), ("tag", "good")])
-def test_a_name_is_not_given_to_another_state_than_the_newest_here(
+def test_name_is_not_given_to_an_older_state_than_the_newest_local_one(
     ada: Person, flowers: str, iris: Path, kind: str, name: str
 ) -> None:
     pushed = ada("show", flowers, "--json").json["hash"]
@@ -49,7 +49,7 @@ def test_a_name_is_shown_on_this_machine(ada: Person, flowers: str) -> None:
     assert [each["name"] for each in listed["states"][0]["versions"]] == ["1.0", "1.5"]
 
 
-def test_naming_does_not_count_as_having_seen_what_others_pushed(ada: Person, flowers: str, iris: Path) -> None:
+def test_tagging_does_not_mark_pushes_of_others_as_seen(ada: Person, flowers: str, iris: Path) -> None:
     own = ada.environment["DATAPKG_HOME"]
     ada.environment["DATAPKG_HOME"] = f"{own}-other"
     assert ada("install", flowers).code == 0
@@ -60,7 +60,7 @@ def test_naming_does_not_count_as_having_seen_what_others_pushed(ada: Person, fl
     assert "somebody pushed" in ada("push", flowers).err
 
 
-def test_the_log_has_local_builds_and_each_push_once(ada: Person, flowers: str, iris: Path) -> None:
+def test_log_has_local_builds_and_each_push_once(ada: Person, flowers: str, iris: Path) -> None:
     first = ada("show", flowers, "--json").json["hash"]
     local = build(ada, flowers, iris, "petal\n1\n", "mine")
     entries = ada("log", flowers, "--json").json["log"]
@@ -80,7 +80,7 @@ def test_the_log_has_local_builds_and_each_push_once(ada: Person, flowers: str, 
     ]
 
 
-def test_without_its_registry_the_log_names_what_works(ada: Person, flowers: str) -> None:
+def test_log_without_the_registry_suggests_the_local_log(ada: Person, flowers: str) -> None:
     ada.environment["DATAPKG_REGISTRY"] = "http://127.0.0.1:9"
     ended = ada("log", flowers)
     assert (ended.code, f"hint: datapkg log {flowers} --local" in ended.err) == (8, True)
@@ -99,7 +99,7 @@ def test_the_log_of_one_state(ada: Person, flowers: str, iris: Path) -> None:
     assert ada("log", f"{flowers}/README.md").code == 2
 
 
-def test_the_log_tells_what_changed(ada: Person, flowers: str, iris: Path) -> None:
+def test_log_shows_changes(ada: Person, flowers: str, iris: Path) -> None:
     build(ada, flowers, iris, "petal\n1\n")
     newest, pushed, _ = ada("log", flowers, "--changes", "--json").json["log"]
     (change,) = newest["changes"]
@@ -111,7 +111,7 @@ def test_the_log_tells_what_changed(ada: Person, flowers: str, iris: Path) -> No
     assert dry["changes"] == newest["changes"]
 
 
-def test_a_state_that_was_never_pushed_is_installed_by_its_short_hash(ada: Person, flowers: str, iris: Path) -> None:
+def test_unpushed_state_is_installed_by_its_short_hash(ada: Person, flowers: str, iris: Path) -> None:
     local = build(ada, flowers, iris, "petal\n1\n")
     build(ada, flowers, iris, "petal\n2\n")
     assert ada("install", f"{flowers}@sha256:{local[:8]}").code == 0
@@ -120,7 +120,7 @@ def test_a_state_that_was_never_pushed_is_installed_by_its_short_hash(ada: Perso
     assert ada("install", flowers, "-x", local[:12], "--json").json["installed"][0]["hash"] == local
 
 
-def test_all_states_that_are_kept_are_listed(ada: Person, flowers: str, iris: Path) -> None:
+def test_all_stored_states_are_listed(ada: Person, flowers: str, iris: Path) -> None:
     first = ada("show", flowers, "--json").json["hash"]
     states = [build(ada, flowers, iris, f"petal\n{number}\n") for number in range(7)]
     (listed,) = ada("ls", "--json").json["packages"]
@@ -132,7 +132,7 @@ def test_all_states_that_are_kept_are_listed(ada: Person, flowers: str, iris: Pa
     assert "1.0, latest, stable" not in "".join(lines)
 
 
-def test_the_review_is_named_where_a_build_was_not_pushed(ada: Person, flowers: str, iris: Path) -> None:
+def test_status_suggests_the_review_of_an_unpushed_build(ada: Person, flowers: str, iris: Path) -> None:
     review = f"datapkg push {flowers} --dry-run"
     assert review not in ada("status", flowers).out
     build(ada, flowers, iris, "petal\n1\n")
@@ -140,7 +140,7 @@ def test_the_review_is_named_where_a_build_was_not_pushed(ada: Person, flowers: 
     assert ada("status", flowers, "--json").json["packages"][0]["is_pushed"] is False
 
 
-def test_a_lock_that_decides_is_named(ada: Person, flowers: str, iris: Path) -> None:
+def test_lock_that_decides_the_state_is_named(ada: Person, flowers: str, iris: Path) -> None:
     first = ada("show", flowers, "--json").json["hash"]
     second = changed(ada, flowers, iris)
     Path("datapkg.yml").write_text(f"packages: ['{flowers}@1.0']\n")
@@ -159,7 +159,7 @@ def test_a_lock_that_decides_is_named(ada: Person, flowers: str, iris: Path) -> 
     assert ada("show", flowers).err == ""
 
 
-def test_a_node_that_vanished_is_named_with_the_states_that_had_it(ada: Person, flowers: str, iris: Path) -> None:
+def test_removed_node_is_reported_with_the_states_that_had_it(ada: Person, flowers: str, iris: Path) -> None:
     (iris / "picture.bin").unlink()
     (iris / "flowers.csv").write_text("petal\n1\n")
     hash = ada("build", flowers, str(iris), "--json").json["hash"]
@@ -177,7 +177,7 @@ def test_a_node_that_vanished_is_named_with_the_states_that_had_it(ada: Person, 
 
 @pytest.fixture
 def without_picture(ada: Person, flowers: str, iris: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A package of which this machine has the newest state alone, which lost a file and a table; gives its hash."""
+    """Return the hash of the newest state of a package, the only one installed, which lost a file and a table."""
     (iris / "picture.bin").unlink()
     (iris / "README.md").write_text("# Fewer\n")
     (iris / "flowers.csv").rename(iris / "plants.csv")
@@ -188,38 +188,36 @@ def without_picture(ada: Person, flowers: str, iris: Path, monkeypatch: pytest.M
     return hash
 
 
-def test_a_node_that_vanished_is_looked_for_at_the_registry(ada: Person, flowers: str, without_picture: str) -> None:
-    said = f"(the state is sha256:{without_picture[:12]}; it was in 1.0)\nhint: datapkg show {flowers}@1.0\n"
+def test_removed_node_is_looked_up_at_the_registry(ada: Person, flowers: str, without_picture: str) -> None:
+    message = f"(the state is sha256:{without_picture[:12]}; it was in 1.0)\nhint: datapkg show {flowers}@1.0\n"
     for words in (
         ("show", f"{flowers}/picture.bin"),
         ("cat", f"{flowers}/picture.bin"),
         ("fetch", f"{flowers}/flowers"),
     ):
-        assert ada(*words).err.endswith(said)
+        assert ada(*words).err.endswith(message)
     assert ada("show", f"{flowers}/never").err.endswith(
         f"(the state is sha256:{without_picture[:12]})\nhint: datapkg show {flowers}\n"
     )
     ada.environment["DATAPKG_HOME"] += "-empty"
-    assert ada("show", f"{flowers}/picture.bin").err.endswith(said), "of a package that is not installed"
+    assert ada("show", f"{flowers}/picture.bin").err.endswith(message), "of a package that is not installed"
 
 
-def test_a_node_that_vanished_is_looked_for_by_all_who_read_files(
-    ada: Person, flowers: str, without_picture: str
-) -> None:
+def test_removed_node_is_looked_up_by_every_file_reader(ada: Person, flowers: str, without_picture: str) -> None:
     assert ada("show", flowers).code == 0
-    said = r"it was in 1\.0\)"
+    message = r"it was in 1\.0\)"
     for path in ("picture.bin", "flowers.parquet", "flowers"):
-        with pytest.raises(FileNotFoundError, match=said):
+        with pytest.raises(FileNotFoundError, match=message):
             DatapkgFileSystem().info(f"{flowers}/{path}")
-        with datapkg.open_hook("shown", flowers), pytest.raises(FileNotFoundError, match=said):
+        with datapkg.open_hook("shown", flowers), pytest.raises(FileNotFoundError, match=message):
             Path("shown", path).read_bytes()
-    with pytest.raises(NodeNotFound, match=said):
+    with pytest.raises(NodeNotFound, match=message):
         FileTree(open_source(Ref.parse(flowers), Home())).look("picture.bin")
-    with pytest.raises(NodeNotFound, match=said):
+    with pytest.raises(NodeNotFound, match=message):
         datapkg.load(f"{flowers}/picture.bin")
 
 
-def test_no_error_waits_for_a_registry_before_it_is_read(
+def test_registry_is_queried_only_when_the_error_message_is_read(
     ada: Person, flowers: str, without_picture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ada("show", flowers).code == 0
@@ -237,7 +235,7 @@ def test_no_error_waits_for_a_registry_before_it_is_read(
     assert asked == [ada.environment["DATAPKG_REGISTRY"]], "once for all of them"
 
 
-def test_a_registry_that_does_not_answer_keeps_no_error_back(ada: Person, flowers: str, without_picture: str) -> None:
+def test_unreachable_registry_does_not_delay_an_error(ada: Person, flowers: str, without_picture: str) -> None:
     registry_states._known.clear()
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -254,12 +252,12 @@ def test_a_registry_that_does_not_answer_keeps_no_error_back(ada: Person, flower
     assert (ended.code, f"(the state is sha256:{without_picture[:12]})" in ended.err) == (3, True)
 
 
-def test_a_package_of_this_machine_alone_is_named_to_no_registry(ada: Person, iris: Path) -> None:
+def test_local_package_name_is_not_sent_to_a_registry(ada: Person, iris: Path) -> None:
     assert ada("build", f"{ada.name}/secret", str(iris)).code == 0
     assert registry_states.earlier_states(Home().store, Ref(ada.name, "secret")) == []
 
 
-def test_a_misspelt_node_is_answered_with_the_line_to_type(ada: Person, flowers: str) -> None:
+def test_misspelt_node_suggests_the_correct_line(ada: Person, flowers: str) -> None:
     for words, hint in (
         (("cat", f"{flowers}/flower"), f"datapkg cat {flowers}/flowers"),
         (("show", f"{flowers}/READ.md@1.0"), f"datapkg show {flowers}/README.md@1.0"),
@@ -269,22 +267,22 @@ def test_a_misspelt_node_is_answered_with_the_line_to_type(ada: Person, flowers:
     ):
         ended = ada(*words)
         assert (ended.code, ended.err.splitlines()[-1]) == (3, f"hint: {hint}")
-    with pytest.raises(NodeNotFound, match=r"did you mean 'flowers'\?") as told:
+    with pytest.raises(NodeNotFound, match=r"did you mean 'flowers'\?") as caught:
         datapkg.load(f"{flowers}/flower")
-    assert told.value.hint == f'datapkg.load("{flowers}/flowers")'
-    assert told.value.__notes__ == [f"hint: {told.value.hint}"]
-    with pytest.raises(NodeNotFound) as told:
+    assert caught.value.hint == f'datapkg.load("{flowers}/flowers")'
+    assert caught.value.__notes__ == [f"hint: {caught.value.hint}"]
+    with pytest.raises(NodeNotFound) as caught:
         datapkg.load(flowers).flower  # noqa: B018
-    assert told.value.hint == "flowers.flowers"
-    with pytest.raises(NodeNotFound) as told:
+    assert caught.value.hint == "flowers.flowers"
+    with pytest.raises(NodeNotFound) as caught:
         datapkg.load(flowers)["READM.md"]
-    assert told.value.hint == "flowers.README_md"
-    with pytest.raises(NodeNotFound) as told:
+    assert caught.value.hint == "flowers.README_md"
+    with pytest.raises(NodeNotFound) as caught:
         datapkg.export(f"{flowers}/flower", "out")
-    assert told.value.hint == f'datapkg.load("{flowers}/flowers")'
+    assert caught.value.hint == f'datapkg.load("{flowers}/flowers")'
 
 
-def test_a_sync_names_what_it_pushes(ada: Person, run: Run, tmp_path: Path) -> None:
+def test_sync_tags_the_pushed_state(ada: Person, run: Run, tmp_path: Path) -> None:
     folder, package = tmp_path / "folder", f"{ada.name}/followed"
     folder.mkdir()
     (folder / "a.csv").write_text("n\n1\n")

@@ -87,7 +87,7 @@ def test_corrupt_feather_version_1_file(tmp_path: Path) -> None:
     assert refused
 
 
-def test_error_of_a_dead_child_process_names_the_file(tmp_path: Path) -> None:
+def test_dead_child_process_is_reported(tmp_path: Path) -> None:
     library = types.ModuleType("library")
     library.__file__ = str(tmp_path / "folder" / "python_calamine" / "__init__.py")
     write(tmp_path / "folder", {"python_calamine/__init__.py": "import os\nos.abort()\n"})

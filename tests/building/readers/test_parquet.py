@@ -83,7 +83,7 @@ def test_corrupt_pages_are_detected_at_build(tmp_path: Path) -> None:
         Bench().build(write(tmp_path, {"t.parquet": bytes(body)}))
 
 
-def test_duplicate_column_names_are_rewritten(tmp_path: Path) -> None:
+def test_duplicate_column_names_need_rewrite(tmp_path: Path) -> None:
     table = pa.table([pa.array([1]), pa.array(["x"])], names=["a", "a"])
     pq.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(TransformFailed, match="column 'a' is in it twice") as caught:

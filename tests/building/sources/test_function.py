@@ -133,7 +133,7 @@ def test_exception_is_reported_with_its_line(folder: Path, function: str, messag
     assert caught.value.detail["line"] > 0
 
 
-def test_exception_outside_the_build_folder_has_no_line(folder: Path) -> None:
+def test_exception_without_a_frame_in_the_folder_has_no_line(folder: Path) -> None:
     (folder / "prepare.py").write_text("def bare(): return 1\n")
     with pytest.raises(TransformFailed, match=r"^prepare\.py: bare\(\) raised TypeError: .* takes 0 positional"):
         called(folder, "bare")
