@@ -1,4 +1,4 @@
-"""What a registry has of a package, as tests ask for it."""
+"""The state of a package at the registry."""
 
 from __future__ import annotations
 

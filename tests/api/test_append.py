@@ -1,4 +1,4 @@
-"""Files are added to a group or, as rows, to a table, without the rest of the package."""
+"""Files are added to a group, or as rows to a table, without downloading the rest of the package."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def here(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ref(person: Person) -> Ref:
-    """A package of two nodes at the registry, which came from the machine `one`."""
+    """Push a package of two nodes from the machine `one`."""
     ref = person.ref("p")
     values = {"t": pd.DataFrame({"n": [1], "s": ["a"], "w": [0.5]}), "raw": {"a": pd.DataFrame({"n": [1]})}}
     build_package(person.home("one"), ref, values)
@@ -93,9 +93,9 @@ def test_a_group_is_never_replaced_by_a_node(person: Person, ref: Ref, here: Pat
         append(person.home("two"), ref, [here / "more.csv", here / "deep" / "more.csv"])
 
 
-def test_rows_go_to_the_end_of_a_table(person: Person, ref: Ref, here: Path) -> None:
+def test_rows_are_added_at_the_end_of_a_table(person: Person, ref: Ref, here: Path) -> None:
     (here / "more.csv").write_text("s,w,n\nb,2,5\n")
-    (here / "last.csv").write_text("n,s,w\n6,7,\n")  # a text, and a double that is empty
+    (here / "last.csv").write_text("n,s,w\n6,7,\n")  # a text, and a double column without values
     home = person.home("two")
     done = append(home, ref, [here / "more.csv", here / "last.csv"], AppendOptions("t"))
     assert (done.rows, done.rows_now, done.added) == (2, 3, [])
@@ -109,18 +109,18 @@ def test_rows_go_to_the_end_of_a_table(person: Person, ref: Ref, here: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("n,s\n1,x\n", r"'w': expected double, got no such column"),
         ("n,s,w\n1.5,x,1\n", r"'n': expected int64, got double"),
         ("n,s,w,z\n1,x,1,1\n", r"'z': expected no such column, got int64"),
     ],
 )
-def test_columns_that_do_not_fit_are_named(person: Person, ref: Ref, here: Path, text: str, said: str) -> None:
+def test_mismatched_columns_are_named(person: Person, ref: Ref, here: Path, text: str, message: str) -> None:
     (here / "fits.csv").write_text("n,s,w\n1,x,1\n")
     (here / "bad.csv").write_text(text)
     before = latest(person, ref)
-    with pytest.raises(InvalidInput, match=said) as caught:
+    with pytest.raises(InvalidInput, match=message) as caught:
         append(person.home("two"), ref, [here / "fits.csv", here / "bad.csv"], AppendOptions("t"))
     assert "nothing was appended" in str(caught.value)
     assert latest(person, ref) == before
@@ -142,7 +142,7 @@ def test_files_without_rows_are_rejected(person: Person, ref: Ref, here: Path) -
     assert caught.value.hint.endswith("--to raw")
 
 
-def test_without_a_push_the_new_state_stays_here(person: Person, ref: Ref, here: Path) -> None:
+def test_no_push_keeps_the_new_state_local(person: Person, ref: Ref, here: Path) -> None:
     home, before = person.home("one"), latest(person, ref)
     done = append(home, ref, [here / "x.txt"], AppendOptions(push=False))
     assert latest(person, ref) == before
@@ -153,7 +153,7 @@ def test_without_a_push_the_new_state_stays_here(person: Person, ref: Ref, here:
     assert latest(person, ref).hash == done.hash
 
 
-def test_a_push_that_is_refused_leaves_nothing_here(person: Person, here: Path) -> None:
+def test_rejected_push_leaves_no_local_state(person: Person, here: Path) -> None:
     other = Ref.parse("somebodyelse/p")
     with pytest.raises(Refused):
         append(person.home(), other, [here / "x.txt"])
@@ -180,7 +180,7 @@ def test_rows_appended_by_two_users_at_once_are_all_kept(
     assert load(ref, person.home("one"), lazy=True).t()["n"].tolist() == [1, 3, 2]  # type: ignore[attr-defined]
 
 
-def test_an_append_that_always_loses_the_race_asks_to_repeat_it(
+def test_append_that_always_loses_the_race_asks_to_retry(
     person: Person, ref: Ref, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = []

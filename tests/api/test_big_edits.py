@@ -1,4 +1,4 @@
-"""A package of very many nodes is edited: what travels is what is new, whatever goes wrong on the way."""
+"""Edits of a package with very many nodes transfer only what is new, whatever fails during the transfer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LITTLE = 200_000
 
 @dataclass
 class Traffic:
-    """What all sessions sent and received since the last question."""
+    """The bytes that all sessions sent and received since the last call."""
 
     sessions: list[RegistrySession] = field(default_factory=list)
 
@@ -58,7 +58,7 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
 
 @pytest.fixture
 def ref(person: Person) -> Iterator[Ref]:
-    """A package of many files at the registry, which came from the machine `one`."""
+    """Push a package of many files from the machine `one`."""
     home, ref = person.home("one"), person.ref("many")
     home.store.prepare()
     bodies = [b"%d" % (number % 50) for number in range(COUNT)]
@@ -87,7 +87,7 @@ def state(home: Home, ref: Ref) -> Manifest:
 
 
 def add(home: Home, ref: Ref, name: str, folder: Path) -> Draft:
-    """Adds ten files in ten groups."""
+    """Add ten files in ten groups."""
     with edit(home, ref) as draft:
         for number in range(10):
             path = folder / f"{name}{number}.txt"
@@ -97,11 +97,11 @@ def add(home: Home, ref: Ref, name: str, folder: Path) -> Draft:
 
 
 def whole(home: Home, hash: str) -> Manifest:
-    """The manifest, every line of it read."""
+    """Return the manifest after parsing every line of it."""
     return Manifest.parse(home.store.objects.read(hash), expected=hash)
 
 
-def test_ten_files_are_ten_objects_and_what_changed_of_the_manifest(
+def test_ten_files_transfer_ten_objects_and_a_manifest_delta(
     person: Person, ref: Ref, traffic: Traffic, tmp_path: Path
 ) -> None:
     one, two = person.home("one"), person.home("two")
@@ -117,11 +117,11 @@ def test_ten_files_are_ten_objects_and_what_changed_of_the_manifest(
     add(two, ref, "other", tmp_path)
     sent, received = traffic()
     assert sent < 10_000
-    assert before.size_bytes < received < before.size_bytes + LITTLE  # whole, since no other is there
+    assert before.size_bytes < received < before.size_bytes + LITTLE  # whole, since there is no older one
     last = add(one, ref, "last", tmp_path)
     sent, received = traffic()
     assert sent < 10_000
-    assert received < before.size_bytes  # ten of its twenty-odd chunks
+    assert received < before.size_bytes  # ten of more than twenty chunks
     assert len(whole(one, last.hash).nodes) == COUNT + 30
     with edit(two, ref) as draft:
         draft.meta["title"] = "Very many"
@@ -134,7 +134,7 @@ def test_ten_files_are_ten_objects_and_what_changed_of_the_manifest(
     assert isinstance(state(one, ref), MappedManifest)
 
 
-def test_groups_are_moved_taken_away_and_made(person: Person, ref: Ref, traffic: Traffic, tmp_path: Path) -> None:
+def test_groups_are_moved_removed_and_created(person: Person, ref: Ref, traffic: Traffic, tmp_path: Path) -> None:
     home = person.home("one")
     nodes = {node.path: node for node in state(home, ref).nodes}
     traffic()
@@ -160,7 +160,7 @@ def test_groups_are_moved_taken_away_and_made(person: Person, ref: Ref, traffic:
     assert whole(home, draft.hash).kind("deep") == ""
 
 
-def test_what_others_push_meanwhile_to_other_paths_is_kept(person: Person, ref: Ref, tmp_path: Path) -> None:
+def test_concurrent_pushes_to_other_paths_are_kept(person: Person, ref: Ref, tmp_path: Path) -> None:
     one, two = person.home("one"), person.home("two")
     with edit(one, ref) as draft:
         del draft["g00"]
@@ -191,7 +191,7 @@ def test_what_others_push_meanwhile_to_other_paths_is_kept(person: Person, ref: 
     ],
     ids=lambda fault: f"{fault.kind} {fault.where}",
 )
-def test_what_goes_wrong_on_the_way_costs_bytes_alone(person: Person, ref: Ref, tmp_path: Path, fault: Fault) -> None:
+def test_transfer_faults_cost_only_bytes(person: Person, ref: Ref, tmp_path: Path, fault: Fault) -> None:
     add(person.home("two"), ref, "new", tmp_path)
     with faulty_way(person.url) as way:
         way.faults.append(fault)
@@ -203,7 +203,7 @@ def test_what_goes_wrong_on_the_way_costs_bytes_alone(person: Person, ref: Ref, 
     assert len(whole(home, draft.hash).nodes) == COUNT + 20
 
 
-def test_a_map_of_another_manifest_costs_bytes_alone(
+def test_chunk_map_of_another_manifest_costs_only_bytes(
     person: Person, ref: Ref, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traffic: Traffic
 ) -> None:
     one, asked = person.home("one"), []
@@ -212,11 +212,11 @@ def test_a_map_of_another_manifest_costs_bytes_alone(
     assert isinstance(old, MappedManifest)
     own = encode_chunks(old.chunks)
 
-    def lies(data: bytes) -> list[Chunk]:
+    def wrong_chunks(data: bytes) -> list[Chunk]:
         asked.append(data)
         return decode_chunks(own)
 
-    monkeypatch.setattr("datapkg.remote.manifests.decode_chunks", lies)
+    monkeypatch.setattr("datapkg.remote.manifests.decode_chunks", wrong_chunks)
     traffic()
     with edit(one, ref) as draft:
         assert "g00/new0.txt" in draft
@@ -225,7 +225,7 @@ def test_a_map_of_another_manifest_costs_bytes_alone(
     assert whole(one, draft.hash).get("g00/new0.txt")
 
 
-def test_a_damaged_object_is_mended_by_whoever_has_it(
+def test_push_of_an_existing_object_repairs_a_corrupt_one(
     person: Person, ref: Ref, registry: LiveRegistry, tmp_path: Path
 ) -> None:
     home = person.home("one")

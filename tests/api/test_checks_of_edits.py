@@ -1,4 +1,4 @@
-"""Checks hold for every way in which the data of a package are changed, on whatever machine."""
+"""Checks apply to every operation that changes the data of a package, on any machine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ QUIET = CommitOptions(progress=silent)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The sources of a package with a foreign key."""
+    """Write the sources of a package with a foreign key."""
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "build.yml").write_text(BUILD_FILE)
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ref(person: Person, folder: Path) -> Ref:
-    """The package at the registry, built on the machine `one`."""
+    """Push the package from the machine `one`."""
     ref = person.ref("shop")
     build_package(person.home("one"), ref, folder)
     push_package(person.home("one"), ref)
@@ -62,27 +62,27 @@ def rows(*pairs: tuple[str, int]) -> pd.DataFrame:
 
 
 def outcomes(home: Home, ref: Ref) -> dict[str, str]:
-    """What the checks of the state here came to: `path: check` to outcome."""
+    """Return the check outcomes of the local state: `path: check` to outcome."""
     return {f"{each['path']}: {each['check']}": each["outcome"] for each in show(home, ref).checks}
 
 
 ALL_OK = {"sales: foreign_key": "ok", "sales: positive": "ok", "shops: key": "ok"}
 
 
-def test_a_sync_compares_with_tables_that_did_not_change(person: Person, ref: Ref, folder: Path) -> None:
+def test_sync_checks_references_to_and_from_unchanged_tables(person: Person, ref: Ref, folder: Path) -> None:
     (folder / "sales.csv").write_text("shop,n\na,1\nb,2\nb,3\n")
     home = person.home("two")
     done = sync.sync(home, folder, ref)
     assert (done.changed, outcomes(home, ref)) == (["sales"], ALL_OK)
     before = latest(person, ref)
-    (folder / "shops.csv").write_text("id\na\n")  # a table that did not change breaks its check by one that did
+    (folder / "shops.csv").write_text("id\na\n")  # an unchanged table violates its check because of a changed one
     for dry_run in (True, False):
         with pytest.raises(CheckFailed, match=r"sales.shop: 2 of 3 rows are not in shops.id"):
             sync.sync(home, folder, ref, sync.SyncOptions(dry_run=dry_run))
     assert latest(person, ref) == before
 
 
-def test_a_sync_tries_checks_that_are_new_for_the_same_data(person: Person, ref: Ref, folder: Path) -> None:
+def test_sync_runs_new_checks_on_unchanged_data(person: Person, ref: Ref, folder: Path) -> None:
     home = person.home("two")
     (folder / "build.yml").write_text(BUILD_FILE.replace("min: 0", "min: 2"))
     with pytest.raises(CheckFailed, match="row 1: 1"):
@@ -95,7 +95,7 @@ def test_a_sync_tries_checks_that_are_new_for_the_same_data(person: Person, ref:
         draft.append("sales", rows(("a", 10)))
 
 
-def test_a_sync_into_a_group_takes_references_along(person: Person, ref: Ref, folder: Path) -> None:
+def test_sync_into_a_group_moves_references(person: Person, ref: Ref, folder: Path) -> None:
     home = person.home("two")
     sync.sync(home, folder, ref, sync.SyncOptions(to="more"))
     assert outcomes(home, ref) == ALL_OK | {f"more/{key}": "ok" for key in ALL_OK}
@@ -104,19 +104,19 @@ def test_a_sync_into_a_group_takes_references_along(person: Person, ref: Ref, fo
         sync.sync(home, folder, ref, sync.SyncOptions(to="more"))
 
 
-def test_a_folder_without_a_build_file_leaves_checks_as_they_are(person: Person, ref: Ref, folder: Path) -> None:
+def test_folder_without_a_build_file_keeps_checks(person: Person, ref: Ref, folder: Path) -> None:
     (folder / "build.yml").unlink()
     (folder / "sales.csv").write_text("shop,n\na,-1\n")
     with pytest.raises(CheckFailed, match="positive"):
         sync.sync(person.home("two"), folder, ref)
 
 
-def test_rows_that_break_a_check_are_not_appended(person: Person, ref: Ref, tmp_path: Path) -> None:
+def test_rows_that_violate_a_check_are_not_appended(person: Person, ref: Ref, tmp_path: Path) -> None:
     home, before = person.home("two"), latest(person, ref)
     more = tmp_path / "more.csv"
-    for text, said in (("z,1", r"row 3: 'z'"), ("a,-5", r"1 of 3 rows is below 0; row 3: -5")):
+    for text, message in (("z,1", r"row 3: 'z'"), ("a,-5", r"1 of 3 rows is below 0; row 3: -5")):
         more.write_text(f"shop,n\n{text}\n")
-        with pytest.raises(CheckFailed, match=said) as caught:
+        with pytest.raises(CheckFailed, match=message) as caught:
             append.append(home, ref, [more], append.AppendOptions("sales"))
         assert "--no-checks" in str(caught.value.hint)
     assert latest(person, ref) == before
@@ -127,19 +127,19 @@ def test_rows_that_break_a_check_are_not_appended(person: Person, ref: Ref, tmp_
     assert outcomes(person.home("three"), ref) == ALL_OK
 
 
-def test_what_was_left_out_is_said_and_made_up_for(person: Person, ref: Ref, tmp_path: Path) -> None:
+def test_skipped_checks_are_recorded_and_run_later(person: Person, ref: Ref, tmp_path: Path) -> None:
     home = person.home("two")
     more = tmp_path / "more.csv"
     more.write_text("shop,n\na,-5\n")
     append.append(home, ref, [more], append.AppendOptions("sales", checks=False))
     skipped = ALL_OK | dict.fromkeys(("sales: foreign_key", "sales: positive"), "skipped")
     assert outcomes(home, ref) == skipped
-    more.write_text("shop,n\na,5\n")  # rows that are right do not hide those before them
+    more.write_text("shop,n\na,5\n")  # valid rows do not hide invalid ones before them
     with pytest.raises(CheckFailed, match="row 3: -5"):
         append.append(person.home("three"), ref, [more], append.AppendOptions("sales"))
 
 
-def test_a_draft_tries_the_checks_of_what_it_touches(person: Person, ref: Ref) -> None:
+def test_draft_runs_the_checks_of_changed_nodes(person: Person, ref: Ref) -> None:
     def change(draft: Draft, what: Callable[[Draft], Any]) -> None:
         with draft:
             what(draft)
@@ -150,9 +150,9 @@ def test_a_draft_tries_the_checks_of_what_it_touches(person: Person, ref: Ref) -
         "no column 'shops.id'": lambda draft: draft.__delitem__("shops"),
         "equal to an earlier one": lambda draft: draft.append("shops", pd.DataFrame({"id": ["a"]})),
     }
-    for said, what in breaking.items():
+    for message, what in breaking.items():
         for push in (True, False):
-            with pytest.raises(CheckFailed, match=said):
+            with pytest.raises(CheckFailed, match=message):
                 change(Draft(person.home("two"), ref, CommitOptions(push=push, progress=silent)), what)
     assert latest(person, ref) == before
     with Draft(person.home("two"), ref, QUIET) as draft:
@@ -172,7 +172,7 @@ def test_a_draft_tries_the_checks_of_what_it_touches(person: Person, ref: Ref) -
     ]
 
 
-def test_only_new_rows_are_read_for_rules_of_single_rows(person: Person, tmp_path: Path) -> None:
+def test_row_rules_read_only_new_rows(person: Person, tmp_path: Path) -> None:
     ref, home = person.ref("long"), person.home("two")
     (tmp_path / "build.yml").write_text("contents: {t: {file: t.csv, checks: [{min: 0}, {sql: n >= 0}]}}\n")
     pd.DataFrame({"n": np.random.default_rng(0).random(300_000)}).to_csv(tmp_path / "t.csv", index=False)
@@ -188,14 +188,14 @@ def test_only_new_rows_are_read_for_rules_of_single_rows(person: Person, tmp_pat
         draft.append("t", pd.DataFrame({"n": [-1.0]}))
 
 
-def test_two_edits_at_once_are_checked_together(person: Person, ref: Ref) -> None:
+def test_concurrent_edits_are_checked_together(person: Person, ref: Ref) -> None:
     with pytest.raises(CheckFailed, match=r"not in shops.id"), Draft(person.home("two"), ref, QUIET) as mine:
         mine.append("sales", rows(("b", 5)))
         with Draft(person.home("three"), ref, CommitOptions(progress=silent, checks=False)) as theirs:
             theirs["shops"] = pd.DataFrame({"id": ["a"]})
 
 
-def test_checks_come_along_in_a_merge(person: Person, new_person: Callable[[], Person], folder: Path, ref: Ref) -> None:
+def test_merge_keeps_checks(person: Person, new_person: Callable[[], Person], folder: Path, ref: Ref) -> None:
     bob = new_person()
     theirs = bob.ref("shop")
     build_package(bob.home("one"), theirs, {"sales": rows(("a", 3))})
@@ -217,7 +217,7 @@ def test_checks_come_along_in_a_merge(person: Person, new_person: Callable[[], P
     assert "shops is not a part of the merge" in done.warnings[0]
 
 
-def test_what_cannot_be_tried_again_is_said(person: Person, folder: Path, tmp_path: Path) -> None:
+def test_checks_that_cannot_run_again_cause_a_warning(person: Person, folder: Path, tmp_path: Path) -> None:
     ref, home = person.ref("code"), person.home("two")
     (folder / "build.yml").write_text("contents: {sales: {file: sales.csv, checks: {mine: {python: 'rules:mine'}}}}\n")
     (folder / "rules.py").write_text("def mine(frame):\n    return bool((frame.n > 0).all())\n")
@@ -234,7 +234,7 @@ def test_what_cannot_be_tried_again_is_said(person: Person, folder: Path, tmp_pa
         sync.sync(home, folder, ref)
 
 
-def test_checks_that_changed_alone_go_up_with_a_push(person: Person, ref: Ref, folder: Path) -> None:
+def test_push_sends_checks_if_only_they_changed(person: Person, ref: Ref, folder: Path) -> None:
     (folder / "build.yml").write_text(BUILD_FILE.replace("min: 0", "max: 5"))
     build_package(person.home("one"), ref, folder)
     assert not push_package(person.home("one"), ref).changed
@@ -245,12 +245,12 @@ def test_checks_that_changed_alone_go_up_with_a_push(person: Person, ref: Ref, f
 @pytest.mark.parametrize(
     "record", [{"checks": [5, {"path": "a"}, {"path": "a", "check": "b", "outcome": 3}]}, {"checks": 1}]
 )
-def test_a_record_from_elsewhere_is_not_believed_blindly(record: dict[str, Any]) -> None:
+def test_invalid_record_of_checks_is_ignored(record: dict[str, Any]) -> None:
     assert unpacked(record) == []
 
 
-def test_a_copy_takes_the_checks_along(person: Person, ref: Ref) -> None:
-    for machine in ("one", "two"):  # built here, and known to the registry alone
+def test_copy_keeps_checks(person: Person, ref: Ref) -> None:
+    for machine in ("one", "two"):  # built here, and known only to the registry
         home, mine = person.home(machine), person.ref(f"copy_{machine}")
         copy(home, ref, mine)
         assert outcomes(home, mine) == ALL_OK

@@ -1,4 +1,4 @@
-"""What a manifest states of a table is verified once before its objects stand for data that somebody has."""
+"""The content hash that a manifest states for a table is verified once before its objects are reused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from datapkg.format.names import Ref, State
 from datapkg.home import Home
 from datapkg.store import verified_content
 from datapkg.store.refs import Current
-from tests.api.lies import publish_otherwise, stored, tables, values
+from tests.api.false_content import publish_rewritten, stored, tables, values
 from tests.conftest import Person
 from tests.live_registry import LiveRegistry, live_registry
 
@@ -36,7 +36,7 @@ HONEST = [1, 2, 3]
 
 @pytest.fixture(scope="module")
 def careless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRegistry]:
-    """A registry that checks nothing, as one that lies does."""
+    """Start a registry that verifies no content, like a malicious one."""
     with live_registry(tmp_path_factory.mktemp("careless"), DATAPKG_REGISTRY_MAX_CHECK_BYTES="0") as live:
         yield live
 
@@ -56,17 +56,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lie(owner: Person, folder: Path) -> str:
-    """The owner's honest table was pushed, and its object swapped at the registry; the hash of that state."""
+def false_content(owner: Person, folder: Path) -> str:
+    """Push the owner's table, swap its object at the registry, and return the hash of that state."""
     home, ref = owner.home("first"), owner.ref("sales")
     built = build_package(home, ref, folder)
     push_package(home, ref)
-    return publish_otherwise(home, ref, built.hash, swapped=True)
+    return publish_rewritten(home, ref, built.hash, swapped=True)
 
 
 @pytest.fixture
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths of tables whose content is recomputed, as they are."""
+    """Record the paths of tables whose content hash is recomputed."""
     found: list[str] = []
     problem = verified_content.claim_problem
     monkeypatch.setattr(
@@ -83,11 +83,11 @@ def latest(person: Person, ref: Ref) -> str:
     return person.home("asking").client().resolve(ref).hash
 
 
-def test_a_rebuild_after_an_install_keeps_the_owners_data(owner: Person, folder: Path, lie: str) -> None:
+def test_rebuild_after_an_install_keeps_the_owners_data(owner: Person, folder: Path, false_content: str) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     (outcome,) = install_packages(home, [ref])
     assert outcome.installed
-    assert outcome.installed.hash == lie
+    assert outcome.installed.hash == false_content
     assert "has not checked the content of table 't'" in outcome.installed.note
     assert show(home, ref).unchecked == ["t"]
     built = build_package(home, ref, folder)
@@ -96,20 +96,20 @@ def test_a_rebuild_after_an_install_keeps_the_owners_data(owner: Person, folder:
     assert numbers(home, build_package(home, ref, folder).hash) == HONEST
 
 
-def test_a_push_does_not_adopt_a_state_with_false_content(owner: Person, folder: Path, lie: str) -> None:
+def test_a_push_does_not_adopt_a_state_with_false_content(owner: Person, folder: Path, false_content: str) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     built = build_package(home, ref, folder)
     pushed = push_package(home, ref, force=True)
-    assert pushed.hash == built.hash == latest(owner, ref) != lie
+    assert pushed.hash == built.hash == latest(owner, ref) != false_content
     assert "'t' at the registry is replaced by yours" in pushed.warnings[0]
 
 
 @pytest.mark.parametrize("is_built", [False, True])
 def test_a_sync_does_not_reuse_a_table_with_false_content(
-    owner: Person, folder: Path, lie: str, is_built: bool
+    owner: Person, folder: Path, false_content: str, is_built: bool
 ) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
-    if is_built:  # so that the cache knows what the file becomes
+    if is_built:  # so that the cache knows the content of the file
         build_package(home, owner.ref("elsewhere"), folder)
     synced = sync.sync(home, folder, ref)
     assert synced.pushed
@@ -117,7 +117,7 @@ def test_a_sync_does_not_reuse_a_table_with_false_content(
     assert any("was not reused" in each for each in synced.warnings)
 
 
-def test_an_append_does_not_reuse_a_table_with_false_content(owner: Person, folder: Path, lie: str) -> None:
+def test_an_append_does_not_reuse_a_table_with_false_content(owner: Person, folder: Path, false_content: str) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     append.append(home, ref, [folder / "t.csv"])
     assert numbers(home, latest(owner, ref)) == HONEST
@@ -128,37 +128,39 @@ def test_rows_are_not_appended_to_a_table_with_false_content(owner: Person, rows
     first, home, ref = owner.home("first"), owner.home("other"), owner.ref("long")
     built = build_package(first, ref, {"t": pd.DataFrame({"n": np.arange(rows)})})
     push_package(first, ref)
-    lie = publish_otherwise(first, ref, built.hash, swapped=True)
+    false_content = publish_rewritten(first, ref, built.hash, swapped=True)
     with (
         pytest.raises(HashMismatch, match="does not hold the values"),
         Draft(home, ref, EditOptions()) as draft,
     ):
         draft.append("t", pd.DataFrame({"n": [7]}))
-    assert latest(owner, ref) == lie
+    assert latest(owner, ref) == false_content
 
 
-def test_an_edit_does_not_mistake_false_content_for_the_local_build(owner: Person, folder: Path, lie: str) -> None:
+def test_edit_does_not_confuse_false_content_with_the_local_build(
+    owner: Person, folder: Path, false_content: str
+) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     build_package(home, ref, folder)
     with pytest.raises(Conflict, match="was built here and not pushed"), Draft(home, ref, EditOptions()) as draft:
         draft.meta["title"] = "x"
 
 
-def test_a_merge_does_not_keep_a_table_with_false_content(owner: Person, folder: Path, lie: str) -> None:
+def test_a_merge_does_not_keep_a_table_with_false_content(owner: Person, folder: Path, false_content: str) -> None:
     home, ref, good = owner.home("other"), owner.ref("sales"), owner.ref("good")
     honest = build_package(home, good, folder)
-    false = ref.at(State("hash", lie))
+    false = ref.at(State("hash", false_content))
     with pytest.raises(HashMismatch, match=f"{ref.package}/t does not hold"):
         merge(home, [false, good], owner.ref("both"))
     merged = merge(home, [good, false], owner.ref("both"))
     assert tables(home, merged.hash)["t"].blocks == tables(home, honest.hash)["t"].blocks
 
 
-def test_what_another_writer_wrote_is_read_once(owner: Person, folder: Path, readings: list[str]) -> None:
+def test_objects_of_another_writer_are_verified_once(owner: Person, folder: Path, readings: list[str]) -> None:
     first, home, ref = owner.home("first"), owner.home("other"), owner.ref("sales")
     built = build_package(first, ref, folder)
     push_package(first, ref)
-    theirs = publish_otherwise(first, ref, built.hash, swapped=False)
+    theirs = publish_rewritten(first, ref, built.hash, swapped=False)
     build_package(home, ref, folder)
     for _ in range(2):
         assert push_package(home, ref, force=True).hash == theirs
@@ -170,7 +172,7 @@ def test_what_another_writer_wrote_is_read_once(owner: Person, folder: Path, rea
     assert readings == ["t", "t"]
 
 
-def test_what_was_written_here_is_never_read(owner: Person, folder: Path, readings: list[str]) -> None:
+def test_objects_written_locally_are_never_verified(owner: Person, folder: Path, readings: list[str]) -> None:
     home, ref = owner.home("first"), owner.ref("mine")
     for number in range(2):
         (folder / "other.csv").write_text(f"m\n{number}\n")
@@ -183,14 +185,14 @@ def test_what_was_written_here_is_never_read(owner: Person, folder: Path, readin
     assert readings == []
 
 
-def test_verify_content_reads_every_table(owner: Person, folder: Path, lie: str) -> None:
+def test_verify_content_reads_every_table(owner: Person, folder: Path, false_content: str) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     install_packages(home, [ref])
     assert verify(home).damaged == []
     found = verify(home, content=True)
     assert (found.tables, [(each.package, each.path) for each in found.damaged]) == (1, [(ref.package, "t")])
     assert found.damaged[0].problem.startswith("expected content c1:")
-    assert numbers(home, lie) == [2, 3, 4]  # nothing was taken away
+    assert numbers(home, false_content) == [2, 3, 4]  # nothing was removed
 
 
 def test_content_that_was_verified_here_is_not_reported_as_unchecked(owner: Person, folder: Path) -> None:
@@ -204,7 +206,7 @@ def test_content_that_was_verified_here_is_not_reported_as_unchecked(owner: Pers
     assert show(other, ref).unchecked == []
 
 
-def test_blocks_of_a_true_table_that_is_cut_otherwise_are_not_taken_for_others(person: Person) -> None:
+def test_blocks_with_other_boundaries_do_not_replace_the_cached_ones(person: Person) -> None:
     home, ref = person.home(), person.ref("odd")
     frame = pd.DataFrame({"n": np.arange(100_000)})
     node = tables(home, build_package(home, ref, {"t": frame}).hash)["t"]
@@ -214,6 +216,6 @@ def test_blocks_of_a_true_table_that_is_cut_otherwise_are_not_taken_for_others(p
     odd = Manifest.make([msgspec.structs.replace(node, blocks=[stored(home, each) for each in cuts])])
     home.store.save(odd)
     home.store.refs.set_current(ref, Current(odd.hash, "local", False))
-    assert build_package(home, ref, {"t": frame}).hash == odd.hash  # what is stated is true
+    assert build_package(home, ref, {"t": frame}).hash == odd.hash  # the stated content is correct
     known = BuildCache(home.index, ref.package).stored(node.content)
     assert {block.hash for block in known.values()} == {block.hash for block in node.blocks}

@@ -1,4 +1,4 @@
-"""A package under another name: by its manifest, here and at the registry, without its data."""
+"""A package is copied to another name by its manifest, locally and at the registry, without its data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def published(person: Person, name: str, tmp_path: Path, machine: str = "one") -
     return ref
 
 
-def test_a_package_made_as_me_is_pushed_under_its_owners_name(person: Person, tmp_path: Path) -> None:
+def test_package_named_me_is_copied_and_pushed_under_its_owners_name(person: Person, tmp_path: Path) -> None:
     home, me, mine = person.home(), Ref.parse("me/x"), person.ref("x")
     build_package(home, me, folder_of(tmp_path, a="n\n1\n"), message="built")
     with pytest.raises(Forbidden) as refused:
@@ -51,7 +51,7 @@ def test_a_package_made_as_me_is_pushed_under_its_owners_name(person: Person, tm
     assert home.store.refs.current(Ref("me", "x")) is not None
 
 
-def test_a_copy_and_its_push_do_not_copy_data_of_the_registry(
+def test_copy_and_push_do_not_transfer_data_of_the_registry(
     person: Person, new_person: Callable[[], Person], tmp_path: Path
 ) -> None:
     bob = new_person()
@@ -67,7 +67,7 @@ def test_a_copy_and_its_push_do_not_copy_data_of_the_registry(
     assert load(str(mine), home).b()["n"].tolist() == [2]
 
 
-def test_what_comes_from_another_registry_is_brought(person: Person, tmp_path: Path) -> None:
+def test_copy_from_another_registry_pushes_its_objects(person: Person, tmp_path: Path) -> None:
     with live_registry(tmp_path) as live:
         ann = Person("ann", live.add_user("ann"), live.url, tmp_path / "ann")
         theirs = ann.ref("y")
@@ -81,7 +81,7 @@ def test_what_comes_from_another_registry_is_brought(person: Person, tmp_path: P
     assert push_package(home, mine).objects_sent > 0
 
 
-def test_what_a_read_only_store_has_is_copied(person: Person, tmp_path: Path) -> None:
+def test_package_of_a_read_only_store_is_copied(person: Person, tmp_path: Path) -> None:
     shared = Home({"DATAPKG_HOME": str(tmp_path / "shared")})
     build_package(shared, Ref.parse("me/x"), folder_of(tmp_path, a="n\n1\n"))
     home = Home({**person.environ(), "DATAPKG_PATH": str(shared.store.folder)})
@@ -89,7 +89,7 @@ def test_what_a_read_only_store_has_is_copied(person: Person, tmp_path: Path) ->
     assert push_package(home, person.ref("x")).objects_sent > 0
 
 
-def test_an_older_state_and_one_over_another(own_home: Path, tmp_path: Path) -> None:
+def test_copy_of_older_state_and_over_an_existing_package(own_home: Path, tmp_path: Path) -> None:
     home, old, into = Home(), Ref.parse("me/x"), Ref.parse("me/y")
     first = build_package(home, old, folder_of(tmp_path, a="n\n1\n")).hash
     second = build_package(home, old, folder_of(tmp_path, b="n\n2\n")).hash
@@ -102,7 +102,7 @@ def test_an_older_state_and_one_over_another(own_home: Path, tmp_path: Path) -> 
     assert datapkg.copy("me/y", "me/again").a()["n"].tolist() == [1]
 
 
-def test_what_cannot_be_copied(own_home: Path, tmp_path: Path) -> None:
+def test_invalid_copies(own_home: Path, tmp_path: Path) -> None:
     home, x = Home(), Ref.parse("me/x")
     build_package(home, x, folder_of(tmp_path, a="n\n1\n"))
     for ref, into in [("me/x/a", "me/y"), ("me/x", "me/y/a"), ("me/x", "me/y@1.0"), ("me/x", "me/x")]:
@@ -112,7 +112,7 @@ def test_what_cannot_be_copied(own_home: Path, tmp_path: Path) -> None:
         copy(home, Ref.parse("me/absent"), Ref.parse("me/y"))
 
 
-def test_two_people_push_to_one_package(person: Person, new_person: Callable[[], Person], tmp_path: Path) -> None:
+def test_two_users_push_to_one_package(person: Person, new_person: Callable[[], Person], tmp_path: Path) -> None:
     bob = new_person()
     ref = published(person, "x", tmp_path)
     with pytest.raises(datapkg.NotFound):

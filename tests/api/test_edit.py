@@ -1,4 +1,4 @@
-"""A package is edited by its manifest: what stays is not fetched, what others push meanwhile is not lost."""
+"""A package is edited by its manifest: unchanged nodes are not fetched, concurrent pushes are not lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HERE = CommitOptions(push=False, progress=silent)
 
 @pytest.fixture
 def ref(person: Person) -> Ref:
-    """A package of three nodes at the registry, which came from the machine `one`."""
+    """Push a package of three nodes from the machine `one`."""
     ref = person.ref("p")
     values = {"t": frame(0, 3), "raw": {"a": frame(10, 2), "b": frame(20, 2)}}
     build_package(person.home("one"), ref, values)
@@ -56,7 +56,7 @@ def latest(person: Person, ref: Ref) -> str:
     return person.home("asking").client(person.url).resolve(ref).hash
 
 
-def test_only_new_data_are_pushed_and_nothing_is_fetched(person: Person, ref: Ref) -> None:
+def test_only_new_data_is_pushed_and_nothing_is_fetched(person: Person, ref: Ref) -> None:
     home = person.home("two")
     started = latest(person, ref)
     with edit(home, ref, "more") as draft:
@@ -77,7 +77,7 @@ def test_only_new_data_are_pushed_and_nothing_is_fetched(person: Person, ref: Re
     assert draft.package.t().equals(frame(0, 3))  # fetched now
 
 
-def test_a_state_is_the_one_that_a_build_of_the_same_makes(person: Person, ref: Ref, tmp_path: Path) -> None:
+def test_edited_state_equals_a_build_of_the_same_data(person: Person, ref: Ref, tmp_path: Path) -> None:
     home = person.home("two")
     (tmp_path / "x.txt").write_text("x")
     with edit(home, ref) as draft:
@@ -117,7 +117,7 @@ def test_an_exception_changes_nothing(person: Person, ref: Ref) -> None:
         draft["raw/c"] = frame(0, 1)
 
 
-def test_an_edit_without_changes_makes_no_state(person: Person, ref: Ref) -> None:
+def test_edit_without_changes_creates_no_state(person: Person, ref: Ref) -> None:
     home = person.home("two")
     with edit(home, ref) as draft:
         draft["t"] = frame(0, 3)
@@ -136,7 +136,7 @@ def test_a_missing_package_is_created(person: Person) -> None:
     assert mine.hash == draft.hash
 
 
-def test_without_a_push_the_state_is_only_here(person: Person, ref: Ref) -> None:
+def test_no_push_keeps_the_state_local(person: Person, ref: Ref) -> None:
     home, before = person.home("one"), latest(person, ref)
     for number in range(2):
         with Draft(home, ref, HERE) as draft:
@@ -149,7 +149,7 @@ def test_without_a_push_the_state_is_only_here(person: Person, ref: Ref) -> None
     assert latest(person, ref) == draft.hash
 
 
-def test_what_became_current_here_meanwhile_is_kept_too(person: Person, ref: Ref) -> None:
+def test_concurrent_local_edits_are_kept(person: Person, ref: Ref) -> None:
     home = person.home("one")
     with Draft(home, ref, HERE) as draft:
         draft["mine"] = frame(0, 1)
@@ -204,7 +204,7 @@ def test_the_same_change_by_both_is_not_a_conflict(person: Person, ref: Ref) -> 
 
 
 @pytest.mark.parametrize("rows", [3, 70_000])
-def test_appended_rows_make_the_table_that_a_build_of_all_makes(person: Person, rows: int) -> None:
+def test_appended_table_equals_a_build_of_all_rows(person: Person, rows: int) -> None:
     ref, whole = person.ref("long"), frame(0, rows + 40_000)
     build_package(person.home("one"), ref, {"t": whole[:rows]})
     push_package(person.home("one"), ref)
@@ -275,8 +275,8 @@ def test_appending_to_a_table_without_block_metadata_reads_all_of_it(person: Per
 def test_false_block_metadata_are_detected(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     home, ref = person.home("one"), person.ref("lies")
     with monkeypatch.context() as patch, Draft(home, ref, HERE) as draft:
-        told = block_metadata.metadata
-        patch.setattr(block_metadata, "metadata", lambda rows, digests: told(rows, digests[::-1]))
+        original = block_metadata.metadata
+        patch.setattr(block_metadata, "metadata", lambda rows, digests: original(rows, digests[::-1]))
         draft["t"] = noise(0, 150_000)
     with Draft(home, ref, HERE) as draft:
         draft.append("t", noise(1, 50_000))
@@ -286,7 +286,7 @@ def test_false_block_metadata_are_detected(person: Person, monkeypatch: pytest.M
     assert mine.content == content_of_table(table_from_frame(whole)).hash
 
 
-def test_a_range_that_is_the_index_goes_on(person: Person, tmp_path: Path) -> None:
+def test_range_index_is_continued(person: Person, tmp_path: Path) -> None:
     home, ref = person.home("one"), person.ref("range")
     noise(0, 100_000).set_axis(pd.RangeIndex(10, 200_010, 2)).to_parquet(tmp_path / "t.parquet")
     with Draft(home, ref, HERE) as draft:
@@ -297,7 +297,7 @@ def test_a_range_that_is_the_index_goes_on(person: Person, tmp_path: Path) -> No
     assert found.iloc[-1]["x"] == noise(1, 5).iloc[-1]["x"]
 
 
-def test_no_rows_and_rows_to_none(person: Person) -> None:
+def test_append_of_no_rows_and_to_an_empty_table(person: Person) -> None:
     home, ref = person.home("one"), person.ref("none")
     with Draft(home, ref, HERE) as draft:
         draft["t"] = noise(0, 0)
@@ -309,7 +309,7 @@ def test_no_rows_and_rows_to_none(person: Person) -> None:
     assert state(person.home("two"), ref).hash == draft.hash
 
 
-def test_rows_that_do_not_fit_are_named(person: Person, ref: Ref) -> None:
+def test_mismatched_rows_are_named(person: Person, ref: Ref) -> None:
     with Draft(person.home("one"), ref, HERE) as draft:
         with pytest.raises(InvalidInput, match="'n': expected int64, got double"):
             draft.append("t", pd.DataFrame({"n": [0.5], "s": ["x"]}))
@@ -320,7 +320,7 @@ def test_rows_that_do_not_fit_are_named(person: Person, ref: Ref) -> None:
             draft.append("raw/none", frame(0, 1))
 
 
-def test_categories_of_appended_rows_come_back(person: Person, ref: Ref) -> None:
+def test_categories_of_appended_rows_are_kept(person: Person, ref: Ref) -> None:
     one, two = (pd.DataFrame({"c": pd.Categorical(each)}) for each in (["a", "b"], ["c", "b"]))
     with Draft(person.home("one"), ref, HERE) as draft:
         draft["c"] = one
@@ -330,7 +330,7 @@ def test_categories_of_appended_rows_come_back(person: Person, ref: Ref) -> None
 
 
 @pytest.mark.parametrize(("more", "stay"), [(["y", "x"], True), (["z", "y"], False)])
-def test_categories_of_a_long_table_are_those_of_all_its_blocks(person: Person, more: list[str], stay: bool) -> None:
+def test_categories_of_a_long_table_cover_all_blocks(person: Person, more: list[str], stay: bool) -> None:
     home, ref = person.home("one"), person.ref("long")
     old, new = pd.Categorical(["x", "y"] * 75_000, ["x", "w", "y"]), pd.Categorical(more * 25_000)
     with Draft(home, ref, HERE) as draft:

@@ -1,4 +1,4 @@
-"""Export gives ordinary files with their original names, all or none, and never outside its target."""
+"""Export writes ordinary files with their original names, all or none, and never outside its target."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_comes_back(home: Home, source: Path, tmp_path: Path) -> None:
+def test_exported_folder_equals_its_source(home: Home, source: Path, tmp_path: Path) -> None:
     build_package(home, REF, source)
     exported = export(home, REF, tmp_path / "out")
     before, after = files_below(source), files_below(tmp_path / "out")
@@ -57,7 +57,7 @@ def test_a_folder_comes_back(home: Home, source: Path, tmp_path: Path) -> None:
     assert len(exported.files) == len(after)
 
 
-def test_names_that_do_not_tell_and_compressed_ones(home: Home, tmp_path: Path) -> None:
+def test_file_names_of_unclear_and_compressed_sources(home: Home, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "iris.data").write_text("1,2\n3,4\n")
@@ -89,7 +89,7 @@ def test_one_node_is_one_file(home: Home, source: Path, tmp_path: Path) -> None:
     assert list(files_below(tmp_path / "raw")) == ["tabs.tsv"]
 
 
-def test_what_is_there_is_not_overwritten(home: Home, source: Path, tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(home: Home, source: Path, tmp_path: Path) -> None:
     build_package(home, REF, source)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "class.csv").write_text("mine")
@@ -101,7 +101,7 @@ def test_what_is_there_is_not_overwritten(home: Home, source: Path, tmp_path: Pa
     assert files_below(tmp_path / "out").keys() == {*files_below(source), "other"}
 
 
-def test_a_folder_in_the_way_stops_it_before_anything_is_written(home: Home, source: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_if_a_folder_has_the_name_of_a_file(home: Home, source: Path, tmp_path: Path) -> None:
     build_package(home, REF, source)
     (tmp_path / "out" / "日本.txt").mkdir(parents=True)
     with pytest.raises(Conflict, match="is a folder"):
@@ -109,7 +109,7 @@ def test_a_folder_in_the_way_stops_it_before_anything_is_written(home: Home, sou
     assert files_below(tmp_path / "out") == {}
 
 
-def test_no_link_leads_outside(home: Home, source: Path, tmp_path: Path) -> None:
+def test_links_outside_the_target_are_not_followed(home: Home, source: Path, tmp_path: Path) -> None:
     build_package(home, REF, source)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -127,20 +127,20 @@ def test_no_link_leads_outside(home: Home, source: Path, tmp_path: Path) -> None
 
 
 def keep(home: Home, *nodes: tuple[str, str]) -> None:
-    """Makes a package of files with these paths and original file names."""
+    """Save a package of files with these paths and original file names."""
     hash = home.store.objects.put_bytes(b"x")
     manifest = Manifest.make([FileNode(path=path, hash=hash, size=1, file_name=name) for path, name in nodes])
     home.store.save(manifest)
     home.store.refs.set_current(Ref("u", "p"), Current(manifest.hash, "local"))
 
 
-def test_nodes_that_share_a_file_name_get_their_own(home: Home, tmp_path: Path) -> None:
+def test_nodes_with_one_file_name_get_distinct_names(home: Home, tmp_path: Path) -> None:
     keep(home, ("a", "same.txt"), ("b", "same.txt"), ("c", "other.txt"), ("g/a", "same.txt"))
     export(home, REF, tmp_path / "out")
     assert sorted(files_below(tmp_path / "out")) == ["a.txt", "b.txt", "g/same.txt", "other.txt"]
 
 
-def test_nodes_that_still_share_a_name_are_all_named(home: Home, tmp_path: Path) -> None:
+def test_error_lists_all_nodes_with_one_name(home: Home, tmp_path: Path) -> None:
     keep(home, ("a", "same.txt"), ("b", "same.txt"), ("c", "a.txt"), ("g/c", "x"), ("same", "g"))
     with pytest.raises(Conflict) as caught:
         export(home, REF, tmp_path / "out")
@@ -149,7 +149,7 @@ def test_nodes_that_still_share_a_name_are_all_named(home: Home, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-def test_what_a_killed_export_left_is_swept_after_a_day(home: Home, tmp_path: Path, monkeypatch: Any) -> None:
+def test_remains_of_a_killed_export_are_deleted_after_a_day(home: Home, tmp_path: Path, monkeypatch: Any) -> None:
     keep(home, ("a", "a.txt"), ("b", "b.txt"))
     (tmp_path / ".datapkg-export-old").mkdir()
     export(home, REF, tmp_path / "one")
@@ -159,7 +159,7 @@ def test_what_a_killed_export_left_is_swept_after_a_day(home: Home, tmp_path: Pa
     assert not (tmp_path / ".datapkg-export-old").exists()
 
 
-def test_an_absent_object_stops_it_before_anything_is_written(home: Home, source: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_if_an_object_is_missing(home: Home, source: Path, tmp_path: Path) -> None:
     build_package(home, REF, source)
     manifest = home.store.manifest(find_installed(home, REF).hash)
     node = manifest.get("{}")
@@ -182,24 +182,24 @@ def test_a_table_of_many_blocks_is_one_parquet_file(home: Home, tmp_path: Path) 
 
 def test_cat(home: Home, source: Path) -> None:
     build_package(home, REF, source)
-    said: list[bytes] = []
-    cat(home, Ref("u", "p", "class"), said.append)
-    cat(home, Ref("u", "p", "日本.txt"), said.append)
-    assert b"".join(said) == b'n,text,number\n1,"a,b",0.1\n2,,\n\x00\xff'
+    output: list[bytes] = []
+    cat(home, Ref("u", "p", "class"), output.append)
+    cat(home, Ref("u", "p", "日本.txt"), output.append)
+    assert b"".join(output) == b'n,text,number\n1,"a,b",0.1\n2,,\n\x00\xff'
     for path in ("", "raw"):
         with pytest.raises(NodeNotFound, match="cat shows one"):
-            cat(home, Ref("u", "p", path), said.append)
+            cat(home, Ref("u", "p", path), output.append)
     with pytest.raises(NodeNotFound, match="no node"):
-        cat(home, Ref("u", "p", "nope"), said.append)
+        cat(home, Ref("u", "p", "nope"), output.append)
 
 
-def test_cat_of_what_is_not_here_names_the_node_and_what_to_type(home: Home, source: Path) -> None:
+def test_cat_of_a_missing_object_names_the_node_and_the_command(home: Home, source: Path) -> None:
     build_package(home, REF, source)
     found = find_installed(home, REF)
     for hash in found.store.manifest(found.hash).objects("日本.txt"):
         found.store.objects.delete(hash)
-    said: list[bytes] = []
-    with pytest.raises(ObjectNotFound, match=r"u/p/日本\.txt is not wholly on this machine") as told:
-        cat(home, Ref("u", "p", "日本.txt"), said.append)
-    assert told.value.hint == f"datapkg install u/p/日本.txt@sha256:{found.hash}"
-    assert not said
+    output: list[bytes] = []
+    with pytest.raises(ObjectNotFound, match=r"u/p/日本\.txt is not wholly on this machine") as caught:
+        cat(home, Ref("u", "p", "日本.txt"), output.append)
+    assert caught.value.hint == f"datapkg install u/p/日本.txt@sha256:{found.hash}"
+    assert not output

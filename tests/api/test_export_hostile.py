@@ -1,4 +1,4 @@
-"""Export of what strangers wrote, and into a folder in which somebody swaps in links while it runs."""
+"""Export of untrusted packages, and into a folder where another process swaps in links meanwhile."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REF = Ref("u", "p")
 TABLE = pa.table({"a": [1, 2], "b": ["x", None]})
 _COLUMN = {"field_name": "a", "name": "a", "numpy_type": "int64", "pandas_type": "int64", "metadata": None}
 _DEEP = "[" * 100_000 + "]" * 100_000
-# What files say of the frame that they came from: each is what pandas never writes.
+# Descriptions of the original frame in file metadata, none of which pandas ever writes.
 DESCRIPTIONS: dict[str, Any] = {
     "numpy_type": {"columns": [_COLUMN | {"numpy_type": "nonsense"}]},
     "numpy_list": {"columns": [_COLUMN | {"numpy_type": ["x"]}]},
@@ -55,7 +55,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def described(home: Home, tmp_path: Path) -> Home:
-    """A package with a table for each description."""
+    """Create a package with a table for each description."""
     folder = tmp_path / "described"
     folder.mkdir()
     whole = json.loads(pa.Table.from_pandas(TABLE.to_pandas()).schema.metadata[b"pandas"])
@@ -66,7 +66,7 @@ def described(home: Home, tmp_path: Path) -> Home:
     return home
 
 
-def test_what_a_file_says_of_its_frame_never_stops_reading_it(described: Home, tmp_path: Path) -> None:
+def test_invalid_frame_description_never_prevents_reading(described: Home, tmp_path: Path) -> None:
     for name in DESCRIPTIONS:
         ref = Ref("u", "p", name)
         node = load(ref, described)
@@ -89,7 +89,7 @@ def test_what_a_file_says_of_its_frame_never_stops_reading_it(described: Home, t
     ]
 
 
-def test_times_beyond_the_years_of_pandas_are_shown_and_exported(home: Home, tmp_path: Path) -> None:
+def test_times_outside_the_range_of_pandas_are_shown_and_exported(home: Home, tmp_path: Path) -> None:
     build_package(home, REF, pa.table({"a": pa.array([0, 10**18], pa.timestamp("us"))}))
     for as_json in (False, True):
         said: list[bytes] = []
@@ -113,7 +113,7 @@ def package(home: Home, tmp_path: Path) -> Home:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A folder that nothing may be written to."""
+    """Create a folder outside the target that must stay unchanged."""
     (tmp_path / "elsewhere").mkdir()
     return tmp_path / "elsewhere"
 
@@ -123,7 +123,7 @@ def below(folder: Path) -> list[str]:
 
 
 def swapping(monkeypatch: pytest.MonkeyPatch, method: str, when: int, swap: Callable[[], None]) -> None:
-    """Has somebody else act just before the n-th call of a method of `OpenFolder`, which acts on one name."""
+    """Call `swap` just before the n-th call of a method of `OpenFolder`, which acts on one name."""
     real = getattr(OpenFolder, method)
     calls = iter(range(10_000))
 
@@ -140,7 +140,7 @@ def moments(method: str) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("method", "when"), [*moments("move"), *moments("folder"), *moments("status")])
-def test_a_link_swapped_in_leads_nowhere(
+def test_swapped_in_link_is_not_followed(
     package: Home, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, when: int
 ) -> None:
     out = tmp_path / "out"
@@ -161,7 +161,7 @@ def test_a_link_swapped_in_leads_nowhere(
     assert list(tmp_path.rglob(f"{exporting.STAGED}*")) == []
 
 
-def test_a_link_swapped_in_for_the_staging_folder_leads_nowhere(
+def test_link_swapped_in_for_the_staging_folder_is_not_followed(
     package: Home, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def swap() -> None:
@@ -175,7 +175,7 @@ def test_a_link_swapped_in_for_the_staging_folder_leads_nowhere(
     assert len(below(tmp_path / "new" / "out")) == 5
 
 
-def test_nothing_is_left_after_a_refusal(package: Home, tmp_path: Path) -> None:
+def test_nothing_is_left_after_a_conflict(package: Home, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "b").mkdir(parents=True)
     (out / "b" / "z.csv").mkdir()
@@ -196,7 +196,7 @@ def test_nothing_is_left_after_a_refusal(package: Home, tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_after_a_failure(package: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk: no folder stays that was made for the target, and files that were replaced come back."""
+    """On a full disk, no folder created for the target remains, and replaced files are restored."""
     real = contents.stored_bytes
 
     def full(*arguments: Any) -> Iterator[bytes]:
@@ -215,7 +215,9 @@ def test_nothing_is_left_after_a_failure(package: Home, tmp_path: Path, monkeypa
     def fail() -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    swapping(monkeypatch, "move", 3 + 3, fail)  # three files of the tree, then x is kept, put, and y put; z fails
+    swapping(
+        monkeypatch, "move", 3 + 3, fail
+    )  # three files of the tree; then x is backed up and written, y is written, and z fails
     with pytest.raises(OSError, match="Input/output"):
         export(package, REF, out, force=True)
     assert below(out) == ["a", "a/x.txt"]

@@ -1,4 +1,4 @@
-"""Build, export, build: the same values, whatever text they came from, and with the build file that export writes."""
+"""Values survive build, export and build again for any source text, also with the exported build file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from datapkg.resolve import find_installed
 REF = Ref("u", "p")
 TABLE = Ref("u", "p", "data")
 
-# Node: (file, transform, kwargs, bytes). All of them come back by their own build file too.
+# Node: (file, transform, kwargs, bytes). All of them round-trip with their own build file too.
 TEXTS: dict[str, tuple[str, str, str, str | bytes]] = {
     "plain": ("plain.csv", "csv", "{}", 'n,t,f,b\n1,x,1.0,True\n,"a,b",2.5,\n3,,,False\n'),
     "named": ("named.data", "csv", "{header: , dtype: {z: float, a: str}}", "1,x\n2,y\n"),
@@ -87,7 +87,7 @@ def manifest_of(home: Home) -> Manifest:
 
 
 def values(home: Home) -> dict[str, Any]:
-    """What a reader sees of each node: the kind, the values or bytes, and the metadata."""
+    """Return what a reader sees of each node: the kind, the values or bytes, and the metadata."""
     nodes = manifest_of(home).nodes
     return {n.path: (n.kind, getattr(n, "content", "") or getattr(n, "hash", ""), n.meta) for n in nodes}
 
@@ -99,7 +99,7 @@ def built(folder: Path, source: Any) -> Home:
 
 
 def forget_record(home: Home) -> None:
-    """Leaves the package as it is where it was installed: without the record of its build."""
+    """Delete the record of the build, which an installed package does not have."""
     shutil.rmtree(home.store.refs.folder / "u" / "p" / "log")
 
 
@@ -114,7 +114,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_text_is_built_again_by_its_own_build_file(texts: Path, tmp_path: Path) -> None:
+def test_text_round_trips_with_its_own_build_file(texts: Path, tmp_path: Path) -> None:
     home = built(tmp_path / "home", texts)
     done = export(home, REF, tmp_path / "out")
     assert done.notes == []
@@ -124,7 +124,7 @@ def test_text_is_built_again_by_its_own_build_file(texts: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("has_record", [True, False])
-def test_text_is_built_again_by_the_build_file_of_export(texts: Path, tmp_path: Path, has_record: bool) -> None:
+def test_text_round_trips_with_the_exported_build_file(texts: Path, tmp_path: Path, has_record: bool) -> None:
     home = built(tmp_path / "home", texts)
     if not has_record:
         forget_record(home)
@@ -138,7 +138,7 @@ def test_text_is_built_again_by_the_build_file_of_export(texts: Path, tmp_path: 
         assert manifest_of(again).hash == manifest_of(home).hash
 
 
-def test_a_state_that_was_edited_has_the_text_of_the_build_before_it(tmp_path: Path) -> None:
+def test_edited_state_is_exported_like_the_build_before_it(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "a.data").write_text("1,x\n2,y\n")
@@ -185,13 +185,13 @@ FRAMES: dict[str, pd.DataFrame] = {
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_frames_are_built_again(name: str, tmp_path: Path) -> None:
+def test_frames_round_trip(name: str, tmp_path: Path) -> None:
     home = built(tmp_path / "home", FRAMES[name])
     export(home, REF, tmp_path / "out", with_build_file=True)
     assert values(built(tmp_path / "again", tmp_path / "out")) == values(home)
 
 
-def test_a_whole_package_is_built_again(tmp_path: Path) -> None:
+def test_whole_package_round_trips(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "a.csv").write_text("n,t\n007,x\n")
@@ -222,7 +222,7 @@ def test_a_whole_package_is_built_again(tmp_path: Path) -> None:
     assert manifest_of(part).meta == {"title": "T"}
 
 
-def test_nodes_that_a_build_file_cannot_spell_out_are_taken_by_globs(tmp_path: Path) -> None:
+def test_nodes_named_like_keywords_are_matched_by_globs(tmp_path: Path) -> None:
     for name in ("meta/a.csv", "meta/b.txt", "x/kwargs/file.txt", "x/meta"):
         path = tmp_path / "source" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +232,7 @@ def test_nodes_that_a_build_file_cannot_spell_out_are_taken_by_globs(tmp_path: P
     assert manifest_of(built(tmp_path / "again", tmp_path / "out")).hash == manifest_of(home).hash
 
 
-def test_a_file_called_build_yml_is_a_conflict(tmp_path: Path) -> None:
+def test_file_named_build_yml_is_a_conflict(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "x.txt").write_text("x")
     (tmp_path / "build.yml").write_text("contents: {n: {file: source/x.txt}}")
@@ -249,12 +249,12 @@ def test_a_file_called_build_yml_is_a_conflict(tmp_path: Path) -> None:
 
 
 def csv_of(home: Home, **options: Any) -> str:
-    said: list[bytes] = []
-    cat(home, TABLE, said.append, **options)
-    return b"".join(said).decode()
+    output: list[bytes] = []
+    cat(home, TABLE, output.append, **options)
+    return b"".join(output).decode()
 
 
-def test_integers_beside_a_null_are_integers_in_every_block(tmp_path: Path) -> None:
+def test_integers_beside_nulls_are_integers_in_every_block(tmp_path: Path) -> None:
     numbers = pd.array(np.arange(70_000), dtype="Int64")
     numbers[40_000] = None
     home = built(tmp_path / "home", pd.DataFrame({"a": numbers, "b": np.arange(70_000) / 2}))
@@ -270,7 +270,7 @@ def test_integers_beside_a_null_are_integers_in_every_block(tmp_path: Path) -> N
     assert rows[39_999:40_001] == [{"a": 39_999, "b": 19_999.5}, {"a": None, "b": 20_000.0}]
 
 
-def test_times_have_one_form_in_a_column(tmp_path: Path) -> None:
+def test_times_of_a_column_have_one_format(tmp_path: Path) -> None:
     days = pd.date_range("2020-01-01", periods=40_000, freq="D", unit="us").to_series(index=range(40_000))
     late = days.copy()
     late.iloc[-1] += pd.Timedelta(milliseconds=5)
@@ -306,7 +306,7 @@ def test_values_of_every_kind_as_text_and_as_json(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["home"]
 
 
-def test_one_table_has_the_format_that_its_file_name_says(tmp_path: Path) -> None:
+def test_format_of_one_table_follows_its_file_name(tmp_path: Path) -> None:
     home = built(tmp_path / "home", pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}))
     export(home, TABLE, tmp_path / "a.csv")
     export(home, TABLE, tmp_path / "a.tsv")
@@ -336,7 +336,7 @@ _COLUMNS: dict[str, Any] = {
 
 @st.composite
 def _sources(draw: st.DrawFn) -> tuple[str, bytes, dict[str, Any]]:
-    """A file name, text and kwargs, such as a builder could have."""
+    """Generate a file name, text and kwargs as a builder could have them."""
     kinds = draw(st.lists(st.sampled_from(sorted(_COLUMNS)), min_size=1, max_size=3))
     rows = draw(st.integers(0, 4))
     names = draw(st.lists(_TEXT, min_size=len(kinds), max_size=len(kinds), unique=True))
@@ -360,7 +360,7 @@ def _sources(draw: st.DrawFn) -> tuple[str, bytes, dict[str, Any]]:
     return "a.csv", text, kwargs
 
 
-def _holds(case: tuple[str, bytes, dict[str, Any]]) -> None:
+def _check_round_trip(case: tuple[str, bytes, dict[str, Any]]) -> None:
     name, data, kwargs = case
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -372,7 +372,7 @@ def _holds(case: tuple[str, bytes, dict[str, Any]]) -> None:
         try:
             home = built(folder / "home", folder / "source")
         except DatapkgError:
-            return  # what no build takes is not exported
+            return  # rejected by the build, so there is nothing to export
         done = export(home, REF, folder / "out", with_build_file=True)
         assert values(built(folder / "again", folder / "out")) == values(home)
         if not done.notes and transform == "csv":
@@ -385,13 +385,13 @@ def _holds(case: tuple[str, bytes, dict[str, Any]]) -> None:
 
 @settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(_sources())
-def test_random_text_comes_back(case: tuple[str, bytes, dict[str, Any]]) -> None:
-    _holds(case)
+def test_random_text_round_trips(case: tuple[str, bytes, dict[str, Any]]) -> None:
+    _check_round_trip(case)
 
 
 @pytest.mark.big
 @pytest.mark.timeout(1800)
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_sources())
-def test_much_random_text_comes_back(case: tuple[str, bytes, dict[str, Any]]) -> None:
-    _holds(case)
+def test_much_random_text_round_trips(case: tuple[str, bytes, dict[str, Any]]) -> None:
+    _check_round_trip(case)

@@ -1,4 +1,4 @@
-"""What an install notes of where a state came from, and what it says of nodes that a package has not."""
+"""The origin that an install records, and its errors for nodes that a package does not have."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tests.conftest import Person
 
 
 def built(home: Home, ref: Ref, value: int) -> Ref:
-    """The exact ref of a new state."""
+    """Build a new state and return its exact ref."""
     frame = pd.DataFrame({"n": [value]})
     hash = build_package(home, ref, {"measurements": frame, "raw": {"first": frame}}).hash
     return ref.at(State("hash", hash))
 
 
 def origin(home: Home, ref: Ref) -> tuple[str, str]:
-    """The hash of what is current, and where that came from."""
+    """Return the hash of the current state and its origin."""
     current = home.store.refs.current(ref)
     assert current is not None
     return current.hash, current.origin
 
 
 def installed(home: Home, ref: Ref) -> str:
-    """Installs what is here already; gives the origin that is noted."""
+    """Install a local state and return the recorded origin."""
     (outcome,) = install_packages(home, [ref])
     assert outcome.error is None
     assert outcome.installed is not None
@@ -41,7 +41,7 @@ def installed(home: Home, ref: Ref) -> str:
     return found
 
 
-def test_a_state_that_is_here_keeps_its_own_origin(person: Person) -> None:
+def test_local_state_keeps_its_origin(person: Person) -> None:
     home, ref = person.home(), person.ref("p")
     pushed = built(home, ref, 1)
     push_package(home, ref)
@@ -54,7 +54,7 @@ def test_a_state_that_is_here_keeps_its_own_origin(person: Person) -> None:
     assert installed(nowhere, pushed) == person.url
 
 
-def test_a_state_that_was_opened_where_it_lies_came_from_there(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lazily_opened_state_has_the_registry_as_origin(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     other = person.home("other")
     old = built(other, person.ref("p"), 1)
     push_package(other, person.ref("p"), version="1.0")
@@ -80,7 +80,7 @@ def test_a_state_that_was_opened_where_it_lies_came_from_there(person: Person, m
         ("x", "has no node 'x'; there are 'measurements', 'raw'"),
     ],
 )
-def test_a_misspelt_node_is_told_from_those_that_are_near(person: Person, node: str, near: str) -> None:
+def test_error_for_a_misspelt_node_suggests_similar_ones(person: Person, node: str, near: str) -> None:
     home, ref = person.home(), person.ref("p")
     built(home, ref, 1)
     push_package(home, ref)

@@ -1,4 +1,4 @@
-"""The calls from Python that list, name, share, pin, set and remove: they return what then holds, and print nothing."""
+"""Python calls that list, tag, share, pin, configure and remove return the resulting state and print nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conftest import Person
 
 @pytest.fixture
 def package(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A pushed package of the person whose home this process has."""
+    """Return a pushed package of the user of this process."""
     for name, value in person.environ().items():
         if name.startswith("DATAPKG_"):
             monkeypatch.setenv(name, value)
@@ -24,7 +24,7 @@ def package(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return ref
 
 
-def test_each_call_returns_what_then_holds(
+def test_each_call_returns_the_resulting_state(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     hash = datapkg.hash(datapkg.load(package))
@@ -66,7 +66,7 @@ def test_each_call_returns_what_then_holds(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_change_without_a_name_changes_nothing(package: str) -> None:
+def test_incomplete_calls_change_nothing(package: str) -> None:
     for call in (
         lambda: datapkg.tag(package, remove=True),
         lambda: datapkg.tag(package, state="sha256:abc"),
@@ -85,7 +85,7 @@ def test_a_change_without_a_name_changes_nothing(package: str) -> None:
         datapkg.status("no/such")
 
 
-def test_a_state_that_was_pushed_is_named_where_a_newer_one_was_not(package: str, tmp_path: Path) -> None:
+def test_pushed_state_can_be_tagged_while_a_newer_one_is_unpushed(package: str, tmp_path: Path) -> None:
     pushed = datapkg.hash(datapkg.load(package))
     (tmp_path / "data.csv").write_text("n\n7\n")
     datapkg.build(package, tmp_path / "data.csv")

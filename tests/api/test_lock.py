@@ -1,4 +1,4 @@
-"""A project's requirements are locked, installed exactly, and followed by imports."""
+"""The requirements of a project are locked, installed exactly, and used by imports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hashes(person: Person, tmp_path: Path) -> list[str]:
-    """Two pushed states of a package, versions 1.0 and 2.0."""
+    """Push two states of a package, versions 1.0 and 2.0, and return their hashes."""
     home, pushed = person.home("publisher"), []
     for number in (1, 2):
         (tmp_path / "data.csv").write_text(f"n\n{number}\n")
@@ -60,7 +60,7 @@ def imported(person: Person, folder: Path) -> str:
     return (done.stdout or done.stderr.splitlines()[-1]).strip()
 
 
-def test_a_pin_decides_what_is_imported(person: Person, hashes: list[str], project: Path) -> None:
+def test_import_uses_the_locked_state(person: Person, hashes: list[str], project: Path) -> None:
     require(project, f"{person.name}/p@sha256:{hashes[0]}")
     home = person.home()
     assert installed_hashes(home, project) == [hashes[0]]
@@ -69,7 +69,7 @@ def test_a_pin_decides_what_is_imported(person: Person, hashes: list[str], proje
     assert imported(person, project.parent) == "2"
 
 
-def test_the_lock_holds_what_a_name_meant(person: Person, hashes: list[str], project: Path) -> None:
+def test_lock_has_the_resolved_state(person: Person, hashes: list[str], project: Path) -> None:
     requirement = f"{person.name}/p@1.0"
     require(project, requirement)
     path, _, warnings = write_lock(person.home(), project / "deep")
@@ -78,7 +78,9 @@ def test_the_lock_holds_what_a_name_meant(person: Person, hashes: list[str], pro
     assert locked(project) == {requirement: hashes[0]}
 
 
-def test_only_what_changed_is_resolved(person: Person, hashes: list[str], project: Path, tmp_path: Path) -> None:
+def test_only_changed_requirements_are_resolved(
+    person: Person, hashes: list[str], project: Path, tmp_path: Path
+) -> None:
     require(project, f"{person.name}/p")
     write_lock(person.home(), project)
     (tmp_path / "data.csv").write_text("n\n3\n")
@@ -109,14 +111,14 @@ def test_frozen_changes_nothing(person: Person, hashes: list[str], project: Path
     assert (project / "datapkg.lock").read_bytes() == before
 
 
-def test_a_locked_state_that_is_here_installs_offline(person: Person, hashes: list[str], project: Path) -> None:
+def test_locked_local_state_installs_offline(person: Person, hashes: list[str], project: Path) -> None:
     require(project, f"{person.name}/p@1.0")
     installed_hashes(person.home(), project)
     nowhere = Home({**person.environ(), "DATAPKG_REGISTRY": "http://127.0.0.1:9"})
     assert installed_hashes(nowhere, project) == [hashes[0]]
 
 
-def test_a_lock_that_names_a_strange_registry_is_not_followed(person: Person, hashes: list[str], project: Path) -> None:
+def test_unknown_registry_in_a_lock_is_not_used(person: Person, hashes: list[str], project: Path) -> None:
     require(project, f"{person.name}/p@1.0")
     write_lock(person.home(), project)
     stranger = Home({"DATAPKG_HOME": str(project / "home"), "DATAPKG_REGISTRY": "https://data.example.org"})
@@ -133,13 +135,13 @@ def test_a_requirement_that_cannot_be_resolved_is_named(person: Person, hashes: 
     assert not (project / "datapkg.lock").exists()
 
 
-def test_without_requirements_the_hint_is_init(person: Person, project: Path) -> None:
+def test_missing_requirements_suggest_init(person: Person, project: Path) -> None:
     with pytest.raises(InvalidLock, match=r"no datapkg\.yml") as caught:
         write_lock(person.home(), project)
     assert caught.value.hint == "datapkg init"
 
 
-def test_a_file_of_requirements_is_installed_in_its_order(person: Person, hashes: list[str], tmp_path: Path) -> None:
+def test_requirements_file_is_installed_in_order(person: Person, hashes: list[str], tmp_path: Path) -> None:
     path = tmp_path / "wanted.yml"
     path.write_text(f"packages: ['{person.name}/p:v:1.0', '{person.name}/nope']\n")
     first, second = install_locked(person.home(), tmp_path, requirements=path)

@@ -1,4 +1,4 @@
-"""Packages are put together by their manifests, here and for a push, without their data."""
+"""Packages are merged by their manifests, locally and for a push, without their data."""
 
 from __future__ import annotations
 
@@ -45,12 +45,10 @@ def paths(home: Home, ref: Ref) -> list[str]:
     return [node.path for node in home.store.manifest(current.hash).nodes]
 
 
-def test_a_merge_and_its_push_do_not_copy_data_of_the_registry(
-    person: Person, new_person: Callable[[], Person]
-) -> None:
+def test_merge_and_push_do_not_transfer_data_of_the_registry(person: Person, new_person: Callable[[], Person]) -> None:
     bob = new_person()
     theirs = published(bob, "y", {"b": frame(2), "g": {"c": frame(3)}})
-    grant(bob.home("one"), theirs, person.name)  # private, and shown to one
+    grant(bob.home("one"), theirs, person.name)  # private, and shared with one user
     mine = published(person, "x", {"a": frame(1)})
     home, into = person.home("two"), person.ref("z")
     done = merge(home, [mine, theirs], into, MergeOptions(message="both"))
@@ -112,12 +110,12 @@ def test_tables_are_concatenated(person: Person) -> None:
 
 
 def noise(seed: int, count: int) -> pd.DataFrame:
-    """Rows that nothing makes shorter, so that blocks are big enough to be left alone."""
+    """Return incompressible rows, so that blocks are big enough to be left unchanged."""
     random = np.random.default_rng(seed)
     return pd.DataFrame({"x": random.random(count), "y": random.random(count)})
 
 
-def test_of_a_long_verified_table_the_last_block_alone_is_fetched(person: Person) -> None:
+def test_only_the_last_block_of_a_long_verified_table_is_fetched(person: Person) -> None:
     published(person, "x", {"g": {"t": noise(0, 250_000)}, "u": noise(1, 250_000)})
     published(person, "y", {"t": noise(2, 9), "u": noise(3, 9)})
     home = person.home("two")
@@ -132,7 +130,7 @@ def test_of_a_long_verified_table_the_last_block_alone_is_fetched(person: Person
     assert load(person.ref("z"), home, lazy=True).t().equals(whole)  # type: ignore[attr-defined]
 
 
-def test_a_part_of_a_package(person: Person) -> None:
+def test_merge_of_part_of_a_package(person: Person) -> None:
     one = published(person, "x", {"g": {"deep": {"a": frame(1)}, "b": frame(2)}, "t": frame(3)})
     home, into = person.home("two"), person.ref("z")
     merge(home, [person.ref("x/g"), person.ref("x/t")], into)

@@ -1,4 +1,4 @@
-"""Packages and nodes that were opened are values of builds and drafts: pinned, and not copied."""
+"""Opened packages and nodes can be values of builds and drafts: they are pinned and not copied."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUIET = CommitOptions(progress=silent)
 
 @pytest.fixture
 def theirs(person: Person, new_person: Callable[[], Person]) -> Ref:
-    """A package of somebody else, at the registry, that `person` may read."""
+    """Push a package of another user that `person` may read."""
     bob = new_person()
     ref, table = bob.ref("theirs"), pd.DataFrame({"n": [1, 2]})
     values = {"t": table, "g": {"a": table.assign(n=3), "w": np.arange(3)}, "f.txt": Path(__file__)}
@@ -50,7 +50,7 @@ def current(home: Home, ref: Ref) -> Manifest:
     return home.store.manifest(found.hash)
 
 
-def test_a_draft_takes_nodes_groups_and_packages(person: Person, theirs: Ref) -> None:
+def test_draft_accepts_nodes_groups_and_packages(person: Person, theirs: Ref) -> None:
     home, ref = person.home(), person.ref("mine")
     package = load(theirs, home, lazy=True)
     with Draft(home, ref, QUIET) as draft:
@@ -80,7 +80,7 @@ def test_a_draft_takes_nodes_groups_and_packages(person: Person, theirs: Ref) ->
     assert load(ref, person.home("two"), lazy=True).group.a()["n"].tolist() == [3, 3]
 
 
-def test_a_build_takes_them_too(person: Person, theirs: Ref) -> None:
+def test_build_accepts_nodes_groups_and_packages(person: Person, theirs: Ref) -> None:
     home, ref = person.home(), person.ref("mine")
     package = load(theirs, home, lazy=True)
     built = build_package(home, ref, {"old": package, "new": pd.DataFrame({"n": [5]}), "w": package.g.w})
@@ -105,7 +105,7 @@ def test_a_build_takes_them_too(person: Person, theirs: Ref) -> None:
     assert paths(current(home, ref)) == ["w"]
 
 
-def test_data_of_another_registry_come_along(person: Person, tmp_path: Path) -> None:
+def test_data_of_another_registry_is_included(person: Person, tmp_path: Path) -> None:
     with live_registry(tmp_path) as other:
         environ = person.environ("abroad") | {"DATAPKG_REGISTRY": other.url, "DATAPKG_TOKEN": other.add_user("bob")}
         abroad = Ref.parse("bob/far")
@@ -117,7 +117,7 @@ def test_data_of_another_registry_come_along(person: Person, tmp_path: Path) -> 
     assert load(ref, person.home("two"), lazy=True).t()["n"].tolist() == [7]
 
 
-def test_checks_read_what_was_taken_over(person: Person, theirs: Ref, tmp_path: Path) -> None:
+def test_checks_apply_to_nodes_of_other_packages(person: Person, theirs: Ref, tmp_path: Path) -> None:
     home, ref = person.home(), person.ref("mine")
     (tmp_path / "t.csv").write_text("n\n5\n")
     (tmp_path / "build.yml").write_text("contents: {t: {file: t.csv, checks: [{column: n, min: 2}]}}\n")
@@ -127,7 +127,7 @@ def test_checks_read_what_was_taken_over(person: Person, theirs: Ref, tmp_path: 
         draft["t"] = load(theirs, home, lazy=True).t
 
 
-def test_other_values_are_refused_as_before(person: Person) -> None:
+def test_other_values_are_rejected(person: Person) -> None:
     with pytest.raises(InvalidInput, match="a package or a node of one"):
         build_package(person.home(), person.ref("mine"), {"a": object()})
 

@@ -1,4 +1,4 @@
-"""What a push tells before and after, and what it refuses."""
+"""What a push reports before and after, and what it refuses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_dry_run_shows_the_record_and_sends_nothing(person: Person, data: Path
     assert push_package(home, ref).record == dry.record
 
 
-def test_a_package_deleted_meanwhile_is_said(person: Person, data: Path) -> None:
+def test_concurrently_deleted_package_is_reported(person: Person, data: Path) -> None:
     ref = person.ref("p")
     build_package(person.home("one"), ref, data)
     push_package(person.home("one"), ref)
@@ -48,7 +48,7 @@ def test_a_package_deleted_meanwhile_is_said(person: Person, data: Path) -> None
     assert push_package(person.home("two"), ref, force=True).changed
 
 
-def test_making_public_must_be_meant(person: Person, data: Path) -> None:
+def test_making_public_needs_confirmation(person: Person, data: Path) -> None:
     home, ref = person.home(), person.ref("p")
     build_package(home, ref, data)
     assert not push_package(home, ref).public
@@ -59,7 +59,7 @@ def test_making_public_must_be_meant(person: Person, data: Path) -> None:
     assert push_package(home, ref, dry_run=True).public
 
 
-def test_verify_looks_where_the_package_is(person: Person, data: Path, tmp_path: Path) -> None:
+def test_verify_reads_the_store_that_has_the_package(person: Person, data: Path, tmp_path: Path) -> None:
     shared, ref = person.home("shared"), person.ref("p")
     built = build_package(shared, ref, data).hash
     reader = Home({"DATAPKG_HOME": str(tmp_path / "reader"), "DATAPKG_PATH": str(shared.store.folder)})
@@ -99,7 +99,7 @@ def test_a_dry_run_refuses_what_the_push_refuses(person: Person, data: Path) -> 
     assert push_package(mine, ref, parent=f"sha256:{latest[:8]}").changed
 
 
-def test_a_dry_run_refuses_objects_that_are_nowhere(person: Person, data: Path) -> None:
+def test_dry_run_refuses_missing_objects(person: Person, data: Path) -> None:
     home, ref = person.home(), person.ref("p")
     built = build(home, ref, data, f"n\n{person.name}\n")
     (hash,) = home.store.manifest(built).objects()
@@ -124,7 +124,7 @@ def _pushed(home: Home, ref: Ref) -> str:
     return home.store.refs.log(ref, "push")[0].hash
 
 
-def test_a_fresh_machine_is_told_how_to_go_on(person: Person, data: Path) -> None:
+def test_conflict_on_a_fresh_machine_suggests_onto(person: Person, data: Path) -> None:
     ref = person.ref("p")
     build(person.home("one"), ref, data, "n\n1\n")
     first = push_package(person.home("one"), ref).hash
@@ -140,7 +140,7 @@ def test_a_fresh_machine_is_told_how_to_go_on(person: Person, data: Path) -> Non
     assert (newest.hash, newest.parent, newest.message) == (second, first, "from CI")
 
 
-def test_a_message_of_the_push_comes_before_that_of_the_build(person: Person, data: Path) -> None:
+def test_message_of_the_push_overrides_that_of_the_build(person: Person, data: Path) -> None:
     home, ref = person.home(), person.ref("p")
     build(home, ref, data, "n\n1\n", message="built")
     push_package(home, ref, message="pushed")

@@ -1,4 +1,4 @@
-"""A package that another process removes while something is made of it: it is refused, or its data stay."""
+"""If another process removes a package during an operation on it, the operation fails or its data stays."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make(way: str, home: Home, folder: Path) -> None:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Home:
-    """A home with the package `me/p`, a small and a long file, which nobody used for hours."""
+    """Return a home with the package `me/p`, a small and a long file, not used for hours."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "long.bin").write_bytes(bytes(2 << 20))
     (tmp_path / "source" / "short.txt").write_text("short")
@@ -52,7 +52,7 @@ def old(tmp_path: Path) -> Home:
 
 
 @pytest.mark.parametrize("way", ["copy", "merge", "build"])
-def test_a_package_that_was_removed_since_it_was_found(
+def test_package_removed_after_it_was_resolved(
     old: Home, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def found_and_removed(home: Home, ref: Ref) -> ResolvedState:
@@ -71,7 +71,7 @@ def test_a_package_that_was_removed_since_it_was_found(
 
 
 @pytest.mark.parametrize("way", ["copy", "merge", "build"])
-def test_a_package_that_is_removed_after_its_objects_were_counted(
+def test_package_removed_after_its_objects_were_counted(
     old: Home, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[str] = []

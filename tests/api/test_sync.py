@@ -1,4 +1,4 @@
-"""A package follows a folder: what differs is built and sent, the rest is neither fetched nor touched."""
+"""A package follows a folder: differences are built and pushed, the rest is neither fetched nor changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DELETE = SyncOptions(delete=True)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a table, a file, and one in a folder."""
+    """Write a folder with a table, a file, and a file in a subfolder."""
     folder = tmp_path / "my data"
     write(folder, {"t.csv": "a,b\n1,x\n", "README.md": "# hi\n", "raw/p.bin": "p"})
     return folder
@@ -44,7 +44,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
         path.write_text(text)
 
 
-def test_the_state_is_the_one_that_a_build_makes(person: Person, folder: Path) -> None:
+def test_synced_state_equals_a_build(person: Person, folder: Path) -> None:
     ref = person.ref("p")
     first = sync(person.home(), folder, ref)
     assert (first.counts, first.is_new) == ("+3 ~0 -0", True)
@@ -55,7 +55,7 @@ def test_the_state_is_the_one_that_a_build_makes(person: Person, folder: Path) -
     assert not statuses(home, ref)[0].changes
 
 
-def test_only_what_differs_is_sent(person: Person, folder: Path) -> None:
+def test_only_differences_are_sent(person: Person, folder: Path) -> None:
     ref = person.ref("p")
     sync(person.home("one"), folder, ref)
     write(folder, {"t.csv": "a,b\n1,y\n", "raw/new.bin": "n"})
@@ -64,7 +64,7 @@ def test_only_what_differs_is_sent(person: Person, folder: Path) -> None:
     kept = sync(home, folder, ref)
     assert (kept.added, kept.changed, kept.removed, kept.kept) == (["raw/new.bin"], ["t"], [], ["README.md"])
     assert kept.pushed is not None
-    assert kept.pushed.objects_sent == 3  # the manifest is one
+    assert kept.pushed.objects_sent == 3  # one of them is the manifest
     state = latest(person, ref)
     assert set(home.store.absent(state)) == {
         hash for path in ("README.md", "raw/p.bin") for hash in state.objects(path)
@@ -100,7 +100,7 @@ def test_a_dry_run_lists_changes_without_making_them(person: Person, folder: Pat
     assert set(home.store.objects) == before
 
 
-def test_metadata_stay_unless_the_build_file_sets_them(person: Person, folder: Path) -> None:
+def test_metadata_is_kept_unless_the_build_file_sets_it(person: Person, folder: Path) -> None:
     ref, home = person.ref("p"), person.home()
     sync(home, folder, ref)
     with Draft(home, ref, EditOptions(progress=silent)) as draft:
@@ -119,7 +119,7 @@ def test_metadata_stay_unless_the_build_file_sets_them(person: Person, folder: P
     assert meta == {"t": {"unit": "mm", "note": "by hand"}, "raw": {"note": "by hand"}}
 
 
-def test_the_rules_of_a_build_hold(person: Person, folder: Path) -> None:
+def test_ignore_rules_and_build_errors_apply(person: Person, folder: Path) -> None:
     ref = person.ref("p")
     write(folder, {".hidden": "x", ".datapkgignore": "*.tmp\n", "x.tmp": "x"})
     assert sync(person.home(), folder, ref).added == ["README.md", "raw/p.bin", "t"]
@@ -156,7 +156,7 @@ def test_an_empty_folder_does_not_empty_the_package(person: Person, folder: Path
         sync(home, tmp_path / "none", ref, DELETE)
 
 
-def test_a_node_where_a_group_was_needs_delete(person: Person, folder: Path) -> None:
+def test_replacing_a_group_by_a_node_needs_delete(person: Person, folder: Path) -> None:
     ref, home = person.ref("p"), person.home()
     sync(home, folder, ref)
     (folder / "raw" / "p.bin").unlink()
@@ -172,7 +172,7 @@ def test_an_unpushed_build_is_not_lost(person: Person, folder: Path) -> None:
     ref, home = person.ref("p"), person.home()
     build_package(home, ref, folder)
     write(folder, {"raw/new.bin": "n"})
-    assert sync(home, folder, ref).counts == "+4 ~0 -0"  # of the same folder: nothing is missed
+    assert sync(home, folder, ref).counts == "+4 ~0 -0"  # of the same folder: no node is missing
     with Draft(home, ref, EditOptions(push=False, progress=silent)) as draft:
         draft["mine"] = pd.DataFrame({"n": [1]})
     write(folder, {"raw/new.bin": "m"})
@@ -182,7 +182,7 @@ def test_an_unpushed_build_is_not_lost(person: Person, folder: Path) -> None:
     assert sync(home, folder, ref).kept == ["mine"]
 
 
-def test_a_push_that_fails_leaves_nothing_here(person: Person, folder: Path) -> None:
+def test_failed_push_leaves_no_local_state(person: Person, folder: Path) -> None:
     home = person.home()
     stranger = Ref.parse("somebodyelse/p")
     with pytest.raises(Exception, match="is not yours"):
@@ -193,7 +193,7 @@ def test_a_push_that_fails_leaves_nothing_here(person: Person, folder: Path) -> 
         sync(unknown, folder, person.ref("p"))
 
 
-def test_a_race_is_rebased_unless_both_changed_the_same_path(
+def test_concurrent_push_is_rebased_unless_both_changed_the_same_path(
     person: Person, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref, one, two = person.ref("p"), person.home("one"), person.home("two")
@@ -221,7 +221,7 @@ def test_a_race_is_rebased_unless_both_changed_the_same_path(
 
 
 class Clock:
-    """What the watch waits by: each wait runs the next step, and the last one ends it."""
+    """The wait function of a watch: each wait runs the next step, and the last one ends the watch."""
 
     def __init__(self, *steps: object) -> None:
         self.steps, self.waited = list(steps), []  # type: ignore[var-annotated]
@@ -247,7 +247,7 @@ def rounds(home: Home, folder: Path, ref: Ref, clock: Clock, options: SyncOption
     return found
 
 
-def told(found: list[Round]) -> list[str]:
+def summaries(found: list[Round]) -> list[str]:
     return [
         type(each.error).__name__ if each.error else each.synced.counts
         for each in found
@@ -255,11 +255,11 @@ def told(found: list[Round]) -> list[str]:
     ]
 
 
-def test_a_watch_follows_each_change(person: Person, folder: Path) -> None:
+def test_watch_follows_each_change(person: Person, folder: Path) -> None:
     ref = person.ref("p")
     later = [
         lambda: write(folder, {"new.bin": "n"}),
-        None,  # it settles
+        None,  # the file settles
         None,  # nothing happens
         lambda: (folder / "README.md").unlink(),
         None,
@@ -270,7 +270,7 @@ def test_a_watch_follows_each_change(person: Person, folder: Path) -> None:
         None,
     ]
     found = rounds(person.home(), folder, ref, Clock(*later))
-    assert told(found) == ["+3 ~0 -0", "+1 ~0 -0", "+0 ~0 -1", "TransformFailed"]
+    assert summaries(found) == ["+3 ~0 -0", "+1 ~0 -0", "+0 ~0 -1", "TransformFailed"]
     assert paths(latest(person, ref)) == ["new.bin", "raw/p.bin", "t"]
 
 
@@ -288,7 +288,7 @@ def test_many_files_are_polled_less_often(person: Person, folder: Path) -> None:
     assert clock.waited == [3]
 
 
-def test_a_file_that_is_being_written_does_not_delay_others(person: Person, folder: Path) -> None:
+def test_file_being_written_does_not_delay_others(person: Person, folder: Path) -> None:
     ref = person.ref("p")
     sync(person.home(), folder, ref)
     states: list[list[str]] = []
@@ -308,7 +308,7 @@ def test_a_file_that_is_being_written_does_not_delay_others(person: Person, fold
     later = [begin, grow, grow_on, None, None, None, None]
     found = rounds(person.home(), folder, ref, Clock(*later))
     assert states == [["README.md", "raw/p.bin", "short.bin", "t"]]
-    assert told(found) == ["+0 ~0 -0", "+1 ~0 -0", "+1 ~0 -0"]
+    assert summaries(found) == ["+0 ~0 -0", "+1 ~0 -0", "+1 ~0 -0"]
     assert latest(person, ref).size("long.bin") == len("more") * 3
 
 
@@ -316,11 +316,11 @@ def test_a_removed_folder_does_not_empty_the_package(person: Person, folder: Pat
     ref, away = person.ref("p"), folder.with_name("away")
     later = [lambda: folder.rename(away), None, None, lambda: away.rename(folder), None, None]
     found = rounds(person.home(), folder, ref, Clock(*later))
-    assert told(found) == ["+3 ~0 -0", "InvalidInput"]
+    assert summaries(found) == ["+3 ~0 -0", "InvalidInput"]
     assert len(latest(person, ref).nodes) == 3
 
 
-def test_a_registry_that_is_down_is_retried(tmp_path: Path, folder: Path) -> None:
+def test_unreachable_registry_is_retried(tmp_path: Path, folder: Path) -> None:
     with live_registry(tmp_path) as live:
         token, port = live.add_user("me"), live.url.rpartition(":")[2]
         live.stop()

@@ -1,4 +1,4 @@
-"""Whatever edited a package, its tables are those that a build of the resulting data makes, or the edit is refused."""
+"""After any kind of edit, the tables equal those of a build of the resulting data, or the edit is rejected."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def add(home: Home, first: Any, more: Any) -> None:
         draft.append("t", more)
 
 
-def put_together(home: Home, first: Any, more: Any) -> None:
+def merge_tables(home: Home, first: Any, more: Any) -> None:
     keep(home, Ref("me", "first"), first)
     keep(home, NEW, more)
     done = merge(home, [Ref("me", "first"), NEW], OLD, MergeOptions(concat=True))
     assert done.concatenated == ["t"]
 
 
-def whole_numbers(rows: int) -> pd.DataFrame:
+def integer_table(rows: int) -> pd.DataFrame:
     return pd.DataFrame({"id": np.arange(rows), "n": np.arange(rows) + 2**60})
 
 
@@ -73,19 +73,19 @@ BOOLEANS = pd.DataFrame({"id": [1, 2], "n": [True, False]})
 BOOLEANS_OR_NONE = pd.DataFrame({"id": [1, 2], "n": pd.array([True, None], "boolean")})
 
 
-@pytest.mark.parametrize("how", [add, put_together])
+@pytest.mark.parametrize("how", [add, merge_tables])
 @pytest.mark.parametrize(
     ("first", "more"),
     [
-        (whole_numbers(3), NUMBERS_OR_NONE),
-        (whole_numbers(70_000), NUMBERS_OR_NONE),
-        (NUMBERS_OR_NONE, whole_numbers(3)),
+        (integer_table(3), NUMBERS_OR_NONE),
+        (integer_table(70_000), NUMBERS_OR_NONE),
+        (NUMBERS_OR_NONE, integer_table(3)),
         (BOOLEANS, BOOLEANS_OR_NONE),
         (BOOLEANS, OBJECTS),
         (OBJECTS, BOOLEANS),
     ],
 )
-def test_missing_values_keep_their_type(home: Home, how: Callable[..., None], first: Any, more: Any) -> None:
+def test_type_is_kept_beside_missing_values(home: Home, how: Callable[..., None], first: Any, more: Any) -> None:
     how(home, first, more)
     whole = pd.concat([first, more], ignore_index=True)
     keep(home, WHOLE, whole)
@@ -95,26 +95,26 @@ def test_missing_values_keep_their_type(home: Home, how: Callable[..., None], fi
     assert found["n"].tolist()[-3:] == whole["n"].tolist()[-3:]
 
 
-def test_missing_values_of_arrow_rows_keep_their_type(home: Home) -> None:
-    add(home, whole_numbers(3), pa.table({"id": [1], "n": pa.array([None], pa.int64())}))
+def test_type_is_kept_beside_missing_values_of_arrow_rows(home: Home) -> None:
+    add(home, integer_table(3), pa.table({"id": [1], "n": pa.array([None], pa.int64())}))
     assert load(OLD, home).t()["n"].tolist() == [2**60, 2**60 + 1, 2**60 + 2, pd.NA]
 
 
-def test_dtypes_that_nothing_needs_are_those_of_the_table(home: Home) -> None:
+def test_rows_of_a_wider_dtype_keep_the_dtype_of_the_table(home: Home) -> None:
     first = pd.DataFrame({"n": [1], "x": [0.5], "s": ["a"]})
     add(home, first, first.astype({"n": "Int64", "x": "Float64", "s": "string"}))
     keep(home, WHOLE, pd.concat([first, first], ignore_index=True))
     assert table(home, OLD).content == table(home, WHOLE).content
 
 
-def test_a_field_that_may_not_be_null_becomes_one_that_may(home: Home) -> None:
+def test_non_nullable_field_becomes_nullable(home: Home) -> None:
     first, more = pa.table({"n": pa.array([1, 2])}), pa.table({"n": pa.array([None], pa.int64())})
     add(home, first.cast(pa.schema([pa.field("n", pa.int64(), nullable=False)])), more)
     keep(home, WHOLE, pa.concat_tables([first, more]))
     assert table(home, OLD).content == table(home, WHOLE).content
 
 
-def test_more_categories_than_the_stored_positions_hold(home: Home) -> None:
+def test_more_categories_than_the_index_type_holds(home: Home) -> None:
     names = [f"c{number:03}" for number in range(200)]
     first, more = (pd.DataFrame({"c": pd.Categorical(each)}) for each in (names[:100], names[100:]))
     add(home, first, more)
@@ -122,7 +122,7 @@ def test_more_categories_than_the_stored_positions_hold(home: Home) -> None:
     assert table(home, OLD).content == table(home, WHOLE).content
 
 
-def test_another_order_of_categories_is_refused(home: Home) -> None:
+def test_different_order_of_categories_is_rejected(home: Home) -> None:
     first, more = (pd.DataFrame({"c": pd.Categorical(["b"], each, ordered=True)}) for each in (["a", "b"], ["b", "a"]))
     with pytest.raises(InvalidInput, match="expected ordered categories 'a' < 'b', got 'b' < 'a'"):
         add(home, first, more)
@@ -146,14 +146,14 @@ def by_edit(home: Home, folder: Path, ref: Ref) -> None:
 
 @pytest.fixture(scope="module")
 def unchecked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRegistry]:
-    """A registry that recomputes no content: it would cut tables into blocks of the usual size."""
+    """Start a registry that does not verify content: it would cut tables into blocks of the usual size."""
     with live_registry(tmp_path_factory.mktemp("unchecked"), DATAPKG_REGISTRY_MAX_CHECK_BYTES="0") as live:
         yield live
 
 
 @pytest.mark.parametrize("how", [by_sync, by_append, by_edit])
 @pytest.mark.parametrize("odd", ["n/k", "0.5"])
-def test_a_file_whose_type_was_wider_before(
+def test_file_with_a_previously_wider_type(
     unchecked: LiveRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[..., None], odd: str
 ) -> None:
     make_blocks_small(monkeypatch)
@@ -181,7 +181,7 @@ def test_a_file_whose_type_was_wider_before(
         ("x\n", "True\n", "string"),
     ],
 )
-def test_rows_of_a_file_are_read_as_in_the_whole_file(
+def test_appended_rows_of_a_file_are_read_as_in_the_whole_file(
     home: Home, tmp_path: Path, first: str, more: str, kind: str
 ) -> None:
     for name, text in (("t", first), ("more", more), ("whole", first + more)):
@@ -195,7 +195,7 @@ def test_rows_of_a_file_are_read_as_in_the_whole_file(
 
 
 @pytest.mark.parametrize(("first", "more"), [("1\n", "1.5\n"), ("1\n", "x\n"), ("True\n", "x\n"), ("0.5\n", "x\n")])
-def test_rows_of_a_file_that_need_a_wider_type_are_refused(home: Home, tmp_path: Path, first: str, more: str) -> None:
+def test_appended_rows_that_need_a_wider_type_are_rejected(home: Home, tmp_path: Path, first: str, more: str) -> None:
     (tmp_path / "t.csv").write_text(f"n\n{first}")
     (tmp_path / "more.csv").write_text(f"n\n{more}")
     build_package(home, OLD, tmp_path / "t.csv")
@@ -205,8 +205,8 @@ def test_rows_of_a_file_that_need_a_wider_type_are_refused(home: Home, tmp_path:
 
 @pytest.mark.big
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_of_a_file_of_any_kind_fit_or_are_refused(home: Home, tmp_path: Path, kind: str) -> None:
-    """Of a file without any value the missing ones are `Int64` or `boolean`, which pandas never infers from a text."""
+def test_appended_rows_of_any_kind_fit_or_are_rejected(home: Home, tmp_path: Path, kind: str) -> None:
+    """In a file without values, missing ones are `Int64` or `boolean`, which pandas never infers from text."""
     for number, (other, more) in enumerate(KINDS.items()):
         old, whole = Ref("me", f"old{number}"), Ref("me", f"whole{number}")
         texts = ["".join(f"{row},{each(row)}\n" for row in range(6)) for each in (KINDS[kind], more)]

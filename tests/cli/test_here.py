@@ -13,7 +13,7 @@ from datapkg.format.lockfile import parse_requirements
 from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from tests.api.lies import rewritten
+from tests.api.false_content import rewritten
 from tests.cli.conftest import Run
 
 

@@ -164,15 +164,15 @@ def at_terminal(answers: bytes, *words: str, wait_for: bytes) -> tuple[int, str]
     pid, screen = pty.fork()
     if pid == 0:
         os.execve(sys.executable, [*PROGRAM, *words], own({"TERM": "dumb"}))
-    screen = b""
+    shown = b""
     while piece := read_screen(screen):
-        screen += piece
-        if answers and wait_for in screen:
+        shown += piece
+        if answers and wait_for in shown:
             time.sleep(0.3)  # the prompt was printed; now the program reads
             os.write(screen, answers)
             answers = b""
     os.close(screen)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), screen.decode()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
 
 
 def read_screen(screen: int) -> bytes:

@@ -59,7 +59,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize(
-    "message",
+    "text",
     [
         "t: {file: sales, concat: true}",
         "t: {file: sales/, transform: parquet, concat: true}",
@@ -67,8 +67,8 @@ ROWS = {
         "t: {transform: parquet, file: sales, concat: true, meta: {title: T}}",
     ],
 )
-def test_partitioned_folder_is_one_table(message: str, hive: Path) -> None:
-    table, warnings = one_table(hive, f"contents:\n  {message}\n")
+def test_partitioned_folder_is_one_table(text: str, hive: Path) -> None:
+    table, warnings = one_table(hive, f"contents:\n  {text}\n")
     assert table.to_pydict() == ROWS
     assert table.schema.types == [pa.int64(), pa.string(), pa.int64(), pa.string()]
     assert warnings == []
@@ -199,7 +199,7 @@ def test_unchanged_files_are_not_read_again(hive: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "reason"),
+    ("text", "reason"),
     [
         ("t: {file: sales, concat: maybe}", "expected true or false"),
         ("t: {file: nothing, concat: true}", "there is no folder"),
@@ -210,9 +210,9 @@ def test_unchanged_files_are_not_read_again(hive: Path) -> None:
         ("t: {url: 'https://example.com/a.csv', concat: true}", "`concat` goes with `file`"),
     ],
 )
-def test_mistakes(message: str, reason: str, hive: Path) -> None:
+def test_mistakes(text: str, reason: str, hive: Path) -> None:
     parquet_files(hive, {"mixed/a.parquet": pa.table({"n": [1]})})
-    write(hive, {"mixed/b.csv": "a\n1\n", "empty/a.txt": "x", "build.yml": f"contents:\n  {message}\n"})
+    write(hive, {"mixed/b.csv": "a\n1\n", "empty/a.txt": "x", "build.yml": f"contents:\n  {text}\n"})
     with pytest.raises(InvalidBuildFile, match=reason):
         Bench().build(hive)
 

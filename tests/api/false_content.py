@@ -1,4 +1,4 @@
-"""States whose tables do not hold what their manifest states, as a lying publisher or registry has them."""
+"""States whose tables do not have the content that their manifest states, as from a malicious publisher or registry."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from datapkg.home import Home
 
 
 def tables(home: Home, hash: str) -> dict[str, TableNode]:
-    """The tables of a state by their paths."""
+    """Return the tables of a state by their paths."""
     return {node.path: node for node in home.store.manifest(hash).nodes if isinstance(node, TableNode)}
 
 
 def values(home: Home, table: TableNode) -> pa.Table:
-    """What the objects of a table really hold."""
+    """Return the actual rows in the objects of a table."""
     return pa.concat_tables(pq.read_table(home.store.objects.open(block.hash)) for block in table.blocks)
 
 
 def stored(home: Home, rows: pa.Table, notes: dict[bytes, bytes] | None = None) -> Block:
-    """Rows as an object that datapkg's own writer would not write."""
+    """Store rows as an object that datapkg's own writer would not write."""
     out = io.BytesIO()
     with pq.ParquetWriter(out, rows.schema, compression="none") as writer:
         writer.write_table(rows)
@@ -36,7 +36,7 @@ def stored(home: Home, rows: pa.Table, notes: dict[bytes, bytes] | None = None) 
 
 
 def rewritten(home: Home, table: TableNode, *, swapped: bool) -> TableNode:
-    """The same line of a manifest over objects of another writer; `swapped` ones hold other numbers."""
+    """Return the same manifest line with objects of another writer; `swapped` ones hold other numbers."""
     blocks = []
     for block in table.blocks:
         rows = pq.read_table(home.store.objects.open(block.hash))
@@ -48,13 +48,13 @@ def rewritten(home: Home, table: TableNode, *, swapped: bool) -> TableNode:
     return msgspec.structs.replace(table, blocks=blocks)
 
 
-def publish_otherwise(home: Home, ref: Ref, hash: str, *, swapped: bool) -> str:
-    """Make a state of the same stated data over other objects the latest one at the registry; gives its hash."""
+def publish_rewritten(home: Home, ref: Ref, hash: str, *, swapped: bool) -> str:
+    """Publish a state with the same stated content but other objects as the latest one, and return its hash."""
     before = home.store.manifest(hash)
     nodes = [rewritten(home, node, swapped=swapped) if isinstance(node, TableNode) else node for node in before.nodes]
     manifest = Manifest.make(nodes, before.meta)
     home.store.save(manifest)
-    # Past the client's own comparison with what is there, which would say "same data".
+    # Bypass the client's own comparison with the registry, which would report "same data".
     client = home.client()
     started = client.start_push(ref, manifest.hash, list(manifest.objects()))
     target = client.objects(ref, started.push)
