@@ -1,4 +1,4 @@
-"""What journeys are made with: sources written in a line, machines with homes of their own, and fresh processes."""
+"""Helpers for journeys: source files written inline, machines with their own homes, and fresh processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TIMEOUT_S = 100
 
 
 def write(folder: Path, files: Files) -> Path:
-    """Writes files into a folder, which is made; gives the folder."""
+    """Write files into a folder, creating it if needed, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         path = folder / name
@@ -40,7 +40,7 @@ def write(folder: Path, files: Files) -> Path:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -48,20 +48,20 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        """The one document on standard output."""
+        """Return the one document on standard output."""
         assert self.code == 0, self.err
         return json.loads(self.out)
 
     @property
     def error(self) -> Any:
-        """The inside of the one document on standard error."""
+        """Return the `error` object of the one document on standard error."""
         assert self.code, self.out
         return json.loads(self.err)["error"]
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Somebody at a machine: a home, settings, and a folder to work in."""
+    """A user at a machine: a home, settings, and a working folder."""
 
     environ: dict[str, str]
     folder: Path
@@ -72,13 +72,13 @@ class Machine:
 
     @contextlib.contextmanager
     def here(self) -> Iterator[None]:
-        """Puts this process at the machine."""
+        """Make this process use the settings and the folder of the machine."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with mock.patch.dict(os.environ, self.environ), contextlib.chdir(self.folder):
             yield
 
     def run(self, *words: str) -> Ended:
-        """What `datapkg` does with these words, in this process."""
+        """Run `datapkg` with these arguments in this process."""
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
         with self.here(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = main(words)
@@ -86,20 +86,20 @@ class Machine:
         return Ended(code, *texts)
 
     def ask(self, *words: str) -> Any:
-        """The JSON that a command answers with."""
+        """Return the JSON output of a command that must succeed."""
         return self.run(*words, "--json").json
 
     def fail(self, *words: str) -> Any:
-        """The error, as JSON, that a command ends with."""
+        """Return the JSON error of a command that must fail."""
         return self.run(*words, "--json").error
 
     def start(self, *words: str) -> FreshProcess:
-        """A process of its own: `python` with these words, its output piped."""
+        """Start a separate process: `python` with these arguments, its output piped."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return FreshProcess([*words], cwd=self.folder, env=self.process_environ)
 
     def python(self, code: str) -> str:
-        """What a process of Python prints that runs this; one of its own, which has imported nothing before."""
+        """Return what a fresh Python process prints that runs this code."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-c", code]
         done = subprocess.run(
@@ -115,19 +115,19 @@ class Machine:
 
 
 def at(person: Person, machine: str = "own", url: str | None = None) -> Machine:
-    """A person at one of his machines; `url` is another way to the registry."""
+    """Return a person's machine of this name; `url` is another route to the registry."""
     return Machine(person.environ(machine, url), person.folder / f"{machine}-work")
 
 
 @pytest.fixture
 def here(own_home: Path, tmp_path: Path) -> Machine:
-    """A machine without a registry: the home of this process."""
+    """Return a machine without a registry: the home of this process."""
     return Machine({"DATAPKG_HOME": str(own_home)}, tmp_path / "work")
 
 
 @pytest.fixture
 def new_folder(tmp_path: Path) -> Callable[[Files], Path]:
-    """Writes files into a folder that no other call has."""
+    """Return a function that writes files into a new folder on each call."""
     numbers = itertools.count()
     return lambda files: write(tmp_path / f"source{next(numbers)}", files)
 
@@ -137,7 +137,7 @@ Build = Callable[..., Any]
 
 @pytest.fixture
 def build(new_folder: Callable[[Files], Path]) -> Build:
-    """Builds files, as me/p by default, by their build.yml where they have one; gives the package."""
+    """Return a function that builds files, as me/p by default, with their build.yml if there is one."""
 
     def build(files: Files, package: str = "me/p", **options: Any) -> Any:
         return datapkg.build(package, new_folder(files), **options)
@@ -147,7 +147,7 @@ def build(new_folder: Callable[[Files], Path]) -> Build:
 
 @pytest.fixture(autouse=True)
 def _forget_imports() -> Iterator[None]:
-    """Every test imports packages anew, as a fresh process would."""
+    """Make every test import packages anew, as a fresh process would."""
     yield
     for name in [name for name in sys.modules if name.startswith("datapkg.data")]:
         del sys.modules[name]
@@ -158,7 +158,7 @@ Publish = Callable[..., str]
 
 @pytest.fixture
 def publish(new_folder: Callable[[Files], Path]) -> Publish:
-    """Builds files as a person's package and pushes it; gives the package's hash."""
+    """Return a function that builds and pushes files as a person's package and returns its hash."""
 
     def publish(person: Person, name: str, files: Files, *options: str) -> str:
         machine, package = at(person), f"{person.name}/{name}"
@@ -173,5 +173,5 @@ def publish(new_folder: Callable[[Files], Path]) -> Publish:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries again at once what failed on the way."""
+    """Retry failed requests without waiting."""
     monkeypatch.setattr("datapkg.remote.session.pause_s", lambda number, retry_after: 0.0)

@@ -1,4 +1,4 @@
-"""Processes that are killed at any moment of a build, a push or an install: run again, all is whole."""
+"""A build, push or install killed at any moment can be run again and ends in a complete, valid state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.examples import examples
 from tests.journeys.conftest import Machine, at, write
 
 KILLS = examples(4, 8)
-# All that takes long to import is imported before the command begins, so that kills fall into its work.
+# Slow imports happen before the command begins, so that kills fall into its work.
 COMMAND = """
 import sys, time
 import pandas, pyarrow.parquet, requests
@@ -31,7 +31,7 @@ sys.exit(code)
 
 
 def files(seed: int) -> dict[str, bytes]:
-    """Small files and big ones, and tables, all of which another seed has otherwise."""
+    """Return small and big files and tables, with other contents for each seed."""
     chance = random.Random(seed)
     small = {f"d{n % 7}/{n}.bin": chance.randbytes(chance.randrange(3000)) for n in range(300)}
     tables = {f"t{n}.csv": f"a,b\n{seed},{n}\n".encode() for n in range(5)}
@@ -39,7 +39,7 @@ def files(seed: int) -> dict[str, bytes]:
 
 
 def duration_s(machine: Machine, *words: str) -> float:
-    """Seconds that a command takes when nobody kills it."""
+    """Return the seconds that a command takes if it is not killed."""
     with machine.start("-c", COMMAND, *words) as process:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
@@ -47,7 +47,7 @@ def duration_s(machine: Machine, *words: str) -> float:
 
 
 def kill(machine: Machine, after_s: float, *words: str) -> None:
-    """Runs a command and kills it."""
+    """Run a command and kill it."""
     with machine.start("-c", COMMAND, *words) as process:
         assert process.stdout
         process.stdout.readline()
@@ -57,18 +57,18 @@ def kill(machine: Machine, after_s: float, *words: str) -> None:
 
 
 def moments(seed: int, whole_s: float) -> list[float]:
-    """Moments of a work that lasts so long, spread over all of it and a little after."""
+    """Return times spread over work of this duration and slightly beyond its end."""
     chance = random.Random(seed)
     return [1.1 * whole_s * (number + chance.random()) / KILLS for number in range(KILLS)]
 
 
 def states_here(machine: Machine) -> set[str]:
-    """The states of packages on a machine, all of which are whole and undamaged."""
+    """Return the states of the packages on a machine, after checking that all are complete and valid."""
     assert machine.ask("verify")["damaged"] == []
     return {each["hash"] for each in machine.ask("ls")["packages"]}
 
 
-def test_a_build_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
+def test_build_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
     whole_s = duration_s(here, "build", "me/p", str(write(tmp_path / "first", files(-1))))
     done = states_here(here)
     for seed, after_s in enumerate(moments(1, whole_s)):
@@ -118,7 +118,7 @@ def test_a_sync_killed_at_any_moment(person: Person, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("then", ["again", "with another build"])
-def test_a_push_killed_when_the_registry_had_it_all(person: Person, tmp_path: Path, then: str) -> None:
+def test_push_killed_after_the_registry_received_everything(person: Person, tmp_path: Path, then: str) -> None:
     machine, package = at(person), f"{person.name}/p"
     machine.ask("build", package, str(write(tmp_path / "one", {"a.txt": "one"})))
     machine.ask("push", package)
@@ -174,7 +174,7 @@ def test_an_rm_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
 
 
 def test_an_install_beside_an_rm(person: Person, tmp_path: Path) -> None:
-    """Two packages share most of their objects: one is removed all the time, the other installed."""
+    """Two packages share most of their objects: one is removed repeatedly while the other is installed."""
     mine, packages = at(person), [f"{person.name}/{name}" for name in ("p", "q")]
     for package in packages:
         mine.ask("build", package, str(write(tmp_path / package, {**files(1), "own.txt": package})))
@@ -194,7 +194,7 @@ def test_an_install_beside_an_rm(person: Person, tmp_path: Path) -> None:
     assert size_bytes(other) == 0
 
 
-def test_what_was_removed_is_not_there_for_a_partial_install(person: Person, tmp_path: Path) -> None:
+def test_partial_install_does_not_count_removed_objects(person: Person, tmp_path: Path) -> None:
     mine, package = at(person), f"{person.name}/p"
     mine.ask("build", package, str(write(tmp_path / "source", files(1))))
     mine.ask("push", package)
@@ -208,7 +208,7 @@ def test_what_was_removed_is_not_there_for_a_partial_install(person: Person, tmp
 
 
 def size_bytes(machine: Machine) -> int:
-    """What the objects of a machine take, and what its trash holds."""
+    """Return the size of the objects and of the trash of a machine."""
     folder = machine.home.store.folder
     places = [folder / name for name in ("objects", "packs", "trash", "partial", "links")]
     return sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""Packages that are read where they are: only what is asked for comes from the registry, and it stays."""
+"""Lazily opened packages fetch only the requested bytes from the registry and keep them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def wide_frame() -> pd.DataFrame:
 
 @pytest.fixture
 def published(person: Person, tmp_path: Path) -> Ref:
-    """A package with a wide table, a big file and small ones, at the registry."""
+    """Push a package with a wide table, a big file and small ones."""
     home, ref = person.home("publisher"), person.ref("wide")
     big = tmp_path / "noise.bin"
     big.write_bytes(np.random.default_rng(1).bytes(3 << 20))
@@ -56,12 +56,12 @@ def _text(path: Path, text: str) -> Path:
 
 
 def received(node: Any) -> int:
-    """Bytes of bodies that came for the objects of a lazily opened package."""
+    """Return the bytes of response bodies received for the objects of a lazily opened package."""
     through = node.__source__.through
     return 0 if through._theirs is None else through._theirs._session.received_bytes
 
 
-def test_one_column_of_a_remote_table_is_a_twentieth_of_its_bytes(person: Person, published: Ref) -> None:
+def test_one_remote_column_transfers_a_twentieth_of_the_table(person: Person, published: Ref) -> None:
     home = person.home("reader")
     package: Any = load(published, home, lazy=True)
     assert package.table.shape == (ROWS, COLUMNS + 2)
@@ -77,7 +77,7 @@ def test_one_column_of_a_remote_table_is_a_twentieth_of_its_bytes(person: Person
     assert received(again) == 0
 
 
-def test_a_warm_copy_needs_no_object_and_no_registry(person: Person, published: Ref) -> None:
+def test_arrow_cache_needs_no_object_and_no_registry(person: Person, published: Ref) -> None:
     package: Any = load(published, person.home("reader"), lazy=True)
     source, entry = package.table.__source__, package.table.__entry__
     arrow_cache_writer.write(package.table.__stored__)
@@ -92,7 +92,7 @@ def test_a_warm_copy_needs_no_object_and_no_registry(person: Person, published: 
 
 
 @pytest.mark.parametrize("whole", ["install", "fetch"])
-def test_stretches_go_when_their_object_is_here(person: Person, published: Ref, whole: str) -> None:
+def test_partial_files_are_deleted_when_their_object_is_complete(person: Person, published: Ref, whole: str) -> None:
     home = person.home("reader")
     package: Any = load(published, home, lazy=True)
     package.table["c03"]
@@ -105,7 +105,7 @@ def test_stretches_go_when_their_object_is_here(person: Person, published: Ref, 
     assert package.table["c03"].equals(wide_frame()["c03"])
 
 
-def test_showing_what_is_remote_fetches_nothing(person: Person, published: Ref) -> None:
+def test_displaying_remote_nodes_fetches_nothing(person: Person, published: Ref) -> None:
     package: Any = load(published, person.home("reader"), lazy=True)
     for node in [package, *package.values()]:
         assert node._repr_mimebundle_()["text/plain"] == repr(node)
@@ -120,7 +120,7 @@ def test_showing_what_is_remote_fetches_nothing(person: Person, published: Ref) 
     assert received(package) == before
 
 
-def test_rows_of_a_remote_table_come_with_their_blocks_alone(person: Person, published: Ref) -> None:
+def test_rows_of_a_remote_table_fetch_only_their_blocks(person: Person, published: Ref) -> None:
     package: Any = load(published, person.home("reader"), lazy=True)
     blocks = len(package.table.__entry__.blocks)
     assert blocks > 1
@@ -132,7 +132,7 @@ def test_rows_of_a_remote_table_come_with_their_blocks_alone(person: Person, pub
     assert received(package) < package.table.size
 
 
-def test_all_of_a_table_becomes_objects_that_are_checked(person: Person, published: Ref) -> None:
+def test_reading_a_whole_table_stores_verified_objects(person: Person, published: Ref) -> None:
     home = person.home("reader")
     package: Any = load(published, home, lazy=True)
     package.table["c00"]
@@ -141,7 +141,7 @@ def test_all_of_a_table_becomes_objects_that_are_checked(person: Person, publish
     assert list(package.__source__.through.parts) == []
 
 
-def test_files_arrays_and_groups(person: Person, published: Ref) -> None:
+def test_lazy_files_arrays_and_groups(person: Person, published: Ref) -> None:
     package: Any = load(published, person.home("reader"), lazy=True)
     assert package.small["s007.txt"].read_text() == "small 7\n"
     assert package.numbers().tolist() == list(range(10))
@@ -153,7 +153,7 @@ def test_files_arrays_and_groups(person: Person, published: Ref) -> None:
     assert (len(data), data[2_000_000:2_000_010]) == (3 << 20, part)
 
 
-def test_an_import_of_a_lazy_package_transfers_the_manifest_alone(
+def test_lazy_import_transfers_only_the_manifest(
     person: Person, published: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with faulty_way(person.url) as way:
@@ -171,7 +171,7 @@ def test_an_import_of_a_lazy_package_transfers_the_manifest_alone(
         assert int(done.stdout) == sum(range(ROWS))
 
 
-def test_offline_works_with_what_is_here(person: Person, published: Ref) -> None:
+def test_local_data_is_readable_offline(person: Person, published: Ref) -> None:
     with faulty_way(person.url) as way:
         home = person.home("reader", way.url)
         package: Any = load(published, home, lazy=True)
@@ -187,10 +187,10 @@ def test_offline_works_with_what_is_here(person: Person, published: Ref) -> None
         assert offline.table["c06"].equals(wide_frame()["c06"])
 
 
-def test_bytes_that_changed_on_the_way_are_noticed_and_fetched_anew(person: Person, published: Ref) -> None:
+def test_bytes_corrupted_in_transit_are_detected_and_fetched_again(person: Person, published: Ref) -> None:
     with faulty_way(person.url) as way:
         package: Any = load(published, person.home("reader", way.url), lazy=True)
-        package.table["key"]  # the footers are here
+        package.table["key"]  # the footers are local
         way.faults.append(Fault("flip", where="/objects/"))
         with pytest.raises(CorruptObject):
             package.table["c07"]
@@ -198,7 +198,7 @@ def test_bytes_that_changed_on_the_way_are_noticed_and_fetched_anew(person: Pers
         assert package.table["c07"].equals(wide_frame()["c07"])
 
 
-def test_a_page_that_changed_on_the_way_says_what_to_type(person: Person, published: Ref) -> None:
+def test_page_corrupted_in_transit_suggests_a_command(person: Person, published: Ref) -> None:
     with faulty_way(person.url) as way:
         package: Any = load(published, person.home("reader", way.url), lazy=True)
         assert len(package.table["c01"]) == ROWS
@@ -210,7 +210,7 @@ def test_a_page_that_changed_on_the_way_says_what_to_type(person: Person, publis
 
 @pytest.fixture
 def kept(person: Person, tmp_path: Path) -> Ref:
-    """A package with a table whose Parquet file pandas wrote, without checksums of pages."""
+    """Push a package with a table whose Parquet file pandas wrote, without page checksums."""
     home, ref = person.home("publisher"), person.ref("kept")
     wide_frame().to_parquet(tmp_path / "t.parquet")
     build_package(home, ref, {"t": tmp_path / "t.parquet"}, BuildOptions(allow_outside=True))
@@ -218,7 +218,7 @@ def kept(person: Person, tmp_path: Path) -> Ref:
     return ref
 
 
-def test_a_column_of_a_file_without_checksums_is_held_against_chunks(person: Person, kept: Ref) -> None:
+def test_column_of_a_file_without_page_checksums_is_verified_by_chunks(person: Person, kept: Ref) -> None:
     package: Any = load(kept, person.home("reader"), lazy=True)
     assert package.t["c03"].equals(wide_frame()["c03"])
     assert 0 < received(package) < 0.1 * package.t.size
@@ -227,10 +227,10 @@ def test_a_column_of_a_file_without_checksums_is_held_against_chunks(person: Per
     assert received(again) == 0
 
 
-def test_a_wrong_byte_in_a_file_without_checksums_is_found(person: Person, kept: Ref) -> None:
+def test_corrupt_byte_in_a_file_without_page_checksums_is_detected(person: Person, kept: Ref) -> None:
     with faulty_way(person.url) as way:
         package: Any = load(kept, person.home("reader", way.url), lazy=True)
-        package.t["key"]  # the footer is here
+        package.t["key"]  # the footer is local
         way.faults.append(Fault("flip", where="/objects/"))
         with pytest.raises(CorruptObject):
             package.t["c07"]
@@ -238,7 +238,7 @@ def test_a_wrong_byte_in_a_file_without_checksums_is_found(person: Person, kept:
         assert package.t["c07"].equals(wide_frame()["c07"])
 
 
-def test_a_registry_that_tells_no_chunks_gives_the_whole(person: Person, kept: Ref) -> None:
+def test_whole_object_is_fetched_if_the_registry_has_no_chunks(person: Person, kept: Ref) -> None:
     with faulty_way(person.url) as way:
         way.faults.append(Fault("404", where="/chunks"))
         package: Any = load(kept, person.home("reader", way.url), lazy=True)
@@ -246,7 +246,7 @@ def test_a_registry_that_tells_no_chunks_gives_the_whole(person: Person, kept: R
         assert received(package) > package.t.size
 
 
-def test_without_being_asked_nothing_is_fetched(person: Person, published: Ref) -> None:
+def test_partial_install_fetches_nothing_unless_lazy(person: Person, published: Ref) -> None:
     home = person.home("partial")
     install_one(home, published, InstallOptions(Selection(meta_only=True)))
     package: Any = load(published, home)
@@ -268,7 +268,7 @@ def test_without_being_asked_nothing_is_fetched(person: Person, published: Ref) 
         (Selection(meta_only=True), set()),
     ],
 )
-def test_parts_of_a_package(person: Person, published: Ref, selection: Selection, here: set[str]) -> None:
+def test_lazy_part_of_a_package(person: Person, published: Ref, selection: Selection, here: set[str]) -> None:
     home = person.home("partial")
     installed = install_one(home, published, InstallOptions(selection))
     manifest = home.store.manifest(installed.hash)
@@ -281,7 +281,7 @@ def test_parts_of_a_package(person: Person, published: Ref, selection: Selection
     assert current.partial
 
 
-def test_prefetch_brings_a_node_in_the_background(person: Person, published: Ref) -> None:
+def test_prefetch_fetches_a_node_in_the_background(person: Person, published: Ref) -> None:
     home = person.home("reader")
     package: Any = load(published, home, lazy=True)
     prefetch = datapkg.prefetch(package.small)
@@ -300,9 +300,9 @@ def _sum_in_fork(name: str) -> float:
     return float(_opened["package"].table[name].sum())
 
 
-def test_a_fork_asks_for_itself(person: Person, published: Ref) -> None:
+def test_forked_process_opens_its_own_connection(person: Person, published: Ref) -> None:
     package = _opened["package"] = load(published, person.home("reader"), lazy=True)
-    _sum_in_fork("c00")  # a connection is open, which no child may use
+    _sum_in_fork("c00")  # a connection is open that a child process must not use
     names = [f"c{at:02}" for at in range(1, 9)]
     with multiprocessing.get_context("fork").Pool(4) as pool:
         found = pool.map(_sum_in_fork, names, chunksize=1)
@@ -311,7 +311,7 @@ def test_a_fork_asks_for_itself(person: Person, published: Ref) -> None:
     assert package.__source__.through.has(package.table.__entry__.blocks[0].hash) is False
 
 
-def test_a_lock_says_which_state_is_opened(
+def test_lazy_load_uses_the_locked_state(
     person: Person, published: Ref, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = tmp_path / "project"
@@ -329,7 +329,7 @@ def test_a_lock_says_which_state_is_opened(
     assert list(newest) == ["other"]
 
 
-def test_a_worker_of_another_process_is_lazy_too(
+def test_node_sent_to_another_process_stays_lazy(
     person: Person, published: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in person.environ("reader").items():
@@ -346,7 +346,7 @@ def _sum_of(asked: tuple[Any, str]) -> float:
 
 
 def frame_of_types(rows: int = 150_000) -> pd.DataFrame:
-    """A column of each kind that is stored in a way of its own, each with values of its own."""
+    """Return a frame with a column of each storage type, each with distinct values."""
     random = np.random.default_rng(3)
     numbers = random.standard_normal(rows)
     words = pd.Series(random.integers(0, 10_000, rows)).astype(str)
@@ -386,7 +386,7 @@ QUESTIONS: list[dict[str, Any]] = [
 ]
 
 
-def test_what_is_read_in_place_is_what_an_install_gives(person: Person, typed: Ref) -> None:
+def test_lazy_reads_equal_reads_after_an_install(person: Person, typed: Ref) -> None:
     home = person.home("whole")
     install_one(home, typed, InstallOptions())
     whole: Any = load(typed, home)
@@ -426,5 +426,5 @@ def test_eight_processes_on_an_empty_store_fetch_each_object_once(
         assert found == [((3 << 20) + len(f"small {at}\n"), total) for at in range(8)]
         noise = next(iter(package.__source__.entry("noise").objects()))[0]
         assert sum(noise in path for method, path in way.seen if method == "GET") == 1
-        for hash, _ in package.table.__entry__.objects():  # the end, maybe what lies before it, and a column
+        for hash, _ in package.table.__entry__.objects():  # the footer, maybe the bytes before it, and a column
             assert sum(hash in path for method, path in way.seen if method == "GET") <= 3

@@ -1,4 +1,4 @@
-"""Packages that are not on this machine, read as files: only what is opened comes from the registry."""
+"""Files of packages that are not installed are fetched from the registry only when they are opened."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.faulty_proxy import faulty_way
 
 @pytest.fixture
 def published(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ref:
-    """A package at the registry with a wide table, and this process being its reader on another machine."""
+    """Push a package with a wide table, and make this process its reader on another machine."""
     random = np.random.default_rng(7)
     frame = pd.DataFrame({f"c{at:02}": random.standard_normal(50_000) for at in range(20)})
     (tmp_path / "note.txt").write_text("note\n")
@@ -36,7 +36,7 @@ def published(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return ref
 
 
-def test_a_column_is_read_by_its_bytes_alone(published: Ref) -> None:
+def test_reading_a_column_fetches_only_its_bytes(published: Ref) -> None:
     package = published.package
     assert not DatapkgFileSystem().exists(f"{package}/table.parquet")
     fs = DatapkgFileSystem(lazy=True)
@@ -45,7 +45,7 @@ def test_a_column_is_read_by_its_bytes_alone(published: Ref) -> None:
     parts = [name for name in names if name.endswith(".parquet")]
     whole = sum(fs.info(name)["size"] for name in parts)
     through = fs._place(package).tree.source.through  # type: ignore[union-attr]
-    assert through._theirs is None  # nothing but the manifest was asked for
+    assert through._theirs is None  # only the manifest was requested
     rows = sum(pq.read_table(fs.open(name), columns=["c03"]).num_rows for name in parts)
     assert rows == 50_000
     assert 0 < through._theirs._session.received_bytes < 0.6 * whole
@@ -54,14 +54,14 @@ def test_a_column_is_read_by_its_bytes_alone(published: Ref) -> None:
         fs.info(f"{package}/texts/nope.txt")
 
 
-def test_a_hook_fetches_what_is_opened(published: Ref, tmp_path: Path) -> None:
+def test_open_hook_fetches_opened_files(published: Ref, tmp_path: Path) -> None:
     with datapkg.open_hook(tmp_path / "shown", published.package, lazy=True) as folder:
         assert sorted(path.name for path in folder.rglob("*.txt")) == ["note.txt"]
         assert (folder / "texts" / "note.txt").stat().st_size == 5
         assert (folder / "texts" / "note.txt").read_text() == "note\n"
 
 
-def test_a_registry_that_cannot_be_reached_is_not_taken_for_an_empty_one(
+def test_unreachable_registry_is_an_error_and_not_an_empty_folder(
     published: Ref, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with faulty_way(person.url) as way:

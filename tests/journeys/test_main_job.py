@@ -1,4 +1,4 @@
-"""The main job, end to end, on real data: build, push, install elsewhere, import; and what may go wrong with it."""
+"""The main job on real data (build, push, install elsewhere, import), and its failures."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ TABLE = "a,b\n1,x\n2,y\n"
 
 @pytest.fixture
 def ada(new_person: Callable[[], Person]) -> Person:
-    """Publishes."""
+    """Create a user who publishes."""
     return new_person()
 
 
 @pytest.fixture
 def bob(new_person: Callable[[], Person]) -> Person:
-    """Reads."""
+    """Create a user who reads."""
     return new_person()
 
 
 def commanded(machine: Machine, *words: str) -> str:
-    """What a `datapkg` that is a process of its own prints."""
+    """Return the output of `datapkg` in a separate process."""
     with machine.start("-m", "datapkg", *words) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return out
 
 
-def test_one_publishes_and_another_imports(ada: Person, bob: Person) -> None:
+def test_published_package_is_imported_by_another_user(ada: Person, bob: Person) -> None:
     package, elsewhere = f"{ada.name}/iris", at(bob, "elsewhere")
     commanded(at(ada), "build", package, str(ROOT / "sample_packages/iris"))
     commanded(at(ada), "push", package, "--public")
@@ -61,7 +61,7 @@ def test_one_publishes_and_another_imports(ada: Person, bob: Person) -> None:
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)
-def test_a_sample_package_travels_whole(ada: Person, bob: Person, folder: Path, tmp_path: Path) -> None:
+def test_sample_package_is_transferred_completely(ada: Person, bob: Person, folder: Path, tmp_path: Path) -> None:
     package = f"{ada.name}/{folder.name}"
     built = at(ada).ask("build", package, str(folder))
     pushed = at(ada).ask("push", package, "--public")
@@ -91,7 +91,7 @@ def test_a_sample_package_has_one_hash_on_every_machine(here: Machine, folder: P
     assert here.ask("build", "me/x", str(folder))["hash"] == other.ask("build", "you/y", str(folder))["hash"]
 
 
-def test_a_rebuild_is_seen_after_a_reload(here: Machine, tmp_path: Path) -> None:
+def test_reload_imports_the_rebuilt_package(here: Machine, tmp_path: Path) -> None:
     source = write(tmp_path / "source", {"t.csv": TABLE})
     out = here.python(
         "import importlib, pathlib, datapkg\n"
@@ -110,11 +110,11 @@ def test_a_rebuild_is_seen_after_a_reload(here: Machine, tmp_path: Path) -> None
 
 
 def shown(machine: Machine, user: str) -> str:
-    """The text that a fresh process imports."""
+    """Return the text that a fresh process imports."""
     return machine.python(f"from datapkg.data.{user} import p; print(p['a.txt'].read_text())").strip()
 
 
-def test_a_project_is_pinned_and_made_again(ada: Person, publish: Publish) -> None:
+def test_project_is_locked_and_reproduced(ada: Person, publish: Publish) -> None:
     user, package = ada.name, f"{ada.name}/p"
     one = publish(ada, "p", {"a.txt": "one"}, "--version", "1.0")
     project = at(ada, "project")
@@ -143,7 +143,7 @@ def test_a_project_is_pinned_and_made_again(ada: Person, publish: Publish) -> No
     assert shown(project, user) == "two"
 
 
-def test_a_lock_that_does_not_fit(ada: Person, publish: Publish) -> None:
+def test_lock_that_does_not_match_the_requirements(ada: Person, publish: Publish) -> None:
     package, project = f"{ada.name}/p", at(ada, "project")
     one = publish(ada, "p", {"a.txt": "one"}, "--version", "1.0")
     publish(ada, "p", {"a.txt": "two"})
@@ -158,7 +158,7 @@ def test_a_lock_that_does_not_fit(ada: Person, publish: Publish) -> None:
     assert project.ask("install", "--frozen")["installed"][0]["hash"] == one
 
 
-def test_what_a_lock_pins_and_is_not_here_says_what_to_type(ada: Person, publish: Publish) -> None:
+def test_locked_state_not_installed_suggests_a_command(ada: Person, publish: Publish) -> None:
     publish(ada, "p", {"a.txt": "one"})
     project = at(ada, "project")
     write(project.folder, {"datapkg.yml": f"packages: [{ada.name}/p]\n"})
@@ -169,7 +169,7 @@ def test_what_a_lock_pins_and_is_not_here_says_what_to_type(ada: Person, publish
 
 
 def flip(folder: Path, body: bytes) -> list[Path]:
-    """Changes a byte of each file below a folder that holds these bytes; gives the files."""
+    """Change a byte in each file below a folder that contains these bytes, and return the files."""
     changed = []
     for path in folder.rglob("*"):
         if path.is_file() and body in (data := path.read_bytes()):
@@ -184,7 +184,7 @@ BODIES = {"small": b"a small object, unlike any other: %s", "big": b"a big objec
 
 
 @pytest.mark.parametrize("size", BODIES)
-def test_a_flipped_byte_here_is_named_and_mended(ada: Person, publish: Publish, size: str) -> None:
+def test_local_corruption_is_reported_and_repaired(ada: Person, publish: Publish, size: str) -> None:
     body = BODIES[size] % ada.name.encode()
     publish(ada, "p", {"a.bin": body, "b.txt": "whole", "t.csv": TABLE})
     other, package = at(ada, "other"), f"{ada.name}/p"
@@ -208,14 +208,14 @@ def test_a_flipped_byte_here_is_named_and_mended(ada: Person, publish: Publish, 
 
 
 def registry_verify(registry: LiveRegistry) -> Any:
-    """What whoever runs the registry is told is damaged."""
+    """Return the objects that `verify` of the registry reports as corrupt."""
     words = ["-m", "registry_server", "verify", "--data", str(registry.data), "--json"]
     done = subprocess.run([sys.executable, *words], capture_output=True, cwd=ROOT, check=False, timeout=60)
     return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("size", BODIES)
-def test_a_flipped_byte_at_the_registry_is_never_believed(
+def test_corruption_at_the_registry_is_never_installed(
     ada: Person, publish: Publish, registry: LiveRegistry, size: str
 ) -> None:
     body = BODIES[size] % ada.name.encode()
@@ -235,7 +235,7 @@ def test_a_flipped_byte_at_the_registry_is_never_believed(
 
 
 @pytest.mark.parametrize("token", ["dpk_wrong", "dpk_" + "x" * 40])
-def test_a_wrong_token_opens_nothing_and_is_said(ada: Person, publish: Publish, token: str) -> None:
+def test_wrong_token_is_reported_and_grants_no_access(ada: Person, publish: Publish, token: str) -> None:
     publish(ada, "secret", {"a.txt": "secret"})
     publish(ada, "open", {"a.txt": "open"}, "--public")
     wrong = Machine({**at(ada, "wrong").environ, "DATAPKG_TOKEN": token}, at(ada, "wrong").folder)
@@ -253,7 +253,7 @@ def test_a_wrong_token_opens_nothing_and_is_said(ada: Person, publish: Publish, 
 
 
 @pytest.mark.parametrize("token", ["ü", "two words", "a\nb", "x" * 20_000])
-def test_what_is_no_token_is_said_without_asking(ada: Person, token: str) -> None:
+def test_malformed_token_is_reported_without_a_request(ada: Person, token: str) -> None:
     wrong = Machine({**at(ada).environ, "DATAPKG_TOKEN": token}, at(ada).folder)
     ended = wrong.run("whoami", "--json")
     assert ended.code in (2, 7)
@@ -276,7 +276,7 @@ READS = [
 
 
 @pytest.mark.parametrize(("method", "path"), READS)
-def test_what_is_private_is_not_there_for_others(
+def test_private_package_is_not_found_for_others(
     ada: Person, bob: Person, publish: Publish, method: str, path: str
 ) -> None:
     publish(ada, "p", {"a.txt": f"secret of {ada.name}"}, "--version", "1.0")
@@ -297,7 +297,7 @@ def test_what_is_private_is_not_there_for_others(
         assert hidden.text.replace(f"{ada.name}/p", f"{ada.name}/absent") == absent.text
 
 
-def test_shared_with_one_and_taken_back(ada: Person, bob: Person, publish: Publish) -> None:
+def test_access_is_granted_to_one_user_and_revoked(ada: Person, bob: Person, publish: Publish) -> None:
     package, reader = f"{ada.name}/p", at(bob)
     publish(ada, "p", {"a.txt": "one"})
     assert reader.fail("install", package)["code"] == "not_found"

@@ -1,4 +1,4 @@
-"""A directory of a few hundred odd files, built, pushed, installed and exported: every name and byte returns."""
+"""A directory of several hundred unusual files survives build, push, install and export with all names and bytes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHOSEN = {
 
 
 def odd_files(seed: int, count: int) -> dict[str, bytes]:
-    """Files of all sizes whose names have every letter that a name may have."""
+    """Return files of all sizes whose names cover every character that a name may have."""
     chance = random.Random(seed)
     files = dict(CHOSEN)
     while len(files) < count:
@@ -51,7 +51,7 @@ def exported(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_every_name_and_byte_returns(person: Person, publish: Publish) -> None:
+def test_every_name_and_byte_round_trips(person: Person, publish: Publish) -> None:
     files, package, other = odd_files(1, 300), f"{person.name}/odd", at(person, "other")
     hash = publish(person, "odd", files)
     assert other.ask("install", package)["installed"][0]["hash"] == hash
@@ -67,7 +67,7 @@ def test_every_name_and_byte_returns(person: Person, publish: Publish) -> None:
     assert at(person, "third").ask("build", package, str(other.folder / "out"))["hash"] == hash
 
 
-def test_generate_names_every_one_of_them(here: Machine, tmp_path: Path) -> None:
+def test_generate_names_every_file(here: Machine, tmp_path: Path) -> None:
     folder = write(tmp_path / "odd", {**odd_files(2, 300), "README.md": b"# Odd\n"})
     as_it_lies = here.ask("build", "me/odd", str(folder))["hash"]
     here.ask("generate", str(folder))
@@ -84,7 +84,7 @@ def test_every_node_has_a_reference(here: Machine, build: Build) -> None:
         assert here.ask("show", ref)["nodes"][0]["path"] == path
 
 
-def test_a_name_in_another_normal_form_is_one_name(here: Machine, build: Build, tmp_path: Path) -> None:
+def test_name_in_another_normal_form_is_the_same_name(here: Machine, build: Build, tmp_path: Path) -> None:
     package = build({"e\u0301.txt": "composed of two"})
     assert list(package) == ["\u00e9.txt"]
     here.ask("export", "me/p", str(tmp_path / "out"))
@@ -94,7 +94,7 @@ def test_a_name_in_another_normal_form_is_one_name(here: Machine, build: Build, 
 
 
 @pytest.mark.parametrize("name", [b"a\nb", b"a\x1b[2J", b"not utf-8 \xff\xfe", b"back\\slash"])
-def test_a_name_that_no_node_may_have_is_said(here: Machine, tmp_path: Path, name: bytes) -> None:
+def test_invalid_node_name_is_reported(here: Machine, tmp_path: Path, name: bytes) -> None:
     folder = write(tmp_path / "odd", {"fine.txt": "fine"})
     with open(os.path.join(os.fsencode(folder), name), "wb") as file:
         file.write(b"x")
@@ -106,7 +106,7 @@ def test_a_name_that_no_node_may_have_is_said(here: Machine, tmp_path: Path, nam
     assert here.ask("ls") == {"packages": []}
 
 
-def test_what_is_hidden_or_leads_elsewhere_is_left_out(here: Machine, tmp_path: Path) -> None:
+def test_hidden_files_and_links_to_the_outside_are_left_out(here: Machine, tmp_path: Path) -> None:
     folder = write(tmp_path / "odd", {"a.txt": "a", ".hidden": "x", ".git/config": "x", "__pycache__/x.pyc": "x"})
     outside = write(tmp_path / "outside", {"secret": "secret"})
     (folder / "link").symlink_to(outside / "secret")

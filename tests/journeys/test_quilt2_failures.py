@@ -1,4 +1,4 @@
-"""What Quilt 2 fails and datapkg must pass, but for kills (test_kills.py)."""
+"""Cases in which Quilt 2 fails and datapkg must not, except kills (test_kills.py)."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NewFolder = Callable[[Files], Path]
 
 
 def many_files() -> Files:
-    """Small files, tables and a big one."""
+    """Return small files, tables and a big file."""
     files: dict[str, str | bytes] = {f"d{n % 3}/{n}.txt": f"text {n}" for n in range(100)}
     return {**files, "t.csv": TABLE, "u.tsv": "a\tb\n1\tx\n", "big.bin": bytes(range(256)) * 8000}
 
 
-def test_six_builds_of_the_same_files_at_once(here: Machine, new_folder: NewFolder) -> None:
+def test_six_concurrent_builds_of_the_same_files(here: Machine, new_folder: NewFolder) -> None:
     folder = str(new_folder(many_files()))
     names = ["p", "p", "p", "q", "q", "r"]
     running = [here.start("-m", "datapkg", "build", f"me/{name}", folder, "--json") for name in names]
@@ -48,7 +48,7 @@ def test_six_builds_of_the_same_files_at_once(here: Machine, new_folder: NewFold
     assert list(here.home.store.tmp.iterdir()) == []
 
 
-def test_builds_of_other_files_to_one_name_at_once(here: Machine, new_folder: NewFolder) -> None:
+def test_concurrent_builds_of_different_files_to_one_name(here: Machine, new_folder: NewFolder) -> None:
     folders = [str(new_folder({**many_files(), "own.txt": str(number)})) for number in range(4)]
     running = [here.start("-m", "datapkg", "build", "me/p", folder, "--json") for folder in folders]
     ended = [(*process.communicate(timeout=60), process.returncode) for process in running]
@@ -60,7 +60,7 @@ def test_builds_of_other_files_to_one_name_at_once(here: Machine, new_folder: Ne
 
 
 def all_at_once(*commands: tuple[Machine, tuple[str, ...]]) -> list[int]:
-    """The exit codes of processes that run at the same time."""
+    """Return the exit codes of processes that run concurrently."""
     running = [machine.start("-m", "datapkg", *words, "--json") for machine, words in commands]
     for process in running:
         _, err = process.communicate(timeout=60)
@@ -68,14 +68,14 @@ def all_at_once(*commands: tuple[Machine, tuple[str, ...]]) -> list[int]:
     return [process.returncode for process in running]
 
 
-def test_six_installs_of_one_package_at_once(person: Person, publish: Publish) -> None:
+def test_six_concurrent_installs_of_one_package(person: Person, publish: Publish) -> None:
     hash, package, other = publish(person, "p", many_files()), f"{person.name}/p", at(person, "other")
     assert all_at_once(*[(other, ("install", package))] * 6) == [0] * 6
     assert [each["hash"] for each in other.ask("ls")["packages"]] == [hash]
     assert other.ask("verify")["damaged"] == []
 
 
-def test_pushes_at_once_have_one_winner(person: Person, new_folder: NewFolder) -> None:
+def test_concurrent_pushes_have_one_winner(person: Person, new_folder: NewFolder) -> None:
     package, machines = f"{person.name}/p", [at(person, f"m{number}") for number in range(3)]
     hashes = [
         machine.ask("build", package, str(new_folder({"a.txt": str(number)})))["hash"]
@@ -87,14 +87,14 @@ def test_pushes_at_once_have_one_winner(person: Person, new_folder: NewFolder) -
     assert len(machines[0].ask("log", package, "--remote")["log"]) == 1
 
 
-def test_the_same_push_twice_at_once_succeeds_twice(person: Person, new_folder: NewFolder) -> None:
+def test_two_concurrent_equal_pushes_both_succeed(person: Person, new_folder: NewFolder) -> None:
     package, machine = f"{person.name}/p", at(person)
     machine.ask("build", package, str(new_folder(many_files())))
     assert all_at_once(*[(machine, ("push", package))] * 3) == [0] * 3
     assert len(machine.ask("log", package, "--remote")["log"]) == 1
 
 
-def test_texts_that_are_null_stay_null(build: Build, tmp_path: Path) -> None:
+def test_null_texts_stay_null(build: Build, tmp_path: Path) -> None:
     frame = pd.DataFrame({"t": ["nan", None, "", "None"], "o": pd.array([1, None, 3, None], dtype="Int64")})
     frame.to_parquet(tmp_path / "t.parquet")
     text = "contents: {a: {file: a.csv, kwargs: {keep_default_na: false, na_values: ['?']}}, t: {file: t.parquet}}"
@@ -127,7 +127,7 @@ OBJECT = hashlib.sha256(BODY).hexdigest()
 
 
 def evil_manifest(path: str, file_name: str) -> bytes:
-    """A manifest that no builder writes, of one file whose bytes are `BODY`."""
+    """Return a manifest that no builder writes, of one file with the bytes `BODY`."""
     line = {"file_name": file_name, "hash": OBJECT, "kind": "file", "path": path, "size": len(BODY)}
     return b'{"datapkg":1}\n' + canonical.encode(line) + b"\n"
 
@@ -135,14 +135,14 @@ def evil_manifest(path: str, file_name: str) -> bytes:
 EVIL = [*((path, "evil") for path in EVIL_PATHS), *(("evil", name) for name in EVIL_NAMES)]
 
 
-def test_a_good_manifest_made_like_the_evil_ones_is_taken(here: Machine, tmp_path: Path) -> None:
+def test_valid_manifest_made_like_the_evil_ones_is_accepted(here: Machine, tmp_path: Path) -> None:
     put_by_hand(here, evil_manifest("fine", "fine.txt"))
     here.ask("export", "me/evil", str(tmp_path / "out"))
     assert (tmp_path / "out/fine.txt").read_bytes() == BODY
 
 
 def put_by_hand(here: Machine, data: bytes) -> str:
-    """Puts a manifest into the store, past all checks, as the current state of me/evil."""
+    """Put a manifest into the store, bypassing all checks, as the current state of me/evil."""
     store = here.home.store
     store.prepare()
     store.objects.put(io.BytesIO(BODY), OBJECT)
@@ -153,7 +153,7 @@ def put_by_hand(here: Machine, data: bytes) -> str:
 
 
 @pytest.mark.parametrize(("path", "file_name"), EVIL)
-def test_nothing_is_written_outside_whatever_a_manifest_here_says(
+def test_local_evil_manifest_writes_nothing_outside_the_target(
     here: Machine, tmp_path: Path, path: str, file_name: str
 ) -> None:
     put_by_hand(here, evil_manifest(path, file_name))
@@ -170,7 +170,7 @@ def test_nothing_is_written_outside_whatever_a_manifest_here_says(
 
 
 @pytest.mark.parametrize(("path", "file_name"), EVIL)
-def test_a_registry_takes_no_evil_manifest(person: Person, path: str, file_name: str) -> None:
+def test_registry_rejects_evil_manifests(person: Person, path: str, file_name: str) -> None:
     data = evil_manifest(path, file_name)
     hash, ref = hashlib.sha256(data).hexdigest(), person.ref("evil")
     client = person.home().client()
@@ -183,8 +183,8 @@ def test_a_registry_takes_no_evil_manifest(person: Person, path: str, file_name:
 
 
 @contextmanager
-def lying_registry(manifest: bytes) -> Iterator[str]:
-    """A registry whose every package is this manifest, which has the hash that it should have; gives its address."""
+def malicious_registry(manifest: bytes) -> Iterator[str]:
+    """Serve this manifest, with its true hash, as every package of a registry, and return the URL."""
     hash = hashlib.sha256(manifest).hexdigest()
     resolved = {"package": "me/evil", "hash": hash, "manifest_size": len(manifest), "bytes_logical": len(BODY)}
 
@@ -205,20 +205,20 @@ def lying_registry(manifest: bytes) -> Iterator[str]:
         yield url
 
 
-def test_a_lying_registry_that_tells_no_lie_is_believed(here: Machine) -> None:
-    with lying_registry(evil_manifest("fine", "fine.txt")) as url:
+def test_valid_manifest_of_the_malicious_registry_is_installed(here: Machine) -> None:
+    with malicious_registry(evil_manifest("fine", "fine.txt")) as url:
         assert here.ask("install", "me/evil", "--registry", url)["installed"][0]["objects_received"] == 1
 
 
 @pytest.mark.parametrize(("path", "file_name"), EVIL)
-def test_an_evil_manifest_is_not_installed(here: Machine, path: str, file_name: str) -> None:
-    with lying_registry(evil_manifest(path, file_name)) as url:
+def test_evil_manifest_is_not_installed(here: Machine, path: str, file_name: str) -> None:
+    with malicious_registry(evil_manifest(path, file_name)) as url:
         assert here.fail("install", "me/evil", "--registry", url)["code"] == "invalid"
     assert here.ask("ls") == {"packages": []}
     assert list(here.home.store.objects) == []
 
 
-def test_names_of_the_world_travel(person: Person, publish: Publish) -> None:
+def test_names_in_all_scripts_are_transferred(person: Person, publish: Publish) -> None:
     files = {"class.csv": TABLE, "日本.txt": "日本", "2024 sales.csv": TABLE, "a.txt": "t", "a.csv": TABLE, "{}": "{}"}
     publish(person, "odd", files)
     other = at(person, "other")
@@ -232,7 +232,7 @@ def test_names_of_the_world_travel(person: Person, publish: Publish) -> None:
     assert sorted(path.name for path in (other.folder / "out").iterdir()) == sorted(files)
 
 
-def test_the_same_bytes_as_another_kind_are_another_package(build: Build, tmp_path: Path) -> None:
+def test_same_bytes_as_another_kind_are_another_package(build: Build, tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "x.parquet")
     np.save(tmp_path / "y.npy", np.arange(3))
     files = {name: (tmp_path / name).read_bytes() for name in ("x.parquet", "y.npy")}
@@ -243,7 +243,7 @@ def test_the_same_bytes_as_another_kind_are_another_package(build: Build, tmp_pa
         assert parsed.n.path.read_bytes() == kept.n.path.read_bytes() == files[name]
 
 
-def test_a_package_of_another_store_is_taken_over_whole(
+def test_package_of_another_store_is_copied_completely(
     build: Build, here: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build({"t.csv": TABLE, "b.bin": bytes(3 << 20)}, "me/there")
@@ -257,7 +257,7 @@ def test_a_package_of_another_store_is_taken_over_whole(
     assert here.ask("verify") == {"checked": 3, "damaged": [], "absent": 0, "set_aside": [], "tables": 0}
 
 
-def test_an_object_that_is_gone_breaks_its_node_alone(person: Person, publish: Publish) -> None:
+def test_missing_object_affects_only_its_node(person: Person, publish: Publish) -> None:
     publish(person, "p", {"t.csv": TABLE, "one.bin": b"1" * (2 << 20), "two.bin": b"2" * (2 << 20)})
     other, package = at(person, "other"), f"{person.name}/p"
     other.ask("install", package)
@@ -279,7 +279,7 @@ def test_an_object_that_is_gone_breaks_its_node_alone(person: Person, publish: P
     assert other.ask("verify")["damaged"] == []
 
 
-def test_ten_thousand_files_are_a_package(here: Machine, tmp_path: Path) -> None:
+def test_package_of_ten_thousand_files(here: Machine, tmp_path: Path) -> None:
     write(tmp_path / "many", {f"{n % 100}/{n}.txt": str(n) for n in range(10_000)} | {"t.csv": TABLE})
     assert here.ask("build", "me/many", str(tmp_path / "many"))["nodes"] == {"built": 10_001, "reused": 0}
     with here.here():

@@ -1,4 +1,4 @@
-"""Behaviours 56 to 68 of Quilt 2: bringing packages from a registry to a machine."""
+"""Behaviours 56 to 68 of Quilt 2: installing packages from a registry."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ FILES: Files = {
 
 @pytest.fixture
 def package(person: Person, publish: Publish) -> str:
-    """A package at the registry, of small objects and of a big one."""
+    """Push a package of small objects and a big one."""
     publish(person, "p", FILES)
     return f"{person.name}/p"
 
 
 @pytest.fixture
 def other(person: Person) -> Machine:
-    """A second machine, with nothing on it."""
+    """Return a second machine without any package."""
     return at(person, "other")
 
 
 @pytest.fixture
 def way(person: Person, no_pauses: None) -> Iterator[Way]:
-    """A way to the registry on which things go wrong."""
+    """Return a route to the registry that can inject faults."""
     with faulty_way(person.url) as way:
         yield way
 
 
 @pytest.fixture
 def behind(person: Person, way: Way) -> Machine:
-    """A machine with nothing on it, that reaches the registry by the faulty way."""
+    """Return a machine without any package that reaches the registry by the faulty route."""
     return at(person, "behind", way.url)
 
 
 def is_empty(machine: Machine) -> bool:
-    """Whether nothing is installed, and nothing that is kept is wrong."""
+    """Return whether nothing is installed and all stored objects are valid."""
     return machine.ask("ls") == {"packages": []} and machine.ask("verify")["damaged"] == []
 
 
-def test_056_objects_are_kept_as_they_are(package: str, other: Machine) -> None:
+def test_056_objects_are_stored_unchanged(package: str, other: Machine) -> None:
     other.ask("install", package)
     objects = other.home.store.objects
     for hash in objects:
@@ -68,7 +68,7 @@ def test_056_objects_are_kept_as_they_are(package: str, other: Machine) -> None:
         assert datapkg.load(f"{package}/big/b").read_bytes() == FILES["b.bin"]
 
 
-def test_057_the_registry_named_in_a_ref_is_asked(package: str, way: Way, other: Machine) -> None:
+def test_057_registry_named_in_a_ref_is_used(package: str, way: Way, other: Machine) -> None:
     other.ask("config", "registries.team", way.url)
     assert other.fail("install", f"team:{package}")["code"] == "not_found"
     other.ask("login", "--registry", "team", "--token", other.environ["DATAPKG_TOKEN"])
@@ -76,7 +76,7 @@ def test_057_the_registry_named_in_a_ref_is_asked(package: str, way: Way, other:
     assert other.ask("ls")["packages"][0]["origin"] == way.url
 
 
-def test_058_a_part_brings_its_objects_and_the_whole_manifest(package: str, other: Machine) -> None:
+def test_058_part_of_a_package_installs_its_objects_and_the_whole_manifest(package: str, other: Machine) -> None:
     part = other.ask("install", f"{package}/small")["installed"][0]
     assert part["objects_received"] == 2
     assert part["bytes_received"] < 1 << 20
@@ -89,19 +89,19 @@ def test_058_a_part_brings_its_objects_and_the_whole_manifest(package: str, othe
     assert other.ask("verify")["absent"] == 1
 
 
-def test_058_a_part_that_is_not_there(package: str, other: Machine) -> None:
+def test_058_missing_part(package: str, other: Machine) -> None:
     assert other.fail("install", f"{package}/absent")["code"] == "not_found"
     assert is_empty(other)
 
 
-def test_059_what_is_here_is_not_fetched_again(package: str, other: Machine, way: Way, person: Person) -> None:
+def test_059_local_objects_are_not_fetched_again(package: str, other: Machine, way: Way, person: Person) -> None:
     other.ask("install", f"{package}/big")
     rest = other.ask("install", package)["installed"][0]
     assert (rest["objects_received"], rest["bytes_received"] < 1 << 20) == (2, True)
     assert other.ask("install", package)["installed"][0]["objects_received"] == 0
 
 
-def test_059_an_install_that_broke_off_goes_on(package: str, behind: Machine, way: Way) -> None:
+def test_059_interrupted_install_is_resumed(package: str, behind: Machine, way: Way) -> None:
     way.faults.append(Fault("500", "/objects/", method="GET"))
     assert behind.fail("install", package)["code"] == "unreachable"
     assert is_empty(behind)
@@ -112,12 +112,12 @@ def test_059_an_install_that_broke_off_goes_on(package: str, behind: Machine, wa
 
 
 @pytest.mark.parametrize("kind", ["drop", "503"])
-def test_060_two_failures_are_got_over(package: str, behind: Machine, way: Way, kind: str) -> None:
+def test_060_two_failures_are_retried(package: str, behind: Machine, way: Way, kind: str) -> None:
     way.faults.append(Fault(kind, times=2))
     assert behind.ask("install", package)["installed"]
 
 
-def test_060_silence_is_not_waited_for(package: str, behind: Machine, way: Way) -> None:
+def test_060_hanging_registry_times_out(package: str, behind: Machine, way: Way) -> None:
     way.faults.append(Fault("slow", times=2))
     impatient = Machine({**behind.environ, "DATAPKG_TIMEOUT_S": "0.3"}, behind.folder)
     error = impatient.fail("install", package)
@@ -125,14 +125,14 @@ def test_060_silence_is_not_waited_for(package: str, behind: Machine, way: Way) 
     assert "within 0.3 s (DATAPKG_TIMEOUT_S)" in error["message"]
 
 
-def test_060_failures_without_end_are_an_error(package: str, behind: Machine, way: Way) -> None:
+def test_060_permanent_failures_are_an_error(package: str, behind: Machine, way: Way) -> None:
     way.faults.append(Fault("drop"))
     ended = behind.run("install", package, "--json")
     assert (ended.code, ended.error["code"]) == (8, "unreachable")
     assert is_empty(behind)
 
 
-def test_061_a_wrong_manifest_is_not_believed(package: str, behind: Machine, way: Way) -> None:
+def test_061_wrong_manifest_is_rejected(package: str, behind: Machine, way: Way) -> None:
     way.faults.append(Fault("flip", "/manifests/"))
     ended = behind.run("install", package, "--json")
     assert (ended.code, ended.error["detail"]["type"]) == (6, "HashMismatch")
@@ -140,14 +140,14 @@ def test_061_a_wrong_manifest_is_not_believed(package: str, behind: Machine, way
 
 
 @pytest.mark.parametrize("where", ["/objects/read", "/objects/"])
-def test_062_a_wrong_object_is_not_believed(package: str, behind: Machine, way: Way, where: str) -> None:
+def test_062_wrong_object_is_rejected(package: str, behind: Machine, way: Way, where: str) -> None:
     way.faults.append(Fault("flip", where))
     ended = behind.run("install", package, "--json")
     assert (ended.code, ended.error["detail"]["type"]) == (6, "HashMismatch")
     assert is_empty(behind)
 
 
-def test_063_a_disk_too_small_is_said_before_anything_comes(
+def test_063_insufficient_disk_space_is_reported_before_the_transfer(
     package: str, behind: Machine, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(total=1 << 30, used=1 << 30, free=1000))
@@ -158,7 +158,7 @@ def test_063_a_disk_too_small_is_said_before_anything_comes(
     assert is_empty(behind)
 
 
-def test_064_the_manifest_alone_and_data_when_asked_for(package: str, other: Machine) -> None:
+def test_064_manifest_only_install_and_later_fetch(package: str, other: Machine) -> None:
     meta = other.ask("install", package, "--meta-only")["installed"][0]
     assert meta["objects_received"] == 0
     assert other.ask("show", f"{package}/small/t")["nodes"][0]["columns"] == [["a", "int64"], ["b", "string"]]
@@ -176,14 +176,14 @@ def test_064_the_manifest_alone_and_data_when_asked_for(package: str, other: Mac
 
 @pytest.fixture
 def versions(person: Person, publish: Publish) -> list[str]:
-    """Three states of one package: version 1.0, tag stable, and latest."""
+    """Push three states of one package: version 1.0, tag stable, and latest."""
     states = [publish(person, "v", {"a.txt": "1", "b/c.txt": "c"}, "--version", "1.0")]
     states.append(publish(person, "v", {"a.txt": "2", "b/c.txt": "c"}, "--tag", "stable"))
     return [*states, publish(person, "v", {"a.txt": "3", "b/c.txt": "c"})]
 
 
 @pytest.mark.parametrize("form", ["datapkg", "quilt"])
-def test_065_requirements_are_installed_in_their_order(
+def test_065_requirements_are_installed_in_order(
     person: Person, package: str, versions: list[str], other: Machine, form: str
 ) -> None:
     me, short = person.name, versions[0][:10]
@@ -207,7 +207,7 @@ def test_065_requirements_are_installed_in_their_order(
         assert hash in (None, installed[-1]["hash"])
 
 
-def test_065_one_that_fails_does_not_stop_the_others(person: Person, package: str, other: Machine) -> None:
+def test_065_failing_requirement_does_not_stop_the_others(person: Person, package: str, other: Machine) -> None:
     write(other.folder, {"asked.yml": f"packages: [{person.name}/absent, {package}]\n"})
     ended = other.run("install", "-r", "asked.yml", "--json")
     assert ended.code == 3
@@ -227,7 +227,7 @@ def test_065_one_that_fails_does_not_stop_the_others(person: Person, package: st
         "other: [a/b]",
     ],
 )
-def test_066_requirements_with_mistakes(other: Machine, text: str) -> None:
+def test_066_invalid_requirements(other: Machine, text: str) -> None:
     write(other.folder, {"datapkg.yml": text})
     for words in (("install",), ("lock",), ("install", "-r", "datapkg.yml")):
         ended = other.run(*words, "--json")
@@ -236,26 +236,26 @@ def test_066_requirements_with_mistakes(other: Machine, text: str) -> None:
     assert is_empty(other)
 
 
-def test_066_requirements_without_any_packages(other: Machine) -> None:
+def test_066_requirements_without_packages(other: Machine) -> None:
     write(other.folder, {"datapkg.yml": "packages: []\n"})
     assert other.ask("install") == {"installed": []}
 
 
-def test_066_no_requirements_at_all(other: Machine) -> None:
+def test_066_missing_requirements_file(other: Machine) -> None:
     other.folder.mkdir(parents=True)
     assert "datapkg.yml" in other.fail("install")["message"]
     assert "absent.yml" in other.fail("install", "-r", "absent.yml")["message"]
 
 
 @pytest.mark.parametrize("state", ["@9.9", "@nosuchtag", "@sha256:" + "0" * 64, "@sha256:000000", "/no/such/part"])
-def test_066_a_state_that_the_registry_lacks(package: str, other: Machine, state: str) -> None:
+def test_066_state_not_found_at_the_registry(package: str, other: Machine, state: str) -> None:
     ended = other.run("install", package + state, "--json")
     assert (ended.code, ended.error["code"]) == (3, "not_found")
     assert is_empty(other)
 
 
 def alike() -> tuple[str, str]:
-    """Two build files whose packages' hashes begin with the same six digits."""
+    """Return two build files whose package hashes begin with the same six digits."""
     seen: dict[str, int] = {}
     for number in range(1_000_000):
         manifest = b'{"datapkg":1,"meta":{"n":%d}}\n' % number
@@ -265,7 +265,7 @@ def alike() -> tuple[str, str]:
     raise AssertionError("none in a million")
 
 
-def test_067_a_short_hash_of_two_states_lists_both(person: Person, publish: Publish, other: Machine) -> None:
+def test_067_ambiguous_short_hash_lists_both_states(person: Person, publish: Publish, other: Machine) -> None:
     hashes = sorted(publish(person, "p", {"build.yml": text}) for text in alike())
     assert hashes[0][:6] == hashes[1][:6]
     error = other.fail("install", f"{person.name}/p", "-x", hashes[0][:6])
@@ -274,14 +274,14 @@ def test_067_a_short_hash_of_two_states_lists_both(person: Person, publish: Publ
     assert other.ask("install", f"{person.name}/p", "-x", hashes[0][:40])["installed"][0]["hash"] == hashes[0]
 
 
-def test_067_here_too(build: Build) -> None:
+def test_067_ambiguous_short_hash_of_local_states_lists_both(build: Build) -> None:
     hashes = sorted(build({"build.yml": text}).hash for text in alike())
     with pytest.raises(datapkg.InvalidInput) as caught:
         datapkg.load(f"me/p@sha256:{hashes[0][:6]}")
     assert caught.value.detail["candidates"] == hashes
 
 
-def test_068_what_a_reader_sees_is_in_the_hash_and_where_it_came_from_is_not(build: Build) -> None:
+def test_068_hash_covers_visible_content_but_not_its_origin(build: Build) -> None:
     contents = "meta: {title: %s}\ncontents: {t: {file: t.csv}}\n"
     first = build({"build.yml": contents % "One", "t.csv": "a\n1\n"})
     again = build({"build.yml": contents % "One", "t.csv": "a\n1\n"})
@@ -290,7 +290,7 @@ def test_068_what_a_reader_sees_is_in_the_hash_and_where_it_came_from_is_not(bui
     assert first.t.content == renamed.t.content
 
 
-def test_an_old_state_installed_leaves_latest_where_it_was(person: Person, versions: list[str], other: Machine) -> None:
+def test_installing_an_old_state_does_not_move_latest(person: Person, versions: list[str], other: Machine) -> None:
     package = f"{person.name}/v"
     other.ask("install", package)
     other.ask("install", package, "-x", versions[0])
@@ -308,7 +308,7 @@ def test_installing_over_an_unpushed_build_keeps_it(person: Person, package: str
     assert mine.ask("show", f"{package}@sha256:{built}")["hash"] == built
 
 
-def test_a_full_hash_that_is_here_installs_without_a_registry(person: Person, versions: list[str]) -> None:
+def test_local_state_installs_by_full_hash_without_a_registry(person: Person, versions: list[str]) -> None:
     offline = at(person, url="http://127.0.0.1:9")
     ended: Ended = offline.run("install", f"{person.name}/v@sha256:{versions[0]}", "--json")
     assert ended.json["installed"][0]["hash"] == versions[0]

@@ -25,7 +25,7 @@ TABLE = "a,b\n1,x\n2,y\n"
 
 @pytest.fixture
 def package(build: Build) -> Any:
-    """Tables, files and an empty group, three levels deep."""
+    """Build tables, files and an empty group, three levels deep."""
     contents = """contents:
       README: {file: README.md}
       tables: {one: {file: t.csv}, two: {file: t.csv}}
@@ -79,7 +79,7 @@ def test_038_unknown_attributes_are_attribute_errors(package: Any, path: str) ->
     assert not hasattr(node, last)
 
 
-def test_039_an_object_cannot_be_written_to(package: Any) -> None:
+def test_039_objects_are_read_only(package: Any) -> None:
     path = package.raw.deep.bytes()
     assert stat.S_IMODE(path.stat().st_mode) == 0o444
     if os.getuid():
@@ -101,7 +101,7 @@ def test_040_keys_items_length_and_dir_agree(package: Any) -> None:
     }
 
 
-def test_041_the_same_name_at_two_registries_is_two_packages(person: Person, tmp_path: Path) -> None:
+def test_041_one_name_at_two_registries_is_two_packages(person: Person, tmp_path: Path) -> None:
     mine = at(person)
     mine.ask("build", f"{person.name}/p", str(write(tmp_path / "source", {"a.csv": TABLE})))
     mine.ask("push", f"{person.name}/p")
@@ -117,23 +117,23 @@ def test_041_the_same_name_at_two_registries_is_two_packages(person: Person, tmp
         assert other.ask("ls")["packages"][0]["origin"] == way.url
 
 
-def test_042_the_tables_of_a_group_become_one(build: Build) -> None:
+def test_042_tables_of_a_group_are_concatenated(build: Build) -> None:
     package = build({"b.csv": "x\n3\n4\n", "a.csv": "x\n1\n2\n", "c.txt": "no table"})
     assert package.frames()["x"].tolist() == [1, 2, 3, 4]
     assert datapkg.frames(package).equals(package.frames())
 
 
-def test_042_tables_that_differ_do_not(build: Build) -> None:
+def test_042_tables_with_different_columns_are_not_concatenated(build: Build) -> None:
     with pytest.raises(datapkg.InvalidInput, match="'a' and 'b'"):
         build({"a.csv": "x\n1\n", "b.csv": "y\n1\n"}).frames()
 
 
-def test_042_of_no_tables_there_is_none(package: Any) -> None:
+def test_042_group_without_tables_returns_none(package: Any) -> None:
     assert package.nothing.frames() is None
     assert package.raw.frames() is None
 
 
-def test_043_the_same_tree_under_another_name_is_the_same_state(build: Build) -> None:
+def test_043_same_tree_under_another_name_is_the_same_state(build: Build) -> None:
     files = {"a.csv": TABLE, "b/c.txt": "c"}
     assert build(files, "me/one").hash == build(files, "me/two").hash
 
@@ -141,12 +141,12 @@ def test_043_the_same_tree_under_another_name_is_the_same_state(build: Build) ->
 @pytest.mark.parametrize(
     "meta", ["{a: .nan}", "{a: .inf}", "{a: !!binary aGk=}", "{a: 9007199254740993}", "text", "[1]"]
 )
-def test_045_metadata_that_is_no_json_is_an_error(build: Build, meta: str) -> None:
+def test_045_metadata_that_is_not_json_is_an_error(build: Build, meta: str) -> None:
     with pytest.raises(datapkg.InvalidInput, match=r"build\.yml:1"):
         build({"build.yml": f"meta: {meta}\ncontents: {{}}\n"})
 
 
-def test_045_metadata_come_back(build: Build) -> None:
+def test_045_metadata_round_trips(build: Build) -> None:
     contents = "meta: {a: [1, 2.5, null], d: 2024-01-02}\ncontents: {g: {meta: {x: é}, t: {file: t.csv, meta: {y: 1}}}}"
     package = build({"build.yml": contents, "t.csv": TABLE})
     assert datapkg.meta(package) == {"a": [1, 2.5, None], "d": "2024-01-02"}
@@ -154,7 +154,7 @@ def test_045_metadata_come_back(build: Build) -> None:
     assert datapkg.meta(package.g.t) == {"y": 1}
 
 
-def test_046_nothing_is_set_on_a_node(package: Any) -> None:
+def test_046_nodes_are_immutable(package: Any) -> None:
     for node in (package, package.tables, package.tables.one, package.README):
         with pytest.raises(TypeError):
             node.foo = "bar"
@@ -162,7 +162,7 @@ def test_046_nothing_is_set_on_a_node(package: Any) -> None:
             node["foo"] = "bar"
 
 
-def test_047_what_is_built_and_what_is_read_are_left_alone() -> None:
+def test_047_build_inputs_and_read_results_are_independent() -> None:
     frame = pd.DataFrame({"x": [1, 2]})
     values = {"g": {"t": frame}, "n": None}
     package = datapkg.build("me/p", values)
@@ -182,7 +182,7 @@ def test_051_two_states_side_by_side(build: Build) -> None:
     assert datapkg.load("me/p").hash == new
 
 
-def test_051_an_import_shows_a_new_build_once_it_is_reloaded(build: Build) -> None:
+def test_051_reload_shows_a_new_build(build: Build) -> None:
     build({"a.csv": TABLE})
     import datapkg.data.me.p as p
 
@@ -192,7 +192,7 @@ def test_051_an_import_shows_a_new_build_once_it_is_reloaded(build: Build) -> No
     assert len(p.a()) == 3
 
 
-def test_052_further_stores_are_looked_in_after_the_own_one(
+def test_052_additional_stores_are_searched_after_the_own_one(
     build: Build, here: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build({"a.txt": "shared"}, "me/both")
@@ -209,7 +209,7 @@ def test_052_further_stores_are_looked_in_after_the_own_one(
     assert "there" in dir(importlib.import_module("datapkg.data.me"))
 
 
-def test_052_nothing_is_written_to_a_further_store(
+def test_052_nothing_is_written_to_an_additional_store(
     build: Build, here: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build({"a.csv": TABLE, "b.txt": "b"}, "me/there")
@@ -225,14 +225,14 @@ def test_052_nothing_is_written_to_a_further_store(
 
 
 @pytest.mark.parametrize("dtype", ["<f8", "<f4", "<i8", "|u1", "<c16", "|b1", "<M8[ns]", "<U3", "|S2"])
-def test_053_arrays_come_back_exactly(dtype: str) -> None:
+def test_053_arrays_round_trip_exactly(dtype: str) -> None:
     array = np.arange(24).reshape(2, 3, 4).astype("<M8[ns]" if "M8" in dtype else dtype)
     back = datapkg.build("me/p", {"a": array}).a()
     assert back.dtype == array.dtype
     assert np.array_equal(back, array)
 
 
-def test_053_an_npy_file_is_an_array_and_no_pickle_is_read(build: Build, tmp_path: Path) -> None:
+def test_053_npy_file_is_an_array_and_pickles_are_rejected(build: Build, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(3))
     assert build({"a.npy": (tmp_path / "a.npy").read_bytes()}).a().tolist() == [0, 1, 2]
     np.save(tmp_path / "o.npy", np.array([{"x": 1}], dtype=object), allow_pickle=True)
@@ -240,7 +240,7 @@ def test_053_an_npy_file_is_an_array_and_no_pickle_is_read(build: Build, tmp_pat
         build({"o.npy": (tmp_path / "o.npy").read_bytes()})
 
 
-def test_053_importing_and_looking_at_a_package_loads_no_pandas(package: Any, here: Machine) -> None:
+def test_053_importing_and_displaying_a_package_does_not_load_pandas(package: Any, here: Machine) -> None:
     out = here.python(
         "import sys\n"
         "from datapkg.data.me import p\n"
@@ -251,7 +251,7 @@ def test_053_importing_and_looking_at_a_package_loads_no_pandas(package: Any, he
     assert out.splitlines() == ["[]", "(2, 2) True"]
 
 
-def test_names_of_python_are_attributes_with_an_underscore(build: Build) -> None:
+def test_python_keywords_and_invalid_identifiers_have_attribute_names(build: Build) -> None:
     package = build({"class.csv": TABLE, "日本.txt": "日本", "2024 sales.csv": TABLE, "keys.txt": "k"})
     assert list(package) == ["2024 sales", "class", "keys.txt", "日本.txt"]
     assert package.class_().equals(package["class"]())
@@ -259,7 +259,7 @@ def test_names_of_python_are_attributes_with_an_underscore(build: Build) -> None
     assert len(package.n2024_sales()) == 2
 
 
-def test_names_of_nodes_win_over_methods(build: Build) -> None:
+def test_node_names_take_precedence_over_methods(build: Build) -> None:
     package = build({"keys.csv": TABLE, "walk.csv": TABLE})
     assert len(package.keys()) == 2
     assert datapkg.keys(package) == ["keys", "walk"]
@@ -267,7 +267,7 @@ def test_names_of_nodes_win_over_methods(build: Build) -> None:
     assert isinstance(package, Group)
 
 
-def test_an_import_is_not_disturbed_by_modules_of_that_name(build: Build) -> None:
+def test_package_may_have_the_name_of_a_module(build: Build) -> None:
     build({"a.csv": TABLE}, "me/json")
     from datapkg.data.me import json
 

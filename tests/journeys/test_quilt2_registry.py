@@ -18,24 +18,24 @@ HASH = "0" * 64
 
 @pytest.fixture
 def ada(new_person: Callable[[], Person]) -> Person:
-    """Owns packages."""
+    """Create the owner of the packages."""
     return new_person()
 
 
 @pytest.fixture
 def bob(new_person: Callable[[], Person]) -> Person:
-    """Somebody else."""
+    """Create another user."""
     return new_person()
 
 
 def http(person: Person | None, url: str, method: str, path: str, **options: Any) -> requests.Response:
-    """One request to the API, with a person's token or without one."""
+    """Send one request to the API, with a person's token or without one."""
     headers = {"Authorization": f"Bearer {person.token}"} if person else {}
     return requests.request(method, f"{url}{wire.PACKAGES}{path}", headers=headers, timeout=30, **options)
 
 
 def status(asker: Person | None, ada: Person, method: str, path: str, **options: Any) -> int:
-    """The status of a request about Ada's packages."""
+    """Return the status of a request about Ada's packages."""
     return http(asker, ada.url, method, f"/{ada.name}/{path}", **options).status_code
 
 
@@ -45,7 +45,7 @@ def can_install(who: Person, package: str, machine: str = "other") -> bool:
     return ended.code == 0
 
 
-def test_069_what_is_there_is_not_sent_again(ada: Person, publish: Publish) -> None:
+def test_069_existing_objects_are_not_sent_again(ada: Person, publish: Publish) -> None:
     hash = publish(ada, "p", {"a.csv": TABLE, "b.txt": "b"})
     again = at(ada).ask("push", f"{ada.name}/p")
     assert (again["hash"], again["objects_sent"], again["changed"]) == (hash, 0, False)
@@ -55,7 +55,7 @@ def test_069_what_is_there_is_not_sent_again(ada: Person, publish: Publish) -> N
     assert at(ada, "other").ask("install", f"{ada.name}/p")["installed"][0]["hash"] == hash
 
 
-def test_069_only_what_is_new_is_sent(ada: Person, publish: Publish, tmp_path: Any) -> None:
+def test_069_only_new_objects_are_sent(ada: Person, publish: Publish, tmp_path: Any) -> None:
     files: Files = {f"{number}.txt": f"{number} of {ada.name}" for number in range(20)}
     publish(ada, "p", files)
     at(ada).ask("build", f"{ada.name}/p", str(write(tmp_path / "new", {**files, "7.txt": f"new of {ada.name}"})))
@@ -65,14 +65,14 @@ def test_069_only_what_is_new_is_sent(ada: Person, publish: Publish, tmp_path: A
 
 
 @pytest.mark.parametrize("path", ["b", "b/c"])
-def test_070_083_a_push_takes_whole_packages(ada: Person, publish: Publish, path: str) -> None:
+def test_070_083_push_of_part_of_a_package_is_rejected(ada: Person, publish: Publish, path: str) -> None:
     publish(ada, "p", {"b/c.csv": TABLE})
     error = at(ada).fail("push", f"{ada.name}/p/{path}")
     assert error["code"] == "invalid"
     assert error["hint"] == f"datapkg push {ada.name}/p"
 
 
-def test_071_pushed_is_listed_and_got_by_its_owner_alone(ada: Person, bob: Person, publish: Publish) -> None:
+def test_071_pushed_package_is_visible_only_to_its_owner(ada: Person, bob: Person, publish: Publish) -> None:
     hash = publish(ada, "p", {"a.csv": TABLE})
     assert http(ada, ada.url, "GET", f"/{ada.name}/p").json()["latest"] == hash
     assert status(ada, ada, "GET", f"p/manifests/{hash}") == 200
@@ -84,7 +84,7 @@ def test_071_pushed_is_listed_and_got_by_its_owner_alone(ada: Person, bob: Perso
             assert status(other, ada, "GET", path) == 404
 
 
-def test_072_new_metadata_are_a_new_state(ada: Person, publish: Publish) -> None:
+def test_072_new_metadata_is_a_new_state(ada: Person, publish: Publish) -> None:
     text = "meta: {title: %s}\ncontents: {a: {file: a.csv}}"
     publish(ada, "p", {"build.yml": text % "Old", "a.csv": TABLE})
     publish(ada, "p", {"build.yml": text % "New", "a.csv": TABLE})
@@ -94,7 +94,7 @@ def test_072_new_metadata_are_a_new_state(ada: Person, publish: Publish) -> None
     assert at(ada, "other").ask("show", f"{ada.name}/p")["meta"] == {"title": "New"}
 
 
-def test_073_who_may_not_push(ada: Person, bob: Person, publish: Publish, tmp_path: Any) -> None:
+def test_073_unauthorised_pushes(ada: Person, bob: Person, publish: Publish, tmp_path: Any) -> None:
     publish(ada, "p", {"a.csv": TABLE}, "--public")
     thief = at(bob)
     for name in ("p", "absent"):
@@ -121,16 +121,16 @@ def test_073_who_may_not_push(ada: Person, bob: Person, publish: Publish, tmp_pa
         b'{"manifest": "%s", "hashes": [], "more": 1}' % HASH.encode(),
     ],
 )
-def test_073_what_is_wrong_with_a_request_is_400(ada: Person, body: bytes) -> None:
+def test_073_invalid_request_is_400(ada: Person, body: bytes) -> None:
     assert status(ada, ada, "POST", "p/pushes", data=body, json=None) == 400
 
 
 @pytest.mark.parametrize("name", ["P", "a-b", "a__b", "class", "x" * 65, "1a"])
-def test_073_a_name_that_is_not_allowed_is_400(ada: Person, name: str) -> None:
+def test_073_invalid_name_is_400(ada: Person, name: str) -> None:
     assert status(ada, ada, "POST", f"{name}/pushes", json={"manifest": HASH, "hashes": []}) == 400
 
 
-def test_074_a_name_in_other_letters_is_another_name(ada: Person, publish: Publish) -> None:
+def test_074_names_are_case_sensitive(ada: Person, publish: Publish) -> None:
     publish(ada, "p", {"a.csv": TABLE}, "--public")
     for path in (f"/{ada.name.upper()}/p", f"/{ada.name}/P"):
         assert http(ada, ada.url, "GET", path).status_code == 404
@@ -149,21 +149,21 @@ def test_075_private_by_default_and_public_when_confirmed(ada: Person, bob: Pers
     assert can_install(bob, f"{ada.name}/p")
 
 
-def test_077_a_dry_run_says_what_would_be_sent_and_makes_nothing(
+def test_077_dry_run_reports_what_would_be_sent_and_changes_nothing(
     ada: Person, bob: Person, publish: Publish, tmp_path: Any
 ) -> None:
     machine, package = at(ada), f"{ada.name}/p"
     source = write(tmp_path / "source", {"a.txt": f"a of {ada.name}", "b.txt": f"b of {ada.name}"})
     machine.ask("build", package, str(source))
-    told = machine.ask("push", package, "--dry-run")
-    assert (told["objects_sent"], told["dry_run"]) == (3, True)
+    report = machine.ask("push", package, "--dry-run")
+    assert (report["objects_sent"], report["dry_run"]) == (3, True)
     assert status(ada, ada, "GET", "p") == 404
     assert machine.ask("push", package)["objects_sent"] == 3
     machine.ask("build", f"{bob.name}/p", str(source))
     assert machine.fail("push", f"{bob.name}/p", "--dry-run")["code"] == "refused"
 
 
-def test_084_shared_then_taken_back(ada: Person, bob: Person, publish: Publish) -> None:
+def test_084_access_is_granted_and_revoked(ada: Person, bob: Person, publish: Publish) -> None:
     hash, package, machine = publish(ada, "p", {"a.csv": TABLE}), f"{ada.name}/p", at(ada)
     machine.ask("access", "add", package, bob.name)
     assert can_install(bob, package)
@@ -174,7 +174,7 @@ def test_084_shared_then_taken_back(ada: Person, bob: Person, publish: Publish) 
     assert status(bob, ada, "GET", f"p/manifests/{hash}") == 404
 
 
-def test_084_the_owner_always_may_and_strangers_cannot_share(ada: Person, bob: Person, publish: Publish) -> None:
+def test_084_owner_keeps_access_and_others_cannot_grant_it(ada: Person, bob: Person, publish: Publish) -> None:
     package = f"{ada.name}/p"
     publish(ada, "p", {"a.csv": TABLE})
     at(ada).run("access", "rm", package, ada.name)
@@ -183,7 +183,7 @@ def test_084_the_owner_always_may_and_strangers_cannot_share(ada: Person, bob: P
     assert at(bob).fail("access", "add", package, bob.name)["code"] == "refused"
 
 
-def test_085_readers_see_who_reads(ada: Person, bob: Person, publish: Publish) -> None:
+def test_085_readers_see_the_access_list(ada: Person, bob: Person, publish: Publish) -> None:
     publish(ada, "p", {"a.csv": TABLE})
     at(ada).ask("access", "add", f"{ada.name}/p", bob.name)
     seen = at(bob).ask("access", "ls", f"{ada.name}/p")
@@ -192,12 +192,12 @@ def test_085_readers_see_who_reads(ada: Person, bob: Person, publish: Publish) -
 
 
 def names(asker: Person | None, ada: Person) -> list[str]:
-    """The names of Ada's packages that somebody sees."""
+    """Return the names of Ada's packages that a person sees."""
     answer = http(asker, ada.url, "GET", "", params={"user": ada.name})
     return [each["package"].removeprefix(f"{ada.name}/") for each in answer.json()["packages"]]
 
 
-def test_086_087_everybody_sees_what_he_may(ada: Person, bob: Person, publish: Publish) -> None:
+def test_086_087_users_see_only_permitted_packages(ada: Person, bob: Person, publish: Publish) -> None:
     publish(ada, "secret", {"a.csv": TABLE})
     publish(ada, "shared", {"a.csv": TABLE})
     publish(ada, "open", {"a.csv": TABLE}, "--public")
@@ -207,7 +207,7 @@ def test_086_087_everybody_sees_what_he_may(ada: Person, bob: Person, publish: P
     assert names(None, ada) == ["open"]
 
 
-def test_087_pages_hide_what_is_private(ada: Person, publish: Publish) -> None:
+def test_087_pages_hide_private_packages(ada: Person, publish: Publish) -> None:
     publish(ada, "secret", {"a.csv": TABLE})
     publish(ada, "open", {"a.csv": TABLE}, "--public")
     listed = requests.get(f"{ada.url}/", params={"q": ada.name}, timeout=30).text
@@ -216,14 +216,14 @@ def test_087_pages_hide_what_is_private(ada: Person, publish: Publish) -> None:
     assert requests.get(f"{ada.url}/{ada.name}/secret", timeout=30).status_code == 404
 
 
-def test_087_the_last_pushed_is_listed_first(ada: Person, publish: Publish) -> None:
+def test_087_last_pushed_package_is_listed_first(ada: Person, publish: Publish) -> None:
     for name in ("older", "newer"):
         publish(ada, name, {"a.csv": TABLE}, "--public")
     listed = requests.get(f"{ada.url}/", timeout=30).text
     assert 0 < listed.index(f"{ada.name}/newer") < listed.index(f"{ada.name}/older")
 
 
-def test_079_the_page_of_a_package(ada: Person, publish: Publish) -> None:
+def test_079_package_page(ada: Person, publish: Publish) -> None:
     readme = "# About flowers\n<script>alert(1)</script>\n[x](javascript:alert(2))\n"
     contents = "meta: {title: Flowers <b>}\ncontents: {README: {file: R.md}, t: {file: a.csv}, raw: {z: {file: a.csv}}}"
     hash = publish(ada, "p", {"build.yml": contents, "R.md": readme, "a.csv": TABLE}, "--public")
@@ -236,7 +236,9 @@ def test_079_the_page_of_a_package(ada: Person, publish: Publish) -> None:
     assert 'href="javascript' not in answer.text
 
 
-def test_088_objects_are_got_through_a_package_that_holds_them(ada: Person, bob: Person, publish: Publish) -> None:
+def test_088_objects_are_served_only_through_a_package_that_has_them(
+    ada: Person, bob: Person, publish: Publish
+) -> None:
     publish(ada, "secret", {"a.txt": "secret of Ada"})
     publish(bob, "own", {"b.txt": "Bob's"})
     hash = at(ada).home.store.manifest(at(ada).ask("show", f"{ada.name}/secret")["hash"]).nodes[0].hash  # type: ignore[union-attr]
@@ -281,7 +283,7 @@ def test_090_versions(ada: Person, bob: Person, publish: Publish) -> None:
     assert at(bob).ask("install", f"{package}@1.2.0")["installed"][0]["hash"] == one
 
 
-def test_091_deleted_and_made_again(ada: Person, bob: Person, publish: Publish) -> None:
+def test_091_deleted_and_created_again(ada: Person, bob: Person, publish: Publish) -> None:
     package, machine = f"{ada.name}/p", at(ada)
     publish(ada, "p", {"a.txt": "1"}, "--version", "1.0", "--public")
     assert can_install(bob, package)
@@ -297,7 +299,7 @@ def test_091_deleted_and_made_again(ada: Person, bob: Person, publish: Publish) 
     assert status(bob, ada, "GET", "p") == 404
 
 
-def test_092_the_log_of_pushes(ada: Person, bob: Person, publish: Publish) -> None:
+def test_092_log_of_pushes(ada: Person, bob: Person, publish: Publish) -> None:
     package = f"{ada.name}/p"
     one = publish(ada, "p", {"a.txt": "1"}, "-m", "first", "--version", "1.0", "--public")
     two = publish(ada, "p", {"a.txt": "2"}, "-m", "second", "--tag", "stable")
@@ -312,7 +314,7 @@ def test_092_the_log_of_pushes(ada: Person, bob: Person, publish: Publish) -> No
     assert at(bob, "other").fail("log", package)["code"] == "not_found"
 
 
-def test_093_a_search_has_every_word_and_the_best_first(ada: Person, bob: Person, publish: Publish) -> None:
+def test_093_search_matches_every_word_and_lists_the_best_first(ada: Person, bob: Person, publish: Publish) -> None:
     word = f"zebra{ada.name}"
     text = "meta: {title: %s}\ncontents: {%s: {file: a.txt}, README: {file: R.md}}"
 
@@ -337,18 +339,18 @@ def test_093_a_search_has_every_word_and_the_best_first(ada: Person, bob: Person
 
 
 @pytest.mark.parametrize("path", ["/api/v1/packages", "/api/v1/packages/no/such", "/api/v1/nothing"])
-def test_096_other_sites_read_nothing_of_a_registry_without_a_public_address(ada: Person, path: str) -> None:
+def test_096_no_cross_origin_reads_without_a_public_url(ada: Person, path: str) -> None:
     answer = requests.get(ada.url + path, headers={"Origin": "https://elsewhere.example"}, timeout=30)
     assert "Access-Control-Allow-Origin" not in answer.headers
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-def test_096_and_nothing_else(ada: Person) -> None:
+def test_096_no_cross_origin_headers_on_pages(ada: Person) -> None:
     answer = requests.get(ada.url + "/", headers={"Origin": "https://elsewhere.example"}, timeout=30)
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_what_somebody_pushed_meanwhile_is_not_lost(ada: Person, publish: Publish, tmp_path: Any) -> None:
+def test_concurrent_push_is_not_lost(ada: Person, publish: Publish, tmp_path: Any) -> None:
     package, other = f"{ada.name}/p", at(ada, "other")
     publish(ada, "p", {"a.txt": "1"})
     other.ask("install", package)

@@ -1,4 +1,4 @@
-"""Behaviour 29 of Quilt 2: what is built from a git repository, here one that git itself serves."""
+"""Behaviour 29 of Quilt 2: building from a git repository, here served by git itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server(tmp_path: Path) -> Iterator[GitServer]:
         yield served
 
 
-def test_029_a_repository_is_built(here: Machine, server: GitServer) -> None:
+def test_029_repository_is_built(here: Machine, server: GitServer) -> None:
     new = here.ask("build", "me/flowers", f"{server.url}/flowers")
     assert here.ask("show", "me/flowers")["nodes"][0]["rows"] == 2
     old = here.ask("build", "me/flowers", f"{server.url}/flowers@old")
@@ -35,7 +35,7 @@ def test_029_a_repository_is_built(here: Machine, server: GitServer) -> None:
     assert new["hash"] != old["hash"]
 
 
-def test_029_a_clone_that_fails_makes_no_package(here: Machine, server: GitServer) -> None:
+def test_029_failed_clone_creates_no_package(here: Machine, server: GitServer) -> None:
     for address in (f"{server.url}/nothing", f"{server.url}/flowers@nothing", "http://127.0.0.1:9/flowers"):
         ended = here.run("build", "me/flowers", address)
         assert ended.code in (3, 8)

@@ -1,4 +1,4 @@
-"""Behaviours 97 to 101 of Quilt 2: removing, exporting, references, commands and settings."""
+"""Behaviours 97 to 101 of Quilt 2: removal, export, references, commands and settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.journeys.conftest import Build, Machine, Publish, at, write
 TABLE = "a,b\n1,x\n2,y\n"
 
 
-def test_097_removed_is_gone_and_what_others_share_stays(build: Build, here: Machine) -> None:
+def test_097_removed_package_is_gone_and_shared_objects_stay(build: Build, here: Machine) -> None:
     files = {"a.csv": TABLE, "b.txt": "b"}
     hash = build(files, "me/one").hash
     build(files, "me/two")
@@ -33,7 +33,7 @@ def test_097_removed_is_gone_and_what_others_share_stays(build: Build, here: Mac
     assert len(datapkg.load("me/one").a()) == 2
 
 
-def test_097_removing_what_is_not_there(here: Machine) -> None:
+def test_097_removing_a_missing_package(here: Machine) -> None:
     assert here.fail("rm", "me/absent")["code"] == "not_found"
     assert here.fail("rm", "me/p/node")["code"] == "invalid"
 
@@ -51,7 +51,7 @@ ODD = {
 }
 
 
-def test_098_original_names_come_back(build: Build, here: Machine, tmp_path: Path) -> None:
+def test_098_export_restores_original_names(build: Build, here: Machine, tmp_path: Path) -> None:
     build(ODD)
     here.ask("export", "me/p", str(tmp_path / "out"))
     found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
@@ -62,7 +62,7 @@ def test_098_original_names_come_back(build: Build, here: Machine, tmp_path: Pat
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_symlink()]
 
 
-def test_098_csv_is_csv_again_with_equal_values(build: Build, here: Machine, tmp_path: Path) -> None:
+def test_098_csv_is_exported_with_equal_values(build: Build, here: Machine, tmp_path: Path) -> None:
     text = 'i,f,t,d,n\n1,0.1,"a,b",2024-01-02,\n2,1e300,"line\nend",,x\n3,,"quote "" it",2024-01-03,\n'
     build({"t.csv": text, "u.tsv": "a\tb\n1\tx\n"})
     here.ask("export", "me/p", str(tmp_path / "out"))
@@ -73,7 +73,7 @@ def test_098_csv_is_csv_again_with_equal_values(build: Build, here: Machine, tmp
     assert (tmp_path / "out/u.tsv").read_text() == "a\tb\n1\tx\n"
 
 
-def test_098_tables_in_the_format_that_is_asked_for(build: Build, here: Machine, tmp_path: Path) -> None:
+def test_098_export_format_option(build: Build, here: Machine, tmp_path: Path) -> None:
     package = build({"t.csv": TABLE})
     here.ask("export", "me/p", str(tmp_path / "out"), "--format", "parquet")
     assert pd.read_parquet(tmp_path / "out/t.parquet").equals(package.t())
@@ -82,7 +82,7 @@ def test_098_tables_in_the_format_that_is_asked_for(build: Build, here: Machine,
     assert (tmp_path / "t.csv").read_text() == TABLE
 
 
-def test_098_what_is_there_is_kept_unless_forced(build: Build, here: Machine, tmp_path: Path) -> None:
+def test_098_existing_files_are_kept_unless_forced(build: Build, here: Machine, tmp_path: Path) -> None:
     build({"a.txt": "new", "b/c.txt": "c"})
     out = write(tmp_path / "out", {"a.txt": "old", "other.txt": "other"})
     write(tmp_path, {"file": "old"})
@@ -95,7 +95,7 @@ def test_098_what_is_there_is_kept_unless_forced(build: Build, here: Machine, tm
     assert (tmp_path / "file").read_text() == "new"
 
 
-def test_098_a_target_that_cannot_be_written(build: Build, here: Machine, tmp_path: Path) -> None:
+def test_098_unwritable_target(build: Build, here: Machine, tmp_path: Path) -> None:
     build({"a.txt": "a"})
     write(tmp_path, {"file": "a file"})
     ended = here.run("export", "me/p", str(tmp_path / "file/out"), "--json")
@@ -103,7 +103,7 @@ def test_098_a_target_that_cannot_be_written(build: Build, here: Machine, tmp_pa
     assert "Traceback" not in ended.err
 
 
-def test_098_a_group_and_a_single_file(build: Build, here: Machine, tmp_path: Path) -> None:
+def test_098_group_and_single_file(build: Build, here: Machine, tmp_path: Path) -> None:
     build({"g/one.txt": "1", "g/deep/two.csv": TABLE, "other.txt": "no"})
     here.ask("export", "me/p/g", str(tmp_path / "g"))
     assert sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "g").rglob("*.*")) == [
@@ -114,7 +114,7 @@ def test_098_a_group_and_a_single_file(build: Build, here: Machine, tmp_path: Pa
     assert (tmp_path / "renamed.csv").read_text() == TABLE
 
 
-def test_098_two_nodes_of_one_file_are_written_under_their_own_names(
+def test_098_two_nodes_of_one_file_are_written_under_distinct_names(
     build: Build, here: Machine, tmp_path: Path
 ) -> None:
     build({"build.yml": "contents: {one: {file: t.csv}, two: {file: t.csv}}", "t.csv": TABLE})
@@ -122,13 +122,13 @@ def test_098_two_nodes_of_one_file_are_written_under_their_own_names(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.csv", "two.csv"]
 
 
-def test_098_a_file_where_a_folder_is_needed(build: Build, here: Machine, tmp_path: Path) -> None:
+def test_098_file_in_place_of_a_folder(build: Build, here: Machine, tmp_path: Path) -> None:
     build({"build.yml": "contents: {x: {file: d/y}, y: {z: {file: d/y}}}", "d/y": "y"})
     assert here.fail("export", "me/p", str(tmp_path / "out"))["code"] == "conflict"
     assert list(tmp_path.glob("out*")) == list(tmp_path.glob(".datapkg-export-*")) == []
 
 
-def test_098_no_link_leads_out_of_the_target(build: Build, here: Machine, tmp_path: Path) -> None:
+def test_098_links_out_of_the_target_are_not_followed(build: Build, here: Machine, tmp_path: Path) -> None:
     build({"g/a.txt": "new", "b.txt": "new"})
     outside = write(tmp_path / "outside", {"a.txt": "old", "b.txt": "old"})
     out = write(tmp_path / "out", {})
@@ -179,14 +179,14 @@ BAD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_099_a_good_reference(text: str) -> None:
+def test_099_valid_reference(text: str) -> None:
     ref = datapkg.Ref.parse(text)
     assert (ref.path, None if ref.state is None else str(ref.state), ref.registry) == GOOD[text]
     assert datapkg.Ref.parse(str(ref)) == ref
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_099_a_bad_reference(here: Machine, text: str) -> None:
+def test_099_invalid_reference(here: Machine, text: str) -> None:
     with pytest.raises(datapkg.InvalidInput):
         datapkg.Ref.parse(text)
     ended = here.run("show", "--json", "--", text)
@@ -217,20 +217,20 @@ def test_100_ctrl_c_ends_without_a_traceback(person: Person, publish: Publish) -
     "url",
     ["nonsense", "ftp://data.example.org", "https://", "https://u:p@h", "https://h?x", "//h", "h:80"],
 )
-def test_101_an_address_that_is_none_is_not_kept(here: Machine, url: str) -> None:
+def test_101_invalid_url_is_not_stored(here: Machine, url: str) -> None:
     for name in ("registry", "registries.team"):
         assert here.fail("config", name, url)["code"] == "invalid"
     assert here.ask("config", "registry")["value"] is None
 
 
-def test_101_an_address_is_kept_in_one_form(here: Machine) -> None:
+def test_101_url_is_normalised(here: Machine) -> None:
     here.ask("config", "registry", "HTTPS://Data.Example.org:443/")
     assert here.ask("config", "registry")["value"] == "https://data.example.org"
     here.ask("config", "--unset", "registry")
     assert here.ask("config", "registry")["value"] is None
 
 
-def test_101_login_says_what_is_wrong(here: Machine, person: Person) -> None:
+def test_101_login_reports_errors(here: Machine, person: Person) -> None:
     assert "no registry is set" in here.fail("login", "--token", "dpk_x")["message"]
     assert here.fail("login", "--registry", "nowhere", "--token", "dpk_x")["code"] == "invalid"
     assert here.fail("login", "--registry", person.url, "--token", "dpk_wrong")["code"] == "refused"
@@ -242,7 +242,7 @@ def test_101_login_says_what_is_wrong(here: Machine, person: Person) -> None:
     assert here.fail("whoami")["code"] == "refused"
 
 
-def test_101_tokens_are_kept_for_their_owner_alone(here: Machine, person: Person) -> None:
+def test_101_tokens_are_readable_only_by_their_owner(here: Machine, person: Person) -> None:
     here.ask("login", "--registry", person.url, "--token", person.token)
     holders = [
         path for path in here.home.config.rglob("*") if path.is_file() and person.token in path.read_text("latin-1")
