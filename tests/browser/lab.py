@@ -1,4 +1,4 @@
-"""A real JupyterLab in a folder of its own, with a kernel of this interpreter."""
+"""Run a real JupyterLab in its own folder, with a kernel of this interpreter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_S = 60
 
 @dataclass(frozen=True)
 class Lab:
-    """A server and where it keeps notebooks and settings."""
+    """A server, and the folders of its notebooks and settings."""
 
     url: str
     folder: Path
@@ -28,7 +28,7 @@ class Lab:
         return f"{self.url}lab/tree/{notebook}?reset&token={TOKEN}"
 
     def write(self, notebook: str, *cells: str) -> None:
-        """Write a notebook that was not run yet."""
+        """Write a notebook that has not been run."""
         made = [
             {
                 "cell_type": "code",
@@ -84,7 +84,7 @@ def lab(folder: Path, environ: dict[str, str]) -> Iterator[Lab]:
         try:
             yield Lab(_url(server, folder), folder)
         finally:
-            server.terminate()  # it ends its kernels
+            server.terminate()  # lets the server end its kernels
             try:
                 server.wait(20)
             except subprocess.TimeoutExpired:
@@ -98,7 +98,7 @@ def _url(server: subprocess.Popen[bytes], folder: Path) -> str:
         for path in (folder / "runtime").glob("jpserver-*.json"):
             try:
                 url: str = json.loads(path.read_text())["url"]
-            except ValueError:  # half written
+            except ValueError:  # incomplete, still being written
                 continue
             return url
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Pages in a real browser, with their console messages, dialogs and requests."""
+"""Open pages in a real browser and record their console messages, dialogs and requests."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.conftest import find_program
 
-# What JupyterLab's themes call the colours that matter here, and what a page without a theme has.
+# The colour variables of JupyterLab's themes that matter here, and the values on a page without a theme.
 THEMES = {
     "light": "--jp-layout-color0: #fff; --jp-content-font-color1: rgba(0, 0, 0, .87); --jp-brand-color1: #1976d2",
     "dark": "--jp-layout-color0: #111; --jp-content-font-color1: #fff; --jp-brand-color1: #2196f3",
     "plain": "",
 }
-# Smallest contrast of any text to the page behind it, as WCAG 2 reckons it.
+# Lowest contrast of any text to the page background, as WCAG 2 computes it.
 CONTRAST = """() => {
   const part = each => (each /= 255) <= .03928 ? each / 12.92 : ((each + .055) / 1.055) ** 2.4;
   const light = ([r, g, b]) => .2126 * part(r) + .7152 * part(g) + .0722 * part(b);
@@ -40,11 +40,11 @@ CONTRAST = """() => {
 
 @dataclass
 class Watched:
-    """A page with its console messages, errors and dialogs (`said`) and its requests (`asked`)."""
+    """A page with its console messages, errors and dialogs (`messages`) and its requests (`requests`)."""
 
     page: Page
-    said: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -61,10 +61,10 @@ def watched(chromium: Any, width: int = 1_000) -> Watched:
     """Open a page and record its console messages, dialogs, errors and requests."""
     page = chromium.new_page(viewport={"width": width, "height": 800})
     found = Watched(page)
-    page.on("console", lambda message: found.said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: found.said.append(str(error)))
-    page.on("dialog", lambda dialog: (found.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: found.asked.append(request.url))
+    page.on("console", lambda message: found.messages.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: found.messages.append(str(error)))
+    page.on("dialog", lambda dialog: (found.messages.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("request", lambda request: found.requests.append(request.url))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Notebooks in a real JupyterLab: outputs in both themes, commands, completion, progress; no foreign code runs."""
+"""Notebooks in a real JupyterLab: outputs in both themes, commands, completion, progress; foreign code never runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def test_notebook_outputs_render_in_both_themes(running: Lab) -> None:
             running.use_theme(f"JupyterLab {theme}")
             running.write(f"{theme}.ipynb", *CELLS)
             found = watched(chromium, 1_200)
-            found.page.set_viewport_size({"width": 1_200, "height": 2_400})  # cells out of sight are not drawn
+            found.page.set_viewport_size(
+                {"width": 1_200, "height": 2_400}
+            )  # cells outside the viewport are not rendered
             run_all(running, found, f"{theme}.ipynb")
             found.page.screenshot(path=running.folder / f"{theme}.png")
             check(found, theme)
@@ -80,12 +82,12 @@ def check(found: Watched, theme: str) -> None:
     assert page.get_by_text("examples/penguins", exact=False).first.is_visible()
     assert page.get_by_text("objects · done in").is_visible()
     assert page.locator("progress").count() == 0
-    assert page.get_by_text("never", exact=True).count() == 0  # the failure before it ended the run
+    assert page.get_by_text("never", exact=True).count() == 0  # the failed cell above stopped the run
     assert page.get_by_text("Traceback").count() == 0
     assert page.evaluate(contrast_of_this_page()) > 4.5
     assert page.evaluate("window.hit") is None
     assert page.locator(".datapkg script, .datapkg img").count() == 0
-    assert not [each for each in found.said if each.startswith("dialog") or "datapkg" in each]
+    assert not [each for each in found.messages if each.startswith("dialog") or "datapkg" in each]
 
 
 def contrast_of_this_page() -> str:

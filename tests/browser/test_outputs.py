@@ -1,4 +1,4 @@
-"""Notebook outputs of nodes in a real browser: readable in every theme, and no foreign code runs."""
+"""Notebook outputs of nodes in a real browser are readable in every theme and never run foreign code."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_outputs_are_readable_in_every_theme(chromium: Any, flowers: dict[str, s
     assert found.page.evaluate(CONTRAST) > 4.5
     found.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
     assert found.page.evaluate(CONTRAST) > 4.5
-    assert (found.said, found.asked) == ([], [])
+    assert (found.messages, found.requests) == ([], [])
     assert len(found.page.screenshot()) > 20_000
 
 
@@ -130,9 +130,9 @@ def test_foreign_text_cannot_run_hide_or_fetch_anything(chromium: Any) -> None:
     names = [each.replace("/", "∕").replace("\u202e", "").replace("\u2066", "") for each in EVIL]
     frame = pd.DataFrame({each: [each, "\x1b[31m", "a\nb"] for each in EVIL})
     notes = {column: {"unit": column, "description": column} for column in frame.columns}
-    said = {"title": EVIL[0], "licence": EVIL[1], "description": " ".join(EVIL), "columns": notes}
+    meta = {"title": EVIL[0], "licence": EVIL[1], "description": " ".join(EVIL), "columns": notes}
     nodes = [
-        table_node(home, "table", frame, meta=said),
+        table_node(home, "table", frame, meta=meta),
         *(file_node(home, f"{name}.txt", "\n".join(EVIL).encode(), file_name=f"{name}.txt") for name in names),
         *(group_node(f"g{name}", title=name) for name in names),
         file_node(
@@ -140,7 +140,7 @@ def test_foreign_text_cannot_run_hide_or_fetch_anything(chromium: Any) -> None:
         ),
         array_node(home, "array", np.array(EVIL)),
     ]
-    install(home, "me/evil", *nodes, meta=said)
+    install(home, "me/evil", *nodes, meta=meta)
     package: Any = load("me/evil", home)
     outputs = [package._repr_html_(), *(node._repr_html_() for node in package.values())]
     found = watched(chromium)
@@ -150,7 +150,7 @@ def test_foreign_text_cannot_run_hide_or_fetch_anything(chromium: Any) -> None:
         each.dispatch_event("mouseover")
     found.page.wait_for_timeout(200)
     assert found.page.evaluate("window.hit") is None
-    assert (found.said, found.asked) == ([], [])
+    assert (found.messages, found.requests) == ([], [])
     assert (
         found.page.locator(".datapkg script, .datapkg img, .datapkg iframe, .datapkg base, .datapkg link").count() == 0
     )

@@ -1,4 +1,4 @@
-"""Registry pages in a real browser: they fit a phone, work by keyboard, are readable, and load nothing foreign."""
+"""Registry pages in a real browser fit a phone, work by keyboard, are readable, and load nothing foreign."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ meta:
 contents:
   "**/*": {{}}
 """
-# The right edge of a page, and what sticks out of it or of the box that it is in.
+# The right edge of a page, and the elements that overflow it or their box.
 OVERFLOW = """() => [
   ...(document.documentElement.scrollWidth > innerWidth ? ["page"] : []),
   ...[...document.querySelectorAll(".lines, .line")].filter(each => each.scrollWidth > each.clientWidth)
@@ -79,7 +79,7 @@ LINES = """() => [...document.querySelectorAll(".line")].map(each => {
   getSelection().selectAllChildren(each);
   return getSelection().toString();
 })"""
-# The least contrast of text to the nearest ground behind it, as WCAG 2 reckons it.
+# Lowest contrast of text to its nearest background, as WCAG 2 computes it.
 CONTRAST = """() => {
   const part = each => (each /= 255) <= .03928 ? each / 12.92 : ((each + .055) / 1.055) ** 2.4;
   const light = ([r, g, b]) => .2126 * part(r) + .7152 * part(g) + .0722 * part(b);
@@ -127,7 +127,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def site(registry: LiveRegistry, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the URL of a registry with a package that has some of everything, all of it long."""
+    """Return the URL of a registry with a package that has one of every kind of content, all of it long."""
     folder = tmp_path_factory.mktemp("pages")
     token = registry.add_user(USER)
     home = Home({"DATAPKG_HOME": str(folder / "home"), "DATAPKG_REGISTRY": registry.url, "DATAPKG_TOKEN": token})

@@ -1,4 +1,4 @@
-"""Floats are written as ECMAScript writes them (values checked against a JavaScript engine)."""
+"""Floats are written as in ECMAScript (expected values were checked against a JavaScript engine)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from datapkg.format.canonical import float_text
 
-# Bits of a float and its text: the samples of RFC 8785, appendix B.
+# Bits and text of floats: the samples of RFC 8785, appendix B.
 RFC_8785 = [
     ("0000000000000000", "0"),
     ("8000000000000000", "0"),

@@ -1,4 +1,4 @@
-"""Chunk maps: a function of the bytes alone, in which a change is seen where it is; and the deltas made of them."""
+"""Chunk maps depend only on the bytes, and edits change only nearby chunks; also the deltas based on them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LINE = b'{"file_name":"%d.jpg","hash":"%s","kind":"file","path":"raw/%08d.jpg","
 
 
 def lines(count: int, seed: int = 1) -> list[bytes]:
-    """Lines as a manifest of many files has them."""
+    """Return lines like those of a manifest of many files."""
     return [LINE % (n, hashlib.sha256(b"%d %d" % (seed, n)).hexdigest().encode(), n, n) for n in range(count)]
 
 
@@ -41,7 +41,7 @@ def cut(data: bytes) -> list[Chunk]:
     return chunks_of_lines(data, line_offsets(data))
 
 
-def test_a_map_is_what_it_was() -> None:
+def test_chunk_map_equals_the_golden_one() -> None:
     chunks = cut(b"".join(lines(10_000)))
     assert len(chunks) == 18
     assert [chunk.stop for chunk in chunks[:4]] == [134_923, 329_527, 345_986, 380_716]
@@ -51,7 +51,7 @@ def test_a_map_is_what_it_was() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"\n", b"a\n", b"a\nb\n" * 30_000, b"x" * 700_000 + b"\n", b"y\n" + b"x" * 700_000 + b"\n"]
 )
-def test_any_lines_are_cut(data: bytes) -> None:
+def test_any_lines_are_chunked(data: bytes) -> None:
     chunks = cut(data)
     assert b"".join(data[chunk.start : chunk.stop] for chunk in chunks) == data
     assert all(data[: chunk.stop].endswith(b"\n") for chunk in chunks)
@@ -61,7 +61,7 @@ def test_any_lines_are_cut(data: bytes) -> None:
     assert all(chunk.stop - chunk.start <= max(MAX_BYTES, longest + MIN_BYTES) for chunk in chunks)
 
 
-def test_chunks_are_about_as_long_as_they_should_be_whatever_the_lines_are() -> None:
+def test_average_chunk_size_does_not_depend_on_the_lines() -> None:
     for width in (20, 200, 5_000):
         rng = random.Random(width)
         data = b"".join(rng.randbytes(width // 2).hex().encode() + b"\n" for _ in range(4_000_000 // width))
@@ -69,7 +69,7 @@ def test_chunks_are_about_as_long_as_they_should_be_whatever_the_lines_are() -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_an_edit_changes_the_chunks_around_it_alone(seed: int) -> None:
+def test_edit_changes_only_the_chunks_around_it(seed: int) -> None:
     rng, old = random.Random(seed), lines(30_000)
     new = list(old)
     for _ in range(3):
@@ -100,7 +100,7 @@ def source_of(objects: dict[str, bytes]) -> Callable[[str, int, int], BinaryIO]:
 
 @settings(max_examples=examples(20, 60), deadline=None)
 @given(st.data())
-def test_whatever_differs_lies_in_the_gaps(data: st.DataObject) -> None:
+def test_all_differences_are_in_the_gaps(data: st.DataObject) -> None:
     pool = lines(4_000) + lines(2_000, seed=3)
     pick = st.tuples(st.integers(0, len(pool) - 1), st.integers(0, 3_000))
     parts = st.lists(pick, max_size=6)
@@ -114,20 +114,20 @@ def test_whatever_differs_lies_in_the_gaps(data: st.DataObject) -> None:
         assert found == []
 
 
-def test_a_map_travels() -> None:
+def test_chunk_map_round_trips() -> None:
     chunks = cut(b"".join(lines(3_000)))
     assert decode_chunks(encode_chunks(chunks)) == chunks
     assert decode_chunks(b"") == []
 
 
 @pytest.mark.parametrize("data", [b"x", bytes(36), bytes(35) + b"\1" + bytes(36)])
-def test_what_is_no_map_is_refused(data: bytes) -> None:
+def test_invalid_chunk_map_is_rejected(data: bytes) -> None:
     with pytest.raises(InvalidInput):
         decode_chunks(data)
 
 
 @pytest.mark.parametrize("cut_at", [1, HEAD_BYTES - 1, HEAD_BYTES + 1, 2 * HEAD_BYTES + 1])
-def test_a_delta_cut_short_is_refused(cut_at: int) -> None:
+def test_truncated_delta_is_rejected(cut_at: int) -> None:
     steps = [Step(None, 0, 2), Step("a" * 64, 1, 3)]
     body = b"".join(encode_delta(steps, memoryview(b"xy")))
     objects = source_of({"a" * 64: b"0123"})
@@ -136,7 +136,7 @@ def test_a_delta_cut_short_is_refused(cut_at: int) -> None:
         DeltaStream(io.BytesIO(body[:cut_at]), objects, 5).read()
 
 
-def test_a_delta_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_of_a_delta_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     step = b"".join(encode_delta([Step("a" * 64, 0, 1 << 62)], memoryview(b"")))
     with pytest.raises(QuotaExceeded, match="1,000 bytes"):
         DeltaStream(io.BytesIO(step), source_of({}), 1000).read()

@@ -1,4 +1,4 @@
-"""Our light frozen dataclasses behave as those of the standard library."""
+"""The light frozen dataclasses of datapkg behave like those of the standard library."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Heavy(Body):
 
 
 @pytest.mark.parametrize("cls", [Light, Heavy])
-def test_a_value(cls: Any) -> None:
+def test_light_class_behaves_like_a_frozen_dataclass(cls: Any) -> None:
     one, two = cls(1), cls(a=1, b="b", c={})
     assert one == two
     assert one is not two

@@ -1,4 +1,4 @@
-"""Requirements and locks are read whole or refused with every mistake in them."""
+"""Requirements and locks are read completely, or rejected with every mistake in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datapkg.format.lockfile import Lock, Pin, parse_requirement, parse_requirem
 PIN = Pin("u/p@1.0", "u/p", "https://data.example.org", "a" * 64, 10, version="1.0")
 
 
-def test_lock_comes_back() -> None:
+def test_lock_round_trips() -> None:
     lock = Lock((PIN, Pin("u/q/sub", "u/q", "https://data.example.org", "b" * 64, 0, path="sub", tag="latest")))
     assert Lock.parse(lock.to_bytes()) == lock
     assert lock.hash_of("u/q") == "b" * 64
@@ -39,7 +39,7 @@ def test_bad_locks(change: dict[str, object], what: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"[" * 100_000, b"null", b"[]"])
-def test_garbage_is_no_lock(data: bytes) -> None:
+def test_garbage_is_not_a_lock(data: bytes) -> None:
     with pytest.raises(InvalidLock):
         Lock.parse(data)
 
@@ -56,7 +56,7 @@ def test_garbage_is_no_lock(data: bytes) -> None:
         ("u/p", "u/p"),
     ],
 )
-def test_spellings_of_quilt(quilt: str, ours: str) -> None:
+def test_quilt_spellings(quilt: str, ours: str) -> None:
     assert str(parse_requirement(quilt)) == ours
 
 
@@ -67,7 +67,7 @@ def test_requirements_keep_their_order_and_warn_of_short_hashes() -> None:
     assert "under 16 digits" in wanted.warnings[0]
 
 
-def test_every_mistake_at_once() -> None:
+def test_all_mistakes_are_reported_together() -> None:
     with pytest.raises(InvalidLock) as caught:
         parse_requirements(b"packages: [u/p@1.0, u/p@2.0, X/y, {a: b}]\nfoo: 1\n", "datapkg.yml")
     assert [place for place, _ in caught.value.problems] == [
@@ -81,11 +81,11 @@ def test_every_mistake_at_once() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"[]", b"x", b"foo: 1", b"packages: u/p", b"a: [", b"\xff\xfe", b"!!python/object:x {}"]
 )
-def test_files_that_are_no_requirements(data: bytes) -> None:
+def test_files_that_are_not_requirements(data: bytes) -> None:
     with pytest.raises(InvalidLock):
         parse_requirements(data)
 
 
-def test_no_packages_are_no_mistake() -> None:
+def test_empty_list_of_packages_is_valid() -> None:
     assert parse_requirements(b"packages: []").refs == ()
     assert parse_requirements(b"packages:").refs == ()

@@ -1,4 +1,4 @@
-"""What in metadata and files everybody understands, and that the rest is passed over."""
+"""Well-known metadata keys and files are recognised, and the rest is ignored."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from datapkg.format.metadata import ColumnNote, column_notes, licence_files_amon
         ([], ""),
     ],
 )
-def test_the_readme_among_names(names: list[str], found: str) -> None:
+def test_readme_selection(names: list[str], found: str) -> None:
     assert readme_among(names) == readme_among(reversed(names)) == found
 
 
-def test_files_of_licences() -> None:
+def test_licence_files() -> None:
     good = ["LICENSE", "licence.txt", "LICENSE-MIT", "License.md", "COPYING", "Copying.LESSER", "UNLICENSE", "LICENSES"]
     assert licence_files_among([*good, "licensed", "driving_licence", "LICENSEES.csv", "a/LICENSE", ""]) == good
 
 
-def test_the_licence_of_metadata() -> None:
+def test_licence_in_metadata() -> None:
     assert licence_of({"licence": "MIT", "license": "0BSD"}) == "MIT"
     assert licence_of({"LICENSE": "0BSD"}) == "0BSD"
     for meta in ({}, {"licence": 5}, {"licence": " "}, {"licence": ["MIT"]}):
@@ -49,6 +49,6 @@ def test_the_licence_of_metadata() -> None:
         (None, {}),
     ],
 )
-def test_notes_on_columns(columns: Any, notes: dict[str, ColumnNote]) -> None:
+def test_column_notes(columns: Any, notes: dict[str, ColumnNote]) -> None:
     assert column_notes({"columns": columns}) == notes
     assert column_notes({}) == {}

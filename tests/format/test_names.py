@@ -1,4 +1,4 @@
-"""What names and references may be, and that every refusal says what is allowed."""
+"""Which names and references are valid; every rejection states what is allowed."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ BAD_REFS = {
 
 
 @pytest.mark.parametrize("text", GOOD_REFS)
-def test_good_refs(text: str) -> None:
+def test_valid_refs(text: str) -> None:
     ref = Ref.parse(text)
     assert ref == GOOD_REFS[text]
     assert Ref.parse(str(ref)) == ref
 
 
 @pytest.mark.parametrize("text", BAD_REFS)
-def test_bad_refs_say_what_is_allowed(text: str) -> None:
+def test_error_for_invalid_refs_states_what_is_allowed(text: str) -> None:
     with pytest.raises(InvalidName) as caught:
         Ref.parse(text)
     assert BAD_REFS[text] in str(caught.value)
@@ -122,7 +122,7 @@ def test_bad_refs_say_what_is_allowed(text: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_a_ref_or_refused(text: str) -> None:
+def test_any_text_is_a_ref_or_rejected(text: str) -> None:
     try:
         ref = Ref.parse(text)
     except InvalidName:
@@ -130,7 +130,7 @@ def test_any_text_is_a_ref_or_refused(text: str) -> None:
     assert Ref.parse(str(ref)) == ref
 
 
-def test_reserved_names_are_users_names_otherwise_allowed() -> None:
+def test_reserved_user_names_are_valid_package_names() -> None:
     assert {"api", "simple", "static", "docs", "login", "health", "admin", "data", "core"} <= RESERVED
     for name in RESERVED:
         with pytest.raises(InvalidName, match="reserved"):
@@ -138,7 +138,7 @@ def test_reserved_names_are_users_names_otherwise_allowed() -> None:
         assert check_package(name) == name
 
 
-def test_keywords_are_no_names() -> None:
+def test_keywords_are_not_valid_names() -> None:
     for name in keyword.kwlist:
         with pytest.raises(InvalidName):
             check_package(name)
@@ -150,7 +150,7 @@ def test_tags(tag: str) -> None:
 
 
 @pytest.mark.parametrize("tag", ["", "1", "A", "a/b", "a b", "é", "a" * 65, "a\n"])
-def test_bad_tags(tag: str) -> None:
+def test_invalid_tags(tag: str) -> None:
     with pytest.raises(InvalidName, match="lower-case letter"):
         check_tag(tag)
 
@@ -163,7 +163,7 @@ def test_versions_are_normalised(text: str, normal: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["", "v1.0", "1.0+h123", "latest", "1..0", "1" * 100])
-def test_bad_versions(version: str) -> None:
+def test_invalid_versions(version: str) -> None:
     with pytest.raises(InvalidName):
         check_version(version)
 
@@ -212,19 +212,19 @@ def test_node_paths() -> None:
         ("uciml/iris@Stable", "stable"),
     ],
 )
-def test_a_name_that_is_nearly_allowed_is_answered_with_one_that_is(text: str, meant: str) -> None:
+def test_almost_valid_name_suggests_a_valid_one(text: str, meant: str) -> None:
     with pytest.raises(InvalidName, match=rf"did you mean '{re.escape(meant)}'\?"):
         Ref.parse(text)
 
 
 @pytest.mark.parametrize(("text", "meant"), [("v1.0", "1.0"), ("==1.0", "1.0"), ("= 2", "2")])
-def test_a_version_that_is_nearly_one_is_answered_with_it(text: str, meant: str) -> None:
+def test_almost_valid_version_suggests_a_valid_one(text: str, meant: str) -> None:
     with pytest.raises(InvalidName, match=f"did you mean '{meant}'"):
         check_version(text)
 
 
 @given(st.text(max_size=70), st.sampled_from([check_user, check_package, check_tag, check_version, Ref.parse]))
-def test_what_is_suggested_is_allowed(text: str, check: Callable[[str], object]) -> None:
+def test_suggested_names_are_valid(text: str, check: Callable[[str], object]) -> None:
     try:
         check(text)
     except InvalidName as error:
@@ -241,12 +241,12 @@ def _any_name(text: str) -> object:
     raise AssertionError(f"{text!r} is not a name of any kind")
 
 
-def test_paths_are_read_in_the_form_that_builds_give_them() -> None:
+def test_paths_are_normalised_as_in_builds() -> None:
     assert Ref.parse("u/p/cafe\u0301.txt@1.0") == Ref.parse("u/p/caf\u00e9.txt@1.0")
     assert Ref.parse("https://x.example/u/p/cafe%CC%81") == Ref.parse("https://x.example/u/p/caf\u00e9")
 
 
-def test_what_is_not_text_is_named_by_its_type() -> None:
+def test_error_for_non_text_names_its_type() -> None:
     with pytest.raises(
         InvalidName, match=r"version 1\.0 is not allowed: expected text, got float; write it as text, '1\.0'"
     ):

@@ -1,4 +1,4 @@
-"""Names suggested for mistyped ones."""
+"""Suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from datapkg.format.suggestions import advice
 
 
-def test_near_names_are_suggested_among_few_and_many() -> None:
+def test_similar_names_are_suggested_among_few_and_many() -> None:
     names = [f"file {number:06}.jpg" for number in range(200_000)]
     assert advice("file 123456.jgp", names[::-1]).startswith("; did you mean 'file 12345")
     assert advice("b", ["a", "c"]) == "; there are 'a', 'c'"
     assert advice("measurments", ["raw", "measurements"]) == "; did you mean 'measurements'?"
 
 
-def test_a_long_group_is_not_compared_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_group_is_not_compared_completely(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[int] = []
 
     def counted(word: str, names: list[str], *options: Any) -> list[str]:

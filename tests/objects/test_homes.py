@@ -1,4 +1,4 @@
-"""Memory, folders and packs keep the contract of objects."""
+"""Memory, folders and packs fulfil the contract of object homes."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ class TestDirectory(ObjectsContract):
     def test_files_are_read_only(self, filled: DirectoryObjects) -> None:
         assert os.stat(filled.path(hash_bytes(BODIES[2]))).st_mode & 0o777 == 0o444
 
-    def test_putting_again_mends_a_damaged_file(self, filled: DirectoryObjects) -> None:
+    def test_putting_again_repairs_a_corrupt_file(self, filled: DirectoryObjects) -> None:
         path = filled.path(hash_bytes(BODIES[2]))
         path.chmod(0o600)
         path.write_bytes(b"damaged")
         filled.put_bytes(BODIES[2])
         assert path.read_bytes() == BODIES[2]
 
-    def test_a_name_that_is_no_hash_never_becomes_a_path(self, filled: DirectoryObjects) -> None:
+    def test_invalid_hash_never_becomes_a_path(self, filled: DirectoryObjects) -> None:
         for evil in ("../../etc/passwd", "ab/../" + "0" * 58, "A" * 64, "0" * 64 + "\n"):
             with pytest.raises(ValueError, match="64 lower-case hex"):
                 filled.open(evil)
 
 
-class TestScratch(ObjectsContract):
+class TestCopyOnWrite(ObjectsContract):
     @pytest.fixture
     def target(self, tmp_path: Path) -> Iterator[Objects]:
         yield CopyOnWriteObjects(MemoryObjects(), tmp_path)
         assert list((tmp_path / "tmp").iterdir()) == [], "temporary files were left"
 
-    def test_what_the_base_has_is_there_and_stays(self, tmp_path: Path) -> None:
+    def test_objects_of_the_base_are_readable_and_never_deleted(self, tmp_path: Path) -> None:
         base = MemoryObjects()
         hash = base.put_bytes(b"below")
         scratch = CopyOnWriteObjects(base, tmp_path)
@@ -63,8 +63,8 @@ class TestScratch(ObjectsContract):
         assert base.missing([hash, own]) == {own}
 
 
-class TestForgetting:
-    """What a batch put and does not need."""
+class TestDiscard:
+    """Discard objects that were put in a batch and are not needed."""
 
     BIG = b"x" * (1 << 20)
 
@@ -73,7 +73,7 @@ class TestForgetting:
         yield request.param(tmp_path / "objects")
         assert list(tmp_path.rglob("tmp/*")) == [], "temporary files were left"
 
-    def test_it_gets_no_name(self, target: Objects) -> None:
+    def test_discarded_object_is_not_stored(self, target: Objects) -> None:
         with target.batch():
             hash = target.put_bytes(self.BIG)
             kept = target.put_bytes(b"y" + self.BIG)
@@ -81,14 +81,14 @@ class TestForgetting:
             assert target.missing([hash, kept]) == {hash}
         assert set(target) == {kept}
 
-    def test_what_somebody_else_put_too_stays(self, target: Objects) -> None:
+    def test_object_put_by_another_writer_is_kept(self, target: Objects) -> None:
         with target.batch():
             hash = target.put_bytes(self.BIG)
             target.put_bytes(self.BIG)
             target.discard([hash])
         assert target.read(hash) == self.BIG
 
-    def test_what_was_there_before_stays(self, target: Objects) -> None:
+    def test_existing_object_is_kept(self, target: Objects) -> None:
         hash = target.put_bytes(self.BIG)
         with target.batch():
             target.put_bytes(self.BIG)
@@ -114,14 +114,14 @@ class TestPacks(ObjectsContract):
         target.put_many([b"new"])
         assert other.read(hash_bytes(b"new")) == b"new"
 
-    def test_a_pack_is_named_by_its_own_hash(self, target: PackedObjects) -> None:
+    def test_pack_is_named_by_its_own_hash(self, target: PackedObjects) -> None:
         target.put_many([b"a", b"b"])
         (pack,) = target.packs()
         assert hash_bytes(pack.path.read_bytes()) == pack.hash
 
     @pytest.mark.parametrize("room", [4, 50])
-    def test_a_full_disk_breaks_no_pack(self, target: PackedObjects, room: int) -> None:
-        """The bound on the size of files is to whoever writes one what a full disk is."""
+    def test_full_disk_corrupts_no_pack(self, target: PackedObjects, room: int) -> None:
+        """A limit on the file size has the effect of a full disk on a writer."""
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         with target.batch():
             try:
@@ -138,7 +138,7 @@ class TestPacks(ObjectsContract):
         assert [target.read(hash_bytes(each)) for each in found] == found
         assert [hash_bytes(pack.path.read_bytes()) for pack in target.packs()] == [target.packs()[0].hash]
 
-    def test_a_pack_with_a_broken_index_is_passed_over(self, target: PackedObjects) -> None:
+    def test_pack_with_a_corrupt_index_is_skipped(self, target: PackedObjects) -> None:
         target.put_many([b"a", b"b"])
         (pack,) = target.packs()
         pack.path.chmod(0o600)

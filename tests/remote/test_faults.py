@@ -1,4 +1,4 @@
-"""A registry that is slow, broken or lying: clear errors, retries that help, and never a wrong byte believed."""
+"""A slow, failing or malicious registry: clear errors, effective retries, and no wrong byte accepted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def way(person: Person) -> Iterator[Way]:
 
 @pytest.fixture
 def pushed(person: Person, tmp_path: Path) -> str:
-    """A package of small and of big files, at the registry; gives its hash."""
+    """Push a package of small and big files, and return its hash."""
     source = tmp_path / "source"
     source.mkdir()
     for i in range(5):
@@ -58,7 +58,7 @@ def is_absent(person: Person, machine: str = "other") -> bool:
 
 @pytest.mark.parametrize("kind", ["500", "503", "drop", "half"])
 @pytest.mark.parametrize("where", ["/resolve", "/manifests/", "/objects/read", "/objects/"])
-def test_two_failures_then_well_succeeds(person: Person, way: Way, pushed: str, kind: str, where: str) -> None:
+def test_two_failures_are_retried(person: Person, way: Way, pushed: str, kind: str, where: str) -> None:
     way.faults.append(Fault(kind, where, times=2))
     outcome = install(person, way)
     assert outcome.error is None
@@ -69,7 +69,7 @@ def test_two_failures_then_well_succeeds(person: Person, way: Way, pushed: str, 
 
 @pytest.mark.parametrize("kind", ["500", "503", "drop", "half", "garbage"])
 @pytest.mark.parametrize("where", ["/resolve", "/objects/read", "/objects/"])
-def test_failures_without_end_are_one_clear_error(person: Person, way: Way, pushed: str, kind: str, where: str) -> None:
+def test_permanent_failures_are_one_clear_error(person: Person, way: Way, pushed: str, kind: str, where: str) -> None:
     way.faults.append(Fault(kind, where))
     outcome = install(person, way)
     assert isinstance(outcome.error, (Unreachable, HashMismatch))
@@ -79,7 +79,7 @@ def test_failures_without_end_are_one_clear_error(person: Person, way: Way, push
 
 
 @pytest.mark.parametrize("where", ["/manifests/", "/objects/read", "/objects/"])
-def test_a_flipped_byte_in_flight_is_never_believed(person: Person, way: Way, pushed: str, where: str) -> None:
+def test_byte_corrupted_in_transit_is_never_accepted(person: Person, way: Way, pushed: str, where: str) -> None:
     way.faults.append(Fault("flip", where))
     outcome = install(person, way)
     assert isinstance(outcome.error, HashMismatch)
@@ -87,13 +87,13 @@ def test_a_flipped_byte_in_flight_is_never_believed(person: Person, way: Way, pu
     assert verify(person.home("other")).damaged == []
 
 
-def test_a_registry_that_names_another_state_is_not_believed(person: Person, way: Way, pushed: str) -> None:
+def test_registry_that_resolves_to_another_state_is_rejected(person: Person, way: Way, pushed: str) -> None:
     (outcome,) = install_packages(person.home("other", way.url), [person.ref("things@sha256:" + "0" * 64)])
     assert outcome.error is not None
     assert is_absent(person)
 
 
-def test_what_arrived_is_not_fetched_again(person: Person, way: Way, pushed: str) -> None:
+def test_received_objects_are_not_fetched_again(person: Person, way: Way, pushed: str) -> None:
     way.faults.append(Fault("500", "/objects/", method="GET"))
     assert install(person, way).error is not None
     way.faults.clear()
@@ -116,7 +116,7 @@ def test_a_push_is_retried(person: Person, way: Way, tmp_path: Path, kind: str, 
     assert outcome.installed.hash == built.hash
 
 
-def test_a_push_that_broke_off_is_taken_up(person: Person, way: Way, tmp_path: Path) -> None:
+def test_interrupted_push_is_resumed(person: Person, way: Way, tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"content")
     home = person.home(url=way.url)
     build_package(home, person.ref("p"), tmp_path)
@@ -127,24 +127,24 @@ def test_a_push_that_broke_off_is_taken_up(person: Person, way: Way, tmp_path: P
     assert push_package(home, person.ref("p")).changed
 
 
-def test_a_slow_registry_ends_in_time(person: Person, way: Way) -> None:
+def test_slow_registry_times_out(person: Person, way: Way) -> None:
     way.faults.append(Fault("slow", "/me"))
     with pytest.raises(Unreachable, match=r"within 0.3 s \(DATAPKG_TIMEOUT_S\)"):
         RegistrySession(way.url, tries=1, read_timeout_s=0.3).reply(wire.Me, "GET", wire.ME)
 
 
-def test_nobody_there() -> None:
+def test_unreachable_registry() -> None:
     with pytest.raises(Unreachable, match="cannot be reached"):
         RegistrySession("http://127.0.0.1:9").reply(wire.Me, "GET", wire.ME)
 
 
-def test_a_token_never_follows_to_another_origin(person: Person, way: Way, registry: object) -> None:
+def test_token_is_never_sent_to_another_origin(person: Person, way: Way, registry: object) -> None:
     session = RegistrySession(person.url, "dpk_secret")._transport._session
     other = session.prepare_request(__import__("requests").Request("GET", way.url + "/api/v1/me"))
     assert "Authorization" not in other.headers
 
 
-def test_netrc_does_not_overrule(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_netrc_does_not_override_the_token(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password secret\n")
     netrc.chmod(0o600)
@@ -156,13 +156,13 @@ def test_netrc_does_not_overrule(person: Person, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("host", ["data.example.org", "127.example.org", "127.0.0.1.example.org", "10.0.0.1"])
-def test_a_token_is_not_sent_over_plain_http_to_elsewhere(host: str) -> None:
+def test_token_is_not_sent_over_plain_http_to_another_host(host: str) -> None:
     with pytest.raises(InvalidInput, match="plain http") as caught:
         RegistrySession(f"http://{host}", "dpk_secret")
     assert "dpk_secret" not in str(caught.value)
 
 
-def test_the_time_limit_holds_over_all_tries(person: Person, way: Way) -> None:
+def test_time_limit_covers_all_tries(person: Person, way: Way) -> None:
     way.faults.append(Fault("slow", "/me"))
     start = time.monotonic()
     with pytest.raises(Unreachable, match=r"within 0.4 s \(DATAPKG_TIMEOUT_S\)"):
@@ -170,7 +170,7 @@ def test_the_time_limit_holds_over_all_tries(person: Person, way: Way) -> None:
     assert time.monotonic() - start < 1.5
 
 
-def test_bytes_that_travel_extend_the_limit(person: Person) -> None:
+def test_received_bytes_extend_the_time_limit(person: Person) -> None:
     patience = RetryDeadline(10)
     with patience.waiting():
         patience._deadline = time.monotonic() + 1
@@ -197,7 +197,7 @@ def test_a_redirect_of_a_read_is_named(person: Person, way: Way, registry: LiveR
         person.home(url=way.url).client().resolve(person.ref("p"))
 
 
-def test_the_query_is_not_added_to_the_address_that_a_redirect_names(person: Person, way: Way) -> None:
+def test_query_is_not_added_to_the_redirect_target(person: Person, way: Way) -> None:
     with faulty_way(person.url) as other:
         way.faults.append(Fault(f"to {other.url}", "/packages"))
         list(person.home(url=way.url).client().packages("two words"))

@@ -1,6 +1,7 @@
-"""A registry that lies in every way: the client stops at the first byte too many, in our words, and keeps nothing.
+"""A malicious registry: the client stops at the first excess byte with a datapkg error and stores nothing.
 
-Each row of `LIES` is one lie; `endless` ones are sent until the client hangs up, and count how far it let them go.
+Each row of `FALSE_ANSWERS` is one attack; `endless` ones are sent until the client hangs up, to count the bytes that it
+accepts.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from datapkg.remote import client as client_module
 from datapkg.remote.client import Client
 from datapkg.remote.download import download
 from datapkg.remote.session import MAX_JSON_BYTES, RegistrySession
-from tests.remote.lying import BIG, OTHER, PIECE, SMALL, Liar, answer, package, server
+from tests.remote.malicious_registry import BIG, OTHER, PIECE, SMALL, MaliciousRegistry, answer, package, server
 
-# urllib3 leaves the socket of an answer with two lengths to the garbage collector.
+# urllib3 leaves the socket of a response with two lengths to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 REF = Ref("alice", "iris")
-# What is on its way when a client hangs up is in the buffers of the two sockets.
+# Bytes in transit when a client hangs up are in the buffers of the two sockets.
 BUFFERS = 24 << 20
 OVERHEAD = 64 << 10
 BOMB = gzip.compress(gzip.compress(b" " * (256 << 20)))
@@ -54,8 +55,8 @@ def failure(**error: object) -> bytes:
     return answer(json.dumps({"error": error}).encode(), "400 Bad Request")
 
 
-# What is answered instead (`Liar.lies`), and what follows without an end.
-LIES: dict[str, tuple[dict[str, bytes], bytes]] = {
+# The replaced answers (`MaliciousRegistry.replaced`), and what follows without end.
+FALSE_ANSWERS: dict[str, tuple[dict[str, bytes], bytes]] = {
     # Any answer
     "no HTTP": ({"all": b"SSH-2.0-OpenSSH\r\n"}, b""),
     "nothing": ({"all": b""}, b""),
@@ -103,17 +104,20 @@ LIES: dict[str, tuple[dict[str, bytes], bytes]] = {
         {"resolve": answer(gzip.compress(b"{}") + b"x", "200", b"Content-Encoding: gzip")},
         b"",
     ),
-    "another state": ({"resolve": answer(json.dumps(Liar().resolved(hash="a" * 63)).encode())}, b""),
+    "another state": ({"resolve": answer(json.dumps(MaliciousRegistry().resolved(hash="a" * 63)).encode())}, b""),
     "a manifest of a size below zero": (
-        {"resolve": answer(json.dumps(Liar().resolved(manifest_size=-1)).encode())},
+        {"resolve": answer(json.dumps(MaliciousRegistry().resolved(manifest_size=-1)).encode())},
         b"",
     ),
-    "a manifest said to be short": ({"resolve": answer(json.dumps(Liar().resolved(manifest_size=9)).encode())}, b""),
+    "a manifest with a stated size that is too small": (
+        {"resolve": answer(json.dumps(MaliciousRegistry().resolved(manifest_size=9)).encode())},
+        b"",
+    ),
     # Manifests
     "a manifest without an end": ({"manifest": OPEN_END}, PIECE),
     "a manifest of a length without an end": ({"manifest": answer(b"", length=b"3000000000")}, PIECE),
     "another manifest": ({"manifest": answer(package(small=1).data)}, b""),
-    "a manifest cut short": ({"manifest": answer(Liar().manifest.data[:-9])}, b""),
+    "a manifest cut short": ({"manifest": answer(MaliciousRegistry().manifest.data[:-9])}, b""),
     "a manifest that is a bomb": ({"manifest": answer(ZEROS, "200 OK", b"Content-Encoding: gzip")}, b""),
     # Batches
     "frames without an end": ({"batch": OPEN_END + frames((SMALL, SMALL)).split(b"\r\n\r\n")[1]}, PIECE),
@@ -143,7 +147,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def measured() -> Iterator[None]:
-    """Fails a test at whose peak more memory of Python's was used than any lie may take."""
+    """Fail the test if Python's peak memory exceeds what any false answer may cause."""
     tracemalloc.start()
     yield
     peak = tracemalloc.get_traced_memory()[1]
@@ -159,20 +163,20 @@ def kept_bytes(tmp_path: Path) -> int:
     return sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file() and "cache" not in path.parts)
 
 
-@pytest.mark.parametrize("name", LIES)
-def test_a_lie_ends_the_transfer(tmp_path: Path, measured: None, name: str) -> None:
-    lies, endless = LIES[name]
-    liar = Liar(lies=lies, endless=endless)
-    with liar.serving() as url:
+@pytest.mark.parametrize("name", FALSE_ANSWERS)
+def test_false_answer_ends_the_transfer(tmp_path: Path, measured: None, name: str) -> None:
+    replaced, endless = FALSE_ANSWERS[name]
+    malicious = MaliciousRegistry(replaced=replaced, endless=endless)
+    with malicious.serving() as url:
         (outcome,) = install_packages(home_at(tmp_path, url), [REF])
     assert isinstance(outcome.error, DatapkgError)
     assert outcome.error.exit_code in ((1, 8) if "error" in name else (3, 6, 8)), outcome
-    assert liar.sent < BUFFERS + (MAX_JSON_BYTES if "JSON" in name else 0)
-    assert kept_bytes(tmp_path) <= len(SMALL + OTHER + BIG + liar.manifest.data) + OVERHEAD
+    assert malicious.sent < BUFFERS + (MAX_JSON_BYTES if "JSON" in name else 0)
+    assert kept_bytes(tmp_path) <= len(SMALL + OTHER + BIG + malicious.manifest.data) + OVERHEAD
 
 
-def test_without_a_lie_it_installs(tmp_path: Path) -> None:
-    with Liar().serving() as url:
+def test_package_installs_with_correct_answers(tmp_path: Path) -> None:
+    with MaliciousRegistry().serving() as url:
         (outcome,) = install_packages(home_at(tmp_path, url), [REF])
     assert outcome.installed is not None
 
@@ -187,9 +191,9 @@ def test_without_a_lie_it_installs(tmp_path: Path) -> None:
         ({"big": len(BIG) - 1}, "longer"),
     ],
 )
-def test_a_manifest_that_states_other_sizes(tmp_path: Path, sizes: dict[str, int], how: str) -> None:
-    liar = Liar(package(**sizes))
-    with liar.serving() as url:
+def test_manifest_with_wrong_sizes(tmp_path: Path, sizes: dict[str, int], how: str) -> None:
+    malicious = MaliciousRegistry(package(**sizes))
+    with malicious.serving() as url:
         (outcome,) = install_packages(home_at(tmp_path, url), [REF])
     assert isinstance(outcome.error, IntegrityError)
     assert f"is {how} than the" in outcome.error.message
@@ -199,20 +203,20 @@ def test_a_manifest_that_states_other_sizes(tmp_path: Path, sizes: dict[str, int
 
 
 @pytest.mark.parametrize("stated", [0, 1 << 10])
-def test_a_big_object_is_not_let_in_as_a_small_one(tmp_path: Path, stated: int) -> None:
-    lies = {"batch": frames((SMALL, SMALL), (OTHER, OTHER), (BIG, BIG))}
-    with Liar(package(big=stated), lies).serving() as url:
+def test_big_object_is_not_accepted_as_a_small_one(tmp_path: Path, stated: int) -> None:
+    replaced = {"batch": frames((SMALL, SMALL), (OTHER, OTHER), (BIG, BIG))}
+    with MaliciousRegistry(package(big=stated), replaced).serving() as url:
         (outcome,) = install_packages(home_at(tmp_path, url), [REF])
     assert isinstance(outcome.error, Unreachable)
     assert kept_bytes(tmp_path) < len(BIG)
 
 
 def part(start: int, stop: int, data: bytes, length: bytes | None = None) -> bytes:
-    said = f"Content-Range: bytes {start}-{stop - 1}/{len(BIG)}".encode()
-    return answer(data, "206 Partial Content", said, length=length)
+    content_range = f"Content-Range: bytes {start}-{stop - 1}/{len(BIG)}".encode()
+    return answer(data, "206 Partial Content", content_range, length=length)
 
 
-STRETCHES: dict[str, tuple[dict[str, bytes], bytes]] = {
+FALSE_RANGES: dict[str, tuple[dict[str, bytes], bytes]] = {
     "a chunk map without an end": ({"chunks": OPEN_END}, b"\1" * 65536),
     "a chunk map of too many": ({"chunks": answer((bytes(32) + b"\1\0\0\0") * len(BIG))}, b""),
     "a chunk map of another length": ({"chunks": answer(bytes(32) + b"\1\0\0\0")}, b""),
@@ -228,11 +232,11 @@ STRETCHES: dict[str, tuple[dict[str, bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("name", STRETCHES)
-def test_a_lie_about_a_stretch(tmp_path: Path, measured: None, name: str) -> None:
-    lies, endless = STRETCHES[name]
-    liar = Liar(lies=lies, endless=endless)
-    with liar.serving() as url:
+@pytest.mark.parametrize("name", FALSE_RANGES)
+def test_false_answer_for_a_range(tmp_path: Path, measured: None, name: str) -> None:
+    replaced, endless = FALSE_RANGES[name]
+    malicious = MaliciousRegistry(replaced=replaced, endless=endless)
+    with malicious.serving() as url:
         home = home_at(tmp_path, url)
         through = home.store.through(lambda: home.client().objects(REF), url)
         home.store.prepare()
@@ -241,30 +245,33 @@ def test_a_lie_about_a_stretch(tmp_path: Path, measured: None, name: str) -> Non
             through.stream(hash_bytes(BIG), len(BIG)) as stream,
         ):
             stream.read()
-    assert liar.sent < BUFFERS
+    assert malicious.sent < BUFFERS
     is_here = not home.store.objects.missing([hash_bytes(BIG)])
-    assert is_here == (name == "a chunk map of wrong hashes")  # the bytes themselves were right
+    assert is_here == (name == "a chunk map of wrong hashes")  # the bytes themselves were correct
 
 
 @pytest.mark.parametrize("length", [b"", "²".encode(), b"-1", b"1_0"])
-def test_the_size_of_an_object_is_a_number(tmp_path: Path, length: bytes) -> None:
-    with Liar(lies={"object": answer(b"", length=length)}).serving() as url, pytest.raises(Unreachable):
+def test_invalid_object_size_is_rejected(tmp_path: Path, length: bytes) -> None:
+    with (
+        MaliciousRegistry(replaced={"object": answer(b"", length=length)}).serving() as url,
+        pytest.raises(Unreachable),
+    ):
         Client(RegistrySession(url, tries=1)).objects(REF).size(hash_bytes(BIG))
 
 
-def test_what_a_registry_says_of_an_error_cannot_command_a_terminal(tmp_path: Path) -> None:
+def test_error_messages_contain_only_printable_characters(tmp_path: Path) -> None:
     evil = "\x1b]0;a\x07\x1b[2J\u202egnp.\u200b\ud800"
     body = json.dumps(
         {"error": {"code": "invalid", "message": evil, "hint": "do " + evil, "detail": {"problems": [[evil, evil]]}}}
     )
     whole = answer(body.encode(), "400 Bad Request")
-    with Liar(lies={"all": whole}).serving() as url, pytest.raises(DatapkgError) as caught:
+    with MaliciousRegistry(replaced={"all": whole}).serving() as url, pytest.raises(DatapkgError) as caught:
         Client(RegistrySession(url)).me()
     texts = [str(caught.value), caught.value.hint, *caught.value.__notes__, str(caught.value.detail)]
     assert not [text for text in texts if set(text) & set("\x1b\x07\u202e\u200b\ud800")]
 
 
-def test_a_list_without_an_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_list_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "MAX_LIST_BYTES", 100_000)
     pages = iter(range(1_000_000))
 
@@ -292,18 +299,18 @@ DOWNLOADS: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("name", DOWNLOADS)
-def test_a_lie_about_a_file_of_the_web(tmp_path: Path, name: str) -> None:
+def test_false_answer_for_a_download(tmp_path: Path, name: str) -> None:
     whole, endless = DOWNLOADS[name]
-    liar = Liar(lies={"all": whole}, endless=endless)
-    with liar.serving() as url, pytest.raises(DatapkgError) as caught:
+    malicious = MaliciousRegistry(replaced={"all": whole}, endless=endless)
+    with malicious.serving() as url, pytest.raises(DatapkgError) as caught:
         download(f"{url}/a", tmp_path / "a", limit_bytes=1 << 20, timeout_s=5, tries=1)
     assert "bug" not in caught.value.message
-    assert liar.sent < BUFFERS
+    assert malicious.sent < BUFFERS
     assert kept_bytes(tmp_path) <= 1 << 20
 
 
-def test_a_package_that_is_read_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Liar(lies={"object": answer(BIG[::-1]), "batch": frames((SMALL, OTHER))}).serving() as url:
+def test_false_answers_for_a_lazy_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with MaliciousRegistry(replaced={"object": answer(BIG[::-1]), "batch": frames((SMALL, OTHER))}).serving() as url:
         monkeypatch.setenv("DATAPKG_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("DATAPKG_REGISTRY", url)
         package = open_package("alice/iris")

@@ -1,4 +1,4 @@
-"""A registry is a home of objects like any other: the same contract, over real HTTP."""
+"""The registry fulfils the same contract as every other home of objects, over real HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TestPush(PutContract):
         started = client.start_push(ref, "0" * 64, [])
         yield client.objects(ref, started.push)
 
-    def test_without_a_push_nothing_can_be_put(self, person: Person, client: Client) -> None:
+    def test_put_needs_a_push(self, person: Person, client: Client) -> None:
         with pytest.raises(InvalidInput, match="within a push"):
             client.objects(person.ref("things")).put_bytes(b"x", hash_bytes(b"x"))
 

@@ -1,4 +1,4 @@
-"""Which token is sent, what a rejected one stops, and what messages say of it."""
+"""Which token is sent, what a rejected token prevents, and what messages tell about it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def revoke(registry: LiveRegistry, name: str) -> None:
 
 @pytest.fixture
 def packages(person: Person, tmp_path: Path) -> None:
-    """A public and a private package."""
+    """Push a public and a private package."""
     source = tmp_path / "source"
     source.mkdir()
     for number in range(3):
@@ -47,16 +47,18 @@ def logged_in(person: Person, machine: str) -> Home:
 
 
 @pytest.mark.usefixtures("packages")
-def test_a_revoked_token_does_not_stop_public_reads(
+def test_revoked_token_does_not_prevent_public_reads(
     person: Person, new_person: Callable[[], Person], registry: LiveRegistry
 ) -> None:
     bob = new_person()
     home = logged_in(bob, "laptop")
     revoke(registry, bob.name)
-    with pytest.warns(RejectedToken, match=rf"`datapkg login`; public .*: datapkg login --registry {bob.url}") as told:
+    with pytest.warns(
+        RejectedToken, match=rf"`datapkg login`; public .*: datapkg login --registry {bob.url}"
+    ) as caught:
         (done,) = install_packages(home, [person.ref("open")])
     assert done.error is None
-    assert len(told) == 1
+    assert len(caught) == 1
     assert find_installed(home, person.ref("open")).hash == find_installed(person.home(), person.ref("open")).hash
     (private,) = install_packages(home, [person.ref("closed")])
     assert isinstance(private.error, NotLoggedIn)
@@ -65,7 +67,7 @@ def test_a_revoked_token_does_not_stop_public_reads(
 
 
 @pytest.mark.usefixtures("packages")
-def test_after_a_rejected_token_what_is_not_public_names_it(
+def test_error_for_a_private_package_names_the_rejected_token(
     person: Person, new_person: Callable[[], Person], registry: LiveRegistry
 ) -> None:
     bob = new_person()
@@ -78,7 +80,7 @@ def test_after_a_rejected_token_what_is_not_public_names_it(
     assert "DATAPKG_TOKEN" in caught.value.hint
 
 
-def test_who_one_is_and_changes_are_not_asked_without_the_token(person: Person, registry: LiveRegistry) -> None:
+def test_identity_and_changes_are_not_requested_without_the_token(person: Person, registry: LiveRegistry) -> None:
     revoke(registry, person.name)
     client = person.home().client()
     with pytest.raises(NotLoggedIn, match="the token from DATAPKG_TOKEN was sent") as caught:
@@ -88,7 +90,7 @@ def test_who_one_is_and_changes_are_not_asked_without_the_token(person: Person, 
         client.start_push(person.ref("p"), "a" * 64, [])
 
 
-def test_messages_say_why_no_token_was_sent(person: Person) -> None:
+def test_messages_explain_why_no_token_was_sent(person: Person) -> None:
     home = Home({"DATAPKG_HOME": str(person.folder), "DATAPKG_TOKEN": person.token})
     with pytest.raises(NotLoggedIn, match="sent to the registry in DATAPKG_REGISTRY, which is not set") as caught:
         whoami(home, person.url)
@@ -103,7 +105,7 @@ def test_messages_say_why_no_token_was_sent(person: Person) -> None:
         Home({"DATAPKG_HOME": str(person.folder)}).client(person.url).package(person.ref("none"))
 
 
-def test_the_token_goes_to_the_same_address_however_it_is_written(person: Person) -> None:
+def test_token_is_sent_to_the_same_url_in_any_spelling(person: Person) -> None:
     home = Home({**person.environ(), "DATAPKG_REGISTRY": person.url + "/"})
     assert whoami(home, person.url.replace("http://", "HTTP://"))["user"] == person.name
 

@@ -1,4 +1,4 @@
-"""Every small file of a store, with a bit flipped, cut short, emptied: told of, and everything else goes on."""
+"""A bit flip, truncation or emptying of any small file of a store is reported, and everything else still works."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HASH = "a" * 64
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """A home with two packages, tags, versions, a log of several events and a partial object."""
+    """Create a home with two packages, tags, versions, a log of several events and a partial object."""
     home = Home({"DATAPKG_HOME": str(tmp_path / "home")})
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -63,7 +63,7 @@ def damages(data: bytes, count: int) -> list[bytes]:
 
 
 def use(home: Home) -> None:
-    """All that may be done; what fails of the damaged package does so in our words, and the other goes on."""
+    """Run every operation; failures on the damaged package are datapkg errors, and the other package works."""
     home = again(home)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DamagedFile)
@@ -84,7 +84,7 @@ def use(home: Home) -> None:
 
 
 @pytest.mark.parametrize("kind", ["format", "current", "tags", "versions", "log", "partial", "index.db"])
-def test_a_damaged_file_stops_nothing_else(home: Home, kind: str, tmp_path: Path) -> None:
+def test_damaged_file_does_not_affect_anything_else(home: Home, kind: str, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     shutil.copytree(home.data, whole, symlinks=True)
     path = next(each for each in small_files(home) if kind in str(each.relative_to(home.data)))
@@ -100,7 +100,7 @@ def test_a_damaged_file_stops_nothing_else(home: Home, kind: str, tmp_path: Path
         shutil.copytree(whole, home.data, symlinks=True)
 
 
-def test_an_empty_format_is_written_anew(home: Home) -> None:
+def test_empty_format_file_is_rewritten(home: Home) -> None:
     path = home.store.folder / "format"
     path.write_bytes(b"")
     assert load("me/one", home=again(home))["t"]().b.tolist() == ["x"]
@@ -108,7 +108,7 @@ def test_an_empty_format_is_written_anew(home: Home) -> None:
     assert path.read_text() == "1\n"
 
 
-def test_verify_sets_damaged_files_aside_and_mends_what_it_can(home: Home) -> None:
+def test_verify_sets_damaged_files_aside_and_repairs_what_it_can(home: Home) -> None:
     package = home.store.folder / "packages/me/one"
     before = home.store.refs.current(Ref("me", "one"))
     event = sorted((package / "log").iterdir())[0]
@@ -125,7 +125,7 @@ def test_verify_sets_damaged_files_aside_and_mends_what_it_can(home: Home) -> No
     assert sum(each.read_bytes() == b"{" for each in (home.store.folder / "quarantine").iterdir()) == 3
 
 
-def test_a_pointer_to_what_is_not_here_gives_the_newest_that_is(home: Home) -> None:
+def test_pointer_to_a_missing_state_falls_back_to_the_newest_present(home: Home) -> None:
     refs = home.store.refs
     before = refs.current(Ref("me", "one"))
     assert before is not None
@@ -136,7 +136,7 @@ def test_a_pointer_to_what_is_not_here_gives_the_newest_that_is(home: Home) -> N
         assert find_installed(again(home), ONE).hash == before.hash
 
 
-def test_commands_say_what_is_damaged_and_go_on(
+def test_commands_report_damage_and_continue(
     home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATAPKG_HOME", str(home.data))
@@ -155,7 +155,7 @@ def test_commands_say_what_is_damaged_and_go_on(
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000])
-def test_damaged_settings_and_credentials_keep_nobody_from_what_is_here(home: Home, data: bytes) -> None:
+def test_damaged_settings_and_credentials_do_not_block_local_packages(home: Home, data: bytes) -> None:
     (home.config / "settings.json").write_bytes(data)
     (home.config / "credentials.json").write_bytes(data)
     with pytest.warns(DamagedFile, match="settings"):

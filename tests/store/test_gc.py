@@ -1,4 +1,4 @@
-"""Removing a package frees what it alone needs, whatever else is in the store, is at work, or kills it on the way."""
+"""Removing a package frees exactly what only it needs, also with other content, concurrent processes and kills."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def again(store: Store) -> Store:
-    """The same store as another process sees it."""
+    """Return the same store as another process sees it."""
     return Store(store.folder, Index(store.index_path.with_name("other.db")))
 
 
@@ -46,7 +46,7 @@ def manifest_of(*contents: bytes) -> Manifest:
 
 
 def keep(store: Store, name: str, *contents: bytes, is_current: bool = True) -> str:
-    """Puts contents, in a pack but for long ones, and a state of them as `u/NAME`; gives its hash."""
+    """Put contents, the short ones in a pack, save a state of them as `u/NAME`, and return its hash."""
     manifest = manifest_of(*contents)
     store.objects.put_many(each for each in contents if len(each) < len(LOOSE))
     for each in contents:
@@ -65,25 +65,26 @@ def remove(store: Store, name: str, **options: bool) -> gc.Freed:
 
 
 def files(store: Store) -> set[str]:
-    """What is left in the store, but for locks and the folders of packages."""
+    """Return the files in the store, without locks and the folders of packages."""
     found = {str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.is_file()}
     return {each for each in found if not each.endswith("lock") and not each.startswith("packages/")} - {"format"}
 
 
 def make_old(store: Store) -> None:
-    """Makes everything in the store used two hours ago."""
+    """Set the last use of everything in the store to two hours ago."""
     for path in [*store.folder.glob("objects/*/*"), *store.folder.glob("packs/*")]:
         os.utime(path, ns=(time.time_ns() - 7200 * 10**9, path.stat().st_mtime_ns))
 
 
 @contextmanager
-def somebody_at_work(store: Store) -> Iterator[Store]:
+def other_writer(store: Store) -> Iterator[Store]:
+    """Return another store object that is writing."""
     other = again(store)
     with other.writing():
         yield other
 
 
-def test_all_of_a_package_goes(store: Store) -> None:
+def test_all_objects_of_a_package_are_deleted(store: Store) -> None:
     hash = keep(store, "p", b"small", LOOSE)
     node = store.manifest(hash).nodes[0]
     assert isinstance(node, FileNode)
@@ -97,7 +98,7 @@ def test_all_of_a_package_goes(store: Store) -> None:
     assert not gc.has_removed(store)
 
 
-def test_what_other_states_need_stays(store: Store) -> None:
+def test_objects_of_other_states_are_kept(store: Store) -> None:
     keep(store, "q", b"in its log", b"of both")
     keep(store, "q", b"current")
     keep(store, "p", b"of both", LOOSE, b"mine")
@@ -108,7 +109,7 @@ def test_what_other_states_need_stays(store: Store) -> None:
     assert store.objects.missing(map(hash_bytes, (LOOSE, b"mine"))) == {hash_bytes(LOOSE), hash_bytes(b"mine")}
 
 
-def test_a_pack_is_written_anew_without_what_goes(store: Store) -> None:
+def test_pack_is_rewritten_without_deleted_objects(store: Store) -> None:
     keep(store, "p", b"mine", b"of both", b"more", b"and more")
     keep(store, "q", b"of both", is_current=True)
     before = {path.name for path in (store.folder / "packs").iterdir()}
@@ -122,7 +123,7 @@ def test_a_pack_is_written_anew_without_what_goes(store: Store) -> None:
         assert hash_bytes((store.folder / "packs" / name).read_bytes()) == name.removesuffix(".pack")
 
 
-def test_a_state_that_no_pointer_names_keeps_its_objects(store: Store) -> None:
+def test_state_without_a_pointer_keeps_its_objects(store: Store) -> None:
     keep(store, "", b"of a lock", is_current=False)
     keep(store, "p", b"of a lock", b"mine")
     remove(store, "p")
@@ -131,7 +132,7 @@ def test_a_state_that_no_pointer_names_keeps_its_objects(store: Store) -> None:
 
 
 @pytest.mark.parametrize("damaged", ["pointer", "manifest"])
-def test_nothing_goes_while_it_is_not_known_what_is_needed(store: Store, damaged: str) -> None:
+def test_nothing_is_deleted_if_a_manifest_or_pointer_is_unreadable(store: Store, damaged: str) -> None:
     other = keep(store, "q", b"theirs")
     keep(store, "p", b"theirs", b"mine")
     path = store.folder / "packages/u/q/current"
@@ -149,9 +150,9 @@ def test_nothing_goes_while_it_is_not_known_what_is_needed(store: Store, damaged
     assert again(store).objects.missing([hash_bytes(b"mine")])
 
 
-def test_what_was_used_lately_stays_while_somebody_is_at_work(store: Store) -> None:
+def test_recently_used_objects_are_kept_during_other_writes(store: Store) -> None:
     keep(store, "p", b"mine", LOOSE)
-    with somebody_at_work(store):
+    with other_writer(store):
         freed = remove(store, "p")
         assert not freed.size_bytes
         assert freed.left_bytes == len(b"mine") + len(LOOSE)
@@ -163,14 +164,14 @@ def test_what_was_used_lately_stays_while_somebody_is_at_work(store: Store) -> N
     assert files(store) == set()
 
 
-def test_what_a_process_uses_that_has_been_at_work_for_days_stays(store: Store) -> None:
-    """Or one that slept with its machine, or whose clock was set: it is long ago that it counted on the object."""
+def test_objects_used_by_a_long_running_process_are_kept(store: Store) -> None:
+    """The process may have run for days, slept, or had its clock set: it checked for the object long ago."""
     keep(store, "p", b"mine", LOOSE)
-    with somebody_at_work(store) as other:
+    with other_writer(store) as other:
         began = time.time() - 3 * gc.GRACE_S
         os.utime(other.work_lock, (began, began))
         make_old(store)  # two hours ago
-        with again(store).writing():  # the first one began earlier
+        with again(store).writing():  # the first writer began earlier
             freed = remove(store, "p")
         assert (freed.size_bytes, freed.left_bytes, freed.until) == (0, len(b"mine") + len(LOOSE), 0)
         other.save(manifest_of(b"mine", LOOSE))
@@ -180,17 +181,17 @@ def test_what_a_process_uses_that_has_been_at_work_for_days_stays(store: Store) 
     assert store.objects.read(hash_bytes(LOOSE)) == LOOSE
 
 
-def test_where_the_clock_was_set_back_all_that_may_be_used_stays(store: Store) -> None:
+def test_possibly_used_objects_are_kept_after_the_clock_was_set_back(store: Store) -> None:
     keep(store, "p", b"mine", LOOSE)
     make_old(store)
-    with somebody_at_work(store) as other:
+    with other_writer(store) as other:
         os.utime(other.work_lock, (time.time() + gc.GRACE_S,) * 2)
         assert remove(store, "p").left_bytes == len(b"mine") + len(LOOSE)
     with again(store).writing():
         assert files(store) == set()
 
 
-def test_who_begins_alone_says_since_when_writers_overlap(store: Store) -> None:
+def test_first_writer_records_when_overlapping_writes_began(store: Store) -> None:
     lock = store.work_lock
     assert writer_lock.busy_since(lock) is None
     os.utime(lock, (1, 1))
@@ -203,24 +204,26 @@ def test_who_begins_alone_says_since_when_writers_overlap(store: Store) -> None:
     assert writer_lock.busy_since(lock) is None
 
 
-def test_the_next_that_writes_frees_what_was_left(store: Store) -> None:
+def test_next_writer_frees_what_was_left(store: Store) -> None:
     keep(store, "p", b"mine", LOOSE)
-    with somebody_at_work(store):
+    with other_writer(store):
         assert remove(store, "p").left_bytes
     with again(store).writing():
         assert files(store) == set()
 
 
-def test_with_now_nobody_is_at_work(store: Store) -> None:
+def test_now_option_ignores_other_writers(store: Store) -> None:
     keep(store, "p", b"mine", LOOSE)
-    with somebody_at_work(store):
+    with other_writer(store):
         assert remove(store, "p", now=True).left_bytes == 0
     assert files(store) == set()
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_who_counted_on_it_between_two_looks_has_it(store: Store, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
-    """Another process installs the package at the moment when its objects go."""
+def test_objects_counted_on_between_two_checks_are_kept(
+    store: Store, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """Another process installs the package while its objects are being deleted."""
     hash = keep(store, "p", b"mine", LOOSE)
     make_old(store)
     other, busy_since = again(store), writer_lock.busy_since
@@ -251,7 +254,7 @@ def test_who_counted_on_it_between_two_looks_has_it(store: Store, monkeypatch: p
         working.__exit__(None, None, None)
 
 
-def test_counting_on_an_object_renews_it_and_it_stays_believed(store: Store) -> None:
+def test_counting_on_an_object_renews_it_and_keeps_it_verified(store: Store) -> None:
     hash = keep(store, "p", b"mine", LOOSE)
     make_old(store)
     paths = store.objects.files([hash, hash_bytes(b"mine"), hash_bytes(LOOSE)])
@@ -270,7 +273,7 @@ class _Killed(BaseException):
     pass
 
 
-def test_killed_at_any_step_the_next_run_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_after_a_kill_at_any_step_completes_the_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for step in range(0, 100, examples(4, 1)):
         folder = tmp_path / str(step)
         store = Store(folder / "store", Index(folder / "index.db"))
@@ -313,15 +316,15 @@ def test_killed_at_any_step_the_next_run_ends_it(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("seed", seeds(3, 60))
-def test_random_packages_come_and_go(store: Store, seed: int) -> None:
-    """Packages share objects at random; each is whole as long as it is here, and nothing is left when all are gone."""
+def test_random_installs_and_removals(store: Store, seed: int) -> None:
+    """Packages share random objects; each is complete while installed, and nothing is left once all are removed."""
     chance = random.Random(seed)
     pool = [bytes([n]) * chance.choice([3, 40, 2 * len(LOOSE)]) for n in range(20)]
     states: dict[str, set[str]] = {}
     for _ in range(25):
         name = chance.choice("abcd")
         if name in states and chance.random() < 0.5:
-            with somebody_at_work(store) if chance.random() < 0.3 else contextlib.nullcontext():
+            with other_writer(store) if chance.random() < 0.3 else contextlib.nullcontext():
                 if chance.random() < 0.5:
                     make_old(store)
                 remove(store, name)

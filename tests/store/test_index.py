@@ -1,4 +1,4 @@
-"""The index is a cache: it answers what it was told, and anything wrong with it is a miss."""
+"""The index is a cache: it returns what was stored, and any damage to it is a miss."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def index(tmp_path: Path) -> Index:
     return Index(tmp_path / "cache" / "index.db")
 
 
-def test_sources_below_a_folder_and_no_other(index: Index) -> None:
+def test_only_sources_below_the_folder_are_returned(index: Index) -> None:
     index.remember_sources((path, STAMP, 9, "ab") for path in ("/a/b/c", "/a/b/d/e", "/a/bc", "/a/b"))
     assert index.sources("/a/b") == {"/a/b/c": (STAMP, 9, "ab"), "/a/b/d/e": (STAMP, 9, "ab")}
     assert index.sources("/a/b/") == index.sources("/a/b")
     assert len(index.sources("/")) == 4
 
 
-def test_a_source_is_remembered_once(index: Index) -> None:
+def test_newer_entry_of_a_source_replaces_the_older(index: Index) -> None:
     index.remember_sources([("/a/b", STAMP, 9, "old")])
     index.remember_sources([("/a/b", STAMP, 10, "new")])
     assert index.sources("/a") == {"/a/b": (STAMP, 10, "new")}
 
 
-def test_what_was_found_out(index: Index) -> None:
+def test_stored_values_are_returned(index: Index) -> None:
     values = {f"key {number}": bytes([number % 256]) for number in range(1_200)}
     index.put_many(values)
     assert index.get_many([*values, "another"]) == values
     assert index.get_many([]) == {}
 
 
-def test_too_much_goes(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_values_are_evicted(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     index.put_many({"old": b"x" * 100_000})
     index._write("UPDATE found SET day = 0", [()])
     monkeypatch.setattr(module, "_MAX_FOUND_BYTES", 50_000)
@@ -50,14 +50,14 @@ def test_too_much_goes(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     assert index.get_many(["old", "new"]) == {"new": b"y"}
 
 
-def test_an_older_form_is_made_anew(index: Index) -> None:
+def test_older_format_is_recreated(index: Index) -> None:
     index.put_many({"a": b"1"})
     index._write("PRAGMA user_version = 1", [()])
     assert Index(index.path).get_many(["a"]) == {}
 
 
 @pytest.mark.parametrize("damage", ["garbage", "folder", "empty"])
-def test_a_damaged_one_is_a_miss(index: Index, damage: str) -> None:
+def test_corrupt_index_is_a_miss(index: Index, damage: str) -> None:
     index.path.parent.mkdir(parents=True, exist_ok=True)
     if damage == "folder":
         index.path.mkdir()
@@ -70,7 +70,7 @@ def test_a_damaged_one_is_a_miss(index: Index, damage: str) -> None:
     assert bool(index.sources("/a")) == bool(found)
 
 
-def test_a_stamp_changes_with_any_write(tmp_path: Path) -> None:
+def test_stamp_changes_with_any_write(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("one")
     before = stamp(path.stat())
@@ -79,7 +79,7 @@ def test_a_stamp_changes_with_any_write(tmp_path: Path) -> None:
     assert stamp(path.stat()) != before
 
 
-def test_a_locked_one_holds_nothing_up(index: Index) -> None:
+def test_locked_index_does_not_block(index: Index) -> None:
     index.put_many({"a": b"1"})
     with closing(sqlite3.connect(index.path)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -90,7 +90,7 @@ def test_a_locked_one_holds_nothing_up(index: Index) -> None:
         other.rollback()
 
 
-def test_one_that_cannot_be_written_is_read(index: Index, tmp_path: Path) -> None:
+def test_read_only_index_is_readable(index: Index, tmp_path: Path) -> None:
     index.put_many({"a": b"1"})
     index._open().execute("PRAGMA journal_mode = DELETE")
     again = Index(index.path)
@@ -110,7 +110,7 @@ def test_one_that_cannot_be_written_is_read(index: Index, tmp_path: Path) -> Non
         assert again.get_many(["a", "b"]) == {"a": b"1"}
 
 
-def test_a_connection_is_closed_with_its_index(index: Index) -> None:
+def test_connection_is_closed_with_its_index(index: Index) -> None:
     index.put_many({"a": b"b"})
     connection = index._connection
     assert connection is not None

@@ -1,4 +1,4 @@
-"""Long manifests by their index in the cache: made once, believed while it is what was written, missed otherwise."""
+"""Cached indexes of long manifests: created once, used while unchanged since they were written, otherwise a miss."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def index_file(home: Home) -> Path:
 
 
 def opened(home: Home, hash: str) -> Manifest:
-    """As another process opens it."""
+    """Open the manifest as another process does."""
     return Home().store.open_manifest(hash)
 
 
-def test_an_index_is_made_once_and_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_is_created_once_and_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home()
     manifest = saved(home)
     first = opened(home, manifest.hash)
@@ -51,7 +51,7 @@ def test_an_index_is_made_once_and_believed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None, 0, 1000], ids=str)
-def test_a_damaged_index_is_a_miss(damage: bytes | int | None) -> None:
+def test_corrupt_index_is_a_miss(damage: bytes | int | None) -> None:
     home = Home()
     manifest = saved(home)
     opened(home, manifest.hash)
@@ -64,7 +64,7 @@ def test_a_damaged_index_is_a_miss(damage: bytes | int | None) -> None:
     assert path.read_bytes() == right
 
 
-def test_an_index_cut_short_is_a_miss_even_where_its_stat_is_believed() -> None:
+def test_truncated_index_is_a_miss_even_if_marked_verified() -> None:
     home = Home()
     manifest = saved(home)
     opened(home, manifest.hash)
@@ -80,14 +80,14 @@ def test_an_index_cut_short_is_a_miss_even_where_its_stat_is_believed() -> None:
         assert path.read_bytes() == right
 
 
-def test_without_a_cache_the_manifest_is_read_all_the_same() -> None:
+def test_manifest_is_read_without_a_cache() -> None:
     home = Home()
     manifest = saved(home)
     home.cache.joinpath("manifests").write_bytes(b"no folder")
     assert opened(home, manifest.hash).children("g") == manifest.children("g")
 
 
-def test_old_indexes_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_indexes_are_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifests, "KEPT", 2)
     home = Home()
     hashes = [saved(home, count).hash for count in (1, 2, 3)]
@@ -96,7 +96,7 @@ def test_old_indexes_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {path.stem for path in (home.cache / "manifests").glob("*.*")} == set(hashes[1:])
 
 
-def test_a_long_manifest_that_is_wrong_is_refused() -> None:
+def test_invalid_long_manifest_is_rejected() -> None:
     home = Home()
     home.store.prepare()
     hash = home.store.objects.put_bytes(b'{"datapkg":1}\n{"kind":"file","path":"a"}\n')
@@ -111,8 +111,8 @@ def test_a_long_manifest_that_is_wrong_is_refused() -> None:
 
 
 @pytest.fixture
-def lined(monkeypatch: pytest.MonkeyPatch) -> MappedManifest:
-    """A manifest in the store that is long enough not to be parsed, as another process reads it."""
+def mapped(monkeypatch: pytest.MonkeyPatch) -> MappedManifest:
+    """Return a stored manifest long enough to be mapped instead of parsed, as another process reads it."""
     monkeypatch.setattr("datapkg.format.chunks.LONG_BYTES", 1)
     home = Home()
     found = home.store.manifest(saved(home).hash)
@@ -121,23 +121,23 @@ def lined(monkeypatch: pytest.MonkeyPatch) -> MappedManifest:
     return found
 
 
-def test_a_long_manifest_is_written_once(lined: MappedManifest) -> None:
+def test_long_manifest_is_written_once(mapped: MappedManifest) -> None:
     home = Home()
-    path = home.store.objects.trusted(lined.hash).path
-    before, whole = path.stat(), MappedManifest(lined.data, lined.hash)
-    home.store.save(lined)
+    path = home.store.objects.trusted(mapped.hash).path
+    before, whole = path.stat(), MappedManifest(mapped.data, mapped.hash)
+    home.store.save(mapped)
     assert path.stat() == before
     path.chmod(0o600)
     path.write_bytes(b"damaged")
     home.store.save(whole)
-    assert Home().store.manifest(lined.hash) == lined
+    assert Home().store.manifest(mapped.hash) == mapped
 
 
 @pytest.mark.parametrize("kept", [None, b"", b"x", b"x" * 36, b"x" * 72])
-def test_a_chunk_map_is_kept_and_one_that_does_not_fit_is_a_miss(lined: MappedManifest, kept: bytes | None) -> None:
+def test_chunk_map_is_cached_and_a_mismatched_one_is_a_miss(mapped: MappedManifest, kept: bytes | None) -> None:
     if kept is not None:
-        Home().index.put_many({f"chunks:1:{lined.hash}": kept})
-    found = Home().store.manifest(lined.hash)
+        Home().index.put_many({f"chunks:1:{mapped.hash}": kept})
+    found = Home().store.manifest(mapped.hash)
     assert isinstance(found, MappedManifest)
     assert ("chunks" in vars(found)) == (kept is None)
-    assert found.chunks == lined.chunks
+    assert found.chunks == mapped.chunks

@@ -1,4 +1,4 @@
-"""Objects that come when they are read: the contract of every home, and what of them is here meanwhile."""
+"""Objects that are fetched when read: the contract of every home, and the partial objects kept meanwhile."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ BIG = bytes(os.urandom(3 << 20))
 HASH = hash_bytes(BIG)
 
 
-class Counting(MemoryObjects):
-    """A home far away that counts the bytes that left it; `broken` cuts streams short, `lies` changes a byte."""
+class CountingObjects(MemoryObjects):
+    """A remote home that counts the bytes it sent; `broken` cuts streams short, `corrupts` changes a byte."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sent = 0
-        self.broken = self.lies = False
+        self.broken = self.corrupts = False
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         data = bytearray(super().open(hash, start, stop).read())
-        if self.lies:
+        if self.corrupts:
             data[-1] ^= 1
         data = data[: len(data) // 2] if self.broken else data
         self.sent += len(data)
@@ -47,8 +47,8 @@ class Counting(MemoryObjects):
 
 
 @pytest.fixture
-def theirs() -> Counting:
-    theirs = Counting()
+def theirs() -> CountingObjects:
+    theirs = CountingObjects()
     for body in [*BODIES, BIG]:
         theirs.put_bytes(body)
     return theirs
@@ -60,7 +60,7 @@ def mine(tmp_path: Path) -> VerifiedObjects:
 
 
 @pytest.fixture
-def through(tmp_path: Path, mine: VerifiedObjects, theirs: Counting) -> ReadThrough:
+def through(tmp_path: Path, mine: VerifiedObjects, theirs: CountingObjects) -> ReadThrough:
     return ReadThrough(mine, lambda: theirs, PartialObjects(tmp_path / "store" / "partial", "https://one.example"))
 
 
@@ -70,7 +70,7 @@ class TestContract(ReadableContract):
         yield through
 
 
-def test_what_was_fetched_stays(through: ReadThrough, theirs: Counting, mine: VerifiedObjects) -> None:
+def test_fetched_objects_are_stored(through: ReadThrough, theirs: CountingObjects, mine: VerifiedObjects) -> None:
     hashes = {hash_bytes(body): len(body) for body in BODIES}
     assert through.bring(hashes) == len(hashes)
     sent = theirs.sent
@@ -79,7 +79,7 @@ def test_what_was_fetched_stays(through: ReadThrough, theirs: Counting, mine: Ve
     assert (theirs.sent, mine.missing(hashes)) == (sent, set())
 
 
-def test_only_what_is_read_of_a_big_object_is_fetched(through: ReadThrough, theirs: Counting) -> None:
+def test_only_the_read_range_of_a_big_object_is_fetched(through: ReadThrough, theirs: CountingObjects) -> None:
     with through.stream(HASH, len(BIG)) as stream:
         stream.seek(1_000_000)
         assert stream.read(100) == BIG[1_000_000:1_000_100]
@@ -96,97 +96,99 @@ def test_only_what_is_read_of_a_big_object_is_fetched(through: ReadThrough, thei
     assert not through.has(HASH)
 
 
-def test_an_object_that_became_whole_is_checked_and_kept(through: ReadThrough, mine: VerifiedObjects) -> None:
+def test_completed_object_is_verified_and_stored(through: ReadThrough, mine: VerifiedObjects) -> None:
     with through.stream(HASH, len(BIG)) as stream:
         assert stream.read() == BIG
     assert mine.read(HASH) == BIG
     assert list(through.parts) == []
 
 
-def test_a_wrong_byte_is_found_when_an_object_becomes_whole(through: ReadThrough, theirs: Counting) -> None:
-    theirs.lies = True
+def test_corrupt_byte_is_detected_when_an_object_is_completed(through: ReadThrough, theirs: CountingObjects) -> None:
+    theirs.corrupts = True
     with pytest.raises(CorruptObject, match="arrived whole"), through.stream(HASH, len(BIG)) as stream:
         stream.read()
     assert not through.has(HASH)
-    theirs.lies = False
+    theirs.corrupts = False
     assert through.read(HASH) == BIG
 
 
-class Telling(Counting):
-    """Also tells chunks; `chunks_lie` changes what it tells."""
+class ChunkedObjects(CountingObjects):
+    """A remote home that also returns chunks; `wrong_chunks` selects how they are falsified."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked = 0
-        self.chunks_lie = ""
+        self.wrong_chunks = ""
 
     def chunks(self, hash: str, size: int) -> list[Chunk] | None:
         self.asked += 1
-        honest = MemoryObjects()
-        honest.put_bytes(b"".join(MemoryObjects.open(self, hash)))
-        first, *chunks = chunks_of_object(honest, hash)
-        if self.chunks_lie == "short":
+        unmodified = MemoryObjects()
+        unmodified.put_bytes(b"".join(MemoryObjects.open(self, hash)))
+        first, *chunks = chunks_of_object(unmodified, hash)
+        if self.wrong_chunks == "short":
             return [first, *chunks[:-1]]
-        return [first._replace(digest=bytes(32)) if self.chunks_lie else first, *chunks]
+        return [first._replace(digest=bytes(32)) if self.wrong_chunks else first, *chunks]
 
 
 @pytest.fixture
-def telling() -> Telling:
-    telling = Telling()
-    telling.put_bytes(BIG)
-    return telling
+def chunked() -> ChunkedObjects:
+    chunked = ChunkedObjects()
+    chunked.put_bytes(BIG)
+    return chunked
 
 
 @pytest.fixture
-def proved(tmp_path: Path, mine: VerifiedObjects, telling: Telling) -> ReadThrough:
-    return ReadThrough(mine, lambda: telling, PartialObjects(tmp_path / "store" / "partial", "https://one.example"))
+def verified(tmp_path: Path, mine: VerifiedObjects, chunked: ChunkedObjects) -> ReadThrough:
+    return ReadThrough(mine, lambda: chunked, PartialObjects(tmp_path / "store" / "partial", "https://one.example"))
 
 
-def test_what_is_read_of_an_object_is_held_against_its_chunks(proved: ReadThrough, telling: Telling) -> None:
-    telling.lies = True
-    with proved.stream(HASH, len(BIG)) as stream:
+def test_read_ranges_are_verified_by_chunks(verified: ReadThrough, chunked: ChunkedObjects) -> None:
+    chunked.corrupts = True
+    with verified.stream(HASH, len(BIG)) as stream:
         stream.seek(1_000_000)
         with pytest.raises(CorruptObject, match="a part of object"):
             stream.read(10)
-    assert list(proved.parts) == []
-    telling.lies = False
-    with proved.stream(HASH, len(BIG)) as stream:
+    assert list(verified.parts) == []
+    chunked.corrupts = False
+    with verified.stream(HASH, len(BIG)) as stream:
         stream.seek(1_000_000)
         assert stream.read(10) == BIG[1_000_000:1_000_010]
-    assert telling.sent < 1 << 20
+    assert chunked.sent < 1 << 20
 
 
-def test_chunks_are_kept_beside_what_is_here(proved: ReadThrough, telling: Telling, mine: VerifiedObjects) -> None:
-    with proved.stream(HASH, len(BIG)) as stream:
+def test_chunks_are_stored_beside_the_partial_object(
+    verified: ReadThrough, chunked: ChunkedObjects, mine: VerifiedObjects
+) -> None:
+    with verified.stream(HASH, len(BIG)) as stream:
         assert stream.read(10) == BIG[:10]
-    telling.broken = True
-    asked = telling.asked
-    again = ReadThrough(mine, lambda: telling, proved.parts)
+    chunked.broken = True
+    asked = chunked.asked
+    again = ReadThrough(mine, lambda: chunked, verified.parts)
     with again.stream(HASH, len(BIG)) as stream:
         assert stream.read(10) == BIG[:10]
-    assert telling.asked == asked == 1
-    with proved.parts.part(HASH, len(BIG)) as part:
+    assert chunked.asked == asked == 1
+    with verified.parts.part(HASH, len(BIG)) as part:
         part.write(5, b"wrong")
     with again.stream(HASH, len(BIG)) as stream, pytest.raises(CorruptObject):
         stream.read(10)
-    telling.broken = False
+    chunked.broken = False
     with again.stream(HASH, len(BIG)) as stream:
         assert stream.read() == BIG
     assert again.has(HASH)
-    assert os.listdir(proved.parts.folder) == []
+    assert os.listdir(verified.parts.folder) == []
 
 
-@pytest.mark.parametrize("lie", ["short", "wrong"])
-def test_chunks_that_are_not_those_of_the_object(proved: ReadThrough, telling: Telling, lie: str) -> None:
-    telling.chunks_lie = lie
-    with proved.stream(HASH, len(BIG)) as stream, pytest.raises(CorruptObject):
+@pytest.mark.parametrize("kind", ["short", "wrong"])
+def test_chunks_of_another_object_are_rejected(verified: ReadThrough, chunked: ChunkedObjects, kind: str) -> None:
+    chunked.wrong_chunks = kind
+    with verified.stream(HASH, len(BIG)) as stream, pytest.raises(CorruptObject):
         stream.read(10)
-    telling.chunks_lie = ""
-    with proved.stream(HASH, len(BIG)) as stream:
+    chunked.wrong_chunks = ""
+    with verified.stream(HASH, len(BIG)) as stream:
         assert stream.read(10) == BIG[:10]
 
 
-def test_a_stream_that_breaks_leaves_nothing_that_is_believed(through: ReadThrough, theirs: Counting) -> None:
+def test_interrupted_stream_leaves_no_recorded_range(through: ReadThrough, theirs: CountingObjects) -> None:
     theirs.broken = True
     with pytest.raises(Unreachable, match="broke off"), through.stream(HASH, len(BIG)) as stream:
         stream.read(10)
@@ -195,7 +197,7 @@ def test_a_stream_that_breaks_leaves_nothing_that_is_believed(through: ReadThrou
         assert stream.read(10) == BIG[:10]
 
 
-def test_parts_are_remembered_in_order_and_joined(tmp_path: Path) -> None:
+def test_ranges_are_recorded_in_order_and_merged(tmp_path: Path) -> None:
     parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         for start, stop in [(500, 600), (100, 200), (200, 300), (550, 700)]:
@@ -210,7 +212,7 @@ def test_parts_are_remembered_in_order_and_joined(tmp_path: Path) -> None:
         assert part.read(100, 300) == BIG[100:300]
 
 
-def test_a_record_cut_short_is_not_believed(tmp_path: Path) -> None:
+def test_truncated_record_is_ignored(tmp_path: Path) -> None:
     parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         part.write(0, BIG[:100])
@@ -226,7 +228,7 @@ def test_a_record_cut_short_is_not_believed(tmp_path: Path) -> None:
         assert part.lacking(0, 200) == [(50, 200)]
 
 
-def test_what_one_registry_sent_is_not_believed_of_another_nor_of_another_size(tmp_path: Path) -> None:
+def test_ranges_are_not_shared_between_registries_or_sizes(tmp_path: Path) -> None:
     parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         part.write(0, BIG[:100])
@@ -237,7 +239,7 @@ def test_what_one_registry_sent_is_not_believed_of_another_nor_of_another_size(t
         assert part.lacking(0, 100) == [(0, 100)]
 
 
-def test_what_was_dropped_while_it_came_is_kept_by_who_has_it(tmp_path: Path) -> None:
+def test_dropped_part_stays_readable_for_its_open_handle(tmp_path: Path) -> None:
     parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         part.write(0, BIG[:10])
@@ -247,7 +249,7 @@ def test_what_was_dropped_while_it_came_is_kept_by_who_has_it(tmp_path: Path) ->
     assert list(parts) == []
 
 
-def test_two_that_write_see_each_other_and_one_that_was_dropped_harms_nobody(tmp_path: Path) -> None:
+def test_concurrent_writers_share_ranges_and_dropped_parts_do_no_harm(tmp_path: Path) -> None:
     parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as one, parts.part(HASH, 1000) as two:
         one.write(0, BIG[:100])
@@ -261,7 +263,7 @@ def test_two_that_write_see_each_other_and_one_that_was_dropped_harms_nobody(tmp
         assert two.lacking(0, 200) == []
 
 
-def test_many_threads_fetch_once(through: ReadThrough, theirs: Counting) -> None:
+def test_many_threads_fetch_an_object_once(through: ReadThrough, theirs: CountingObjects) -> None:
     hash = hash_bytes(BODIES[2])
     found: list[bytes] = []
     threads = [threading.Thread(target=lambda: found.append(through.read(hash))) for _ in range(8)]
@@ -275,13 +277,13 @@ def test_many_threads_fetch_once(through: ReadThrough, theirs: Counting) -> None
 
 @pytest.fixture
 def bound() -> Iterator[Callable[[int], None]]:
-    """Bounds the size of files, which is what a full disk is to whoever writes one; by the real system."""
+    """Limit the file size with the operating system, which has the effect of a full disk on a writer."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_without_room_for_a_stretch_it_says_so_and_leaves_nothing_broken(
+def test_full_disk_is_reported_and_leaves_the_partial_object_valid(
     through: ReadThrough, bound: Callable[[int], None]
 ) -> None:
     with through.stream(HASH, len(BIG)) as stream:
@@ -302,14 +304,14 @@ def test_without_room_for_a_stretch_it_says_so_and_leaves_nothing_broken(
         assert stream.read() == BIG
 
 
-def test_without_room_to_say_so_stretches_are_here_for_who_has_them(
+def test_ranges_stay_readable_if_a_full_disk_prevents_recording_them(
     tmp_path: Path, bound: Callable[[int], None]
 ) -> None:
     parts = PartialObjects(tmp_path, "https://one.example")
     with parts.part(HASH, 1000) as part:
         for number in range(2):
             part.write(number * 100, BIG[:100])
-            bound(1000 + number * 30)  # a record has 20 bytes: no room for one, then for half of the second
+            bound(1000 + number * 30)  # a record has 20 bytes: no room for the first, then for half of the second
             part.keep([(number * 100, number * 100 + 100)])
             part.keep([(500 + number, 600 + number)])
         bound(resource.RLIM_INFINITY)
@@ -318,11 +320,11 @@ def test_without_room_to_say_so_stretches_are_here_for_who_has_them(
         assert part.lacking(0, 200) == [(0, 100)]
 
 
-@pytest.mark.parametrize("lies", [False, True])
-def test_without_room_for_a_copy_what_is_whole_is_read_where_it_lies(
-    through: ReadThrough, theirs: Counting, lies: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("corrupts", [False, True])
+def test_complete_partial_object_is_read_in_place_on_a_full_disk(
+    through: ReadThrough, theirs: CountingObjects, corrupts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs.lies = lies
+    theirs.corrupts = corrupts
     sent = through.mine.put
 
     def full(stream: BinaryIO, expected: str | None = None) -> str:
@@ -330,7 +332,7 @@ def test_without_room_for_a_copy_what_is_whole_is_read_where_it_lies(
 
     monkeypatch.setattr(through.mine, "put", full)
     with through.stream(HASH, len(BIG)) as stream:
-        if lies:
+        if corrupts:
             with pytest.raises(CorruptObject, match="arrived whole"):
                 stream.read()
             assert list(through.parts) == []

@@ -1,4 +1,4 @@
-"""The store keeps what it is given, believes no changed byte, and is whole after a kill."""
+"""The store keeps its content, rejects any changed byte, and is consistent after a kill."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def flip(path: Path, at: int) -> None:
     overwrite(path, bytes(data))
 
 
-def test_the_folder_is_private(store: Store) -> None:
+def test_folder_is_private(store: Store) -> None:
     assert os.stat(store.folder).st_mode & 0o777 == 0o700
 
 
-def test_an_unchanged_object_is_hashed_once(store: Store) -> None:
+def test_unchanged_object_is_hashed_once(store: Store) -> None:
     hash = store.objects.put_bytes(BIG)
     path = store.objects.packed.loose.path(hash)
     assert store.objects.index.is_verified(path)
@@ -57,7 +57,7 @@ def test_an_unchanged_object_is_hashed_once(store: Store) -> None:
     assert store.objects.read(hash) == BIG, "its time changed, its bytes did not"
 
 
-def test_a_changed_byte_is_never_read(store: Store) -> None:
+def test_corrupt_object_is_rejected(store: Store) -> None:
     hash = store.objects.put_bytes(BIG)
     flip(store.objects.packed.loose.path(hash), 100)
     with pytest.raises(CorruptObject, match="damaged"):
@@ -69,7 +69,7 @@ def test_a_changed_byte_is_never_read(store: Store) -> None:
     assert store.objects.read(hash) == BIG
 
 
-def test_a_change_in_the_same_instant_is_seen(store: Store) -> None:
+def test_change_within_the_same_timestamp_is_detected(store: Store) -> None:
     for number in range(20):
         data = BIG + str(number).encode()
         hash = store.objects.put_bytes(data)
@@ -80,7 +80,7 @@ def test_a_change_in_the_same_instant_is_seen(store: Store) -> None:
             store.objects.read(hash)
 
 
-def test_a_changed_byte_in_a_pack_breaks_that_object_alone(store: Store) -> None:
+def test_corrupt_byte_in_a_pack_affects_only_that_object(store: Store) -> None:
     one, two = store.objects.put_many([b"one", b"two"])
     (pack,) = store.objects.packed.packs()
     flip(pack.path, store.objects.packed.locate(one).offset)
@@ -93,7 +93,7 @@ def test_a_changed_byte_in_a_pack_breaks_that_object_alone(store: Store) -> None
 
 
 @pytest.mark.parametrize("size", [3, 1 << 21])
-def test_verify_names_what_is_wrong_and_keeps_the_rest(store: Store, size: int) -> None:
+def test_verify_reports_corrupt_objects_and_keeps_the_rest(store: Store, size: int) -> None:
     with store.objects.batch():
         hashes = [store.objects.put_bytes(os.urandom(size)) for _ in range(5)]
     place = store.objects.packed.locate(hashes[2])
@@ -104,7 +104,7 @@ def test_verify_names_what_is_wrong_and_keeps_the_rest(store: Store, size: int) 
 
 
 @pytest.mark.parametrize("at", [0, 31, 33])
-def test_a_pack_with_a_damaged_index_keeps_its_whole_objects(store: Store, at: int) -> None:
+def test_pack_with_a_corrupt_index_keeps_its_valid_objects(store: Store, at: int) -> None:
     hashes = store.objects.put_many(str(i).encode() for i in range(50))
     (pack,) = store.objects.packed.packs()
     flip(pack.path, pack.path.stat().st_size - 16 - 48 * 20 + at)
@@ -115,7 +115,7 @@ def test_a_pack_with_a_damaged_index_keeps_its_whole_objects(store: Store, at: i
 
 
 @pytest.mark.parametrize("at", [0, -1, -9])
-def test_an_unreadable_pack_goes_into_quarantine(store: Store, at: int) -> None:
+def test_unreadable_pack_is_quarantined(store: Store, at: int) -> None:
     hashes = store.objects.put_many([b"a", b"b"])
     (pack,) = store.objects.packed.packs()
     flip(pack.path, at)
@@ -125,7 +125,7 @@ def test_an_unreadable_pack_goes_into_quarantine(store: Store, at: int) -> None:
     assert len(list(again.objects.quarantine_folder.iterdir())) == 1
 
 
-def test_a_deleted_or_broken_index_is_no_harm(store: Store) -> None:
+def test_deleted_or_corrupt_index_does_no_harm(store: Store) -> None:
     hash = store.objects.put_bytes(BIG)
     for garbage in (None, b"", b"garbage" * 1000):
         for suffix in ("", "-wal", "-shm"):
@@ -137,7 +137,7 @@ def test_a_deleted_or_broken_index_is_no_harm(store: Store) -> None:
         assert again.objects.read(hash) == BIG
 
 
-def test_a_manifest_comes_back(store: Store) -> None:
+def test_manifest_round_trips(store: Store) -> None:
     manifest = Manifest.make([], {"title": "x"})
     assert store.save(manifest) == manifest.hash
     assert store.manifest(manifest.hash) == manifest
@@ -145,7 +145,7 @@ def test_a_manifest_comes_back(store: Store) -> None:
         store.manifest("0" * 64)
 
 
-def test_a_newer_store_is_refused(store: Store) -> None:
+def test_newer_store_format_is_rejected(store: Store) -> None:
     (store.folder / "format").write_text("2\n")
     with pytest.raises(InvalidInput, match="format '2'"):
         Store(store.folder, store.objects.index)
@@ -170,7 +170,7 @@ def test_links_have_the_suffix_and_are_read_only(store: Store) -> None:
     ]
 
 
-def test_a_changed_link_is_made_again(store: Store) -> None:
+def test_changed_link_is_recreated(store: Store) -> None:
     (hash,) = store.objects.put_many([SMALL])
     node = FileNode(path="a", hash=hash, size=len(SMALL), file_name="a.txt")
     path = store.links.path("d" * 64, node)
@@ -198,7 +198,7 @@ def test_pointers(store: Store) -> None:
 @pytest.mark.parametrize(
     "garbage", [b"", b"{", b"[]", b'{"hash": 3}', b'{"hash": "x"}', b'{"hash": "' + b"a" * 64 + b'", "origin": 3}']
 )
-def test_a_damaged_pointer_says_so(store: Store, garbage: bytes) -> None:
+def test_corrupt_pointer_is_reported(store: Store, garbage: bytes) -> None:
     store.refs.set_current(Ref("u", "p"), Current("a" * 64, "local"))
     (store.folder / "packages/u/p/current").write_bytes(garbage)
     with pytest.warns(DamagedFile, match="current is damaged.*type: datapkg install u/p"):
@@ -223,7 +223,7 @@ for number in range(int(sys.argv[2])):
 """
 
 
-def test_killed_at_any_moment_the_store_is_whole(tmp_path: Path) -> None:
+def test_store_is_consistent_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     for seed in range(6):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder), "1000"], stdout=subprocess.PIPE)
@@ -240,7 +240,7 @@ def test_killed_at_any_moment_the_store_is_whole(tmp_path: Path) -> None:
     assert all(hash_bytes(data) == hash for hash, data in PackedObjects(folder).read_many(hashes))
 
 
-def test_many_writers_of_the_same_at_once(tmp_path: Path) -> None:
+def test_many_concurrent_writers_of_the_same_object(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     code = WRITER.replace("os.urandom(8) + bytes(size)", "str(number % 3).encode() + bytes(size)")
     writers = [subprocess.Popen([sys.executable, "-c", code, str(folder), "6"]) for _ in range(6)]
@@ -253,7 +253,7 @@ def test_many_writers_of_the_same_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../../evil", "..", "a/b", "", "A", "x\0"])
 @pytest.mark.parametrize("kind", ["tags", "versions"])
-def test_a_name_of_a_registry_never_becomes_another_path(store: Store, name: str, kind: Any) -> None:
+def test_names_from_a_registry_cannot_escape_their_folder(store: Store, name: str, kind: Any) -> None:
     with pytest.raises(InvalidName):
         store.refs.set_pointers(Ref("u", "p"), kind, {name: "a" * 64})
     with pytest.raises(InvalidName):

@@ -1,4 +1,4 @@
-"""Two states differ in what a reader can observe, and in nothing else."""
+"""A diff of two states lists the changes that a reader can observe, and nothing else."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_each_kind_of_change() -> None:
     assert diff(old, old) == []
 
 
-def test_the_same_values_written_otherwise_are_the_same_data() -> None:
+def test_equal_values_stored_differently_are_the_same_data() -> None:
     assert same_data(Manifest.make([table("t", A)]), Manifest.make([table("t", B)]))
     assert not same_data(Manifest.make([table("t")]), Manifest.make([table("t", content=B)]))
     assert not same_data(Manifest.make([table("t")], {"a": 1}), Manifest.make([table("t")]))
 
 
-def test_metadata_of_a_group_is_a_change() -> None:
+def test_changed_metadata_of_a_group_is_a_change() -> None:
     old, new = Manifest.make([GroupNode(path="g", meta={"x": 1})]), Manifest.make([GroupNode(path="g", meta={"x": 2})])
     assert diff(old, new) == [Change("changed", "g", what=("meta",))]

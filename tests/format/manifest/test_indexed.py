@@ -1,4 +1,4 @@
-"""A manifest that is not parsed answers as a parsed one does, and believes no index that is not its own."""
+"""An indexed manifest returns the same results as a parsed one and rejects any index that is not its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def node(kind: str, path: str, number: int, meta: dict[str, Any]) -> Node:
 
 
 def made(wanted: list[tuple[str, list[str], int, dict[str, Any]]]) -> Manifest:
-    """A manifest of those nodes that can lie beside each other."""
+    """Return a manifest of those nodes whose paths are compatible."""
     nodes: dict[str, Node] = {}
     for kind, parts, number, meta in wanted:
         path = "/".join(parts)
@@ -54,7 +54,7 @@ def indexed(manifest: Manifest) -> IndexedManifest:
 
 
 def assert_alike(one: Manifest, other: Manifest) -> None:
-    """Both answer alike, also on what is not there."""
+    """Assert that both manifests return the same results, also for missing paths."""
     assert (other.hash, other.data, other.meta, other.nodes) == (one.hash, one.data, one.meta, one.nodes)
     assert other == one
     assert other.tables() == one.tables()
@@ -65,7 +65,7 @@ def assert_alike(one: Manifest, other: Manifest) -> None:
         assert other.kind(path) == one.kind(path)
         assert other.get(path) == one.get(path)
         if path and not one.kind(path):
-            ask = ("below", "children", "size", "objects")[number % 4]  # names that are near take long to find
+            ask = ("below", "children", "size", "objects")[number % 4]  # searching for similar names is slow
             for manifest in (one, other):
                 with pytest.raises(NodeNotFound):
                     getattr(manifest, ask)(path)
@@ -91,7 +91,7 @@ LINES = st.tuples(
 
 @settings(max_examples=examples(40, 150), deadline=None)
 @given(wanted=st.lists(LINES, max_size=25), long=st.sampled_from([0, 2, 5, 256]))
-def test_odd_trees_are_read_alike(wanted: list[tuple[str, list[str], int, dict[str, Any]]], long: int) -> None:
+def test_unusual_trees_are_read_the_same(wanted: list[tuple[str, list[str], int, dict[str, Any]]], long: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_index, "LONG", long)
         manifest = made(wanted)
@@ -99,7 +99,7 @@ def test_odd_trees_are_read_alike(wanted: list[tuple[str, list[str], int, dict[s
 
 
 @pytest.mark.slow
-def test_big_groups_are_read_alike() -> None:
+def test_big_groups_are_read_the_same() -> None:
     wanted = [("file", ["flat", f"{n % 7} {n}.txt"], n % 50, {}) for n in range(600)]
     wanted += [("file", ["deep", str(n % 3), "x", str(n)], n, {"n": n}) for n in range(900)]
     wanted += [("group", ["deep"], 0, {"said": "so"}), ("table", ["t"], 3, {})]
@@ -111,11 +111,11 @@ def test_big_groups_are_read_alike() -> None:
     assert repr(other) == repr(manifest)
 
 
-def test_an_empty_package_is_read_alike() -> None:
+def test_empty_package_is_read_the_same() -> None:
     assert_alike(made([]), indexed(made([])))
 
 
-def test_an_index_that_is_not_its_own_is_refused() -> None:
+def test_foreign_or_corrupt_index_is_rejected() -> None:
     manifest, other = made([("file", ["a"], 1, {})]), made([("file", ["b"], 1, {})])
     right = manifest_index.make_index(manifest.data, manifest.hash)
     wrong = manifest_index.make_index(other.data, other.hash)

@@ -1,4 +1,4 @@
-"""The manifest's bytes are those of the golden files, and what a manifest may not have is refused."""
+"""The bytes of manifests equal the golden files, and invalid manifests are rejected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def file(path: str, hash: str = C) -> FileNode:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_golden_manifests_read_and_write_the_same(name: str) -> None:
+def test_golden_manifests_round_trip(name: str) -> None:
     data = (GOLDEN / "good" / f"{name}.jsonl").read_bytes()
     manifest = Manifest.parse(data, expected=GOOD[name])
     assert manifest.hash == hashlib.sha256(data).hexdigest() == GOOD[name]
@@ -32,7 +32,7 @@ def test_golden_manifests_read_and_write_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_manifests_are_refused_with_a_reason(name: str) -> None:
+def test_invalid_manifests_are_rejected_with_a_reason(name: str) -> None:
     with pytest.raises(InvalidManifest) as caught:
         Manifest.parse((GOLDEN / "bad" / f"{name}.jsonl").read_bytes())
     assert BAD[name] in str(caught.value)
@@ -43,23 +43,23 @@ def test_golden_folders_and_tables_agree() -> None:
         assert {path.stem for path in (GOLDEN / folder).glob("*.jsonl")} == set(table)
 
 
-def test_what_a_newer_version_wrote_says_what_to_do() -> None:
+def test_manifest_of_a_newer_version_suggests_an_upgrade() -> None:
     with pytest.raises(InvalidManifest) as caught:
         Manifest.parse((GOLDEN / "bad" / "newer_format.jsonl").read_bytes())
     assert caught.value.hint == UPGRADE_HINT
 
 
-def test_other_bytes_than_asked_for_are_a_mismatch() -> None:
+def test_bytes_with_another_hash_are_a_mismatch() -> None:
     with pytest.raises(HashMismatch):
         Manifest.parse(b'{"datapkg":1}\n', expected=A)
 
 
-def test_group_lines_that_say_nothing_are_left_out() -> None:
+def test_redundant_group_lines_are_omitted() -> None:
     nodes = [GroupNode(path="a"), file("a/b"), GroupNode(path="empty"), GroupNode(path="a/c", meta={"x": 1})]
     assert [node.path for node in Manifest.make(nodes).nodes] == ["a/b", "a/c", "empty"]
 
 
-def test_below_is_a_run() -> None:
+def test_below_returns_the_nodes_of_a_group() -> None:
     manifest = Manifest.make([file(path) for path in ("a!", "a/b", "a/b c", "a b", "ab", "b")])
     assert [node.path for node in manifest.below("a")] == ["a/b", "a/b c"]
     assert [node.path for node in manifest.below("a/b")] == ["a/b"]
@@ -88,7 +88,7 @@ def test_kind_is_part_of_the_identity() -> None:
 @pytest.mark.parametrize(
     "value", [float("nan"), float("inf"), 1 << 60, {1: 2}, object(), "\ud800", b"bytes", [[[1j]]], {"a": {"\udfff": 1}}]
 )
-def test_metadata_that_json_cannot_hold_is_refused(value: object) -> None:
+def test_metadata_that_json_cannot_represent_is_rejected(value: object) -> None:
     with pytest.raises(InvalidInput, match="meta"):
         Manifest.make([], {"x": value})
     with pytest.raises(InvalidInput, match="raw: meta"):
@@ -109,7 +109,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values, max_size=5))
-def test_any_metadata_comes_back(meta: dict[str, object]) -> None:
+def test_any_metadata_round_trips(meta: dict[str, object]) -> None:
     manifest = Manifest.make([], meta)
     assert Manifest.parse(manifest.data).data == manifest.data
     assert manifest.meta == meta

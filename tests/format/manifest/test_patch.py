@@ -1,4 +1,4 @@
-"""A long manifest made of another one's lines is the one that is made of all nodes, and is refused where that is."""
+"""A long manifest derived from another one's lines equals, and is rejected like, one made from all nodes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = ["file", "table", "array", "group", "group"]
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """So that a manifest of a few lines has many chunks."""
+    """Make chunks so small that a manifest of a few lines has many of them."""
     for name, value in (("TARGET_BYTES", 256), ("MIN_BYTES", 64), ("MAX_BYTES", 1024)):
         monkeypatch.setattr(f"datapkg.format.chunks.{name}", value)
     monkeypatch.setattr(patch, "LONG_BYTES", 1)
@@ -41,19 +41,19 @@ def some_manifest(rng: random.Random, count: int = 60) -> Manifest:
     )
 
 
-def lined(manifest: Manifest) -> MappedManifest:
+def mapped(manifest: Manifest) -> MappedManifest:
     return MappedManifest(manifest.data, manifest.hash)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_it_answers_as_a_parsed_one_does(seed: int) -> None:
+def test_patched_manifest_equals_a_parsed_one(seed: int) -> None:
     manifest = some_manifest(random.Random(seed))
-    assert_alike(manifest, lined(manifest))
-    assert (lined(manifest).objects(), lined(manifest).size()) == (manifest.objects(), manifest.size())
+    assert_alike(manifest, mapped(manifest))
+    assert (mapped(manifest).objects(), mapped(manifest).size()) == (manifest.objects(), manifest.size())
 
 
 def edited(rng: random.Random, nodes: dict[str, Node], overlay: ManifestEdit) -> None:
-    """The same random changes to a dict of nodes and to an overlay."""
+    """Apply the same random changes to a dict of nodes and to a patch."""
     for number in range(rng.randrange(1, 12)):
         path = "/".join(rng.choices(NAMES, k=rng.randrange(1, 4)))
         below = [each for each in nodes if each.startswith(f"{path}/")]
@@ -72,22 +72,22 @@ def edited(rng: random.Random, nodes: dict[str, Node], overlay: ManifestEdit) ->
 
 
 @pytest.mark.parametrize("seed", seeds(25, 100))
-def test_changes_upon_lines_make_what_all_nodes_make(seed: int) -> None:
+def test_changes_to_lines_equal_a_manifest_of_all_nodes(seed: int) -> None:
     rng = random.Random(seed)
     old = some_manifest(rng)
-    nodes, overlay = {each.path: each for each in old.nodes}, ManifestEdit(lined(old))
+    nodes, overlay = {each.path: each for each in old.nodes}, ManifestEdit(mapped(old))
     edited(rng, nodes, overlay)
     new = overlay.manifest({"title": str(seed)})
     wanted = Manifest.make(nodes.values(), {"title": str(seed)})
     assert isinstance(new, MappedManifest)
     assert_alike(wanted, new)
-    assert_alike(wanted, patch.checked(wanted.data, wanted.hash, lined(old)))
-    assert changed(lined(old), new) == changed(old, wanted)
-    assert diff(lined(old), new) == diff(old, wanted)
+    assert_alike(wanted, patch.checked(wanted.data, wanted.hash, mapped(old)))
+    assert changed(mapped(old), new) == changed(old, wanted)
+    assert diff(mapped(old), new) == diff(old, wanted)
 
 
 @pytest.mark.parametrize("seed", seeds(35, 140))
-def test_what_is_refused_whole_is_refused_beside_an_older_one(seed: int) -> None:
+def test_invalid_manifest_is_rejected_also_when_compared_with_an_older_one(seed: int) -> None:
     rng = random.Random(seed)
     old = some_manifest(rng)
     lines = old.data.splitlines(keepends=True)
@@ -110,18 +110,18 @@ def test_what_is_refused_whole_is_refused_beside_an_older_one(seed: int) -> None
     data = b"".join(lines)
     if (message := mistake(data)) is None:
         wanted = Manifest.parse(data)
-        assert_alike(wanted, patch.read_manifest(data, hash_bytes(data), older=lined(old)))
+        assert_alike(wanted, patch.read_manifest(data, hash_bytes(data), older=mapped(old)))
         assert_alike(wanted, patch.read_manifest(data, hash_bytes(data)))
     else:
         with pytest.raises(InvalidManifest):
-            patch.read_manifest(data, hash_bytes(data), older=lined(old))
+            patch.read_manifest(data, hash_bytes(data), older=mapped(old))
         with pytest.raises(InvalidManifest, match=re.escape(message)):
             patch.read_manifest(data, hash_bytes(data))
     assert is_right(MappedManifest(data, "")) == (message is None)
 
 
 def mistake(data: bytes) -> str | None:
-    """What a manifest that is parsed as a whole is refused for."""
+    """Return the error for which a fully parsed manifest is rejected."""
     try:
         Manifest.parse(data)
     except InvalidManifest as error:
@@ -130,22 +130,22 @@ def mistake(data: bytes) -> str | None:
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b'{"datapkg":1}', b'{"datapkg":2}\n', b"\n\n"])
-def test_what_is_no_manifest_is_refused(data: bytes) -> None:
+def test_invalid_manifest_is_rejected(data: bytes) -> None:
     with pytest.raises(InvalidManifest):
-        patch.checked(data, hash_bytes(data), lined(some_manifest(random.Random(1))))
+        patch.checked(data, hash_bytes(data), mapped(some_manifest(random.Random(1))))
 
 
-def test_two_sizes_of_an_object_are_found_far_apart() -> None:
+def test_two_sizes_of_an_object_are_detected_across_the_manifest() -> None:
     old = Manifest.make([FileNode(path=f"n{n:03}", hash=hash_of(n), size=n) for n in range(500)])
-    new = ManifestEdit(lined(old))
+    new = ManifestEdit(mapped(old))
     new["z"] = FileNode(path="z", hash=hash_of(3), size=4)
     data = new.manifest({}).data
     with pytest.raises(InvalidManifest, match=r"line 5: object .* two different sizes"):
-        patch.checked(data, hash_bytes(data), lined(old))
+        patch.checked(data, hash_bytes(data), mapped(old))
 
 
-def test_a_node_below_one_that_is_no_group_is_refused() -> None:
-    overlay = ManifestEdit(lined(Manifest.make([FileNode(path="a", hash=hash_of(1), size=1)])))
+def test_node_below_one_that_is_not_a_group_is_rejected() -> None:
+    overlay = ManifestEdit(mapped(Manifest.make([FileNode(path="a", hash=hash_of(1), size=1)])))
     overlay["a/b"] = GroupNode(path="a/b")
     with pytest.raises(InvalidManifest, match="lies below a file"):
         overlay.manifest({})

@@ -1,4 +1,4 @@
-"""What changes for consumers, told from two manifests."""
+"""The changes between two manifests that matter to consumers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def changes(old: list[Node], new: list[Node], **meta: Any) -> list[tuple[str, st
     return [(each["change"], each["path"], each["what"]) for each in found]
 
 
-def test_what_breaks_readers_comes_first() -> None:
+def test_breaking_changes_are_listed_first() -> None:
     old = [file("gone"), file("was", b"moved"), table("t", [("a", "int64")])]
     new = [file("new", b"n"), file("now", b"moved"), table("t", [("a", "double")], content="b")]
     found = review(Manifest.make(old), Manifest.make(new))
@@ -69,7 +69,7 @@ def test_values_order_metadata_and_kinds() -> None:
     assert changes([file("f")], [file("f")], title="T") == [("changed", "", ["metadata: title"])]
 
 
-def test_the_same_data_stored_otherwise_is_no_change() -> None:
+def test_equal_data_stored_differently_is_not_a_change() -> None:
     before, after = table("t", [("a", "int64")]), table("t", [("a", "int64")])
     after = TableNode(
         path="t", columns=after.columns, content=after.content, blocks=[Block(hash="b" * 64, rows=3, size=7)], rows=3
@@ -77,7 +77,7 @@ def test_the_same_data_stored_otherwise_is_no_change() -> None:
     assert changes([before], [after]) == []
 
 
-def test_all_of_a_first_state_is_added() -> None:
+def test_all_nodes_of_a_first_state_are_added() -> None:
     found = review(None, Manifest.make([table("t", [("a", "int64")]), file("f")]))
     assert [(each["change"], each["path"], each["what"]) for each in found] == [
         ("added", "f", []),

@@ -1,4 +1,4 @@
-"""A registry that says what it should not, or drips for ever: told in our words, and never believed."""
+"""Malformed or endlessly slow answers of a registry cause a datapkg error and are never accepted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from datapkg.home import Home
 from datapkg.remote.client import Client
 from datapkg.remote.session import RegistrySession
 from tests.conftest import Person
-from tests.remote.lying import Serve, answering, server
+from tests.remote.malicious_registry import Serve, answering, server
 
 REF = Ref("alice", "iris")
 
@@ -30,7 +30,7 @@ def home_at(tmp_path: Path, url: str) -> Home:
 
 @pytest.mark.parametrize("name", ["../../../../evil", "..", "a\0b"])
 @pytest.mark.parametrize("kind", ["tags", "versions"])
-def test_names_that_are_paths_are_not_taken(tmp_path: Path, name: str, kind: str) -> None:
+def test_names_that_are_paths_are_rejected(tmp_path: Path, name: str, kind: str) -> None:
     reply = {"package": "alice/iris", "hash": "a" * 64, "manifest_size": 1, "bytes_logical": 1, kind: {name: "b" * 64}}
     with server(answering(reply)) as url:
         (outcome,) = install_packages(home_at(tmp_path, url), [REF])
@@ -39,7 +39,7 @@ def test_names_that_are_paths_are_not_taken(tmp_path: Path, name: str, kind: str
 
 
 @pytest.mark.parametrize("value", [[], None, {}, 5, "text", {"hash": 5}, {"packages": [1]}])
-def test_answers_of_another_form_are_unreachable(tmp_path: Path, value: object) -> None:
+def test_malformed_answers_are_reported_as_unreachable(tmp_path: Path, value: object) -> None:
     with server(answering(value)) as url:
         home = home_at(tmp_path, url)
         for ask in (
@@ -55,7 +55,7 @@ def test_answers_of_another_form_are_unreachable(tmp_path: Path, value: object) 
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ({"push": "x", "missing": ["a" * 64, "A" * 64]}, "missing[1]: Expected `str` matching"),
         ({"push": "x", "missing": ["a" * 64 + "\n"]}, "missing[0]: Expected `str`"),
@@ -65,20 +65,20 @@ def test_answers_of_another_form_are_unreachable(tmp_path: Path, value: object) 
         ({"push": "\ud800", "missing": []}, "not JSON"),
     ],
 )
-def test_what_is_wrong_with_an_answer_is_said(value: object, said: str) -> None:
+def test_error_names_the_malformed_value(value: object, message: str) -> None:
     with server(answering(value)) as url, pytest.raises(Unreachable) as caught:
         Client(RegistrySession(url)).start_push(REF, "a" * 64, [])
     assert f"answered POST {wire.PUSHES.format(user=REF.user, name=REF.name)} " in caught.value.message
-    assert said in caught.value.message
+    assert message in caught.value.message
 
 
-def test_what_a_newer_registry_says_besides_is_passed_over() -> None:
+def test_unknown_fields_of_a_newer_registry_are_ignored() -> None:
     with server(answering({"push": "x", "missing": [], "news": 1})) as url:
         assert Client(RegistrySession(url)).start_push(REF, "a" * 64, []) == wire.PushStarted(push="x", missing=[])
 
 
 @pytest.mark.parametrize("page", [{"packages": [], "entries": [], "next": "x"}])
-def test_pages_in_a_circle_end(tmp_path: Path, page: object) -> None:
+def test_circular_pages_end(tmp_path: Path, page: object) -> None:
     with server(answering(page)) as url:
         home = home_at(tmp_path, url)
         with pytest.raises(Unreachable, match="without an end"):
@@ -88,13 +88,13 @@ def test_pages_in_a_circle_end(tmp_path: Path, page: object) -> None:
 
 
 @pytest.mark.parametrize("problems", [5, [1], [[1, 2]]])
-def test_an_error_of_a_wrong_form_is_told(tmp_path: Path, problems: object) -> None:
+def test_malformed_error_is_reported(tmp_path: Path, problems: object) -> None:
     error = {"code": "invalid", "message": "no", "detail": {"type": "InvalidInput", "problems": problems}}
     with server(answering({"error": error}, "400 Bad Request")) as url, pytest.raises(DatapkgError, match="no"):
         accounts.whoami(home_at(tmp_path, url))
 
 
-def drip(pieces: Iterator[bytes]) -> Serve:
+def send_slowly(pieces: Iterator[bytes]) -> Serve:
     def serve(connection: socket.socket) -> None:
         for piece in pieces:
             connection.sendall(piece)
@@ -119,46 +119,46 @@ def forever(start: bytes, piece: bytes) -> Iterator[bytes]:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
     ],
 )
-def test_an_answer_that_drips_for_ever_ends(monkeypatch: pytest.MonkeyPatch, start: bytes, piece: bytes) -> None:
+def test_endlessly_slow_answer_times_out(monkeypatch: pytest.MonkeyPatch, start: bytes, piece: bytes) -> None:
     monkeypatch.setattr("datapkg.remote.time_limits.PATIENCE_S", 1)
-    with server(drip(forever(start, piece))) as url:
+    with server(send_slowly(forever(start, piece))) as url:
         begun = time.monotonic()
         with pytest.raises(Unreachable):
             RegistrySession(url, tries=1, read_timeout_s=0.5).reply(wire.Me, "GET", wire.ME)
         assert time.monotonic() - begun < 20
 
 
-def test_netrc_has_no_say_after_a_redirect(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_netrc_is_ignored_after_a_redirect(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password secret\nmachine localhost login a password b\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     def serve(connection: socket.socket) -> None:
-        if b"/again" not in heard[-1]:
+        if b"/again" not in received[-1]:
             connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")
             return
         answering({"user": None})(connection)
 
-    with server(serve, heard) as url:
+    with server(serve, received) as url:
         assert RegistrySession(url).reply(wire.Me, "GET", wire.ME) == wire.Me(user=None)
-    assert b"/again" in heard[1]
-    assert b"authorization" not in heard[1].lower()
+    assert b"/again" in received[1]
+    assert b"authorization" not in received[1].lower()
 
 
-def test_a_proxy_is_not_asked_for_this_machine(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_is_not_used_for_this_machine(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert person.home().client().me().user == person.name
 
 
-def test_a_redirect_elsewhere_carries_no_token() -> None:
-    heard: list[bytes] = []
+def test_redirect_to_another_host_carries_no_token() -> None:
+    received: list[bytes] = []
     sent: list[bytes] = []
-    with server(answering({"user": None}), heard) as target:
+    with server(answering({"user": None}), received) as target:
         head = f"HTTP/1.1 302 Found\r\nLocation: {target}/api/v1/me\r\nContent-Length: 0\r\n\r\n".encode()
         with server(lambda connection: connection.sendall(head), sent) as url:
             RegistrySession(url, "dpk_secret", tries=1).reply(wire.Me, "GET", wire.ME)
     assert b"dpk_secret" in sent[0]
-    assert b"GET /api/v1/me" in heard[0]
-    assert b"dpk_secret" not in heard[0]
+    assert b"GET /api/v1/me" in received[0]
+    assert b"dpk_secret" not in received[0]

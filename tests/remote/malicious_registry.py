@@ -1,4 +1,4 @@
-"""A registry that is one package, answers as a registry should, and lies where it is told to."""
+"""A fake registry with one package that answers correctly except where a test replaces an answer."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PIECE = b"\0" * 65536
 
 
 @contextmanager
-def server(serve: Serve, heard: list[bytes] | None = None) -> Iterator[str]:
-    """Answers every connection on a free port of this machine with `serve`; keeps what was asked in `heard`."""
-    requests = [] if heard is None else heard
+def server(serve: Serve, received: list[bytes] | None = None) -> Iterator[str]:
+    """Answer every connection on a free local port with `serve`, and append the requests to `received`."""
+    requests = [] if received is None else received
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stop = threading.Event()
 
@@ -55,7 +55,7 @@ def server(serve: Serve, heard: list[bytes] | None = None) -> Iterator[str]:
 
 
 def answer(body: bytes, status: str = "200 OK", *headers: bytes, length: bytes | None = None) -> bytes:
-    """A whole answer; `length` is the Content-Length where it is to be a lie, b"" for none."""
+    """Return a whole HTTP response; `length` overrides Content-Length, and b"" omits it."""
     size = str(len(body)).encode() if length is None else length
     lines = [b"HTTP/1.1 " + status.encode(), *([b"Content-Length: " + size] if size else []), *headers]
     return b"\r\n".join([*lines, b"Connection: close", b"", b""]) + body
@@ -67,7 +67,7 @@ def answering(value: object, status: str = "200 OK") -> Serve:
 
 
 def package(**sizes: int) -> Manifest:
-    """The manifest of three files; sizes are those that it states where they are lies."""
+    """Return a manifest of three files; `sizes` overrides the stated sizes."""
     files = {"small": SMALL, "other": OTHER, "big": BIG}
     nodes = [
         FileNode(path=name, file_name=name, hash=hash_bytes(data), size=sizes.get(name, len(data)))
@@ -77,37 +77,38 @@ def package(**sizes: int) -> Manifest:
 
 
 @dataclass
-class Liar:
-    """`lies` are answers by what they answer: resolve, manifest, batch, object, chunks, or all.
+class MaliciousRegistry:
+    """A registry with one package that replaces some of its answers.
 
-    `endless` of these never end; `sent` counts their bytes. Nothing is asked for while a lie is told.
+    `replaced` has the false answers by kind: resolve, manifest, batch, object, chunks, or all. `endless` is repeated
+    after each of them until the client hangs up; `sent` counts their bytes.
     """
 
     manifest: Manifest = field(default_factory=package)
-    lies: dict[str, bytes] = field(default_factory=dict)
+    replaced: dict[str, bytes] = field(default_factory=dict)
     endless: bytes = b""
     sent: int = 0
-    heard: list[bytes] = field(default_factory=list)
+    received: list[bytes] = field(default_factory=list)
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        """Gives its address; honest where nothing else is said."""
-        with server(self._serve, self.heard) as url:
+        """Serve and yield the URL; answers not in `replaced` are correct."""
+        with server(self._serve, self.received) as url:
             yield url
 
     def _serve(self, connection: socket.socket) -> None:
-        head = self.heard[-1]
-        kind, honest = self._honest(head.split(b" ")[1].decode("latin-1"), head)
-        lie = self.lies.get(kind, self.lies.get("all"))
-        connection.sendall(honest if lie is None else lie)
-        self.sent += len(honest if lie is None else lie)
-        if lie is not None and self.endless:
+        head = self.received[-1]
+        kind, valid = self._valid_answer(head.split(b" ")[1].decode("latin-1"), head)
+        false_answer = self.replaced.get(kind, self.replaced.get("all"))
+        connection.sendall(valid if false_answer is None else false_answer)
+        self.sent += len(valid if false_answer is None else false_answer)
+        if false_answer is not None and self.endless:
             with contextlib.suppress(OSError):
                 while self.sent < 1 << 28:
                     connection.sendall(self.endless)
                     self.sent += len(self.endless)
 
-    def _honest(self, path: str, head: bytes) -> tuple[str, bytes]:
+    def _valid_answer(self, path: str, head: bytes) -> tuple[str, bytes]:
         if "/resolve" in path:
             return "resolve", answer(json.dumps(self.resolved()).encode())
         if path.endswith("/chunks"):
@@ -120,7 +121,7 @@ class Liar:
         return "object", answer(b"" if head.startswith(b"HEAD") else BIG, length=str(len(BIG)).encode())
 
     def resolved(self, **changed: object) -> dict[str, object]:
-        """What it says of the state."""
+        """Return the answer about the state."""
         size = len(self.manifest.data)
-        said = {"package": "alice/iris", "hash": self.manifest.hash, "manifest_size": size, "bytes_logical": 1}
-        return {**said, **changed}
+        state = {"package": "alice/iris", "hash": self.manifest.hash, "manifest_size": size, "bytes_logical": 1}
+        return {**state, **changed}
