@@ -1,4 +1,4 @@
-"""What every benchmark needs: sizes, clocks that give medians, a registry, and a table of results that is kept."""
+"""Shared parts of all benchmarks: sizes, timers that return medians, a registry, and stored tables of results."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Row = dict[str, Any]
 
 
 def options(question: str | None, peers: bool = False, **sizes: tuple[int, int, int]) -> argparse.Namespace:
-    """The command line of a benchmark: each number has a value for each of the `SIZES`, and can be said on its own."""
+    """Parse the command line: each number has a default for each of the `SIZES` and its own option."""
     parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--size", choices=SIZES, default="small", help="default %(default)s; tiny only tries the code")
     for name, values in sizes.items():
-        said = ", ".join(f"{value:,}" for value in values)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"for tiny, small, full: {said}")
+        defaults = ", ".join(f"{value:,}" for value in values)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"for tiny, small, full: {defaults}")
     parser.add_argument("--results", type=Path, help="a folder for the results, instead of benchmarks/results/SIZE")
     if peers:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
@@ -52,7 +52,7 @@ def options(question: str | None, peers: bool = False, **sizes: tuple[int, int, 
 
 
 def _compile() -> None:
-    """Makes the bytecode that pip makes of what it installs; without it each new process would compile its imports."""
+    """Compile the bytecode as pip does at installation; without it, each new process would compile its imports."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in ("datapkg", "registry_server"):
         spec = find_spec(name)
@@ -61,7 +61,7 @@ def _compile() -> None:
 
 
 def seconds(work: Callable[[], object], repeats: int = 1, prepare: Callable[[], object] = lambda: None) -> float:
-    """The median of how long a piece of work takes, in seconds; `prepare` runs before each and is not counted."""
+    """Return the median duration of a piece of work in seconds; `prepare` runs before each run and is not timed."""
     taken = []
     for _ in range(repeats):
         prepare()
@@ -73,7 +73,7 @@ def seconds(work: Callable[[], object], repeats: int = 1, prepare: Callable[[], 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command took: seconds, seconds of CPU, and the most memory of one of its processes, in bytes."""
+    """Resources of a command: seconds, CPU seconds, and the peak memory of one of its processes in bytes."""
 
     seconds: float
     cpu: float
@@ -84,25 +84,25 @@ class Usage:
 
 
 def middle(usages: list[Usage]) -> Usage:
-    """The medians of seconds and CPU, and the highest peak."""
+    """Return the medians of seconds and CPU, and the highest peak."""
     taken, cpu = ([getattr(usage, name) for usage in usages] for name in ("seconds", "cpu"))
     return Usage(statistics.median(taken), statistics.median(cpu), max(usage.peak for usage in usages))
 
 
 def used(*command: str | Path, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Usage:
-    """Runs a program and tells what it took; a name without a folder is a program of this environment."""
+    """Run a program and measure it; a name without a folder is a program of this environment."""
     program = str(command[0])
     program = program if os.sep in program or not (PROGRAMS / program).exists() else str(PROGRAMS / program)
     launch = [sys.executable, "-I", "-S", str(LAUNCHER), program, *map(str, command[1:])]
     done = subprocess.run(launch, env=environ, cwd=folder, capture_output=True, text=True, check=False)
-    said = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {"status": done.returncode}
-    if said.pop("status"):
+    result = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {"status": done.returncode}
+    if result.pop("status"):
         raise SystemExit(f"{' '.join(map(str, command))} failed: {done.stderr[-2000:]}")
-    return Usage(**said)
+    return Usage(**result)
 
 
 def run(*command: str, environ: Mapping[str, str] | None = None) -> str:
-    """Runs a program of this environment; gives what it printed."""
+    """Run a program of this environment and return what it printed."""
     program = str(PROGRAMS / command[0])
     done = subprocess.run([program, *command[1:]], env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -111,13 +111,13 @@ def run(*command: str, environ: Mapping[str, str] | None = None) -> str:
 
 
 def own_environ(home: Path, **more: str) -> dict[str, str]:
-    """The environment of somebody whose store is in this folder, and whom no setting of yours reaches."""
+    """Return the environment of a user whose store is in this folder, isolated from the caller's settings."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("DATAPKG_")}
     return {**kept, "DATAPKG_HOME": str(home), **more}
 
 
 def turns(names: Iterable[str], number: int) -> list[str]:
-    """The names in an order that begins with another one every round, so that no noise is always the same one's."""
+    """Return the names in an order that starts with another one each round, so that noise is spread evenly."""
     order = list(names)
     start = number % len(order)
     return order[start:] + order[:start]
@@ -125,14 +125,14 @@ def turns(names: Iterable[str], number: int) -> list[str]:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A temporary folder for a benchmark's data."""
+    """Create a temporary folder for a benchmark's data."""
     with TemporaryDirectory(prefix="datapkg-bench-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
 @contextmanager
 def workplace() -> Iterator[tuple[Path, dict[str, str]]]:
-    """A temporary folder, and the environment of a user `me` of a registry that runs in it."""
+    """Create a temporary folder, and the environment of a user `me` of a registry that runs in it."""
     with scratch() as folder:
         data = str(folder / "registry")
         serve = [str(PROGRAMS / "datapkg-registry"), "serve", "--data", data, "--port", "0"]
@@ -150,7 +150,7 @@ def workplace() -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def fresh(folder: Path) -> Path:
-    """An empty folder in the place of this one, what was written before being on the disk."""
+    """Replace this folder by an empty one, after earlier writes were synced to the disk."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.sync()
@@ -158,24 +158,24 @@ def fresh(folder: Path) -> Path:
 
 
 def bytes_in(folder: Path) -> int:
-    """The bytes of all files below a folder, or of one file."""
+    """Return the size of all files below a folder, or of one file."""
     if folder.is_file():
         return folder.stat().st_size
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def at_most(value: float, bar: float) -> Row:
-    """The columns that hold a value against its bar."""
+    """Return the columns that compare a value with its upper limit."""
     return {"bar": f"≤ {bar:g}", "met": "yes" if value <= bar else "no"}
 
 
 def at_least(value: float, bar: float) -> Row:
-    """The columns that hold a value against a bar it should be above."""
+    """Return the columns that compare a value with its lower limit."""
     return {"bar": f"≥ {bar:g}", "met": "yes" if value >= bar else "no"}
 
 
 def report(options: argparse.Namespace, rows: list[Row], versions: Mapping[str, str] | None = None) -> None:
-    """Prints a table and keeps it, with the settings and the versions it was measured with."""
+    """Print a table and store it with the settings and the versions it was measured with."""
     print(as_table(rows))
     name = Path(sys.argv[0]).stem
     folder = options.results or RESULTS / options.size
@@ -192,7 +192,7 @@ def report(options: argparse.Namespace, rows: list[Row], versions: Mapping[str, 
 
 
 def as_table(rows: list[Row]) -> str:
-    """The rows in columns, numbers with three digits that count."""
+    """Return the rows as aligned columns, numbers with three significant digits."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[name if name != "what" else "" for name in names]]
     cells += [[shown(row.get(name, "")) for name in names] for row in rows]
@@ -208,7 +208,7 @@ def as_table(rows: list[Row]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a table has it."""
+    """Return a value as it is displayed in a table."""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,4 +1,4 @@
-"""Tables and files for benchmarks, made from a seed: row 1,000,000 is the same however many rows are asked for."""
+"""Tables and files for benchmarks, generated from a seed: row 1,000,000 does not depend on the number of rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LANGUAGES = pa.array("en de fr es pt ja zh ru".split())
 
 
 def trips(number: int, rows: int) -> pa.Table:
-    """Journeys of taxis: identifiers, times, numbers of few digits and of many, names of places, some nulls."""
+    """Return taxi trips: identifiers, times, numbers with few and with many digits, place names, some nulls."""
     random = np.random.default_rng([1, number])
     start = _START + number * CHUNK_ROWS // 3 + np.sort(random.integers(0, CHUNK_ROWS // 3, rows))
     distance = np.round(random.gamma(1.3, 2.2, rows), 2)
@@ -53,7 +53,7 @@ def trips(number: int, rows: int) -> pa.Table:
 
 
 def readings(number: int, rows: int) -> pa.Table:
-    """What sensors measure: a time, a sensor, floats with all their digits, of which some are missing."""
+    """Return sensor readings: a time, a sensor, floats with all their digits, some of them missing."""
     random = np.random.default_rng([2, number])
     time = (_START + number * CHUNK_ROWS) * 1_000 + np.cumsum(random.integers(1, 2_000, rows))
     columns: dict[str, Any] = {"time": pa.array(time, pa.timestamp("ms")), "sensor": random.integers(0, 500, rows)}
@@ -66,7 +66,7 @@ def readings(number: int, rows: int) -> pa.Table:
 
 
 def posts(number: int, rows: int) -> pa.Table:
-    """Mostly text: some two dozen words a row, as often as words are."""
+    """Return mostly text: about two dozen words per row, with a realistic word frequency."""
     random = np.random.default_rng([3, number])
     words = _vocabulary()
     texts = words.take(pa.array(random.zipf(1.3, rows * 24) % len(words)))
@@ -86,7 +86,7 @@ def posts(number: int, rows: int) -> pa.Table:
 
 
 def orders(number: int, rows: int) -> pa.Table:
-    """Lines of a shop's book: numbers that rise, thousands of products and customers, few states."""
+    """Return order lines of a shop: increasing numbers, thousands of products and customers, few statuses."""
     random = np.random.default_rng([4, number])
     price = np.round(random.lognormal(3, 1, rows), 2)
     quantity = random.geometric(0.4, rows)
@@ -118,7 +118,7 @@ ROW_BYTES = {"trips": 44, "readings": 51, "posts": 47, "orders": 13}
 
 
 def parts(name: str, rows: int, start: int = 0) -> Iterator[pa.Table]:
-    """The rows of a table from `start` on, in parts; `start` is a multiple of `CHUNK_ROWS`."""
+    """Yield the rows of a table from `start` on, in parts; `start` is a multiple of `CHUNK_ROWS`."""
     number = start // CHUNK_ROWS
     while rows > 0:
         part = TABLES[name](number, CHUNK_ROWS).slice(0, rows)
@@ -128,12 +128,12 @@ def parts(name: str, rows: int, start: int = 0) -> Iterator[pa.Table]:
 
 
 def table(name: str, rows: int, start: int = 0) -> pa.Table:
-    """The rows of a table from `start` on."""
+    """Return the rows of a table from `start` on."""
     return pa.concat_tables(parts(name, rows, start))
 
 
 def write_csv(path: Path, name: str, size: int) -> int:
-    """Writes whole rows of a table until the file has about `size` bytes; gives the number of rows."""
+    """Write whole rows of a table until the file has about `size` bytes, and return the number of rows."""
     written = 0
     with open(path, "wb") as file:
         for number in range(1 << 20):
@@ -150,14 +150,14 @@ def write_csv(path: Path, name: str, size: int) -> int:
 
 
 def csv_bytes(part: pa.Table, header: bool) -> bytes:
-    """A table as CSV, strings without quotes."""
+    """Return a table as CSV, strings without quotes."""
     sink = pa.BufferOutputStream()
     pyarrow.csv.write_csv(part, sink, pyarrow.csv.WriteOptions(include_header=header, quoting_style="none"))
     return sink.getvalue().to_pybytes()
 
 
 def write_files(folder: Path, count: int, size: int) -> list[Path]:
-    """Many files of as many bytes each, of text that cannot be shortened by much, a hundred to a folder."""
+    """Write many files of equal size with text that compresses little, a hundred per folder."""
     paths = [folder / f"{number // 100:03}" / f"{number:06}.txt" for number in range(count)]
     for number, path in enumerate(paths):
         if not number % 100:

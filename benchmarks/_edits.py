@@ -1,4 +1,4 @@
-"""What people do to tables between two versions of them."""
+"""Typical changes to tables between two versions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def append(table: pa.Table, other: pa.Table) -> pa.Table:
 
 
 def change_cell(table: pa.Table, other: pa.Table) -> pa.Table:
-    """Another value in the middle of a column of numbers that is not in front, where the key of blocks is."""
+    """Change one value in the middle of a numeric column that is not among the first, which form the block key."""
     place = [at for at, kind in enumerate(table.schema.types) if pa.types.is_floating(kind)][-1]
     values = table.column(place).to_numpy().copy()
     values[len(values) // 2] = -1
@@ -34,7 +34,7 @@ def add_column(table: pa.Table, other: pa.Table) -> pa.Table:
 
 
 def delete_rows(table: pa.Table, other: pa.Table) -> pa.Table:
-    """One row in a hundred is gone, in two places."""
+    """Delete one percent of the rows, in two places."""
     half, first, second = len(table) // 200, len(table) // 5, len(table) * 7 // 10
     parts = [table.slice(0, first), table.slice(first + half, second - first - half), table.slice(second + half)]
     return pa.concat_tables(parts)

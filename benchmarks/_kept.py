@@ -1,4 +1,4 @@
-"""How each library keeps a table in a folder, and what one types to have it again: the first lines of its own page."""
+"""How each library stores a table in a folder and reads it back, as in the first example of its documentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 OURS = "datapkg"
 WARM = "warm copy"
 
-# Now and then an interpreter that ends while a thread of Arrow still runs is aborted; nobody's end is counted.
+# An interpreter that exits while an Arrow thread runs is occasionally aborted; exits are not measured.
 END = "\nos._exit(0)\n"
 START = """
 import io, os, shutil, subprocess, sys
@@ -17,7 +17,7 @@ folder, columns = sys.argv[1], sys.argv[2].split(",")
 
 @dataclass(frozen=True)
 class Way:
-    """Code that stores `{folder}/table.parquet`, code that opens what was stored, and expressions on that."""
+    """Code that stores `{folder}/table.parquet`, code that opens the stored table, and expressions on it."""
 
     store: str
     open: str
@@ -27,7 +27,7 @@ class Way:
     all: str
 
     def code(self, asked: str) -> str:
-        """A program that opens the table and gives one answer."""
+        """Return a program that opens the table and computes one answer."""
         return f"{START}{self.open}\nanswer = {asked}{END}"
 
 

@@ -1,6 +1,6 @@
-"""Runs a command and prints, as JSON, what it and its children took.
+"""Run a command and print, as JSON, the resources that it and its children used.
 
-Memory is counted from the fork on: a small process has to do it, else the least peak is that of a benchmark's own data.
+Memory is counted from the fork on, so a small process must do it; otherwise the peak includes a benchmark's own data.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Where a Parquet file can be cut into parts that stay the same when others change: at its pages.
+"""Split a Parquet file at its pages into parts that stay the same when other parts change.
 
-A reader for measuring, of files that were just written here: it believes what it reads.
+This reader is for measurements of files written by the benchmark itself: it does not validate what it reads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Part = tuple[bytes, int]
 
 
 def page_parts(data: bytes) -> Iterator[Part]:
-    """The pages of a Parquet file, each with its header, and what lies between them."""
+    """Return the pages of a Parquet file, each with its header, and the bytes between them."""
     view = memoryview(data)
     ends = sorted(_ends(data))
     for start, end in pairwise(ends):
@@ -26,18 +26,18 @@ def page_parts(data: bytes) -> Iterator[Part]:
 
 
 def object_part(data: bytes) -> Part:
-    """A file as one part."""
+    """Return a file as one part."""
     return hashlib.blake2b(data, digest_size=16).digest(), len(data)
 
 
 def new_bytes(before: Iterable[Part], after: Iterable[Part]) -> int:
-    """The bytes of parts that were not there before, each counted once."""
+    """Return the size of the parts that did not exist before, each counted once."""
     known = {hash for hash, _ in before}
     return sum({hash: size for hash, size in after if hash not in known}.values())
 
 
 def column_bytes(files: list[Path], name: str) -> int:
-    """The bytes that a column takes in these files."""
+    """Return the bytes of a column in these files."""
     total = 0
     for path in files:
         metadata = pq.read_metadata(path)
@@ -66,7 +66,7 @@ def _ends(data: bytes) -> set[int]:
 
 
 def _struct(data: bytes, at: int) -> tuple[dict[int, int], int]:
-    """The integers of a struct in Thrift's compact protocol by field number, and where it ends."""
+    """Return the integer fields of a struct in Thrift's compact protocol by field number, and its end."""
     fields: dict[int, int] = {}
     number = 0
     while header := data[at]:

@@ -1,4 +1,4 @@
-"""The peers: other people's programs, each in a virtual environment of its own that is made once and kept."""
+"""Other tools to compare with, each in its own virtual environment that is created once and reused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Peer:
 
 
 def peers(options: argparse.Namespace, *names: str) -> Iterator[Peer]:
-    """Those of the named that are or can be installed here; says which are not."""
+    """Yield the named peers that are or can be installed here, and print which cannot."""
     for name in names:
         if options.without_peers:
             print(f"  {name}: left out, as asked")
@@ -69,20 +69,20 @@ def peers(options: argparse.Namespace, *names: str) -> Iterator[Peer]:
 
 
 def peer_environ(folder: Path) -> dict[str, str]:
-    """The environment of somebody who never used any of them, and whose settings and caches go into this folder."""
+    """Return the environment of a new user of the peers, with settings and caches in this folder."""
     own = {"HOME": folder, "XDG_CACHE_HOME": folder / "cache", "XDG_DATA_HOME": folder / "data"}
     own |= {"XDG_CONFIG_HOME": folder / "config", "HF_HOME": folder / "hf", "DVC_SITE_CACHE_DIR": folder / "site"}
     return own_environ(folder / "home", **QUIET, **{name: str(path) for name, path in own.items()})
 
 
 def ahead(ours: float, others: Iterable[float]) -> Row:
-    """The columns that hold ours against the best of the peers, where there is one."""
+    """Return the columns that compare datapkg with the best of the peers, if there is one."""
     best = min(others, default=None)
     return {} if best is None else {"times best peer": ours / best, **at_most(ours / best, 1)}
 
 
 def git_lfs(options: argparse.Namespace) -> str | None:
-    """The version of git-lfs, a program of the system; says if there is none."""
+    """Return the version of git-lfs, a program of the system; print a note if it is missing."""
     if options.without_peers:
         print("  git-lfs: left out, as asked")
     elif not shutil.which("git-lfs"):
@@ -94,7 +94,7 @@ def git_lfs(options: argparse.Namespace) -> str | None:
 
 
 def until_it_works(push: Callable[[], object], most: int = 5) -> tuple[float, int]:
-    """How long it takes together, and how many tries: git-lfs 3.3 now and then misses objects that are there."""
+    """Return the total duration and the number of tries: git-lfs 3.3 occasionally misses existing objects."""
     start = time.perf_counter()
     for tries in range(1, most):
         try:
@@ -107,7 +107,7 @@ def until_it_works(push: Callable[[], object], most: int = 5) -> tuple[float, in
 
 
 def _peer(cache: Path, name: str) -> Peer | str:
-    """The peer; where it is not to be had, the reason."""
+    """Return the peer, or the reason why it is not available."""
     folder = cache / name
     asked = [str(folder / "bin" / "python"), "-c", _VERSION, name]
     wanted = _wanted(name)
@@ -119,13 +119,13 @@ def _peer(cache: Path, name: str) -> Peer | str:
 
 
 def _wanted(name: str) -> list[str]:
-    """What is asked of the index for a peer."""
+    """Return the requirement to install for a peer."""
     beside = [f"{each}=={version(each)}" if each in _READS_TABLES else each for each in _WITH.get(name, ())]
     return sorted({*beside, *([] if name in _WITH.get(name, ()) else [name])})
 
 
 def _install(folder: Path, wanted: list[str]) -> str:
-    """Makes the environment; gives what went wrong."""
+    """Create the environment, and return the error if that fails."""
     print(f"  installing {' '.join(wanted)}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)

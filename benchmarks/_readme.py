@@ -1,6 +1,6 @@
-"""Writes the figures of the full benchmarks into the documents, between the lines that mark their place.
+"""Write the figures of the full benchmarks into the documents, between the lines that mark their place.
 
-Only from benchmarks/results/full, so that no document has a figure which `make bench SIZE=full` did not print.
+They come only from benchmarks/results/full, so every figure in a document was printed by `make bench SIZE=full`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PLACE = re.compile(r"(<!-- bench: ([a-z_]+) ([^>]*?) -->\n).*?(<!-- /bench -->)"
 
 
 def table(name: str, columns: list[str]) -> str:
-    """The rows of one benchmark as Markdown, these columns of them."""
+    """Return these columns of the rows of one benchmark as Markdown."""
     rows = json.loads((RESULTS / "full" / f"{name}.json").read_text())["rows"]
     rows = [row for row in rows if any(column in row for column in columns)]
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]

@@ -1,4 +1,4 @@
-"""What a process of ours sends and receives: bodies, as its sessions with a registry count them."""
+"""Measure what a datapkg process sends and receives: bodies, as counted by its registry sessions."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ with open(sys.argv[1], "w") as file:
 
 
 def traffic(code: str, environ: Mapping[str, str]) -> Row:
-    """Runs Python in a process of its own: its seconds, megabytes sent and received, and the most memory."""
+    """Run Python code in a new process, and return its seconds, megabytes sent and received, and peak memory."""
     with TemporaryDirectory() as folder:
-        said = Path(folder) / "said.json"
-        usage = used(sys.executable, "-c", COUNTED.format(code=code), said, environ=environ)
-        taken, sent, received = json.loads(said.read_text())
+        counts = Path(folder) / "counts.json"
+        usage = used(sys.executable, "-c", COUNTED.format(code=code), counts, environ=environ)
+        taken, sent, received = json.loads(counts.read_text())
     return {
         "seconds": taken,
         "CPU s": usage.cpu,

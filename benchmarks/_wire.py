@@ -1,4 +1,4 @@
-"""Files over plain HTTP, and what stands between for any address and counts every byte."""
+"""A file server over plain HTTP, and a proxy for any address that counts every byte."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PIECE = 1 << 20
 
 @dataclass
 class Wire:
-    """An address that stands for another one, and how much came from there, headers too."""
+    """A proxy address for another one, and the number of bytes received from there, including headers."""
 
     url: str
     received: int = 0
 
     def since(self, before: int) -> int:
-        """How much came since then, once all that is on its way has come."""
+        """Return the number of bytes received since then, once all bytes in transit have arrived."""
         seen = -1
         while seen != self.received:
             seen = self.received
@@ -37,7 +37,7 @@ class Wire:
 
 @contextlib.contextmanager
 def file_server(folder: Path) -> Iterator[str]:
-    """Gives the files of a folder, and ranges of them, as any web server does."""
+    """Serve the files of a folder, and ranges of them, like any web server."""
     app = Starlette(routes=[Mount("/", StaticFiles(directory=folder))])
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
@@ -52,7 +52,7 @@ def file_server(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def counted(url: str) -> Iterator[Wire]:
-    """Stands between; what it counts is what the tool on this side received."""
+    """Run a counting proxy; it counts what the tool on this side received."""
     host = urlsplit(url)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         wire = Wire(f"http://127.0.0.1:{listening.getsockname()[1]}")
@@ -66,7 +66,7 @@ def counted(url: str) -> Iterator[Wire]:
 
 
 def _accept(listening: socket.socket, there: tuple[str, int], wire: Wire) -> None:
-    """Makes a connection there for each that comes, until there are no more to come."""
+    """Open a connection to the target for each incoming one, until the listener is closed."""
     while True:
         try:
             near, _ = listening.accept()
@@ -80,7 +80,7 @@ def _accept(listening: socket.socket, there: tuple[str, int], wire: Wire) -> Non
 
 
 def _pass(source: socket.socket, target: socket.socket, wire: Wire | None) -> None:
-    """Hands on what comes until one side is done, then closes both for this direction."""
+    """Forward bytes until one side is done, then close both for this direction."""
     buffer = memoryview(bytearray(PIECE))
     with contextlib.suppress(OSError):
         while count := source.recv_into(buffer):

@@ -1,7 +1,7 @@
-"""What do a thousand more rows of a long table cost?
+"""How much does it cost to append a thousand rows to a long table?
 
-The table lies at a registry on this machine. Whoever has it as one file reads all of that, writes it again and sends
-it, which the last row stands for.
+The table is at a registry on this machine. The last row is for comparison: a table in one file has to be read,
+rewritten and sent completely.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def main() -> None:
 
 
 def as_pandas(source: Path, target: Path) -> str:
-    """Code that writes the table as pandas does."""
+    """Return code that writes the table as pandas does."""
     return f"import pandas; pandas.read_parquet({str(source)!r}).to_parquet({str(target)!r})"
 
 
 def build_file(folder: Path) -> Path:
-    """A build file that writes the table in datapkg's own blocks."""
+    """Write a build file that stores the table in datapkg's own blocks."""
     path = folder / "build.yml"
     path.write_text("contents:\n  table: {file: table.parquet, kwargs: {rewrite: true}}\n")
     return path

@@ -1,7 +1,7 @@
-"""How long does it take to make a package of a big CSV, in how much memory, and what do others take for the like?
+"""How long does it take to build a package from a big CSV, with how much memory, and how do other tools compare?
 
-Each tool as its own page shows it, as a process of its own, one after the other in every round. The CSV has integers,
-floats of few and of many digits, text of few and of many values, times and nulls.
+Each tool is used as in its documentation, in its own process, one after the other in every round. The CSV has integers,
+floats with few and with many digits, text with few and with many distinct values, times and nulls.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Tool = Callable[[], Usage]
 
 
 def tools(csv: Path, out: Path, installed: Mapping[str, Peer]) -> dict[str, Tool]:
-    """What is measured, ours first; each writes into the folder `out`, which is empty before."""
+    """Return the measured tools, datapkg first; each writes into the folder `out`, which is empty before."""
     environ = own_environ(out / "home", **OFFLINE, HF_HOME=str(out / "hf"), DVC_SITE_CACHE_DIR=str(out / "site"))
 
     def script(python: Path | str, text: str, target: str) -> Tool:
@@ -76,12 +76,12 @@ def tools(csv: Path, out: Path, installed: Mapping[str, Peer]) -> dict[str, Tool
 
 
 def size_of(what: str, out: Path) -> int:
-    """What a tool left: of dvc its cache, of datasets its Arrow files, of all others the Parquet."""
+    """Return the size of a tool's output: the cache of dvc, the Arrow files of datasets, the Parquet of all others."""
     return bytes_in({"dvc add": out / ".dvc", "datasets load_dataset": out / "datasets"}.get(what, out))
 
 
 def measured(chosen: argparse.Namespace, csv: Path, out: Path, installed: Mapping[str, Peer]) -> list[Row]:
-    """Every tool in every round; rows of medians, with how many times ours each took."""
+    """Run every tool in every round, and return rows of medians with datapkg's factor relative to each."""
     usages: dict[str, list[Usage]] = {}
     sizes: dict[str, int] = {}
     for _ in range(chosen.rounds):
@@ -99,7 +99,7 @@ def measured(chosen: argparse.Namespace, csv: Path, out: Path, installed: Mappin
 
 
 def bars(what: str, usage: Usage, ours: Usage) -> Row:
-    """What ours has to reach beside this tool; beside itself, in memory."""
+    """Return the limits that datapkg must meet relative to this tool; for datapkg itself, the memory limit."""
     if what == "datapkg build":
         bar = at_most(ours.peak / MB, 500)
         return {**bar, "bar": f"peak MB {bar['bar']}"}

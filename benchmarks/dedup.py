@@ -1,6 +1,6 @@
 """How many bytes of a table are new after an edit, and how much bigger is it than one plain Parquet file?
 
-By object is what a registry is sent that knows objects; by page what one needs to be sent that knows their pages.
+"By object" is sent to a registry that knows objects; "by page" would be sent to one that knows their pages.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ TABLES = ("trips", "readings", "posts")
 
 
 def built(table: pa.Table) -> list[Path]:
-    """The objects of a table, in a build of its own."""
+    """Return the objects of a table that is built separately."""
     datapkg.build("bench/dedup", {"table": table})
     path = datapkg.load("bench/dedup")["table"].path
     return sorted(path.iterdir()) if path.is_dir() else [path]
 
 
 def parts(files: list[Path]) -> tuple[list[Part], list[Part]]:
-    """What the files consist of: by object, and by page."""
+    """Return the parts of the files: by object, and by page."""
     datas = [path.read_bytes() for path in files]
     return [object_part(data) for data in datas], [part for data in datas for part in page_parts(data)]
 
 
 def measured(name: str, size: int, folder: Path) -> list[Row]:
-    """One table: its size, and what is new after each edit."""
+    """Measure one table: its size, and what is new after each edit."""
     rows = max(1_000, size // _data.ROW_BYTES[name])
     table = _data.table(name, rows)
     other = _data.table(name, rows // 100, start=40_000_000)

@@ -1,6 +1,6 @@
-"""What travels when ten files are added to a package of very many, and how long does it take?
+"""How much is transferred when ten files are added to a package of very many, and how long does it take?
 
-Each file is a node and an object of its own. The registry is on this machine; each row is a new process.
+Each file is a separate node and object. The registry is on this machine; each row is a new process.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def make(home: Home, count: int) -> None:
-    """A package in the home, of that many files with bytes of their own, as a build of it would be kept."""
+    """Store a package of that many distinct files in the home, as a build of it would."""
     home.store.prepare()
     bodies = [b"body %d\n" % number for number in range(count)]
     hashes = home.store.objects.put_many(bodies)

@@ -1,7 +1,7 @@
-"""How long does it take to add ten files to a package of very many, from a machine that has nothing of it; and others?
+"""How long does it take to add ten files to a package of very many, from a machine without its data, with each tool?
 
-datapkg fetches the manifest, dvc the list of the directory, quilt3 the manifest; git-lfs clones pointers without the
-data. What everybody does who has dvc's directory here, adding it again, is beside them. Each round is a fresh machine.
+datapkg fetches the manifest, dvc the directory listing, quilt3 the manifest; git-lfs clones pointers without the
+data. Adding a directory again that is present locally, as usual with dvc, is also measured. Each round has a new home.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Round = Callable[[Path, Path], Row]
 
 
 def ours(environ: dict[str, str], source: Path) -> Round:
-    """Builds and pushes; a round edits from an empty home."""
+    """Build and push; a round edits from an empty home."""
     run("datapkg", "build", "me/many", str(source), "-q", environ=environ)
     run("datapkg", "push", "me/many", "-q", environ=environ)
 
@@ -60,7 +60,7 @@ def ours(environ: dict[str, str], source: Path) -> Round:
 
 
 def dvc(peer: Peer, folder: Path, source: Path) -> tuple[Round, Round]:
-    """Adds and pushes to a folder; a round adds to the directory that is not here, or to that which is."""
+    """Add and push to a folder; a round adds to the directory that is absent, or to the one that is present."""
     place = fresh(folder / "dvc")
     program = peer.program("dvc")
     os.rename(shutil.copytree(source, folder / "copy"), place / "files")
@@ -94,7 +94,7 @@ def dvc(peer: Peer, folder: Path, source: Path) -> tuple[Round, Round]:
 
 
 def quilt(peer: Peer, folder: Path, source: Path) -> Round:
-    """Keeps what lies where in a registry that is a folder: it pushes data to S3 alone."""
+    """Record the locations of files in a registry that is a folder: quilt3 pushes data to S3 only."""
     environ = peer_environ(folder / "publisher")
     used(peer.python, "-c", QUILT_STORE, source, folder, environ=environ)
 
@@ -106,7 +106,7 @@ def quilt(peer: Peer, folder: Path, source: Path) -> Round:
 
 
 def lfs(folder: Path, source: Path) -> Round:
-    """Commits and pushes to a folder; a round clones what points at the data, and adds to it."""
+    """Commit and push to a folder; a round clones the pointers to the data and adds to them."""
     environ = peer_environ(folder / "publisher")
     place = fresh(folder / "lfs")
     os.rename(shutil.copytree(source, folder / "copy"), place / "files")
@@ -139,7 +139,7 @@ def lfs(folder: Path, source: Path) -> Round:
 
 
 def measured(count: int, chosen: argparse.Namespace, installed: dict[str, Peer], with_lfs: bool) -> list[Row]:
-    """Every tool in every round; rows of medians, and of ours against each."""
+    """Run every tool in every round, and return rows of medians and of datapkg's factor relative to each."""
     with workplace() as (folder, environ):
         source = folder / "many"
         _data.write_files(source, count, chosen.file_bytes)
@@ -161,7 +161,7 @@ def measured(count: int, chosen: argparse.Namespace, installed: dict[str, Peer],
 
 
 def new_files(folder: Path, size: int) -> Path:
-    """A folder of files that nobody has."""
+    """Write a folder of files that no tool has seen."""
     folder.mkdir(parents=True)
     for number in range(NEW):
         (folder / f"{number}.txt").write_bytes(os.urandom(size))
@@ -169,7 +169,7 @@ def new_files(folder: Path, size: int) -> Path:
 
 
 def rows_of(count: int, taken: dict[str, list[Row]]) -> list[Row]:
-    """The medians, and how many times ours each took."""
+    """Return the medians, and datapkg's factor relative to each."""
     rows: list[Row] = []
     for name, each in taken.items():
         middle = {column: median(row[column] for row in each) for column in each[0]}

@@ -1,6 +1,6 @@
-"""How much of a package comes, and how soon, when it is read where it is?
+"""How much of a package is transferred, and how soon, when it is read lazily?
 
-A table of 20 columns and a folder of small files lie at a registry on this machine; each row is a new process with an
+A table of 20 columns and a folder of small files are at a registry on this machine; each row is a new process with an
 empty home.
 """
 
@@ -43,8 +43,8 @@ def main() -> None:
         rows: list[Row] = []
         for number, (what, asked) in enumerate(ASKED.items()):
             home = own_environ(folder / f"reader{number}", DATAPKG_LAZY="1", **connection(environ))
-            said = run(Path(sys.executable).name, "-c", CODE.format(asked=asked), environ=home)
-            imported, read, received, size = json.loads(said)
+            output = run(Path(sys.executable).name, "-c", CODE.format(asked=asked), environ=home)
+            imported, read, received, size = json.loads(output)
             share = 100 * received / size
             bar = at_most(share, BARS[what]) if what in BARS else {}
             measured = {"import s": imported, "read s": read, "MB received": received / MB, "% of the table": share}
@@ -57,7 +57,7 @@ def connection(environ: dict[str, str]) -> dict[str, str]:
 
 
 def publish(folder: Path, environ: dict[str, str], rows: int, files: int) -> None:
-    """Builds and pushes the package, whose first column rises."""
+    """Build and push the package; its first column is increasing."""
     source = folder / "wide"
     (source / "files").mkdir(parents=True)
     random = np.random.default_rng(1)

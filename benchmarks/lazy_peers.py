@@ -1,7 +1,7 @@
-"""How much comes, and how soon, when a part of a table is read that lies elsewhere; beside those who fetch the whole?
+"""How much is transferred, and how soon, when part of a remote table is read; compared with fetching all of it?
 
-A table of 20 columns lies at a registry, and as the Parquet file that pandas wrote at a plain web server; all that
-comes is counted on the wire. Each figure is a new process with empty caches, the tools taking turns.
+A table of 20 columns is at a registry, and as the Parquet file that pandas wrote at a plain web server; all received
+bytes are counted on the wire. Each figure is a new process with empty caches; the tools take turns.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ datapkg.build("me/wide", {"table": pandas.read_parquet(sys.argv[1])})
 
 @dataclass(frozen=True)
 class Way:
-    """The peer in whose environment it runs, none being ours; code that reads one column, and few rows by a filter."""
+    """The peer whose environment runs it (none for datapkg), and code that reads one column or a few filtered rows."""
 
     peer: str
     column: str
@@ -50,8 +50,8 @@ with dvc.api.open("table.parquet", repo=repository, mode="rb") as file:
     answer = pandas.read_parquet(file, {})"""
 DATASETS = """
 import datasets, pandas
-told = datasets.load_dataset("parquet", data_files=f"{url}/table.parquet", split="train", streaming=True, %s)
-answer = pandas.concat(told.with_format("pandas").iter(100_000))"""
+stream = datasets.load_dataset("parquet", data_files=f"{url}/table.parquet", split="train", streaming=True, %s)
+answer = pandas.concat(stream.with_format("pandas").iter(100_000))"""
 FILE = """
 import fsspec, pandas
 with fsspec.open(f"{{url}}/table.parquet") as file:
@@ -96,7 +96,7 @@ answer = table[table["c00"] < 10]""",
 
 
 def publish(folder: Path, environ: dict[str, str], rows: int, installed: dict[str, Peer]) -> None:
-    """The table at the registry, and in the folder of the web server as others keep it."""
+    """Publish the table at the registry, and in the folder of the web server as the other tools store it."""
     web = fresh(folder / "web")
     random = np.random.default_rng(1)
     frame = pd.DataFrame({f"c{at:02}": random.standard_normal(rows).round(6) for at in range(1, COLUMNS)})
@@ -118,7 +118,7 @@ version.rename({str(web / "pins")!r})"""
 
 
 def publish_dvc(folder: Path, program: Path) -> None:
-    """A repository that has the table, pushed to a folder that is served, and nothing of it in its cache."""
+    """Create a repository that has the table, pushed to a folder that is served, with an empty cache."""
     environ = peer_environ(folder / "publisher")
     place = fresh(folder / "dvc")
     (place / "table.parquet").write_bytes((folder / "web" / "table.parquet").read_bytes())
@@ -132,7 +132,7 @@ def publish_dvc(folder: Path, program: Path) -> None:
 
 @contextmanager
 def served(folder: Path, registry: str, installed: dict[str, Peer]) -> Iterator[tuple[Wire, Wire]]:
-    """The registry and the web server, both counted."""
+    """Run the registry and the web server, both behind a counting proxy."""
     with file_server(folder / "web") as plain, counted(plain) as files, counted(registry) as packages:
         if "dvc" in installed:
             url = ("remote", "modify", "there", "url", f"{files.url}/dvc", "-q")
@@ -142,14 +142,14 @@ def served(folder: Path, registry: str, installed: dict[str, Peer]) -> Iterator[
 
 
 def took(python: str, code: str, wire: Wire, folder: Path, environ: dict[str, str]) -> tuple[float, int]:
-    """One answer in a new process: seconds, and bytes that came."""
+    """Return the seconds and the received bytes of one answer in a new process."""
     before = wire.received
     usage = used(python, "-c", START + code + END, wire.url, folder / "dvc", environ=environ)
     return usage.seconds, wire.since(before)
 
 
 def measured(chosen: argparse.Namespace, installed: dict[str, Peer]) -> list[Row]:
-    """Every tool and question in every round."""
+    """Run every tool and query in every round."""
     taken: dict[str, list[tuple[float, int]]] = {}
     with workplace() as (folder, environ):
         publish(folder, environ, chosen.rows, installed)
@@ -169,7 +169,7 @@ def measured(chosen: argparse.Namespace, installed: dict[str, Peer]) -> list[Row
 
 
 def rows_of(taken: dict[str, list[tuple[float, int]]], size: int) -> list[Row]:
-    """The medians, in seconds and in bytes beside those of the file."""
+    """Return the medians, in seconds and in bytes relative to those of the file."""
     rows: list[Row] = []
     for what, each in taken.items():
         took, received = (median(values) for values in zip(*each, strict=True))

@@ -1,7 +1,7 @@
-"""How long does a new process take to list a package of very many files, and to find one part of it; and others?
+"""How long does a new process take to list a package of very many files, and to find one part of it, with each tool?
 
-Every name with its size, in Python, from the start of the process to its end, the libraries taking turns. What the
-system itself takes for a folder of such files is beside them. pins keeps no folders: the names alone.
+Every name with its size, in Python, from the start of the process to its end; the libraries take turns. The time of the
+operating system for a folder of such files is shown for comparison. pins has no folders, so it lists only names.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BYTES = 100
 
 @dataclass(frozen=True)
 class Way:
-    """Code that stores `{folder}/many`, and code that says all that is in it, and what is in one folder of it."""
+    """Code that stores `{folder}/many`, and code that lists all of it, and one folder of it."""
 
     store: str
     all: str
@@ -98,14 +98,14 @@ found = list(zip(meta.file, meta.file_size, strict=True))""",
 
 
 def stored(folder: Path, pythons: dict[str, str], count: int) -> None:
-    """The files, and what each library makes of them."""
+    """Create the files and store them with each library."""
     _data.write_files(folder / "many", count, BYTES)
     for name, python in pythons.items():
         used(python, "-c", START + WAYS[name].store, folder, environ=peer_environ(folder))
 
 
 def took(folder: Path, pythons: dict[str, str], code: dict[str, str], expected: int, rounds: int) -> dict[str, float]:
-    """The median of each library, which has to find as many as expected."""
+    """Return the median of each library, which must find the expected number of files."""
     taken: dict[str, list[float]] = {name: [] for name in code}
     for number in range(rounds):
         for name in turns(code, number):
@@ -121,7 +121,7 @@ def row(what: str, values: dict[str, float]) -> Row:
 
 
 def measured(folder: Path, pythons: dict[str, str], count: int, rounds: int) -> list[Row]:
-    """All of the files, and one folder of them."""
+    """Measure listing all files, and one folder of them."""
     stored(folder, pythons, count)
     every = {name: WAYS[name].all for name in pythons}
     one = {name: WAYS[name].one for name in pythons if WAYS[name].one}

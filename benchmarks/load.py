@@ -1,6 +1,6 @@
-"""How long does it take to load a table into pandas, beside pandas' own file of the same data?
+"""How long does it take to load a table into pandas, compared with a Parquet file that pandas wrote?
 
-Every load is the first in a process of its own that has loaded a few rows before; files are in the page cache.
+Every load is the first in a new process that has loaded only a few rows before; files are in the page cache.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ print(json.dumps(taken))
 
 
 def timed(loader: str, folder: Path, columns: list[str] | None) -> list[float]:
-    """A load in a process of its own: how long it took, and how much CPU."""
+    """Load in a new process, and return the duration and the CPU time."""
     command = [sys.executable, "-c", TIMED.format(loader=loader), str(folder), "table", json.dumps(columns)]
     took: list[float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return took
 
 
 def compared(folder: Path, columns: list[str] | None, rounds: int) -> Row:
-    """The medians of ours and of pandas, taking turns."""
+    """Return the medians of datapkg and pandas, taking turns."""
     taken: dict[str, list[list[float]]] = {OURS: [], PANDAS: []}
     for _ in range(rounds):
         for loader, each in taken.items():
@@ -74,13 +74,13 @@ def compared(folder: Path, columns: list[str] | None, rounds: int) -> Row:
 
 
 def mapped(what: str) -> float:
-    """How long it takes until a warm copy is there, in a process of its own."""
+    """Return the time to write an Arrow cache, in a new process."""
     command = [sys.executable, "-c", MAPPED.format(what=what)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def warmed(folder: Path, rounds: int) -> list[Row]:
-    """The same table from a warm copy: copied into a frame, and mapped."""
+    """Load the same table from an Arrow cache: copied into a frame, and memory-mapped."""
     warm_tables(Home(), Ref.parse("bench/load"))
     frame = compared(folder, None, rounds)
     rows = [{"what": "warm copy", **frame, **at_most(frame["times pandas"], 0.4)}]
@@ -91,7 +91,7 @@ def warmed(folder: Path, rounds: int) -> list[Row]:
 
 
 def measured(name: str, size: int, rounds: int, folder: Path) -> list[Row]:
-    """One table: all of it, and two columns."""
+    """Measure one table: all of it, and two columns."""
     table = _data.table(name, max(1_000, size // _data.ROW_BYTES[name]))
     datapkg.build("bench/load", {"table": table, "few": table.slice(0, 10)})
     node = datapkg.load("bench/load")["table"]

@@ -1,7 +1,7 @@
-"""How long does it take from nothing to a table, as each library keeps one: to open it, its first rows, columns, all?
+"""How long does it take a new process to get a table from each library: open it, its first rows, columns, all?
 
-Each figure is a new process from its start to its end, but for loads again in the same process; the libraries take
-turns, and files are in the page cache. quilt3, dvc and pins keep the Parquet file that pandas wrote, datasets Arrow.
+Each figure is a new process from its start to its end, except repeated loads in the same process; the libraries take
+turns, and files are in the page cache. quilt3, dvc and pins store the Parquet file that pandas wrote, datasets Arrow.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ Pythons = Mapping[str, str]
 
 
 def asked(name: str) -> dict[str, str]:
-    """The program of each question, for one library."""
+    """Return the program of each query for one library."""
     way = WAYS[name]
     return {what: way.code(code) for what, code in zip(QUESTIONS, (way.about, way.head, way.two, way.all), strict=True)}
 
 
 def environ(name: str, folder: Path) -> dict[str, str]:
-    """Whoever has a warm copy has a home of their own."""
+    """Return the environment; datapkg with an Arrow cache has its own home."""
     home = folder / ("warm" if name == WARM else "home")
     return {**peer_environ(folder), "DATAPKG_HOME": str(home)}
 
 
 def store(folder: Path, pythons: Pythons, rows: int) -> None:
-    """The table as each library keeps it."""
+    """Store the table with each library."""
     table = _data.table(TABLE, rows)
     pyarrow.parquet.write_table(table, folder / "source.parquet")
     table.to_pandas().to_parquet(folder / "table.parquet")
@@ -60,7 +60,7 @@ def store(folder: Path, pythons: Pythons, rows: int) -> None:
 
 
 def in_new_processes(folder: Path, pythons: Pythons, rounds: int) -> dict[str, dict[str, list[Usage]]]:
-    """What each question took of each library in each round."""
+    """Return the duration of each query with each library in each round."""
     taken: dict[str, dict[str, list[Usage]]] = {what: {name: [] for name in pythons} for what in QUESTIONS}
     for number in range(rounds):
         for name in turns(pythons, number):
@@ -71,7 +71,7 @@ def in_new_processes(folder: Path, pythons: Pythons, rounds: int) -> dict[str, d
 
 
 def again(folder: Path, pythons: Pythons, rounds: int) -> dict[str, float]:
-    """The median of loads that are not the first of their process."""
+    """Return the median of loads after the first in a process."""
     taken: dict[str, list[float]] = {name: [] for name in pythons}
     for number in range(rounds):
         for name in turns(pythons, number):
@@ -83,13 +83,13 @@ def again(folder: Path, pythons: Pythons, rounds: int) -> dict[str, float]:
 
 
 def row(what: str, values: Mapping[str, float]) -> Row:
-    """One line: what each took, and ours beside the best of the others."""
+    """Return one row: the duration of each, and datapkg relative to the best of the others."""
     others = [value for name, value in values.items() if name not in (OURS, WARM)]
     return {"what": what, **values, **ahead(values[OURS], others)}
 
 
 def measured(title: str, folder: Path, pythons: Pythons, chosen: argparse.Namespace) -> list[Row]:
-    """Every question about a table that is stored already."""
+    """Measure every query on a stored table."""
     taken = in_new_processes(folder, pythons, chosen.rounds)
     usages = {what: {name: middle(each) for name, each in of.items()} for what, of in taken.items()}
     rows = [row(f"{title}: {what}", {name: use.seconds for name, use in of.items()}) for what, of in usages.items()]

@@ -1,4 +1,4 @@
-"""How long do many small files take: build, push, install, and each again with nothing to do; and dvc, and git-lfs?"""
+"""How long do build, push and install of many small files take, and again without changes; also dvc and git-lfs?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOBODY = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "DVC
 
 
 def store_plainly(source: Path, target: Path) -> None:
-    """What no tool can do without: read, hash, write under another name, sync once, rename."""
+    """Do the minimum that any tool must do: read, hash, write under another name, sync once, rename."""
     target.mkdir()
     names = []
     for path in source.rglob("*.txt"):
@@ -33,7 +33,7 @@ def store_plainly(source: Path, target: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """One sync of the file system that the folder is on."""
+    """Sync the file system of the folder once."""
     if shutil.which("sync"):
         subprocess.run(["sync", "--file-system", str(folder)], check=True)
     else:
@@ -41,7 +41,7 @@ def sync(folder: Path) -> None:
 
 
 def ours(source: Path, folder: Path, environ: Mapping[str, str], plain: float) -> list[Row]:
-    """The way of the files through datapkg and a registry."""
+    """Measure the files with datapkg and a registry."""
     elsewhere = {**environ, "DATAPKG_HOME": str(folder / "second")}
 
     def took(what: str, environ: Mapping[str, str], *command: str, bar: float | None = None) -> Row:
@@ -110,7 +110,7 @@ def lfs(source: Path, folder: Path) -> list[Row]:
 
 
 def measured(chosen: argparse.Namespace, installed: list[Peer], with_lfs: bool) -> list[Row]:
-    """Ours, then each peer, on the same files."""
+    """Measure datapkg, then each peer, on the same files."""
     with workplace() as (folder, environ):
         source = folder / "many"
         _data.write_files(source, chosen.files, chosen.file_bytes)

@@ -1,4 +1,4 @@
-"""How long does it take to import a package of very many nodes, and to touch one of them?"""
+"""How long does it take to import a package of very many nodes, and to access one of them?"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def nodes(count: int) -> Iterator[FileNode]:
 
 
 def make(home: Home, name: str, count: int) -> None:
-    """A package in the home, of which only the manifest is there."""
+    """Store a package in the home, of which only the manifest is present."""
     manifest = Manifest.make(nodes(count), {"title": "Many"})
     home.store.prepare()
     home.store.save(manifest)

@@ -1,4 +1,4 @@
-"""What do packs gain: many small objects put into a folder of files, and into packs?"""
+"""How much faster are packs than a folder of files for many small objects?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datapkg.objects.packs import PackedObjects
 
 
 def measured(name: str, home: Objects, items: list[bytes]) -> list[Row]:
-    """How long putting, asking for and reading these objects takes."""
+    """Return the time to put, look up and read these objects."""
     hashes: list[str] = []
     return [
         {"what": f"{name}: put", "seconds": seconds(lambda: hashes.extend(home.put_many(items)))},

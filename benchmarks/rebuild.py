@@ -1,4 +1,4 @@
-"""How long does a build take of which little or nothing changed, and how many bytes does it add?"""
+"""How long does a rebuild take after few or no changes, and how many bytes does it add?"""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ APPENDED = 40_000_000
 
 
 class Rebuilds:
-    """Builds of one source into one store, a row of results for each."""
+    """Builds of one source into one store, with a row of results for each."""
 
     def __init__(self, source: Path, home: Path) -> None:
         self._source, self._home = source, home
         self.rows: list[Row] = []
 
     def build(self, what: str, bar: float | None = None, new_bar: float | None = None) -> None:
-        """Builds, and notes seconds and the bytes that the store grew by."""
+        """Build, and record the seconds and the growth of the store in bytes."""
         before = bytes_in(self._home / "store")
         usage = used("datapkg", "build", "me/data", self._source, "-q", environ=own_environ(self._home))
         new = bytes_in(self._home / "store") - before
@@ -33,7 +33,7 @@ class Rebuilds:
 
 
 def rebuilt_table(folder: Path, size: int) -> list[Row]:
-    """A CSV: as it is, again, with more rows at its end, with one line more in its middle."""
+    """Build a CSV, then rebuild it: unchanged, with more rows at its end, with one more line in its middle."""
     csv = folder / "trips.csv"
     rows = _data.write_csv(csv, "trips", size)
     work = Rebuilds(csv, folder / "home")
@@ -49,7 +49,7 @@ def rebuilt_table(folder: Path, size: int) -> list[Row]:
 
 
 def insert_line(csv: Path) -> None:
-    """Puts one line more into the middle of a file."""
+    """Insert one line into the middle of a file."""
     line = _data.csv_bytes(_data.table("trips", 1, 2 * APPENDED), header=False)
     changed = csv.with_name("changed")
     with open(csv, "rb") as source, open(changed, "wb") as target:
@@ -61,7 +61,7 @@ def insert_line(csv: Path) -> None:
 
 
 def rebuilt_files(folder: Path, count: int, size: int) -> list[Row]:
-    """Many small files: as they are, again, with one of them changed."""
+    """Build many small files, then rebuild them: unchanged, and with one of them changed."""
     paths = _data.write_files(folder / "files", count, size)
     work = Rebuilds(folder / "files", folder / "home-of-files")
     work.build(f"{count:,} files, first")

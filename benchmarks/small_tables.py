@@ -1,4 +1,4 @@
-"""How long do many small tables take: build, push, install, load all of them?"""
+"""How long does it take to build, push, install and load many small tables?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long does datapkg take to do next to nothing?"""
+"""How long does datapkg take for minimal commands?"""
 
 from __future__ import annotations
 

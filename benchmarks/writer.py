@@ -1,7 +1,7 @@
-"""Which way of writing blocks is best: in size, time to write, time to read, and what is new after an edit?
+"""Which way of writing blocks is best in size, write time, read time, and new bytes after an edit?
 
-One thread, CPU time, the least of a few tries. Sizes are held against one plain Parquet file (zstd), times to read
-against the file that pandas writes.
+One thread, CPU time, the minimum of a few tries. Sizes are compared with one plain Parquet file (zstd), times to read
+with the file that pandas writes.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ KIB = 1 << 10
 
 @dataclass(frozen=True)
 class Way:
-    """A way of writing: what is chosen for a table, and what differs from `WRITER`."""
+    """A way of writing: the choices for a table, and the differences from `WRITER`."""
 
     choose: Callable[[pa.Table], Choices] = choose
     writer: dict[str, Any] = field(default_factory=dict)
 
 
 def few_values(first: pa.Table) -> Choices:
-    """Dictionaries where every value comes sixteen times, and all compressed."""
+    """Choose dictionaries if every value occurs sixteen times, and compress everything."""
     first = first.slice(0, 65_536)
     counts = {name: pc.count_distinct(first[name], mode="all").as_py() for name in first.column_names}
     return Choices([name for name, count in counts.items() if count * 16 <= len(first)])
 
 
 def uncompressed(first: pa.Table) -> Choices:
-    """As chosen, but nothing compressed."""
+    """Keep the choices, but compress nothing."""
     chosen = choose(first)
     return replace(chosen, compressed=[], uncompressed=first.column_names)
 
@@ -68,7 +68,7 @@ WAYS = {
 
 
 def least(work: Callable[[], Any], tries: int) -> float:
-    """The least CPU time of a few tries."""
+    """Return the minimum CPU time of a few tries."""
     taken = []
     for _ in range(tries):
         start = time.process_time()
@@ -89,7 +89,7 @@ def written_as(table: pa.Table, **how: Any) -> pa.Buffer:
 
 
 def measured(name: str, size: int, tries: int) -> list[Row]:
-    """Every way of writing one table."""
+    """Measure every way of writing one table."""
     table = to_storage_types(_data.table(name, max(3_000, size // _data.ROW_BYTES[name])))
     edited = insert_row(table, to_storage_types(_data.table(name, 1, start=40_000_000)))
     blocks, after = ([block.combine_chunks() for block in cut_table(each)] for each in (table, edited))
@@ -116,7 +116,7 @@ def write_all(blocks: list[pa.Table], choices: Choices) -> None:
 
 
 def new_after(files: list[pa.Buffer], after: list[pa.Buffer]) -> Row:
-    """What is new in the second files, by object and by page."""
+    """Return what is new in the second files, by object and by page."""
     before, later = ([each.to_pybytes() for each in datas] for datas in (files, after))
     whole = sum(map(len, before))
     objects = new_bytes(map(object_part, before), map(object_part, later))
