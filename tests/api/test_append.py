@@ -82,7 +82,7 @@ def test_existing_nodes_are_replaced_only_with_replace(person: Person, ref: Ref,
     assert node.meta == {"unit": "cm"}
 
 
-def test_a_group_is_never_replaced_by_a_node(person: Person, ref: Ref, here: Path) -> None:
+def test_group_is_never_replaced_by_a_node(person: Person, ref: Ref, here: Path) -> None:
     (here / "raw.csv").write_text("n\n1\n")
     with pytest.raises(Conflict, match="'raw' is a group"):
         append(person.home("two"), ref, [here / "raw.csv"], AppendOptions(replace=True))

@@ -96,7 +96,7 @@ def test_rebuild_after_an_install_keeps_the_owners_data(owner: Person, folder: P
     assert numbers(home, build_package(home, ref, folder).hash) == HONEST
 
 
-def test_a_push_does_not_adopt_a_state_with_false_content(owner: Person, folder: Path, false_content: str) -> None:
+def test_push_does_not_adopt_a_state_with_false_content(owner: Person, folder: Path, false_content: str) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     built = build_package(home, ref, folder)
     pushed = push_package(home, ref, force=True)
@@ -105,7 +105,7 @@ def test_a_push_does_not_adopt_a_state_with_false_content(owner: Person, folder:
 
 
 @pytest.mark.parametrize("is_built", [False, True])
-def test_a_sync_does_not_reuse_a_table_with_false_content(
+def test_sync_does_not_reuse_a_table_with_false_content(
     owner: Person, folder: Path, false_content: str, is_built: bool
 ) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
@@ -117,7 +117,7 @@ def test_a_sync_does_not_reuse_a_table_with_false_content(
     assert any("was not reused" in each for each in synced.warnings)
 
 
-def test_an_append_does_not_reuse_a_table_with_false_content(owner: Person, folder: Path, false_content: str) -> None:
+def test_append_does_not_reuse_a_table_with_false_content(owner: Person, folder: Path, false_content: str) -> None:
     home, ref = owner.home("other"), owner.ref("sales")
     append.append(home, ref, [folder / "t.csv"])
     assert numbers(home, latest(owner, ref)) == HONEST
@@ -146,7 +146,7 @@ def test_edit_does_not_confuse_false_content_with_the_local_build(
         draft.meta["title"] = "x"
 
 
-def test_a_merge_does_not_keep_a_table_with_false_content(owner: Person, folder: Path, false_content: str) -> None:
+def test_merge_does_not_keep_a_table_with_false_content(owner: Person, folder: Path, false_content: str) -> None:
     home, ref, good = owner.home("other"), owner.ref("sales"), owner.ref("good")
     honest = build_package(home, good, folder)
     false = ref.at(State("hash", false_content))

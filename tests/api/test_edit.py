@@ -106,7 +106,7 @@ def test_metadata_of_nodes_and_groups(person: Person, ref: Ref) -> None:
     ]
 
 
-def test_an_exception_changes_nothing(person: Person, ref: Ref) -> None:
+def test_exception_changes_nothing(person: Person, ref: Ref) -> None:
     home, before = person.home("one"), state(person.home("one"), ref)
     with pytest.raises(RuntimeError), edit(home, ref) as draft:
         draft["raw/c"] = frame(0, 1)
@@ -125,7 +125,7 @@ def test_edit_without_changes_creates_no_state(person: Person, ref: Ref) -> None
     assert home.store.refs.log(ref) == []
 
 
-def test_a_missing_package_is_created(person: Person) -> None:
+def test_missing_package_is_created(person: Person) -> None:
     ref = person.ref("new")
     with edit(person.home(), ref) as draft:
         draft["t"] = frame(0, 1)
@@ -179,7 +179,7 @@ def test_other_paths_pushed_meanwhile_are_kept(person: Person, ref: Ref) -> None
 
 
 @pytest.mark.parametrize("path", ["t", "t/below"])
-def test_the_same_path_pushed_meanwhile_is_a_conflict(person: Person, ref: Ref, path: str) -> None:
+def test_same_path_pushed_meanwhile_is_a_conflict(person: Person, ref: Ref, path: str) -> None:
     one, two = person.home("one"), person.home("two")
     with pytest.raises(Conflict) as caught, edit(two, ref) as draft:
         draft["t"] = frame(9, 1)
@@ -194,7 +194,7 @@ def test_the_same_path_pushed_meanwhile_is_a_conflict(person: Person, ref: Ref, 
     assert draft.hash in str(caught.value)
 
 
-def test_the_same_change_by_both_is_not_a_conflict(person: Person, ref: Ref) -> None:
+def test_same_change_by_both_is_not_a_conflict(person: Person, ref: Ref) -> None:
     with edit(person.home("two"), ref) as draft:
         draft["t"] = frame(9, 1)
         draft["mine"] = frame(1, 1)

@@ -171,7 +171,7 @@ def test_nothing_is_written_if_an_object_is_missing(home: Home, source: Path, tm
     assert [path.name for path in tmp_path.iterdir() if "export" in path.name or path.name == "out"] == []
 
 
-def test_a_table_of_many_blocks_is_one_parquet_file(home: Home, tmp_path: Path) -> None:
+def test_table_of_many_blocks_is_one_parquet_file(home: Home, tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": np.arange(300_000), "b": np.arange(300_000) / 7})
     build_package(home, REF, frame)
     assert len(list(home.store.manifest(find_installed(home, REF).hash).nodes[0].objects())) > 1

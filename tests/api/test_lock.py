@@ -127,7 +127,7 @@ def test_unknown_registry_in_a_lock_is_not_used(person: Person, hashes: list[str
     assert person.url in str(outcome.error)
 
 
-def test_a_requirement_that_cannot_be_resolved_is_named(person: Person, hashes: list[str], project: Path) -> None:
+def test_requirement_that_cannot_be_resolved_is_named(person: Person, hashes: list[str], project: Path) -> None:
     for text, error in ((f"{person.name}/p@9.9", VersionNotFound), (f"{person.name}/nope", PackageNotFound)):
         require(project, text)
         with pytest.raises(error, match=text.partition("@")[0]):
@@ -161,7 +161,7 @@ def test_another_registry_is_a_conflict(person: Person, hashes: list[str], tmp_p
     assert outcome.error is None
 
 
-def test_an_unpushed_build_is_kept_in_the_log(person: Person, hashes: list[str], tmp_path: Path) -> None:
+def test_unpushed_build_is_kept_in_the_log(person: Person, hashes: list[str], tmp_path: Path) -> None:
     home = person.home()
     (tmp_path / "data.csv").write_text("n\n7\n")
     built = build_package(home, person.ref("p"), tmp_path / "data.csv").hash

@@ -22,7 +22,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data.csv"
 
 
-def test_a_dry_run_shows_the_record_and_sends_nothing(person: Person, data: Path) -> None:
+def test_dry_run_shows_the_record_and_sends_nothing(person: Person, data: Path) -> None:
     home, ref = person.home(), person.ref("p")
     build_package(home, ref, data)
     dry = push_package(home, ref, dry_run=True)
@@ -76,7 +76,7 @@ def build(home: Home, ref: Ref, data: Path, text: str, message: str = "") -> str
     return build_package(home, ref, data, message=message).hash
 
 
-def test_a_dry_run_refuses_what_the_push_refuses(person: Person, data: Path) -> None:
+def test_dry_run_refuses_what_the_push_refuses(person: Person, data: Path) -> None:
     mine, theirs, ref = person.home("mine"), person.home("theirs"), person.ref("p")
     build(mine, ref, data, "n\n1\n")
     push_package(mine, ref, version="1.0")
@@ -108,7 +108,7 @@ def test_dry_run_refuses_missing_objects(person: Person, data: Path) -> None:
         push_package(home, ref, dry_run=True)
 
 
-def test_a_dry_run_shows_what_changes_for_consumers(person: Person, data: Path) -> None:
+def test_dry_run_shows_what_changes_for_consumers(person: Person, data: Path) -> None:
     home, ref = person.home(), person.ref("p")
     build(home, ref, data, "n,m\n1,2\n")
     assert [each["change"] for each in push_package(home, ref, dry_run=True).changes] == ["added"]

@@ -74,7 +74,7 @@ def test_only_differences_are_sent(person: Person, folder: Path) -> None:
     assert paths(latest(person, ref)) == ["raw/new.bin", "raw/p.bin", "t"]
 
 
-def test_an_unchanged_folder_is_not_pushed(person: Person, folder: Path) -> None:
+def test_unchanged_folder_is_not_pushed(person: Person, folder: Path) -> None:
     ref = person.ref("p")
     before = sync(person.home("one"), folder, ref)
     os.utime(folder / "t.csv")
@@ -87,7 +87,7 @@ def test_an_unchanged_folder_is_not_pushed(person: Person, folder: Path) -> None
     assert len(list(person.home().client().log(ref))) == 1
 
 
-def test_a_dry_run_lists_changes_without_making_them(person: Person, folder: Path) -> None:
+def test_dry_run_lists_changes_without_making_them(person: Person, folder: Path) -> None:
     ref, home = person.ref("p"), person.home()
     assert sync(home, folder, ref, SyncOptions(dry_run=True)).added == ["README.md", "raw/p.bin", "t"]
     with pytest.raises(NotFound):
@@ -142,7 +142,7 @@ def test_syncing_a_group_leaves_the_other_nodes_alone(person: Person, folder: Pa
             sync(home, folder, ref, SyncOptions(to))
 
 
-def test_an_empty_folder_does_not_empty_the_package(person: Person, folder: Path, tmp_path: Path) -> None:
+def test_empty_folder_does_not_empty_the_package(person: Person, folder: Path, tmp_path: Path) -> None:
     ref, home, empty = person.ref("p"), person.home(), tmp_path / "empty"
     empty.mkdir()
     nothing = sync(home, empty, ref)
@@ -168,7 +168,7 @@ def test_replacing_a_group_by_a_node_needs_delete(person: Person, folder: Path) 
     assert paths(latest(person, ref)) == ["README.md", "raw", "t"]
 
 
-def test_an_unpushed_build_is_not_lost(person: Person, folder: Path) -> None:
+def test_unpushed_build_is_not_lost(person: Person, folder: Path) -> None:
     ref, home = person.ref("p"), person.home()
     build_package(home, ref, folder)
     write(folder, {"raw/new.bin": "n"})
@@ -312,7 +312,7 @@ def test_file_being_written_does_not_delay_others(person: Person, folder: Path) 
     assert latest(person, ref).size("long.bin") == len("more") * 3
 
 
-def test_a_removed_folder_does_not_empty_the_package(person: Person, folder: Path) -> None:
+def test_removed_folder_does_not_empty_the_package(person: Person, folder: Path) -> None:
     ref, away = person.ref("p"), folder.with_name("away")
     later = [lambda: folder.rename(away), None, None, lambda: away.rename(folder), None, None]
     found = rounds(person.home(), folder, ref, Clock(*later))

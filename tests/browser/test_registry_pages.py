@@ -269,7 +269,7 @@ def test_pages_work_without_javascript(chromium: Any, site: str) -> None:
     context.close()
 
 
-def test_the_first_key_skips_to_the_content(chromium: Any, site: str) -> None:
+def test_first_key_skips_to_the_content(chromium: Any, site: str) -> None:
     page, _ = opened(chromium, site + PACKAGE, 390)
     page.keyboard.press("Tab")
     assert page.get_by_role("link", name="Skip to the content").bounding_box()["y"] >= 0
@@ -279,7 +279,7 @@ def test_the_first_key_skips_to_the_content(chromium: Any, site: str) -> None:
     page.close()
 
 
-def test_an_empty_registry_fits_a_phone(chromium: Any, tmp_path: Path) -> None:
+def test_empty_registry_fits_a_phone(chromium: Any, tmp_path: Path) -> None:
     with live_registry(tmp_path) as empty:
         page, _ = opened(chromium, empty.url, 390)
         assert page.get_by_text("No public packages yet.").is_visible()

@@ -305,7 +305,7 @@ def test_long_lists_of_failures_are_truncated(tmp_path: Path) -> None:
     assert str(caught.value).splitlines()[-1] == "… and 10 more"
 
 
-def test_the_iris_of_the_product_page() -> None:
+def test_iris_of_the_product_page() -> None:
     bench = Bench()
     built = bench.build(SAMPLES / "iris")
     assert built.record["checks"] == [

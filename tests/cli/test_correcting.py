@@ -76,7 +76,7 @@ def test_no_destructive_command_or_token_is_suggested(run: Run, built: Path, typ
     assert run("show", "alice/sales").code == 0
 
 
-def test_a_repeated_word_is_not_corrected() -> None:
+def test_repeated_word_is_not_corrected() -> None:
     assert corrected(["build", "kg", "kg"], "kg", "a/kg") == []
     assert corrected(["show", "a/b/oders"], "orders", "x") == []
     assert corrected(["show", "a/b/oders.csv"], "oders", "orders") == []
@@ -84,7 +84,7 @@ def test_a_repeated_word_is_not_corrected() -> None:
     assert swapped(["sync", "a/b", "./x"], "./x") == ["sync", "./x", "a/b"]
 
 
-def test_a_missing_path_is_reported_with_its_folder(run: Run, built: Path) -> None:
+def test_missing_path_is_reported_with_its_folder(run: Run, built: Path) -> None:
     assert run("build", "a/b", "zzz").err == f"error: there is no file or folder 'zzz' in {built}\n"
     message = run("append", "a/b", "zzz", "--no-push").err
     assert message == f"error: there is no file or folder 'zzz' in {built}; nothing was added\n"
@@ -100,7 +100,7 @@ def test_setting_of_the_wrong_type_shows_the_valid_form(run: Run) -> None:
         assert run(*hint(ended.err)).code == 0
 
 
-def test_an_address_without_a_scheme_is_completed(run: Run) -> None:
+def test_address_without_a_scheme_is_completed(run: Run) -> None:
     assert hint(run("config", "registry", "data.example.org").err) == ["config", "registry", "https://data.example.org"]
     assert hint(run("config", "registry", "localhost:80").err) == ["config", "registry", "http://localhost:80"]
     line = ["search", "x", "--registry", "http://127.0.0.1:1"]
@@ -128,7 +128,7 @@ def test_copy_without_a_user_suggests_the_user_of_the_original(run: Run, built: 
     assert "hint:" not in run("cp", "alice/sales", "No-Name").err
 
 
-def test_a_missing_requirements_file_is_named(run: Run) -> None:
+def test_missing_requirements_file_is_named(run: Run) -> None:
     ended = run("install", "-r", "nofile.yml")
     assert ended.err.startswith("error: there is no file 'nofile.yml' in ")
     assert "hint:" not in ended.err
@@ -143,7 +143,7 @@ def test_missing_arguments_show_the_usage(run: Run) -> None:
     assert "missing argument 'FILE...'; usage: datapkg append [OPTIONS] REF FILE...\n" in run("append", "me/p").err
 
 
-def test_a_similar_installed_package_is_suggested(run: Run, built: Path) -> None:
+def test_similar_installed_package_is_suggested(run: Run, built: Path) -> None:
     ended = run("fetch", "alice/sale")
     assert (
         ended.err
@@ -152,7 +152,7 @@ def test_a_similar_installed_package_is_suggested(run: Run, built: Path) -> None
     assert "did you mean" not in run("fetch", "alice/other").err
 
 
-def test_a_mistyped_node_to_move_is_suggested_from_all_groups(run: Run, built: Path) -> None:
+def test_mistyped_node_to_move_is_suggested_from_all_groups(run: Run, built: Path) -> None:
     ended = run("edit", "alice/sales", "--move", "data/oders", "orders", "--no-push")
     assert ended.err.startswith("error: alice/sales has no node 'data/oders'; did you mean 'data/orders'?\n")
     assert run(*hint(ended.err)).code == 0

@@ -95,7 +95,7 @@ def test_global_options_come_after_a_group(run: Run) -> None:
     ("typed", "meant"),
     [("isntall", "install"), ("lis", "ls"), ("upload", "push"), ("PUSH", "push"), ("appendd", "append")],
 )
-def test_a_misspelt_command_is_suggested(run: Run, typed: str, meant: str) -> None:
+def test_misspelt_command_is_suggested(run: Run, typed: str, meant: str) -> None:
     ended = run(typed)
     assert ended.code == 2
     assert f"there is no command '{typed}'; did you mean " in ended.err

@@ -82,7 +82,7 @@ def test_failure_ends_the_cell_with_its_message_and_no_traceback(cell: Cell, she
     assert shell.user_ns["code"] == 3
 
 
-def test_an_open_quote_is_an_error(cell: Cell) -> None:
+def test_open_quote_is_an_error(cell: Cell) -> None:
     is_good, out, err = cell("%datapkg show 'me")
     assert not is_good
     assert "error: No closing quotation" in out + err

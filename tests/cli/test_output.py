@@ -184,7 +184,7 @@ def test_wrapped_cells_keep_words_and_indentation() -> None:
     assert fitted(rows, frozenset(), 25)[-2:] == ["日本日本日本日本日  x", "本日本"]
 
 
-def test_a_size_is_never_broken_over_two_lines() -> None:
+def test_size_is_never_broken_over_two_lines() -> None:
     rows = [["node", "size"], ["a_name_that_is_wrapped_here", "118 B"], ["b", "2.1 kB"]]
     assert fitted(rows, frozenset({1}), 20) == [
         "node            size",

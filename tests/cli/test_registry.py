@@ -271,7 +271,7 @@ def test_project_is_locked_and_installed(ada: Person, bob: Person, flowers: str,
     assert bob("install", "--meta-only").code == 2
 
 
-def test_an_unreachable_registry(ada: Person, flowers: str) -> None:
+def test_unreachable_registry(ada: Person, flowers: str) -> None:
     ada.environment["DATAPKG_REGISTRY"] = "http://127.0.0.1:9"
     ended = ada("whoami", "--json")
     assert (ended.code, ended.error["code"]) == (8, "unreachable")

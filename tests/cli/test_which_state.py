@@ -43,7 +43,7 @@ def test_name_is_not_given_to_an_older_state_than_the_newest_local_one(
     assert ada("tag", "add", flowers, "after", "--json").json["hash"] == mine
 
 
-def test_a_name_is_shown_on_this_machine(ada: Person, flowers: str) -> None:
+def test_name_is_shown_on_this_machine(ada: Person, flowers: str) -> None:
     assert ada("version", "add", flowers, "1.5").code == 0
     (listed,) = ada("ls", "--json").json["packages"]
     assert [each["name"] for each in listed["states"][0]["versions"]] == ["1.0", "1.5"]
@@ -87,7 +87,7 @@ def test_log_without_the_registry_suggests_the_local_log(ada: Person, flowers: s
     assert ada("log", flowers, "--local").code == 0
 
 
-def test_the_log_of_one_state(ada: Person, flowers: str, iris: Path) -> None:
+def test_log_of_one_state(ada: Person, flowers: str, iris: Path) -> None:
     first = ada("show", flowers, "--json").json["hash"]
     local = build(ada, flowers, iris, "petal\n1\n")
     for state in ("1.0", "stable", f"sha256:{first[:8]}"):

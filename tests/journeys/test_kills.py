@@ -85,7 +85,7 @@ def test_build_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
     } == (files(KILLS - 1))
 
 
-def test_a_push_killed_at_any_moment(person: Person, tmp_path: Path) -> None:
+def test_push_killed_at_any_moment(person: Person, tmp_path: Path) -> None:
     machine, package = at(person), f"{person.name}/p"
     machine.ask("build", package, str(write(tmp_path / "first", files(-1))))
     whole_s = duration_s(machine, "push", package)
@@ -101,7 +101,7 @@ def test_a_push_killed_at_any_moment(person: Person, tmp_path: Path) -> None:
     assert states_here(fresh) == {built["hash"]}
 
 
-def test_a_sync_killed_at_any_moment(person: Person, tmp_path: Path) -> None:
+def test_sync_killed_at_any_moment(person: Person, tmp_path: Path) -> None:
     machine, package, folder = at(person), f"{person.name}/p", tmp_path / "folder"
     write(folder, files(-1))
     whole_s = duration_s(machine, "sync", str(folder), package)
@@ -133,7 +133,7 @@ def test_push_killed_after_the_registry_received_everything(person: Person, tmp_
 
 
 @pytest.mark.parametrize("before", ["nothing", "another state"])
-def test_an_install_killed_at_any_moment(person: Person, tmp_path: Path, before: str) -> None:
+def test_install_killed_at_any_moment(person: Person, tmp_path: Path, before: str) -> None:
     mine, package = at(person), f"{person.name}/p"
     states = []
     for seed in (1, 2):
@@ -156,7 +156,7 @@ def test_an_install_killed_at_any_moment(person: Person, tmp_path: Path, before:
     assert not [name for name in os.listdir(other.folder) if name.startswith(".datapkg")]
 
 
-def test_an_rm_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
+def test_rm_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
     kept = write(tmp_path / "kept", {**files(1), "own.txt": "own"})
     here.ask("build", "me/kept", str(kept))
     here.ask("build", "me/p", str(write(tmp_path / "source-1", files(2))))
@@ -173,7 +173,7 @@ def test_an_rm_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
     assert (here.folder / "out/big.bin").read_bytes() == files(1)["big.bin"]
 
 
-def test_an_install_beside_an_rm(person: Person, tmp_path: Path) -> None:
+def test_install_beside_an_rm(person: Person, tmp_path: Path) -> None:
     """Two packages share most of their objects: one is removed repeatedly while the other is installed."""
     mine, packages = at(person), [f"{person.name}/{name}" for name in ("p", "q")]
     for package in packages:
@@ -214,7 +214,7 @@ def size_bytes(machine: Machine) -> int:
     return sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
 
 
-def test_an_export_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
+def test_export_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
     here.ask("build", "me/p", str(write(tmp_path / "source", files(1))))
     whole_s = duration_s(here, "export", "me/p", str(tmp_path / "measured"))
     for number, after_s in enumerate(moments(4, whole_s)):

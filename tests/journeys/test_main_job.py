@@ -86,7 +86,7 @@ def test_sample_package_is_transferred_completely(ada: Person, bob: Person, fold
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)
-def test_a_sample_package_has_one_hash_on_every_machine(here: Machine, folder: Path, tmp_path: Path) -> None:
+def test_sample_package_has_one_hash_on_every_machine(here: Machine, folder: Path, tmp_path: Path) -> None:
     other = Machine({"DATAPKG_HOME": str(tmp_path / "other")}, tmp_path / "elsewhere")
     assert here.ask("build", "me/x", str(folder))["hash"] == other.ask("build", "you/y", str(folder))["hash"]
 

@@ -81,7 +81,7 @@ def test_changed_file_is_not_joined_to_the_partial_one(web: Web, tmp_path: Path)
     assert get(url, tmp_path / "a") == Downloaded(SUM, len(BODY), 0)
 
 
-def test_a_server_without_ranges(web: Web, tmp_path: Path) -> None:
+def test_server_without_ranges(web: Web, tmp_path: Path) -> None:
     url = web.put("/a", BODY, etag='"1"', cuts=[5_000], ranges=False)
     assert get(url, tmp_path / "a") == Downloaded(SUM, len(BODY), 0)
 

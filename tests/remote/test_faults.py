@@ -104,7 +104,7 @@ def test_received_objects_are_not_fetched_again(person: Person, way: Way, pushed
 
 @pytest.mark.parametrize("kind", ["500", "drop"])
 @pytest.mark.parametrize("where", ["/pushes", "/objects", "/publish"])
-def test_a_push_is_retried(person: Person, way: Way, tmp_path: Path, kind: str, where: str) -> None:
+def test_push_is_retried(person: Person, way: Way, tmp_path: Path, kind: str, where: str) -> None:
     (tmp_path / "a.bin").write_bytes(os.urandom(2 << 20))
     (tmp_path / "b.bin").write_bytes(b"small")
     home = person.home(url=way.url)
@@ -181,14 +181,14 @@ def test_received_bytes_extend_the_time_limit(person: Person) -> None:
     assert patience.timeouts == (10, 10)
 
 
-def test_a_redirect_of_a_change_is_named(person: Person, way: Way) -> None:
+def test_redirect_of_a_change_is_named(person: Person, way: Way) -> None:
     way.faults.append(Fault("moved", "/pushes"))
     with pytest.raises(Unreachable, match=r"redirects POST \S+/pushes to http://localhost:9/api/\S+/pushes") as caught:
         person.home(url=way.url).client().start_push(person.ref("p"), "a" * 64, [])
     assert caught.value.hint == "if that is your registry: datapkg config registry http://localhost:9"
 
 
-def test_a_redirect_of_a_read_is_named(person: Person, way: Way, registry: LiveRegistry) -> None:
+def test_redirect_of_a_read_is_named(person: Person, way: Way, registry: LiveRegistry) -> None:
     way.faults.append(Fault("moved", "/resolve"))
     with pytest.raises(Unreachable, match=r"\(redirected to http://localhost:9/api/\S+\) cannot be reached"):
         person.home(url=way.url).client().resolve(person.ref("p"))

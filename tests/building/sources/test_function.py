@@ -70,7 +70,7 @@ def test_frame_with_kwargs(folder: Path) -> None:
     assert found.sha256 == source_hash(folder / "prepare.py")
 
 
-def test_a_build_of_functions(folder: Path) -> None:
+def test_build_of_functions(folder: Path) -> None:
     write(folder, {"build.yml": "contents:\n  g: {python: prepare:several, file: in.csv}\n"})
     bench = Bench()
     built = bench.build(folder)
