@@ -28,7 +28,7 @@ SIZES = ("tiny", "small", "full")
 MB = 1_000_000
 
 Row = dict[str, Any]
-"""One line of a table of results: `what`, then figures by the name of their column, in order."""
+"""One row of a table of results: `what`, then values by column name, in order."""
 
 
 def options(question: str | None, peers: bool = False, **sizes: tuple[int, int, int]) -> argparse.Namespace:

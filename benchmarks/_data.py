@@ -114,7 +114,7 @@ TABLES: dict[str, Callable[[int, int], pa.Table]] = {
     "orders": orders,
 }
 ROW_BYTES = {"trips": 44, "readings": 51, "posts": 47, "orders": 13}
-"""About how many bytes a row of these takes in a plain Parquet file (zstd)."""
+"""Approximate bytes per row in a plain Parquet file (zstd)."""
 
 
 def parts(name: str, rows: int, start: int = 0) -> Iterator[pa.Table]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 ADDED = "added"
 Edit = Callable[[pa.Table, pa.Table], pa.Table]
-"""Makes the next version of a table; the second argument has other rows of the same kind, 1 % as many."""
+"""Return the next version of a table; the second argument has other rows of the same kind, 1 % as many."""
 
 
 def insert_row(table: pa.Table, other: pa.Table) -> pa.Table:

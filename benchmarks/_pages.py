@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 Part = tuple[bytes, int]
-"""A hash, and how many bytes."""
+"""A hash and a size in bytes."""
 
 
 def page_parts(data: bytes) -> Iterator[Part]:

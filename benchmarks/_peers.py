@@ -23,7 +23,7 @@ _WITH = {
     "datasets": (*_READS_TABLES, "fsspec[http]"),
     "pandas": (*_READS_TABLES, "fsspec[http]"),
 }
-"""What a peer needs beside itself to give a table; of pandas and pyarrow the versions that ours runs with."""
+"""Additional requirements of a peer to return a table; pandas and pyarrow in the versions that datapkg runs with."""
 
 QUIET = {
     "DVC_NO_ANALYTICS": "1",
@@ -34,7 +34,7 @@ QUIET = {
     "QUILT_DISABLE_USAGE_METRICS": "true",
     "QUILT_MINIMIZE_STDOUT": "true",
 }
-"""What keeps peers from telling of themselves, from asking anybody, and from your settings."""
+"""Variables that disable telemetry, prompts and the caller's settings in peers."""
 
 _VERSION = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
 

@@ -44,7 +44,7 @@ LAZY_LFS = (
 )
 
 Round = Callable[[Path, Path], Row]
-"""Adds the files of a folder from an empty machine, which is a folder too; gives the seconds of each step."""
+"""Add the files of a folder from an empty machine, which is also a folder; return the seconds of each step."""
 
 
 def ours(environ: dict[str, str], source: Path) -> Round:

@@ -9,7 +9,7 @@ import _data
 from _bench import MB, Row, at_most, bytes_in, options, own_environ, report, scratch, used
 
 APPENDED = 40_000_000
-"""Where in the endless table the rows are that get appended: far behind those that are there."""
+"""Offset of the appended rows in the generated table, far beyond the existing rows."""
 
 
 class Rebuilds:

@@ -47,7 +47,7 @@ def test_package_named_me_is_copied_and_pushed_under_its_owners_name(person: Per
     pushed = push_package(home, mine)
     assert (pushed.hash, done.bytes_absent, done.source) == (done.hash, 0, "me/x")
     assert pushed.record["packages"] == [{"path": "", "package": "me/x", "hash": done.hash}]
-    assert [each["path"] for each in pushed.record["sources"]], "how it was built goes along"
+    assert [each["path"] for each in pushed.record["sources"]], "the build record is copied"
     assert home.store.refs.current(Ref("me", "x")) is not None
 
 

@@ -301,7 +301,7 @@ def test_every_option_is_tested(words: tuple[str, ...]) -> None:
     if isinstance(command, click.Group):
         return
     tried = [shlex.split(line) for line, _, _ in LINES if tuple(shlex.split(line)[: len(words)]) == words]
-    assert tried, f"{words} is not tried"
+    assert tried, f"{words} is not tested"
     options = [each for each in command.params if isinstance(each, click.Option) and each.name not in SWITCHES]
     for option in options:
         names = {*option.opts, *option.secondary_opts}

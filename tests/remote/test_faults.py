@@ -99,7 +99,7 @@ def test_received_objects_are_not_fetched_again(person: Person, way: Way, pushed
     way.faults.clear()
     way.seen.clear()
     assert install(person, way).error is None
-    assert not [path for _, path in way.seen if path.endswith("/objects/read")], "small objects came twice"
+    assert not [path for _, path in way.seen if path.endswith("/objects/read")], "small objects were received twice"
 
 
 @pytest.mark.parametrize("kind", ["500", "drop"])

@@ -334,7 +334,7 @@ def test_random_installs_and_removals(store: Store, seed: int) -> None:
             with again(store).writing():
                 states.setdefault(name, set()).add(keep(again(store), name, *contents))
         for hash in {hash for some in states.values() for hash in some}:
-            assert not again(store).absent(again(store).manifest(hash)), "a state that is here has lost an object"
+            assert not again(store).absent(again(store).manifest(hash)), "an installed state lacks an object"
     for name in states:
         remove(store, name)
     gc.free(store)

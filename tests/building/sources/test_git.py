@@ -108,7 +108,7 @@ def test_missing_tree_is_not_fetched(tmp_path: Path, kind: str) -> None:
         "HEAD",
         check=False,
     )
-    assert marker.exists(), "plain git runs what is planted"
+    assert marker.exists(), "plain git runs the planted command"
 
 
 def test_build_in_a_malicious_repository_runs_nothing(tmp_path: Path) -> None:

@@ -148,12 +148,12 @@ def test_edit_does_not_confuse_false_content_with_the_local_build(
 
 def test_merge_does_not_keep_a_table_with_false_content(owner: Person, folder: Path, false_content: str) -> None:
     home, ref, good = owner.home("other"), owner.ref("sales"), owner.ref("good")
-    honest = build_package(home, good, folder)
+    unmodified = build_package(home, good, folder)
     false = ref.at(State("hash", false_content))
     with pytest.raises(HashMismatch, match=f"{ref.package}/t does not hold"):
         merge(home, [false, good], owner.ref("both"))
     merged = merge(home, [good, false], owner.ref("both"))
-    assert tables(home, merged.hash)["t"].blocks == tables(home, honest.hash)["t"].blocks
+    assert tables(home, merged.hash)["t"].blocks == tables(home, unmodified.hash)["t"].blocks
 
 
 def test_objects_of_another_writer_are_verified_once(owner: Person, folder: Path, readings: list[str]) -> None:

@@ -57,7 +57,7 @@ def test_package_not_installed_is_shown_from_its_registry(
     assert run("cat", f"{package}/t").out == "n\n5\n"
     assert run("cat", f"{package}/t@1.0", "--json").json == [{"n": 1}, {"n": 2}]
     assert run("cat", f"{package}/README.md").out == "# Hello\n"
-    assert "nothing is installed here" in run("ls").out, "looking installs nothing"
+    assert "nothing is installed here" in run("ls").out, "show installs nothing"
     assert [each["package"] for each in run("ls", "--remote", "--json").json["packages"]] == [package]
 
 
@@ -102,7 +102,7 @@ def test_checks_of_an_installed_package_are_shown_offline(
 ) -> None:
     package, (old, new) = pushed
     assert run("install", package).code == run("install", f"{package}@1.0").code == 0
-    assert run("install", f"{package}@sha256:{new}").code == 0, "from what is here, without a request"
+    assert run("install", f"{package}@sha256:{new}").code == 0, "from local data, without a request"
     monkeypatch.setenv("DATAPKG_REGISTRY", "http://127.0.0.1:9")
     for hash in (old, new):
         exact = f"{package}@sha256:{hash}"

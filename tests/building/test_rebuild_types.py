@@ -154,7 +154,7 @@ def test_values_corrected_in_every_block(bench: RebuildBench, odd: str, wide: st
     assert dict(write(bench, sound).columns)["n"] == narrow
     before = len(bench.read)
     write(bench, [*sound, sound[0]])
-    assert bench.read[before] <= 2, "types that hold are assumed again, so that only what is new is parsed"
+    assert bench.read[before] <= 2, "confirmed types are assumed again, so that only new rows are parsed"
 
 
 def test_unconfirmed_types_are_not_assumed_again(bench: RebuildBench) -> None:
