@@ -98,7 +98,7 @@ def test_build_accepts_nodes_groups_and_packages(person: Person, theirs: Ref) ->
     push_package(home, ref)
     assert load(ref, person.home("two"), lazy=True).old.t()["n"].tolist() == [1, 2]
     build_package(home, ref, package)
-    assert current(home, ref).hash == package.hash, "a package of one node is that node"
+    assert current(home, ref).hash == package.hash, "a build of a package alone is that package"
     build_package(home, ref, package.g)
     assert (paths(current(home, ref)), current(home, ref).meta) == (["a", "w"], {"unit": "cm"})
     build_package(home, ref, package.g.w)

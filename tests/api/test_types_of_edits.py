@@ -25,7 +25,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading.load import load
 from tests.building.rebuild_bench import make_blocks_small
-from tests.building.test_memo_types import KINDS
+from tests.building.test_rebuild_types import KINDS
 from tests.conftest import Person
 from tests.live_registry import LiveRegistry, live_registry
 

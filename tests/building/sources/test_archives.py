@@ -302,12 +302,12 @@ def test_no_name_escapes_the_cache_folder(tmp_path_factory: pytest.TempPathFacto
 
 def test_zip_whose_members_begin_before_the_file_is_rejected(tmp_path: Path) -> None:
     """Python's zipfile seeks there, and the system refuses it with EINVAL."""
-    shelf = DownloadCache(tmp_path / "shelf", Index(tmp_path / "index.db"))
+    cache = DownloadCache(tmp_path / "shelf", Index(tmp_path / "index.db"))
     body = MAKERS["zip"]({"a.csv": b"x\n" * 50, "d/b": b"y" * 600, "l": "a.csv"})
     refused = 0
     for at in range(body.index(b"PK\x01\x02"), len(body)):
         try:
-            take(shelf, body[:at] + b"\x01" + body[at + 1 :], "**/*[!l]")
+            take(cache, body[:at] + b"\x01" + body[at + 1 :], "**/*[!l]")
         except BuildFailed as error:
             refused += "Invalid argument" in error.message
     assert refused
