@@ -12,12 +12,12 @@ from _bench import MB, Row, used
 
 COUNTED = """
 import json, sys, time
-from datapkg.remote.session import Session
-sessions, begin = [], Session.__init__
+from datapkg.remote.session import RegistrySession
+sessions, begin = [], RegistrySession.__init__
 def noted(self, *values, **options):
     begin(self, *values, **options)
     sessions.append(self)
-Session.__init__ = noted
+RegistrySession.__init__ = noted
 import datapkg
 start = time.perf_counter()
 {code}

@@ -394,4 +394,4 @@ def origin_of(home: Home, ref: Ref, hash: str) -> str | None:
     current = refs.current(ref)
     if current and current.hash == hash and current.origin != "local":
         return current.origin
-    return next((each.origin for each in refs.log(ref) if each.hash == hash and each.origin != "local"), None)
+    return next((each.origin for each in refs.log(ref, hash=hash) if each.origin != "local"), None)

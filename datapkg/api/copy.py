@@ -63,7 +63,7 @@ def _keep(home: Home, into: Ref, current: Current, message: str, record: dict[st
     """Make the state current; write no log event if it already is."""
     refs = home.store.refs
     before = refs.current(into)
-    newest = next(iter(refs.log(into)), None)
+    newest = next(refs.log(into), None)
     if message or newest is None or (newest.event, newest.hash) != ("build", current.hash):
         parent = {"parent": before.hash} if before and before.hash != current.hash else {}
         at = datetime.now(UTC).isoformat()

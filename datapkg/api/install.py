@@ -12,15 +12,17 @@ from datapkg import resolve
 from datapkg.api.results import InstallResult, PackageOutcome, unchecked_text
 from datapkg.api.states import completed, overruling_lock, unpushed_build
 from datapkg.errors import DatapkgError, QuotaExceeded
+from datapkg.format.manifest.diff import replaced_objects
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import TransferPlan, plan, transfer
+from datapkg.objects.transfer import TransferPlan, plan
 from datapkg.reading.missing.earlier_states import explained
 from datapkg.remote.client import Client
 from datapkg.resolve import ResolvedState, find_installed
+from datapkg.store.delta_fetch import receive
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def _origin(home: Home, ref: Ref, hash: str, options: InstallOptions) -> str:
     if origin := resolve.origin_of(home, ref, hash):
         return origin
     refs = home.store.refs
-    if any(event.hash == hash for event in refs.log(ref)):
+    if any(refs.log(ref, hash=hash)):
         return "local"
     current = refs.current(ref)
     if current and current.origin != "local" and hash in refs.known_hashes(ref):
@@ -140,11 +142,12 @@ def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, pro
     if not planned.needed:
         return InstallResult(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
     exact = ref.at(State("hash", found.hash))
-    moved = transfer(resolve.objects_of(home, exact, registry), home.store.objects, planned, progress)
+    origin = resolve.origin_of(home, exact, found.hash) or str(exact)
+    receive(home.store.through(lambda: resolve.objects_of(home, exact, registry), origin), planned, progress)
     home.store.forget_parts()
     _note_whole(home, ref, manifest)
     wanted = sum(selection.of(manifest, ref.path).values())
-    return InstallResult(ref.package, found.hash, moved.objects, moved.size_bytes, wanted)
+    return InstallResult(ref.package, found.hash, len(planned.needed), planned.size_bytes, wanted)
 
 
 def _note_whole(home: Home, ref: Ref, manifest: Manifest) -> None:
@@ -158,9 +161,12 @@ def _fetch_objects(
     home: Home, client: Client, ref: Ref, manifest: Manifest, options: InstallOptions, progress: Progress
 ) -> int:
     planned = _planned(home, ref, manifest, options.selection)
-    received = transfer(client.objects(ref), home.store.objects, planned, progress).objects
+    current = home.store.refs.current(ref)
+    before = home.store.manifest(current.hash) if current and home.store.has(current.hash) else None
+    through = home.store.through(lambda: client.objects(ref), client.url)
+    receive(through, planned, progress, replaced_objects(before, manifest) if before else ())
     home.store.forget_parts()
-    return received
+    return len(planned.needed)
 
 
 def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> TransferPlan:

@@ -127,8 +127,8 @@ def _prepare(folder: Path) -> bool:
 def _time_ns(source: Source) -> int:
     """Return the time when the state was first built, pushed or installed here, in ns; a fixed time if unknown."""
     try:
-        events = source.store.refs.log(source.ref)
-        times = [datetime.fromisoformat(each.at).timestamp() for each in events if each.hash == source.hash]
+        events = source.store.refs.log(source.ref, hash=source.hash)
+        times = [datetime.fromisoformat(each.at).timestamp() for each in events]
     except (DatapkgError, ValueError):
         times = []
     return round(min(times) * 10**6) * 1000 if times else SEALED_MTIME_NS

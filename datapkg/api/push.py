@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from datapkg.api.push_plan import PushPlan, new_objects
+from datapkg.api.push_plan import PushPlan, new_objects, planned_bytes
 from datapkg.api.results import PushResult, unchecked_text
 from datapkg.api.states import check_complete
 from datapkg.errors import Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
@@ -87,13 +87,15 @@ def _push(
     asked = {manifest.hash: manifest.size_bytes, **new_objects(before, manifest)}
     begun = _begin(home, client, ref, manifest, request, list(asked)[: wire.MAX_HASHES])
     started, request, manifest = begun.started, begun.request, begun.manifest
-    sending = PushPlan(client.objects(ref, started.push), started, before)
+    sending = PushPlan(home.store.objects, client.objects(ref, started.push), started, before, begun.theirs)
     planned = TransferPlan({}, len(asked)) if begun.is_adopted else sending.plan(manifest, asked)
+    _check_here(home, ref, planned)
+    deltas = sending.deltas(planned, manifest)
     result = PushResult(
         package=ref.package,
         hash=manifest.hash,
         objects_sent=len(planned.needed),
-        bytes_sent=sending.size_bytes(planned, manifest),
+        bytes_sent=planned_bytes(planned, deltas),
         bytes_logical=_size(home, ref, manifest),
         url=f"{client.url}/{ref.package}",
         changed=manifest.hash != started.latest,
@@ -101,12 +103,12 @@ def _push(
         record=request.record,
         warnings=begun.refused + (_warnings(home, manifest) if request.public else []),
     )
-    _check_here(home, ref, planned)
     if dry_run:
         client.check_publish(ref, started.push, _check_of(request, manifest, planned))
         return replace(result, changes=review(begun.theirs, manifest))
     sent_before = client.session.sent_bytes
-    transfer(home.store.objects, sending.target, sending.send_manifest(planned, manifest), progress)
+    left = sending.send_deltas(planned, manifest, deltas, progress)
+    transfer(home.store.objects, sending.target, left, progress)
     published = client.publish(ref, started.push, request)
     _remember(home, ref, manifest, client.url, request, published.changed)
     return replace(
@@ -199,18 +201,18 @@ def _warnings(home: Home, manifest: Manifest) -> list[str]:
 def _state_to_push(home: Home, ref: Ref) -> str:
     if ref.state is not None:
         return find_installed(home, ref).hash
-    events = [event for event in home.store.refs.log(ref) if event.event != "push"]
-    if not events:
+    newest = next((event for event in home.store.refs.log(ref) if event.event != "push"), None)
+    if newest is None:
         error = not_installed(ref)
         raise PackageNotFound(f"{ref.package} was not built here", hint=f"datapkg build {ref.package} PATH") from error
-    if events[0].event != "build":
+    if newest.event != "build":
         raise InvalidInput(
             f"nothing of {ref.package} was built since it was installed; there is nothing new to push",
             hint=f"datapkg build {ref.package} PATH (or push a state by its hash: {ref.package}@sha256:…)",
         )
-    line = f"datapkg push {ref.package}@sha256:{events[0].hash}"
-    check_complete(home, ref, events[0].hash, "nothing was pushed", f"to push it as it is: {line}")
-    return events[0].hash
+    line = f"datapkg push {ref.package}@sha256:{newest.hash}"
+    check_complete(home, ref, newest.hash, "nothing was pushed", f"to push it as it is: {line}")
+    return newest.hash
 
 
 def _check_started(ref: Ref, started: wire.PushStarted, request: wire.Publish) -> None:
@@ -297,14 +299,12 @@ def _parent(home: Home, ref: Ref, given: str | None, latest: str | None) -> str 
 
 def _message(home: Home, ref: Ref, hash: str) -> str:
     """Return the message of the build that made this state here, or ""."""
-    events = home.store.refs.log(ref, "build")
-    return next((event.message for event in events if event.hash == hash), "")
+    return next((event.message for event in home.store.refs.log(ref, "build", hash)), "")
 
 
 def _record(home: Home, ref: Ref, hash: str) -> dict[str, object]:
     """Return the record of the build that made this state here, or {}."""
-    events = home.store.refs.log(ref, "build")
-    return next((event.record for event in events if event.hash == hash), {})
+    return home.store.refs.record(ref, hash) or {}
 
 
 def _remember(home: Home, ref: Ref, manifest: Manifest, url: str, request: wire.Publish, changed: bool) -> None:

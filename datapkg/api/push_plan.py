@@ -7,16 +7,22 @@ the push starts. If it does not send that list, the push asks about all objects.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 
 from datapkg.errors import DatapkgError
 from datapkg.format import wire
 from datapkg.format.manifest.delta import MAX_STEPS, Step, steps_over
-from datapkg.format.manifest.diff import changed
+from datapkg.format.manifest.diff import changed, replaced_objects
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
+from datapkg.objects.deltas import known_chunks, long_ones, new_bytes, steps_from
+from datapkg.objects.progress import Progress
 from datapkg.objects.transfer import TransferPlan
 from datapkg.remote.objects import RegistryObjects
+from datapkg.store.verified import VerifiedObjects
 
 
 def new_objects(before: Manifest | None, manifest: Manifest) -> dict[str, int]:
@@ -29,11 +35,13 @@ def new_objects(before: Manifest | None, manifest: Manifest) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class PushPlan:
-    """A started push; `before` is a state that is here and may be the registry's latest."""
+    """A started push; `before` is a state that is here and may be the registry's `latest`."""
 
+    objects: VerifiedObjects
     target: RegistryObjects
     started: wire.PushStarted
     before: Manifest | None
+    latest: Manifest | None
 
     @property
     def _is_held(self) -> bool:
@@ -55,23 +63,52 @@ class PushPlan:
         needed = {hash: size for hash, size in wanted.items() if hash in missing}
         return TransferPlan(needed, len(wanted) - len(needed))
 
-    def size_bytes(self, planned: TransferPlan, manifest: Manifest) -> int:
-        """Return the number of bytes that a plan sends, with the manifest as a delta if possible."""
-        steps = self._steps(manifest) if manifest.hash in planned.needed else []
-        return planned.size_bytes - (manifest.size_bytes - _new_bytes(steps) if steps else 0)
+    def deltas(self, planned: TransferPlan, manifest: Manifest) -> dict[str, list[Step]]:
+        """Return, by hash, the steps that build needed objects from chunks of those that they replace."""
+        deltas: dict[str, list[Step]] = {}
+        if manifest.hash in planned.needed and (steps := self._steps(manifest)):
+            deltas[manifest.hash] = steps
+        if self.latest is None or self.started.damaged is None:
+            return deltas
+        damaged = set(self.started.damaged)
+        for removed, added in replaced_objects(self.latest, manifest):
+            wanted = long_ones({hash: size for hash, size in added.items() if hash in planned.needed})
+            absent = self.objects.missing(removed) if wanted else set()
+            bases = {hash: size for hash, size in removed.items() if hash not in damaged | absent}
+            known = known_chunks(self.objects, long_ones(bases)) if wanted else {}
+            for hash, size in wanted.items() if known else ():
+                if steps := steps_from(self.objects.chunks(hash, size) or [], known):
+                    deltas[hash] = steps
+        return deltas
 
-    def send_manifest(self, planned: TransferPlan, manifest: Manifest) -> TransferPlan:
-        """Send a long manifest as a delta from the state before, if the registry accepts it; return the rest."""
-        steps = self._steps(manifest) if manifest.hash in planned.needed else []
-        if not steps or not isinstance(manifest, MappedManifest):
-            return planned
-        try:
-            self.target.put_delta(manifest.hash, manifest.view, steps)
-        except DatapkgError:  # of any kind: sending the whole manifest does not depend on the registry's state
-            return planned
-        return TransferPlan(
-            {hash: size for hash, size in planned.needed.items() if hash != manifest.hash}, planned.present + 1
-        )
+    def send_deltas(
+        self, planned: TransferPlan, manifest: Manifest, deltas: dict[str, list[Step]], progress: Progress
+    ) -> TransferPlan:
+        """Send objects as deltas; return the plan of what is left, which is sent whole."""
+        sent: dict[str, int] = {}
+        for hash, steps in deltas.items():
+            try:
+                with self._mapped(hash, manifest) as new:
+                    self.target.put_delta(hash, new, steps)
+            except DatapkgError:  # of whatever kind: what is sent whole needs nothing of the registry's
+                continue
+            sent[hash] = planned.needed[hash]
+            progress("objects", sum(sent.values()), planned.size_bytes)
+        left = {hash: size for hash, size in planned.needed.items() if hash not in sent}
+        return TransferPlan(left, planned.present + len(sent))
+
+    @contextmanager
+    def _mapped(self, hash: str, manifest: Manifest) -> Iterator[memoryview]:
+        if hash == manifest.hash:
+            yield memoryview(manifest.data)
+            return
+        place = self.objects.trusted(hash)
+        with (
+            open(place.path, "rb") as file,
+            mmap(file.fileno(), 0, access=ACCESS_READ) as data,
+            memoryview(data)[place.offset : place.offset + place.size] as view,
+        ):
+            yield view
 
     def _steps(self, manifest: Manifest) -> list[Step]:
         """Return the delta from the previous manifest to this one; empty if it is better sent whole."""
@@ -79,8 +116,10 @@ class PushPlan:
         if not (self._is_held and isinstance(before, MappedManifest) and isinstance(manifest, MappedManifest)):
             return []
         steps = steps_over(manifest.gaps(before), before.hash, before.size_bytes)
-        return steps if len(steps) <= MAX_STEPS and 2 * _new_bytes(steps) <= manifest.size_bytes else []
+        return steps if len(steps) <= MAX_STEPS and 2 * new_bytes(steps) <= manifest.size_bytes else []
 
 
-def _new_bytes(steps: list[Step]) -> int:
-    return sum(step.size for step in steps if step.source is None)
+def planned_bytes(planned: TransferPlan, deltas: dict[str, list[Step]]) -> int:
+    """Return how many bytes of objects a plan sends, those with a delta only by what is new in them."""
+    whole = sum(size for hash, size in planned.needed.items() if hash not in deltas)
+    return whole + sum(map(new_bytes, deltas.values()))

@@ -30,7 +30,7 @@ def unpushed_build(home: Home, ref: Ref, latest: str | None = None) -> Current |
     latest = latest or store.refs.tags(ref).get(LATEST, "")
     if current is None or current.origin != "local" or current.hash == latest:
         return None
-    if any(event.hash == current.hash and event.event != "build" for event in store.refs.log(ref)):
+    if any(event.event != "build" for event in store.refs.log(ref, hash=current.hash)):
         return None
     if latest and store.has(latest) and same_data(store.manifest(latest), store.manifest(current.hash)):
         return None
@@ -44,7 +44,7 @@ def check_complete(home: Home, ref: Ref, hash: str, consequence: str, hint: str)
     merge, so an incomplete state must be named by its hash.
     """
     refs = home.store.refs
-    if any(event.hash == hash for event in refs.log(ref, "push")):
+    if any(refs.log(ref, "push", hash)):
         return
     left_out = [each["path"] for each in (refs.record(ref, hash) or {}).get("left_out", [])]
     if ref.path:
@@ -79,7 +79,7 @@ def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
     """
     refs = store.refs
     current = refs.current(ref)
-    times = {event.hash: event.at for event in reversed(refs.log(ref))}
+    times = {event.hash: event.at for event in reversed(list(refs.log(ref)))}
     tags, versions = refs.tags(ref), refs.versions(ref)
     hashes = [current.hash] if current else []
     hashes += sorted(times, key=lambda hash: times[hash], reverse=True)

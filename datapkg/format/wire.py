@@ -190,6 +190,12 @@ class Missing(_Reply, kw_only=True, frozen=True):
     missing: list[Hash]
 
 
+class Received(_Reply, kw_only=True, frozen=True):
+    """How many bytes of an object came in an upload that broke off; the next one may go on from there (`?offset=`)."""
+
+    size_bytes: int
+
+
 class Stored(_Reply, kw_only=True, frozen=True):
     """The hashes of the objects that were stored."""
 

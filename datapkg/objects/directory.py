@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import io
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
+from datapkg.errors import Conflict
 from datapkg.format.hashing import check_hash, copy_hashed, is_hash, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.files import (
@@ -101,6 +105,35 @@ class DirectoryObjects(Objects):
         self._named([self.path(hash)])
         return hash
 
+    def put_rest(self, stream: BinaryIO, expected: str, begun: Path, offset: int) -> str:
+        """Store an object whose first `offset` bytes are in the file `begun` and whose rest is in `stream`.
+
+        If the stream fails, `begun` keeps what arrived. Raise `Conflict` if another process writes to `begun` or it has
+        fewer bytes; `HashMismatch`, keeping nothing, if the hash of the whole is not `expected`.
+        """
+        begun.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with naming(begun), os.fdopen(fd, "r+b", buffering=0) as file:
+            _lock_alone(file, expected)
+            if os.fstat(fd).st_size < offset:
+                raise Conflict(f"object {expected} has {os.fstat(fd).st_size:,} bytes here, not {offset:,}")
+            file.truncate(offset)
+            sha256 = hashlib.sha256()
+            while piece := file.read(READ_BUFFER_BYTES):
+                sha256.update(piece)
+            while piece := stream.read(READ_BUFFER_BYTES):
+                file.write(piece)
+                sha256.update(piece)
+            if sha256.hexdigest() != expected:
+                begun.unlink(missing_ok=True)
+                raise mismatch(expected, sha256.hexdigest())
+            seal(file)
+            sync_file(file)
+            rename(begun, self.path(expected))
+        sync_folder(self.path(expected).parent)
+        self._named([self.path(expected)])
+        return expected
+
     def _keep_for_later(self, hash: str, temp: Path) -> bool:
         with self._lock:
             if not self._depth:
@@ -163,6 +196,16 @@ class DirectoryObjects(Objects):
                     for rest in os.listdir(self.folder / prefix):
                         if is_hash(prefix + rest) and prefix + rest not in seen:
                             yield prefix + rest
+
+
+def _lock_alone(file: IO[bytes], hash: str) -> None:
+    """Lock a file; wait up to 10 s, since the server may notice a broken connection later than the client."""
+    for _ in range(100):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.1)
+    raise Conflict(f"object {hash} is being written by another process")
 
 
 class Window(io.RawIOBase):

@@ -56,7 +56,8 @@ def transfer(source: Readable, target: Writable, planned: TransferPlan, progress
             for hash, size in group.items():
                 if size >= SMALL_BYTES:
                     with source.open(hash) as stream:
-                        target.put(cast(BinaryIO, _Stated(stream, hash, size)), expected=hash)
+                        stated = _Stated(stream, hash, size, after(progress, done, total))
+                        target.put(cast(BinaryIO, stated), expected=hash)
                     done += size
                     progress("objects", done, total)
     return TransferResult(len(planned.needed), total)
@@ -85,17 +86,19 @@ def _move_small(
 class _Stated:
     """A stream of which no byte beyond the stated size is given; seekable where the other is."""
 
-    def __init__(self, stream: BinaryIO, hash: str, size: int) -> None:
-        self._stream, self._hash, self._size = stream, hash, size
+    def __init__(self, stream: BinaryIO, hash: str, size: int, progress: Progress) -> None:
+        self._stream, self._hash, self.size, self._progress = stream, hash, size, progress
+        self._start = stream.tell() if stream.seekable() else 0
         self._left = size
 
     def read(self, size: int = -1) -> bytes:
         piece = self._stream.read(self._left + 1 if size < 0 else min(size, self._left + 1))
         if len(piece) > self._left:
-            raise _not_as_stated(self._hash, self._size, "longer")
+            raise _not_as_stated(self._hash, self.size, "longer")
         if size and not piece and self._left:
-            raise _not_as_stated(self._hash, self._size, "shorter")
+            raise _not_as_stated(self._hash, self.size, "shorter")
         self._left -= len(piece)
+        self._progress("objects", self.size - self._left, self.size)
         return piece
 
     def seekable(self) -> bool:
@@ -105,9 +108,14 @@ class _Stated:
         return self._stream.tell()
 
     def seek(self, offset: int) -> int:
-        """Only to where the stream began: a push that broke off sends all of it again."""
-        self._left = self._size
+        """Go to a position from which a push that broke off goes on."""
+        self._left = self.size - (offset - self._start)
         return self._stream.seek(offset)
+
+
+def after(progress: Progress, before: int, total: int) -> Progress:
+    """Return the progress of a part of work: `before` bytes of `total` were done when it began."""
+    return lambda what, done, _: progress(what, before + done, total)
 
 
 def _not_as_stated(hash: str, size: int, how: str) -> IntegrityError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -21,6 +21,8 @@ from datapkg.remote.transport import number_in
 
 IDENTITY = {"Accept-Encoding": "identity"}
 READ_MANY_COUNT = 20_000
+RESUMED_BYTES = 64 << 20
+"""Before a larger object is sent, the registry is asked how much of it came in an upload that broke off."""
 
 
 class RegistryObjects(Writable):
@@ -133,17 +135,23 @@ class RegistryObjects(Writable):
             return self._put_unknown(stream)
         path = self._path(wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(expected))
         start = stream.tell() if stream.seekable() else None
+        size = getattr(stream, "size", 0)
+        is_begun = size >= RESUMED_BYTES
 
         def attempt() -> None:
+            nonlocal is_begun
+            received = self._received(path) if is_begun and start is not None else 0
+            offset = received if received < size else 0
+            is_begun = True
             if start is not None:
-                stream.seek(start)
+                stream.seek(start + offset)
             body = HashingReader(stream)
-            pieces = _pieces(body, self._session.patience.moved)
+            query = f"?offset={offset}" if offset else ""
             headers = {"Content-Type": "application/octet-stream"}
-            with self._session.request("PUT", path, data=pieces, headers=headers) as response:
+            pieces = self._counted(_pieces(body))
+            with self._session.request("PUT", path + query, data=pieces, headers=headers) as response:
                 self._session.body(response, 1 << 20)
-            self._session.sent_bytes += body.size_bytes
-            if body.hexdigest() != expected:
+            if not offset and body.hexdigest() != expected:
                 raise mismatch(expected, body.hexdigest())
 
         if start is None:
@@ -151,6 +159,13 @@ class RegistryObjects(Writable):
         else:
             self._session.retried(attempt)
         return expected
+
+    def _received(self, path: str) -> int:
+        """Return how many bytes arrived in an interrupted upload; 0 from a registry that does not keep them."""
+        try:
+            return self._session.reply(wire.Received, "GET", path).size_bytes
+        except (NotFound, InvalidInput, Unreachable):
+            return 0
 
     def _put_unknown(self, stream: BinaryIO) -> str:
         """Hash a stream on its way to a temporary file first: the address of an object is its hash."""
@@ -162,9 +177,23 @@ class RegistryObjects(Writable):
             return self.put(cast(BinaryIO, spool), reader.hexdigest())
 
     def put_delta(self, hash: str, new: memoryview, steps: Sequence[Step]) -> None:
-        """Store one object, of whose bytes the registry has most in others; the steps tell which."""
+        """Store an object with the bytes `new` by steps that refer to other objects of the registry."""
         path = self._path(wire.PUSH_DELTA, push=self._pushed(), hash=check_hash(hash))
-        self._send_body("PUT", path, b"".join(encode_delta(steps, new)), wire.DELTA_TYPE)
+        headers = {"Content-Type": wire.DELTA_TYPE}
+
+        def attempt() -> None:
+            with self._session.request(
+                "PUT", path, data=self._counted(encode_delta(steps, new)), headers=headers
+            ) as response:
+                self._session.body(response, 1 << 20)
+
+        self._session.retried(attempt)
+
+    def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            yield piece
+            self._session.sent_bytes += len(piece)
+            self._session.patience.moved(len(piece))
 
     def put_many(self, items: Iterable[bytes]) -> list[str]:
         path = self._path(wire.PUSH_OBJECTS, push=self._pushed())
@@ -188,10 +217,9 @@ def _is_absent(error: Unreachable) -> bool:
     return error.detail.get("status") in (404, 405)
 
 
-def _pieces(reader: HashingReader, moved: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
+def _pieces(reader: HashingReader) -> Iterator[bytes]:
     while piece := reader.read(1 << 20):
         yield piece
-        moved(len(piece))
 
 
 def _groups(hashes: Iterable[str], count: int) -> Iterator[list[str]]:

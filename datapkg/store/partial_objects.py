@@ -130,11 +130,16 @@ class PartialObject:
                 written = os.pwrite(self._fd, view, start)
                 start, view = start + written, view[written:]
 
-    def keep(self, stretches: list[Stretch]) -> None:
-        """Record that these ranges were written; on a full disk only in memory."""
-        with keeping(self.path.parent):
-            os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+    def keep(self, stretches: list[Stretch], *, durable: bool = True) -> None:
+        """Record that these ranges were written; on a full disk, or without `durable`, only in memory."""
+        if durable:
+            with keeping(self.path.parent):
+                os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
         self._spans.add(stretches)
+        if durable:
+            self._write_records(stretches)
+
+    def _write_records(self, stretches: list[Stretch]) -> None:
         records = b"".join(_RECORD.pack(*each, _check(*each)) for each in stretches)
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, BinaryIO, cast
 from weakref import WeakSet
 
@@ -21,7 +22,7 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Readable
 from datapkg.objects.pack_file import PackLocation
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import TransferPlan, groups, transfer
+from datapkg.objects.transfer import TransferPlan, after, groups, transfer
 from datapkg.store import chunk_verification
 from datapkg.store.byte_ranges import ByteRanges, Stretch
 from datapkg.store.partial_objects import NO_ROOM, PartialObject, PartialObjects, keeping
@@ -32,10 +33,19 @@ GAP_BYTES = 64 << 10  # smaller gaps are fetched along instead of starting anoth
 STEP_BYTES, MAX_STEP_BYTES = 256 << 10, 8 << 20
 PIECE_BYTES = 1 << 20
 GROUP_BYTES = 16 << 20
+KEPT_AT_ONCE = 32 << 20  # at most so much of a fetch that was killed is fetched again
 ASKED_AT_ONCE = 8
 
 
 Explained = Callable[[], AbstractContextManager[Any]]
+
+
+Moved = Callable[[int], None]
+"""Called with the number of bytes that arrived, from any thread."""
+
+
+def unnoticed(size_bytes: int) -> None:
+    """Report nothing."""
 
 
 class ReadThrough(Readable):
@@ -116,23 +126,24 @@ class ReadThrough(Readable):
             with keeping(self.parts.folder), self.parts.alone():
                 here = self.mine.packed.missing(some)
                 group = {hash: size for hash, size in some.items() if hash in here}
-                transfer(self.theirs, self.mine, TransferPlan(group, 0), _after(progress, done, total))
+                transfer(self.theirs, self.mine, TransferPlan(group, 0), after(progress, done, total))
                 for hash, size in group.items():
                     self.parts.drop(hash, size)
             came, done = came + len(group), done + sum(some.values())
         return came
 
-    def fetch(self, wanted: Iterable[tuple[str, PartialObject, list[Stretch]]]) -> None:
+    def fetch(self, wanted: Iterable[tuple[str, PartialObject, list[Stretch]]], moved: Moved = unnoticed) -> None:
         """Fetch missing ranges of objects (hash, partial object, ranges): many at once, near ones together.
 
         Raise `HashMismatch` if an object became complete and its hash does not match; its partial file is deleted.
         """
         work = [(hash, part, each) for hash, part, each in wanted if _lacking(part, each)]
+        fetch_one = partial(self._fetch_one, moved)
         if len(work) == 1:
-            self._fetch_one(*work[0])
+            fetch_one(*work[0])
         elif work:
             with ThreadPoolExecutor(min(ASKED_AT_ONCE, len(work)), "datapkg-fetch") as pool:
-                for _ in pool.map(lambda each: self._fetch_one(*each), work):
+                for _ in pool.map(fetch_one, *zip(*work, strict=True)):
                     pass  # raise here what a thread raised
 
     def prove(self, hash: str, part: PartialObject, stretches: list[Stretch]) -> bool:
@@ -155,26 +166,41 @@ class ReadThrough(Readable):
             raise CorruptObject(f"a part of object {hash} is not what its hash says; it was not used", hash=hash)
         return True
 
-    def _fetch_one(self, hash: str, part: PartialObject, stretches: list[Stretch]) -> None:
+    def _fetch_one(self, moved: Moved, hash: str, part: PartialObject, stretches: list[Stretch]) -> None:
         with part.alone():
             lacking = _lacking(part, stretches)  # another process may have fetched them meanwhile
+            left = part.lacking(0, part.size)
+            completes_it = left == [each for stretch in stretches for each in part.lacking(*stretch)]
+            is_short = sum(stop - start for start, stop in left) <= KEPT_AT_ONCE
             for start, stop in lacking:
-                self._fetch_stretch(hash, part, start, stop)
+                self._fetch_stretch(hash, part, (start, stop), moved, durable=not (completes_it and is_short))
             if lacking and part.is_whole:
-                self._promote(hash, part)
+                self.promote(hash, part)
 
-    def _fetch_stretch(self, hash: str, part: PartialObject, start: int, stop: int) -> None:
+    def _fetch_stretch(self, hash: str, part: PartialObject, stretch: Stretch, moved: Moved, *, durable: bool) -> None:
+        """Fetch a range and record it every `KEPT_AT_ONCE` bytes, from where an interrupted fetch continues.
+
+        Without `durable` the last record is not synced: the object that it completes is.
+        """
+        start, stop = stretch
+        at = kept = start
         with self.theirs.open(hash, start, stop) as stream:
-            at = start
             while at < stop and (piece := stream.read(min(PIECE_BYTES, stop - at))):
                 part.write(at, piece)
                 at += len(piece)
+                moved(len(piece))
+                if at - kept >= KEPT_AT_ONCE and at < stop:
+                    part.keep([(kept, at)])
+                    kept = at
         if at != stop:
             raise Unreachable(f"object {hash} broke off: {at - start:,} of {stop - start:,} bytes came")
-        part.keep([(start, stop)])
+        part.keep([(kept, stop)], durable=durable)
 
-    def _promote(self, hash: str, part: PartialObject) -> None:
-        """Store a complete object if its hash matches; without disk space it stays a partial file."""
+    def promote(self, hash: str, part: PartialObject) -> None:
+        """Store a complete object; without disk space it stays a partial file.
+
+        Raise `CorruptObject`, and delete the partial file, if its hash does not match.
+        """
         with part.mapped() as data:
             try:
                 self.mine.put(cast(BinaryIO, data), expected=hash)
@@ -187,6 +213,7 @@ class ReadThrough(Readable):
                 if hash_bytes(memoryview(data)) != hash:
                     self.parts.drop(hash, part.size)
                     raise _damaged(hash) from error
+                part.keep([(0, part.size)])
                 return
         self.parts.drop(hash, part.size)
 
@@ -257,11 +284,6 @@ class _Stretches(io.RawIOBase):
         if not self.closed:
             self._part.close()
         super().close()
-
-
-def _after(progress: Progress, before: int, total: int) -> Progress:
-    """Return the progress function for a part of the work."""
-    return lambda what, done, _: progress(what, before + done, total)
 
 
 def _lacking(part: PartialObject, stretches: list[Stretch]) -> list[Stretch]:

@@ -20,6 +20,7 @@ from datapkg.objects.files import temp_path, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, Literal
 
     Event = Literal["build", "install", "push"]
@@ -139,25 +140,24 @@ class Refs:
         file_name = f"{at}-{event.hash[:12]}-{os.urandom(4).hex()}.json"
         self._write(self._package(ref) / "log" / file_name, vars(event))
 
-    def log(self, ref: Ref, event: Event | None = None) -> list[LogEvent]:
-        """Return the events of a package (of one kind), newest first."""
+    def log(self, ref: Ref, event: Event | None = None, hash: str = "") -> Iterator[LogEvent]:
+        """Yield the events of a package, of one kind or of one state if these are given, newest first.
+
+        Each is read when it is asked for: what takes the newest one does not depend on how long the log is.
+        """
         folder = self._package(ref) / "log"
-        events = [found for each in reversed(_names(folder)) if (found := _event(folder / each))]
-        return [each for each in events if event in (None, each.event)]
+        for each in reversed(_names(folder)):
+            found = _event(folder / each) if hash[:12] in each else None
+            if found and event in (None, found.event) and hash in ("", found.hash):
+                yield found
 
     def record(self, ref: Ref, hash: str, event: Event = "build") -> dict[str, Any] | None:
         """Return the record of the newest build of this state on this machine; None if there is none.
 
-        With "install", return what was stored when it came from a registry, its check results; events without a record
-        are skipped.
+        With "install", return the check results that came with it from a registry; events without them are skipped.
         """
-        folder = self._package(ref) / "log"
-        for each in reversed(_names(folder)):
-            if f"-{hash[:12]}-" in each:
-                found = _event(folder / each)
-                if found and found.hash == hash and found.event == event and (event == "build" or found.record):
-                    return found.record
-        return None
+        events = self.log(ref, event, hash)
+        return next((each.record for each in events if event == "build" or each.record), None)
 
     def newest_records(self, ref: Ref, most: int) -> list[dict[str, Any]]:
         """Return the records of builds among the newest `most` events of a package, the newest first."""

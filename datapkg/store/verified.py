@@ -16,7 +16,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from datapkg.errors import CorruptObject, ObjectNotFound
+from datapkg.errors import CorruptObject, DatapkgError, ObjectNotFound
+from datapkg.format.chunks import Chunk
 from datapkg.format.hashing import READ_BYTES, is_hash
 from datapkg.objects.base import Objects
 from datapkg.objects.files import seal, temp_path
@@ -25,6 +26,8 @@ from datapkg.objects.packs import FEW_LOOKUPS, PackedObjects
 from datapkg.store.index import Index
 
 RENEWED_NS = 300 * 10**9
+CHUNKS_KEY = "chunks:2:"
+"""How objects are cut is part of the key: maps that were made in another way find nothing in common."""
 
 
 class VerifiedObjects(Objects):
@@ -174,6 +177,23 @@ class VerifiedObjects(Objects):
             return open_place(self.trusted(hash), start, stop)
         except ObjectNotFound:  # its pack was rewritten in between
             return open_place(self.trusted(hash), start, stop)
+
+    def chunks(self, hash: str, size: int) -> list[Chunk] | None:
+        """Return the chunks of an object that is here, in order; reads all of it the first time.
+
+        Raises `ObjectNotFound`, `CorruptObject`.
+        """
+        from datapkg.format.chunks import decode_chunks, encode_chunks
+        from datapkg.objects.chunking import chunks_of_object
+
+        key = f"{CHUNKS_KEY}{hash}"
+        with contextlib.suppress(DatapkgError):
+            kept = decode_chunks(self.index.get_many([key]).get(key, b""))
+            if kept and kept[-1].stop == size and self._is_verified(self.packed.locate(hash)):
+                return kept
+        chunks = chunks_of_object(self, hash)
+        self.index.put_many({key: encode_chunks(chunks)})
+        return chunks
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield hash and verified bytes of each object."""

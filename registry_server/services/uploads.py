@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import BinaryIO
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from datapkg.format.manifest.delta import DeltaStream
 from datapkg.format.names import check_package
 from datapkg.format.texts import quoted
 from datapkg.objects.base import not_found
+from datapkg.objects.directory import DirectoryObjects
 from registry_server.db import objects, pushes, states
 from registry_server.db.packages import PackageRow
 from registry_server.db.pushes import Push
@@ -92,7 +94,7 @@ def check_push(request: PushRequest) -> None:
     with request.registry.db.read() as connection:
         push = find_push(connection, request)
         limit = request.registry.settings.max_unpublished_bytes
-        if pushes.unpublished_bytes(connection, push.user_id) > limit:
+        if pushes.unpublished_bytes(connection, push.user_id) + _begun_bytes(request.registry, push.user_id) > limit:
             raise QuotaExceeded(
                 f"you have sent more than {limit:,} bytes that are not published, which is the limit "
                 f"({setting_name('max_unpublished_bytes')})",
@@ -101,18 +103,37 @@ def check_push(request: PushRequest) -> None:
             )
 
 
-def _check_under_way(request: PushRequest) -> None:
+def _check_under_way(request: PushRequest) -> Push:
     with request.registry.db.read() as connection:
-        find_push(connection, request)
+        return find_push(connection, request)
 
 
-def put_object(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
-    """Store one object of any size; raise `HashMismatch`, and keep nothing, if its hash is not `hash`."""
-    _check_under_way(request)
+def put_object(request: PushRequest, hash: str, offset: int, stream: BinaryIO) -> wire.Stored:
+    """Store one object of any size, of which `offset` bytes came in an interrupted upload.
+
+    Raise `HashMismatch`, and keep nothing, if its hash is not `hash`; `Conflict` if fewer than `offset` bytes are here.
+    """
+    begun = _begun(request, _check_under_way(request), hash)
     counted = _Counted(stream)
-    request.registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
-    _note(request, {hash: counted.size_bytes})
+    writer = DirectoryObjects(request.registry.settings.data / "objects", request.registry.settings.temporary)
+    writer.put_rest(counted, hash, begun, offset)  # type: ignore[arg-type]
+    _note(request, {hash: offset + counted.size_bytes})
     return wire.Stored(hashes=[hash])
+
+
+def received(request: PushRequest, hash: str) -> wire.Received:
+    """Return how many bytes of an object came in an interrupted upload of the same user."""
+    begun = _begun(request, _check_under_way(request), hash)
+    return wire.Received(size_bytes=begun.stat().st_size if begun.exists() else 0)
+
+
+def _begun(request: PushRequest, push: Push, hash: str) -> Path:
+    """Return the file of an unfinished upload; one per user, so that no user learns what others upload."""
+    return request.registry.settings.temporary / f"upload-{push.user_id}-{hash}"
+
+
+def _begun_bytes(registry: Registry, user_id: int) -> int:
+    return sum(each.stat().st_size for each in registry.settings.temporary.glob(f"upload-{user_id}-*"))
 
 
 def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
@@ -131,7 +152,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
             raise InvalidInput(f"object {source} has {sizes[source]:,} bytes; the delta uses bytes up to {stop:,}")
         return request.registry.objects.open(source, start, stop)
 
-    with closing(DeltaStream(stream, part, request.registry.settings.max_manifest_bytes)) as built:
+    with closing(DeltaStream(stream, part, request.registry.settings.max_object_bytes)) as built:
         request.registry.new_writer(1).put(built, expected=hash)  # type: ignore[arg-type]
         _note(request, {hash: built.size_bytes})
     return wire.Stored(hashes=[hash])

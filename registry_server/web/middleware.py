@@ -40,7 +40,7 @@ EXPOSED = "ETag, Content-Range, Accept-Ranges"
 
 _BOUNDS: list[tuple[re.Pattern[str], str, Callable[[Settings], int]]] = [
     (re.compile(r".*/pushes/[^/]+/objects/[^/]+\Z"), "max_object_bytes", lambda s: s.max_object_bytes),
-    (re.compile(r".*/pushes/[^/]+/objects/[^/]+/delta\Z"), "max_manifest_bytes", lambda s: s.max_manifest_bytes),
+    (re.compile(r".*/pushes/[^/]+/objects/[^/]+/delta\Z"), "max_object_bytes", lambda s: s.max_object_bytes),
     (re.compile(r".*/pushes/[^/]+/objects\Z"), "max_batch_bytes", lambda s: s.max_batch_bytes),
     (re.compile(r".*/pushes/[^/]+/publish(/check)?\Z"), "max_record_bytes", lambda s: s.max_publish_bytes),
     (re.compile(r""), "max_json_bytes", lambda s: s.max_json_bytes),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from datapkg.format import wire
 from registry_server.services import publish, uploads
@@ -37,9 +37,17 @@ def missing(push: ThePush, wanted: Sent[wire.HashList]) -> Reply[wire.Missing]:
 
 
 @router.put(wire.PUSH_OBJECT, openapi_extra=_takes("application/octet-stream"))
-async def put_object(request: Request, push: ThePush, hash: TheHash) -> Reply[wire.Stored]:
-    """Upload one object of any size."""
-    return await _store(request, push, partial(uploads.put_object, push, hash))
+async def put_object(
+    request: Request, push: ThePush, hash: TheHash, offset: Annotated[int, Query(ge=0)] = 0
+) -> Reply[wire.Stored]:
+    """Upload one object of any size, from `offset` on where an upload of it broke off."""
+    return await _store(request, push, partial(uploads.put_object, push, hash, offset))
+
+
+@router.get(wire.PUSH_OBJECT)
+def received(push: ThePush, hash: TheHash) -> Reply[wire.Received]:
+    """Return how much of an object came in an upload that broke off."""
+    return uploads.received(push, hash)
 
 
 @router.put(wire.PUSH_DELTA, openapi_extra=_takes(wire.DELTA_TYPE))

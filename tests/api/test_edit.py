@@ -69,7 +69,7 @@ def test_only_new_data_is_pushed_and_nothing_is_fetched(person: Person, ref: Ref
     current = home.store.refs.current(ref)
     assert current is not None
     assert current.partial
-    events = home.store.refs.log(ref)
+    events = list(home.store.refs.log(ref))
     assert [each.event for each in events] == ["push", "build"]
     assert events[1].message == "more"
     assert events[1].record["parent"] == started
@@ -122,7 +122,7 @@ def test_edit_without_changes_creates_no_state(person: Person, ref: Ref) -> None
     with edit(home, ref) as draft:
         draft["t"] = frame(0, 3)
     assert draft.hash == latest(person, ref)
-    assert home.store.refs.log(ref) == []
+    assert list(home.store.refs.log(ref)) == []
 
 
 def test_missing_package_is_created(person: Person) -> None:
@@ -175,7 +175,7 @@ def test_other_paths_pushed_meanwhile_are_kept(person: Person, ref: Ref) -> None
     assert latest(person, ref) == after.hash == draft.hash
     assert paths(after) == ["raw/b", "raw/c", "t"]
     assert after.meta == {"licence": "MIT"}
-    assert two.store.refs.log(ref)[1].record["parent"] == other.hash
+    assert list(two.store.refs.log(ref))[1].record["parent"] == other.hash
 
 
 @pytest.mark.parametrize("path", ["t", "t/below"])

@@ -121,7 +121,7 @@ def test_dry_run_shows_what_changes_for_consumers(person: Person, data: Path) ->
 
 
 def _pushed(home: Home, ref: Ref) -> str:
-    return home.store.refs.log(ref, "push")[0].hash
+    return next(home.store.refs.log(ref, "push")).hash
 
 
 def test_conflict_on_a_fresh_machine_suggests_onto(person: Person, data: Path) -> None:

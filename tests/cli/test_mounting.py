@@ -366,7 +366,7 @@ def test_reason_for_an_unreadable_file_is_printed_once(mounts: Mounts, tmp_path:
 def test_file_times_are_the_build_time(mounts: Mounts, iris: Path, run: Run) -> None:
     before = time.time()
     hash = run("build", "me/flowers", str(iris), "--json").json["hash"]
-    built = Home().store.refs.log(Ref("me", "flowers"))[0].at
+    built = next(Home().store.refs.log(Ref("me", "flowers"))).at
     folder = mounts.show(f"me/flowers@sha256:{hash}")
     times = {each.stat().st_mtime for each in (folder, *folder.rglob("*"))}
     assert len(times) == 1

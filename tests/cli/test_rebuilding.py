@@ -30,7 +30,7 @@ def sales(tmp_path: Path, run: Run) -> Path:
 
 
 def events() -> int:
-    return len(Home().store.refs.log(Ref("me", "sales")))
+    return len(list(Home().store.refs.log(Ref("me", "sales"))))
 
 
 def explained(run: Run, folder: Path, *options: str) -> dict[str, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from datapkg.errors import Conflict, HashMismatch
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Objects
 from datapkg.objects.copy_on_write import CopyOnWriteObjects
@@ -44,6 +47,40 @@ class TestDirectory(ObjectsContract):
         for evil in ("../../etc/passwd", "ab/../" + "0" * 58, "A" * 64, "0" * 64 + "\n"):
             with pytest.raises(ValueError, match="64 lower-case hex"):
                 filled.open(evil)
+
+    def test_an_interrupted_upload_goes_on(self, target: DirectoryObjects, tmp_path: Path) -> None:
+        data = b"0123456789" * 1000
+        hash, begun = hash_bytes(data), tmp_path / "tmp" / "begun"
+        with pytest.raises(ConnectionError):
+            target.put_rest(broken(data[:4000]), hash, begun, 0)
+        assert target.missing([hash]) == {hash}
+        assert begun.read_bytes() == data[:4000]
+        with pytest.raises(Conflict, match="has 4,000 bytes here, not 5,000"):
+            target.put_rest(io.BytesIO(data[5000:]), hash, begun, 5000)
+        assert target.put_rest(io.BytesIO(data[3000:]), hash, begun, 3000) == hash
+        assert (target.read(hash), begun.exists()) == (data, False)
+
+    def test_an_upload_that_goes_on_with_other_bytes_is_dropped(self, target: DirectoryObjects, tmp_path: Path) -> None:
+        data = b"0123456789"
+        hash, begun = hash_bytes(data), tmp_path / "tmp" / "begun"
+        begun.parent.mkdir(exist_ok=True)
+        begun.write_bytes(b"x1234")
+        with pytest.raises(HashMismatch):
+            target.put_rest(io.BytesIO(data[5:]), hash, begun, 5)
+        assert (target.missing([hash]), begun.exists()) == ({hash}, False)
+        assert target.put_rest(io.BytesIO(data), hash, begun, 0) == hash
+
+
+def broken(data: bytes) -> BinaryIO:
+    """A stream that breaks off behind these bytes."""
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if piece := super().read(size):
+                return piece
+            raise ConnectionError
+
+    return Broken(data)
 
 
 class TestCopyOnWrite(ObjectsContract):

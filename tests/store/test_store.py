@@ -18,6 +18,7 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import Block, FileNode, Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.objects.packs import PackedObjects
+from datapkg.store import refs as refs_module
 from datapkg.store.index import Index
 from datapkg.store.maintenance import check_objects, check_packs
 from datapkg.store.refs import Current, LogEvent
@@ -178,9 +179,23 @@ def test_changed_link_is_recreated(store: Store) -> None:
     assert store.links.path("d" * 64, node).read_bytes() == SMALL
 
 
+def test_log_reads_only_the_events_that_are_used(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cost must not grow with history: a package may have ten thousand states."""
+    ref, read = Ref("u", "p"), list[Path]()
+    for number in range(30):
+        hash = f"{number:02}" * 32
+        store.refs.append_log(ref, LogEvent("build", hash, f"2026-11-21T10:00:{number:02}+00:00", record={"n": number}))
+    event = refs_module._event
+    monkeypatch.setattr(refs_module, "_event", lambda path: read.append(path) or event(path))
+    assert next(store.refs.log(ref)).record == {"n": 29}
+    assert store.refs.record(ref, "07" * 32) == {"n": 7}
+    assert [each.hash for each in store.refs.log(ref, "build", "05" * 32)] == ["05" * 32]
+    assert len(read) == 3
+
+
 def test_pointers(store: Store) -> None:
     refs, ref = store.refs, Ref("u", "p")
-    assert (refs.current(ref), refs.packages(), refs.log(ref)) == (None, [], [])
+    assert (refs.current(ref), refs.packages(), list(refs.log(ref))) == (None, [], [])
     refs.set_current(ref, Current("a" * 64, "local"))
     refs.append_log(ref, LogEvent("build", "a" * 64, "2026-11-21T10:00:00+00:00"))
     refs.append_log(ref, LogEvent("push", "b" * 64, "2026-11-21T11:00:00+00:00"))

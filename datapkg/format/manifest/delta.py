@@ -17,6 +17,7 @@ from datapkg.format.wire import read_exactly
 
 HEAD_BYTES = 48
 MAX_STEPS = 100_000
+PIECE_BYTES = 1 << 20
 _NEW = bytes(32)
 
 
@@ -42,13 +43,15 @@ def steps_over(gaps: Sequence[Gap], old: str, old_size: int) -> list[Step]:
 
 
 def encode_delta(steps: Sequence[Step], new: memoryview) -> Iterator[bytes]:
-    """Yield the encoded delta of the bytes `new`."""
+    """Yield the body that carries a delta of the bytes `new`, in pieces of at most `PIECE_BYTES`."""
     for step in steps:
         source = _NEW if step.source is None else bytes.fromhex(step.source)
         offset = 0 if step.source is None else step.offset
         yield source + offset.to_bytes(8, "little") + step.size.to_bytes(8, "little")
         if step.source is None:
-            yield bytes(new[step.offset : step.offset + step.size])
+            stop = step.offset + step.size
+            for start in range(step.offset, stop, PIECE_BYTES):
+                yield bytes(new[start : min(start + PIECE_BYTES, stop)])
 
 
 class DeltaStream:

@@ -5,6 +5,7 @@ Nodes are equal by package hash and path, not by name or content, because a comp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +45,28 @@ def changed(old: Manifest | None, new: Manifest) -> tuple[dict[str, Node], dict[
 
 def _without(nodes: dict[str, Node], others: dict[str, Node]) -> dict[str, Node]:
     return {path: node for path, node in nodes.items() if others.get(path) != node}
+
+
+def replaced_objects(old: Manifest, new: Manifest) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
+    """Yield, for each node that changed, the objects of its old state that it no longer has, and its new ones.
+
+    Both as hash to size in bytes. The old state of a node is at its path, else in a node that is gone and is like it: a
+    table with its columns, a file with its suffix.
+    """
+    before, after = changed(old, new)
+    gone = {_likeness(node): node for path, node in before.items() if path not in after}
+    for path, node in after.items():
+        if earlier := before.get(path) or gone.get(_likeness(node)):
+            mine, theirs = dict(node.objects()), dict(earlier.objects())
+            removed = {hash: size for hash, size in theirs.items() if hash not in mine}
+            added = {hash: size for hash, size in mine.items() if hash not in theirs}
+            if removed and added:
+                yield removed, added
+
+
+def _likeness(node: Node) -> object:
+    """What a node that was renamed and changed has most probably kept."""
+    return tuple(node.columns) if isinstance(node, TableNode) else (node.kind, node.path.rpartition(".")[2])
 
 
 def diff(old: Manifest, new: Manifest) -> list[Change]:

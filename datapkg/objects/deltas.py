@@ -1,0 +1,56 @@
+"""Build new objects from chunks of earlier ones, so that only new bytes travel.
+
+Manifests decide which objects are compared (`replaced_objects`); there is no index of all chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from datapkg.errors import DatapkgError
+from datapkg.format.chunks import LONG_BYTES, Chunk
+from datapkg.format.manifest.delta import MAX_STEPS, Step
+from datapkg.objects.base import Readable
+
+KnownChunks = Mapping[bytes, tuple[str, int]]
+"""The sha256 of a chunk → an object that contains it, and the offset there."""
+MIN_SAVED = 0.1
+"""An object of which a delta saves a smaller share is sent whole."""
+
+
+def known_chunks(objects: Readable, bases: Mapping[str, int]) -> KnownChunks:
+    """Return the chunks of earlier objects (hash to size in bytes); objects that cannot be read are skipped."""
+    known: dict[bytes, tuple[str, int]] = {}
+    for hash, size in bases.items():
+        try:
+            chunks = objects.chunks(hash, size) or []
+        except DatapkgError:
+            continue
+        for chunk in chunks:
+            known.setdefault(chunk.digest, (hash, chunk.start))
+    return known
+
+
+def steps_from(chunks: Sequence[Chunk], known: KnownChunks) -> list[Step]:
+    """Return the steps that build an object with these chunks; `[]` if too few chunks are known to be worth it."""
+    steps: list[Step] = []
+    for chunk in chunks:
+        source, offset = known.get(chunk.digest, (None, chunk.start))
+        size = chunk.stop - chunk.start
+        if steps and steps[-1].source == source and steps[-1].offset + steps[-1].size == offset:
+            steps[-1] = steps[-1]._replace(size=steps[-1].size + size)
+        else:
+            steps.append(Step(source, offset, size))
+    total = sum(step.size for step in steps)
+    is_worth_it = new_bytes(steps) <= (1 - MIN_SAVED) * total and len(steps) <= MAX_STEPS
+    return steps if is_worth_it else []
+
+
+def new_bytes(steps: Iterable[Step]) -> int:
+    """Return how many bytes of a delta no earlier object has."""
+    return sum(step.size for step in steps if step.source is None)
+
+
+def long_ones(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return the objects (hash to size in bytes) that are long enough for a chunk map."""
+    return {hash: size for hash, size in sizes.items() if size >= LONG_BYTES}

@@ -1,0 +1,99 @@
+"""Fetch objects into the store: chunks that earlier objects here have are copied, only the others travel."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+
+from datapkg.errors import CorruptObject, DatapkgError, InvalidInput
+from datapkg.format.chunks import LONG_BYTES
+from datapkg.objects.deltas import KnownChunks, known_chunks, long_ones, steps_from
+from datapkg.objects.progress import Counter, Progress
+from datapkg.objects.transfer import GROUP_BYTES, TransferPlan, after, groups, plan, transfer
+from datapkg.store import chunk_verification
+from datapkg.store.byte_ranges import Stretch
+from datapkg.store.partial_objects import PartialObject
+from datapkg.store.read_through import Moved, ReadThrough
+
+COPY_BYTES = 1 << 20
+RESUMED_BYTES = 64 << 20
+"""Larger objects are fetched into partial objects, so that an interrupted fetch continues where it stopped."""
+
+Replaced = Iterable[tuple[Mapping[str, int], Mapping[str, int]]]
+"""Earlier objects, and the new ones that replace them, both as hash to size in bytes."""
+
+
+def receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, replaced: Replaced = ()) -> None:
+    """Fetch the objects of a plan; each is checked against its hash as a whole before it is stored.
+
+    What arrived before a failure is kept, large objects in part. Raise the errors of `transfer`.
+    """
+    counter = Counter(progress, planned.size_bytes)
+    needed = planned.needed
+    for removed, added in replaced:
+        wanted = long_ones({hash: size for hash, size in added.items() if hash in needed and not objects.has(hash)})
+        if wanted and (known := known_chunks(objects.mine, _here(objects, removed))):
+            for group in groups(wanted, GROUP_BYTES):
+                _fetch(objects, group, known, counter.add)
+    large = {hash: size for hash, size in needed.items() if size > RESUMED_BYTES and not objects.has(hash)}
+    _fetch(objects, large, {}, counter.add)
+    left = plan(needed, objects.mine)
+    report = after(progress, planned.size_bytes - left.size_bytes, planned.size_bytes)
+    transfer(objects.theirs, objects.mine, left, report)
+
+
+def _here(objects: ReadThrough, hashes: Mapping[str, int]) -> dict[str, int]:
+    return {hash: size for hash, size in hashes.items() if size >= LONG_BYTES and objects.has(hash)}
+
+
+def _fetch(objects: ReadThrough, wanted: Mapping[str, int], known: KnownChunks, moved: Moved) -> None:
+    with ExitStack() as stack:
+        work: list[tuple[str, PartialObject, list[Stretch]]] = []
+        for hash, size in wanted.items():
+            part = stack.enter_context(objects.parts.part(hash, size))
+            lacking = _lacking_bytes(part)
+            if not known or _copy_known(objects, hash, part, known):
+                moved(lacking - _lacking_bytes(part))
+                work.append((hash, part, [(0, size)]))
+        # A registry may know no chunks or wrong ones: the partial object is dropped, and `receive` fetches it whole.
+        with contextlib.suppress(CorruptObject):
+            objects.fetch(work, moved)
+            for hash, part, _ in work:
+                if part.is_whole and not objects.has(hash):  # nothing of it had to be fetched
+                    objects.promote(hash, part)
+
+
+def _lacking_bytes(part: PartialObject) -> int:
+    return sum(stop - start for start, stop in part.lacking(0, part.size))
+
+
+def _copy_known(objects: ReadThrough, hash: str, part: PartialObject, known: KnownChunks) -> bool:
+    """Copy the chunks of an object that earlier objects have; return False if they are too few."""
+    try:
+        chunks = chunk_verification.kept_chunks(part) or chunk_verification.asked_chunks(
+            part, lambda: objects.theirs.chunks(hash, part.size)
+        )
+    except (InvalidInput, CorruptObject):
+        return False
+    steps = steps_from(chunks or [], known)
+    at = 0
+    copied: list[Stretch] = []
+    for step in steps:
+        if step.source is not None and part.lacking(at, at + step.size):
+            with contextlib.suppress(DatapkgError):  # an earlier object that is damaged: these bytes are fetched
+                _copy(objects, step.source, step.offset, part, at, step.size)
+                copied.append((at, at + step.size))
+        at += step.size
+    part.keep(copied, durable=False)
+    return bool(steps)
+
+
+def _copy(objects: ReadThrough, source: str, offset: int, part: PartialObject, at: int, size: int) -> None:
+    with objects.mine.open(source, offset, offset + size) as stream:
+        while size:
+            piece = stream.read(min(COPY_BYTES, size))
+            if not piece:
+                raise CorruptObject(f"object {source} ends too early", hash=source)
+            part.write(at, piece)
+            at, size = at + len(piece), size - len(piece)

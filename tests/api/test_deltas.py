@@ -1,0 +1,147 @@
+"""A new version of an object costs what changed in it, in both directions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from datapkg.api.build import build_package
+from datapkg.api.install import install_packages
+from datapkg.api.maintenance import verify
+from datapkg.api.push import push_package
+from datapkg.api.results import InstallResult
+from datapkg.format.hashing import HashingReader
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from datapkg.remote import objects as remote_objects
+from datapkg.resolve import find_installed
+from datapkg.store import delta_fetch, read_through
+from datapkg.store.partial_objects import PartialObject
+from tests.conftest import Person
+
+ROWS = 150_000
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "id": np.arange(ROWS),
+            "price": rng.lognormal(3, 1, ROWS),
+            "score": rng.normal(size=ROWS),
+            "text": [
+                f"{a:x} {b}" for a, b in zip(rng.integers(0, 1 << 60, ROWS), rng.integers(0, 999, ROWS), strict=True)
+            ],
+        }
+    )
+
+
+def install(home: Home, ref: Ref) -> InstallResult:
+    (outcome,) = install_packages(home, [ref])
+    assert outcome.error is None
+    assert outcome.installed is not None
+    return outcome.installed
+
+
+def pushed(home: Home, ref: Ref, value: object) -> tuple[int, int]:
+    """Build and push; return how many bytes of objects were sent, and how many a dry run foretold."""
+    build_package(home, ref, value)  # type: ignore[arg-type]
+    foretold = push_package(home, ref, dry_run=True).bytes_sent
+    return push_package(home, ref).bytes_sent, foretold
+
+
+def test_a_changed_table_costs_what_changed(person: Person, frame: pd.DataFrame) -> None:
+    mine, theirs, ref = person.home("mine"), person.home("theirs"), person.ref("table")
+    pushed(mine, ref, {"sales": frame})
+    whole = install(theirs, ref).bytes_received
+    assert whole > 3_000_000
+    cell = frame.copy()
+    cell.loc[ROWS // 2, "price"] = 1.5
+    column = cell.assign(weight=np.random.default_rng(1).normal(size=ROWS))
+    row = pd.concat([column[: ROWS // 3], column[:1], column[ROWS // 3 :]], ignore_index=True)
+    for changed, bar in ((cell, 0.07 * whole), (column, 8 * ROWS + 0.05 * whole), (row, 0.25 * whole)):
+        sent, foretold = pushed(mine, ref, {"sales": changed})
+        assert sent < bar
+        assert abs(sent - foretold) < 0.01 * whole
+        assert install(theirs, ref).bytes_received < 1.1 * bar
+        assert verify(theirs, ref).damaged == []
+        loaded = theirs.store.manifest(find_installed(theirs, ref).hash)
+        assert loaded.hash == find_installed(mine, ref).hash
+
+
+def test_a_line_added_to_a_raw_file_costs_a_chunk_or_two(person: Person, tmp_path: Path) -> None:
+    mine, theirs, ref = person.home("mine"), person.home("theirs"), person.ref("raw")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    data = random.Random(0).randbytes(6 << 20)
+    (folder / "raw.bin").write_bytes(data)
+    pushed(mine, ref, folder)
+    install(theirs, ref)
+    (folder / "raw.bin").write_bytes(data[: 2 << 20] + b"one more line\n" + data[2 << 20 :])
+    (folder / "raw.bin").rename(folder / "renamed.bin")
+    sent, _ = pushed(mine, ref, folder)
+    assert sent < 600_000
+    (folder / "renamed.bin").write_bytes(data[: 3 << 20])
+    sent, _ = pushed(mine, ref, folder)
+    assert sent < 600_000
+    assert install(theirs, ref).bytes_received < 600_000
+    assert verify(theirs, ref).damaged == []
+
+
+def test_an_interrupted_install_of_a_large_object_goes_on(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had come before the process ended is not fetched again."""
+    for name, size in (("RESUMED_BYTES", 1 << 20), ("KEPT_AT_ONCE", 1 << 20)):
+        monkeypatch.setattr(delta_fetch if name == "RESUMED_BYTES" else read_through, name, size)
+    mine, theirs, ref = person.home("mine"), person.home("theirs"), person.ref("large")
+    (tmp_path / "large.bin").write_bytes(random.Random(1).randbytes(8 << 20))
+    pushed(mine, ref, tmp_path / "large.bin")
+    write = PartialObject.write
+
+    def killed(self: PartialObject, start: int, data: bytes) -> None:
+        if start >= 5 << 20:
+            raise KeyboardInterrupt
+        write(self, start, data)
+
+    monkeypatch.setattr(PartialObject, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        install(theirs, ref)
+    monkeypatch.setattr(PartialObject, "write", write)
+    assert install(person.home("theirs"), ref).bytes_received < (4 << 20) + 100_000
+    assert verify(theirs, ref).damaged == []
+    assert list((theirs.store.folder / "partial").glob("*/*-*")) == []
+
+
+def test_an_interrupted_push_of_a_large_object_goes_on(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_objects, "RESUMED_BYTES", 1 << 20)
+    mine, ref = person.home("mine"), person.ref("large")
+    data = random.Random(2).randbytes(8 << 20)
+    (tmp_path / "large.bin").write_bytes(data)
+    build_package(mine, ref, tmp_path / "large.bin")
+    pieces = remote_objects._pieces
+
+    def killed(reader: HashingReader) -> Iterator[bytes]:
+        for piece in pieces(reader):
+            yield piece
+            if reader.size_bytes >= 5 << 20:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(remote_objects, "_pieces", killed)
+    with pytest.raises(KeyboardInterrupt):
+        push_package(mine, ref)
+    monkeypatch.setattr(remote_objects, "_pieces", pieces)
+    assert push_package(person.home("mine"), ref).bytes_sent < (4 << 20) + 100_000
+    theirs = person.home("theirs")
+    install(theirs, ref)
+    assert verify(theirs, ref).damaged == []
+    manifest = theirs.store.manifest(find_installed(theirs, ref).hash)
+    assert [theirs.store.objects.read(hash) for hash in manifest.objects()] == [data]
