@@ -20,7 +20,7 @@ from _bench import MB, Row, options, report
 from _edits import insert_row
 from _pages import new_bytes, object_part, page_parts
 
-from datapkg.tables.block_boundaries import cut_table
+from datapkg.tables.block_boundaries import cut_batches
 from datapkg.tables.block_writer import WRITER, Choices, choose, write_block
 from datapkg.tables.storage_types import to_storage_types
 
@@ -92,7 +92,7 @@ def measured(name: str, size: int, tries: int) -> list[Row]:
     """Measure every way of writing one table."""
     table = to_storage_types(_data.table(name, max(3_000, size // _data.ROW_BYTES[name])))
     edited = insert_row(table, to_storage_types(_data.table(name, 1, start=40_000_000)))
-    blocks, after = ([block.combine_chunks() for block in cut_table(each)] for each in (table, edited))
+    blocks, after = ([block.combine_chunks() for block in cut_batches([each], each.schema)] for each in (table, edited))
     plain = written_as(table, compression="zstd").size
     theirs = [written_as(pa.Table.from_pandas(table.to_pandas()), compression="snappy", row_group_size=1 << 20)]
     rows: list[Row] = []

@@ -92,21 +92,14 @@ def _report(error: DatapkgError, as_json: bool) -> None:
         click.echo(f"hint: {error.hint}", err=True)
 
 
-def _data_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="The folder with all data; only serve creates a new one. [env: DATAPKG_REGISTRY_DATA]",
-    )(function)
-
-
-def _quiet_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("-q", "--quiet", is_flag=True, help="Print only the token, for a pipe.")(function)
-
-
-def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")(function)
+_data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder with all data; only serve creates a new one. [env: DATAPKG_REGISTRY_DATA]",
+)
+_quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only the token, for a pipe.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
 
 
 class _Group(click.Group):
@@ -202,7 +195,7 @@ def user() -> None:
 
 
 def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Open the registry for a command, pass it as the first argument, and close it."""
+    """Open the registry of `--data` for a command with `--json`, pass it as the first argument, and close it."""
 
     @wraps(command)
     def wrapped(data: Path | None, **options: Any) -> Any:
@@ -218,14 +211,12 @@ def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             registry.close()
 
-    return wrapped
+    return _data_option(_json_option(wrapped))
 
 
 @user.command()
 @click.argument("name")
-@_data_option
 @_quiet_option
-@_json_option
 @_with_registry
 def add(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
     """Add a user and print a token, which cannot be shown again.
@@ -242,9 +233,7 @@ def add(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
 
 @user.command()
 @click.argument("name")
-@_data_option
 @_quiet_option
-@_json_option
 @_with_registry
 def token(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
     """Create and print another token of a user; earlier ones stay valid."""
@@ -255,8 +244,6 @@ def token(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
 
 @user.command()
 @click.argument("name")
-@_data_option
-@_json_option
 @_with_registry
 def revoke(registry: Any, name: str, as_json: bool) -> None:
     """Revoke all tokens of a user; packages stay."""
@@ -269,8 +256,6 @@ def revoke(registry: Any, name: str, as_json: bool) -> None:
 
 
 @user.command("list")
-@_data_option
-@_json_option
 @_with_registry
 def list_users(registry: Any, as_json: bool) -> None:
     """List the users."""
@@ -295,9 +280,7 @@ def list_users(registry: Any, as_json: bool) -> None:
 
 
 @cli.command()
-@_data_option
 @click.option("--content", is_flag=True, help="Also check tables whose content was never verified.")
-@_json_option
 @_with_registry
 def verify(registry: Any, content: bool, as_json: bool) -> int:
     """Check the database and every object for damage.

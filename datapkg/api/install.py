@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from datapkg import resolve
@@ -45,12 +46,12 @@ def install_packages(
 ) -> list[PackageOutcome]:
     """Install each ref in turn, continuing after failures; each package becomes current on its own."""
     options = InstallOptions(selection, replace, registry)
-    return [_outcome(home, ref, options, progress) for ref in refs]
+    return [_outcome(ref, partial(install_one, home, ref, options, progress)) for ref in refs]
 
 
-def _outcome(home: Home, ref: Ref, options: InstallOptions, progress: Progress) -> PackageOutcome:
+def _outcome(ref: Ref, install: Callable[[], InstallResult]) -> PackageOutcome:
     try:
-        return PackageOutcome(str(ref), installed=install_one(home, ref, options, progress))
+        return PackageOutcome(str(ref), installed=install())
     except DatapkgError as error:
         return PackageOutcome(str(ref), error=error)
 
@@ -113,14 +114,7 @@ def fetch_packages(
     progress: Progress = silent,
 ) -> list[PackageOutcome]:
     """Fetch each ref in turn (see `fetch`), continuing after failures."""
-    outcomes = []
-    for ref in refs:
-        try:
-            done = fetch(home, ref, selection, registry=registry, progress=progress)
-            outcomes.append(PackageOutcome(str(ref), installed=done))
-        except DatapkgError as error:
-            outcomes.append(PackageOutcome(str(ref), error=error))
-    return outcomes
+    return [_outcome(ref, partial(fetch, home, ref, selection, registry=registry, progress=progress)) for ref in refs]
 
 
 def fetch(

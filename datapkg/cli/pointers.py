@@ -78,12 +78,7 @@ def list_tags(session: Session, ref: Ref, registry: str | None) -> None:
     """List the tags of a package."""
     from datapkg.api.history import tags
 
-    found = tags(session.home, ref, registry=registry)
-    out = session.out
-    if out.json:
-        out.answer({"package": ref.package, "tags": found}, [])
-    else:
-        out.table(*_table("tag", found))
+    _print_names(session, ref, "tag", tags(session.home, ref, registry=registry))
 
 
 @click.group(
@@ -133,9 +128,12 @@ def _report_name(session: Session, done: dict[str, Any]) -> None:
     session.out.answer(done, [f"{done['package']}@{done['name']} is {hash_text(done['hash'])}"], quiet=[])
 
 
-def _table(title: str, found: list[dict[str, Any]]) -> tuple[tuple[str, str, str], list[tuple[str, str, str]]]:
-    rows = [(each["name"], hash_text(each["hash"]), time_text(each["created_at"] or "")) for each in found]
-    return (title, "state", "since (UTC)"), rows
+def _print_names(session: Session, ref: Ref, kind: Kind, found: list[dict[str, Any]]) -> None:
+    if session.out.json:
+        session.out.answer({"package": ref.package, f"{kind}s": found}, [])
+    else:
+        rows = [(each["name"], hash_text(each["hash"]), time_text(each["created_at"] or "")) for each in found]
+        session.out.table((kind, "state", "since (UTC)"), rows)
 
 
 @version.command("ls", examples="datapkg version ls me/sales")
@@ -146,9 +144,4 @@ def list_versions(session: Session, ref: Ref, registry: str | None) -> None:
     """List the versions of a package."""
     from datapkg.api.history import versions
 
-    found = versions(session.home, ref, registry=registry)
-    out = session.out
-    if out.json:
-        out.answer({"package": ref.package, "versions": found}, [])
-    else:
-        out.table(*_table("version", found))
+    _print_names(session, ref, "version", versions(session.home, ref, registry=registry))

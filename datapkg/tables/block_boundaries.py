@@ -30,11 +30,6 @@ _MASKS = np.array([(1 << (8 * count)) - 1 for count in range(9)], dtype=np.uint6
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
-def cut_table(table: pa.Table) -> list[pa.Table]:
-    """Return the blocks of a table, as slices of it; a table without rows is one block."""
-    return list(cut_batches([table], table.schema)) if len(table) else [table]
-
-
 def cut_batches(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield the blocks of a table that comes in parts of any length; keep at most one block of rows in memory."""
     cutter = Cutter()

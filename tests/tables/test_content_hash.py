@@ -18,13 +18,17 @@ import pytest
 from hypothesis import given, settings
 
 from datapkg.errors import InvalidInput
-from datapkg.tables.block_boundaries import MAX_ROWS, MIN_ROWS, cut_batches, cut_table
+from datapkg.tables.block_boundaries import MAX_ROWS, MIN_ROWS, cut_batches
 from datapkg.tables.content_hash import block_digests, content_hash, content_of_objects, content_of_table
 from datapkg.tables.pandas_metadata import remember_categories
 from datapkg.tables.type_names import type_text
 from tests.examples import examples
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "content.json"
+
+
+def cut_table(table: pa.Table) -> list[pa.Table]:
+    return list(cut_batches([table], table.schema))
 
 
 def content(table: pa.Table) -> str:

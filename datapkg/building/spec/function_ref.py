@@ -8,7 +8,7 @@ from pathlib import Path
 from datapkg.building.spec.model import PythonSource
 from datapkg.format.texts import quoted
 
-_FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re.ASCII)
+FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re.ASCII)
 
 
 def find_function(text: str, root: Path) -> PythonSource:
@@ -16,7 +16,7 @@ def find_function(text: str, root: Path) -> PythonSource:
 
     Raise `ValueError` with the reason if the text is malformed or the module does not exist.
     """
-    found = _FUNCTION.match(text)
+    found = FUNCTION.match(text)
     if found is None:
         raise ValueError(f"expected module:function, such as rules:prices for prices() of rules.py, got {quoted(text)}")
     shown_path = found[1].replace(".", "/") + ".py"

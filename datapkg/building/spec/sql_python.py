@@ -6,6 +6,7 @@ import keyword
 import re
 
 from datapkg.building.spec.document import Item
+from datapkg.building.spec.function_ref import FUNCTION
 from datapkg.building.spec.globs import is_glob
 from datapkg.building.spec.model import FileSource, PythonSource, SqlSource
 from datapkg.building.spec.node_mapping import NodeMapping, kind_of
@@ -17,7 +18,6 @@ MAX_QUERY = 100_000
 MAX_FILES = 100_000
 MAX_PATTERNS = 10_000
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}\Z")
-_FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)\Z", re.ASCII)
 
 
 def read_sql(mapping: NodeMapping) -> SqlSource | None:
@@ -43,7 +43,7 @@ def read_python(mapping: NodeMapping, folder: SourceFolder) -> PythonSource | No
     """Return a function of a module beside the build file, and the files that are passed to it."""
     files = _files(mapping, folder)
     text = mapping.text("python", "a function, module:function")
-    found = _FUNCTION.match(text) if text is not None else None
+    found = FUNCTION.match(text) if text is not None else None
     if text is not None and (found is None or any(map(keyword.iskeyword, re.split("[.:]", text)))):
         what = "expected module:function, such as prepare:prices for prices() of prepare.py"
         mapping.wrong("python", f"{what}, got {quoted(text)}")
