@@ -12,7 +12,7 @@ from datapkg.errors import DamagedFile, InvalidInput
 from datapkg.format.frozen import dataclass
 from datapkg.format.suggestions import close_names, did_you_mean
 from datapkg.format.texts import quoted
-from datapkg.objects.files import private_folder, write_atomic
+from datapkg.objects.files import private_folder, read_json, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,13 +177,7 @@ class UserSettings:
 
     @cached_property
     def _values(self) -> dict[str, Any]:
-        try:
-            value = json.loads(self.file.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (ValueError, OSError, RecursionError) as error:
-            hint = f"mend or remove {self.file}"
-            raise InvalidInput(f"the settings {self.file} cannot be read: {error}", hint=hint) from error
+        value = read_json(self.file, "settings", f"mend or remove {self.file}")
         if not isinstance(value, dict):
             raise InvalidInput(f"the settings {self.file} are not a mapping", hint=f"rm {self.file}")
         return value

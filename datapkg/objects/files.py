@@ -9,7 +9,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from datapkg.errors import NotFound, Refused
+from datapkg.errors import InvalidInput, NotFound, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,6 +159,18 @@ def write_atomic(path: Path, data: bytes, tmp: Path, mode: int = 0o600) -> None:
         temp.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def read_json(path: Path, what: str, hint: str) -> Any:
+    """Return the value of a JSON file, {} if there is none; raise `InvalidInput` with `what` it is and the hint."""
+    import json
+
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (ValueError, OSError, RecursionError) as error:
+        raise InvalidInput(f"the {what} {path} cannot be read: {error}", hint=hint) from error
 
 
 def rename(temp: Path, path: Path) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from datapkg.errors import DamagedFile, InvalidInput
 from datapkg.format.suggestions import did_you_mean
-from datapkg.objects.files import private_folder, write_atomic
+from datapkg.objects.files import private_folder, read_json, write_atomic
 
 
 def check_origin(url: str) -> str:
@@ -118,15 +118,7 @@ class Credentials:
         write_atomic(self.path, json.dumps(entries, indent=2).encode() + b"\n", self.path.parent / "tmp", mode=0o600)
 
     def _read(self) -> dict[str, Any]:
-        try:
-            value = json.loads(self.path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (ValueError, OSError, RecursionError) as error:
-            raise InvalidInput(
-                f"the credentials {self.path} cannot be read: {error}",
-                hint=f"rm {os.fspath(self.path)}, then log in again",
-            ) from error
+        value = read_json(self.path, "credentials", f"rm {os.fspath(self.path)}, then log in again")
         return value if isinstance(value, dict) else {}
 
 
