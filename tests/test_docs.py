@@ -48,7 +48,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Terminal:
     """The environment in which a page's examples run: a folder with the sample packages, a home, a registry, a user."""
 
     folder: Path
@@ -87,13 +87,13 @@ class Desk:
 def docs_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRegistry]:
     folder = tmp_path_factory.mktemp("docs")
     with live_registry(folder) as live:
-        desk = desk_of(live, folder / "uciml", "uciml")
-        desk.run("datapkg", "build", "uciml/iris", "sample_packages/iris")
-        desk.run("datapkg", "push", "uciml/iris", "--public", "--version", "1.0.0", "--tag", "stable")
+        terminal = terminal_of(live, folder / "uciml", "uciml")
+        terminal.run("datapkg", "build", "uciml/iris", "sample_packages/iris")
+        terminal.run("datapkg", "push", "uciml/iris", "--public", "--version", "1.0.0", "--tag", "stable")
         yield live
 
 
-def desk_of(live: LiveRegistry, folder: Path, user: str) -> Desk:
+def terminal_of(live: LiveRegistry, folder: Path, user: str) -> Terminal:
     shutil.copytree(ROOT / "sample_packages", folder / "sample_packages")
     programs = str(Path(sys.executable).parent)
     environ = {
@@ -104,7 +104,7 @@ def desk_of(live: LiveRegistry, folder: Path, user: str) -> Desk:
         "DATAPKG_TOKEN": live.add_user(user),
         "PYTHONWARNINGS": "error",
     }
-    return Desk(folder, environ)
+    return Terminal(folder, environ)
 
 
 def as_user(text: str, user: str) -> str:
@@ -115,39 +115,39 @@ def as_user(text: str, user: str) -> str:
 def test_examples_run(page: Path, docs_registry: LiveRegistry, tmp_path: Path) -> None:
     user = "me" + os.urandom(4).hex()
     others = {each for kind, text in blocks(page) if kind == "console" for each in PROMPT.findall(text)} - {""}
-    desks = {"": desk_of(docs_registry, tmp_path / "desk", user)}
-    desks |= {each + user: desk_of(docs_registry, tmp_path / each, each + user) for each in others}
+    terminals = {"": terminal_of(docs_registry, tmp_path / "terminal", user)}
+    terminals |= {each + user: terminal_of(docs_registry, tmp_path / each, each + user) for each in others}
     for kind, text in blocks(page):
         text = as_user(text, user)
         for each in others:
             text = re.sub(rf"\b{each}\b", each + user, text)
         if kind == "python":
-            run_python(desks[""], text)
+            run_python(terminals[""], text)
         else:
-            run_console(desks, text)
+            run_console(terminals, text)
 
 
-def run_console(desks: dict[str, Desk], text: str) -> None:
+def run_console(terminals: dict[str, Terminal], text: str) -> None:
     parts = PROMPT.split(text)
     for who, part in zip(parts[1::2], parts[2::2], strict=True):
-        desk = desks[who]
+        terminal = terminals[who]
         first, _, rest = part.partition("\n")
         more = re.match(r"(?:> .*\n)*", rest)[0]  # type: ignore[index]
         command, expected = f"{first}\n{more}".replace("\n> ", "\n"), rest.removeprefix(more)
-        printed = desk.bash(command.strip())
+        printed = terminal.bash(command.strip())
         if expected.strip():
             pattern = re.escape(expected.strip()).replace("…", ".*")
             assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"$ {command}\n{printed}\nexpected:\n{expected}"
 
 
-def run_python(desk: Desk, text: str) -> None:
+def run_python(terminal: Terminal, text: str) -> None:
     if ">>>" not in text:
-        desk.python("-c", text)
+        terminal.python("-c", text)
         return
-    (desk.folder / "session.txt").write_text(text.replace("…", "..."))
+    (terminal.folder / "session.txt").write_text(text.replace("…", "..."))
     flags = "doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE"
     code = f"import doctest, sys; sys.exit(doctest.testfile('session.txt', False, optionflags={flags}).failed)"
-    desk.python("-c", code)
+    terminal.python("-c", code)
 
 
 def test_every_page_is_listed() -> None:

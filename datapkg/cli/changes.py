@@ -10,7 +10,7 @@ MAX_LISTED = 100
 
 
 def change_lines(changes: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each change, what breaks readers first, as `format.review.review` gives them."""
+    """Return a line for each change, what breaks readers first, as `format.manifest.review` returns them."""
     if not changes:
         return ["  nothing changes for consumers"]
     rows = [(f"  {each['change']}", _name(each), _what(each)) for each in changes[:MAX_LISTED]]

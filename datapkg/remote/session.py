@@ -116,9 +116,9 @@ class RegistrySession:
     def reply(
         self, model: type[M], method: str, path: str, body: Any = None, params: dict[str, Any] | None = None
     ) -> M:
-        """Send a small request; return the answer as what it should be, else raise `Unreachable`.
+        """Send a small request; return the answer as a `model`, or raise `Unreachable` if it is not one.
 
-        What the model does not name is passed over, and becomes no value in memory.
+        Fields that the model does not have are skipped.
         """
         text, redirected = self._text(method, path, body, params)
         try:
@@ -126,7 +126,7 @@ class RegistrySession:
         except msgspec.ValidationError as error:
             what, _, where = str(error).partition(" - at ")
             where = where.strip("`").removeprefix("$.") or "the answer"
-            message = f"{self.url} answered {method} {path} in words that are not ours: {where}: {what}{redirected}"
+            message = f"{self.url} answered {method} {path} with an unexpected value: {where}: {what}{redirected}"
             raise Unreachable(visible_lines(message), hint=_HINT) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             message = f"{self.url} answered {method} {path} with something that is not JSON{redirected}"
