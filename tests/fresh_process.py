@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARIES = ("pandas", "pyarrow.parquet", "pyarrow.dataset", "pyarrow.compute", "requests", "rich.progress", "yaml")
+LIBRARIES = ("pandas", "pyarrow.parquet", "pyarrow.dataset", "pyarrow.compute", "requests", "yaml")
 MAX_REQUEST_BYTES = 1 << 17
 
 
