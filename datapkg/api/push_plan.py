@@ -19,7 +19,7 @@ from datapkg.format.manifest.diff import changed, replaced_objects
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.objects.deltas import known_chunks, long_ones, new_bytes, steps_from
-from datapkg.objects.progress import Progress
+from datapkg.objects.progress import TRANSFERRING, Progress
 from datapkg.objects.transfer import TransferPlan
 from datapkg.remote.objects import RegistryObjects
 from datapkg.store.verified import VerifiedObjects
@@ -93,7 +93,7 @@ class PushPlan:
             except DatapkgError:  # of whatever kind: what is sent whole needs nothing of the registry's
                 continue
             sent[hash] = planned.needed[hash]
-            progress("objects", sum(sent.values()), planned.size_bytes)
+            progress(TRANSFERRING, sum(sent.values()), planned.size_bytes)
         left = {hash: size for hash, size in planned.needed.items() if hash not in sent}
         return TransferPlan(left, planned.present + len(sent))
 

@@ -9,6 +9,12 @@ Progress = Callable[[str, int, int], None]
 """Called with what is done ("sending", "building"), how many bytes or nodes of it are done, and how many in all."""
 
 
+TRANSFERRING = "transferring"
+DOWNLOADING = "downloading"
+IN_BYTES = frozenset({TRANSFERRING, DOWNLOADING})
+"""Work that is counted in bytes; all other work is counted in nodes, tables or files."""
+
+
 class Counter:
     """A progress of bytes that arrive in several threads."""
 
@@ -20,7 +26,7 @@ class Counter:
         """Report that so many bytes more are done."""
         with self._lock:
             self._done += size_bytes
-            self._progress("objects", self._done, self._total)
+            self._progress(TRANSFERRING, self._done, self._total)
 
 
 def silent(what: str, done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 from datapkg.errors import IntegrityError
 from datapkg.format.hashing import check_bytes
 from datapkg.objects.base import Readable, Writable
-from datapkg.objects.progress import Progress, silent
+from datapkg.objects.progress import TRANSFERRING, Progress, silent
 
 SMALL_BYTES = 1 << 20
 GROUP_BYTES = 64 << 20
@@ -59,7 +59,7 @@ def transfer(source: Readable, target: Writable, planned: TransferPlan, progress
                         stated = _Stated(stream, hash, size, after(progress, done, total))
                         target.put(cast(BinaryIO, stated), expected=hash)
                     done += size
-                    progress("objects", done, total)
+                    progress(TRANSFERRING, done, total)
     return TransferResult(len(planned.needed), total)
 
 
@@ -75,7 +75,7 @@ def _move_small(
             if len(data) != sizes[hash]:
                 raise _not_as_stated(hash, sizes[hash], "longer" if len(data) > sizes[hash] else "shorter")
             done += len(data)
-            progress("objects", done, total)
+            progress(TRANSFERRING, done, total)
             yield data
 
     if sizes:
@@ -98,7 +98,7 @@ class _Stated:
         if size and not piece and self._left:
             raise _not_as_stated(self._hash, self.size, "shorter")
         self._left -= len(piece)
-        self._progress("objects", self.size - self._left, self.size)
+        self._progress(TRANSFERRING, self.size - self._left, self.size)
         return piece
 
     def seekable(self) -> bool:

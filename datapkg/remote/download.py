@@ -27,7 +27,7 @@ from datapkg.errors import BuildFailed, DatapkgError, Forbidden, NotFound, Unrea
 from datapkg.format.texts import quoted
 from datapkg.format.urls import check_url, without_credentials
 from datapkg.objects.files import naming, sync_file
-from datapkg.objects.progress import Progress, silent
+from datapkg.objects.progress import DOWNLOADING, Progress, silent
 from datapkg.remote.session import RETRIED, pause_s
 from datapkg.remote.time_limits import CONNECT_TIMEOUT_S, SlowTransferGuard
 from datapkg.remote.transport import Transport, number_in, raw_pieces, reason_of, translated
@@ -130,7 +130,7 @@ class _Download:
                 if size >= checked + SPARE_BYTES:  # a server need not say how long a file is
                     _check_space(self.path.parent, 0)
                     checked = size
-                self.progress("downloading", size, total)
+                self.progress(DOWNLOADING, size, total)
             sync_file(file)
         return Downloaded(sha256.hexdigest(), size, start)
 

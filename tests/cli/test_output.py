@@ -15,7 +15,7 @@ import pytest
 from datapkg.cli import progress as progress_module
 from datapkg.cli.main import main
 from datapkg.cli.output import Output, json_text
-from datapkg.cli.progress import Progress, progress_line
+from datapkg.cli.progress import Progress, plain_line, progress_line
 from datapkg.cli.terminal import fitted
 from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.texts import (
@@ -249,6 +249,30 @@ def test_progress_starts_after_a_second_and_clears_its_line(
         now[0] += 0.2
         tell("evil\x1b[2J", 0, 0)
     assert terminal.getvalue().endswith("\r\x1b[Kevil⟨U+001B⟩[2J  ........................    0%  2 s\r\x1b[K")
+
+
+def test_transfer_shows_size_rate_and_time_left() -> None:
+    line = progress_line("transferring", 1_000_000_000, 4_000_000_000, 20)
+    assert line == "transferring  ######..................   25%  1.0 GB of 4.0 GB, 50.0 MB/s, 60 s left  20 s"
+    line = plain_line("transferring", 4_000_000_000, 4_000_000_000, 80)
+    assert line == "transferring: 100%, 4.0 GB of 4.0 GB, 50.0 MB/s"
+    assert plain_line("downloading", 500, 0, 1) == "downloading, 500 B, 500 B/s"
+    assert plain_line("building", 1, 4, 12) == "building: 25%, 12 s"
+
+
+def test_long_work_prints_plain_lines_into_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress_module, "time", type("Clock", (), {"monotonic": staticmethod(lambda: now[0])}))
+    for option in ("", "quiet", "json"):
+        out = Output()
+        setattr(out, option or "debug", True)
+        with Progress(out) as tell:
+            for _ in range(25):
+                now[0] += 1
+                tell("building", 1, 4)
+    assert capsys.readouterr() == ("", "note: building: 25%, 10 s\nnote: building: 25%, 20 s\n")
 
 
 def test_no_progress_in_pipes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
