@@ -36,8 +36,6 @@ def login(session: Session, url: str | None, token: str | None, registry: str | 
     if url is not None and registry is not None:
         raise click.UsageError("name one registry, by URL or by --registry", click.get_current_context())
     registry = url or registry
-    if registry is not None:
-        session.home.registry_url(registry)  # a wrong address is reported before anybody is asked for a token
     given = _token(session, token, registry)
     done = log_in(session.home, given, registry=registry)
     session.out.answer(done, [f"logged in to {done['registry']} as {done['user']}"], quiet=[])
@@ -48,6 +46,8 @@ def _token(session: Session, given: str | None, registry: str | None) -> str:
         return sys.stdin.read(MAX_TOKEN_CHARACTERS).strip() if sys.stdin is not None else ""
     if given is not None:
         return given
+    if registry is not None:
+        session.home.registry_url(registry)  # a wrong address is reported before anybody is asked for a token
     if not session.out.can_ask:
         raise InvalidInput(
             "no token was given, and standard input is not a terminal, so nobody can be asked",

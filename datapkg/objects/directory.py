@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from datapkg.errors import Conflict
+from datapkg.errors import Conflict, QuotaExceeded
 from datapkg.format.hashing import check_hash, copy_hashed, is_hash, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.files import (
+    NO_ROOM,
     naming,
     new_file,
     rename,
@@ -108,8 +109,9 @@ class DirectoryObjects(Objects):
     def put_rest(self, stream: BinaryIO, expected: str, begun: Path, offset: int) -> str:
         """Store an object whose first `offset` bytes are in the file `begun` and whose rest is in `stream`.
 
-        If the stream fails, `begun` keeps what arrived. Raise `Conflict` if another process writes to `begun` or it has
-        fewer bytes; `HashMismatch`, keeping nothing, if the hash of the whole is not `expected`.
+        If the stream fails, `begun` keeps what arrived, except on a full disk and beyond a limit. Raise `Conflict` if
+        another process writes to `begun` or it has fewer bytes; `HashMismatch`, keeping nothing, if the hash of the
+        whole is not `expected`.
         """
         begun.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -121,9 +123,10 @@ class DirectoryObjects(Objects):
             sha256 = hashlib.sha256()
             while piece := file.read(READ_BUFFER_BYTES):
                 sha256.update(piece)
-            while piece := stream.read(READ_BUFFER_BYTES):
-                file.write(piece)
-                sha256.update(piece)
+            with _deleted_without_space(begun):
+                while piece := stream.read(READ_BUFFER_BYTES):
+                    file.write(piece)
+                    sha256.update(piece)
             if sha256.hexdigest() != expected:
                 begun.unlink(missing_ok=True)
                 raise mismatch(expected, sha256.hexdigest())
@@ -196,6 +199,16 @@ class DirectoryObjects(Objects):
                     for rest in os.listdir(self.folder / prefix):
                         if is_hash(prefix + rest) and prefix + rest not in seen:
                             yield prefix + rest
+
+
+@contextmanager
+def _deleted_without_space(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (QuotaExceeded, OSError) as error:
+        if isinstance(error, QuotaExceeded) or error.errno in NO_ROOM:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _lock_alone(file: IO[bytes], hash: str) -> None:

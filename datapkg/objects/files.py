@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import IO, Any
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 OTHER_HOME = "export DATAPKG_HOME=FOLDER, one that you may write"
 STALE_TEMP_S = 24 * 3600

@@ -140,13 +140,14 @@ class RegistryObjects(Writable):
 
         def attempt() -> None:
             nonlocal is_begun
-            received = self._received(path) if is_begun and start is not None else 0
+            is_resumable = is_begun and start is not None
+            received = self._received(path) if is_resumable else 0
             offset = received if received < size else 0
             is_begun = True
             if start is not None:
                 stream.seek(start + offset)
             body = HashingReader(stream)
-            query = f"?offset={offset}" if offset else ""
+            query = f"?offset={offset}" if is_resumable else ""
             headers = {"Content-Type": "application/octet-stream"}
             pieces = self._counted(_pieces(body))
             with self._session.request("PUT", path + query, data=pieces, headers=headers) as response:

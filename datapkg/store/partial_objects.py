@@ -9,7 +9,6 @@ object, or is deleted.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import mmap
 import os
@@ -20,9 +19,8 @@ from pathlib import Path
 
 from datapkg.errors import DatapkgError, QuotaExceeded, Refused
 from datapkg.format.hashing import check_hash, hash_bytes, is_hash
+from datapkg.objects.files import NO_ROOM
 from datapkg.store.byte_ranges import ByteRanges, Stretch
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _RECORD = struct.Struct("<QQI")  # start, stop, and the CRC-32 of both: a truncated record is not mistaken for another
 

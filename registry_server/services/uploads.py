@@ -108,16 +108,19 @@ def _check_under_way(request: PushRequest) -> Push:
         return find_push(connection, request)
 
 
-def put_object(request: PushRequest, hash: str, offset: int, stream: BinaryIO) -> wire.Stored:
-    """Store one object of any size, of which `offset` bytes came in an interrupted upload.
+def put_object(request: PushRequest, hash: str, offset: int | None, stream: BinaryIO) -> wire.Stored:
+    """Store one object; with `offset`, its first bytes arrived in an interrupted upload, and what arrives now is kept.
 
     Raise `HashMismatch`, and keep nothing, if its hash is not `hash`; `Conflict` if fewer than `offset` bytes are here.
     """
-    begun = _begun(request, _check_under_way(request), hash)
+    push = _check_under_way(request)
     counted = _Counted(stream)
-    writer = DirectoryObjects(request.registry.settings.data / "objects", request.registry.settings.temporary)
-    writer.put_rest(counted, hash, begun, offset)  # type: ignore[arg-type]
-    _note(request, {hash: offset + counted.size_bytes})
+    if offset is None:
+        request.registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
+    else:
+        writer = DirectoryObjects(request.registry.settings.data / "objects", request.registry.settings.temporary)
+        writer.put_rest(counted, hash, _begun(request, push, hash), offset)  # type: ignore[arg-type]
+    _note(request, {hash: (offset or 0) + counted.size_bytes})
     return wire.Stored(hashes=[hash])
 
 

@@ -38,15 +38,15 @@ def missing(push: ThePush, wanted: Sent[wire.HashList]) -> Reply[wire.Missing]:
 
 @router.put(wire.PUSH_OBJECT, openapi_extra=_takes("application/octet-stream"))
 async def put_object(
-    request: Request, push: ThePush, hash: TheHash, offset: Annotated[int, Query(ge=0)] = 0
+    request: Request, push: ThePush, hash: TheHash, offset: Annotated[int | None, Query(ge=0)] = None
 ) -> Reply[wire.Stored]:
-    """Upload one object of any size, from `offset` on where an upload of it broke off."""
+    """Upload one object; with `offset`, its bytes from there on, keeping what arrives if the upload is interrupted."""
     return await _store(request, push, partial(uploads.put_object, push, hash, offset))
 
 
 @router.get(wire.PUSH_OBJECT)
 def received(push: ThePush, hash: TheHash) -> Reply[wire.Received]:
-    """Return how much of an object came in an upload that broke off."""
+    """Return how many bytes of an object arrived in an interrupted upload."""
     return uploads.received(push, hash)
 
 

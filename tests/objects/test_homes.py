@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import resource
@@ -11,7 +12,7 @@ from typing import BinaryIO
 
 import pytest
 
-from datapkg.errors import Conflict, HashMismatch
+from datapkg.errors import Conflict, HashMismatch, QuotaExceeded
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Objects
 from datapkg.objects.copy_on_write import CopyOnWriteObjects
@@ -60,6 +61,15 @@ class TestDirectory(ObjectsContract):
         assert target.put_rest(io.BytesIO(data[3000:]), hash, begun, 3000) == hash
         assert (target.read(hash), begun.exists()) == (data, False)
 
+    @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), QuotaExceeded("too long")])
+    def test_upload_without_space_keeps_nothing(
+        self, target: DirectoryObjects, tmp_path: Path, error: Exception
+    ) -> None:
+        begun = tmp_path / "tmp" / "begun"
+        with pytest.raises(type(error)):
+            target.put_rest(broken(b"0123", error), "0" * 64, begun, 0)
+        assert not begun.exists()
+
     def test_an_upload_that_goes_on_with_other_bytes_is_dropped(self, target: DirectoryObjects, tmp_path: Path) -> None:
         data = b"0123456789"
         hash, begun = hash_bytes(data), tmp_path / "tmp" / "begun"
@@ -71,14 +81,14 @@ class TestDirectory(ObjectsContract):
         assert target.put_rest(io.BytesIO(data), hash, begun, 0) == hash
 
 
-def broken(data: bytes) -> BinaryIO:
+def broken(data: bytes, error: Exception = ConnectionError()) -> BinaryIO:  # noqa: B008
     """A stream that breaks off behind these bytes."""
 
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             if piece := super().read(size):
                 return piece
-            raise ConnectionError
+            raise error
 
     return Broken(data)
 

@@ -150,7 +150,7 @@ def test_delta_with_a_wrong_result_is_not_stored(house: House, owner: Client) ->
 
 
 def test_delta_does_not_bypass_the_size_limit(tmp_path_factory: pytest.TempPathFactory) -> None:
-    house = House(tmp_path_factory.mktemp("small"), max_manifest_bytes=2 << 20)
+    house = House(tmp_path_factory.mktemp("small"), max_object_bytes=2 << 20)
     try:
         client = first_pushed(house.user("ada"))
         push = begun(client)
