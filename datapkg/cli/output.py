@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from datapkg.cli.terminal import columns, fitted, has_colour, is_terminal, styled
 from datapkg.errors import InvalidInput
-from datapkg.format.texts import HIDDEN, aligned, cut, indented_lines, one_line, visible_lines
+from datapkg.format.texts import aligned, cut, hidden, indented_lines, one_line, visible_lines
 
 if TYPE_CHECKING:
     from datapkg.errors import DatapkgError
@@ -172,7 +172,7 @@ def json_text(value: object, stream: TextIO | None = None) -> str:
 
     is_unicode = "utf" in (getattr(stream, "encoding", None) or "").lower()
     text = json.dumps(value, ensure_ascii=not is_unicode, default=str)
-    return HIDDEN.sub(lambda match: json.dumps(match[0])[1:-1], text)
+    return hidden().sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: frozenset[int]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import cache
 
 SHOWN_HASH_DIGITS = 12
 MAX_TEXT = 4000
@@ -28,9 +29,14 @@ _ALWAYS_HIDDEN = (
 _SHAPING = "\u180b-\u180d\u180f\u200c\u200d\ufe0e\ufe0f"
 _SHAPED = "\xa9\xae\u0590-\u115e\u1161-\u17b3\u17b6-\u180a\u1810-\u1cff\u203c-\u27ff\u2900-\u2bff\u3030-\u3299\ufe0f"
 _SHAPED += "\ua8e0-\uabff\U0001f000-\U0001faff\U00011000-\U000110bc"
-HIDDEN = re.compile(f"[{_ALWAYS_HIDDEN}]|(?<![{_SHAPED}])[{_SHAPING}](?!\u20e3)")
 _TO_BLANKS = str.maketrans("\t\n\r", "   ")
 _NUMBERS = {"i": "int", "u": "uint", "f": "float", "c": "complex"}  # numpy's kinds
+
+
+@cache
+def hidden() -> re.Pattern[str]:
+    """Return the pattern of one hidden character; compiling it takes 4 ms, which an import of a package avoids."""
+    return re.compile(f"[{_ALWAYS_HIDDEN}]|(?<![{_SHAPED}])[{_SHAPING}](?!\\u20e3)")
 
 
 def visible(text: object, limit: int | None = None) -> str:
@@ -38,13 +44,13 @@ def visible(text: object, limit: int | None = None) -> str:
     text = str(text)
     if limit is not None and len(text) > limit:
         text = text[:limit] + "…"
-    return HIDDEN.sub(_code_point, text)
+    return text if text.isascii() and text.isprintable() else hidden().sub(_code_point, text)
 
 
 def visible_lines(text: str) -> str:
     """Return the same for text of several lines, keeping line ends (`\\r\\n` as `\\n`) and tabs."""
     text = text.replace("\r\n", "\n")
-    return HIDDEN.sub(lambda match: match[0] if match[0] in "\n\t" else _code_point(match), text)
+    return hidden().sub(lambda match: match[0] if match[0] in "\n\t" else _code_point(match), text)
 
 
 def one_line(text: object) -> str:

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from datapkg.format.texts import HIDDEN, count_text, first_lines, listed, one_line, quoted, visible, visible_lines
+from datapkg.format.texts import count_text, first_lines, hidden, listed, one_line, quoted, visible, visible_lines
 
 # Ignorable (Unicode: Default_Ignorable_Code_Point) or blank, outside the control and format categories.
 ZERO_WIDTH = [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, *range(0xFE00, 0xFE10)]
@@ -27,7 +27,7 @@ BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI", "BN", "B"
 
 def test_no_visible_character_is_escaped() -> None:
     seen = [code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] in "LNPS"]
-    assert [code for code in seen if HIDDEN.search(chr(code)) and code not in ZERO_WIDTH] == []
+    assert [code for code in seen if hidden().search(chr(code)) and code not in ZERO_WIDTH] == []
 
 
 @pytest.mark.parametrize(
