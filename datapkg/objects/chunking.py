@@ -39,14 +39,14 @@ def chunks_of_object(objects: Readable, hash: str) -> list[Chunk]:
 
 def cut(stream: BinaryIO) -> Iterator[memoryview]:
     """Yield the bytes of a stream in chunks of at most `MAX_BYTES`; each is valid until the next is requested."""
-    window = _Window(stream)
+    window = _Lookahead(stream)
     if window.ahead(len(MAGIC)) == MAGIC:
         yield window.take(len(MAGIC))
         yield from _pages(window)
     yield from _by_content(window)
 
 
-def _pages(window: _Window) -> Iterator[memoryview]:
+def _pages(window: _Lookahead) -> Iterator[memoryview]:
     """Yield consecutive pages; a long one in several chunks, short ones joined."""
     size = 0
     while (page := _page_ahead(window, size)) is not None:
@@ -58,19 +58,19 @@ def _pages(window: _Window) -> Iterator[memoryview]:
         yield from _pieces(window, size)
 
 
-def _page_ahead(window: _Window, offset: int) -> int | None:
+def _page_ahead(window: _Lookahead, offset: int) -> int | None:
     """Return the size of the page `offset` bytes ahead, or None if the stream does not have all of it."""
     size = page_size(window.ahead(offset + MAX_HEADER_BYTES)[offset:])
     return size if size is not None and window.has(offset + min(size, WINDOW_BYTES)) else None
 
 
-def _pieces(window: _Window, size: int) -> Iterator[memoryview]:
+def _pieces(window: _Lookahead, size: int) -> Iterator[memoryview]:
     while size and (piece := window.take(min(size, MAX_BYTES))):
         size -= len(piece)
         yield piece
 
 
-def _by_content(window: _Window) -> Iterator[memoryview]:
+def _by_content(window: _Lookahead) -> Iterator[memoryview]:
     from pyfastcdc import FastCDC
 
     cutter = FastCDC(TARGET_BYTES, min_size=MIN_BYTES, max_size=MAX_BYTES)
@@ -83,7 +83,7 @@ def _by_content(window: _Window) -> Iterator[memoryview]:
             yield window.take(size)
 
 
-class _Window:
+class _Lookahead:
     """A position in a stream, with some of the bytes after it in memory."""
 
     def __init__(self, stream: BinaryIO) -> None:
