@@ -14,7 +14,8 @@ from mmap import ACCESS_READ, mmap
 
 from datapkg.errors import DatapkgError
 from datapkg.format import wire
-from datapkg.format.manifest.delta import MAX_STEPS, Step, steps_over
+from datapkg.format.chunks import Step
+from datapkg.format.manifest.delta import MAX_STEPS, steps_over
 from datapkg.format.manifest.diff import changed, replaced_objects
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest

@@ -52,6 +52,14 @@ class Gap(NamedTuple):
     stop: int
 
 
+class Step(NamedTuple):
+    """`size` bytes from `offset` of the object `source`, or of the new bytes if that is None."""
+
+    source: str | None
+    offset: int
+    size: int
+
+
 def encode_chunks(chunks: Sequence[Chunk]) -> bytes:
     """Return an encoded chunk map: for each chunk 32 bytes of sha256 and 4 bytes of length (little-endian)."""
     return b"".join(chunk.digest + (chunk.stop - chunk.start).to_bytes(4, "little") for chunk in chunks)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from datapkg.errors import DatapkgError
-from datapkg.format.chunks import LONG_BYTES, Chunk
-from datapkg.format.manifest.delta import MAX_STEPS, Step
+from datapkg.format.chunks import LONG_BYTES, Chunk, Step
+from datapkg.format.manifest.delta import MAX_STEPS
 from datapkg.objects.base import Readable
 
 KnownChunks = Mapping[bytes, tuple[str, int]]

@@ -11,8 +11,10 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -147,6 +149,58 @@ def open_place(place: PackLocation, start: int = 0, stop: int | None = None) -> 
     end = place.size if stop is None else min(stop, place.size)
     raw.seek(place.offset + min(start, place.size))
     return cast(BinaryIO, io.BufferedReader(Window(raw, end - start), min(READ_BUFFER_BYTES, max(place.size, 1))))
+
+
+def open_places(places: Sequence[PackLocation], start: int = 0, stop: int | None = None) -> BinaryIO:
+    """Return a stream of bytes that lie at several places, one after the other; the caller closes it."""
+    if len(places) == 1:
+        return open_place(places[0], start, stop)
+    size = sum(place.size for place in places)
+    end = size if stop is None else min(stop, size)
+    raw = _Joined(places)
+    raw.seek(min(start, size))
+    return cast(BinaryIO, io.BufferedReader(Window(raw, end - start), min(READ_BUFFER_BYTES, max(size, 1))))
+
+
+class _Joined(io.RawIOBase):
+    """The bytes of several places as one file; each file is opened when it is first read, and once."""
+
+    def __init__(self, places: Sequence[PackLocation]) -> None:
+        self._places = places
+        self._ends = list(accumulate(place.size for place in places))
+        self._files: dict[Path, io.FileIO] = {}
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._ends[-1]}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: object) -> int:
+        """Read up to the end of the place at this position; 0 bytes at the end of the last."""
+        number = bisect_right(self._ends, self._at)
+        if number == len(self._places):
+            return 0
+        place, left = self._places[number], self._ends[number] - self._at
+        if place.path not in self._files:
+            self._files[place.path] = _open(place)
+        view = memoryview(buffer)[:left]  # type: ignore[arg-type]
+        count = os.preadv(self._files[place.path].fileno(), [view], place.offset + place.size - left)
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        super().close()
 
 
 def _open(place: PackLocation) -> io.FileIO:

@@ -1,4 +1,4 @@
-"""Objects kept in a folder where small ones of one batch share one file, a pack.
+"""Objects kept in a folder where small ones of one batch share one file, a pack, and big ones may be recipes.
 
 Creating a file is the dear thing on most file systems; a batch of 10,000 small objects creates one.
 """
@@ -18,11 +18,13 @@ from typing import BinaryIO, TypeVar, cast
 from weakref import WeakSet
 
 from datapkg.errors import CorruptObject, ObjectNotFound
+from datapkg.format.chunks import Step
 from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.directory import DirectoryObjects, Named, no_notice
 from datapkg.objects.files import rename, sync_all, sync_file, sync_folder, temp_path
-from datapkg.objects.pack_file import OpenFiles, Pack, PackLocation, PackWriter, open_place, read_place
+from datapkg.objects.pack_file import OpenFiles, Pack, PackLocation, PackWriter, open_places, read_place
+from datapkg.objects.recipes import Recipes
 
 SMALL_BYTES = 1 << 20
 PACK_BYTES = 256 << 20
@@ -32,7 +34,7 @@ T = TypeVar("T")
 
 
 class PackedObjects(Objects):
-    """A folder `objects/` of single objects and a folder `packs/` beside it; many processes read and write at once.
+    """Folders `objects/` of single objects, `packs/` and `recipes/`; many processes read and write at once.
 
     `named` is called with the files that have just got their names.
     """
@@ -41,6 +43,7 @@ class PackedObjects(Objects):
         self.folder = Path(folder)
         self.tmp = self.folder / "tmp"
         self.loose = DirectoryObjects(self.folder / "objects", self.tmp, named)
+        self.recipes = Recipes(self.folder / "recipes", self.tmp)
         self._named = named
         self.packs_folder = self.folder / "packs"
         self._packs: dict[str, Pack] = {}
@@ -71,7 +74,7 @@ class PackedObjects(Objects):
             return list(self._packs.values())
 
     def locate(self, hash: str) -> PackLocation:
-        """Return where the object's bytes lie now; raise `ObjectNotFound`."""
+        """Return where the object's bytes lie now, in one piece; raise `ObjectNotFound`."""
         path = self.loose._place(hash)
         try:
             return PackLocation(path, 0, os.stat(path).st_size)
@@ -88,7 +91,41 @@ class PackedObjects(Objects):
                 return PackLocation(temp, place.offset, place.size, name)
         raise not_found(hash)
 
+    def places(self, hash: str) -> list[PackLocation]:
+        """Return where the object's bytes lie now: in one piece, or as the ranges of its recipe."""
+        try:
+            return [self.locate(hash)]
+        except ObjectNotFound:
+            if not (ranges := self.recipes.find(hash)):
+                raise
+        return self.places_of(ranges)
+
+    def places_of(self, ranges: Iterable[Step]) -> list[PackLocation]:
+        """Return where the ranges of a recipe lie now; raise `ObjectNotFound`, `CorruptObject` beyond an end."""
+        found = []
+        for each in ranges:
+            place = self.locate(str(each.source))
+            if each.offset + each.size > place.size:
+                raise CorruptObject(f"a recipe uses {each.offset + each.size:,} bytes of object {each.source}")
+            found.append(PackLocation(place.path, place.offset + each.offset, each.size, place.pack))
+        return found
+
     def missing(self, hashes: Iterable[str]) -> set[str]:
+        absent = self.missing_whole(hashes)
+        if not absent or not self.recipes:
+            return absent
+        made = {hash: {str(each.source) for each in self._ranges(hash)} for hash in absent}
+        lost = self.missing_whole({source for sources in made.values() for source in sources})
+        return {hash for hash, sources in made.items() if not sources or sources & lost}
+
+    def _ranges(self, hash: str) -> list[Step]:
+        try:
+            return self.recipes.find(hash)
+        except CorruptObject:  # as a damaged pack: verify finds it
+            return []
+
+    def missing_whole(self, hashes: Iterable[str]) -> set[str]:
+        """Return the hashes that are not here in one piece."""
         absent = self.loose.missing(hashes)
         if not absent:
             return absent
@@ -105,24 +142,24 @@ class PackedObjects(Objects):
         return {digest.hex() for digest in digests}
 
     def size(self, hash: str) -> int:
-        return self.locate(hash).size
+        return sum(place.size for place in self.places(hash))
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        return self._at_place(hash, lambda place: open_place(place, start, stop))
+        return self._at_places(hash, lambda places: open_places(places, start, stop))
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         with contextlib.closing(OpenFiles()) as files:
             for hash in hashes:
-                yield hash, self._at_place(hash, files.read)
+                yield hash, self._at_places(hash, lambda places: b"".join(map(files.read, places)))
 
-    def _at_place(self, hash: str, read: Callable[[PackLocation], T]) -> T:
-        """Return what `read` gives for the object's place; its pack may be replaced between the two steps."""
-        place = self.locate(hash)
+    def _at_places(self, hash: str, read: Callable[[list[PackLocation]], T]) -> T:
+        """Return what `read` gives for the object's places; a pack may be replaced between the two steps."""
+        places = self.places(hash)
         try:
-            return read(place)
+            return read(places)
         except ObjectNotFound:
             self.look_again()
-            return read(self.locate(hash))
+            return read(self.places(hash))
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         if not self._depth:
@@ -189,6 +226,7 @@ class PackedObjects(Objects):
             self._finished = []
 
     def delete(self, hash: str) -> None:
+        self.recipes.delete(hash)
         self.loose.delete(hash)
         digest = bytes.fromhex(hash)
         with self._lock:
@@ -246,6 +284,7 @@ class PackedObjects(Objects):
                 if (hash := digest.hex()) not in seen:
                     seen.add(hash)
                     yield hash
+        yield from (hash for hash in self.recipes if hash not in seen)
 
 
 @contextmanager

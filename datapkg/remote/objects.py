@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, cast
 
 from datapkg.errors import InvalidInput, NotFound, ObjectNotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
-from datapkg.format.chunks import Chunk, decode_chunks, max_map_bytes
+from datapkg.format.chunks import Chunk, Step, decode_chunks, max_map_bytes
 from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
-from datapkg.format.manifest.delta import Step, encode_delta
+from datapkg.format.manifest.delta import encode_delta
 from datapkg.objects.base import Writable
 from datapkg.remote.session import TRIES, RegistrySession
 from datapkg.remote.transport import number_in

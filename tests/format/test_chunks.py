@@ -18,6 +18,7 @@ from datapkg.format.chunks import (
     MIN_BYTES,
     Chunk,
     Gap,
+    Step,
     chunks_of_lines,
     decode_chunks,
     encode_chunks,
@@ -25,7 +26,7 @@ from datapkg.format.chunks import (
     line_offsets,
     refined,
 )
-from datapkg.format.manifest.delta import HEAD_BYTES, DeltaStream, Step, encode_delta, steps_over
+from datapkg.format.manifest.delta import HEAD_BYTES, DeltaStream, encode_delta, steps_over
 from tests.examples import examples
 
 GOLDEN = "38bc635fb1ff6c42161f780f540d79d54134c85649797ab131338b2252126f21"

@@ -8,8 +8,8 @@ import pytest
 
 from datapkg.errors import HashMismatch, InvalidInput, InvalidManifest, ObjectNotFound, PackageNotFound, QuotaExceeded
 from datapkg.format import wire
-from datapkg.format.chunks import chunks_of_lines, decode_chunks, line_offsets
-from datapkg.format.manifest.delta import Step, encode_delta, steps_over
+from datapkg.format.chunks import Step, chunks_of_lines, decode_chunks, line_offsets
+from datapkg.format.manifest.delta import encode_delta, steps_over
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.objects.packs import PackedObjects

@@ -9,24 +9,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from datapkg.errors import InvalidInput, QuotaExceeded
-from datapkg.format.chunks import Gap
+from datapkg.format.chunks import Gap, Step
 from datapkg.format.wire import read_exactly
 
 HEAD_BYTES = 48
 MAX_STEPS = 100_000
 PIECE_BYTES = 1 << 20
 _NEW = bytes(32)
-
-
-class Step(NamedTuple):
-    """`size` bytes from `offset` of the object `source`, or of the new bytes if that is None."""
-
-    source: str | None
-    offset: int
-    size: int
 
 
 def steps_over(gaps: Sequence[Gap], old: str, old_size: int) -> list[Step]:

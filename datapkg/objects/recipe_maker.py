@@ -1,0 +1,47 @@
+"""Make the recipe of an object that is here whole; who keeps it and deletes the whole decides when."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from datapkg.errors import CorruptObject
+from datapkg.format.chunks import Step
+from datapkg.format.hashing import READ_BYTES
+from datapkg.objects.base import Writable
+from datapkg.objects.pack_file import PackLocation, open_places
+from datapkg.objects.packs import PackedObjects
+from datapkg.objects.recipes import worthwhile
+
+
+def recipe_of(home: PackedObjects, writer: Writable, hash: str, steps: Sequence[Step]) -> list[Step]:
+    """Return the ranges of a recipe for an object, `[]` if it would save little; put the remainder into `writer`.
+
+    The ranges were verified: they give the object's hash. Raise `ObjectNotFound`, `CorruptObject`.
+    """
+    ranges = worthwhile(home.recipes.flat(steps))
+    own = [step for step in ranges if step.source is None]
+    if own:
+        whole = home.locate(hash)
+        with open_places([PackLocation(whole.path, whole.offset + at, size) for _, at, size in own]) as stream:
+            remainder = writer.put(stream)
+        ranges = _named(ranges, remainder)
+    if ranges and _hash_of(home, ranges) != hash:
+        raise CorruptObject(f"object {hash} is not what its recipe gives", hash=hash)
+    return ranges
+
+
+def _named(ranges: Sequence[Step], remainder: str) -> list[Step]:
+    at, found = 0, []
+    for step in ranges:
+        found.append(step if step.source else Step(remainder, at, step.size))
+        at += 0 if step.source else step.size
+    return found
+
+
+def _hash_of(home: PackedObjects, ranges: Sequence[Step]) -> str:
+    sha256 = hashlib.sha256()
+    with open_places(home.places_of(ranges)) as stream:
+        while piece := stream.read(READ_BYTES):
+            sha256.update(piece)
+    return sha256.hexdigest()

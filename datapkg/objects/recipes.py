@@ -1,0 +1,146 @@
+"""Recipes: objects at rest as ranges of other objects, instead of as bytes of their own.
+
+A recipe is a file named by the object's hash: magic, then up to `MAX_RANGES` ranges (32 bytes of sha256, 8 of offset,
+8 of size, little-endian), then the sha256 of these. Bytes that no other object has are an object too, the remainder.
+Recipes are flat: no range is of an object that is a recipe itself, so the hundredth version is read like the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from datapkg.errors import CorruptObject
+from datapkg.format.chunks import Step
+from datapkg.objects.directory import DirectoryObjects
+from datapkg.objects.files import new_file, rename, seal, sync_file, sync_folder, temp_path
+
+MAGIC = b"dprecip1"
+MAX_RANGES = 64
+RANGE_BYTES = 48
+MIN_SAVED = 0.1
+"""An object of which a recipe saves a smaller share stays whole."""
+FIRST_SHORT_BYTES = 1 << 10
+_IN_MEMORY = 1_000
+
+
+class Recipes:
+    """A folder of recipes, `ab/cdef…`; files appear whole or not at all."""
+
+    def __init__(self, folder: Path, tmp: Path) -> None:
+        self.folder, self._tmp = folder, tmp
+        self._files = DirectoryObjects(folder, tmp)
+        self._read: OrderedDict[str, tuple[int, list[Step]]] = OrderedDict()
+
+    def path(self, hash: str) -> Path:
+        """Return the path at which the recipe of this object is or would be."""
+        return self._files.path(hash)
+
+    def find(self, hash: str) -> list[Step]:
+        """Return the ranges of an object in order, `[]` without a recipe; raise `CorruptObject` for a damaged one."""
+        try:
+            changed = os.stat(self.path(hash)).st_ctime_ns
+            known = self._read.get(hash)
+            if known is None or known[0] != changed:
+                known = changed, _decoded(self.path(hash))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        self._read[hash] = known
+        if len(self._read) > _IN_MEMORY:
+            self._read.popitem(last=False)
+        return known[1]
+
+    def keep(self, hash: str, ranges: Sequence[Step]) -> None:
+        """Write the recipe of an object; the caller has verified that it gives these bytes."""
+        body = MAGIC + b"".join(
+            bytes.fromhex(str(each.source)) + each.offset.to_bytes(8, "little") + each.size.to_bytes(8, "little")
+            for each in ranges
+        )
+        temp = temp_path(self._tmp, "recipe")
+        try:
+            with new_file(temp) as file:
+                file.write(body + hashlib.sha256(body).digest())
+                seal(file)
+                sync_file(file)
+            rename(temp, self.path(hash))
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
+        sync_folder(self.path(hash).parent)
+
+    def delete(self, hash: str) -> None:
+        """Delete a recipe; a missing one is not an error."""
+        self._files.delete(hash)
+
+    def __bool__(self) -> bool:
+        return self.folder.is_dir()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def flat(self, steps: Sequence[Step]) -> list[Step]:
+        """Return the steps with ranges of objects that have a recipe replaced by ranges of what these are made of."""
+        found: list[Step] = []
+        for step in steps:
+            found += self._resolved(step) if step.source else [step]
+        return _joined(found)
+
+    def _resolved(self, step: Step) -> Iterator[Step]:
+        at, end = 0, step.offset + step.size
+        ranges = self.find(str(step.source))
+        for each in ranges:
+            start, stop = max(at, step.offset), min(at + each.size, end)
+            if start < stop:
+                yield Step(each.source, each.offset + start - at, stop - start)
+            at += each.size
+        if not ranges:
+            yield step
+
+
+def _decoded(path: Path) -> list[Step]:
+    data = path.read_bytes()
+    body, digest = data[:-32], data[-32:]
+    count, rest = divmod(len(body) - len(MAGIC), RANGE_BYTES)
+    if not body.startswith(MAGIC) or rest or not 0 < count <= MAX_RANGES or hashlib.sha256(body).digest() != digest:
+        raise CorruptObject(f"the recipe {path} is damaged", hint="datapkg verify")
+    return [
+        Step(body[at : at + 32].hex(), *(int.from_bytes(body[at + to : at + to + 8], "little") for to in (32, 40)))
+        for at in range(len(MAGIC), len(body), RANGE_BYTES)
+    ]
+
+
+def worthwhile(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps as at most `MAX_RANGES`, short ranges between new bytes as new bytes; `[]` if it saves little.
+
+    A step without source is of the object's own bytes.
+    """
+    at, placed = 0, []
+    for step in steps:
+        placed.append(step if step.source else Step(None, at, step.size))
+        at += step.size
+    short = FIRST_SHORT_BYTES
+    while len(placed) > MAX_RANGES:
+        placed, short = _without_short(placed, short), 2 * short
+    own = sum(step.size for step in placed if step.source is None)
+    return placed if own <= (1 - MIN_SAVED) * at else []
+
+
+def _without_short(steps: Sequence[Step], short: int) -> list[Step]:
+    at, found = 0, []
+    for step in steps:
+        found.append(Step(None, at, step.size) if step.size < short else step)
+        at += step.size
+    return _joined(found)
+
+
+def _joined(steps: Sequence[Step]) -> list[Step]:
+    found: list[Step] = []
+    for step in steps:
+        if found and found[-1].source == step.source and found[-1].offset + found[-1].size == step.offset:
+            found[-1] = found[-1]._replace(size=found[-1].size + step.size)
+        else:
+            found.append(step)
+    return found
